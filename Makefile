@@ -1,0 +1,46 @@
+# signal-mailgun: `make` alone says what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install run demo test lint format lock wheel clean
+
+help:  ## what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "signal-mailgun needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(VENV)/installed  ## the virtual environment with pinned versions
+
+run: install  ## everything on this machine: server, worker, Flower, sandbox; Ctrl-C stops it
+	@$(BIN)/signal-mailgun run
+
+demo: install  ## the same once, with sample events; ends by itself
+	@$(BIN)/signal-mailgun run --once
+
+test: install  ## every test that needs nothing but this machine
+	@$(BIN)/python -m pytest
+
+lint: install  ## ruff and mypy, strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install  ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: install  ## pin the newest versions that pyproject.toml allows, with hashes
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+
+wheel: install  ## dist/*.whl
+	@$(BIN)/python -m hatchling build -t wheel
+
+clean:  ## what these commands made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,64 @@
+"""Real worker processes for tests."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.servers import eventually
+
+
+class RunningWorker:
+    """`signal-mailgun worker` as a process of its own; its output goes to a file."""
+
+    def __init__(
+        self, environment: dict[str, str], output: Path, *, command: tuple[str, ...] = ("-m", "worker", "worker")
+    ) -> None:
+        self.output = output
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_"))}
+        self._file = output.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**clean, **environment},
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            cwd=output.parent,
+        )
+
+    def ready(self) -> Self:
+        """Wait until it consumes."""
+        eventually(self._says_ready, 60, f"a ready worker ({self.output})")
+        return self
+
+    def _says_ready(self) -> bool:
+        assert self.process.poll() is None, f"the worker ended: {self.printed()}"
+        return "ready" in self.printed()
+
+    def printed(self) -> str:
+        """What it printed so far."""
+        return self.output.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait for its end; gives its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(60)
+        finally:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self.ready()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,21 @@
+"""signal-mailgun: Signal events from a queue become members of a Mailgun mailing list.
+
+The way of an event, and where each step lives:
+
+    signal/     what Signal says: event, preset, patch            pure
+    mailgun/    what Mailgun is told, and answers                 member and outcome pure; the client asks
+    delivery/   getting it there: merge, attempt, decision, parking, dead letters
+    broker.py   how a worker takes messages from Redis so that none can be lost on the way
+    tasks.py    the Celery task: carries out what was decided
+    producer.py the other end: putting events on the queue
+    operate/    running it: command line, logs, everything on one machine
+    sandbox/    a Mailgun to try it on
+
+Imports point inwards: no pure module imports an effect, `mailgun` knows nothing of Celery, `delivery` nothing of the
+command line.
+"""
+
+from worker.producer import enqueue, enqueue_many
+from worker.signal.event import MalformedEvent, SignalEvent
+
+__all__ = ["MalformedEvent", "SignalEvent", "enqueue", "enqueue_many"]

@@ -1,0 +1,136 @@
+"""How a worker takes messages from Redis so that none can be lost on the way, whenever it dies.
+
+    mailgun.<integration>                    list         messages, oldest at the right; until taken
+    signal:<integration>:unacked             hash         delivery tag -> message taken and not acknowledged
+    signal:<integration>:unacked_index       sorted set   delivery tag -> when it was taken, epoch seconds
+    signal:<integration>:unacked_mutex       string       held by the worker that puts overdue ones back
+
+Kombu's own Redis transport pops a message (BRPOP) and notes it as unacknowledged afterwards, from the client: a worker killed
+between the two loses it, and under load the reply may lie unread for many milliseconds. Here the worker waits until there is
+something to take, leaving it where it is, then takes and notes as many as it has room for in one script.
+"""
+
+from contextlib import suppress
+from queue import Empty
+from time import monotonic, time
+from typing import Any
+from uuid import uuid4
+
+import redis
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+
+from worker.delivery.intake import admitted
+
+TAKE = """
+local taken = {}
+for i = 2, #ARGV do
+    local message = redis.call('RPOP', KEYS[1])
+    if not message then break end
+    redis.call('ZADD', KEYS[2], ARGV[1], ARGV[i])
+    redis.call('HSET', KEYS[3], ARGV[i], message)
+    taken[#taken + 1] = message
+end
+return taken
+"""
+
+PUT_BACK = """
+local message = redis.call('HGET', KEYS[3], ARGV[2])
+redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('HDEL', KEYS[3], ARGV[2])
+if message then redis.call(ARGV[1], KEYS[1], message) end
+"""
+
+
+class Unacked(kombu_redis.QoS):
+    """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Remember a message that was taken."""
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
+        """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
+        channel = self.channel
+        with channel.conn_or_acquire(client) as connected:
+            connected.eval(PUT_BACK, 3, channel.queue, *channel.unacked_keys, "LPUSH" if leftmost else "RPUSH", tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put back what this worker holds. While Redis is away nothing needs doing: all of it is noted there already."""
+        with suppress(redis.ConnectionError, redis.TimeoutError, OSError):
+            super().restore_unacked(client)
+        self._delivered.clear()
+
+
+class TakesAtomically:
+    """A kombu channel that takes messages from one queue, several at once, in one step with noting them as unacknowledged.
+
+    It alternates on kombu's polling connection: wait until the queue has something (BLMOVE onto itself), take until it is empty.
+    """
+
+    QoS = Unacked
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue")
+    queue: str
+    _taking: list[str] | None = None  # the delivery tags of the script that was sent; None: waiting
+    _queue_has_some = False
+
+    @property
+    def unacked_keys(self: Any) -> tuple[str, str]:
+        return self.unacked_index_key, self.unacked_key
+
+    def _brpop_start(self: Any, timeout: float | None = None) -> None:
+        if not self.active_queues:
+            return
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command(*self._next_command(timeout))
+
+    def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
+        if not self._queue_has_some:
+            self._taking = None
+            return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
+        self._taking = [uuid4().hex for _ in range(self.qos.can_consume_max_estimate() or 1)]
+        return ("EVAL", TAKE, 3, self.queue, *self.unacked_keys, time(), *self._taking)
+
+    def _brpop_read(self: Any, **options: Any) -> bool:
+        tags, self._taking = self._taking, None
+        try:
+            reply = self.client.parse_response(self.client.connection, "EVAL" if tags else "BLMOVE", **options)
+        except self.connection_errors:
+            self._queue_has_some = False
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        self._queue_has_some = bool(reply)
+        if not tags or not reply:
+            raise Empty
+        for tag, message in zip(tags, reply, strict=False):
+            self.connection._deliver(self._payload(message, tag), self.queue)
+        return True
+
+    def _payload(self: Any, message: bytes, tag: str) -> dict[str, Any]:
+        payload = admitted(message.decode("utf-8", "replace"), self.queue, lambda: str(uuid4()))
+        payload["properties"]["delivery_tag"] = tag
+        return payload
+
+
+class Channel(TakesAtomically, kombu_redis.Channel):
+    """A channel on one Redis."""
+
+
+class Transport(kombu_redis.Transport):
+    """The transport for redis:// and rediss://."""
+
+    Channel = Channel
+
+
+class SentinelChannel(TakesAtomically, kombu_redis.SentinelChannel):
+    """A channel on the master that Sentinel names."""
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):
+    """The transport for sentinel://."""
+
+    Channel = SentinelChannel

@@ -1,0 +1,152 @@
+"""Dead letters: events that cannot be delivered, whole and replayable, on a real Celery queue that nobody consumes.
+
+    mailgun.<integration>.dead_letter   list   the original messages with a `dead_letter` header, newest first; until replayed
+
+Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from worker.delivery.decision import Reason
+from worker.delivery.message import Message, UnreadableMessage, decoded, encoded
+
+if TYPE_CHECKING:
+    import redis
+
+PAGE = 200
+
+REPLAY = """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1
+"""
+
+# What to think and do, from the integration's page, "Troubleshooting", and what that page does not know.
+CAUSES: dict[Reason, tuple[str, str]] = {
+    Reason.UNAUTHORIZED: (
+        "Wrong key, wrong username, or wrong region",
+        "Confirm the key is the Private key, the Base URL matches the key's region (US vs EU).",
+    ),
+    Reason.LIST_NOT_FOUND: (
+        "List does not exist, or wrong Base URL",
+        "Create the mailing list in Mailgun first; verify the Mailing List Address and region host.",
+    ),
+    Reason.REJECTED: (
+        "Missing or malformed email",
+        "Ensure events carry $traits.email; anonymous events have no address to upsert.",
+    ),
+    Reason.MALFORMED_EMAIL: (
+        "The event's email cannot be an address",
+        "Mend the source that sends it, then send the corrected event; this one will not get through.",
+    ),
+    Reason.MALFORMED_EVENT: (
+        "The message is not a Signal event",
+        "Mend the producer: one JSON object with a `type`, as the task's only argument.",
+    ),
+    Reason.UNEXPECTED_STATUS: (
+        "Mailgun, or a proxy before it, gave an answer that its documents do not know",
+        "Look at the status and the answer; check MAILGUN_API_BASE_URL, then replay.",
+    ),
+    Reason.RETRIES_EXHAUSTED: (
+        "Mailgun was unavailable for longer than RETRY_MAX_AGE_HOURS or RETRY_MAX_ATTEMPTS allow",
+        "Check Mailgun's status and the network, then replay.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """Why and how an event died: the `dead_letter` header."""
+
+    reason: str
+    status: int | None  # Mailgun's last HTTP status, where there was one
+    answer: str  # Mailgun's last words, cut to 2 KiB; may hold the address
+    cause: str
+    fix: str
+    attempts: int
+    first_seen: float | None  # epoch seconds
+    died_at: float  # epoch seconds
+    integration: str
+
+
+@dataclass(frozen=True)
+class Buried:
+    """A dead letter where it lies: the message, why it died, and the raw text that is its place in the queue."""
+
+    message: Message
+    letter: DeadLetter
+    raw: str
+
+
+def dead_letter(
+    reason: Reason, message: Message, *, status: int | None, answer: str, died_at: float, integration: str
+) -> DeadLetter:
+    """The header for `message`, with the likely cause and the fix of `reason`."""
+    cause, fix = CAUSES[reason]
+    return DeadLetter(
+        reason, status, answer[:2048], cause, fix, message.attempts, message.enqueued_at, died_at, integration
+    )
+
+
+@dataclass(frozen=True)
+class DeadLetters:
+    """The dead letters of one integration."""
+
+    redis: "redis.Redis"
+    integration: str
+    queue: str
+
+    @property
+    def key(self) -> str:
+        """The dead-letter queue."""
+        return f"{self.queue}.dead_letter"
+
+    def bury(self, message: Message, letter: DeadLetter) -> None:
+        """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
+        self.redis.lpush(self.key, encoded(message, self.key, dead_letter=asdict(letter)))
+
+    def count(self) -> int:
+        """How many dead letters there are."""
+        return self.redis.llen(self.key)
+
+    def newest_first(self) -> Iterator[Buried]:
+        """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
+        end = self.count()
+        for start in range(-end, 0, PAGE):
+            yield from map(_buried, self._range(start, min(start + PAGE - 1, -1)))
+
+    def oldest_first(self) -> Iterator[Buried]:
+        """Every dead letter, a page at a time; one taken away while iterating does not disturb the rest."""
+        kept = 0
+        while page := self._range(-kept - PAGE, -kept - 1):
+            before = self.count()
+            yield from map(_buried, reversed(page))
+            kept += max(len(page) - max(before - self.count(), 0), 0)
+
+    def replay(self, buried: Buried, now: float) -> bool:
+        """Put the event back on its queue with all patience ahead of it, and take the letter away, in one step.
+
+        False when somebody else took the letter first.
+        """
+        again = encoded(buried.message.replayed(now), self.queue)
+        return bool(self.redis.eval(REPLAY, 2, self.key, self.queue, buried.raw, again))
+
+    def _range(self, start: int, end: int) -> list[str]:
+        return cast("list[str]", self.redis.lrange(self.key, start, end))
+
+
+def _buried(raw: str) -> Buried:
+    """The dead letter in `raw`; what another program put there is shown as a letter without a story."""
+    try:
+        message, headers = decoded(raw)
+        return Buried(message, _letter(headers.get("dead_letter")), raw)
+    except UnreadableMessage:
+        return Buried(Message(id="?", args=(raw,)), _letter(None), raw)
+
+
+def _letter(header: Any) -> DeadLetter:
+    known = header if isinstance(header, dict) else {}
+    empty: dict[str, Any] = asdict(DeadLetter("unknown", None, "", "", "", 0, None, 0.0, ""))
+    return DeadLetter(**{name: known.get(name, default) for name, default in empty.items()})

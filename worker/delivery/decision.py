@@ -1,0 +1,105 @@
+"""What follows from an outcome: done, parked until a time, or a dead letter. Carrying it out is the handling's work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+
+from worker.mailgun.outcome import Kind, Outcome
+
+
+class Reason(StrEnum):
+    """Why an event became a dead letter."""
+
+    MALFORMED_EVENT = "malformed_event"
+    MALFORMED_EMAIL = "malformed_email"
+    REJECTED = "rejected"
+    UNAUTHORIZED = "unauthorized"
+    LIST_NOT_FOUND = "list_not_found"
+    UNEXPECTED_STATUS = "unexpected_status"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing is left to do; `result` is what Flower shows."""
+
+    result: str
+
+
+@dataclass(frozen=True)
+class Park:
+    """Try again `delay` seconds from now; `spent` says whether this attempt counts towards the limit."""
+
+    delay: float
+    spent: bool
+
+
+@dataclass(frozen=True)
+class Bury:
+    """A dead letter, for `reason`."""
+
+    reason: Reason
+
+
+Decision = Done | Park | Bury
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an event is tried: RETRY_* in seconds and attempts."""
+
+    base_seconds: float = 4
+    max_delay_seconds: float = 3600
+    max_attempts: int = 50
+    max_age_seconds: float = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an event stands when its attempt has ended."""
+
+    attempts: int  # spent before this one
+    throttled: int  # times in a row it was told to wait before this one
+    age_seconds: float  # since it was enqueued
+
+
+def retry_delay(failures: int, patience: Patience, chance: float) -> float:
+    """Seconds to wait after `failures` (≥ 1) failures: base · 2^(failures-1), at most the ceiling, times a random 50-100 %.
+
+    With the defaults: 2-4 s after the first, 1800-3600 s from the eleventh on. `chance` is a random number in [0, 1).
+    """
+    doublings = min(failures - 1, 64)
+    ceiling = min(patience.max_delay_seconds, patience.base_seconds * 2.0**doublings)
+    return ceiling * (0.5 + chance / 2)
+
+
+def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+    """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
+    match outcome.kind:
+        case Kind.DELIVERED | Kind.UNCHANGED:
+            return Done(outcome.kind)
+        case Kind.THROTTLED:
+            return _again(outcome, standing, patience, now=now, chance=chance, spent=False)
+        case Kind.UNAVAILABLE | Kind.CRASHED:
+            return _again(outcome, standing, patience, now=now, chance=chance, spent=True)
+        case Kind.REJECTED:
+            return Bury(Reason.REJECTED)
+        case Kind.UNAUTHORIZED:
+            return Bury(Reason.UNAUTHORIZED)
+        case Kind.LIST_NOT_FOUND:
+            return Bury(Reason.LIST_NOT_FOUND)
+        case Kind.UNEXPECTED_STATUS:
+            return Bury(Reason.UNEXPECTED_STATUS)
+        case _:
+            assert_never(outcome.kind)
+
+
+def _again(
+    outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float, spent: bool
+) -> Decision:
+    if standing.age_seconds >= patience.max_age_seconds or standing.attempts + spent >= patience.max_attempts:
+        return Bury(Reason.RETRIES_EXHAUSTED)
+    failures = standing.attempts + 1 if spent else standing.throttled + 1
+    hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
+    return Park(max(retry_delay(failures, patience, chance), hint), spent)

@@ -1,0 +1,155 @@
+"""One event from the queue, handled: attempted, decided, and the decision carried out before anything is acknowledged."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+from worker.delivery.attempt import Delivery
+from worker.delivery.dead_letters import DeadLetters, dead_letter
+from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
+from worker.delivery.message import Message, Try
+from worker.delivery.parking import Parking
+from worker.mailgun.outcome import Kind, Outcome
+from worker.operate.log import whereabouts
+from worker.privacy import digest, redacted
+from worker.signal.event import MalformedEvent
+from worker.signal.patch import MalformedEmail, Patch, Skip
+
+logger = logging.getLogger("signal_mailgun.delivery")
+
+LEVELS = {
+    Done: logging.INFO,
+    Park: logging.INFO,
+    Bury: logging.WARNING,
+}  # by whose fault: an expected retry is no error
+
+
+@dataclass(frozen=True)
+class Parked:
+    """The event waits in Redis until `due`."""
+
+    why: str
+    due: datetime
+
+
+@dataclass(frozen=True)
+class Dead:
+    """The event is on the dead-letter queue."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a worker handles the events of one integration."""
+
+    delivery: Delivery
+    parking: Parking
+    dead_letters: DeadLetters
+    patience: Patience
+    digest_key: bytes
+    clock: Callable[[], datetime]  # UTC
+    chance: Callable[[], float]  # random, [0, 1)
+
+    def handle(self, message: Message) -> Done | Parked | Dead:
+        """Bring the event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take it."""
+        message = message.seen(self.clock().timestamp())
+        try:
+            patch = self._patch(message)
+        except MalformedEvent as error:
+            return self._bury(message, Reason.MALFORMED_EVENT, str(error))
+        except MalformedEmail as error:
+            return self._bury(message, Reason.MALFORMED_EMAIL, str(error))
+        if isinstance(patch, Skip):
+            self._log(message, Done(f"skipped: {patch}"), None, None)
+            return Done(f"skipped: {patch}")
+        return self._deliver(message, patch)
+
+    def _patch(self, message: Message) -> Patch | Skip:
+        if len(message.args) != 1 or message.kwargs:
+            raise MalformedEvent("signal.deliver takes one positional argument: the event")
+        return self.delivery.patch(message.args[0])
+
+    def _deliver(self, message: Message, patch: Patch) -> Done | Parked | Dead:
+        outcome = self._attempt(patch)
+        decision = self._decide(message, outcome)
+        self._log(message, decision, outcome, patch)
+        match decision:
+            case Done():
+                return decision
+            case Park():
+                return self._park(message, outcome, decision)
+            case Bury(reason):
+                return self._bury(message, reason, outcome.answer, outcome)
+            case _:
+                assert_never(decision)
+
+    def _attempt(self, patch: Patch) -> Outcome:
+        try:
+            return self.delivery.attempt(patch)
+        except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
+            logger.error(
+                "crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)}
+            )
+            return Outcome(Kind.CRASHED, None, whereabouts(error))
+
+    def _decide(self, message: Message, outcome: Outcome) -> Decision:
+        now = self.clock()
+        age = now.timestamp() - (message.patience_from or 0)
+        standing = Standing(message.attempts, message.throttled, age)
+        return decide(outcome, standing, self.patience, now=now, chance=self.chance())
+
+    def _park(self, message: Message, outcome: Outcome, park: Park) -> Parked:
+        tried = message.tried(Try(self.clock().timestamp(), outcome.kind, outcome.status), spent=park.spent)
+        due = self.parking.park(tried, park.delay)
+        return Parked(_why(outcome), datetime.fromtimestamp(due, UTC))
+
+    def _bury(self, message: Message, reason: Reason, answer: str, outcome: Outcome | None = None) -> Dead:
+        status = outcome.status if outcome else None
+        if outcome is None:
+            self._log(message, Bury(reason), None, None)
+        else:
+            message = message.tried(Try(self.clock().timestamp(), outcome.kind, status), spent=True)
+        letter = dead_letter(
+            reason,
+            message,
+            status=status,
+            answer=answer,
+            died_at=self.clock().timestamp(),
+            integration=self.dead_letters.integration,
+        )
+        self.dead_letters.bury(message, letter)
+        return Dead(redacted(f"{reason}{f' ({status})' if status else ''}: {answer}"))
+
+    def _log(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
+        logger.log(
+            LEVELS[type(decision)],
+            _said(decision),
+            extra={
+                "event": message.id,
+                "kind": redacted(message.kind),
+                "member": digest(patch.address, self.digest_key) if patch else None,
+                "outcome": outcome.kind if outcome else None,
+                "status": outcome.status if outcome else None,
+                "attempt": message.attempts + 1 if outcome else None,
+                "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
+            },
+        )
+
+
+def _said(decision: Decision) -> str:
+    match decision:
+        case Done(result):
+            return result
+        case Park():
+            return "parked"
+        case Bury(reason):
+            return f"dead letter: {reason}"
+        case _:
+            assert_never(decision)
+
+
+def _why(outcome: Outcome) -> str:
+    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.answer}")[:200]

@@ -1,0 +1,84 @@
+"""Where events wait for their next try: a sorted set in Redis by due time, never a worker's memory.
+
+    signal:<integration>:parked   sorted set   message -> due, epoch seconds by Redis's clock; an entry lives until it is due
+
+A due message goes back to the front of its queue in one atomic step, so a crash at any moment neither loses nor doubles it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from worker.delivery.message import Message, encoded
+
+if TYPE_CHECKING:
+    import redis
+
+PARK = """
+local now = redis.call('TIME')
+local due = now[1] + now[2] / 1000000 + ARGV[1]
+redis.call('ZADD', KEYS[1], string.format('%.3f', due), ARGV[2])
+return string.format('%.3f', due)
+"""
+
+RETURN_DUE = """
+local now = redis.call('TIME')
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000, 'LIMIT', 0, ARGV[1])
+for _, message in ipairs(due) do
+    redis.call('RPUSH', KEYS[2], message)
+    redis.call('ZREM', KEYS[1], message)
+end
+return #due
+"""
+
+
+# Where kombu puts messages of a priority; workers take from the queue alone, so these are brought there.
+PRIORITY_LISTS = ("{queue}\x06\x163", "{queue}\x06\x166", "{queue}\x06\x169")
+
+GATHER = """
+local moved = 0
+for i = 2, #KEYS do
+    while moved < tonumber(ARGV[1]) and redis.call('LMOVE', KEYS[i], KEYS[1], 'RIGHT', 'LEFT') do moved = moved + 1 end
+end
+return moved
+"""
+
+
+@dataclass(frozen=True)
+class Parking:
+    """The parked events of one integration."""
+
+    redis: "redis.Redis"
+    integration: str
+    queue: str
+
+    @property
+    def key(self) -> str:
+        """The sorted set of parked messages."""
+        return f"signal:{self.integration}:parked"
+
+    def park(self, message: Message, delay: float) -> float:
+        """Keep `message` for `delay` seconds; gives its due time, epoch seconds by Redis's clock."""
+        return float(cast("str", self.redis.eval(PARK, 1, self.key, str(delay), encoded(message, self.queue))))
+
+    def return_due(self, limit: int = 500) -> int:
+        """Put at most `limit` due messages back at the front of the queue; gives how many."""
+        return int(cast("int", self.redis.eval(RETURN_DUE, 2, self.key, self.queue, str(limit))))
+
+    def gather_priorities(self, limit: int = 500) -> int:
+        """Bring at most `limit` messages that a producer sent with a priority to the queue itself; gives how many."""
+        lists = [each.format(queue=self.queue) for each in PRIORITY_LISTS]
+        return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))
+
+    def count(self) -> int:
+        """How many events are parked."""
+        return self.redis.zcard(self.key)
+
+    def next_due(self) -> float | None:
+        """When the next one is due, epoch seconds; None when none is parked."""
+        first = cast("list[tuple[str, float]]", self.redis.zrange(self.key, 0, 0, withscores=True))
+        return first[0][1] if first else None
+
+    def waiting(self) -> Iterator[tuple[str, float]]:
+        """Every parked message with its due time, in no order, a page at a time."""
+        return cast("Iterator[tuple[str, float]]", self.redis.zscan_iter(self.key))

@@ -1,0 +1,105 @@
+"""Asking Mailgun over HTTP: what comes back, or that nothing did. What it means is the outcome's question.
+
+Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}], Basic auth `api:<key>`, form-urlencoded.
+"""
+
+import threading
+import time
+from urllib.parse import quote, urlsplit
+
+import requests
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Answer, NoAnswer
+
+BODY_LIMIT = 256 * 1024  # bytes of an answer that are read; a member with all its vars is a few KiB
+CHUNK = 16 * 1024
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Mailgun:
+    """One mailing list at one Mailgun region. Safe to share between threads: each has its own keep-alive session."""
+
+    def __init__(
+        self, *, base_url: str, key: SecretStr, list_address: str, connect_timeout: float, read_timeout: float
+    ) -> None:
+        """`base_url` without a trailing slash; both time-outs in seconds."""
+        self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
+        self._auth = ("api", key.get_secret_value())
+        self._timeouts = (connect_timeout, read_timeout)
+        self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
+        self._of_thread = threading.local()
+
+    def read_list(self) -> Answer | NoAnswer:
+        """`GET /v3/lists/{list}`."""
+        return self._ask("GET", self.list_url)
+
+    def read_member(self, address: str) -> Answer | NoAnswer:
+        """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
+        return self._ask("GET", f"{self.list_url}/members/{quote(address, safe='@')}")
+
+    def upsert(self, member: Member) -> Answer | NoAnswer:
+        """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
+        return self._ask("POST", f"{self.list_url}/members", member.form())
+
+    def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> Answer | NoAnswer:
+        try:
+            with self._session().request(
+                method, url, data=form, timeout=self._timeouts, allow_redirects=False, stream=True
+            ) as response:
+                return self._answer(response)
+        except (requests.RequestException, OSError, UnicodeError) as error:
+            return NoAnswer(_reason(error))
+        except Exception as error:
+            # urllib3 and http.client let a few of their own through while a body is read.
+            if not type(error).__module__.startswith(("urllib3", "http")):
+                raise
+            return NoAnswer(_reason(error))
+
+    def _answer(self, response: requests.Response) -> Answer | NoAnswer:
+        # The read time-out bounds each wait for bytes; this bounds them all together, against an answer that trickles.
+        ends = time.monotonic() + self._timeouts[1]
+        body = bytearray()
+        while len(body) < BODY_LIMIT:
+            chunk = response.raw.read1(CHUNK, decode_content=True)
+            if not chunk:
+                break
+            body += chunk
+            if time.monotonic() > ends:
+                return NoAnswer("time-out: the answer did not end in time")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, bytes(body[:BODY_LIMIT]), headers)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._of_thread, "session", None)
+        if session is None:
+            session = self._of_thread.session = self._new_session()
+        return session
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = self._auth
+        session.trust_env = self._through_proxies
+        session.headers["User-Agent"] = "signal-mailgun"
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+        return session
+
+
+def _reason(error: Exception) -> str:
+    # The exception's own text may quote the address from the URL: only its kind is shown.
+    match error:
+        case requests.ConnectTimeout():
+            return "time-out: no connection to Mailgun in time"
+        case requests.Timeout():
+            return "time-out: connected, but no answer in time; Mailgun may have stored it"
+        case requests.exceptions.SSLError():
+            return "no secure connection: the certificate or the TLS handshake failed"
+        case requests.exceptions.ProxyError():
+            return "no connection through the proxy"
+        case requests.ConnectionError() | OSError():
+            return f"no connection, or it broke ({type(error).__name__})"
+        case _:
+            return f"no answer ({type(error).__name__})"

@@ -1,0 +1,48 @@
+"""A member of a mailing list as Mailgun holds it, and the form fields that make it so. Asking Mailgun is the client's work."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Member:
+    """A whole member. Mailgun replaces what it is given, so a part of one is never sent."""
+
+    address: str
+    name: str = ""  # "" at Mailgun where nobody set one
+    subscribed: bool = True
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+    def form(self) -> dict[str, str]:
+        """The form fields of the upsert, in the integration's order (its page, "Example").
+
+        `subscribed` is always explicit: left out, Mailgun takes it as true and re-subscribes. A name nobody set is left out.
+        """
+        named = {"name": self.name} if self.name else {}
+        return {
+            "address": self.address,
+            **named,
+            "subscribed": "true" if self.subscribed else "false",
+            "upsert": "true",
+            "vars": json.dumps(self.vars, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+        }
+
+
+def member_in(data: object, address: str) -> Member | None:
+    """The member in a decoded answer `{"member": {…}}` if it is the one at `address`, ignoring case; else None.
+
+    A 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
+    """
+    member = data.get("member") if isinstance(data, dict) else None
+    if not isinstance(member, dict) or str(member.get("address", "")).lower() != address.lower():
+        return None
+    subscribed = member.get("subscribed")
+    vars_ = member.get("vars")
+    return Member(
+        address=address,
+        name=str(member.get("name") or ""),
+        subscribed=subscribed if isinstance(subscribed, bool) else str(subscribed).lower() not in {"no", "false"},
+        vars=vars_ if isinstance(vars_, dict) else {},
+    )

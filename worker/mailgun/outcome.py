@@ -1,0 +1,173 @@
+"""What Mailgun's answer means: every status with every body, and every way of not answering, has exactly one outcome.
+
+200, the member's own JSON          found / delivered
+404 on reading, "Member … not found"   absent
+429, 420                            throttled          being told to wait is not failing
+5xx, 408, no answer, a strange 200  unavailable
+400                                 rejected
+401, 403                            unauthorized
+404                                 list_not_found     the list is missing, or the host is the wrong region's
+anything else, a redirect           unexpected_status
+our own bug                         crashed
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.mailgun.member import Member, member_in
+
+ANSWER_LIMIT = 2048  # characters of Mailgun's answer that are kept
+MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
+LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day is no hint
+
+
+class Kind(StrEnum):
+    """The closed set of outcomes of an attempt."""
+
+    DELIVERED = "delivered"
+    UNCHANGED = "unchanged"  # Mailgun holds it already: no request was needed
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    REJECTED = "rejected"
+    UNAUTHORIZED = "unauthorized"
+    LIST_NOT_FOUND = "list_not_found"
+    UNEXPECTED_STATUS = "unexpected_status"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP: the body up to the client's bound."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+
+    def json(self) -> Any:
+        """The decoded body, or None where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def text(self) -> str:
+        """The answer for people: its JSON `message`, else the body, cut to 2 KiB."""
+        data = self.json()
+        message = data.get("message") if isinstance(data, dict) else None
+        return (message if isinstance(message, str) else self.body.decode("utf-8", "replace"))[:ANSWER_LIMIT]
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Nothing came back, or nothing whole; `reason` is safe to show and may mean that Mailgun did store the member."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended."""
+
+    kind: Kind
+    status: int | None = None  # HTTP status, where there was one
+    answer: str = ""  # Mailgun's words, or why there were none; may hold the address
+    wait_until: datetime | None = None  # Mailgun's own hint, a floor
+    member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
+
+
+def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Member | Outcome | None:
+    """What reading a member gave: the member, None where the list does not hold it, or why it could not be read."""
+    if isinstance(answer, Answer) and answer.status == 404 and _says_member_absent(answer):
+        return None
+    if isinstance(answer, Answer) and answer.status == 200:
+        return member_in(answer.json(), address) or _strange(answer)
+    return _trouble(answer, now)
+
+
+def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Outcome:
+    """What became of an upsert of the member at `address`."""
+    if isinstance(answer, Answer) and answer.status == 200:
+        member = member_in(answer.json(), address)
+        return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _strange(answer)
+    return _trouble(answer, now)
+
+
+def _says_member_absent(answer: Answer) -> bool:
+    # "Member x of mailing list y not found" against "Mailing list y not found"; without JSON it is the wrong host or path.
+    data = answer.json()
+    message = data.get("message") if isinstance(data, dict) else None
+    return isinstance(message, str) and not message.lower().startswith("mailing list")
+
+
+def _strange(answer: Answer) -> Outcome:
+    return Outcome(Kind.UNAVAILABLE, answer.status, f"200, but not Mailgun's answer: {answer.text()}"[:ANSWER_LIMIT])
+
+
+def _trouble(answer: Answer | NoAnswer, now: datetime) -> Outcome:
+    if isinstance(answer, NoAnswer):
+        return Outcome(Kind.UNAVAILABLE, None, answer.reason)
+    return Outcome(kind_of_status(answer.status), answer.status, answer.text(), hinted(answer, now))
+
+
+def kind_of_status(status: int) -> Kind:
+    """The outcome of any status but 200, whatever its body."""
+    match status:
+        case 420 | 429:
+            return Kind.THROTTLED
+        case 400:
+            return Kind.REJECTED
+        case 401 | 403:
+            return Kind.UNAUTHORIZED
+        case 404:
+            return Kind.LIST_NOT_FOUND
+        case 408:
+            return Kind.UNAVAILABLE
+        case _ if 500 <= status <= 599:
+            return Kind.UNAVAILABLE
+        case _:
+            return Kind.UNEXPECTED_STATUS
+
+
+def hinted(answer: Answer, now: datetime) -> datetime | None:
+    """Until when Mailgun asks to wait: the latest of all hints that can be read, at most a day ahead; None without any.
+
+    `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or milliseconds), body `retry-seconds`.
+    """
+    data = answer.json()
+    seconds = (
+        _retry_after(answer.headers.get("retry-after", ""), now),
+        _reset(answer.headers.get("x-ratelimit-reset", ""), now),
+        _number(data.get("retry-seconds")) if isinstance(data, dict) else None,
+    )
+    waits = [min(each, LONGEST_HINT_SECONDS) for each in seconds if each is not None and each > 0]
+    return datetime.fromtimestamp(now.timestamp() + max(waits), UTC) if waits else None
+
+
+def _retry_after(value: str, now: datetime) -> float | None:
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
+
+
+def _reset(value: str, now: datetime) -> float | None:
+    epoch = _number(value)
+    if epoch is None:
+        return None
+    return (epoch / 1000 if epoch >= MILLISECONDS_FROM else epoch) - now.timestamp()
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not re.fullmatch(r"\s*\d{1,15}(\.\d{1,9})?\s*", str(value)):
+        return None
+    return float(str(value))

@@ -1,0 +1,72 @@
+"""What is printed: one line a record, text on a terminal, JSON elsewhere; never a trait, an address, a key or a traceback."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TextIO
+
+from worker.privacy import redacted
+
+# Celery tells of every task at INFO what our own line per attempt says better, and at WARNING what concerns Celery's authors.
+QUIET = {
+    "celery.app.trace": logging.CRITICAL,
+    "celery.worker.strategy": logging.WARNING,
+    "celery.bootsteps": logging.WARNING,
+}
+STANDARD = frozenset(vars(logging.makeLogRecord({})))
+
+
+def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO = sys.stderr) -> None:
+    """Make every logger of this process print through one handler on `stream`."""
+    handler = logging.StreamHandler(stream)
+    as_text = form == "text" or (form == "auto" and stream.isatty())
+    handler.setFormatter(TextLines() if as_text else JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name, quiet in QUIET.items():
+        logging.getLogger(name).setLevel(quiet)
+
+
+class TextLines(logging.Formatter):
+    """`12:00:01 INFO    delivered  event=… member=…`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record on one line."""
+        fields = " ".join(f"{name}={value}" for name, value in extras(record).items())
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        return f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object: time (UTC), level, message, logger, and the record's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one JSON object."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = {"time": time, "level": record.levelname.lower(), "message": said(record), "logger": record.name}
+        return json.dumps({**head, **extras(record)}, default=str)
+
+
+def said(record: logging.LogRecord) -> str:
+    """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return redacted(record.getMessage()) + (f" ({whereabouts(error)})" if error else "")
+
+
+def whereabouts(error: BaseException) -> str:
+    """What kind of error and where it arose. Not its text: that may quote a person's data."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{place}"
+
+
+def extras(record: logging.LogRecord) -> dict[str, object]:
+    """The fields that the caller gave with `extra`."""
+    return {
+        k: v
+        for k, v in vars(record).items()
+        if k not in STANDARD and k not in {"message", "asctime", "data"} and v is not None
+    }

@@ -1,0 +1,194 @@
+"""What the operator has set: read once from the environment and `.env`, checked, then frozen.
+
+A setting that cannot be right, or two that contradict each other, stop the program with one line that names them.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+US_REGION = "https://api.mailgun.net"
+EU_REGION = "https://api.eu.mailgun.net"
+REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be right; the message is one line that names it and says what to do."""
+
+
+class Settings(BaseSettings):
+    """Every setting, under its environment name in lower case. Durations carry their unit in the name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    signal_integration: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
+    signal_digest_key: SecretStr | None = None
+
+    mailgun_api_key: SecretStr | None = None
+    mailgun_api_key_file: Path | None = None
+    mailgun_api_base_url: str = US_REGION
+    mailgun_allow_custom_host: bool = False
+    mailgun_list_address: str | None = None
+    mailgun_preset: Path | None = None
+    mailgun_write_mode: Literal["merge", "overwrite"] = "merge"
+    mailgun_member_cache_seconds: NonNegative = 10
+    mailgun_subscribe_new: bool = True
+    mailgun_resubscribe: bool = False
+    mailgun_connect_timeout_seconds: Positive = 5
+    mailgun_read_timeout_seconds: Positive = 15
+
+    retry_base_seconds: Positive = 4
+    retry_max_delay_seconds: Positive = 3600
+    retry_max_attempts: Annotated[int, Field(ge=1)] = 50
+    retry_max_age_hours: Positive = 24
+
+    visibility_timeout_seconds: Positive = 120
+    worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "json"] = "auto"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lowercase(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in REDIS_SCHEMES or not parts.netloc:
+            raise ValueError("is not a Redis address; write redis://HOST:PORT/DB, rediss://… or sentinel://…")
+        return value
+
+    @field_validator("mailgun_api_base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
+        if parts.username or parts.password:
+            raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")
+        return value.rstrip("/")
+
+    @field_validator("mailgun_list_address")
+    @classmethod
+    def _list_address(cls, value: str | None) -> str | None:
+        if value is not None and (value.count("@") != 1 or "/" in value or any(c.isspace() for c in value)):
+            raise ValueError("is not a list address such as newsletter@mg.example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        self._check_host()
+        if self.mailgun_api_key and self.mailgun_api_key_file:
+            raise ValueError("MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them")
+        if self.retry_max_delay_seconds < self.retry_base_seconds:
+            raise ValueError("RETRY_MAX_DELAY_SECONDS is below RETRY_BASE_SECONDS; raise it")
+        if self.visibility_timeout_seconds <= self.longest_delivery_seconds:
+            raise ValueError(
+                f"VISIBILITY_TIMEOUT_SECONDS is not longer than a delivery can take "
+                f"({self.longest_delivery_seconds:g} s with these time-outs); raise it"
+            )
+        return self
+
+    def _check_host(self) -> None:
+        url = urlsplit(self.mailgun_api_base_url)
+        if self.mailgun_api_base_url in {US_REGION, EU_REGION}:
+            return
+        if not self.mailgun_allow_custom_host:
+            raise ValueError(
+                f"MAILGUN_API_BASE_URL is neither {US_REGION} nor {EU_REGION}; "
+                "set MAILGUN_ALLOW_CUSTOM_HOST=true if the key may really go there"
+            )
+        if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
+            raise ValueError(
+                "MAILGUN_API_BASE_URL is plain http and not this machine; the key would be readable: use https"
+            )
+
+    @property
+    def longest_delivery_seconds(self) -> float:
+        """How long the read and the write of one member can take together before both time-outs have struck."""
+        return 2 * (self.mailgun_connect_timeout_seconds + self.mailgun_read_timeout_seconds)
+
+    @property
+    def queue(self) -> str:
+        """The integration's queue of events."""
+        return f"mailgun.{self.signal_integration}"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The integration's queue of dead letters."""
+        return f"{self.queue}.dead_letter"
+
+    @cached_property
+    def mailgun_key(self) -> SecretStr:
+        """The key, from its variable or its file.
+
+        Raises `SettingsError` when neither is set, or the file cannot be read or is empty.
+        """
+        if self.mailgun_api_key:
+            return self.mailgun_api_key
+        if not self.mailgun_api_key_file:
+            raise SettingsError(
+                "MAILGUN_API_KEY is not set; put your Mailgun private key there (or its file in MAILGUN_API_KEY_FILE)"
+            )
+        try:
+            key = self.mailgun_api_key_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
+        if not key:
+            raise SettingsError(f"MAILGUN_API_KEY_FILE is empty: {self.mailgun_api_key_file}")
+        return SecretStr(key)
+
+    @property
+    def digest_key(self) -> bytes:
+        """The key of the digests that stand for addresses; derived from the integration's name where none is set."""
+        key = (
+            self.signal_digest_key.get_secret_value()
+            if self.signal_digest_key
+            else f"signal-mailgun/{self.signal_integration}"
+        )
+        return key.encode()
+
+    @property
+    def list_address(self) -> str:
+        """The list to keep in step. Raises `SettingsError` when it is not set."""
+        if not self.mailgun_list_address:
+            raise SettingsError(
+                "MAILGUN_LIST_ADDRESS is not set; write the mailing list's address, e.g. newsletter@mg.example.com"
+            )
+        return self.mailgun_list_address
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises `SettingsError` in one line when one cannot be right."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_complaints(error))) from None
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    return [_complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"]) for e in error.errors()]
+
+
+def _complaint(name: str, message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if not name:
+        return message
+    return f"{name} {message[0].lower()}{message[1:]}" if message.startswith("is ") else f"{name}: {message}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__

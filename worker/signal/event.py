@@ -1,0 +1,101 @@
+"""What a Signal event says, in any of Signal's dialects. What of it matters to Mailgun is the preset's question."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class MalformedEvent(ValueError):
+    """Not a Signal event at all; the message says why in one line and quotes nothing of the event."""
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value).strip() or None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _instant(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(value.strip())
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _either(camel: str, snake: str) -> Any:
+    return Field(default=None, validation_alias=AliasChoices(camel, snake))
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+Object = Annotated[Mapping[str, Any], BeforeValidator(_mapping)]
+
+
+class SignalEvent(BaseModel):
+    """One event as Signal sends it.
+
+    Only `type` is needed. An explicit null, or a field of another shape than Signal documents, counts as absent;
+    fields unknown here are ignored. `timestamp` is in UTC; one without an offset is taken as UTC.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    type: str
+    event: Text = None
+    name: Text = None
+    properties: Object = Field(default_factory=dict)
+    traits: Object = Field(default_factory=dict)
+    context: Object = Field(default_factory=dict)
+    user_id: Text = _either("userId", "user_id")
+    anonymous_id: Text = _either("anonymousId", "anonymous_id")
+    group_id: Text = _either("groupId", "group_id")
+    message_id: Text = _either("messageId", "message_id")
+    timestamp: Annotated[datetime | None, BeforeValidator(_instant)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, data: object) -> object:
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, Mapping) else data
+
+    @property
+    def kind(self) -> str:
+        """What happened, for people: the event's name for a track, else its type."""
+        return (self.event if self.type == "track" and self.event else self.type)[:80]
+
+
+def parse_event(data: object) -> SignalEvent:
+    """The event in `data`, a decoded JSON value.
+
+    Raises `MalformedEvent` when it is not an object or has no usable `type`.
+    """
+    if isinstance(data, SignalEvent):
+        return data
+    if not isinstance(data, Mapping):
+        raise MalformedEvent(f"an event is a JSON object, not {_json_kind(data)}")
+    kind = data.get("type")
+    if not isinstance(kind, str) or not kind.strip():
+        raise MalformedEvent("the event has no usable `type` (page, track, identify or group)")
+    try:
+        return SignalEvent.model_validate({**data, "type": kind.strip().lower()})
+    except ValidationError as error:
+        raise MalformedEvent(f"the event's {error.errors()[0]['loc'][0]!r} cannot be read") from None
+
+
+def _json_kind(data: object) -> str:
+    kinds = {
+        list: "an array",
+        tuple: "an array",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
+    return "null" if data is None else kinds.get(type(data), f"a {type(data).__name__}")

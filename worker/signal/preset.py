@@ -1,0 +1,138 @@
+"""Which events matter, and where each value is read: a preset is data, this is how it is read and checked."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from worker.signal.event import SignalEvent
+
+TEXT_ROOTS = ("event", "name", "user_id", "anonymous_id", "group_id", "message_id")
+OBJECT_ROOTS = ("properties", "traits", "context")
+TARGET = re.compile(r"name|vars\.[^.\s][^\s]*")
+
+Path_ = tuple[str, ...]
+
+
+class PresetError(ValueError):
+    """A preset that cannot be right; the message is one line: the file, the key and the reason."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value is read: one path, or several whose texts are joined with a space."""
+
+    paths: tuple[Path_, ...]
+
+    def read(self, event: SignalEvent) -> Any:
+        """The value there, or None where there is none."""
+        if len(self.paths) == 1:
+            return _at(event, self.paths[0])
+        found = (_at(event, path) for path in self.paths)
+        return " ".join(str(value).strip() for value in found if value is not None) or None
+
+
+def _at(event: SignalEvent, path: Path_) -> Any:
+    value: Any = getattr(event, path[0])
+    for key in path[1:]:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def first_found(event: SignalEvent, places: tuple[Place, ...]) -> Any:
+    """The value at the first of `places` that is neither absent nor null, else None."""
+    return next((value for place in places if (value := place.read(event)) is not None), None)
+
+
+def folded(name: str) -> str:
+    """An event name as names are compared: ignoring case, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def _place(text: object) -> Place:
+    if not isinstance(text, str):
+        raise ValueError("a place is a string such as traits.email")  # noqa: TRY004 pydantic reports ValueErrors
+    return Place(tuple(_path(part.strip()) for part in text.split("+")))
+
+
+def _path(text: str) -> Path_:
+    root, *keys = text.split(".")
+    if root in TEXT_ROOTS and not keys:
+        return (root,)
+    if root in OBJECT_ROOTS and keys and all(keys):
+        return (root, *keys)
+    raise ValueError(
+        f"{text!r} is not a place in an event; use {', '.join(TEXT_ROOTS)}, or properties.…, traits.…, context.…"
+    )
+
+
+def _target(text: str) -> str:
+    if not TARGET.fullmatch(text):
+        raise ValueError(f"{text!r} is not a member's field; use name or vars.…")
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+Places = Annotated[tuple[Annotated[Place, BeforeValidator(_place)], ...], Field(min_length=1)]
+Sets = dict[Annotated[str, AfterValidator(_target)], Places]
+
+
+class Mapped(_Strict):
+    """One kind of event that matters, the types or track names it comes under, and what it sets."""
+
+    kind: str
+    types: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    sets: Sets = Field(default_factory=dict)
+
+    def covers(self, event: SignalEvent) -> bool:
+        """Is `event` of this kind?"""
+        if event.type == "track":
+            return event.event is not None and folded(event.event) in {folded(name) for name in self.names}
+        return event.type in self.types
+
+
+class Preset(_Strict):
+    """Which events matter, where the address, the consent and each of a member's fields are read."""
+
+    address: Places
+    consent: Places
+    event: Annotated[tuple[Mapped, ...], Field(min_length=1)]
+    always: Sets = Field(default_factory=dict)
+
+    def mapped(self, event: SignalEvent) -> Mapped | None:
+        """The first kind that covers `event`; None when the preset does not map it."""
+        return next((mapped for mapped in self.event if mapped.covers(event)), None)
+
+
+def load_preset(file: Path | None = None) -> Preset:
+    """The preset in `file`, or the Default preset. Raises `PresetError`."""
+    if file is None:
+        return preset_of(
+            files("worker.signal").joinpath("presets/default.toml").read_text(encoding="utf-8"), "default.toml"
+        )
+    try:
+        return preset_of(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise PresetError(f"MAILGUN_PRESET {file} cannot be read: {reason}") from None
+
+
+def preset_of(text: str, origin: str) -> Preset:
+    """The preset that `text` (TOML) spells; `origin` is its file, for the error. Raises `PresetError`."""
+    try:
+        return Preset.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PresetError(f"preset {origin}: not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise PresetError(f"preset {origin}: {key}: {first['msg'].removeprefix('Value error, ')}") from None

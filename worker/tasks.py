@@ -1,0 +1,80 @@
+"""The Celery task `signal.deliver`: what was handled, told in Celery's terms. The one place that knows both.
+
+Celery acknowledges a task that returns, raises, or asks for a retry alike, so each of these comes only after the event is safe:
+at Mailgun, parked, or on the dead-letter queue. Where Redis did not take it, the message is not acknowledged.
+"""
+
+import logging
+import sys
+import time
+from functools import lru_cache
+from typing import Any, assert_never
+
+import redis
+from celery.exceptions import Reject, Retry
+
+from worker.app import app, settings
+from worker.assembly import handling_for
+from worker.delivery.decision import Done
+from worker.delivery.handling import Dead, Handling, Parked
+from worker.delivery.message import TASK, message_of
+from worker.settings import SettingsError
+from worker.signal.preset import PresetError
+
+logger = logging.getLogger("signal_mailgun.worker")
+
+
+class DeadLettered(Exception):
+    """The event is on the dead-letter queue; the text says why."""
+
+
+class NextTry(Exception):
+    """The event is parked; the text says why and until when."""
+
+
+@app.task(name=TASK, bind=True, throws=(DeadLettered,), max_retries=None)
+def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
+    """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed."""
+    message = message_of(id=task.request.id, args=args, kwargs=kwargs, headers=vars(task.request))
+    try:
+        handled = handling().handle(message)
+    except redis.RedisError as error:
+        logger.error(
+            "Redis did not take an event; it stays on the queue",
+            extra={"event": message.id, "error": type(error).__name__},
+        )
+        time.sleep(1)  # its own thread only: without it the event would come back at once
+        raise Reject(requeue=True) from None
+    match handled:
+        case Done(result):
+            return result
+        case Parked(why, due):
+            raise Retry(why, exc=NextTry(f"{why}; next try {due:%Y-%m-%d %H:%M:%S} UTC"), when=due)
+        case Dead(why):
+            raise DeadLettered(why)
+        case _:
+            assert_never(handled)
+
+
+def return_due() -> None:
+    """Put what is due back on the queue. Does nothing while Redis is away: it is tried again in a second."""
+    try:
+        parking = handling().parking
+        parking.return_due()
+        parking.gather_priorities()
+    except redis.RedisError as error:
+        logger.debug("parked events wait: Redis does not answer", extra={"error": type(error).__name__})
+
+
+def check_startable() -> None:
+    """End the program with one line where a setting or the preset would let no event through."""
+    try:
+        handling()
+    except (SettingsError, PresetError) as error:
+        sys.exit(f"signal-mailgun: {error}")
+
+
+@lru_cache(maxsize=1)
+def handling() -> Handling:
+    """This process's way of handling events. Raises `SettingsError` or `PresetError`."""
+    return handling_for(settings)
