@@ -13,7 +13,7 @@ from worker.operate import log
 from worker.settings import Settings, SettingsError, load_settings
 from worker.store import master_name
 
-RETURN_EVERY_SECONDS = 1.0  # how often a worker looks for parked events that are due
+KEEP_HOUSE_EVERY_SECONDS = 1.0
 
 
 # In place of kombu's own, under the same names: Flower and Celery's banner know a broker by its address's scheme.
@@ -91,8 +91,8 @@ settings = _settings_or_exit()
 app = celery_app(settings)
 
 
-class ReturnDue(bootsteps.StartStopStep):
-    """Every worker puts parked events that are due back on the queue, once a second."""
+class Housekeeping(bootsteps.StartStopStep):
+    """Every worker puts parked events that are due back on the queue and stores its counts, once a second."""
 
     requires = (Tasks,)
 
@@ -101,19 +101,19 @@ class ReturnDue(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, consumer: Any) -> None:
-        """Look for due events from now on."""
-        from worker.tasks import return_due  # noqa: PLC0415  the task module needs this one
+        """Keep house from now on."""
+        from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one
 
-        self._timer = consumer.timer.call_repeatedly(RETURN_EVERY_SECONDS, return_due)
+        self._timer = consumer.timer.call_repeatedly(KEEP_HOUSE_EVERY_SECONDS, keep_house)
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
-        """Look no more."""
+        """Keep house no more."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
 
-app.steps["consumer"].add(ReturnDue)
+app.steps["consumer"].add(Housekeeping)
 
 
 @signals.setup_logging.connect
@@ -127,6 +127,13 @@ def _check_settings(**_: Any) -> None:
     from worker.tasks import check_startable  # noqa: PLC0415  the task module needs this one
 
     check_startable()
+
+
+@signals.worker_shutdown.connect
+def _store_last_counts(**_: Any) -> None:
+    from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one
+
+    keep_house()
 
 
 @inspect_command(alias="dump_active_queues")

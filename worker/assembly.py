@@ -10,6 +10,7 @@ from worker.delivery.decision import Patience
 from worker.delivery.handling import Handling
 from worker.delivery.merge import Subscribing
 from worker.delivery.parking import Parking
+from worker.delivery.tally import Tally
 from worker.mailgun.client import Mailgun
 from worker.settings import Settings
 from worker.signal.preset import load_preset
@@ -29,6 +30,7 @@ def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) ->
         delivery=delivery_for(settings, clock),
         parking=Parking(store, *where),
         dead_letters=DeadLetters(store, *where),
+        tally=Tally(store, settings.signal_integration),
         patience=Patience(
             settings.retry_base_seconds,
             settings.retry_max_delay_seconds,

@@ -32,7 +32,7 @@ def enqueue(event: Mapping[str, Any] | SignalEvent) -> str:
 def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
     """Put many events on the queue, 500 a round trip, in flat memory; gives how many.
 
-    Raises as `enqueue` does. The first that is no event stops it: those before it are on the queue, and the error gives its number.
+    Raises as `enqueue` does. The first that is no event stops it: those before it are enqueued, the error gives its number.
     """
     queue = _queue()
     batch: list[Message] = []

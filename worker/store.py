@@ -19,9 +19,8 @@ def connect(url: str, **options: Any) -> "redis.Redis":
     if not url.startswith("sentinel://"):
         return redis.Redis.from_url(url, **options)
     parts = [urlsplit(each) for each in url.split(";")]
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  redis-py has no types here
-        [(part.hostname, part.port or 26379) for part in parts], socket_timeout=TIMEOUTS["socket_connect_timeout"]
-    )
+    nodes = [(part.hostname, part.port or 26379) for part in parts]
+    sentinel: Any = Sentinel(nodes, socket_timeout=TIMEOUTS["socket_connect_timeout"])  # type: ignore[no-untyped-call]
     options |= {"db": int(parts[-1].path.strip("/") or 0), "password": _password(url)}
     return cast("redis.Redis", sentinel.master_for(master_name(url), **options))
 

@@ -56,12 +56,12 @@ def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
             assert_never(handled)
 
 
-def return_due() -> None:
-    """Put what is due back on the queue. Does nothing while Redis is away: it is tried again in a second."""
+def keep_house() -> None:
+    """Put what is due back on the queue, and store the counts. While Redis is away it waits for the next time."""
     try:
-        parking = handling().parking
-        parking.return_due()
-        parking.gather_priorities()
+        handling().parking.return_due()
+        handling().parking.gather_priorities()
+        handling().tally.store()
     except redis.RedisError as error:
         logger.debug("parked events wait: Redis does not answer", extra={"error": type(error).__name__})
 

@@ -11,9 +11,9 @@ from worker.delivery.dead_letters import DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
+from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
-from worker.operate.log import whereabouts
-from worker.privacy import digest, redacted
+from worker.privacy import digest, redacted, whereabouts
 from worker.signal.event import MalformedEvent
 from worker.signal.patch import MalformedEmail, Patch, Skip
 
@@ -48,6 +48,7 @@ class Handling:
     delivery: Delivery
     parking: Parking
     dead_letters: DeadLetters
+    tally: Tally
     patience: Patience
     digest_key: bytes
     clock: Callable[[], datetime]  # UTC
@@ -63,7 +64,7 @@ class Handling:
         except MalformedEmail as error:
             return self._bury(message, Reason.MALFORMED_EMAIL, str(error))
         if isinstance(patch, Skip):
-            self._log(message, Done(f"skipped: {patch}"), None, None)
+            self._tell(message, Done(f"skipped: {patch}"), None, None)
             return Done(f"skipped: {patch}")
         return self._deliver(message, patch)
 
@@ -75,7 +76,7 @@ class Handling:
     def _deliver(self, message: Message, patch: Patch) -> Done | Parked | Dead:
         outcome = self._attempt(patch)
         decision = self._decide(message, outcome)
-        self._log(message, decision, outcome, patch)
+        self._tell(message, decision, outcome, patch)
         match decision:
             case Done():
                 return decision
@@ -109,7 +110,7 @@ class Handling:
     def _bury(self, message: Message, reason: Reason, answer: str, outcome: Outcome | None = None) -> Dead:
         status = outcome.status if outcome else None
         if outcome is None:
-            self._log(message, Bury(reason), None, None)
+            self._tell(message, Bury(reason), None, None)
         else:
             message = message.tried(Try(self.clock().timestamp(), outcome.kind, status), spent=True)
         letter = dead_letter(
@@ -123,7 +124,8 @@ class Handling:
         self.dead_letters.bury(message, letter)
         return Dead(redacted(f"{reason}{f' ({status})' if status else ''}: {answer}"))
 
-    def _log(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
+    def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
+        self.tally.count(_said(decision))
         logger.log(
             LEVELS[type(decision)],
             _said(decision),
@@ -143,8 +145,8 @@ def _said(decision: Decision) -> str:
     match decision:
         case Done(result):
             return result
-        case Park():
-            return "parked"
+        case Park(_, spent):
+            return "retried" if spent else "throttled"
         case Bury(reason):
             return f"dead letter: {reason}"
         case _:

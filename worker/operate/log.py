@@ -4,10 +4,9 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, TextIO
 
-from worker.privacy import redacted
+from worker.privacy import redacted, whereabouts
 
 # Celery tells of every task at INFO what our own line per attempt says better, and at WARNING what concerns Celery's authors.
 QUIET = {
@@ -52,15 +51,6 @@ def said(record: logging.LogRecord) -> str:
     """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
     error = record.exc_info[1] if record.exc_info else None
     return redacted(record.getMessage()) + (f" ({whereabouts(error)})" if error else "")
-
-
-def whereabouts(error: BaseException) -> str:
-    """What kind of error and where it arose. Not its text: that may quote a person's data."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    place = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{place}"
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

@@ -1,0 +1,68 @@
+"""How many events ended how: counted in each worker's memory, added up in Redis once a second.
+
+    signal:<integration>:totals            hash   outcome -> count since the first worker; lives as long as Redis
+    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute; lives two hours
+
+A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
+"""
+
+import time
+from collections import Counter
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis
+
+MINUTE_LIVES_SECONDS = 7200
+
+
+class Tally:
+    """The counts of one integration. Safe to share between threads."""
+
+    def __init__(self, redis: "redis.Redis", integration: str) -> None:
+        """Counts that are not stored yet are none."""
+        self._redis = redis
+        self._prefix = f"signal:{integration}"
+        self._pending: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def count(self, outcome: str) -> None:
+        """One more event ended so."""
+        with self._lock:
+            self._pending[outcome] += 1
+
+    def store(self, now: float | None = None) -> None:
+        """Add what was counted since to Redis. Raises `redis.RedisError` and keeps the counts when Redis is away."""
+        with self._lock:
+            counted, self._pending = self._pending, Counter()
+        if not counted:
+            return
+        try:
+            self._add(counted, int((time.time() if now is None else now) // 60))
+        except Exception:
+            with self._lock:
+                self._pending += counted
+            raise
+
+    def totals(self) -> dict[str, int]:
+        """Every outcome's count since the first worker."""
+        return self._read(f"{self._prefix}:totals")
+
+    def minute(self, minute: int) -> dict[str, int]:
+        """Every outcome's count within that minute, given as epoch seconds // 60."""
+        return self._read(self._minute_key(minute))
+
+    def _read(self, key: str) -> dict[str, int]:
+        return {str(name): int(count) for name, count in self._redis.hgetall(key).items()}
+
+    def _add(self, counted: Counter[str], minute: int) -> None:
+        with self._redis.pipeline(transaction=True) as pipe:
+            for outcome, count in counted.items():
+                pipe.hincrby(f"{self._prefix}:totals", outcome, count)
+                pipe.hincrby(self._minute_key(minute), outcome, count)
+            pipe.expire(self._minute_key(minute), MINUTE_LIVES_SECONDS)
+            pipe.execute()
+
+    def _minute_key(self, minute: int) -> str:
+        return f"{self._prefix}:minute:{minute}"

@@ -1,0 +1,133 @@
+"""`signal-mailgun check`: can we reach Redis, is the key right, does the list exist, is it the other region?"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import redis
+import typer
+
+from worker.assembly import mailgun_for
+from worker.mailgun.client import Mailgun
+from worker.mailgun.outcome import Answer, NoAnswer
+from worker.operate.cli.terminal import out
+from worker.privacy import redacted
+from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
+from worker.signal.preset import PresetError, load_preset
+from worker.store import connect, where
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found; `mend` is empty where all is well."""
+
+    what: str
+    found: str
+    mend: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Is nothing to be mended?"""
+        return not self.mend
+
+
+def check(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """Look whether a worker with these settings could deliver. Changes nothing; exit 1 when it could not."""
+    settings = load_settings()
+    findings = list(all_findings(settings))
+    if as_json:
+        out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in findings]))
+    else:
+        for finding in findings:
+            out.print(_line(finding), markup=True)
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+def all_findings(settings: Settings) -> Iterator[Finding]:
+    """Every look, in the order in which mending makes sense."""
+    yield redis_finding(settings.redis_url)
+    yield _preset_finding(settings)
+    try:
+        here = mailgun_for(settings)
+    except SettingsError as error:
+        yield Finding("Mailgun", "not looked at", str(error))
+        return
+    other = other_region(settings.mailgun_api_base_url)
+    there = mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
+    yield mailgun_finding(here, settings.mailgun_api_base_url, there, other or "")
+
+
+def redis_finding(url: str) -> Finding:
+    """Does Redis answer, and can it do what is needed?"""
+    place = where(url)
+    try:
+        connect(url, retry=None, socket_timeout=5).ping()
+    except redis.AuthenticationError:
+        return Finding("Redis", f"{place} refused the password", "Correct the password in REDIS_URL.")
+    except (redis.RedisError, OSError):
+        return Finding("Redis", f"{place} does not answer", "Start Redis there, or set REDIS_URL to where it runs.")
+    return Finding("Redis", f"{place} answers")
+
+
+def _preset_finding(settings: Settings) -> Finding:
+    try:
+        preset = load_preset(settings.mailgun_preset)
+    except PresetError as error:
+        return Finding("Preset", "cannot be used", str(error))
+    return Finding("Preset", f"{len(preset.event)} kinds of event mapped")
+
+
+def other_region(base_url: str) -> str | None:
+    """The other Mailgun region's address, where `base_url` is one of the two."""
+    return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
+
+
+def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, other_url: str = "") -> Finding:
+    """Is the key right and does the list exist? If not, does the other region know both? It is only looked at, never used."""
+    answer = here.read_list()
+    if isinstance(answer, NoAnswer):
+        return Finding("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
+    if answer.status == 200 and _members(answer) is not None:
+        return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({_members(answer)} members)")
+    if answer.status in {401, 403, 404} and there and _knows_list(there):
+        return Finding(
+            "Mailgun",
+            f"{base_url}: {answer.status}, but the list is in the other region",
+            f"Set MAILGUN_API_BASE_URL={other_url}",
+        )
+    return _refused(answer, base_url)
+
+
+def _refused(answer: Answer, base_url: str) -> Finding:
+    found = f"{base_url}: {answer.status} {redacted(answer.text())[:120]}"
+    match answer.status:
+        case 401 | 403:
+            mend = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
+        case 404:
+            mend = "Create the mailing list in Mailgun first; verify MAILGUN_LIST_ADDRESS and the region's host."
+        case 420 | 429:
+            mend = "Mailgun asks to slow down: try again in a minute."
+        case _ if answer.status >= 500:
+            mend = "Mailgun is unavailable: try again, and look at its status page."
+        case _:
+            mend = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
+    return Finding("Mailgun", found, mend)
+
+
+def _members(answer: Answer) -> int | None:
+    data = answer.json()
+    found = data.get("list") if isinstance(data, dict) else None
+    return int(found.get("members_count") or 0) if isinstance(found, dict) else None
+
+
+def _knows_list(mailgun: Mailgun) -> bool:
+    answer = mailgun.read_list()
+    return isinstance(answer, Answer) and answer.status == 200 and _members(answer) is not None
+
+
+def _line(finding: Finding) -> str:
+    mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
+    mend = f"\n  [yellow]→ {finding.mend}[/]" if finding.mend else ""
+    return f"{mark} {finding.what}: {finding.found}{mend}"

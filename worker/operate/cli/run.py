@@ -1,0 +1,151 @@
+"""`signal-mailgun run`, `worker` and `sandbox`: the commands that stay until they are told to stop."""
+
+import importlib.util
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from worker.delivery.dead_letters import DeadLetters
+from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.household import PortTaken, free_port
+from worker.operate.local import SETTLE_SECONDS, Local, NotStarted, Ports
+from worker.privacy import redacted
+from worker.settings import load_settings
+
+MEANINGS = {
+    "delivered": "Mailgun holds it",
+    "unchanged": "Mailgun held it already",
+    "throttled": "told to wait (429): free, tried again",
+    "retried": "no answer or 5xx: tried again later",
+    "skipped": "nothing to deliver",
+    "dead letter": "refused: kept, can be replayed",
+}
+
+
+def worker(
+    concurrency: Annotated[int | None, typer.Option(min=1, help="threads; default WORKER_CONCURRENCY")] = None,
+    name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
+    from worker.app import app  # noqa: PLC0415  the application is configured when it is imported
+    from worker.tasks import check_startable  # noqa: PLC0415
+
+    check_startable()
+    options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
+    options += [f"--concurrency={concurrency}"] if concurrency else []
+    options += [f"--hostname={name}"] if name else []
+    app.worker_main(options)
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8025,
+    host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
+    *,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="listen on other than loopback")] = False,
+) -> None:
+    """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
+    if importlib.util.find_spec("aiohttp") is None:
+        raise Failure("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
+    from worker.sandbox.server import serve  # noqa: PLC0415  not there in a plain installation
+    from worker.sandbox.world import SandboxConfig  # noqa: PLC0415
+
+    try:
+        serve(
+            SandboxConfig(host=host, port=port, allow_remote=allow_remote),
+            ready=lambda url: out.print(f"sandbox listening on {url}"),
+        )
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
+    except ValueError as error:
+        raise Failure(f"{error}; add --allow-remote if that is meant") from None
+
+
+def run(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="send the samples, show what became of them, end")] = False,
+    flower_port: Annotated[int | None, typer.Option(help="default 5555, with --once any free one")] = None,
+    sandbox_port: Annotated[int | None, typer.Option(help="default 8025, with --once any free one")] = None,
+) -> None:
+    """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
+    began = time.monotonic()
+    try:
+        ports = Ports(
+            flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
+            sandbox=free_port(_chosen(sandbox_port, 8025, once=once), "--sandbox-port"),
+        )
+        with Local(load_settings(), ports) as local:
+            _run(local, began, once=once)
+    except (PortTaken, NotStarted) as error:
+        raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        err.print("stopped")
+
+
+def _run(local: Local, began: float, *, once: bool) -> None:
+    with err.status("starting …"):
+        local.start()
+    if not local.real:
+        _show_samples(local, began)
+    if not once:
+        _show_where_to_look(local)
+        _stay(local)
+
+
+def _show_samples(local: Local, began: float) -> None:
+    out.print(
+        f"Everything is up after {time.monotonic() - began:.1f} s. Sending sample events of every kind and fault …"
+    )
+    with err.status("waiting for retries …"):
+        local.send_samples()
+        settled = local.settled()
+    _show_totals(local)
+    if not settled:
+        raise Failure(f"the samples did not all end within {SETTLE_SECONDS:g} s")
+
+
+def _show_totals(local: Local) -> None:
+    parts = local.parts()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("outcome", "events", "meaning"):
+        table.add_column(column, justify="right" if column == "events" else "left")
+    for outcome, count in sorted(parts.tally.totals().items(), key=lambda each: _rank(each[0])):
+        table.add_row(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
+    out.print(table)
+    _show_letters(parts.dead_letters)
+
+
+def _show_letters(letters: DeadLetters) -> None:
+    out.print("\nDead letters, and what to do about each:")
+    for buried in letters.oldest_first():
+        letter = buried.letter
+        status = f" (HTTP {letter.status})" if letter.status else ""
+        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}", markup=False)
+        out.print(f"      → {letter.fix}", markup=False)
+
+
+def _show_where_to_look(local: Local) -> None:
+    out.print("\nWhere to look:")
+    if not local.real:
+        out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
+    out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
+    out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
+    out.print(f"  {local.folder}/worker.log", markup=False)
+    out.print(f"  REDIS_URL={local.settings.redis_url} for signal-mailgun send, dead-letters, check", markup=False)
+
+
+def _stay(local: Local) -> None:
+    out.print("\nCtrl-C stops everything that was started here.")
+    while True:
+        time.sleep(1)
+        for name in local.household.revive():
+            err.print(f"the {name} had ended and was started again")
+
+
+def _rank(outcome: str) -> tuple[int, str]:
+    return list(MEANINGS).index(outcome.partition(":")[0]), outcome
+
+
+def _chosen(port: int | None, default: int, *, once: bool) -> int:
+    return port if port is not None else (0 if once else default)

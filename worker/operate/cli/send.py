@@ -1,0 +1,78 @@
+"""`signal-mailgun send FILE|-`: enqueue events from a file."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from worker.delivery.message import Message
+from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.events_file import Entry, entries, open_events
+from worker.producer import BATCH, EventQueue, message_for
+from worker.settings import load_settings
+from worker.signal.event import MalformedEvent
+from worker.store import connect
+
+File = Annotated[
+    str, typer.Argument(metavar="FILE|-", help="JSON object, JSON array or NDJSON; - reads standard input")
+]
+
+
+def send(file: File) -> None:
+    """Enqueue events. Bad lines are reported by number, the rest go; exit 1 when there were any."""
+    settings = load_settings()
+    queue = EventQueue(connect(settings.redis_url), settings.queue)
+    sent = bad = 0
+    batch: list[Message] = []
+    with events_from(file) as found, _progress() as progress:
+        bar = progress.add_task("enqueued", total=None)
+        for entry in found:
+            message = _message(entry)
+            bad += message is None
+            batch += [message] if message else []
+            if len(batch) == BATCH:
+                sent += queue.put(batch)
+                batch = []
+                progress.update(bar, completed=sent)
+        sent += queue.put(batch)
+    out.print(f"{sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
+    if bad:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def events_from(file: str) -> Iterator[Iterator[Entry]]:
+    """The entries of `file`, or of standard input for "-". Raises `Failure` when it cannot be read."""
+    try:
+        with _opened(file) as stream:
+            yield entries(stream)
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[str]]:
+    if file == "-":
+        yield sys.stdin
+        return
+    with open_events(Path(file)) as stream:
+        yield stream
+
+
+def _message(entry: Entry) -> Message | None:
+    try:
+        if entry.complaint:
+            raise MalformedEvent(entry.complaint)
+        return message_for(entry.value)
+    except MalformedEvent as error:
+        err.print(f"line {entry.number}: {error}", markup=False)
+        return None
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
