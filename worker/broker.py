@@ -46,8 +46,12 @@ class Unacked(kombu_redis.QoS):
     """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a message that was taken."""
-        virtual.QoS.append(self, message, delivery_tag)
+        """Remember a message that was taken; one that came another way is noted as kombu does it."""
+        if delivery_tag in self.channel.noted:
+            self.channel.noted.remove(delivery_tag)
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
         """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
@@ -63,23 +67,30 @@ class Unacked(kombu_redis.QoS):
 
 
 class TakesAtomically:
-    """A kombu channel that takes messages from one queue, several at once, in one step with noting them as unacknowledged.
+    """A kombu channel that takes messages from the queue of events, several at once, in one step with noting them.
 
     It alternates on kombu's polling connection: wait until the queue has something (BLMOVE onto itself), take until it is empty.
+    Other queues, such as those on which Celery's remote control is answered, are read as kombu does it.
     """
 
     QoS = Unacked
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue")
     queue: str
-    _taking: list[str] | None = None  # the delivery tags of the script that was sent; None: waiting
+    _waiting = False  # for the queue to have something
+    _taking: list[str] | None = None  # the delivery tags of the script that was sent
     _queue_has_some = False
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.noted: set[str] = set()
+        super().__init__(*args, **kwargs)
 
     @property
     def unacked_keys(self: Any) -> tuple[str, str]:
         return self.unacked_index_key, self.unacked_key
 
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
-        if not self.active_queues:
+        if self.active_queues != [self.queue]:
+            super()._brpop_start(timeout)  # type: ignore[misc]  kombu has no types
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
@@ -87,13 +98,15 @@ class TakesAtomically:
 
     def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
         if not self._queue_has_some:
-            self._taking = None
+            self._waiting = True
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = [uuid4().hex for _ in range(self.qos.can_consume_max_estimate() or 1)]
         return ("EVAL", TAKE, 3, self.queue, *self.unacked_keys, time(), *self._taking)
 
     def _brpop_read(self: Any, **options: Any) -> bool:
-        tags, self._taking = self._taking, None
+        if not (self._waiting or self._taking):
+            return bool(super()._brpop_read(**options))  # type: ignore[misc]
+        tags, self._taking, self._waiting = self._taking, None, False
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if tags else "BLMOVE", **options)
         except self.connection_errors:
@@ -107,6 +120,7 @@ class TakesAtomically:
         if not tags or not reply:
             raise Empty
         for tag, message in zip(tags, reply, strict=False):
+            self.noted.add(tag)
             self.connection._deliver(self._payload(message, tag), self.queue)
         return True
 

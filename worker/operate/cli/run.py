@@ -1,6 +1,7 @@
 """`signal-mailgun run`, `worker` and `sandbox`: the commands that stay until they are told to stop."""
 
 import importlib.util
+import signal
 import time
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def run(
 ) -> None:
     """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop is told to stop, by whichever signal
     try:
         ports = Ports(
             flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
