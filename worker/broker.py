@@ -90,7 +90,7 @@ class TakesAtomically:
 
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
         if self.active_queues != [self.queue]:
-            super()._brpop_start(timeout)  # type: ignore[misc]  kombu has no types
+            super()._brpop_start(timeout)  # type: ignore[misc]
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from worker.delivery.message import Message, encoded, usable_id
+from worker.privacy import redacted
 from worker.settings import Settings, load_settings
 from worker.signal.event import MalformedEvent, SignalEvent, parse_event
 from worker.store import connect
@@ -50,10 +51,13 @@ def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
 
 def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
     """The message that carries `event`. Raises `MalformedEvent`."""
-    parsed = parse_event(event)
-    sent = parsed.model_dump(mode="json", exclude_none=True) if isinstance(event, SignalEvent) else plain(event)
+    sent = event.model_dump(mode="json", exclude_none=True) if isinstance(event, SignalEvent) else plain(event)
+    parsed = parse_event(sent)
     return Message(
-        id=usable_id(parsed.message_id) or str(uuid4()), args=(sent,), kind=parsed.kind, enqueued_at=time.time()
+        id=usable_id(parsed.message_id) or str(uuid4()),
+        args=(sent,),
+        kind=redacted(parsed.kind),
+        enqueued_at=time.time(),
     )
 
 

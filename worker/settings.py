@@ -3,6 +3,7 @@
 A setting that cannot be right, or two that contradict each other, stop the program with one line that names them.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"  # may hold a password
     signal_integration: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
     signal_digest_key: SecretStr | None = None
 
@@ -66,8 +67,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in REDIS_SCHEMES or not parts.netloc:
+        if not all(_is_redis_address(each) for each in value.split(";")):
             raise ValueError("is not a Redis address; write redis://HOST:PORT/DB, rediss://… or sentinel://…")
         return value
 
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     @field_validator("mailgun_list_address")
     @classmethod
     def _list_address(cls, value: str | None) -> str | None:
-        if value is not None and (value.count("@") != 1 or "/" in value or any(c.isspace() for c in value)):
+        if value is not None and not re.fullmatch(r"[^@/\s]+@[^@/\s]+", value):
             raise ValueError("is not a list address such as newsletter@mg.example.com")
         return value
 
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
             raise ValueError("MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them")
         if self.retry_max_delay_seconds < self.retry_base_seconds:
             raise ValueError("RETRY_MAX_DELAY_SECONDS is below RETRY_BASE_SECONDS; raise it")
-        if self.visibility_timeout_seconds <= self.longest_delivery_seconds:
+        if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(
                 f"VISIBILITY_TIMEOUT_SECONDS is not longer than a delivery can take "
                 f"({self.longest_delivery_seconds:g} s with these time-outs); raise it"
@@ -118,8 +118,8 @@ class Settings(BaseSettings):
 
     @property
     def longest_delivery_seconds(self) -> float:
-        """How long the read and the write of one member can take together before both time-outs have struck."""
-        return 2 * (self.mailgun_connect_timeout_seconds + self.mailgun_read_timeout_seconds)
+        """How long the read and the write of one member can take: for each, to connect, to begin, to last, and one last wait."""
+        return 2 * (self.mailgun_connect_timeout_seconds + 3 * self.mailgun_read_timeout_seconds)
 
     @property
     def queue(self) -> str:
@@ -138,13 +138,13 @@ class Settings(BaseSettings):
         Raises `SettingsError` when neither is set, or the file cannot be read or is empty.
         """
         if self.mailgun_api_key:
-            return self.mailgun_api_key
+            return SecretStr(self.mailgun_api_key.get_secret_value().strip())
         if not self.mailgun_api_key_file:
             raise SettingsError(
                 "MAILGUN_API_KEY is not set; put your Mailgun private key there (or its file in MAILGUN_API_KEY_FILE)"
             )
         try:
-            key = self.mailgun_api_key_file.read_text().strip()
+            key = self.mailgun_api_key_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
         if not key:
@@ -175,8 +175,18 @@ def load_settings() -> Settings:
     """The settings of this process. Raises `SettingsError` in one line when one cannot be right."""
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env cannot be read: {_reason(error)}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error))) from None
+
+
+def _is_redis_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in REDIS_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port, or an IPv6 address's brackets
+        return False
 
 
 def _complaints(error: ValidationError) -> list[str]:

@@ -38,4 +38,4 @@ def _password(url: str) -> str | None:
 def where(url: str) -> str:
     """The address for people: without user name, password or options."""
     parts = urlsplit(url.split(";")[0])
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

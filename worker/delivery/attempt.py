@@ -36,7 +36,9 @@ class Delivery:
         if isinstance(held, Outcome):
             return held
         member = merged_member(held, patch, self.rules)
-        return Outcome(Kind.UNCHANGED, 200, member=member) if member == held else self._write(member)
+        if held and member.form() == held.form():  # as texts: to Python 1 equals true
+            return Outcome(Kind.UNCHANGED, 200, member=member)
+        return self._write(member)
 
     def _write(self, member: Member) -> Outcome:
         return write_outcome(self.mailgun.upsert(member), member.address, self.clock())

@@ -63,18 +63,19 @@ class Handling:
             return self._bury(message, Reason.MALFORMED_EVENT, str(error))
         except MalformedEmail as error:
             return self._bury(message, Reason.MALFORMED_EMAIL, str(error))
+        except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
+            return self._conclude(message, _crashed(error), None)
         if isinstance(patch, Skip):
             self._tell(message, Done(f"skipped: {patch}"), None, None)
             return Done(f"skipped: {patch}")
-        return self._deliver(message, patch)
+        return self._conclude(message, self._attempt(patch), patch)
 
     def _patch(self, message: Message) -> Patch | Skip:
         if len(message.args) != 1 or message.kwargs:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
         return self.delivery.patch(message.args[0])
 
-    def _deliver(self, message: Message, patch: Patch) -> Done | Parked | Dead:
-        outcome = self._attempt(patch)
+    def _conclude(self, message: Message, outcome: Outcome, patch: Patch | None) -> Done | Parked | Dead:
         decision = self._decide(message, outcome)
         self._tell(message, decision, outcome, patch)
         match decision:
@@ -91,10 +92,7 @@ class Handling:
         try:
             return self.delivery.attempt(patch)
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
-            logger.error(
-                "crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)}
-            )
-            return Outcome(Kind.CRASHED, None, whereabouts(error))
+            return _crashed(error)
 
     def _decide(self, message: Message, outcome: Outcome) -> Decision:
         now = self.clock()
@@ -139,6 +137,11 @@ class Handling:
                 "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
             },
         )
+
+
+def _crashed(error: Exception) -> Outcome:
+    logger.error("crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)})
+    return Outcome(Kind.CRASHED, None, whereabouts(error))
 
 
 def _said(decision: Decision) -> str:

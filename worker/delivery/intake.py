@@ -1,38 +1,37 @@
 """What comes off the queue is untrusted: made into a message that the task can be given, whatever it is."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
-from worker.delivery.message import TASK, Message, encoded, message_of
+from worker.delivery.message import TASK, Message, body_of, encoded, message_of
+
+NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
 
 
 def admitted(raw: str, queue: str, new_id: Callable[[], str]) -> dict[str, Any]:
     """The Celery message (protocol 2, decoded JSON) to hand to the task for the text `raw` found on `queue`.
 
-    A well-formed message is passed on as it is, except that what Flower and the log would show of its arguments is struck out
-    unless this program's own producer wrote it. Anything else becomes the sole argument of a message of its own, so that the
-    task buries it whole as `malformed_event` instead of Celery discarding it.
+    A well-formed message is written anew: its id, its arguments and what it says of its way are kept; an ETA, an expiry, time
+    limits, callbacks and what Flower and the log would show of a bare client's arguments are not, because Celery would hold the
+    event in memory, drop it, or end the worker over them. Anything else becomes the sole argument of a message of its own, so
+    that the task buries it whole as `malformed_event` instead of Celery discarding it.
     """
     try:
         envelope = json.loads(raw)
-        return _protocol_2(envelope) or _protocol_1(envelope, queue) or _wrapped(raw, queue, new_id())
+        return _protocol_2(envelope, queue) or _protocol_1(envelope, queue) or _wrapped(raw, queue, new_id())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return _wrapped(raw, queue, new_id())
 
 
-def _protocol_2(envelope: dict[str, Any]) -> dict[str, Any] | None:
-    headers, properties = envelope["headers"], envelope["properties"]
+def _protocol_2(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
+    headers = envelope["headers"]
     if headers.get("task") != TASK or not _is_text(headers.get("id")):
         return None
     args, kwargs, *_ = _body(envelope)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    if not isinstance(headers.get("signal"), dict):
-        headers |= {"argsrepr": "event", "kwargsrepr": "{}", "signal": None}
-    properties.setdefault("delivery_info", {"exchange": "", "routing_key": ""})
-    return envelope
+    return _decoded(encoded(message_of(id=headers["id"], args=args, kwargs=kwargs, headers=headers), queue))
 
 
 def _protocol_1(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
@@ -53,12 +52,26 @@ def _decoded(text: str) -> dict[str, Any]:
 
 
 def _body(envelope: dict[str, Any]) -> Any:
-    body = envelope["body"]
-    if envelope["properties"].get("body_encoding") == "base64":
-        body = base64.b64decode(body, validate=True)
     if envelope.get("content-type") != "application/json":
         raise ValueError("not JSON")
-    return json.loads(body)
+    decoded = body_of(envelope)
+    if _deeper_than(NESTING_LIMIT, decoded):
+        raise ValueError("nested too deep")
+    return decoded
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _is_text(value: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 TASK = "signal.deliver"
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
+LATEST = 1e11  # epoch seconds: the year 5138
 
 
 class UnreadableMessage(ValueError):
@@ -83,7 +84,10 @@ def progress(message: Message) -> dict[str, Any]:
 
 
 def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -> Message:
-    """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header."""
+    """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
+
+    What the headers say in another shape than `progress` writes counts as not said.
+    """
     known = headers.get("signal")
     known = known if isinstance(known, Mapping) else {}
     return Message(
@@ -91,13 +95,34 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -
         args=tuple(args),
         kwargs=dict(kwargs),
         kind=str(headers.get("argsrepr") or "event") if known else "event",
-        enqueued_at=known.get("enqueued_at"),
-        patience_from=known.get("patience_from"),
-        attempts=int(known.get("attempts") or 0),
-        throttled=int(known.get("throttled") or 0),
-        parkings=int(headers.get("retries") or 0),
-        trail=tuple(Try(*each) for each in known.get("trail") or ()),
+        enqueued_at=_time(known.get("enqueued_at")),
+        patience_from=_time(known.get("patience_from")),
+        attempts=_count(known.get("attempts")),
+        throttled=_count(known.get("throttled")),
+        parkings=_count(headers.get("retries")),
+        trail=_trail(known.get("trail")),
     )
+
+
+def _time(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST else None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST else 0
+
+
+def _trail(value: object) -> tuple[Try, ...]:
+    tries = value if isinstance(value, list) else []
+    return tuple(Try(*each) for each in tries if _is_try(each))[-TRAIL_LENGTH:]
+
+
+def _is_try(value: object) -> bool:
+    match value:
+        case [int() | float() as at, str(), int() | None]:
+            return _time(at) is not None
+        case _:
+            return False
 
 
 def encoded(message: Message, queue: str, **headers: Any) -> str:
@@ -152,12 +177,20 @@ def _celery_headers(message: Message) -> dict[str, Any]:
     }
 
 
+def body_of(envelope: Mapping[str, Any]) -> Any:
+    """The decoded body of a Celery message. Raises `ValueError`, `TypeError` or `LookupError` for what is none."""
+    body = envelope["body"]
+    if envelope["properties"].get("body_encoding") == "base64":
+        body = base64.b64decode(body, validate=True)
+    return json.loads(body)
+
+
 def decoded(raw: str) -> tuple[Message, dict[str, Any]]:
     """The message in `raw` and its headers. Raises `UnreadableMessage`."""
     try:
         envelope = json.loads(raw)
         headers = envelope["headers"]
-        args, kwargs, *_ = json.loads(base64.b64decode(envelope["body"]))
+        args, kwargs, *_ = body_of(envelope)
         return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers), headers
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableMessage(f"not a Celery message ({type(error).__name__})") from None

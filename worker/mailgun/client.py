@@ -14,7 +14,9 @@ from requests.adapters import HTTPAdapter
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
-BODY_LIMIT = 256 * 1024  # bytes of an answer that are read; a member with all its vars is a few KiB
+BODY_LIMIT = (
+    2 * 1024 * 1024
+)  # bytes of an answer that are read: an event has up to 512 KB, its member may add up several
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -38,11 +38,12 @@ def member_in(data: object, address: str) -> Member | None:
     member = data.get("member") if isinstance(data, dict) else None
     if not isinstance(member, dict) or str(member.get("address", "")).lower() != address.lower():
         return None
-    subscribed = member.get("subscribed")
-    vars_ = member.get("vars")
+    vars_ = member.get("vars") or {}
+    if not isinstance(vars_, dict):
+        return None
     return Member(
         address=address,
         name=str(member.get("name") or ""),
-        subscribed=subscribed if isinstance(subscribed, bool) else str(subscribed).lower() not in {"no", "false"},
-        vars=vars_ if isinstance(vars_, dict) else {},
+        subscribed=str(member.get("subscribed")).lower() not in {"no", "false", "0"},
+        vars=vars_,
     )

@@ -24,7 +24,7 @@ from worker.mailgun.member import Member, member_in
 
 ANSWER_LIMIT = 2048  # characters of Mailgun's answer that are kept
 MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
-LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day is no hint
+LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
 class Kind(StrEnum):
@@ -102,7 +102,7 @@ def _says_member_absent(answer: Answer) -> bool:
     # "Member x of mailing list y not found" against "Mailing list y not found"; without JSON it is the wrong host or path.
     data = answer.json()
     message = data.get("message") if isinstance(data, dict) else None
-    return isinstance(message, str) and not message.lower().startswith("mailing list")
+    return isinstance(message, str) and message.lower().startswith("member ")
 
 
 def _strange(answer: Answer) -> Outcome:

@@ -56,7 +56,7 @@ def said(record: logging.LogRecord) -> str:
 def extras(record: logging.LogRecord) -> dict[str, object]:
     """The fields that the caller gave with `extra`."""
     return {
-        k: v
+        k: redacted(v) if isinstance(v, str) else v
         for k, v in vars(record).items()
         if k not in STANDARD and k not in {"message", "asctime", "data"} and v is not None
     }

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from worker.signal.event import SignalEvent
-from worker.signal.preset import Preset, first_found
+from worker.signal.preset import Place, Preset, text_in
 
 ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 HASHED = re.compile(r"[0-9a-f]{64}")  # a privacy rule upstream hashes e-mails with SHA-256; Mailgun cannot use these
-UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f/]")  # Mailgun's routing breaks on a slash in a path segment, even as %2F
+UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f/\ufffd]")  # Mailgun's routing breaks on a slash in a path segment, even as %2F
 
 
 class Skip(StrEnum):
@@ -44,17 +44,25 @@ def patch_of(event: SignalEvent, preset: Preset) -> Patch | Skip:
     mapped = preset.mapped(event)
     if mapped is None:
         return Skip.UNMAPPED_EVENT
-    address = _address(first_found(event, preset.address))
+    address = _address(_first(event, preset.address, blanks=False))
     if isinstance(address, Skip):
         return address
-    values = {target: clean(first_found(event, places)) for target, places in {**mapped.sets, **preset.always}.items()}
+    sets = {**mapped.sets, **preset.always}
+    names = sets.pop("name", ())
+    values = {target: _first(event, places) for target, places in sets.items()}
     return Patch(
         address=address,
-        name=_name(values.pop("name", None)),
+        name=text_in(_first(event, names, blanks=False)),
         vars={target.removeprefix("vars."): value for target, value in values.items() if value is not None},
-        consent=_consent(first_found(event, preset.consent)),
+        consent=_consent(_first(event, preset.consent)),
         at=event.timestamp,
     )
+
+
+def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True) -> Any:
+    """The value at the first of `places` that has one JSON can carry; without `blanks`, one that is more than white space."""
+    values = (clean(place.read(event)) for place in places)
+    return next((value for value in values if value is not None and (blanks or str(value).strip())), None)
 
 
 def _address(value: object) -> str | Skip:
@@ -77,15 +85,9 @@ def _checked(address: str) -> str:
         raise MalformedEmail("the e-mail address has not exactly one @")
     if not all(address.split("@")):
         raise MalformedEmail("the e-mail address has nothing before or after its @")
-    if UNUSABLE.search(address) or clean(address) != address:
+    if UNUSABLE.search(address):
         raise MalformedEmail("the e-mail address has a space, a slash or a control character")
     return address
-
-
-def _name(value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return str(value).strip() or None
 
 
 def _consent(value: object) -> bool | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from worker.signal.event import SignalEvent
 
@@ -34,7 +34,14 @@ class Place:
         if len(self.paths) == 1:
             return _at(event, self.paths[0])
         found = (_at(event, path) for path in self.paths)
-        return " ".join(str(value).strip() for value in found if value is not None) or None
+        return " ".join(filter(None, map(text_in, found))) or None
+
+
+def text_in(value: object) -> str | None:
+    """`value` as a text that can stand in a name; None where it is none: absent, a flag, an object, a list, NaN, blank."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:  # noqa: PLR0124
+        return None
+    return str(value).strip() or None
 
 
 def _at(event: SignalEvent, path: Path_) -> Any:
@@ -42,11 +49,6 @@ def _at(event: SignalEvent, path: Path_) -> Any:
     for key in path[1:]:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def first_found(event: SignalEvent, places: tuple[Place, ...]) -> Any:
-    """The value at the first of `places` that is neither absent nor null, else None."""
-    return next((value for place in places if (value := place.read(event)) is not None), None)
 
 
 def folded(name: str) -> str:
@@ -77,11 +79,18 @@ def _target(text: str) -> str:
     return text
 
 
+def _type(text: str) -> str:
+    if text != text.strip().lower() or text in {"", "track"}:
+        raise ValueError(f"{text!r} is not a type in lower case, or is track; track events are mapped by names")
+    return text
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 Places = Annotated[tuple[Annotated[Place, BeforeValidator(_place)], ...], Field(min_length=1)]
+Type = Annotated[str, AfterValidator(_type)]
 Sets = dict[Annotated[str, AfterValidator(_target)], Places]
 
 
@@ -89,9 +98,15 @@ class Mapped(_Strict):
     """One kind of event that matters, the types or track names it comes under, and what it sets."""
 
     kind: str
-    types: tuple[str, ...] = ()
+    types: tuple[Type, ...] = ()
     names: tuple[str, ...] = ()
     sets: Sets = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> Self:
+        if not self.types and not self.names:
+            raise ValueError("has neither types nor names, so no event would be of this kind")
+        return self
 
     def covers(self, event: SignalEvent) -> bool:
         """Is `event` of this kind?"""

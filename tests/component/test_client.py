@@ -1,0 +1,281 @@
+"""The client's requests as they leave, and what it makes of everything that can come back."""
+
+import base64
+import gzip
+import io
+import ssl
+import threading
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, unquote_plus
+
+import pytest
+import requests
+import urllib3
+
+from tests.adapters import KEY, Body, Far, answered, asking
+from worker.mailgun.client import BODY_LIMIT, CHUNK
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Answer, NoAnswer
+
+JANE = Member(
+    "jane@example.com",
+    "Jane Doe",
+    True,  # noqa: FBT003
+    {"first_name": "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme Ltd", "anonymous_id": "a1b2c3"},
+)
+
+# The integration's page, "Example", as printed.
+SPEC_LINE = "POST https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members"
+SPEC_FIELDS = """\
+address=jane@example.com
+name=Jane Doe
+subscribed=true
+upsert=true
+vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
+
+
+def sent(member: Member = JANE) -> requests.PreparedRequest:
+    far = Far(lambda _: answered())
+    asking(far).upsert(member)
+    (request,) = far.requests
+    return request
+
+
+def test_the_upsert_is_the_request_of_the_integrations_page() -> None:
+    request = sent()
+    assert f"{request.method} {request.url}" == SPEC_LINE
+    assert unquote_plus(str(request.body)).replace("&", "\n") == SPEC_FIELDS
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+def test_the_key_is_the_password_of_basic_auth_and_nowhere_else() -> None:
+    request = sent()
+    expected = base64.b64encode(f"api:{KEY}".encode()).decode()
+    assert request.headers["Authorization"] == f"Basic {expected}"
+    assert KEY not in f"{request.url} {request.body!r}"
+
+
+@pytest.mark.parametrize("text", ["a&b=c", "a+b c", "100 %", "Ümlaut ☃ \U0001f600", 'a"b\\c', "line\nend", "%41"])
+def test_every_text_survives_the_form_encoding(text: str) -> None:
+    fields = dict(parse_qsl(str(sent(Member("jane+news@example.com", text)).body), strict_parsing=True))
+    assert fields["name"] == text
+    assert fields["address"] == "jane+news@example.com"
+
+
+@pytest.mark.parametrize(
+    ("address", "segment"),
+    [
+        ("jane@example.com", "jane@example.com"),
+        ("jane+news@example.com", "jane%2Bnews@example.com"),
+        ("jane%2b@example.com", "jane%252b@example.com"),
+        ("jane?x=1#y@example.com", "jane%3Fx%3D1%23y@example.com"),
+        ("jäne@example.com", "j%C3%A4ne@example.com"),
+        ("../jane@example.com", "..%2Fjane@example.com"),
+    ],
+)
+def test_a_member_is_one_quoted_segment_of_the_path(address: str, segment: str) -> None:
+    far = Far(lambda _: answered())
+    asking(far).read_member(address)
+    assert far.requests[0].url == f"https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/{segment}"
+    assert (far.requests[0].method, far.requests[0].body) == ("GET", None)
+
+
+def test_the_list_is_one_quoted_segment_of_the_path() -> None:
+    far = Far(lambda _: answered())
+    asking(far, list_address="news+eu@mg.example.com").read_list()
+    assert far.requests[0].url == "https://api.mailgun.net/v3/lists/news%2Beu@mg.example.com"
+
+
+def test_both_timeouts_are_passed_and_certificates_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    far = Far(lambda _: answered())
+    mailgun = asking(far)
+    mailgun.upsert(JANE)
+    mailgun.read_member("jane@example.com")
+    mailgun.read_list()
+    assert [each["timeout"] for each in far.options] == [(5, 15)] * 3
+    assert [each["verify"] for each in far.options] == [True] * 3
+    assert [each["stream"] for each in far.options] == [True] * 3
+
+
+def test_requests_to_mailgun_go_through_the_environments_proxy_and_those_to_this_machine_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://proxy.example.com:3128")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    far = Far(lambda _: answered())
+    asking(far).read_list()
+    asking(far, base_url="http://127.0.0.1:8025").read_list()
+    assert far.options[0]["proxies"]["https"] == "http://proxy.example.com:3128"
+    assert not far.options[1]["proxies"]
+
+
+def test_a_netrc_file_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "netrc").write_text("machine api.mailgun.net login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert sent().headers["Authorization"] == f"Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_answer_and_not_followed(status: int) -> None:
+    far = Far(lambda _: answered(status, headers={"Location": "https://elsewhere.example.com/"}))
+    assert asking(far).upsert(JANE) == Answer(status, b"", {"location": "https://elsewhere.example.com/"})
+    assert len(far.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 429, 500, 503])
+def test_no_status_is_tried_again_here(status: int) -> None:
+    far = Far(lambda _: answered(status, b"text", {"Retry-After": "1"}))
+    assert asking(far).upsert(JANE) == Answer(status, b"text", {"retry-after": "1"})
+    assert len(far.requests) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, BODY_LIMIT])
+def test_a_body_up_to_the_limit_is_read_whole(size: int) -> None:
+    assert asking(Far(lambda _: answered(200, b"x" * size))).read_list() == Answer(200, b"x" * size)
+
+
+def test_of_a_larger_body_no_more_than_the_limit_is_read_and_the_connection_is_given_up() -> None:
+    body = Body(b"x" * (10 * BODY_LIMIT))
+    answer = asking(Far(lambda _: answered(200, body))).read_list()
+    assert answer == Answer(200, b"x" * BODY_LIMIT)
+    assert body.taken <= BODY_LIMIT + CHUNK
+    assert body.closed
+
+
+def test_a_compressed_body_is_unpacked_up_to_the_same_limit() -> None:
+    def unpacked(content: bytes) -> Answer | NoAnswer:
+        return asking(Far(lambda _: answered(200, gzip.compress(content), {"Content-Encoding": "gzip"}))).read_list()
+
+    small = unpacked(b'{"list":{}}')
+    assert isinstance(small, Answer)
+    assert small.body == b'{"list":{}}'
+    bomb = unpacked(b"\0" * (50 * BODY_LIMIT))
+    assert isinstance(bomb, Answer)
+    assert bomb.body == b"\0" * BODY_LIMIT
+
+
+def test_an_answer_that_trickles_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(10**6))
+    monkeypatch.setattr("worker.mailgun.client.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+
+    class Trickle(Body):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            return super().read(1)
+
+    body = Trickle(b"x" * 1000)
+    answer = asking(Far(lambda _: answered(200, body))).read_list()
+    assert answer == NoAnswer("time-out: the answer did not end in time")
+    assert body.taken < 30
+    assert body.closed
+
+
+def subclasses(root: type[Exception], module: str) -> list[type[Exception]]:
+    """`root` and everything below it that `module` defines."""
+    found, ahead = [], [root]
+    while ahead:
+        each = ahead.pop()
+        ahead += each.__subclasses__()
+        if each.__module__.startswith(module) and each not in found:
+            found.append(each)
+    return found
+
+
+REQUESTS = subclasses(requests.RequestException, "requests")
+URLLIB3 = subclasses(urllib3.exceptions.HTTPError, "urllib3")
+SYSTEM = [
+    *(ConnectionResetError, ConnectionRefusedError, ConnectionAbortedError, BrokenPipeError, TimeoutError, OSError),
+    *(ssl.SSLError, ssl.SSLCertVerificationError, InterruptedError),
+]
+
+
+def made(kind: type[Exception]) -> Exception:
+    """An exception of `kind` that quotes an address, as requests' own do, whatever its constructor wants."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "GET /v3/lists/x/members/jane%40example.com jane@example.com")
+    return error
+
+
+def raising(error: Exception) -> Far:
+    def answer(_: object) -> NoReturn:
+        raise error
+
+    return Far(answer)
+
+
+def breaking(error: Exception) -> Far:
+    """An answer whose body breaks."""
+
+    class Broken(urllib3.HTTPResponse):
+        def read1(self, *_: Any, **__: Any) -> NoReturn:
+            raise error
+
+    return Far(lambda _: Broken(io.BytesIO(b"x"), {}, 200, preload_content=False))
+
+
+def test_requests_exceptions_are_all_known_here() -> None:
+    named = {each for each in vars(requests.exceptions).values() if isinstance(each, type)}
+    assert {each for each in named if issubclass(each, requests.RequestException)} <= set(REQUESTS)
+    assert len(REQUESTS) >= 20
+
+
+@pytest.mark.parametrize("where", [raising, breaking])
+@pytest.mark.parametrize("kind", [*REQUESTS, *URLLIB3, *SYSTEM], ids=lambda each: f"{each.__module__}.{each.__name__}")
+def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], where: Any) -> None:
+    answer = asking(where(made(kind))).upsert(JANE)
+    assert isinstance(answer, NoAnswer)
+    assert answer.reason
+    assert "jane" not in answer.reason
+    assert KEY not in answer.reason
+    assert len(answer.reason.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (requests.ConnectTimeout, "no connection to Mailgun in time"),
+        (requests.ReadTimeout, "Mailgun may have stored it"),
+        (requests.Timeout, "Mailgun may have stored it"),
+        (requests.exceptions.SSLError, "certificate"),
+        (requests.exceptions.ProxyError, "proxy"),
+        (requests.ConnectionError, "no connection, or it broke (ConnectionError)"),
+        (ConnectionResetError, "no connection, or it broke (ConnectionResetError)"),
+    ],
+)
+def test_people_are_told_how_there_was_no_answer(kind: type[Exception], words: str) -> None:
+    answer = asking(raising(made(kind))).upsert(JANE)
+    assert isinstance(answer, NoAnswer)
+    assert words in answer.reason
+
+
+@pytest.mark.parametrize("error", [KeyError("bug"), AttributeError("bug"), RuntimeError("bug")])
+def test_our_own_bug_is_not_taken_for_mailguns_silence(error: Exception) -> None:
+    with pytest.raises(type(error), match="bug"):
+        asking(raising(error)).upsert(JANE)
+
+
+def test_a_failed_request_does_not_spoil_the_next() -> None:
+    far = raising(requests.ConnectionError("gone"))
+    mailgun = asking(far)
+    assert isinstance(mailgun.read_list(), NoAnswer)
+    far.answer = lambda _: answered(200, b"ok")
+    assert mailgun.read_list() == Answer(200, b"ok")
+
+
+def test_each_thread_has_a_session_of_its_own_and_keeps_it() -> None:
+    mailgun = asking(Far(lambda _: answered()))
+    theirs: list[requests.Session] = []
+    thread = threading.Thread(target=lambda: theirs.append(mailgun._session()))
+    thread.start()
+    thread.join(10)
+    assert theirs[0] is not mailgun._session()
+    assert mailgun._session() is mailgun._session()
+
+
+def test_the_client_does_not_show_its_key() -> None:
+    mailgun = asking(Far(lambda _: answered()))
+    assert KEY not in f"{mailgun!r} {mailgun}"

@@ -1,0 +1,421 @@
+"""The sandbox answers as Mailgun does, and plays what nobody recorded about Mailgun either way."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.sandboxes import RunningSandbox, eventually
+from worker.sandbox.lists import Member
+
+LIST = "newsletter@mg.example.com"
+BAD_ADDRESS = "The 'address' parameter should be a valid email address"
+BAD_VARS = "'vars' parameter is not a valid JSON"
+NOT_ADDRESSES = [
+    "",
+    "jane",
+    "jane@",
+    "@example.com",
+    "a@b@c",
+    "ja ne@example.com",
+    "jane@exam\nple.com",
+    "x" * 320 + "@y",
+]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: RunningSandbox) -> RunningSandbox:
+    running.control.reset()
+    return running
+
+
+def ask(sandbox: RunningSandbox, method: str, path: str = "", **options: Any) -> requests.Response:
+    options.setdefault("auth", ("api", "sandbox-key"))
+    return requests.request(method, f"{sandbox.base_url}/v3/lists/{LIST}{path}", timeout=10, **options)
+
+
+def upsert(sandbox: RunningSandbox, address: str = "jane@example.com", **fields: str) -> requests.Response:
+    return ask(sandbox, "POST", "/members", data={"address": address, "upsert": "true", **fields})
+
+
+def bulk(sandbox: RunningSandbox, members: Any, **fields: str) -> requests.Response:
+    return ask(sandbox, "POST", "/members.json", data={"members": json.dumps(members), "upsert": "true", **fields})
+
+
+def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> Member:
+    return sandbox.control.members()[address]
+
+
+def add_jane(sandbox: RunningSandbox) -> None:
+    answer = upsert(sandbox, name="Jane Doe", subscribed="no", vars='{"plan": "pro", "company": "Acme Ltd"}')
+    assert answer.status_code == 200
+
+
+def messages(answer: requests.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["message"]
+
+
+def test_a_new_member_is_held_and_shown_in_the_answer(sandbox: RunningSandbox) -> None:
+    answer = upsert(sandbox, name="Jane Doe", subscribed="true", vars='{"plan": "pro", "n": 1.5}')
+    shown = {"address": "jane@example.com", "name": "Jane Doe", "subscribed": True, "vars": {"plan": "pro", "n": 1.5}}
+    assert answer.json() == {"member": shown, "message": "Mailing list member has been created"}
+    assert answer.headers["Content-Type"] == "application/json"
+    assert held(sandbox).as_mailgun() == shown
+
+
+def test_absent_name_and_vars_are_empty_and_a_new_member_is_subscribed(sandbox: RunningSandbox) -> None:
+    shown = {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {}}
+    assert upsert(sandbox).json()["member"] == shown
+
+
+def test_an_update_is_answered_with_the_same_text_as_a_creation(sandbox: RunningSandbox) -> None:
+    assert upsert(sandbox).json()["message"] == upsert(sandbox, name="Jane").json()["message"]
+
+
+def test_a_multipart_form_is_taken(sandbox: RunningSandbox) -> None:
+    files = {"address": (None, "jane@example.com"), "name": (None, "Jane"), "vars": (None, '{"plan": "pro"}')}
+    assert ask(sandbox, "POST", "/members", files=files).status_code == 200
+    assert (held(sandbox).name, held(sandbox).vars) == ("Jane", {"plan": "pro"})
+
+
+def test_a_json_body_is_not_taken(sandbox: RunningSandbox) -> None:
+    assert messages(ask(sandbox, "POST", "/members", json={"address": "jane@example.com"})) == (400, BAD_ADDRESS)
+    assert not sandbox.control.members()
+
+
+@pytest.mark.parametrize("address", NOT_ADDRESSES)
+def test_what_cannot_be_an_address_is_refused(sandbox: RunningSandbox, address: str) -> None:
+    assert messages(upsert(sandbox, address)) == (400, BAD_ADDRESS)
+
+
+@pytest.mark.parametrize("text", ["", "plan=pro", "[1]", '"pro"', "null", '{"n": NaN}', "[" * 100_000])
+def test_vars_that_are_no_json_object_are_refused(sandbox: RunningSandbox, text: str) -> None:
+    assert messages(upsert(sandbox, vars=text)) == (400, BAD_VARS)
+    assert not sandbox.control.members()
+
+
+def test_without_upsert_an_address_that_exists_is_refused(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    for extra in ({}, {"upsert": "no"}, {"upsert": "false"}):
+        answer = ask(sandbox, "POST", "/members", data={"address": "Jane@example.com", **extra})
+        assert messages(answer) == (400, "Address already exists 'Jane@example.com'")
+    assert held(sandbox).name == "Jane Doe"
+
+
+@pytest.mark.parametrize("spelling", ["yes", "true", "YES", "True"])
+def test_upsert_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: str) -> None:
+    add_jane(sandbox)
+    assert upsert(sandbox, name="Jane Roe", upsert=spelling).status_code == 200
+    assert held(sandbox).name == "Jane Roe"
+
+
+@pytest.mark.parametrize(("spelling", "meaning"), [("yes", True), ("TRUE", True), ("No", False), ("false", False)])
+def test_subscribed_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: str, *, meaning: bool) -> None:
+    assert upsert(sandbox, subscribed=spelling).json()["member"]["subscribed"] is meaning
+
+
+def test_subscribed_in_no_known_spelling_is_refused(sandbox: RunningSandbox) -> None:
+    assert upsert(sandbox, subscribed="maybe").status_code == 400
+
+
+def test_addresses_of_members_and_lists_compare_ignoring_case(sandbox: RunningSandbox) -> None:
+    upsert(sandbox, "Jane@Example.com")
+    upsert(sandbox, "jane@example.COM", name="Jane")
+    shouted = f"{sandbox.base_url}/v3/lists/{LIST.upper()}/members/JANE@EXAMPLE.COM"
+    answer = requests.get(shouted, auth=("api", "sandbox-key"), timeout=10)
+    assert answer.json()["member"]["name"] == "Jane"
+    assert list(sandbox.control.members()) == ["jane@example.com"]
+
+
+def test_one_member_is_shown(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    assert ask(sandbox, "GET", "/members/jane%40example.com").json() == {"member": held(sandbox).as_mailgun()}
+
+
+def test_a_plus_in_a_path_must_be_quoted(sandbox: RunningSandbox) -> None:
+    upsert(sandbox, "jane+news@example.com")
+    assert ask(sandbox, "GET", "/members/jane%2Bnews@example.com").status_code == 200
+    assert ask(sandbox, "GET", "/members/jane+news@example.com").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["jane/news@example.com", "jane%2Fnews@example.com"])
+def test_a_slash_in_a_segment_breaks_routing(sandbox: RunningSandbox, address: str) -> None:
+    upsert(sandbox, "jane/news@example.com")
+    answer = ask(sandbox, "GET", f"/members/{address}")
+    assert (answer.status_code, answer.text) == (200, "Mailgun Magnificent API")
+
+
+def test_a_missing_member_or_list_is_named(sandbox: RunningSandbox) -> None:
+    missing = f"Member nobody@example.com of mailing list {LIST} not found"
+    for method in ("GET", "PUT", "DELETE"):
+        assert messages(ask(sandbox, method, "/members/nobody@example.com")) == (404, missing)
+    sandbox.control.remove_list(LIST)
+    for method, path in (("GET", ""), ("GET", "/members/pages"), ("POST", "/members"), ("POST", "/members.json")):
+        assert messages(ask(sandbox, method, path)) == (404, f"Mailing list {LIST} not found")
+
+
+def test_a_put_touches_only_what_it_names_and_replaces_vars_whole(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    answer = ask(sandbox, "PUT", "/members/JANE@example.com", data={"vars": '{"n": 1}'})
+    assert messages(answer) == (200, "Mailing list member has been updated")
+    expected = {"address": "jane@example.com", "name": "Jane Doe", "subscribed": False, "vars": {"n": 1}}
+    assert answer.json()["member"] == held(sandbox).as_mailgun() == expected
+
+
+def test_a_put_without_a_form_is_ignored_but_answers_200(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    assert ask(sandbox, "PUT", "/members/jane@example.com", data=b"name=Roe").status_code == 200
+    assert held(sandbox).name == "Jane Doe"
+    assert not sandbox.control.requests()[-1].committed
+
+
+def test_a_put_can_rename_but_not_onto_somebody_else(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    upsert(sandbox, "bob@example.com")
+    taken = ask(sandbox, "PUT", "/members/jane@example.com", data={"address": "bob@example.com"})
+    assert messages(taken) == (400, "Address already exists 'bob@example.com'")
+    assert ask(sandbox, "PUT", "/members/jane@example.com", data={"address": "roe@example.com"}).status_code == 200
+    assert set(sandbox.control.members()) == {"bob@example.com", "roe@example.com"}
+
+
+def test_a_deleted_member_is_gone(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    answer = ask(sandbox, "DELETE", "/members/Jane@example.com")
+    assert messages(answer) == (200, "Mailing list member has been deleted")
+    assert answer.json()["member"] == {"address": "jane@example.com"}
+    assert not sandbox.control.members()
+
+
+def test_a_list_shows_its_count(sandbox: RunningSandbox) -> None:
+    upsert(sandbox)
+    shown = ask(sandbox, "GET").json()["list"]
+    assert (shown["address"], shown["members_count"], shown["access_level"]) == (LIST, 1, "readonly")
+    assert {"created_at", "name", "description", "reply_preference"} <= set(shown)
+
+
+@pytest.mark.parametrize("auth", [None, ("api", "wrong"), ("user", "sandbox-key"), ("api", "")])
+def test_a_wrong_key_is_forbidden_in_plain_text(sandbox: RunningSandbox, auth: tuple[str, str] | None) -> None:
+    for method, path in (("GET", ""), ("POST", "/members"), ("GET", "/members/pages")):
+        answer = ask(sandbox, method, path, auth=auth)
+        assert (answer.status_code, answer.text) == (401, "Forbidden")
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert answer.headers["Www-Authenticate"] == 'Basic realm="MG API"'
+
+
+@pytest.mark.parametrize("path", ["/nonsense", "/v3", "/v3/domains", f"/v4/lists/{LIST}", f"/v3/lists/{LIST}/nonsense"])
+def test_a_wrong_path_is_magnificent_to_a_get_and_not_found_without_json_to_a_post(
+    sandbox: RunningSandbox, path: str
+) -> None:
+    got = requests.get(sandbox.base_url + path, timeout=10)
+    assert (got.status_code, got.text) == (200, "Mailgun Magnificent API")
+    posted = requests.post(sandbox.base_url + path, data={"address": "jane@example.com"}, timeout=10)
+    assert posted.status_code == 404
+    with pytest.raises(ValueError, match=r"Expecting value|Extra data"):
+        posted.json()
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+
+def walk(sandbox: RunningSandbox, url: str, turn: str) -> list[list[str]]:
+    """The addresses of each page from here on, up to the first empty one."""
+    pages: list[list[str]] = []
+    for _ in range(20):
+        answer = requests.get(url, auth=("api", "sandbox-key"), timeout=10).json()
+        assert set(answer["paging"]) == {"first", "last", "next", "previous"}
+        assert all(link.startswith(f"{sandbox.base_url}/v3/lists/{LIST}/") for link in answer["paging"].values())
+        if not answer["items"]:
+            return pages
+        pages.append([member["address"] for member in answer["items"]])
+        url = answer["paging"][turn]
+    pytest.fail("the pages do not end")
+
+
+@pytest.fixture
+def five(sandbox: RunningSandbox) -> list[str]:
+    addresses = ["C+c@example.com", "a@example.com", "e@example.com", "b@example.com", "d@example.com"]
+    for address in addresses:
+        upsert(sandbox, address, subscribed="no" if address[0] in "bd" else "yes")
+    return sorted(addresses, key=str.lower)
+
+
+def test_pages_ascend_and_end_with_an_empty_one(sandbox: RunningSandbox, five: list[str]) -> None:
+    start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?limit=2"
+    assert walk(sandbox, start, "next") == [five[:2], five[2:4], five[4:]]
+
+
+def test_pages_go_backwards_from_the_last(sandbox: RunningSandbox, five: list[str]) -> None:
+    first = ask(sandbox, "GET", "/members/pages", params={"limit": 2}).json()
+    assert walk(sandbox, first["paging"]["last"], "previous") == [five[3:], five[1:3], five[:1]]
+
+
+def test_the_link_after_an_empty_page_starts_again(sandbox: RunningSandbox, five: list[str]) -> None:
+    beyond = ask(sandbox, "GET", "/members/pages", params={"page": "next", "address": five[-1], "limit": 2}).json()
+    assert beyond["items"] == []
+    assert walk(sandbox, beyond["paging"]["next"], "next")[0] == five[:2]
+
+
+def test_pages_show_only_who_is_subscribed_or_only_who_is_not(sandbox: RunningSandbox, five: list[str]) -> None:
+    start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?limit=1&subscribed="
+    assert walk(sandbox, start + "no", "next") == [[five[1]], [five[3]]]
+    assert walk(sandbox, start + "yes", "next") == [[five[0]], [five[2]], [five[4]]]
+
+
+def test_a_page_has_at_most_a_hundred(sandbox: RunningSandbox) -> None:
+    for part in range(2):
+        bulk(sandbox, [f"{part}{number}@example.com" for number in range(100)])
+    for limit in ("", "1000", "0", "x"):
+        assert len(ask(sandbox, "GET", "/members/pages", params={"limit": limit}).json()["items"]) == 100
+
+
+# -- bulk ----------------------------------------------------------------------------------------------------------
+
+
+def entries(count: int) -> list[dict[str, Any]]:
+    return [{"address": f"m{number}@example.com", "name": f"M {number}", "subscribed": True} for number in range(count)]
+
+
+def test_up_to_a_hundred_are_applied_before_the_answer(sandbox: RunningSandbox) -> None:
+    answer = bulk(
+        sandbox, [*entries(99), {"address": "jane@example.com", "subscribed": False, "vars": {"plan": "pro"}}]
+    )
+    assert messages(answer) == (200, "Mailing list has been updated")
+    assert answer.json()["list"]["members_count"] == 100
+    assert "task-id" not in answer.json()
+    assert (held(sandbox).subscribed, held(sandbox).vars) == (False, {"plan": "pro"})
+    assert sandbox.control.requests()[-1].touched == 100
+
+
+def test_more_than_a_hundred_are_a_job_that_is_done_later(sandbox: RunningSandbox) -> None:
+    answer = bulk(sandbox, entries(101))
+    assert answer.status_code == 200
+    assert answer.json()["task-id"]
+    assert answer.json()["list"]["members_count"] == 0
+    assert eventually(lambda: len(sandbox.control.members()) == 101)
+    assert (sandbox.control.requests()[-1].touched, sandbox.control.requests()[-1].committed) == (101, True)
+
+
+def test_more_than_a_thousand_are_refused(sandbox: RunningSandbox) -> None:
+    assert bulk(sandbox, entries(1000)).status_code == 200
+    assert bulk(sandbox, entries(1001)).status_code == 400
+
+
+@pytest.mark.parametrize("text", ["", "{}", "jane@example.com", '"jane@example.com"'])
+def test_bulk_members_that_are_no_json_list_are_refused(sandbox: RunningSandbox, text: str) -> None:
+    answer = ask(sandbox, "POST", "/members.json", data={"members": text})
+    assert messages(answer) == (400, "'members' parameter is not a valid JSON list")
+
+
+def test_bulk_without_upsert_passes_over_who_exists(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    assert bulk(sandbox, [{"address": "jane@example.com", "name": "Roe"}, "bob@example.com"], upsert="no").ok
+    assert held(sandbox).name == "Jane Doe"
+    assert "bob@example.com" in sandbox.control.members()
+
+
+BAD_ENTRIES = [{"address": "jane"}, {"name": "Jane"}, 7, {"address": "j@example.com", "vars": "{}"}]
+
+
+@pytest.mark.parametrize("bad", [*BAD_ENTRIES, {"address": "j@example.com", "name": 7}])
+def test_one_bad_entry_refuses_the_whole_bulk_call(sandbox: RunningSandbox, bad: object) -> None:
+    assert bulk(sandbox, ["bob@example.com", bad]).status_code == 400
+    assert not sandbox.control.members()
+
+
+def test_or_one_bad_entry_alone_is_skipped(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_bad_member="skipped")
+    assert bulk(sandbox, [*BAD_ENTRIES, "bob@example.com"]).status_code == 200
+    assert set(sandbox.control.members()) == {"bob@example.com"}
+
+
+def test_one_bad_entry_spoils_a_job_and_nobody_is_told(sandbox: RunningSandbox) -> None:
+    assert bulk(sandbox, [*entries(100), {"address": "jane"}]).status_code == 200
+    bulk(sandbox, [*entries(101), {"address": "bob@example.com"}])
+    assert eventually(lambda: "bob@example.com" in sandbox.control.members())
+    assert [record.touched for record in sandbox.control.requests()] == [0, 102]
+
+
+# -- switches ------------------------------------------------------------------------------------------------------
+
+
+def test_vars_are_replaced_on_update(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    upsert(sandbox, vars='{"plan": "free"}')
+    assert held(sandbox).vars == {"plan": "free"}
+
+
+def test_or_vars_are_merged_on_update(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(vars_on_update="merged")
+    add_jane(sandbox)
+    upsert(sandbox, vars='{"plan": "free"}')
+    assert held(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
+
+
+def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(sandbox: RunningSandbox) -> None:
+    add_jane(sandbox)
+    upsert(sandbox)
+    assert (held(sandbox).subscribed, held(sandbox).name, held(sandbox).vars) == (True, "", {})
+
+
+@pytest.mark.parametrize("switch", ["omitted_subscribed", "omitted_name", "omitted_vars"])
+def test_or_one_field_that_is_left_out_is_kept(sandbox: RunningSandbox, switch: str) -> None:
+    sandbox.control.switches(**{switch: "kept"})
+    add_jane(sandbox)
+    before = held(sandbox).as_mailgun()
+    upsert(sandbox)
+    field = switch.removeprefix("omitted_")
+    cleared = {"subscribed": True, "name": "", "vars": {}}
+    expected = cleared | {field: before[field]}
+    assert {name: held(sandbox).as_mailgun()[name] for name in cleared} == expected
+
+
+@pytest.mark.parametrize(("position", "subscribed"), [("subscribes", True), ("kept", False)])
+def test_a_bulk_entry_without_subscribed_has_its_own_switch(
+    sandbox: RunningSandbox, position: str, *, subscribed: bool
+) -> None:
+    sandbox.control.switches(bulk_omitted_subscribed=position)
+    add_jane(sandbox)
+    bulk(sandbox, ["jane@example.com"])
+    assert held(sandbox).subscribed is subscribed
+
+
+def test_a_wrong_key_can_be_answered_403(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bad_key_status=403)
+    answer = ask(sandbox, "GET", auth=("api", "wrong"))
+    assert (answer.status_code, answer.text) == (403, "Forbidden")
+
+
+def test_the_limit_can_be_answered_420(sandbox: RunningSandbox) -> None:
+    sandbox.control.limit(0)
+    assert ask(sandbox, "GET").status_code == 429
+    sandbox.control.switches(throttled_status=420)
+    assert ask(sandbox, "GET").status_code == 420
+
+
+def test_switches_and_more_can_be_set_at_start() -> None:
+    options = [
+        "--switch",
+        "vars_on_update=merged",
+        "--switch",
+        "bad_key_status=403",
+        "--api-key",
+        "one",
+        "--api-key",
+        "two",
+    ]
+    with RunningSandbox(*options, "--list", "other@example.com", "--latency-ms", "1", "--log-size", "2") as sandbox:
+        switches = sandbox.control.switches()
+        assert (switches["vars_on_update"], switches["bad_key_status"]) == ("merged", 403)
+        url = f"{sandbox.base_url}/v3/lists/other@example.com"
+        keys = ["one", "two", "sandbox-key"]
+        assert [requests.get(url, auth=("api", key), timeout=10).status_code for key in keys] == [200, 200, 403]
+        assert sandbox.control.state()["latency_ms"] == 1
+        assert [record.seq for record in sandbox.control.requests()] == [2, 3]

@@ -1,0 +1,79 @@
+"""Sandboxes for tests: each a process of its own, on a free port, ended when the test is over."""
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from worker.sandbox.client import SandboxControl
+
+READY = "sandbox listening on "
+READY_WITHIN_SECONDS = 20
+STOPPED_WITHIN_SECONDS = 10
+PROJECT = Path(__file__).parents[1]
+
+
+class RunningSandbox:
+    """A sandbox that listens from `with` on until the block ends. Options are those of `python -m worker.sandbox`."""
+
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "worker.sandbox", "--port", "0", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+        try:
+            self.base_url = self._announced_url()
+        except BaseException:
+            self._end()
+            raise
+        self.control = SandboxControl(self.base_url)
+
+    def stop(self) -> int:
+        """The process has ended when this returns; its exit code. May be called twice."""
+        self.control.close()
+        return self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _end(self) -> int:
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOPPED_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code
+
+    def _announced_url(self) -> str:
+        lines: queue.Queue[str] = queue.Queue()
+        assert self.process.stdout
+        threading.Thread(target=_first_line, args=(self.process.stdout, lines), daemon=True).start()
+        line = lines.get(timeout=READY_WITHIN_SECONDS)
+        if not line.startswith(READY):
+            raise RuntimeError(f"the sandbox did not start: {line!r}")
+        return line.removeprefix(READY).strip()
+
+
+def _first_line(stream: IO[str], lines: "queue.Queue[str]") -> None:
+    lines.put(stream.readline())
+
+
+def eventually(holds: Callable[[], bool], *, within_seconds: float = 10) -> bool:
+    """Whether the condition holds before the deadline; asked again and again until it does."""
+    deadline = time.monotonic() + within_seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

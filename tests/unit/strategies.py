@@ -1,0 +1,53 @@
+"""What property tests draw from: JSON as it can arrive, and the values of this program."""
+
+from hypothesis import strategies as st
+
+from worker.delivery.message import TRAIL_LENGTH, Message, Try
+from worker.mailgun.member import Member
+from worker.signal.patch import Patch
+
+any_text = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too: JSON can spell them
+
+_scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+
+json_values = st.recursive(
+    _scalars | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=8,
+)
+json_objects = st.dictionaries(any_text, json_values, max_size=4)
+strange_json = json_values | st.sampled_from([float("nan"), float("inf"), float("-inf"), 10**40])
+
+fields = st.dictionaries(st.sampled_from(["plan", "company", "last_page_url", "beta"]), json_values)
+
+members = st.builds(
+    Member, address=st.just("jane@example.com"), name=st.text(max_size=8), subscribed=st.booleans(), vars=fields
+)
+patches = st.builds(
+    Patch,
+    address=st.just("jane@example.com"),
+    name=st.none() | st.text(min_size=1, max_size=8),
+    vars=fields,
+    consent=st.none() | st.booleans(),
+    at=st.none(),
+)
+
+seconds = st.floats(0, 4e9)
+counts = st.integers(0, 1000)
+
+messages = st.builds(
+    Message,
+    id=any_text.filter(bool),
+    args=st.lists(json_values, max_size=3).map(tuple),
+    kwargs=json_objects,
+    kind=st.text(min_size=1, max_size=80),
+    enqueued_at=st.none() | seconds,
+    patience_from=st.none() | seconds,
+    attempts=counts,
+    throttled=counts,
+    parkings=counts,
+    trail=st.lists(
+        st.builds(Try, at=seconds, outcome=st.text(max_size=10), status=st.none() | st.integers(100, 599)),
+        max_size=TRAIL_LENGTH,
+    ).map(tuple),
+)

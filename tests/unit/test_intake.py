@@ -1,0 +1,244 @@
+"""Whatever lies on the queue becomes a message that the task can be given, and none of it is lost on the way."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from tests.unit.strategies import any_text, messages, strange_json
+from worker.delivery.intake import admitted
+from worker.delivery.message import TASK, Message, decoded, encoded, message_of
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.patch import patch_of
+from worker.signal.preset import load_preset
+
+QUEUE = "mailgun.default"
+EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
+MESSAGE = Message(id="m1", args=(EVENT,), kind="identify", enqueued_at=100.0)
+
+
+def admit(raw: object) -> dict[str, Any]:
+    return admitted(raw if isinstance(raw, str) else json.dumps(raw), QUEUE, lambda: "new-id")
+
+
+def body_of(payload: dict[str, Any]) -> Any:
+    body = payload["body"]
+    if payload["properties"].get("body_encoding") == "base64":
+        body = base64.b64decode(body)
+    return json.loads(body)
+
+
+def envelope(**headers: object) -> dict[str, Any]:
+    """A well-formed message as a bare client sends it, with further `headers`."""
+    plain: dict[str, Any] = json.loads(encoded(MESSAGE, QUEUE))
+    del plain["headers"]["signal"]
+    plain["headers"] |= {"argsrepr": "({'email': 'jane@example.com'},)", "origin": "gen1@elsewhere", **headers}
+    return plain
+
+
+def with_body(body: object) -> dict[str, Any]:
+    return {**envelope(), "body": base64.b64encode(json.dumps(body).encode()).decode()}
+
+
+def with_properties(**properties: object) -> dict[str, Any]:
+    plain = envelope()
+    plain["properties"] |= properties
+    return plain
+
+
+def assert_celery_takes(payload: dict[str, Any]) -> None:
+    """What Celery's worker reads before the task runs. Of another shape it ends the worker, or loses the event."""
+    headers, properties = payload["headers"], payload["properties"]
+    args, kwargs, embed = body_of(payload)
+    assert isinstance(args, list)
+    assert isinstance(kwargs, dict)
+    assert isinstance(embed, dict)
+    assert headers["task"] == TASK
+    assert isinstance(headers["id"], str)
+    assert headers["id"]
+    assert isinstance(headers.get("retries") or 0, int)
+    assert headers.get("timelimit") in (None, [None, None])
+    assert "compression" not in headers
+    assert headers.get("eta") is None, "it would wait in a worker's memory"
+    assert headers.get("expires") is None, "it would be dropped unseen"
+    assert isinstance(properties["delivery_info"], dict)
+    assert payload["content-type"] == "application/json"
+
+
+def assert_wrapped(payload: dict[str, Any], raw: str) -> None:
+    """The task gets the whole text as its argument, and buries it as malformed."""
+    assert_celery_takes(payload)
+    assert body_of(payload)[:2] == [[raw], {}]
+    assert payload["headers"]["id"] == "new-id"
+    with pytest.raises(MalformedEvent):
+        parse_event(raw)
+
+
+@given(any_text | strange_json.map(json.dumps))
+def test_any_text_is_admitted_whole(raw: str) -> None:
+    assert_wrapped(admit(raw), raw)
+
+
+@pytest.mark.parametrize("raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000])
+def test_what_is_no_message_becomes_the_argument_of_one(raw: str) -> None:
+    assert_wrapped(admit(raw), raw)
+
+
+def test_the_bare_event_is_no_message() -> None:
+    raw = json.dumps(EVENT)
+    assert_wrapped(admit(raw), raw)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        envelope(task="another.task"),
+        envelope(task=None),
+        envelope(task=["signal.deliver"]),
+        envelope(id=None),
+        envelope(id=""),
+        envelope(id=5),
+        {**envelope(), "headers": None},
+        {**envelope(), "headers": []},
+        {**envelope(), "properties": None},
+        {**envelope(), "body": None},
+        {**envelope(), "body": 5},
+        {**envelope(), "body": "%%%"},
+        {**envelope(), "content-type": "application/x-python-serialize"},
+        {**envelope(), "content-type": None},
+        with_body(5),
+        with_body([]),
+        with_body([[EVENT]]),
+        with_body([EVENT, {}, {}]),
+        with_body([[EVENT], [], {}]),
+        with_body({"args": [EVENT]}),
+        with_properties(body_encoding="rot13"),
+    ],
+)
+def test_a_message_that_celery_would_discard_is_admitted_whole(message: dict[str, Any]) -> None:
+    raw = json.dumps(message)
+    assert_wrapped(admit(raw), raw)
+
+
+@given(messages)
+def test_our_own_message_arrives_as_it_was_written(message: Message) -> None:
+    payload = admit(encoded(message, QUEUE))
+    assert_celery_takes(payload)
+    assert decoded(json.dumps(payload))[0] == message
+
+
+def test_a_bare_clients_message_keeps_its_id_and_its_event() -> None:
+    payload = admit(envelope())
+    assert_celery_takes(payload)
+    assert payload["headers"]["id"] == "m1"
+    assert body_of(payload)[:2] == [[EVENT], {}]
+
+
+def test_wrong_arguments_are_admitted_for_the_task_to_bury() -> None:
+    assert body_of(admit(with_body([[EVENT, 5], {"a": 1}, {}])))[:2] == [[EVENT, 5], {"a": 1}]
+
+
+def test_a_body_that_is_not_base64_is_read_as_it_is() -> None:
+    message = with_properties(body_encoding=None)
+    message["body"] = json.dumps([[EVENT], {}, {}])
+    assert body_of(admit(message))[0] == [EVENT]
+
+
+@pytest.mark.parametrize("signal", [None, {}, [], "x", 5])
+def test_what_a_bare_client_would_show_of_its_arguments_is_struck_out(signal: object) -> None:
+    headers = admit(envelope(signal=signal, kwargsrepr="{'email': 'jane@example.com'}"))["headers"]
+    assert "jane" not in json.dumps(headers)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        with_body([[EVENT], {}]),
+        with_body([[EVENT], {}, {}, {}]),
+        with_body([[EVENT], {}, 5]),
+        envelope(timelimit=5),
+        envelope(eta="soon"),
+        envelope(eta="2099-01-01T00:00:00+00:00"),
+        envelope(expires="soon"),
+        envelope(expires="2020-01-01T00:00:00+00:00"),
+        envelope(compression="gzip"),
+        envelope(compression="unknown"),
+        envelope(retries="many"),
+        with_properties(delivery_info="x"),
+    ],
+    ids=[
+        "a body of two",
+        "a body of four",
+        "an embed that is a number",
+        "a time limit that is a number",
+        "an ETA that is no time",
+        "an ETA",
+        "an expiry that is no time",
+        "an expiry",
+        "compressed, it says",
+        "unknown compression",
+        "retries that are a text",
+        "delivery info that is a text",
+    ],
+)
+def test_nothing_in_an_envelope_stops_a_worker_or_loses_the_event(message: dict[str, Any]) -> None:
+    payload = admit(message)
+    assert_celery_takes(payload)
+    assert body_of(payload)[0] in ([EVENT], [json.dumps(message)])
+
+
+@given(strange_json)
+def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> None:
+    for signal in (
+        value,
+        *({name: value} for name in ("enqueued_at", "patience_from", "attempts", "throttled", "trail")),
+    ):
+        payload = admit(envelope(signal=signal))
+        args, kwargs, _ = body_of(payload)
+        seen = message_of(id="m1", args=args, kwargs=kwargs, headers=payload["headers"]).seen(1000.0)
+        assert seen.enqueued_at is not None
+        assert seen.patience_from is not None
+        assert 1000.0 - seen.patience_from <= 1000.0
+        assert seen.attempts + seen.throttled + seen.parkings >= 0
+        assert decoded(encoded(seen, QUEUE))[0] == seen
+
+
+@pytest.mark.parametrize("depth", [10, 100, 400, 600, 800, 900, 950, 980])
+def test_an_event_nested_too_deep_is_malformed_and_breaks_nothing(depth: int) -> None:
+    raw = json.dumps(envelope())
+    nested = '{"type":"identify","traits":{"email":"jane@example.com","plan":' + "[" * depth + "]" * depth + "}}"
+    body = base64.b64encode(f"[[{nested}],{{}},{{}}]".encode()).decode()
+    args = body_of(admit(raw.replace(json.loads(raw)["body"], body)))[0]
+    with suppress(MalformedEvent):
+        patch_of(parse_event(args[0]), load_preset())
+
+
+def protocol_1(**fields: object) -> dict[str, Any]:
+    body = {"task": TASK, "id": "t1", "args": [EVENT], "kwargs": {}, "retries": 0, "eta": None, **fields}
+    return {**with_body(body), "headers": {}}
+
+
+def test_a_message_of_celerys_protocol_1_keeps_its_id_and_its_event() -> None:
+    payload = admit(protocol_1())
+    assert_celery_takes(payload)
+    assert payload["headers"]["id"] == "t1"
+    assert body_of(payload)[:2] == [[EVENT], {}]
+    assert "jane" not in json.dumps(payload["headers"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        protocol_1(task="another"),
+        protocol_1(id=None),
+        protocol_1(args=5),
+        protocol_1(kwargs="x"),
+        protocol_1(kwargs=[5]),
+    ],
+)
+def test_a_message_of_protocol_1_that_celery_would_discard_is_admitted_whole(message: dict[str, Any]) -> None:
+    raw = json.dumps(message)
+    assert_wrapped(admit(raw), raw)

@@ -1,0 +1,348 @@
+"""What each event changes under the Default preset, and which events change nothing."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from tests.unit.strategies import any_text, json_objects, json_values
+from worker.delivery.merge import Subscribing, merged_member
+from worker.signal.event import parse_event
+from worker.signal.patch import MalformedEmail, Patch, Skip, clean, patch_of
+from worker.signal.preset import load_preset
+
+PRESET = load_preset()
+EMAIL = {"email": "jane@example.com"}
+
+# The integration's page, "Example", as printed.
+SPEC_REQUEST = """\
+address=jane@example.com
+name=Jane Doe
+subscribed=true
+upsert=true
+vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
+
+
+def read(event: dict[str, Any]) -> Patch | Skip:
+    return patch_of(parse_event(event), PRESET)
+
+
+def patch(event: dict[str, Any]) -> Patch:
+    """The patch of an event that has Jane's address."""
+    found = read({"traits": EMAIL, **event})
+    assert isinstance(found, Patch)
+    return found
+
+
+def track(name: str, **properties: object) -> Patch:
+    return patch({"type": "track", "event": name, "properties": properties})
+
+
+def consented(context: object) -> bool | None:
+    return patch({"type": "identify", "context": context}).consent
+
+
+def test_the_example_of_the_integrations_page_becomes_its_request() -> None:
+    traits = {
+        "email": "Jane@Example.com",
+        "name": "Jane Doe",
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "plan": "pro",
+        "company": "Acme Ltd",
+    }
+    found = patch({"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits})
+    form = merged_member(None, found, Subscribing()).form()
+    assert "\n".join(f"{name}={value}" for name, value in form.items()) == SPEC_REQUEST
+
+
+@pytest.mark.parametrize(
+    "name", ["Order Completed", "order_completed", "ORDER-COMPLETED", "orderCompleted", "purchase"]
+)
+def test_an_order_is_known_under_each_of_its_names(name: str) -> None:
+    assert track(name, currency="EUR").vars == {"last_order_currency": "EUR"}
+
+
+@pytest.mark.parametrize("name", ["Signed Up", "signed_up", "sign_up", "SignedUp", "Sign Up", "sign-up"])
+def test_a_sign_up_is_known_under_each_of_its_names(name: str) -> None:
+    assert track(name, method="email").vars == {"signup_method": "email"}
+
+
+@pytest.mark.parametrize("event", [{"type": "identify"}, {"type": "track", "event": "Identified"}])
+def test_an_identification_is_a_type_or_a_track(event: dict[str, Any]) -> None:
+    assert patch({**event, "traits": {**EMAIL, "plan": "pro"}}).vars == {"plan": "pro"}
+
+
+@pytest.mark.parametrize("name", ["order_id", "orderId", "transaction_id"])
+def test_the_order_id_is_read_in_each_dialect(name: str) -> None:
+    assert track("purchase", **{name: "o-1"}).vars == {"last_order_id": "o-1"}
+
+
+@pytest.mark.parametrize("name", ["revenue", "total", "value"])
+def test_the_revenue_is_read_in_each_dialect(name: str) -> None:
+    assert track("purchase", **{name: 99.5}).vars == {"last_order_revenue": 99.5}
+
+
+@pytest.mark.parametrize("name", ["method", "signup_method"])
+def test_the_sign_up_method_is_read_in_each_dialect(name: str) -> None:
+    assert track("Signed Up", **{name: "google"}).vars == {"signup_method": "google"}
+
+
+def test_the_first_of_several_places_wins() -> None:
+    assert track("purchase", value=1, total=2, revenue=3).vars == {"last_order_revenue": 3}
+
+
+def test_a_null_leaves_it_to_the_next_place() -> None:
+    assert track("purchase", revenue=None, total=2).vars == {"last_order_revenue": 2}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"properties": {"url": "https://example.com/a"}},
+        {"context": {"page": {"url": "https://example.com/a"}}},
+        {"properties": {"url": None}, "context": {"page": {"url": "https://example.com/a"}}},
+    ],
+)
+def test_a_pages_url_is_read_from_its_properties_or_its_context(event: dict[str, Any]) -> None:
+    assert patch({"type": "page", **event}).vars == {"last_page_url": "https://example.com/a"}
+
+
+def test_the_name_of_a_page_is_not_the_name_of_a_person() -> None:
+    assert patch({"type": "page", "name": "Home"}).name is None
+
+
+@pytest.mark.parametrize("place", ["traits", "context"])
+@pytest.mark.parametrize("first", ["first_name", "firstName"])
+def test_traits_are_read_at_the_top_or_in_the_context(place: str, first: str) -> None:
+    traits = {**EMAIL, first: "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme"}
+    event = {"type": "identify", "traits": traits if place == "traits" else None, "context": {"traits": traits}}
+    assert patch(event).vars == {"first_name": "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme"}
+
+
+@pytest.mark.parametrize(
+    ("traits", "name"),
+    [
+        ({"name": "Jane Doe", "first_name": "J"}, "Jane Doe"),
+        ({"first_name": "Jane", "last_name": "Doe"}, "Jane Doe"),
+        ({"firstName": "Jane", "lastName": "Doe"}, "Jane Doe"),
+        ({"name": None, "first_name": "Jane"}, "Jane"),
+        ({"last_name": "Doe"}, "Doe"),
+        ({"name": "  Jane Doe "}, "Jane Doe"),
+        ({"name": 42}, "42"),
+        ({}, None),
+        ({"name": ""}, None),
+        ({"name": True}, None),
+        ({"name": {"first": "Jane"}}, None),
+        ({"name": float("nan")}, None),
+    ],
+)
+def test_the_name_falls_back_to_first_and_last_name(traits: dict[str, Any], name: str | None) -> None:
+    assert patch({"type": "identify", "traits": {**EMAIL, **traits}}).name == name
+
+
+@pytest.mark.parametrize("first", [True, {"x": 1}, ["Jane"], float("nan"), " "])
+def test_only_what_can_be_a_name_is_joined_into_one(first: object) -> None:
+    assert patch({"type": "identify", "traits": {**EMAIL, "first_name": first, "last_name": "Doe"}}).name == "Doe"
+
+
+@pytest.mark.parametrize("event", [{"type": "page"}, {"type": "identify"}, {"type": "track", "event": "purchase"}])
+@pytest.mark.parametrize("key", ["anonymousId", "anonymous_id"])
+def test_each_mapped_event_sets_the_anonymous_id(event: dict[str, Any], key: str) -> None:
+    assert patch({**event, key: "a1b2c3"}).vars == {"anonymous_id": "a1b2c3"}
+
+
+@pytest.mark.parametrize("value", [0, 0.0, False, "", 1, 1.5, True, "1", [1], {"a": None}])
+def test_values_keep_their_json_type(value: object) -> None:
+    found = patch({"type": "identify", "traits": {**EMAIL, "plan": value}}).vars["plan"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_absent_and_null_values_set_nothing() -> None:
+    found = patch({"type": "identify", "traits": {**EMAIL, "plan": None, "name": None}})
+    assert (found.name, found.vars, found.consent, found.at) == (None, {}, None, None)
+
+
+def test_the_time_of_a_patch_is_the_events_own() -> None:
+    assert patch({"type": "page", "timestamp": "2024-05-01T10:00:00Z"}).at == datetime(2024, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("email", ["jane@example.com", " Jane@Example.COM\n", "JANE@EXAMPLE.COM"])
+def test_the_address_is_trimmed_and_lowercased(email: str) -> None:
+    assert patch({"type": "identify", "traits": {"email": email}}).address == "jane@example.com"
+
+
+def test_the_address_falls_back_to_the_contexts_traits() -> None:
+    found = patch({"type": "page", "traits": {"email": None}, "context": {"traits": EMAIL}})
+    assert found.address == "jane@example.com"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "page"},
+        {"type": "page", "traits": None, "context": None},
+        {"type": "page", "traits": []},
+        {"type": "page", "context": {"traits": "jane@example.com"}},
+        {"type": "identify", "traits": {"email": None}},
+        {"type": "identify", "traits": {"email": ""}},
+        {"type": "identify", "traits": {"email": " \t"}},
+        {"type": "identify", "userId": "jane@example.com"},
+    ],
+)
+def test_an_event_without_an_address_is_skipped(event: dict[str, Any]) -> None:
+    assert read(event) is Skip.NO_EMAIL
+
+
+@pytest.mark.parametrize("email", ["a" * 64, "A" * 64, " 0123456789abcdef" + "0" * 48])
+def test_a_hashed_address_is_skipped(email: str) -> None:
+    assert read({"type": "identify", "traits": {"email": email}}) is Skip.HASHED_EMAIL
+
+
+@pytest.mark.parametrize("email", ["a" * 63, "a" * 65, "g" * 64])
+def test_what_only_resembles_a_hash_is_malformed(email: str) -> None:
+    with pytest.raises(MalformedEmail):
+        read({"type": "identify", "traits": {"email": email}})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "group"},
+        {"type": "screen"},
+        {"type": "track"},
+        {"type": "track", "event": None},
+        {"type": "track", "event": "Product Viewed"},
+        {"type": "track", "event": "page"},
+        {"type": "Signed Up"},
+        {"type": "identify2", "event": "Signed Up"},
+    ],
+)
+def test_an_event_that_the_preset_does_not_map_is_skipped(event: dict[str, Any]) -> None:
+    assert read({**event, "traits": EMAIL}) is Skip.UNMAPPED_EVENT
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "jane",
+        "jane@",
+        "@example.com",
+        "@",
+        "jane@@example.com",
+        "jane@a@example.com",
+        "jane doe@example.com",
+        "jane@exam ple.com",
+        "jane@exam\u00a0ple.com",
+        "jane\x00@example.com",
+        "jane\x7f@example.com",
+        "jane\u0085@example.com",
+        "jane\n@example.com",
+        "jane/doe@example.com",
+        "jane\ud800@example.com",
+        "j" * 309 + "@example.com",
+        5,
+        0,
+        True,
+        False,
+        ["jane@example.com"],
+        {"value": "jane@example.com"},
+    ],
+)
+def test_an_address_that_cannot_be_one_is_malformed_and_not_quoted(email: object) -> None:
+    with pytest.raises(MalformedEmail) as caught:
+        read({"type": "identify", "traits": {"email": email}})
+    assert "jane" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "email", ["j" * 308 + "@example.com", "jane+news@example.com", "jäne@exämple.com", "o'brien@example.com", "a@b"]
+)
+def test_an_address_that_can_be_one_is_taken(email: str) -> None:
+    assert patch({"type": "identify", "traits": {"email": email}}).address == email
+
+
+@pytest.mark.parametrize(
+    ("value", "consent"),
+    [
+        (True, True),
+        (False, False),
+        ("true", True),
+        ("false", False),
+        ("granted", True),
+        ("denied", False),
+        (" Granted ", True),
+        ("TRUE", True),
+        ("yes", None),
+        ("", None),
+        (1, None),
+        (0, None),
+        (None, None),
+        ([True], None),
+        ({"granted": True}, None),
+    ],
+)
+def test_consent_is_canonical_or_flat_and_else_unknown(value: object, consent: bool | None) -> None:  # noqa: FBT001
+    assert consented({"consent": {"canonical": {"marketing": value}}}) is consent
+    assert consented({"consent": {"marketing": value}}) is consent
+    assert consented({"consent": {"canonical": {}, "marketing": value}}) is consent
+
+
+def test_canonical_consent_goes_before_the_flat_one() -> None:
+    assert consented({"consent": {"canonical": {"marketing": False}, "marketing": True}}) is False
+
+
+@pytest.mark.parametrize(
+    "context",
+    [None, "x", {}, {"consent": None}, {"consent": True}, {"consent": {"canonical": True}}, {"consent": ["marketing"]}],
+)
+def test_consent_of_another_shape_is_unknown(context: object) -> None:
+    assert consented(context) is None
+
+
+@pytest.mark.parametrize("event", [{"type": "page"}, {"type": "track", "event": "purchase"}])
+def test_every_mapped_event_carries_consent(event: dict[str, Any]) -> None:
+    assert patch({**event, "context": {"consent": {"canonical": {"marketing": False}}}}).consent is False
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_cannot_spell_sets_nothing(value: float) -> None:
+    assert track("purchase", revenue=value, currency="EUR").vars == {"last_order_currency": "EUR"}
+
+
+def test_within_a_value_a_number_that_json_cannot_spell_becomes_null() -> None:
+    assert track("purchase", revenue=[float("nan"), {"a": float("inf")}]).vars == {
+        "last_order_revenue": [None, {"a": None}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [("a\ud800b", "a\ufffdb"), ("\udc00", "\ufffd"), ("\ud83d\ude00", "\U0001f600"), ("\ufeffx", "\ufeffx")],
+)
+def test_half_characters_become_the_replacement_character(text: str, mended: str) -> None:
+    assert patch({"type": "identify", "anonymousId": text}).vars == {"anonymous_id": mended}
+
+
+@given(json_values)
+def test_what_is_clean_can_be_sent_and_stays_as_it_is(value: Any) -> None:
+    cleaned = clean(value)
+    assert clean(cleaned) == cleaned
+    repr(cleaned).encode("utf-8")
+
+
+@given(json_objects, json_objects, json_objects, any_text)
+def test_every_event_is_a_patch_a_skip_or_a_malformed_address(
+    traits: dict[str, Any], properties: dict[str, Any], context: dict[str, Any], email: str
+) -> None:
+    event = {"type": "identify", "properties": properties, "context": context, "traits": {**traits, "email": email}}
+    try:
+        found = read(event)
+    except MalformedEmail:
+        return
+    if isinstance(found, Patch):
+        for value in merged_member(None, found, Subscribing()).form().values():
+            value.encode("utf-8")

@@ -1,0 +1,71 @@
+"""`python -m worker.sandbox`: a sandbox as a process of its own."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from worker.sandbox.server import serve
+from worker.sandbox.switches import Switches
+from worker.sandbox.world import SandboxConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints one line once it listens. Ends on SIGINT and SIGTERM with 0; with 1 and one line when it cannot start."""
+    given = vars(_parser().parse_args(arguments))
+    try:
+        serve(_config(given), ready=_announce)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return _failed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except (OSError, ValueError) as error:
+        return _failed(str(error))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = SandboxConfig()
+    parser = argparse.ArgumentParser(prog="python -m worker.sandbox", description="A Mailgun to try it on.")
+    parser.add_argument("--host", default=default.host)
+    parser.add_argument("--port", type=int, default=default.port, help="0 = any free one")
+    parser.add_argument("--allow-remote", action="store_true", help="listen on other than loopback; no key is asked")
+    parser.add_argument("--api-key", dest="api_keys", action="append", help="may be repeated; default sandbox-key")
+    parser.add_argument("--list", dest="lists", action="append", help="may be repeated; default " + default.lists[0])
+    parser.add_argument("--seed", type=int, default=default.seed, help="of the dice for faults with a share")
+    parser.add_argument("--log-size", type=int, default=default.log_size, help="requests remembered; 0 = all")
+    parser.add_argument("--latency-ms", type=int, default=default.latency_ms)
+    parser.add_argument(
+        "--switch",
+        dest="switches",
+        action="append",
+        default=[],
+        type=_switch,
+        metavar="NAME=VALUE",
+        help="may be repeated: " + ", ".join(Switches.model_fields),
+    )
+    return parser
+
+
+def _switch(text: str) -> tuple[str, str | int]:
+    name, _, value = text.partition("=")
+    return name, int(value) if value.isdecimal() else value
+
+
+def _config(given: dict[str, object]) -> SandboxConfig:
+    named = {name: value for name, value in given.items() if value is not None}
+    return SandboxConfig.model_validate(named | {"switches": dict(given["switches"])})  # type: ignore[call-overload]
+
+
+def _announce(base_url: str) -> None:
+    sys.stdout.write(f"sandbox listening on {base_url}\n")
+    sys.stdout.flush()
+
+
+def _failed(why: str) -> int:
+    sys.stderr.write(f"sandbox: {why}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

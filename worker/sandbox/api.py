@@ -1,0 +1,187 @@
+"""Mailgun's mailing-list routes: a call becomes a reply. No network here, and no faults."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from worker.sandbox.call import PLAIN, Call, Reply, json_reply
+from worker.sandbox.lists import (
+    MailingList,
+    Refused,
+    Said,
+    is_upsert,
+    put_member,
+    read_entries,
+    read_entry,
+    read_form,
+    upserted_member,
+)
+from worker.sandbox.pages import page_of
+from worker.sandbox.world import World
+
+MAX_SYNCHRONOUS_BULK = 100  # Mailgun docs: more than 100 entries are applied asynchronously
+MAX_BULK = 1000  # Mailgun docs: up to 1000 per call
+
+FORBIDDEN = Reply(401, b"Forbidden", PLAIN, {"Www-Authenticate": 'Basic realm="MG API"'})
+MAGNIFICENT = Reply(200, b"Mailgun Magnificent API", PLAIN)
+NO_SUCH_PATH = Reply(404, b"404 page not found", PLAIN)
+
+Act = Callable[[World, Call, float], Reply]
+
+
+def answer(world: World, call: Call, *, now: float) -> Reply:
+    """Mailgun's answer; what the call changes is changed when this returns. A wrong path is answered without a look at
+    the key: `Mailgun Magnificent API` to a GET, a 404 that is not JSON to everything else."""
+    act = route(call)
+    if act is None:
+        return MAGNIFICENT if call.method in ("GET", "HEAD") else NO_SUCH_PATH
+    if not world.authorizes(call.authorization):
+        return forbidden(world)
+    try:
+        return act(world, call, now)
+    except Refused as refused:
+        return json_reply(refused.status, {"message": refused.message})
+
+
+def route(call: Call) -> Act | None:
+    """What the call asks for; None for a path that Mailgun does not have."""
+    match (call.method, *call.segments):
+        case ("POST", "v3", "lists", _, "members"):
+            return post_member
+        case ("POST", "v3", "lists", _, "members.json"):
+            return post_members
+        case ("GET", "v3", "lists", _):
+            return get_list
+        case ("GET", "v3", "lists", _, "members", "pages"):
+            return get_page
+        case (method, "v3", "lists", _, "members", _):
+            return MEMBER_ROUTES.get(method)
+        case _:
+            return None
+
+
+def forbidden(world: World) -> Reply:
+    """The answer to a wrong key: plain text; with 403 there is no invitation to log in."""
+    status = world.switches.bad_key_status
+    return FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
+
+
+def get_list(world: World, call: Call, _now: float) -> Reply:
+    return json_reply(200, {"list": list_as_mailgun(_list_of(world, call))})
+
+
+def get_page(world: World, call: Call, _now: float) -> Reply:
+    path = call.path.partition("?")[0]
+    return json_reply(200, page_of(_list_of(world, call), call.query, url=call.base_url + path))
+
+
+def get_member(world: World, call: Call, _now: float) -> Reply:
+    return json_reply(200, {"member": _list_of(world, call).member(_member_in(call)).as_mailgun()})
+
+
+def post_member(world: World, call: Call, now: float) -> Reply:
+    """Creates, or with `upsert` updates. The answer to both has the same text: "has been created"."""
+    mailing_list = _list_of(world, call)
+    said = read_form(call.fields)
+    held = mailing_list.find(said.address)
+    if held and not is_upsert(call.fields):
+        raise Refused(400, f"Address already exists '{said.address}'")
+    member = upserted_member(held, said, world.switches, bulk=False, now=now)
+    mailing_list.put(member)
+    content = {"member": member.as_mailgun(), "message": "Mailing list member has been created"}
+    return json_reply(200, content, touched=1)
+
+
+def put_one(world: World, call: Call, now: float) -> Reply:
+    """Updates what the form has. Without a form – no Content-Type – nothing is changed; the answer is 200 anyway."""
+    mailing_list = _list_of(world, call)
+    held = mailing_list.member(_member_in(call))
+    if call.form is None:
+        return _updated(held.as_mailgun(), touched=0)
+    member = put_member(held, read_form(call.form, address=held.address), now=now)
+    if member.address.lower() != held.address.lower():
+        if mailing_list.find(member.address):
+            raise Refused(400, f"Address already exists '{member.address}'")
+        mailing_list.remove(held.address)
+    mailing_list.put(member)
+    return _updated(member.as_mailgun(), touched=1)
+
+
+def delete_member(world: World, call: Call, _now: float) -> Reply:
+    removed = _list_of(world, call).remove(_member_in(call))
+    content = {"member": {"address": removed.address}, "message": "Mailing list member has been deleted"}
+    return json_reply(200, content, touched=1)
+
+
+def post_members(world: World, call: Call, now: float) -> Reply:
+    """Many at once. Up to 100 are applied before the answer; up to 1000 by a job that nobody can ask about, with a
+    `task-id` in the answer."""
+    mailing_list = _list_of(world, call)
+    entries = read_entries(call.fields.get("members"))
+    if len(entries) > MAX_BULK:
+        raise Refused(400, f"'members' parameter has more than {MAX_BULK} entries")
+    apply = partial(apply_entries, world, mailing_list, entries, upsert=is_upsert(call.fields))
+    if len(entries) <= MAX_SYNCHRONOUS_BULK:
+        touched = apply(now)
+        return json_reply(200, _bulk_content(mailing_list), touched=touched)
+    accepted = json_reply(200, _bulk_content(mailing_list) | {"task-id": uuid4().hex})
+    return replace(accepted, later=apply)
+
+
+def apply_entries(world: World, mailing_list: MailingList, entries: list[object], now: float, *, upsert: bool) -> int:
+    """How many members a bulk call changed. Without `upsert`, members that exist are passed over (Mailgun docs)."""
+    touched = 0
+    for said in _readable(entries, skip_bad=world.switches.bulk_bad_member == "skipped"):
+        held = mailing_list.find(said.address)
+        if held and not upsert:
+            continue
+        mailing_list.put(upserted_member(held, said, world.switches, bulk=True, now=now))
+        touched += 1
+    return touched
+
+
+def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
+    """The list as Mailgun shows it."""
+    return {
+        "access_level": "readonly",
+        "address": mailing_list.address,
+        "created_at": formatdate(mailing_list.created_at, usegmt=True),
+        "description": "",
+        "members_count": len(mailing_list),
+        "name": "",
+        "reply_preference": "list",
+    }
+
+
+def _readable(entries: list[object], *, skip_bad: bool) -> list[Said]:
+    def read() -> Iterator[Said]:
+        for entry in entries:
+            try:
+                yield read_entry(entry)
+            except Refused:
+                if not skip_bad:
+                    raise
+
+    return list(read())
+
+
+def _list_of(world: World, call: Call) -> MailingList:
+    return world.mailing_list(call.segments[2])
+
+
+def _member_in(call: Call) -> str:
+    return call.segments[4]
+
+
+def _updated(member: dict[str, Any], *, touched: int) -> Reply:
+    return json_reply(200, {"member": member, "message": "Mailing list member has been updated"}, touched=touched)
+
+
+def _bulk_content(mailing_list: MailingList) -> dict[str, Any]:
+    return {"list": list_as_mailgun(mailing_list), "message": "Mailing list has been updated"}
+
+
+MEMBER_ROUTES: dict[str, Act] = {"GET": get_member, "PUT": put_one, "DELETE": delete_member}

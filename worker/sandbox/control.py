@@ -1,0 +1,266 @@
+"""The routes under /sandbox/: look at what the sandbox holds and was asked, and change how it behaves.
+
+They need no key, so they are for this machine only: refused are a Host that is not loopback and a page from elsewhere.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.sandbox.faults import ActiveFault, Fault, Limit, Throttle
+from worker.sandbox.lists import MailingList, Member, Refused, is_address, unsubscribed
+from worker.sandbox.log import Record, Unsubscribed
+from worker.sandbox.switches import Switches
+from worker.sandbox.world import MAX_LATENCY_MS, World
+
+SHOWN_MEMBERS = 100
+SHOWN_REQUESTS = 30
+MAX_RECORDS = 10_000
+
+Json = dict[str, Any]
+Control = Callable[[World, Json], Json]
+
+
+class BadInput(Exception):
+    """The control call cannot be carried out; the text says why, in one line."""
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Key(_Input):
+    key: str
+
+
+class Latency(_Input):
+    ms: int = Field(ge=0, le=MAX_LATENCY_MS)
+
+
+class ListAddress(_Input):
+    address: str
+
+
+class OfList(_Input):
+    list: str | None = None
+
+
+class Recipient(_Input):
+    address: str
+    list: str | None = None
+
+
+class Records(_Input):
+    since: int = Field(default=0, ge=0)
+    limit: int = Field(default=1000, ge=1, le=MAX_RECORDS)
+
+
+class Nothing(_Input):
+    pass
+
+
+async def control(world: World, request: web.BaseRequest) -> web.Response:
+    """Answers one control call: 200 with JSON; 400, 403 or 404 with `{"error": one line}`."""
+    if not (world.config.allow_remote or is_loopback(request.headers.get("Host", ""))):
+        return _json(403, {"error": "the control routes are for this machine only"})
+    if not is_same_origin(request.headers):
+        return _json(403, {"error": "the control routes are not for pages from elsewhere"})
+    path, _, query = request.raw_path.partition("?")
+    act = CONTROLS.get((request.method, path))
+    if act is None:
+        return _json(404, {"error": f"there is no {request.method} {path}"})
+    try:
+        return _json(200, act(world, read_input(query, await request.read())))
+    except ValidationError as error:
+        return _json(400, {"error": one_line(error)})
+    except (BadInput, Refused) as error:
+        return _json(400, {"error": str(error)})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine by a name or address that nobody else can claim."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether the call is from our own page, or from no page at all."""
+    origin = headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("Host")
+
+
+def read_input(query: str, body: bytes) -> Json:
+    """The fields of a control call: those of its query, and of the JSON object in its body."""
+    try:
+        content = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        raise BadInput("the body is not JSON") from None
+    if not isinstance(content, dict):
+        raise BadInput("the body is not a JSON object")
+    return dict(parse_qsl(query)) | content
+
+
+def one_line(error: ValidationError) -> str:
+    """The first thing wrong, led by the field's name."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def get_state(world: World, given: Json) -> Json:
+    """All that the page shows."""
+    mailing_list = _list_named(world, OfList(**given).list) if world.lists else None
+    return {
+        "now": time.time(),
+        "started_at": world.started_at,
+        "lists": [_list_as_json(each) for each in world.lists.values()],
+        "list": None if mailing_list is None else mailing_list.address,
+        "members": [] if mailing_list is None else [_flat(member) for member in mailing_list.newest(SHOWN_MEMBERS)],
+        "requests": [_summary(record) for record in world.log.newest(SHOWN_REQUESTS)],
+        "events": [_flat(event) for event in list(world.log.events)[-SHOWN_REQUESTS:]],
+        "totals": world.log.totals(),
+        "faults": [_fault_as_json(each) for each in world.faults.active],
+        "limit": world.throttle.limit.model_dump(),
+        "switches": world.switches.model_dump(),
+        "latency_ms": world.latency_ms,
+    }
+
+
+def get_members(world: World, given: Json) -> Json:
+    mailing_list = _list_named(world, OfList(**given).list)
+    return {"list": mailing_list.address, "members": [_flat(member) for member in mailing_list]}
+
+
+def get_requests(world: World, given: Json) -> Json:
+    asked = Records(**given)
+    records = world.log.since(asked.since, asked.limit)
+    return {"requests": [_flat(record) for record in records], "last": world.log.last_seq}
+
+
+def get_events(world: World, given: Json) -> Json:
+    Nothing(**given)
+    return {"events": [_flat(event) for event in world.log.events]}
+
+
+def post_fault(world: World, given: Json) -> Json:
+    return _fault_as_json(world.faults.add(Fault(**given)))
+
+
+def delete_faults(world: World, given: Json) -> Json:
+    Nothing(**given)
+    world.faults.clear()
+    return {}
+
+
+def post_limit(world: World, given: Json) -> Json:
+    """A new limit starts with a new window."""
+    world.throttle = Throttle(Limit(**given))
+    return world.throttle.limit.model_dump()
+
+
+def post_switches(world: World, given: Json) -> Json:
+    """Those named are set, the others stay."""
+    world.switches = Switches(**(world.switches.model_dump() | given))
+    return world.switches.model_dump()
+
+
+def post_latency(world: World, given: Json) -> Json:
+    world.latency_ms = Latency(**given).ms
+    return {"ms": world.latency_ms}
+
+
+def post_key(world: World, given: Json) -> Json:
+    """From now on this key is good and no other."""
+    world.use_keys(Key(**given).key)
+    return {}
+
+
+def post_list(world: World, given: Json) -> Json:
+    address = ListAddress(**given).address
+    if not is_address(address):
+        raise BadInput(f"{address!r} is not an e-mail address")
+    world.add_list(address, now=time.time())
+    return {"address": address}
+
+
+def delete_list(world: World, given: Json) -> Json:
+    world.remove_list(ListAddress(**given).address)
+    return {}
+
+
+def post_unsubscribe(world: World, given: Json) -> Json:
+    """The recipient clicks the unsubscribe link of a mail: Mailgun sets `subscribed` to false, and nobody is asked."""
+    recipient, now = Recipient(**given), time.time()
+    mailing_list = _list_named(world, recipient.list)
+    member = unsubscribed(mailing_list.member(recipient.address), now=now)
+    mailing_list.put(member)
+    world.log.events.append(Unsubscribed(now, mailing_list.address, member.address))
+    return _flat(member)
+
+
+def post_reset(world: World, given: Json) -> Json:
+    Nothing(**given)
+    world.reset(now=time.time())
+    return {}
+
+
+CONTROLS: dict[tuple[str, str], Control] = {
+    ("GET", "/sandbox/state"): get_state,
+    ("GET", "/sandbox/members"): get_members,
+    ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/events"): get_events,
+    ("POST", "/sandbox/faults"): post_fault,
+    ("DELETE", "/sandbox/faults"): delete_faults,
+    ("POST", "/sandbox/limit"): post_limit,
+    ("POST", "/sandbox/switches"): post_switches,
+    ("POST", "/sandbox/latency"): post_latency,
+    ("POST", "/sandbox/key"): post_key,
+    ("POST", "/sandbox/lists"): post_list,
+    ("DELETE", "/sandbox/lists"): delete_list,
+    ("POST", "/sandbox/unsubscribe"): post_unsubscribe,
+    ("POST", "/sandbox/reset"): post_reset,
+}
+
+
+def _list_named(world: World, address: str | None) -> MailingList:
+    """The list, or the first one when none is named."""
+    if address is not None:
+        return world.mailing_list(address)
+    try:
+        return next(iter(world.lists.values()))
+    except StopIteration:
+        raise BadInput("the sandbox holds no list") from None
+
+
+def _list_as_json(mailing_list: MailingList) -> Json:
+    return {
+        "address": mailing_list.address,
+        "members": len(mailing_list),
+        "subscribed": mailing_list.subscribed_count(),
+    }
+
+
+def _fault_as_json(active: ActiveFault) -> Json:
+    return {"id": active.id, "met": active.met, "left": active.left} | active.fault.model_dump()
+
+
+def _summary(record: Record) -> Json:
+    return {name: value for name, value in _flat(record).items() if name != "form"}
+
+
+def _flat(value: Member | Record | Unsubscribed) -> Json:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _json(status: int, content: Json) -> web.Response:
+    return web.json_response(content, status=status)

@@ -1,0 +1,157 @@
+"""Faults and the rate limit, as data, and the decision which fault a request meets. Carrying them out is wire.py's."""
+
+import random
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from worker.sandbox.hints import HintKind
+
+FaultKind = Literal[
+    "status",  # answers `status` with `body`; nothing is applied
+    "html_502",  # a proxy's HTML page; nothing is applied
+    "magnificent",  # 200 with the text of a wrong path; nothing is applied
+    "other_member",  # 200, well-formed, about somebody else; nothing is applied
+    "reset",  # a TCP reset instead of an answer; nothing is applied
+    "hang",  # no answer for `seconds`, then the connection is closed; nothing is applied
+    "hang_after_commit",  # the same, but the change was applied
+    "latency",  # the true answer, `ms` later
+    "truncated",  # the true answer, half of it, then the connection is closed; the change was applied
+    "huge",  # the true answer with `megabytes` of padding in its JSON; the change was applied
+]
+
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$")]
+
+
+class Fault(BaseModel):
+    """One thing that goes wrong, for which requests, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FaultKind
+
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Of the requests that match, how many meet it; drawn from the sandbox's seed, so a run can be repeated."""
+    count: int | None = Field(default=None, ge=1)
+    """How many requests meet it before it is gone; None = until cleared."""
+
+    method: str | None = None
+    address: str | None = None
+    """The member, in path or form or bulk entry, ignoring case."""
+    path_prefix: str | None = None
+    """Of the decoded path, for example `/v3/lists/newsletter@mg.example.com/members.json`."""
+
+    status: int = Field(default=500, ge=100, le=599)
+    body: Literal["json", "plain", "html", "empty"] = "json"
+    message: str | None = None
+    """The text in the body; the status' own phrase when None."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    hint: HintKind = "none"
+    wait_seconds: float = Field(default=60, ge=0, le=1e9)
+    """What the hint tells the client to wait."""
+
+    seconds: float = Field(default=60, ge=0, le=3600)
+    """How long a hang lasts."""
+    ms: int = Field(default=0, ge=0, le=3_600_000)
+    megabytes: int = Field(default=64, ge=1, le=4096)
+    other_address: str = "somebody.else@example.com"
+
+    @model_validator(mode="after")
+    def _hint_has_a_place(self) -> Self:
+        if self.hint == "body" and (self.kind, self.body) != ("status", "json"):
+            raise ValueError("a hint in the body needs kind 'status' with a JSON body")
+        return self
+
+
+class Limit(BaseModel):
+    """A rate limit by fixed window: the first request opens a window of `window_seconds`, in which `requests` are let
+    through; the rest are told to wait for the window's end. None lets everything through, 0 nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: int | None = Field(default=None, ge=0)
+    window_seconds: float = Field(default=60, gt=0, le=86_400)
+    hint: HintKind = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The side of a request that a fault can match."""
+
+    method: str
+    path: str
+    addresses: frozenset[str]
+
+
+def matches(fault: Fault, target: Target) -> bool:
+    """Whether the fault is meant for this request."""
+    if fault.method and fault.method.upper() != target.method:
+        return False
+    if fault.path_prefix and not target.path.lower().startswith(fault.path_prefix.lower()):
+        return False
+    return not fault.address or fault.address.lower() in target.addresses
+
+
+@dataclass(slots=True)
+class ActiveFault:
+    """A fault in force, and how many requests have met it."""
+
+    id: int
+    fault: Fault
+    met: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """How many more requests it is for; None = no end."""
+        return None if self.fault.count is None else self.fault.count - self.met
+
+
+class Faults:
+    """The faults in force, oldest first."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 – repeatable on purpose
+        self._last_id = 0
+        self.active: list[ActiveFault] = []
+
+    def add(self, fault: Fault) -> ActiveFault:
+        self._last_id += 1
+        added = ActiveFault(self._last_id, fault)
+        self.active.append(added)
+        return added
+
+    def clear(self) -> None:
+        self.active.clear()
+
+    def draw(self, target: Target) -> Fault | None:
+        """The first fault that matches and whose share is drawn; it is counted, and gone once its count is used up."""
+        for active in self.active:
+            if matches(active.fault, target) and self._random.random() < active.fault.share:
+                active.met += 1
+                if active.left == 0:
+                    self.active.remove(active)
+                return active.fault
+        return None
+
+
+class Throttle:
+    """A limit at work."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self._passed = 0
+        self._window_ends = 0.0
+
+    def wait(self, now: float) -> float | None:
+        """Counts one request. None when it passes, else the seconds until the window ends."""
+        if self.limit.requests is None:
+            return None
+        if now >= self._window_ends:
+            self._passed, self._window_ends = 0, now + self.limit.window_seconds
+        if self._passed < self.limit.requests:
+            self._passed += 1
+            return None
+        return self._window_ends - now

@@ -1,0 +1,232 @@
+"""What the sandbox holds, and Mailgun's rules for changing it.
+
+Pure: the time is handed in, and what Mailgun refuses is raised as `Refused` with the status and text that it answers.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from worker.sandbox.switches import Switches
+
+T = TypeVar("T")
+
+MAX_ADDRESS_LENGTH = 320
+SUBSCRIBED = {"yes": True, "true": True, "no": False, "false": False}
+
+BAD_ADDRESS = "The 'address' parameter should be a valid email address"
+BAD_VARS = "'vars' parameter is not a valid JSON"
+BAD_SUBSCRIBED = "The 'subscribed' parameter should be 'yes' or 'no'"
+BAD_NAME = "The 'name' parameter should be a string"
+BAD_MEMBERS = "'members' parameter is not a valid JSON list"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+STRICT_JSON = json.JSONDecoder(parse_constant=_no_constant)  # no NaN, no Infinity
+
+
+class Refused(Exception):
+    """Mailgun says no, and changes nothing."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of one list. `updated_at` is the epoch of the last change; Mailgun itself does not show it."""
+
+    address: str
+    name: str
+    subscribed: bool
+    vars: dict[str, Any]
+    updated_at: float
+
+    def as_mailgun(self) -> dict[str, Any]:
+        """The member as Mailgun shows it: an absent name is `""`, absent vars are `{}`."""
+        return {"address": self.address, "name": self.name, "subscribed": self.subscribed, "vars": self.vars}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a request says about one member; None means left out."""
+
+    address: str
+    name: str | None
+    subscribed: bool | None
+    vars: dict[str, Any] | None
+
+
+class MailingList:
+    """The members of one list. Mailgun compares addresses ignoring case, so they are kept by their lowercase form."""
+
+    def __init__(self, address: str, *, created_at: float) -> None:
+        self.address = address
+        self.created_at = created_at
+        self._by_change: dict[str, Member] = {}  # oldest change first
+        self._ascending: list[str] | None = None  # made when asked for; None once an address came or went
+
+    def __len__(self) -> int:
+        return len(self._by_change)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._by_change.values())
+
+    def find(self, address: str) -> Member | None:
+        return self._by_change.get(address.lower())
+
+    def member(self, address: str) -> Member:
+        """The member, or Mailgun's 404."""
+        if held := self.find(address):
+            return held
+        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+
+    def put(self, member: Member) -> None:
+        """The member is held as given, and is the one changed last."""
+        key = member.address.lower()
+        if self._by_change.pop(key, None) is None:
+            self._ascending = None
+        self._by_change[key] = member
+
+    def remove(self, address: str) -> Member:
+        """The member is gone. Mailgun's 404 when there was none."""
+        member = self.member(address)
+        del self._by_change[member.address.lower()]
+        self._ascending = None
+        return member
+
+    def newest(self, count: int) -> list[Member]:
+        """At most `count` members, the one changed last first."""
+        return [member for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)]
+
+    def ascending(self) -> list[str]:
+        """All addresses in lowercase, ascending. Not to be changed by the caller."""
+        if self._ascending is None:
+            self._ascending = sorted(self._by_change)
+        return self._ascending
+
+    def subscribed_count(self) -> int:
+        return sum(member.subscribed for member in self)
+
+
+def is_address(text: object) -> bool:
+    """Whether this can be an e-mail address: one `@` between two non-empty halves, nothing unprintable or blank."""
+    if not isinstance(text, str) or len(text) > MAX_ADDRESS_LENGTH:
+        return False
+    local, at, domain = text.partition("@")
+    return bool(local and at and domain) and "@" not in domain and text.isprintable() and " " not in text
+
+
+def read_form(form: Mapping[str, str], *, address: str | None = None) -> Said:
+    """What a form says about a member; `address` stands in where the form has none (PUT names it in the path)."""
+    return Said(
+        address=_address(form.get("address", address)),
+        name=form.get("name"),
+        subscribed=read_subscribed(form.get("subscribed")),
+        vars=_decoded_vars(form.get("vars")),
+    )
+
+
+def read_entry(entry: object) -> Said:
+    """What one entry of a bulk call says: an address alone, or an object whose `vars` is an object."""
+    if isinstance(entry, str):
+        entry = {"address": entry}
+    if not isinstance(entry, dict):
+        raise Refused(400, BAD_ADDRESS)
+    name, said_vars = entry.get("name"), entry.get("vars")
+    if name is not None and not isinstance(name, str):
+        raise Refused(400, BAD_NAME)
+    if said_vars is not None and not isinstance(said_vars, dict):
+        raise Refused(400, BAD_VARS)
+    return Said(_address(entry.get("address")), name, read_subscribed(entry.get("subscribed")), said_vars)
+
+
+def read_entries(text: str | None) -> list[object]:
+    """The entries of a bulk call, each still unread."""
+    entries = _json(text or "", otherwise=BAD_MEMBERS)
+    if not isinstance(entries, list):
+        raise Refused(400, BAD_MEMBERS)
+    return entries
+
+
+def read_subscribed(value: object) -> bool | None:
+    """Mailgun takes yes, no, true and false in any case; None when left out."""
+    if value is None or isinstance(value, bool):
+        return value
+    try:
+        return SUBSCRIBED[str(value).lower()]
+    except KeyError:
+        raise Refused(400, BAD_SUBSCRIBED) from None
+
+
+def is_upsert(form: Mapping[str, str]) -> bool:
+    return SUBSCRIBED.get(form.get("upsert", "").lower(), False)
+
+
+def upserted_member(held: Member | None, said: Said, switches: Switches, *, bulk: bool, now: float) -> Member:
+    """The member after an upsert. A new one is subscribed unless told otherwise (Mailgun docs: `subscribed` defaults to
+    yes); what happens to the fields that an update leaves out is for the switches to say."""
+    if held is None:
+        return Member(said.address, said.name or "", said.subscribed is not False, said.vars or {}, now)
+    left_out = switches.bulk_omitted_subscribed if bulk else switches.omitted_subscribed
+    return Member(
+        address=held.address,
+        name=_given(said.name, otherwise=held.name if switches.omitted_name == "kept" else ""),
+        subscribed=_given(said.subscribed, otherwise=held.subscribed if left_out == "kept" else True),
+        vars=_upserted_vars(held.vars, said.vars, switches),
+        updated_at=now,
+    )
+
+
+def put_member(held: Member, said: Said, *, now: float) -> Member:
+    """The member after a PUT: what is left out is not touched; `vars` is one property, replaced whole (Mailgun docs)."""
+    return Member(
+        address=said.address,
+        name=_given(said.name, otherwise=held.name),
+        subscribed=_given(said.subscribed, otherwise=held.subscribed),
+        vars=_given(said.vars, otherwise=held.vars),
+        updated_at=now,
+    )
+
+
+def unsubscribed(held: Member, *, now: float) -> Member:
+    """The member after a click on the unsubscribe link of a mail."""
+    return replace(held, subscribed=False, updated_at=now)
+
+
+def _upserted_vars(held: dict[str, Any], said: dict[str, Any] | None, switches: Switches) -> dict[str, Any]:
+    if said is None:
+        return held if switches.omitted_vars == "kept" else {}
+    return {**held, **said} if switches.vars_on_update == "merged" else said
+
+
+def _given(value: T | None, *, otherwise: T) -> T:
+    return otherwise if value is None else value
+
+
+def _address(value: object) -> str:
+    if not is_address(value):
+        raise Refused(400, BAD_ADDRESS)
+    return str(value)
+
+
+def _decoded_vars(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    decoded = _json(text, otherwise=BAD_VARS)
+    if not isinstance(decoded, dict):
+        raise Refused(400, BAD_VARS)
+    return decoded
+
+
+def _json(text: str, *, otherwise: str) -> Any:
+    try:
+        return STRICT_JSON.decode(text)
+    except (ValueError, RecursionError):
+        raise Refused(400, otherwise) from None

@@ -1,0 +1,61 @@
+"""One page of a list's members, and the links to the others, as Mailgun's cursors go.
+
+Mailgun docs: ascending by address, absolute links, all four links always there. Walking ends at empty `items`: the link
+after an empty page starts again from the other end.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from worker.sandbox.lists import MailingList, read_subscribed
+
+MAX_LIMIT = 100  # Mailgun docs: default and maximum
+
+
+def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) -> dict[str, Any]:
+    """Mailgun's answer to `GET {url}?limit=&subscribed=&page=&address=`."""
+    limit = _limit(query.get("limit", ""))
+    subscribed = read_subscribed(query.get("subscribed"))
+    addresses = _cut(
+        _addresses(mailing_list, subscribed=subscribed), query.get("page", "first"), query.get("address", ""), limit
+    )
+    kept = {"limit": str(limit)} | ({"subscribed": query["subscribed"]} if "subscribed" in query else {})
+    return {
+        "items": [mailing_list.member(address).as_mailgun() for address in addresses],
+        "paging": {turn: f"{url}?{urlencode(cursor | kept)}" for turn, cursor in _cursors(addresses).items()},
+    }
+
+
+def _addresses(mailing_list: MailingList, *, subscribed: bool | None) -> list[str]:
+    if subscribed is None:
+        return mailing_list.ascending()
+    return [address for address in mailing_list.ascending() if mailing_list.member(address).subscribed is subscribed]
+
+
+def _cut(ascending: list[str], turn: str, pivot: str, limit: int) -> list[str]:
+    match turn:
+        case "next":
+            start = bisect_right(ascending, pivot.lower())
+        case "prev" | "previous":
+            end = bisect_left(ascending, pivot.lower())
+            return ascending[max(end - limit, 0) : end]
+        case "last":
+            start = max(len(ascending) - limit, 0)
+        case _:
+            start = 0
+    return ascending[start : start + limit]
+
+
+def _cursors(addresses: list[str]) -> dict[str, dict[str, str]]:
+    first, last = {"page": "first"}, {"page": "last"}
+    if not addresses:
+        return {"first": first, "last": last, "next": {"page": "next", "address": ""}, "previous": last}
+    following, previous = {"page": "next", "address": addresses[-1]}, {"page": "prev", "address": addresses[0]}
+    return {"first": first, "last": last, "next": following, "previous": previous}
+
+
+def _limit(text: str) -> int:
+    asked = int(text[:9]) if text.isdecimal() else 0
+    return min(asked, MAX_LIMIT) if asked else MAX_LIMIT

@@ -1,0 +1,83 @@
+"""Listening, until told to stop."""
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from worker.sandbox.control import control, is_loopback
+from worker.sandbox.wire import respond
+from worker.sandbox.world import SandboxConfig, World
+
+MAX_BODY_BYTES = 64 * 2**20
+STOP_SECONDS = 0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
+PAGE = Path(__file__).with_name("page.html")
+NONCE = "NONCE"  # stands in the page where each answer puts its own
+
+
+def serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
+    """Listens until SIGINT or SIGTERM; `ready` is given the base URL once requests are answered. OSError when the port
+    is taken, ValueError when the host is not loopback and the configuration does not allow that."""
+    if not (config.allow_remote or is_loopback(config.host)):
+        raise ValueError(f"{config.host} is not a loopback address: the control routes need no key")
+    asyncio.run(_serve(config, ready))
+
+
+async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    handler = partial(handle, World(config, now=time.time()))
+    server = web.Server(handler, request_factory=_request, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, config.host, config.port, backlog=1024).start()
+        ready(base_url(*runner.addresses[0][:2]))
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
+    """One request: the page, a control call, or a call to Mailgun's API. Mailgun's paths are matched by hand, because
+    they are decoded before they are split, which no router of aiohttp's does."""
+    path = request.raw_path.partition("?")[0]
+    if path == "/" and request.method in ("GET", "HEAD"):
+        return page()
+    if path.startswith("/sandbox/"):
+        return await control(world, request)
+    try:
+        return await respond(world, request)
+    except ConnectionError:  # the client has gone; there is nobody left to answer
+        return web.Response()
+
+
+def page() -> web.Response:
+    """The page. Whatever names and variables hold, nothing runs in it but its own script."""
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        f"default-src 'none'; connect-src 'self'; img-src data:; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
+    )
+    text = PAGE.read_text(encoding="utf-8").replace(NONCE, nonce)
+    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def base_url(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens here."""
+    address = ip_address(host)
+    if address.is_unspecified:
+        return f"http://127.0.0.1:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
