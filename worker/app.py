@@ -9,6 +9,8 @@ from celery.worker.control import inspect_command
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from worker.assembly import rules_for
+from worker.delivery.flow import keys
 from worker.operate import log
 from worker.settings import Settings, SettingsError, load_settings
 from worker.store import master_name
@@ -39,6 +41,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     return {
         "broker_transport_options": {
             "queue": settings.queue,
+            "flow_keys": keys(settings.signal_integration),
+            "flow_rules": rules_for(settings).encoded(),
             "priority_steps": [0],
             "visibility_timeout": settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
             "unacked_restore_interval": max(1.0, settings.visibility_timeout_seconds * 0.05),

@@ -3,18 +3,27 @@
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from worker.delivery.attempt import Delivery
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
+from worker.delivery.flow import Flow, Rules
 from worker.delivery.handling import Handling
+from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
 from worker.delivery.parking import Parking
 from worker.delivery.tally import Tally
 from worker.mailgun.client import Mailgun
+from worker.operate.holds import tell_of_hold
 from worker.settings import Settings
 from worker.signal.preset import load_preset
 from worker.store import connect
+
+if TYPE_CHECKING:
+    import redis
+
+LEASE_MARGIN_SECONDS = 10.0
 
 
 def utc_now() -> datetime:
@@ -27,7 +36,8 @@ def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) ->
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
     return Handling(
-        delivery=delivery_for(settings, clock),
+        preset=load_preset(settings.mailgun_preset),
+        delivery=delivery_for(settings, store, clock),
         parking=Parking(store, *where),
         dead_letters=DeadLetters(store, *where),
         tally=Tally(store, settings.signal_integration),
@@ -43,14 +53,45 @@ def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) ->
     )
 
 
-def delivery_for(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Delivery:
-    """How an event is brought to Mailgun under `settings`. Raises `SettingsError` or `PresetError`."""
+def delivery_for(settings: Settings, store: "redis.Redis", clock: Callable[[], datetime]) -> Delivery:
+    """How a patch is brought to Mailgun under `settings`. Raises `SettingsError`."""
+    flow = flow_for(settings, store)
     return Delivery(
         mailgun=mailgun_for(settings),
-        preset=load_preset(settings.mailgun_preset),
+        flow=flow,
+        ledger=None if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, flow),
         rules=Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
-        overwrite=settings.mailgun_write_mode == "overwrite",
         clock=clock,
+        told=tell_of_hold,
+    )
+
+
+def flow_for(settings: Settings, store: "redis.Redis") -> Flow:
+    """The hold and the pace of the integration."""
+    return Flow(store, settings.signal_integration, rules_for(settings), random.random)
+
+
+def rules_for(settings: Settings) -> Rules:
+    """What the settings say of holds and pace."""
+    return Rules(
+        base=settings.retry_base_seconds,
+        max_delay=settings.retry_max_delay_seconds,
+        rate_limit=settings.mailgun_rate_limit,
+        incident_threshold=settings.incident_threshold,
+        incident_probe=settings.incident_probe_seconds,
+        probe_lease=settings.longest_delivery_seconds,
+    )
+
+
+def ledger_for(settings: Settings, flow: Flow) -> Ledger:
+    """The ledger of the integration. A lock's lease is longer than any delivery, so it is never lost while one is under way."""
+    return Ledger(
+        flow,
+        settings.signal_integration,
+        settings.digest_key,
+        lease_seconds=settings.longest_delivery_seconds + LEASE_MARGIN_SECONDS,
+        cache_seconds=settings.mailgun_member_cache_seconds,
+        days=settings.ledger_days,
     )
 
 

@@ -20,19 +20,29 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
+from worker.delivery.flow import LIBRARY
 from worker.delivery.intake import admitted
 
-TAKE = """
+LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
+
+# Gives the seconds after which to look again where nothing may be taken, whether what was taken is a probe, and the messages.
+TAKE = (
+    LIBRARY
+    + """
+local allowed, wait, probe = allowance(#ARGV - 2)
 local taken = {}
-for i = 2, #ARGV do
-    local message = redis.call('RPOP', KEYS[1])
+for i = 3, allowed + 2 do
+    local message = redis.call('RPOP', KEYS[3])
     if not message then break end
-    redis.call('ZADD', KEYS[2], ARGV[1], ARGV[i])
-    redis.call('HSET', KEYS[3], ARGV[i], message)
+    redis.call('ZADD', KEYS[4], ARGV[2], ARGV[i])
+    redis.call('HSET', KEYS[5], ARGV[i], message)
     taken[#taken + 1] = message
 end
-return taken
+charge(#taken)
+if probe == 1 and #taken == 0 then not_a_probe() end
+return {tostring(wait), probe, taken}
 """
+)
 
 PUT_BACK = """
 local message = redis.call('HGET', KEYS[3], ARGV[2])
@@ -74,11 +84,14 @@ class TakesAtomically:
     """
 
     QoS = Unacked
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue")
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue", "flow_keys", "flow_rules")
     queue: str
+    flow_keys: tuple[str, str]
+    flow_rules: str
     _waiting = False  # for the queue to have something
     _taking: list[str] | None = None  # the delivery tags of the script that was sent
     _queue_has_some = False
+    _look_again_at = 0.0  # monotonic seconds
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         self.noted: set[str] = set()
@@ -92,6 +105,8 @@ class TakesAtomically:
         if self.active_queues != [self.queue]:
             super()._brpop_start(timeout)  # type: ignore[misc]
             return
+        if monotonic() < self._look_again_at:
+            return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*self._next_command(timeout))
@@ -101,7 +116,8 @@ class TakesAtomically:
             self._waiting = True
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = [uuid4().hex for _ in range(self.qos.can_consume_max_estimate() or 1)]
-        return ("EVAL", TAKE, 3, self.queue, *self.unacked_keys, time(), *self._taking)
+        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys)
+        return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, time(), *self._taking)
 
     def _brpop_read(self: Any, **options: Any) -> bool:
         if not (self._waiting or self._taking):
@@ -116,17 +132,25 @@ class TakesAtomically:
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        self._queue_has_some = bool(reply)
-        if not tags or not reply:
+        if not tags:
+            self._queue_has_some = reply is not None
             raise Empty
-        for tag, message in zip(tags, reply, strict=False):
+        wait, probe, messages = reply
+        self._queue_has_some = bool(messages)
+        if float(wait) > 0:
+            self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
+        if not messages:
+            raise Empty
+        for tag, message in zip(tags, messages, strict=False):
             self.noted.add(tag)
-            self.connection._deliver(self._payload(message, tag), self.queue)
+            self.connection._deliver(self._payload(message, tag, probe=bool(probe)), self.queue)
         return True
 
-    def _payload(self: Any, message: bytes, tag: str) -> dict[str, Any]:
+    def _payload(self: Any, message: bytes, tag: str, *, probe: bool) -> dict[str, Any]:
         payload = admitted(message.decode("utf-8", "replace"), self.queue, lambda: str(uuid4()))
         payload["properties"]["delivery_tag"] = tag
+        if probe:
+            payload["headers"]["signal"]["probe"] = True
         return payload
 
 

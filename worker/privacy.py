@@ -17,7 +17,7 @@ def redacted(text: str) -> str:
 
 
 def _could_hold_address(word: str) -> bool:
-    return ("@" in word or "%40" in word) and not word.startswith("celery@")  # a worker's own name
+    return ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")  # a worker's own name
 
 
 def shortened(address: str) -> str:

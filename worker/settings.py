@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     retry_max_attempts: Annotated[int, Field(ge=1)] = 50
     retry_max_age_hours: Positive = 24
 
+    mailgun_rate_limit: NonNegative = 0
+    incident_threshold: Annotated[int, Field(ge=0)] = 5
+    incident_probe_seconds: Positive = 60
+    ledger_days: Positive = 30
+
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -95,6 +100,14 @@ class Settings(BaseSettings):
             raise ValueError("MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them")
         if self.retry_max_delay_seconds < self.retry_base_seconds:
             raise ValueError("RETRY_MAX_DELAY_SECONDS is below RETRY_BASE_SECONDS; raise it")
+        if self.ledger_days * 24 < self.retry_max_age_hours:
+            raise ValueError(
+                "LEDGER_DAYS is shorter than RETRY_MAX_AGE_HOURS; an old event could overwrite a newer one: raise it"
+            )
+        if self.mailgun_member_cache_seconds > self.ledger_days * 86_400:
+            raise ValueError(
+                "MAILGUN_MEMBER_CACHE_SECONDS is longer than LEDGER_DAYS, which holds the copies; lower it"
+            )
         if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(
                 f"VISIBILITY_TIMEOUT_SECONDS is not longer than a delivery can take "

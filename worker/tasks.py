@@ -7,7 +7,9 @@ at Mailgun, parked, or on the dead-letter queue. Where Redis did not take it, th
 import logging
 import sys
 import time
+from contextlib import suppress
 from functools import lru_cache
+from threading import Thread
 from typing import Any, assert_never
 
 import redis
@@ -15,9 +17,11 @@ from celery.exceptions import Reject, Retry
 
 from worker.app import app, settings
 from worker.assembly import handling_for
+from worker.delivery.attempt import Delivery
 from worker.delivery.decision import Done
 from worker.delivery.handling import Dead, Handling, Parked
 from worker.delivery.message import TASK, message_of
+from worker.operate.holds import look_whether_incident_is_over
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
@@ -59,11 +63,22 @@ def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
 def keep_house() -> None:
     """Put what is due back on the queue, and store the counts. While Redis is away it waits for the next time."""
     try:
-        handling().parking.return_due()
-        handling().parking.gather_priorities()
-        handling().tally.store()
+        parts = handling()
+        parts.parking.return_due()
+        parts.parking.gather_priorities()
+        parts.tally.store()
+        parts.delivery.flow.refund()
+        if parts.delivery.flow.probe_due():
+            Thread(
+                target=_probe, args=(parts.delivery,), daemon=True
+            ).start()  # the worker's loop must not wait for Mailgun
     except redis.RedisError as error:
         logger.debug("parked events wait: Redis does not answer", extra={"error": type(error).__name__})
+
+
+def _probe(delivery: Delivery) -> None:
+    with suppress(redis.RedisError):
+        look_whether_incident_is_over(delivery.flow, delivery.mailgun)
 
 
 def check_startable() -> None:

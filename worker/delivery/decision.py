@@ -7,6 +7,9 @@ from typing import assert_never
 
 from worker.mailgun.outcome import Kind, Outcome
 
+HELD_SECONDS = 1.0
+BUSY_SECONDS = 1.0
+
 
 class Reason(StrEnum):
     """Why an event became a dead letter."""
@@ -77,8 +80,12 @@ def retry_delay(failures: int, patience: Patience, chance: float) -> float:
 def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
     """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
     match outcome.kind:
-        case Kind.DELIVERED | Kind.UNCHANGED:
+        case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
             return Done(outcome.kind)
+        case Kind.HELD:
+            return Park(HELD_SECONDS, spent=False)  # back at the front of the queue, where the hold keeps it
+        case Kind.BUSY:
+            return Park(BUSY_SECONDS * (0.5 + chance / 2), spent=False)
         case Kind.THROTTLED:
             return _again(outcome, standing, patience, now=now, chance=chance, spent=False)
         case Kind.UNAVAILABLE | Kind.CRASHED:

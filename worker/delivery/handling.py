@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
-from worker.delivery.attempt import Delivery
+import redis
+
+from worker.delivery.attempt import Delivery, why
 from worker.delivery.dead_letters import DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
 from worker.delivery.message import Message, Try
@@ -14,11 +16,13 @@ from worker.delivery.parking import Parking
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
-from worker.signal.event import MalformedEvent
-from worker.signal.patch import MalformedEmail, Patch, Skip
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.patch import MalformedEmail, Patch, Skip, patch_of
+from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
 
+WRONG_CLOCK_SECONDS = 86_400.0
 LEVELS = {
     Done: logging.INFO,
     Park: logging.INFO,
@@ -45,6 +49,7 @@ class Dead:
 class Handling:
     """How a worker handles the events of one integration."""
 
+    preset: Preset
     delivery: Delivery
     parking: Parking
     dead_letters: DeadLetters
@@ -66,16 +71,19 @@ class Handling:
         except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
             return self._conclude(message, _crashed(error), None)
         if isinstance(patch, Skip):
+            self.delivery.flow.not_asked(probe=message.probe)
             self._tell(message, Done(f"skipped: {patch}"), None, None)
             return Done(f"skipped: {patch}")
-        return self._conclude(message, self._attempt(patch), patch)
+        return self._conclude(message, self._attempt(patch, event_time(patch, message)), patch)
 
     def _patch(self, message: Message) -> Patch | Skip:
         if len(message.args) != 1 or message.kwargs:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
-        return self.delivery.patch(message.args[0])
+        return patch_of(parse_event(message.args[0]), self.preset)
 
     def _conclude(self, message: Message, outcome: Outcome, patch: Patch | None) -> Done | Parked | Dead:
+        if not outcome.requests:
+            self.delivery.flow.not_asked(probe=message.probe)
         decision = self._decide(message, outcome)
         self._tell(message, decision, outcome, patch)
         match decision:
@@ -88,9 +96,11 @@ class Handling:
             case _:
                 assert_never(decision)
 
-    def _attempt(self, patch: Patch) -> Outcome:
+    def _attempt(self, patch: Patch, at: float) -> Outcome:
         try:
-            return self.delivery.attempt(patch)
+            return self.delivery.attempt(patch, at)
+        except redis.RedisError:
+            raise  # the event stays on the queue
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
             return _crashed(error)
 
@@ -101,13 +111,15 @@ class Handling:
         return decide(outcome, standing, self.patience, now=now, chance=self.chance())
 
     def _park(self, message: Message, outcome: Outcome, park: Park) -> Parked:
-        tried = message.tried(Try(self.clock().timestamp(), outcome.kind, outcome.status), spent=park.spent)
-        due = self.parking.park(tried, park.delay)
-        return Parked(_why(outcome), datetime.fromtimestamp(due, UTC))
+        attempt = Try(self.clock().timestamp(), outcome.kind, outcome.status)
+        waited = outcome.kind in {Kind.HELD, Kind.BUSY}
+        due = self.parking.park(message.parked() if waited else message.tried(attempt, spent=park.spent), park.delay)
+        return Parked(why(outcome), datetime.fromtimestamp(due, UTC))
 
     def _bury(self, message: Message, reason: Reason, answer: str, outcome: Outcome | None = None) -> Dead:
         status = outcome.status if outcome else None
         if outcome is None:
+            self.delivery.flow.not_asked(probe=message.probe)
             self._tell(message, Bury(reason), None, None)
         else:
             message = message.tried(Try(self.clock().timestamp(), outcome.kind, status), spent=True)
@@ -123,10 +135,10 @@ class Handling:
         return Dead(redacted(f"{reason}{f' ({status})' if status else ''}: {answer}"))
 
     def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
-        self.tally.count(_said(decision))
+        self.tally.count(_said(decision, outcome))
         logger.log(
             LEVELS[type(decision)],
-            _said(decision),
+            _said(decision, outcome),
             extra={
                 "event": message.id,
                 "kind": redacted(message.kind),
@@ -144,17 +156,23 @@ def _crashed(error: Exception) -> Outcome:
     return Outcome(Kind.CRASHED, None, whereabouts(error))
 
 
-def _said(decision: Decision) -> str:
+def event_time(patch: Patch, message: Message) -> float:
+    """When the event happened, epoch seconds: its own time, else when it was enqueued.
+
+    A time more than a day after that is a wrong clock's: it must not keep newer events from setting the field for years.
+    """
+    enqueued_at = message.enqueued_at or 0.0
+    at = patch.at.timestamp() if patch.at else enqueued_at
+    return at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at
+
+
+def _said(decision: Decision, outcome: Outcome | None) -> str:
     match decision:
         case Done(result):
             return result
         case Park(_, spent):
-            return "retried" if spent else "throttled"
+            return "retried" if spent or outcome is None else str(outcome.kind)
         case Bury(reason):
             return f"dead letter: {reason}"
         case _:
             assert_never(decision)
-
-
-def _why(outcome: Outcome) -> str:
-    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.answer}")[:200]

@@ -42,16 +42,20 @@ class Message:
     throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
     parkings: int = 0  # Flower's "retries"
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
+    probe: bool = False  # the one event that goes ahead after a hold, to see whether Mailgun is back
 
     def tried(self, attempt: Try, *, spent: bool) -> "Message":
         """The message after one more attempt that did not deliver."""
         return replace(
-            self,
+            self.parked(),
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
-            parkings=self.parkings + 1,
             trail=(*self.trail, attempt)[-TRAIL_LENGTH:],
         )
+
+    def parked(self) -> "Message":
+        """The message after it had to wait without having been tried."""
+        return replace(self, parkings=self.parkings + 1, probe=False)
 
     def seen(self, now: float) -> "Message":
         """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it."""
@@ -101,6 +105,7 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -
         throttled=_count(known.get("throttled")),
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
+        probe=known.get("probe") is True,
     )
 
 

@@ -31,7 +31,10 @@ class Kind(StrEnum):
     """The closed set of outcomes of an attempt."""
 
     DELIVERED = "delivered"
-    UNCHANGED = "unchanged"  # Mailgun holds it already: no request was needed
+    UNCHANGED = "unchanged"  # Mailgun holds it already: nothing was written
+    SUPERSEDED = "superseded"  # newer events have set all that it would
+    HELD = "held"  # nobody may ask Mailgun now
+    BUSY = "busy"  # another event of the same member is under way
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     REJECTED = "rejected"
@@ -79,6 +82,7 @@ class Outcome:
     answer: str = ""  # Mailgun's words, or why there were none; may hold the address
     wait_until: datetime | None = None  # Mailgun's own hint, a floor
     member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
+    requests: int = 0  # that were made
 
 
 def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Member | Outcome | None:
@@ -96,6 +100,12 @@ def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Out
         member = member_in(answer.json(), address)
         return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _strange(answer)
     return _trouble(answer, now)
+
+
+def list_exists(answer: Answer | NoAnswer) -> bool:
+    """Did reading the list give the list?"""
+    data = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
+    return isinstance(data, dict) and isinstance(data.get("list"), dict)
 
 
 def _says_member_absent(answer: Answer) -> bool:

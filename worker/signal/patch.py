@@ -13,7 +13,9 @@ from worker.signal.preset import Place, Preset, text_in
 
 ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 HASHED = re.compile(r"[0-9a-f]{64}")  # a privacy rule upstream hashes e-mails with SHA-256; Mailgun cannot use these
-UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f/\ufffd]")  # Mailgun's routing breaks on a slash in a path segment, even as %2F
+UNUSABLE = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f/\ufffd]"
+)  # Mailgun's routing breaks on a slash in a path segment, even as %2F
 
 
 class Skip(StrEnum):

@@ -6,7 +6,7 @@ import sys
 import redis
 import typer
 
-from worker.operate.cli import check, dead_letters, preview, run, send
+from worker.operate.cli import check, dead_letters, hold, preview, run, send
 from worker.operate.cli.terminal import Failure
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
@@ -25,6 +25,8 @@ cli.command("worker")(run.worker)
 cli.command("send")(send.send)
 cli.command("preview")(preview.preview)
 cli.command("check")(check.check)
+cli.command("pause")(hold.pause)
+cli.command("resume")(hold.resume)
 cli.command("sandbox")(run.sandbox)
 cli.add_typer(dead_letters.cli, name="dead-letters")
 

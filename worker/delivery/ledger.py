@@ -1,0 +1,163 @@
+"""What is known of each member: which event time set which field, whether the last "no" was ours, and a short-lived copy.
+
+    signal:<integration>:member:<digest>   hash     record (times, our_no), copy, copy_at; LEDGER_DAYS after its last use
+    signal:<integration>:lock:<digest>     string   the delivery that has the member now; a lease longer than any delivery
+
+Opening takes the lock, checks the hold and reads the record in one step; closing writes, reports and releases in one. A copy is
+taken out on opening and put back on closing, so one whose delivery died in between is never trusted. Losing all of this costs
+requests, never data.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+from worker.delivery.flow import Flow, reported
+from worker.delivery.merge import Known
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Outcome
+
+BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for a member that another delivery has
+BUSY_LOOK_SECONDS = 0.02
+
+OPEN = """
+local wait = held(true)
+if wait > 0 then return {'held', tostring(wait)} end
+if not redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'busy', ''} end
+local record, copy, copy_at = unpack(redis.call('HMGET', KEYS[4], 'record', 'copy', 'copy_at'))
+redis.call('HDEL', KEYS[4], 'copy', 'copy_at')
+local fresh = copy and now - copy_at < tonumber(ARGV[4])
+return {'open', record or '', fresh and copy or '', copy_at or ''}
+"""
+ASK_AGAIN = """
+local wait = held(true)
+if wait > 0 then return tostring(wait) end
+charge(1)
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[3], 'record', ARGV[2]) redis.call('EXPIRE', KEYS[3], ARGV[3]) end
+return '0'
+"""
+CLOSE = """
+if redis.call('GET', KEYS[3]) == ARGV[6] then
+    if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[7]) end
+    if ARGV[8] ~= '' then redis.call('HSET', KEYS[4], 'copy', ARGV[8], 'copy_at', ARGV[9] ~= '' and ARGV[9] or now) end
+    redis.call('EXPIRE', KEYS[4], ARGV[10])
+    redis.call('DEL', KEYS[3])
+end
+return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
+"""
+
+
+@dataclass
+class Visit:
+    """A member that this delivery has to itself."""
+
+    digest: str
+    token: str
+    known: Known
+    copy: Member | None  # as Mailgun confirmed it, younger than the cache allows
+    copy_at: str = ""  # when that was
+    requests: int = 0  # made on this visit
+    confirmed: Member | None = field(default=None)  # what Mailgun confirmed on this visit
+    learned: Known | None = None  # what is known after it
+
+
+@dataclass(frozen=True)
+class Held:
+    """Nobody may ask Mailgun for so many seconds."""
+
+    seconds: float
+
+
+class Busy:
+    """Another delivery has the member."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of one integration."""
+
+    flow: Flow
+    integration: str
+    digest_key: bytes
+    lease_seconds: float
+    cache_seconds: float  # MAILGUN_MEMBER_CACHE_SECONDS
+    days: float  # LEDGER_DAYS
+    sleep: Callable[[float], None] = time.sleep
+
+    def open(self, address: str) -> Visit | Held | Busy:
+        """Take the member's lock and read what is known of it; waits a moment for one that is busy."""
+        digest = self._digest(address)
+        token = uuid4().hex
+        for _ in range(int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)):
+            answer = self._run(self._open, digest, token, int(self.lease_seconds * 1000), self.cache_seconds)
+            if answer[0] == "held":
+                return Held(float(answer[1]))
+            if answer[0] == "open":
+                return Visit(digest, token, _known(answer[1]), _member(answer[2], address), answer[3])
+            self.sleep(BUSY_LOOK_SECONDS)
+        return Busy()
+
+    def ask_again(self, visit: Visit, known: Known | None) -> float:
+        """One more request on this visit: 0 if it may be made, else the seconds for which none may.
+
+        `known`, where given, is written first: what must be known even if this delivery dies while it asks.
+        """
+        record = _record(known) if known else ""
+        script_keys = [*self.flow.keys, self._key(visit.digest)]
+        return float(self._ask_again(keys=script_keys, args=[*self.flow.first_args(), record, self._lives]))
+
+    def close(self, visit: Visit, outcome: Outcome, why: str, now: datetime) -> str:
+        """Write what was learned, report the outcome, release the member; gives the hold that began or ended, or ""."""
+        record = _record(visit.learned) if visit.learned else ""
+        member, at = (visit.confirmed, "") if visit.requests else (visit.copy, visit.copy_at)
+        copy = json.dumps([member.name, member.subscribed, member.vars]) if member else ""
+        report = reported(outcome, why, now)
+        return str(self._run(self._close, visit.digest, *report, visit.token, record, copy, at, self._lives))
+
+    @property
+    def _lives(self) -> int:
+        return int(self.days * 86_400)
+
+    def _digest(self, address: str) -> str:
+        return blake2b(address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16).hexdigest()
+
+    def _key(self, digest: str) -> str:
+        return f"signal:{self.integration}:member:{digest}"
+
+    def _run(self, script: Any, digest: str, *args: Any) -> Any:
+        script_keys = [*self.flow.keys, f"signal:{self.integration}:lock:{digest}", self._key(digest)]
+        return script(keys=script_keys, args=[*self.flow.first_args(), *args])
+
+    @cached_property
+    def _open(self) -> Any:
+        return self.flow.script(OPEN)
+
+    @cached_property
+    def _ask_again(self) -> Any:
+        return self.flow.script(ASK_AGAIN)
+
+    @cached_property
+    def _close(self) -> Any:
+        return self.flow.script(CLOSE)
+
+
+def _record(known: Known) -> str:
+    return json.dumps({"times": known.times, "our_no": known.our_no}, separators=(",", ":"))
+
+
+def _known(record: str) -> Known:
+    data = json.loads(record) if record else {}
+    return Known(data.get("times", {}), our_no=data.get("our_no", False))
+
+
+def _member(copy: str, address: str) -> Member | None:
+    if not copy:
+        return None
+    name, subscribed, vars_ = json.loads(copy)
+    return Member(address, name, subscribed, vars_)
