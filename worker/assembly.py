@@ -13,6 +13,7 @@ from worker.delivery.handling import Handling
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
 from worker.delivery.parking import Parking
+from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
 from worker.mailgun.client import Mailgun
 from worker.operate.holds import tell_of_hold
@@ -41,6 +42,7 @@ def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) ->
         parking=Parking(store, *where),
         dead_letters=DeadLetters(store, *where),
         tally=Tally(store, settings.signal_integration),
+        roll=Roll(store, settings.signal_integration),
         patience=Patience(
             settings.retry_base_seconds,
             settings.retry_max_delay_seconds,

@@ -5,6 +5,8 @@ at Mailgun, parked, or on the dead-letter queue. Where Redis did not take it, th
 """
 
 import logging
+import os
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -26,6 +28,7 @@ from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
 logger = logging.getLogger("signal_mailgun.worker")
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class DeadLettered(Exception):
@@ -67,6 +70,7 @@ def keep_house() -> None:
         parts.parking.return_due()
         parts.parking.gather_priorities()
         parts.tally.store()
+        parts.roll.store(WORKER)
         parts.delivery.flow.refund()
         if parts.delivery.flow.probe_due():
             Thread(

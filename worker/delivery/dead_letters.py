@@ -1,10 +1,12 @@
 """Dead letters: events that cannot be delivered, whole and replayable, on a real Celery queue that nobody consumes.
 
-    mailgun.<integration>.dead_letter   list   the original messages with a `dead_letter` header, newest first; until replayed
+    mailgun.<integration>.dead_letter      list   the messages with a `dead_letter` header, newest first; until replayed or purged
+    signal:<integration>:dead_letter_counts  hash   reason -> how many of them
 
 Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -15,11 +17,18 @@ from worker.delivery.message import Message, UnreadableMessage, decoded, encoded
 if TYPE_CHECKING:
     import redis
 
-PAGE = 200
+PAGE = 1000
 
-REPLAY = """
+BURY = """
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+"""
+
+# An ARGV[3] that is empty purges; otherwise it goes onto the queue.
+TAKE_AWAY = """
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[2])
+if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then redis.call('HDEL', KEYS[2], ARGV[2]) end
+if ARGV[3] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
 return 1
 """
 
@@ -105,7 +114,8 @@ class DeadLetters:
 
     def bury(self, message: Message, letter: DeadLetter) -> None:
         """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
-        self.redis.lpush(self.key, encoded(message, self.key, dead_letter=asdict(letter)))
+        raw = encoded(message, self.key, dead_letter=asdict(letter))
+        self.redis.eval(BURY, 2, self.key, self._counts_key, raw, letter.reason)
 
     def count(self) -> int:
         """How many dead letters there are."""
@@ -121,17 +131,42 @@ class DeadLetters:
         """Every dead letter, a page at a time; one taken away while iterating does not disturb the rest."""
         kept = 0
         while page := self._range(-kept - PAGE, -kept - 1):
-            before = self.count()
             yield from map(_buried, reversed(page))
-            kept += max(len(page) - max(before - self.count(), 0), 0)
+            left = set(self._range(-kept - PAGE, -kept - 1))  # new letters come in at the other end
+            kept += sum(raw in left for raw in page)
 
     def replay(self, buried: Buried, now: float) -> bool:
         """Put the event back on its queue with all patience ahead of it, and take the letter away, in one step.
 
         False when somebody else took the letter first.
         """
-        again = encoded(buried.message.replayed(now), self.queue)
-        return bool(self.redis.eval(REPLAY, 2, self.key, self.queue, buried.raw, again))
+        return self._take_away(buried, encoded(buried.message.replayed(now), self.queue))
+
+    def purge(self, buried: Buried) -> bool:
+        """Take the letter away for good. False when somebody else took it first."""
+        return self._take_away(buried, "")
+
+    def totals(self) -> dict[str, int]:
+        """How many there are for each reason; counted anew where somebody changed the queue behind our back."""
+        counts = {str(reason): int(count) for reason, count in self.redis.hgetall(self._counts_key).items()}
+        return counts if sum(counts.values()) == self.count() else self._counted_anew()
+
+    @property
+    def _counts_key(self) -> str:
+        return f"signal:{self.integration}:dead_letter_counts"
+
+    def _counted_anew(self) -> dict[str, int]:
+        counts = Counter(buried.letter.reason for buried in self.newest_first())
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.delete(self._counts_key)
+            if counts:
+                pipe.hset(self._counts_key, mapping={reason: str(count) for reason, count in counts.items()})
+            pipe.execute()
+        return dict(counts)
+
+    def _take_away(self, buried: Buried, again: str) -> bool:
+        keys = (self.key, self._counts_key, self.queue)
+        return bool(self.redis.eval(TAKE_AWAY, len(keys), *keys, buried.raw, buried.letter.reason, again))
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))

@@ -13,6 +13,7 @@ from worker.delivery.dead_letters import DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
+from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
@@ -54,6 +55,7 @@ class Handling:
     parking: Parking
     dead_letters: DeadLetters
     tally: Tally
+    roll: Roll
     patience: Patience
     digest_key: bytes
     clock: Callable[[], datetime]  # UTC
@@ -136,6 +138,7 @@ class Handling:
 
     def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
         self.tally.count(_said(decision, outcome))
+        self.roll.note(message.id, _said(decision, outcome))
         logger.log(
             LEVELS[type(decision)],
             _said(decision, outcome),

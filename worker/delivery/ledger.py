@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from worker.delivery.flow import Flow, reported
@@ -65,6 +65,15 @@ class Visit:
     requests: int = 0  # made on this visit
     confirmed: Member | None = field(default=None)  # what Mailgun confirmed on this visit
     learned: Known | None = None  # what is known after it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger holds of a member, for people."""
+
+    known: Known
+    copy: Member | None  # as Mailgun last confirmed it
+    copy_at: float  # when that was, epoch seconds
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,21 @@ class Ledger:
         copy = json.dumps([member.name, member.subscribed, member.vars]) if member else ""
         report = reported(outcome, why, now)
         return str(self._run(self._close, visit.digest, *report, visit.token, record, copy, at, self._lives))
+
+    def look_up(self, address: str) -> "Entry | None":
+        """What is known of a member, for people; changes nothing."""
+        fields = cast("dict[str, str]", self.flow.redis.hgetall(self._key(self._digest(address))))
+        if not fields:
+            return None
+        return Entry(
+            _known(fields.get("record", "")),
+            _member(fields.get("copy", ""), address),
+            float(fields.get("copy_at") or 0),
+        )
+
+    def forget(self, address: str) -> int:
+        """Erase what is known of a member; gives how many records there were."""
+        return int(self.flow.redis.delete(self._key(self._digest(address))))
 
     @property
     def _lives(self) -> int:

@@ -70,6 +70,10 @@ class Parking:
         lists = [each.format(queue=self.queue) for each in PRIORITY_LISTS]
         return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))
 
+    def remove(self, raw: str) -> int:
+        """Take a parked message away for good; gives how many there were."""
+        return self.redis.zrem(self.key, raw)
+
     def count(self) -> int:
         """How many events are parked."""
         return self.redis.zcard(self.key)

@@ -6,8 +6,9 @@ import sys
 import redis
 import typer
 
-from worker.operate.cli import check, dead_letters, hold, preview, run, send
+from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status
 from worker.operate.cli.terminal import Failure
+from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
 from worker.store import where
@@ -25,6 +26,9 @@ cli.command("worker")(run.worker)
 cli.command("send")(send.send)
 cli.command("preview")(preview.preview)
 cli.command("check")(check.check)
+cli.command("status")(status.status)
+cli.command("explain")(explain.explain)
+cli.command("forget")(explain.forget)
 cli.command("pause")(hold.pause)
 cli.command("resume")(hold.resume)
 cli.command("sandbox")(run.sandbox)
@@ -43,6 +47,8 @@ def main() -> None:
         # Whoever read us has gone, as `head` does: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:  # noqa: BLE001  no traceback reaches an operator
+        sys.exit(f"signal-mailgun: a bug, please report it: {whereabouts(error)}")
 
 
 def _redis_trouble(error: redis.RedisError) -> str:

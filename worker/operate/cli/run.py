@@ -18,6 +18,9 @@ from worker.settings import load_settings
 MEANINGS = {
     "delivered": "Mailgun holds it",
     "unchanged": "Mailgun held it already",
+    "superseded": "newer events had set it all",
+    "held": "nobody might ask then: free, tried again",
+    "busy": "its member was busy: free, tried again",
     "throttled": "told to wait (429): free, tried again",
     "retried": "no answer or 5xx: tried again later",
     "skipped": "nothing to deliver",
@@ -146,7 +149,7 @@ def _stay(local: Local) -> None:
 
 
 def _rank(outcome: str) -> tuple[int, str]:
-    return list(MEANINGS).index(outcome.partition(":")[0]), outcome
+    return list(MEANINGS).index(outcome.partition(":")[0]), outcome  # a test keeps MEANINGS complete
 
 
 def _chosen(port: int | None, default: int, *, once: bool) -> int:

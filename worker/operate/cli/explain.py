@@ -1,0 +1,127 @@
+"""`signal-mailgun explain EVENT_ID|EMAIL` and `forget EMAIL`: where is it, why is it so, and away with it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from worker.assembly import flow_for, ledger_for
+from worker.delivery.ledger import Entry
+from worker.delivery.message import Message, decoded
+from worker.delivery.roll import Roll
+from worker.operate.cli.terminal import Failure, clock_time, out
+from worker.operate.places import Places
+from worker.operate.selection import address_of
+from worker.settings import Settings, load_settings
+from worker.store import connect
+
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False) -> None:
+    """Where an event is now, or what is known of a member and which rule decided each field."""
+    settings = load_settings()
+    lines = list(_of_member(_places(settings), what) if "@" in what else _of_event(settings, what))
+    if not lines:
+        raise Failure(
+            f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
+        )
+    if as_json:
+        out.print(json.dumps(lines), markup=False, soft_wrap=True)
+        return
+    for line in lines:
+        out.print("  ".join(f"{value}" for value in line.values()), markup=False)
+
+
+def forget(
+    email: str,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person from queue, parked events, dead letters and ledger. The member at Mailgun is not touched."""
+    settings = load_settings()
+    address = email.strip().lower()
+    if address.count("@") != 1:
+        raise Failure(f"{email} is not an e-mail address")
+    if not yes and not typer.confirm("erase this person's events and records for good?"):
+        raise typer.Exit(1)
+    found = _places(settings).forget(address, lambda message: address_of(message.args) == address)
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    for place, count in found.items():
+        out.print(
+            f"{place:<13} {count}{' (not erased: run this again in a minute)' if place == 'in flight' and count else ''}"
+        )
+
+
+def _places(settings: Settings) -> Places:
+    store = connect(settings.redis_url)
+    ledger = ledger_for(settings, flow_for(settings, store))
+    return Places(store, settings.signal_integration, settings.queue, ledger)
+
+
+def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
+    places = _places(settings)
+
+    def wanted(message: Message) -> bool:
+        return message.id == id
+
+    for before, _ in places.queued(wanted):
+        yield {"place": "queued", "detail": f"{before} events before it"}
+    if places.in_flight(wanted):
+        yield {"place": "in flight", "detail": "a worker has it now"}
+    for raw, due in places.parked(wanted):
+        message = decoded(raw)[0]
+        last = message.trail[-1] if message.trail else None
+        reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
+        yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; next try {clock_time(due)} UTC"}
+    for buried in places.dead(wanted):
+        yield {
+            "place": "dead letter",
+            "detail": f"{buried.letter.reason}, died {clock_time(buried.letter.died_at)} UTC",
+        }
+    ended = Roll(places.redis, settings.signal_integration).ended(id)
+    if ended:
+        yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
+
+
+def _of_member(places: Places, email: str) -> Iterator[dict[str, str]]:
+    address = email.strip().lower()
+
+    def wanted(message: Message) -> bool:
+        return address_of(message.args) == address
+
+    for place, count in (
+        ("queued", sum(1 for _ in places.queued(wanted))),
+        ("in flight", places.in_flight(wanted)),
+        ("parked", sum(1 for _ in places.parked(wanted))),
+        ("dead letters", sum(1 for _ in places.dead(wanted))),
+    ):
+        if count:
+            yield {"place": place, "detail": f"{count} events of this member"}
+    entry = places.known(address)
+    if entry:
+        yield from _of_ledger(entry)
+
+
+def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
+    if entry.copy:
+        yield {
+            "place": "ledger",
+            "detail": f"as Mailgun confirmed at {clock_time(entry.copy_at)} UTC: {json.dumps(asdict(entry.copy))}",
+        }
+    for name, at in sorted(entry.known.times.items()):
+        yield {"place": f"  {name}", "detail": f"set by the event of {clock_time(at)} UTC; only a newer one changes it"}
+    yield {"place": "  unsubscribing", "detail": _whose_no(entry)}
+
+
+def _whose_no(entry: Entry) -> str:
+    if entry.known.our_no:
+        return "the last no was written by this program; a granted consent lifts it"
+    if entry.copy and not entry.copy.subscribed:
+        return "the no is the recipient's own; a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"
+    return "no opt-out known"

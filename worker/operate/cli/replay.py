@@ -1,0 +1,98 @@
+"""`signal-mailgun dead-letters replay` and `purge`: count first, ask, then act, oldest first."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.progress import track
+
+from worker.delivery.dead_letters import Buried, DeadLetters
+from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
+from worker.operate.cli.preview import as_text, previewed
+from worker.operate.cli.terminal import err, out
+from worker.operate.events_file import Entry
+from worker.operate.selection import Selection, chosen, opened
+from worker.settings import Settings, load_settings
+from worker.signal.preset import load_preset
+
+
+def replay(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show each request; replay nothing")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="at most so many a second")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
+    settings = load_settings()
+    letters = opened(settings)
+    wanted = selection(reason, status, since, until, kind, email, id)
+    if dry_run:
+        _rehearse(letters, wanted, limit, settings)
+        return
+    count = _agreed(letters, wanted, limit, f"back to {settings.queue}", yes=yes)
+    replayed = _each(letters, wanted, count, rate, lambda buried: letters.replay(buried, time.time()))
+    out.print(f"{replayed} replayed to {settings.queue}")
+
+
+def purge(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Take dead letters away for good. `dead-letters export` first keeps their events."""
+    letters = opened(load_settings())
+    wanted = selection(reason, status, since, until, kind, email, id)
+    count = _agreed(letters, wanted, limit, "away for good", yes=yes)
+    out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
+
+
+def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither: str, *, yes: bool) -> int:
+    """How many are meant, after telling and asking. Raises `typer.Exit` when there is none, or nobody agrees."""
+    meant = filter(wanted.holds, letters.newest_first()) if limit is None else chosen(letters, wanted, limit)
+    counts = Counter(buried.letter.reason for buried in meant)
+    if not counts:
+        out.print("no dead letters match; nothing to do")
+        raise typer.Exit(0)
+    out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
+    out.print(f"{counts.total()} dead letters would go {whither}")
+    if not yes and not typer.confirm("go on?"):
+        raise typer.Exit(1)
+    return counts.total()
+
+
+def _each(
+    letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[Buried], bool]
+) -> int:
+    """Do it to the first `count` that are meant; gives how many it was done to. Interrupted, the rest stays as it is."""
+    done = 0
+    found = islice(chosen(letters, wanted, None), count)
+    for buried in track(found, "working", total=count, console=err, transient=True, disable=not err.is_terminal):
+        done += act(buried)
+        if rate:
+            time.sleep(1 / rate)
+    return done
+
+
+def _rehearse(letters: DeadLetters, wanted: Selection, limit: int | None, settings: Settings) -> None:
+    preset = load_preset(settings.mailgun_preset)
+    for number, buried in enumerate(chosen(letters, wanted, limit), 1):
+        shown = previewed(Entry(number, buried.message.args[0] if buried.message.args else None), settings, preset)
+        out.print(f"{buried.message.id} ({buried.letter.reason})\n{as_text(shown)}", markup=False)

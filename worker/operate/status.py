@@ -1,0 +1,64 @@
+"""How an integration stands: one picture for operators, read from Redis and changing nothing."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from worker.assembly import flow_for
+from worker.delivery.dead_letters import DeadLetters
+from worker.delivery.flow import HoldState
+from worker.delivery.parking import Parking
+from worker.delivery.roll import Roll
+from worker.delivery.tally import Tally
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+
+
+@dataclass(frozen=True)
+class Status:
+    """One integration at one moment. Times are epoch seconds, ages seconds."""
+
+    integration: str
+    at: float
+    queued: int
+    oldest_age: float | None  # of the event at the queue's front, where it says when it was enqueued
+    in_flight: int
+    parked: int
+    next_due: float | None
+    hold: HoldState
+    dead_letters: dict[str, int]  # reason -> count
+    last_minute: dict[str, int]  # outcome -> events in the last whole minute
+    workers: list[str]
+
+
+def read_status(settings: Settings, store: "redis.Redis") -> Status:
+    """How the integration stands now. Raises `redis.RedisError`."""
+    where = settings.signal_integration, settings.queue
+    parking = Parking(store, *where)
+    now = time.time()
+    return Status(
+        integration=settings.signal_integration,
+        at=now,
+        queued=store.llen(settings.queue),
+        oldest_age=oldest_age(store, settings.queue, now),
+        in_flight=store.hlen(f"signal:{settings.signal_integration}:unacked"),
+        parked=parking.count(),
+        next_due=parking.next_due(),
+        hold=flow_for(settings, store).state(),
+        dead_letters=DeadLetters(store, *where).totals(),
+        last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
+        workers=Roll(store, settings.signal_integration).alive(),
+    )
+
+
+def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:
+    """Seconds since the event at the front of the queue was enqueued; None for an empty queue, or one that does not say."""
+    raw = cast("str | None", store.lindex(queue, -1))
+    try:
+        enqueued_at = json.loads(raw)["headers"]["signal"]["enqueued_at"] if raw else None
+        return max(0.0, now - float(enqueued_at)) if enqueued_at is not None else None
+    except (ValueError, TypeError, LookupError):
+        return None
