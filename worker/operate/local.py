@@ -23,7 +23,7 @@ SETTLE_SECONDS = 90.0
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_LIST = "newsletter@mg.example.com"
 DATA = Path(".signal-mailgun")  # what waits for the real Mailgun lies here and outlives the command
-ENDINGS = ("delivered", "unchanged", "skipped", "dead letter")
+ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
 class NotStarted(Exception):
