@@ -138,6 +138,29 @@ def test_a_throttled_attempt_is_free() -> None:
     assert (found.attempts, found.throttled, found.parkings) == (1, 5, 6)
 
 
+def test_waiting_without_being_tried_counts_only_as_a_parking() -> None:
+    tired = replace(MESSAGE, attempts=1, throttled=4, parkings=5, trail=(FAILED,))
+    assert tired.parked() == replace(tired, parkings=6)
+
+
+def test_no_parked_message_is_a_probe() -> None:
+    probe = replace(MESSAGE, probe=True)
+    assert not probe.parked().probe
+    assert not probe.tried(FAILED, spent=True).probe
+    assert not probe.tried(FAILED, spent=False).probe
+
+
+def test_what_lies_on_redis_never_says_that_it_is_a_probe() -> None:
+    assert not decoded(encoded(replace(MESSAGE, probe=True), QUEUE))[0].probe
+
+
+@pytest.mark.parametrize(
+    ("said", "is_probe"), [(True, True), (False, False), (None, False), (1, False), ("yes", False)]
+)
+def test_a_message_is_a_probe_only_where_the_worker_says_so(said: object, is_probe: bool) -> None:  # noqa: FBT001
+    assert message_of(id="m1", args=[EVENT], kwargs={}, headers={"signal": {"probe": said}}).probe is is_probe
+
+
 def test_the_trail_keeps_the_latest_attempts() -> None:
     message = MESSAGE
     for at in range(TRAIL_LENGTH + 5):

@@ -107,6 +107,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name
         ("MAILGUN_RESUBSCRIBE", "1", True),
         ("MAILGUN_CONNECT_TIMEOUT_SECONDS", "0.5", 0.5),
         ("RETRY_MAX_ATTEMPTS", "1", 1),
+        ("MAILGUN_RATE_LIMIT", "0.5", 0.5),
+        ("INCIDENT_THRESHOLD", "0", 0),
+        ("INCIDENT_PROBE_SECONDS", "0.5", 0.5),
+        ("LEDGER_DAYS", "365", 365),
         ("LOG_LEVEL", "WARNING", "warning"),
         ("LOG_FORMAT", "json", "json"),
     ],
@@ -174,6 +178,10 @@ def test_a_setting_is_read_from_its_variable(
         *(("RETRY_MAX_DELAY_SECONDS", each) for each in ("0", "-1", "4s", "inf", "nan")),
         *(("RETRY_MAX_ATTEMPTS", each) for each in ("0", "-1", "1.5", "many")),
         *(("RETRY_MAX_AGE_HOURS", each) for each in ("0", "-1", "day", "inf")),
+        *(("MAILGUN_RATE_LIMIT", each) for each in ("-1", "fast", "inf", "nan")),
+        *(("INCIDENT_THRESHOLD", each) for each in ("-1", "1.5", "few")),
+        *(("INCIDENT_PROBE_SECONDS", each) for each in ("0", "-1", "minute", "inf", "nan")),
+        *(("LEDGER_DAYS", each) for each in ("0", "-1", "month", "inf", "nan")),
         *(("VISIBILITY_TIMEOUT_SECONDS", each) for each in ("0", "-1", "x", "inf")),
         *(("WORKER_CONCURRENCY", each) for each in ("0", "-1", "1001", "1.5", "x")),
         *(("LOG_LEVEL", each) for each in ("loud", "trace", "20")),
@@ -225,6 +233,22 @@ def test_a_visibility_timeout_within_which_a_delivery_may_not_end_contradicts(mo
     assert "VISIBILITY_TIMEOUT_SECONDS" in refusal(
         monkeypatch, VISIBILITY_TIMEOUT_SECONDS="120", MAILGUN_READ_TIMEOUT_SECONDS="60"
     )
+
+
+def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, LEDGER_DAYS="0.9")
+    assert "LEDGER_DAYS" in told
+    assert "RETRY_MAX_AGE_HOURS" in told
+    assert "LEDGER_DAYS" in refusal(monkeypatch, LEDGER_DAYS="30", RETRY_MAX_AGE_HOURS="721")
+    assert loaded(monkeypatch, LEDGER_DAYS="30", RETRY_MAX_AGE_HOURS="720").ledger_days == 30
+
+
+def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86401")
+    assert "MAILGUN_MEMBER_CACHE_SECONDS" in told
+    assert "LEDGER_DAYS" in told
+    found = loaded(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86400")
+    assert found.mailgun_member_cache_seconds == 86_400
 
 
 def test_a_key_in_two_places_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, read_outcome
 from worker.privacy import redacted
 from worker.signal.patch import Patch
 
+NOT_STORED = {Kind.THROTTLED, Kind.REJECTED, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND}  # Mailgun said that it did not
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -34,7 +36,7 @@ class Delivery:
             case Held(seconds):
                 return held_outcome(seconds)
             case Busy():
-                return Outcome(Kind.BUSY, None, "another event of the same member is under way")
+                return busy_outcome()
             case Visit():
                 return self._visit(self.ledger, visit, patch, at)
 
@@ -66,28 +68,37 @@ class Delivery:
 
     def _from_copy(self, visit: Visit, patch: Patch) -> Member | None:
         # A copy shows that nothing needs writing, but never that somebody is still subscribed: a recipient may have opted
-        # out since, and writing "yes" from a copy would undo that.
+        # out since. Writing "yes" from a copy would undo that, and writing "no" would take it for ours.
         copy = visit.copy
         if copy is None:
             return None
         member = merged_member(copy, patch, self.rules, our_no=visit.known.our_no)
-        return copy if not member.subscribed or member.form() == copy.form() else None
+        return copy if member.form() == copy.form() or not (copy.subscribed or member.subscribed) else None
 
     def _read(self, visit: Visit, address: str) -> Member | Outcome | None:
         visit.requests += 1
         read = read_outcome(self.mailgun.read_member(address), address, self.clock())
         visit.confirmed = read if isinstance(read, Member) else None
+        if visit.confirmed and visit.confirmed.subscribed and visit.known.our_no:
+            visit.known = visit.learned = replace(visit.known, our_no=False)  # the next "no" may be the recipient's
         return read
 
     def _write(self, ledger: Ledger, visit: Visit, held: Member | None, member: Member) -> Outcome:
         no_of_ours = not member.subscribed and our_no_after(visit.known, held, member) and not visit.known.our_no
         # Known before it is asked: were we killed after Mailgun stored it, the "no" would look like the recipient's.
-        wait = ledger.ask_again(visit, replace(visit.known, our_no=True) if no_of_ours else None)
-        if wait:
-            return held_outcome(wait)
+        known = replace(visit.known, our_no=True) if no_of_ours else None
+        match ledger.ask_again(visit, known):
+            case Held(seconds):
+                return held_outcome(seconds)
+            case Busy():
+                return busy_outcome()
         visit.requests += 1
         visit.confirmed = None
-        return self._outcome_of(self.mailgun.upsert(member), member)
+        visit.learned = known or visit.learned
+        outcome = self._outcome_of(self.mailgun.upsert(member), member)
+        if known and outcome.kind in NOT_STORED:
+            visit.learned = visit.known
+        return outcome
 
     def _overwrite(self, patch: Patch) -> Outcome:
         wait = self.flow.ask()
@@ -109,6 +120,11 @@ class Delivery:
 def held_outcome(seconds: float) -> Outcome:
     """Nobody may ask Mailgun for so many seconds."""
     return Outcome(Kind.HELD, None, f"the integration is held for {seconds:.0f} s")
+
+
+def busy_outcome() -> Outcome:
+    """Another delivery has the member."""
+    return Outcome(Kind.BUSY, None, "another event of the same member is under way")
 
 
 def why(outcome: Outcome) -> str:

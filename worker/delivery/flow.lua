@@ -16,15 +16,21 @@ local function held(under_way)
     return throttled
 end
 
+-- The pace outlives a hold, however long: what ramps up after it must still be there.
+local function keep_pace()
+    local ahead = math.max(0, (number(PACE, 'ramp_from') or 0) - now)
+    redis.call('EXPIRE', PACE, rules.pace_lives + math.ceil(ahead))
+end
+
 -- Whatever was learned while Mailgun was away is past: start slowly.
 local function ramp_from(moment)
     redis.call('HSET', PACE, 'ramp_from', moment, 'since_ramp', 0, 'tokens', 1, 'at', moment)
-    redis.call('EXPIRE', PACE, rules.pace_lives)
+    keep_pace()
 end
 
 local function lift()
     redis.call('HDEL', HOLD, 'kind', 'since', 'until', 'why', 'length', 'probe', 'probe_at')
-    ramp_from(now)
+    ramp_from(math.max(now, number(HOLD, 'not_before') or 0))
 end
 
 -- The rate that 429s taught, nil without any. It grows slowly for two minutes without a 429 (so that Mailgun's limit
@@ -57,7 +63,7 @@ local function tokens()
     local since = math.max(0, now - (number(PACE, 'at') or now))
     local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, math.max(1, 2 * allowed))
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
-    redis.call('EXPIRE', PACE, rules.pace_lives)
+    keep_pace()
     return left, allowed
 end
 
@@ -91,7 +97,7 @@ local function let_through(count)
     if last ~= minute then
         local before = last == minute - 1 and (number(PACE, 'count') or 0) or 0
         redis.call('HSET', PACE, 'minute', minute, 'before', before, 'count', 0)
-        redis.call('EXPIRE', PACE, rules.pace_lives)
+        keep_pace()
     end
     if number(PACE, 'ramp_from') then redis.call('HINCRBY', PACE, 'since_ramp', count) end
     return redis.call('HINCRBY', PACE, 'count', count)
@@ -133,7 +139,7 @@ end
 -- No usable answer. A run of them begins a hold; after its time one event probes, and where that fails it grows.
 local function unavailable(why)
     local run = redis.call('HINCRBY', PACE, 'unavailable', 1)
-    redis.call('EXPIRE', PACE, rules.pace_lives)
+    keep_pace()
     local kind = redis.call('HGET', HOLD, 'kind')
     if kind == 'incident' or (kind and number(HOLD, 'probe') == 0) then return '' end
     if not kind and run < rules.unavailable_run then return '' end
@@ -147,7 +153,7 @@ end
 -- A refusal that concerns the key or the list, not the event.
 local function refused(why)
     local run = redis.call('HINCRBY', PACE, 'refused', 1)
-    redis.call('EXPIRE', PACE, rules.pace_lives)
+    keep_pace()
     if rules.incident_threshold == 0 or run < rules.incident_threshold then return '' end
     if redis.call('HGET', HOLD, 'kind') == 'incident' then return '' end
     redis.call('HSET', HOLD, 'kind', 'incident', 'since', now, 'why', why, 'probe_at', now + rules.incident_probe)
@@ -156,14 +162,20 @@ end
 
 -- What came of `requests` requests. Gives what this began or ended, for the log.
 local function report(kind, requests, seconds, why)
-    if kind == 'throttled' then return throttled(seconds, why) end
+    if requests == 0 or kind == 'crashed' then return '' end
     if kind == 'unavailable' then return unavailable(why) end
-    if requests == 0 then return '' end
-    let_through(requests)
-    redis.call('HDEL', PACE, 'unavailable', 'throttles')
+    redis.call('HDEL', PACE, 'unavailable')
+    let_through(kind == 'throttled' and requests - 1 or requests)
+    local began = kind == 'throttled' and throttled(seconds, why) or ''
     local ended = redis.call('HGET', HOLD, 'kind') == 'unavailable'
     if ended then lift() end
-    if kind == 'unauthorized' or kind == 'list_not_found' then return refused(why) end
-    redis.call('HDEL', PACE, 'refused')
-    return ended and 'available' or ''
+    if kind == 'throttled' then return began end
+    -- An answer to what was asked before a 429 does not show that the wait after it was long enough.
+    if (number(HOLD, 'not_before') or 0) <= now then redis.call('HDEL', PACE, 'throttles') end
+    if kind == 'unauthorized' or kind == 'list_not_found' then
+        began = refused(why)
+    else
+        redis.call('HDEL', PACE, 'refused')
+    end
+    return began ~= '' and began or ended and 'available' or ''
 end

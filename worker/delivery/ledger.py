@@ -37,10 +37,11 @@ return {'open', record or '', fresh and copy or '', copy_at or ''}
 """
 ASK_AGAIN = """
 local wait = held(true)
-if wait > 0 then return tostring(wait) end
-charge(1)
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[3], 'record', ARGV[2]) redis.call('EXPIRE', KEYS[3], ARGV[3]) end
-return '0'
+if wait > 0 then return {'held', tostring(wait)} end
+if redis.call('GET', KEYS[3]) ~= ARGV[2] then return {'busy', ''} end
+charge(tonumber(ARGV[3]))
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[4]) redis.call('EXPIRE', KEYS[4], ARGV[5]) end
+return {'open', ''}
 """
 CLOSE = """
 if redis.call('GET', KEYS[3]) == ARGV[6] then
@@ -112,14 +113,21 @@ class Ledger:
             self.sleep(BUSY_LOOK_SECONDS)
         return Busy()
 
-    def ask_again(self, visit: Visit, known: Known | None) -> float:
-        """One more request on this visit: 0 if it may be made, else the seconds for which none may.
+    def ask_again(self, visit: Visit, known: Known | None) -> Held | Busy | None:
+        """May the member be written on this visit? None, or why not: `Busy` where the lease ended and another may have it.
 
         `known`, where given, is written first: what must be known even if this delivery dies while it asks.
         """
         record = _record(known) if known else ""
-        script_keys = [*self.flow.keys, self._key(visit.digest)]
-        return float(self._ask_again(keys=script_keys, args=[*self.flow.first_args(), record, self._lives]))
+        unpaid = 1 if visit.requests else 0  # the first request was paid for when the event was taken
+        answer = self._run(self._ask_again, visit.digest, visit.token, unpaid, record, self._lives)
+        match answer[0]:
+            case "held":
+                return Held(float(answer[1]))
+            case "busy":
+                return Busy()
+            case _:
+                return None
 
     def close(self, visit: Visit, outcome: Outcome, why: str, now: datetime) -> str:
         """Write what was learned, report the outcome, release the member; gives the hold that began or ended, or ""."""

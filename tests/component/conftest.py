@@ -1,0 +1,26 @@
+"""What component tests share: a real server a module, and on it an integration of its own for each test."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+
+numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own(server: RedisServer) -> Iterator[OwnIntegration]:
+    """An integration that nobody else uses."""
+    client = server.client()
+    yield OwnIntegration(client, f"own{next(numbers)}")
+    client.close()

@@ -1,0 +1,136 @@
+"""What the settings say reaches the parts that act on it: handling as assembled for a worker, with Mailgun's far side faked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+
+from tests.adapters import Far, HoldsOneMember, answered, asking
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+from worker.assembly import handling_for
+from worker.delivery.decision import Done
+from worker.delivery.handling import Dead, Handling, Parked
+from worker.delivery.message import Message, decoded
+from worker.settings import Settings
+
+EVENT = {"type": "identify", "traits": {"email": "jane@example.com", "plan": "pro"}}
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+MESSAGE = Message(id="m-1", args=(EVENT,), kind="identify", enqueued_at=NOW.timestamp() - 60)
+SLOW_MACHINE_SECONDS = 60
+
+Assembled = Callable[..., Handling]
+
+
+@pytest.fixture
+def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
+    """How events are handled under these settings, when `far` answers for Mailgun."""
+
+    def made(far: Far, **settings: Any) -> Handling:
+        given = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com", **settings}
+        parts = handling_for(
+            Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given), clock=lambda: NOW
+        )
+        return replace(parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0)
+
+    return made
+
+
+def always(status: int) -> Far:
+    return Far(lambda _: answered(status, b"{}"))
+
+
+def raising(error: Exception) -> Far:
+    """Mailgun's client breaks with a bug of our own."""
+
+    def answer(_: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        raise error
+
+    return Far(answer)
+
+
+def test_an_event_is_merged_unless_overwriting_is_set(assembled: Assembled) -> None:
+    held = {"address": "jane@example.com", "name": "Jane", "subscribed": True, "vars": {"company": "Acme"}}
+    for mode, variables in (("merge", {"company": "Acme", "plan": "pro"}), ("overwrite", {"plan": "pro"})):
+        there = HoldsOneMember(held)
+        assert assembled(there.far, mailgun_write_mode=mode).handle(MESSAGE) == Done("delivered")
+        assert there.held
+        assert there.held["vars"] == variables
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 2), (1, 4), (9, 1024), (40, 1800)])
+def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
+    own: OwnIntegration, assembled: Assembled, attempts: int, seconds: float
+) -> None:
+    parts = assembled(always(503))
+    before = own.now()
+    parts.handle(replace(MESSAGE, attempts=attempts))
+    due = parts.parking.next_due()
+    assert due
+    assert seconds - 0.001 <= due - before <= seconds + SLOW_MACHINE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("settings", "attempts", "handled"),
+    [
+        ({}, 48, Parked),
+        ({}, 49, Dead),
+        ({"retry_max_attempts": 3}, 1, Parked),
+        ({"retry_max_attempts": 3}, 2, Dead),
+    ],
+)
+def test_patience_ends_with_the_last_attempt(
+    assembled: Assembled, settings: dict[str, Any], attempts: int, handled: type
+) -> None:
+    assert isinstance(assembled(always(503), **settings).handle(replace(MESSAGE, attempts=attempts)), handled)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hours", "handled"),
+    [
+        ({}, 23.9, Parked),
+        ({}, 24, Dead),
+        ({"retry_max_age_hours": 1}, 0.9, Parked),
+        ({"retry_max_age_hours": 1}, 1.1, Dead),
+    ],
+)
+def test_patience_ends_with_the_events_age(
+    assembled: Assembled, settings: dict[str, Any], hours: float, handled: type
+) -> None:
+    old = replace(MESSAGE, enqueued_at=NOW.timestamp() - hours * 3600)
+    assert isinstance(assembled(always(503), **settings).handle(old), handled)
+
+
+@pytest.mark.parametrize("error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()])
+def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
+    assembled: Assembled, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = assembled(raising(error))
+    handled = parts.handle(MESSAGE)
+    [(raw, _)] = parts.parking.waiting()
+    assert isinstance(handled, Parked)
+    assert handled.why.startswith(f"crashed: {type(error).__name__} at test_assembly.py:")
+    assert decoded(raw)[0].args == (EVENT,)
+    assert "jane@example.com" not in caplog.text
+
+
+def test_a_bug_in_reading_an_event_costs_no_event_either(assembled: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("worker.delivery.handling.parse_event", bug)
+    parts = assembled(always(200))
+    assert isinstance(parts.handle(MESSAGE), Parked)
+    assert parts.parking.count() == 1
+
+
+def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
+    parts = assembled(raising(KeyError("x")), retry_max_attempts=1)
+    assert isinstance(parts.handle(MESSAGE), Dead)
+    [buried] = parts.dead_letters.oldest_first()
+    assert (buried.letter.reason, buried.letter.status) == ("retries_exhausted", None)
+    assert buried.message.args == (EVENT,)

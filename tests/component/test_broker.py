@@ -1,0 +1,123 @@
+"""How messages are taken and put back: in one step each, so that none is ever nowhere – on a real server."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from celery import Celery
+from kombu import Connection, Consumer, Queue
+
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+from worker.app import celery_app
+from worker.broker import PUT_BACK
+from worker.delivery.message import Message, encoded
+from worker.settings import Settings
+
+ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
+
+
+def put_back(own: OwnIntegration, tag: str, where: str = "RPUSH") -> None:
+    own.redis.eval(PUT_BACK, 3, own.queue, *own.unacked_keys, where, tag)
+
+
+def test_what_is_taken_is_noted_with_its_time(own: OwnIntegration) -> None:
+    own.fill(3)
+    taken = own.take(2)
+    index, messages = own.unacked_keys
+    assert taken.messages == ["1", "2"]
+    assert list(own.redis.hgetall(messages).values()) == ["1", "2"]
+    assert set(own.redis.hgetall(messages)) == set(own.redis.zrange(index, 0, -1))
+    assert own.redis.lrange(own.queue, 0, -1) == ["3"]
+
+
+def test_taking_from_an_empty_queue_notes_nothing(own: OwnIntegration) -> None:
+    assert own.take(5).messages == []
+    assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
+
+
+def test_an_empty_message_is_taken_too(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, "", "next")
+    assert own.take(5).messages == ["", "next"]
+
+
+def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> None:
+    own.fill(500)
+    with ThreadPoolExecutor(8) as threads:
+        taken = [each for found in threads.map(lambda _: own.take(10).messages, range(80)) for each in found]
+    assert sorted(map(int, taken)) == list(range(1, 501))
+    assert own.redis.hlen(own.unacked_keys[1]) == 500
+
+
+@pytest.mark.parametrize(("where", "after"), [("RPUSH", ["3", "2", "1"]), ("LPUSH", ["1", "3", "2"])])
+def test_a_message_is_put_back_at_the_front_or_the_back(own: OwnIntegration, where: str, after: list[str]) -> None:
+    own.fill(3)
+    own.take(1)
+    [tag] = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag), where)
+    assert own.redis.lrange(own.queue, 0, -1) == after
+    assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
+
+
+def test_a_message_is_put_back_once(own: OwnIntegration) -> None:
+    own.fill(1)
+    own.take(1)
+    [tag] = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag))
+    put_back(own, str(tag))
+    assert own.redis.lrange(own.queue, 0, -1) == ["1"]
+
+
+def test_an_acknowledged_message_is_not_put_back(own: OwnIntegration) -> None:
+    put_back(own, "unknown")
+    assert own.redis.llen(own.queue) == 0
+
+
+# -- the same, through kombu ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(own: OwnIntegration, server: RedisServer) -> Celery:
+    return celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+
+
+def received(connection: Connection, own: OwnIntegration, count: int, *, acknowledge: bool) -> list[str]:
+    """The ids of so many messages, taken as a worker takes them."""
+    ids: list[str] = []
+
+    def take(_: object, message: object) -> None:
+        ids.append(message.headers["id"])  # type: ignore[attr-defined]
+        if acknowledge:
+            message.ack()  # type: ignore[attr-defined]
+
+    consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[take], accept=["json"])
+    consumer.qos(prefetch_count=count)
+    with consumer:
+        while len(ids) < count:
+            connection.drain_events(timeout=10)
+    return ids
+
+
+def put(own: OwnIntegration, *ids: str) -> None:
+    own.redis.lpush(own.queue, *(encoded(Message(id=id, args=({},)), own.queue) for id in ids))
+
+
+def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) -> None:
+    put(own, "a", "b", "c")
+    with app.connection_for_read() as connection:
+        assert received(connection, own, 3, acknowledge=True) == ["a", "b", "c"]
+    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (0, 0)
+
+
+def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(own: OwnIntegration, app: Celery) -> None:
+    put(own, "a", "b", "c")
+    with app.connection_for_read() as connection:
+        received(connection, own, 2, acknowledge=False)
+        assert own.redis.hlen(own.unacked_keys[1]) == 2
+    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (3, 0)
+
+
+def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app: Celery) -> None:
+    put(own, *"abcdef")
+    with app.connection_for_read() as connection:
+        received(connection, own, 2, acknowledge=False)
+        assert own.redis.llen(own.queue) == 4

@@ -1,0 +1,137 @@
+"""Dead letters: buried whole, read a page at a time, and replayed in one step – on a real server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integrations import OwnIntegration
+from worker.delivery.dead_letters import PAGE, Buried, DeadLetters, dead_letter
+from worker.delivery.decision import Reason
+from worker.delivery.message import Message, Try, decoded
+
+MESSAGE = Message(
+    id="m-1",
+    args=({"type": "identify", "traits": {"email": "jané@example.com"}},),
+    kind="identify",
+    enqueued_at=100.0,
+    patience_from=150.0,
+    attempts=3,
+    parkings=5,
+    trail=(Try(at=200.0, outcome="rejected", status=400),),
+)
+
+
+@pytest.fixture
+def letters(own: OwnIntegration) -> DeadLetters:
+    return DeadLetters(own.redis, own.name, own.queue)
+
+
+def buried(letters: DeadLetters, message: Message = MESSAGE, reason: Reason = Reason.REJECTED) -> None:
+    letter = dead_letter(reason, message, status=400, answer="No", died_at=900.0, integration=letters.integration)
+    letters.bury(message, letter)
+
+
+def numbered(letters: DeadLetters, count: int) -> list[str]:
+    """So many letters, the first buried first; their ids."""
+    ids = [str(number) for number in range(count)]
+    for id in ids:
+        buried(letters, Message(id=id, args=({},)))
+    return ids
+
+
+def ids(found: Iterator[Buried]) -> list[str]:
+    return [each.message.id for each in found]
+
+
+def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadLetters) -> None:
+    buried(letters)
+    [found] = letters.newest_first()
+    assert found.message == MESSAGE
+    assert (found.letter.reason, found.letter.status, found.letter.answer) == ("rejected", 400, "No")
+    assert (found.letter.first_seen, found.letter.died_at, found.letter.attempts) == (100.0, 900.0, 3)
+    assert found.letter.integration == letters.integration
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_comes_with_a_cause_and_a_fix(letters: DeadLetters, reason: Reason) -> None:
+    buried(letters, reason=reason)
+    [found] = letters.newest_first()
+    assert found.letter.reason == reason
+    assert found.letter.cause
+    assert found.letter.fix
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 7])
+def test_every_letter_is_read_once_in_both_directions(letters: DeadLetters, count: int) -> None:
+    oldest_first = numbered(letters, count)
+    assert ids(letters.oldest_first()) == oldest_first
+    assert ids(letters.newest_first()) == oldest_first[::-1]
+    assert letters.count() == count
+
+
+def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration, letters: DeadLetters) -> None:
+    every = numbered(letters, 2 * PAGE + 50)
+    seen = []
+    for number, each in enumerate(letters.oldest_first()):
+        seen.append(each.message.id)
+        if number % 3:
+            assert letters.replay(each, 1000.0)
+    assert seen == every
+    assert ids(letters.oldest_first()) == every[::3]
+    assert own.redis.llen(own.queue) == len(every) - len(every[::3])
+
+
+def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
+    own: OwnIntegration, letters: DeadLetters
+) -> None:
+    old = numbered(letters, PAGE + 20)
+    replayed = []
+    for number, each in enumerate(letters.oldest_first()):
+        if each.message.id in old:
+            letters.replay(each, 1000.0)
+            replayed.append(each.message.id)
+        if number < 50:
+            buried(letters, Message(id=f"new-{number}", args=({},)))
+    assert replayed == old
+    assert own.redis.llen(own.queue) == len(old)
+    assert ids(letters.oldest_first()) == [f"new-{number}" for number in range(50)]
+
+
+def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
+    own: OwnIntegration, letters: DeadLetters
+) -> None:
+    buried(letters)
+    [found] = letters.newest_first()
+    assert letters.replay(found, 1000.0)
+    [raw] = own.redis.lrange(own.queue, 0, -1)
+    message, headers = decoded(str(raw))
+    assert message == MESSAGE.replayed(1000.0)
+    assert "dead_letter" not in headers
+    assert letters.count() == 0
+
+
+def test_a_letter_is_replayed_once_however_many_ask(own: OwnIntegration, letters: DeadLetters) -> None:
+    buried(letters)
+    [found] = letters.newest_first()
+    assert [letters.replay(found, 1000.0), letters.replay(found, 1000.0)] == [True, False]
+    assert own.redis.llen(own.queue) == 1
+
+
+def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetters) -> None:
+    buried(letters)
+    buried(letters)
+    for each in letters.oldest_first():
+        assert letters.replay(each, 1000.0)
+    assert (letters.count(), own.redis.llen(own.queue)) == (0, 2)
+
+
+@pytest.mark.parametrize("raw", ["", "by hand", "[]", "{}", '{"headers": {"dead_letter": 5}}', '{"headers": null}'])
+def test_what_another_program_put_there_is_a_letter_without_a_story(letters: DeadLetters, raw: str) -> None:
+    letters.redis.lpush(letters.key, raw)
+    [found] = letters.newest_first()
+    assert (found.letter.reason, found.raw, found.message.args) == ("unknown", raw, (raw,))
+
+
+def test_integrations_bury_apart(own: OwnIntegration, letters: DeadLetters) -> None:
+    buried(letters)
+    assert DeadLetters(own.redis, "other", "mailgun.other").count() == 0

@@ -1,0 +1,93 @@
+"""Events from a file: one object, an array, or NDJSON, told apart by looking; bad lines keep their numbers."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.operate.events_file import Entry, entries, open_events
+
+A, B = {"type": "page", "n": 1}, {"type": "page", "n": 2, "text": "ü\u2028line"}
+
+
+def read(text: str) -> list[tuple[int, Any]]:
+    """Number and value of each entry; the class of what is no JSON is `str`."""
+    return [(each.number, "bad" if each.complaint else each.value) for each in entries(io.StringIO(text))]
+
+
+LINES = f"{json.dumps(A)}\n{json.dumps(B, ensure_ascii=False)}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("\n \n", []),
+        (LINES, [(1, A), (2, B)]),
+        (LINES.strip(), [(1, A), (2, B)]),
+        (f"\n\n{LINES}\n\n", [(3, A), (4, B)]),
+        (json.dumps(A), [(1, A)]),
+        (json.dumps(A, indent=2), [(1, A)]),
+        (f"\n{json.dumps(A, indent=2)}\n\n", [(1, A)]),
+        (json.dumps([A, B]), [(1, A), (2, B)]),
+        (json.dumps([A, B], indent=4), [(1, A), (2, B)]),
+        ("[]", []),
+        ("[1, null]", [(1, 1), (2, None)]),
+        (f"{json.dumps(A)}\n{{broken\n{json.dumps(B)}", [(1, A), (2, "bad"), (3, B)]),
+        (f"{{broken\n{json.dumps(A)}\n", [(1, "bad"), (2, A)]),
+        (f"5\n{json.dumps(A)}\n", [(1, 5), (2, A)]),
+        ("broken", [(1, "bad")]),
+        (f"{json.dumps(A, indent=2)}\n{json.dumps(B, indent=2)}", None),
+    ],
+)
+def test_the_form_is_told_by_looking(text: str, found: list[tuple[int, Any]] | None) -> None:
+    if (
+        found is None
+    ):  # two pretty objects after another are no JSON: every line is reported, none is taken for an event
+        assert not any(isinstance(value, dict) and "type" in value for _, value in read(text))
+    else:
+        assert read(text) == found
+
+
+def test_a_line_says_why_it_is_none() -> None:
+    [entry] = entries(io.StringIO("{broken"))
+    assert entry.complaint
+    assert entry.complaint.startswith("not JSON")
+    assert "broken" not in entry.complaint
+
+
+def test_a_line_nested_too_deep_is_a_bad_line_and_the_rest_is_read() -> None:
+    assert read(f"{json.dumps(A)}\n{'[' * 50_000}\n{json.dumps(B)}\n") == [(1, A), (2, "bad"), (3, B)]
+
+
+def test_ndjson_is_read_line_by_line_in_flat_memory() -> None:
+    class Endless(io.StringIO):
+        """Lines without end; reading it whole would never end."""
+
+        taken = 0
+
+        def __iter__(self) -> "Endless":
+            return self
+
+        def __next__(self) -> str:
+            self.taken += 1
+            return f"{json.dumps(A)}\n"
+
+        def read(self, size: int | None = -1, /) -> str:
+            raise AssertionError("read whole")
+
+    stream = Endless()
+    found: Iterator[Entry] = entries(stream)
+    assert [next(found).number for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert stream.taken <= 6
+
+
+def test_a_byte_order_mark_and_bytes_that_are_no_text_cost_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "events"
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(A).encode() + b"\n\xff\xfe\n" + json.dumps(A).encode())
+    with open_events(file) as stream:
+        found = [(each.number, each.complaint is None) for each in entries(stream)]
+    assert found == [(1, True), (2, False), (3, True)]
