@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import socket
 import ssl
 import threading
 from types import SimpleNamespace
@@ -12,9 +13,10 @@ from urllib.parse import parse_qsl, unquote_plus
 import pytest
 import requests
 import urllib3
+from pydantic import SecretStr
 
 from tests.adapters import KEY, Body, Far, answered, asking
-from worker.mailgun.client import BODY_LIMIT, CHUNK
+from worker.mailgun.client import BODY_LIMIT, CHUNK, Mailgun
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
@@ -279,3 +281,18 @@ def test_each_thread_has_a_session_of_its_own_and_keeps_it() -> None:
 def test_the_client_does_not_show_its_key() -> None:
     mailgun = asking(Far(lambda _: answered()))
     assert KEY not in f"{mailgun!r} {mailgun}"
+
+
+def test_a_refused_connection_was_never_asked() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        mailgun = Mailgun(
+            base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}",
+            key=SecretStr("key"),
+            list_address="list@example.com",
+            connect_timeout=1,
+            read_timeout=1,
+        )
+        answer = mailgun.read_list()
+    assert isinstance(answer, NoAnswer)
+    assert not answer.asked

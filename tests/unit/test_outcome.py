@@ -127,7 +127,16 @@ def test_on_writing_a_404_always_says_the_list_is_missing() -> None:
 
 @pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
 def test_no_answer_is_unavailable_with_its_reason(outcome_of: Read) -> None:
-    assert outcome_of(NoAnswer("time-out"), ADDRESS, NOW) == Outcome(Kind.UNAVAILABLE, None, "time-out")
+    found = outcome_of(NoAnswer("refused", asked=False), ADDRESS, NOW)
+    assert found == Outcome(Kind.UNAVAILABLE, None, "refused")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_write_without_an_answer_is_unsettled_where_it_may_have_reached_mailgun(*, asked: bool) -> None:
+    assert write_outcome(NoAnswer("time-out", asked=asked), ADDRESS, NOW).unsettled is asked
+    found = read_outcome(NoAnswer("time-out", asked=asked), ADDRESS, NOW)
+    assert isinstance(found, Outcome)
+    assert not found.unsettled
 
 
 def test_the_answer_for_people_is_mailguns_message_and_else_the_body() -> None:

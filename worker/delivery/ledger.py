@@ -48,7 +48,7 @@ if redis.call('GET', KEYS[3]) == ARGV[6] then
     if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[7]) end
     if ARGV[8] ~= '' then redis.call('HSET', KEYS[4], 'copy', ARGV[8], 'copy_at', ARGV[9] ~= '' and ARGV[9] or now) end
     redis.call('EXPIRE', KEYS[4], ARGV[10])
-    redis.call('DEL', KEYS[3])
+    if ARGV[11] ~= '0' then redis.call('PEXPIRE', KEYS[3], ARGV[11]) else redis.call('DEL', KEYS[3]) end
 end
 return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
 """
@@ -98,6 +98,7 @@ class Ledger:
     lease_seconds: float
     cache_seconds: float  # MAILGUN_MEMBER_CACHE_SECONDS
     days: float  # LEDGER_DAYS
+    settle_seconds: float = 0.0  # a write without an answer may yet be applied: nobody has the member meanwhile
     sleep: Callable[[float], None] = time.sleep
 
     def open(self, address: str) -> Visit | Held | Busy:
@@ -130,12 +131,16 @@ class Ledger:
                 return None
 
     def close(self, visit: Visit, outcome: Outcome, why: str, now: datetime) -> str:
-        """Write what was learned, report the outcome, release the member; gives the hold that began or ended, or ""."""
+        """Write what was learned, report the outcome, release the member; gives the hold that began or ended, or "".
+
+        After a write without an answer the member is not released before that has settled.
+        """
         record = _record(visit.learned) if visit.learned else ""
+        settles = int(self.settle_seconds * 1000) if outcome.unsettled else 0
         member, at = (visit.confirmed, "") if visit.requests else (visit.copy, visit.copy_at)
         copy = json.dumps([member.name, member.subscribed, member.vars]) if member else ""
         report = reported(outcome, why, now)
-        return str(self._run(self._close, visit.digest, *report, visit.token, record, copy, at, self._lives))
+        return str(self._run(self._close, visit.digest, *report, visit.token, record, copy, at, self._lives, settles))
 
     def look_up(self, address: str) -> "Entry | None":
         """What is known of a member, for people; changes nothing."""

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
 
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
@@ -53,12 +54,12 @@ class Mailgun:
             ) as response:
                 return self._answer(response)
         except (requests.RequestException, OSError, UnicodeError) as error:
-            return NoAnswer(_reason(error))
+            return NoAnswer(_reason(error), asked=not _never_sent(error))
         except Exception as error:
             # urllib3 and http.client let a few of their own through while a body is read.
             if not type(error).__module__.startswith(("urllib3", "http")):
                 raise
-            return NoAnswer(_reason(error))
+            return NoAnswer(_reason(error), asked=not _never_sent(error))
 
     def _answer(self, response: requests.Response) -> Answer | NoAnswer:
         # The read time-out bounds each wait for bytes; this bounds them all together, against an answer that trickles.
@@ -88,6 +89,13 @@ class Mailgun:
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
         return session
+
+
+def _never_sent(error: Exception) -> bool:
+    """Did it fail before the request could go out?"""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    never = requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
+    return isinstance(error, never) or isinstance(cause, NewConnectionError)
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ our own bug                         crashed
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -71,6 +71,7 @@ class NoAnswer:
     """Nothing came back, or nothing whole; `reason` is safe to show and may mean that Mailgun did store the member."""
 
     reason: str
+    asked: bool = True  # the request may have reached Mailgun
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Outcome:
     wait_until: datetime | None = None  # Mailgun's own hint, a floor
     member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
     requests: int = 0  # that were made
+    unsettled: bool = False  # a write without an answer: Mailgun may have applied it, or may yet
 
 
 def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Member | Outcome | None:
@@ -99,7 +101,7 @@ def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Out
     if isinstance(answer, Answer) and answer.status == 200:
         member = member_in(answer.json(), address)
         return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _strange(answer)
-    return _trouble(answer, now)
+    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoAnswer) and answer.asked)
 
 
 def list_exists(answer: Answer | NoAnswer) -> bool:
