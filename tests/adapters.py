@@ -1,8 +1,10 @@
 """Mailgun's far side for tests: a transport adapter on the client's own session, so that the real client runs."""
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import requests
 import urllib3
@@ -60,3 +62,53 @@ def asking(far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.e
     for scheme in ("https://", "http://"):
         mailgun._session().mount(scheme, far)
     return mailgun
+
+
+class HoldsOneMember:
+    """Mailgun with one list, and on it nobody or one member."""
+
+    def __init__(self, held: Mapping[str, Any] | None = None) -> None:
+        self.held: dict[str, Any] | None = None if held is None else dict(held)
+        self.far = Far(self._answer)
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+        """By method: what happens once, while such a request is under way, before it is answered."""
+        self.afterwards: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
+        """By method: what gives the answer once, after such a request has done its work."""
+        self.instead: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
+        """By method: what gives the answer once, in place of doing the work."""
+
+    def asked(self) -> list[str | None]:
+        """The methods of all requests, oldest first."""
+        return [each.method for each in self.far.requests]
+
+    def unsubscribe(self) -> None:
+        """The recipient clicks the link."""
+        assert self.held
+        self.held["subscribed"] = False
+
+    def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        method = str(request.method)
+        self.meanwhile.pop(method, lambda: None)()
+        if method in self.instead:
+            return self.instead.pop(method)()
+        if method == "POST":
+            self._upsert(dict(parse_qsl(str(request.body))))
+        return self.afterwards.pop(method, self._member)()
+
+    def _upsert(self, form: dict[str, str]) -> None:
+        self.held = {
+            "address": form["address"],
+            "name": form.get("name", ""),
+            "subscribed": form["subscribed"] == "true",
+            "vars": json.loads(form["vars"]),
+        }
+
+    def _member(self) -> urllib3.HTTPResponse:
+        if self.held is None:
+            return answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
+        return answered(200, json.dumps({"member": self.held}).encode())
+
+
+def timed_out() -> urllib3.HTTPResponse:
+    """No answer came."""
+    raise requests.ReadTimeout("the address may stand here: jane@example.com")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from worker.delivery.intake import NESTING_LIMIT
 from worker.delivery.message import Message, encoded, usable_id
 from worker.privacy import redacted
 from worker.settings import Settings, load_settings
@@ -61,15 +62,17 @@ def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
     )
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """`value` as JSON can carry it: dates as ISO 8601, decimals as numbers, UUIDs as text. Raises `MalformedEvent`."""
+    if depth > NESTING_LIMIT:
+        raise MalformedEvent(f"the event is nested more than {NESTING_LIMIT} deep")
     match value:
         case None | bool() | int() | float() | str():
             return value
         case Mapping():
-            return {str(key): plain(each) for key, each in value.items()}
+            return {str(key): plain(each, depth + 1) for key, each in value.items()}
         case list() | tuple():
-            return [plain(each) for each in value]
+            return [plain(each, depth + 1) for each in value]
         case datetime() | date():
             return value.isoformat()
         case Decimal():

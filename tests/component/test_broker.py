@@ -98,7 +98,7 @@ def received(connection: Connection, own: OwnIntegration, count: int, *, acknowl
 
 
 def put(own: OwnIntegration, *ids: str) -> None:
-    own.redis.lpush(own.queue, *(encoded(Message(id=id, args=({},)), own.queue) for id in ids))
+    own.redis.lpush(own.queue, *(encoded(Message(id=each, args=({},)), own.queue) for each in ids))
 
 
 def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) -> None:

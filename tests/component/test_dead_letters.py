@@ -33,10 +33,10 @@ def buried(letters: DeadLetters, message: Message = MESSAGE, reason: Reason = Re
 
 def numbered(letters: DeadLetters, count: int) -> list[str]:
     """So many letters, the first buried first; their ids."""
-    ids = [str(number) for number in range(count)]
-    for id in ids:
-        buried(letters, Message(id=id, args=({},)))
-    return ids
+    names = [str(number) for number in range(count)]
+    for each in names:
+        buried(letters, Message(id=each, args=({},)))
+    return names
 
 
 def ids(found: Iterator[Buried]) -> list[str]:

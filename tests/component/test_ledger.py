@@ -142,6 +142,28 @@ def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
         assert keys(own, "lock") == []
 
 
+def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNAVAILABLE
+    (lock,) = keys(own, "lock")
+    assert 0 < own.redis.pttl(lock) <= 60_000
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60, sleep=lambda _: None).kind is Kind.BUSY
+    own.redis.delete(lock)  # the time is over
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNCHANGED
+    assert keys(own, "lock") == []
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", None), ("GET", 503), ("POST", 503), ("POST", 400)])
+def test_a_read_or_a_write_that_was_answered_has_nothing_to_settle(
+    own: OwnIntegration, method: str, status: int | None
+) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead[method] = timed_out if status is None else lambda: answered(status)
+    bring(own, there, patch(plan="pro"), settle_seconds=60)
+    assert keys(own, "lock") == []
+
+
 def somebody_else_has_it(own: OwnIntegration) -> Visit:
     own.redis.delete(*keys(own, "lock"))
     return opened(own)

@@ -1,7 +1,7 @@
 """Which workers are alive, and how the latest events ended: what operators ask for and nothing depends on.
 
 signal:<integration>:workers   sorted set   host:pid -> when it last kept house, epoch seconds; dropped after a minute
-signal:<integration>:ended     list         "<id> <epoch> <outcome>" of the latest events, newest first; 100,000 of them
+signal:<integration>:ended     list         "<epoch> <outcome>|<id>" of the latest events, newest first; 100,000 of them
 """
 
 import time
@@ -27,7 +27,7 @@ class Roll:
 
     def note(self, id: str, outcome: str) -> None:
         """The event ended so, now."""
-        self._pending.append(f"{id} {time.time():.0f} {outcome}")
+        self._pending.append(f"{time.time():.0f} {outcome}|{id}")
 
     def store(self, worker: str) -> None:
         """This worker is alive; store what was noted since. Raises `redis.RedisError`."""
@@ -48,6 +48,6 @@ class Roll:
     def ended(self, id: str) -> tuple[float, str] | None:
         """When and how the event last ended, if it is among those remembered."""
         lines = cast("list[str]", self._redis.lrange(self._ended, 0, -1))
-        return next(
-            ((float(at), outcome) for found, at, outcome in (line.split(" ", 2) for line in lines) if found == id), None
-        )
+        entries = (line.partition("|") for line in lines)  # an id may hold anything, an outcome no bar
+        at, _, outcome = next((entry for entry, _, found in entries if found == id), "").partition(" ")
+        return (float(at), outcome) if at else None

@@ -3,8 +3,11 @@
 Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}], Basic auth `api:<key>`, form-urlencoded.
 """
 
+import json
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -45,9 +48,22 @@ class Mailgun:
 
     def upsert(self, member: Member) -> Answer | NoAnswer:
         """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
-        return self._ask("POST", f"{self.list_url}/members", member.form())
+        return self.write(member.form())
 
-    def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> Answer | NoAnswer:
+    def write(self, form: Mapping[str, str]) -> Answer | NoAnswer:
+        """`POST /v3/lists/{list}/members` with these form fields as they are."""
+        return self._ask("POST", f"{self.list_url}/members", form)
+
+    def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Answer | NoAnswer:
+        """`POST /v3/lists/{list}/members.json` with `upsert=true`; up to 100 entries are applied before the answer."""
+        form = {"members": json.dumps(entries), "upsert": "true"}
+        return self._ask("POST", f"{self.list_url}/members.json", form)
+
+    def delete_member(self, address: str) -> Answer | NoAnswer:
+        """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
+        return self._ask("DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
+
+    def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer | NoAnswer:
         try:
             with self._session().request(
                 method, url, data=form, timeout=self._timeouts, allow_redirects=False, stream=True

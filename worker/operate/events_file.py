@@ -1,5 +1,6 @@
 """Events from a file: one JSON object, an array of them, or NDJSON, told apart by looking at the file."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Entry:
 def entries(stream: IO[str]) -> Iterator[Entry]:
     """Every value in `stream`. NDJSON goes line by line in flat memory; any other JSON text is read whole."""
     start = ""
-    for line in stream:
+    for line in _without_mark(stream):
         start += line
         if line.strip():
             break
@@ -36,6 +37,12 @@ def entries(stream: IO[str]) -> Iterator[Entry]:
         yield from _lines(text, iter(()))
 
 
+def _without_mark(stream: IO[str]) -> Iterator[str]:
+    """The lines; a byte order mark before the first one is no part of it."""
+    for number, line in enumerate(stream):
+        yield line if number else line.removeprefix("\ufeff")
+
+
 def open_events(file: Path) -> IO[str]:
     """`file` for reading; what is no UTF-8 becomes a bad line. Raises `OSError`."""
     return file.open(encoding="utf-8-sig", errors="replace")
@@ -43,7 +50,7 @@ def open_events(file: Path) -> IO[str]:
 
 def _lines(start: str, rest: Iterator[str] | IO[str]) -> Iterator[Entry]:
     number = 0
-    for source in (start.splitlines(keepends=True), rest):
+    for source in (io.StringIO(start), rest):
         for line in source:
             number += 1
             if line.strip():

@@ -14,6 +14,7 @@ QUIET = {
     "celery.worker.strategy": logging.WARNING,
     "celery.bootsteps": logging.WARNING,
 }
+OURS = "signal_mailgun"  # only we say more at DEBUG: other libraries quote messages and addresses there
 STANDARD = frozenset(vars(logging.makeLogRecord({})))
 
 
@@ -23,6 +24,8 @@ def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO 
     as_text = form == "text" or (form == "auto" and stream.isatty())
     handler.setFormatter(TextLines() if as_text else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger().setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    logging.getLogger(OURS).setLevel(level.upper())
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)
 

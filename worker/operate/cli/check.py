@@ -11,7 +11,8 @@ import typer
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, NoAnswer
-from worker.operate.cli.terminal import out
+from worker.operate.cli.probe import probe_account
+from worker.operate.cli.terminal import Failure, out
 from worker.privacy import redacted
 from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError, load_preset
@@ -32,9 +33,18 @@ class Finding:
         return not self.mend
 
 
-def check(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
-    """Look whether a worker with these settings could deliver. Changes nothing; exit 1 when it could not."""
+def check(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="instead try what is not certain about Mailgun, with one throw-away member")
+    ] = False,
+) -> None:
+    """Look whether a worker with these settings could deliver; exit 1 when it could not. Changes nothing without --probe."""
     settings = load_settings()
+    if probe:
+        _probe(settings, as_json=as_json)
+        return
     findings = list(all_findings(settings))
     if as_json:
         out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in findings]))
@@ -50,13 +60,26 @@ def all_findings(settings: Settings) -> Iterator[Finding]:
     yield redis_finding(settings.redis_url)
     yield _preset_finding(settings)
     try:
-        here = mailgun_for(settings)
+        yield _mailgun_finding(settings)
     except SettingsError as error:
         yield Finding("Mailgun", "not looked at", str(error))
-        return
+
+
+def _probe(settings: Settings, *, as_json: bool) -> None:
+    first = _mailgun_finding(settings)
+    if not first.well:
+        raise Failure(_in_one_line(first))
+    probe_account(
+        settings,
+        as_json=as_json,
+        trouble=lambda answer: _in_one_line(trouble_finding(answer, settings.mailgun_api_base_url)),
+    )
+
+
+def _mailgun_finding(settings: Settings) -> Finding:
     other = other_region(settings.mailgun_api_base_url)
     there = mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
-    yield mailgun_finding(here, settings.mailgun_api_base_url, there, other or "")
+    return mailgun_finding(mailgun_for(settings), settings.mailgun_api_base_url, there, other or "")
 
 
 def redis_finding(url: str) -> Finding:
@@ -88,7 +111,7 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
     """Is the key right and does the list exist? If not, does the other region know both? It is only looked at, never used."""
     answer = here.read_list()
     if isinstance(answer, NoAnswer):
-        return Finding("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
+        return trouble_finding(answer, base_url)
     if answer.status == 200 and _members(answer) is not None:
         return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({_members(answer)} members)")
     if answer.status in {401, 403, 404} and there and _knows_list(there):
@@ -97,10 +120,13 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
             f"{base_url}: {answer.status}, but the list is in the other region",
             f"Set MAILGUN_API_BASE_URL={other_url}",
         )
-    return _refused(answer, base_url)
+    return trouble_finding(answer, base_url)
 
 
-def _refused(answer: Answer, base_url: str) -> Finding:
+def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> Finding:
+    """Why Mailgun cannot be asked, and the mend."""
+    if isinstance(answer, NoAnswer):
+        return Finding("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
     found = f"{base_url}: {answer.status} {redacted(answer.text())[:120]}"
     match answer.status:
         case 401 | 403:
@@ -131,3 +157,7 @@ def _line(finding: Finding) -> str:
     mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
     mend = f"\n  [yellow]→ {finding.mend}[/]" if finding.mend else ""
     return f"{mark} {finding.what}: {finding.found}{mend}"
+
+
+def _in_one_line(finding: Finding) -> str:
+    return f"{finding.found}; {finding.mend.rstrip('.')}"

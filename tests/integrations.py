@@ -1,0 +1,148 @@
+"""An integration on a real server, for tests: its flow, its ledger, its queue, and time that passes when the test says so."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from worker.broker import TAKE
+from worker.delivery.attempt import Delivery
+from worker.delivery.flow import UNAVAILABLE_RUN, Flow, Rules
+from worker.delivery.ledger import Ledger
+from worker.delivery.merge import Subscribing
+from worker.mailgun.client import Mailgun
+from worker.mailgun.outcome import Kind, Outcome
+
+if TYPE_CHECKING:
+    import redis
+
+NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
+DIGEST_KEY = b"test"
+NEARLY_ONE = 0.9999  # chance at its most: a hold of its full length
+
+# The fields that hold a moment, epoch seconds by Redis's clock.
+MOMENTS = {
+    "hold": ("not_before", "throttled_since", "since", "until", "probe_at", "paused"),
+    "pace": ("at", "rate_at", "ramp_from"),
+    "member": ("copy_at",),
+}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a worker got from the queue."""
+
+    wait: float  # seconds after which to look again, where nothing may be taken
+    probe: bool
+    messages: list[str]
+
+
+@dataclass(frozen=True)
+class OwnIntegration:
+    """One integration. A minute of it passes at once with `later(60)`; real time passes too, so no test may count on none."""
+
+    redis: "redis.Redis"
+    name: str
+
+    def flow(self, *, chance: float = NEARLY_ONE, **rules: float) -> Flow:
+        """Its flow; `rules` in place of those of the tests."""
+        return Flow(self.redis, self.name, rules_with(**rules), lambda: chance)
+
+    def ledger(self, flow: Flow | None = None, **options: Any) -> Ledger:
+        """Its ledger; `options` in place of those of the tests."""
+        given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, **options}
+        return Ledger(flow or self.flow(), self.name, DIGEST_KEY, **given)
+
+    def delivery(
+        self,
+        mailgun: Mailgun,
+        *,
+        ledger: Ledger | None = None,
+        rules: Subscribing | None = None,
+        overwrite: bool = False,
+        told: Callable[[str, str], None] = lambda _kind, _why: None,
+    ) -> Delivery:
+        """How its patches are brought to `mailgun`."""
+        ledger = ledger or self.ledger()
+        return Delivery(
+            mailgun=mailgun,
+            flow=ledger.flow,
+            ledger=None if overwrite else ledger,
+            rules=rules or Subscribing(),
+            clock=lambda: datetime.now(UTC),
+            told=told,
+        )
+
+    def fill(self, count: int) -> None:
+        """So many more messages on the queue: "1" is the oldest."""
+        self.redis.lpush(self.queue, *(str(each + 1) for each in range(count)))
+
+    def take(self, want: int = 1, *, rules: Rules | None = None) -> Taken:
+        """What a worker with room for `want` gets now."""
+        keys = (*self.flow().keys, self.queue, *self.unacked_keys)
+        tags = [f"tag-{time.monotonic_ns()}-{each}" for each in range(want)]
+        encoded = (rules or rules_with()).encoded()
+        wait, probe, messages = cast("Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", *tags))
+        return Taken(float(wait), bool(probe), messages)
+
+    def later(self, seconds: float) -> None:
+        """So many seconds pass."""
+        for kind, fields in MOMENTS.items():
+            for key in self.redis.scan_iter(f"signal:{self.name}:{kind}*"):
+                for field in fields:
+                    if self.redis.hexists(key, field):
+                        self.redis.hincrbyfloat(key, field, -seconds)
+
+    def now(self) -> float:
+        """Redis's clock, epoch seconds."""
+        seconds, microseconds = self.redis.time()
+        return seconds + microseconds / 1e6
+
+    @property
+    def queue(self) -> str:
+        """Its queue of events."""
+        return f"mailgun.{self.name}"
+
+    @property
+    def unacked_keys(self) -> tuple[str, str]:
+        """Index and messages of what was taken and not acknowledged."""
+        return f"signal:{self.name}:unacked_index", f"signal:{self.name}:unacked"
+
+    def hold(self) -> dict[str, str]:
+        """What is stored of the hold."""
+        return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:hold"))
+
+    def pace(self) -> dict[str, str]:
+        """What is stored of the pace."""
+        return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:pace"))
+
+
+def rules_with(**rules: float) -> Rules:
+    """Rules whose times are long enough that no test's own duration matters; `rules` in place of them."""
+    given: dict[str, Any] = {
+        "base": 100,
+        "max_delay": 1000,
+        "rate_limit": 0,
+        "incident_threshold": 3,
+        "incident_probe": 600,
+        "probe_lease": 500,
+        **rules,
+    }
+    return Rules(**given)
+
+
+def answered(flow: Flow, kind: Kind, *, hint: float = 0, requests: int = 1, times: int = 1) -> list[str]:
+    """Report so many attempts that ended so; gives what each began or ended."""
+    outcome = Outcome(kind, requests=requests, wait_until=NOW + timedelta(seconds=hint) if hint else None)
+    return [flow.report(outcome, str(kind), NOW) for _ in range(times)]
+
+
+def hold_for_unavailability(flow: Flow) -> None:
+    """Mailgun did not answer so often in a row that the integration is held."""
+    assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN)[-1] == "unavailable"
+
+
+def hold_for_incident(flow: Flow) -> None:
+    """Mailgun refused so often in a row that it is an incident."""
+    assert answered(flow, Kind.UNAUTHORIZED, times=flow.rules.incident_threshold)[-1] == "incident"

@@ -1,0 +1,64 @@
+"""A real Mailgun account, asked what `signal-mailgun check --probe` asks. Opt-in:
+
+    MAILGUN_LIVE_API_KEY=… MAILGUN_LIVE_LIST_ADDRESS=list@mg.example.com .venv/bin/python -m pytest tests/live -s
+
+MAILGUN_LIVE_API_BASE_URL names the other region. Take a list of its own. About eighty requests; one throw-away member,
+signal-mailgun-throw-away@ the list's domain, is made and deleted again. What is found is printed (`-s`).
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from worker.mailgun.client import Mailgun
+from worker.mailgun.outcome import list_exists
+from worker.operate.probe import Probed, probed
+from worker.operate.questions import BOTH, MERGE, QUESTIONS, Question
+from worker.operate.throw_away import ThrowAway
+
+KEY = os.environ.get("MAILGUN_LIVE_API_KEY", "")
+LIST = os.environ.get("MAILGUN_LIVE_LIST_ADDRESS", "")
+BASE_URL = os.environ.get("MAILGUN_LIVE_API_BASE_URL", "https://api.mailgun.net").rstrip("/")
+RELIED_ON = [question for question in QUESTIONS if question.relied_on in {MERGE, BOTH}]
+
+pytestmark = pytest.mark.skipif(
+    not (KEY and LIST), reason="set MAILGUN_LIVE_API_KEY and MAILGUN_LIVE_LIST_ADDRESS to ask a real Mailgun account"
+)
+
+
+@pytest.fixture(scope="module")
+def mailgun() -> Mailgun:
+    return Mailgun(base_url=BASE_URL, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=30)
+
+
+@pytest.fixture(scope="module")
+def throw_away(mailgun: Mailgun) -> Iterator[ThrowAway]:
+    assert list_exists(mailgun.read_list()), "the key is wrong, or the list is not there, or in the other region"
+    it = ThrowAway(mailgun, LIST)
+    yield it
+    assert it.clean(), f"{it.address} is still on the list: delete it in Mailgun"
+
+
+@pytest.fixture(scope="module")
+def result(throw_away: ThrowAway) -> Probed:
+    return probed(throw_away, "merge")
+
+
+def test_the_probe_comes_to_its_end_and_leaves_nothing(result: Probed, throw_away: ThrowAway) -> None:
+    assert result.trouble is None
+    assert result.gone
+    assert throw_away.read() is None
+
+
+@pytest.mark.parametrize("question", RELIED_ON, ids=lambda question: question.tried)
+def test_what_the_worker_relies_on_is_so(result: Probed, question: Question) -> None:
+    found = {finding.tried: finding.found for finding in result.findings}
+    assert found[question.tried] == question.assumed
+
+
+def test_what_nobody_recorded_is_printed(result: Probed) -> None:
+    for finding in result.findings:
+        print(f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, to set: {finding.to_set}")  # noqa: T201
+    assert len(result.findings) == len(QUESTIONS)

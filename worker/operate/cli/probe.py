@@ -1,0 +1,118 @@
+"""`signal-mailgun check --probe`: run the probe so that Ctrl-C cannot leave its member behind, and show what it found."""
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from worker.assembly import mailgun_for
+from worker.mailgun.outcome import Answer, NoAnswer
+from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.probe import Finding, Probed, probed
+from worker.operate.throw_away import ThrowAway
+from worker.settings import Settings
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+PATIENCE = 3  # signals: the first ends the probe and deletes the member; the third no longer waits for that
+WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
+
+
+class GivenUp(BaseException):
+    """Somebody will not wait any longer."""
+
+
+def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Answer | NoAnswer], str]) -> None:
+    """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
+
+    `trouble` says in one line why Mailgun could not be asked. Raises `Failure` when the probe ended early or left its member.
+    """
+    throw_away, result = _probed(settings)
+    rest = _rest(throw_away, result)
+    if result.trouble or result.stopped:
+        raise Failure(f"{trouble(result.trouble) if result.trouble else 'stopped'}; {rest}")
+    _show(result, throw_away.requests, as_json=as_json)
+    if not result.gone:
+        raise Failure(rest)
+    if not all(finding.well for finding in result.findings):
+        raise typer.Exit(1)
+
+
+def _probed(settings: Settings) -> tuple[ThrowAway, Probed]:
+    caught: list[int] = []
+    throw_away = ThrowAway(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
+    try:
+        with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
+            return throw_away, probed(throw_away, settings.mailgun_write_mode)
+    except GivenUp:
+        raise Failure(f"stopped at once; {_left(throw_away, 'may still be on the list')}") from None
+
+
+@contextmanager
+def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[None]:
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        if len(caught) >= PATIENCE:
+            raise GivenUp
+        told(f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …")
+
+    before = {each: signal.signal(each, note) for each in ENDING if signal.getsignal(each) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
+    """What was tried, assumed and found, and what to set, 80 columns wide."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(width=1)
+    table.add_column(heading, width=22)
+    for column, width in WIDTHS.items():
+        table.add_column(column, width=width, overflow="fold")
+    for finding in findings:
+        cells = finding.tried, finding.assumed, finding.found, "see below" if _is_long(finding) else finding.to_set
+        table.add_row(_mark(finding), *map(Text, cells))
+    return table
+
+
+def _is_long(finding: Finding) -> bool:
+    return len(finding.to_set) > WIDTHS["what to set"]
+
+
+def _mark(finding: Finding) -> Text:
+    if not finding.relied_on:
+        return Text("·")
+    return Text("✓", style="green") if finding.well else Text("✗", style="red")
+
+
+def _show(result: Probed, requests: int, *, as_json: bool) -> None:
+    if as_json:
+        out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in result.findings]))
+        return
+    for heading, relied_on in (("The worker relies on", True), ("It is right either way", False)):
+        findings = [finding for finding in result.findings if finding.relied_on is relied_on]
+        out.print(findings_table(heading, findings), soft_wrap=False)
+        out.print()
+    for finding in filter(_is_long, result.findings):
+        out.print(Text(f"→ {finding.tried}: {finding.to_set}"), soft_wrap=False)
+    wrong = sum(not finding.well for finding in result.findings)
+    verdict = f"Not so: {wrong} of what the worker relies on" if wrong else "All that the worker relies on is so"
+    leftover = " A leftover of an earlier probe was deleted first." if result.leftover else ""
+    out.print(f"{verdict}. {requests} requests.{leftover}")
+
+
+def _rest(throw_away: ThrowAway, result: Probed) -> str:
+    if not result.gone:
+        return _left(throw_away, "could not be deleted")
+    return "the throw-away member is deleted again" if throw_away.made else "nothing was put on the list"
+
+
+def _left(throw_away: ThrowAway, how: str) -> str:
+    return f"{throw_away.address} {how}: delete it in Mailgun, or run `check --probe` again"
