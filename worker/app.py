@@ -133,6 +133,14 @@ def _check_settings(**_: Any) -> None:
     check_startable()
 
 
+@signals.celeryd_after_setup.connect
+def _let_prometheus_scrape(**_: Any) -> None:
+    """Logging is set up by now, and Redis need not answer yet."""
+    from worker.tasks import let_prometheus_scrape  # noqa: PLC0415  the task module needs this one
+
+    let_prometheus_scrape()
+
+
 @signals.worker_shutdown.connect
 def _store_last_counts(**_: Any) -> None:
     from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one

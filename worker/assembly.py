@@ -9,13 +9,13 @@ from worker.delivery.attempt import Delivery
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.flow import Flow, Rules
-from worker.delivery.handling import Handling
+from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import Mailgun, Observed, unobserved
 from worker.operate.holds import tell_of_hold
 from worker.settings import Settings
 from worker.signal.preset import load_preset
@@ -32,13 +32,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Handling:
-    """How events are handled under `settings`. Raises `SettingsError` or `PresetError`; connects to nothing yet."""
+def handling_for(
+    settings: Settings,
+    clock: Callable[[], datetime] = utc_now,
+    measured: Measured = unmeasured,
+    observed: Observed = unobserved,
+) -> Handling:
+    """How events are handled under `settings`. Raises `SettingsError` or `PresetError`; connects to nothing yet.
+
+    `measured` is told how each event's handling ended, `observed` of each request to Mailgun.
+    """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
     return Handling(
         preset=load_preset(settings.mailgun_preset),
-        delivery=delivery_for(settings, store, clock),
+        delivery=delivery_for(settings, store, clock, observed),
         parking=Parking(store, *where),
         dead_letters=DeadLetters(store, *where),
         tally=Tally(store, settings.signal_integration),
@@ -52,14 +60,17 @@ def handling_for(settings: Settings, clock: Callable[[], datetime] = utc_now) ->
         digest_key=settings.digest_key,
         clock=clock,
         chance=random.random,
+        measured=measured,
     )
 
 
-def delivery_for(settings: Settings, store: "redis.Redis", clock: Callable[[], datetime]) -> Delivery:
+def delivery_for(
+    settings: Settings, store: "redis.Redis", clock: Callable[[], datetime], observed: Observed = unobserved
+) -> Delivery:
     """How a patch is brought to Mailgun under `settings`. Raises `SettingsError`."""
     flow = flow_for(settings, store)
     return Delivery(
-        mailgun=mailgun_for(settings),
+        mailgun=mailgun_for(settings, observed),
         flow=flow,
         ledger=None if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, flow),
         rules=Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
@@ -98,7 +109,7 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
     )
 
 
-def mailgun_for(settings: Settings) -> Mailgun:
+def mailgun_for(settings: Settings, observed: Observed = unobserved) -> Mailgun:
     """The mailing list that `settings` name. Raises `SettingsError`."""
     return Mailgun(
         base_url=settings.mailgun_api_base_url,
@@ -106,4 +117,5 @@ def mailgun_for(settings: Settings) -> Mailgun:
         list_address=settings.list_address,
         connect_timeout=settings.mailgun_connect_timeout_seconds,
         read_timeout=settings.mailgun_read_timeout_seconds,
+        observed=observed,
     )

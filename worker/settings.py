@@ -61,6 +61,8 @@ class Settings(BaseSettings):
 
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808  # 0: off
+    metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
 

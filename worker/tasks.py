@@ -24,6 +24,7 @@ from worker.delivery.decision import Done
 from worker.delivery.handling import Dead, Handling, Parked
 from worker.delivery.message import TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
+from worker.operate.metrics import Metrics, serve_metrics
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
@@ -93,7 +94,18 @@ def check_startable() -> None:
         sys.exit(f"signal-mailgun: {error}")
 
 
+def let_prometheus_scrape() -> None:
+    """Serve this process's metrics, unless METRICS_PORT is 0. To be called once, in a worker."""
+    serve_metrics(metrics(), settings)
+
+
 @lru_cache(maxsize=1)
 def handling() -> Handling:
     """This process's way of handling events. Raises `SettingsError` or `PresetError`."""
-    return handling_for(settings)
+    return handling_for(settings, measured=metrics().handled, observed=metrics().asked)
+
+
+@lru_cache(maxsize=1)
+def metrics() -> Metrics:
+    """What this process tells Prometheus."""
+    return Metrics(settings.signal_integration)

@@ -60,7 +60,7 @@ def examples() -> dict[str, str]:
 
 
 def test_these_services_and_no_others_are_there() -> None:
-    assert set(SERVICES) == {"redis", "worker", "flower", "sandbox", "worker-sandbox"}
+    assert set(SERVICES) == {"redis", "worker", "flower", "sandbox", "worker-sandbox", "prometheus", "grafana"}
 
 
 # --- every service
@@ -91,7 +91,7 @@ def test_nothing_is_published_beyond_this_machine(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_image_is_built_here_or_pinned_to_a_version(name: str) -> None:
     service = SERVICES[name]
-    assert "build" in service or re.search(r":\d+\.\d+", service["image"])
+    assert "build" in service or re.search(r":v?\d+\.\d+", service["image"])
 
 
 @pytest.mark.parametrize("name", ["worker", "flower", "worker-sandbox"])
@@ -110,7 +110,7 @@ def test_the_program_runs_without_rights_that_it_does_not_need(name: str) -> Non
     assert service["init"] is True
 
 
-@pytest.mark.parametrize("name", ["redis", "worker", "flower"])
+@pytest.mark.parametrize("name", ["redis", "worker", "flower", "prometheus", "grafana"])
 def test_what_serves_for_good_comes_back_by_itself(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
 
@@ -216,8 +216,10 @@ def test_flower_is_published_where_it_listens() -> None:
 
 
 def test_the_sandbox_and_its_worker_start_only_when_asked_for() -> None:
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"sandbox", "worker-sandbox"}
-    assert SERVICES["sandbox"]["profiles"] == SERVICES["worker-sandbox"]["profiles"] == ["sandbox"]
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["sandbox"]} == {
+        "sandbox",
+        "worker-sandbox",
+    }
 
 
 def test_the_worker_of_the_sandbox_reaches_it_on_loopback() -> None:
@@ -234,6 +236,41 @@ def test_the_worker_of_the_sandbox_takes_no_real_event_and_knows_no_real_key() -
     assert settings_of("worker-sandbox").queue != Settings(_env_file=None).queue
     assert not service.keys() & {"env_file", "secrets", "configs"}
     assert not re.search(r"\$\{", str(service))
+
+
+# --- Prometheus and Grafana
+
+
+def test_prometheus_and_grafana_start_only_when_asked_for() -> None:
+    found = {name for name, service in SERVICES.items() if service.get("profiles") == ["metrics"]}
+    assert found == {"prometheus", "grafana"}
+    assert {name for name, service in SERVICES.items() if "profiles" not in service} == {"redis", "worker", "flower"}
+
+
+def test_prometheus_finds_the_workers_where_they_listen() -> None:
+    scraped = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    [found] = scraped[0]["dns_sd_configs"]
+    for name in WORKERS:
+        host = SERVICES[name].get("network_mode", f"service:{name}").removeprefix("service:")
+        settings = settings_of(name, MAILGUN_LIST_ADDRESS="newsletter@mg.example.com")
+        assert host in found["names"]
+        assert (settings.metrics_host, settings.metrics_port) == ("0.0.0.0", found["port"])  # noqa: S104
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_what_is_mounted_from_this_folder_is_there_and_cannot_be_changed(name: str) -> None:
+    mounted = [each.split(":") for each in SERVICES[name]["volumes"] if each.startswith("./")]
+    assert mounted
+    for source, _, mode in mounted:
+        assert (PROJECT / source).exists(), source
+        assert mode == "ro"
+
+
+def test_grafana_asks_for_no_login_and_lets_nobody_change_anything() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
 
 
 # --- variables

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "VISIBILITY_TIMEOUT_SECONDS": 120,
     "WORKER_CONCURRENCY": 32,
     "METRICS_PORT": 9808,
+    "METRICS_HOST": "127.0.0.1",
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "auto",
 }

@@ -105,9 +105,7 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
 def _again(
     outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float, spent: bool
 ) -> Decision:
-    # One that only waited, behind a hold or a long queue, has not been tried yet: age alone does not bury it.
-    too_old = standing.age_seconds >= patience.max_age_seconds and standing.attempts + standing.throttled > 0
-    if too_old or standing.attempts + spent >= patience.max_attempts:
+    if standing.age_seconds >= patience.max_age_seconds or standing.attempts + spent >= patience.max_attempts:
         return Bury(Reason.RETRIES_EXHAUSTED)
     failures = standing.attempts + 1 if spent else standing.throttled + 1
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0

@@ -46,6 +46,13 @@ class Dead:
     why: str
 
 
+Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
+
+
+def unmeasured(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class Handling:
     """How a worker handles the events of one integration."""
@@ -60,6 +67,7 @@ class Handling:
     digest_key: bytes
     clock: Callable[[], datetime]  # UTC
     chance: Callable[[], float]  # random, [0, 1)
+    measured: Measured = unmeasured  # told how each event's handling ended
 
     def handle(self, message: Message) -> Done | Parked | Dead:
         """Bring the event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take it."""
@@ -138,6 +146,7 @@ class Handling:
 
     def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
         self.tally.count(_said(decision, outcome))
+        self.measured(message, decision, outcome)
         self.roll.note(message.id, _said(decision, outcome))
         logger.log(
             LEVELS[type(decision)],

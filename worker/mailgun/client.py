@@ -6,7 +6,7 @@ Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}]
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,33 +18,45 @@ from urllib3.exceptions import NewConnectionError
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
-BODY_LIMIT = (
-    2 * 1024 * 1024
-)  # bytes of an answer that are read: an event has up to 512 KB, its member may add up several
+BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Observed = Callable[[str, int | None, float], None]  # the request, its HTTP status or None without answer, seconds
+
+
+def unobserved(_request: str, _status: int | None, _seconds: float) -> None:
+    """Nobody wants to know."""
 
 
 class Mailgun:
     """One mailing list at one Mailgun region. Safe to share between threads: each has its own keep-alive session."""
 
     def __init__(
-        self, *, base_url: str, key: SecretStr, list_address: str, connect_timeout: float, read_timeout: float
+        self,
+        *,
+        base_url: str,
+        key: SecretStr,
+        list_address: str,
+        connect_timeout: float,
+        read_timeout: float,
+        observed: Observed = unobserved,
     ) -> None:
-        """`base_url` without a trailing slash; both time-outs in seconds."""
+        """`base_url` without a trailing slash; both time-outs in seconds; `observed` is told of every request."""
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
         self._auth = ("api", key.get_secret_value())
         self._timeouts = (connect_timeout, read_timeout)
         self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
+        self._observed = observed
         self._of_thread = threading.local()
 
     def read_list(self) -> Answer | NoAnswer:
         """`GET /v3/lists/{list}`."""
-        return self._ask("GET", self.list_url)
+        return self._observe("read_list", "GET", self.list_url)
 
     def read_member(self, address: str) -> Answer | NoAnswer:
         """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
-        return self._ask("GET", f"{self.list_url}/members/{quote(address, safe='@')}")
+        return self._observe("read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}")
 
     def upsert(self, member: Member) -> Answer | NoAnswer:
         """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
@@ -52,16 +64,22 @@ class Mailgun:
 
     def write(self, form: Mapping[str, str]) -> Answer | NoAnswer:
         """`POST /v3/lists/{list}/members` with these form fields as they are."""
-        return self._ask("POST", f"{self.list_url}/members", form)
+        return self._observe("upsert", "POST", f"{self.list_url}/members", form)
 
     def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Answer | NoAnswer:
         """`POST /v3/lists/{list}/members.json` with `upsert=true`; up to 100 entries are applied before the answer."""
         form = {"members": json.dumps(entries), "upsert": "true"}
-        return self._ask("POST", f"{self.list_url}/members.json", form)
+        return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", form)
 
     def delete_member(self, address: str) -> Answer | NoAnswer:
         """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
-        return self._ask("DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
+        return self._observe("delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
+
+    def _observe(self, request: str, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer | NoAnswer:
+        began = time.monotonic()
+        answer = self._ask(method, url, form)
+        self._observed(request, answer.status if isinstance(answer, Answer) else None, time.monotonic() - began)
+        return answer
 
     def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer | NoAnswer:
         try:

@@ -1,0 +1,414 @@
+"""What Prometheus is told: what is counted, the gauges while Redis is there, slow or away, and the port that it is told at."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from types import SimpleNamespace
+from typing import Any, cast
+from wsgiref.simple_server import make_server
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.adapters import Far, answered, asking
+from tests.integrations import OwnIntegration
+from tests.integrations import answered as reported
+from tests.servers import eventually, free_port
+from worker.delivery import decision as deciding
+from worker.delivery.dead_letters import DeadLetters, dead_letter
+from worker.delivery.decision import Bury, Done, Park, Patience, Reason, decide
+from worker.delivery.flow import HoldState
+from worker.delivery.message import Message, encoded
+from worker.delivery.parking import Parking
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Kind, Outcome
+from worker.operate import metrics as module
+from worker.operate import scrapes
+from worker.operate.metrics import OUTCOMES, Metrics, Standing, StandingCollector, read_standing, serve_metrics
+from worker.settings import Settings
+from worker.signal.patch import Skip
+
+NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
+OPEN = HoldState(None, "", None, None, None)
+STANDING = Standing(queued=3, oldest_age=12.5, parked=2, dead_letters={"rejected": 4}, hold=OPEN)
+
+
+def samples(text: str) -> dict[str, float]:
+    """Every sample under its name and labels but `integration`, such as `buried_total rejected`."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = [value for name, value in sorted(sample.labels.items()) if name != "integration"]
+            found[" ".join([sample.name.removeprefix("signal_mailgun_"), *labels])] = sample.value
+    return found
+
+
+def told(registry: CollectorRegistry) -> dict[str, float]:
+    """What a scrape of `registry` gives."""
+    return samples(generate_latest(registry).decode())
+
+
+def page(port: int, path: str = "/metrics") -> str:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    text = answer.read().decode()
+    connection.close()
+    return text
+
+
+def settings_with(**given: Any) -> Settings:
+    return Settings(_env_file=None, **given)
+
+
+def event(**fields: Any) -> Message:
+    return Message(id="m-1", args=({},), patience_from=1000.0, **fields)
+
+
+# --- what a process counts
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_outcome_is_counted_under_its_own_name(kind: Kind) -> None:
+    metrics = Metrics("default")
+    before = told(metrics.registry)
+    decision = decide(Outcome(kind), deciding.Standing(0, 0, 0), Patience(), now=NOW, chance=0)
+    metrics.handled(event(), decision, Outcome(kind))
+    after = told(metrics.registry)
+    grown = {name for name in after if name.startswith("outcomes_total") and after[name] != before[name]}
+    assert grown == {f"outcomes_total {kind}"}
+
+
+@pytest.mark.parametrize(
+    ("decision", "name"),
+    [
+        *((Done(f"skipped: {skip}"), f"skipped_{skip}") for skip in Skip),
+        (Bury(Reason.MALFORMED_EVENT), "malformed_event"),
+        (Bury(Reason.MALFORMED_EMAIL), "malformed_email"),
+    ],
+)
+def test_what_never_reached_mailgun_is_counted_apart(decision: Done | Bury, name: str) -> None:
+    metrics = Metrics("default")
+    metrics.handled(event(), decision, None)
+    found = told(metrics.registry)
+    assert found[f"outcomes_total {name}"] == 1
+    assert found["event_attempts_count"] == found["delivery_duration_seconds_count"] == 0
+
+
+def test_all_that_can_be_counted_is_there_from_the_start_at_0() -> None:
+    found = told(Metrics("default").registry)
+    assert {name for name in found if name.startswith("outcomes_total")} == {f"outcomes_total {o}" for o in OUTCOMES}
+    assert {name for name in found if name.startswith("buried_total")} == {f"buried_total {r}" for r in Reason}
+    assert not any(value for name, value in found.items() if "_total" in name and "process" not in name)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_dead_letters_are_counted_by_reason(reason: Reason) -> None:
+    metrics = Metrics("default")
+    metrics.handled(event(), Bury(reason), None)
+    metrics.handled(event(), Bury(reason), Outcome(Kind.UNAVAILABLE))
+    assert told(metrics.registry)[f"buried_total {reason}"] == 2
+
+
+def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
+    metrics = Metrics("default")
+    metrics.handled(event(attempts=1), Park(1, spent=True), Outcome(Kind.UNAVAILABLE))
+    assert told(metrics.registry)["event_attempts_count"] == 0
+    metrics.handled(event(attempts=2), Done("delivered"), Outcome(Kind.DELIVERED))
+    metrics.handled(event(attempts=49), Bury(Reason.RETRIES_EXHAUSTED), Outcome(Kind.UNAVAILABLE))
+    found = told(metrics.registry)
+    assert (found["event_attempts_sum"], found["event_attempts_count"]) == (53, 2)
+    assert (found["event_attempts_bucket 2.0"], found["event_attempts_bucket 3.0"]) == (0, 1)
+
+
+def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
+    metrics = Metrics("default", clock=lambda: 1060.0)
+    metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
+    metrics.handled(event().replayed(1059.0), Done("unchanged"), Outcome(Kind.UNCHANGED))
+    metrics.handled(event(), Bury(Reason.REJECTED), Outcome(Kind.REJECTED))
+    metrics.handled(event(), Park(1, spent=False), Outcome(Kind.HELD))
+    found = told(metrics.registry)
+    assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (61, 2)
+
+
+def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
+    metrics = Metrics("default", clock=lambda: 900.0)
+    metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
+    assert told(metrics.registry)["delivery_duration_seconds_sum"] == 0
+
+
+def test_a_request_is_told_by_the_class_of_its_status() -> None:
+    metrics = Metrics("default")
+    for status in (None, *range(100, 600)):
+        metrics.asked("upsert", status, 0.3)
+    found = told(metrics.registry)
+    counts = {name: value for name, value in found.items() if name.startswith("request_duration_seconds_count")}
+    classes = {"1xx": 100, "2xx": 100, "3xx": 100, "4xx": 100, "5xx": 100, "none": 1}
+    assert counts == {f"request_duration_seconds_count upsert {name}": count for name, count in classes.items()}
+    assert found["request_duration_seconds_bucket 0.25 upsert none"] == 0
+    assert found["request_duration_seconds_bucket 0.5 upsert none"] == 1
+
+
+def test_the_client_tells_of_every_request_whether_it_was_answered_or_not() -> None:
+    def answer(request: Any) -> Any:
+        if request.method == "POST":
+            raise ConnectionResetError
+        return answered(404 if "members" in request.url else 200, b"{}")
+
+    seen: list[tuple[str, int | None]] = []
+    mailgun = asking(Far(answer))
+    mailgun._observed = lambda request, status, seconds: seen.append((request, status)) if seconds >= 0 else None
+    mailgun.read_list()
+    mailgun.read_member("jane@example.com")
+    mailgun.upsert(Member("jane@example.com"))
+    assert seen == [("read_list", 200), ("read_member", 404), ("upsert", None)]
+
+
+# --- how the integration stands
+
+
+@pytest.fixture
+def settings(own: OwnIntegration) -> Settings:
+    return settings_with(signal_integration=own.name)
+
+
+def gauges(collector: StandingCollector) -> dict[str, float]:
+    """What a scrape gives of the integration."""
+    return told(cast("CollectorRegistry", collector))
+
+
+def test_the_integration_is_told_as_it_stands_in_redis(own: OwnIntegration, settings: Settings) -> None:
+    parking, letters = Parking(own.redis, own.name, own.queue), DeadLetters(own.redis, own.name, own.queue)
+    own.redis.lpush(own.queue, *(encoded(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3)))
+    parking.park(event(), 600)
+    for reason in (Reason.REJECTED, Reason.REJECTED, Reason.UNAUTHORIZED):
+        letter = dead_letter(reason, event(), status=400, answer="", died_at=0, integration=own.name)
+        letters.bury(event(), letter)
+    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    assert found.pop("oldest_queued_age_seconds") >= 99
+    assert {name: value for name, value in found.items() if value} == {
+        "redis_up": 1,
+        "queued_events": 3,
+        "parked_events": 1,
+        "dead_letters rejected": 2,
+        "dead_letters unauthorized": 1,
+    }
+
+
+def test_an_empty_integration_is_told_with_zeros(own: OwnIntegration, settings: Settings) -> None:
+    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    assert found.pop("redis_up") == 1
+    assert set(found.values()) == {0}
+    assert {"queued_events", "parked_events", "oldest_queued_age_seconds"} <= found.keys()
+    assert {f"dead_letters {reason}" for reason in Reason} | {"dead_letters unknown"} <= found.keys()
+    assert {f"held {kind}" for kind in module.HOLDS} <= found.keys()
+
+
+HELD: dict[str, Any] = {
+    "paused": lambda flow: flow.pause(),
+    "incident": lambda flow: reported(flow, Kind.UNAUTHORIZED, times=3),
+    "throttled": lambda flow: reported(flow, Kind.THROTTLED, hint=1000),
+    "unavailable": lambda flow: reported(flow, Kind.UNAVAILABLE, times=10),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
+    HELD[kind](own.flow())
+    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    assert [name for name, value in found.items() if name.startswith("held") and value] == [f"held {kind}"]
+
+
+def test_the_pace_is_told_where_there_is_one(own: OwnIntegration) -> None:
+    limited = settings_with(signal_integration=own.name, mailgun_rate_limit=120)
+    found = gauges(StandingCollector(own.name, lambda: read_standing(limited, own.redis)))
+    assert found["pace_requests_per_second"] == 2
+
+
+def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_nobody(
+    own: OwnIntegration, settings: Settings
+) -> None:
+    own.redis.lpush(f"{own.queue}.dead_letter", "what is this", "and this")
+    own.redis.hset(f"signal:{own.name}:dead_letter_counts", "jane@example.com", "1")
+    collector = StandingCollector(own.name, lambda: read_standing(settings, own.redis))
+    found = gauges(collector)
+    assert found["dead_letters unknown"] == 2
+    assert not [name for name in found if "@" in name]
+    assert own.redis.hgetall(f"signal:{own.name}:dead_letter_counts") == {"jane@example.com": "1"}
+
+
+def test_a_dead_letter_queue_that_somebody_deleted_is_empty(own: OwnIntegration, settings: Settings) -> None:
+    own.redis.hset(f"signal:{own.name}:dead_letter_counts", "rejected", "7")
+    assert read_standing(settings, own.redis).dead_letters == {}
+
+
+def test_one_reading_serves_the_scrapes_of_a_second() -> None:
+    now, readings = [0.0], [STANDING, STANDING]
+    collector = StandingCollector("default", readings.pop, clock=lambda: now[0])
+    assert gauges(collector)["queued_events"] == gauges(collector)["queued_events"] == 3
+    assert len(readings) == 1
+    now[0] += 1
+    gauges(collector)
+    assert readings == []
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), ValueError("jane@example.com"), KeyError()])
+def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(error: Exception) -> None:
+    now = [0.0]
+
+    def read() -> Standing:
+        if now[0]:
+            raise error
+        return STANDING
+
+    collector = StandingCollector("default", read, clock=lambda: now[0])
+    assert gauges(collector)["redis_up"] == 1
+    now[0] += 5
+    assert gauges(collector) == {"redis_up": 0}
+
+
+def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    begun, go_on, now = [], threading.Event(), [0.0]
+
+    def read() -> Standing:
+        begun.append(now[0])
+        assert go_on.wait(60)
+        return STANDING
+
+    collector = StandingCollector("default", read, clock=lambda: now[0])
+    for _ in range(3):
+        assert gauges(collector) == {"redis_up": 0}
+        now[0] += 5
+    assert begun == [0.0]
+    go_on.set()
+    eventually(lambda: gauges(collector)["redis_up"], what="a reading")
+    assert gauges(collector)["queued_events"] == 3
+
+
+# --- where it is told
+
+
+@pytest.fixture
+def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Servers that the test started listen no more when it is over."""
+    started: list[Any] = []
+
+    def remembered(*arguments: Any) -> Any:
+        started.append(make_server(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(scrapes, "make_server", remembered)
+    yield
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
+
+def serving(first: int, **settings: Any) -> int | None:
+    return serve_metrics(Metrics("default"), settings_with(metrics_port=first, **settings))
+
+
+def test_processes_on_one_host_get_ports_in_a_row_each_with_its_own_counts() -> None:
+    first = free_port()
+    ports: list[int] = []
+    for count in range(3):
+        metrics = Metrics("default")
+        for _ in range(count):
+            metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
+        ports.append(cast("int", serve_metrics(metrics, settings_with(metrics_port=first))))
+    assert len(set(ports)) == 3
+    assert sorted(ports) == ports
+    assert all(first <= port <= first + scrapes.PORTS_AFTER for port in ports)
+    assert [samples(page(port))["outcomes_total delivered"] for port in ports] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104  taken for this test only
+def test_a_port_that_another_program_has_is_left_to_it(address: str) -> None:
+    with socket.create_server((address, 0)) as other:
+        port = serving(other.getsockname()[1])
+        assert port is not None
+        assert port > other.getsockname()[1]
+        assert "signal_mailgun" in page(port)
+
+
+def test_it_listens_on_loopback_only_unless_told_otherwise() -> None:
+    assert settings_with().metrics_host == "127.0.0.1"
+
+
+def test_an_address_of_ipv6_is_listened_on_too() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = serving(free_port(), metrics_host="::1")
+    assert port is not None
+    socket.create_connection(("::1", port)).close()
+
+
+def test_without_a_free_port_there_are_no_metrics_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scrapes, "PORTS_AFTER", 0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert serving(other.getsockname()[1]) is None
+    assert "no metrics" in caplog.text
+
+
+def test_an_address_that_is_not_this_machines_costs_the_metrics_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert serving(free_port(), metrics_host="192.0.2.1") is None  # of TEST-NET-1, RFC 5737
+    assert "no metrics" in caplog.text
+
+
+def test_port_0_turns_metrics_off() -> None:
+    threads = threading.active_count()
+    assert serving(0) is None
+    assert threading.active_count() == threads
+
+
+def test_a_scrape_is_whole_while_nobody_listens_at_redis_address() -> None:
+    port = serving(free_port(), redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    assert port is not None
+    found = samples(page(port))
+    assert found["redis_up"] == 0
+    assert "outcomes_total delivered" in found
+    assert "queued_events" not in found
+
+
+def test_a_scrape_is_whole_while_redis_takes_the_connection_and_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = serving(free_port(), redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        assert port is not None
+        assert samples(page(port))["redis_up"] == 0
+
+
+def test_no_sample_tells_when_a_counter_was_made() -> None:
+    port = serving(free_port())
+    assert port is not None
+    assert "_created" not in page(port)
+
+
+def test_a_client_that_asks_nothing_keeps_no_other_waiting() -> None:
+    port = serving(free_port())
+    assert port is not None
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    assert "signal_mailgun_outcomes_total" in page(port)
+    for each in idle:
+        each.close()
+
+
+def test_what_is_told_of_a_message_is_none_of_its_words() -> None:
+    metrics = Metrics("default")
+    message = SimpleNamespace(id="jane@example.com", kind="jane@example.com", attempts=0, patience_from=1.0)
+    outcome = Outcome(Kind.REJECTED, 400, "jane@example.com is no address")
+    metrics.handled(cast("Message", message), Bury(Reason.REJECTED), outcome)
+    assert not [name for name in told(metrics.registry) if "jane" in name]

@@ -1,0 +1,65 @@
+"""Where Prometheus scrapes this process: a small HTTP server on the first free port from METRICS_PORT upward.
+
+Several processes on one host thus get ports in a row. The counters seen at a port never jump when another process takes it over:
+whoever takes a port has just started, at 0.
+"""
+
+import errno
+import logging
+import socket
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler
+
+logger = logging.getLogger("signal_mailgun.metrics")
+
+PORTS_AFTER = 100  # the first, that are tried
+CLIENT_SECONDS = 10  # after which a connection that asks nothing is closed
+
+
+def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
+    """Answer scrapes until the process ends; gives the port. None, and logged, where none can be listened on."""
+    for port in range(first, min(first + PORTS_AFTER, 65535) + 1):
+        try:
+            server = make_server(host, port, make_wsgi_app(registry), _Server, _Handler)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            # A worker delivers without metrics too.
+            logger.error("no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": error.strerror})
+            return None
+        Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        logger.info("metrics for Prometheus", extra={"address": f"{host}:{port}"})
+        return port
+    logger.error("no metrics: METRICS_PORT and those after it are taken", extra={"address": f"{host}:{first}"})
+    return None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_port = False  # two processes on one port would answer by turns: python/cpython#127319
+
+    def __init__(self, address: tuple[str, int], handler: "type[BaseHTTPRequestHandler]") -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # not HTTPServer's, which looks up this host's full name and may wait long for it
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: a scrape that broke off is Prometheus's news, and no traceback reaches an operator."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = CLIENT_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: a scrape every few seconds is no news."""
