@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
 from threading import Thread
 from typing import Any, assert_never
@@ -18,22 +19,28 @@ import redis
 from celery.exceptions import Reject, Retry
 
 from worker.app import app, settings
-from worker.assembly import handling_for
+from worker.assembly import handling_for, utc_now
 from worker.delivery.attempt import Delivery
 from worker.delivery.decision import Done
 from worker.delivery.handling import Dead, Handling, Parked
-from worker.delivery.message import TASK, message_of
+from worker.delivery.message import REPLAY_TASK, TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
 from worker.operate.metrics import Metrics, serve_metrics
+from worker.operate.selection import Selection, chosen, selected
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
 logger = logging.getLogger("signal_mailgun.worker")
+REPLAY_AT_ONCE = 2000
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class DeadLettered(Exception):
     """The event is on the dead-letter queue; the text says why."""
+
+
+class WrongFilter(Exception):
+    """The replay was asked for with filters that make no sense; nothing was replayed."""
 
 
 class NextTry(Exception):
@@ -62,6 +69,38 @@ def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
             raise DeadLettered(why)
         case _:
             assert_never(handled)
+
+
+@app.task(name=REPLAY_TASK, bind=True, throws=(WrongFilter,), max_retries=None)
+def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> str:
+    """Replay dead letters by filter, from Flower or any Celery client; filters as `dead-letters replay` takes them.
+
+    At most 2,000 at a time, then the rest in a task of its own, so that live events are not kept waiting. What dies again
+    after the start is not meant.
+    """
+    now = utc_now()
+    flow = handling().delivery.flow
+    try:
+        flow.not_asked(probe=message_of(id=task.request.id, args=args, kwargs={}, headers=vars(task.request)).probe)
+        wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
+        at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
+        letters = handling().dead_letters
+        replayed = sum(letters.replay(buried, now.timestamp()) for buried in chosen(letters, wanted, at_once))
+        if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
+            rest = {"limit": limit - replayed} if limit else {}
+            task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})
+    except redis.RedisError:
+        raise Reject(requeue=True) from None
+    return f"{replayed} replayed"
+
+
+def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:
+    if args or not (limit is None or (isinstance(limit, int) and limit > 0)):
+        raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
+    try:
+        return selected(now, **filters)
+    except (ValueError, TypeError) as error:
+        raise WrongFilter(str(error)) from None
 
 
 def keep_house() -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from worker.delivery.message import TASK, Message, body_of, encoded, message_of
+from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, encoded, message_of
 
 NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
 
@@ -26,12 +26,13 @@ def admitted(raw: str, queue: str, new_id: Callable[[], str]) -> dict[str, Any]:
 
 def _protocol_2(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
     headers = envelope["headers"]
-    if headers.get("task") != TASK or not _is_text(headers.get("id")):
+    task = headers.get("task")
+    if task not in {TASK, REPLAY_TASK} or not _is_text(headers.get("id")):
         return None
     args, kwargs, *_ = _body(envelope)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return _decoded(encoded(message_of(id=headers["id"], args=args, kwargs=kwargs, headers=headers), queue))
+    return _decoded(encoded(message_of(id=headers["id"], args=args, kwargs=kwargs, headers=headers), queue, task=task))
 
 
 def _protocol_1(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 TASK = "signal.deliver"
+REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138

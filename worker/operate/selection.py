@@ -1,14 +1,18 @@
 """Which dead letters an operator means."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.settings import Settings
 from worker.store import connect
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,32 @@ class Selection:
             and (self.email is None or address_of(message.args) == self.email.strip().lower())
             and (self.id is None or message.id == self.id)
         )
+
+
+def instant(text: str, now: datetime) -> datetime:
+    """The moment that `text` names: ISO 8601 (without an offset: UTC), or a span before `now` such as 90m, 2h, 7d.
+
+    Raises `ValueError`.
+    """
+    span = SPAN.fullmatch(text.strip())
+    if span:
+        return now - timedelta(seconds=float(span[1]) * UNITS[span[2]])
+    moment = datetime.fromisoformat(text.strip())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def selected(now: datetime, *, since: str | None = None, until: str | None = None, **filters: Any) -> Selection:
+    """What filters given as text mean at `now`. Raises `ValueError` with one line that says what is wrong."""
+    unknown = set(filters) - {"reason", "status", "kind", "email", "id"}
+    if unknown:
+        raise ValueError(
+            f"no filter {', '.join(sorted(unknown))}; there are reason, status, since, until, kind, email, id, limit"
+        )
+    try:
+        moments = [instant(text, now) if text else None for text in (since, until)]
+    except (ValueError, AttributeError):
+        raise ValueError("since and until take ISO 8601 or a span such as 90m, 2h, 7d") from None
+    return Selection(since=moments[0], until=moments[1], **filters)
 
 
 def address_of(args: tuple[Any, ...]) -> str:

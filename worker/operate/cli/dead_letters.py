@@ -12,13 +12,12 @@ from rich.table import Table
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli import replay
 from worker.operate.cli.filters import AsJson, Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
-from worker.operate.cli.preview import as_text, previewed
 from worker.operate.cli.terminal import Failure, clock_time, err, out
-from worker.operate.events_file import Entry
+from worker.operate.previews import as_text
+from worker.operate.rehearsal import rehearsal_for
 from worker.operate.selection import Selection, address_of, chosen, opened
 from worker.privacy import redacted, shortened
 from worker.settings import load_settings
-from worker.signal.preset import load_preset
 
 cli = typer.Typer(help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True)
 cli.command("replay")(replay.replay)
@@ -60,11 +59,7 @@ def show(id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = 
     buried = next((each for each in opened(settings).newest_first() if each.message.id == id), None)
     if buried is None:
         raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
-    request = previewed(
-        Entry(1, buried.message.args[0] if buried.message.args else None),
-        settings,
-        load_preset(settings.mailgun_preset),
-    )
+    request = rehearsal_for(settings).request(buried)
     if as_json:
         out.print_json(json.dumps({**as_record(buried), "event": list(buried.message.args), "request": request}))
         return

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from worker.assembly import utc_now
-from worker.operate.cli.terminal import instant
-from worker.operate.selection import Selection
+from worker.operate.selection import Selection, selected
 
 Reason = Annotated[str | None, typer.Option(help="only this reason, e.g. rejected")]
 Status = Annotated[int | None, typer.Option(help="only this HTTP status")]
@@ -19,7 +18,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="at most so many")]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
-def selection(  # the options of every command that takes filters
+def selection(
     reason: str | None,
     status: int | None,
     since: str | None,
@@ -29,9 +28,9 @@ def selection(  # the options of every command that takes filters
     id: str | None,
 ) -> Selection:
     """What the options mean. Raises `typer.BadParameter`."""
-    now = utc_now()
     try:
-        moments = [instant(text, now) if text else None for text in (since, until)]
-    except ValueError:
-        raise typer.BadParameter("--since and --until take ISO 8601 or a span such as 90m, 2h, 7d") from None
-    return Selection(reason, status, moments[0], moments[1], kind, email, id)
+        return selected(
+            utc_now(), reason=reason, status=status, since=since, until=until, kind=kind, email=email, id=id
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

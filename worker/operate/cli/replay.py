@@ -11,12 +11,11 @@ from rich.progress import track
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
-from worker.operate.cli.preview import as_text, previewed
 from worker.operate.cli.terminal import err, out
-from worker.operate.events_file import Entry
+from worker.operate.previews import as_text
+from worker.operate.rehearsal import rehearsal_for
 from worker.operate.selection import Selection, chosen, opened
 from worker.settings import Settings, load_settings
-from worker.signal.preset import load_preset
 
 
 def replay(
@@ -29,7 +28,9 @@ def replay(
     email: Email = None,
     id: Id = None,
     limit: Limit = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show each request; replay nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show each request, and what newer events have set; replay nothing")
+    ] = False,
     rate: Annotated[float | None, typer.Option(min=0.01, help="at most so many a second")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
@@ -92,7 +93,7 @@ def _each(
 
 
 def _rehearse(letters: DeadLetters, wanted: Selection, limit: int | None, settings: Settings) -> None:
-    preset = load_preset(settings.mailgun_preset)
+    rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
-        shown = previewed(Entry(number, buried.message.args[0] if buried.message.args else None), settings, preset)
-        out.print(f"{buried.message.id} ({buried.letter.reason})\n{as_text(shown)}", markup=False)
+        shown = as_text(rehearsal.request(buried, number))
+        out.print(f"{buried.message.id} ({buried.letter.reason})\n{shown}", markup=False)

@@ -1,0 +1,41 @@
+"""What the replay of a dead letter would ask of Mailgun now, against the ledger: Mailgun itself is not read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worker.assembly import flow_for, ledger_for
+from worker.delivery.dead_letters import Buried
+from worker.delivery.handling import event_time
+from worker.delivery.ledger import Ledger
+from worker.operate.events_file import Entry
+from worker.operate.previews import Background, previewed
+from worker.settings import Settings
+from worker.signal.patch import Patch
+from worker.signal.preset import Preset, load_preset
+from worker.store import connect
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How replays are tried without any effect."""
+
+    settings: Settings
+    preset: Preset
+    ledger: Ledger
+
+    def request(self, buried: Buried, number: int = 1) -> dict[str, Any]:
+        """The request that the event would be now, and which of its fields newer events have set since."""
+
+        def background(patch: Patch) -> Background:
+            entry = self.ledger.look_up(patch.address)
+            at = event_time(patch, buried.message)
+            return Background(entry.known, entry.copy, lambda _: at) if entry else Background()
+
+        args = buried.message.args
+        return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)
+
+
+def rehearsal_for(settings: Settings) -> Rehearsal:
+    """A rehearsal under `settings`. Raises `PresetError`."""
+    ledger = ledger_for(settings, flow_for(settings, connect(settings.redis_url)))
+    return Rehearsal(settings, load_preset(settings.mailgun_preset), ledger)
