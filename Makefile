@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install run demo test lint format lock wheel clean
+.PHONY: help install run demo test chaos lint format lock wheel clean
 
 help:  ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: install  ## the same once, with sample events; ends by itself
 
 test: install  ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest
+
+chaos: install  ## the full chaos suite: thousands of events through each storm; about a quarter of an hour
+	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
 
 lint: install  ## ruff and mypy, strict
 	@$(BIN)/ruff check .
