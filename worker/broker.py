@@ -10,7 +10,8 @@ between the two loses it, and under load the reply may lie unread for many milli
 something to take, leaving it where it is, then takes and notes as many as it has room for in one script.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty
 from time import monotonic, time
 from typing import Any
@@ -71,8 +72,12 @@ class Unacked(kombu_redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         """Put back what this worker holds. While Redis is away nothing needs doing: all of it is noted there already."""
-        with suppress(redis.ConnectionError, redis.TimeoutError, OSError):
-            super().restore_unacked(client)
+        with (
+            suppress(redis.ConnectionError, redis.TimeoutError, OSError),
+            self.channel.conn_or_acquire(client) as connected,
+        ):
+            for tag in list(self._delivered):  # other threads acknowledge meanwhile
+                self.restore_by_tag(tag, client=connected)
         self._delivered.clear()
 
 
@@ -100,6 +105,18 @@ class TakesAtomically:
     @property
     def unacked_keys(self: Any) -> tuple[str, str]:
         return self.unacked_index_key, self.unacked_key
+
+    @contextmanager
+    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
+        """A client, `client` where given. Raises `redis.ConnectionError` on a channel that was closed.
+
+        Kombu's own raises AttributeError there: a channel that is closed for the second time while Redis is away, or a message
+        put back after the connection was lost, would end the worker. What the channel held is noted, and comes back.
+        """
+        if not client and (self.connection is None or self.connection.client is None):
+            raise redis.ConnectionError("the channel is closed")
+        with super().conn_or_acquire(client) as connected:  # type: ignore[misc]
+            yield connected
 
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
         if self.active_queues != [self.queue]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -57,6 +58,8 @@ def events_from(file: str) -> Iterator[Iterator[Entry]]:
 @contextmanager
 def _opened(file: str) -> Iterator[IO[str]]:
     if file == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
         yield sys.stdin
         return
     with open_events(Path(file)) as stream:

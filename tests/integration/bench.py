@@ -1,0 +1,269 @@
+"""One integration on the bench: a real server, the sandbox over HTTP, real workers, and what each of them holds."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+from tests.sandboxes import RunningSandbox
+from tests.servers import RedisServer, eventually
+from tests.workers import RunningWorker
+from worker.delivery.dead_letters import Buried, DeadLetters
+from worker.delivery.message import Message, decoded
+from worker.delivery.parking import Parking
+from worker.delivery.tally import Tally
+from worker.producer import EventQueue, message_for
+from worker.sandbox.lists import Member
+from worker.sandbox.log import Record
+from worker.store import connect
+
+KEY = "sandbox-key"
+LIST = "newsletter@mg.example.com"
+OURS = ("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_", "VISIBILITY_", "WORKER_", "INCIDENT_", "METRICS_", "LEDGER_", "LOG_")
+COMMAND_SECONDS = 60
+
+# Retries come soon; a request that takes long on a busy machine is not given up.
+QUICK = {
+    "MAILGUN_CONNECT_TIMEOUT_SECONDS": "3",
+    "MAILGUN_READ_TIMEOUT_SECONDS": "5",
+    "MAILGUN_MEMBER_CACHE_SECONDS": "0",
+    "RETRY_BASE_SECONDS": "0.1",
+    "RETRY_MAX_DELAY_SECONDS": "0.4",
+    "VISIBILITY_TIMEOUT_SECONDS": "60",
+    "LOG_FORMAT": "json",
+    "METRICS_PORT": "0",
+}
+
+# What hangs is given up soon, and what a killed worker held comes back soon.
+IMPATIENT = {
+    "MAILGUN_CONNECT_TIMEOUT_SECONDS": "0.3",
+    "MAILGUN_READ_TIMEOUT_SECONDS": "0.6",
+    "VISIBILITY_TIMEOUT_SECONDS": "5",
+}
+
+numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def everything(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The parts of one integration. Its worker is started by whoever needs one."""
+
+    server: RedisServer
+    sandbox: RunningSandbox
+    folder: Path
+    integration: str = "default"
+    workers: list[RunningWorker] = field(default_factory=list)  # all that were started here
+
+    @property
+    def queue(self) -> str:
+        return f"mailgun.{self.integration}"
+
+    @cached_property
+    def redis(self) -> Any:
+        return connect(self.server.url)
+
+    @property
+    def parking(self) -> Parking:
+        return Parking(self.redis, self.integration, self.queue)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        return DeadLetters(self.redis, self.integration, self.queue)
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The settings of a worker on this bench, those given last."""
+        return {
+            **QUICK,
+            "REDIS_URL": self.server.url,
+            "SIGNAL_INTEGRATION": self.integration,
+            "MAILGUN_API_KEY": KEY,
+            "MAILGUN_API_BASE_URL": self.sandbox.base_url,
+            "MAILGUN_ALLOW_CUSTOM_HOST": "true",
+            "MAILGUN_LIST_ADDRESS": LIST,
+            **settings,
+        }
+
+    def worker(self, *command: str, **settings: str) -> RunningWorker:
+        """One more worker with these settings over the bench's; without a `command`, ours, under a name of its own."""
+        number = next(numbers)
+        command = command or ("-m", "worker", "worker", f"--name={self.integration}-{number}@%h")
+        worker = RunningWorker(self.environment(**settings), self.folder / f"worker-{number}.log", command=command)
+        self.workers.append(worker)
+        return worker
+
+    @contextmanager
+    def working(self, *command: str, **settings: str) -> Iterator[RunningWorker]:
+        """One more worker, ready, until the block ends; then it is killed, which is quicker than asking."""
+        worker = self.worker(*command, **settings)
+        try:
+            yield worker.ready()
+        finally:
+            worker.kill()
+
+    def end_workers(self) -> None:
+        """Kills those that a test left running, as one that failed may have."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+
+    def run(self, *arguments: str, given: str | None = None, **settings: str | None) -> Printed:
+        """`signal-mailgun ARGUMENTS` to its end; a setting of None is left out."""
+        return printed_by("-m", "worker", *arguments, given=given, folder=self.folder, **self._with(settings))
+
+    def _with(self, settings: dict[str, str | None]) -> dict[str, str]:
+        every = {**self.environment(), **settings}
+        return {name: value for name, value in every.items() if value is not None}
+
+    def put(self, *events: Any, integration: str | None = None) -> list[str]:
+        """The events are on the queue; their ids."""
+        messages = [message_for(event) for event in events]
+        EventQueue(self.redis, f"mailgun.{integration or self.integration}").put(messages)
+        return [message.id for message in messages]
+
+    def put_raw(self, *texts: str | bytes) -> None:
+        """These texts are on the queue, as some other program might leave them."""
+        self.redis.lpush(self.queue, *texts)
+
+    def ended(self, within: float = 60) -> None:
+        """Waits until nothing is queued, in a worker's hands, or parked."""
+        eventually(self._nothing_under_way, within, "an end of all events")
+
+    def idle(self, within: float = 30) -> None:
+        """Waits until nothing is queued or in a worker's hands; parked events may wait."""
+        eventually(self._nothing_in_hands, within, "an idle worker")
+
+    def _nothing_under_way(self) -> bool:
+        with self.redis.pipeline(transaction=True) as at_once:
+            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked").zcard(self.parking.key)
+            return not any(at_once.execute())
+
+    def _nothing_in_hands(self) -> bool:
+        with self.redis.pipeline(transaction=True) as at_once:
+            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked")
+            return not any(at_once.execute())
+
+    def queued(self) -> int:
+        return int(self.redis.llen(self.queue))
+
+    def unacknowledged(self) -> int:
+        return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
+
+    def parked(self) -> list[tuple[Message, float]]:
+        """The parked messages and when they are due."""
+        return [(decoded(raw)[0], due) for raw, due in self.parking.waiting()]
+
+    def letters(self) -> list[Buried]:
+        """The dead letters, oldest first."""
+        return list(self.dead_letters.oldest_first())
+
+    def the_letter(self) -> Buried:
+        """The one dead letter, once it is there."""
+        eventually(self.dead_letters.count, what="a dead letter")
+        self.ended()
+        [letter] = self.letters()
+        return letter
+
+    def dead_letter_headers(self) -> list[dict[str, Any]]:
+        """The headers of each message on the dead-letter queue, as they lie on Redis."""
+        raw = cast("list[str]", self.redis.lrange(f"{self.queue}.dead_letter", 0, -1))
+        return [json.loads(each)["headers"] for each in raw]
+
+    def totals(self) -> dict[str, int]:
+        """How many events ended how, as far as it is stored."""
+        return Tally(self.redis, self.integration).totals()
+
+    def counted(self, outcome: str, events: int = 1) -> None:
+        """Waits until so many events have ended so."""
+        eventually(lambda: self.totals().get(outcome, 0) >= events, what=f"{events} × {outcome}")
+
+    def member(self, address: str) -> Member:
+        """The member, once Mailgun holds it."""
+        found = eventually(lambda: self.members().get(address.lower()), what=f"a member {address}")
+        assert found
+        return found
+
+    def delivered(self) -> int:
+        """How many members the list holds."""
+        return int(self.sandbox.control.state()["lists"][0]["members"])
+
+    def members(self) -> dict[str, Member]:
+        return self.sandbox.control.members()
+
+    def requests(self, address: str | None = None) -> list[Record]:
+        """What Mailgun was asked about one member, or in all, oldest first."""
+        records = self.sandbox.control.requests()
+        return [each for each in records if address is None or (each.address or "").lower() == address.lower()]
+
+    def posts(self, address: str | None = None) -> list[Record]:
+        return [each for each in self.requests(address) if each.method == "POST"]
+
+    def clear(self) -> None:
+        """Nothing is stored or asked for any more, and the sandbox is as it was at its start."""
+        self.sandbox.control.reset()
+        self.redis.flushall()
+
+    def settle(self) -> None:
+        """Waits until a running worker has nothing in hand; what is queued or parked is dropped."""
+        self.sandbox.control.reset()
+        self.redis.delete(self.queue, self.parking.key)
+        eventually(lambda: not self.unacknowledged(), 30, "empty hands")
+
+
+def printed_by(*arguments: str, given: str | None = None, folder: Path, **environment: str) -> Printed:
+    """`python ARGUMENTS` to its end, in `folder`, with these settings and none of ours from outside."""
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        env=clean_environment(**environment),
+        input=given if given is not None else "",
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    return Printed(ended.returncode, ended.stdout, ended.stderr)
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """This process's environment without any of our settings, and then those given."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(OURS)}, **settings}
+
+
+def identified(address: str, **traits: Any) -> dict[str, Any]:
+    """An identify event."""
+    return {"type": "identify", "traits": {"email": address, **traits}}
+
+
+def viewed(address: str, url: str, **fields: Any) -> dict[str, Any]:
+    """A page event."""
+    return {"type": "page", "traits": {"email": address}, "properties": {"url": url}, **fields}
+
+
+def consenting(event: dict[str, Any], *, marketing: Any) -> dict[str, Any]:
+    """The event with that marketing consent."""
+    return {**event, "context": {"consent": {"canonical": {"marketing": marketing}}}}
+
+
+def until(holds: Callable[[], Any], what: str, within: float = 30) -> None:
+    """Waits until the condition holds."""
+    eventually(holds, within, what)

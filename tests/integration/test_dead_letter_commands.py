@@ -1,0 +1,207 @@
+"""`signal-mailgun dead-letters`: look through what Mailgun refused, and bring it back once the fault is mended."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.integration.bench import Bench, Printed, clean_environment, identified, viewed
+
+REX, URI, LOU = "rex@example.com", "uri@example.com", "lou@example.com"
+
+
+@pytest.fixture
+def refused(bench: Bench) -> Bench:
+    """Four dead letters: a rejected one, an unauthorized page, a missing list, and what is no event."""
+    for address, status in ((REX, 400), (URI, 401), (LOU, 404)):
+        bench.sandbox.control.add_fault("status", status=status, message=f"No {status}", address=address)
+    events = (
+        {**identified(REX, plan="pro"), "messageId": "m-rex"},
+        {**viewed(URI, "https://shop.example.com/"), "messageId": "m-uri"},
+        {**identified(LOU), "messageId": "m-lou"},
+    )
+    for event in events:
+        bench.put(event)
+        bench.ended()
+    bench.put_raw("no event at all")
+    bench.ended()
+    assert len(bench.letters()) == 4
+    return bench
+
+
+def letters(bench: Bench, *arguments: str, **settings: str | None) -> Printed:
+    return bench.run("dead-letters", *arguments, **settings)
+
+
+def listed(bench: Bench, *filters: str) -> set[str]:
+    """The reasons of the dead letters that these filters let through."""
+    printed = letters(bench, "list", "--json", *filters)
+    assert printed.status == 0
+    return {each["reason"] for each in json.loads(printed.out)["dead_letters"]}
+
+
+def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Bench) -> None:
+    found: dict[str, Any] = json.loads(letters(refused, "list", "--json").out)
+    assert [each["reason"] for each in found["dead_letters"]] == [
+        "malformed_event",
+        "list_not_found",
+        "unauthorized",
+        "rejected",
+    ]
+    assert found["totals"] == {"rejected": 1, "unauthorized": 1, "list_not_found": 1, "malformed_event": 1}
+    assert found["dead_letters"][3]["id"] == "m-rex"
+    assert found["dead_letters"][3]["answer"] == "No 400"
+
+
+def test_a_list_for_people_names_no_address_in_full(refused: Bench) -> None:
+    printed = letters(refused, "list")
+    assert (printed.status, printed.err) == (0, "")
+    assert "m-rex" in printed.out
+    assert "r…@example.com" in printed.out
+    assert "total 4" in printed.out
+    assert all(address not in printed.out for address in (REX, URI, LOU))
+
+
+FILTERS = {
+    ("--reason=rejected",): {"rejected"},
+    ("--status=401", "--kind=page"): {"unauthorized"},
+    ("--kind=IDENTIFY",): {"rejected", "list_not_found"},
+    ("--email= REX@example.com",): {"rejected"},
+    ("--id=m-lou",): {"list_not_found"},
+    ("--until=1h",): set(),
+    ("--since=1h", "--until=2100-01-01T00:00:00+02:00", "--status=404"): {"list_not_found"},
+    ("--limit=1",): {"malformed_event"},
+}
+
+
+def test_filters_let_through_what_they_say(refused: Bench) -> None:
+    assert {given: listed(refused, *given) for given in FILTERS} == FILTERS
+
+
+def test_nothing_to_list_is_no_error(own: Bench) -> None:
+    printed = letters(own, "list")
+    assert (printed.status, printed.out) == (0, "no dead letters\n")
+    assert json.loads(letters(own, "list", "--json").out) == {"totals": {}, "dead_letters": []}
+
+
+def test_a_span_that_is_none_is_wrong_usage(own: Bench) -> None:
+    assert letters(own, "list", "--since=yesterday").status == 2
+
+
+def test_one_letter_is_shown_with_event_request_answer_cause_and_mend(refused: Bench) -> None:
+    printed = letters(refused, "show", "m-rex")
+    assert printed.status == 0
+    for text in (
+        "rejected (HTTP 400)",
+        "No 400",
+        "Missing or malformed email",
+        "Ensure events carry $traits.email; anonymous events have no address to upsert.",
+        '"plan": "pro"',
+        f"address={REX}",
+    ):
+        assert text in printed.out, text
+    found = json.loads(letters(refused, "show", "m-rex", "--json").out)
+    assert found["event"] == [{**identified(REX, plan="pro"), "messageId": "m-rex"}]
+    assert found["request"]["form"]["address"] == REX
+    assert found["status"] == 400
+
+
+def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
+    [garbage] = [each.message.id for each in refused.letters() if each.letter.reason == "malformed_event"]
+    printed = letters(refused, "show", garbage)
+    assert printed.status == 0
+    assert "no event at all" in printed.out
+
+
+def test_an_unknown_id_is_one_line(own: Bench) -> None:
+    printed = letters(own, "show", "m-nobody")
+    assert printed.status == 1
+    [line] = printed.err.splitlines()
+    assert "m-nobody" in line
+    assert "dead-letters list" in line
+
+
+def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(refused: Bench) -> None:
+    refused.redis.lpush(refused.dead_letters.key, "written by hand", '{"a": 1}', "")
+    printed = letters(refused, "list")
+    assert (printed.status, printed.err) == (0, "")
+    assert "total 7" in printed.out
+    assert letters(refused, "replay", "--yes", "--status=400").status == 0
+
+
+def test_a_rehearsal_shows_each_request_and_changes_nothing(refused: Bench) -> None:
+    before = [each.raw for each in refused.letters()]
+    asked = len(refused.requests())
+    printed = letters(refused, "replay", "--dry-run")
+    assert printed.status == 0
+    assert f"address={REX}" in printed.out
+    assert "m-lou (list_not_found)" in printed.out
+    assert [each.raw for each in refused.letters()] == before
+    assert len(refused.requests()) == asked
+    assert refused.queued() == 0
+
+
+def test_a_replayed_event_is_delivered_once_the_fault_is_mended(refused: Bench) -> None:
+    refused.sandbox.control.clear_faults()
+    printed = letters(refused, "replay", "--yes", "--reason=rejected")
+    assert printed.status == 0
+    assert "1 replayed" in printed.out
+    assert refused.member(REX).vars == {"plan": "pro"}
+    refused.ended()
+    assert {each.letter.reason for each in refused.letters()} == {"unauthorized", "list_not_found", "malformed_event"}
+    assert letters(refused, "replay", "--yes").status == 0
+    refused.ended()
+    assert set(refused.members()) == {REX, URI, LOU}
+    assert [each.letter.reason for each in refused.letters()] == ["malformed_event"]
+
+
+def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(refused: Bench) -> None:
+    assert letters(refused, "replay", "--yes", "--id=m-rex").status == 0
+    refused.ended()
+    [again] = [each for each in refused.letters() if each.message.id == "m-rex"]
+    assert again.letter.reason == "rejected"
+    assert [each.status for each in again.message.trail] == [400, 400]
+    assert again.letter.attempts == 1
+    assert len(refused.letters()) == 4
+
+
+def test_no_answer_to_the_question_replays_nothing(refused: Bench) -> None:
+    for answer in ("n\n", ""):
+        printed = refused.run("dead-letters", "replay", given=answer)
+        assert printed.status == 1
+        assert "4 dead letters" in printed.out
+        assert "Traceback" not in printed.everything
+    assert len(refused.letters()) == 4
+
+
+def test_replaying_none_is_no_error(own: Bench) -> None:
+    printed = letters(own, "replay", "--yes")
+    assert printed.status == 0
+    assert "no dead letters match" in printed.out
+
+
+def test_a_reader_that_goes_away_early_is_no_error(bench: Bench) -> None:
+    bench.sandbox.control.add_fault("status", status=400)
+    bench.put(*(identified(f"p{number}@example.com") for number in range(400)))
+    bench.ended()
+    for asked in (["list"], ["list", "--json"], ["replay", "--dry-run"]):
+        assert errors_when_read_by_one_line(bench, *asked, "--limit=400") == "", asked
+
+
+def errors_when_read_by_one_line(own: Bench, *asked: str) -> str:
+    """What the command prints as errors when its reader goes away after a line, as `head -1` does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "dead-letters", *asked],
+        env=clean_environment(**own.environment()),
+        cwd=own.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as reading:
+        assert reading.stdout
+        assert reading.stderr
+        assert reading.stdout.readline()
+        reading.stdout.close()
+        return reading.stderr.read()

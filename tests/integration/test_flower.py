@@ -1,0 +1,167 @@
+"""What operators see in Flower: the dead-letter queue's depth, each event's end and why – and nobody's data."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.bench import KEY, Bench, clean_environment, identified, until
+from tests.servers import eventually, free_port
+from tests.workers import RunningWorker
+
+PERSON = "wendy.darling"
+PERSONAL = (PERSON, "bloomsbury", "Moira", "thimble", KEY)
+
+
+def of(name: str, **fields: Any) -> dict[str, Any]:
+    """That person's event, with values that nobody may see."""
+    traits = {"name": f"{name} Moira", "company": "thimble"}
+    return {**identified(f"{PERSON}+{name}@bloomsbury.example", **traits), "messageId": f"m-{name}", **fields}
+
+
+def address(name: str) -> str:
+    return str(of(name)["traits"]["email"])
+
+
+@dataclass(frozen=True)
+class Flower:
+    """A running Flower, asked over HTTP."""
+
+    url: str
+
+    def page(self, path: str) -> str:
+        """The page's text."""
+        answer = requests.get(f"{self.url}{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.text
+
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Every task by its id, as the API tells it."""
+        found: dict[str, dict[str, Any]] = requests.get(f"{self.url}/api/tasks", timeout=30).json()
+        return found
+
+    def task(self, id: str, state: str) -> dict[str, Any]:
+        """The task, once it is in that state."""
+        return (
+            eventually(
+                lambda: (found := self.tasks().get(id)) and found["state"] == state and found, what=f"{id} in {state}"
+            )
+            or {}
+        )
+
+    def knows_queue(self, name: str) -> bool:
+        """Is the queue on the page, once the workers have been asked again?"""
+        requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()
+        return name in self.page("/broker")
+
+    def listens(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/api/workers", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def flower(the_bench: Bench, worker: RunningWorker) -> Iterator[Flower]:
+    port = free_port()
+    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+    environment = clean_environment(**the_bench.environment(FLOWER_UNAUTHENTICATED_API="true"))
+    with (the_bench.folder / "flower.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=the_bench.folder
+        )
+    try:
+        running = Flower(f"http://127.0.0.1:{port}")
+        until(running.listens, "Flower", 60)
+        until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
+        yield running
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_delivered_event_is_a_success_under_its_own_id(bench: Bench, flower: Flower) -> None:
+    bench.put(of("one"))
+    found = flower.task("m-one", "SUCCESS")
+    assert (found["name"], found["args"], found["kwargs"]) == ("signal.deliver", "identify", "{}")
+    assert "delivered" in found["result"]
+
+
+def test_a_skipped_event_is_a_success_that_says_why(bench: Bench, flower: Flower) -> None:
+    bench.put({"type": "page", "messageId": "m-nobody"})
+    assert "skipped: no_email" in flower.task("m-nobody", "SUCCESS")["result"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(400, "rejected"), (401, "unauthorized"), (404, "list_not_found"), (418, "unexpected_status")],
+)
+def test_a_dead_letter_is_a_failure_that_says_why(bench: Bench, flower: Flower, status: int, reason: str) -> None:
+    bench.sandbox.control.add_fault("status", status=status, message="No good", address=address(f"dead{status}"))
+    bench.put(of(f"dead{status}"))
+    found = flower.task(f"m-dead{status}", "FAILURE")
+    assert found["exception"] == f"DeadLettered('{reason} ({status}): No good')"
+
+
+def test_a_parked_event_is_a_retry_that_says_why_and_until_when(bench: Bench, flower: Flower) -> None:
+    bench.sandbox.control.add_fault(
+        "status", status=429, hint="retry_after_seconds", wait_seconds=600, address=address("parked")
+    )
+    bench.put(of("parked"))
+    found = flower.task("m-parked", "RETRY")
+    assert "429" in found["exception"]
+    assert "next try" in found["exception"]
+    assert "UTC" in found["exception"]
+
+
+def test_a_retried_event_goes_on_in_the_same_row(bench: Bench, flower: Flower) -> None:
+    bench.sandbox.control.add_fault("status", status=503, count=2, address=address("again"))
+    bench.put(of("again"))
+    found = flower.task("m-again", "SUCCESS")
+    assert found["retries"] == 2
+
+
+def test_the_broker_page_shows_how_many_dead_letters_there_are(bench: Bench, flower: Flower) -> None:
+    for number in range(3):
+        bench.sandbox.control.add_fault("status", status=400, address=address(f"d{number}"))
+    bench.put(*(of(f"d{number}") for number in range(3)))
+    until(lambda: bench.dead_letters.count() == 3, "three dead letters")
+    until(lambda: flower.knows_queue("mailgun.default.dead_letter"), "the dead-letter queue in Flower")
+    page = " ".join(flower.page("/broker").split())
+    row = page.partition("mailgun.default.dead_letter")[2].partition("</tr>")[0]
+    assert ">3</td>" in row
+    depths = requests.get(f"{flower.url}/api/queues/length", timeout=30).json()["active_queues"]
+    assert {"name": "mailgun.default.dead_letter", "messages": 3} in depths
+    assert {"name": "mailgun.default", "messages": 0} in depths
+
+
+def test_flower_shows_nobodys_data_and_no_key(bench: Bench, flower: Flower, worker: RunningWorker) -> None:
+    faults: dict[str, dict[str, Any]] = {
+        "quoted": {"kind": "status", "status": 400, "message": f"'{address('quoted')}' is no address"},
+        "named": {"kind": "status", "status": 404, "message": f"Mailing list for {address('named')} not found"},
+        "late": {"kind": "status", "status": 503, "count": 1, "message": f"{address('late')} later"},
+        "waiting": {"kind": "status", "status": 429, "count": 1, "message": f"{address('waiting')}"},
+        "strange": {"kind": "other_member", "count": 1, "other_address": address("somebody-else")},
+    }
+    for name, fault in faults.items():
+        bench.sandbox.control.add_fault(address=address(name), **fault)
+    names = ["plain", *faults]
+    bench.put(*(of(name) for name in names), of("shaped", traits={"email": f"{address('a')} {address('b')}"}))
+    bench.put_raw(f"{address('raw')} thimble", '{"a": "thimble"}')
+    bench.ended()
+    ids = [f"m-{name}" for name in (*names, "shaped")]
+    until(
+        lambda: all(flower.tasks().get(each, {}).get("state") in {"SUCCESS", "FAILURE"} for each in ids),
+        "all in Flower",
+    )
+    paths = ["/api/tasks", "/api/workers?refresh=1", "/tasks", "/workers", "/broker", "/"]
+    paths += [f"/worker/{name}" for name in requests.get(f"{flower.url}/api/workers", timeout=30).json()]
+    shown = {path: flower.page(path) for path in [*paths, *(f"/task/{each}" for each in flower.tasks())]}
+    assert "task_acks_late" in shown["/api/workers?refresh=1"]
+    assert len(shown) > len(paths) + len(names)
+    assert [(path, text) for path, page in shown.items() for text in PERSONAL if text.lower() in page.lower()] == []
+    assert [text for text in PERSONAL if text.lower() in worker.printed().lower()] == []

@@ -1,0 +1,189 @@
+"""What operators ask and do: status, explain, forget, replay by filter, purge, export – against real parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.integration.bench import Bench, identified
+from tests.servers import eventually
+
+
+def refused(bench: Bench, *names: str, status: int = 400) -> None:
+    """These people's events are dead letters."""
+    for name in names:
+        bench.sandbox.control.add_fault("status", status=status, address=f"{name}@example.com")
+    bench.put(*({**identified(f"{name}@example.com", plan="pro"), "messageId": name} for name in names))
+    eventually(lambda: bench.dead_letters.count() == len(names), what="dead letters")
+    bench.ended()
+    bench.sandbox.control.clear_faults()
+
+
+def asked(bench: Bench, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    printed = bench.run(*arguments)
+    assert printed.status == 0, printed.everything
+    return json.loads(printed.out)
+
+
+def told_to_replay(bench: Bench, **filters: Any) -> None:
+    """Any Celery client, as Flower is one, starts the replay task."""
+    Celery(broker=bench.server.url).send_task("signal.replay", kwargs=filters, queue=bench.queue)
+
+
+def test_status_counts_what_waits_and_what_died(own: Bench) -> None:
+    with own.working():
+        refused(own, "ann", "bob")
+        eventually(lambda: asked(own, "status", "--json")["workers"], what="a worker that keeps house")
+    own.run("pause")
+    own.put(identified("waits@example.com"))
+    status = asked(own, "status", "--json")
+    assert (status["queued"], status["in_flight"], status["parked"]) == (1, 0, 0)
+    assert status["oldest_age"] >= 0
+    assert status["hold"]["kind"] == "paused"
+    assert status["dead_letters"] == {"rejected": 2}
+
+
+def test_status_fits_eighty_columns_and_a_pipe_that_ends(own: Bench) -> None:
+    printed = own.run("status")
+    assert printed.status == 0
+    assert max(map(len, printed.out.splitlines())) <= 80
+    assert "none is alive" in printed.out
+
+
+def test_a_paused_integration_takes_nothing_and_goes_on_where_it_stopped(own: Bench) -> None:
+    with own.working():
+        assert "is paused" in own.run("pause").out
+        own.put(*(identified(f"p{number}@example.com") for number in range(20)))
+        own.put(identified("last@example.com"))
+        assert own.run("pause").out == f"{own.queue} was paused already\n"
+        assert own.queued() == 21
+        assert not own.posts()
+        assert "resumes" in own.run("resume").out
+        own.ended()
+        assert own.delivered() == 21
+
+
+def test_explain_says_where_an_event_is(own: Bench) -> None:
+    with own.working():
+        refused(own, "dead")
+        own.put({**identified("ok@example.com", plan="pro"), "messageId": "fine"})
+        own.member("ok@example.com")
+        eventually(lambda: own.run("explain", "fine").status == 0, what="the end of the event, stored")
+        assert "delivered" in own.run("explain", "fine").out
+        assert "dead letter  rejected" in own.run("explain", "dead").out
+        own.sandbox.control.add_fault("status", status=503, address="late@example.com")
+        own.run("pause")
+    own.put({**identified("q@example.com"), "messageId": "queued"})
+    assert own.run("explain", "queued").out == "queued  0 events before it\n"
+    gone = own.run("explain", "never-sent")
+    assert (gone.status, gone.out, gone.err.count("\n")) == (1, "", 1)
+
+
+def test_explain_says_why_a_member_is_as_it_is(own: Bench) -> None:
+    with own.working():
+        own.put({**identified("ann@example.com", plan="pro"), "timestamp": "2026-01-02T03:04:05Z"})
+        own.member("ann@example.com")
+        own.ended()
+    found = own.run("explain", "Ann@Example.com").out
+    assert "vars.plan  set by the event of 2026-01-02 03:04:05 UTC" in found
+    assert "no opt-out known" in found
+
+
+def test_forget_erases_a_person_everywhere_and_nobody_else(own: Bench) -> None:
+    with own.working():
+        refused(own, "ann", "bob")
+        own.put(identified("ann@example.com"))
+        own.member("ann@example.com")
+        own.ended()
+    own.put(identified("ann@example.com", plan="x"), identified("bob@example.com"))
+    found = asked(own, "forget", " Ann@example.com", "--yes", "--json")
+    assert found == {"queue": 1, "parked": 0, "dead letters": 1, "ledger": 1, "in flight": 0}
+    assert (own.queued(), [each.message.id for each in own.letters()]) == (1, ["bob"])
+    assert own.run("explain", "ann@example.com").status == 1
+
+
+def test_purge_takes_only_what_the_filter_means(own: Bench) -> None:
+    with own.working():
+        refused(own, "ann", "bob")
+    assert own.run("dead-letters", "purge", "--id", "ann", given="n\n").status == 1
+    assert own.dead_letters.count() == 2
+    assert own.run("dead-letters", "purge", "--id", "ann", "--yes").status == 0
+    assert [each.message.id for each in own.letters()] == ["bob"]
+    assert own.dead_letters.totals() == {"rejected": 1}
+
+
+def test_what_export_prints_send_takes_back(own: Bench, tmp_path: Path) -> None:
+    with own.working():
+        refused(own, "ann", "bob")
+        exported = own.run("dead-letters", "export").out
+        assert [json.loads(line)["messageId"] for line in exported.splitlines()] == ["ann", "bob"]
+        assert own.run("send", "-", given=exported).status == 0
+        own.ended()
+        assert set(own.members()) == {"ann@example.com", "bob@example.com"}
+
+
+def test_a_rehearsal_shows_what_newer_events_have_set_and_changes_nothing(own: Bench) -> None:
+    old = {"timestamp": "2026-01-01T00:00:00Z", "messageId": "old", "anonymousId": "a-1"}
+    with own.working():
+        own.sandbox.control.add_fault("status", status=400, count=1)
+        own.put({**identified("ann@example.com", plan="free"), **old})
+        own.the_letter()
+        own.put({**identified("ann@example.com", plan="pro"), "timestamp": "2026-01-02T00:00:00Z"})
+        own.member("ann@example.com")
+        own.ended()
+    before = len(own.requests())
+    shown = own.run("dead-letters", "replay", "--dry-run").out
+    assert "# newer events have set vars.plan" in shown
+    assert 'vars={"plan":"pro","anonymous_id":"a-1"}' in shown
+    assert (own.dead_letters.count(), len(own.requests())) == (1, before)
+
+
+def test_the_replay_task_replays_what_its_filters_mean(own: Bench) -> None:
+    with own.working() as worker:
+        refused(own, "ann", "bob")
+        told_to_replay(own, email="ann@example.com")
+        own.member("ann@example.com")
+        own.ended()
+        assert [each.message.id for each in own.letters()] == ["bob"]
+        assert "ann@example.com" not in worker.printed()
+
+
+def test_the_replay_task_leaves_alone_what_dies_again(own: Bench) -> None:
+    with own.working():
+        refused(own, "ann")
+        own.sandbox.control.add_fault("status", status=400, address="ann@example.com")
+        told_to_replay(own)
+        eventually(lambda: len(own.requests("ann@example.com")) > 1, what="another try")
+        own.ended()
+        assert own.dead_letters.count() == 1
+
+
+@pytest.mark.parametrize("filters", [{"reasons": "rejected"}, {"since": "yesterday-ish"}, {"limit": -1}])
+def test_a_replay_with_filters_that_make_no_sense_replays_nothing(own: Bench, filters: dict[str, Any]) -> None:
+    with own.working():
+        refused(own, "ann")
+        told_to_replay(own, **filters)
+        own.ended()
+        own.put(identified("after@example.com"))
+        own.member("after@example.com")
+        assert own.dead_letters.count() == 1
+
+
+def test_an_integration_that_fails_does_not_disturb_its_neighbour(own: Bench) -> None:
+    other = Bench(own.server, own.sandbox, own.folder, integration=f"{own.integration}-failing")
+    own.sandbox.control.add_list("other@mg.example.com")
+    own.sandbox.control.add_fault("status", status=503, path_prefix="/v3/lists/other@mg.example.com")
+    try:
+        with own.working(), other.working(MAILGUN_LIST_ADDRESS="other@mg.example.com"):
+            other.put(*(identified(f"x{number}@example.com") for number in range(40)))
+            eventually(lambda: asked(other, "status", "--json")["hold"]["kind"] == "unavailable", what="a hold")
+            own.put(*(identified(f"n{number}@example.com") for number in range(40)))
+            own.ended()
+            assert len(own.members()) == 40
+            assert asked(own, "status", "--json")["hold"]["kind"] is None
+            assert not own.dead_letters.count()
+    finally:
+        other.end_workers()
