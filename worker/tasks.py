@@ -26,7 +26,7 @@ from worker.delivery.handling import Dead, Handling, Parked
 from worker.delivery.message import REPLAY_TASK, TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
 from worker.operate.metrics import Metrics, serve_metrics
-from worker.operate.selection import Selection, chosen, selected
+from worker.operate.selection import Selection, batches, selected
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
@@ -85,7 +85,9 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
         letters = handling().dead_letters
-        replayed = sum(letters.replay(buried, now.timestamp()) for buried in chosen(letters, wanted, at_once))
+        replayed = sum(
+            letters.replay(batch, now.timestamp()) for batch in batches(letters, wanted, at_once, at_once=200)
+        )
         if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
             rest = {"limit": limit - replayed} if limit else {}
             task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})

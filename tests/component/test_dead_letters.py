@@ -75,7 +75,7 @@ def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration,
     for number, each in enumerate(letters.oldest_first()):
         seen.append(each.message.id)
         if number % 3:
-            assert letters.replay(each, 1000.0)
+            assert letters.replay([each], 1000.0)
     assert seen == every
     assert ids(letters.oldest_first()) == every[::3]
     assert own.redis.llen(own.queue) == len(every) - len(every[::3])
@@ -88,7 +88,7 @@ def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
     replayed = []
     for number, each in enumerate(letters.oldest_first()):
         if each.message.id in old:
-            letters.replay(each, 1000.0)
+            letters.replay([each], 1000.0)
             replayed.append(each.message.id)
         if number < 50:
             buried(letters, Message(id=f"new-{number}", args=({},)))
@@ -102,7 +102,7 @@ def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
 ) -> None:
     buried(letters)
     [found] = letters.newest_first()
-    assert letters.replay(found, 1000.0)
+    assert letters.replay([found], 1000.0)
     [raw] = own.redis.lrange(own.queue, 0, -1)
     message, headers = decoded(str(raw))
     assert message == MESSAGE.replayed(1000.0)
@@ -113,7 +113,7 @@ def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
 def test_a_letter_is_replayed_once_however_many_ask(own: OwnIntegration, letters: DeadLetters) -> None:
     buried(letters)
     [found] = letters.newest_first()
-    assert [letters.replay(found, 1000.0), letters.replay(found, 1000.0)] == [True, False]
+    assert [letters.replay([found], 1000.0), letters.replay([found], 1000.0)] == [1, 0]
     assert own.redis.llen(own.queue) == 1
 
 
@@ -121,7 +121,7 @@ def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetters) ->
     buried(letters)
     buried(letters)
     for each in letters.oldest_first():
-        assert letters.replay(each, 1000.0)
+        assert letters.replay([each], 1000.0)
     assert (letters.count(), own.redis.llen(own.queue)) == (0, 2)
 
 

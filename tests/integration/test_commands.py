@@ -187,6 +187,15 @@ def test_preview_text_marks_what_becomes_no_request(own: Bench) -> None:
     assert "# 2: dead letter: " in printed.out
 
 
+def test_preview_says_of_an_event_nested_too_deep_that_it_would_be_a_dead_letter_and_goes_on(own: Bench) -> None:
+    deep = json.dumps(EVENT).replace('"pro"', "[" * 700 + "]" * 700)
+    printed = own.run("preview", "--json", "-", given=lines(EVENT, deep, EVENT))
+    assert (printed.status, printed.err) == (0, "")
+    shown = [json.loads(line) for line in printed.out.splitlines()]
+    assert ["form" in each for each in shown] == [True, False, True]
+    assert "dead_letter" in shown[1] or "bad_line" in shown[1]
+
+
 def test_preview_prints_markup_and_odd_signs_as_they_are(own: Bench) -> None:
     printed = own.run("preview", "-", given=lines(identified(JANE, name="[bold]Zoë[/] \\[x]", company="🦊" * 200)))
     assert "name=[bold]Zoë[/] \\[x]\n" in printed.out

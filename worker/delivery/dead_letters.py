@@ -7,7 +7,7 @@ Each move is one atomic step in Redis, so a replay may be interrupted and repeat
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,18 +18,32 @@ if TYPE_CHECKING:
     import redis
 
 PAGE = 1000
+AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
 BURY = """
 redis.call('LPUSH', KEYS[1], ARGV[1])
 return redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
 """
 
-# An ARGV[3] that is empty purges; otherwise it goes onto the queue.
+# For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
 TAKE_AWAY = """
-if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
-if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then redis.call('HDEL', KEYS[2], ARGV[2]) end
-if ARGV[3] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
-return 1
+local done = 0
+for i = 1, #ARGV, 4 do
+    local place, letter, reason, again = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    local found = redis.call('LINDEX', KEYS[1], place) == letter
+    if found then
+        redis.call('LSET', KEYS[1], place, '')
+    else
+        found = redis.call('LREM', KEYS[1], -1, letter) == 1
+    end
+    if found then
+        if redis.call('HINCRBY', KEYS[2], reason, -1) <= 0 then redis.call('HDEL', KEYS[2], reason) end
+        if again ~= '' then redis.call('LPUSH', KEYS[3], again) end
+        done = done + 1
+    end
+end
+redis.call('LREM', KEYS[1], 0, '')
+return done
 """
 
 # What to think and do, from the integration's page, "Troubleshooting", and what that page does not know.
@@ -87,6 +101,7 @@ class Buried:
     message: Message
     letter: DeadLetter
     raw: str
+    place: int = 0  # from the end of the queue when it was read: -1 is the oldest; a hint
 
 
 def dead_letter(
@@ -128,23 +143,28 @@ class DeadLetters:
             yield from map(_buried, self._range(start, min(start + PAGE - 1, -1)))
 
     def oldest_first(self) -> Iterator[Buried]:
-        """Every dead letter, a page at a time; one taken away while iterating does not disturb the rest."""
+        """Every dead letter; one taken away while iterating does not disturb the rest."""
+        for page in self.pages():
+            yield from page
+
+    def pages(self) -> Iterator[list[Buried]]:
+        """Every dead letter in pages, oldest first; those taken away while iterating do not disturb the rest."""
         kept = 0
         while page := self._range(-kept - PAGE, -kept - 1):
-            yield from map(_buried, reversed(page))
+            yield [_buried(raw, -kept - number) for number, raw in enumerate(reversed(page), 1)]
             left = set(self._range(-kept - PAGE, -kept - 1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
-    def replay(self, buried: Buried, now: float) -> bool:
-        """Put the event back on its queue with all patience ahead of it, and take the letter away, in one step.
+    def replay(self, buried: Sequence[Buried], now: float) -> int:
+        """Put the events back on their queue with all patience ahead of them, and take the letters away, in one step each.
 
-        False when somebody else took the letter first.
+        Gives how many: those that somebody else took first are not. `buried` is oldest first, as it was read.
         """
-        return self._take_away(buried, encoded(buried.message.replayed(now), self.queue))
+        return self._take_away(buried, lambda each: encoded(each.message.replayed(now), self.queue))
 
-    def purge(self, buried: Buried) -> bool:
-        """Take the letter away for good. False when somebody else took it first."""
-        return self._take_away(buried, "")
+    def purge(self, buried: Sequence[Buried]) -> int:
+        """Take the letters away for good; gives how many, as `replay` does."""
+        return self._take_away(buried, lambda _: "")
 
     def totals(self) -> dict[str, int]:
         """How many there are for each reason; counted anew where somebody changed the queue behind our back."""
@@ -174,21 +194,40 @@ class DeadLetters:
             pipe.execute()
         return dict(counts)
 
-    def _take_away(self, buried: Buried, again: str) -> bool:
+    def _take_away(self, buried: Sequence[Buried], again: Callable[[Buried], str]) -> int:
         keys = (self.key, self._counts_key, self.queue)
-        return bool(self.redis.eval(TAKE_AWAY, len(keys), *keys, buried.raw, buried.letter.reason, again))
+        done = 0
+        for batch in _batches(buried):
+            # Each one taken away has moved those behind it one place towards the end.
+            letters = [(each.place + done, each.raw, each.letter.reason, again(each)) for each in batch]
+            arguments = [str(part) for letter in letters for part in letter]
+            done += int(cast("int", self.redis.eval(TAKE_AWAY, len(keys), *keys, *arguments)))
+        return done
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))
 
 
-def _buried(raw: str) -> Buried:
+def _batches(buried: Sequence[Buried]) -> Iterator[list[Buried]]:
+    batch: list[Buried] = []
+    size = 0
+    for each in buried:
+        if batch and (len(batch) == AT_ONCE_LETTERS or size + len(each.raw) > AT_ONCE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += len(each.raw)
+    if batch:
+        yield batch
+
+
+def _buried(raw: str, place: int = 0) -> Buried:
     """The dead letter in `raw`; what another program put there is shown as a letter without a story."""
     try:
         message, headers = decoded(raw)
-        return Buried(message, _letter(headers.get("dead_letter")), raw)
+        return Buried(message, _letter(headers.get("dead_letter")), raw, place)
     except UnreadableMessage:
-        return Buried(Message(id="?", args=(raw,)), _letter(None), raw)
+        return Buried(Message(id="?", args=(raw,)), _letter(None), raw, place)
 
 
 def _letter(header: Any) -> DeadLetter:

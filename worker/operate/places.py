@@ -74,7 +74,7 @@ class Places:
         for _ in range(2):
             found["queue"] += sum(self.redis.lrem(self.queue, 0, raw) for _, raw in list(self.queued(wanted)))
             found["parked"] += sum(self.parking.remove(raw) for raw, _ in list(self.parked(wanted)))
-            found["dead letters"] += sum(self.dead_letters.purge(buried) for buried in self.dead(wanted))
+            found["dead letters"] += self.dead_letters.purge(list(self.dead(wanted)))
             found["ledger"] += self.ledger.forget(address)
         return {**found, "in flight": self.in_flight(wanted)}
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -81,6 +81,22 @@ def address_of(args: tuple[Any, ...]) -> str:
 def chosen(letters: DeadLetters, wanted: Selection, limit: int | None) -> Iterator[Buried]:
     """The dead letters meant, oldest first, at most `limit`."""
     return islice((each for each in letters.oldest_first() if wanted.holds(each)), limit)
+
+
+def batches(letters: DeadLetters, wanted: Selection, limit: int, *, at_once: int) -> Iterator[list[Buried]]:
+    """The same in lists of at most `at_once`, each to be taken away before the next one is asked for."""
+    left = limit
+    for page in letters.pages():
+        meant = [each for each in page if wanted.holds(each)][:left]
+        left -= len(meant)
+        taken = 0
+        for start in range(0, len(meant), at_once):
+            # What was taken away since the page was read has moved the others towards the end.
+            batch = [replace(each, place=each.place + taken) for each in meant[start : start + at_once]]
+            yield batch
+            taken += len(batch)
+        if left <= 0:
+            return
 
 
 def opened(settings: Settings) -> DeadLetters:

@@ -98,16 +98,18 @@ def as_record(buried: Buried) -> dict[str, Any]:
 
 
 def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[list[Buried], dict[str, int]]:
-    if wanted == Selection():  # nothing to look for: the counts are kept, only the first page is read
-        return list(islice(letters.newest_first(), limit)), letters.totals()
+    if wanted == Selection(reason=wanted.reason):  # the counts are kept, so only the first page need be read
+        totals = {each: count for each, count in letters.totals().items() if wanted.reason in {None, each}}
+        there = sum(totals.values())
+        most = there if limit is None else min(limit, there)
+        return list(islice(filter(wanted.holds, letters.newest_first()), most)), totals
     shown: list[Buried] = []
-    totals: Counter[str] = Counter()
-    for buried in letters.newest_first():
-        if wanted.holds(buried):
-            totals[buried.letter.reason] += 1
-            if limit is None or len(shown) < limit:
-                shown.append(buried)
-    return shown, totals
+    counts: Counter[str] = Counter()
+    for buried in filter(wanted.holds, letters.newest_first()):
+        counts[buried.letter.reason] += 1
+        if limit is None or len(shown) < limit:
+            shown.append(buried)
+    return shown, counts
 
 
 def _table(shown: list[Buried]) -> Table:

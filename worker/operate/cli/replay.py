@@ -3,19 +3,20 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
 from typing import Annotated
 
 import typer
-from rich.progress import track
+from rich.progress import Progress
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
 from worker.operate.cli.terminal import err, out
 from worker.operate.previews import as_text
 from worker.operate.rehearsal import rehearsal_for
-from worker.operate.selection import Selection, chosen, opened
+from worker.operate.selection import Selection, batches, chosen, opened
 from worker.settings import Settings, load_settings
+
+BATCH = 200
 
 
 def replay(
@@ -42,7 +43,7 @@ def replay(
         _rehearse(letters, wanted, limit, settings)
         return
     count = _agreed(letters, wanted, limit, f"back to {settings.queue}", yes=yes)
-    replayed = _each(letters, wanted, count, rate, lambda buried: letters.replay(buried, time.time()))
+    replayed = _each(letters, wanted, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
 
 
@@ -80,15 +81,17 @@ def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither:
 
 
 def _each(
-    letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[Buried], bool]
+    letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[list[Buried]], int]
 ) -> int:
     """Do it to the first `count` that are meant; gives how many it was done to. Interrupted, the rest stays as it is."""
     done = 0
-    found = islice(chosen(letters, wanted, None), count)
-    for buried in track(found, "working", total=count, console=err, transient=True, disable=not err.is_terminal):
-        done += act(buried)
-        if rate:
-            time.sleep(1 / rate)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        bar = progress.add_task("working", total=count)
+        for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
+            done += act(batch)
+            progress.advance(bar, len(batch))
+            if rate:
+                time.sleep(len(batch) / rate)
     return done
 
 
