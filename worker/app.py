@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker.consumer import Tasks
-from celery.worker.control import inspect_command
+from celery.worker.control import Panel, inspect_command
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -59,6 +59,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_connection_timeout": 5,
+        "broker_channel_error_retry": True,  # a replica after a failover, a full memory: it passes
         "task_queues": [_queue(settings.queue)],
         "task_default_queue": settings.queue,
         "task_create_missing_queues": False,
@@ -93,6 +94,11 @@ def _settings_or_exit() -> Settings:
 
 settings = _settings_or_exit()
 app = celery_app(settings)
+
+
+# A revoked task is acknowledged and forgotten. `pause` stops events, `forget` and `purge` remove them.
+for _command in ("revoke", "revoke_by_stamped_headers", "terminate", "time_limit", "rate_limit"):
+    Panel.data.pop(_command, None)
 
 
 class Housekeeping(bootsteps.StartStopStep):

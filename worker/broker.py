@@ -21,7 +21,7 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from worker.delivery.flow import LIBRARY
+from worker.delivery.flow import FREES, LIBRARY
 from worker.delivery.intake import admitted
 
 LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
@@ -29,6 +29,7 @@ LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
 # Gives the seconds after which to look again where nothing may be taken, whether what was taken is a probe, and the messages.
 TAKE = (
     LIBRARY
+    + FREES
     + """
 local allowed, wait, probe = allowance(#ARGV - 2)
 local taken = {}

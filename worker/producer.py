@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from worker.delivery.intake import NESTING_LIMIT
 from worker.delivery.message import Message, encoded, usable_id
 from worker.privacy import redacted
 from worker.settings import Settings, load_settings
-from worker.signal.event import MalformedEvent, SignalEvent, parse_event
+from worker.signal.event import NESTING_LIMIT, MalformedEvent, SignalEvent, parse_event
 from worker.store import connect
 
 if TYPE_CHECKING:
@@ -52,7 +51,10 @@ def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
 
 def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
     """The message that carries `event`. Raises `MalformedEvent`."""
-    sent = event.model_dump(mode="json", exclude_none=True) if isinstance(event, SignalEvent) else plain(event)
+    try:
+        sent = event.model_dump(mode="json", exclude_none=True) if isinstance(event, SignalEvent) else plain(event)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, MalformedEvent) else MalformedEvent("the event is nested too deep") from None
     parsed = parse_event(sent)
     return Message(
         id=usable_id(parsed.message_id) or str(uuid4()),

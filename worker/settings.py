@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     mailgun_read_timeout_seconds: Positive = 15
 
     retry_base_seconds: Positive = 4
-    retry_max_delay_seconds: Positive = 3600
+    retry_max_delay_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600
     retry_max_attempts: Annotated[int, Field(ge=1)] = 50
     retry_max_age_hours: Positive = 24
 
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
         Raises `SettingsError` when neither is set, or the file cannot be read or is empty.
         """
         if self.mailgun_api_key:
-            return SecretStr(self.mailgun_api_key.get_secret_value().strip())
+            return usable_key(self.mailgun_api_key.get_secret_value(), "MAILGUN_API_KEY")
         if not self.mailgun_api_key_file:
             raise SettingsError(
                 "MAILGUN_API_KEY is not set; put your Mailgun private key there (or its file in MAILGUN_API_KEY_FILE)"
@@ -162,9 +162,7 @@ class Settings(BaseSettings):
             key = self.mailgun_api_key_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
-        if not key:
-            raise SettingsError(f"MAILGUN_API_KEY_FILE is empty: {self.mailgun_api_key_file}")
-        return SecretStr(key)
+        return usable_key(key, "MAILGUN_API_KEY_FILE")
 
     @property
     def digest_key(self) -> bytes:
@@ -184,6 +182,16 @@ class Settings(BaseSettings):
                 "MAILGUN_LIST_ADDRESS is not set; write the mailing list's address, e.g. newsletter@mg.example.com"
             )
         return self.mailgun_list_address
+
+
+def usable_key(text: str, where: str) -> SecretStr:
+    """The key in `text`, without blanks around it. Raises `SettingsError`, which does not quote it."""
+    key = text.strip()
+    if not key:
+        raise SettingsError(f"{where} is empty; put your Mailgun private key there")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise SettingsError(f"{where} holds no key: it has a character that no key has")
+    return SecretStr(key)
 
 
 def load_settings() -> Settings:

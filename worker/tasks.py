@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from threading import Thread
@@ -17,6 +16,7 @@ from typing import Any, assert_never
 
 import redis
 from celery.exceptions import Reject, Retry
+from kombu.exceptions import OperationalError
 
 from worker.app import app, settings
 from worker.assembly import handling_for, utc_now
@@ -27,6 +27,7 @@ from worker.delivery.message import REPLAY_TASK, TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.selection import Selection, batches, selected
+from worker.privacy import whereabouts
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
 
@@ -51,6 +52,7 @@ class NextTry(Exception):
 def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
     """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed."""
     message = message_of(id=task.request.id, args=args, kwargs=kwargs, headers=vars(task.request))
+    handled: Done | Parked | Dead | None = None
     try:
         handled = handling().handle(message)
     except redis.RedisError as error:
@@ -58,8 +60,14 @@ def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
             "Redis did not take an event; it stays on the queue",
             extra={"event": message.id, "error": type(error).__name__},
         )
+    except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
+        logger.error(
+            "a bug: an event stays on the queue, please report it",
+            extra={"event": message.id, "error": whereabouts(error)},
+        )
+    if handled is None:
         time.sleep(1)  # its own thread only: without it the event would come back at once
-        raise Reject(requeue=True) from None
+        raise Reject(requeue=True)
     match handled:
         case Done(result):
             return result
@@ -91,7 +99,7 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
             rest = {"limit": limit - replayed} if limit else {}
             task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})
-    except redis.RedisError:
+    except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
     return f"{replayed} replayed"
 
@@ -100,31 +108,41 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
     if args or not (limit is None or (isinstance(limit, int) and limit > 0)):
         raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
     try:
-        return selected(now, **filters)
+        return selected(now, handling().preset, **filters)
     except (ValueError, TypeError) as error:
         raise WrongFilter(str(error)) from None
 
 
 def keep_house() -> None:
-    """Put what is due back on the queue, and store the counts. While Redis is away it waits for the next time."""
-    try:
-        parts = handling()
-        parts.parking.return_due()
-        parts.parking.gather_priorities()
-        parts.tally.store()
-        parts.roll.store(WORKER)
-        parts.delivery.flow.refund()
-        if parts.delivery.flow.probe_due():
-            Thread(
-                target=_probe, args=(parts.delivery,), daemon=True
-            ).start()  # the worker's loop must not wait for Mailgun
-    except redis.RedisError as error:
-        logger.debug("parked events wait: Redis does not answer", extra={"error": type(error).__name__})
+    """Put what is due back on the queue, store counts, look after an incident. What fails is tried again a second later."""
+    parts = handling()
+    flow = parts.delivery.flow
+    for step in (
+        parts.parking.return_due,
+        parts.parking.gather_priorities,
+        parts.tally.store,
+        lambda: parts.roll.store(WORKER),
+        flow.refund,
+        lambda: _look_after_incident(parts.delivery),
+    ):
+        try:
+            step()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001  the worker's loop goes on
+            logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _look_after_incident(delivery: Delivery) -> None:
+    if delivery.flow.probe_due():
+        Thread(target=_probe, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
 
 
 def _probe(delivery: Delivery) -> None:
-    with suppress(redis.RedisError):
-        look_whether_incident_is_over(delivery.flow, delivery.mailgun)
+    try:
+        look_whether_incident_is_over(delivery.flow, delivery.mailgun, delivery.clock)
+    except Exception as error:  # noqa: BLE001  it is tried again after INCIDENT_PROBE_SECONDS
+        logger.error("the incident could not be looked after", extra={"error": whereabouts(error)})
 
 
 def check_startable() -> None:

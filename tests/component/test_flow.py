@@ -382,12 +382,19 @@ def test_no_look_is_due_while_mailgun_asks_to_wait(own: OwnIntegration) -> None:
     assert own.flow().probe_due()
 
 
-def test_when_the_incident_is_over_the_flow_ramps_up_and_the_row_begins_anew(own: OwnIntegration) -> None:
+def test_when_the_incident_is_over_the_flow_ramps_up_and_one_more_refusal_begins_it_again(own: OwnIntegration) -> None:
     own.fill(50)
     hold_for_incident(own.flow())
     own.flow().lift()
     assert own.flow().state().kind is None
     assert 1 <= len(own.take(50).messages) < 50
+    assert answered(own.flow(), Kind.UNAUTHORIZED) == ["incident"]
+
+
+def test_after_an_incident_a_delivered_event_begins_the_row_anew(own: OwnIntegration) -> None:
+    hold_for_incident(own.flow())
+    own.flow().lift()
+    answered(own.flow(), Kind.DELIVERED)
     assert answered(own.flow(), Kind.UNAUTHORIZED, times=2) == ["", ""]
 
 

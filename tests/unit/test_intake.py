@@ -3,13 +3,14 @@
 import base64
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text, messages, strange_json
-from worker.delivery.intake import admitted
+from worker.delivery.intake import admitted, shown_id
 from worker.delivery.message import TASK, Message, decoded, encoded, message_of
 from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.patch import patch_of
@@ -127,7 +128,13 @@ def test_a_message_that_celery_would_discard_is_admitted_whole(message: dict[str
 def test_our_own_message_arrives_as_it_was_written(message: Message) -> None:
     payload = admit(encoded(message, QUEUE))
     assert_celery_takes(payload)
-    assert decoded(json.dumps(payload))[0] == message
+    assert decoded(json.dumps(payload))[0] == replace(message, id=shown_id(message.id))
+
+
+def test_an_id_that_could_be_an_address_is_shown_as_a_digest_that_stays_the_same() -> None:
+    assert shown_id("m-1") == "m-1"
+    assert shown_id("jane@example.com") == shown_id("jane@example.com")
+    assert "jane" not in shown_id("jane@example.com")
 
 
 def test_a_bare_clients_message_keeps_its_id_and_its_event() -> None:

@@ -17,9 +17,13 @@ def answer(**member: object) -> dict[str, Any]:
 
 
 def held(**member: object) -> Member:
-    found = member_in(answer(**member), "jane@example.com")
+    found = member_in(answer(**{"subscribed": True, **member}), "jane@example.com")
     assert found
     return found
+
+
+def test_a_member_that_does_not_say_whether_it_is_subscribed_is_no_member() -> None:
+    assert member_in({"member": {"address": "jane@example.com", "vars": {}}}, "jane@example.com") is None
 
 
 def test_the_form_fields_come_in_the_order_of_the_integrations_page() -> None:

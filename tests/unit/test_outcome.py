@@ -200,7 +200,7 @@ def test_of_several_hints_the_latest_counts() -> None:
         "0x10",
         "nan",
         "inf",
-        "1,5",
+        "1,x",
         "60 seconds",
         "Wed, 99 Foo 2024",
         "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -239,3 +239,7 @@ def test_no_hint_breaks_the_reading_or_lies_in_the_past(text: str, value: object
 def test_any_bytes_have_an_outcome(status: int, content: bytes) -> None:
     assert isinstance(write_outcome(Answer(status, content), ADDRESS, NOW), Outcome)
     read_outcome(Answer(status, content), ADDRESS, NOW)
+
+
+def test_a_hint_that_was_sent_twice_is_the_longer_one() -> None:
+    assert waits(retry_after="120, 60") == 120

@@ -67,13 +67,13 @@ class Delivery:
         return outcome
 
     def _from_copy(self, visit: Visit, patch: Patch) -> Member | None:
-        # A copy shows that nothing needs writing, but never that somebody is still subscribed: a recipient may have opted
-        # out since. Writing "yes" from a copy would undo that, and writing "no" would take it for ours.
+        # A copy shows that nothing needs writing. It is never written back: a recipient, or anybody, may have changed the
+        # member since, and a "yes" from a copy would undo an opt-out.
         copy = visit.copy
         if copy is None:
             return None
         member = merged_member(copy, patch, self.rules, our_no=visit.known.our_no)
-        return copy if member.form() == copy.form() or not (copy.subscribed or member.subscribed) else None
+        return copy if member.form() == copy.form() else None
 
     def _read(self, visit: Visit, address: str) -> Member | Outcome | None:
         visit.requests += 1

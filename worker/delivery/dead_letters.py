@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.delivery.decision import Reason
-from worker.delivery.message import Message, UnreadableMessage, decoded, encoded
+from worker.delivery.flow import FREES
+from worker.delivery.message import LATEST, Message, UnreadableMessage, decoded, encoded
 
 if TYPE_CHECKING:
     import redis
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 PAGE = 1000
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
-BURY = """
+BURY = (
+    FREES
+    + """
 redis.call('LPUSH', KEYS[1], ARGV[1])
 return redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
 """
+)
 
 # For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
 TAKE_AWAY = """
@@ -231,6 +235,13 @@ def _buried(raw: str, place: int = 0) -> Buried:
 
 
 def _letter(header: Any) -> DeadLetter:
+    """The `dead_letter` header; what it says in another shape than `DeadLetter` counts as not said."""
     known = header if isinstance(header, dict) else {}
     empty: dict[str, Any] = asdict(DeadLetter("unknown", None, "", "", "", 0, None, 0.0, ""))
-    return DeadLetter(**{name: known.get(name, default) for name, default in empty.items()})
+    return DeadLetter(**{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()})
+
+
+def _fits(field: str, value: object) -> bool:
+    if field in {"status", "attempts", "first_seen", "died_at"}:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
+    return isinstance(value, str)

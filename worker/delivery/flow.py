@@ -32,12 +32,20 @@ FASTEST_RATE = 5000.0  # requests a second: a learned rate that has grown beyond
 
 LIBRARY = files("worker.delivery").joinpath("flow.lua").read_text(encoding="utf-8")
 
+FREES = "redis.call('DEL', 'signal:never')\n"  # a script that has written may go on where memory is full; delivering frees it
+
 ASK = "return tostring(held(true))"
-REPORT = "return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])"
+REPORT = FREES + "return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])"
 REFUND = "charge(-tonumber(ARGV[2])) return 1"
 NOT_A_PROBE = "not_a_probe() return 1"
-LIFT = "lift() redis.call('HDEL', PACE, 'unavailable', 'refused') return 1"
-PAUSE = "return redis.call('HSETNX', HOLD, 'paused', now)"
+# One more refusal makes it an incident again: a key may read the list and yet not write its members.
+LIFT = """
+lift()
+redis.call('HDEL', PACE, 'unavailable')
+redis.call('HSET', PACE, 'refused', math.max(0, rules.incident_threshold - 1))
+return 1
+"""
+PAUSE = FREES + "return redis.call('HSETNX', HOLD, 'paused', now)"
 RESUME = """
 local lifted = redis.call('HDEL', HOLD, 'paused')
 if redis.call('HEXISTS', HOLD, 'kind') == 1 then redis.call('HDEL', PACE, 'unavailable', 'refused') lifted = 1 end

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
-from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, encoded, message_of
-
-NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
+from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, encoded, message_of, usable_id
+from worker.signal.event import NESTING_LIMIT, deeper_than
 
 
 def admitted(raw: str, queue: str, new_id: Callable[[], str]) -> dict[str, Any]:
@@ -32,15 +32,24 @@ def _protocol_2(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
     args, kwargs, *_ = _body(envelope)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return _decoded(encoded(message_of(id=headers["id"], args=args, kwargs=kwargs, headers=headers), queue, task=task))
+    return _decoded(
+        encoded(message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers), queue, task=task)
+    )
 
 
 def _protocol_1(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
     body = _body(envelope)
     if not isinstance(body, dict) or body.get("task") != TASK or not _is_text(body.get("id")):
         return None
-    message = message_of(id=body["id"], args=body.get("args") or [], kwargs=body.get("kwargs") or {}, headers={})
+    message = message_of(
+        id=shown_id(body["id"]), args=body.get("args") or [], kwargs=body.get("kwargs") or {}, headers={}
+    )
     return _decoded(encoded(message, queue))
+
+
+def shown_id(id: str) -> str:
+    """`id`, or where that could be an address or break a line a digest that stays the same for repeats of it."""
+    return usable_id(id) or sha256(id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _wrapped(raw: str, queue: str, new_id: str) -> dict[str, Any]:
@@ -56,23 +65,9 @@ def _body(envelope: dict[str, Any]) -> Any:
     if envelope.get("content-type") != "application/json":
         raise ValueError("not JSON")
     decoded = body_of(envelope)
-    if _deeper_than(NESTING_LIMIT, decoded):
+    if deeper_than(NESTING_LIMIT + 3, decoded):  # the event, and what Celery puts around it
         raise ValueError("nested too deep")
     return decoded
-
-
-def _deeper_than(limit: int, value: Any) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, list | dict)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _is_text(value: object) -> bool:

@@ -4,8 +4,8 @@
     signal:<integration>:lock:<digest>     string   the delivery that has the member now; a lease longer than any delivery
 
 Opening takes the lock, checks the hold and reads the record in one step; closing writes, reports and releases in one. A copy is
-taken out on opening and put back on closing, so one whose delivery died in between is never trusted. Losing all of this costs
-requests, never data.
+taken out on opening and put back on closing, so one whose delivery died in between is never trusted. Losing it loses no event,
+but which was the newer one, and whose the "no" was.
 """
 
 import json
@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any, cast
 from uuid import uuid4
 
-from worker.delivery.flow import Flow, reported
+from worker.delivery.flow import FREES, Flow, reported
 from worker.delivery.merge import Known
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome
@@ -26,7 +26,9 @@ from worker.mailgun.outcome import Outcome
 BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for a member that another delivery has
 BUSY_LOOK_SECONDS = 0.02
 
-OPEN = """
+OPEN = (
+    FREES
+    + """
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
 if not redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'busy', ''} end
@@ -35,15 +37,22 @@ redis.call('HDEL', KEYS[4], 'copy', 'copy_at')
 local fresh = copy and now - copy_at < tonumber(ARGV[4])
 return {'open', record or '', fresh and copy or '', copy_at or ''}
 """
-ASK_AGAIN = """
+)
+ASK_AGAIN = (
+    FREES
+    + """
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
 if redis.call('GET', KEYS[3]) ~= ARGV[2] then return {'busy', ''} end
+redis.call('PEXPIRE', KEYS[3], ARGV[6])
 charge(tonumber(ARGV[3]))
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[4]) redis.call('EXPIRE', KEYS[4], ARGV[5]) end
 return {'open', ''}
 """
-CLOSE = """
+)
+CLOSE = (
+    FREES
+    + """
 if redis.call('GET', KEYS[3]) == ARGV[6] then
     if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[7]) end
     if ARGV[8] ~= '' then redis.call('HSET', KEYS[4], 'copy', ARGV[8], 'copy_at', ARGV[9] ~= '' and ARGV[9] or now) end
@@ -52,6 +61,7 @@ if redis.call('GET', KEYS[3]) == ARGV[6] then
 end
 return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
 """
+)
 
 
 @dataclass
@@ -106,7 +116,7 @@ class Ledger:
         digest = self._digest(address)
         token = uuid4().hex
         for _ in range(int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)):
-            answer = self._run(self._open, digest, token, int(self.lease_seconds * 1000), self.cache_seconds)
+            answer = self._run(self._open, digest, token, self._lease, self.cache_seconds)
             if answer[0] == "held":
                 return Held(float(answer[1]))
             if answer[0] == "open":
@@ -121,7 +131,7 @@ class Ledger:
         """
         record = _record(known) if known else ""
         unpaid = 1 if visit.requests else 0  # the first request was paid for when the event was taken
-        answer = self._run(self._ask_again, visit.digest, visit.token, unpaid, record, self._lives)
+        answer = self._run(self._ask_again, visit.digest, visit.token, unpaid, record, self._lives, self._lease)
         match answer[0]:
             case "held":
                 return Held(float(answer[1]))
@@ -156,6 +166,10 @@ class Ledger:
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
         return int(self.flow.redis.delete(self._key(self._digest(address))))
+
+    @property
+    def _lease(self) -> int:
+        return int(self.lease_seconds * 1000)
 
     @property
     def _lives(self) -> int:

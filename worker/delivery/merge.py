@@ -77,7 +77,7 @@ def our_no_after(known: Known, held: Member | None, member: Member) -> bool:
 
 def _subscribed(held: Member | None, consent: bool | None, rules: Subscribing, *, our_no: bool) -> bool:  # noqa: FBT001
     if held is None:
-        return rules.subscribe_new if consent is None else consent
+        return rules.subscribe_new and not our_no if consent is None else consent
     if consent is None:
         return held.subscribed
     opted_out = not held.subscribed and not our_no

@@ -9,19 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from worker.delivery.flow import FREES
 from worker.delivery.message import Message, encoded
 
 if TYPE_CHECKING:
     import redis
 
-PARK = """
+PARK = (
+    FREES
+    + """
 local now = redis.call('TIME')
 local due = now[1] + now[2] / 1000000 + ARGV[1]
 redis.call('ZADD', KEYS[1], string.format('%.3f', due), ARGV[2])
 return string.format('%.3f', due)
 """
+)
 
-RETURN_DUE = """
+RETURN_DUE = (
+    FREES
+    + """
 local now = redis.call('TIME')
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000, 'LIMIT', 0, ARGV[1])
 for _, message in ipairs(due) do
@@ -30,10 +36,11 @@ for _, message in ipairs(due) do
 end
 return #due
 """
+)
 
 
 # Where kombu puts messages of a priority; workers take from the queue alone, so these are brought there.
-PRIORITY_LISTS = ("{queue}\x06\x163", "{queue}\x06\x166", "{queue}\x06\x169")
+PRIORITY_LISTS = tuple(f"{{queue}}\x06\x16{step}" for step in range(1, 10))
 
 GATHER = """
 local moved = 0

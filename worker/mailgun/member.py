@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
 
 @dataclass(frozen=True)
 class Member:
@@ -39,11 +41,12 @@ def member_in(data: object, address: str) -> Member | None:
     if not isinstance(member, dict) or str(member.get("address", "")).lower() != address.lower():
         return None
     vars_ = member.get("vars") or {}
-    if not isinstance(vars_, dict):
+    subscribed = SUBSCRIBED.get(str(member.get("subscribed")).lower())
+    if not isinstance(vars_, dict) or subscribed is None:
         return None
     return Member(
         address=address,
         name=str(member.get("name") or ""),
-        subscribed=str(member.get("subscribed")).lower() not in {"no", "false", "0"},
+        subscribed=subscribed,
         vars=vars_,
     )

@@ -162,9 +162,10 @@ def hinted(answer: Answer, now: datetime) -> datetime | None:
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
-    seconds = _number(value)
-    if seconds is not None:
-        return seconds
+    numbers = [_number(each) for each in value.split(",")]  # sent twice, it comes joined by a comma
+    seconds = [each for each in numbers if each is not None]
+    if len(seconds) == len(numbers):
+        return max(seconds)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):

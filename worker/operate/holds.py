@@ -1,12 +1,14 @@
 """What operators are told when a hold begins or ends, and how an incident's end is noticed."""
 
 import logging
+from collections.abc import Callable
+from datetime import datetime
 
 from worker.delivery.dead_letters import CAUSES
 from worker.delivery.decision import Reason
 from worker.delivery.flow import Flow
 from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import list_exists
+from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, kind_of_status, list_exists
 
 logger = logging.getLogger("signal_mailgun.hold")
 
@@ -30,8 +32,13 @@ def tell_of_hold(kind: str, why: str) -> None:
             )
 
 
-def look_whether_incident_is_over(flow: Flow, mailgun: Mailgun) -> None:
-    """Read the list once; lift the incident where that succeeds. Raises `redis.RedisError`."""
-    if list_exists(mailgun.read_list()):
+def look_whether_incident_is_over(flow: Flow, mailgun: Mailgun, clock: Callable[[], datetime]) -> None:
+    """Read the list once; lift the incident where that succeeds. A 429 holds as any other. Raises `redis.RedisError`."""
+    answer = mailgun.read_list()
+    if list_exists(answer):
         flow.lift()
         logger.warning("the incident is over: the list can be read again; dead letters can be replayed")
+    elif isinstance(answer, Answer) and kind_of_status(answer.status) is Kind.THROTTLED:
+        now = clock()
+        throttled = Outcome(Kind.THROTTLED, answer.status, wait_until=hinted(answer, now), requests=1)
+        flow.report(throttled, f"throttled ({answer.status}): looking whether an incident is over", now)

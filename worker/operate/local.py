@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from worker.assembly import handling_for
 from worker.delivery.handling import Handling
@@ -50,6 +51,8 @@ class Local:
         self._ports = ports
         self._stack = ExitStack()
         self._environment: dict[str, str] = {}
+        self._server: Any = None  # the embedded one, where REDIS_URL names none
+        self._before: dict[str, int] = {}  # totals before the samples
 
     def __enter__(self) -> "Local":
         self.folder = self._data_folder()
@@ -77,15 +80,30 @@ class Local:
         for sample in SAMPLES:
             if sample.fault:
                 control.add_fault(address=sample.event["traits"]["email"], **sample.fault)
+        self._before = self.parts().tally.totals()
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put([sampled(each.event) for each in SAMPLES])
 
     def settled(self) -> bool:
         """Wait until every sample has ended one way or another; False when some have not in time."""
-        return wait_until(lambda: ended(self.parts().tally.totals()) >= len(SAMPLES), SETTLE_SECONDS)
+        return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
+
+    def totals(self) -> dict[str, int]:
+        """What became of the samples so far."""
+        now = self.parts().tally.totals()
+        return {
+            outcome: count - self._before.get(outcome, 0)
+            for outcome, count in now.items()
+            if count > self._before.get(outcome, 0)
+        }
 
     def parts(self) -> Handling:
         """The worker's parts, to look at what it stored."""
         return handling_for(self.settings)
+
+    @property
+    def embedded(self) -> bool:
+        """Was the Redis server started here?"""
+        return self._server is not None
 
     def _data_folder(self) -> Path:
         if self.real:
@@ -104,12 +122,16 @@ class Local:
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
         server.start()
         self._stack.callback(server.stop)
+        self._server = server
         self._set(redis_url=f"{server.connection_url}/0")
 
     def _start_sandbox(self) -> None:
         port = self._ports.sandbox
         self._up(self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}), lambda _: listens(port))
+        # On somebody's Redis the sandbox gets an integration of its own: real events must never be delivered to it.
+        own = {"signal_integration": "sandbox"} if not self.embedded else {}
         self._set(
+            **own,
             mailgun_api_key=SANDBOX_KEY,
             mailgun_api_base_url=self.sandbox_url,
             mailgun_allow_custom_host="true",
@@ -126,7 +148,8 @@ class Local:
     def _start_flower(self) -> None:
         port = self._ports.flower
         command = ["celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-        environment = {**self._environment, "FLOWER_UNAUTHENTICATED_API": "true"}  # loopback only
+        # Its API without a login only where nothing real can be reached through it, not even by a page in a browser.
+        environment = {**self._environment, **({} if self.real else {"FLOWER_UNAUTHENTICATED_API": "true"})}
         self._up(self.household.start("flower", command, environment), lambda _: listens(port))
 
     def _set(self, **values: str) -> None:

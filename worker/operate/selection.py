@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.settings import Settings
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.patch import address_in
+from worker.signal.preset import Preset, load_preset
 from worker.store import connect
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -26,6 +30,9 @@ class Selection:
     kind: str | None = None
     email: str | None = None
     id: str | None = None
+    preset: Preset | None = field(
+        default=None, compare=False
+    )  # through which addresses are read; None: the Default one
 
     def holds(self, buried: Buried) -> bool:
         """Is this one meant?"""
@@ -37,7 +44,7 @@ class Selection:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or address_of(message.args) == self.email.strip().lower())
+            and (self.email is None or address_of(message.args, self.preset) == self.email.strip().lower())
             and (self.id is None or message.id == self.id)
         )
 
@@ -54,7 +61,9 @@ def instant(text: str, now: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def selected(now: datetime, *, since: str | None = None, until: str | None = None, **filters: Any) -> Selection:
+def selected(
+    now: datetime, preset: Preset | None = None, *, since: str | None = None, until: str | None = None, **filters: Any
+) -> Selection:
     """What filters given as text mean at `now`. Raises `ValueError` with one line that says what is wrong."""
     unknown = set(filters) - {"reason", "status", "kind", "email", "id"}
     if unknown:
@@ -65,17 +74,23 @@ def selected(now: datetime, *, since: str | None = None, until: str | None = Non
         moments = [instant(text, now) if text else None for text in (since, until)]
     except (ValueError, AttributeError):
         raise ValueError("since and until take ISO 8601 or a span such as 90m, 2h, 7d") from None
-    return Selection(since=moments[0], until=moments[1], **filters)
+    for name, value in filters.items():
+        if not isinstance(value, int if name == "status" else str | None) and value is not None:
+            raise ValueError(f"the filter {name} has a value of the wrong type")
+    return Selection(since=moments[0], until=moments[1], preset=preset, **filters)
 
 
-def address_of(args: tuple[Any, ...]) -> str:
-    """The address in an event's traits as it was sent, trimmed and lowercased; "" where there is none."""
-    event = args[0] if args and isinstance(args[0], dict) else {}
-    context = event.get("context")
-    for traits in (event.get("traits"), context.get("traits") if isinstance(context, dict) else None):
-        if isinstance(traits, dict) and isinstance(traits.get("email"), str):
-            return str(traits["email"]).strip().lower()
-    return ""
+def address_of(args: tuple[Any, ...], preset: Preset | None = None) -> str:
+    """The address that an event is about, read through `preset` (else the Default one); "" where there is none."""
+    try:
+        return address_in(parse_event(args[0]), preset or _default_preset()) or "" if args else ""
+    except MalformedEvent:
+        return ""
+
+
+@lru_cache(maxsize=1)
+def _default_preset() -> Preset:
+    return load_preset()
 
 
 def chosen(letters: DeadLetters, wanted: Selection, limit: int | None) -> Iterator[Buried]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
+
 
 class MalformedEvent(ValueError):
     """Not a Signal event at all; the message says why in one line and quotes nothing of the event."""
@@ -80,6 +82,8 @@ def parse_event(data: object) -> SignalEvent:
         return data
     if not isinstance(data, Mapping):
         raise MalformedEvent(f"an event is a JSON object, not {_json_kind(data)}")
+    if deeper_than(NESTING_LIMIT, data):
+        raise MalformedEvent(f"the event is nested more than {NESTING_LIMIT} deep")
     kind = data.get("type")
     if not isinstance(kind, str) or not kind.strip():
         raise MalformedEvent("the event has no usable `type` (page, track, identify or group)")
@@ -87,6 +91,21 @@ def parse_event(data: object) -> SignalEvent:
         return SignalEvent.model_validate({**data, "type": kind.strip().lower()})
     except ValidationError as error:
         raise MalformedEvent(f"the event's {error.errors()[0]['loc'][0]!r} cannot be read") from None
+
+
+def deeper_than(limit: int, value: Any) -> bool:
+    """Is `value`, decoded JSON, nested deeper than `limit`?"""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _json_kind(data: object) -> str:

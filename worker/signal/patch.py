@@ -61,6 +61,12 @@ def patch_of(event: SignalEvent, preset: Preset) -> Patch | Skip:
     )
 
 
+def address_in(event: SignalEvent, preset: Preset) -> str | None:
+    """The address that `event` is about, trimmed and lowercased, whether or not it can be one; None where there is none."""
+    value = _first(event, preset.address, blanks=False)
+    return str(value).strip().lower() if value is not None else None
+
+
 def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True) -> Any:
     """The value at the first of `places` that has one JSON can carry; without `blanks`, one that is more than white space."""
     values = (clean(place.read(event)) for place in places)

@@ -38,7 +38,7 @@ cli.add_typer(dead_letters.cli, name="dead-letters")
 def main() -> None:
     """Run the command line and end the process with its status."""
     try:
-        cli()
+        cli(prog_name="signal-mailgun")
     except (SettingsError, PresetError, Failure) as error:
         sys.exit(f"signal-mailgun: {error}")
     except redis.RedisError as error:

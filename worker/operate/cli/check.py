@@ -7,6 +7,7 @@ from typing import Annotated
 
 import redis
 import typer
+from rich.markup import escape
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
@@ -155,8 +156,8 @@ def _knows_list(mailgun: Mailgun) -> bool:
 
 def _line(finding: Finding) -> str:
     mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
-    mend = f"\n  [yellow]→ {finding.mend}[/]" if finding.mend else ""
-    return f"{mark} {finding.what}: {finding.found}{mend}"
+    mend = f"\n  [yellow]→ {escape(finding.mend)}[/]" if finding.mend else ""
+    return f"{mark} {finding.what}: {escape(finding.found)}{mend}"
 
 
 def _in_one_line(finding: Finding) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli import replay
@@ -132,7 +133,7 @@ def _table(shown: list[Buried]) -> Table:
             str(letter.status or "-"),
             str(letter.attempts),
         )
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))
     return table
 
 

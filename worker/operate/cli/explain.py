@@ -15,6 +15,7 @@ from worker.operate.cli.terminal import Failure, clock_time, out
 from worker.operate.places import Places
 from worker.operate.selection import address_of
 from worker.settings import Settings, load_settings
+from worker.signal.preset import load_preset
 from worker.store import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
@@ -23,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False) -> None:
     """Where an event is now, or what is known of a member and which rule decided each field."""
     settings = load_settings()
-    lines = list(_of_member(_places(settings), what) if "@" in what else _of_event(settings, what))
+    lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
     if not lines:
         raise Failure(
             f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
@@ -48,7 +49,8 @@ def forget(
         raise Failure(f"{email} is not an e-mail address")
     if not yes and not typer.confirm("erase this person's events and records for good?"):
         raise typer.Exit(1)
-    found = _places(settings).forget(address, lambda message: address_of(message.args) == address)
+    preset = load_preset(settings.mailgun_preset)
+    found = _places(settings).forget(address, lambda message: address_of(message.args, preset) == address)
     if as_json:
         out.print_json(json.dumps(found))
         return
@@ -89,11 +91,12 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
 
 
-def _of_member(places: Places, email: str) -> Iterator[dict[str, str]]:
+def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
+    places, preset = _places(settings), load_preset(settings.mailgun_preset)
     address = email.strip().lower()
 
     def wanted(message: Message) -> bool:
-        return address_of(message.args) == address
+        return address_of(message.args, preset) == address
 
     for place, count in (
         ("queued", sum(1 for _ in places.queued(wanted))),

@@ -69,8 +69,12 @@ def sandbox(
 def run(
     *,
     once: Annotated[bool, typer.Option("--once", help="send the samples, show what became of them, end")] = False,
-    flower_port: Annotated[int | None, typer.Option(help="default 5555, with --once any free one")] = None,
-    sandbox_port: Annotated[int | None, typer.Option(help="default 8025, with --once any free one")] = None,
+    flower_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="default 5555, with --once any free one")
+    ] = None,
+    sandbox_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="default 8025, with --once any free one")
+    ] = None,
 ) -> None:
     """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
     began = time.monotonic()
@@ -115,7 +119,7 @@ def _show_totals(local: Local) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("outcome", "events", "meaning"):
         table.add_column(column, justify="right" if column == "events" else "left")
-    for outcome, count in sorted(parts.tally.totals().items(), key=lambda each: _rank(each[0])):
+    for outcome, count in sorted(local.totals().items(), key=lambda each: _rank(each[0])):
         table.add_row(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
     out.print(table)
     _show_letters(parts.dead_letters)
@@ -137,7 +141,10 @@ def _show_where_to_look(local: Local) -> None:
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
     out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
     out.print(f"  {local.folder}/worker.log", markup=False)
-    out.print(f"  REDIS_URL={local.settings.redis_url} for signal-mailgun send, dead-letters, check", markup=False)
+    settings = local.settings
+    own = f" REDIS_URL={settings.redis_url}" if local.embedded else ""
+    out.print("\nFor the commands in another terminal (send, status, dead-letters, …):")
+    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}", markup=False)
 
 
 def _stay(local: Local) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from worker.operate.cli.terminal import clock_time, out
@@ -58,7 +59,9 @@ def rows(status: Status) -> list[tuple[str, str]]:
     """The lines of the screen: a name and a text in rich's markup."""
     oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
     due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
-    workers = f"{len(status.workers)}: {', '.join(status.workers)}" if status.workers else "[red]none is alive[/]"
+    workers = (
+        f"{len(status.workers)}: {escape(', '.join(status.workers))}" if status.workers else "[red]none is alive[/]"
+    )
     return [
         ("queued", f"{status.queued}{oldest}"),
         ("in flight", str(status.in_flight)),
@@ -85,11 +88,11 @@ def _held(status: Status) -> str:
     since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
-    return f"[{colour}]{hold.kind} {until}[/]{since}: {hold.why.replace('[', chr(92) + '[')}"
+    return f"[{colour}]{hold.kind} {until}[/]{since}: {escape(hold.why)}"
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return "  ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
+    return "  ".join(f"{escape(name)} {count}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
 
 
 def _print_json(status: Status) -> None:
