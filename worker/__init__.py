@@ -4,9 +4,11 @@ The way of an event, and where each step lives:
 
     signal/     what Signal says: event, preset, patch            pure
     mailgun/    what Mailgun is told, and answers                 member and outcome pure; the client asks
-    delivery/   getting it there: merge, attempt, decision, parking, dead letters
+    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, dead letters
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
-    tasks.py    the Celery task: carries out what was decided
+    app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
+    settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
+    privacy.py  what operators may see in place of a person's data
     producer.py the other end: putting events on the queue
     operate/    running it: command line, logs, everything on one machine
     sandbox/    a Mailgun to try it on
