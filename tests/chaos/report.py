@@ -1,0 +1,51 @@
+"""The figures of every storm as a table, printed when the tests are over."""
+
+from collections.abc import Callable, Sequence
+
+from tests.chaos.verdict import Figures
+
+COLUMNS: dict[str, Callable[[Figures], str]] = {
+    "storm": lambda it: it.name,
+    "events": lambda it: str(it.events),
+    "delivered": lambda it: str(it.outcomes["delivered"]),
+    "unchanged": lambda it: str(it.outcomes["unchanged"]),
+    "superseded": lambda it: str(it.outcomes["superseded"]),
+    "skipped": lambda it: str(it.outcomes["skipped"]),
+    "malformed": lambda it: str(it.outcomes["dead letter"]),
+    "replayed": lambda it: str(it.died.total() - it.died["malformed_email"]),
+    "clicks": lambda it: str(it.clicks),
+    "lost": lambda it: str(len(it.lost)),
+    "wrong": lambda it: str(len(it.wrong)),
+    "resubscribed": lambda it: str(len(it.resubscribed)),
+    "early": lambda it: str(len(it.early)),
+    "alive": lambda it: f"{it.alive}/{it.of}",
+    "requests": lambda it: str(it.requests),
+    "told to wait": lambda it: str(it.throttled),
+    "seconds": lambda it: f"{it.seconds:.0f}",
+    "back s": lambda it: "" if it.back is None else f"{it.back:.1f}",
+    "MB": lambda it: f"{it.megabytes:.0f}",
+}
+
+
+LEGEND = """\
+malformed: dead letters that stay such, the address cannot be one   replayed: dead letters that ended well after a replay
+told to wait: 429 or 420 with a hint   early: requests in spite of one   MB: the largest worker at the end
+back s: the slowest of: a killed worker's events had ended; every worker consumed again after Redis was away or connections cut;
+        Mailgun was written to again after an outage; the hold was lifted after the key was mended
+"""
+
+
+def table(figures: Sequence[Figures]) -> str:
+    """One line a storm, its notes below the table."""
+    rows = [list(COLUMNS), *([cell(each) for cell in COLUMNS.values()] for each in figures)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(_placed(row, widths)) for row in rows]
+    return "\n".join([*lines, "", LEGEND, *(f"{each.name}: {note}" for each in figures for note in each.notes)])
+
+
+def _placed(row: list[str], widths: list[int]) -> list[str]:
+    first, *others = (
+        cell.ljust(width) if place == 0 else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return [first, *others]

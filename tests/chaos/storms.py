@@ -1,0 +1,247 @@
+"""What goes wrong, each as a function that does it to a world under load and returns when it is over."""
+
+import time
+from collections.abc import Callable, Iterable
+from random import Random
+
+from tests.chaos.world import KEY, READ_TIMEOUT_SECONDS, World, resident_megabytes
+from worker.sandbox.hints import HintKind
+
+REDIS_AWAY_SECONDS = 3.0
+HINTS: tuple[HintKind, ...] = ("retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body", "none")
+
+Storm = Callable[[World], None]
+
+
+def calm(world: World) -> None:
+    """Nothing goes wrong; events come twice and out of order as always."""
+    world.when_put(1.0)
+
+
+def kill_one_in_mid_request(world: World) -> None:
+    """SIGKILL of one worker while its requests are under way, three times; a supervisor starts another each time."""
+    world.control.latency(60)
+    for share in world.moments(0.2, 0.45, 0.7):
+        world.when_put(share)
+        _kill_in_mid_request(world, 1)
+
+
+def kill_all_at_once(world: World) -> None:
+    """SIGKILL of all workers at once, twice."""
+    world.control.latency(60)
+    for share in world.moments(0.3, 0.65):
+        world.when_put(share)
+        _kill_in_mid_request(world, len(world.workers))
+
+
+def terminate_under_load(world: World) -> None:
+    """SIGTERM, one worker after the other: each ends what it has begun, and ends well."""
+    world.control.latency(60)
+    for share in world.moments(0.25, 0.5, 0.75):
+        world.when_put(share)
+        began = time.monotonic()
+        assert world.terminate(world.workers[0]) == 0
+        world.note("ended on SIGTERM in {:.1f} s", time.monotonic() - began)
+        world.start_workers(1)
+
+
+def restart_redis(world: World) -> None:
+    """Redis is killed, away for three seconds, and started again on its append-only file; twice."""
+    for share in world.moments(0.25, 0.6):
+        world.when_put(share)
+        _restart_redis(world)
+
+
+def restart_redis_under_light_load(world: World) -> None:
+    """The same while each worker has something in hand and room for more, so that it waits for Redis at that moment; thrice."""
+    world.control.latency(300)
+    with world.trickling():
+        for share in world.moments(0.15, 0.4, 0.65):
+            world.when_put(share)
+            world.until(world.lightly_loaded, "a light load")
+            _restart_redis(world)
+
+
+def cut_connections(world: World) -> None:
+    """Every connection to Redis is cut, four times; the last time under light load."""
+    for share in (0.2, 0.4, 0.6):
+        world.when_put(share)
+        _cut_connections(world)
+    world.control.latency(300)
+    with world.trickling():
+        world.until(world.lightly_loaded, "a light load")
+        _cut_connections(world)
+
+
+def fail_one_in_ten(world: World) -> None:
+    """A tenth of all requests is answered 500, 502 or 503."""
+    for fault in ({"status": 500}, {"status": 503, "body": "html"}):
+        world.control.add_fault("status", share=0.035, **fault)
+    world.control.add_fault("html_502", share=0.035)
+    world.drain()
+
+
+def throttle_with_every_hint(world: World) -> None:
+    """A rate limit of some hundred requests a second, its 429 with each kind of hint in turn, and without."""
+    for number, hint in enumerate(HINTS, 1):
+        world.control.switches(throttled_status=420 if number % 2 else 429)
+        world.control.limit(200, window_seconds=1.5, hint=hint)
+        world.when_put(number / len(HINTS))
+    world.drain()
+
+
+def outage(seconds: float) -> Storm:
+    """Mailgun is gone: resets, 503 and no answer at all, for so many seconds with the waits shortened as much."""
+
+    def act(world: World) -> None:
+        world.when_put(0.3)
+        _take_mailgun_away(world)
+        _weather(seconds)
+        world.control.clear_faults()
+        ended, before = time.time(), world.control.totals()["touched"]
+        world.until(lambda: world.control.totals()["touched"] > before, "Mailgun's recovery noticed", 90)
+        world.back(time.time() - ended)
+
+    act.__doc__ = outage.__doc__
+    return act
+
+
+def be_slow_and_hang(world: World) -> None:
+    """Answers late, half, or never, the change applied all the same."""
+    world.control.latency(40)
+    world.control.add_fault("latency", share=0.1, ms=300)
+    world.control.add_fault("hang_after_commit", method="POST", share=0.04, seconds=3)
+    world.control.add_fault("hang", share=0.01, seconds=3)
+    world.control.add_fault("truncated", method="POST", share=0.03)
+    world.drain()
+
+
+def apply_after_time_out(world: World) -> None:
+    """What Mailgun is told, it applies at times only after the worker has given up waiting: twice as late as that."""
+    world.control.add_fault("latency", method="POST", share=0.05, ms=int(2000 * READ_TIMEOUT_SECONDS))
+    world.drain()
+
+
+def wrong_key(world: World) -> None:
+    """The key is wrong, then mended; and once more, answered 403. What died meanwhile is replayed at the end."""
+    for share in world.moments(0.3, 0.65):
+        world.when_put(share)
+        _spoil_key(world, 401 if share < 0.5 else 403)
+
+
+def opt_out_while_paused(world: World) -> None:
+    """Recipients click the unsubscribe link while the integration is paused and nothing is in hand."""
+    flow, random = world.flow(), Random(1)
+    for share in world.moments(0.3, 0.5, 0.75):
+        world.when_put(share)
+        flow.pause()
+        world.until(lambda: not world.in_hand(), "empty hands")
+        _click(world, random, 0.4)
+        flow.resume()
+
+
+def opt_out_at_any_moment(world: World) -> None:
+    """Recipients click whenever they like."""
+    random = Random(2)
+    for percent in range(10, 100, 2):
+        world.when_put(percent / 100)
+        _click(world, random, 0.02)
+
+
+def everything_together(world: World) -> None:
+    """All of it in one run, one upon the other."""
+    random = Random(3)
+    world.control.latency(20)
+    world.control.add_fault("status", share=0.03, status=503)
+    world.control.add_fault("html_502", share=0.02)
+    world.control.add_fault("hang_after_commit", method="POST", share=0.02, seconds=3)
+    if not world.brief:  # the pace that repeated 429s teach would outlast it
+        world.control.limit(400, window_seconds=1.5, hint="retry_after_seconds")
+    world.when_put(0.1)
+    world.control.add_fault("status", status=429, hint="reset_ms", wait_seconds=1.5, count=1)
+    world.when_put(0.15)
+    _click(world, random, 0.1)
+    _kill_in_mid_request(world, 1)
+    world.when_put(0.3)
+    _cut_connections(world)
+    _click(world, random, 0.1)
+    world.when_put(0.45)
+    _restart_redis(world)
+    world.when_put(0.6)
+    _spoil_key(world, 401)
+    _click(world, random, 0.1)
+    world.when_put(0.75)
+    assert world.terminate(world.workers[0]) == 0
+    world.start_workers(1)
+    world.when_put(0.85)
+    _kill_in_mid_request(world, len(world.workers))
+    _click(world, random, 0.1)
+    world.drain()
+
+
+def _kill_in_mid_request(world: World, count: int) -> None:
+    world.until(lambda: _under_way(world), "requests under way")
+    held = world.in_hand_ids()
+    world.kill(*world.workers[:count])
+    world.held_when_killed.append((time.time(), held))
+    world.start_workers(count)
+
+
+def _under_way(world: World) -> bool:
+    return any(each["status"] is None for each in world.control.state()["requests"])
+
+
+def _restart_redis(world: World) -> None:
+    world.server.kill()
+    gone = time.time()
+    _weather(REDIS_AWAY_SECONDS)
+    world.start_redis()
+    again = time.time()
+    world.unlucky.append((gone - 2, again + 1))
+    world.back(world.each_consumes_again(again))
+
+
+def _cut_connections(world: World) -> None:
+    cut = time.time()
+    world.redis.client_kill_filter(_type="normal", skipme=True)
+    world.unlucky.append((cut - 1, cut + 2))
+    world.back(world.each_consumes_again(cut))
+
+
+def _take_mailgun_away(world: World) -> None:
+    world.control.add_fault("hang", share=0.05, seconds=3)
+    world.control.add_fault("reset", share=0.4)
+    world.control.add_fault("status", status=503)
+
+
+def _spoil_key(world: World, status: int) -> None:
+    world.control.switches(bad_key_status=status)
+    world.control.set_key("another")
+    flow = world.flow()
+    world.until(lambda: flow.state().kind == "incident", "an incident")
+    world.until(lambda: not world.in_hand(), "empty hands")
+    world.note("{:.0f} dead letters of a wrong key", float(world.letters.count()))
+    world.control.set_key(KEY)
+    world.back(world.until(lambda: flow.state().kind != "incident", "an end of the incident"))
+
+
+def _click(world: World, random: Random, share: float) -> None:
+    """So many of those who are subscribed, and never denied, opt out at Mailgun."""
+    members = world.control.members()
+    subscribed = sorted(address for address, member in members.items() if member.subscribed)
+    for address in _sample(random, [each for each in subscribed if each in world.clickers], share):
+        world.control.unsubscribe(address)
+
+
+def _sample(random: Random, addresses: list[str], share: float) -> Iterable[str]:
+    return random.sample(addresses, min(len(addresses), max(1, round(len(addresses) * share))))
+
+
+def _weather(seconds: float) -> None:
+    """How long something is away is what is tried here, not something to wait for."""
+    time.sleep(seconds)
+
+
+def memory(world: World) -> float:
+    """The largest worker's, in MB."""
+    return max((resident_megabytes(each) for each in world.workers if each.process.poll() is None), default=0.0)

@@ -1,0 +1,125 @@
+"""Whatever goes wrong, alone or together: every event ends, every member ends right, nobody is asked too early.
+
+`make test` runs a short form; `make chaos` (CHAOS=full) every storm with thousands of events.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import storms
+from tests.chaos.sessions import as_produced, never_denying, sessions
+from tests.chaos.verdict import Figures, judged
+from tests.chaos.world import Producer, World
+from tests.sandboxes import RunningSandbox
+from tests.servers import RedisServer
+from worker.producer import EventQueue
+
+FULL = os.environ.get("CHAOS") == "full"
+SEED = int(os.environ.get("CHAOS_SEED", "20250301"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One storm, how many events go through it, and how much disorder the producers add."""
+
+    name: str
+    storm: storms.Storm
+    events: int = 3000
+    short: int = 0  # events in the short form; 0: not part of it
+    workers: int = 3
+    repeated: float = 0.05
+    late: float = 0.03
+
+
+CASES = (
+    Case("repeated and out of order", storms.calm, repeated=0.4, late=0.2),
+    Case("kill -9 in mid-request", storms.kill_one_in_mid_request, short=500),
+    Case("kill -9 of all at once", storms.kill_all_at_once),
+    Case("SIGTERM under load", storms.terminate_under_load),
+    Case("Redis killed, restarted", storms.restart_redis),
+    Case("Redis killed, light load", storms.restart_redis_under_light_load, events=1200, short=400),
+    Case("Redis connections cut", storms.cut_connections, events=4000),
+    Case("10 % 500, 502, 503", storms.fail_one_in_ten, events=4000),
+    Case("429 with each hint", storms.throttle_with_every_hint),
+    Case("outage, shortened", storms.outage(20)),
+    Case("slow, hung after commit", storms.be_slow_and_hang),
+    Case("applied after time-out", storms.apply_after_time_out),
+    Case("wrong key, mended", storms.wrong_key),
+    Case("opt-outs while paused", storms.opt_out_while_paused, short=500),
+    Case("opt-outs at any moment", storms.opt_out_at_any_moment),
+    Case("everything together", storms.everything_together, events=5000, short=600),
+)
+CHOSEN = CASES if FULL else tuple(each for each in CASES if each.short)
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name.replace(" ", "-"))
+def test_no_event_is_lost_and_every_member_ends_right(
+    case: Case, server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, figures: list[Figures]
+) -> None:
+    world = World(server, sandbox, tmp_path, integration=f"storm{CASES.index(case)}")
+    try:
+        result = weathered(case, world)
+    finally:
+        world.close()
+    figures.append(result)
+    assert result.broken == []
+
+
+def weathered(case: Case, world: World) -> Figures:
+    """The figures of the storm, after it is over, everything drained, and every dead letter replayed."""
+    happened = sessions(SEED, case.events if FULL else case.short)
+    produced = as_produced(happened, SEED, repeated=case.repeated, late=case.late)
+    world.brief = not FULL
+    world.clickers = never_denying(happened)
+    world.producer = Producer(EventQueue(world.redis, world.queue), lambda: world.redis.llen(world.queue), produced)
+    world.start_workers(case.workers if FULL else 2)
+    began = time.monotonic()
+    world.producer.start()
+    case.storm(world)
+    world.be_calm()
+    world.drain()
+    died = world.died()
+    world.replay()
+    world.drain()
+    return judged(case.name, world, produced, died, time.monotonic() - began)
+
+
+@pytest.mark.skipif(not FULL, reason="a hundred thousand events are for `make chaos`")
+def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
+    server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, lines: list[str]
+) -> None:
+    waiting = 100_000
+    world = World(server, sandbox, tmp_path, integration="flood")
+    world.producer = Producer(EventQueue(world.redis, world.queue), lambda: 0, sessions(SEED, waiting))
+    try:
+        world.start_workers(1)
+        sandbox.control.add_fault("status", status=503)
+        before, parked = storms.memory(world), [0]
+
+        def probed_thrice() -> bool:
+            parked.append(world.parking.count())
+            return world.requests() >= asked + 3
+
+        world.producer.batch = 500
+        world.producer.start()
+        world.until(lambda: world.flow().state().kind == "unavailable", "a hold")
+        world.when_put(1.0)
+        asked = world.requests()
+        world.until(probed_thrice, "three more probes")
+        after, held = storms.memory(world), sum(world.left())
+        world.be_calm()
+        world.until(lambda: world.control.totals()["touched"] > 200, "members again", 90)
+        later = storms.memory(world)
+    finally:
+        world.close()
+    lines.append(
+        f"{waiting} events waiting through an outage: worker {before:.0f} MB before, {after:.0f} MB after, "
+        f"{later:.0f} MB when it was over; at most {max(parked)} parked, {held} waiting"
+    )
+    assert held > 0.85 * waiting
+    assert after < before + 30
+    assert max(parked) < 100

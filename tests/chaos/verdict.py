@@ -1,0 +1,196 @@
+"""Did the promises hold? Judged by what the sandbox holds and was asked, what Redis holds, and what the workers told."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
+
+from tests.chaos.model import Standing, final_standings
+from tests.chaos.sessions import Sent
+from tests.chaos.storms import memory
+from tests.chaos.world import World
+from worker.sandbox.log import Record, Unsubscribed
+
+ABSENT = "(absent)"
+UNDER_WAY_SECONDS = 0.05  # what was sent before a worker read the 429 arrives within this
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One storm in numbers; the lists hold what must be empty."""
+
+    name: str
+    events: int  # sent, repetitions included
+    outcomes: Counter[str]  # what the workers told, each event's last word
+    requests: int
+    throttled: int  # answers that told until when to wait
+    died: Counter[str]  # dead letters before the replay
+    seconds: float
+    back: float | None  # seconds after which the slowest had recovered
+    alive: int
+    of: int
+    megabytes: float
+    clicks: int
+    lost: list[str]
+    wrong: list[str]
+    resubscribed: list[str]
+    early: list[str]
+    left: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def broken(self) -> list[str]:
+        """Every broken promise, in words."""
+        named = {
+            "lost": self.lost,
+            "wrong": self.wrong,
+            "subscribed again": self.resubscribed,
+            "asked too early": self.early,
+            "not at its end": self.left,
+        }
+        told = [f"{promise}: {len(each)}, such as {each[:3]}" for promise, each in named.items() if each]
+        dead = [f"{self.of - self.alive} workers ended by themselves"] if self.alive != self.of else []
+        return told + dead
+
+
+def judged(name: str, world: World, sent: list[Sent], died: Counter[str], seconds: float) -> Figures:
+    """The figures of a storm that is over: all is put, drained, replayed and drained again."""
+    records, clicks = world.control.requests(), world.control.events()
+    last_words = {line.event: line.said for line in sorted(world.told(), key=lambda each: each.at) if line.is_end}
+    raced = {each.address for each in clicks if _raced(each, records)}
+    opted_out = {each.address for each in clicks}
+    return Figures(
+        name=name,
+        events=len(sent),
+        outcomes=Counter(last_words[each.id].split(":")[0] for each in sent if each.id in last_words),
+        requests=len(records),
+        throttled=sum(each.wait_until is not None for each in records),
+        died=died,
+        seconds=seconds,
+        back=max([*world.backs, *_back_after_kills(world)], default=None),
+        alive=world.alive(),
+        of=len(world.workers),
+        megabytes=memory(world),
+        clicks=len(clicks),
+        lost=[f"{each.id} ({last_words.get(each.id, 'never told of')})" for each in sent if _is_lost(each, last_words)],
+        wrong=wrong_members(world, sent, opted_out, raced),
+        resubscribed=[each.address for each in clicks if knowingly_resubscribed(each, records)],
+        early=[f"{each.method} {each.at:.3f}" for each in early_requests(records, world.unlucky)],
+        left=_left_over(world, sent),
+        notes=world.notes + ([f"{len(raced)} clicks between a read and its write"] if raced else []),
+    )
+
+
+def _is_lost(sent: Sent, last_words: dict[str, str]) -> bool:
+    said = last_words.get(sent.id, "")
+    match sent.ends:
+        case "member":
+            return not said.startswith(("delivered", "unchanged", "superseded"))
+        case "skipped":
+            return not said.startswith("skipped")
+        case _:
+            return said != "dead letter: malformed_email"
+
+
+def wrong_members(world: World, sent: list[Sent], opted_out: Set[str], raced: Set[str]) -> list[str]:
+    """Where Mailgun's list and the model differ. Who clicked between a worker's read and its write may stand either way."""
+    expected = final_standings((each.fact for each in sent if each.fact), opted_out)
+    held = {
+        address: Standing(member.name, member.subscribed, member.vars)
+        for address, member in world.control.members().items()
+    }
+    return [
+        f"{address}: {_difference(expected.get(address), held.get(address), either_way=address in raced)}"
+        for address in sorted(expected.keys() | held.keys())
+        if _difference(expected.get(address), held.get(address), either_way=address in raced)
+    ]
+
+
+def _difference(expected: Standing | None, held: Standing | None, *, either_way: bool) -> str:
+    if expected is None or held is None:
+        return "not expected" if held else "missing"
+    told = [] if expected.name == held.name else [f"name {held.name!r} for {expected.name!r}"]
+    if expected.subscribed != held.subscribed and not either_way:
+        told.append(f"subscribed={held.subscribed}")
+    keys = sorted(expected.vars.keys() | held.vars.keys())
+    pairs = {key: (held.vars.get(key, ABSENT), expected.vars.get(key, ABSENT)) for key in keys}
+    return "; ".join(
+        told + [f"{key} {found!r} for {wanted!r}" for key, (found, wanted) in pairs.items() if found != wanted]
+    )
+
+
+def knowingly_resubscribed(click: Unsubscribed, records: Iterable[Record]) -> bool:
+    """Was the click undone by a worker whose own reading, asked for after it, must have shown the "no"?"""
+    read = _reading_behind_first_yes(click, records)
+    return read is not None and read.at > click.at
+
+
+def _raced(click: Unsubscribed, records: Iterable[Record]) -> bool:
+    """Was the click undone by a worker that had read the member before it? Mailgun has no conditional write."""
+    read = _reading_behind_first_yes(click, records)
+    return read is not None and read.at <= click.at
+
+
+def _reading_behind_first_yes(click: Unsubscribed, records: Iterable[Record]) -> Record | None:
+    """The reading on which the first "yes" was based that was applied, or may have been, after the click."""
+    read: Record | None = None
+    for record in records:
+        if (record.address or "").lower() != click.address.lower():
+            continue
+        if record.method == "GET":
+            read = record
+        elif record.committed and record.form.get("subscribed") == "true" and _may_end_after(record, click.at):
+            return read
+    return None
+
+
+def _may_end_after(record: Record, moment: float) -> bool:
+    return record.at > moment or record.answered_at is None or record.answered_at > moment
+
+
+def early_requests(records: list[Record], unlucky: Iterable[tuple[float, float]]) -> list[Record]:
+    """Requests that came after a 429 was answered and before it allowed them.
+
+    A 429 whose reader was killed, or could not tell the others because Redis was away, is not judged.
+    """
+    spans = list(unlucky)
+    told = [
+        (each.answered_at + UNDER_WAY_SECONDS, each.wait_until)
+        for each in records
+        if each.wait_until and each.answered_at and not any(a <= each.answered_at <= b for a, b in spans)
+    ]
+    closed = _united(sorted(told))
+    starts = [start for start, _ in closed]
+    return [each for each in records if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]]
+
+
+def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    united: list[tuple[float, float]] = []
+    for start, end in spans:
+        if united and start <= united[-1][1]:
+            united[-1] = united[-1][0], max(end, united[-1][1])
+        elif start < end:
+            united.append((start, end))
+    return united
+
+
+def _left_over(world: World, sent: list[Sent]) -> list[str]:
+    """What is on the queue, in hand or parked; and dead letters that are none, or should be there and are not."""
+    queued, in_hand, parked = world.left()
+    places = {"queued": queued, "in hand": in_hand, "parked": parked}
+    found = {each.message.id: each.letter.reason for each in world.letters.oldest_first()}
+    expected = {each.id: "malformed_email" for each in sent if each.ends == "dead letter"}
+    differ = [each for each in sorted(found.keys() | expected.keys()) if found.get(each) != expected.get(each)]
+    return [f"{count} {place}" for place, count in places.items() if count] + [f"letter of {each}" for each in differ]
+
+
+def _back_after_kills(world: World) -> list[float]:
+    """For each kill, the seconds until the last event that was in hand had ended."""
+    ends = defaultdict(list)
+    for line in world.told():
+        if line.is_end:
+            ends[line.event].append(line.at)
+    return [
+        max((min((at for at in ends[each] if at >= killed), default=killed) - killed for each in held), default=0.0)
+        for killed, held in world.held_when_killed
+    ]

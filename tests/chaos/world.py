@@ -1,0 +1,370 @@
+"""What a storm goes through: a real server, the sandbox, worker processes that can be killed, a producer that keeps on."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from tests.chaos.sessions import Sent
+from tests.sandboxes import RunningSandbox
+from tests.servers import RedisServer, eventually
+from tests.workers import RunningWorker
+from worker.delivery.dead_letters import DeadLetters
+from worker.delivery.flow import Flow, Rules
+from worker.delivery.parking import Parking
+from worker.producer import EventQueue, message_for
+
+if TYPE_CHECKING:
+    from worker.delivery.message import Message
+
+KEY = "sandbox-key"
+READ_TIMEOUT_SECONDS = 1.0
+SETTINGS = {
+    "MAILGUN_API_KEY": KEY,
+    "MAILGUN_ALLOW_CUSTOM_HOST": "true",
+    "MAILGUN_LIST_ADDRESS": "newsletter@mg.example.com",
+    "MAILGUN_CONNECT_TIMEOUT_SECONDS": "0.3",
+    "MAILGUN_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_SECONDS),
+    "RETRY_BASE_SECONDS": "0.2",
+    "RETRY_MAX_DELAY_SECONDS": "2",
+    "RETRY_MAX_ATTEMPTS": "1000",
+    "INCIDENT_PROBE_SECONDS": "1",
+    "VISIBILITY_TIMEOUT_SECONDS": "7.5",
+    "WORKER_CONCURRENCY": "12",
+    "LOG_FORMAT": "json",
+    "METRICS_PORT": "0",
+}
+DRAINED_WITHIN_SECONDS = 240.0
+CONSUMES_AGAIN_WITHIN_SECONDS = 60.0
+COMMAND_SECONDS = 120
+TERMINAL = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of a worker about one event."""
+
+    at: float  # epoch seconds
+    event: str
+    said: str
+
+    @property
+    def is_end(self) -> bool:
+        """Has the event ended with this, as far as that worker goes?"""
+        return self.said.startswith(TERMINAL)
+
+
+@dataclass
+class Journal:
+    """What one worker has printed about events so far."""
+
+    worker: RunningWorker
+    told: list[Told] = field(default_factory=list)
+    read: int = 0  # bytes
+
+    def catch_up(self) -> list[Told]:
+        """Everything told, the newest lines read."""
+        with self.worker.output.open("rb") as file:
+            file.seek(self.read)
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self.read += len(whole) + 1
+            self.told += filter(None, map(_told, whole.split(b"\n")))
+        return self.told
+
+
+def _told(line: bytes) -> Told | None:
+    try:
+        record = json.loads(line)
+        return Told(datetime.fromisoformat(record["time"]).timestamp(), record["event"], record["message"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+class Producer(threading.Thread):
+    """Puts events on the queue, keeping a backlog there, and puts them again where Redis did not take them."""
+
+    def __init__(self, queue: EventQueue, waiting: Callable[[], int], sent: list[Sent]) -> None:
+        super().__init__(daemon=True)
+        self._queue = queue
+        self._waiting = waiting
+        self._sent = sent
+        self._stopped = threading.Event()
+        self.put = 0
+        self.backlog = 250  # events that may wait before more are put
+        self.batch = 25
+        self.pause = 0.0  # seconds between two batches
+
+    @property
+    def share(self) -> float:
+        """How much of everything has been put."""
+        return self.put / len(self._sent)
+
+    def run(self) -> None:
+        while self.put < len(self._sent) and not self._stopped.is_set():
+            with suppress(redis.RedisError):
+                self._put_some()
+            self._stopped.wait(self.pause or 0.005)
+
+    def _put_some(self) -> None:
+        if self._waiting() < self.backlog:
+            batch = self._sent[self.put : self.put + self.batch]
+            self._queue.put([message_of(each) for each in batch])
+            self.put += len(batch)
+
+    def stop(self) -> None:
+        """No more is put."""
+        self._stopped.set()
+        self.join(30)
+
+
+def message_of(sent: Sent) -> "Message":
+    """The message that carries the event, as a producer makes it."""
+    message = message_for(sent.event)
+    assert message.id == sent.id
+    return message
+
+
+class World:
+    """One integration under storm. Only what it started itself is ever killed."""
+
+    def __init__(self, server: RedisServer, sandbox: RunningSandbox, folder: Path, integration: str) -> None:
+        self.server = server
+        self.sandbox = sandbox
+        self.control = sandbox.control
+        self.folder = folder
+        self.integration = integration
+        self.queue = f"mailgun.{integration}"
+        self.redis = patient_client(server.url)
+        self.parking = Parking(self.redis, integration, self.queue)
+        self.letters = DeadLetters(self.redis, integration, self.queue)
+        self.journals: list[Journal] = []
+        self.ended_on_purpose: set[int] = set()
+        self.unlucky: list[tuple[float, float]] = []  # when somebody was killed who may have known of a hold
+        self.held_when_killed: list[tuple[float, set[str]]] = []  # when, and the ids of what was in hand
+        self.backs: list[float] = []  # seconds that something took to be as before
+        self.notes: list[str] = []
+        self.brief = False  # each thing goes wrong once
+        self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
+        self.producer: Producer
+
+    # Workers
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **SETTINGS,
+            "REDIS_URL": self.server.url,
+            "SIGNAL_INTEGRATION": self.integration,
+            "MAILGUN_API_BASE_URL": self.sandbox.base_url,
+        }
+
+    @property
+    def workers(self) -> list[RunningWorker]:
+        """Those that should be alive."""
+        return [each.worker for each in self.journals if each.worker.process.pid not in self.ended_on_purpose]
+
+    def start_workers(self, count: int) -> None:
+        """So many more workers, each ready."""
+        started = [self.start_worker() for _ in range(count)]
+        for worker in started:
+            worker.ready()
+
+    def start_worker(self) -> RunningWorker:
+        """One more worker; it is not ready yet."""
+        worker = RunningWorker(self.environment, self.folder / f"worker-{len(self.journals)}.log")
+        self.journals.append(Journal(worker))
+        return worker
+
+    def kill(self, *workers: RunningWorker) -> None:
+        """SIGKILL, all at once."""
+        for worker in workers:
+            self.ended_on_purpose.add(worker.process.pid)
+            worker.process.kill()
+        for worker in workers:
+            worker.process.wait(10)
+        self.unlucky.append((time.time() - 2, time.time() + 1))
+
+    def terminate(self, worker: RunningWorker) -> int:
+        """SIGTERM; its exit status."""
+        self.ended_on_purpose.add(worker.process.pid)
+        return worker.stop()
+
+    def alive(self) -> int:
+        """How many of those that should live do."""
+        return sum(each.process.poll() is None for each in self.workers)
+
+    def start_redis(self) -> None:
+        """Redis runs again, on what it had stored."""
+        eventually(self._redis_starts, 20, "a Redis that starts again")
+
+    def _redis_starts(self) -> bool:
+        try:
+            self.server.start()
+        except OSError:  # its port is not free yet
+            return False
+        return True
+
+    def be_calm(self) -> None:
+        """The sandbox behaves again."""
+        self.control.clear_faults()
+        self.control.limit(None)
+        self.control.latency(0)
+
+    def back(self, seconds: float) -> None:
+        """Something was as before after so many seconds."""
+        self.backs.append(seconds)
+
+    def note(self, text: str, *figures: float) -> None:
+        """Something to be printed below the table."""
+        self.notes.append(text.format(*figures))
+
+    def close(self) -> None:
+        """Everything that was started here has ended."""
+        self.producer.stop()
+        for worker in self.workers:
+            worker.kill()
+        self.redis.delete(self.queue, self.parking.key)
+
+    # What is going on
+
+    def told(self) -> list[Told]:
+        """What all workers have told so far, the dead ones too."""
+        return [line for journal in self.journals for line in journal.catch_up()]
+
+    def in_hand(self) -> int:
+        """Events taken by a worker and not acknowledged."""
+        return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
+
+    def in_hand_ids(self) -> set[str]:
+        """Their ids."""
+        return {
+            str(json.loads(each)["headers"]["id"]) for each in self.redis.hvals(f"signal:{self.integration}:unacked")
+        }
+
+    def lightly_loaded(self) -> bool:
+        """Do the workers have something in hand, and room for more than the queue has?"""
+        queued, in_hand, _ = self.left()
+        return not queued and len(self.workers) <= in_hand <= int(SETTINGS["WORKER_CONCURRENCY"])
+
+    def left(self) -> tuple[int, int, int]:
+        """Events on the queue, in hand, and parked, at one moment."""
+        with self.redis.pipeline(transaction=True) as at_once:
+            at_once.llen(self.queue)
+            at_once.hlen(f"signal:{self.integration}:unacked")
+            at_once.zcard(self.parking.key)
+            queued, in_hand, parked = at_once.execute()
+        return queued, in_hand, parked
+
+    def flow(self) -> Flow:
+        """The hold, to be paused and resumed."""
+        rules = Rules(base=0.2, max_delay=2, rate_limit=0, incident_threshold=5, incident_probe=1, probe_lease=8)
+        return Flow(self.redis, self.integration, rules, lambda: 0.5)
+
+    def requests(self) -> int:
+        """How many requests the sandbox has had."""
+        return int(self.control.totals()["requests"])
+
+    # Waiting
+
+    def moments(self, *shares: float) -> tuple[float, ...]:
+        """Those shares of all events at which something goes wrong; in brief the first alone."""
+        return shares[:1] if self.brief else shares
+
+    def when_put(self, share: float) -> None:
+        """Wait until so much of everything is on the queue or past it."""
+        self.until(lambda: self.producer.share >= share, f"{share:.0%} of all events put", 180)
+
+    def until(self, holds: Callable[[], Any], what: str, within: float = 60.0) -> float:
+        """Wait until the condition holds; the seconds that took. While Redis is away it does not."""
+        began = time.monotonic()
+        eventually(lambda: _unless_away(holds), within, what)
+        return time.monotonic() - began
+
+    def drain(self) -> None:
+        """Wait until everything is put and has ended."""
+        self.when_put(1.0)
+        eventually(
+            lambda: _unless_away(lambda: not any(self.left())),
+            DRAINED_WITHIN_SECONDS,
+            f"an end of all events of {self.integration}",
+        )
+
+    def each_consumes_again(self, since: float) -> float:
+        """Wait until every worker has ended an event after `since`; the slowest one's seconds. Events trickle meanwhile."""
+
+        def each_has() -> bool:
+            journals = [each for each in self.journals if each.worker in self.workers]
+            return all(any(line.is_end and line.at > since for line in each.catch_up()[-50:]) for each in journals)
+
+        with self.trickling():
+            self.until(each_has, "every worker consumes again", CONSUMES_AGAIN_WITHIN_SECONDS)
+        return time.time() - since
+
+    @contextmanager
+    def trickling(self) -> Iterator[None]:
+        """The producer puts some forty events a second, so that it does not run out of them while one waits."""
+        before = self.producer.batch, self.producer.pause
+        self.producer.batch, self.producer.pause = 2, 0.05
+        yield
+        self.producer.batch, self.producer.pause = before
+
+    # Acts of an operator
+
+    def run(self, *arguments: str) -> str:
+        """`signal-mailgun ARGUMENTS`; what it printed. It must succeed."""
+        ours = ("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        ended = subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            env={**clean, **self.environment},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def replay(self) -> None:
+        """Every dead letter is back on the queue, by the command that operators use."""
+        self.run("dead-letters", "replay", "--yes")
+
+    def died(self) -> Counter[str]:
+        """Dead letters by reason."""
+        return Counter(each.letter.reason for each in self.letters.oldest_first())
+
+
+def patient_client(url: str) -> "redis.Redis":
+    """A client whose connections may be cut: each command is tried again, on a new one."""
+    retry = Retry(ConstantBackoff(0.05), 3)
+    return redis.Redis.from_url(url, decode_responses=True, retry=retry, retry_on_error=[redis.ConnectionError])
+
+
+def _unless_away(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except redis.RedisError:
+        return None
+
+
+def resident_megabytes(worker: RunningWorker) -> float:
+    """The memory that the worker's process has in use."""
+    listed = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(worker.process.pid)], capture_output=True, text=True, check=True
+    )
+    return int(listed.stdout) / 1024
