@@ -1,0 +1,74 @@
+"""Odd moments at the command line: Redis goes away in the middle, the reader of a pipe leaves, there is nothing to show."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.bench import clean_environment
+from tests.servers import RedisServer, eventually
+from worker.delivery.dead_letters import DeadLetters, dead_letter
+from worker.delivery.decision import Reason
+from worker.delivery.message import Message
+from worker.store import connect
+
+
+def buried(letters: DeadLetters, count: int) -> None:
+    """So many dead letters."""
+    for number in range(count):
+        event = {"type": "identify", "traits": {"email": f"p{number}@example.com"}}
+        message = Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=time.time())
+        letter = dead_letter(
+            Reason.REJECTED, message, status=400, answer="no", died_at=time.time(), integration=letters.integration
+        )
+        letters.bury(message, letter)
+
+
+def test_redis_gone_in_the_middle_of_a_replay_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis").start()
+    try:
+        letters = DeadLetters(connect(server.url), "default", "mailgun.default")
+        buried(letters, 40)
+        replaying = subprocess.Popen(
+            [sys.executable, "-m", "worker", "dead-letters", "replay", "--yes", "--rate", "20"],
+            env=clean_environment(REDIS_URL=server.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        eventually(lambda: letters.count() < 40, what="the first replays")
+        server.kill()
+        _, complaint = replaying.communicate(timeout=60)
+        server.start()
+        queued = connect(server.url).llen("mailgun.default")
+        assert replaying.returncode == 1
+        assert (complaint.count("\n"), "does not answer" in complaint) == (1, True)
+        assert queued + letters.count() == 40
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("command", ["list", "export"])
+def test_a_reader_that_leaves_gets_no_traceback(command: str, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis").start()
+    try:
+        buried(DeadLetters(connect(server.url), "default", "mailgun.default"), 300)
+        printing = subprocess.Popen(
+            [sys.executable, "-m", "worker", "dead-letters", command],
+            env=clean_environment(REDIS_URL=server.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert printing.stdout
+        assert printing.stderr
+        assert printing.stdout.readline()
+        printing.stdout.close()  # as `head -1` does
+        assert printing.stderr.read() == ""
+        printing.wait(30)
+    finally:
+        server.stop()
