@@ -95,7 +95,11 @@ class Handling:
         if not outcome.requests:
             self.delivery.flow.not_asked(probe=message.probe)
         decision = self._decide(message, outcome)
+        handled = self._carried_out(message, outcome, decision)
         self._tell(message, decision, outcome, patch)
+        return handled
+
+    def _carried_out(self, message: Message, outcome: Outcome, decision: Decision) -> Done | Parked | Dead:
         match decision:
             case Done():
                 return decision
@@ -116,7 +120,7 @@ class Handling:
 
     def _decide(self, message: Message, outcome: Outcome) -> Decision:
         now = self.clock()
-        age = now.timestamp() - (message.patience_from or 0)
+        age = now.timestamp() - (now.timestamp() if message.patience_from is None else message.patience_from)
         standing = Standing(message.attempts, message.throttled, age)
         return decide(outcome, standing, self.patience, now=now, chance=self.chance())
 
@@ -130,7 +134,6 @@ class Handling:
         status = outcome.status if outcome else None
         if outcome is None:
             self.delivery.flow.not_asked(probe=message.probe)
-            self._tell(message, Bury(reason), None, None)
         else:
             message = message.tried(Try(self.clock().timestamp(), outcome.kind, status), spent=True)
         letter = dead_letter(
@@ -142,6 +145,8 @@ class Handling:
             integration=self.dead_letters.integration,
         )
         self.dead_letters.bury(message, letter)
+        if outcome is None:
+            self._tell(message, Bury(reason), None, None)
         return Dead(redacted(f"{reason}{f' ({status})' if status else ''}: {answer}"))
 
     def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
