@@ -143,6 +143,11 @@ class TakesAtomically:
         tags, self._taking, self._waiting = self._taking, None, False
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if tags else "BLMOVE", **options)
+        except redis.OutOfMemoryError:
+            # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
+            self._queue_has_some = True
+            self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
+            raise Empty from None
         except self.connection_errors:
             self._queue_has_some = False
             self.client.connection.disconnect()

@@ -55,7 +55,7 @@ def restart_redis(world: World) -> None:
 def restart_redis_under_light_load(world: World) -> None:
     """The same while each worker has something in hand and room for more, so that it waits for Redis at that moment; thrice."""
     world.control.latency(300)
-    with world.trickling():
+    with world.producer.trickling():
         for share in world.moments(0.15, 0.4, 0.65):
             world.when_put(share)
             world.until(world.lightly_loaded, "a light load")
@@ -68,7 +68,7 @@ def cut_connections(world: World) -> None:
         world.when_put(share)
         _cut_connections(world)
     world.control.latency(300)
-    with world.trickling():
+    with world.producer.trickling():
         world.until(world.lightly_loaded, "a light load")
         _cut_connections(world)
 
@@ -155,10 +155,10 @@ def everything_together(world: World) -> None:
     world.control.add_fault("status", share=0.03, status=503)
     world.control.add_fault("html_502", share=0.02)
     world.control.add_fault("hang_after_commit", method="POST", share=0.02, seconds=3)
-    if not world.brief:  # the pace that repeated 429s teach would outlast it
+    if world.brief:  # the pace that repeated 429s teach would outlast the run
+        world.control.add_fault("status", status=429, hint="reset_ms", wait_seconds=1.5, count=1)
+    else:
         world.control.limit(400, window_seconds=1.5, hint="retry_after_seconds")
-    world.when_put(0.1)
-    world.control.add_fault("status", status=429, hint="reset_ms", wait_seconds=1.5, count=1)
     world.when_put(0.15)
     _click(world, random, 0.1)
     _kill_in_mid_request(world, 1)

@@ -4,13 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +14,16 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from tests.chaos.sessions import Sent
+from tests.chaos.journal import Journal, Told
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.flow import Flow, Rules
 from worker.delivery.parking import Parking
-from worker.producer import EventQueue, message_for
 
 if TYPE_CHECKING:
-    from worker.delivery.message import Message
+    from tests.chaos.producing import Producer
 
 KEY = "sandbox-key"
 READ_TIMEOUT_SECONDS = 1.0
@@ -50,92 +45,6 @@ SETTINGS = {
 DRAINED_WITHIN_SECONDS = 240.0
 CONSUMES_AGAIN_WITHIN_SECONDS = 60.0
 COMMAND_SECONDS = 120
-TERMINAL = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
-
-
-@dataclass(frozen=True)
-class Told:
-    """One line of a worker about one event."""
-
-    at: float  # epoch seconds
-    event: str
-    said: str
-
-    @property
-    def is_end(self) -> bool:
-        """Has the event ended with this, as far as that worker goes?"""
-        return self.said.startswith(TERMINAL)
-
-
-@dataclass
-class Journal:
-    """What one worker has printed about events so far."""
-
-    worker: RunningWorker
-    told: list[Told] = field(default_factory=list)
-    read: int = 0  # bytes
-
-    def catch_up(self) -> list[Told]:
-        """Everything told, the newest lines read."""
-        with self.worker.output.open("rb") as file:
-            file.seek(self.read)
-            whole, _, _ = file.read().rpartition(b"\n")
-        if whole:
-            self.read += len(whole) + 1
-            self.told += filter(None, map(_told, whole.split(b"\n")))
-        return self.told
-
-
-def _told(line: bytes) -> Told | None:
-    try:
-        record = json.loads(line)
-        return Told(datetime.fromisoformat(record["time"]).timestamp(), record["event"], record["message"])
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-class Producer(threading.Thread):
-    """Puts events on the queue, keeping a backlog there, and puts them again where Redis did not take them."""
-
-    def __init__(self, queue: EventQueue, waiting: Callable[[], int], sent: list[Sent]) -> None:
-        super().__init__(daemon=True)
-        self._queue = queue
-        self._waiting = waiting
-        self._sent = sent
-        self._stopped = threading.Event()
-        self.put = 0
-        self.backlog = 250  # events that may wait before more are put
-        self.batch = 25
-        self.pause = 0.0  # seconds between two batches
-
-    @property
-    def share(self) -> float:
-        """How much of everything has been put."""
-        return self.put / len(self._sent)
-
-    def run(self) -> None:
-        while self.put < len(self._sent) and not self._stopped.is_set():
-            with suppress(redis.RedisError):
-                self._put_some()
-            self._stopped.wait(self.pause or 0.005)
-
-    def _put_some(self) -> None:
-        if self._waiting() < self.backlog:
-            batch = self._sent[self.put : self.put + self.batch]
-            self._queue.put([message_of(each) for each in batch])
-            self.put += len(batch)
-
-    def stop(self) -> None:
-        """No more is put."""
-        self._stopped.set()
-        self.join(30)
-
-
-def message_of(sent: Sent) -> "Message":
-    """The message that carries the event, as a producer makes it."""
-    message = message_for(sent.event)
-    assert message.id == sent.id
-    return message
 
 
 class World:
@@ -310,17 +219,9 @@ class World:
             journals = [each for each in self.journals if each.worker in self.workers]
             return all(any(line.is_end and line.at > since for line in each.catch_up()[-50:]) for each in journals)
 
-        with self.trickling():
+        with self.producer.trickling():
             self.until(each_has, "every worker consumes again", CONSUMES_AGAIN_WITHIN_SECONDS)
         return time.time() - since
-
-    @contextmanager
-    def trickling(self) -> Iterator[None]:
-        """The producer puts some forty events a second, so that it does not run out of them while one waits."""
-        before = self.producer.batch, self.producer.pause
-        self.producer.batch, self.producer.pause = 2, 0.05
-        yield
-        self.producer.batch, self.producer.pause = before
 
     # Acts of an operator
 

@@ -569,7 +569,7 @@ def test_a_429_soon_after_a_hold_teaches_nine_tenths_of_what_was_let_through(own
     assert 20 < rate <= 0.9 * 60 * 1.1
 
 
-@pytest.mark.parametrize(("let_through", "factor"), [(100_000, 0.9), (0, 0.5)])
+@pytest.mark.parametrize(("let_through", "factor"), [(100_000, 0.9), (5, 0.5)])
 def test_one_more_429_slows_down_by_a_tenth_at_least_and_a_half_at_most(
     own: OwnIntegration, let_through: int, factor: float
 ) -> None:
@@ -582,10 +582,18 @@ def test_one_more_429_slows_down_by_a_tenth_at_least_and_a_half_at_most(
 
 
 def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
-    for _ in range(12):
+    for _ in range(16):
+        answered(own.flow(), Kind.THROTTLED, hint=1)
+        own.later(55)
+        answered(own.flow(), Kind.DELIVERED, requests=5)
+    assert float(own.pace()["rate"]) == SLOWEST_RATE
+
+
+def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
+    for _ in range(5):
         answered(own.flow(), Kind.THROTTLED, hint=1)
         own.later(5)
-    assert float(own.pace()["rate"]) == SLOWEST_RATE
+    assert "rate" not in own.pace()
 
 
 def test_a_learned_rate_grows_slowly_then_doubles_and_is_forgotten(own: OwnIntegration) -> None:

@@ -13,8 +13,6 @@ from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, read_outcome
 from worker.privacy import redacted
 from worker.signal.patch import Patch
 
-NOT_STORED = {Kind.THROTTLED, Kind.REJECTED, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND}  # Mailgun said that it did not
-
 
 @dataclass(frozen=True)
 class Delivery:
@@ -96,7 +94,7 @@ class Delivery:
         visit.confirmed = None
         visit.learned = known or visit.learned
         outcome = self._outcome_of(self.mailgun.upsert(member), member)
-        if known and outcome.kind in NOT_STORED:
+        if known and outcome.status not in {None, 200}:  # not stored, as far as Mailgun says
             visit.learned = visit.known
         return outcome
 

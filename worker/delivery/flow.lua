@@ -108,6 +108,8 @@ end
 local function learn()
     local current = learned_rate()
     local ramping = number(PACE, 'ramp_from')
+    -- Refused as soon as the wait was over: that Mailgun lets nothing through yet says nothing of how much it will.
+    if ramping and (number(PACE, 'since_ramp') or 0) < 5 then return end
     local new = current and current * 0.7
     if ramping and now - ramping < 60 then
         local last_minute = let_through(0) + (number(PACE, 'before') or 0) * (1 - (now % 60) / 60)
