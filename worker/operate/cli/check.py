@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Answer, NoAnswer
+from worker.mailgun.outcome import Answer, NoAnswer, list_exists
 from worker.operate.cli.probe import probe_account
 from worker.operate.cli.terminal import Failure, out
 from worker.privacy import redacted
@@ -113,9 +113,9 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
     answer = here.read_list()
     if isinstance(answer, NoAnswer):
         return trouble_finding(answer, base_url)
-    if answer.status == 200 and _members(answer) is not None:
+    if list_exists(answer):
         return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({_members(answer)} members)")
-    if answer.status in {401, 403, 404} and there and _knows_list(there):
+    if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
         return Finding(
             "Mailgun",
             f"{base_url}: {answer.status}, but the list is in the other region",
@@ -143,15 +143,8 @@ def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> Finding:
     return Finding("Mailgun", found, mend)
 
 
-def _members(answer: Answer) -> int | None:
-    data = answer.json()
-    found = data.get("list") if isinstance(data, dict) else None
-    return int(found.get("members_count") or 0) if isinstance(found, dict) else None
-
-
-def _knows_list(mailgun: Mailgun) -> bool:
-    answer = mailgun.read_list()
-    return isinstance(answer, Answer) and answer.status == 200 and _members(answer) is not None
+def _members(answer: Answer) -> int:
+    return int(answer.json()["list"].get("members_count") or 0)
 
 
 def _line(finding: Finding) -> str:
