@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     mailgun_list_address: str | None = None
     mailgun_preset: Path | None = None
     mailgun_write_mode: Literal["merge", "overwrite"] = "merge"
+    mailgun_member_state: Literal["read", "ledger"] = "read"
     mailgun_member_cache_seconds: NonNegative = 10
+    mailgun_opt_out_refresh_seconds: Positive = 60
     mailgun_subscribe_new: bool = True
     mailgun_resubscribe: bool = False
     mailgun_connect_timeout_seconds: Positive = 5
@@ -55,6 +57,8 @@ class Settings(BaseSettings):
     retry_max_age_hours: Positive = 24
 
     mailgun_rate_limit: NonNegative = 0
+    mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1  # Mailgun docs: up to 100 are applied before the answer
+    mailgun_batch_linger_ms: Annotated[float, Field(ge=0, le=10_000)] = 50
     incident_threshold: Annotated[int, Field(ge=0)] = 5
     incident_probe_seconds: Positive = 60
     ledger_days: Positive = 30
@@ -109,6 +113,15 @@ class Settings(BaseSettings):
         if self.mailgun_member_cache_seconds > self.ledger_days * 86_400:
             raise ValueError(
                 "MAILGUN_MEMBER_CACHE_SECONDS is longer than LEDGER_DAYS, which holds the copies; lower it"
+            )
+        if self.mailgun_write_mode == "overwrite" and self.mailgun_member_state == "ledger":
+            raise ValueError(
+                "MAILGUN_MEMBER_STATE=ledger needs MAILGUN_WRITE_MODE=merge; overwrite keeps no ledger: unset one of them"
+            )
+        if self.mailgun_batch_size > self.worker_concurrency:
+            raise ValueError(
+                f"MAILGUN_BATCH_SIZE is {self.mailgun_batch_size}, but only {self.worker_concurrency} events are under way "
+                f"at once, so no batch would fill; raise WORKER_CONCURRENCY (four times the batch size works well)"
             )
         if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "MAILGUN_WRITE_MODE": "merge",
     "MAILGUN_MEMBER_STATE": "read",
     "MAILGUN_MEMBER_CACHE_SECONDS": 10,
+    "MAILGUN_OPT_OUT_REFRESH_SECONDS": 60,
     "MAILGUN_SUBSCRIBE_NEW": True,
     "MAILGUN_RESUBSCRIBE": False,
     "MAILGUN_CONNECT_TIMEOUT_SECONDS": 5,
@@ -250,6 +251,19 @@ def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(monkeypatch:
     assert "LEDGER_DAYS" in told
     found = loaded(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86400")
     assert found.mailgun_member_cache_seconds == 86_400
+
+
+def test_a_batch_larger_than_the_events_under_way_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="33")
+    assert "MAILGUN_BATCH_SIZE" in told
+    assert "WORKER_CONCURRENCY" in told
+    assert loaded(monkeypatch, MAILGUN_BATCH_SIZE="33", WORKER_CONCURRENCY="33").mailgun_batch_size == 33
+
+
+def test_a_trusted_ledger_contradicts_a_mode_that_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, MAILGUN_WRITE_MODE="overwrite", MAILGUN_MEMBER_STATE="ledger")
+    assert "MAILGUN_MEMBER_STATE" in told
+    assert "MAILGUN_WRITE_MODE" in told
 
 
 def test_a_key_in_two_places_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
