@@ -1,5 +1,7 @@
 """Mailgun's far side for tests: a transport adapter on the client's own session, so that the real client runs."""
 
+import email
+import email.policy
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -62,6 +64,19 @@ def asking(far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.e
     for scheme in ("https://", "http://"):
         mailgun._session().mount(scheme, far)
     return mailgun
+
+
+def form_of(request: requests.PreparedRequest) -> dict[str, str] | None:
+    """The form fields of the request, urlencoded or multipart; None where it has no body."""
+    if not request.body:
+        return None
+    if isinstance(request.body, str):
+        return dict(parse_qsl(request.body, keep_blank_values=True))
+    kind = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    parts = email.message_from_bytes(kind + request.body, policy=email.policy.HTTP).iter_parts()
+    return {
+        str(each.get_param("name", header="content-disposition")): each.get_content().rstrip("\n") for each in parts
+    }
 
 
 class HoldsOneMember:

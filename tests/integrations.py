@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.broker import TAKE
 from worker.delivery.attempt import Delivery
+from worker.delivery.batching import Batching
+from worker.delivery.desk import Overwriting
 from worker.delivery.flow import UNAVAILABLE_RUN, Flow, Rules
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
@@ -61,6 +64,7 @@ class OwnIntegration:
         ledger: Ledger | None = None,
         rules: Subscribing | None = None,
         overwrite: bool = False,
+        batch: int = 1,
         told: Callable[[str, str], None] = lambda _kind, _why: None,
     ) -> Delivery:
         """How its patches are brought to `mailgun`."""
@@ -68,8 +72,10 @@ class OwnIntegration:
         return Delivery(
             mailgun=mailgun,
             flow=ledger.flow,
-            ledger=None if overwrite else ledger,
+            desk=Overwriting(ledger.flow) if overwrite else ledger,
             rules=rules or Subscribing(),
+            batching=Batching(batch),
+            pool=ThreadPoolExecutor(4),
             clock=lambda: datetime.now(UTC),
             told=told,
         )

@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.delivery.attempt import Delivery
+from worker.delivery.batching import Batching
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
+from worker.delivery.desk import Overwriting
 from worker.delivery.flow import Flow, Rules
 from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import redis
 
 LEASE_MARGIN_SECONDS = 10.0
+MOST_AT_ONCE = 64  # threads of a process that ask Mailgun for the members of a batch one by one
 
 
 def utc_now() -> datetime:
@@ -72,8 +76,10 @@ def delivery_for(
     return Delivery(
         mailgun=mailgun_for(settings, observed),
         flow=flow,
-        ledger=None if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, flow),
+        desk=Overwriting(flow) if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, flow),
         rules=Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
+        batching=Batching(settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000),
+        pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
         told=tell_of_hold,
     )
@@ -93,6 +99,7 @@ def rules_for(settings: Settings) -> Rules:
         incident_threshold=settings.incident_threshold,
         incident_probe=settings.incident_probe_seconds,
         probe_lease=settings.longest_delivery_seconds,
+        event_cost=settings.requests_per_event,
     )
 
 
@@ -106,6 +113,7 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
         cache_seconds=settings.mailgun_member_cache_seconds,
         days=settings.ledger_days,
         settle_seconds=2 * settings.mailgun_read_timeout_seconds,
+        refresh_seconds=settings.mailgun_opt_out_refresh_seconds if settings.trusts_ledger else None,
     )
 
 

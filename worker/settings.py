@@ -150,6 +150,17 @@ class Settings(BaseSettings):
         return 2 * (self.mailgun_connect_timeout_seconds + 3 * self.mailgun_read_timeout_seconds)
 
     @property
+    def trusts_ledger(self) -> bool:
+        """Is what Mailgun last confirmed trusted instead of a reading before each write?"""
+        return self.mailgun_member_state == "ledger"
+
+    @property
+    def requests_per_event(self) -> float:
+        """What an event is expected to cost at least: a reading of its own, or its share of a full batch."""
+        reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
+        return 1.0 if reads else 1.0 / self.mailgun_batch_size
+
+    @property
     def queue(self) -> str:
         """The integration's queue of events."""
         return f"mailgun.{self.signal_integration}"

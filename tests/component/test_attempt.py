@@ -7,7 +7,8 @@ import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
-from worker.delivery.attempt import held_outcome, why
+from worker.delivery.round import why
+from worker.delivery.stay import held_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
 from worker.signal.patch import Patch

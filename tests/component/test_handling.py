@@ -15,7 +15,7 @@ from worker.delivery.attempt import Delivery
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.decision import Done, Patience
 from worker.delivery.handling import Dead, Handling, Parked, event_time
-from worker.delivery.ledger import Ledger, Visit
+from worker.delivery.ledger import Ledger
 from worker.delivery.message import Message, decoded
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
@@ -114,7 +114,7 @@ def test_while_held_an_event_is_parked_free_of_charge(own: OwnIntegration) -> No
 
 def test_while_its_member_is_busy_an_event_is_parked_free_of_charge(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert isinstance(own.ledger().open(ADDRESS), Visit)
+    own.ledger().open([ADDRESS])
     before = message(attempts=3, throttled=2)
     found = handling(own, there).handle(before)
     assert isinstance(found, Parked)
@@ -155,15 +155,15 @@ def crash(*_: object) -> Any:
     raise RecursionError(ADDRESS)
 
 
-@pytest.mark.parametrize("where", ["_patch", "_attempt", "deep within"])
+@pytest.mark.parametrize("where", ["_patch", "attempts", "deep within"])
 def test_our_own_bug_parks_the_event_and_tells_no_data(
     own: OwnIntegration, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsOneMember(HELD)
     if where == "_patch":
         monkeypatch.setattr(Handling, "_patch", crash)
-    elif where == "_attempt":
-        monkeypatch.setattr(Delivery, "attempt", crash)
+    elif where == "attempts":
+        monkeypatch.setattr(Delivery, "attempts", crash)
     else:
         there.meanwhile["POST"] = crash
     found = handling(own, there).handle(message())
@@ -266,7 +266,7 @@ def test_where_redis_does_not_answer_during_an_attempt_nothing_is_parked_or_buri
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
 
 
-@pytest.mark.parametrize(("status", "step"), [(503, (Parking, "park")), (400, (DeadLetters, "bury"))])
+@pytest.mark.parametrize(("status", "step"), [(503, (Parking, "park_many")), (400, (DeadLetters, "bury_many"))])
 def test_where_redis_does_not_take_an_event_the_error_goes_up(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +298,7 @@ def test_a_probe_whose_member_is_busy_hands_the_role_on_and_is_no_probe_when_it_
     hold_for_unavailability(own.flow())
     own.later(60)
     assert own.take().probe
-    own.ledger().open(ADDRESS)
+    own.ledger().open([ADDRESS])
     handling(own, HoldsOneMember(HELD)).handle(message(probe=True))
     assert not parked(own)[0].probe
     assert own.take().probe
@@ -313,7 +313,7 @@ def test_a_probe_that_is_delivered_lifts_the_hold(own: OwnIntegration) -> None:
 
 def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
     here = handling(own, HoldsOneMember(HELD))
-    given_back: list[int] = []
+    given_back: list[float] = []
     for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
         here.handle(message(event))
         given_back.append(here.delivery.flow._unused)

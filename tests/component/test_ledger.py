@@ -12,7 +12,7 @@ from tests.adapters import HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
-from worker.delivery.ledger import BUSY_WAIT_SECONDS, Visit
+from worker.delivery.ledger import BUSY_WAIT_SECONDS, Held, Opened, Visit
 from worker.delivery.merge import Subscribing
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
@@ -53,10 +53,16 @@ def keys(own: OwnIntegration, kind: str) -> list[str]:
     return list(own.redis.scan_iter(f"signal:{own.name}:{kind}:*"))
 
 
-def opened(own: OwnIntegration, **ledger: Any) -> Visit:
-    visit = own.ledger(**ledger).open(ADDRESS)
+def only_visit(opened: list[Opened] | Held) -> Visit:
+    """The one member that was opened."""
+    assert not isinstance(opened, Held)
+    (visit,) = opened
     assert isinstance(visit, Visit)
     return visit
+
+
+def opened(own: OwnIntegration, **ledger: Any) -> Visit:
+    return only_visit(own.ledger(**ledger).open([ADDRESS]))
 
 
 # One delivery per member at a time
@@ -113,12 +119,12 @@ def test_a_member_that_becomes_free_while_a_delivery_waits_is_taken(own: OwnInte
 
 def test_another_member_is_not_busy(own: OwnIntegration) -> None:
     opened(own)
-    assert isinstance(own.ledger().open("john@example.com"), Visit)
+    only_visit(own.ledger().open(["john@example.com"]))
 
 
 def test_another_integrations_member_is_another(own: OwnIntegration) -> None:
     opened(own)
-    assert isinstance(OwnIntegration(own.redis, f"{own.name}-other").ledger().open(ADDRESS), Visit)
+    only_visit(OwnIntegration(own.redis, f"{own.name}-other").ledger().open([ADDRESS]))
 
 
 def test_the_lock_of_a_delivery_that_died_ends_with_its_lease(own: OwnIntegration) -> None:
@@ -126,11 +132,7 @@ def test_the_lock_of_a_delivery_that_died_ends_with_its_lease(own: OwnIntegratio
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
     own.redis.pexpire(lock, 100)
-    assert isinstance(eventually(lambda: _visit(own.ledger().open(ADDRESS))), Visit)
-
-
-def _visit(opened: object) -> Visit | None:
-    return opened if isinstance(opened, Visit) else None
+    eventually(lambda: isinstance(own.ledger().open([ADDRESS])[0], Visit))  # type: ignore[index]
 
 
 def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
@@ -554,8 +556,7 @@ def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIn
     assert not any("jane" in each or "example" in each for each in stored)
     other = own.ledger()
     other = type(other)(other.flow, own.name, b"other", 60, 0, 30)
-    visit = other.open(ADDRESS)
-    assert isinstance(visit, Visit)
+    visit = only_visit(other.open([ADDRESS]))
     assert visit.known.times == {}
 
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import pytest
 import requests
 import urllib3
 from pydantic import SecretStr
 
-from tests.adapters import KEY, US, Far, answered, asking
+from tests.adapters import KEY, US, Far, answered, asking, form_of
 from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
@@ -225,7 +225,7 @@ def crooked(twist: Twist, *, world: World | None = None) -> tuple[Mailgun, World
 
 def call_of(request: requests.PreparedRequest) -> Call:
     path = urlsplit(str(request.url)).path
-    form = dict(parse_qsl(str(request.body), keep_blank_values=True)) if request.body else None
+    form = form_of(request)
     segments = tuple(unquote_plus(path).split("/")[1:])
     return Call(str(request.method), path, segments, {}, form, request.headers["Authorization"], US)
 

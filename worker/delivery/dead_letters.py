@@ -9,6 +9,7 @@ Each move is one atomic step in Redis, so a replay may be interrupted and repeat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.delivery.decision import Reason
@@ -24,8 +25,11 @@ AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one scrip
 BURY = (
     FREES
     + """
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+for i = 1, #ARGV, 2 do
+    redis.call('LPUSH', KEYS[1], ARGV[i])
+    redis.call('HINCRBY', KEYS[2], ARGV[i + 1], 1)
+end
+return #ARGV / 2
 """
 )
 
@@ -133,8 +137,14 @@ class DeadLetters:
 
     def bury(self, message: Message, letter: DeadLetter) -> None:
         """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
-        raw = encoded(message, self.key, dead_letter=asdict(letter))
-        self.redis.eval(BURY, 2, self.key, self._counts_key, raw, letter.reason)
+        self.bury_many([(message, letter)])
+
+    def bury_many(self, letters: Sequence[tuple[Message, DeadLetter]]) -> None:
+        """Put each message on the dead-letter queue, all in one step."""
+        parts = chain.from_iterable(
+            (encoded(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
+        )
+        self.redis.eval(BURY, 2, self.key, self._counts_key, *parts)
 
     def count(self) -> int:
         """How many dead letters there are."""

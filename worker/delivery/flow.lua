@@ -71,7 +71,18 @@ local function charge(count)
     if count ~= 0 and tokens() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
--- How many of `want` events may be taken now; where none, the seconds after which to look again; and whether it is a probe.
+-- How many of `count` requests may be made now; those are paid for.
+local function pay(count)
+    if held(true) > 0 then return 0 end
+    local left = tokens()
+    if not left then return count end
+    local granted = math.max(0, math.min(count, math.floor(left)))
+    charge(granted)
+    return granted
+end
+
+-- How many of `want` events may be taken now, each of which costs `event_cost` requests at first; where none, the seconds after
+-- which to look again; and whether it is a probe.
 local function allowance(want)
     local wait = held(false)
     if wait > 0 then return 0, wait, 0 end
@@ -82,7 +93,7 @@ local function allowance(want)
     local left, allowed = tokens()
     if not left then return want, 0, 0 end
     if left < 1 then return 0, (1 - left) / allowed, 0 end
-    return math.min(want, math.floor(left)), 0, 0
+    return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0, 0
 end
 
 -- The probe turned out to need no request, or there was no event: the next event is the probe.
@@ -180,4 +191,14 @@ local function report(kind, requests, seconds, why)
         redis.call('HDEL', PACE, 'refused')
     end
     return began ~= '' and began or ended and 'available' or ''
+end
+
+-- The same for several kinds of answers in the order in which they came. Gives what each began or ended, and why.
+local function reported(answers)
+    local changes = {}
+    for _, answer in ipairs(answers) do
+        local change = report(answer[1], answer[2], answer[3], answer[4])
+        if change ~= '' then changes[#changes + 1] = {change, answer[4]} end
+    end
+    return changes
 end

@@ -10,13 +10,13 @@ growing length; after each a single event goes ahead as a probe. An incident end
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib.resources import files
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.mailgun.outcome import Outcome
 
@@ -36,6 +36,8 @@ FREES = "redis.call('DEL', 'signal:never')\n"  # a script that has written may g
 
 ASK = "return tostring(held(true))"
 REPORT = FREES + "return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])"
+REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
+PAY = "return pay(tonumber(ARGV[2]))"
 REFUND = "charge(-tonumber(ARGV[2])) return 1"
 NOT_A_PROBE = "not_a_probe() return 1"
 # One more refusal makes it an incident again: a key may read the list and yet not write its members.
@@ -71,6 +73,7 @@ class Rules:
     incident_threshold: int  # INCIDENT_THRESHOLD: refusals in a row; 0: no incidents
     incident_probe: float  # INCIDENT_PROBE_SECONDS
     probe_lease: float  # after which a probing event counts as lost
+    event_cost: float = 1.0  # requests that an event is charged with when it is taken; less where events share them
 
     def encoded(self, chance: float = 0.5) -> str:
         """The rules as the scripts read them; `chance` is a random number in [0, 1)."""
@@ -83,6 +86,22 @@ class Rules:
             "fastest_rate": FASTEST_RATE,
         }
         return json.dumps({**vars(self), **constants, "chance": chance})
+
+
+class Report(NamedTuple):
+    """What some requests that ended alike came to, as the scripts take it."""
+
+    kind: str  # of the outcome
+    requests: int
+    seconds: float  # of Mailgun's hint, 0 without one
+    why: str
+
+
+class Change(NamedTuple):
+    """A hold that a report began or ended."""
+
+    kind: str  # throttled, unavailable, available, incident
+    why: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +129,7 @@ class Flow:
         self.keys = keys(integration)
         self.rules = rules
         self.chance = chance
-        self._unused = 0
+        self._unused = 0.0  # requests
         self._lock = Lock()
 
     def ask(self) -> float:
@@ -121,17 +140,33 @@ class Flow:
         """What came of an attempt; gives the hold that this began or ended, or ""."""
         return str(self._run(self._report, *reported(outcome, why, now)))
 
+    def report_all(self, reports: Sequence[Report]) -> list[Change]:
+        """What came of several requests, in the order in which they ended; gives the holds that this began or ended."""
+        return [Change(*each) for each in self._run(self._report_all, json.dumps(reports))] if reports else []
+
+    def pay(self, requests: int) -> int:
+        """How many of so many requests may be made now; those are paid for."""
+        return int(self._run(self._pay, requests))
+
     def not_asked(self, *, probe: bool) -> None:
         """An event that was taken needed no request: its allowance is free again; if it was the probe, the next one is."""
-        with self._lock:
-            self._unused += 1
+        self.spare(self.rules.event_cost)
         if probe:
-            self._run(self._not_a_probe)
+            self.no_probe()
+
+    def spare(self, requests: float) -> None:
+        """So many requests were paid for and not made; where negative, made and not paid for."""
+        with self._lock:
+            self._unused += requests
+
+    def no_probe(self) -> None:
+        """The event that was to probe needed no request: the next one is the probe."""
+        self._run(self._not_a_probe)
 
     def refund(self) -> None:
         """Give back what was not used since the last time."""
         with self._lock:
-            unused, self._unused = self._unused, 0
+            unused, self._unused = self._unused, 0.0
         if unused:
             self._run(self._refund, unused)
 
@@ -170,6 +205,8 @@ class Flow:
 
     _ask = cached_property(lambda self: self.script(ASK))
     _report = cached_property(lambda self: self.script(REPORT))
+    _report_all = cached_property(lambda self: self.script(REPORT_ALL))
+    _pay = cached_property(lambda self: self.script(PAY))
     _refund = cached_property(lambda self: self.script(REFUND))
     _not_a_probe = cached_property(lambda self: self.script(NOT_A_PROBE))
     _pause = cached_property(lambda self: self.script(PAUSE))
@@ -179,10 +216,10 @@ class Flow:
     _state = cached_property(lambda self: self.script(STATE))
 
 
-def reported(outcome: Outcome, why: str, now: datetime) -> list[Any]:
-    """An outcome as the `report` function of the library takes it: kind, requests, seconds of Mailgun's hint, why."""
+def reported(outcome: Outcome, why: str, now: datetime) -> Report:
+    """An outcome as the scripts take it."""
     seconds = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return [outcome.kind.value, outcome.requests, max(0.0, seconds), why]
+    return Report(outcome.kind.value, outcome.requests, max(0.0, seconds), why)
 
 
 def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: float) -> HoldState:

@@ -1,19 +1,21 @@
 """One event from the queue, handled: attempted, decided, and the decision carried out before anything is acknowledged."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
 import redis
 
-from worker.delivery.attempt import Delivery, why
-from worker.delivery.dead_letters import DeadLetters, dead_letter
+from worker.delivery.attempt import Delivery
+from worker.delivery.dead_letters import DeadLetter, DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
+from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
+from worker.delivery.round import why
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
@@ -46,6 +48,63 @@ class Dead:
     why: str
 
 
+Handled = Done | Parked | Dead
+
+
+@dataclass
+class Event:
+    """One event while it is handled."""
+
+    message: Message
+    patch: Patch | None = None  # None: it changes no member
+    outcome: Outcome | None = None  # of its attempt; None where Mailgun was not to be asked
+    decision: Decision | None = None
+    refusal: str = ""  # why it can be no event, or of no member
+    due: datetime | None = None  # of its next try
+
+    def refuse(self, reason: Reason, refusal: str) -> None:
+        """It is to be buried without an attempt."""
+        self.decision, self.refusal = Bury(reason), refusal
+
+    @property
+    def ending(self) -> Decision:
+        """What follows. Raises `LookupError` before it is decided."""
+        if self.decision is None:
+            raise LookupError("nothing is decided yet")
+        return self.decision
+
+    @property
+    def answer(self) -> str:
+        """Mailgun's words, or ours."""
+        return self.outcome.answer if self.outcome else self.refusal
+
+    def wanted(self) -> Wanted:
+        """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
+        if self.patch is None:
+            raise LookupError("the event changes no member")
+        return Wanted(self.patch, event_time(self.patch, self.message))
+
+    def waiting(self, now: float) -> Message:
+        """The message to be parked."""
+        outcome = self.outcome or Outcome(Kind.CRASHED)
+        if outcome.kind in {Kind.HELD, Kind.BUSY}:
+            return self.message.parked()
+        return self.message.tried(Try(now, outcome.kind, outcome.status), spent=outcome.kind is not Kind.THROTTLED)
+
+    def handled(self) -> Handled:
+        """How that ended."""
+        match self.decision, self.due:
+            case Done() as done, _:
+                return done
+            case Bury(reason), _:
+                status = f" ({self.outcome.status})" if self.outcome and self.outcome.status else ""
+                return Dead(redacted(f"{reason}{status}: {self.answer}"))
+            case Park(), datetime() as due:
+                return Parked(why(self.outcome or Outcome(Kind.CRASHED)), due)
+            case _:
+                raise LookupError("the event was not handled")
+
+
 Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
 
 
@@ -69,97 +128,118 @@ class Handling:
     chance: Callable[[], float]  # random, [0, 1)
     measured: Measured = unmeasured  # told how each event's handling ended
 
-    def handle(self, message: Message) -> Done | Parked | Dead:
-        """Bring the event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take it."""
-        message = message.seen(self.clock().timestamp())
+    def handle(self, message: Message) -> Handled:
+        """Bring one event to Mailgun, as `handle_many` does."""
+        return self.handle_many([message])[0]
+
+    def handle_many(self, messages: Sequence[Message]) -> list[Handled]:
+        """Bring each event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take one.
+
+        Events go to Mailgun together as far as MAILGUN_BATCH_SIZE allows; what becomes of each is decided on its own.
+        """
+        now = self.clock().timestamp()
+        events = [Event(each.seen(now)) for each in messages]
+        for event in events:
+            self._read(event)
+        self._attempt([each for each in events if isinstance(each.patch, Patch)])
+        for event in events:
+            event.decision = event.decision or self._decided(event)
+        self._carry_out(events)
+        self._settle_accounts(events)
+        for event in events:
+            self._tell(event)
+        return [each.handled() for each in events]
+
+    def _read(self, event: Event) -> None:
         try:
-            patch = self._patch(message)
+            patch = self._patch(event.message)
         except MalformedEvent as error:
-            return self._bury(message, Reason.MALFORMED_EVENT, str(error))
+            event.refuse(Reason.MALFORMED_EVENT, str(error))
         except MalformedEmail as error:
-            return self._bury(message, Reason.MALFORMED_EMAIL, str(error))
+            event.refuse(Reason.MALFORMED_EMAIL, str(error))
         except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
-            return self._conclude(message, _crashed(error), None)
-        if isinstance(patch, Skip):
-            self.delivery.flow.not_asked(probe=message.probe)
-            self._tell(message, Done(f"skipped: {patch}"), None, None)
-            return Done(f"skipped: {patch}")
-        return self._conclude(message, self._attempt(patch, event_time(patch, message)), patch)
+            event.outcome = _crashed(error)
+        else:
+            if isinstance(patch, Skip):
+                event.decision = Done(f"skipped: {patch}")
+            else:
+                event.patch = patch
 
     def _patch(self, message: Message) -> Patch | Skip:
         if len(message.args) != 1 or message.kwargs:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
         return patch_of(parse_event(message.args[0]), self.preset)
 
-    def _conclude(self, message: Message, outcome: Outcome, patch: Patch | None) -> Done | Parked | Dead:
-        if not outcome.requests:
-            self.delivery.flow.not_asked(probe=message.probe)
-        decision = self._decide(message, outcome)
-        handled = self._carried_out(message, outcome, decision)
-        self._tell(message, decision, outcome, patch)
-        return handled
+    def _attempt(self, events: Sequence[Event]) -> None:
+        size = self.delivery.batching.size
+        for start in range(0, len(events), size):
+            together = events[start : start + size]
+            for event, outcome in zip(together, self._outcomes(together), strict=True):
+                event.outcome = outcome
 
-    def _carried_out(self, message: Message, outcome: Outcome, decision: Decision) -> Done | Parked | Dead:
-        match decision:
-            case Done():
-                return decision
-            case Park():
-                return self._park(message, outcome, decision)
-            case Bury(reason):
-                return self._bury(message, reason, outcome.answer, outcome)
-            case _:
-                assert_never(decision)
-
-    def _attempt(self, patch: Patch, at: float) -> Outcome:
+    def _outcomes(self, events: Sequence[Event]) -> list[Outcome]:
         try:
-            return self.delivery.attempt(patch, at)
+            return self.delivery.attempts([each.wanted() for each in events])
         except redis.RedisError:
-            raise  # the event stays on the queue
+            raise  # the events stay on the queue
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
-            return _crashed(error)
+            if len(events) == 1:
+                return [_crashed(error)]
+        return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
 
-    def _decide(self, message: Message, outcome: Outcome) -> Decision:
+    def _decided(self, event: Event) -> Decision:
+        outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
         now = self.clock()
         age = now.timestamp() - (now.timestamp() if message.patience_from is None else message.patience_from)
         standing = Standing(message.attempts, message.throttled, age)
         return decide(outcome, standing, self.patience, now=now, chance=self.chance())
 
-    def _park(self, message: Message, outcome: Outcome, park: Park) -> Parked:
-        attempt = Try(self.clock().timestamp(), outcome.kind, outcome.status)
-        waited = outcome.kind in {Kind.HELD, Kind.BUSY}
-        due = self.parking.park(message.parked() if waited else message.tried(attempt, spent=park.spent), park.delay)
-        return Parked(why(outcome), datetime.fromtimestamp(due, UTC))
+    def _carry_out(self, events: Sequence[Event]) -> None:
+        now = self.clock().timestamp()
+        parked = [(event, event.decision.delay) for event in events if isinstance(event.decision, Park)]
+        buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
+        if parked:
+            dues = self.parking.park_many([(event.waiting(now), delay) for event, delay in parked])
+            for (event, _), due in zip(parked, dues, strict=True):
+                event.due = datetime.fromtimestamp(due, UTC)
+        if buried:
+            self.dead_letters.bury_many([self._letter(event, reason, now) for event, reason in buried])
 
-    def _bury(self, message: Message, reason: Reason, answer: str, outcome: Outcome | None = None) -> Dead:
-        status = outcome.status if outcome else None
-        if outcome is None:
-            self.delivery.flow.not_asked(probe=message.probe)
-        else:
-            message = message.tried(Try(self.clock().timestamp(), outcome.kind, status), spent=True)
+    def _letter(self, event: Event, reason: Reason, now: float) -> tuple[Message, DeadLetter]:
+        message, outcome = event.message, event.outcome
+        if outcome:
+            message = message.tried(Try(now, outcome.kind, outcome.status), spent=True)
         letter = dead_letter(
             reason,
             message,
-            status=status,
-            answer=answer,
-            died_at=self.clock().timestamp(),
+            status=outcome.status if outcome else None,
+            answer=event.answer,
+            died_at=now,
             integration=self.dead_letters.integration,
         )
-        self.dead_letters.bury(message, letter)
-        if outcome is None:
-            self._tell(message, Bury(reason), None, None)
-        return Dead(redacted(f"{reason}{f' ({status})' if status else ''}: {answer}"))
+        return message, letter
 
-    def _tell(self, message: Message, decision: Decision, outcome: Outcome | None, patch: Patch | None) -> None:
-        self.tally.count(_said(decision, outcome))
+    def _settle_accounts(self, events: Sequence[Event]) -> None:
+        """What was paid for events that needed no attempt is free again; where none was asked for, the next event probes."""
+        flow = self.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(not isinstance(each.patch, Patch) for each in events))
+        asked = any(each.outcome and each.outcome.requests for each in events)
+        if not asked and any(each.message.probe for each in events):
+            flow.no_probe()
+
+    def _tell(self, event: Event) -> None:
+        message, decision, outcome = event.message, event.ending, event.outcome
+        said = _said(decision, outcome)
+        self.tally.count(said)
         self.measured(message, decision, outcome)
-        self.roll.note(message.id, _said(decision, outcome))
+        self.roll.note(message.id, said)
         logger.log(
             LEVELS[type(decision)],
-            _said(decision, outcome),
+            said,
             extra={
                 "event": message.id,
                 "kind": redacted(message.kind),
-                "member": digest(patch.address, self.digest_key) if patch else None,
+                "member": digest(event.patch.address, self.digest_key) if event.patch else None,
                 "outcome": outcome.kind if outcome else None,
                 "status": outcome.status if outcome else None,
                 "attempt": message.attempts + 1 if outcome else None,

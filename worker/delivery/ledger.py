@@ -1,65 +1,92 @@
-"""What is known of each member: which event time set which field, whether the last "no" was ours, and a short-lived copy.
+"""What is known of each member: which event time set which field, whether the last "no" was ours, and a copy.
 
-    signal:<integration>:member:<digest>   hash     record (times, our_no), copy, copy_at; LEDGER_DAYS after its last use
+    signal:<integration>:member:<digest>   hash     record (times, our_no), copy, copy_at, doubt; LEDGER_DAYS after its last use
     signal:<integration>:lock:<digest>     string   the delivery that has the member now; a lease longer than any delivery
+    signal:<integration>:opt_outs          hash     fresh_from: when the last whole reading of the unsubscribed began
 
-Opening takes the lock, checks the hold and reads the record in one step; closing writes, reports and releases in one. A copy is
-taken out on opening and put back on closing, so one whose delivery died in between is never trusted. Losing it loses no event,
-but which was the newer one, and whose the "no" was.
+Opening takes the members' locks, checks the hold and reads the records in one step; closing writes, reports and releases in one:
+as many members at once as share a request. A copy is taken out on opening and put back on closing, so one whose delivery died
+in between is never trusted. Losing it loses no event, but which was the newer one, and whose the "no" was.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, cast
 from uuid import uuid4
 
-from worker.delivery.flow import FREES, Flow, reported
+from worker.delivery.flow import FREES, Change, Flow, Report
 from worker.delivery.merge import Known
+from worker.delivery.plan import Wanted
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Outcome
 
-BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for a member that another delivery has
+BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for members that other deliveries have
 BUSY_LOOK_SECONDS = 0.02
+TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
+# KEYS 3: opt_outs; then lock and record of each member.
 OPEN = (
     FREES
     + """
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
-if not redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'busy', ''} end
-local record, copy, copy_at = unpack(redis.call('HMGET', KEYS[4], 'record', 'copy', 'copy_at'))
-redis.call('HDEL', KEYS[4], 'copy', 'copy_at')
-local fresh = copy and now - copy_at < tonumber(ARGV[4])
-return {'open', record or '', fresh and copy or '', copy_at or ''}
+local opened = {'open', tostring(now), redis.call('HGET', KEYS[3], 'fresh_from') or ''}
+for i = 4, #KEYS, 2 do
+    if redis.call('SET', KEYS[i], ARGV[2], 'NX', 'PX', ARGV[3]) then
+        local record, copy, copy_at = unpack(redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at'))
+        if copy then redis.call('HDEL', KEYS[i + 1], 'copy', 'copy_at') end
+        opened[#opened + 1] = {record or '', copy or '', copy_at or ''}
+    else
+        opened[#opened + 1] = 0
+    end
+end
+return opened
 """
 )
+# ARGV 2: token, 3: lease, 4: tokens to pay, 5: lives, then what is to be known of each member first, or ''.
 ASK_AGAIN = (
     FREES
     + """
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
-if redis.call('GET', KEYS[3]) ~= ARGV[2] then return {'busy', ''} end
-redis.call('PEXPIRE', KEYS[3], ARGV[6])
-charge(tonumber(ARGV[3]))
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[4]) redis.call('EXPIRE', KEYS[4], ARGV[5]) end
-return {'open', ''}
+local mine = {'open'}
+for i = 4, #KEYS, 2 do
+    local known = ARGV[6 + (i - 4) / 2]
+    if redis.call('GET', KEYS[i]) == ARGV[2] then
+        redis.call('PEXPIRE', KEYS[i], ARGV[3])
+        if known ~= '' then redis.call('HSET', KEYS[i + 1], 'record', known) redis.call('EXPIRE', KEYS[i + 1], ARGV[5]) end
+        mine[#mine + 1] = 1
+    else
+        mine[#mine + 1] = 0
+    end
+end
+charge(tonumber(ARGV[4]))
+return mine
 """
 )
+# ARGV 2: token, 3: tokens to pay, 4: lives, 5: reports, then of each member: record, copy, copy_at, milliseconds to settle.
 CLOSE = (
     FREES
     + """
-if redis.call('GET', KEYS[3]) == ARGV[6] then
-    if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'record', ARGV[7]) end
-    if ARGV[8] ~= '' then redis.call('HSET', KEYS[4], 'copy', ARGV[8], 'copy_at', ARGV[9] ~= '' and ARGV[9] or now) end
-    redis.call('EXPIRE', KEYS[4], ARGV[10])
-    if ARGV[11] ~= '0' then redis.call('PEXPIRE', KEYS[3], ARGV[11]) else redis.call('DEL', KEYS[3]) end
+for i = 4, #KEYS, 2 do
+    local lock, member, first = KEYS[i], KEYS[i + 1], 6 + (i - 4) * 2
+    if redis.call('GET', lock) == ARGV[2] then
+        local record, copy, copy_at, settles = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
+        local doubted = redis.call('HDEL', member, 'doubt') == 1
+        if record ~= '' then redis.call('HSET', member, 'record', record) end
+        if copy ~= '' and not doubted then
+            redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at ~= '' and copy_at or now)
+        end
+        redis.call('EXPIRE', member, ARGV[4])
+        if settles ~= '0' then redis.call('PEXPIRE', lock, settles) else redis.call('DEL', lock) end
+    end
 end
-return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
+charge(tonumber(ARGV[3]))
+return reported(cjson.decode(ARGV[5]))
 """
 )
 
@@ -68,13 +95,17 @@ return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
 class Visit:
     """A member that this delivery has to itself."""
 
+    address: str
     digest: str
     token: str
     known: Known
-    copy: Member | None  # as Mailgun confirmed it, younger than the cache allows
-    copy_at: str = ""  # when that was
-    requests: int = 0  # made on this visit
+    copy: Member | None  # as Mailgun last confirmed it
+    copy_at: str = ""  # when that was, epoch seconds
+    fresh: bool = False  # the copy is younger than the cache allows: it may show that nothing needs writing
+    trusted: bool = False  # the copy stands for a reading
     confirmed: Member | None = field(default=None)  # what Mailgun confirmed on this visit
+    in_doubt: bool = False  # a write may have changed what the copy says
+    unsettled: bool = False  # a write without an answer
     learned: Known | None = None  # what is known after it
 
 
@@ -98,6 +129,9 @@ class Busy:
     """Another delivery has the member."""
 
 
+Opened = Visit | Busy
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The ledger of one integration."""
@@ -109,52 +143,98 @@ class Ledger:
     cache_seconds: float  # MAILGUN_MEMBER_CACHE_SECONDS
     days: float  # LEDGER_DAYS
     settle_seconds: float = 0.0  # a write without an answer may yet be applied: nobody has the member meanwhile
+    refresh_seconds: float | None = (
+        None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
+    )
     sleep: Callable[[float], None] = time.sleep
 
-    def open(self, address: str) -> Visit | Held | Busy:
-        """Take the member's lock and read what is known of it; waits a moment for one that is busy."""
-        digest = self._digest(address)
+    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+        """The places by address: all events of a member go together, and none has to wait."""
+        grouped: dict[str, list[int]] = {}
+        for place in places:
+            grouped.setdefault(wanted[place].patch.address, []).append(place)
+        return grouped, []
+
+    def open(self, addresses: Sequence[str]) -> list[Opened] | Held:
+        """Take the locks of these members, each named once, and read what is known of them.
+
+        Waits a moment where all of them are busy.
+        """
+        digests = [self.digest_of(each) for each in addresses]
         token = uuid4().hex
-        for _ in range(int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)):
-            answer = self._run(self._open, digest, token, self._lease, self.cache_seconds)
+        looks = int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)
+        opened: list[Opened] | Held = [Busy() for _ in addresses]
+        for look in range(looks):
+            answer = self._run(self._open, digests, token, self._lease)
             if answer[0] == "held":
                 return Held(float(answer[1]))
-            if answer[0] == "open":
-                return Visit(digest, token, _known(answer[1]), _member(answer[2], address), answer[3])
+            opened = self._visits(answer, addresses, digests, token)
+            if look + 1 == looks or any(isinstance(each, Visit) for each in opened):
+                break
             self.sleep(BUSY_LOOK_SECONDS)
-        return Busy()
+        return opened
 
-    def ask_again(self, visit: Visit, known: Known | None) -> Held | Busy | None:
-        """May the member be written on this visit? None, or why not: `Busy` where the lease ended and another may have it.
+    def _visits(self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str) -> list[Opened]:
+        now, fresh_from = float(answer[1]), float(answer[2] or 0)
+        trusting = self.refresh_seconds is not None and now - fresh_from <= TRUST_REFRESHES * self.refresh_seconds
+        return [
+            self._visit(address, digest, token, *found, now=now, trusted_from=fresh_from if trusting else None)
+            if found
+            else Busy()
+            for address, digest, found in zip(addresses, digests, answer[3:], strict=True)
+        ]
 
-        `known`, where given, is written first: what must be known even if this delivery dies while it asks.
+    def _visit(
+        self,
+        address: str,
+        digest: str,
+        token: str,
+        record: str,
+        copy: str,
+        copy_at: str,
+        *,
+        now: float,
+        trusted_from: float | None,
+    ) -> Visit:
+        member = _member(copy, address)
+        at = float(copy_at or 0)
+        return Visit(
+            address,
+            digest,
+            token,
+            _known(record),
+            member,
+            copy_at,
+            fresh=member is not None and now - at < self.cache_seconds,
+            # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
+            trusted=member is not None and trusted_from is not None and (member.subscribed or at >= trusted_from),
+        )
+
+    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> list[bool] | Held:
+        """May these members be written? For each: is it still this visit's, or has its lease ended? Renews the leases.
+
+        `known`, where given, is written first: what must be known even if this delivery dies while it asks. `pay` is what
+        the request costs beyond what was paid for it.
         """
-        record = _record(known) if known else ""
-        unpaid = 1 if visit.requests else 0  # the first request was paid for when the event was taken
-        answer = self._run(self._ask_again, visit.digest, visit.token, unpaid, record, self._lives, self._lease)
-        match answer[0]:
-            case "held":
-                return Held(float(answer[1]))
-            case "busy":
-                return Busy()
-            case _:
-                return None
+        records = [_record(each) if each else "" for each in known]
+        digests = [each.digest for each in visits]
+        answer = self._run(self._ask_again, digests, visits[0].token, self._lease, pay, self._lives, *records)
+        return Held(float(answer[1])) if answer[0] == "held" else [bool(each) for each in answer[1:]]
 
-    def close(self, visit: Visit, outcome: Outcome, why: str, now: datetime) -> str:
-        """Write what was learned, report the outcome, release the member; gives the hold that began or ended, or "".
+    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> list[Change]:
+        """Write what was learned, report what Mailgun answered, release the members; gives the holds that began or ended.
 
-        After a write without an answer the member is not released before that has settled.
+        After a write without an answer a member is not released before that has settled.
         """
-        record = _record(visit.learned) if visit.learned else ""
-        settles = int(self.settle_seconds * 1000) if outcome.unsettled else 0
-        member, at = (visit.confirmed, "") if visit.requests else (visit.copy, visit.copy_at)
-        copy = json.dumps([member.name, member.subscribed, member.vars]) if member else ""
-        report = reported(outcome, why, now)
-        return str(self._run(self._close, visit.digest, *report, visit.token, record, copy, at, self._lives, settles))
+        settled = chain.from_iterable(self._closing(each) for each in visits)
+        digests = [each.digest for each in visits]
+        answers = json.dumps(reports)
+        began = self._run(self._close, digests, visits[0].token, pay, self._lives, answers, *settled)
+        return [Change(*each) for each in began]
 
     def look_up(self, address: str) -> "Entry | None":
         """What is known of a member, for people; changes nothing."""
-        fields = cast("dict[str, str]", self.flow.redis.hgetall(self._key(self._digest(address))))
+        fields = cast("dict[str, str]", self.flow.redis.hgetall(self.key_of(self.digest_of(address))))
         if not fields:
             return None
         return Entry(
@@ -165,7 +245,30 @@ class Ledger:
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
-        return int(self.flow.redis.delete(self._key(self._digest(address))))
+        return int(self.flow.redis.delete(self.key_of(self.digest_of(address))))
+
+    def digest_of(self, address: str) -> str:
+        """What stands for the address in keys."""
+        return blake2b(address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16).hexdigest()
+
+    def key_of(self, digest: str) -> str:
+        """The key of a member's hash."""
+        return f"signal:{self.integration}:member:{digest}"
+
+    def lock_of(self, digest: str) -> str:
+        """The key of a member's lock."""
+        return f"signal:{self.integration}:lock:{digest}"
+
+    @property
+    def opt_outs_key(self) -> str:
+        """The hash that says when the unsubscribed were last read."""
+        return f"signal:{self.integration}:opt_outs"
+
+    def _closing(self, visit: Visit) -> tuple[str, str, str, int]:
+        record = _record(visit.learned) if visit.learned else ""
+        member, at = (visit.confirmed, "") if visit.confirmed else (visit.copy, visit.copy_at)
+        copy = _copy(member) if member and not visit.in_doubt else ""
+        return record, copy, at, int(self.settle_seconds * 1000) if visit.unsettled else 0
 
     @property
     def _lease(self) -> int:
@@ -175,15 +278,9 @@ class Ledger:
     def _lives(self) -> int:
         return int(self.days * 86_400)
 
-    def _digest(self, address: str) -> str:
-        return blake2b(address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16).hexdigest()
-
-    def _key(self, digest: str) -> str:
-        return f"signal:{self.integration}:member:{digest}"
-
-    def _run(self, script: Any, digest: str, *args: Any) -> Any:
-        script_keys = [*self.flow.keys, f"signal:{self.integration}:lock:{digest}", self._key(digest)]
-        return script(keys=script_keys, args=[*self.flow.first_args(), *args])
+    def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
+        members = chain.from_iterable((self.lock_of(each), self.key_of(each)) for each in digests)
+        return script(keys=[*self.flow.keys, self.opt_outs_key, *members], args=[*self.flow.first_args(), *args])
 
     @cached_property
     def _open(self) -> Any:
@@ -205,6 +302,10 @@ def _record(known: Known) -> str:
 def _known(record: str) -> Known:
     data = json.loads(record) if record else {}
     return Known(data.get("times", {}), our_no=data.get("our_no", False))
+
+
+def _copy(member: Member) -> str:
+    return json.dumps([member.name, member.subscribed, member.vars])
 
 
 def _member(copy: str, address: str) -> Member | None:

@@ -5,8 +5,9 @@
 A due message goes back to the front of its queue in one atomic step, so a crash at any moment neither loses nor doubles it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from worker.delivery.flow import FREES
@@ -19,9 +20,12 @@ PARK = (
     FREES
     + """
 local now = redis.call('TIME')
-local due = now[1] + now[2] / 1000000 + ARGV[1]
-redis.call('ZADD', KEYS[1], string.format('%.3f', due), ARGV[2])
-return string.format('%.3f', due)
+local dues = {}
+for i = 1, #ARGV, 2 do
+    dues[#dues + 1] = string.format('%.3f', now[1] + now[2] / 1000000 + ARGV[i])
+    redis.call('ZADD', KEYS[1], dues[#dues], ARGV[i + 1])
+end
+return dues
 """
 )
 
@@ -66,7 +70,12 @@ class Parking:
 
     def park(self, message: Message, delay: float) -> float:
         """Keep `message` for `delay` seconds; gives its due time, epoch seconds by Redis's clock."""
-        return float(cast("str", self.redis.eval(PARK, 1, self.key, str(delay), encoded(message, self.queue))))
+        return self.park_many([(message, delay)])[0]
+
+    def park_many(self, messages: Sequence[tuple[Message, float]]) -> list[float]:
+        """Keep each message for so many seconds, all in one step; gives their due times."""
+        parts = chain.from_iterable((str(delay), encoded(message, self.queue)) for message, delay in messages)
+        return [float(due) for due in cast("list[str]", self.redis.eval(PARK, 1, self.key, *parts))]
 
     def return_due(self, limit: int = 500) -> int:
         """Put at most `limit` due messages back at the front of the queue; gives how many."""

@@ -3,11 +3,9 @@
 Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}], Basic auth `api:<key>`, form-urlencoded.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -22,6 +20,7 @@ BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may a
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+Parts = Mapping[str, tuple[None, str]]  # of a multipart form
 Observed = Callable[[str, int | None, float], None]  # the request, its HTTP status or None without answer, seconds
 
 
@@ -43,6 +42,7 @@ class Mailgun:
         observed: Observed = unobserved,
     ) -> None:
         """`base_url` without a trailing slash; both time-outs in seconds; `observed` is told of every request."""
+        self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
         self._auth = ("api", key.get_secret_value())
         self._timeouts = (connect_timeout, read_timeout)
@@ -66,25 +66,31 @@ class Mailgun:
         """`POST /v3/lists/{list}/members` with these form fields as they are."""
         return self._observe("upsert", "POST", f"{self.list_url}/members", form)
 
-    def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Answer | NoAnswer:
-        """`POST /v3/lists/{list}/members.json` with `upsert=true`; up to 100 entries are applied before the answer."""
-        form = {"members": json.dumps(entries), "upsert": "true"}
-        return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", form)
+    def upsert_many(self, entries: Sequence[str]) -> Answer | NoAnswer:
+        """`POST /v3/lists/{list}/members.json` with `upsert=true`; `entries` are members as JSON (`Member.entry`).
+
+        Up to 100 are stored before the answer. Sent as multipart, as Mailgun's documents do: quoting a hundred members for
+        a urlencoded form costs more than all the rest of the request.
+        """
+        parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
+        return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)
 
     def delete_member(self, address: str) -> Answer | NoAnswer:
         """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
         return self._observe("delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
 
-    def _observe(self, request: str, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer | NoAnswer:
+    def _observe(
+        self, request: str, method: str, url: str, form: Mapping[str, str] | None = None, files: Parts | None = None
+    ) -> Answer | NoAnswer:
         began = time.monotonic()
-        answer = self._ask(method, url, form)
+        answer = self._ask(method, url, form, files)
         self._observed(request, answer.status if isinstance(answer, Answer) else None, time.monotonic() - began)
         return answer
 
-    def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer | NoAnswer:
+    def _ask(self, method: str, url: str, form: Mapping[str, str] | None, files: Parts | None) -> Answer | NoAnswer:
         try:
             with self._session().request(
-                method, url, data=form, timeout=self._timeouts, allow_redirects=False, stream=True
+                method, url, data=form, files=files, timeout=self._timeouts, allow_redirects=False, stream=True
             ) as response:
                 return self._answer(response)
         except (requests.RequestException, OSError, UnicodeError) as error:

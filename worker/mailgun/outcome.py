@@ -101,7 +101,17 @@ def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Out
     if isinstance(answer, Answer) and answer.status == 200:
         member = member_in(answer.json(), address)
         return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _strange(answer)
-    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoAnswer) and answer.asked)
+    return _unwritten(answer, now)
+
+
+def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: datetime) -> Outcome:
+    """What became of a call for many members. `delivered`: the list's own JSON, and no job that stores them later."""
+    if isinstance(answer, Answer) and answer.status == 200:
+        data = answer.json()
+        found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
+        ours = isinstance(found, dict) and str(found.get("address", "")).lower() == list_address.lower()
+        return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
+    return _unwritten(answer, now)
 
 
 def list_exists(answer: Answer | NoAnswer) -> bool:
@@ -119,6 +129,10 @@ def _says_member_absent(answer: Answer) -> bool:
 
 def _strange(answer: Answer) -> Outcome:
     return Outcome(Kind.UNAVAILABLE, answer.status, f"200, but not Mailgun's answer: {answer.text()}"[:ANSWER_LIMIT])
+
+
+def _unwritten(answer: Answer | NoAnswer, now: datetime) -> Outcome:
+    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoAnswer) and answer.asked)
 
 
 def _trouble(answer: Answer | NoAnswer, now: datetime) -> Outcome:

@@ -3,6 +3,7 @@
 Its address is always the same, so that whoever sees it knows what it is, and a leftover of an earlier probe can be found.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,10 @@ class ThrowAway:
 
     def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Answer:
         """The bulk call; 200 or 400."""
-        return self._written([entry["address"] for entry in entries], lambda: self.mailgun.write_many(entries))
+        return self._written(
+            [entry["address"] for entry in entries],
+            lambda: self.mailgun.upsert_many([json.dumps(each) for each in entries]),
+        )
 
     def delete(self) -> bool:
         """The member is not on the list; was it?"""

@@ -1,0 +1,65 @@
+"""Who has which member: the ledger, or, where MAILGUN_WRITE_MODE=overwrite wants nothing merged or kept in order, nobody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.delivery.flow import Change, Flow, Report
+from worker.delivery.ledger import Held, Opened, Visit
+from worker.delivery.merge import Known
+from worker.delivery.plan import Wanted
+
+
+class Desk(Protocol):
+    """Where members are given out, one delivery each."""
+
+    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+        """The places by address, as far as those of one member may go together, and the places that have to wait."""
+        ...
+
+    def open(self, addresses: Sequence[str]) -> Sequence[Opened] | Held:
+        """Take these members, each named once."""
+        ...
+
+    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> Sequence[bool] | Held:
+        """May these members be written? For each: is it still this visit's?"""
+        ...
+
+    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> Sequence[Change]:
+        """Write what was learned, report what Mailgun answered, release the members."""
+        ...
+
+
+@dataclass(frozen=True)
+class Overwriting:
+    """A desk that gives out every member at once and remembers nothing: one write an event, with that event's fields."""
+
+    flow: Flow
+
+    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+        """One place an address; further events of that member wait, in their order."""
+        grouped: dict[str, list[int]] = {}
+        left = []
+        for place in places:
+            if wanted[place].patch.address in grouped:
+                left.append(place)
+            else:
+                grouped[wanted[place].patch.address] = [place]
+        return grouped, left
+
+    def open(self, addresses: Sequence[str]) -> Sequence[Opened]:
+        """As if Mailgun held none of them."""
+        return [Visit(each, "", "", Known(), None, trusted=True) for each in addresses]
+
+    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> Sequence[bool] | Held:
+        """May Mailgun be asked?"""
+        wait = self.flow.ask()
+        if wait:
+            return Held(wait)
+        self.flow.spare(-pay)
+        return [True for _ in zip(visits, known, strict=True)]
+
+    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> Sequence[Change]:  # noqa: ARG002
+        """Report what Mailgun answered."""
+        self.flow.spare(-pay)
+        return self.flow.report_all(reports)
