@@ -87,9 +87,11 @@ class OwnIntegration:
     def take(self, want: int = 1, *, rules: Rules | None = None) -> Taken:
         """What a worker with room for `want` gets now."""
         keys = (*self.flow().keys, self.queue, *self.unacked_keys)
-        tags = [f"tag-{time.monotonic_ns()}-{each}" for each in range(want)]
         encoded = (rules or rules_with()).encoded()
-        wait, probe, messages = cast("Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", *tags))
+        tag = f"tag-{time.monotonic_ns()}"
+        wait, probe, messages = cast(
+            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", str(want), tag, "1000000")
+        )
         return Taken(float(wait), bool(probe), messages)
 
     def later(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from celery import Celery, bootsteps, signals
+from celery.worker import state
 from celery.worker.consumer import Tasks
 from celery.worker.control import Panel, inspect_command
 from kombu import Exchange, Queue
@@ -36,7 +37,7 @@ def celery_app(settings: Settings) -> Celery:
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings: late acknowledgement, JSON only, threads, one queue, nothing that costs and is not used."""
-    key = f"signal:{settings.signal_integration}:unacked"
+    index, key = unacked_keys(settings.signal_integration)
     sentinel = {"master_name": master_name(settings.redis_url)} if settings.redis_url.startswith("sentinel://") else {}
     return {
         "broker_transport_options": {
@@ -48,7 +49,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": max(1.0, settings.visibility_timeout_seconds * 0.05),
             "unacked_restore_throttle": 1,
             "unacked_key": key,
-            "unacked_index_key": f"{key}_index",
+            "unacked_index_key": index,
             "unacked_mutex_key": f"{key}_mutex",
             "unacked_mutex_expire": 10,
             "socket_timeout": 30,
@@ -79,6 +80,11 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_enable_remote_control": True,
     }
+
+
+def unacked_keys(integration: str) -> tuple[str, str]:
+    """The keys of what workers have taken and not acknowledged: the index by time, and the messages."""
+    return f"signal:{integration}:unacked_index", f"signal:{integration}:unacked"
 
 
 def _queue(name: str) -> Queue:
@@ -123,7 +129,21 @@ class Housekeeping(bootsteps.StartStopStep):
             self._timer = None
 
 
+class Finishing(bootsteps.StartStopStep):
+    """A worker that is told to stop ends what it has in hand first; after a lost connection that goes on by itself."""
+
+    requires = (Tasks,)
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
+        """Handle what is in hand to its end, if the worker ends."""
+        from worker.tasks import consuming  # noqa: PLC0415  the task module needs this one
+
+        if state.should_stop is not None or state.should_terminate is not None:
+            consuming().finish(settings.longest_delivery_seconds)
+
+
 app.steps["consumer"].add(Housekeeping)
+app.steps["consumer"].add(Finishing)
 
 
 @signals.setup_logging.connect

@@ -1,28 +1,24 @@
-"""The Celery task `signal.deliver`: what was handled, told in Celery's terms. The one place that knows both.
-
-Celery acknowledges a task that returns, raises, or asks for a retry alike, so each of these comes only after the event is safe:
-at Mailgun, parked, or on the dead-letter queue. Where Redis did not take it, the message is not acknowledged.
-"""
+"""The Celery tasks, and what a worker does besides: what was handled is told in Celery's terms. The one place that knows both."""
 
 import logging
 import os
 import socket
 import sys
-import time
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from threading import Thread
-from typing import Any, assert_never
+from typing import Any
 
 import redis
-from celery.exceptions import Reject, Retry
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
-from worker.app import app, settings
+from worker.app import app, settings, unacked_keys
 from worker.assembly import handling_for, utc_now
+from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
-from worker.delivery.decision import Done
-from worker.delivery.handling import Dead, Handling, Parked
+from worker.delivery.handling import Handling
 from worker.delivery.message import REPLAY_TASK, TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
 from worker.operate.metrics import Metrics, serve_metrics
@@ -36,47 +32,27 @@ REPLAY_AT_ONCE = 2000
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
-class DeadLettered(Exception):
-    """The event is on the dead-letter queue; the text says why."""
-
-
 class WrongFilter(Exception):
     """The replay was asked for with filters that make no sense; nothing was replayed."""
 
 
-class NextTry(Exception):
-    """The event is parked; the text says why and until when."""
+@app.task(name=TASK, Strategy="worker.tasks:delivering", max_retries=None)
+def deliver(*_: Any, **__: Any) -> None:
+    """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed.
+
+    A worker hands the message to `delivering` and never calls this. Raises `NotImplementedError`.
+    """
+    raise NotImplementedError("events are delivered by a worker: put them on the queue")
 
 
-@app.task(name=TASK, bind=True, throws=(DeadLettered,), max_retries=None)
-def deliver(task: Any, *args: Any, **kwargs: Any) -> str:
-    """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed."""
-    message = message_of(id=task.request.id, args=args, kwargs=kwargs, headers=vars(task.request))
-    handled: Done | Parked | Dead | None = None
-    try:
-        handled = handling().handle(message)
-    except redis.RedisError as error:
-        logger.error(
-            "Redis did not take an event; it stays on the queue",
-            extra={"event": message.id, "error": type(error).__name__},
-        )
-    except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
-        logger.error(
-            "a bug: an event stays on the queue, please report it",
-            extra={"event": message.id, "error": whereabouts(error)},
-        )
-    if handled is None:
-        time.sleep(1)  # its own thread only: without it the event would come back at once
-        raise Reject(requeue=True)
-    match handled:
-        case Done(result):
-            return result
-        case Parked(why, due):
-            raise Retry(why, exc=NextTry(f"{why}; next try {due:%Y-%m-%d %H:%M:%S} UTC"), when=due)
-        case Dead(why):
-            raise DeadLettered(why)
-        case _:
-            assert_never(handled)
+def delivering(_task: Any, _app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
+    """What a worker does with each message of `signal.deliver` (a Celery strategy)."""
+    consuming().attach(consumer)
+
+    def take(message: Any, *_: Any, **__: Any) -> None:
+        consuming().take(message)
+
+    return take
 
 
 @app.task(name=REPLAY_TASK, bind=True, throws=(WrongFilter,), max_retries=None)
@@ -118,6 +94,7 @@ def keep_house() -> None:
     parts = handling()
     flow = parts.delivery.flow
     for step in (
+        consuming().keep,
         parts.parking.return_due,
         parts.parking.gather_priorities,
         parts.tally.store,
@@ -162,6 +139,18 @@ def let_prometheus_scrape() -> None:
 def handling() -> Handling:
     """This process's way of handling events. Raises `SettingsError` or `PresetError`."""
     return handling_for(settings, measured=metrics().handled, observed=metrics().asked)
+
+
+@lru_cache(maxsize=1)
+def consuming() -> Consuming:
+    """What this process has in hand."""
+    return Consuming(
+        handling(),
+        settings.queue,
+        unacked_keys(settings.signal_integration),
+        threads=settings.worker_concurrency,
+        visibility_seconds=settings.visibility_timeout_seconds,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from hypothesis import given
 from tests.unit.strategies import any_text, messages, strange_json
 from worker.delivery.intake import admitted, shown_id
 from worker.delivery.message import TASK, Message, decoded, encoded, message_of
+from worker.delivery.message import envelope as envelope_of
 from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.patch import patch_of
 from worker.signal.preset import load_preset
@@ -22,7 +23,7 @@ MESSAGE = Message(id="m1", args=(EVENT,), kind="identify", enqueued_at=100.0)
 
 
 def admit(raw: object) -> dict[str, Any]:
-    return admitted(raw if isinstance(raw, str) else json.dumps(raw), QUEUE, lambda: "new-id")
+    return envelope_of(admitted(raw if isinstance(raw, str) else json.dumps(raw), lambda: "new-id"), QUEUE)
 
 
 def body_of(payload: dict[str, Any]) -> Any:

@@ -1,30 +1,30 @@
-"""What comes off the queue is untrusted: made into a message that the task can be given, whatever it is."""
+"""What comes off the queue is untrusted: made into a message that can be handled, whatever it is."""
 
 import json
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, encoded, message_of, usable_id
+from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, message_of, usable_id
 from worker.signal.event import NESTING_LIMIT, deeper_than
 
 
-def admitted(raw: str, queue: str, new_id: Callable[[], str]) -> dict[str, Any]:
-    """The Celery message (protocol 2, decoded JSON) to hand to the task for the text `raw` found on `queue`.
+def admitted(raw: str, new_id: Callable[[], str]) -> Message:
+    """The message for the text `raw` found on a queue.
 
-    A well-formed message is written anew: its id, its arguments and what it says of its way are kept; an ETA, an expiry, time
-    limits, callbacks and what Flower and the log would show of a bare client's arguments are not, because Celery would hold the
-    event in memory, drop it, or end the worker over them. Anything else becomes the sole argument of a message of its own, so
-    that the task buries it whole as `malformed_event` instead of Celery discarding it.
+    Of a well-formed message its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
+    callbacks and what Flower and the log would show of a bare client's arguments are not, because Celery would hold the event
+    in memory, drop it, or end the worker over them. Anything else becomes the sole argument of a message of its own, so that
+    it is buried whole as `malformed_event` instead of Celery discarding it.
     """
     try:
         envelope = json.loads(raw)
-        return _protocol_2(envelope, queue) or _protocol_1(envelope, queue) or _wrapped(raw, queue, new_id())
+        return _protocol_2(envelope) or _protocol_1(envelope) or _wrapped(raw, new_id())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _wrapped(raw, queue, new_id())
+        return _wrapped(raw, new_id())
 
 
-def _protocol_2(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
+def _protocol_2(envelope: dict[str, Any]) -> Message | None:
     headers = envelope["headers"]
     task = headers.get("task")
     if task not in {TASK, REPLAY_TASK} or not _is_text(headers.get("id")):
@@ -32,19 +32,14 @@ def _protocol_2(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
     args, kwargs, *_ = _body(envelope)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return _decoded(
-        encoded(message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers), queue, task=task)
-    )
+    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers, task=task)
 
 
-def _protocol_1(envelope: dict[str, Any], queue: str) -> dict[str, Any] | None:
+def _protocol_1(envelope: dict[str, Any]) -> Message | None:
     body = _body(envelope)
     if not isinstance(body, dict) or body.get("task") != TASK or not _is_text(body.get("id")):
         return None
-    message = message_of(
-        id=shown_id(body["id"]), args=body.get("args") or [], kwargs=body.get("kwargs") or {}, headers={}
-    )
-    return _decoded(encoded(message, queue))
+    return message_of(id=shown_id(body["id"]), args=body.get("args") or [], kwargs=body.get("kwargs") or {}, headers={})
 
 
 def shown_id(id: str) -> str:
@@ -52,13 +47,8 @@ def shown_id(id: str) -> str:
     return usable_id(id) or sha256(id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _wrapped(raw: str, queue: str, new_id: str) -> dict[str, Any]:
-    return _decoded(encoded(Message(id=new_id, args=(raw,), kind="not an event"), queue))
-
-
-def _decoded(text: str) -> dict[str, Any]:
-    envelope: dict[str, Any] = json.loads(text)
-    return envelope
+def _wrapped(raw: str, new_id: str) -> Message:
+    return Message(id=new_id, args=(raw,), kind="not an event")
 
 
 def _body(envelope: dict[str, Any]) -> Any:

@@ -44,6 +44,12 @@ class Message:
     parkings: int = 0  # Flower's "retries"
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
     probe: bool = False  # the one event that goes ahead after a hold, to see whether Mailgun is back
+    task: str = TASK
+
+    @property
+    def events(self) -> int:
+        """How many events the message carries."""
+        return 1
 
     def tried(self, attempt: Try, *, spent: bool) -> "Message":
         """The message after one more attempt that did not deliver."""
@@ -88,7 +94,7 @@ def progress(message: Message) -> dict[str, Any]:
     }
 
 
-def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -> Message:
+def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], task: str = TASK) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
     What the headers say in another shape than `progress` writes counts as not said.
@@ -107,6 +113,7 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
         probe=known.get("probe") is True,
+        task=task,
     )
 
 
@@ -133,36 +140,38 @@ def _is_try(value: object) -> bool:
 
 def encoded(message: Message, queue: str, **headers: Any) -> str:
     """The message as it lies on Redis for `queue`, with any further `headers`."""
+    return json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
+
+
+def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
+    """The message as Celery writes it for `queue`, with any further `headers`."""
     body = [
         list(message.args),
         dict(message.kwargs),
         {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
     ]
-    return json.dumps(
-        {
-            "body": base64.b64encode(json.dumps(body, separators=(",", ":")).encode()).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {**_celery_headers(message), "signal": progress(message), **headers},
-            "properties": {
-                "correlation_id": message.id,
-                "reply_to": "",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": queue},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": message.id,
-            },
+    return {
+        "body": base64.b64encode(json.dumps(body, separators=(",", ":")).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {**_celery_headers(message), "signal": progress(message), **headers},
+        "properties": {
+            "correlation_id": message.id,
+            "reply_to": "",
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": message.id,
         },
-        separators=(",", ":"),
-    )
+    }
 
 
 def _celery_headers(message: Message) -> dict[str, Any]:
     # Celery's message protocol, version 2: https://docs.celeryq.dev/en/stable/internals/protocol.html
     return {
         "lang": "py",
-        "task": TASK,
+        "task": message.task,
         "id": message.id,
         "root_id": message.id,
         "parent_id": None,

@@ -1,0 +1,168 @@
+"""From messages that a worker has taken to batches that are handled: gathered, handled in threads, acknowledged together.
+
+Celery hands each message of the task `signal.deliver` to a strategy, its own extension point for this. Celery's default one runs
+a task a message, at about a millisecond of Python each; ours runs a batch of events at once, and tells Flower of each message as
+Celery would. A message is acknowledged only once each of its events is safe: at Mailgun, parked, or on the dead-letter queue.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any
+
+import redis
+
+from worker.broker import TAKEN, acknowledge, keep, put_back
+from worker.delivery.handling import Handling
+from worker.delivery.message import Message
+from worker.endings import Ending, ending_of
+from worker.privacy import whereabouts
+
+logger = logging.getLogger("signal_mailgun.worker")
+
+REDIS_PAUSE_SECONDS = 1.0  # after which a message that Redis did not let end goes back to its queue
+KEEPS_PER_TIMEOUT = 5  # how often within a visibility time-out what is under way is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message in hand."""
+
+    message: Message
+    tag: str
+    drop: Callable[[str], None]  # makes room for another
+    at: float  # monotonic seconds
+
+
+class Consuming:
+    """What one worker process has in hand. Messages are taken in Celery's loop and handled in threads of their own."""
+
+    def __init__(
+        self, handling: Handling, queue: str, keys: tuple[str, str], *, threads: int, visibility_seconds: float
+    ) -> None:
+        """`keys` are those of the unacknowledged messages' index and of the messages themselves."""
+        self._handling = handling
+        self._redis = handling.parking.redis
+        self._queue = queue
+        self._keys = keys
+        self._batching = handling.delivery.batching
+        self._threads = ThreadPoolExecutor(threads, "delivering")
+        self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
+        self._kept_at = time.monotonic()
+        self._consumer: Any = None
+        self._gathered: list[Taken] = []
+        self._events = 0  # gathered
+        self._linger: Any = None
+        self._in_hand: dict[str, Taken] = {}
+        self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
+        self._changed = Condition()
+
+    def attach(self, consumer: Any) -> None:
+        """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
+        self._consumer = consumer
+
+    def take(self, message: Any) -> None:
+        """Have this kombu message handled, soon."""
+        taken = Taken(message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic())
+        self._in_hand[taken.tag] = taken
+        self._tell("task-received", taken, **_as_received(taken.message))
+        self._gathered.append(taken)
+        self._events += taken.message.events
+        if self._events >= self._batching.size:
+            self.flush()
+        elif len(self._gathered) == 1:
+            self._linger = self._consumer.timer.call_after(self._batching.linger, self.flush)
+
+    def flush(self) -> None:
+        """Wait no longer for further events."""
+        if self._linger:
+            self._linger.cancel()
+            self._linger = None
+        batch, self._gathered, self._events = self._gathered, [], 0
+        if batch:
+            self._threads.submit(self._handle, batch)
+
+    def keep(self) -> None:
+        """What is under way stays this worker's, however long it takes. To be called often; raises `redis.RedisError`."""
+        if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
+            keep(self._redis, self._keys[0], list(self._in_hand))
+            self._kept_at = time.monotonic()
+
+    def finish(self, seconds: float) -> None:
+        """Handle what is in hand to its end, for at most so long."""
+        self.flush()
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), seconds)
+        self._tell_ended()
+
+    def _ended_tags(self) -> list[str]:
+        return [taken.tag for batch, _ in self._ended for taken in batch]
+
+    # In a thread
+
+    def _handle(self, batch: Sequence[Taken]) -> None:
+        endings: Sequence[Ending] = ()
+        try:
+            endings = self._endings(batch)
+            acknowledge(self._redis, self._keys, [each.tag for each in batch])
+        except redis.RedisError as error:
+            self._give_back(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
+        except Exception as error:  # noqa: BLE001  our own bug must not cost an event
+            self._give_back(batch, "a bug: an event stays on the queue, please report it", whereabouts(error))
+        finally:
+            with self._changed:
+                self._ended.append((batch, endings))
+                self._changed.notify_all()
+            self._consumer.call_soon(self._tell_ended)
+
+    def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
+        events = [[each.message] for each in batch]
+        handled = iter(self._handling.handle_many([event for own in events for event in own]))
+        return [ending_of([next(handled) for _ in own]) for own in events]
+
+    def _give_back(self, batch: Sequence[Taken], why: str, error: str) -> None:
+        for each in batch:
+            logger.error(why, extra={"event": each.message.id, "error": error})
+        time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
+        try:
+            for each in batch:
+                put_back(self._redis, self._queue, self._keys, each.tag, to_the_back=False)
+        except redis.RedisError:
+            pass  # they are noted as unacknowledged, and come back after the visibility time-out
+
+    # In Celery's loop
+
+    def _tell_ended(self) -> None:
+        while self._ended:
+            batch, endings = self._ended.popleft()
+            for each in batch:
+                each.drop(each.tag)
+                self._in_hand.pop(each.tag, None)
+            for each, ending in zip(batch, endings, strict=False):
+                self._tell(ending.event, each, **ending.fields, **_runtime(ending, each))
+
+    def _tell(self, event: str, taken: Taken, **fields: Any) -> None:
+        dispatcher = self._consumer.event_dispatcher
+        if dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups):
+            dispatcher.send(event, uuid=taken.message.id, **fields)
+
+
+def _as_received(message: Message) -> dict[str, Any]:
+    return {
+        "name": message.task,
+        "args": message.kind,
+        "kwargs": "{}",
+        "root_id": message.id,
+        "parent_id": None,
+        "retries": message.parkings,
+        "eta": None,
+        "expires": None,
+    }
+
+
+def _runtime(ending: Ending, taken: Taken) -> dict[str, float]:
+    return {"runtime": time.monotonic() - taken.at} if ending.event == "task-succeeded" else {}
