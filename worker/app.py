@@ -70,7 +70,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_ignore_result": True,
         "task_send_sent_event": False,
-        "worker_send_task_events": True,
+        "worker_send_task_events": False,  # Flower turns them on where it watches
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_concurrency,
         "worker_prefetch_multiplier": 1,

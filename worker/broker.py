@@ -108,7 +108,7 @@ class Unacked(kombu_redis.QoS):
     def drop(self, delivery_tag: str) -> None:
         """The message is this worker's no more; Redis knows it already."""
         self._events.pop(delivery_tag, None)
-        virtual.QoS.ack(self, delivery_tag)
+        self._delivered.pop(delivery_tag, None)
 
     def can_consume(self) -> bool:
         """Is there room for another message?"""

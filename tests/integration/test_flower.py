@@ -78,6 +78,9 @@ def flower(the_bench: Bench, worker: RunningWorker) -> Iterator[Flower]:
         running = Flower(f"http://127.0.0.1:{port}")
         until(running.listens, "Flower", 60)
         until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
+        until(
+            lambda: the_bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks(), "events"
+        )
         yield running
     finally:
         process.kill()

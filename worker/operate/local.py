@@ -142,7 +142,8 @@ class Local:
     def _start_worker(self) -> None:
         environment = {**self._environment, "LOG_FORMAT": "text", "LOG_LEVEL": "info"}
         self._up(
-            self.household.start("worker", ["worker", "worker"], environment), lambda child: " ready" in child.printed()
+            self.household.start("worker", ["worker", "worker", "--task-events"], environment),
+            lambda child: " ready" in child.printed(),
         )
 
     def _start_flower(self) -> None:

@@ -15,7 +15,8 @@ QUIET = {
     "celery.bootsteps": logging.WARNING,
 }
 OURS = "signal_mailgun"  # only we say more at DEBUG: other libraries quote messages and addresses there
-STANDARD = frozenset(vars(logging.makeLogRecord({})))
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data"}
+ENCODER = json.JSONEncoder(default=str)
 
 
 def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO = sys.stderr) -> None:
@@ -47,7 +48,7 @@ class JsonLines(logging.Formatter):
         """The record as one JSON object."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"time": time, "level": record.levelname.lower(), "message": said(record), "logger": record.name}
-        return json.dumps({**head, **extras(record)}, default=str)
+        return ENCODER.encode(head | extras(record))
 
 
 def said(record: logging.LogRecord) -> str:
@@ -61,5 +62,5 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
     return {
         k: redacted(v) if isinstance(v, str) else v
         for k, v in vars(record).items()
-        if k not in STANDARD and k not in {"message", "asctime", "data"} and v is not None
+        if k not in STANDARD and v is not None
     }

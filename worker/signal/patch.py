@@ -69,8 +69,11 @@ def address_in(event: SignalEvent, preset: Preset) -> str | None:
 
 def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True) -> Any:
     """The value at the first of `places` that has one JSON can carry; without `blanks`, one that is more than white space."""
-    values = (clean(place.read(event)) for place in places)
-    return next((value for value in values if value is not None and (blanks or str(value).strip())), None)
+    for place in places:
+        value = clean(place.read(event))
+        if value is not None and (blanks or str(value).strip()):
+            return value
+    return None
 
 
 def _address(value: object) -> str | Skip:
@@ -107,11 +110,13 @@ def _consent(value: object) -> bool | None:
 def clean(value: Any) -> Any:
     """`value` as JSON can carry it: NaN and infinities become null, half characters U+FFFD."""
     match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         case float() if not math.isfinite(value):
             return None
-        case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case Mapping():
+        case dict():
             return {clean(key): clean(each) for key, each in value.items()}
         case list():
             return [clean(each) for each in value]

@@ -2,8 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -47,10 +47,11 @@ def text_in(value: object) -> str | None:
 def _at(event: SignalEvent, path: Path_) -> Any:
     value: Any = getattr(event, path[0])
     for key in path[1:]:
-        value = value.get(key) if isinstance(value, Mapping) else None
+        value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
+@lru_cache(maxsize=1000)
 def folded(name: str) -> str:
     """An event name as names are compared: ignoring case, spaces, hyphens and underscores."""
     return re.sub(r"[\s_-]+", "", name).casefold()
@@ -111,8 +112,12 @@ class Mapped(_Strict):
     def covers(self, event: SignalEvent) -> bool:
         """Is `event` of this kind?"""
         if event.type == "track":
-            return event.event is not None and folded(event.event) in {folded(name) for name in self.names}
+            return event.event is not None and folded(event.event) in self._folded_names
         return event.type in self.types
+
+    @cached_property
+    def _folded_names(self) -> frozenset[str]:
+        return frozenset(map(folded, self.names))
 
 
 class Preset(_Strict):

@@ -31,6 +31,10 @@ MEANINGS = {
 def worker(
     concurrency: Annotated[int | None, typer.Option(min=1, help="threads; default WORKER_CONCURRENCY")] = None,
     name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
+    *,
+    task_events: Annotated[
+        bool, typer.Option("--task-events", "-E", help="tell Flower of each event at once, not once it has asked")
+    ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
     from worker.app import app  # noqa: PLC0415  the application is configured when it is imported
@@ -40,6 +44,7 @@ def worker(
     options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
+    options += ["--task-events"] if task_events else []
     app.worker_main(options)
 
 
