@@ -13,45 +13,58 @@ from worker.producer import EventQueue, message_for
 if TYPE_CHECKING:
     from worker.delivery.message import Message
 
+Put = Callable[
+    [list[Sent]], None
+]  # all of them are on the queue when it returns; raises `RedisError` where that is not sure
+
+
+def singles(queue: EventQueue) -> Put:
+    """Each event in a message of its own."""
+
+    def put(events: list[Sent]) -> None:
+        queue.put([message_of(each) for each in events])
+
+    return put
+
 
 class Producer(threading.Thread):
     """Puts events on the queue, keeping a backlog there, and puts them again where Redis did not take them."""
 
-    def __init__(self, queue: EventQueue, waiting: Callable[[], int], sent: list[Sent]) -> None:
+    def __init__(self, put: Put, waiting: Callable[[], int], sent: list[Sent]) -> None:
         super().__init__(daemon=True)
-        self._queue = queue
+        self._put = put
         self._waiting = waiting
-        self._sent = sent
         self._stopped = threading.Event()
-        self.put = 0
-        self.backlog = 250  # events that may wait before more are put
-        self.batch = 25
-        self.pause = 0.0  # seconds between two batches
+        self.sent = sent
+        self._so_far = 0
+        self.backlog = 250  # messages that may wait before more are put
+        self.burst = 25  # events put at once
+        self.pause = 0.0  # seconds between two bursts
 
     @property
     def share(self) -> float:
         """How much of everything has been put."""
-        return self.put / len(self._sent)
+        return self._so_far / len(self.sent)
 
     def run(self) -> None:
-        while self.put < len(self._sent) and not self._stopped.is_set():
+        while self._so_far < len(self.sent) and not self._stopped.is_set():
             with suppress(redis.RedisError):
                 self._put_some()
             self._stopped.wait(self.pause or 0.005)
 
     def _put_some(self) -> None:
         if self._waiting() < self.backlog:
-            batch = self._sent[self.put : self.put + self.batch]
-            self._queue.put([message_of(each) for each in batch])
-            self.put += len(batch)
+            burst = self.sent[self._so_far : self._so_far + self.burst]
+            self._put(burst)
+            self._so_far += len(burst)
 
     @contextmanager
-    def trickling(self) -> Iterator[None]:
-        """Some forty events a second, so that it does not run out of them while one waits."""
-        before = self.batch, self.pause
-        self.batch, self.pause = 2, 0.05
+    def trickling(self, *, a_second: int = 20) -> Iterator[None]:
+        """So few events, so that it does not run out of them while one waits."""
+        before = self.burst, self.pause
+        self.burst, self.pause = 1, 1 / a_second
         yield
-        self.batch, self.pause = before
+        self.burst, self.pause = before
 
     def stop(self) -> None:
         """No more is put."""

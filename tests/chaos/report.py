@@ -6,6 +6,7 @@ from tests.chaos.verdict import Figures
 
 COLUMNS: dict[str, Callable[[Figures], str]] = {
     "storm": lambda it: it.name,
+    "form": lambda it: it.form,
     "events": lambda it: str(it.events),
     "delivered": lambda it: str(it.outcomes["delivered"]),
     "unchanged": lambda it: str(it.outcomes["unchanged"]),
@@ -20,12 +21,15 @@ COLUMNS: dict[str, Callable[[Figures], str]] = {
     "early": lambda it: str(len(it.early)),
     "alive": lambda it: f"{it.alive}/{it.of}",
     "requests": lambda it: str(it.requests),
+    "per event": lambda it: f"{it.requests / it.events:.2f}",
     "told to wait": lambda it: str(it.throttled),
     "seconds": lambda it: f"{it.seconds:.0f}",
     "back s": lambda it: "" if it.back is None else f"{it.back:.1f}",
     "MB": lambda it: f"{it.megabytes:.0f}",
 }
 
+
+LABELS = 2  # columns of text
 
 LEGEND = """\
 malformed: dead letters that stay such, the address cannot be one   replayed: dead letters that ended well after a replay
@@ -40,12 +44,13 @@ def table(figures: Sequence[Figures]) -> str:
     rows = [list(COLUMNS), *([cell(each) for cell in COLUMNS.values()] for each in figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_placed(row, widths)) for row in rows]
-    return "\n".join([*lines, "", LEGEND, *(f"{each.name}: {note}" for each in figures for note in each.notes)])
+    return "\n".join(
+        [*lines, "", LEGEND, *(f"{each.name}, {each.form}: {note}" for each in figures for note in each.notes)]
+    )
 
 
 def _placed(row: list[str], widths: list[int]) -> list[str]:
-    first, *others = (
-        cell.ljust(width) if place == 0 else cell.rjust(width)
+    return [
+        cell.ljust(width) if place < LABELS else cell.rjust(width)
         for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return [first, *others]
+    ]

@@ -5,14 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
+from tests.chaos.clicks import by_address, undone
 from tests.chaos.model import Standing, final_standings
 from tests.chaos.sessions import Sent
 from tests.chaos.storms import memory
 from tests.chaos.world import World
-from worker.sandbox.log import Record, Unsubscribed
+from worker.sandbox.log import Record
 
 ABSENT = "(absent)"
-UNDER_WAY_SECONDS = 0.05  # what was sent before a worker read the 429 arrives within this
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Figures:
     """One storm in numbers; the lists hold what must be empty."""
 
     name: str
+    form: str  # of delivery
     events: int  # sent, repetitions included
     outcomes: Counter[str]  # what the workers told, each event's last word
     requests: int
@@ -57,10 +58,12 @@ def judged(name: str, world: World, sent: list[Sent], died: Counter[str], second
     """The figures of a storm that is over: all is put, drained, replayed and drained again."""
     records, clicks = world.control.requests(), world.control.events()
     last_words = {line.event: line.said for line in sorted(world.told(), key=lambda each: each.at) if line.is_end}
-    raced = {each.address for each in clicks if _raced(each, records)}
-    opted_out = {each.address for each in clicks}
+    asked = by_address(records, {each.address for each in clicks})
+    ends = [(each.address, undone(each, asked, world.form.blind_seconds)) for each in clicks]
+    raced = {address for address, end in dict(ends).items() if end == "raced"}  # the last click of each
     return Figures(
         name=name,
+        form=world.form.name,
         events=len(sent),
         outcomes=Counter(last_words[each.id].split(":")[0] for each in sent if each.id in last_words),
         requests=len(records),
@@ -73,11 +76,11 @@ def judged(name: str, world: World, sent: list[Sent], died: Counter[str], second
         megabytes=memory(world),
         clicks=len(clicks),
         lost=[f"{each.id} ({last_words.get(each.id, 'never told of')})" for each in sent if _is_lost(each, last_words)],
-        wrong=wrong_members(world, sent, opted_out, raced),
-        resubscribed=[each.address for each in clicks if knowingly_resubscribed(each, records)],
-        early=[f"{each.method} {each.at:.3f}" for each in early_requests(records, world.unlucky)],
+        wrong=wrong_members(world, sent, {address for address, _ in ends}, raced),
+        resubscribed=[address for address, end in ends if end == "knowingly"],
+        early=early_requests(records, world.unlucky, world.under_way_seconds),
         left=_left_over(world, sent),
-        notes=world.notes + ([f"{len(raced)} clicks between a read and its write"] if raced else []),
+        notes=world.notes + ([f"{len(raced)} clicks undone by who could not know of them"] if raced else []),
     )
 
 
@@ -119,49 +122,26 @@ def _difference(expected: Standing | None, held: Standing | None, *, either_way:
     )
 
 
-def knowingly_resubscribed(click: Unsubscribed, records: Iterable[Record]) -> bool:
-    """Was the click undone by a worker whose own reading, asked for after it, must have shown the "no"?"""
-    read = _reading_behind_first_yes(click, records)
-    return read is not None and read.at > click.at
+def early_requests(records: list[Record], unlucky: Iterable[tuple[float, float]], under_way: float) -> list[str]:
+    """Requests that came after a 429 was answered and before it allowed them, each with its seconds after that.
 
-
-def _raced(click: Unsubscribed, records: Iterable[Record]) -> bool:
-    """Was the click undone by a worker that had read the member before it? Mailgun has no conditional write."""
-    read = _reading_behind_first_yes(click, records)
-    return read is not None and read.at <= click.at
-
-
-def _reading_behind_first_yes(click: Unsubscribed, records: Iterable[Record]) -> Record | None:
-    """The reading on which the first "yes" was based that was applied, or may have been, after the click."""
-    read: Record | None = None
-    for record in records:
-        if (record.address or "").lower() != click.address.lower():
-            continue
-        if record.method == "GET":
-            read = record
-        elif record.committed and record.form.get("subscribed") == "true" and _may_end_after(record, click.at):
-            return read
-    return None
-
-
-def _may_end_after(record: Record, moment: float) -> bool:
-    return record.at > moment or record.answered_at is None or record.answered_at > moment
-
-
-def early_requests(records: list[Record], unlucky: Iterable[tuple[float, float]]) -> list[Record]:
-    """Requests that came after a 429 was answered and before it allowed them.
-
-    A 429 whose reader was killed, or could not tell the others because Redis was away, is not judged.
+    What comes within `under_way` seconds was decided before the 429 was read. A 429 whose reader was killed, or could not
+    tell the others because Redis was away, is not judged.
     """
     spans = list(unlucky)
     told = [
-        (each.answered_at + UNDER_WAY_SECONDS, each.wait_until)
+        (each.answered_at + under_way, each.wait_until)
         for each in records
         if each.wait_until and each.answered_at and not any(a <= each.answered_at <= b for a, b in spans)
     ]
     closed = _united(sorted(told))
     starts = [start for start, _ in closed]
-    return [each for each in records if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]]
+    early = [
+        (each, *closed[i - 1]) for each in records if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]
+    ]
+    return [
+        f"{each.method} after {each.at - start + under_way:.3f} s of {end - start:.3f}" for each, start, end in early
+    ]
 
 
 def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

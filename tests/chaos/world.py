@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from tests.chaos.forms import Form
 from tests.chaos.journal import Journal, Told
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.flow import Flow, Rules
+from worker.delivery.message import body_of
 from worker.delivery.parking import Parking
 
 if TYPE_CHECKING:
@@ -50,12 +53,15 @@ COMMAND_SECONDS = 120
 class World:
     """One integration under storm. Only what it started itself is ever killed."""
 
-    def __init__(self, server: RedisServer, sandbox: RunningSandbox, folder: Path, integration: str) -> None:
+    def __init__(
+        self, server: RedisServer, sandbox: RunningSandbox, folder: Path, integration: str, form: Form
+    ) -> None:
         self.server = server
         self.sandbox = sandbox
         self.control = sandbox.control
         self.folder = folder
         self.integration = integration
+        self.form = form
         self.queue = f"mailgun.{integration}"
         self.redis = patient_client(server.url)
         self.parking = Parking(self.redis, integration, self.queue)
@@ -76,10 +82,21 @@ class World:
     def environment(self) -> dict[str, str]:
         return {
             **SETTINGS,
+            **self.form.settings,
             "REDIS_URL": self.server.url,
             "SIGNAL_INTEGRATION": self.integration,
             "MAILGUN_API_BASE_URL": self.sandbox.base_url,
         }
+
+    @property
+    def threads(self) -> int:
+        """Events that each worker has under way at once."""
+        return int(self.environment["WORKER_CONCURRENCY"])
+
+    @property
+    def under_way_seconds(self) -> float:
+        """Within this, what a worker's threads had decided to ask has been sent, on a busy machine."""
+        return 0.05 + 0.002 * self.threads
 
     @property
     def workers(self) -> list[RunningWorker]:
@@ -130,6 +147,7 @@ class World:
     def be_calm(self) -> None:
         """The sandbox behaves again."""
         self.control.clear_faults()
+        self.control.clear_refusals()
         self.control.limit(None)
         self.control.latency(0)
 
@@ -160,14 +178,13 @@ class World:
 
     def in_hand_ids(self) -> set[str]:
         """Their ids."""
-        return {
-            str(json.loads(each)["headers"]["id"]) for each in self.redis.hvals(f"signal:{self.integration}:unacked")
-        }
+        held = self.redis.hvals(f"signal:{self.integration}:unacked")
+        return {event for each in held for event in carried_ids(json.loads(each))}
 
     def lightly_loaded(self) -> bool:
         """Do the workers have something in hand, and room for more than the queue has?"""
         queued, in_hand, _ = self.left()
-        return not queued and len(self.workers) <= in_hand <= int(SETTINGS["WORKER_CONCURRENCY"])
+        return not queued and len(self.workers) <= in_hand <= self.threads
 
     def left(self) -> tuple[int, int, int]:
         """Events on the queue, in hand, and parked, at one moment."""
@@ -187,11 +204,23 @@ class World:
         """How many requests the sandbox has had."""
         return int(self.control.totals()["requests"])
 
+    def requests_for(self, events: int) -> int:
+        """About how many requests so many events ask, by what those ask that have ended so far."""
+        self.until(lambda: self._ended() > 0.05 * len(self.producer.sent), "some events' ends")
+        return max(2, round(events * self.requests() / self._ended()))
+
+    def _ended(self) -> int:
+        return sum(line.is_end for line in self.told())
+
     # Waiting
 
     def moments(self, *shares: float) -> tuple[float, ...]:
         """Those shares of all events at which something goes wrong; in brief the first alone."""
         return shares[:1] if self.brief else shares
+
+    def sparing(self) -> AbstractContextManager[None]:
+        """In brief only a few events are put meanwhile, so that some are left for what comes."""
+        return self.producer.trickling() if self.brief else nullcontext()
 
     def when_put(self, share: float) -> None:
         """Wait until so much of everything is on the queue or past it."""
@@ -254,6 +283,15 @@ def patient_client(url: str) -> "redis.Redis":
     """A client whose connections may be cut: each command is tried again, on a new one."""
     retry = Retry(ConstantBackoff(0.05), 3)
     return redis.Redis.from_url(url, decode_responses=True, retry=retry, retry_on_error=[redis.ConnectionError])
+
+
+def carried_ids(envelope: Mapping[str, Any]) -> list[str]:
+    """The ids of the events that a message carries: many have their own, a single one the message's."""
+    arguments, *_ = body_of(envelope)
+    match arguments:
+        case [[*events]]:
+            return [str(event.get("messageId") or event.get("message_id")) for event in events]
+    return [str(envelope["headers"]["id"])]
 
 
 def _unless_away(ask: Callable[[], Any]) -> Any:

@@ -269,6 +269,29 @@ def test_pages_show_only_who_is_subscribed_or_only_who_is_not(sandbox: RunningSa
     assert walk(sandbox, start + "yes", "next") == [[five[0]], [five[2]], [five[4]]]
 
 
+def test_pages_follow_who_changes_comes_and_goes(sandbox: RunningSandbox, five: list[str]) -> None:
+    def listed(subscribed: str) -> list[str]:
+        start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?subscribed={subscribed}"
+        return [address for page in walk(sandbox, start, "next") for address in page]
+
+    assert (listed("no"), listed("yes")) == (five[1:4:2], five[0:5:2])
+    upsert(sandbox, five[1], subscribed="yes")
+    upsert(sandbox, five[4], subscribed="no")
+    sandbox.control.unsubscribe(five[0])
+    assert (listed("no"), listed("yes")) == ([five[0], *five[3:]], five[1:3])
+    upsert(sandbox, five[0], subscribed="yes")
+    upsert(sandbox, "bb@example.com", subscribed="no")
+    ask(sandbox, "DELETE", f"/members/{five[3]}")
+    assert (listed("no"), listed("yes")) == (["bb@example.com", five[4]], five[:3])
+    for _ in range(2):  # gone and back, and there and gone, before anybody looks
+        ask(sandbox, "DELETE", "/members/bb@example.com")
+        upsert(sandbox, "bb@example.com", subscribed="no")
+        upsert(sandbox, "cc@example.com", subscribed="no")
+        ask(sandbox, "DELETE", "/members/cc@example.com")
+    assert (listed("no"), listed("yes")) == (["bb@example.com", five[4]], five[:3])
+    assert sandbox.control.state()["lists"] == [{"address": LIST, "members": 5, "subscribed": 3}]
+
+
 def test_a_page_has_at_most_a_hundred(sandbox: RunningSandbox) -> None:
     for part in range(2):
         bulk(sandbox, [f"{part}{number}@example.com" for number in range(100)])
@@ -343,6 +366,42 @@ def test_one_bad_entry_spoils_a_job_and_nobody_is_told(sandbox: RunningSandbox) 
     assert [record.touched for record in sandbox.control.requests()] == [0, 102]
 
 
+# -- addresses that Mailgun refuses, however plain they look ---------------------------------------------------------
+
+
+def test_a_refused_address_is_no_address(sandbox: RunningSandbox) -> None:
+    sandbox.control.refuse("Jane@example.com", "joe@example.com")
+    for address in ("jane@example.com", "JOE@example.com"):
+        assert messages(upsert(sandbox, address)) == (400, BAD_ADDRESS)
+    assert not sandbox.control.members()
+    assert upsert(sandbox, "bob@example.com").status_code == 200
+    renamed = ask(sandbox, "PUT", "/members/bob@example.com", data={"address": "joe@example.com"})
+    assert messages(renamed) == (400, BAD_ADDRESS)
+
+
+def test_refusals_add_up_until_they_are_cleared(sandbox: RunningSandbox) -> None:
+    sandbox.control.refuse("jane@example.com")
+    sandbox.control.refuse("joe@example.com")
+    assert sandbox.control.state()["refused"] == ["jane@example.com", "joe@example.com"]
+    sandbox.control.clear_refusals()
+    assert (upsert(sandbox).status_code, sandbox.control.state()["refused"]) == (200, [])
+
+
+def test_one_refused_address_refuses_the_whole_bulk_call(sandbox: RunningSandbox) -> None:
+    sandbox.control.refuse("m7@example.com")
+    assert messages(bulk(sandbox, entries(100))) == (400, BAD_ADDRESS)
+    assert not sandbox.control.members()
+    assert bulk(sandbox, entries(7)).status_code == 200
+
+
+def test_or_a_refused_address_alone_is_skipped(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_bad_member="skipped")
+    sandbox.control.refuse("m7@example.com")
+    assert bulk(sandbox, entries(10)).status_code == 200
+    assert set(sandbox.control.members()) == {f"m{number}@example.com" for number in range(10) if number != 7}
+    assert sandbox.control.requests()[-1].touched == 9
+
+
 # -- switches ------------------------------------------------------------------------------------------------------
 
 
@@ -385,6 +444,21 @@ def test_a_bulk_entry_without_subscribed_has_its_own_switch(
     add_jane(sandbox)
     bulk(sandbox, ["jane@example.com"])
     assert held(sandbox).subscribed is subscribed
+
+
+def test_a_bulk_call_can_be_answered_with_a_message_alone(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_answer="message_only")
+    assert bulk(sandbox, entries(3)).json() == {"message": "Mailing list has been updated"}
+    assert len(sandbox.control.members()) == 3
+
+
+def test_or_a_small_bulk_call_is_a_job_too(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_answer="task_id")
+    answer = bulk(sandbox, entries(3))
+    assert messages(answer) == (200, "Mailing list has been updated")
+    assert answer.json()["task-id"]
+    assert answer.json()["list"]["members_count"] == 0
+    assert eventually(lambda: len(sandbox.control.members()) == 3)
 
 
 def test_a_wrong_key_can_be_answered_403(sandbox: RunningSandbox) -> None:

@@ -39,6 +39,10 @@ def upsert(sandbox: RunningSandbox, address: str = JANE, **fields: str) -> reque
     return requests.post(url, data={"address": address, "upsert": "true", **fields}, auth=KEY, timeout=10)
 
 
+def bulk(sandbox: RunningSandbox, form: dict[str, str]) -> None:
+    requests.post(f"{sandbox.base_url}/v3/lists/{LIST}/members.json", data=form, auth=KEY, timeout=10)
+
+
 def drive(sandbox: RunningSandbox, method: str, route: str, **options: Any) -> tuple[int, Any]:
     answer = requests.request(method, f"{sandbox.base_url}/sandbox/{route}", timeout=10, **options)
     return answer.status_code, answer.json()
@@ -57,6 +61,14 @@ def test_a_request_is_remembered_as_it_came(sandbox: RunningSandbox) -> None:
     assert (got.seq, got.path) == (2, f"/v3/lists/{LIST}/members/jane%2Bx@example.com")
     assert (got.address, got.status, got.touched, got.committed) == ("jane+x@example.com", 200, 0, False)
     assert posted.at <= (posted.answered_at or 0) <= got.at
+
+
+def test_a_bulk_call_is_remembered_with_its_form(sandbox: RunningSandbox) -> None:
+    form = {"members": '[{"address": "Jane@example.com", "vars": {"plan": "pro & \\u00e9 +%25"}}]', "upsert": "true"}
+    bulk(sandbox, form)
+    [record] = sandbox.control.requests()
+    assert (record.form, record.address, record.touched, record.committed) == (form, None, 1, True)
+    assert sandbox.control.members()[JANE].vars == {"plan": "pro & é +%25"}
 
 
 def test_no_key_is_remembered(sandbox: RunningSandbox) -> None:
@@ -126,6 +138,7 @@ def test_a_reset_brings_back_the_start(sandbox: RunningSandbox) -> None:
     sandbox.control.unsubscribe(JANE)
     sandbox.control.switches(vars_on_update="merged")
     sandbox.control.add_fault("reset")
+    sandbox.control.refuse(JANE)
     sandbox.control.limit(0)
     sandbox.control.latency(1)
     sandbox.control.set_key("another")
@@ -148,10 +161,13 @@ BAD_CALLS = [
     ("POST", "faults", {"kind": "html_502", "hint": "body"}, "hint"),
     ("POST", "faults", {"kind": "status", "headers": {"X": "a\r\nY: b"}}, "headers"),
     ("POST", "faults", {"kind": "status", "headers": {"X Y": "a"}}, "headers"),
+    ("POST", "refusals", {"addresses": JANE}, "addresses"),
+    ("DELETE", "refusals", {"addresses": [JANE]}, "addresses"),
     ("POST", "limit", {"requests": -1}, "requests"),
     ("POST", "limit", {"requests": 1, "window_seconds": 0}, "window_seconds"),
     ("POST", "switches", {"vars_on_update": "lost"}, "vars_on_update"),
     ("POST", "switches", {"bad_key_status": 404}, "bad_key_status"),
+    ("POST", "switches", {"bulk_answer": "list", "bulk_bad_member": "kept"}, "bulk_bad_member"),
     ("POST", "switches", {"unheard_of": 1}, "unheard_of"),
     ("POST", "latency", {"ms": -1}, "ms"),
     ("POST", "latency", {}, "ms"),
@@ -241,6 +257,15 @@ def test_the_page_is_told_the_newest_hundred_members_first(sandbox: RunningSandb
     assert [member["address"] for member in state["members"][:2]] == ["50@example.com", "100@example.com"]
     assert (len(state["members"]), state["lists"][0]["members"]) == (100, 101)
     assert [record["seq"] for record in state["requests"][:2]] == [102, 101]
+
+
+def test_the_page_is_told_how_many_members_a_bulk_call_was_about(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_bad_member="skipped")
+    for members in ('["a@example.com", "b@example.com", "c@"]', "[]", "["):
+        bulk(sandbox, {"members": members, "upsert": "true"})
+    upsert(sandbox)
+    told = [(record["entries"], record["touched"]) for record in sandbox.control.state()["requests"]]
+    assert told == [(None, 1), (None, 0), (0, 0), (3, 2)]
 
 
 def test_the_page_of_an_empty_list_knows_its_name(sandbox: RunningSandbox) -> None:

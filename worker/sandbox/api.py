@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from worker.sandbox.call import PLAIN, Call, Reply, json_reply
 from worker.sandbox.lists import (
+    BAD_ADDRESS,
     MailingList,
     Refused,
     Said,
@@ -28,6 +29,7 @@ MAX_BULK = 1000  # Mailgun docs: up to 1000 per call
 FORBIDDEN = Reply(401, b"Forbidden", PLAIN, {"Www-Authenticate": 'Basic realm="MG API"'})
 MAGNIFICENT = Reply(200, b"Mailgun Magnificent API", PLAIN)
 NO_SUCH_PATH = Reply(404, b"404 page not found", PLAIN)
+BULK_DONE = {"message": "Mailing list has been updated"}
 
 Act = Callable[[World, Call, float], Reply]
 
@@ -85,7 +87,7 @@ def get_member(world: World, call: Call, _now: float) -> Reply:
 def post_member(world: World, call: Call, now: float) -> Reply:
     """Creates, or with `upsert` updates. The answer to both has the same text: "has been created"."""
     mailing_list = _list_of(world, call)
-    said = read_form(call.fields)
+    said = _taken(world, read_form(call.fields))
     held = mailing_list.find(said.address)
     if held and not is_upsert(call.fields):
         raise Refused(400, f"Address already exists '{said.address}'")
@@ -101,7 +103,7 @@ def put_one(world: World, call: Call, now: float) -> Reply:
     held = mailing_list.member(_member_in(call))
     if call.form is None:
         return _updated(held.as_mailgun(), touched=0)
-    member = put_member(held, read_form(call.form, address=held.address), now=now)
+    member = put_member(held, _taken(world, read_form(call.form, address=held.address)), now=now)
     if member.address.lower() != held.address.lower():
         if mailing_list.find(member.address):
             raise Refused(400, f"Address already exists '{member.address}'")
@@ -117,24 +119,25 @@ def delete_member(world: World, call: Call, _now: float) -> Reply:
 
 
 def post_members(world: World, call: Call, now: float) -> Reply:
-    """Many at once. Up to 100 are applied before the answer; up to 1000 by a job that nobody can ask about, with a
-    `task-id` in the answer."""
+    """Many at once. Up to 100 are applied before the answer, unless the switch for it says otherwise; up to 1000 by a job
+    that nobody can ask about, with a `task-id` in the answer."""
     mailing_list = _list_of(world, call)
     entries = read_entries(call.fields.get("members"))
     if len(entries) > MAX_BULK:
         raise Refused(400, f"'members' parameter has more than {MAX_BULK} entries")
     apply = partial(apply_entries, world, mailing_list, entries, upsert=is_upsert(call.fields))
-    if len(entries) <= MAX_SYNCHRONOUS_BULK:
-        touched = apply(now)
-        return json_reply(200, _bulk_content(mailing_list), touched=touched)
-    accepted = json_reply(200, _bulk_content(mailing_list) | {"task-id": uuid4().hex})
-    return replace(accepted, later=apply)
+    if len(entries) > MAX_SYNCHRONOUS_BULK or world.switches.bulk_answer == "task_id":
+        accepted = json_reply(200, {"list": list_as_mailgun(mailing_list), **BULK_DONE, "task-id": uuid4().hex})
+        return replace(accepted, later=apply)
+    touched = apply(now)
+    shown = {} if world.switches.bulk_answer == "message_only" else {"list": list_as_mailgun(mailing_list)}
+    return json_reply(200, {**shown, **BULK_DONE}, touched=touched)
 
 
 def apply_entries(world: World, mailing_list: MailingList, entries: list[object], now: float, *, upsert: bool) -> int:
     """How many members a bulk call changed. Without `upsert`, members that exist are passed over (Mailgun docs)."""
     touched = 0
-    for said in _readable(entries, skip_bad=world.switches.bulk_bad_member == "skipped"):
+    for said in _readable(world, entries):
         held = mailing_list.find(said.address)
         if held and not upsert:
             continue
@@ -156,16 +159,22 @@ def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
     }
 
 
-def _readable(entries: list[object], *, skip_bad: bool) -> list[Said]:
+def _readable(world: World, entries: list[object]) -> list[Said]:
     def read() -> Iterator[Said]:
         for entry in entries:
             try:
-                yield read_entry(entry)
+                yield _taken(world, read_entry(entry))
             except Refused:
-                if not skip_bad:
+                if world.switches.bulk_bad_member != "skipped":
                     raise
 
     return list(read())
+
+
+def _taken(world: World, said: Said) -> Said:
+    if said.address.lower() in world.refused:
+        raise Refused(400, BAD_ADDRESS)
+    return said
 
 
 def _list_of(world: World, call: Call) -> MailingList:
@@ -178,10 +187,6 @@ def _member_in(call: Call) -> str:
 
 def _updated(member: dict[str, Any], *, touched: int) -> Reply:
     return json_reply(200, {"member": member, "message": "Mailing list member has been updated"}, touched=touched)
-
-
-def _bulk_content(mailing_list: MailingList) -> dict[str, Any]:
-    return {"list": list_as_mailgun(mailing_list), "message": "Mailing list has been updated"}
 
 
 MEMBER_ROUTES: dict[str, Act] = {"GET": get_member, "PUT": put_one, "DELETE": delete_member}

@@ -9,7 +9,7 @@ from worker.sandbox.lists import Member
 from worker.sandbox.log import Record, Unsubscribed
 
 TIMEOUT_SECONDS = 30
-RECORDS_AT_ONCE = 10_000
+RECORDS_AT_ONCE = 1000  # a bulk call's record may be some 100 KB
 
 
 class SandboxError(Exception):
@@ -28,7 +28,7 @@ class SandboxControl:
         self._session.close()
 
     def state(self) -> dict[str, Any]:
-        """What the page shows: lists, newest members and requests, totals, faults, limit, switches."""
+        """What the page shows: lists, newest members and requests, totals, faults, refusals, limit, switches."""
         return self._call("GET", "state")
 
     def members(self, list: str | None = None) -> dict[str, Member]:
@@ -58,6 +58,13 @@ class SandboxControl:
 
     def clear_faults(self) -> None:
         self._call("DELETE", "faults")
+
+    def refuse(self, *addresses: str) -> None:
+        """From now on Mailgun takes these, too, for no addresses, however plain they look."""
+        self._call("POST", "refusals", {"addresses": addresses})
+
+    def clear_refusals(self) -> None:
+        self._call("DELETE", "refusals")
 
     def limit(self, requests: int | None, *, window_seconds: float = 60, hint: HintKind = "none") -> None:
         """At most so many requests in each window; None lifts the limit."""

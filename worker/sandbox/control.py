@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.sandbox.faults import ActiveFault, Fault, Limit, Throttle
-from worker.sandbox.lists import MailingList, Member, Refused, is_address, unsubscribed
+from worker.sandbox.lists import MailingList, Member, Refused, is_address, read_entries, unsubscribed
 from worker.sandbox.log import Record, Unsubscribed
 from worker.sandbox.switches import Switches
 from worker.sandbox.world import MAX_LATENCY_MS, World
@@ -34,6 +35,10 @@ class BadInput(Exception):
 
 class _Input(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Addresses(_Input):
+    addresses: tuple[str, ...]
 
 
 class Key(_Input):
@@ -130,6 +135,7 @@ def get_state(world: World, given: Json) -> Json:
         "events": [_flat(event) for event in list(world.log.events)[-SHOWN_REQUESTS:]],
         "totals": world.log.totals(),
         "faults": [_fault_as_json(each) for each in world.faults.active],
+        "refused": sorted(world.refused),
         "limit": world.throttle.limit.model_dump(),
         "switches": world.switches.model_dump(),
         "latency_ms": world.latency_ms,
@@ -159,6 +165,18 @@ def post_fault(world: World, given: Json) -> Json:
 def delete_faults(world: World, given: Json) -> Json:
     Nothing(**given)
     world.faults.clear()
+    return {}
+
+
+def post_refusals(world: World, given: Json) -> Json:
+    """From now on Mailgun takes these, too, for no addresses."""
+    world.refuse(Addresses(**given).addresses)
+    return {"refused": sorted(world.refused)}
+
+
+def delete_refusals(world: World, given: Json) -> Json:
+    Nothing(**given)
+    world.refused.clear()
     return {}
 
 
@@ -221,6 +239,8 @@ CONTROLS: dict[tuple[str, str], Control] = {
     ("GET", "/sandbox/events"): get_events,
     ("POST", "/sandbox/faults"): post_fault,
     ("DELETE", "/sandbox/faults"): delete_faults,
+    ("POST", "/sandbox/refusals"): post_refusals,
+    ("DELETE", "/sandbox/refusals"): delete_refusals,
     ("POST", "/sandbox/limit"): post_limit,
     ("POST", "/sandbox/switches"): post_switches,
     ("POST", "/sandbox/latency"): post_latency,
@@ -255,7 +275,16 @@ def _fault_as_json(active: ActiveFault) -> Json:
 
 
 def _summary(record: Record) -> Json:
-    return {name: value for name, value in _flat(record).items() if name != "form"}
+    shown = {name: value for name, value in _flat(record).items() if name != "form"}
+    return shown | {"entries": _entry_count(record.form["members"]) if "members" in record.form else None}
+
+
+@lru_cache(maxsize=2 * SHOWN_REQUESTS)  # the page asks for the same ones again and again
+def _entry_count(members: str) -> int | None:
+    try:
+        return len(read_entries(members))
+    except Refused:
+        return None
 
 
 def _flat(value: Member | Record | Unsubscribed) -> Json:

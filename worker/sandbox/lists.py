@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from worker.sandbox.ascending import Ascending
 from worker.sandbox.switches import Switches
 
 T = TypeVar("T")
@@ -70,7 +71,8 @@ class MailingList:
         self.address = address
         self.created_at = created_at
         self._by_change: dict[str, Member] = {}  # oldest change first
-        self._ascending: list[str] | None = None  # made when asked for; None once an address came or went
+        self._everybody = Ascending()
+        self._by_subscription = {True: Ascending(), False: Ascending()}
 
     def __len__(self) -> int:
         return len(self._by_change)
@@ -90,29 +92,35 @@ class MailingList:
     def put(self, member: Member) -> None:
         """The member is held as given, and is the one changed last."""
         key = member.address.lower()
-        if self._by_change.pop(key, None) is None:
-            self._ascending = None
+        held = self._by_change.pop(key, None)
         self._by_change[key] = member
+        if held is None:
+            self._everybody.add(key)
+        elif held.subscribed == member.subscribed:
+            return
+        else:
+            self._by_subscription[held.subscribed].remove(key)
+        self._by_subscription[member.subscribed].add(key)
 
     def remove(self, address: str) -> Member:
         """The member is gone. Mailgun's 404 when there was none."""
         member = self.member(address)
-        del self._by_change[member.address.lower()]
-        self._ascending = None
+        key = member.address.lower()
+        del self._by_change[key]
+        self._everybody.remove(key)
+        self._by_subscription[member.subscribed].remove(key)
         return member
 
     def newest(self, count: int) -> list[Member]:
         """At most `count` members, the one changed last first."""
         return [member for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)]
 
-    def ascending(self) -> list[str]:
-        """All addresses in lowercase, ascending. Not to be changed by the caller."""
-        if self._ascending is None:
-            self._ascending = sorted(self._by_change)
-        return self._ascending
+    def ascending(self, *, subscribed: bool | None = None) -> list[str]:
+        """The addresses of all, or of those who are subscribed or not, in lowercase. Not to be changed by the caller."""
+        return (self._everybody if subscribed is None else self._by_subscription[subscribed]).all()
 
     def subscribed_count(self) -> int:
-        return sum(member.subscribed for member in self)
+        return len(self._by_subscription[True])
 
 
 def is_address(text: object) -> bool:

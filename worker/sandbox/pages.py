@@ -18,20 +18,13 @@ def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) ->
     """Mailgun's answer to `GET {url}?limit=&subscribed=&page=&address=`."""
     limit = _limit(query.get("limit", ""))
     subscribed = read_subscribed(query.get("subscribed"))
-    addresses = _cut(
-        _addresses(mailing_list, subscribed=subscribed), query.get("page", "first"), query.get("address", ""), limit
-    )
+    ascending = mailing_list.ascending(subscribed=subscribed)
+    addresses = _cut(ascending, query.get("page", "first"), query.get("address", ""), limit)
     kept = {"limit": str(limit)} | ({"subscribed": query["subscribed"]} if "subscribed" in query else {})
     return {
         "items": [mailing_list.member(address).as_mailgun() for address in addresses],
         "paging": {turn: f"{url}?{urlencode(cursor | kept)}" for turn, cursor in _cursors(addresses).items()},
     }
-
-
-def _addresses(mailing_list: MailingList, *, subscribed: bool | None) -> list[str]:
-    if subscribed is None:
-        return mailing_list.ascending()
-    return [address for address in mailing_list.ascending() if mailing_list.member(address).subscribed is subscribed]
 
 
 def _cut(ascending: list[str], turn: str, pivot: str, limit: int) -> list[str]:

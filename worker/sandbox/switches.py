@@ -29,6 +29,10 @@ class Switches(BaseModel):
     """What one bad entry does to a bulk call: nothing is applied and the answer is 400, or that entry alone is passed
     over. In a background job (over 100 entries) nobody is told either way."""
 
+    bulk_answer: Literal["list", "message_only", "task_id"] = "list"
+    """What a bulk call of up to 100 entries is answered with: the list and a message (Mailgun docs), the message alone, or
+    a `task-id` as if it were more than 100, the entries applied later."""
+
     bad_key_status: Literal[401, 403] = 401
     """What a wrong key is answered with."""
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from yarl import query_to_pairs
 
 from worker.sandbox.api import answer
 from worker.sandbox.call import Call, Reply
@@ -152,7 +153,7 @@ async def read_call(request: web.BaseRequest) -> Call:
         method=request.method,
         path=request.raw_path,
         segments=tuple(unquote_plus(path).split("/")[1:]),
-        query=dict(parse_qsl(query, keep_blank_values=True)),
+        query=dict(query_to_pairs(query)),
         form=await read_form(request),
         authorization=request.headers.get("Authorization"),
         base_url=f"{request.scheme}://{request.host}",
@@ -164,7 +165,7 @@ async def read_form(request: web.BaseRequest) -> dict[str, str] | None:
     content_type = request.headers.get("Content-Type", "").lower()
     if content_type.startswith("application/x-www-form-urlencoded"):
         body = await request.read()
-        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        return dict(query_to_pairs(body.decode(errors="replace")))
     if content_type.startswith("multipart/form-data"):
         return await read_multipart(request)
     await request.read()

@@ -1,6 +1,7 @@
 """One running sandbox: lists, keys, switches, faults, limit and log in one place, as started or as changed since."""
 
 import base64
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -59,6 +60,7 @@ class World:
         self.use_keys(*self.config.api_keys)
         self.switches = self.config.switches
         self.faults = Faults(self.config.seed)
+        self.refused: set[str] = set()  # lowercase
         self.throttle = Throttle(Limit())
         self.latency_ms = self.config.latency_ms
         self.log = RequestLog(self.config.log_size)
@@ -70,6 +72,10 @@ class World:
     def authorizes(self, authorization: str | None) -> bool:
         """Whether this Authorization header carries a good key."""
         return authorization in self._authorizations
+
+    def refuse(self, addresses: Iterable[str]) -> None:
+        """From now on these count as no addresses, however plain they look. Members who have them stay."""
+        self.refused.update(address.lower() for address in addresses)
 
     def add_list(self, address: str, *, now: float) -> None:
         """The list is there, with the members it had if it was there before."""

@@ -1,0 +1,39 @@
+"""The forms of delivery that storms go through: how the workers are set, and how events are put on the queue."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.chaos.producing import Put, singles
+from worker.producer import EventQueue
+
+REFRESH_SECONDS = 1.0  # of who opted out, where the ledger is trusted
+DECIDED_TO_SENT_SECONDS = 2.0  # on a busy machine: from the decision to write a member until the request is there
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of delivery."""
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)  # in place of those that all forms have
+    putting: Callable[[EventQueue], Put] = singles
+    burst: int = 25  # events put at once
+    pause: float = 0.0  # seconds between two bursts
+    backlog: int = 250  # messages that may wait before more are put
+    blind_seconds: float = (
+        0.0  # how old a click may be that a worker need not know of; 0: each write has a reading of its own
+    )
+
+
+BATCHED = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "200"}
+TRUSTING = {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS": f"{REFRESH_SECONDS:g}"}
+# What a worker goes by is trusted until two refreshes after its reading began, or less; then each member is read again.
+BLIND_SECONDS = 2 * REFRESH_SECONDS + DECIDED_TO_SENT_SECONDS
+
+SINGLE = Form("single")
+# Bursts fill batches, and the pauses between them leave time for something to go wrong.
+BATCHES = Form("batches", BATCHED, burst=200, pause=0.7)
+LEDGER = Form("ledger", BATCHED | TRUSTING, burst=200, pause=0.7, blind_seconds=BLIND_SECONDS)
+VOLUME = Form("volume", BATCHED | TRUSTING, burst=200, pause=0.7, blind_seconds=BLIND_SECONDS)
+
+FORMS = {each.name: each for each in (SINGLE, BATCHES, LEDGER, VOLUME)}
