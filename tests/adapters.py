@@ -4,9 +4,10 @@ import email
 import email.policy
 import io
 import json
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 import requests
 import urllib3
@@ -14,9 +15,15 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
 from worker.mailgun.client import Mailgun
+from worker.sandbox.api import answer as sandbox_answer
+from worker.sandbox.call import Call, Reply
+from worker.sandbox.lists import Member
+from worker.sandbox.switches import Switches
+from worker.sandbox.world import SandboxConfig, World
 
 KEY = "key-5ecret"
 US = "https://api.mailgun.net"
+NEWSLETTER = "newsletter@mg.example.com"
 
 
 class Far(HTTPAdapter):
@@ -127,3 +134,61 @@ class HoldsOneMember:
 def timed_out() -> urllib3.HTTPResponse:
     """No answer came."""
     raise requests.ReadTimeout("the address may stand here: jane@example.com")
+
+
+def nothing(_call: Call) -> None:
+    """Nothing happens."""
+
+
+class HoldsMembers:
+    """The sandbox's Mailgun within this process, at the other end of the real client of every thread."""
+
+    def __init__(self, *members: Mapping[str, Any], **switches: Any) -> None:
+        config = SandboxConfig(api_keys=(KEY,), lists=(NEWSLETTER,), switches=Switches(**switches))
+        self.world = World(config, now=0)
+        self.list = self.world.mailing_list(NEWSLETTER)
+        self.calls: list[Call] = []
+        self.meanwhile: dict[int, Callable[[Call], Reply | None]] = {}
+        """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
+        for member in members:
+            self.list.put(Member(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
+        self._lock = threading.Lock()
+
+    def asking(self) -> Mailgun:
+        """The real client, with this at the other end."""
+        mailgun = asking(Far(self._answer))
+        mailgun._new_session = lambda: self._session(type(mailgun)._new_session(mailgun))  # type: ignore[method-assign]
+        mailgun._of_thread.__dict__.clear()
+        return mailgun
+
+    def asked(self) -> list[str]:
+        """All requests, oldest first: method and the last part of the path."""
+        return [f"{each.method} {each.segments[-1]}" for each in self.calls]
+
+    def entries(self) -> list[list[str]]:
+        """The addresses of each call for many."""
+        return [
+            [entry["address"] for entry in json.loads(each.fields["members"])]
+            for each in self.calls
+            if each.segments[-1] == "members.json"
+        ]
+
+    def vars_of(self, address: str) -> dict[str, Any]:
+        """The variables of a member that the list holds."""
+        return self.list.member(address).vars
+
+    def _session(self, session: requests.Session) -> requests.Session:
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, Far(self._answer))
+        return session
+
+    def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        with self._lock:
+            path = urlsplit(str(request.url)).path
+            authorization = request.headers["Authorization"]
+            segments = tuple(unquote_plus(path).split("/")[1:])
+            call = Call(str(request.method), path, segments, {}, form_of(request), authorization, US)
+            self.calls.append(call)
+            instead = self.meanwhile.get(len(self.calls), nothing)(call)
+            reply = instead or sandbox_answer(self.world, call, now=0)
+        return answered(reply.status, reply.body, reply.headers)

@@ -245,4 +245,5 @@ def why(outcome: Outcome) -> str:
 
 
 def _encoded(member: Member) -> str:
-    return json.dumps(member.entry(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # As ASCII: a part of a multipart form does not say in which encoding it is.
+    return json.dumps(member.entry(), separators=(",", ":"), allow_nan=False)
