@@ -72,13 +72,13 @@ local function charge(count)
 end
 
 -- How many of `count` requests may be made now; those are paid for.
-local function pay(count)
+local function granted(count)
     if held(true) > 0 then return 0 end
     local left = tokens()
     if not left then return count end
-    local granted = math.max(0, math.min(count, math.floor(left)))
-    charge(granted)
-    return granted
+    local grants = math.max(0, math.min(count, math.floor(left)))
+    charge(grants)
+    return grants
 end
 
 -- How many of `want` events may be taken now, each of which costs `event_cost` requests at first; where none, the seconds after

@@ -37,7 +37,7 @@ FREES = "redis.call('DEL', 'signal:never')\n"  # a script that has written may g
 ASK = "return tostring(held(true))"
 REPORT = FREES + "return report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])"
 REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
-PAY = "return pay(tonumber(ARGV[2]))"
+GRANT = "return granted(tonumber(ARGV[2]))"
 REFUND = "charge(-tonumber(ARGV[2])) return 1"
 NOT_A_PROBE = "not_a_probe() return 1"
 # One more refusal makes it an incident again: a key may read the list and yet not write its members.
@@ -144,9 +144,9 @@ class Flow:
         """What came of several requests, in the order in which they ended; gives the holds that this began or ended."""
         return [Change(*each) for each in self._run(self._report_all, json.dumps(reports))] if reports else []
 
-    def pay(self, requests: int) -> int:
+    def grant(self, requests: int) -> int:
         """How many of so many requests may be made now; those are paid for."""
-        return int(self._run(self._pay, requests))
+        return int(self._run(self._grant, requests))
 
     def not_asked(self, *, probe: bool) -> None:
         """An event that was taken needed no request: its allowance is free again; if it was the probe, the next one is."""
@@ -206,7 +206,7 @@ class Flow:
     _ask = cached_property(lambda self: self.script(ASK))
     _report = cached_property(lambda self: self.script(REPORT))
     _report_all = cached_property(lambda self: self.script(REPORT_ALL))
-    _pay = cached_property(lambda self: self.script(PAY))
+    _grant = cached_property(lambda self: self.script(GRANT))
     _refund = cached_property(lambda self: self.script(REFUND))
     _not_a_probe = cached_property(lambda self: self.script(NOT_A_PROBE))
     _pause = cached_property(lambda self: self.script(PAUSE))

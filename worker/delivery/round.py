@@ -179,7 +179,7 @@ class Round:
         """Those for each of which a request may be made; the rest waits."""
         missing = math.ceil(len(stays) - self._purse - 0.001)
         if missing > 0:
-            self._purse += self._it.flow.pay(missing)
+            self._purse += self._it.flow.grant(missing)
         granted = min(len(stays), int(self._purse + 0.001))
         if wait:
             for stay in stays[granted:]:
