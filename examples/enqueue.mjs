@@ -1,21 +1,30 @@
-// Put a Signal event on the queue from Node.js, with nothing but Node: `node enqueue.mjs redis://127.0.0.1:6379/0 < event.json`
+// Put a Signal event, or an array of them, on the queue from Node.js, with nothing but Node:
+// `node enqueue.mjs redis://127.0.0.1:6379/0 < event.json`
 //
 // The message is Celery's own (protocol 2, JSON); docs/producers.md tells each field. With the `redis` package from npm, `push`
-// is `await client.lPush(queue, message(event, queue))`.
+// is `await client.lPush(queue, message(event, queue))`, or for many events `await client.lPush(queue, bundle(events, queue))`.
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 
-export function message(event, queue) {
-  const id = event.messageId ?? randomUUID();
-  const body = [[event], {}, { callbacks: null, errbacks: null, chain: null, chord: null }];
+export const message = (event, queue) => celery("signal.deliver", event.messageId ?? randomUUID(), event, event.type, queue);
+
+// At most 100 events and 256 KiB; each is delivered, or refused, on its own.
+export const bundle = (events, queue) => celery("signal.deliver_many", randomUUID(), events, `${events.length} events`, queue);
+
+function celery(task, id, argument, argsrepr, queue) {
+  const body = [[argument], {}, { callbacks: null, errbacks: null, chain: null, chord: null }];
   return JSON.stringify({
     body: Buffer.from(JSON.stringify(body)).toString("base64"),
     "content-type": "application/json",
     "content-encoding": "utf-8",
-    headers: { lang: "js", task: "signal.deliver", id, signal: { enqueued_at: Date.now() / 1000 }, argsrepr: event.type },
+    headers: { lang: "js", task, id, signal: { enqueued_at: Date.now() / 1000 }, argsrepr },
     properties: { body_encoding: "base64", delivery_tag: id, delivery_info: { exchange: "", routing_key: queue } },
   });
+}
+
+function bundles(events, queue, most = 100) {
+  return events.length ? [bundle(events.slice(0, most), queue), ...bundles(events.slice(most), queue)] : [];
 }
 
 function command(...words) {
@@ -43,8 +52,9 @@ export function push(url, queue, ...messages) {
 
 if (import.meta.url === `file://${process.argv[1]}`) {
   const [url = "redis://127.0.0.1:6379/0", queue = "mailgun.default"] = process.argv.slice(2);
-  const event = JSON.parse(await text(process.stdin));
-  push(url, queue, message(event, queue)).then(
+  const given = JSON.parse(await text(process.stdin));
+  const messages = Array.isArray(given) ? bundles(given, queue) : [message(given, queue)];
+  push(url, queue, ...messages).then(
     () => console.log(`enqueued on ${queue}`),
     (error) => { console.error(`not enqueued: ${error.message || error.code}`); process.exitCode = 1; },
   );

@@ -9,7 +9,8 @@ The way of an event, and where each step lives:
     app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
     settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
     privacy.py  what operators may see in place of a person's data
-    producer.py the other end: putting events on the queue
+    producer.py the other end: putting events on the queue, one a message or bundled
+    plain.py    what a producer has in hand as an event's JSON text
     operate/    running it: command line, logs, everything on one machine
     sandbox/    a Mailgun to try it on
 

@@ -18,8 +18,8 @@ import redis
 
 from worker.broker import TAKEN, acknowledge, keep, put_back
 from worker.delivery.handling import Handling
-from worker.delivery.message import Message
-from worker.endings import Ending, ending_of
+from worker.delivery.message import Message, events_in
+from worker.endings import Ending, ending_of, ending_of_bundle
 from worker.privacy import whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -123,9 +123,14 @@ class Consuming:
             self._consumer.call_soon(self._tell_ended)
 
     def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
-        events = [[each.message] for each in batch]
+        now = self._handling.clock().timestamp()
+        events = [events_in(each.message.seen(now)) for each in batch]
         handled = iter(self._handling.handle_many([event for own in events for event in own]))
-        return [ending_of([next(handled) for _ in own]) for own in events]
+        ends = [[next(handled) for _ in own] for own in events]
+        return [
+            ending_of_bundle(own) if each.message.is_bundle else ending_of(own[0])
+            for each, own in zip(batch, ends, strict=True)
+        ]
 
     def _give_back(self, batch: Sequence[Taken], why: str, error: str) -> None:
         for each in batch:

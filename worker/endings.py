@@ -25,11 +25,9 @@ class Ending:
     fields: dict[str, str]
 
 
-def ending_of(handled: Sequence[Handled]) -> Ending:
-    """The end of a message whose events ended so: of a single one its own, of several how many ended how."""
-    if len(handled) != 1:
-        return Ending("task-succeeded", {"result": repr(", ".join(_counts(handled)) or "no events")})
-    match handled[0]:
+def ending_of(handled: Handled) -> Ending:
+    """The end of a message whose event ended so."""
+    match handled:
         case Done(result):
             return Ending("task-succeeded", {"result": repr(str(result))})
         case Parked(why, due):
@@ -38,11 +36,15 @@ def ending_of(handled: Sequence[Handled]) -> Ending:
         case Dead(why):
             return Ending("task-failed", {"exception": repr(DeadLettered(why)), "traceback": ""})
         case _:
-            assert_never(handled[0])
+            assert_never(handled)
 
 
-def _counts(handled: Sequence[Handled]) -> list[str]:
-    return [f"{count} {said}" for said, count in Counter(map(_said, handled)).most_common()]
+def ending_of_bundle(handled: Sequence[Handled]) -> Ending:
+    """The end of a bundle: how many of its events ended how. Each goes on by itself where it has not ended."""
+    counts = Counter(map(_said, handled)).most_common()
+    return Ending(
+        "task-succeeded", {"result": repr(", ".join(f"{said} {count}" for said, count in counts) or "no events")}
+    )
 
 
 def _said(handled: Handled) -> str:

@@ -19,7 +19,7 @@ from worker.assembly import handling_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
-from worker.delivery.message import REPLAY_TASK, TASK, message_of
+from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.operate.holds import look_whether_incident_is_over
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.selection import Selection, batches, selected
@@ -45,8 +45,14 @@ def deliver(*_: Any, **__: Any) -> None:
     raise NotImplementedError("events are delivered by a worker: put them on the queue")
 
 
+@app.task(name=DELIVER_MANY, Strategy="worker.tasks:delivering", max_retries=None)
+def deliver_many(*_: Any, **__: Any) -> None:
+    """Bring many events to Mailgun, each as `deliver` does. One positional argument: the list of them."""
+    deliver()
+
+
 def delivering(_task: Any, _app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
-    """What a worker does with each message of `signal.deliver` (a Celery strategy)."""
+    """What a worker does with each message of `signal.deliver` and `signal.deliver_many` (a Celery strategy)."""
     consuming().attach(consumer)
 
     def take(message: Any, *_: Any, **__: Any) -> None:

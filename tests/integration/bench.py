@@ -16,7 +16,7 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.dead_letters import Buried, DeadLetters
-from worker.delivery.message import Message, decoded
+from worker.delivery.message import Message, decoded, events_in
 from worker.delivery.parking import Parking
 from worker.delivery.tally import Tally
 from worker.producer import EventQueue, message_for
@@ -163,7 +163,13 @@ class Bench:
             return not any(at_once.execute())
 
     def queued(self) -> int:
+        """How many messages are on the queue."""
         return int(self.redis.llen(self.queue))
+
+    def queued_events(self) -> list[Message]:
+        """The events on the queue, in messages of their own or in bundles, the next one first."""
+        raws = reversed(self.redis.lrange(self.queue, 0, -1))
+        return [event for raw in raws for event in events_in(decoded(raw)[0])]
 
     def unacknowledged(self) -> int:
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))

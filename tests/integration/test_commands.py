@@ -50,7 +50,7 @@ def test_send_enqueues_every_event_of_a_file(own: Bench, form: str, tmp_path: Pa
     file.write_text(FORMS[form], encoding="utf-8", newline="")
     printed = own.run("send", str(file))
     assert (printed.status, printed.out, printed.err) == (0, f"2 enqueued on {own.queue}\n", "")
-    assert own.queued() == 2
+    assert len(own.queued_events()) == 2
 
 
 def test_send_takes_a_single_object_however_it_is_laid_out(own: Bench) -> None:
@@ -70,7 +70,7 @@ def test_send_reports_bad_lines_by_number_and_sends_the_rest(own: Bench) -> None
     assert printed.status == 1
     assert printed.out == f"2 enqueued on {own.queue}, 3 bad lines left out\n"
     assert [line.partition(":")[0] for line in printed.err.splitlines()] == ["line 2", "line 4", "line 5"]
-    assert own.queued() == 2
+    assert len(own.queued_events()) == 2
 
 
 def test_send_needs_no_mailgun_setting(own: Bench) -> None:
@@ -90,25 +90,26 @@ def test_send_of_nothing_enqueues_nothing(own: Bench) -> None:
     assert (printed.status, printed.out) == (0, f"0 enqueued on {own.queue}\n")
 
 
-def test_send_takes_a_big_file_in_batches(own: Bench, tmp_path: Path) -> None:
+def test_send_takes_a_big_file_a_hundred_events_a_message(own: Bench, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     file.write_text(lines(*(identified(f"p{number}@example.com") for number in range(1300))))
     assert own.run("send", str(file)).out == f"1300 enqueued on {own.queue}\n"
-    assert own.queued() == 1300
+    addresses = [each.args[0]["traits"]["email"] for each in own.queued_events()]
+    assert (own.queued(), addresses) == (13, [f"p{number}@example.com" for number in range(1300)])
 
 
 def test_send_survives_a_file_that_is_no_utf8(own: Bench, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"\xef\xbb\xbf" + lines(EVENT).encode() + b"\xff\xfe\n" + lines(EVENT).encode())
     printed = own.run("send", str(file))
-    assert (printed.status, own.queued()) == (1, 2)
+    assert (printed.status, len(own.queued_events())) == (1, 2)
     assert is_one_line(printed, "line 2")
 
 
 def test_send_leaves_out_an_event_nested_too_deep_and_sends_the_rest(own: Bench) -> None:
     deep = json.dumps(EVENT).replace('"pro"', "[" * 700 + "]" * 700)
     printed = own.run("send", "-", given=lines(EVENT, deep, EVENT))
-    assert (printed.status, own.queued()) == (1, 2)
+    assert (printed.status, len(own.queued_events())) == (1, 2)
     assert is_one_line(printed, "line 2")
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.bench import Bench
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
+from worker.delivery.intake import admitted
+from worker.delivery.message import DELIVER_MANY
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "enqueue.mjs"
 EVENT = {"type": "identify", "messageId": "node-1", "traits": {"email": "Nöel@Example.com", "name": "Noël"}}
@@ -39,6 +42,26 @@ def test_an_event_that_node_enqueues_becomes_a_member(tmp_path: Path) -> None:
                 eventually(lambda: "node-1" in worker.printed(), what="the line of the attempt")
     finally:
         server.stop()
+
+
+@node
+def test_an_array_goes_in_bundles_that_are_read_as_our_own(own: Bench) -> None:
+    events = [{**EVENT, "messageId": f"node-{number}"} for number in range(250)]
+    said = subprocess.run(
+        ["node", EXAMPLE, own.server.url, own.queue],
+        input=json.dumps(events),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (said.returncode, said.stdout) == (0, f"enqueued on {own.queue}\n")
+    assert own.queued() == 3
+    assert [(each.id, each.args, each.kind) for each in own.queued_events()] == [
+        (f"node-{number}", (event,), "identify") for number, event in enumerate(events)
+    ]
+    headers = [json.loads(raw)["headers"] for raw in own.redis.lrange(own.queue, 0, -1)]
+    assert [each["argsrepr"] for each in headers] == ["50 events", "100 events", "100 events"]
+    assert all(admitted(raw, str).task == DELIVER_MANY for raw in own.redis.lrange(own.queue, 0, -1))
 
 
 @node

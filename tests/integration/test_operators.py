@@ -44,6 +44,7 @@ def test_status_counts_what_waits_and_what_died(own: Bench) -> None:
     assert status["oldest_age"] >= 0
     assert status["hold"]["kind"] == "paused"
     assert status["dead_letters"] == {"rejected": 2}
+    assert "1 message, the oldest waits" in own.run("status").out
 
 
 def test_status_fits_eighty_columns_and_a_pipe_that_ends(own: Bench) -> None:
@@ -77,7 +78,7 @@ def test_explain_says_where_an_event_is(own: Bench) -> None:
         own.sandbox.control.add_fault("status", status=503, address="late@example.com")
         own.run("pause")
     own.put({**identified("q@example.com"), "messageId": "queued"})
-    assert own.run("explain", "queued").out == "queued  0 events before it\n"
+    assert own.run("explain", "queued").out == "queued  0 messages before it\n"
     gone = own.run("explain", "never-sent")
     assert (gone.status, gone.out, gone.err.count("\n")) == (1, "", 1)
 

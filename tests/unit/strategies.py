@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from worker.delivery.message import TRAIL_LENGTH, Message, Try
+from worker.delivery.message import DELIVER_MANY, TASK, TRAIL_LENGTH, Message, Try
 from worker.mailgun.member import Member
 from worker.signal.patch import Patch
 
@@ -50,4 +50,5 @@ messages = st.builds(
         st.builds(Try, at=seconds, outcome=st.text(max_size=10), status=st.none() | st.integers(100, 599)),
         max_size=TRAIL_LENGTH,
     ).map(tuple),
+    task=st.sampled_from([TASK, DELIVER_MANY]),
 )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.strategies import any_text, json_values
-from worker.signal.event import MalformedEvent, SignalEvent, parse_event
+from tests.unit.strategies import any_text, json_objects, json_values
+from worker.signal.event import MalformedEvent, SignalEvent, id_in, kind_in, parse_event
 
 CONTAINERS = ("properties", "traits", "context")
 TEXTS = ("event", "name", "userId", "user_id", "anonymousId", "anonymous_id", "groupId", "group_id", "messageId")
@@ -150,3 +150,20 @@ def test_the_reason_quotes_nothing_of_the_event() -> None:
     with pytest.raises(MalformedEvent) as caught:
         parse_event(["jane@example.com"])
     assert "jane" not in str(caught.value)
+
+
+@given(json_objects, json_values, json_values, json_values, json_values)
+def test_kind_and_id_are_the_same_without_reading_the_rest(
+    event: dict[str, Any], kind: Any, name: Any, own: Any, other: Any
+) -> None:
+    types = ["track", "page", " Track ", kind]
+    for each in types:
+        data = {**event, "type": each, "event": name, "messageId": own, "message_id": other}
+        with suppress(MalformedEvent):
+            parsed = parse_event(data)
+            assert (kind_in(data), id_in(data)) == (parsed.kind, parsed.message_id)
+
+
+@pytest.mark.parametrize("kind", [None, "", " ", 5, True, [], {}])
+def test_there_is_no_kind_where_the_type_is_not_usable(kind: object) -> None:
+    assert kind_in({"type": kind, "event": "Signed Up"}) == ""

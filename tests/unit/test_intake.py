@@ -11,9 +11,9 @@ from hypothesis import given
 
 from tests.unit.strategies import any_text, messages, strange_json
 from worker.delivery.intake import admitted, shown_id
-from worker.delivery.message import TASK, Message, decoded, encoded, message_of
+from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in, message_of
 from worker.delivery.message import envelope as envelope_of
-from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
 from worker.signal.patch import patch_of
 from worker.signal.preset import load_preset
 
@@ -58,7 +58,7 @@ def assert_celery_takes(payload: dict[str, Any]) -> None:
     assert isinstance(args, list)
     assert isinstance(kwargs, dict)
     assert isinstance(embed, dict)
-    assert headers["task"] == TASK
+    assert headers["task"] in {TASK, DELIVER_MANY}
     assert isinstance(headers["id"], str)
     assert headers["id"]
     assert isinstance(headers.get("retries") or 0, int)
@@ -75,6 +75,7 @@ def assert_wrapped(payload: dict[str, Any], raw: str) -> None:
     assert_celery_takes(payload)
     assert body_of(payload)[:2] == [[raw], {}]
     assert payload["headers"]["id"] == "new-id"
+    assert payload["headers"]["task"] == TASK
     with pytest.raises(MalformedEvent):
         parse_event(raw)
 
@@ -249,4 +250,82 @@ def test_a_message_of_celerys_protocol_1_keeps_its_id_and_its_event() -> None:
 )
 def test_a_message_of_protocol_1_that_celery_would_discard_is_admitted_whole(message: dict[str, Any]) -> None:
     raw = json.dumps(message)
+    assert_wrapped(admit(raw), raw)
+
+
+# -- bundles -------------------------------------------------------------------------------------------------------
+
+BUNDLE = Message(id="b1", args=([EVENT, {**EVENT, "messageId": "m2"}],), kind="2 events", task=DELIVER_MANY)
+
+
+def events_of(payload: dict[str, Any]) -> list[Any]:
+    """What the task is given, event by event."""
+    return [each.args[0] for each in events_in(decoded(json.dumps(payload))[0])]
+
+
+def deep(depth: int) -> dict[str, Any]:
+    """An event of so many containers within one another."""
+    value: Any = "x"
+    for _ in range(depth - 1):
+        value = [value]
+    return {"type": "identify", "plan": value}
+
+
+def test_a_bundle_stays_one() -> None:
+    payload = admit(encoded(BUNDLE, QUEUE))
+    assert_celery_takes(payload)
+    assert decoded(json.dumps(payload))[0] == BUNDLE
+
+
+def test_a_bare_clients_bundle_keeps_its_id_and_its_events_and_shows_none_of_them() -> None:
+    bare = {**with_body([[[EVENT, EVENT]], {}, {}]), "headers": envelope(task=DELIVER_MANY)["headers"]}
+    payload = admit(bare)
+    assert_celery_takes(payload)
+    assert (payload["headers"]["task"], payload["headers"]["id"]) == (DELIVER_MANY, "m1")
+    assert events_of(payload) == [EVENT, EVENT]
+    assert "jane" not in json.dumps(payload["headers"])
+
+
+def test_a_bundle_of_celerys_protocol_1_is_one_too() -> None:
+    payload = admit(protocol_1(task=DELIVER_MANY, args=[[EVENT, EVENT]]))
+    assert_celery_takes(payload)
+    assert events_of(payload) == [EVENT, EVENT]
+
+
+@pytest.mark.parametrize("args", [[], ["x"], [[EVENT], [EVENT]], [None], [5]])
+def test_what_is_no_bundle_is_admitted_for_the_task_to_bury(args: list[Any]) -> None:
+    payload = admit(encoded(replace(BUNDLE, args=tuple(args)), QUEUE))
+    assert_celery_takes(payload)
+    assert body_of(payload)[0] == args
+
+
+def test_an_event_in_a_bundle_may_be_as_deep_as_one_alone() -> None:
+    events = [deep(NESTING_LIMIT - 1), EVENT]
+    assert events_of(admit(encoded(replace(BUNDLE, args=(events,)), QUEUE))) == events
+    parse_event(events[0])
+
+
+def test_an_event_a_little_too_deep_goes_as_it_was_sent_alone_and_in_a_bundle() -> None:
+    event = deep(NESTING_LIMIT)
+    with pytest.raises(MalformedEvent):
+        parse_event(event)
+    assert events_of(admit(encoded(replace(MESSAGE, args=(event,)), QUEUE))) == [event]
+    assert events_of(admit(encoded(replace(BUNDLE, args=([event, EVENT],)), QUEUE))) == [event, EVENT]
+
+
+@pytest.mark.parametrize("depth", [NESTING_LIMIT + 1, NESTING_LIMIT + 2, NESTING_LIMIT + 3, 300, 900])
+def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth: int) -> None:
+    before, bad, after = events_of(admit(encoded(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE)))
+    assert (before, after) == (EVENT, EVENT)
+    with pytest.raises(MalformedEvent):
+        parse_event(bad)
+    assert bad == deep(depth) or json.loads(bad) == deep(depth)
+
+
+@pytest.mark.parametrize("where", ["kwargs", "embed", "beside"])
+def test_a_bundle_that_is_deep_elsewhere_is_admitted_whole(where: str) -> None:
+    nested = deep(500)
+    args = [[EVENT], nested] if where == "beside" else [[EVENT]]
+    body = [args, {"a": nested} if where == "kwargs" else {}, {"a": nested} if where == "embed" else {}]
+    raw = json.dumps({**with_body(body), "headers": envelope(task=DELIVER_MANY)["headers"]})
     assert_wrapped(admit(raw), raw)

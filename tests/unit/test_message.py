@@ -11,6 +11,8 @@ from hypothesis import given
 
 from tests.unit.strategies import any_text, json_values, messages, strange_json
 from worker.delivery.message import (
+    APART_SECONDS,
+    DELIVER_MANY,
     TASK,
     TRAIL_LENGTH,
     Message,
@@ -18,10 +20,15 @@ from worker.delivery.message import (
     UnreadableMessage,
     decoded,
     encoded,
+    encoded_texts,
+    events_in,
     message_of,
     progress,
     usable_id,
+    with_events,
 )
+from worker.privacy import redacted
+from worker.signal.event import MalformedEvent, parse_event
 
 QUEUE = "mailgun.default"
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
@@ -55,6 +62,15 @@ def test_the_form_is_celerys_protocol_2() -> None:
     args, kwargs, embed = json.loads(base64.b64decode(envelope["body"]))
     assert (args, kwargs) == ([EVENT], {})
     assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@given(messages)
+def test_a_message_written_from_texts_is_the_same(message: Message) -> None:
+    [event, *rest] = message.args or (EVENT,)
+    alone = replace(message, args=(event,), kwargs={}, task=TASK)
+    assert decoded(encoded_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
+    bundle = replace(alone, args=(rest,), task=DELIVER_MANY)
+    assert decoded(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[0] == bundle
 
 
 def test_flower_is_shown_the_kind_in_place_of_the_arguments() -> None:
@@ -208,3 +224,106 @@ def test_an_id_that_is_not_safe_to_show_is_not_usable(value: object) -> None:
 @given(json_values)
 def test_any_value_is_a_usable_id_or_not(value: Any) -> None:
     assert usable_id(value) in (value, None)
+
+
+# -- bundles -------------------------------------------------------------------------------------------------------
+
+JANE = {"type": "identify", "messageId": "m1", "traits": {"email": "jane@example.com"}}
+ORDER = {"type": " Track ", "event": "Order for sam@example.com", "message_id": 7}
+BUNDLE = Message(id="b1", args=([JANE, ORDER],), kind="2 events", enqueued_at=100.0, task=DELIVER_MANY)
+
+
+def test_a_message_of_one_event_carries_itself() -> None:
+    assert events_in(MESSAGE) == [MESSAGE]
+
+
+def test_a_bundle_carries_each_event_as_the_message_that_it_would_be_alone() -> None:
+    assert events_in(BUNDLE) == [
+        Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0),
+        Message(id="7", args=(ORDER,), kind="Order for <address>", enqueued_at=100.0 + APART_SECONDS),
+    ]
+
+
+@pytest.mark.parametrize("own", [None, "", "jane@example.com", {}, True])
+def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_time(own: object) -> None:
+    bundle = replace(BUNDLE, args=([{**JANE, "messageId": own}] * 3,))
+    assert [each.id for each in events_in(bundle)] == ["b1.0", "b1.1", "b1.2"]
+    assert events_in(decoded(encoded(bundle, QUEUE))[0]) == events_in(bundle)
+
+
+@pytest.mark.parametrize("item", [None, 5, "x", True, [], [JANE], {}, {"type": 5}, {"type": " "}])
+def test_what_is_no_event_is_malformed_alone_and_not_its_neighbours(item: object) -> None:
+    before, bad, after = events_in(replace(BUNDLE, args=([JANE, item, JANE],)))
+    assert (bad.id, bad.args, bad.kind, bad.task) == ("b1.1", (item,), "not an event", TASK)
+    with pytest.raises(MalformedEvent):
+        parse_event(bad.args[0])
+    assert [each.args for each in (before, after)] == [(JANE,), (JANE,)]
+
+
+def test_a_bundle_of_nothing_carries_nothing() -> None:
+    assert events_in(replace(BUNDLE, args=([],))) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((), {}),
+        (("x",), {}),
+        ((None,), {}),
+        (([JANE], [JANE]), {}),
+        (([JANE], None), {}),
+        (([JANE],), {"a": 1}),
+    ],
+)
+def test_what_is_no_bundle_although_it_says_so_stays_whole(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    none = replace(BUNDLE, args=args, kwargs=kwargs)
+    assert events_in(none) == [none]
+
+
+def test_events_that_came_together_are_a_microsecond_apart_where_it_is_known_when() -> None:
+    at = 1.8e9
+    first, second = events_in(replace(BUNDLE, enqueued_at=at))
+    assert first.enqueued_at == at
+    assert second.enqueued_at is not None
+    assert at < second.enqueued_at < at + 1e-5
+    assert [each.enqueued_at for each in events_in(replace(BUNDLE, enqueued_at=None))] == [None, None]
+
+
+@given(messages)
+def test_whatever_a_message_carries_takes_its_story_along(message: Message) -> None:
+    for each in events_in(message):
+        assert (each.patience_from, each.attempts, each.throttled, each.parkings, each.trail) == (
+            (message.patience_from, message.attempts, message.throttled, message.parkings, message.trail)
+        )
+        assert decoded(encoded(each, QUEUE))[0] == each
+
+
+@given(json_values, json_values)
+def test_an_event_of_a_bundle_is_named_as_the_parsed_event_is(kind: Any, own: Any) -> None:
+    event = {"type": "track", "event": kind, "messageId": own}
+    with suppress(MalformedEvent):
+        parsed = parse_event(event)
+        [found] = events_in(replace(BUNDLE, args=([event],)))
+        assert found.id == (usable_id(parsed.message_id) or "b1.0")
+        assert found.kind == redacted(parsed.kind)
+
+
+def test_a_bundle_is_one_wherever_it_lies() -> None:
+    raw = encoded(BUNDLE, QUEUE)
+    assert headers_of(raw)["task"] == "signal.deliver_many"
+    assert decoded(raw)[0] == BUNDLE
+    assert BUNDLE.parked().task == DELIVER_MANY
+
+
+def test_a_bundle_whose_events_are_others_is_the_same_in_all_else() -> None:
+    envelope = json.loads(encoded(BUNDLE, QUEUE, trace="t1"))
+    changed = json.loads(with_events(json.dumps(envelope), [ORDER]))
+    assert json.loads(base64.b64decode(changed.pop("body")))[0] == [[ORDER]]
+    assert changed == {key: value for key, value in envelope.items() if key != "body"}
+
+
+def test_a_bundle_of_another_client_may_have_its_body_as_it_is() -> None:
+    envelope = json.loads(encoded(BUNDLE, QUEUE))
+    envelope["body"] = base64.b64decode(envelope["body"]).decode()
+    del envelope["properties"]["body_encoding"]
+    assert decoded(with_events(json.dumps(envelope), [JANE]))[0] == replace(BUNDLE, args=([JANE],))

@@ -1,53 +1,69 @@
-"""What a producer's event becomes before it is put on the queue."""
+"""What a producer's events become before they are put on the queue: messages of one, bundles, and round trips."""
 
-from collections import UserDict
+import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.unit.strategies import json_objects, json_values
-from worker import MalformedEvent, SignalEvent, enqueue, enqueue_many, producer
-from worker.delivery.message import Message, decoded, encoded
-from worker.producer import message_for, plain
-from worker.signal.event import parse_event
+from tests.unit.strategies import json_objects
+from worker import MalformedEvent, enqueue, enqueue_many, producer
+from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in
+from worker.producer import (
+    BUNDLE_BYTES,
+    BUNDLE_EVENTS,
+    TRIP_BYTES,
+    TRIP_EVENTS,
+    Bulk,
+    EventQueue,
+    Written,
+    bundles,
+    message_for,
+)
 
-BATCH = 500
 EVENT = {"type": "identify", "messageId": "m1", "traits": {"email": "jane@example.com"}}
 
 
 class Puts:
-    """A queue that remembers what was put on it, a list for each round trip."""
+    """A Redis that remembers what was put on a list, for each round trip."""
 
     def __init__(self) -> None:
-        self.trips: list[list[Message]] = []
+        self.trips: list[list[str]] = []
 
-    def put(self, messages: list[Message]) -> int:
-        if messages:
-            self.trips.append(list(messages))
-        return len(messages)
+    def lpush(self, _queue: str, *texts: str) -> int:
+        self.trips.append(list(texts))
+        return len(texts)
+
+    @property
+    def messages(self) -> list[Message]:
+        return [decoded(raw)[0] for trip in self.trips for raw in trip]
+
+    @property
+    def events(self) -> list[Message]:
+        return [each for message in self.messages for each in events_in(message)]
 
 
 @pytest.fixture
 def puts(monkeypatch: pytest.MonkeyPatch) -> Puts:
-    queue = Puts()
-    monkeypatch.setattr(producer, "_queue", lambda: queue)
-    return queue
+    redis = Puts()
+    monkeypatch.setattr(producer, "_queue", lambda: EventQueue(cast("Any", redis), "q"))
+    return redis
 
 
 def test_the_events_own_id_is_the_messages(puts: Puts) -> None:
     assert enqueue(EVENT) == "m1"
-    assert [[each.id for each in trip] for trip in puts.trips] == [["m1"]]
+    assert [each.id for each in puts.messages] == ["m1"]
 
 
 @pytest.mark.parametrize("own", [None, "", "jane@example.com", "a b", {}, "x" * 200])
-def test_an_id_that_is_not_usable_is_replaced_by_a_new_one(own: object) -> None:
-    first, second = (message_for({**EVENT, "messageId": own}).id for _ in range(2))
+def test_an_id_that_is_not_usable_is_replaced_by_a_new_one(puts: Puts, own: object) -> None:
+    first, second = (enqueue({**EVENT, "messageId": own}) for _ in range(2))
     assert UUID(first) != UUID(second)
+    assert [each.id for each in puts.messages] == [first, second]
 
 
 def test_an_id_given_as_a_uuid_is_the_messages() -> None:
@@ -55,28 +71,34 @@ def test_an_id_given_as_a_uuid_is_the_messages() -> None:
     assert message_for({**EVENT, "messageId": own}).id == str(own)
 
 
-def test_the_event_goes_as_it_was_sent() -> None:
+def test_the_event_goes_as_it_was_sent(puts: Puts) -> None:
     event = {**EVENT, "unknown": {"a": None}, "type": "Identify"}
+    enqueue(event)
+    assert [each.args for each in puts.messages] == [(event,)]
     assert message_for(event).args == (event,)
 
 
-def test_a_signal_event_goes_as_one_that_reads_the_same() -> None:
-    event = SignalEvent(
-        type="track",
-        event="Order Completed",
-        user_id="u1",
-        message_id="m1",
-        properties={"a": None, "b": [1, {"c": 2.5}]},
-        timestamp=datetime(2024, 5, 1, 10, tzinfo=UTC),
-    )
-    sent = decoded(encoded(message_for(event), "q"))[0]
-    assert sent.id == "m1"
-    assert parse_event(sent.args[0]) == event
+def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing_it_gives(puts: Puts) -> None:
+    enqueue(EVENT)
+    enqueue_many([EVENT])
+    [[one], [many]] = puts.trips
+    for raw in (one, many):
+        message, headers = decoded(raw)
+        assert encoded(message, "q") == raw
+        assert (message.id, message.kind, message.args, headers["task"]) == ("m1", "identify", (EVENT,), TASK)
 
 
 def test_flower_is_told_the_kind_and_nothing_of_the_person() -> None:
     assert message_for(EVENT).kind == "identify"
     assert "jane" not in message_for({**EVENT, "type": "track", "event": "Invited jane@example.com"}).kind
+
+
+def test_flower_is_told_how_many_events_a_bundle_has_and_nothing_of_the_persons(puts: Puts) -> None:
+    enqueue_many(many(3))
+    [[raw]] = puts.trips
+    headers = json.loads(raw)["headers"]
+    assert (headers["task"], headers["argsrepr"], headers["kwargsrepr"]) == (DELIVER_MANY, "3 events", "{}")
+    assert "jane" not in raw
 
 
 def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
@@ -89,34 +111,9 @@ def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
 def test_what_is_no_event_is_refused_and_nothing_is_put(puts: Puts, event: Any) -> None:
     with pytest.raises(MalformedEvent):
         enqueue(event)
+    with pytest.raises(MalformedEvent):
+        enqueue_many([event])
     assert puts.trips == []
-
-
-@pytest.mark.parametrize(
-    ("value", "sent"),
-    [
-        (datetime(2024, 5, 1, 10, tzinfo=UTC), "2024-05-01T10:00:00+00:00"),
-        (date(2024, 5, 1), "2024-05-01"),
-        (Decimal("9.95"), 9.95),
-        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        ((1, 2), [1, 2]),
-        (UserDict({"a": (1,)}), {"a": [1]}),
-        ({5: "a", None: "b"}, {"5": "a", "None": "b"}),
-    ],
-)
-def test_what_json_does_not_know_goes_as_what_it_does(value: object, sent: object) -> None:
-    assert plain({"a": [value]}) == {"a": [sent]}
-
-
-@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), 1j])
-def test_what_json_cannot_carry_is_refused_by_its_type(value: object) -> None:
-    with pytest.raises(MalformedEvent, match=rf"holds a {type(value).__name__}, which JSON cannot carry"):
-        message_for({**EVENT, "properties": {"a": value}})
-
-
-@given(json_values)
-def test_json_goes_as_it_is(value: Any) -> None:
-    assert plain(value) == value
 
 
 @given(json_objects)
@@ -125,22 +122,115 @@ def test_any_event_can_be_written_and_read_back(properties: dict[str, Any]) -> N
     assert decoded(encoded(message, "q"))[0] == message
 
 
+# -- many ----------------------------------------------------------------------------------------------------------
+
+
 def many(count: int) -> Iterator[dict[str, Any]]:
     return ({**EVENT, "messageId": f"m{number}"} for number in range(1, count + 1))
 
 
-@pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 2 * BATCH + 3])
-def test_many_events_go_in_order_and_five_hundred_a_round_trip(puts: Puts, count: int) -> None:
+COUNTS = [0, 1, 2, BUNDLE_EVENTS, BUNDLE_EVENTS + 1, TRIP_EVENTS - 1, TRIP_EVENTS, TRIP_EVENTS + 1, 2 * TRIP_EVENTS + 3]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip(puts: Puts, count: int) -> None:
     assert enqueue_many(many(count)) == count
-    assert [each.id for trip in puts.trips for each in trip] == [f"m{number}" for number in range(1, count + 1)]
-    assert all(len(trip) == BATCH for trip in puts.trips[:-1])
+    assert [each.id for each in puts.events] == [f"m{number}" for number in range(1, count + 1)]
+    assert len(puts.messages) == -(-count // BUNDLE_EVENTS)
+    assert len(puts.trips) == -(-count // TRIP_EVENTS)
+
+
+FEW_BYTES = 1000
+
+written = st.lists(st.integers(2, 20) | st.integers(300, 500) | st.integers(900, 3000), max_size=300).map(
+    lambda sizes: [Written("x" * size, number) for number, size in enumerate(sizes)]
+)
+
+
+def bundled(events: list[Written]) -> list[list[Written]]:
+    """The bundles, were a message to carry no more than a thousand bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(producer, "BUNDLE_BYTES", FEW_BYTES)
+        return list(bundles(events))
+
+
+def size_of(bundle: list[Written]) -> int:
+    return sum(len(each.text) for each in bundle)
+
+
+@given(written)
+def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_carry(events: list[Written]) -> None:
+    made = bundled(events)
+    assert [event for bundle in made for event in bundle] == events
+    for bundle in made:
+        assert 1 <= len(bundle) <= BUNDLE_EVENTS
+        assert len(bundle) == 1 or size_of(bundle) <= FEW_BYTES
+
+
+@given(written)
+def test_no_bundle_is_begun_while_the_last_one_has_room(events: list[Written]) -> None:
+    for before, after in pairwise(bundled(events)):
+        assert len(before) == BUNDLE_EVENTS or size_of(before) + len(after[0].text) > FEW_BYTES
+
+
+def test_an_event_larger_than_a_bundle_goes_alone_as_a_plain_message(puts: Puts) -> None:
+    large = {**EVENT, "messageId": "large", "properties": {"text": "x" * BUNDLE_BYTES}}
+    enqueue_many([*many(2), large, *many(2)])
+    assert [(each.task, len(events_in(each))) for each in puts.messages] == [
+        (DELIVER_MANY, 2),
+        (TASK, 1),
+        (DELIVER_MANY, 2),
+    ]
+    assert puts.messages[1].id == "large"
+
+
+def test_no_round_trip_carries_more_than_it_may_and_one_event(puts: Puts) -> None:
+    long = {**EVENT, "properties": {"text": "x" * 100_000}}
+    enqueue_many([long] * 50)
+    assert len(puts.events) == 50
+    assert all(len(json.dumps(events)) < TRIP_BYTES + 110_000 for events in events_of_trips(puts))
+    assert len(puts.trips) <= 50 * 100_200 // TRIP_BYTES + 1
+
+
+def events_of_trips(puts: Puts) -> list[list[Any]]:
+    return [[each.args[0] for raw in trip for each in events_in(decoded(raw)[0])] for trip in puts.trips]
+
+
+def test_events_are_taken_as_they_are_needed(puts: Puts) -> None:
+    taken_at_trips = []
+
+    def watched() -> Iterator[dict[str, Any]]:
+        for number, event in enumerate(many(3 * TRIP_EVENTS)):
+            if number % TRIP_EVENTS == 0:
+                taken_at_trips.append(len(puts.trips))
+            yield event
+
+    enqueue_many(watched())
+    assert taken_at_trips == [0, 1, 2]
+
+
+def test_an_event_changed_after_it_was_given_goes_as_it_was_given(puts: Puts) -> None:
+    def reused() -> Iterator[dict[str, Any]]:
+        event: dict[str, Any] = {"type": "page"}
+        for number in range(3):
+            event["messageId"] = f"m{number}"
+            yield event
+
+    enqueue_many(reused())
+    assert [each.id for each in puts.events] == ["m0", "m1", "m2"]
+
+
+def test_each_event_counts_as_enqueued_after_those_before_it(puts: Puts) -> None:
+    enqueue_many(many(2 * BUNDLE_EVENTS + 7))
+    times = [cast("float", each.enqueued_at) for each in puts.events]
+    assert all(before < after for before, after in pairwise(times))
 
 
 def test_the_first_that_is_no_event_stops_many_with_its_number_and_those_before_it_are_put(puts: Puts) -> None:
-    events = [*many(BATCH + 2), {"type": ""}, *many(5)]
-    with pytest.raises(MalformedEvent, match=f"^event {BATCH + 3}: "):
+    events = [*many(TRIP_EVENTS + 2), {"type": ""}, *many(5)]
+    with pytest.raises(MalformedEvent, match=f"^event {TRIP_EVENTS + 3}: "):
         enqueue_many(events)
-    assert sum(map(len, puts.trips)) == BATCH + 2
+    assert len(puts.events) == TRIP_EVENTS + 2
 
 
 def test_events_that_cannot_be_read_to_the_end_are_put_up_to_there(puts: Puts) -> None:
@@ -150,19 +240,27 @@ def test_events_that_cannot_be_read_to_the_end_are_put_up_to_there(puts: Puts) -
 
     with pytest.raises(OSError, match="the file ended"):
         enqueue_many(broken())
-    assert sum(map(len, puts.trips)) == 3
+    assert len(puts.events) == 3
 
 
 def test_a_round_trip_that_fails_is_not_repeated(puts: Puts, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
+    tried: list[int] = []
 
-    def refuse(messages: list[Message]) -> int:
-        sizes.append(len(messages))
-        if len(sizes) == 1:
-            raise ConnectionError
-        return len(messages)
+    def refuse(_queue: str, *texts: str) -> int:
+        tried.append(len(texts))
+        raise ConnectionError
 
-    monkeypatch.setattr(puts, "put", refuse)
+    monkeypatch.setattr(puts, "lpush", refuse)
     with pytest.raises(ConnectionError):
-        enqueue_many(many(BATCH + 5))
-    assert sizes in ([BATCH], [BATCH, 0])
+        enqueue_many(many(TRIP_EVENTS + 5))
+    assert tried == [TRIP_EVENTS // BUNDLE_EVENTS]
+
+
+def test_what_was_sent_is_counted_once_it_is_on_the_queue(puts: Puts) -> None:
+    with Bulk(EventQueue(cast("Any", puts), "q")) as bulk:
+        counts = []
+        for _ in range(TRIP_EVENTS + 1):
+            bulk.add('{"type":"page"}')
+            counts.append(bulk.sent)
+    assert counts == [0] * (TRIP_EVENTS - 1) + [TRIP_EVENTS] * 2
+    assert bulk.sent == TRIP_EVENTS + 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from worker.delivery.message import REPLAY_TASK, TASK, Message, body_of, message_of, usable_id
+from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, Message, body_of, message_of, usable_id
 from worker.signal.event import NESTING_LIMIT, deeper_than
 
 
@@ -27,19 +27,24 @@ def admitted(raw: str, new_id: Callable[[], str]) -> Message:
 def _protocol_2(envelope: dict[str, Any]) -> Message | None:
     headers = envelope["headers"]
     task = headers.get("task")
-    if task not in {TASK, REPLAY_TASK} or not _is_text(headers.get("id")):
+    if task not in {TASK, DELIVER_MANY, REPLAY_TASK} or not _is_text(headers.get("id")):
         return None
-    args, kwargs, *_ = _body(envelope)
+    args, kwargs, *_ = _body(envelope, bundle=task == DELIVER_MANY)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers, task=task)
+    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers)
 
 
 def _protocol_1(envelope: dict[str, Any]) -> Message | None:
     body = _body(envelope)
-    if not isinstance(body, dict) or body.get("task") != TASK or not _is_text(body.get("id")):
+    if not isinstance(body, dict) or body.get("task") not in {TASK, DELIVER_MANY} or not _is_text(body.get("id")):
         return None
-    return message_of(id=shown_id(body["id"]), args=body.get("args") or [], kwargs=body.get("kwargs") or {}, headers={})
+    return message_of(
+        id=shown_id(body["id"]),
+        args=body.get("args") or [],
+        kwargs=body.get("kwargs") or {},
+        headers={"task": body["task"]},
+    )
 
 
 def shown_id(id: str) -> str:
@@ -51,13 +56,27 @@ def _wrapped(raw: str, new_id: str) -> Message:
     return Message(id=new_id, args=(raw,), kind="not an event")
 
 
-def _body(envelope: dict[str, Any]) -> Any:
+def _body(envelope: dict[str, Any], *, bundle: bool = False) -> Any:
     if envelope.get("content-type") != "application/json":
         raise ValueError("not JSON")
     decoded = body_of(envelope)
-    if deeper_than(NESTING_LIMIT + 3, decoded):  # the event, and what Celery puts around it
+    limit = NESTING_LIMIT + 3 + bundle  # the event, and what is around it
+    too_deep = deeper_than(limit, decoded)
+    if too_deep and bundle:
+        decoded = _with_deep_events_as_text(decoded)
+        too_deep = deeper_than(limit, decoded)
+    if too_deep:
         raise ValueError("nested too deep")
     return decoded
+
+
+def _with_deep_events_as_text(body: Any) -> Any:
+    """The body of a bundle whose events can all be handled: one nested too deep, as a text, is buried without the others."""
+    match body:
+        case [[[*events]], *rest]:
+            return [[[json.dumps(each) if deeper_than(NESTING_LIMIT, each) else each for each in events]], *rest]
+        case _:
+            return body
 
 
 def _is_text(value: object) -> bool:

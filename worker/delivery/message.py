@@ -1,17 +1,26 @@
-"""One event on its way, and the form in which it lies on Redis: a Celery message, protocol 2, JSON, that any client can write."""
+"""Events on their way, and the form in which they lie on Redis: a Celery message, protocol 2, JSON, that any client can write.
+
+A message carries one event, or as a *bundle* many: a list of them as its only argument.
+"""
 
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from worker.privacy import redacted
+from worker.signal.event import id_in, kind_in
+
 TASK = "signal.deliver"
+DELIVER_MANY = "signal.deliver_many"  # a bundle's
 REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138
+APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
+EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
 
 class UnreadableMessage(ValueError):
@@ -29,10 +38,10 @@ class Try:
 
 @dataclass(frozen=True)
 class Message:
-    """One event on its way to Mailgun."""
+    """One event, or a bundle of them, on its way to Mailgun."""
 
     id: str  # the Celery task id: the event's messageId where that is usable
-    args: tuple[Any, ...]  # one event, as sent; anything else is malformed
+    args: tuple[Any, ...]  # one event, as sent, or for a bundle one list of them; anything else is malformed
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "event"  # what Flower shows in place of the arguments: no personal data
     enqueued_at: float | None = None  # epoch seconds; None: the producer said nothing
@@ -43,13 +52,19 @@ class Message:
     throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
     parkings: int = 0  # Flower's "retries"
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
-    probe: bool = False  # the one event that goes ahead after a hold, to see whether Mailgun is back
-    task: str = TASK
+    probe: bool = False  # the one message that goes ahead after a hold, to see whether Mailgun is back
+    task: str = TASK  # or DELIVER_MANY: it is a bundle; or REPLAY_TASK
 
     @property
     def events(self) -> int:
         """How many events the message carries."""
-        return 1
+        return len(self.args[0]) if self.is_bundle else 1
+
+    @property
+    def is_bundle(self) -> bool:
+        """Is it a bundle? What only says so is one malformed event."""
+        whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
+        return whole and isinstance(self.args[0], list)
 
     def tried(self, attempt: Try, *, spent: bool) -> "Message":
         """The message after one more attempt that did not deliver."""
@@ -78,14 +93,39 @@ class Message:
         return replace(self, attempts=0, throttled=0, patience_from=now)
 
 
+def events_in(message: Message) -> list[Message]:
+    """The events that `message` carries, each as the message that it would be alone: `message` itself, or a bundle's in order.
+
+    A bundle's event goes by its own `messageId` where that is usable, else by the bundle's id and its place, counted from 0.
+    Each counts as enqueued a microsecond after the one before it, so that their order is known. What is no bundle although
+    it says so (not one list and nothing else) is one malformed event.
+    """
+    if not message.is_bundle:
+        return [message]
+    return [_carried(message, place, event) for place, event in enumerate(message.args[0])]
+
+
+def _carried(bundle: Message, place: int, event: object) -> Message:
+    known = event if isinstance(event, Mapping) else {}
+    return replace(
+        bundle,
+        id=usable_id(id_in(known)) or f"{bundle.id}.{place}",
+        args=(event,),
+        kind=redacted(kind_in(known)) or "not an event",
+        enqueued_at=None if bundle.enqueued_at is None else bundle.enqueued_at + place * APART_SECONDS,
+        task=TASK,
+    )
+
+
 def usable_id(value: object) -> str | None:
     """`value` if it can serve as a task id that is safe to show, else None."""
     return value if isinstance(value, str) and USABLE_ID.fullmatch(value) else None
 
 
-def progress(message: Message) -> dict[str, Any]:
-    """The `signal` header: what is known of the message's way so far."""
+def progress(message: Message, events: int = 1) -> dict[str, Any]:
+    """The `signal` header: what is known of the message's way so far, and of a bundle how many `events` it has."""
     return {
+        **({"events": events} if message.task == DELIVER_MANY else {}),
         "enqueued_at": message.enqueued_at,
         "patience_from": message.patience_from,
         "attempts": message.attempts,
@@ -94,7 +134,7 @@ def progress(message: Message) -> dict[str, Any]:
     }
 
 
-def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], task: str = TASK) -> Message:
+def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
     What the headers say in another shape than `progress` writes counts as not said.
@@ -113,7 +153,7 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], t
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
         probe=known.get("probe") is True,
-        task=task,
+        task=task if (task := headers.get("task")) in {DELIVER_MANY, REPLAY_TASK} else TASK,
     )
 
 
@@ -143,18 +183,25 @@ def encoded(message: Message, queue: str, **headers: Any) -> str:
     return json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
 
 
+def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
+    """The same, its arguments given as JSON texts instead: the event, or for a bundle the events."""
+    args = f"[{','.join(events)}]" if message.task == DELIVER_MANY else ",".join(events)
+    known = {"signal": progress(message, len(events))}
+    return json.dumps(_enveloped(message, queue, f"[[{args}],{{}},{EMBED}]", known), separators=(",", ":"))
+
+
 def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     """The message as Celery writes it for `queue`, with any further `headers`."""
-    body = [
-        list(message.args),
-        dict(message.kwargs),
-        {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
-    ]
+    args, kwargs = (json.dumps(each, separators=(",", ":")) for each in (list(message.args), dict(message.kwargs)))
+    return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
+
+
+def _enveloped(message: Message, queue: str, body: str, headers: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "body": base64.b64encode(json.dumps(body, separators=(",", ":")).encode()).decode(),
+        "body": _base64(body),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {**_celery_headers(message), "signal": progress(message), **headers},
+        "headers": {**_celery_headers(message), "signal": progress(message, message.events), **headers},
         "properties": {
             "correlation_id": message.id,
             "reply_to": "",
@@ -209,3 +256,16 @@ def decoded(raw: str) -> tuple[Message, dict[str, Any]]:
         return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableMessage(f"not a Celery message ({type(error).__name__})") from None
+
+
+def with_events(raw: str, events: Sequence[Any]) -> str:
+    """The bundle in `raw` with `events` in place of its own; all else of it stays."""
+    envelope = json.loads(raw)
+    _, *rest = body_of(envelope)
+    envelope["body"] = _base64(json.dumps([[list(events)], *rest], separators=(",", ":")))
+    envelope["properties"]["body_encoding"] = "base64"
+    return json.dumps(envelope, separators=(",", ":"))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

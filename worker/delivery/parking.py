@@ -42,6 +42,16 @@ return #due
 """
 )
 
+REPLACE = (
+    FREES
+    + """
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' then redis.call('ZADD', KEYS[1], due, ARGV[2]) end
+return 1
+"""
+)
 
 # Where kombu puts messages of a priority; workers take from the queue alone, so these are brought there.
 PRIORITY_LISTS = tuple(f"{{queue}}\x06\x16{step}" for step in range(1, 10))
@@ -86,9 +96,9 @@ class Parking:
         lists = [each.format(queue=self.queue) for each in PRIORITY_LISTS]
         return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))
 
-    def remove(self, raw: str) -> int:
-        """Take a parked message away for good; gives how many there were."""
-        return self.redis.zrem(self.key, raw)
+    def replace(self, raw: str, by: str) -> int:
+        """Put the message `by` in the place of a parked one, for nothing where it is empty; 0 when that is not parked."""
+        return int(cast("int", self.redis.eval(REPLACE, 1, self.key, raw, by)))
 
     def count(self) -> int:
         """How many events are parked."""

@@ -193,7 +193,7 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     if standing is None:
         return
     one, several = partial(_gauge, integration), partial(_gauges, integration)
-    yield one("queued_events", "Events on the queue.", standing.queued)
+    yield one("queued_events", "Messages on the queue, each of one event or many.", standing.queued)
     yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", standing.oldest_age)
     yield one("parked_events", "Events that wait for their next try.", standing.parked)
     yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(standing.dead_letters))

@@ -23,7 +23,7 @@ class Status:
 
     integration: str
     at: float
-    queued: int
+    queued: int  # messages, each of one event or many; so are those in flight and parked
     oldest_age: float | None  # of the event at the queue's front, where it says when it was enqueued
     in_flight: int
     parked: int

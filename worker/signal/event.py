@@ -70,7 +70,7 @@ class SignalEvent(BaseModel):
     @property
     def kind(self) -> str:
         """What happened, for people: the event's name for a track, else its type."""
-        return (self.event if self.type == "track" and self.event else self.type)[:80]
+        return _kind(self.type, self.event)
 
 
 def parse_event(data: object) -> SignalEvent:
@@ -91,6 +91,21 @@ def parse_event(data: object) -> SignalEvent:
         return SignalEvent.model_validate({**data, "type": kind.strip().lower()})
     except ValidationError as error:
         raise MalformedEvent(f"the event's {error.errors()[0]['loc'][0]!r} cannot be read") from None
+
+
+def kind_in(data: Mapping[str, Any]) -> str:
+    """The `kind` of the event in `data`, whose other fields are not read; "" where its `type` is not usable."""
+    kind = data.get("type")
+    return _kind(kind.strip().lower(), _text(data.get("event"))) if isinstance(kind, str) else ""
+
+
+def id_in(data: Mapping[str, Any]) -> str | None:
+    """The `message_id` of the event in `data`, whose other fields are not read."""
+    return _text(next((data[name] for name in ("messageId", "message_id") if data.get(name) is not None), None))
+
+
+def _kind(type: str, event: str | None) -> str:
+    return (event if type == "track" and event else type)[:80]
 
 
 def deeper_than(limit: int, value: Any) -> bool:

@@ -9,9 +9,9 @@ import typer
 
 from worker.assembly import flow_for, ledger_for
 from worker.delivery.ledger import Entry
-from worker.delivery.message import Message, decoded
+from worker.delivery.message import Message
 from worker.delivery.roll import Roll
-from worker.operate.cli.terminal import Failure, clock_time, out
+from worker.operate.cli.terminal import Failure, clock_time, messages, out
 from worker.operate.places import Places
 from worker.operate.selection import address_of
 from worker.settings import Settings, load_settings
@@ -73,11 +73,11 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         return message.id == id
 
     for before, _ in places.queued(wanted):
-        yield {"place": "queued", "detail": f"{before} events before it"}
+        yield {"place": "queued", "detail": f"{messages(before)} before it"}
     if places.in_flight(wanted):
         yield {"place": "in flight", "detail": "a worker has it now"}
-    for raw, due in places.parked(wanted):
-        message = decoded(raw)[0]
+    for found, due in places.parked(wanted):
+        message = found.events[0]
         last = message.trail[-1] if message.trail else None
         reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
         yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; next try {clock_time(due)} UTC"}
@@ -99,9 +99,9 @@ def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
         return address_of(message.args, preset) == address
 
     for place, count in (
-        ("queued", sum(1 for _ in places.queued(wanted))),
+        ("queued", sum(len(found.events) for _, found in places.queued(wanted))),
         ("in flight", places.in_flight(wanted)),
-        ("parked", sum(1 for _ in places.parked(wanted))),
+        ("parked", sum(len(found.events) for found, _ in places.parked(wanted))),
         ("dead letters", sum(1 for _ in places.dead(wanted))),
     ):
         if count:

@@ -10,10 +10,10 @@ from typing import IO, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.delivery.message import Message
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.events_file import Entry, entries, open_events
-from worker.producer import BATCH, EventQueue, message_for
+from worker.plain import event_text
+from worker.producer import Bulk, EventQueue
 from worker.settings import load_settings
 from worker.signal.event import MalformedEvent
 from worker.store import connect
@@ -26,21 +26,20 @@ File = Annotated[
 def send(file: File) -> None:
     """Enqueue events. Bad lines are reported by number, the rest go; exit 1 when there were any."""
     settings = load_settings()
-    queue = EventQueue(connect(settings.redis_url), settings.queue)
-    sent = bad = 0
-    batch: list[Message] = []
-    with events_from(file) as found, _progress() as progress:
+    bad = 0
+    bulk = Bulk(EventQueue(connect(settings.redis_url), settings.queue))
+    with events_from(file) as found, _progress() as progress, bulk:
         bar = progress.add_task("enqueued", total=None)
         for entry in found:
-            message = _message(entry)
-            bad += message is None
-            batch += [message] if message else []
-            if len(batch) == BATCH:
-                sent += queue.put(batch)
-                batch = []
-                progress.update(bar, completed=sent)
-        sent += queue.put(batch)
-    out.print(f"{sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
+            text = _text(entry)
+            if text is None:
+                bad += 1
+                continue
+            before = bulk.sent
+            bulk.add(text)
+            if bulk.sent > before:
+                progress.update(bar, completed=bulk.sent)
+    out.print(f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
     if bad:
         raise typer.Exit(1)
 
@@ -66,11 +65,11 @@ def _opened(file: str) -> Iterator[IO[str]]:
         yield stream
 
 
-def _message(entry: Entry) -> Message | None:
+def _text(entry: Entry) -> str | None:
     try:
         if entry.complaint:
             raise MalformedEvent(entry.complaint)
-        return message_for(entry.value)
+        return event_text(entry.value)
     except MalformedEvent as error:
         err.print(f"line {entry.number}: {error}", markup=False)
         return None

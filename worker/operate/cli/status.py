@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from worker.operate.cli.terminal import clock_time, out
+from worker.operate.cli.terminal import clock_time, messages, out
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
 from worker.store import connect
@@ -63,9 +63,9 @@ def rows(status: Status) -> list[tuple[str, str]]:
         f"{len(status.workers)}: {escape(', '.join(status.workers))}" if status.workers else "[red]none is alive[/]"
     )
     return [
-        ("queued", f"{status.queued}{oldest}"),
-        ("in flight", str(status.in_flight)),
-        ("parked", f"{status.parked}{due}"),
+        ("queued", f"{messages(status.queued)}{oldest}"),
+        ("in flight", messages(status.in_flight)),
+        ("parked", f"{messages(status.parked)}{due}"),
         ("held", _held(status)),
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),

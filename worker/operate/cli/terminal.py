@@ -15,3 +15,8 @@ class Failure(Exception):
 def clock_time(epoch: float | None) -> str:
     """`2026-11-23 12:00:01` in UTC."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S}" if epoch else "-"
+
+
+def messages(count: int) -> str:
+    """`1 message`, `12 messages`: each carries one event or many."""
+    return f"{count} message{'' if count == 1 else 's'}"

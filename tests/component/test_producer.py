@@ -1,0 +1,87 @@
+"""A producer's way to Redis: one round trip for an event, few for many, no connection shared with a child – on a real server."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+from worker import enqueue, enqueue_many, producer
+from worker.delivery.message import decoded, events_in
+from worker.producer import TRIP_EVENTS
+
+EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
+
+
+@pytest.fixture
+def producing(own: OwnIntegration, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnIntegration]:
+    """An integration on which this process is a producer that has enqueued an event before."""
+    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.setenv("SIGNAL_INTEGRATION", own.name)
+    producer._queue.cache_clear()
+    enqueue(EVENT)
+    yield own
+    producer._queue.cache_clear()
+
+
+def commands(own: OwnIntegration) -> dict[str, int]:
+    """How often each command was called on the server."""
+    stats: dict[str, Any] = own.redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if name != "cmdstat_info"}
+
+
+def test_an_event_is_one_command_on_a_connection_that_stays(producing: OwnIntegration) -> None:
+    before = commands(producing)
+    for _ in range(20):
+        enqueue(EVENT)
+    after = commands(producing)
+    assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name)} == {
+        "lpush": 20
+    }
+
+
+def test_a_producer_that_was_idle_asks_nothing_first(producing: OwnIntegration) -> None:
+    pool = producer._queue()._redis.connection_pool
+    assert pool.connection_kwargs["health_check_interval"] == 0
+
+
+def test_a_connection_that_redis_closed_meanwhile_is_opened_anew(producing: OwnIntegration) -> None:
+    ours = producer._queue()._redis.client_id()
+    producing.redis.client_kill_filter(_id=str(ours))
+    enqueue(EVENT)
+    assert producing.redis.llen(producing.queue) == 2
+    assert producer._queue()._redis.client_id() != ours
+
+
+def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) -> None:
+    before = commands(producing)
+    assert enqueue_many({**EVENT, "userId": n} for n in range(3 * TRIP_EVENTS)) == 3 * TRIP_EVENTS
+    assert commands(producing)["lpush"] - before["lpush"] == 3
+    raws = reversed(producing.redis.lrange(producing.queue, 0, -1))
+    found = [each.args[0].get("userId") for raw in raws for each in events_in(decoded(str(raw))[0])]
+    assert found == [None, *range(3 * TRIP_EVENTS)]
+
+
+FORKS = """
+import os
+from worker import enqueue, producer
+enqueue({"type": "page"})
+ours = producer._queue()._redis.client_id()
+child = os.fork()
+enqueue({"type": "page"})
+assert (producer._queue()._redis.client_id() == ours) == bool(child)
+if child:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_process_that_forks_after_its_first_event_shares_no_connection(
+    own: OwnIntegration, server: RedisServer
+) -> None:
+    settings = {"REDIS_URL": server.url, "SIGNAL_INTEGRATION": own.name}
+    ended = subprocess.run([sys.executable, "-c", FORKS], env=settings, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert own.redis.llen(own.queue) == 3

@@ -1,0 +1,174 @@
+"""Many events in one message: each is delivered, counted, parked, buried, found and erased on its own."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.integration.bench import IMPATIENT, Bench, identified, viewed
+from tests.servers import eventually
+from worker.delivery.message import DELIVER_MANY, TASK, Message, encoded
+
+ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
+
+
+def put_bundle(bench: Bench, *events: Any, id: str = "b1") -> None:
+    """One message with these events is on the queue."""
+    message = Message(id=id, args=(list(events),), kind="a bundle", enqueued_at=time.time(), task=DELIVER_MANY)
+    bench.put_raw(encoded(message, bench.queue))
+
+
+def letters(bench: Bench) -> dict[str, str]:
+    """The reason of each dead letter, by its event's id."""
+    return {each.message.id: each.letter.reason for each in bench.letters()}
+
+
+def test_each_event_of_a_bundle_ends_on_its_own_and_is_counted(bench: Bench) -> None:
+    bench.sandbox.control.add_fault("status", status=400, address=BOB)
+    put_bundle(
+        bench,
+        {**identified(ANN, plan="pro"), "messageId": "ann"},
+        5,
+        {**identified(BOB, plan="pro"), "messageId": "bob"},
+        {"type": "page"},
+        {"type": "track", "event": "Video Played", "traits": {"email": ANN}},
+        {**identified("not an address"), "messageId": "nobody"},
+        {"traits": {"email": ANN}},
+        identified(CAT, plan="free"),
+    )
+    bench.member(CAT)
+    bench.ended()
+    assert {address: member.vars for address, member in bench.members().items()} == {
+        ANN: {"plan": "pro"},
+        CAT: {"plan": "free"},
+    }
+    assert letters(bench) == {
+        "b1.1": "malformed_event",
+        "bob": "rejected",
+        "nobody": "malformed_email",
+        "b1.6": "malformed_event",
+    }
+    bench.counted("delivered", 2)
+    bench.counted("dead letter: malformed_event", 2)
+    for outcome in (
+        "dead letter: rejected",
+        "dead letter: malformed_email",
+        "skipped: no_email",
+        "skipped: unmapped_event",
+    ):
+        bench.counted(outcome)
+
+
+def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=503, address=BOB)
+    with own.working(RETRY_BASE_SECONDS="60", RETRY_MAX_DELAY_SECONDS="60"):
+        put_bundle(own, *(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
+        eventually(own.parked, what="a parked event")
+        own.member(CAT)
+        own.idle()
+    [(parked, _)] = own.parked()
+    assert (parked.id, parked.task, parked.args) == ("b1.1", TASK, (identified(BOB, plan="pro"),))
+    assert set(own.members()) == {ANN, CAT}
+    assert "unavailable 503" in own.run("explain", "b1.1").out
+
+
+def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> None:
+    bench.sandbox.control.add_fault("status", status=503, address=BOB, count=1)
+    put_bundle(bench, *(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
+    bench.member(BOB)
+    bench.ended()
+    assert set(bench.members()) == {ANN, BOB, CAT}
+    assert [len(bench.posts(each)) for each in (ANN, CAT)] == [1, 1]
+    assert letters(bench) == {}
+
+
+def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
+    bench.sandbox.control.add_fault("status", status=400, address=BOB)
+    put_bundle(bench, identified(ANN, plan="pro"), identified(BOB, plan="pro"))
+    assert bench.the_letter().message.task == TASK
+    bench.sandbox.control.clear_faults()
+    assert bench.run("dead-letters", "replay", "--id", "b1.1", "--yes").status == 0
+    assert bench.member(BOB).vars == {"plan": "pro"}
+    bench.ended()
+    assert len(bench.posts(ANN)) == 1
+
+
+def test_the_events_of_one_person_count_in_the_order_in_which_they_came(bench: Bench) -> None:
+    urls = [f"https://example.com/{number}" for number in range(30)]
+    put_bundle(bench, *(viewed(ANN, url) for url in urls))
+    bench.member(ANN)
+    bench.ended()
+    assert bench.member(ANN).vars == {"last_page_url": urls[-1]}
+
+
+def test_a_bundle_of_nothing_ends(bench: Bench) -> None:
+    put_bundle(bench)
+    put_bundle(bench, identified(ANN), id="b2")
+    bench.member(ANN)
+    bench.ended()
+    assert letters(bench) == {}
+
+
+@pytest.mark.parametrize("args", [("x",), (None,), (), ([identified(ANN)], [identified(BOB)])])
+def test_what_is_no_bundle_although_it_says_so_is_one_dead_letter_whole(bench: Bench, args: tuple[Any, ...]) -> None:
+    bench.put_raw(encoded(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
+    letter = bench.the_letter()
+    assert (letter.message.id, letter.message.args, letter.letter.reason) == ("b1", args, "malformed_event")
+    assert bench.members() == {}
+
+
+def test_a_plain_celery_client_can_send_a_bundle(bench: Bench) -> None:
+    events = [identified(ANN, plan="pro"), identified(BOB, plan="free")]
+    Celery(broker=bench.server.url).send_task("signal.deliver_many", [events], queue=bench.queue)
+    bench.member(ANN)
+    bench.member(BOB)
+    bench.ended()
+    assert letters(bench) == {}
+
+
+def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=400, address=BOB)
+    with own.working() as worker:
+        put_bundle(own, identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT)
+        own.ended()
+        eventually(lambda: len(own.letters()) == 2, what="the dead letters")
+        printed = worker.printed()
+    assert "b1.0" in printed
+    assert all(word not in printed for word in (ANN, BOB, CAT, "secret plan"))
+
+
+def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Bench) -> None:
+    put_bundle(own, identified("first@example.com"), id="b0")
+    put_bundle(own, {**identified(ANN), "messageId": "ann"}, identified(BOB), identified(ANN), identified(CAT))
+    assert own.run("explain", "ann").out == own.run("explain", "b1.1").out == "queued  1 message before it\n"
+    assert "2 events of this member" in own.run("explain", ANN).out
+    found = json.loads(own.run("forget", ANN, "--yes", "--json").out)
+    assert found == {"queue": 2, "parked": 0, "dead letters": 0, "ledger": 0, "in flight": 0}
+    with own.working():
+        own.ended()
+        assert set(own.members()) == {"first@example.com", BOB, CAT}
+
+
+def test_all_that_send_enqueued_is_delivered(own: Bench) -> None:
+    lines = "".join(f"{json.dumps(identified(f'p{number}@example.com'))}\n" for number in range(450))
+    assert own.run("send", "-", given=lines).out == f"450 enqueued on {own.queue}\n"
+    assert own.queued() == 5
+    with own.working():
+        own.ended(within=120)
+        assert own.delivered() == 450
+
+
+def test_a_bundle_that_a_killed_worker_had_is_delivered_by_another(own: Bench) -> None:
+    own.sandbox.control.add_fault("latency", ms=200)
+    with own.working(**IMPATIENT, WORKER_CONCURRENCY="2") as worker:
+        put_bundle(own, *(identified(f"p{number}@example.com") for number in range(40)))
+        eventually(own.members, what="the first members")
+        worker.kill()
+    assert own.unacknowledged() == 1
+    own.sandbox.control.clear_faults()
+    with own.working(**IMPATIENT):
+        own.ended()
+        assert own.delivered() == 40
+    assert letters(own) == {}
