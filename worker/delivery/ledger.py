@@ -163,6 +163,11 @@ class Ledger:
             float(fields.get("copy_at") or 0),
         )
 
+    def keys_of(self, address: str) -> tuple[str, str]:
+        """The keys of a member's lock and of what is known of it."""
+        digest = self._digest(address)
+        return f"signal:{self.integration}:lock:{digest}", self._key(digest)
+
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
         return int(self.flow.redis.delete(self._key(self._digest(address))))
