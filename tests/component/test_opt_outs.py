@@ -1,18 +1,14 @@
 """Reading those who unsubscribed, again and again: whose turn it is, where it goes on, and when it may be trusted."""
 
-import json
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import requests
 import urllib3
 
-from tests.adapters import Far, answered, asking, timed_out
+from tests.adapters import HoldsAList, answered, asking, timed_out
 from tests.integrations import (
     OwnIntegration,
     hold_for_incident,
@@ -20,38 +16,17 @@ from tests.integrations import (
 )
 from tests.integrations import answered as reported
 from worker.delivery.census import Census
-from worker.delivery.flow import LONGEST_UNAVAILABLE_SECONDS
+from worker.delivery.flow import LONGEST_UNAVAILABLE_SECONDS, HoldState
 from worker.delivery.opt_outs import LastRead, OptOuts, Turn, last_read
 from worker.mailgun.outcome import Kind, Outcome
+from worker.operate.cli.status import rows
 from worker.operate.holds import tell_of_opt_outs
+from worker.operate.metrics import families, read_standing
+from worker.operate.status import Status
+from worker.settings import Settings
 
 REFRESH = 1000.0
 LEASE = 500.0
-PAGES_URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"
-
-
-class HoldsAList:
-    """Mailgun with members on one list; their pages are of two."""
-
-    def __init__(self, unsubscribed: int, subscribed: int = 0) -> None:
-        self.members = {f"no{each:03}@example.com": False for each in range(unsubscribed)}
-        self.members |= {f"yes{each:03}@example.com": True for each in range(subscribed)}
-        self.far = Far(self._answer)
-        self.instead: dict[int, Callable[[], urllib3.HTTPResponse]] = {}
-        """By number of the request, from 0: what gives the answer in place of doing the work."""
-
-    def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        number = len(self.far.requests) - 1
-        if number in self.instead:
-            return self.instead[number]()
-        query = dict(parse_qsl(urlsplit(str(request.url)).query))
-        wanted = sorted(each for each, yes in self.members.items() if not yes or "subscribed" not in query)
-        page = wanted[bisect_right(wanted, query.get("address", "")) :][:2]
-        items = [
-            {"address": each, "name": "", "subscribed": self.members[each], "vars": {"from": "page"}} for each in page
-        ]
-        link = f"{PAGES_URL}?page=next&address={page[-1] if page else ''}"
-        return answered(200, json.dumps({"items": items, "paging": {"next": link}}).encode())
 
 
 def opt_outs(own: OwnIntegration, there: HoldsAList, sleep: Callable[[float], None] | None = None) -> OptOuts:
@@ -78,9 +53,7 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
 
 
 def last(own: OwnIntegration) -> LastRead:
-    found = last_read(own.redis, own.name, REFRESH)
-    assert found
-    return found
+    return last_read(own.redis, own.name, REFRESH)
 
 
 # --- one reading
@@ -126,7 +99,7 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
     def meanwhile() -> urllib3.HTTPResponse:
         there.members |= {"aaa@example.com": False, "no000@example.com": True, "zzz@example.com": False}
         del there.instead[1]
-        return there._answer(there.far.requests[-1])
+        return there.answer(there.far.requests[-1])
 
     there.instead[1] = meanwhile
     reading.read(taken(reading))
@@ -201,7 +174,7 @@ def test_a_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
         own.later(LEASE * 0.6)
         turns.append(other.turn())
         del there.instead[len(there.far.requests) - 1]
-        return there._answer(there.far.requests[-1])
+        return there.answer(there.far.requests[-1])
 
     there.instead |= dict.fromkeys(range(3), slow)
     one.read(taken(one))
@@ -314,6 +287,7 @@ def test_a_page_that_cannot_be_read_leaves_what_was_fresh_and_is_tried_again_lat
     own.later(LONGEST_UNAVAILABLE_SECONDS)
     assert isinstance(reading.read(taken(reading)), Outcome)
     assert stored(own)["failures"] == "2"
+    assert fresh.age is not None
     assert last(own).age == pytest.approx(fresh.age + REFRESH + LONGEST_UNAVAILABLE_SECONDS, abs=60)
     own.later(LONGEST_UNAVAILABLE_SECONDS)
     turn = taken(reading)
@@ -374,7 +348,7 @@ def test_it_is_trusted_for_two_refreshes_from_when_it_began(own: OwnIntegration)
 def test_before_the_first_reading_nothing_is_trusted_and_its_age_counts_from_when_it_was_due(
     own: OwnIntegration,
 ) -> None:
-    assert last_read(own.redis, own.name, REFRESH) is None
+    assert last(own) == LastRead(None, None, None, trusted=False)
     HOLDS["paused"](own.flow())
     assert opt_outs(own, HoldsAList(1)).turn() is None
     own.later(100)
@@ -426,7 +400,7 @@ def test_moments_that_lie_ahead_neither_count_as_fresh_nor_stop_the_readings(own
     assert not last(own).trusted
     reading.read(taken(reading))
     assert last(own).trusted
-    assert last(own).age < 60
+    assert last(own).age == pytest.approx(0, abs=60)
 
 
 def test_a_lease_and_a_failure_that_lie_far_ahead_have_ended(own: OwnIntegration) -> None:
@@ -474,3 +448,39 @@ def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCapture
     tell_of_opt_outs(1200.0, REFRESH)
     [record] = caplog.records
     assert record.__dict__["mend"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
+
+
+def screen(read: LastRead | None) -> dict[str, str]:
+    """The lines of `status`."""
+    hold = HoldState(None, "", None, None, None)
+    return dict(rows(Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, ["worker"], read)))
+
+
+def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:
+    assert screen(LastRead(75.0, 1234, 2.34, trusted=True))["opt-outs"] == "1234, read 1 min ago in 2.3 s"
+
+
+def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> None:
+    old = screen(LastRead(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
+    assert old == "[red]1234, read 2 h 0 min ago in 2.3 s: members are read one by one[/]"
+    for never in (LastRead(None, None, None, trusted=False), LastRead(50.0, None, None, trusted=False)):
+        assert screen(never)["opt-outs"] == "[red]not read yet: members are read one by one[/]"
+
+
+def test_status_says_nothing_of_opt_outs_where_the_ledger_is_not_trusted() -> None:
+    assert "opt-outs" not in screen(None)
+
+
+@pytest.mark.parametrize("state", ["read", "ledger"])
+def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(own: OwnIntegration, state: str) -> None:
+    settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
+    assert read_standing(settings, own.redis).opt_outs_age is None
+    reading = opt_outs(own, HoldsAList(1))
+    reading.read(taken(reading))
+    own.later(100)
+    age = read_standing(settings, own.redis).opt_outs_age
+    assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)
+    told = {metric.name: metric.samples for metric in families(own.name, read_standing(settings, own.redis))}
+    assert [each.value for each in told["signal_mailgun_opt_outs_age_seconds"]] == (
+        [pytest.approx(100, abs=40)] if state == "ledger" else []
+    )

@@ -121,8 +121,10 @@ class Turn:
 class LastRead:
     """What operators are told of the readings. Seconds."""
 
-    age: float  # since the last complete one began; where none ever ended, since one was first due
-    members: int | None  # that were unsubscribed then; None: no reading was ever complete
+    age: (
+        float | None
+    )  # since the last complete one began; before the first, since it was due; None: no worker has looked
+    members: int | None  # that were unsubscribed then; None: none was ever complete
     took: float | None
     trusted: bool  # the ledger's copies may be used instead of reading members one by one
 
@@ -207,17 +209,16 @@ def key(integration: str) -> str:
     return f"signal:{integration}:opt_outs"
 
 
-def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> LastRead | None:
-    """What is known of the readings; None where no worker has looked for a day. Changes nothing. Raises `redis.RedisError`."""
+def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> LastRead:
+    """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
     names = ("fresh_from", "since", "members", "seconds")
     fresh_from, since, members, took = cast("list[str | None]", redis.hmget(key(integration), list(names)))
-    if since is None and fresh_from is None:
-        return None
     seconds, microseconds = redis.time()
-    age = seconds + microseconds / 1e6 - float(fresh_from or since or 0)
+    counts_from = fresh_from or since
+    age = seconds + microseconds / 1e6 - float(counts_from) if counts_from else None
     return LastRead(
         age=age,
         members=int(members) if members else None,
         took=float(took) if took else None,
-        trusted=fresh_from is not None and 0 <= age <= TRUSTED_REFRESHES * refresh_seconds,
+        trusted=bool(fresh_from and age is not None and 0 <= age <= TRUSTED_REFRESHES * refresh_seconds),
     )
