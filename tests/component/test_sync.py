@@ -12,7 +12,10 @@ from worker.delivery.census import Census, Wait
 from worker.delivery.opt_outs import OptOuts, last_read
 from worker.mailgun.outcome import Kind, Outcome
 from worker.mailgun.page import EVERYBODY
+from worker.operate.cli.sync import TRIES, _each, _shown
+from worker.operate.cli.terminal import Failure
 from worker.operate.sync import BegunAnew, SoFar, Sync
+from worker.settings import Settings
 
 REFRESH = 1000.0
 
@@ -121,6 +124,20 @@ def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_aske
     done = found[-1]
     assert isinstance(done, SoFar)
     assert (done.members, done.requests) == (3, 4)
+
+
+def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_row_do(own: OwnIntegration) -> None:
+    there = HoldsAList(3)
+    there.instead = dict.fromkeys((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), lambda: answered(503))
+    sync, settings = sync_of(own, there), Settings(_env_file=None, retry_base_seconds=1e-6)
+    with _shown() as shown:
+        pages = list(_each(settings, sync, sync.begin(anew=False), shown))
+        assert pages[-1].members == 3
+        there.instead = dict.fromkeys(range(100), lambda: answered(503))
+        own.redis.delete(*own.flow().keys)
+        with pytest.raises(Failure, match="503"):
+            list(_each(settings, sync, sync.begin(anew=True), shown))
+    assert len(there.far.requests) == 3 + 10 + TRIES
 
 
 def test_while_held_each_step_says_how_long_and_nothing_is_asked(own: OwnIntegration) -> None:

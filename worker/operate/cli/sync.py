@@ -16,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from worker.assembly import delivery_for, opt_outs_for, utc_now
 from worker.delivery.census import Wait
 from worker.delivery.decision import Patience, retry_delay
-from worker.delivery.flow import HoldState
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
 from worker.operate.cli.check import finding_for, in_one_line, members_count, trouble_finding
 from worker.operate.cli.terminal import Failure, err, out
@@ -52,7 +51,7 @@ def sync(
 
 @dataclass
 class Shown:
-    """What people see meanwhile: on a terminal a bar, elsewhere a line where it has to wait."""
+    """What people see meanwhile: on a terminal a bar, elsewhere a line for each hold, but none for the pace."""
 
     progress: Progress
     bar: TaskID
@@ -63,9 +62,13 @@ class Shown:
         self.waits = ""
         self.progress.update(self.bar, completed=so_far.members, description="members read")
 
-    def waiting(self, why: str) -> None:
-        """It waits, because of that."""
+    def pacing(self, why: str) -> None:
+        """The next page is not asked for at once, because of that."""
         self.progress.update(self.bar, description=f"waiting: {escape(why)}")
+
+    def waiting(self, why: str) -> None:
+        """It is held up by that."""
+        self.pacing(why)
         if why != self.waits and not err.is_terminal:
             err.print(f"waiting: {why}", markup=False)
         self.waits = why
@@ -131,14 +134,14 @@ def _each(settings: Settings, sync: Sync, so_far: SoFar, shown: Shown) -> Iterat
 
 
 def _wait(sync: Sync, seconds: float, shown: Shown) -> None:
-    shown.waiting(_why_waiting(sync.census.ledger.flow.state()))
-    time.sleep(min(seconds, LOOK_SECONDS))
-
-
-def _why_waiting(hold: HoldState) -> str:
+    hold = sync.census.ledger.flow.state()
     if hold.kind:
-        return f"{hold.kind}: {hold.why}"
-    return f"at most {hold.rate:.1f} requests/s" if hold.rate else "Mailgun was unavailable"
+        shown.waiting(f"{hold.kind}: {hold.why}")
+    elif hold.rate:
+        shown.pacing(f"at most {hold.rate:.1f} requests/s")
+    else:
+        shown.waiting("Mailgun was unavailable")
+    time.sleep(min(seconds, LOOK_SECONDS))
 
 
 def _trouble(outcome: Outcome, base_url: str) -> str:
