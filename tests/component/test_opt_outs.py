@@ -414,12 +414,21 @@ def test_a_lease_and_a_failure_that_lie_far_ahead_have_ended(own: OwnIntegration
     assert reading.turn()
 
 
-def test_what_is_stored_is_gone_a_day_after_the_last_worker_looked(own: OwnIntegration) -> None:
-    reading = opt_outs(own, HoldsAList(1))
-    for act in (reading.turn, lambda: reading.read(taken(reading)), lambda: reading.complete(own.now(), 1)):
-        own.redis.delete(f"signal:{own.name}:opt_outs")
-        act()
-        assert 86_400 - 60 < own.redis.ttl(f"signal:{own.name}:opt_outs") <= 86_400
+def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -> None:
+    reading, key = opt_outs(own, HoldsAList(1)), f"signal:{own.name}:opt_outs"
+    lives = range(86_400 - 60, 86_401)
+    own.flow().pause()
+    assert reading.turn() is None
+    assert own.redis.ttl(key) in lives
+    own.flow().resume()
+    own.redis.delete(*own.flow().keys)
+    own.redis.expire(key, 1000)
+    turn = taken(reading)
+    assert own.redis.ttl(key) in lives
+    own.redis.expire(key, 1000)
+    reading.read(turn)
+    assert own.redis.ttl(key) in lives
+    assert reading.turn() is None
 
 
 # --- what operators are told

@@ -3,7 +3,7 @@
     signal:<integration>:opt_outs   hash   fresh_from: when the last complete reading began; ended, members, seconds: of that one;
                                            since: when one was first due; began, cursor, so_far: of the one under way;
                                            token, running_until: who is at it; failures, resume_at: after failures;
-                                           a day after its last use. Moments are epoch seconds by Redis's clock
+                                           a day after the last turn. Moments are epoch seconds by Redis's clock
 
 Whatever happens to a reading, `fresh_from` only ever moves when one is complete: failing, it costs requests, never consent. Any
 worker takes its turn, and goes on where one that was killed stopped. A reading that began too long ago begins anew.
@@ -50,8 +50,7 @@ local function is_younger(field, age)
     return moment and now >= moment and now - moment < age
 end
 
-redis.call('HSETNX', OPT_OUTS, 'since', now)
-redis.call('EXPIRE', OPT_OUTS, lives)
+if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
 if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
 if not is_younger('began', trusted) then
     if is_younger('fresh_from', refresh) then return {} end
@@ -59,6 +58,7 @@ if not is_younger('began', trusted) then
 end
 if payable() > longest_wait then return {} end
 redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
+redis.call('EXPIRE', OPT_OUTS, lives)
 return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')
 """
 )
