@@ -5,6 +5,7 @@ import email.policy
 import io
 import json
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
@@ -129,6 +130,31 @@ class HoldsOneMember:
         if self.held is None:
             return answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
         return answered(200, json.dumps({"member": self.held}).encode())
+
+
+class HoldsAList:
+    """Mailgun with members on one list; their pages are of two."""
+
+    def __init__(self, unsubscribed: int, subscribed: int = 0) -> None:
+        self.members = {f"no{each:03}@example.com": False for each in range(unsubscribed)}
+        self.members |= {f"yes{each:03}@example.com": True for each in range(subscribed)}
+        self.far = Far(self.answer)
+        self.instead: dict[int, Callable[[], urllib3.HTTPResponse]] = {}
+        """By number of the request, from 0: what gives the answer in place of doing the work."""
+
+    def answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        """What it answers to the request that came last."""
+        number = len(self.far.requests) - 1
+        if number in self.instead:
+            return self.instead[number]()
+        query = dict(parse_qsl(urlsplit(str(request.url)).query))
+        wanted = sorted(each for each, yes in self.members.items() if not yes or "subscribed" not in query)
+        page = wanted[bisect_right(wanted, query.get("address", "")) :][:2]
+        items = [
+            {"address": each, "name": "", "subscribed": self.members[each], "vars": {"from": "page"}} for each in page
+        ]
+        link = f"{US}/v3/lists/newsletter@mg.example.com/members/pages?page=next&address={page[-1] if page else ''}"
+        return answered(200, json.dumps({"items": items, "paging": {"next": link}}).encode())
 
 
 def timed_out() -> urllib3.HTTPResponse:

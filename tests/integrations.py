@@ -27,8 +27,9 @@ NEARLY_ONE = 0.9999  # chance at its most: a hold of its full length
 # The fields that hold a moment, epoch seconds by Redis's clock.
 MOMENTS = {
     "hold": ("not_before", "throttled_since", "since", "until", "probe_at", "paused"),
-    "pace": ("at", "rate_at", "ramp_from"),
+    "pace": ("at", "rate_at", "ramp_from", "paid_at"),
     "member": ("copy_at",),
+    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at"),
 }
 
 

@@ -3,8 +3,9 @@
 The way of an event, and where each step lives:
 
     signal/     what Signal says: event, preset, patch            pure
-    mailgun/    what Mailgun is told, and answers                 member and outcome pure; the client asks
-    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, dead letters
+    mailgun/    what Mailgun is told, and answers                 member, page and outcome pure; the client asks
+    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, dead letters;
+                census and opt_outs: the ledger filled from Mailgun's member pages
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
     app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
     settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.delivery.attempt import Delivery
 from worker.delivery.batching import Batching
+from worker.delivery.census import Census
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.desk import Overwriting
@@ -15,6 +16,7 @@ from worker.delivery.flow import Flow, Rules
 from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
+from worker.delivery.opt_outs import OptOuts
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
@@ -115,6 +117,14 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
         settle_seconds=2 * settings.mailgun_read_timeout_seconds,
         refresh_seconds=settings.mailgun_opt_out_refresh_seconds if settings.trusts_ledger else None,
     )
+
+
+def opt_outs_for(settings: Settings, delivery: Delivery) -> OptOuts:
+    """How those who unsubscribed are read. A lease is longer than any page takes."""
+    ledger = ledger_for(settings, delivery.flow)
+    census = Census(delivery.mailgun, ledger, delivery.clock, delivery.told)
+    lease = settings.longest_delivery_seconds / 2 + LEASE_MARGIN_SECONDS
+    return OptOuts(census, settings.mailgun_opt_out_refresh_seconds, lease)
 
 
 def mailgun_for(settings: Settings, observed: Observed = unobserved) -> Mailgun:

@@ -15,12 +15,13 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from worker.app import app, settings, unacked_keys
-from worker.assembly import handling_for, utc_now
+from worker.assembly import handling_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
-from worker.operate.holds import look_whether_incident_is_over
+from worker.delivery.opt_outs import OptOuts, Turn
+from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.selection import Selection, batches, selected
 from worker.privacy import whereabouts
@@ -96,7 +97,7 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
 
 
 def keep_house() -> None:
-    """Put what is due back on the queue, store counts, look after an incident. What fails is tried again a second later."""
+    """Put what is due back on the queue, store counts, look after incidents and opt-outs. What fails is tried a second later."""
     parts = handling()
     flow = parts.delivery.flow
     for step in (
@@ -107,6 +108,7 @@ def keep_house() -> None:
         lambda: parts.roll.store(WORKER),
         flow.refund,
         lambda: _look_after_incident(parts.delivery),
+        _look_after_opt_outs,
     ):
         try:
             step()
@@ -126,6 +128,20 @@ def _probe(delivery: Delivery) -> None:
         look_whether_incident_is_over(delivery.flow, delivery.mailgun, delivery.clock)
     except Exception as error:  # noqa: BLE001  it is tried again after INCIDENT_PROBE_SECONDS
         logger.error("the incident could not be looked after", extra={"error": whereabouts(error)})
+
+
+def _look_after_opt_outs() -> None:
+    reading = opt_outs()
+    turn = reading.turn() if reading else None
+    if reading and turn:
+        Thread(target=_read_opt_outs, args=(reading, turn), daemon=True).start()
+
+
+def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
+    try:
+        tell_of_opt_outs(opt_outs.read(turn), opt_outs.refresh_seconds)
+    except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
+        logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
 
 
 def check_startable() -> None:
@@ -157,6 +173,12 @@ def consuming() -> Consuming:
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
+
+
+@lru_cache(maxsize=1)
+def opt_outs() -> OptOuts | None:
+    """This process's part in reading those who unsubscribed; None where the ledger is not trusted."""
+    return opt_outs_for(settings, handling().delivery) if settings.mailgun_member_state == "ledger" else None
 
 
 @lru_cache(maxsize=1)

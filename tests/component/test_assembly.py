@@ -12,7 +12,7 @@ import urllib3
 from tests.adapters import Far, HoldsOneMember, answered, asking
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker.assembly import handling_for
+from worker.assembly import handling_for, opt_outs_for
 from worker.delivery.decision import Done
 from worker.delivery.handling import Dead, Handling, Parked
 from worker.delivery.message import Message, decoded
@@ -134,3 +134,16 @@ def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
     [buried] = parts.dead_letters.oldest_first()
     assert (buried.letter.reason, buried.letter.status) == ("retries_exhausted", None)
     assert buried.message.args == (EVENT,)
+
+
+@pytest.mark.parametrize("mode", ["merge", "overwrite"])
+def test_the_settings_reach_the_reading_of_opt_outs_and_its_lease_outlives_any_page(
+    own: OwnIntegration, assembled: Assembled, mode: str
+) -> None:
+    given: dict[str, Any] = {"mailgun_write_mode": mode, "ledger_days": 7, "mailgun_opt_out_refresh_seconds": 30}
+    settings = Settings(_env_file=None, signal_integration=own.name, **given)
+    reading = opt_outs_for(settings, assembled(always(503), **given).delivery)
+    assert reading.refresh_seconds == 30
+    assert reading.census.ledger.days == 7
+    longest_page = settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
+    assert longest_page < reading.lease_seconds < 2 * longest_page

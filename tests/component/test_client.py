@@ -16,7 +16,7 @@ import urllib3
 from pydantic import SecretStr
 
 from tests.adapters import KEY, Body, Far, answered, asking
-from worker.mailgun.client import BODY_LIMIT, CHUNK, Mailgun
+from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, Mailgun
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
@@ -83,6 +83,16 @@ def test_a_member_is_one_quoted_segment_of_the_path(address: str, segment: str) 
     assert (far.requests[0].method, far.requests[0].body) == ("GET", None)
 
 
+def test_a_page_is_asked_for_by_its_query_quoted() -> None:
+    far = Far(lambda _: answered())
+    asking(far, list_address="news+eu@mg.example.com").read_page({"limit": "100", "address": "jane+x&y=z@example.com"})
+    (request,) = far.requests
+    assert (request.method, request.body) == ("GET", None)
+    path, _, query = str(request.url).partition("?")
+    assert path == "https://api.mailgun.net/v3/lists/news%2Beu@mg.example.com/members/pages"
+    assert dict(parse_qsl(query, strict_parsing=True)) == {"limit": "100", "address": "jane+x&y=z@example.com"}
+
+
 def test_the_list_is_one_quoted_segment_of_the_path() -> None:
     far = Far(lambda _: answered())
     asking(far, list_address="news+eu@mg.example.com").read_list()
@@ -134,6 +144,22 @@ def test_no_status_is_tried_again_here(status: int) -> None:
     far = Far(lambda _: answered(status, b"text", {"Retry-After": "1"}))
     assert asking(far).upsert(JANE) == Answer(status, b"text", {"retry-after": "1"})
     assert len(far.requests) == 1
+
+
+@pytest.mark.parametrize("size", [BODY_LIMIT + 1, PAGE_BODY_LIMIT])
+def test_a_page_may_be_longer_than_a_member(size: int) -> None:
+    far = Far(lambda _: answered(200, b"x" * size))
+    found = asking(far).read_page({})
+    assert isinstance(found, Answer)
+    assert len(found.body) == size
+
+
+def test_no_more_of_a_page_is_read_than_its_limit() -> None:
+    body = Body(b"x" * (PAGE_BODY_LIMIT + 10 * CHUNK))
+    found = asking(Far(lambda _: answered(200, body))).read_page({})
+    assert isinstance(found, Answer)
+    assert len(found.body) == PAGE_BODY_LIMIT
+    assert body.taken <= PAGE_BODY_LIMIT + CHUNK
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, BODY_LIMIT])

@@ -23,6 +23,7 @@ PURE = sorted(
     in {
         "worker.mailgun.member",
         "worker.mailgun.outcome",
+        "worker.mailgun.page",
         "worker.delivery.merge",
         "worker.delivery.decision",
         "worker.delivery.message",

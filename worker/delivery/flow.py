@@ -60,6 +60,44 @@ if (number(HOLD, 'not_before') or 0) > now then return 0 end
 redis.call('HSET', HOLD, 'probe_at', now + rules.incident_probe)
 return 1
 """
+# What may be asked besides events, such as pages of members.
+PAYABLE = """
+-- Seconds for which it may not. It needs no whole token, or many workers would leave it none, but takes every other one at most.
+local function payable()
+    local wait = held(false)
+    if wait > 0 then return wait end
+    -- The next event is the probe. None has been for so long: there is none, and any answer ends this hold.
+    if redis.call('HGET', HOLD, 'kind') == 'unavailable' then
+        wait = number(HOLD, 'until') + rules.longest_unavailable - now
+        if wait > 0 then return wait end
+    end
+    local left, allowed = tokens()
+    if not left then return 0 end
+    return math.max(0, -left / allowed, (number(PACE, 'paid_at') or 0) + 2 / allowed - now)
+end
+"""
+PAY = (
+    FREES
+    + PAYABLE
+    + """
+local wait = payable()
+if wait == 0 and tokens() then
+    charge(1)
+    redis.call('HSET', PACE, 'paid_at', now)
+end
+return {tostring(wait), string.format('%.6f', now)}
+"""
+)
+# That the list can be read does not show that its members can be written: refusals of events go on counting.
+REPORT_READING = (
+    FREES
+    + """
+local refused = redis.call('HGET', PACE, 'refused')
+local changed = report(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5])
+if refused and redis.call('HEXISTS', PACE, 'refused') == 0 then redis.call('HSET', PACE, 'refused', refused) end
+return changed
+"""
+)
 STATE = "local state = redis.call('HGETALL', HOLD) return {state, tostring(held(false)), tostring(rate() or ''), tostring(now)}"
 
 
@@ -148,6 +186,18 @@ class Flow:
         """How many of so many requests may be made now; those are paid for."""
         return int(self._run(self._grant, requests))
 
+    def pay(self) -> tuple[float, float]:
+        """May one request be made now that no event was taken for? 0 where it may, and it is charged; else seconds to wait.
+
+        And the moment of this by Redis's clock, epoch seconds. It never is the probe of a hold for unavailability.
+        """
+        wait, at = self._run(self._pay)
+        return float(wait), float(at)
+
+    def report_reading(self, outcome: Outcome, why: str, now: datetime) -> str:
+        """As `report`, of a request that was paid by `pay`."""
+        return str(self._run(self._report_reading, *reported(outcome, why, now)))
+
     def not_asked(self, *, probe: bool) -> None:
         """An event that was taken needed no request: its allowance is free again; if it was the probe, the next one is."""
         self.spare(self.rules.event_cost)
@@ -207,6 +257,8 @@ class Flow:
     _report = cached_property(lambda self: self.script(REPORT))
     _report_all = cached_property(lambda self: self.script(REPORT_ALL))
     _grant = cached_property(lambda self: self.script(GRANT))
+    _pay = cached_property(lambda self: self.script(PAY))
+    _report_reading = cached_property(lambda self: self.script(REPORT_READING))
     _refund = cached_property(lambda self: self.script(REFUND))
     _not_a_probe = cached_property(lambda self: self.script(NOT_A_PROBE))
     _pause = cached_property(lambda self: self.script(PAUSE))

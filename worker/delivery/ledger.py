@@ -56,7 +56,7 @@ if wait > 0 then return {'held', tostring(wait)} end
 local mine = {'open'}
 for i = 4, #KEYS, 2 do
     local known = ARGV[6 + (i - 4) / 2]
-    if redis.call('GET', KEYS[i]) == ARGV[2] then
+    if redis.call('GET', KEYS[i]) == ARGV[2] and redis.call('HEXISTS', KEYS[i + 1], 'doubt') == 0 then
         redis.call('PEXPIRE', KEYS[i], ARGV[3])
         if known ~= '' then redis.call('HSET', KEYS[i + 1], 'record', known) redis.call('EXPIRE', KEYS[i + 1], ARGV[5]) end
         mine[#mine + 1] = 1
@@ -176,7 +176,7 @@ class Ledger:
 
     def _visits(self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str) -> list[Opened]:
         now, fresh_from = float(answer[1]), float(answer[2] or 0)
-        trusting = self.refresh_seconds is not None and now - fresh_from <= TRUST_REFRESHES * self.refresh_seconds
+        trusting = self.refresh_seconds is not None and 0 <= now - fresh_from <= TRUST_REFRESHES * self.refresh_seconds
         return [
             self._visit(address, digest, token, *found, now=now, trusted_from=fresh_from if trusting else None)
             if found
@@ -211,7 +211,8 @@ class Ledger:
         )
 
     def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> list[bool] | Held:
-        """May these members be written? For each: is it still this visit's, or has its lease ended? Renews the leases.
+        """May these members be written? For each: is it still this visit's, or has its lease ended, or a page of members come
+        that may know better? Renews the leases.
 
         `known`, where given, is written first: what must be known even if this delivery dies while it asks. `pay` is what
         the request costs beyond what was paid for it.
@@ -242,6 +243,11 @@ class Ledger:
             _member(fields.get("copy", ""), address),
             float(fields.get("copy_at") or 0),
         )
+
+    def keys_of(self, address: str) -> tuple[str, str]:
+        """The keys of a member's lock and of what is known of it."""
+        digest = self.digest_of(address)
+        return self.lock_of(digest), self.key_of(digest)
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""

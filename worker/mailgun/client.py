@@ -1,12 +1,13 @@
 """Asking Mailgun over HTTP: what comes back, or that nothing did. What it means is the outcome's question.
 
-Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}], Basic auth `api:<key>`, form-urlencoded.
+Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}|/pages], Basic auth `api:<key>`, form-urlencoded.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
 BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
+PAGE_BODY_LIMIT = 32 * 1024 * 1024  # of a page: 100 members of 320 KB; a longer one is cut, and then it is no page
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -44,6 +46,7 @@ class Mailgun:
         """`base_url` without a trailing slash; both time-outs in seconds; `observed` is told of every request."""
         self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
+        self.pages_url = f"{self.list_url}/members/pages"
         self._auth = ("api", key.get_secret_value())
         self._timeouts = (connect_timeout, read_timeout)
         self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
@@ -57,6 +60,10 @@ class Mailgun:
     def read_member(self, address: str) -> Answer | NoAnswer:
         """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
         return self._observe("read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}")
+
+    def read_page(self, query: Mapping[str, str]) -> Answer | NoAnswer:
+        """`GET /v3/lists/{list}/members/pages` with that query: up to 100 members, each whole."""
+        return self._observe("read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT)
 
     def upsert(self, member: Member) -> Answer | NoAnswer:
         """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
@@ -80,19 +87,26 @@ class Mailgun:
         return self._observe("delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
 
     def _observe(
-        self, request: str, method: str, url: str, form: Mapping[str, str] | None = None, files: Parts | None = None
+        self,
+        request: str,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        files: Parts | None = None,
+        body_limit: int = BODY_LIMIT,
     ) -> Answer | NoAnswer:
         began = time.monotonic()
-        answer = self._ask(method, url, form, files)
+        answer = self._ask(method, url, body_limit, data=form, files=files)
         self._observed(request, answer.status if isinstance(answer, Answer) else None, time.monotonic() - began)
         return answer
 
-    def _ask(self, method: str, url: str, form: Mapping[str, str] | None, files: Parts | None) -> Answer | NoAnswer:
+    def _ask(self, method: str, url: str, body_limit: int, **sent: Any) -> Answer | NoAnswer:
         try:
             with self._session().request(
-                method, url, data=form, files=files, timeout=self._timeouts, allow_redirects=False, stream=True
+                method, url, timeout=self._timeouts, allow_redirects=False, stream=True, **sent
             ) as response:
-                return self._answer(response)
+                return self._answer(response, body_limit)
         except (requests.RequestException, OSError, UnicodeError) as error:
             return NoAnswer(_reason(error), asked=not _never_sent(error))
         except Exception as error:
@@ -101,11 +115,11 @@ class Mailgun:
                 raise
             return NoAnswer(_reason(error), asked=not _never_sent(error))
 
-    def _answer(self, response: requests.Response) -> Answer | NoAnswer:
+    def _answer(self, response: requests.Response, body_limit: int) -> Answer | NoAnswer:
         # The read time-out bounds each wait for bytes; this bounds them all together, against an answer that trickles.
         ends = time.monotonic() + self._timeouts[1]
         body = bytearray()
-        while len(body) < BODY_LIMIT:
+        while len(body) < body_limit:
             chunk = response.raw.read1(CHUNK, decode_content=True)
             if not chunk:
                 break
@@ -113,7 +127,7 @@ class Mailgun:
             if time.monotonic() > ends:
                 return NoAnswer("time-out: the answer did not end in time")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, bytes(body[:BODY_LIMIT]), headers)
+        return Answer(response.status_code, bytes(body[:body_limit]), headers)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)

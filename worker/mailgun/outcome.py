@@ -1,6 +1,7 @@
 """What Mailgun's answer means: every status with every body, and every way of not answering, has exactly one outcome.
 
 200, the member's own JSON          found / delivered
+200, a page of the list's members   that page
 404 on reading, "Member … not found"   absent
 429, 420                            throttled          being told to wait is not failing
 5xx, 408, no answer, a strange 200  unavailable
@@ -21,6 +22,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.mailgun.member import Member, member_in
+from worker.mailgun.page import Page, Query, page_in
 
 ANSWER_LIMIT = 2048  # characters of Mailgun's answer that are kept
 MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
@@ -112,6 +114,14 @@ def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: dateti
         ours = isinstance(found, dict) and str(found.get("address", "")).lower() == list_address.lower()
         return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
     return _unwritten(answer, now)
+
+
+def page_outcome(answer: Answer | NoAnswer, query: Query, url: str, now: datetime) -> Page | Outcome:
+    """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted."""
+    if isinstance(answer, Answer) and answer.status == 200:
+        strange = Outcome(Kind.UNAVAILABLE, 200, "200, but not a page of the list's members")
+        return page_in(answer.json(), query, url) or strange
+    return _trouble(answer, now)
 
 
 def list_exists(answer: Answer | NoAnswer) -> bool:

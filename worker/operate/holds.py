@@ -1,12 +1,14 @@
-"""What operators are told when a hold begins or ends, and how an incident's end is noticed."""
+"""What operators are told when a hold begins or ends, how an incident's end is noticed, and how readings of opt-outs ended."""
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime
 
 from worker.delivery.dead_letters import CAUSES
 from worker.delivery.decision import Reason
 from worker.delivery.flow import Flow
+from worker.delivery.round import why
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, kind_of_status, list_exists
 
@@ -42,3 +44,18 @@ def look_whether_incident_is_over(flow: Flow, mailgun: Mailgun, clock: Callable[
         now = clock()
         throttled = Outcome(Kind.THROTTLED, answer.status, wait_until=hinted(answer, now), requests=1)
         flow.report(throttled, f"throttled ({answer.status}): looking whether an incident is over", now)
+
+
+def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
+    """One line where those who unsubscribed could not be read, or took longer than there is until the next reading."""
+    match ended:
+        case Outcome():
+            expected = ended.kind in {Kind.THROTTLED, Kind.UNAVAILABLE}
+            level = logging.INFO if expected else logging.WARNING
+            logger.log(level, "those who unsubscribed could not be read: tried again soon", extra={"why": why(ended)})
+        case float() if ended > refresh_seconds:
+            logger.warning(
+                "those who unsubscribed take longer to read than MAILGUN_OPT_OUT_REFRESH_SECONDS: raise it, "
+                "or members are read one by one",
+                extra={"took": round(ended), "mend": f"MAILGUN_OPT_OUT_REFRESH_SECONDS={math.ceil(1.5 * ended)}"},
+            )

@@ -15,6 +15,7 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
     signal_mailgun_held{kind}                                    1: held by that
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
+    signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
 
 Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
 """
@@ -42,7 +43,7 @@ from worker.delivery.message import Message
 from worker.delivery.parking import Parking
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.scrapes import serve
-from worker.operate.status import oldest_age
+from worker.operate.status import oldest_age, opt_outs_read
 from worker.privacy import whereabouts
 from worker.settings import Settings
 from worker.signal.patch import Skip
@@ -129,18 +130,21 @@ class Standing:
     parked: int
     dead_letters: dict[str, int]  # reason -> count
     hold: HoldState
+    opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
 
 
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
     queued = store.llen(settings.queue)
+    opt_outs = opt_outs_read(settings, store)
     return Standing(
         queued=queued,
         oldest_age=oldest_age(store, settings.queue, time.time()) if queued else 0.0,
         parked=Parking(store, *where).count(),
         dead_letters=DeadLetters(store, *where).noted(),
         hold=flow_for(settings, store).state(),
+        opt_outs_age=opt_outs.age if opt_outs else None,
     )
 
 
@@ -201,6 +205,8 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield several("held", "Whether the integration is held, by what.", "kind", held)
     text = "Requests a second that are allowed now; left out while nothing limits them."
     yield one("pace_requests_per_second", text, standing.hold.rate)
+    text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
+    yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
 
 
 def _gauge(integration: str, name: str, text: str, value: float | None) -> Metric:

@@ -165,6 +165,17 @@ def _bulk_subscribed_left_out(it: ThrowAway) -> str:
     return "subscribes" if it.held().subscribed else "kept"
 
 
+def _bulk_answer(it: ThrowAway) -> str:
+    it.renew(it.member(subscribed=False))
+    answer = it.write_many([{"address": it.address, "name": OTHER_NAME, "subscribed": False}])
+    if answer.status == 400:
+        return said(answer)
+    shown = answer.json()
+    if isinstance(shown, dict) and "task-id" in shown:
+        return "a job's id"
+    return "the list" if it.shows_list(answer) else "no list"
+
+
 def _bulk_bad_member(it: ThrowAway) -> str:
     it.renew(it.member(subscribed=False))
     good = {"address": it.address, "name": OTHER_NAME, "subscribed": False}
@@ -179,6 +190,10 @@ def _bulk_bad_member(it: ThrowAway) -> str:
             return "it alone skipped"
         case _:
             return f"{answer.status}, the rest {'applied' if applied else 'not applied'}"
+
+
+def _batch_to_set(found: str) -> str:
+    return NOTHING if found == "the list" else "MAILGUN_BATCH_SIZE=1: members would go alone anyway"
 
 
 def _rate_limit_headers(it: ThrowAway) -> str:
@@ -227,6 +242,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("other words for false", UNKNOWN, lambda it: _spellings(it, NOES, meaning=False)),
     Question("other words for true", UNKNOWN, lambda it: _spellings(it, YESES, meaning=True)),
     Question("JSON types in vars", "kept", _types, advice=_types_to_set),
+    Question("bulk answers with", "the list", _bulk_answer, advice=_batch_to_set),
     Question("bulk, no subscribed", "subscribes", _bulk_subscribed_left_out),
     Question("bulk, one bad member", UNKNOWN, _bulk_bad_member),
     Question("rate-limit headers", UNKNOWN, _rate_limit_headers, advice=_rate_to_set),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from worker.assembly import flow_for
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.flow import HoldState
+from worker.delivery.opt_outs import LastRead, last_read
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
@@ -32,6 +33,7 @@ class Status:
     dead_letters: dict[str, int]  # reason -> count
     last_minute: dict[str, int]  # outcome -> events in the last whole minute
     workers: list[str]
+    opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
 
 
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
@@ -51,7 +53,15 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         dead_letters=DeadLetters(store, *where).totals(),
         last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
         workers=Roll(store, settings.signal_integration).alive(),
+        opt_outs=opt_outs_read(settings, store),
     )
+
+
+def opt_outs_read(settings: Settings, store: "redis.Redis") -> LastRead | None:
+    """What is known of the readings of those who unsubscribed, where they matter. Raises `redis.RedisError`."""
+    if settings.mailgun_member_state != "ledger":
+        return None
+    return last_read(store, settings.signal_integration, settings.mailgun_opt_out_refresh_seconds)
 
 
 def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, NoAnswer, kind_of_status, read_outcome
+from worker.mailgun.outcome import Answer, Kind, NoAnswer, kind_of_status, read_outcome, write_many_outcome
 from worker.privacy import redacted
 
 LOCAL_PART = "signal-mailgun-throw-away"
@@ -93,6 +93,10 @@ class ThrowAway:
             [entry["address"] for entry in entries],
             lambda: self.mailgun.upsert_many([json.dumps(each) for each in entries]),
         )
+
+    def shows_list(self, answer: Answer) -> bool:
+        """Does the answer to the bulk call show that its entries are stored?"""
+        return write_many_outcome(answer, self.mailgun.list_address, datetime.now(UTC)).kind is Kind.DELIVERED
 
     def delete(self) -> bool:
         """The member is not on the list; was it?"""

@@ -6,7 +6,7 @@ import sys
 import redis
 import typer
 
-from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status
+from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.terminal import Failure
 from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
@@ -27,6 +27,7 @@ cli.command("send")(send.send)
 cli.command("preview")(preview.preview)
 cli.command("check")(check.check)
 cli.command("status")(status.status)
+cli.command("sync")(sync.sync)
 cli.command("explain")(explain.explain)
 cli.command("forget")(explain.forget)
 cli.command("pause")(hold.pause)

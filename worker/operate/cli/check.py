@@ -61,23 +61,24 @@ def all_findings(settings: Settings) -> Iterator[Finding]:
     yield redis_finding(settings.redis_url)
     yield _preset_finding(settings)
     try:
-        yield _mailgun_finding(settings)
+        yield finding_for(settings)
     except SettingsError as error:
         yield Finding("Mailgun", "not looked at", str(error))
 
 
 def _probe(settings: Settings, *, as_json: bool) -> None:
-    first = _mailgun_finding(settings)
+    first = finding_for(settings)
     if not first.well:
-        raise Failure(_in_one_line(first))
+        raise Failure(in_one_line(first))
     probe_account(
         settings,
         as_json=as_json,
-        trouble=lambda answer: _in_one_line(trouble_finding(answer, settings.mailgun_api_base_url)),
+        trouble=lambda answer: in_one_line(trouble_finding(answer, settings.mailgun_api_base_url)),
     )
 
 
-def _mailgun_finding(settings: Settings) -> Finding:
+def finding_for(settings: Settings) -> Finding:
+    """Could a worker with these settings ask Mailgun? Raises `SettingsError`."""
     other = other_region(settings.mailgun_api_base_url)
     there = mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
     return mailgun_finding(mailgun_for(settings), settings.mailgun_api_base_url, there, other or "")
@@ -114,7 +115,7 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
     if isinstance(answer, NoAnswer):
         return trouble_finding(answer, base_url)
     if list_exists(answer):
-        return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({_members(answer)} members)")
+        return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)")
     if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
         return Finding(
             "Mailgun",
@@ -143,7 +144,8 @@ def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> Finding:
     return Finding("Mailgun", found, mend)
 
 
-def _members(answer: Answer) -> int:
+def members_count(answer: Answer) -> int:
+    """How many members the list in `answer` has."""
     return int(answer.json()["list"].get("members_count") or 0)
 
 
@@ -153,5 +155,6 @@ def _line(finding: Finding) -> str:
     return f"{mark} {finding.what}: {escape(finding.found)}{mend}"
 
 
-def _in_one_line(finding: Finding) -> str:
+def in_one_line(finding: Finding) -> str:
+    """What was found and the mend, as errors are told."""
     return f"{finding.found}; {finding.mend.rstrip('.')}"

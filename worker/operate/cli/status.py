@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from worker.delivery.opt_outs import LastRead
 from worker.operate.cli.terminal import clock_time, messages, out
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
@@ -71,6 +72,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", workers),
+        *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 
 
@@ -89,6 +91,13 @@ def _held(status: Status) -> str:
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
     return f"[{colour}]{hold.kind} {until}[/]{since}: {escape(hold.why)}"
+
+
+def _opt_outs(read: LastRead) -> str:
+    if read.members is None or read.took is None or read.age is None:
+        return "[red]not read yet: members are read one by one[/]"
+    found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"
+    return found if read.trusted else f"[red]{found}: members are read one by one[/]"
 
 
 def _counts(counts: dict[str, int]) -> str:

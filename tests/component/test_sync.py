@@ -1,0 +1,159 @@
+"""A sync of everybody: step by step, interrupted and gone on with, begun anew, and what a complete one is worth."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count, islice
+
+import pytest
+
+from tests.adapters import HoldsAList, answered, asking
+from tests.integrations import OwnIntegration
+from worker.delivery.census import Census, Wait
+from worker.delivery.opt_outs import OptOuts, last_read
+from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.page import EVERYBODY
+from worker.operate.cli.sync import TRIES, _each, _shown
+from worker.operate.cli.terminal import Failure
+from worker.operate.sync import BegunAnew, SoFar, Sync
+from worker.settings import Settings
+
+REFRESH = 1000.0
+
+
+def sync_of(own: OwnIntegration, there: HoldsAList) -> Sync:
+    """A process that syncs; a second passes with each look at its clock."""
+    census = Census(asking(there.far), own.ledger(own.flow()), lambda: datetime.now(UTC), lambda _kind, _why: None)
+    seconds = count()
+    return Sync(census, OptOuts(census, REFRESH, 500), monotonic=lambda: next(seconds))
+
+
+def steps(sync: Sync, so_far: SoFar, most: int = 100) -> list[SoFar]:
+    """The pages that it reads, `most` of them at most."""
+    return [step for step in islice(sync.steps(so_far), most) if isinstance(step, SoFar)]
+
+
+def copies(own: OwnIntegration, there: HoldsAList) -> dict[str, bool]:
+    """Of each member, what the ledger's copy says."""
+    found = {name: own.ledger().look_up(name) for name in there.members}
+    return {name: entry.copy.subscribed for name, entry in found.items() if entry and entry.copy}
+
+
+def stored(own: OwnIntegration) -> bool:
+    return bool(own.redis.exists(f"signal:{own.name}:sync"))
+
+
+def test_everybody_is_read_into_the_ledger(own: OwnIntegration) -> None:
+    there = HoldsAList(3, subscribed=4)
+    sync = sync_of(own, there)
+    *_, done = steps(sync, sync.begin(anew=False))
+    assert copies(own, there) == there.members
+    assert replace(done, began="") == SoFar("", None, members=7, unsubscribed=3, requests=5, seconds=5)
+    assert not stored(own)
+
+
+def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(own: OwnIntegration) -> None:
+    sync = sync_of(own, HoldsAList(3, subscribed=4))
+    before = own.now()
+    begun = sync.begin(anew=False)
+    own.redis.hincrbyfloat(f"signal:{own.name}:sync", "began", -100)
+    steps(sync, replace(begun, began=str(own.redis.hget(f"signal:{own.name}:sync", "began"))))
+    found = last_read(own.redis, own.name, REFRESH)
+    assert (found.members, found.trusted) == (3, True)
+    assert found.age == pytest.approx(100 + own.now() - before, abs=20)
+
+
+def test_one_that_was_interrupted_goes_on_after_its_last_page_and_counts_on(own: OwnIntegration) -> None:
+    there = HoldsAList(3, subscribed=4)
+    first = sync_of(own, there)
+    begun = first.begin(anew=False)
+    assert [step.members for step in steps(first, begun, most=2)] == [2, 4]
+    again = sync_of(own, there)
+    so_far = again.begin(anew=False)
+    assert (so_far.began, so_far.members, so_far.unsubscribed, so_far.requests) == (begun.began, 4, 3, 2)
+    assert so_far.seconds == 2
+    *_, done = steps(again, so_far)
+    assert (done.members, done.unsubscribed, done.requests, done.seconds) == (7, 3, 5, 5)
+    assert len(there.far.requests) == 5
+    assert copies(own, there) == there.members
+
+
+def test_nothing_is_trusted_before_it_is_complete(own: OwnIntegration) -> None:
+    sync = sync_of(own, HoldsAList(3, subscribed=4))
+    steps(sync, sync.begin(anew=False), most=4)
+    assert not last_read(own.redis, own.name, REFRESH).trusted
+
+
+def test_begun_anew_it_starts_from_the_first_page(own: OwnIntegration) -> None:
+    sync = sync_of(own, HoldsAList(3, subscribed=4))
+    begun = sync.begin(anew=False)
+    steps(sync, begun, most=2)
+    anew = sync.begin(anew=True)
+    assert anew.began > begun.began
+    assert replace(anew, began="") == SoFar("", EVERYBODY)
+
+
+def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_alone(own: OwnIntegration) -> None:
+    there = HoldsAList(3, subscribed=4)
+    one, other = sync_of(own, there), sync_of(own, there)
+    replaced = one.begin(anew=False)
+    begun = other.begin(anew=True)
+    with pytest.raises(BegunAnew):
+        steps(one, replaced)
+    assert other.begin(anew=False) == begun
+
+
+def test_one_that_ends_although_another_was_begun_leaves_the_others_place_alone(own: OwnIntegration) -> None:
+    one, other = sync_of(own, HoldsAList(0)), sync_of(own, HoldsAList(0))
+    replaced = one.begin(anew=False)
+    begun = other.begin(anew=True)
+    assert steps(one, replaced)[-1].query is None
+    assert other.begin(anew=False) == begun
+
+
+def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_asked_for_again(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsAList(3)
+    there.instead[1] = lambda: answered(503)
+    sync = sync_of(own, there)
+    found = list(sync.steps(sync.begin(anew=False)))
+    outcome = found[1]
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is Kind.UNAVAILABLE
+    assert [type(step) for step in found] == [SoFar, Outcome, SoFar, SoFar]
+    done = found[-1]
+    assert isinstance(done, SoFar)
+    assert (done.members, done.requests) == (3, 4)
+
+
+def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_row_do(own: OwnIntegration) -> None:
+    there = HoldsAList(3)
+    there.instead = dict.fromkeys((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), lambda: answered(503))
+    sync, settings = sync_of(own, there), Settings(_env_file=None, retry_base_seconds=1e-6)
+    with _shown() as shown:
+        pages = list(_each(settings, sync, sync.begin(anew=False), shown))
+        assert pages[-1].members == 3
+        there.instead = dict.fromkeys(range(100), lambda: answered(503))
+        own.redis.delete(*own.flow().keys)
+        with pytest.raises(Failure, match="503"):
+            list(_each(settings, sync, sync.begin(anew=True), shown))
+    assert len(there.far.requests) == 3 + 10 + TRIES
+
+
+def test_while_held_each_step_says_how_long_and_nothing_is_asked(own: OwnIntegration) -> None:
+    there = HoldsAList(3)
+    sync = sync_of(own, there)
+    own.flow().pause()
+    found = list(islice(sync.steps(sync.begin(anew=False)), 3))
+    assert all(isinstance(step, Wait) for step in found)
+    own.flow().resume()
+    assert there.far.requests == []
+
+
+def test_where_it_stopped_is_kept_for_a_day(own: OwnIntegration) -> None:
+    sync = sync_of(own, HoldsAList(3))
+    begun = sync.begin(anew=False)
+    for act in (lambda: None, lambda: steps(sync, begun, most=1)):
+        act()
+        assert 86_400 - 60 < own.redis.ttl(f"signal:{own.name}:sync") <= 86_400
+        own.redis.expire(f"signal:{own.name}:sync", 1000)

@@ -1,0 +1,337 @@
+"""The ledger filled from Mailgun, and opt-outs read by real workers: real server, sandbox over HTTP, real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.integration.bench import KEY, LIST, Bench, clean_environment, consenting, identified, until
+from worker.assembly import flow_for, ledger_for
+from worker.delivery.ledger import Entry, Ledger
+from worker.mailgun.client import Mailgun
+from worker.mailgun.outcome import Answer
+from worker.settings import Settings
+
+LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
+STOP_SECONDS = 30
+
+
+def ledger(bench: Bench) -> Ledger:
+    """The ledger that the bench's workers use."""
+    settings = Settings(_env_file=None, signal_integration=bench.integration)
+    return ledger_for(settings, flow_for(settings, bench.redis))
+
+
+def known(bench: Bench, address: str) -> Entry | None:
+    return ledger(bench).look_up(address)
+
+
+def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:
+    """So many members are on the list; the first of them unsubscribed."""
+    mailgun = Mailgun(
+        base_url=bench.sandbox.base_url,
+        key=SecretStr(KEY),
+        list_address=LIST,
+        connect_timeout=10,
+        read_timeout=30,
+    )
+    members = [
+        {"address": f"P{each:05}@example.com", "name": f"P {each}", "subscribed": each >= unsubscribed, "vars": {}}
+        for each in range(count)
+    ]
+    for start in range(0, count, 100):
+        answer = mailgun.upsert_many([json.dumps(each) for each in members[start : start + 100]])
+        assert isinstance(answer, Answer)
+        assert answer.status == 200
+
+
+def pages(bench: Bench) -> list[str]:
+    """The member pages that Mailgun was asked for."""
+    return [each.path for each in bench.requests() if "/members/pages" in each.path]
+
+
+@dataclass(frozen=True)
+class Syncing:
+    """`signal-mailgun sync` as a process of its own; what it prints goes to files."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def ended(self) -> int:
+        """Its exit status, once it has ended."""
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def syncing(bench: Bench) -> Iterator[Syncing]:
+    out, err = bench.folder / "sync.out", bench.folder / "sync.err"
+    with out.open("wb") as to_out, err.open("wb") as to_err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "sync"],
+            env=clean_environment(**bench.environment(**LEDGER)),
+            stdout=to_out,
+            stderr=to_err,
+            cwd=bench.folder,
+        )
+        try:
+            yield Syncing(process, out, err)
+        finally:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def stored(bench: Bench, name: str) -> dict[str, str]:
+    found: dict[str, str] = bench.redis.hgetall(f"signal:{bench.integration}:{name}")
+    return found
+
+
+# --- sync
+
+
+def test_a_sync_reads_everybody_a_hundred_at_a_time_and_ends_with_one_line(own: Bench) -> None:
+    on_the_list(own, 2345, unsubscribed=210)
+    printed = own.run("sync", **LEDGER)
+    assert (printed.status, printed.err) == (0, "")
+    assert printed.out.startswith("2345 members read, 210 unsubscribed, 25 requests, ")
+    assert printed.out.count("\n") == 1
+    assert len(pages(own)) == 25
+    assert len(list(own.redis.scan_iter(f"signal:{own.integration}:member:*", count=1000))) == 2345
+    first, last = known(own, "p00000@example.com"), known(own, "p02344@example.com")
+    assert first
+    assert first.copy
+    assert (first.copy.name, first.copy.subscribed) == ("P 0", False)
+    assert last
+    assert last.copy
+    assert last.copy.subscribed
+    assert stored(own, "opt_outs")["members"] == "210"
+    assert stored(own, "sync") == {}
+
+
+def test_a_sync_that_was_interrupted_says_how_to_go_on_and_goes_on_there(own: Bench) -> None:
+    on_the_list(own, 1500)
+    own.sandbox.control.latency(100)
+    with syncing(own) as sync:
+        until(lambda: len(pages(own)) >= 4, "some pages")
+        sync.process.send_signal(signal.SIGINT)
+        assert sync.ended() == 1
+    done = int(stored(own, "sync")["members"])
+    assert sync.out.read_text() == ""
+    assert sync.err.read_text() == (
+        f"signal-mailgun: stopped; {done} members are read: run `signal-mailgun sync` again to go on from there\n"
+    )
+    assert 0 < done < 1500
+    own.sandbox.control.latency(0)
+    before = len(pages(own))
+    printed = own.run("sync", "--json", **LEDGER)
+    found = json.loads(printed.out)
+    assert (found["members"], found["unsubscribed"]) == (1500, 0)
+    assert len(pages(own)) - before == 16 - done // 100
+    assert len(list(own.redis.scan_iter(f"signal:{own.integration}:member:*", count=1000))) == 1500
+
+
+def test_with_restart_a_sync_begins_anew(own: Bench) -> None:
+    on_the_list(own, 250)
+    cursor = {"limit": "100", "page": "next", "address": "P00199@example.com"}
+    key = f"signal:{own.integration}:sync"
+    own.redis.hset(key, mapping={"began": "1", "cursor": json.dumps(cursor), "members": "200"})
+    assert json.loads(own.run("sync", "--restart", "--json", **LEDGER).out)["members"] == 250
+    assert len(pages(own)) == 4
+
+
+def test_a_killed_sync_is_gone_on_with_too(own: Bench) -> None:
+    on_the_list(own, 1000)
+    own.sandbox.control.latency(100)
+    with syncing(own) as sync:
+        until(lambda: int(stored(own, "sync").get("members", 0)) >= 300, "some pages")
+        sync.process.kill()
+    own.sandbox.control.latency(0)
+    before = len(pages(own))
+    assert json.loads(own.run("sync", "--json", **LEDGER).out)["members"] == 1000
+    assert len(pages(own)) - before <= 8
+
+
+def test_a_sync_says_where_the_ledger_is_not_trusted(own: Bench) -> None:
+    on_the_list(own, 5)
+    printed = own.run("sync")
+    assert printed.status == 0
+    assert printed.err == ("MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written\n")
+    assert known(own, "p00000@example.com")
+
+
+def test_a_sync_in_overwrite_mode_works_too(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("sync", MAILGUN_WRITE_MODE="overwrite").status == 0
+    assert known(own, "p00000@example.com")
+
+
+def test_a_sync_of_an_empty_list_reads_nobody(own: Bench) -> None:
+    printed = own.run("sync", **LEDGER)
+    assert printed.out.startswith("0 members read, 0 unsubscribed, 1 requests, ")
+
+
+def test_while_held_a_sync_waits_and_says_why(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("pause").status == 0
+    with syncing(own) as sync:
+        until(sync.err.read_text, "a line")
+        assert pages(own) == []
+        assert own.run("resume").status == 0
+        assert sync.ended() == 0
+    assert sync.err.read_text() == "waiting: paused: an operator paused it\n"
+    assert sync.out.read_text().startswith("5 members read")
+
+
+def test_a_429_holds_a_sync_and_everybody_and_then_it_goes_on(own: Bench) -> None:
+    on_the_list(own, 5)
+    prefix = f"/v3/lists/{LIST}/members/pages"
+    own.sandbox.control.add_fault("status", status=429, count=1, path_prefix=prefix, headers={"Retry-After": "2"})
+    printed = own.run("sync", **LEDGER)
+    assert printed.status == 0
+    assert printed.out.startswith("5 members read, 0 unsubscribed, 3 requests, ")
+    assert any(line.startswith("waiting: throttled: ") for line in printed.err.splitlines())
+
+
+def test_a_sync_tries_again_where_mailgun_is_unavailable(own: Bench) -> None:
+    on_the_list(own, 250)
+    own.sandbox.control.add_fault("status", status=503, count=4, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    printed = own.run("sync", **LEDGER)
+    assert printed.status == 0
+    assert printed.out.startswith("250 members read, 0 unsubscribed, 8 requests, ")
+
+
+def test_a_sync_gives_up_where_mailgun_stays_unavailable_and_says_how_to_go_on(own: Bench) -> None:
+    on_the_list(own, 5)
+    own.sandbox.control.add_fault("status", status=503, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    printed = own.run("sync", **LEDGER)
+    assert (printed.status, printed.out) == (1, "")
+    last = printed.err.splitlines()[-1]
+    assert last.startswith(f"signal-mailgun: {own.sandbox.base_url}: 503 ")
+    assert last.endswith("0 members are read: run `signal-mailgun sync` again to go on from there")
+    assert len(pages(own)) == 6
+
+
+WRONG: dict[str, Any] = {
+    "a wrong key": ({"MAILGUN_API_KEY": "wrong"}, "Private API key"),
+    "a list that is not there": ({"MAILGUN_LIST_ADDRESS": "other@mg.example.com"}, "Create the mailing list"),
+    "no key": ({"MAILGUN_API_KEY": None}, "MAILGUN_API_KEY is not set"),
+    "no list": ({"MAILGUN_LIST_ADDRESS": None}, "MAILGUN_LIST_ADDRESS is not set"),
+    "nobody there": ({"MAILGUN_API_BASE_URL": "http://127.0.0.1:1", "RETRY_BASE_SECONDS": "0.01"}, "Check the network"),
+    "no redis": ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "does not answer"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_sync_says_in_one_line_what_to_mend(own: Bench, wrong: str) -> None:
+    settings, words = WRONG[wrong]
+    printed = own.run("sync", **{**LEDGER, **settings})
+    assert (printed.status, printed.out) == (1, "")
+    last = printed.err.splitlines()[-1]
+    assert last.startswith("signal-mailgun: ")
+    assert words in last
+    assert pages(own) == []
+    assert "Traceback" not in printed.err
+
+
+def test_a_key_that_may_not_read_pages_is_told_at_once(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=403, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    printed = own.run("sync", **LEDGER)
+    assert printed.status == 1
+    assert "may manage mailing lists" in printed.err
+    assert len(pages(own)) == 1
+
+
+# --- opt-outs, read by a worker
+
+
+def refreshing(own: Bench, seconds: float = 1) -> dict[str, str]:
+    return {**LEDGER, "MAILGUN_OPT_OUT_REFRESH_SECONDS": str(seconds)}
+
+
+def says_unsubscribed(bench: Bench, address: str) -> bool:
+    entry = known(bench, address)
+    return bool(entry and entry.copy and not entry.copy.subscribed)
+
+
+def test_a_worker_finds_a_click_on_the_unsubscribe_link(own: Bench) -> None:
+    on_the_list(own, 250, unsubscribed=130)
+    assert own.run("sync", **LEDGER).status == 0
+    with own.working(**refreshing(own)) as worker:
+        entry = known(own, "p00249@example.com")
+        assert entry
+        assert entry.copy
+        assert entry.copy.subscribed
+        own.sandbox.control.unsubscribe("p00249@example.com")
+        until(lambda: says_unsubscribed(own, "p00249@example.com"), "the click in the ledger")
+        until(lambda: stored(own, "opt_outs")["members"] == "131", "a complete reading")
+        status = json.loads(own.run("status", "--json", **refreshing(own, 60)).out)["opt_outs"]
+    assert (status["members"], status["trusted"]) == (131, True)
+    assert 0 <= status["age"] < 60
+    assert '"level": "error"' not in worker.printed()
+
+
+def test_a_click_on_an_event_that_grants_consent_stands(own: Bench) -> None:
+    on_the_list(own, 5)
+    with own.working(**refreshing(own)):
+        own.sandbox.control.unsubscribe("p00003@example.com")
+        until(lambda: says_unsubscribed(own, "p00003@example.com"), "the click in the ledger")
+        own.put(consenting(identified("p00003@example.com", plan="pro"), marketing=True))
+        own.ended()
+        member = own.member("p00003@example.com")
+    assert member.vars == {"plan": "pro"}
+    assert not member.subscribed
+
+
+def test_two_workers_read_no_more_often_than_one(own: Bench) -> None:
+    on_the_list(own, 5, unsubscribed=3)
+    with own.working(**refreshing(own, 3600)), own.working(**refreshing(own, 3600)):
+        until(lambda: stored(own, "opt_outs").get("fresh_from"), "a complete reading")
+        kept_house(own, workers=2)
+    assert len(pages(own)) == 2
+
+
+def kept_house(bench: Bench, *, workers: int) -> None:
+    """Waits until each of so many workers has kept house twice from now on."""
+    since = time.time() + 1.5
+    key = f"signal:{bench.integration}:workers"
+    until(lambda: bench.redis.zcount(key, since, "+inf") == workers, "some housekeeping")
+
+
+def test_a_worker_reads_on_where_a_killed_one_stopped(own: Bench) -> None:
+    on_the_list(own, 600, unsubscribed=600)
+    own.sandbox.control.latency(400)
+    quick = {"MAILGUN_CONNECT_TIMEOUT_SECONDS": "0.3", "MAILGUN_READ_TIMEOUT_SECONDS": "2"}
+    with own.working(**refreshing(own, 60), **quick):
+        until(lambda: int(stored(own, "opt_outs").get("so_far", 0)) >= 200, "two pages")
+    stopped = int(stored(own, "opt_outs")["so_far"])
+    assert stopped < 600
+    own.redis.hset(f"signal:{own.integration}:opt_outs", "running_until", 1)  # the killed one's lease has ended
+    own.sandbox.control.latency(0)
+    before = len(pages(own))
+    with own.working(**refreshing(own, 60), **quick):
+        until(lambda: stored(own, "opt_outs").get("members") == "600", "a complete reading")
+    assert len(pages(own)) - before == (600 - stopped) // 100 + 1
+
+
+def test_a_worker_that_does_not_trust_the_ledger_reads_no_opt_outs(own: Bench) -> None:
+    on_the_list(own, 5, unsubscribed=3)
+    with own.working():
+        kept_house(own, workers=1)
+    assert pages(own) == []
+    assert stored(own, "opt_outs") == {}
+    assert "opt-outs" not in own.run("status").out
+
+
+def test_status_of_a_trusted_ledger_fits_eighty_columns(own: Bench) -> None:
+    printed = own.run("status", **LEDGER)
+    assert "not read yet: members are read one by one" in printed.out
+    assert max(map(len, printed.out.splitlines())) <= 80

@@ -1,0 +1,152 @@
+"""Pages of a list's members: what of Mailgun's answer is believed, and where the next page may be asked for."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.strategies import any_text, json_objects, strange_json
+from tests.unit.test_outcome import KINDS, STRANGE_BODIES
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, page_outcome
+from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, page_in
+
+NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
+URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"
+JANE = {"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {"plan": "pro"}}
+NEXT = f"{URL}?page=next&address=jane%2Bnews%40example.com&limit=100&subscribed=no"
+
+
+def answered(*items: object, link: object = NEXT) -> dict[str, Any]:
+    """A page as Mailgun shows it."""
+    return {"items": list(items), "paging": {"first": URL, "last": URL, "next": link, "previous": URL}}
+
+
+def read(data: object) -> Page | Outcome:
+    return page_outcome(Answer(200, json.dumps(data).encode()), OPTED_OUT, URL, NOW)
+
+
+def test_a_page_gives_its_members_whole_with_addresses_in_lower_case_and_what_to_ask_for_next() -> None:
+    assert read(answered(JANE)) == Page(
+        (Member("jane@example.com", "Jane", subscribed=False, vars={"plan": "pro"}),),
+        {"limit": "100", "subscribed": "no", "page": "next", "address": "jane+news@example.com"},
+    )
+
+
+def test_a_page_without_items_is_the_last_whatever_its_links_say() -> None:
+    assert read(answered(link=NEXT)) == Page((), None)
+    assert read({"items": []}) == Page((), None)
+
+
+def test_a_member_without_name_or_vars_has_none() -> None:
+    found = read(answered({"address": "jane@example.com", "subscribed": "yes"}))
+    assert isinstance(found, Page)
+    assert found.members == (Member("jane@example.com"),)
+
+
+def test_who_is_unsubscribed_is_counted() -> None:
+    found = read(answered(JANE, {**JANE, "address": "joe@example.com", "subscribed": True}))
+    assert isinstance(found, Page)
+    assert found.unsubscribed == 1
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://api.eu.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages?page=next&address=x",
+        "https://elsewhere.example.com/v3/lists/newsletter@mg.example.com/members/pages?page=next&address=x",
+        "http://127.0.0.1:8025/v3/lists/newsletter%40mg.example.com/members/pages?page=next&address=x",
+        "/v3/lists/Newsletter@MG.example.com/members/pages?page=next&address=x",
+    ],
+)
+def test_of_a_link_only_the_query_counts_and_what_it_leaves_out_stays_as_it_was_asked(link: str) -> None:
+    found = read(answered(JANE, link=link))
+    assert isinstance(found, Page)
+    assert found.following == {**OPTED_OUT, "page": "next", "address": "x"}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        None,
+        5,
+        "",
+        {"url": NEXT},
+        URL,
+        f"{URL}?limit=100&subscribed=no",
+        f"{URL}/?page=next&address=x",
+        "https://api.mailgun.net/v3/lists/other@mg.example.com/members/pages?page=next&address=x",
+        "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/jane@example.com?page=next",
+        "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages/../../x?page=next",
+        "https://api.mailgun.net?page=next&address=x",
+        "https://[elsewhere/v3?page=next",
+    ],
+)
+def test_a_page_whose_link_leads_elsewhere_nowhere_or_to_itself_is_none(link: object) -> None:
+    assert page_in(answered(JANE, link=link), OPTED_OUT, URL) is None
+
+
+@pytest.mark.parametrize("paging", [None, 5, [], {}, "next"])
+def test_a_page_without_links_is_none(paging: object) -> None:
+    assert page_in({"items": [JANE], "paging": paging}, EVERYBODY, URL) is None
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        None,
+        5,
+        "jane@example.com",
+        [],
+        {},
+        {**JANE, "address": ""},
+        {**JANE, "address": None},
+        {**JANE, "address": 5},
+        {**JANE, "subscribed": "perhaps"},
+        {**JANE, "subscribed": None},
+        {**JANE, "vars": "text"},
+        {**JANE, "vars": [1]},
+    ],
+)
+def test_a_page_with_an_item_that_is_no_member_is_none(item: object) -> None:
+    assert page_in(answered({**JANE, "address": "joe@example.com"}, item), EVERYBODY, URL) is None
+
+
+@pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), json.dumps(answered(JANE)).encode()])
+def test_every_status_but_200_has_one_outcome_whatever_its_body(content: bytes) -> None:
+    for status in (each for each in range(100, 600) if each != 200):
+        found = page_outcome(Answer(status, content), EVERYBODY, URL, NOW)
+        assert isinstance(found, Outcome)
+        assert (found.kind, found.status) == (KINDS.get(status, Kind.UNEXPECTED_STATUS), status)
+
+
+@pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
+def test_a_200_that_is_no_page_counts_as_unavailable(content: bytes) -> None:
+    found = page_outcome(Answer(200, content), EVERYBODY, URL, NOW)
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.status) == (Kind.UNAVAILABLE, 200)
+
+
+def test_of_what_is_no_page_nothing_is_quoted() -> None:
+    found = read(answered(JANE, {"address": "joe@example.com", "name": "Joe Doe"}))
+    assert isinstance(found, Outcome)
+    assert found.answer == "200, but not a page of the list's members"
+
+
+def test_no_answer_counts_as_unavailable() -> None:
+    found = page_outcome(NoAnswer("time-out"), EVERYBODY, URL, NOW)
+    assert found == Outcome(Kind.UNAVAILABLE, None, "time-out")
+
+
+any_item = strange_json | st.fixed_dictionaries(
+    {"address": any_text, "subscribed": st.booleans(), "vars": json_objects}
+)
+
+
+@given(st.lists(any_item, max_size=3) | strange_json, st.fixed_dictionaries({"next": any_text}) | strange_json)
+def test_whatever_items_and_links_hold_there_is_one_reading(items: object, paging: object) -> None:
+    found = page_in({"items": items, "paging": paging}, EVERYBODY, URL)
+    assert found is None or found.members or found.following is None
