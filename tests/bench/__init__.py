@@ -7,9 +7,13 @@ contenders/     the others, in an environment of their own
 staging.py      events as each contender's own producer leaves them on Redis
 ground.py       the server, the sandbox and the list that all of them work on
 crew.py         a contender's processes: started, watched, ended
+machine.py      where and with what it ran
 proc.py         what the system knows about processes: CPU, memory                (Linux)
+feeding.py      putting staged events in front of a contender
+starter.py      a contender at the start: fed, warmed up, read off
 following.py    when each event was stored, by the sandbox's log
 verdict.py      whether the members are right in the end
+course.py       what is put before a contender
 race.py         a contender with as many requests as it can make
 limited.py      a contender under Mailgun's rate limit
 ceiling.py      the sandbox's own maximum

@@ -8,12 +8,13 @@ from tests.bench.ceiling import ceiling
 from tests.bench.crew import CrewError
 from tests.bench.endurance import Stuck, endurance
 from tests.bench.figures import Row
-from tests.bench.ground import Ground, ground, machine
+from tests.bench.ground import Ground, ground
 from tests.bench.limited import limited
 from tests.bench.lineup import LINEUP, Contender
+from tests.bench.machine import load_average, machine
 from tests.bench.options import Options, read
 from tests.bench.race import race
-from tests.bench.table import table
+from tests.bench.table import LEGEND, table
 
 RECENT = 50  # requests that the sandbox remembers in a long run
 
@@ -37,11 +38,12 @@ def run_table(options: Options) -> None:
     chosen = [LINEUP[key] for key in LINEUP if key in options.only]
     if any(not each.ours for each in chosen) and not options.bench_python.exists():
         raise CrewError(f"{options.bench_python} is not there; `make bench` makes it")
-    began = time.monotonic()
-    with ground(options.bench_python) as here:
-        before, highest = machine(), ceiling(here)
+    began, load = time.monotonic(), load_average()
+    with ground(options.bench_python, options.logs) as here:
+        highest = ceiling(here)
         rows = list(rows_of(here, chosen, options))
-    _print(f"{table(rows)}\n\n{highest}\n{before} before, {machine()} after; {time.monotonic() - began:.0f} s in all")
+    _print(f"{table(rows)}\n\n{LEGEND}\n{highest}\n{machine()}")
+    _print(f"load average {load} before, {load_average()} after; {time.monotonic() - began:.0f} s in all")
 
 
 def rows_of(here: Ground, chosen: Sequence[Contender], options: Options) -> Iterator[Row]:
@@ -58,7 +60,7 @@ def rows_of(here: Ground, chosen: Sequence[Contender], options: Options) -> Iter
 
 def run_long(options: Options, total: int) -> None:
     """The long run."""
-    with ground(options.bench_python, log_size=RECENT) as here:
+    with ground(options.bench_python, options.logs, log_size=RECENT) as here:
         for line in endurance(here, total):
             _print(line)
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.bench.ground import Ground
@@ -11,6 +11,7 @@ from tests.bench.people import events, person
 from tests.bench.staging import QUEUE
 from tests.bench.starter import Starter, starter
 from tests.bench.verdict import verdict, wanted
+from tests.servers import eventually
 from worker.delivery.tally import Tally
 from worker.producer import enqueue_many
 from worker.store import connect
@@ -20,6 +21,7 @@ BACKLOG = 20_000  # events that may wait before more are put
 AT_ONCE = 5000
 REPORTS = 10
 STUCK_SECONDS = 120
+ENDS = {"delivered", "unchanged", "superseded", "skipped", "dead letter"}  # what an event can end as; else it waits
 LOOK_EVERY_SECONDS = 0.05
 MEGABYTE = 1024 * 1024
 
@@ -56,6 +58,9 @@ def endurance(ground: Ground, total: int) -> Iterator[str]:
         yield HEAD
         for milestone in milestones(ground, worker, total, people):
             yield str(milestone)
+        eventually(
+            lambda: not under_way(ground), STUCK_SECONDS, "an end of all events"
+        )  # a repeated one was counted twice
         yield f"members: {members(worker, total, people)}"
 
 
@@ -78,13 +83,27 @@ def progress(tally: Tally, total: int) -> Iterator[tuple[int, float]]:
     """How many events have ended, and the moment, again and again until all have. Raises `Stuck`."""
     ended, changed = 0, time.monotonic()
     while ended < total:
-        now_ended, now = sum(tally.totals().values()), time.monotonic()
+        now_ended, now = ended_in(tally.totals()), time.monotonic()
         if now_ended != ended:
             ended, changed = now_ended, now
         elif now - changed > STUCK_SECONDS:
             raise Stuck(f"{ended} of {total} events had ended, then none for {STUCK_SECONDS} s")
         yield ended, now
         time.sleep(LOOK_EVERY_SECONDS)
+
+
+def under_way(ground: Ground) -> int:
+    """How many messages are queued, in a worker's hands, or parked."""
+    with ground.redis.pipeline(transaction=True) as at_once:
+        at_once.llen(QUEUE)
+        at_once.hlen("signal:default:unacked")
+        at_once.zcard("signal:default:parked")
+        return sum(at_once.execute())
+
+
+def ended_in(totals: Mapping[str, int]) -> int:
+    """How many events have ended, by these counts of outcomes."""
+    return sum(count for outcome, count in totals.items() if outcome.partition(":")[0] in ENDS)
 
 
 def members(worker: Starter, total: int, people: int) -> str:

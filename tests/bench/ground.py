@@ -1,8 +1,6 @@
 """The ground that all contenders work on: one server, one sandbox, one list, set up the same for each."""
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +67,7 @@ class Ground:
     @contextmanager
     def crew(self, contender: Contender, workers: int) -> Iterator[Crew]:
         """The contender's workers, ready, until the block ends."""
-        folder = self.folder / f"{next(self.runs)}"
+        folder = self.folder / f"{next(self.runs):02} {contender.name}, {workers}"
         with crew(contender, workers, folder, self.bench_python, **self.settings()) as hands:
             yield hands
 
@@ -79,12 +77,15 @@ class Ground:
 
 
 @contextmanager
-def ground(bench_python: Path, *, log_size: int = 0) -> Iterator[Ground]:
-    """The ground, until the block ends. The sandbox remembers `log_size` requests; 0 = all."""
+def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Iterator[Ground]:
+    """The ground, until the block ends. The sandbox remembers `log_size` requests; 0 = all.
+
+    What the contenders print is kept in `logs` where given.
+    """
     with TemporaryDirectory(prefix="bench-") as folder, RunningSandbox("--log-size", str(log_size)) as sandbox:
         server = RedisServer(Path(folder) / "redis").start()
         try:
-            yield Ground(server, sandbox, Path(folder), bench_python, count(1))
+            yield Ground(server, sandbox, logs or Path(folder), bench_python, count(1))
         finally:
             server.stop()
 
@@ -97,10 +98,3 @@ def fill(base_url: str, people: range) -> None:
             entries = [person(each).entry() for each in range(first, min(first + AT_ONCE, people.stop))]
             form = {"members": json.dumps(entries), "upsert": "yes"}
             session.post(f"{base_url}/v3/lists/{LIST}/members.json", data=form, timeout=30).raise_for_status()
-
-
-def machine() -> str:
-    """One line about where this ran."""
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"{os.cpu_count()} cores, {sys.platform}, Python {python}; load average {load}"

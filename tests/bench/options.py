@@ -31,7 +31,7 @@ class Scale:
 
 
 QUICK = Scale(
-    events=150, warm_up=40, paced_seconds=0.5, limit=20, window_seconds=1.5, limit_seconds=3
+    events=150, warm_up=40, paced_seconds=0.4, limit=20, window_seconds=1, limit_seconds=2
 )  # whether it works, not how fast
 
 
@@ -45,6 +45,7 @@ class Options:
     long: int | None  # events of the long run, which is then the only thing done
     scale: Scale
     bench_python: Path
+    logs: Path | None  # where to keep what the contenders print
 
 
 def read(arguments: Sequence[str] | None = None) -> Options:
@@ -56,6 +57,7 @@ def read(arguments: Sequence[str] | None = None) -> Options:
         limit=not given.no_limit,
         long=given.long,
         scale=_scale(given),
+        logs=given.logs and Path(given.logs).absolute(),
         bench_python=Path(given.bench_python).absolute(),  # not resolved: a virtual environment's is a link
     )
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bench-python", default=PROJECT / ".venv-bench/bin/python", help="that has the other task queues"
     )
+    parser.add_argument("--logs", metavar="FOLDER", help="keep there what the contenders print")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--limit-only", action="store_true", help="only what happens under the rate limit")
     part.add_argument("--no-limit", action="store_true", help="everything but that")

@@ -26,9 +26,17 @@ COLUMNS: dict[str, Cell] = {
 }
 LEFT = {"Mailgun", "contender", "members"}
 
+LEGEND = """\
+× Celery: times plain Celery's rate in the same run, under the same condition, with as many workers
+requests/event: all requests, reads and refused ones among them   told to wait: those answered 429
+p50, p99: from enqueued to stored, at a steady pace that leaves the workers idle between   peak MB: all processes of the contender
+stripped: the member holds what its event said, and no longer what that event did not mention
+"""
+
 
 def table(rows: Sequence[Row]) -> str:
-    """One line a row."""
+    """One line a row; rows under the same condition and with as many workers side by side."""
+    rows = side_by_side(rows)
     cells = [list(COLUMNS), *([cell(row, rows) for cell in COLUMNS.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = [
@@ -36,6 +44,12 @@ def table(rows: Sequence[Row]) -> str:
     ]
     head, *body = (_placed(line, widths) for line in cells)
     return "\n".join(_line(each) for each in (head, rule, *body))
+
+
+def side_by_side(rows: Sequence[Row]) -> list[Row]:
+    """The rows by condition, in the order of their first appearance, then by workers."""
+    conditions = list(dict.fromkeys(row.condition for row in rows))
+    return sorted(rows, key=lambda row: (conditions.index(row.condition), row.workers))
 
 
 def three_digits(value: float) -> str:
