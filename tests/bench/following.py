@@ -9,6 +9,7 @@ from worker.sandbox.client import SandboxControl
 from worker.sandbox.log import Record
 
 LOOK_EVERY_SECONDS = 0.1
+STALLED_SECONDS = 20
 TOO_MANY = (429, 420)
 
 
@@ -27,10 +28,14 @@ def mark(control: SandboxControl) -> Mark:
 
 
 def wait_for(control: SandboxControl, since: Mark, events: int, within: float) -> bool:
-    """Whether so many changes were stored since the mark before the time was up."""
-    ends = time.monotonic() + within
-    while control.totals()["touched"] - since.touched < events:
-        if time.monotonic() > ends:
+    """Whether so many changes were stored since the mark, before the time was up or nothing more was stored for long."""
+    stored, changed = 0, time.monotonic()
+    ends = changed + within
+    while (stored_now := mark(control).touched - since.touched) < events:
+        now = time.monotonic()
+        if stored_now > stored:
+            stored, changed = stored_now, now
+        if now > min(ends, changed + STALLED_SECONDS):
             return False
         time.sleep(LOOK_EVERY_SECONDS)
     return True
