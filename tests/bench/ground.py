@@ -83,9 +83,11 @@ def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Itera
     What the contenders print is kept in `logs` where given.
     """
     with TemporaryDirectory(prefix="bench-") as folder, RunningSandbox("--log-size", str(log_size)) as sandbox:
+        kept = logs or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
         server = RedisServer(Path(folder) / "redis").start()
         try:
-            yield Ground(server, sandbox, logs or Path(folder), bench_python, count(1))
+            yield Ground(server, sandbox, kept, bench_python, count(1))
         finally:
             server.stop()
 

@@ -15,9 +15,9 @@ from worker.sandbox.hints import HintKind
 class Scale:
     """How much of everything. What is fast gets more events: `Contender.swift` times as many."""
 
-    events: int = 2000  # in a backlog
+    events: int = 1500  # in a backlog
     warm_up: int = 100  # events for each worker before anything is measured
-    paced_seconds: float = 4  # at a steady pace, for the latencies
+    paced_seconds: float = 3  # at a steady pace, for the latencies
     paced_rate: int = 100  # events a second
     limit: int = 300  # requests in a window
     window_seconds: float = 60
