@@ -9,6 +9,7 @@ from tests.bench.people import Person
 from worker.sandbox.lists import Member
 
 RIGHT = "right"
+NOBODY = "–"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ def wanted(about: Person, events: Sequence[Mapping[str, Any]]) -> Wanted:
 
 def verdict(members: Mapping[str, Member], expected: Sequence[Wanted]) -> str:
     """`right`, or how many are not and in which way: without what their event said, or stripped of what it did not mention."""
+    if not expected:
+        return NOBODY
     wrong = sum(not _has(members.get(each.address), each.said) for each in expected)
     if wrong:
         return f"{wrong} of {len(expected)} wrong"

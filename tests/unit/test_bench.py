@@ -121,6 +121,10 @@ def test_a_member_without_what_its_event_said_is_wrong() -> None:
     assert verdict({first.address: member(first, plan="free")}, [first, second]) == "2 of 2 wrong"
 
 
+def test_where_nothing_was_stored_nothing_is_called_right() -> None:
+    assert verdict({}, []) != RIGHT
+
+
 def test_the_same_numbers_are_the_same_people_and_events() -> None:
     first, second = (
         [{**each, "timestamp": None} for each in events(range(20))],
