@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCH_VENV ?= .venv-bench
 
-.PHONY: help install run demo test chaos lint format lock wheel clean
+.PHONY: help install run demo test chaos bench bench-long lint format lock wheel clean
 
 help:  ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,17 @@ test: install  ## every test that needs nothing but this machine
 chaos: install  ## the full chaos suite: thousands of events through each storm; about a quarter of an hour
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
 
+$(BENCH_VENV)/installed: tests/bench/requirements.lock
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/bench/requirements.lock
+	@touch $@
+
+bench: install $(BENCH_VENV)/installed  ## how fast, beside plain Celery, dramatiq and taskiq; some 20 minutes; see docs/benchmarks.md
+	@$(BIN)/python -m tests.bench --bench-python $(BENCH_VENV)/bin/python $(BENCH)
+
+bench-long: install  ## a million events through one worker: does its memory stay flat?
+	@$(BIN)/python -m tests.bench --long
+
 lint: install  ## ruff and mypy, strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -41,9 +53,10 @@ format: install  ## let ruff rewrite what it can
 
 lock: install  ## pin the newest versions that pyproject.toml allows, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.lock --group pyproject.toml:bench -o tests/bench/requirements.lock
 
 wheel: install  ## dist/*.whl
 	@$(BIN)/python -m hatchling build -t wheel
 
 clean:  ## what these commands made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH_VENV) dist .mypy_cache .ruff_cache .pytest_cache

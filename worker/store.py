@@ -8,6 +8,7 @@ from redis.sentinel import Sentinel
 
 DEFAULT_MASTER = "mymaster"  # the name in Redis's own Sentinel documentation
 TIMEOUTS: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 25}
+MOST_CONNECTIONS = 1100  # one a thread, and WORKER_CONCURRENCY is at most 1000; redis-py's own limit is 100
 
 
 def connect(url: str, **options: Any) -> "redis.Redis":
@@ -15,7 +16,7 @@ def connect(url: str, **options: Any) -> "redis.Redis":
 
     `sentinel://:password@host:26379;sentinel://host2:26379/0?master_name=mymaster` asks Sentinel for the master.
     """
-    options = {**TIMEOUTS, "decode_responses": True, **options}
+    options = {**TIMEOUTS, "max_connections": MOST_CONNECTIONS, "decode_responses": True, **options}
     if not url.startswith("sentinel://"):
         return redis.Redis.from_url(url, **options)
     parts = [urlsplit(each) for each in url.split(";")]

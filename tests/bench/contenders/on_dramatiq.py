@@ -1,0 +1,22 @@
+"""The POST as a dramatiq actor: threads, its Redis broker, its own retries with backoff."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from tests.bench.contenders.posting import post
+
+dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))
+
+
+@dramatiq.actor(max_retries=None)  # 20 by default; without a limit no event is lost here
+def deliver(event: dict[str, Any]) -> None:
+    post(event)
+
+
+def enqueue(events: Iterable[dict[str, Any]]) -> None:
+    for event in events:
+        deliver.send(event)

@@ -1,0 +1,120 @@
+"""A long run through one worker, at full speed: does its memory stay flat, and does the queue stay small?"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.bench.ground import Ground
+from tests.bench.lineup import LINEUP
+from tests.bench.people import events, person
+from tests.bench.staging import QUEUE
+from tests.bench.starter import Starter, starter
+from tests.bench.verdict import verdict, wanted
+from tests.servers import eventually
+from worker.delivery.tally import Tally
+from worker.producer import enqueue_many
+from worker.store import connect
+
+EVENTS_EACH = 4  # about one person
+BACKLOG = 20_000  # events that may wait before more are put
+AT_ONCE = 5000
+REPORTS = 10
+STUCK_SECONDS = 120
+ENDS = {"delivered", "unchanged", "superseded", "skipped", "dead letter"}  # what an event can end as; else it waits
+LOOK_EVERY_SECONDS = 0.05
+MEGABYTE = 1024 * 1024
+
+HEAD = f"{'events':>10} {'seconds':>8} {'events/s':>9} {'worker MB':>10} {'peak MB':>8} {'queue MB':>9} {'Redis MB':>9}"
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """How things stood when so many events had ended."""
+
+    events: int
+    seconds: float  # since the start
+    rate: float  # events a second since the last milestone
+    resident: float  # megabytes, of the worker
+    peak: float
+    queue: float  # megabytes, of what waits
+    redis: float  # megabytes, of everything stored
+
+    def __str__(self) -> str:
+        return (
+            f"{self.events:>10,} {self.seconds:>8.0f} {self.rate:>9.0f} {self.resident:>10.1f} {self.peak:>8.1f} "
+            f"{self.queue:>9.2f} {self.redis:>9.1f}"
+        )
+
+
+class Stuck(Exception):
+    """No event has ended for a long time."""
+
+
+def endurance(ground: Ground, total: int) -> Iterator[str]:
+    """Lines to print: the head, a milestone each tenth of the way, and whether the members are right in the end."""
+    people = max(total // EVENTS_EACH, 1)
+    with starter(ground, LINEUP["volume"], 1, range(people)) as worker:
+        yield HEAD
+        for milestone in milestones(ground, worker, total, people):
+            yield str(milestone)
+        eventually(
+            lambda: not under_way(ground), STUCK_SECONDS, "an end of all events"
+        )  # a repeated one was counted twice
+        yield f"members: {members(worker, total, people)}"
+
+
+def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iterator[Milestone]:
+    """Puts all events, keeping a backlog; gives how things stand every so often. Raises `Stuck`."""
+    os.environ.update(REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default")  # where `enqueue_many` looks
+    tally = Tally(connect(ground.server.url), "default")
+    began = time.monotonic()
+    put, before, next_at = 0, (0, began), total // REPORTS
+    for ended, at in progress(tally, total):
+        if put < total and put - ended < BACKLOG:
+            put += enqueue_many(events(range(put, min(put + AT_ONCE, total)), people))
+        if ended >= next_at:
+            rate = (ended - before[0]) / (at - before[1])
+            yield _milestone(ground, worker, ended, at - began, rate)
+            before, next_at = (ended, at), min(next_at + total // REPORTS, total)
+
+
+def progress(tally: Tally, total: int) -> Iterator[tuple[int, float]]:
+    """How many events have ended, and the moment, again and again until all have. Raises `Stuck`."""
+    ended, changed = 0, time.monotonic()
+    while ended < total:
+        now_ended, now = ended_in(tally.totals()), time.monotonic()
+        if now_ended != ended:
+            ended, changed = now_ended, now
+        elif now - changed > STUCK_SECONDS:
+            raise Stuck(f"{ended} of {total} events had ended, then none for {STUCK_SECONDS} s")
+        yield ended, now
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def under_way(ground: Ground) -> int:
+    """How many messages are queued, in a worker's hands, or parked."""
+    with ground.redis.pipeline(transaction=True) as at_once:
+        at_once.llen(QUEUE)
+        at_once.hlen("signal:default:unacked")
+        at_once.zcard("signal:default:parked")
+        return sum(at_once.execute())
+
+
+def ended_in(totals: Mapping[str, int]) -> int:
+    """How many events have ended, by these counts of outcomes."""
+    return sum(count for outcome, count in totals.items() if outcome.partition(":")[0] in ENDS)
+
+
+def members(worker: Starter, total: int, people: int) -> str:
+    """The verdict over every person, after all events about each."""
+    expected = [wanted(person(each), list(events(range(each, total, people), people))) for each in range(people)]
+    return verdict(worker.control.members(), expected)
+
+
+def _milestone(ground: Ground, worker: Starter, ended: int, seconds: float, rate: float) -> Milestone:
+    redis = ground.redis
+    queue = redis.memory_usage(QUEUE) or 0
+    used = redis.info("memory")["used_memory"]
+    resident, peak = worker.crew.resident_megabytes(), worker.crew.peak_megabytes()
+    return Milestone(ended, seconds, rate, resident, peak, queue / MEGABYTE, used / MEGABYTE)

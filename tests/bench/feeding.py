@@ -1,0 +1,48 @@
+"""Putting staged events in front of a contender: all at once, or at a steady pace."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tests.bench.crew import Crew
+from tests.bench.staging import AT_ONCE, Command, Load, chunks
+
+if TYPE_CHECKING:
+    import redis
+
+
+class Feeder:
+    """The way to one contender's workers: the queue on Redis, or for the floor its stdin."""
+
+    def __init__(self, redis: "redis.Redis", crew: Crew, *, queued: bool) -> None:
+        self._redis = redis
+        self._crew = crew
+        self._queued = queued
+
+    def feed(self, loads: Sequence[Load]) -> None:
+        """All of them, as fast as they are taken."""
+        for some in chunks([command for load in loads for command in load.commands], AT_ONCE):
+            self._put(some)
+
+    def feed_at(self, rate: float, loads: Sequence[Load]) -> list[float]:
+        """At so many events a second; gives the moment at which each event came, epoch seconds.
+
+        Events that are put together are put when the last of them has come.
+        """
+        began = time.time()
+        arrivals = [began + each / rate for each in range(sum(load.events for load in loads))]
+        came = 0
+        for load in loads:
+            came += load.events
+            time.sleep(max(arrivals[came - 1] - time.time(), 0))
+            self._put(load.commands)
+        return arrivals
+
+    def _put(self, commands: Sequence[Command]) -> None:
+        if not self._queued:
+            self._crew.tell(b"".join(line for (line,) in commands))
+            return
+        with self._redis.pipeline(transaction=False) as pipe:
+            for each in commands:
+                pipe.execute_command(*each)  # type: ignore[no-untyped-call]
+            pipe.execute()

@@ -1,0 +1,102 @@
+"""The ground that all contenders work on: one server, one sandbox, one list, set up the same for each."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import redis
+import requests
+
+from tests.bench.crew import Crew, crew
+from tests.bench.lineup import Contender
+from tests.bench.people import person
+from tests.integration.bench import KEY, LIST, printed_by
+from tests.sandboxes import RunningSandbox
+from tests.servers import RedisServer
+
+AT_ONCE = 100  # Mailgun docs: up to 100 members are applied before the answer
+STAGE = 1  # the database where events are put before they are measured
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where contenders work, one after another."""
+
+    server: RedisServer
+    sandbox: RunningSandbox
+    folder: Path
+    bench_python: Path
+    runs: Iterator[int]
+
+    @cached_property
+    def redis(self) -> "redis.Redis":
+        """The server as it is, bytes in and out."""
+        return redis.Redis.from_url(self.server.url)
+
+    @property
+    def stage_url(self) -> str:
+        return f"{self.server.url.rpartition('/')[0]}/{STAGE}"
+
+    def settings(self) -> dict[str, str]:
+        """What every contender is told, in the environment."""
+        return {
+            "REDIS_URL": self.server.url,
+            "MAILGUN_API_KEY": KEY,
+            "MAILGUN_API_BASE_URL": self.sandbox.base_url,
+            "MAILGUN_ALLOW_CUSTOM_HOST": "true",
+            "MAILGUN_LIST_ADDRESS": LIST,
+            "METRICS_PORT": "0",
+            "LOG_FORMAT": "json",
+        }
+
+    def prepare(self, contender: Contender, people: range) -> None:
+        """Nothing is stored or asked for any more, the people are on the list, and a ledger knows it."""
+        self.sandbox.control.reset()
+        self.redis.flushall()
+        fill(self.sandbox.base_url, people)
+        if contender.keeps_ledger and self._can_sync:
+            printed = printed_by("-m", "worker", "sync", folder=self.folder, **self.settings(), **contender.settings)
+            if printed.status:
+                raise RuntimeError(f"the ledger could not be filled: {printed.everything}")
+
+    @contextmanager
+    def crew(self, contender: Contender, workers: int) -> Iterator[Crew]:
+        """The contender's workers, ready, until the block ends."""
+        folder = self.folder / f"{next(self.runs):02} {contender.name}, {workers}"
+        with crew(contender, workers, folder, self.bench_python, **self.settings()) as hands:
+            yield hands
+
+    @cached_property
+    def _can_sync(self) -> bool:
+        return printed_by("-m", "worker", "sync", "--help", folder=self.folder).status == 0
+
+
+@contextmanager
+def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Iterator[Ground]:
+    """The ground, until the block ends. The sandbox remembers `log_size` requests; 0 = all.
+
+    What the contenders print is kept in `logs` where given.
+    """
+    with TemporaryDirectory(prefix="bench-") as folder, RunningSandbox("--log-size", str(log_size)) as sandbox:
+        kept = logs or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        server = RedisServer(Path(folder) / "redis").start()
+        try:
+            yield Ground(server, sandbox, kept, bench_python, count(1))
+        finally:
+            server.stop()
+
+
+def fill(base_url: str, people: range) -> None:
+    """These people are on the list."""
+    with requests.Session() as session:
+        session.auth, session.trust_env = ("api", KEY), False
+        for first in range(people.start, people.stop, AT_ONCE):
+            entries = [person(each).entry() for each in range(first, min(first + AT_ONCE, people.stop))]
+            form = {"members": json.dumps(entries), "upsert": "yes"}
+            session.post(f"{base_url}/v3/lists/{LIST}/members.json", data=form, timeout=30).raise_for_status()

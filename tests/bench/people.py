@@ -1,0 +1,91 @@
+"""The people on the list and the events about them: made up from a fixed seed, so every contender and run has the same ones."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+SEED = "signal-mailgun"
+FIRST_NAMES = ("Ada", "Björn", "Chloé", "Diego", "Elif", "Femi", "Grace", "Hana", "Ivo", "Jane", "Kofi", "Łucja")
+LAST_NAMES = ("Doe", "García", "Kovač", "Lindqvist", "Nguyen", "O'Brien", "Okafor", "Şahin", "Smith", "Tanaka")
+COMPANIES = ("Acme Ltd", "Globex", "Initech", "Umbrella & Sons", "Wayne GmbH")
+PLANS = ("starter", "pro", "business")
+KINDS = ("identify", "page", "page", "order")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is on the list before any event comes."""
+
+    address: str
+    name: str
+    vars: dict[str, Any]
+
+    def entry(self) -> dict[str, Any]:
+        """The person as a bulk call has one."""
+        return {"address": self.address, "name": self.name, "vars": self.vars, "subscribed": True}
+
+
+def person(number: int) -> Person:
+    """The person of this number."""
+    dice = Random(f"{SEED}/person/{number}")
+    first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
+    held = {"first_name": first, "last_name": last, "plan": "free", "company": dice.choice(COMPANIES)}
+    return Person(f"person-{number}@example.com", f"{first} {last}", held)
+
+
+def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
+    """The event of this number, so many milliseconds after `since`. It changes something about its person."""
+    dice = Random(f"{SEED}/event/{number}")
+    url = f"https://shop.example.com/products/{number}?ref={dice.randrange(10_000)}"
+    return {
+        "messageId": f"bench-{number}",
+        "timestamp": (since + timedelta(milliseconds=number)).isoformat(),
+        "userId": f"user-{about.address.partition('@')[0]}",
+        "anonymousId": f"{dice.getrandbits(64):016x}",
+        "context": {
+            "consent": {"canonical": {"marketing": True, "analytics": True}},
+            "page": {"url": url, "title": "Products – Shop", "referrer": "https://search.example.com/"},
+            "userAgent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
+            "locale": "en-GB",
+            "timezone": "Europe/Berlin",
+        },
+        **_happened(KINDS[number % len(KINDS)], number, about, url, dice),
+    }
+
+
+def events(numbers: Iterable[int], people: int | None = None) -> Iterator[dict[str, Any]]:
+    """The events of these numbers, each about a person of its own, or in turn about so many people."""
+    since = datetime.now(UTC)
+    for number in numbers:
+        yield event(number, person(number % people if people else number), since)
+
+
+def _happened(kind: str, number: int, about: Person, url: str, dice: Random) -> dict[str, Any]:
+    match kind:
+        case "identify":
+            return {"type": "identify", "traits": _traits(about, dice)}
+        case "page":
+            return {"type": "page", "traits": {"email": about.address}, "properties": {"url": url, "title": "Products"}}
+        case _:
+            return {
+                "type": "track",
+                "event": "Order Completed",
+                "traits": {"email": about.address},
+                "properties": _order(number, dice),
+            }
+
+
+def _traits(about: Person, dice: Random) -> dict[str, Any]:
+    return {"email": about.address, "name": about.name, **about.vars, "plan": dice.choice(PLANS)}
+
+
+def _order(number: int, dice: Random) -> dict[str, Any]:
+    products = [{"sku": f"S-{dice.randrange(1000)}", "quantity": dice.randint(1, 3)} for _ in range(2)]
+    return {
+        "order_id": f"A-{number}",
+        "revenue": dice.randrange(100, 50_000) / 100,
+        "currency": "EUR",
+        "products": products,
+    }

@@ -1,0 +1,134 @@
+"""Events as each contender's own producer leaves them on Redis, made before any clock runs.
+
+A contender is measured by what its workers do. So its producer puts the events on a database of their own first, in its own
+format; they are read from there, and while the clock runs the same commands go to the workers' database.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import redis
+
+from tests.bench.ground import Ground
+from tests.bench.lineup import OTHERS, Contender
+from tests.bench.people import events
+from tests.integration.bench import clean_environment
+from tests.sandboxes import PROJECT
+from worker.producer import EventQueue, enqueue_many, message_for
+
+Value = TypeVar("Value")
+Event = dict[str, Any]
+Command = tuple[Any, ...]
+
+QUEUE = "mailgun.default"
+AT_ONCE = 500
+STAGED_WITHIN_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Load:
+    """Events that are put on the queue together, and what puts them there."""
+
+    commands: tuple[Command, ...]  # for Redis; for the floor, each a line for its stdin
+    events: int = 1
+
+
+def staged(ground: Ground, contender: Contender, together: Mapping[range, int]) -> dict[range, list[Load]]:
+    """The events of each range of numbers, as the contender's producer enqueues them.
+
+    A producer that takes many at once gets as many `together` as the mapping says. To every other one that is the same.
+    """
+    if contender.producer == "many":
+        return {part: [_many(ground, some) for some in chunks(list(events(part)), together[part])] for part in together}
+    one_by_one = _staged(ground, contender.producer, list(events(range(max(part.stop for part in together)))))
+    return {part: one_by_one[part.start : part.stop] for part in together}
+
+
+def chunks(values: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:
+    """The values, so many at a time."""
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
+
+
+def queue_list(stage: "redis.Redis") -> Iterator[Load]:
+    """What lies on our queue: a list, the oldest message last."""
+    return _list(stage, QUEUE)
+
+
+def celery_list(stage: "redis.Redis") -> Iterator[Load]:
+    """What lies on Celery's default queue: a list, the oldest message last."""
+    return _list(stage, "celery")
+
+
+def dramatiq_queue(stage: "redis.Redis") -> Iterator[Load]:
+    """dramatiq's queue: a list of ids, the oldest first, and a hash that has their messages."""
+    key = "dramatiq:default"
+    messages = cast("dict[bytes, bytes]", stage.hgetall(f"{key}.msgs"))
+    for each in cast("list[bytes]", stage.lrange(key, 0, -1)):
+        yield Load((("HSET", f"{key}.msgs", each, messages[each]), ("RPUSH", key, each)))
+
+
+def taskiq_stream(stage: "redis.Redis") -> Iterator[Load]:
+    """taskiq's queue: a stream."""
+    for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", stage.xrange("taskiq")):
+        yield Load((("XADD", "taskiq", "*", *(part for pair in fields.items() for part in pair)),))
+
+
+Layout = Callable[["redis.Redis"], Iterable[Load]]
+LAYOUTS: dict[str, Layout] = {
+    "plain_celery": celery_list,
+    "on_dramatiq": dramatiq_queue,
+    "on_taskiq": taskiq_stream,
+}
+
+
+def _list(stage: "redis.Redis", key: str) -> Iterator[Load]:
+    for message in reversed(cast("list[bytes]", stage.lrange(key, 0, -1))):
+        yield Load((("LPUSH", key, message),))
+
+
+def _staged(ground: Ground, producer: str, sent: Sequence[Event]) -> list[Load]:
+    match producer:
+        case "none":
+            return [Load(((json.dumps(each).encode() + b"\n",),)) for each in sent]
+        case "one":
+            return _on_stage(ground, lambda stage: _put_one_by_one(stage, sent), queue_list)
+        case module:
+            return _on_stage(ground, lambda _: _put_by(module, ground, sent), LAYOUTS[module])
+
+
+def _on_stage(ground: Ground, put: Callable[["redis.Redis"], object], layout: Layout) -> list[Load]:
+    with redis.Redis.from_url(ground.stage_url) as stage:
+        stage.flushdb()
+        put(stage)
+        loads = list(layout(stage))
+        stage.flushdb()
+    return loads
+
+
+def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
+    queue = EventQueue(stage, QUEUE)
+    for some in chunks(sent, AT_ONCE):
+        queue.put([message_for(each) for each in some])
+
+
+def _many(ground: Ground, sent: Sequence[Event]) -> Load:
+    os.environ.update(REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default")  # where `enqueue_many` looks
+    loads = _on_stage(ground, lambda _: enqueue_many(sent), queue_list)
+    return Load(tuple(command for load in loads for command in load.commands), len(sent))
+
+
+def _put_by(module: str, ground: Ground, sent: Sequence[Event]) -> None:
+    subprocess.run(
+        [ground.bench_python, "-m", OTHERS, module],
+        input="\n".join(map(json.dumps, sent)),
+        env=clean_environment(**{**ground.settings(), "REDIS_URL": ground.stage_url}),
+        cwd=PROJECT,
+        text=True,
+        timeout=STAGED_WITHIN_SECONDS,
+        check=True,
+    )

@@ -1,0 +1,84 @@
+"""A contender's workers, ready to run: fed, warmed up, read off."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.bench import proc
+from tests.bench.crew import Crew
+from tests.bench.feeding import Feeder
+from tests.bench.following import Mark, mark, wait_for
+from tests.bench.ground import Ground
+from tests.bench.lineup import Contender
+from tests.bench.people import events, person
+from tests.bench.staging import Load
+from tests.bench.verdict import Wanted, wanted
+from worker.sandbox.client import SandboxControl
+
+PATIENCE_SECONDS = 30
+SLOWEST_RATE = 25  # events a second below which nobody is waited for
+
+
+@dataclass(frozen=True)
+class Starter:
+    """One contender at the start."""
+
+    contender: Contender
+    workers: int
+    crew: Crew
+    control: SandboxControl
+    sandbox_pid: int
+    feeder: Feeder
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What had been used and done at one moment."""
+
+    at: float  # epoch seconds
+    crew_cpu: float  # seconds
+    sandbox_cpu: float  # seconds
+    log: Mark
+
+
+@contextmanager
+def starter(ground: Ground, contender: Contender, workers: int, people: range) -> Iterator[Starter]:
+    """The contender's workers over a list that has these people, until the block ends."""
+    ground.prepare(contender, people)
+    with ground.crew(contender, workers) as crew:
+        feeder = Feeder(ground.redis, crew, queued=contender.producer != "none")
+        yield Starter(contender, workers, crew, ground.sandbox.control, ground.sandbox.process.pid, feeder)
+
+
+def reading(of: Starter) -> Reading:
+    """What has been used and done by now."""
+    return Reading(time.time(), of.crew.cpu_seconds(), proc.cpu_seconds(of.sandbox_pid), mark(of.control))
+
+
+def warm_up(of: Starter, loads: Sequence[Load]) -> None:
+    """The workers have stored these events: everything is loaded and connected."""
+    before = mark(of.control)
+    of.feeder.feed(loads)
+    stored_within(of, before, sum(load.events for load in loads))
+
+
+def stored_within(of: Starter, since: Mark, events: int) -> bool:
+    """Whether so many events were stored since then, before patience ended."""
+    return wait_for(of.control, since, events, PATIENCE_SECONDS + events / SLOWEST_RATE)
+
+
+def sandbox_load(before: Reading, after: Reading) -> float:
+    """The sandbox's CPU time as a share of the time that passed."""
+    return (after.sandbox_cpu - before.sandbox_cpu) / (after.at - before.at)
+
+
+def stored_among(numbers: range, stored: dict[str, float]) -> dict[int, float]:
+    """Of what was stored, when each of these events' people was."""
+    moments = {number: stored.get(person(number).address) for number in numbers}
+    return {number: moment for number, moment in moments.items() if moment is not None}
+
+
+def expected(numbers: Sequence[int]) -> list[Wanted]:
+    """The members after these events, each about a person of its own."""
+    return [wanted(person(number), list(events([number]))) for number in numbers]

@@ -1,0 +1,50 @@
+"""Whether the members are right in the end: what an event set is there, and what it did not mention is still there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.contenders.posting import said_by
+from tests.bench.people import Person
+from worker.sandbox.lists import Member
+
+RIGHT = "right"
+NOBODY = "–"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A member as it should be after events about it."""
+
+    address: str
+    name: str
+    vars: dict[str, Any]  # all of them
+    said: dict[str, Any]  # those that the last event set
+
+
+def wanted(about: Person, events: Sequence[Mapping[str, Any]]) -> Wanted:
+    """The person's member after these events, oldest first."""
+    name, held, said = about.name, about.vars, dict[str, Any]()
+    for event in events:
+        new_name, said = said_by(event)
+        name, held = new_name or name, {**held, **said}
+    return Wanted(about.address, name, held, said)
+
+
+def verdict(members: Mapping[str, Member], expected: Sequence[Wanted]) -> str:
+    """`right`, or how many are not and in which way: without what their event said, or stripped of what it did not mention."""
+    if not expected:
+        return NOBODY
+    wrong = sum(not _has(members.get(each.address), each.said) for each in expected)
+    if wrong:
+        return f"{wrong} of {len(expected)} wrong"
+    stripped = sum(not _is(members[each.address], each) for each in expected)
+    return f"{stripped} of {len(expected)} stripped" if stripped else RIGHT
+
+
+def _has(member: Member | None, said: Mapping[str, Any]) -> bool:
+    return member is not None and member.subscribed and said.items() <= member.vars.items()
+
+
+def _is(member: Member, expected: Wanted) -> bool:
+    return (member.name, member.vars) == (expected.name, expected.vars)
