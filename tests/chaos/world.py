@@ -43,6 +43,7 @@ SETTINGS = {
     "VISIBILITY_TIMEOUT_SECONDS": "7.5",
     "WORKER_CONCURRENCY": "12",
     "LOG_FORMAT": "json",
+    "LOG_LEVEL": "debug",  # a line for each event, also where many were handled together
     "METRICS_PORT": "0",
 }
 DRAINED_WITHIN_SECONDS = 240.0

@@ -7,14 +7,13 @@ What a page says is as old as the moment before it was asked for. A copy that is
 subscribed: then there is none, and the member is read anew. Which pages, and when, is for others to say.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from worker.delivery.ledger import Ledger
+from worker.delivery.ledger import Ledger, copy_of
 from worker.delivery.round import why
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
@@ -95,5 +94,5 @@ class Census:
 
 
 def _texts(member: Member) -> Iterator[str]:
-    yield json.dumps([member.name, member.subscribed, member.vars])  # as the ledger writes its copies
+    yield copy_of(member)
     yield "true" if member.subscribed else "false"

@@ -1,10 +1,12 @@
 """One event from the queue, handled: attempted, decided, and the decision carried out before anything is acknowledged."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from functools import cached_property
+from typing import Any, assert_never
 
 import redis
 
@@ -72,6 +74,11 @@ class Event:
         if self.decision is None:
             raise LookupError("nothing is decided yet")
         return self.decision
+
+    @cached_property
+    def said(self) -> str:
+        """How that ended, as it is counted."""
+        return _said(self.ending, self.outcome)
 
     @property
     def answer(self) -> str:
@@ -146,8 +153,7 @@ class Handling:
             event.decision = event.decision or self._decided(event)
         self._carry_out(events)
         self._settle_accounts(events)
-        for event in events:
-            self._tell(event)
+        self._tell(events)
         return [each.handled() for each in events]
 
     def _read(self, event: Event) -> None:
@@ -227,25 +233,32 @@ class Handling:
         if not asked and any(each.message.probe for each in events):
             flow.no_probe()
 
-    def _tell(self, event: Event) -> None:
-        message, decision, outcome = event.message, event.ending, event.outcome
-        said = _said(decision, outcome)
-        self.tally.count(said)
-        self.measured(message, decision, outcome)
-        self.roll.note(message.id, said)
-        logger.log(
-            LEVELS[type(decision)],
-            said,
-            extra={
-                "event": message.id,
-                "kind": redacted(message.kind),
-                "member": digest(event.patch.address, self.digest_key) if event.patch else None,
-                "outcome": outcome.kind if outcome else None,
-                "status": outcome.status if outcome else None,
-                "attempt": message.attempts + 1 if outcome else None,
-                "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
-            },
-        )
+    def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            said = event.said
+            self.tally.count(said)
+            self.measured(event.message, event.ending, event.outcome)
+            self.roll.note(event.message.id, said)
+            # One line an event at INFO; of those that came along with others and are done, one in all.
+            level = (
+                logging.DEBUG if len(events) > 1 and isinstance(event.decision, Done) else LEVELS[type(event.ending)]
+            )
+            if logger.isEnabledFor(level):
+                logger.log(level, said, extra=self._fields(event))
+        if len(events) > 1 and logger.isEnabledFor(logging.INFO):
+            logger.info("%d events handled", len(events), extra=dict(Counter(each.said for each in events)))
+
+    def _fields(self, event: Event) -> dict[str, Any]:
+        message, decision, outcome = event.message, event.decision, event.outcome
+        return {
+            "event": message.id,
+            "kind": redacted(message.kind),
+            "member": digest(event.patch.address, self.digest_key) if event.patch else None,
+            "outcome": outcome.kind if outcome else None,
+            "status": outcome.status if outcome else None,
+            "attempt": message.attempts + 1 if outcome else None,
+            "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
+        }
 
 
 def _crashed(error: Exception) -> Outcome:

@@ -273,7 +273,7 @@ class Ledger:
     def _closing(self, visit: Visit) -> tuple[str, str, str, int]:
         record = _record(visit.learned) if visit.learned else ""
         member, at = (visit.confirmed, "") if visit.confirmed else (visit.copy, visit.copy_at)
-        copy = _copy(member) if member and not visit.in_doubt else ""
+        copy = copy_of(member) if member and not visit.in_doubt else ""
         return record, copy, at, int(self.settle_seconds * 1000) if visit.unsettled else 0
 
     @property
@@ -310,8 +310,9 @@ def _known(record: str) -> Known:
     return Known(data.get("times", {}), our_no=data.get("our_no", False))
 
 
-def _copy(member: Member) -> str:
-    return json.dumps([member.name, member.subscribed, member.vars])
+def copy_of(member: Member) -> str:
+    """The copy of a member, as it is stored."""
+    return f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
 
 
 def _member(copy: str, address: str) -> Member | None:

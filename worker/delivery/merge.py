@@ -31,6 +31,8 @@ class Known:
 
 def surviving(patch: Patch, known: Known, at: float) -> Patch:
     """What is left of `patch`, an event of the time `at`, after the fields that newer events have set."""
+    if not any(each > at for each in known.times.values()):
+        return patch
 
     def stands(name: str) -> bool:
         return known.times.get(name, at) <= at

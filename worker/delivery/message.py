@@ -81,6 +81,8 @@ class Message:
 
     def seen(self, now: float) -> "Message":
         """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it."""
+        if self.enqueued_at is not None and self.patience_from is not None:
+            return self
         enqueued_at = now if self.enqueued_at is None else self.enqueued_at
         return replace(
             self,

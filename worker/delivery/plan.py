@@ -37,7 +37,7 @@ UNREAD = Plan(None, None, Known(), ())  # stands for a plan where it is not know
 
 def planned(held: Member | None, known: Known, wanted: Sequence[Wanted], rules: Subscribing) -> Plan:
     """What `wanted`, in this order, makes of the member that Mailgun holds."""
-    member, kinds = held, list[Kind]()
+    member, kinds, sets = held, list[Kind](), False
     for each in wanted:
         left = surviving(each.patch, known, each.at)
         if is_superseded(each, left):
@@ -46,8 +46,8 @@ def planned(held: Member | None, known: Known, wanted: Sequence[Wanted], rules: 
         after = merged_member(member, left, rules, our_no=known.our_no)
         kinds.append(Kind.UNCHANGED if same(member, after) else Kind.DELIVERED)
         known = known_after(known, left, each.at, member, after)
-        member = after
-    return Plan(held, member if any(kind is not Kind.SUPERSEDED for kind in kinds) else None, known, tuple(kinds))
+        member, sets = after, True
+    return Plan(held, member if sets else None, known, tuple(kinds))
 
 
 def superseded(wanted: Wanted, known: Known) -> bool:
@@ -57,7 +57,7 @@ def superseded(wanted: Wanted, known: Known) -> bool:
 
 def is_superseded(wanted: Wanted, left: Patch) -> bool:
     """Is nothing left of what the patch would set?"""
-    return not fields_of(left) and bool(fields_of(wanted.patch))
+    return left is not wanted.patch and not fields_of(left) and bool(fields_of(wanted.patch))
 
 
 def same(held: Member | None, member: Member | None) -> bool:

@@ -5,7 +5,6 @@ call holds for each of its members, except a refusal: it may be one member's doi
 culprit is alone. A refusal of the key or the list is nobody's doing: only a handful of events pay for it, the rest wait.
 """
 
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +82,7 @@ class Round:
     def _write(self, stays: Sequence[Stay]) -> None:
         sharing = self._it.batching.shares()
         shared = [each for each in stays if sharing and (each.is_known or is_ordinary(each.address))]
-        entries = [_encoded(each.member) for each in shared]
+        entries = [each.member.entry() for each in shared]
         for call in calls([len(each) for each in entries], self._it.batching.size):
             self._write_together(list(zip(shared[call], entries[call], strict=True)))
         together = set(shared)
@@ -242,8 +241,3 @@ class Round:
 def why(outcome: Outcome) -> str:
     """The outcome for people, in one line without addresses."""
     return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.answer}")[:200]
-
-
-def _encoded(member: Member) -> str:
-    # As ASCII: a part of a multipart form does not say in which encoding it is.
-    return json.dumps(member.entry(), separators=(",", ":"), allow_nan=False)

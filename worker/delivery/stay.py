@@ -136,18 +136,20 @@ class Stay:
         for part in self.parts:
             yield from part.outcomes()
         if not self.parts:
+            outcome = replace(self.outcome, requests=self.requests) if self.outcome else None
             for number, place in enumerate(self.places):
-                yield place, replace(self._outcome(number), requests=self.requests)
+                yield place, self._of(number, outcome)
 
-    def _outcome(self, number: int) -> Outcome:
+    def _of(self, number: int, outcome: Outcome | None) -> Outcome:
         if self.is_over:
             return Outcome(Kind.SUPERSEDED)
-        if self.outcome is None:
-            kind = self.plan.kinds[number]
-            return Outcome(kind if kind is Kind.SUPERSEDED else Kind.UNCHANGED, member=self.plan.member)
-        if self.outcome.kind is Kind.DELIVERED:
-            return replace(self.outcome, kind=self.plan.kinds[number])
-        return self.outcome
+        kind = self.plan.kinds[number] if self.plan.kinds else Kind.CRASHED
+        if outcome is None:
+            settled = kind if kind is Kind.SUPERSEDED else Kind.UNCHANGED
+            return Outcome(settled, member=self.plan.member, requests=self.requests)
+        if outcome.kind is Kind.DELIVERED and kind is not Kind.DELIVERED:
+            return replace(outcome, kind=kind)
+        return outcome
 
 
 def held_outcome(seconds: float) -> Outcome:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+CONTAINERS = (dict, list)
 NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
 
 
@@ -110,17 +111,13 @@ def _kind(type: str, event: str | None) -> str:
 
 def deeper_than(limit: int, value: Any) -> bool:
     """Is `value`, decoded JSON, nested deeper than `limit`?"""
-    level = [value]
-    for _ in range(limit):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, list | dict)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
+    level = [value] if isinstance(value, CONTAINERS) else []
+    for _ in range(limit - 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for several in inner for each in several if isinstance(each, CONTAINERS)]
         if not level:
             return False
-    return True
+    return any(level)
 
 
 def _json_kind(data: object) -> str:
