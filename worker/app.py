@@ -167,6 +167,13 @@ def _let_prometheus_scrape(**_: Any) -> None:
     let_prometheus_scrape()
 
 
+@signals.worker_ready.connect
+def _collect_garbage_seldom(**_: Any) -> None:
+    from worker.tasks import collect_garbage_seldom  # noqa: PLC0415  the task module needs this one
+
+    collect_garbage_seldom()
+
+
 @signals.worker_shutdown.connect
 def _store_last_counts(**_: Any) -> None:
     from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one

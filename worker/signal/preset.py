@@ -130,7 +130,10 @@ class Preset(_Strict):
 
     def mapped(self, event: SignalEvent) -> Mapped | None:
         """The first kind that covers `event`; None when the preset does not map it."""
-        return next((mapped for mapped in self.event if mapped.covers(event)), None)
+        for mapped in self.event:
+            if mapped.covers(event):
+                return mapped
+        return None
 
 
 def load_preset(file: Path | None = None) -> Preset:
