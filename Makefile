@@ -28,7 +28,7 @@ demo: install  ## the same once, with sample events; ends by itself
 test: install  ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest
 
-chaos: install  ## the full chaos suite: thousands of events through each storm; about a quarter of an hour
+chaos: install  ## the full chaos suite: thousands of events through each storm; most of an hour, CHAOS_FORM=single a quarter
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
 
 $(BENCH_VENV)/installed: tests/bench/requirements.lock

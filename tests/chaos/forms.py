@@ -1,7 +1,7 @@
 """The forms of delivery that storms go through: how the workers are set, and how events are put on the queue."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.chaos.producing import Put, singles
 from worker.producer import EventQueue
@@ -20,9 +20,8 @@ class Form:
     burst: int = 25  # events put at once
     pause: float = 0.0  # seconds between two bursts
     backlog: int = 250  # messages that may wait before more are put
-    blind_seconds: float = (
-        0.0  # how old a click may be that a worker need not know of; 0: each write has a reading of its own
-    )
+    throttled: int = 120  # events whose requests a rate limit lets through in one and a half seconds
+    blind_seconds: float = 0.0  # how old a click may be that nobody need know of; 0: each write has its own reading
 
 
 BATCHED = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "200"}
@@ -31,9 +30,9 @@ TRUSTING = {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS":
 BLIND_SECONDS = 2 * REFRESH_SECONDS + DECIDED_TO_SENT_SECONDS
 
 SINGLE = Form("single")
-# Bursts fill batches, and the pauses between them leave time for something to go wrong.
-BATCHES = Form("batches", BATCHED, burst=200, pause=0.7)
-LEDGER = Form("ledger", BATCHED | TRUSTING, burst=200, pause=0.7, blind_seconds=BLIND_SECONDS)
-VOLUME = Form("volume", BATCHED | TRUSTING, burst=200, pause=0.7, blind_seconds=BLIND_SECONDS)
+# Bursts fill the batches of three workers, and the pauses between them leave time for something to go wrong.
+BATCHES = Form("batches", BATCHED, burst=600, pause=2.1, throttled=250)
+LEDGER = replace(BATCHES, name="ledger", settings=BATCHED | TRUSTING, blind_seconds=BLIND_SECONDS)
+VOLUME = replace(LEDGER, name="volume")  # many events a message, once there is a `Put` for that
 
 FORMS = {each.name: each for each in (SINGLE, BATCHES, LEDGER, VOLUME)}

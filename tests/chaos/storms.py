@@ -82,8 +82,8 @@ def fail_one_in_ten(world: World) -> None:
 
 
 def throttle_with_every_hint(world: World) -> None:
-    """A rate limit of what some eighty events a second ask, its 429 with each kind of hint in turn, and without."""
-    few = world.requests_for(120)
+    """A rate limit below what the events ask, its 429 with each kind of hint in turn, and without."""
+    few = world.requests_for(world.form.throttled)
     for number, hint in enumerate(HINTS, 1):
         world.control.switches(throttled_status=420 if number % 2 else 429)
         world.control.limit(few, window_seconds=1.5, hint=hint)
@@ -172,7 +172,9 @@ def everything_together(world: World) -> None:
     world.control.add_fault("html_502", share=0.02)
     world.control.add_fault("hang_after_commit", method="POST", share=0.02, seconds=3)
     if not world.brief:  # the pace that repeated 429s teach would outlast a short run
-        world.control.limit(world.requests_for(240), window_seconds=1.5, hint="retry_after_seconds")
+        world.control.limit(
+            world.requests_for(2 * world.form.throttled), window_seconds=1.5, hint="retry_after_seconds"
+        )
     world.when_put(0.15)
     world.until(lambda: _clickable(world), "members who may click")
     _click(world, random, 0.1)
@@ -198,7 +200,7 @@ def everything_together(world: World) -> None:
 
 
 def _kill_in_mid_request(world: World, count: int) -> None:
-    world.until(lambda: _under_way(world), "requests under way")
+    world.until(lambda: _under_way(world) and _each_has_some(world, count), "requests under way")
     held = world.in_hand_ids()
     world.kill(*world.workers[:count])
     world.held_when_killed.append((time.time(), held))
@@ -208,6 +210,12 @@ def _kill_in_mid_request(world: World, count: int) -> None:
 
 def _under_way(world: World) -> bool:
     return any(each["status"] is None for each in world.control.state()["requests"])
+
+
+def _each_has_some(world: World, count: int) -> bool:
+    """Must each `count` workers have something in hand? True where so little comes at once that it cannot be told."""
+    others = (len(world.workers) - count) * world.threads
+    return world.in_hand() > others or world.producer.share >= 1.0 or world.producer.burst <= others
 
 
 def _restart_redis(world: World) -> None:

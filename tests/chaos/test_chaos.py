@@ -130,7 +130,7 @@ def producer(world: World, produced: list[Sent]) -> Producer:
     form = world.form
     made = Producer(form.putting(EventQueue(world.redis, world.queue)), lambda: world.redis.llen(world.queue), produced)
     made.backlog = form.backlog
-    made.burst, made.pause = (form.burst, form.pause) if FULL else (min(form.burst, 60), form.pause / 3)
+    made.burst, made.pause = (form.burst, form.pause) if FULL else (min(form.burst, 60), form.pause / 10)
     return made
 
 

@@ -206,9 +206,9 @@ class World:
         return int(self.control.totals()["requests"])
 
     def requests_for(self, events: int) -> int:
-        """About how many requests so many events ask, by what those ask that have ended so far."""
+        """About how many requests so many events ask, by what those asked that are in hand or have ended."""
         self.until(lambda: self._ended() > 0.05 * len(self.producer.sent), "some events' ends")
-        return max(2, round(events * self.requests() / self._ended()))
+        return max(2, round(events * self.requests() / (self._ended() + len(self.in_hand_ids()))))
 
     def _ended(self) -> int:
         return sum(line.is_end for line in self.told())
