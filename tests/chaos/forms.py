@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.chaos.producing import Put, singles
+from tests.chaos.producing import Put, bundles, singles
 from worker.producer import EventQueue
 
 REFRESH_SECONDS = 1.0  # of who opted out, where the ledger is trusted
@@ -33,6 +33,6 @@ SINGLE = Form("single")
 # Bursts fill the batches of three workers, and the pauses between them leave time for something to go wrong.
 BATCHES = Form("batches", BATCHED, burst=600, pause=2.1, throttled=250)
 LEDGER = replace(BATCHES, name="ledger", settings=BATCHED | TRUSTING, blind_seconds=BLIND_SECONDS)
-VOLUME = replace(LEDGER, name="volume")  # many events a message, once there is a `Put` for that
+VOLUME = replace(LEDGER, name="volume", putting=bundles)
 
 FORMS = {each.name: each for each in (SINGLE, BATCHES, LEDGER, VOLUME)}

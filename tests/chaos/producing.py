@@ -1,6 +1,7 @@
 """A producer that keeps on: it paces itself by what waits, and puts again what Redis did not take."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING
 import redis
 
 from tests.chaos.sessions import Sent
-from worker.producer import EventQueue, message_for
+from worker.plain import event_text
+from worker.producer import EventQueue, Written, message_for
 
 if TYPE_CHECKING:
     from worker.delivery.message import Message
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
 Put = Callable[
     [list[Sent]], None
 ]  # all of them are on the queue when it returns; raises `RedisError` where that is not sure
+
+
+def bundles(queue: EventQueue) -> Put:
+    """Many events a message, as `enqueue_many` puts them."""
+
+    def put(events: list[Sent]) -> None:
+        queue.put_many([Written(event_text(each.event), time.time()) for each in events])
+
+    return put
 
 
 def singles(queue: EventQueue) -> Put:
