@@ -6,11 +6,11 @@ import pytest
 from celery import Celery
 from kombu import Connection, Consumer, Queue
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.app import celery_app
 from worker.broker import PUT_BACK
-from worker.delivery.message import Message, encoded
+from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.settings import Settings
 
 ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
@@ -46,6 +46,34 @@ def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> Non
         taken = [each for found in threads.map(lambda _: own.take(10).messages, range(80)) for each in found]
     assert sorted(map(int, taken)) == list(range(1, 501))
     assert own.redis.hlen(own.unacked_keys[1]) == 500
+
+
+def bundled(id: str, events: int, own: OwnIntegration) -> str:
+    message = Message(id=id, args=([{"type": "page"}] * events,), task=DELIVER_MANY)
+    return encoded(message, own.queue)
+
+
+@pytest.mark.parametrize(("room", "taken"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (100, 3)])
+def test_room_is_counted_in_events_and_the_last_bundle_may_have_more(
+    own: OwnIntegration, room: int, taken: int
+) -> None:
+    own.redis.lpush(own.queue, *(bundled(f"b{each}", 10, own) for each in range(3)))
+    assert len(own.take(room).messages) == taken
+
+
+def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bundled("b", 100, own), *(bundled(f"b{each}", 100, own) for each in range(20)))
+    rules = rules_with(rate_limit=300, event_cost=0.01)
+    own.take(1, rules=rules)  # what there is at first pays for one
+    assert own.take(200, rules=rules).messages == []
+    own.later(1.5)
+    assert len(own.take(200, rules=rules).messages) == 2
+    assert 4 < float(own.pace()["tokens"]) < 7  # of the seven and a half that came
+
+
+def test_one_reply_has_only_so_many_bytes(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, *("x" * 400_000 for _ in range(5)))
+    assert [len(own.take(100).messages) for _ in range(3)] == [3, 2, 0]
 
 
 @pytest.mark.parametrize(("where", "after"), [("RPUSH", ["3", "2", "1"]), ("LPUSH", ["1", "3", "2"])])
