@@ -18,7 +18,7 @@ function celery(task, id, argument, argsrepr, queue) {
     body: Buffer.from(JSON.stringify(body)).toString("base64"),
     "content-type": "application/json",
     "content-encoding": "utf-8",
-    headers: { lang: "js", task, id, signal: { enqueued_at: Date.now() / 1000 }, argsrepr },
+    headers: { lang: "js", task, id, signal: { enqueued_at: Date.now() / 1000, events: [argument].flat().length }, argsrepr },
     properties: { body_encoding: "base64", delivery_tag: id, delivery_info: { exchange: "", routing_key: queue } },
   });
 }
