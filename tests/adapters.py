@@ -7,7 +7,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 import requests
@@ -21,6 +21,9 @@ from worker.sandbox.call import Call, Reply
 from worker.sandbox.lists import Member
 from worker.sandbox.switches import Switches
 from worker.sandbox.world import SandboxConfig, World
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 KEY = "key-5ecret"
 US = "https://api.mailgun.net"
@@ -178,7 +181,7 @@ class HoldsMembers:
         """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
         for member in members:
             self.list.put(Member(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
-        self._lock = threading.Lock()
+        self.alone: AbstractContextManager[Any] = threading.Lock()  # one request at a time
 
     def asking(self) -> Mailgun:
         """The real client, with this at the other end."""
@@ -209,7 +212,7 @@ class HoldsMembers:
         return session
 
     def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        with self._lock:
+        with self.alone:
             path = urlsplit(str(request.url)).path
             authorization = request.headers["Authorization"]
             segments = tuple(unquote_plus(path).split("/")[1:])

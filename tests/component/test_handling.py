@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.adapters import HoldsOneMember, answered, asking, timed_out
+from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import DIGEST_KEY, OwnIntegration, hold_for_unavailability
 from worker.delivery.attempt import Delivery
 from worker.delivery.dead_letters import Buried, DeadLetters
@@ -18,8 +19,10 @@ from worker.delivery.handling import Dead, Handling, Parked, event_time
 from worker.delivery.ledger import Ledger
 from worker.delivery.message import Message, decoded
 from worker.delivery.parking import Parking
+from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
+from worker.mailgun.outcome import Outcome
 from worker.signal.patch import Patch
 from worker.signal.preset import load_preset
 
@@ -171,6 +174,24 @@ def test_our_own_bug_parks_the_event_and_tells_no_data(
     (waiting,) = parked(own)
     assert (waiting.attempts, waiting.args) == (1, (EVENT,))
     assert ADDRESS not in caplog.text + found.why + json.dumps([vars(each) for each in caplog.records], default=str)
+
+
+def test_our_own_bug_over_one_event_takes_no_other_along(own: OwnIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = HoldsMembers()
+    attempts = Delivery.attempts
+
+    def crashes_over_one(self: Delivery, wanted: Sequence[Wanted]) -> list[Outcome]:
+        if any(each.patch.address == "p2@example.com" for each in wanted):
+            raise RecursionError(ADDRESS)
+        return attempts(self, wanted)
+
+    monkeypatch.setattr(Delivery, "attempts", crashes_over_one)
+    here = replace(handling(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100))
+    events = [{"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)]
+    handled = here.handle_many([replace(message(each), id=f"m{number}") for number, each in enumerate(events)])
+    assert [type(each) for each in handled] == [Done, Done, Parked, Done]
+    assert [each.id for each in parked(own)] == ["m2"]
+    assert len(there.list) == 3
 
 
 def test_a_parked_event_comes_back_to_the_front_of_the_queue_whole(own: OwnIntegration) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -210,6 +212,23 @@ def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(own: Own
     assert 0 < kinds.count(Kind.UNAUTHORIZED) <= own.flow().rules.incident_threshold
     assert kinds.count(Kind.HELD) == 50 - kinds.count(Kind.UNAUTHORIZED)
     assert len(there.calls) < 20
+
+
+def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(*range(8)))
+    together = threading.Barrier(4)
+    there.alone = nullcontext()
+
+    def refuses(_call: Call) -> Reply:
+        together.wait(20)
+        return json_reply(401, {})
+
+    there.meanwhile = dict.fromkeys(range(1, 20), refuses)
+    kinds = bring(
+        own, there, *(wants(each, plan="pro") for each in range(4)), ledger=own.ledger(own.flow(incident_threshold=2))
+    )
+    assert kinds.count(Kind.UNAUTHORIZED) == 2
+    assert kinds.count(Kind.HELD) == 2
 
 
 # Told to wait, and no answer
@@ -423,14 +442,29 @@ def test_without_any_reading_of_the_unsubscribed_no_copy_is_trusted(own: OwnInte
     assert there.asked().count(f"GET {address(1)}") == 2
 
 
-def test_who_was_unsubscribed_before_the_last_reading_and_not_seen_by_it_is_read(own: OwnIntegration) -> None:
+@pytest.mark.parametrize(("seen", "asked"), [(-1, 2), (1, 1)])
+def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_since(
+    own: OwnIntegration, seen: int, asked: int
+) -> None:
     there = HoldsMembers(*held(1, subscribed=False))
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
-    there.list.put(type(there.list.member(address(1)))(address(1), "", True, {"plan": "pro"}, 0))  # noqa: FBT003
-    own.redis.hset(ledger.opt_outs_key, "fresh_from", own.now() + 1)  # read anew since, and not seen among them
+    fresh_from = own.now() - 10
+    own.redis.hset(ledger.opt_outs_key, "fresh_from", fresh_from)
+    own.redis.hset(ledger.key_of(ledger.digest_of(address(1))), "copy_at", fresh_from + seen)
     bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
-    assert there.list.member(address(1)).subscribed
+    assert there.asked().count(f"GET {address(1)}") == asked
+
+
+def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1))
+    ledger = trusting(own)
+    key = ledger.key_of(ledger.digest_of(address(1)))
+    there.meanwhile[1] = doing(lambda: own.redis.hset(key, "doubt", "1"))
+    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [Kind.BUSY]
+    assert there.asked() == [f"GET {address(1)}"]
+    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [Kind.DELIVERED]
+    assert there.asked()[1:] == [f"GET {address(1)}", "POST members"]
 
 
 def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
@@ -491,16 +525,21 @@ def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) ->
 
 
 def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(10)))
-    flow = own.flow(rate_limit=300)
+    there = HoldsMembers(*held(1, 2))
+    flow = own.flow(rate_limit=6)  # the bucket holds one
     ledger = own.ledger(flow, cache_seconds=60)
-    own.fill(10)
-    taken = own.take(10, rules=flow.rules)
-    assert len(taken.messages) == 1 or taken.messages
-    bring(own, there, *(wants(each, plan="free") for each in range(len(taken.messages))), ledger=ledger)
-    after_reading = float(own.pace()["tokens"])
-    bring(own, there, *(wants(each, plan="free") for each in range(len(taken.messages))), ledger=ledger)
-    assert float(own.pace()["tokens"]) >= after_reading
+    bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)
+    own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": -5, "at": own.now()})
+    bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)  # both from their copies
+    assert float(own.pace()["tokens"]) == pytest.approx(-3, abs=0.5)
+
+
+def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1))
+    ledger = own.ledger(own.flow(rate_limit=6))
+    own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
+    bring(own, there, wants(1, plan="pro"), ledger=ledger)  # the reading was paid for when the event was taken
+    assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
 
 
 def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
