@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from worker.delivery.case import Dead, Handled, Parked
 from worker.delivery.decision import Done
-from worker.delivery.handling import Dead, Handled, Parked
 
 
 class DeadLettered(Exception):

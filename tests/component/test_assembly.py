@@ -13,8 +13,9 @@ from tests.adapters import Far, HoldsOneMember, answered, asking
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker.assembly import handling_for, opt_outs_for
+from worker.delivery.case import Dead, Parked
 from worker.delivery.decision import Done
-from worker.delivery.handling import Dead, Handling, Parked
+from worker.delivery.handling import Handling
 from worker.delivery.message import Message, decoded
 from worker.settings import Settings
 

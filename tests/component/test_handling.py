@@ -13,9 +13,10 @@ import redis
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import DIGEST_KEY, OwnIntegration, hold_for_unavailability
 from worker.delivery.attempt import Delivery
+from worker.delivery.case import Dead, Parked, event_time
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.decision import Done, Patience
-from worker.delivery.handling import Dead, Handling, Parked, event_time
+from worker.delivery.handling import Handling
 from worker.delivery.ledger import Ledger
 from worker.delivery.message import Message, decoded
 from worker.delivery.parking import Parking

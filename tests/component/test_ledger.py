@@ -12,8 +12,9 @@ from tests.adapters import HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
-from worker.delivery.ledger import BUSY_WAIT_SECONDS, Held, Opened, Visit
+from worker.delivery.ledger import BUSY_WAIT_SECONDS
 from worker.delivery.merge import Subscribing
+from worker.delivery.visit import Held, Opened, Visit
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
 from worker.sandbox.world import SandboxConfig

@@ -25,6 +25,7 @@ PURE = sorted(
         "worker.mailgun.outcome",
         "worker.mailgun.page",
         "worker.delivery.merge",
+        "worker.delivery.plan",
         "worker.delivery.decision",
         "worker.delivery.message",
         "worker.delivery.intake",

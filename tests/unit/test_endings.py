@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from worker.delivery.case import Dead, Handled, Parked
 from worker.delivery.decision import Done
-from worker.delivery.handling import Dead, Handled, Parked
 from worker.endings import ending_of, ending_of_bundle
 
 DUE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,11 +8,11 @@ from datetime import datetime
 from worker.delivery.batching import Batching
 from worker.delivery.desk import Desk
 from worker.delivery.flow import Flow
-from worker.delivery.ledger import Held, Visit
 from worker.delivery.merge import Subscribing
 from worker.delivery.plan import Wanted
 from worker.delivery.round import Round
 from worker.delivery.stay import Stay, busy_outcome, held_outcome
+from worker.delivery.visit import Held, Visit
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
 from worker.signal.patch import Patch

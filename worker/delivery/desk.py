@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.delivery.flow import Change, Flow, Report
-from worker.delivery.ledger import Held, Opened, Visit
 from worker.delivery.merge import Known
 from worker.delivery.plan import Wanted
+from worker.delivery.visit import Held, Opened, Visit
 
 
 class Desk(Protocol):

@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, assert_never
+from typing import Any
 
 import redis
 
 from worker.delivery.attempt import Delivery
+from worker.delivery.case import Case, Handled
 from worker.delivery.dead_letters import DeadLetter, DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
-from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
-from worker.delivery.round import why
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
@@ -27,89 +25,11 @@ from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
 
-WRONG_CLOCK_SECONDS = 86_400.0
 LEVELS = {
     Done: logging.INFO,
     Park: logging.INFO,
     Bury: logging.WARNING,
 }  # by whose fault: an expected retry is no error
-
-
-@dataclass(frozen=True)
-class Parked:
-    """The event waits in Redis until `due`."""
-
-    why: str
-    due: datetime
-
-
-@dataclass(frozen=True)
-class Dead:
-    """The event is on the dead-letter queue."""
-
-    why: str
-
-
-Handled = Done | Parked | Dead
-
-
-@dataclass
-class Event:
-    """One event while it is handled."""
-
-    message: Message
-    patch: Patch | None = None  # None: it changes no member
-    outcome: Outcome | None = None  # of its attempt; None where Mailgun was not to be asked
-    decision: Decision | None = None
-    refusal: str = ""  # why it can be no event, or of no member
-    due: datetime | None = None  # of its next try
-
-    def refuse(self, reason: Reason, refusal: str) -> None:
-        """It is to be buried without an attempt."""
-        self.decision, self.refusal = Bury(reason), refusal
-
-    @property
-    def ending(self) -> Decision:
-        """What follows. Raises `LookupError` before it is decided."""
-        if self.decision is None:
-            raise LookupError("nothing is decided yet")
-        return self.decision
-
-    @cached_property
-    def said(self) -> str:
-        """How that ended, as it is counted."""
-        return _said(self.ending, self.outcome)
-
-    @property
-    def answer(self) -> str:
-        """Mailgun's words, or ours."""
-        return self.outcome.answer if self.outcome else self.refusal
-
-    def wanted(self) -> Wanted:
-        """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
-        if self.patch is None:
-            raise LookupError("the event changes no member")
-        return Wanted(self.patch, event_time(self.patch, self.message))
-
-    def waiting(self, now: float) -> Message:
-        """The message to be parked."""
-        outcome = self.outcome or Outcome(Kind.CRASHED)
-        if outcome.kind in {Kind.HELD, Kind.BUSY}:
-            return self.message.parked()
-        return self.message.tried(Try(now, outcome.kind, outcome.status), spent=outcome.kind is not Kind.THROTTLED)
-
-    def handled(self) -> Handled:
-        """How that ended."""
-        match self.decision, self.due:
-            case Done() as done, _:
-                return done
-            case Bury(reason), _:
-                status = f" ({self.outcome.status})" if self.outcome and self.outcome.status else ""
-                return Dead(redacted(f"{reason}{status}: {self.answer}"))
-            case Park(), datetime() as due:
-                return Parked(why(self.outcome or Outcome(Kind.CRASHED)), due)
-            case _:
-                raise LookupError("the event was not handled")
 
 
 Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
@@ -145,7 +65,7 @@ class Handling:
         Events go to Mailgun together as far as MAILGUN_BATCH_SIZE allows; what becomes of each is decided on its own.
         """
         now = self.clock().timestamp()
-        events = [Event(each.seen(now)) for each in messages]
+        events = [Case(each.seen(now)) for each in messages]
         for event in events:
             self._read(event)
         self._attempt([each for each in events if isinstance(each.patch, Patch)])
@@ -156,7 +76,7 @@ class Handling:
         self._tell(events)
         return [each.handled() for each in events]
 
-    def _read(self, event: Event) -> None:
+    def _read(self, event: Case) -> None:
         try:
             patch = self._patch(event.message)
         except MalformedEvent as error:
@@ -176,14 +96,14 @@ class Handling:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
         return patch_of(parse_event(message.args[0]), self.preset)
 
-    def _attempt(self, events: Sequence[Event]) -> None:
+    def _attempt(self, events: Sequence[Case]) -> None:
         size = self.delivery.batching.size
         for start in range(0, len(events), size):
             together = events[start : start + size]
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
 
-    def _outcomes(self, events: Sequence[Event]) -> list[Outcome]:
+    def _outcomes(self, events: Sequence[Case]) -> list[Outcome]:
         try:
             return self.delivery.attempts([each.wanted() for each in events])
         except redis.RedisError:
@@ -193,14 +113,14 @@ class Handling:
                 return [_crashed(error)]
         return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
 
-    def _decided(self, event: Event) -> Decision:
+    def _decided(self, event: Case) -> Decision:
         outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
         now = self.clock()
         age = now.timestamp() - (now.timestamp() if message.patience_from is None else message.patience_from)
         standing = Standing(message.attempts, message.throttled, age)
         return decide(outcome, standing, self.patience, now=now, chance=self.chance())
 
-    def _carry_out(self, events: Sequence[Event]) -> None:
+    def _carry_out(self, events: Sequence[Case]) -> None:
         now = self.clock().timestamp()
         parked = [(event, event.decision.delay) for event in events if isinstance(event.decision, Park)]
         buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
@@ -211,7 +131,7 @@ class Handling:
         if buried:
             self.dead_letters.bury_many([self._letter(event, reason, now) for event, reason in buried])
 
-    def _letter(self, event: Event, reason: Reason, now: float) -> tuple[Message, DeadLetter]:
+    def _letter(self, event: Case, reason: Reason, now: float) -> tuple[Message, DeadLetter]:
         message, outcome = event.message, event.outcome
         if outcome:
             message = message.tried(Try(now, outcome.kind, outcome.status), spent=True)
@@ -225,7 +145,7 @@ class Handling:
         )
         return message, letter
 
-    def _settle_accounts(self, events: Sequence[Event]) -> None:
+    def _settle_accounts(self, events: Sequence[Case]) -> None:
         """What was paid for events that needed no attempt is free again; where none was asked for, the next event probes."""
         flow = self.delivery.flow
         flow.spare(flow.rules.event_cost * sum(not isinstance(each.patch, Patch) for each in events))
@@ -233,7 +153,7 @@ class Handling:
         if not asked and any(each.message.probe for each in events):
             flow.no_probe()
 
-    def _tell(self, events: Sequence[Event]) -> None:
+    def _tell(self, events: Sequence[Case]) -> None:
         for event in events:
             said = event.said
             self.tally.count(said)
@@ -248,7 +168,7 @@ class Handling:
         if len(events) > 1 and logger.isEnabledFor(logging.INFO):
             logger.info("%d events handled", len(events), extra=dict(Counter(each.said for each in events)))
 
-    def _fields(self, event: Event) -> dict[str, Any]:
+    def _fields(self, event: Case) -> dict[str, Any]:
         message, decision, outcome = event.message, event.decision, event.outcome
         return {
             "event": message.id,
@@ -264,25 +184,3 @@ class Handling:
 def _crashed(error: Exception) -> Outcome:
     logger.error("crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)})
     return Outcome(Kind.CRASHED, None, whereabouts(error))
-
-
-def event_time(patch: Patch, message: Message) -> float:
-    """When the event happened, epoch seconds: its own time, else when it was enqueued.
-
-    A time more than a day after that is a wrong clock's: it must not keep newer events from setting the field for years.
-    """
-    enqueued_at = message.enqueued_at or 0.0
-    at = patch.at.timestamp() if patch.at else enqueued_at
-    return at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at
-
-
-def _said(decision: Decision, outcome: Outcome | None) -> str:
-    match decision:
-        case Done(result):
-            return result
-        case Park(_, spent):
-            return "retried" if spent or outcome is None else str(outcome.kind)
-        case Bury(reason):
-            return f"dead letter: {reason}"
-        case _:
-            assert_never(decision)

@@ -12,7 +12,7 @@ in between is never trusted. Losing it loses no event, but which was the newer o
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -22,6 +22,7 @@ from uuid import uuid4
 from worker.delivery.flow import FREES, Change, Flow, Report
 from worker.delivery.merge import Known
 from worker.delivery.plan import Wanted
+from worker.delivery.visit import Busy, Held, Opened, Visit
 from worker.mailgun.member import Member
 
 BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for members that other deliveries have
@@ -91,24 +92,6 @@ return reported(cjson.decode(ARGV[5]))
 )
 
 
-@dataclass
-class Visit:
-    """A member that this delivery has to itself."""
-
-    address: str
-    digest: str
-    token: str
-    known: Known
-    copy: Member | None  # as Mailgun last confirmed it
-    copy_at: str = ""  # when that was, epoch seconds
-    fresh: bool = False  # the copy is younger than the cache allows: it may show that nothing needs writing
-    trusted: bool = False  # the copy stands for a reading
-    confirmed: Member | None = field(default=None)  # what Mailgun confirmed on this visit
-    in_doubt: bool = False  # a write may have changed what the copy says
-    unsettled: bool = False  # a write without an answer
-    learned: Known | None = None  # what is known after it
-
-
 @dataclass(frozen=True)
 class Entry:
     """What the ledger holds of a member, for people."""
@@ -116,20 +99,6 @@ class Entry:
     known: Known
     copy: Member | None  # as Mailgun last confirmed it
     copy_at: float  # when that was, epoch seconds
-
-
-@dataclass(frozen=True)
-class Held:
-    """Nobody may ask Mailgun for so many seconds."""
-
-    seconds: float
-
-
-class Busy:
-    """Another delivery has the member."""
-
-
-Opened = Visit | Busy
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from worker.delivery.batching import calls, is_ordinary
 from worker.delivery.flow import Report, reported
-from worker.delivery.ledger import Held
 from worker.delivery.stay import Stay, held_outcome
+from worker.delivery.visit import Held
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome, read_outcome, write_many_outcome, write_outcome
 from worker.privacy import redacted

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from worker.delivery.ledger import Visit
 from worker.delivery.merge import Known, Subscribing
 from worker.delivery.plan import UNREAD, Plan, Wanted, planned, same, superseded
+from worker.delivery.visit import Visit
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
 

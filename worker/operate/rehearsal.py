@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.assembly import flow_for, ledger_for
+from worker.delivery.case import event_time
 from worker.delivery.dead_letters import Buried
-from worker.delivery.handling import event_time
 from worker.delivery.ledger import Ledger
 from worker.operate.events_file import Entry
 from worker.operate.previews import Background, previewed
