@@ -492,6 +492,23 @@ def test_a_copy_outlives_a_refusal_but_no_failure_that_may_have_stored_something
     assert (entry.copy is not None) is kept
 
 
+def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1))
+    ledger = trusting(own)
+    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+
+    def crashes(_call: Call) -> Reply:
+        raise RecursionError
+
+    there.meanwhile[3] = crashes
+    with pytest.raises(RecursionError):
+        bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+    entry = ledger.look_up(address(1))
+    assert entry
+    assert entry.copy is None
+    assert locks(own) == []
+
+
 def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2, subscribed=False))
     ledger = trusting(own)

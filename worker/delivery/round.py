@@ -39,9 +39,8 @@ class Round:
         """Each stay's member is this round's alone."""
         self._it = delivery
         self._stays = stays
-        self._purse = delivery.flow.rules.event_cost * sum(
-            len(each.wanted) for each in stays
-        )  # requests paid for, not made
+        # Requests that were paid for and not made.
+        self._purse = delivery.flow.rules.event_cost * sum(len(each.wanted) for each in stays)
         self._reports: list[Report] = []
         self._refusals = 0  # of the key or the list
         self._stopped = False  # nobody may be asked any more
@@ -74,7 +73,8 @@ class Round:
         if self._stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         read = read_outcome(self._it.mailgun.read_member(stay.address), stay.address, self._it.clock())
-        self._stopped |= isinstance(read, Outcome) and read.kind in {Kind.THROTTLED, *OF_THE_LIST}
+        if isinstance(read, Outcome) and read.kind in {Kind.THROTTLED, *OF_THE_LIST}:
+            self._stopped = True  # set and never taken back: threads do so at the same moment
         return read
 
     # Writing
@@ -162,7 +162,8 @@ class Round:
         if self._stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         outcome = write_outcome(self._it.mailgun.upsert(stay.member), stay.address, self._it.clock())
-        self._stopped |= outcome.kind is Kind.THROTTLED
+        if outcome.kind is Kind.THROTTLED:
+            self._stopped = True
         return outcome
 
     def _write_one_by_one(self, stay: Stay) -> None:
@@ -218,7 +219,8 @@ class Round:
         for stay in stays:
             stay.requests += 1
         self._report(outcome)
-        self._stopped |= outcome.kind is Kind.THROTTLED
+        if outcome.kind is Kind.THROTTLED:
+            self._stopped = True
 
     def _report(self, outcome: Outcome) -> None:
         self._purse -= 1

@@ -92,7 +92,9 @@ class Stay:
         """Is the member still this stay's to write?"""
         if not ours:
             self.outcome = busy_outcome()
-        elif self.first:
+            return
+        self.visit.in_doubt = True  # from now on, until an answer says otherwise
+        if self.first:
             self.visit.learned = self.first
 
     def hold(self, seconds: float) -> None:
@@ -116,8 +118,8 @@ class Stay:
             self.visit.copy = self.visit.copy if outcome.kind is Kind.HELD else None
             return
         refused = outcome.status is not None and 400 <= outcome.status < 500 and outcome.status != 408
-        self.visit.in_doubt |= not refused
         self.visit.unsettled |= outcome.unsettled
+        self.visit.in_doubt = self.visit.unsettled or not (refused or outcome.kind is Kind.HELD)
         if self.first and outcome.status not in {None, 200}:
             self.visit.learned = self.visit.known
 
