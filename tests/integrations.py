@@ -90,7 +90,7 @@ class OwnIntegration:
         keys = (*self.flow().keys, self.queue, *self.unacked_keys)
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
-        wait, probe, messages = cast(
+        wait, probe, messages, _paid = cast(
             "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", str(want), tag, "1000000")
         )
         return Taken(float(wait), bool(probe), messages)

@@ -37,7 +37,7 @@ TAKE = (
     + FREES
     + """
 local allowed, wait, probe = allowance(tonumber(ARGV[3]))
-local taken, events, bytes = {}, 0, 0
+local taken, counts, events, bytes = {}, {}, 0, 0
 while events < allowed and bytes < tonumber(ARGV[5]) do
     local message = redis.call('RPOP', KEYS[3])
     if not message then break end
@@ -45,12 +45,15 @@ while events < allowed and bytes < tonumber(ARGV[5]) do
     redis.call('ZADD', KEYS[4], ARGV[2], tag)
     redis.call('HSET', KEYS[5], tag, message)
     taken[#taken + 1] = message
-    events = events + (tonumber(string.match(message, '"events":(%d+)')) or 1)
+    counts[#taken] = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    events = events + counts[#taken]
     bytes = bytes + #message
 end
-charge(events * rules.event_cost)
+-- What the last one has beyond what was allowed is not paid for yet.
+if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
+charge(math.min(events, allowed) * rules.event_cost)
 if probe == 1 and #taken == 0 then not_a_probe() end
-return {tostring(wait), probe, taken}
+return {tostring(wait), probe, taken, counts}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
@@ -215,7 +218,7 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        wait, probe, messages = reply
+        wait, probe, messages, paid = reply
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
@@ -224,14 +227,16 @@ class TakesAtomically:
         for number, message in enumerate(messages):
             tag = f"{taking}.{number}"
             self.noted.add(tag)
-            self.connection._deliver(self._payload(message, tag, probe=bool(probe)), self.queue)
+            self.connection._deliver(self._payload(message, tag, paid[number], probe=bool(probe)), self.queue)
         return True
 
-    def _payload(self: Any, raw: bytes, tag: str, *, probe: bool) -> dict[str, Any]:
+    def _payload(self: Any, raw: bytes, tag: str, paid: int, *, probe: bool) -> dict[str, Any]:
         message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        if probe:
-            message = replace(message, probe=True)
+        if probe or paid < message.events:
+            message = replace(message, probe=probe, unpaid=max(0, message.events - paid))
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
+        if message.task == REPLAY_TASK:
+            payload["headers"]["signal"]["probe"] = probe
         payload["properties"] |= {"delivery_tag": tag, TAKEN: message, EVENTS: message.events}
         return payload
 

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition
 from typing import Any
@@ -20,10 +21,11 @@ from worker.broker import TAKEN, acknowledge, keep, put_back
 from worker.delivery.handling import Handling
 from worker.delivery.message import Message, events_in
 from worker.endings import Ending, ending_of, ending_of_bundle
-from worker.privacy import whereabouts
+from worker.privacy import redacted, whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
 
+LOOK_SECONDS = 1.0  # between two looks whether what is in hand has ended
 REDIS_PAUSE_SECONDS = 1.0  # after which a message that Redis did not let end goes back to its queue
 EVENTS_AT_ONCE = 500  # that Flower is told in one message; Celery's own 24 cost more than all else it does for an event
 KEEPS_PER_TIMEOUT = 5  # how often within a visibility time-out what is under way is kept
@@ -72,9 +74,9 @@ class Consuming:
         """Have this kombu message handled, soon."""
         taken = Taken(message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic())
         self._in_hand[taken.tag] = taken
-        self._tell("task-received", taken, **_as_received(taken.message))
         self._gathered.append(taken)
         self._events += taken.message.events
+        self._tell("task-received", taken, **_as_received(taken.message))
         if self._events >= self._batching.size:
             self.flush()
         elif len(self._gathered) == 1:
@@ -98,8 +100,12 @@ class Consuming:
     def finish(self, seconds: float) -> None:
         """Handle what is in hand to its end, for at most so long."""
         self.flush()
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), seconds)
+        ends = time.monotonic() + seconds
+        while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS)
+            with suppress(redis.RedisError):
+                self.keep()
         self._tell_ended()
 
     def _ended_tags(self) -> list[str]:
@@ -162,7 +168,7 @@ class Consuming:
 def _as_received(message: Message) -> dict[str, Any]:
     return {
         "name": message.task,
-        "args": message.kind,
+        "args": redacted(message.kind),
         "kwargs": "{}",
         "root_id": message.id,
         "parent_id": None,

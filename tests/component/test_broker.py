@@ -1,6 +1,8 @@
 """How messages are taken and put back: in one step each, so that none is ever nowhere – on a real server."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -9,7 +11,7 @@ from kombu import Connection, Consumer, Queue
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.app import celery_app
-from worker.broker import PUT_BACK
+from worker.broker import PUT_BACK, TAKE
 from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.settings import Settings
 
@@ -64,12 +66,27 @@ def test_room_is_counted_in_events_and_the_last_bundle_may_have_more(
 def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), *(bundled(f"b{each}", 100, own) for each in range(20)))
     rules = rules_with(rate_limit=300, event_cost=0.02)
-    own.take(1, rules=rules)  # what there is at first pays for one
+    assert (
+        len(own.take(100, rules=rules).messages) == 1
+    )  # what there is at first pays for half of it; the rest is asked for later
     assert own.take(200, rules=rules).messages == []
     own.later(1.5)
     assert len(own.take(200, rules=rules).messages) == 2
-    # Seven and a half came since the first bundle, which cost two for the one that there was.
-    assert float(own.pace()["tokens"]) == pytest.approx(7.5 - 1 - 4, abs=0.9)
+    assert float(own.pace()["tokens"]) == pytest.approx(7.5 - 4, abs=0.9)
+
+
+def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys)
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "0", "150", "tag", "1000000")
+    assert taken[3] == [100, 50]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_bundles_events_are_counted_however_it_was_written(own: OwnIntegration, separators: tuple[str, str]) -> None:
+    raw = json.dumps(json.loads(bundled("b", 100, own)), separators=separators)
+    own.redis.lpush(own.queue, raw, raw)
+    assert len(own.take(100).messages) == 1
 
 
 def test_one_reply_has_only_so_many_bytes(own: OwnIntegration) -> None:

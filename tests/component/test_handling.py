@@ -18,12 +18,13 @@ from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.decision import Done, Patience
 from worker.delivery.handling import Handling
 from worker.delivery.ledger import Ledger
-from worker.delivery.message import Message, decoded
+from worker.delivery.message import DELIVER_MANY, Message, decoded, events_in
 from worker.delivery.parking import Parking
 from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Outcome
+from worker.sandbox.call import json_reply
 from worker.signal.patch import Patch
 from worker.signal.preset import load_preset
 
@@ -324,6 +325,19 @@ def test_a_probe_whose_member_is_busy_hands_the_role_on_and_is_no_probe_when_it_
     handling(own, HoldsOneMember(HELD)).handle(message(probe=True))
     assert not parked(own)[0].probe
     assert own.take().probe
+
+
+def test_of_a_bundle_that_probes_one_event_goes_ahead(own: OwnIntegration) -> None:
+    there = HoldsMembers()
+    there.meanwhile = {number: lambda _call: json_reply(503, {}) for number in range(1, 50)}
+    here = replace(handling(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=1))
+    bundle = Message(
+        id="b", args=([EVENT | {"traits": {"email": f"p{n}@example.com"}} for n in range(30)],), task=DELIVER_MANY
+    )
+    here.handle_many(events_in(replace(bundle.seen(ENQUEUED.timestamp()), probe=True)))
+    assert len(there.calls) == 1
+    assert len(parked(own)) == 30
+    assert sorted(each.attempts for each in parked(own)) == [0] * 29 + [1]
 
 
 def test_a_probe_that_is_delivered_lifts_the_hold(own: OwnIntegration) -> None:

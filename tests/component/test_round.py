@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -507,6 +508,56 @@ def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIn
     assert entry
     assert entry.copy is None
     assert locks(own) == []
+
+
+def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has_to_wait(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
+    there.world.refuse([address(3)])
+    ledger = own.ledger(cache_seconds=60)
+    bring(own, there, wants(1, 0, plan="free"), wants(2, 0, plan="free"), ledger=ledger)
+    there.meanwhile[len(there.calls) + 4] = lambda _call: json_reply(429, {})
+    kinds = bring(own, there, *(wants(each, 1, plan="pro") for each in (1, 2, 3)), ledger=ledger)
+    assert Kind.DELIVERED not in kinds or there.vars_of(address(1)) == {"plan": "pro"}
+    for each in (1, 2):
+        entry = ledger.look_up(address(each))
+        assert entry
+        assert entry.copy is None or entry.copy.vars == there.vars_of(address(each))
+
+
+def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(*range(40)))
+    ledger = trusting(own)
+    here = delivery(own, there, ledger=ledger, batch=1)
+    here.attempts([wants(each, 1, plan="pro") for each in range(40)])
+    there.meanwhile[len(there.calls) + 1] = lambda _call: json_reply(429, {})
+    outcomes_ = here.attempts([wants(each, 2, consent=False) for each in range(40)])
+    held_back = [number for number, each in enumerate(outcomes_) if each.kind is Kind.HELD]
+    assert held_back
+    for each in held_back:
+        entry = ledger.look_up(address(each))
+        assert entry
+        assert not entry.known.our_no
+
+
+def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1, 2))
+    ledger = trusting(own)
+
+    def clicks() -> None:
+        there.list.put(replace(there.list.member(address(1)), subscribed=False))
+
+    there.meanwhile[4] = doing(clicks)
+    bring(own, there, wants(1, 1, plan="pro"), wants(2, 1, plan="pro"), ledger=ledger)
+    assert there.asked()[-1] == f"GET {address(1)}"
+    bring(own, there, wants(1, 2, plan="x"), wants(2, 2, plan="x"), ledger=ledger)
+    assert not there.list.member(address(1)).subscribed
+
+
+def test_who_cannot_be_looked_at_just_now_is_no_doubt(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
+    there = HoldsMembers(*held(1, 2))
+    there.meanwhile[4] = lambda _call: json_reply(503, {})
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [Kind.DELIVERED] * 2
+    assert warnings(caplog) == []
 
 
 def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(own: OwnIntegration) -> None:

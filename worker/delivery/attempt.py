@@ -51,7 +51,7 @@ class Delivery:
         grouped, left = self.desk.grouped(wanted, places)
         opened = self.desk.open(list(grouped))
         if isinstance(opened, Held):
-            self.flow.spare(self.flow.rules.event_cost * len(places))
+            self._spare(wanted, places)
             for place in places:
                 outcomes[place] = held_outcome(opened.seconds)
             return []
@@ -67,7 +67,7 @@ class Delivery:
             for place in own
         ]
         if not stays:
-            self.flow.spare(self.flow.rules.event_cost * len(busy))
+            self._spare(wanted, busy)
             for place in busy:
                 outcomes[place] = busy_outcome()
             return left
@@ -76,3 +76,7 @@ class Delivery:
             for place, outcome in stay.outcomes():
                 outcomes[place] = outcome
         return sorted([*left, *busy])
+
+    def _spare(self, wanted: Sequence[Wanted], places: Sequence[int]) -> None:
+        """No request was made for these."""
+        self.flow.spare(self.flow.rules.event_cost * sum(wanted[place].paid for place in places))

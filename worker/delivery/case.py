@@ -70,7 +70,7 @@ class Case:
         """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
         if self.patch is None:
             raise LookupError("the event changes no member")
-        return Wanted(self.patch, event_time(self.patch, self.message))
+        return Wanted(self.patch, event_time(self.patch, self.message), self.message.paid)
 
     def waiting(self, now: float) -> Message:
         """The message to be parked."""

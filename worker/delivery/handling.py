@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,8 @@ from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reaso
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
+from worker.delivery.round import AT_ONCE, HELD_BY_PACE_SECONDS
+from worker.delivery.stay import held_outcome
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
@@ -97,11 +100,27 @@ class Handling:
         return patch_of(parse_event(message.args[0]), self.preset)
 
     def _attempt(self, events: Sequence[Case]) -> None:
-        size = self.delivery.batching.size
+        if len(events) > 1 and events[0].message.probe:
+            events = self._after_probe(events)
+        size = max(
+            self.delivery.batching.size, AT_ONCE
+        )  # without batches the members of a bundle are asked for at once
         for start in range(0, len(events), size):
             together = events[start : start + size]
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
+
+    def _after_probe(self, events: Sequence[Case]) -> Sequence[Case]:
+        """Of the message that goes ahead after a hold one event is tried; gives those that may follow it."""
+        first, *rest = events
+        (first.outcome,) = self._outcomes([first])
+        if first.outcome.kind not in {Kind.UNAVAILABLE, Kind.THROTTLED, Kind.HELD, Kind.CRASHED}:
+            return rest
+        for event in rest:
+            event.outcome = held_outcome(HELD_BY_PACE_SECONDS)
+        flow = self.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(each.message.paid for each in rest))
+        return ()
 
     def _outcomes(self, events: Sequence[Case]) -> list[Outcome]:
         try:
@@ -148,10 +167,11 @@ class Handling:
     def _settle_accounts(self, events: Sequence[Case]) -> None:
         """What was paid for events that needed no attempt is free again; where none was asked for, the next event probes."""
         flow = self.delivery.flow
-        flow.spare(flow.rules.event_cost * sum(not isinstance(each.patch, Patch) for each in events))
+        flow.spare(flow.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
         asked = any(each.outcome and each.outcome.requests for each in events)
         if not asked and any(each.message.probe for each in events):
-            flow.no_probe()
+            with suppress(redis.RedisError):  # all is parked or buried by now; the probe's lease ends by itself
+                flow.no_probe()
 
     def _tell(self, events: Sequence[Case]) -> None:
         for event in events:

@@ -53,6 +53,8 @@ class Message:
     parkings: int = 0  # Flower's "retries"
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
     probe: bool = False  # the one message that goes ahead after a hold, to see whether Mailgun is back
+    paid: bool = True  # its first request was paid for when it was taken
+    unpaid: int = 0  # of a bundle: how many of its last events were not
     task: str = TASK  # or DELIVER_MANY: it is a bundle; or REPLAY_TASK
 
     @property
@@ -115,6 +117,8 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
         args=(event,),
         kind=redacted(kind_in(known)) or "not an event",
         enqueued_at=None if bundle.enqueued_at is None else bundle.enqueued_at + place * APART_SECONDS,
+        paid=place < bundle.events - bundle.unpaid,
+        unpaid=0,
         task=TASK,
     )
 

@@ -15,6 +15,7 @@ class Wanted:
 
     patch: Patch
     at: float  # the event's time, epoch seconds
+    paid: bool = True  # its first request was paid for when it was taken
 
 
 @dataclass(frozen=True)

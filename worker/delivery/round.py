@@ -7,7 +7,7 @@ culprit is alone. A refusal of the key or the list is nobody's doing: only a han
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +30,7 @@ OF_THE_EVENT = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS})  # refusals th
 OF_THE_LIST = frozenset({Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND})  # refusals of the key or the list
 SAMPLE = 3  # members that are read back after an answer that proves nothing
 HELD_BY_PACE_SECONDS = 1.0
+AT_ONCE = 32  # members that are asked for one by one between two looks at the hold, several at the same moment
 
 
 class Round:
@@ -40,9 +41,10 @@ class Round:
         self._it = delivery
         self._stays = stays
         # Requests that were paid for and not made.
-        self._purse = delivery.flow.rules.event_cost * sum(len(each.wanted) for each in stays)
+        self._purse = delivery.flow.rules.event_cost * sum(each.paid for stay in stays for each in stay.wanted)
         self._reports: list[Report] = []
-        self._refusals = 0  # of the key or the list
+        self._refusals = 0  # of the key or the list, that cost an event or a call
+        self._refused = 0  # the same, counted as they come
         self._stopped = False  # nobody may be asked any more
 
     def run(self) -> None:
@@ -60,7 +62,12 @@ class Round:
     # Reading
 
     def _read(self, stays: Sequence[Stay]) -> None:
-        stays = self._granted(stays)
+        for part in _parts(self._granted(stays)):
+            self._read_at_once(part)
+            if len(part) < len(stays) and not self._stopped:
+                self._stopped = self._it.flow.ask() > 0
+
+    def _read_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, read in zip(stays, self._each(self._reading, stays), strict=True):
             self._was_read(stay, read)
             if isinstance(read, Outcome):
@@ -73,8 +80,8 @@ class Round:
         if self._stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         read = read_outcome(self._it.mailgun.read_member(stay.address), stay.address, self._it.clock())
-        if isinstance(read, Outcome) and read.kind in {Kind.THROTTLED, *OF_THE_LIST}:
-            self._stopped = True  # set and never taken back: threads do so at the same moment
+        if isinstance(read, Outcome):
+            self._stop_after(read)
         return read
 
     # Writing
@@ -120,39 +127,48 @@ class Round:
     def _look_after(self, stays: Sequence[Stay], outcome: Outcome) -> None:
         """The answer says that all are stored. A new member is the one that may have been left out without a word."""
         sample = next((each for each in stays if not each.is_known), stays[0])
-        if self._it.batching.looks_after() and not self._found([sample]):
-            self._distrust(stays, "a member was left out of a call that was answered 200", [])
+        read = self._looked([sample]) if self._it.batching.looks_after() else {}
+        if any(each is None or (isinstance(each, Member) and not sample.is_as_sent(each)) for each in read.values()):
+            self._distrust(stays, "a member was left out of a call that was answered 200", {})
             return
         for stay in stays:
-            stay.deliver(replace(outcome, member=stay.member))
+            held = read.get(stay)
+            stay.deliver(replace(outcome, member=held if isinstance(held, Member) else stay.member))
 
-    def _found(self, stays: Sequence[Stay]) -> list[Stay]:
-        """Those that Mailgun, asked for each, holds as sent; who cannot be read now counts as held in a proven answer only."""
-        found = []
+    def _looked(self, stays: Sequence[Stay]) -> dict[Stay, Member | Outcome | None]:
+        """What Mailgun says of each, as far as it may be asked now."""
+        looked = {}
         for stay in self._granted(stays, wait=False):
-            read = self._reading(stay)
-            self._was_read(stay, read)
-            if isinstance(read, Member) and stay.is_as_sent(read):
-                found.append(stay)
-        return found
+            looked[stay] = self._reading(stay)
+            self._was_read(stay, looked[stay])
+        return looked
 
-    def _distrust(self, stays: Sequence[Stay], why: str, found: Sequence[Stay]) -> None:
+    def _found(self, stays: Sequence[Stay]) -> dict[Stay, Member]:
+        """Those that Mailgun, asked for each, holds as sent, and as what."""
+        looked = self._looked(stays).items()
+        return {stay: read for stay, read in looked if isinstance(read, Member) and stay.is_as_sent(read)}
+
+    def _distrust(self, stays: Sequence[Stay], why: str, found: Mapping[Stay, Member]) -> None:
         """Members go alone for a while, these at once; who was `found` as sent is done."""
         if self._it.batching.distrust():
             logger.warning(
                 "Mailgun's answer to a call for many members does not show that they are stored: members go alone for a while",
                 extra={"why": redacted(why)[:200], "members": len(stays), "found": len(found)},
             )
-        for stay in found:
-            stay.deliver(Outcome(Kind.DELIVERED, 200, member=stay.member))
+        for stay, held in found.items():
+            stay.deliver(Outcome(Kind.DELIVERED, 200, member=held))
         self._write_alone([each for each in stays if each not in found])
 
     def _write_alone(self, stays: Sequence[Stay]) -> None:
-        stays = self._allowed(self._granted(stays) if len(stays) > 1 else stays, len(stays))
+        granted = self._granted(stays) if len(stays) > 1 else stays
+        for part in _parts(granted):
+            self._write_at_once(self._allowed(part, len(part)))
+
+    def _write_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, outcome in zip(stays, self._each(self._writing, stays), strict=True):
             if outcome.kind is not Kind.HELD:
                 self._asked([stay], outcome)
-            if outcome.kind is Kind.REJECTED and len(stay.wanted) > 1:
+            if outcome.kind in OF_THE_EVENT and len(stay.wanted) > 1:
                 self._write_one_by_one(stay)
             else:
                 self._conclude(stay, outcome)
@@ -162,9 +178,19 @@ class Round:
         if self._stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         outcome = write_outcome(self._it.mailgun.upsert(stay.member), stay.address, self._it.clock())
-        if outcome.kind is Kind.THROTTLED:
-            self._stopped = True
+        self._stop_after(outcome)
         return outcome
+
+    def _stop_after(self, outcome: Outcome) -> None:
+        """Nobody else is asked where Mailgun says to wait, or has refused the key or the list often enough.
+
+        Threads do this at the same moment: it is never taken back, and a refusal more or less does not matter.
+        """
+        threshold = self._it.flow.rules.incident_threshold
+        if outcome.kind in OF_THE_LIST:
+            self._refused += 1
+        if outcome.kind is Kind.THROTTLED or 0 < threshold <= self._refused:
+            self._stopped = True
 
     def _write_one_by_one(self, stay: Stay) -> None:
         """The member is refused with what several events set: each is tried by itself, on what the ones before it left."""
@@ -180,7 +206,7 @@ class Round:
         missing = math.ceil(len(stays) - self._purse - 0.001)
         if missing > 0:
             self._purse += self._it.flow.grant(missing)
-        granted = min(len(stays), int(self._purse + 0.001))
+        granted = max(0, min(len(stays), int(self._purse + 0.001)))
         if wait:
             for stay in stays[granted:]:
                 stay.hold(HELD_BY_PACE_SECONDS)
@@ -238,6 +264,10 @@ class Round:
     def _each(self, act: Callable[[Stay], Asked], stays: Sequence[Stay]) -> Iterator[Asked]:
         """What `act` gives for each; several at once."""
         return map(act, stays) if len(stays) < 2 else self._it.pool.map(act, stays)
+
+
+def _parts(stays: Sequence[Stay]) -> Iterator[Sequence[Stay]]:
+    return (stays[start : start + AT_ONCE] for start in range(0, len(stays), AT_ONCE))
 
 
 def why(outcome: Outcome) -> str:

@@ -22,6 +22,7 @@ class Stay:
     requests: int = 0  # in which the member had a part
     parts: "tuple[Stay, ...]" = ()  # where each patch was tried by itself
     first: Known | None = None  # noted before the member was written
+    doubted: bool = False  # an earlier call on this stay may have stored the member
     is_over: bool = False  # newer events have set all that is wanted
 
     def is_as_sent(self, held: Member) -> bool:
@@ -93,7 +94,7 @@ class Stay:
         if not ours:
             self.outcome = busy_outcome()
             return
-        self.visit.in_doubt = True  # from now on, until an answer says otherwise
+        self.doubted, self.visit.in_doubt = self.visit.in_doubt, True  # until an answer says otherwise
         if self.first:
             self.visit.learned = self.first
 
@@ -119,8 +120,9 @@ class Stay:
             return
         refused = outcome.status is not None and 400 <= outcome.status < 500 and outcome.status != 408
         self.visit.unsettled |= outcome.unsettled
-        self.visit.in_doubt = self.visit.unsettled or not (refused or outcome.kind is Kind.HELD)
-        if self.first and outcome.status not in {None, 200}:
+        not_sent = outcome.kind is Kind.HELD
+        self.visit.in_doubt = self.visit.unsettled or self.doubted or not (refused or not_sent)
+        if self.first and not self.doubted and (not_sent or outcome.status not in {None, 200}):
             self.visit.learned = self.visit.known
 
     def split(self) -> "tuple[Stay, ...]":
@@ -145,6 +147,8 @@ class Stay:
     def _of(self, number: int, outcome: Outcome | None) -> Outcome:
         if self.is_over:
             return Outcome(Kind.SUPERSEDED)
+        if outcome is None and (self.is_unread or self.plan.writes):
+            return Outcome(Kind.CRASHED)  # nobody looked after it: it is not done
         kind = self.plan.kinds[number] if self.plan.kinds else Kind.CRASHED
         if outcome is None:
             settled = kind if kind is Kind.SUPERSEDED else Kind.UNCHANGED
