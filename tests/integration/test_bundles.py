@@ -130,7 +130,7 @@ def test_a_plain_celery_client_can_send_a_bundle(bench: Bench) -> None:
 
 def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=400, address=BOB)
-    with own.working() as worker:
+    with own.working(LOG_LEVEL="debug") as worker:  # a line for each event
         put_bundle(own, identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT)
         own.ended()
         eventually(lambda: len(own.letters()) == 2, what="the dead letters")
