@@ -9,9 +9,9 @@ import typer
 from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.terminal import Failure
 from worker.privacy import whereabouts
+from worker.redis_trouble import redis_trouble
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
-from worker.store import where
 
 cli = typer.Typer(
     name="signal-mailgun",
@@ -43,19 +43,10 @@ def main() -> None:
     except (SettingsError, PresetError, Failure) as error:
         sys.exit(f"signal-mailgun: {error}")
     except redis.RedisError as error:
-        sys.exit(f"signal-mailgun: {_redis_trouble(error)}")
+        sys.exit(f"signal-mailgun: {redis_trouble(error, load_settings().redis_address.place)}")
     except BrokenPipeError:
         # Whoever read us has gone, as `head` does: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  no traceback reaches an operator
         sys.exit(f"signal-mailgun: a bug, please report it: {whereabouts(error)}")
-
-
-def _redis_trouble(error: redis.RedisError) -> str:
-    place = where(load_settings().redis_url)
-    if isinstance(error, redis.AuthenticationError):
-        return f"Redis at {place} refused the password; check REDIS_URL"
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"Redis at {place} does not answer; start it or set REDIS_URL"
-    return f"Redis at {place} refused a command ({type(error).__name__}); it must be a writable Redis ≥ 6.2 or Valkey"
