@@ -141,6 +141,15 @@ def _set_up_logging(**_: Any) -> None:
     log.configure(settings.log_level, settings.log_format)
 
 
+@signals.import_modules.connect
+def _read_queue_depths_in_flower(**_: Any) -> None:
+    """Flower imports an application's tasks when it starts, as a worker does; only Flower has its pages by then."""
+    if "flower.views" in sys.modules:
+        from worker.operate import flower_broker  # noqa: PLC0415  for Flower alone
+
+        flower_broker.install()
+
+
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker that could deliver nothing does not start."""
