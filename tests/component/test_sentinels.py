@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.redis_servers import PASSWORD, SENTINEL_PASSWORD, USER, Watched, watched
-from tests.servers import free_port
+from tests.servers import eventually, free_port
 from worker.redis_trouble import redis_trouble
 from worker.store import connect
 
@@ -92,9 +92,7 @@ def test_a_master_that_is_down_is_told(on: Watched, tmp_path_factory: pytest.Tem
     try:
         alone.ready().servers[0].kill()
         there = f"sentinel://127.0.0.1:{alone.ports[0]}"
-        told = ""
-        while "is down" not in told:
-            told = trouble(there)
-        assert "the sentinels say that the master mymaster is down; wait for the failover" in told
+        says = "the sentinels say that the master mymaster is down; wait for the failover"
+        eventually(lambda: says in trouble(there), 10, says)
     finally:
         alone.stop()

@@ -229,6 +229,13 @@ class Parts:
         """`signal-mailgun ARGUMENTS` to its end."""
         return printed_by("-m", "worker", *arguments, given=given, folder=self.folder, **self.environment)
 
+    def inspected(self) -> dict[str, Any]:
+        """What the one worker tells of itself in Flower: its settings, its connection and the like."""
+        answer = requests.get(self._flower("/api/workers?refresh=1"), timeout=30)
+        answer.raise_for_status()
+        [found] = answer.json().values() or [{}]
+        return dict(found)
+
     def producer(self, event: dict[str, Any]) -> Printed:
         """A program of its own that enqueues the event and prints its id; it has REDIS_URL and no other setting of ours."""
         text = f"from worker import enqueue; print(enqueue({event!r}))"

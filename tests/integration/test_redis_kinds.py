@@ -1,5 +1,6 @@
 """The table of docs/redis.md: each kind of Redis by each part of the program, and what each part says of a wrong one."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,15 +11,17 @@ import pytest
 
 from tests.integration.bench import KEY, identified, printed_by, until
 from tests.integration.redis_kinds import KINDS, LOGIN, Parts, Place, Servers, status_of
-from tests.redis_servers import PASSWORD
+from tests.redis_servers import PASSWORD, SENTINEL_PASSWORD
 from tests.sandboxes import RunningSandbox
+from tests.servers import eventually
 from tests.tls import TlsRelay
 from tests.workers import RunningWorker
 from worker.delivery.message import encoded
 from worker.producer import message_for
+from worker.redis_address import redis_address
 
 DOCS = Path(__file__).parents[2] / "docs/redis.md"
-SECRETS = (PASSWORD, "s3cret", LOGIN)
+SECRETS = (PASSWORD, SENTINEL_PASSWORD, "s3cret", LOGIN)
 
 
 @dataclass
@@ -94,6 +97,12 @@ def test_metrics_say_that_redis_is_up(running: Running) -> None:
 def test_no_part_prints_a_secret(running: Running) -> None:
     printed = running.worker.printed() + running.parts.flower_log.read_text() + running.parts.flower_page()
     assert not [each for each in (*SECRETS, KEY) if each in printed]
+
+
+def test_what_a_worker_tells_of_its_connection_is_the_address_without_a_secret(running: Running) -> None:
+    told = eventually(lambda: (found := running.parts.inspected()).keys() >= {"stats", "conf"} and found, 60) or {}
+    assert told["stats"]["broker"]["transport_options"]["address"] == redis_address(running.place.url).place
+    assert not [each for each in SECRETS if each in json.dumps(told)]
 
 
 def test_not_verifying_is_told_once_by_each_part(running: Running) -> None:
