@@ -153,10 +153,11 @@ def _read_queue_depths_in_flower(**_: Any) -> None:
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker that could deliver nothing does not start."""
-    _set_up_logging()
-    from worker.tasks import check_startable  # noqa: PLC0415  the task module needs this one
+    from worker.tasks import check_redis, check_startable  # noqa: PLC0415  the task module needs this one
 
+    _set_up_logging()  # Celery has this done only after its own start has begun
     check_startable()
+    check_redis()
 
 
 @signals.celeryd_after_setup.connect

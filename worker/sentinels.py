@@ -1,12 +1,15 @@
 """The sentinels that are asked for the master, one after the other, the one that answered last first."""
 
+import ssl
 from typing import Any, cast
 
 import redis
 from redis.exceptions import NoPermissionError
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from worker.redis_trouble import tls_error_in
+
+class SentinelsRefusedLogin(MasterNotFoundError):
+    """The sentinels let nobody ask who comes with this login."""
 
 
 class AskedSentinels(Sentinel):
@@ -17,7 +20,10 @@ class AskedSentinels(Sentinel):
     """
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return host and port of the master. Raises `MasterNotFoundError`: one line with the fix."""
+        """Return host and port of the master. Raises `MasterNotFoundError`: one line with the fix.
+
+        Raises a Redis's own `ResponseError` if that answers in place of a sentinel.
+        """
         failures: list[redis.RedisError] = []
         known: set[str] = set()
         for sentinel in list(self.sentinels):
@@ -38,7 +44,7 @@ class AskedSentinels(Sentinel):
             self.sentinels = [sentinel, *(each for each in self.sentinels if each is not sentinel)]
 
 
-def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, answered: bool) -> MasterNotFoundError:
+def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, answered: bool) -> redis.RedisError:
     if name in known:
         return MasterNotFoundError(f"the sentinels say that the master {name} is down; wait for the failover")
     if answered:
@@ -46,14 +52,20 @@ def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, an
         return MasterNotFoundError(
             f"the sentinels know no master {name}; set master_name in REDIS_URL to one of: {names}"
         )
-    refusal = MasterNotFoundError(_why(failures))
-    refusal.__cause__ = next((each for each in failures if tls_error_in(each)), None)
-    return refusal
+    refused = next((each for each in failures if isinstance(each, redis.AuthenticationError | NoPermissionError)), None)
+    if refused:
+        return SentinelsRefusedLogin(
+            "the sentinels refused the login; check sentinel_username and sentinel_password in REDIS_URL"
+        )
+    if said := next((each for each in failures if isinstance(each, redis.ResponseError)), None):
+        return said  # by a Redis that is no sentinel
+    silent = MasterNotFoundError("no sentinel answers; start them or correct REDIS_URL")
+    silent.__cause__ = max(failures, key=_is_of_tls)
+    return silent
 
 
-def _why(failures: list[redis.RedisError]) -> str:
-    if any(isinstance(each, redis.AuthenticationError | NoPermissionError) for each in failures):
-        return "the sentinels refused the login; check sentinel_username and sentinel_password in REDIS_URL"
-    if any(isinstance(each, redis.ResponseError) for each in failures):
-        return "what answers there is no sentinel; correct the port in REDIS_URL"
-    return "no sentinel answers; start them or correct REDIS_URL"
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Return True if TLS did not come about, which tells more than a sentinel that is gone."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -9,7 +9,7 @@ import redis
 
 from tests.redis_servers import PASSWORD, SENTINEL_PASSWORD, USER, Watched, watched
 from tests.servers import eventually, free_port
-from worker.redis_trouble import redis_trouble
+from worker.operate.redis_errors import Trouble, describe_redis_error
 from worker.store import connect
 
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}"
@@ -31,13 +31,13 @@ def url(on: Watched, *before: str, login: str = LOGIN, name: str = "signal", own
     return f"sentinel://{login}@{hosts}/2?master_name={name}&sentinel_password={quote(own)}"
 
 
-def trouble(url: str) -> str:
-    """Why nothing can be asked there: one line without a secret."""
+def trouble(url: str) -> Trouble:
+    """Why nothing can be asked there, without a secret."""
     with pytest.raises(redis.RedisError) as caught, connect(url) as client:
         client.ping()
-    told = redis_trouble(caught.value, "there")
-    assert told.isprintable()
-    assert not [each for each in (PASSWORD, SENTINEL_PASSWORD, "wr0ng") if each in told]
+    told = describe_redis_error(caught.value, url)
+    assert f"{told.found}{told.fix}".isprintable()
+    assert not [each for each in (PASSWORD, SENTINEL_PASSWORD, "wr0ng") if each in f"{told}"]
     return told
 
 
@@ -67,24 +67,36 @@ def test_a_sentinel_that_answered_is_asked_first_the_next_time(on: Watched) -> N
 
 
 def test_an_unknown_master_is_told_with_those_that_there_are(on: Watched) -> None:
-    assert "know no master other; set master_name in REDIS_URL to one of: signal" in trouble(url(on, name="other"))
+    told = trouble(url(on, name="other"))
+    assert told.found.endswith("the sentinels know no master other")
+    assert told.fix == "set master_name in REDIS_URL to one of: signal"
+    assert told.passes  # once it is known, too
 
 
 def test_a_refused_login_at_the_sentinels_is_told_apart(on: Watched) -> None:
-    assert "the sentinels refused the login; check sentinel_username" in trouble(url(on, own="wr0ng"))
+    told = trouble(url(on, own="wr0ng"))
+    assert told.found.endswith("the sentinels refused the login")
+    assert told.fix == "check sentinel_username and sentinel_password in REDIS_URL"
+    assert not told.passes
 
 
 def test_a_refused_login_at_the_master_is_told_apart(on: Watched) -> None:
-    assert "there refused the password; check REDIS_URL" in trouble(url(on, login=f"{USER}:wr0ng"))
+    told = trouble(url(on, login=f"{USER}:wr0ng"))
+    assert "refused user name or password" in told.found
+    assert not told.passes
 
 
 def test_sentinels_that_do_not_answer_are_told() -> None:
-    assert "no sentinel answers" in trouble(f"sentinel://127.0.0.1:{free_port()};nowhere.invalid")
+    told = trouble(f"sentinel://127.0.0.1:{free_port()};nowhere.invalid")
+    assert told.found.endswith("no sentinel answers")
+    assert told.passes
 
 
 def test_a_redis_in_place_of_a_sentinel_is_told(server: object) -> None:
     port = server.port  # type: ignore[attr-defined]
-    assert "what answers there is no sentinel" in trouble(f"sentinel://127.0.0.1:{port}")
+    told = trouble(f"sentinel://127.0.0.1:{port}")
+    assert told.found.endswith("is Redis itself, not a Sentinel")
+    assert not told.passes
 
 
 def test_a_master_that_is_down_is_told(on: Watched, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -92,7 +104,7 @@ def test_a_master_that_is_down_is_told(on: Watched, tmp_path_factory: pytest.Tem
     try:
         alone.ready().servers[0].kill()
         there = f"sentinel://127.0.0.1:{alone.ports[0]}"
-        says = "the sentinels say that the master mymaster is down; wait for the failover"
-        eventually(lambda: says in trouble(there), 10, says)
+        says = "the sentinels say that the master mymaster is down"
+        eventually(lambda: trouble(there).found.endswith(says), 10, says)
     finally:
         alone.stop()

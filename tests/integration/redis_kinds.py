@@ -179,10 +179,11 @@ class Parts:
         return self.folder / f"flower-{self.integration}.log"
 
     @contextmanager
-    def worker(self) -> Iterator[RunningWorker]:
-        """A worker, from its start on; killed at the end."""
+    def worker(self, *command: str) -> Iterator[RunningWorker]:
+        """A worker, from its start on; killed at the end. Without a `command`, ours."""
         settings = {**self.environment, "METRICS_PORT": str(self.metrics_port)}
-        worker = RunningWorker(settings, self.folder / f"worker-{self.integration}.log")
+        output = self.folder / f"worker-{self.integration}.log"
+        worker = RunningWorker(settings, output, command=command or ("-m", "worker", "worker"))
         try:
             yield worker
         finally:

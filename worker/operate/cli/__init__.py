@@ -8,8 +8,8 @@ import typer
 
 from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.terminal import Failure
+from worker.operate.redis_errors import describe_redis_error
 from worker.privacy import whereabouts
-from worker.redis_trouble import redis_trouble
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
 
@@ -43,10 +43,15 @@ def main() -> None:
     except (SettingsError, PresetError, Failure) as error:
         sys.exit(f"signal-mailgun: {error}")
     except redis.RedisError as error:
-        sys.exit(f"signal-mailgun: {redis_trouble(error, load_settings().redis_address.place)}")
+        sys.exit(f"signal-mailgun: {_redis_trouble(error)}")
     except BrokenPipeError:
         # Whoever read us has gone, as `head` does: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:  # noqa: BLE001  no traceback reaches an operator
         sys.exit(f"signal-mailgun: a bug, please report it: {whereabouts(error)}")
+
+
+def _redis_trouble(error: redis.RedisError) -> str:
+    trouble = describe_redis_error(error, load_settings().redis_url)
+    return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"
