@@ -1,15 +1,16 @@
 """How many events ended how: counted in each worker's memory, added up in Redis once a second.
 
     signal:<integration>:totals            hash   outcome -> count since the first worker; lives as long as Redis
-    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute; lives two hours
+    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute by Redis's clock; lives two hours
 
 A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
 """
 
-import time
 from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from worker.delivery.clock import redis_now
 
 if TYPE_CHECKING:
     import redis
@@ -39,7 +40,7 @@ class Tally:
         if not counted:
             return
         try:
-            self._add(counted, int((time.time() if now is None else now) // 60))
+            self._add(counted, int((redis_now(self._redis) if now is None else now) // 60))
         except Exception:
             with self._lock:
                 self._pending += counted

@@ -54,7 +54,11 @@ class JsonLines(logging.Formatter):
 def said(record: logging.LogRecord) -> str:
     """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
     error = record.exc_info[1] if record.exc_info else None
-    return redacted(record.getMessage()) + (f" ({whereabouts(error)})" if error else "")
+    if not error:
+        return redacted(record.getMessage())
+    # Celery quotes the error itself, and that may quote a person's data.
+    text = record.getMessage().replace(repr(error), type(error).__name__)
+    return f"{redacted(text)} ({whereabouts(error)})"
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 from rich.live import Live
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker.delivery.opt_outs import LastRead
+from worker.delivery.roll import WorkerEntry
 from worker.operate.cli.terminal import clock_time, messages, out
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
@@ -60,9 +61,6 @@ def rows(status: Status) -> list[tuple[str, str]]:
     """The lines of the screen: a name and a text in rich's markup."""
     oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
     due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
-    workers = (
-        f"{len(status.workers)}: {escape(', '.join(status.workers))}" if status.workers else "[red]none is alive[/]"
-    )
     return [
         ("queued", f"{messages(status.queued)}{oldest}"),
         ("in flight", messages(status.in_flight)),
@@ -71,7 +69,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
-        ("workers", workers),
+        ("workers", _workers(status)),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 
@@ -91,6 +89,24 @@ def _held(status: Status) -> str:
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
     return f"[{colour}]{hold.kind} {until}[/]{since}: {escape(hold.why)}"
+
+
+def _workers(status: Status) -> str:
+    told = ", ".join(_worker(each, status.at) for each in status.workers)
+    return f"{len(status.workers)}: {told}" if told else "[red]none is alive[/]"
+
+
+def _worker(entry: WorkerEntry, now: float) -> str:
+    since = f" for {span(max(0.0, now - entry.since))}" if entry.since else ""
+    match entry.state:
+        case "cancelled":
+            return f"{escape(entry.name)} [red]takes no events{since} (cancel_consumer; undo it with add_consumer)[/]"
+        case "stopping":
+            return f"{escape(entry.name)} [yellow]stopping{since}[/]"
+        case "consuming" | "unknown":
+            return escape(entry.name)
+        case _:
+            assert_never(entry.state)
 
 
 def _opt_outs(read: LastRead) -> str:
