@@ -87,7 +87,10 @@ class Roll:
         """Return the workers that kept house lately. Raises `redis.RedisError`."""
         since = redis_now(self._redis) - ALIVE_SECONDS
         names = cast("list[str]", self._redis.zrangebyscore(self._workers, since, "+inf"))
-        told = cast("list[str | None]", self._redis.mget(self._worker + name for name in names)) if names else []
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.get(self._worker + name)
+            told = pipe.execute()
         return [_entry(name, text) for name, text in zip(names, told, strict=True)]
 
     def ended(self, id: str) -> tuple[float, str] | None:
