@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from importlib.metadata import version
 from threading import Thread
 from typing import Any
 
@@ -17,11 +19,12 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 from kombu.exceptions import OperationalError
 
-from worker.app import app, settings, unacked_keys
+from worker.app import app, settings
 from worker.assembly import handling_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import in_flight_keys, restore_overdue
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
@@ -36,6 +39,7 @@ from worker.signal.preset import PresetError
 logger = logging.getLogger("signal_mailgun.worker")
 REPLAY_AT_ONCE = 2000
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
+VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -109,10 +113,11 @@ def keep_house() -> None:
     flow = parts.delivery.flow
     for step in (
         consuming().keep,
+        _restore_overdue,
         parts.parking.return_due,
         parts.parking.gather_priorities,
         parts.tally.store,
-        lambda: parts.roll.store(WORKER),
+        _tell_roll,
         flow.refund,
         lambda: _look_after_incident(parts.delivery),
         _look_after_opt_outs,
@@ -123,6 +128,35 @@ def keep_house() -> None:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
         except Exception as error:  # noqa: BLE001  the worker's loop goes on
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _restore_overdue() -> None:
+    restored = restore_overdue(
+        handling().parking.redis,
+        settings.queue,
+        in_flight_keys(settings.signal_integration),
+        settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
+    )
+    if restored:
+        logger.warning("messages of a worker that ended are back on the queue", extra={"messages": restored})
+
+
+def _tell_roll() -> None:
+    handling().roll.store(WORKER, consuming().state(), node=consuming().node, version=VERSION)
+
+
+def finish() -> None:
+    """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
+    with suppress(redis.RedisError):
+        _tell_roll()
+    consuming().finish(settings.longest_delivery_seconds, _tell_roll)
+
+
+def leave() -> None:
+    """Store the last counts and take this worker off the roll."""
+    keep_house()
+    with suppress(redis.RedisError):
+        handling().roll.leave(WORKER)
 
 
 def _look_after_incident(delivery: Delivery) -> None:
@@ -195,7 +229,7 @@ def consuming() -> Consuming:
     return Consuming(
         handling(),
         settings.queue,
-        unacked_keys(settings.signal_integration),
+        in_flight_keys(settings.signal_integration),
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
