@@ -202,7 +202,7 @@ def check_redis() -> None:
 
 def _end_worker(line: str) -> None:
     """End this worker with status 1, from whichever thread."""
-    sys.stderr.write(f"signal-mailgun: {line}\n")
+    logger.critical("this worker ends: %s", line)
     state.should_stop = EX_FAILURE
 
 
