@@ -235,7 +235,7 @@ AT_AN_ADDRESS: dict[str, tuple[Odd, str, str, bool]] = {
     "tls": (odd_servers.tls, "speaks TLS, which redis:// does not", "Write rediss://", True),
     "silent": (
         lambda _: odd_servers.silent(),
-        "accepts the connection, but does not answer",
+        "accepts connections, but does not answer",
         "where Redis runs",
         False,
     ),
@@ -284,8 +284,8 @@ def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "found", "fix"),
     [
-        ("redis://127.0.0.1:{free}/0", "refuses the connection", "Start Redis there"),
-        ("redis://no-such-host.invalid/0", "does not resolve", "Correct the host"),
+        ("redis://127.0.0.1:{free}/0", "does not answer: the connection is refused", "Start Redis there"),
+        ("redis://no-such-host.invalid/0", "does not answer: its host name does not resolve", "Correct the host"),
         ("sentinel://127.0.0.1:{free}/0", "no", "master_name"),
     ],
 )

@@ -88,14 +88,20 @@ NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' p
 FORBIDDEN = r"NOPERM|ACL failure|can't (run this command|access at least one)"
 UNAVAILABLE = r"(?i)unknown (sub)?command|not (allowed|supported|permitted)\b|unsupported|disabled"
 AWAY = {
-    Speaks.UNRESOLVED: ("has a host name that does not resolve", "Correct the host in REDIS_URL, or its DNS entry."),
-    Speaks.REFUSED: ("refuses the connection", "Start Redis there, or set REDIS_URL to where it runs."),
+    Speaks.UNRESOLVED: (
+        "does not answer: its host name does not resolve",
+        "Correct the host in REDIS_URL, or its DNS entry.",
+    ),
+    Speaks.REFUSED: (
+        "does not answer: the connection is refused",
+        "Start Redis there, or set REDIS_URL to where it runs.",
+    ),
     Speaks.UNREACHABLE: (
-        "cannot be reached (time-out or no route)",
+        "does not answer: no route, or time-out",
         "Check firewall and network, or set REDIS_URL to where Redis runs.",
     ),
     Speaks.SILENT: (
-        "accepts the connection, but does not answer",
+        "accepts connections, but does not answer",
         "Restart what listens there, or set REDIS_URL to where Redis runs.",
     ),
 }
@@ -133,8 +139,13 @@ def text_of(error: BaseException) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the server, or a proxy before it, does not have the command that was asked."""
     text = text_of(error)
-    known = any(re.search(pattern, text) for pattern, *_ in SAID)
+    known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in SAID)
     return not known and bool(re.search(UNAVAILABLE, text))
+
+
+def is_untriable(error: BaseException) -> bool:
+    """Return whether the command was refused only because it was asked within a transaction."""
+    return bool(re.search(r"(?i)\b(inside|within|in) (an? )?(multi|transaction)", text_of(error)))
 
 
 def is_forbidden(error: BaseException) -> bool:

@@ -37,15 +37,16 @@ def worker(
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
-    from worker.app import app  # noqa: PLC0415  the application is configured when it is imported
-    from worker.tasks import check_startable  # noqa: PLC0415
+    from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
+
+    from worker.tasks import check_startable  # noqa: PLC0415  the application is configured when it is imported
 
     check_startable()
-    options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
+    options = ["--app=worker.app", "--quiet", "worker", "--without-gossip", "--without-mingle"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
     options += ["--task-events"] if task_events else []
-    raise typer.Exit(app.start(options) or 0)
+    raise typer.Exit(celery.main(args=options, standalone_mode=False) or 0)
 
 
 def sandbox(
