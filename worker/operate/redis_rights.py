@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 
-from worker.operate.redis_errors import is_forbidden, is_unavailable, text_of
+from worker.operate.redis_errors import is_forbidden, is_unavailable, is_untriable, text_of
 
 
 class Who(StrEnum):
@@ -224,7 +224,9 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
         _missing(right, command, reply) for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
     ]
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
-    refused = next((each for each in others if not (is_forbidden(each) or is_unavailable(each))), None)
+    refused = next(
+        (each for each in others if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))), None
+    )
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 
