@@ -27,7 +27,6 @@ from worker.delivery.handling import Handling
 from worker.delivery.in_flight import in_flight_keys, restore_overdue
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.delivery.opt_outs import OptOuts, Turn
-from worker.operate import log
 from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
@@ -194,7 +193,6 @@ def check_startable() -> None:
 
 def check_redis() -> None:
     """End the program with one line if no worker can ever deliver by this Redis; log once what else is wrong there."""
-    log.configure(settings.log_level, settings.log_format)  # Celery has this done only after its own start has begun
     line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
     if line:
         sys.exit(f"signal-mailgun: {line}")

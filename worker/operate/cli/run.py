@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from worker.delivery.dead_letters import DeadLetters
+from worker.operate import log
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.household import PortTaken, free_port
 from worker.operate.local import SETTLE_SECONDS, Local, NotStarted, Ports
@@ -39,8 +40,10 @@ def worker(
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
     from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
 
-    from worker.tasks import check_startable  # noqa: PLC0415  the application is configured when it is imported
+    from worker.app import settings  # noqa: PLC0415  the application is configured when it is imported
+    from worker.tasks import check_startable  # noqa: PLC0415
 
+    log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
     check_startable()
     options = ["--app=worker.app", "--quiet", "worker"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
