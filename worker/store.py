@@ -51,7 +51,7 @@ def pool_for(
     options |= {
         "db": address.db,
         **_login(address.login),
-        **tls_options(address.tls),
+        **_tls_options(address.tls),
         **address.connection,
         "connection_class": adapted(_connection_class(address)),
     }
@@ -66,8 +66,7 @@ def where(url: str) -> str:
     return redis_address(url).place
 
 
-def tls_options(tls: Tls | None) -> dict[str, Any]:
-    """Return `tls` in redis-py's terms; nothing where there is no TLS."""
+def _tls_options(tls: Tls | None) -> dict[str, Any]:
     if tls is None:
         return {}
     return {
@@ -91,7 +90,7 @@ def _login(login: Login) -> dict[str, Any]:
 
 
 def _asked(servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[str, Any]) -> AskedSentinels:
-    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **tls_options(sentinels.tls)}
+    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **_tls_options(sentinels.tls)}
     return AskedSentinels(  # type: ignore[no-untyped-call]
         [(each.host, each.port) for each in servers], sentinel_kwargs={**how, "ssl": sentinels.tls is not None}
     )
