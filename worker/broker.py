@@ -47,7 +47,9 @@ while events < allowed and bytes < tonumber(ARGV[5]) do
     redis.call('ZADD', KEYS[4], ARGV[2], tag)
     redis.call('HSET', KEYS[5], tag, message)
     taken[#taken + 1] = message
-    counts[#taken] = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
+    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    counts[#taken] = math.max(1, math.min(count, 10000))
     events = events + counts[#taken]
     bytes = bytes + #message
 end
@@ -241,13 +243,13 @@ class TakesAtomically:
         return True
 
     def _payload(self: Any, raw: bytes, tag: str, paid: int, *, probe: bool) -> dict[str, Any]:
-        message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        if probe or paid < message.events:
-            message = replace(message, probe=probe, unpaid=max(0, message.events - paid))
+        message = admitted(raw, lambda: str(uuid4())).charged(paid)
+        if probe:
+            message = replace(message, probe=True)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
         if message.task == REPLAY_TASK:
             payload["headers"]["signal"]["probe"] = probe
-        payload["properties"] |= {"delivery_tag": tag, TAKEN: message, EVENTS: message.events}
+        payload["properties"] |= {"delivery_tag": tag, TAKEN: message, EVENTS: max(1, message.events)}
         return payload
 
 

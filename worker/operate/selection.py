@@ -9,6 +9,8 @@ from itertools import islice
 from typing import Any
 
 from worker.delivery.dead_letters import Buried, DeadLetters
+from worker.delivery.intake import events_read
+from worker.delivery.message import Message
 from worker.settings import Settings
 from worker.signal.address import lenient_address
 from worker.signal.event import MalformedEvent, parse_event
@@ -45,7 +47,7 @@ class Selection:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or address_of(message.args, self.preset) == lenient_address(self.email))
+            and (self.email is None or lenient_address(self.email) in addresses_in(message, self.preset))
             and (self.id is None or message.id == self.id)
         )
 
@@ -79,6 +81,11 @@ def selected(
         if not isinstance(value, int if name == "status" else str | None) and value is not None:
             raise ValueError(f"the filter {name} has a value of the wrong type")
     return Selection(since=moments[0], until=moments[1], preset=preset, **filters)
+
+
+def addresses_in(message: Message, preset: Preset | None = None) -> list[str]:
+    """The addresses that the events of `message` are about, as far as they can be read; "" for an event without one."""
+    return [address_of(each.args, preset) for each in events_read(message)]
 
 
 def address_of(args: tuple[Any, ...], preset: Preset | None = None) -> str:
