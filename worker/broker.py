@@ -56,7 +56,9 @@ while events < allowed and bytes < tonumber(ARGV[4]) do
     redis.call('HSET', KEYS[5], tag, message)
     redis.call('RPOP', KEYS[3])
     taken[#taken + 1], tags[#tags + 1] = message, tag
-    counts[#taken] = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
+    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    counts[#taken] = math.max(1, math.min(count, 10000))
     events = events + counts[#taken]
     bytes = bytes + #message
 end
@@ -265,13 +267,13 @@ class TakesAtomically:
             self.connection._deliver(payload, self.queue)
 
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int, *, probe: bool) -> dict[str, Any]:
-        message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        if probe or paid < message.events:
-            message = replace(message, probe=probe, unpaid=max(0, message.events - paid))
+        message = admitted(raw, lambda: str(uuid4())).charged(paid)
+        if probe:
+            message = replace(message, probe=True)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
         if message.task == REPLAY_TASK:
             payload["headers"]["signal"]["probe"] = probe
-        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: message.events}
+        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: max(1, message.events)}
         return payload
 
 
