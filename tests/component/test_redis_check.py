@@ -188,6 +188,7 @@ def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
         finally:
             loading.kill()
             loading.wait(10)
+    assert found
     assert (found.answered, found.ending) == (False, None)
     assert "Wait" in found.results[0].fix
 

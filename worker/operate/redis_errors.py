@@ -241,7 +241,7 @@ def _of_tls(error: BaseException, place: str) -> Trouble | None:
         )
         return Trouble(f"the certificate of {place} {found}", fix)
     # Only what speaks TLS says why it refuses ours.
-    alert = next((found[1] for each in _chain(error) if (found := re.search(r"ALERT_(\w+)", str(each)))), None)
+    alert = next((said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None)
     if alert == "CERTIFICATE_REQUIRED":
         fix = "Name yours: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL."
         return Trouble(f"{place} wants a client certificate", fix)
