@@ -48,6 +48,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "visibility_timeout": settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
             "unacked_restore_interval": max(1.0, settings.visibility_timeout_seconds * 0.05),
             "unacked_restore_throttle": 1,
+            "taken_at_key": f"signal:{settings.signal_integration}:taken_at",
             "unacked_key": key,
             "unacked_index_key": index,
             "unacked_mutex_key": f"{key}_mutex",

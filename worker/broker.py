@@ -4,6 +4,7 @@
     signal:<integration>:unacked             hash         delivery tag -> message taken and not acknowledged
     signal:<integration>:unacked_index       sorted set   delivery tag -> when it was taken, epoch seconds
     signal:<integration>:unacked_mutex       string       held by the worker that puts overdue ones back
+    signal:<integration>:taken_at            string       the latest stamp, epoch seconds by Redis's clock; a day
 
 Kombu's own Redis transport pops a message (BRPOP) and notes it as unacknowledged afterwards, from the client: a worker killed
 between the two loses it, and under load the reply may lie unread for many milliseconds. Here the worker waits until there is
@@ -38,17 +39,37 @@ TAKE = (
     + """
 local allowed, wait, probe = allowance(tonumber(ARGV[3]))
 local taken, counts, events, bytes = {}, {}, 0, 0
+local stamped_until = nil
+
+-- A message that does not say when it was enqueued counts from when it was first taken, and so does one that says an impossible
+-- time. That is noted in its text, where it outlives whatever becomes of the worker. No two such events have the same stamp.
+local function stamped(message, events)
+    local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
+    if said and said <= now + 86400 or string.find(message, '^{"signal_taken_at":') then return message end
+    local rest = string.match(message, '^%s*{%s*(".*)$')
+    if not rest then return message end
+    stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
+    local stamp = math.max(now, stamped_until + 0.000001)
+    -- The events of a bundle have a microsecond each. One that does not say how many it has is given room for a thousand.
+    if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
+    stamped_until = stamp + (events - 1) * 0.000001
+    return string.format('{"signal_taken_at":%.6f,', stamp) .. rest
+end
+
 while events < allowed and bytes < tonumber(ARGV[5]) do
     local message = redis.call('RPOP', KEYS[3])
     if not message then break end
     local tag = ARGV[4] .. '.' .. #taken
+    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    message = stamped(message, count)
     redis.call('ZADD', KEYS[4], ARGV[2], tag)
     redis.call('HSET', KEYS[5], tag, message)
     taken[#taken + 1] = message
-    counts[#taken] = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    counts[#taken] = count
     events = events + counts[#taken]
     bytes = bytes + #message
 end
+if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400) end
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
@@ -149,8 +170,9 @@ class TakesAtomically:
     """
 
     QoS = Unacked
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue", "flow_keys", "flow_rules")
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue", "flow_keys", "flow_rules", "taken_at_key")
     queue: str
+    taken_at_key: str
     flow_keys: tuple[str, str]
     flow_rules: str
     _waiting = False  # for the queue to have something
@@ -194,7 +216,7 @@ class TakesAtomically:
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = uuid4().hex
         room = self.qos.can_consume_max_estimate() or 1
-        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys)
+        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
         return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, time(), room, self._taking, REPLY_BYTES)
 
     def _brpop_read(self: Any, **options: Any) -> bool:

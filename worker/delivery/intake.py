@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, Message, body_of, message_of, usable_id
+from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, STAMP, TASK, Message, body_of, message_of, usable_id
 from worker.signal.event import NESTING_LIMIT, deeper_than
 
 
@@ -32,7 +32,7 @@ def _protocol_2(envelope: dict[str, Any]) -> Message | None:
     args, kwargs, *_ = _body(envelope, bundle=task == DELIVER_MANY)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers)
+    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=envelope.get(STAMP))
 
 
 def _protocol_1(envelope: dict[str, Any]) -> Message | None:
@@ -44,6 +44,7 @@ def _protocol_1(envelope: dict[str, Any]) -> Message | None:
         args=body.get("args") or [],
         kwargs=body.get("kwargs") or {},
         headers={"task": body["task"]},
+        taken_at=envelope.get(STAMP),
     )
 
 

@@ -1,16 +1,16 @@
-"""The member that should stand after a patch: what Mailgun holds, what the event sets, and what newer events have set since.
+"""The member that should stand: what Mailgun holds, overlaid with every field that an event has set, the newest event first.
 
-Fields: last writer by event time wins. Subscription: consent known, that value; consent unknown, what Mailgun holds, and for a
-new member `subscribe_new`. But a recipient's own opt-out stands: a granted consent does not undo a "no" that is not ours.
+Fields: the last writer by event order wins, and owns the field. Subscription: a "no" stands, whoever said it, until a newer
+granted consent lifts it; the recipient's own is lifted by none. A new member whose consent is unknown is subscribed as
+`subscribe_new` says.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+from worker.delivery.record import CONSENT, FIRST, EventOrder, No, Owned, Record
 from worker.mailgun.member import Member
 from worker.signal.patch import Patch
-
-CONSENT = "subscribed"
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,14 @@ class Subscribing:
     resubscribe: bool = False  # MAILGUN_RESUBSCRIBE: a granted consent lifts a recipient's opt-out
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the ledger knows of a member."""
-
-    times: Mapping[str, float] = field(default_factory=dict)  # field -> event time that set it, epoch seconds
-    our_no: bool = False  # the "no" that Mailgun holds was written by us, not by the recipient
-
-
-def surviving(patch: Patch, known: Known, at: float) -> Patch:
-    """What is left of `patch`, an event of the time `at`, after the fields that newer events have set."""
-    if not any(each > at for each in known.times.values()):
+def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
+    """What is left of `patch`, of an event of that order, after the fields that newer events have set."""
+    owned = record.owned
+    if not any(each.order > order for each in owned.values()):
         return patch
 
     def stands(name: str) -> bool:
-        return known.times.get(name, at) <= at
+        return name not in owned or owned[name].order <= order
 
     return replace(
         patch,
@@ -45,44 +38,39 @@ def surviving(patch: Patch, known: Known, at: float) -> Patch:
     )
 
 
-def fields_of(patch: Patch) -> list[str]:
-    """The fields that `patch` sets, as the ledger names them."""
-    named = ["name"] if patch.name is not None else []
-    consented = [CONSENT] if patch.consent is not None else []
-    return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
+def fields_of(patch: Patch) -> dict[str, Any]:
+    """The fields that `patch` sets, as the ledger names them, with their values."""
+    named = {"name": patch.name} if patch.name is not None else {}
+    consented = {CONSENT: patch.consent} if patch.consent is not None else {}
+    return {**named, **{f"vars.{name}": value for name, value in patch.vars.items()}, **consented}
 
 
-def merged_member(held: Member | None, patch: Patch, rules: Subscribing, *, our_no: bool = False) -> Member:
-    """The whole member to stand: every field of `patch` set, every other field as `held` has it.
-
-    `our_no` says that the "no" which Mailgun holds is known to be ours, not the recipient's.
-    """
-    return Member(
-        address=patch.address,
-        name=patch.name if patch.name is not None else (held.name if held else ""),
-        subscribed=_subscribed(held, patch.consent, rules, our_no=our_no),
-        vars={**(held.vars if held else {}), **patch.vars},
-    )
-
-
-def known_after(known: Known, patch: Patch, at: float, held: Member | None, member: Member) -> Known:
-    """What the ledger knows once `member` stands where `held` stood, by a `patch` of the time `at`."""
-    return Known({**known.times, **dict.fromkeys(fields_of(patch), at)}, our_no=our_no_after(known, held, member))
+def after_patch(record: Record, patch: Patch, order: EventOrder, rules: Subscribing, now: float) -> Record:
+    """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
+    sets = {name: Owned(value, order) for name, value in fields_of(patch).items()}
+    record = replace(record, owned={**record.owned, **sets})
+    match patch.consent:
+        case True if record.no and rules.resubscribe:
+            return replace(record, no=record.no._replace(by=order))
+        case False if record.no is None:
+            return replace(record, no=No(now, order))
+        case False if record.no and record.no.by:
+            return replace(record, no=record.no._replace(by=order))
+        case _:
+            return record
 
 
-def our_no_after(known: Known, held: Member | None, member: Member) -> bool:
-    """Is the "no" of `member` ours? It is where we turned a "yes", or nothing, into it, and where it was ours before."""
-    if member.subscribed:
-        return False
-    return known.our_no if held and not held.subscribed else True
+def after_creation(record: Record, rules: Subscribing, now: float) -> Record:
+    """What is known of a member that Mailgun does not hold, once an event of unknown consent creates it at the moment `now`."""
+    consent = record.owned.get(CONSENT)
+    if record.no or (consent.value if consent else rules.subscribe_new):
+        return record
+    return replace(record, no=No(now, consent.order if consent else FIRST))
 
 
-def _subscribed(held: Member | None, consent: bool | None, rules: Subscribing, *, our_no: bool) -> bool:  # noqa: FBT001
-    if held is None:
-        return rules.subscribe_new and not our_no if consent is None else consent
-    if consent is None:
-        return held.subscribed
-    opted_out = not held.subscribed and not our_no
-    if consent and opted_out:
-        return rules.resubscribe
-    return consent
+def standing(held: Member, record: Record) -> Member:
+    """The whole member to stand: `held`, overlaid with what events have set."""
+    own = record.owned
+    vars_ = {name[5:]: each.value for name, each in own.items() if name.startswith("vars.")}
+    name = own["name"].value if "name" in own else held.name
+    return Member(held.address, name, not record.denies, {**held.vars, **vars_})
