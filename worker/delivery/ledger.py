@@ -106,18 +106,18 @@ class Ledger:
         _, *moments = answer[:4]
         seen = _Seen(*(float(each or 0) for each in moments))
         return [
-            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now, began=began), found, seen)
+            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now), found, seen, began)
             if found
             else Busy()
             for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
         ]
 
-    def _visit(self, visit: Visit, found: list[str], seen: "_Seen") -> Visit:
+    def _visit(self, visit: Visit, found: list[str], seen: "_Seen", began: float) -> Visit:
         record, copy, copy_at, seen_at, late_at, yes_at = found
         shown = _Shown(_member(copy, visit.address), float(copy_at or 0), _moment(yes_at))
         visit.record, member = self._known(decoded(record, _moment(seen_at)), shown, seen.synced)
         visit.stored = visit.record
-        visit.writes_until = visit.began + self.lease_seconds / 2
+        visit.writes_until = began + self.lease_seconds / 2
         visit.late_at = _moment(late_at)
         if member:
             visit.copy, visit.copy_at, visit.trust = member, copy_at, self._trust(member, shown.at, seen)

@@ -40,9 +40,9 @@ class Visit:
     copy: Member | None = None
     copy_at: str = ""
     trust: Trust = Trust.NONE
-    # The moment of opening: epoch seconds by Redis's clock, and by the uptime.
+    # The moment of opening: epoch seconds by Redis's clock, and, a little later, by the uptime.
     opened_at: float = 0.0
-    began: float = field(default_factory=uptime)
+    opened_up: float = field(default_factory=uptime)
     # The uptime after which no write may be begun: the lease may end before Mailgun has applied it.
     writes_until: float = float("inf")
     # What Mailgun is known to hold; None: nothing, or a write may have changed it.
@@ -62,7 +62,7 @@ class Visit:
 
     def now(self) -> float:
         """Return the present moment by Redis's clock, epoch seconds."""
-        return self.opened_at + uptime() - self.began
+        return self.opened_at + uptime() - self.opened_up
 
     def may_write(self) -> bool:
         """Return True as long as the lease outlasts a write that begins now."""
