@@ -106,8 +106,9 @@ class OwnIntegration:
                         self.redis.hincrbyfloat(key, field, -seconds)
         for key in self.redis.scan_iter(f"signal:{self.name}:member:*"):
             self._age_record(key, seconds)
-        for address, due in self.redis.zrange(self.look_after_key, 0, -1, withscores=True):
-            self.redis.zadd(self.look_after_key, {address: due - seconds})
+        due = cast("list[tuple[str, float]]", self.redis.zrange(self.look_after_key, 0, -1, withscores=True))
+        for address, at in due:
+            self.redis.zadd(self.look_after_key, {address: at - seconds})
         if synced := self.redis.get(f"signal:{self.name}:synced"):
             self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
 

@@ -157,7 +157,8 @@ class Ledger:
         ours = [bool(each) for each in answer[1:]]
         for visit, note, mine in zip(visits, notes, ours, strict=True):
             visit.writes_until = began + self.lease_seconds / 2
-            visit.stored = note if mine else visit.stored
+            if mine and note is not visit.record:
+                visit.stored = note
         return ours
 
     def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> list[Change]:
