@@ -17,6 +17,7 @@ from worker.delivery.record import (
     ABSENCE_SECONDS,
     CONSENT,
     FIRST,
+    UNDATED_AT,
     EventOrder,
     Late,
     No,
@@ -29,6 +30,7 @@ from worker.delivery.record import (
     encoded,
 )
 from worker.mailgun.member import Member
+from worker.mailgun.outcome import Kind
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
@@ -325,6 +327,109 @@ records = st.builds(
 @given(records)
 def test_a_record_is_read_as_it_was_stored(record: Record) -> None:
     assert repr(decoded(encoded(record), record.seen_at)) == repr(record)
+
+
+# Consent that was not understood, and time stamps that were not
+
+
+UNDATED = EventOrder(UNDATED_AT, 7.0)
+
+
+def unclear(**fields: object) -> Patch:
+    return Patch(ADDRESS, None, fields, None, None, consent_unclear=True)
+
+
+def undated(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
+    return replace(patch(consent, name, **fields), undated=True)
+
+
+def on(
+    held: Member | None, record: Record, patch: Patch, order: EventOrder = UNDATED, rules: Subscribing | None = None
+) -> Plan:
+    return planned(held, record, [Wanted(patch, order)], rules or Subscribing(), 1000.0)
+
+
+@pytest.mark.parametrize("subscribe_new", [True, False])
+def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(subscribe_new: bool) -> None:  # noqa: FBT001
+    created = on(None, Record(), unclear(plan="pro"), EVENT, Subscribing(subscribe_new))
+    assert created.member == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
+    assert created.record.no == No(1000.0, FIRST)
+    # Even an older one lifts it: no event has set the consent.
+    granted = on(created.member, created.record, patch(consent=True), EventOrder(1.0)).member
+    assert granted
+    assert granted.subscribed
+
+
+@given(members, patches, rules, st.booleans())
+def test_a_consent_that_is_not_understood_changes_nothing_else(
+    held: Member,
+    patch: Patch,
+    rules: Subscribing,
+    our_no: bool,  # noqa: FBT001
+) -> None:
+    unknown = replace(patch, consent=None)
+    found = merged(held, replace(unknown, consent_unclear=True), rules, our_no=our_no)
+    assert found == merged(held, unknown, rules, our_no=our_no)
+
+
+def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
+    held, record = Member(ADDRESS, vars={"plan": "pro"}), owned(vars__company=5)
+    there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
+    assert there.member == Member(ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True})
+    orders = {name: each.order for name, each in there.record.owned.items()}
+    assert orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
+    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (Kind.SUPERSEDED,)
+    dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
+    assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
+
+
+# Whether the member is subscribed after an undated consent. For: held (None: a new member), consent, when an event set the
+# consent (None: none has), whether a no of ours stands.
+UNDATED_CONSENT = {
+    (None, True, None, False): True,
+    (None, True, None, True): False,
+    (None, False, None, False): False,
+    (None, False, UNDATED_AT, False): False,
+    (True, False, None, False): False,
+    (True, False, UNDATED_AT, False): False,
+    (True, False, 5.0, False): True,
+    (True, True, None, False): True,
+    (False, True, None, False): False,
+    (False, True, None, True): False,
+    (False, True, UNDATED_AT, True): False,
+    (False, True, 5.0, True): False,
+    (False, False, None, False): False,
+}
+
+
+@pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED_CONSENT)
+@pytest.mark.parametrize("resubscribe", [True, False])
+def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated_yes_lifts_none(
+    held: bool | None,  # noqa: FBT001
+    consent: bool,  # noqa: FBT001
+    set_at: float | None,
+    our_no: bool,  # noqa: FBT001
+    resubscribe: bool,  # noqa: FBT001
+) -> None:
+    said = {} if set_at is None else {CONSENT: Owned(not our_no, EventOrder(set_at, 3.0))}
+    record = Record(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
+    member = None if held is None else Member(ADDRESS, subscribed=held)
+    record = after_reading(record, member, 999.0, LAG * 100).record
+    found = on(member, record, undated(consent, plan="pro"), rules=Subscribing(resubscribe=resubscribe)).member
+    assert found
+    assert found.subscribed is UNDATED_CONSENT[held, consent, set_at, our_no]
+
+
+@given(members, patches, patches, rules)
+def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patch, rules: Subscribing) -> None:
+    record = after_reading(Record(), start, 999.0, LAG).record
+    before = on(start, record, dated, EVENT, rules)
+    found = on(before.member, before.record, replace(late, undated=True), rules=rules).member
+    assert before.member
+    assert found
+    assert found.name == (before.member.name or late.name or "") or "name" in before.record.owned
+    assert {name: found.vars[name] for name in before.member.vars} == before.member.vars
+    assert found.subscribed <= before.member.subscribed
 
 
 # Events in any order, again and again, on readings of any age

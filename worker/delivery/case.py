@@ -8,7 +8,7 @@ from typing import assert_never
 from worker.delivery.decision import Bury, Decision, Done, Park, Reason
 from worker.delivery.message import Message, Try
 from worker.delivery.plan import Wanted
-from worker.delivery.record import EventOrder
+from worker.delivery.record import UNDATED_AT, EventOrder
 from worker.delivery.round import why
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import redacted
@@ -98,9 +98,11 @@ def order_of(patch: Patch, message: Message) -> EventOrder:
     """Return when the event happened, else when it was enqueued; of equals the later enqueued one is the later.
 
     A time more than a day after it was enqueued is a wrong clock's: it must not keep newer events from setting the field
-    for years.
+    for years. One that was not understood counts as before all others.
     """
     enqueued_at = message.enqueued_at or 0.0
+    if patch.undated:
+        return EventOrder(UNDATED_AT, enqueued_at)
     at = patch.at.timestamp() if patch.at else enqueued_at
     return EventOrder(at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at, enqueued_at)
 

@@ -32,7 +32,9 @@ def _protocol_2(envelope: dict[str, Any]) -> Message | None:
     args, kwargs, *_ = _body(envelope, bundle=task == DELIVER_MANY)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return None
-    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=envelope.get(STAMP))
+    return message_of(
+        id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=envelope.get(STAMP)
+    )
 
 
 def _protocol_1(envelope: dict[str, Any]) -> Message | None:

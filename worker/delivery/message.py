@@ -141,9 +141,7 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
     }
 
 
-def message_of(
-    *, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None
-) -> Message:
+def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
     What the headers say in another shape than `progress` writes counts as not said. `taken_at` is the stamp that a message got

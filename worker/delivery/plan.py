@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.delivery.merge import Subscribing, after_creation, after_patch, fields_of, standing, surviving
+from worker.delivery.merge import Subscribing, after_creation, after_patch, fields_of, filling, standing, surviving
 from worker.delivery.record import EventOrder, No, Record, digest_of
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind
@@ -42,12 +42,12 @@ def planned(held: Member | None, record: Record, wanted: Sequence[Wanted], rules
     """
     member, kinds = standing(held, record) if held else None, list[Kind]()
     for each in wanted:
-        left = surviving(each.patch, record, each.order)
+        left = filling(surviving(each.patch, record, each.order), member)
         if is_superseded(each, left):
             kinds.append(Kind.SUPERSEDED)
             continue
-        if member is None and left.consent is None:
-            record = after_creation(record, rules, now)
+        if member is None:
+            record = after_creation(record, left, rules, now)
         record = after_patch(record, left, each.order, rules, now)
         after = standing(member or Member(each.patch.address), record)
         kinds.append(Kind.UNCHANGED if same(member, after) else Kind.DELIVERED)

@@ -21,7 +21,9 @@ class EventOrder(NamedTuple):
     enqueued_at: float = 0.0
 
 
-FIRST = EventOrder(0.0)
+# The year 1: what an event sets whose time stamp was not understood, any with a time may set anew.
+UNDATED_AT = -62135596800.0
+FIRST = EventOrder(UNDATED_AT)
 
 
 class Owned(NamedTuple):
