@@ -130,7 +130,7 @@ def _granted_then_denied(number: int, at: float) -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("killed", [False, True] if FULL else [True])
+@pytest.mark.parametrize("killed", [False, True] if FULL else [False])
 @each_form(SINGLE)
 def test_messages_without_times_count_in_the_order_of_the_queue(
     form: Form,
@@ -158,10 +158,12 @@ def bare_event(number: int, step: int) -> Event:
 def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
     form: Form, world: World, lines: list[str]
 ) -> None:
+    lag = READ_LAG_SECONDS if FULL else 2.0
+    world.further = {"MAILGUN_READ_LAG_SECONDS": str(lag)}
     world.start_workers(2)
     put(world, [identified(n, plan="old", company="Acme", consent=n % 2 == 0) for n in range(PEOPLE)])
     assert len(ended(world)) == PEOPLE
-    time.sleep(READ_LAG_SECONDS + 1)  # what was written must not be able to lag any more
+    time.sleep(lag + 1)  # what was written must not be able to lag any more
     for number in range(PEOPLE):
         url = f"{world.sandbox.base_url}/v3/lists/{LIST}/members/{address(number)}"
         requests.delete(url, auth=("api", KEY), timeout=30).raise_for_status()

@@ -76,6 +76,7 @@ class World:
         self.held_when_killed: list[tuple[float, set[str]]] = []  # when, and the ids of what was in hand
         self.backs: list[float] = []  # seconds that something took to be as before
         self.notes: list[str] = []
+        self.further: dict[str, str] = {}  # settings in place of all others
         self.brief = False  # each thing goes wrong once
         self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
         self.producer: Producer
@@ -90,6 +91,7 @@ class World:
             "REDIS_URL": self.server.url,
             "SIGNAL_INTEGRATION": self.integration,
             "MAILGUN_API_BASE_URL": self.sandbox.base_url,
+            **self.further,
         }
 
     @property

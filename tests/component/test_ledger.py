@@ -178,7 +178,8 @@ def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIn
     found = bring(own, there, patch(consent=False, plan="pro"))
     assert (found.kind, there.asked(), there.held) == (Kind.BUSY, ["GET"], HELD)
     assert len(keys(own, "lock")) == 1
-    assert keys(own, "member") == []
+    (key,) = keys(own, "member")
+    assert own.redis.hkeys(key) == ["late_at"]
 
 
 def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(own: OwnIntegration) -> None:

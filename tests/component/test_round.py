@@ -527,7 +527,7 @@ def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has
     for each in (1, 2):
         entry = ledger.look_up(address(each))
         assert entry
-        assert entry.copy is None or entry.copy.vars == there.vars_of(address(each))
+        assert entry.copy is None or entry.copy.member.vars == there.vars_of(address(each))
 
 
 def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:

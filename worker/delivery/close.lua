@@ -1,12 +1,12 @@
 -- Store what was learned of members, report what Mailgun answered, release the members.
 -- A member whose lease has ended is another's: nothing is stored of it, and what was written is looked after.
 -- KEYS as for open.lua.
--- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON; then of each member eight:
+-- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON; then of each member seven:
 --   record, or '' where it has not changed; copy, or ''; copy_at, or '' for now; seen_at, or '' where it does not exist;
 --   milliseconds until a write without an answer has settled, or '' where there was none;
---   seconds until it is looked after ('' not at all, '0' no more); its address; 1 where Mailgun may have been told to store it.
+--   seconds until it is looked after ('' not at all, '0' no more); its address.
 -- Returns {changes of the hold, numbers of the members that were lost, from 0}.
-local MEMBERS, FIRST, EACH = 6, 6, 8
+local MEMBERS, FIRST, EACH = 6, 6, 7
 local look_after, lives = KEYS[5], ARGV[4]
 
 local function look(member, address, seconds)
@@ -36,7 +36,7 @@ local lost = {}
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, number = KEYS[i], KEYS[i + 1], (i - MEMBERS) / 2
     local first = FIRST + number * EACH
-    local record, copy, copy_at, seen_at, settles, again, address, sent = unpack(ARGV, first, first + EACH - 1)
+    local record, copy, copy_at, seen_at, settles, again, address = unpack(ARGV, first, first + EACH - 1)
     if redis.call('GET', lock) == ARGV[2] then
         local doubted = store(member, record, copy, copy_at, seen_at)
         if again == '0' then
@@ -46,13 +46,14 @@ for i = MEMBERS, #KEYS, 2 do
             look(member, address, again)
         elseif again ~= '' then
             redis.call('ZADD', look_after, now + again, address)
-        elseif doubted and sent == '1' then
+        elseif doubted and redis.call('HEXISTS', member, 'copy') == 1 then
+            -- A page showed a "no" meanwhile, which may have been written over.
             look(member, address, 1)
         end
         if (tonumber(settles) or 0) > 0 then redis.call('PEXPIRE', lock, settles) else redis.call('DEL', lock) end
     else
         lost[#lost + 1] = number
-        if sent == '1' then look(member, address, 1) end
+        look(member, address, 1)
     end
 end
 charge(tonumber(ARGV[3]))

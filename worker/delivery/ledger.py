@@ -16,7 +16,7 @@ events have set, and whose the "no" was.
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from importlib.resources import files
@@ -26,9 +26,9 @@ from uuid import uuid4
 
 from worker.delivery.flow import FREES, Change, Flow, Report
 from worker.delivery.plan import Wanted
-from worker.delivery.record import Record, after_reading, after_sync, decoded, encoded
+from worker.delivery.record import Record, encoded
+from worker.delivery.stored import Copy, Stored, copy_of, moment
 from worker.delivery.visit import Busy, Held, Opened, Trust, Visit, uptime
-from worker.mailgun.member import Member
 
 BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for members that other deliveries have
 BUSY_LOOK_SECONDS = 0.02
@@ -51,8 +51,7 @@ class Entry:
     """What the ledger holds of a member, for people."""
 
     record: Record
-    copy: Member | None  # as Mailgun last confirmed it
-    copy_at: float  # when that was, epoch seconds
+    copy: Copy | None  # as Mailgun last confirmed it
     look_at: float | None  # when it is to be looked at again, because of a write without an answer
 
 
@@ -106,38 +105,27 @@ class Ledger:
         _, *moments = answer[:4]
         seen = _Seen(*(float(each or 0) for each in moments))
         return [
-            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now), found, seen, began)
+            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now), Stored(*found), seen, began)
             if found
             else Busy()
             for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
         ]
 
-    def _visit(self, visit: Visit, found: list[str], seen: "_Seen", began: float) -> Visit:
-        record, copy, copy_at, seen_at, late_at, yes_at = found
-        shown = _Shown(_member(copy, visit.address), float(copy_at or 0), _moment(yes_at))
-        visit.record, member = self._known(decoded(record, _moment(seen_at)), shown, seen.synced)
+    def _visit(self, visit: Visit, stored: Stored, seen: "_Seen", began: float) -> Visit:
+        visit.record, visit.copy = stored.known(visit.address, seen.synced, self.lag_seconds)
         visit.stored = visit.record
         visit.writes_until = began + self.lease_seconds / 2
-        visit.late_at = _moment(late_at)
-        if member:
-            visit.copy, visit.copy_at, visit.trust = member, copy_at, self._trust(member, shown.at, seen)
+        visit.late_at = moment(stored.late_at)
+        visit.trust = self._trust(visit.copy, seen)
         return visit
 
-    def _known(self, record: Record, shown: "_Shown", synced: float) -> tuple[Record, Member | None]:
-        """What is known once a sync and the copy are taken in, and the copy, if it may be used."""
-        known = after_sync(record, synced, self.lag_seconds)
-        if shown.copy is None or known.absent or (record.seen_at is not None and known.seen_at is None):
-            return known, None
-        if shown.yes_at is not None:
-            known, _ = after_reading(known, replace(shown.copy, subscribed=True), shown.yes_at, self.lag_seconds)
-        known, doubt = after_reading(known, shown.copy, shown.at, self.lag_seconds)
-        return known, shown.copy if doubt is None else None
-
-    def _trust(self, copy: Member, at: float, seen: "_Seen") -> Trust:
-        refresh = self.refresh_seconds
+    def _trust(self, copy: Copy | None, seen: "_Seen") -> Trust:
+        if copy is None:
+            return Trust.NONE
+        at, refresh = float(copy.at), self.refresh_seconds
         trusting = refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
         # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
-        if trusting and (copy.subscribed or at >= seen.fresh_from):
+        if trusting and (copy.member.subscribed or at >= seen.fresh_from):
             return Trust.STANDS
         return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
 
@@ -181,14 +169,9 @@ class Ledger:
         look_at = self.flow.redis.zscore(self.look_after_key, address)
         if not fields and look_at is None:
             return None
-        shown = _Shown(
-            _member(fields.get("copy", ""), address),
-            float(fields.get("copy_at") or 0),
-            _moment(fields.get("yes_at", "")),
-        )
         synced = cast("str | None", self.flow.redis.get(self.synced_key))
-        before = decoded(fields.get("record", ""), _moment(fields.get("seen_at", "")))
-        return Entry(*self._known(before, shown, float(synced or 0)), shown.at, look_at)
+        stored = Stored(*(fields.get(name, "") for name in Stored._fields))
+        return Entry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """The keys of a member's lock and of what is known of it."""
@@ -233,11 +216,11 @@ class Ledger:
 
     def _closing(self, visit: Visit) -> tuple[str | int, ...]:
         record = encoded(visit.record) if visit.record is not visit.stored else ""
-        copy = copy_of(visit.found) if visit.found else ""
+        copy, copy_at = (copy_of(visit.found.member), visit.found.at) if visit.found else ("", "")
         seen_at = visit.record.seen_at
         seen = f"{seen_at:.6f}" if seen_at is not None else ""
         settles = int(self.settle_seconds * 1000) if visit.unsettled else ""
-        return record, copy, visit.found_at, seen, settles, self._look_again_in(visit), visit.address, int(visit.sent)
+        return record, copy, copy_at, seen, settles, self._look_again_in(visit), visit.address
 
     def _look_again_in(self, visit: Visit) -> str:
         """Return the seconds: first when the write must have settled, then as long again as it is since; "0" at the end."""
@@ -285,28 +268,3 @@ class _Seen(NamedTuple):
     now: float
     fresh_from: float
     synced: float
-
-
-class _Shown(NamedTuple):
-    """What Mailgun last showed of a member, and when, epoch seconds."""
-
-    copy: Member | None
-    at: float
-    # When it last showed a "yes", if a page has shown a "no" since; None: no visit has missed one.
-    yes_at: float | None
-
-
-def _moment(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def copy_of(member: Member) -> str:
-    """The copy of a member, as it is stored."""
-    return f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
-
-
-def _member(copy: str, address: str) -> Member | None:
-    if not copy:
-        return None
-    name, subscribed, vars_ = json.loads(copy)
-    return Member(address, name, subscribed, vars_)

@@ -170,9 +170,12 @@ def digest_of(member: Member) -> str:
 
 
 def encoded(record: Record) -> str:
-    """Return the record as it is stored, but for `seen_at`, which is stored beside it."""
+    """Return the record as it is stored, but for `seen_at`, which is stored beside it. Fields of one event stand together."""
+    events: dict[EventOrder, dict[str, Any]] = {}
+    for name, each in record.owned.items():
+        events.setdefault(each.order, {})[name] = each.value
     data = {
-        "owned": {name: [each.value, *each.order] for name, each in record.owned.items()},
+        "owned": [[*order, fields] for order, fields in events.items()],
         "no": record.no and [record.no.since, record.no.by and list(record.no.by), record.no.sent],
         "lifted_at": record.lifted_at,
         "absent": record.absent,
@@ -185,7 +188,11 @@ def decoded(text: str, seen_at: float | None) -> Record:
     """Return the record that was stored as `text`; an empty text is an empty record."""
     data = json.loads(text) if text else {}
     return Record(
-        owned={name: Owned(value, EventOrder(*order)) for name, (value, *order) in data.get("owned", {}).items()},
+        owned={
+            name: Owned(value, EventOrder(at, enqueued_at))
+            for at, enqueued_at, fields in data.get("owned", ())
+            for name, value in fields.items()
+        },
         no=_no(*data["no"]) if "no" in data else None,
         lifted_at=data.get("lifted_at"),
         seen_at=seen_at,

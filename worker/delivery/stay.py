@@ -9,11 +9,12 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from worker.delivery.merge import Subscribing
 from worker.delivery.plan import Plan, Wanted, noted, planned, same, superseded
 from worker.delivery.record import Late, Record, after_reading, digest_of, looked_at
+from worker.delivery.stored import Copy
 from worker.delivery.visit import Trust, Visit
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
@@ -33,9 +34,8 @@ class Stay:
     outcome: Outcome | None = None
     requests: int = 0  # in which the member had a part
     parts: "tuple[Stay, ...]" = ()  # where each patch was tried by itself
-    _before: tuple[Record, Member | None] = field(
-        default=(Record(), None)
-    )  # what was known, and found, before it was sent
+    # What was known, and found, before it was sent.
+    _before: tuple[Record, Copy | None] = (Record(), None)
 
     @property
     def address(self) -> str:
@@ -90,9 +90,10 @@ class Stay:
             self.outcome = Outcome(Kind.SUPERSEDED)
             return
         if self.wanted and visit.trust:
-            plan = planned(visit.copy, visit.record, self.wanted, rules, visit.now())
+            held = visit.copy.member if visit.copy else None
+            plan = planned(held, visit.record, self.wanted, rules, visit.now())
             if visit.trust is Trust.STANDS or not plan.writes:
-                visit.found, visit.found_at = visit.copy, visit.copy_at
+                visit.found = visit.copy
                 self._plan(plan)
                 return
         again = looked_at(visit.record)
@@ -103,7 +104,7 @@ class Stay:
         """Plan on what Mailgun, read on this visit, holds. Where that may be no proof, the member waits for another look."""
         visit = self.visit
         visit.record, doubt = after_reading(visit.record, held, visit.opened_at, self.lag)
-        visit.found, visit.found_at = held, ""
+        visit.found = Copy(held) if held else None
         if doubt is None:
             self._plan(planned(held, visit.record, self.wanted, rules, visit.now()))
         else:
@@ -120,7 +121,7 @@ class Stay:
     def send(self, note: Record) -> None:
         """The member is about to be written: until an answer says otherwise, Mailgun may hold it or not."""
         self._before = self.visit.record, self.visit.found
-        self.visit.record, self.visit.found, self.visit.sent = note, None, True
+        self.visit.record, self.visit.found = note, None
 
     def refuse(self) -> None:
         """Mailgun did not store what was sent, or was not sent it: all is as it was before."""
@@ -139,7 +140,7 @@ class Stay:
         visit = self.visit
         self.outcome = outcome
         visit.record = replace(self._planned.record, seen_at=visit.now(), absent=None, late=visit.record.late)
-        visit.found, visit.found_at = outcome.member, ""
+        visit.found = Copy(outcome.member) if outcome.member else None
 
     def conclude(self, outcome: Outcome) -> None:
         """Asking ended so. What was not sent, or refused by 4xx, is not stored; after anything else it may be."""

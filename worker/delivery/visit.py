@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from worker.delivery.record import Record
-from worker.mailgun.member import Member
+from worker.delivery.stored import Copy
 
 # Unlike the monotonic clock, the time since boot goes on while a machine is suspended.
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -37,8 +37,7 @@ class Visit:
     record: Record
     stored: Record | None = None
     # As Mailgun last confirmed it before this visit.
-    copy: Member | None = None
-    copy_at: str = ""
+    copy: Copy | None = None
     trust: Trust = Trust.NONE
     # The moment of opening: epoch seconds by Redis's clock, and, a little later, by the uptime.
     opened_at: float = 0.0
@@ -46,11 +45,7 @@ class Visit:
     # The uptime after which no write may be begun: the lease may end before Mailgun has applied it.
     writes_until: float = float("inf")
     # What Mailgun is known to hold; None: nothing, or a write may have changed it.
-    found: Member | None = None
-    # When that was; "": on this visit.
-    found_at: str = ""
-    # Mailgun may have been told to store it.
-    sent: bool = False
+    found: Copy | None = None
     # Mailgun may yet apply a write of this visit.
     unsettled: bool = False
     # When the latest write without an answer, or over another delivery's, was made; None: there is none to look after.

@@ -28,7 +28,10 @@ class Rehearsal:
 
         def background(patch: Patch) -> Background:
             entry = self.ledger.look_up(patch.address)
-            return Background(entry.record, entry.copy, order_of(patch, buried.message)) if entry else Background()
+            if entry is None:
+                return Background()
+            held = entry.copy.member if entry.copy else None
+            return Background(entry.record, held, order_of(patch, buried.message))
 
         args = buried.message.args
         return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)

@@ -128,7 +128,7 @@ def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
     if entry.copy:
         yield {
             "place": "ledger",
-            "detail": f"as Mailgun confirmed at {clock_time(entry.copy_at)} UTC: {json.dumps(asdict(entry.copy))}",
+            "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
         }
     for name, own in sorted(entry.record.owned.items()):
         yield {"place": f"  {name}", "detail": f"{json.dumps(own.value)}, {_set_by(own.order.at)}"}
