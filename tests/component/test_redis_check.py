@@ -286,7 +286,7 @@ def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
     [
         ("redis://127.0.0.1:{free}/0", "refuses the connection", "Start Redis there"),
         ("redis://no-such-host.invalid/0", "does not resolve", "Correct the host"),
-        ("sentinel://127.0.0.1:{free}/0", "no", "master_name"),
+        ("sentinel://127.0.0.1:{free}/0", "no sentinel answers", "start them"),
     ],
 )
 def test_nothing_that_answers_is_told_apart_and_waited_for(url: str, found: str, fix: str) -> None:

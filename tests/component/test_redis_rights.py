@@ -38,7 +38,7 @@ NO_COMMANDS = {
     "execute",
     "close",
     "connection_pool",
-    "from_url",
+    "from_pool",
     "parse_response",
     "connection",
     "reset",

@@ -14,6 +14,7 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from worker.operate.address_look import AddressLook, Speaks, look_at_address
+from worker.sentinels import SentinelsRefusedLogin
 from worker.store import connect, where
 
 OLDEST_VERSION = (6, 2)
@@ -263,13 +264,15 @@ def _said_to_ping(reply: str, place: str) -> Trouble | None:
 
 
 def _of_sentinels(error: MasterNotFoundError, place: str) -> Trouble:
+    if refused := _of_certificate(error, place):
+        return refused
     found, _, fix = str(error).partition("; ")
     if not fix:
         found, fix = (
             "no Sentinel names a master",
             "Start the Sentinels, or correct master_name and the ports in REDIS_URL.",
         )
-    return Trouble(f"{place}: {found}", fix, passes=True, answered=False)
+    return Trouble(f"{place}: {found}", fix, passes=not isinstance(error, SentinelsRefusedLogin), answered=False)
 
 
 def _options(url: str) -> dict[str, Any]:

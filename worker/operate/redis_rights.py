@@ -87,12 +87,6 @@ RIGHTS = (
     Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
     Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
     Right(Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"),
-    Right(
-        Who.FLOWER,
-        "{own}",
-        "SET GET DEL ZRANGE ZREM HGET HDEL",
-        "put back what a killed worker had, as any Celery client",
-    ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{bindings}", "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL", "ask workers"),
