@@ -13,6 +13,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from worker.assembly import rules_for
 from worker.delivery.flow import keys
 from worker.operate import log
+from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
 from worker.store import master_name
 
@@ -95,7 +96,7 @@ def _settings_or_exit() -> Settings:
     try:
         return load_settings()
     except SettingsError as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 settings = _settings_or_exit()

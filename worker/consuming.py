@@ -21,6 +21,7 @@ from worker.broker import TAKEN, acknowledge, keep, put_back
 from worker.delivery.handling import Handling
 from worker.delivery.message import Message, events_in
 from worker.endings import Ending, ending_of, ending_of_bundle
+from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -168,7 +169,7 @@ class Consuming:
 def _as_received(message: Message) -> dict[str, Any]:
     return {
         "name": message.task,
-        "args": redacted(message.kind),
+        "args": printable(redacted(message.kind)),
         "kwargs": "{}",
         "root_id": message.id,
         "parent_id": None,

@@ -3,8 +3,10 @@
 A setting that cannot be right, or two that contradict each other, stop the program with one line that names them.
 """
 
+import logging
+import os
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -12,9 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.variables import described, env_file, strays
+
+logger = logging.getLogger("signal_mailgun.settings")
+
 US_REGION = "https://api.mailgun.net"
 EU_REGION = "https://api.eu.mailgun.net"
 REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -29,7 +36,12 @@ class Settings(BaseSettings):
     """Every setting, under its environment name in lower case. Durations carry their unit in the name."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"  # may hold a password
@@ -218,14 +230,42 @@ def usable_key(text: str, where: str) -> SecretStr:
     return SecretStr(key)
 
 
-def load_settings() -> Settings:
-    """The settings of this process. Raises `SettingsError` in one line when one cannot be right."""
+def load_settings(*, guest: bool = False) -> Settings:
+    """The settings of this process. Raises `SettingsError` in one line when one cannot be right, or a name is misspelt.
+
+    As a `guest` in another program, as a producer is, nothing is said against that program's own variables but in its log.
+    """
     try:
+        _check_names(guest=guest)
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {_reason(error)}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error))) from None
+
+
+def _check_names(*, guest: bool) -> None:
+    """Refuse misspelt names, and warn once of others that look like settings. Raises `SettingsError`, and as reading does."""
+    written = env_file(ENV_FILE.read_text(encoding=ENV_ENCODING) if ENV_FILE.is_file() else "")
+    known = {name.upper() for name in Settings.model_fields}
+    found = strays([*(name for name, value in os.environ.items() if value), *written.names], known)
+    wrong = [f".env line {line} is no NAME=VALUE" for line in written.broken]
+    wrong += [
+        f".env line {line}: {name.upper()} has no =" for name, line in written.bare.items() if name.upper() in known
+    ]
+    if found.typos:
+        wrong.append(f"no setting of this program: {described(found.typos)}; correct or unset it")
+    if wrong and not guest:
+        raise SettingsError("; ".join(wrong))
+    if found.others:
+        wrong.append(f"ignored, since this program has no such setting: {described(found.others)}")
+    for line in wrong:
+        _warn_once(line)
+
+
+@lru_cache(maxsize=100)
+def _warn_once(line: str) -> None:
+    logger.warning(line)
 
 
 def _is_redis_address(url: str) -> bool:

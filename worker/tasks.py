@@ -25,6 +25,7 @@ from worker.delivery.opt_outs import OptOuts, Turn
 from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.selection import Selection, batches, selected
+from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
@@ -75,7 +76,8 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     flow = handling().delivery.flow
     try:
         flow.not_asked(probe=message_of(id=task.request.id, args=args, kwargs={}, headers=vars(task.request)).probe)
-        wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
+        filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        wanted = _wanted(args, limit, filters, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
         letters = handling().dead_letters
         replayed = sum(
@@ -83,18 +85,18 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         )
         if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
             rest = {"limit": limit - replayed} if limit else {}
-            task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})
+            task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
     return f"{replayed} replayed"
 
 
 def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:
-    if args or not (limit is None or (isinstance(limit, int) and limit > 0)):
+    if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
         raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
     try:
-        return selected(now, handling().preset, **filters)
-    except (ValueError, TypeError) as error:
+        return selected(now, filters, handling().preset, handling().dead_letters.noted)
+    except ValueError as error:
         raise WrongFilter(str(error)) from None
 
 
@@ -151,7 +153,7 @@ def check_startable() -> None:
     try:
         handling()
     except (SettingsError, PresetError) as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 def collect_garbage_seldom() -> None:

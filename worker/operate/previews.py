@@ -50,11 +50,11 @@ def previewed(
     return {**place, "request": f"POST {url}", "form": member.form(), **noted}
 
 
-def as_text(shown: dict[str, Any]) -> str:
-    """The request as the integration's page shows it, or one line for an event that becomes none."""
+def as_lines(shown: dict[str, Any]) -> list[str]:
+    """The request as the integration's page shows it, or one line for an event that becomes none; then an empty line."""
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
-        return f"# {shown['line']}: {what.replace('_', ' ')}: {why}\n"
-    fields = "\n".join(f"{name}={value}" for name, value in shown["form"].items())
-    gone = f"\n# newer events have set {', '.join(shown['superseded_fields'])}" if "superseded_fields" in shown else ""
-    return f"{shown['request']}\n\n{fields}{gone}\n"
+        return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", ""]
+    fields = [f"{name}={value}" for name, value in shown["form"].items()]
+    gone = [f"# newer events have set {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    return [shown["request"], "", *fields, *gone, ""]

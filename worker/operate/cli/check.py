@@ -1,13 +1,12 @@
 """`signal-mailgun check`: can we reach Redis, is the key right, does the list exist, is it the other region?"""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import redis
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
@@ -48,10 +47,10 @@ def check(
         return
     findings = list(all_findings(settings))
     if as_json:
-        out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in findings]))
+        out.print_json(data=[{**asdict(finding), "ok": finding.well} for finding in findings])
     else:
         for finding in findings:
-            out.print(_line(finding), markup=True)
+            _show(finding)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
 
@@ -149,10 +148,10 @@ def members_count(answer: Answer) -> int:
     return int(answer.json()["list"].get("members_count") or 0)
 
 
-def _line(finding: Finding) -> str:
-    mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
-    mend = f"\n  [yellow]→ {escape(finding.mend)}[/]" if finding.mend else ""
-    return f"{mark} {finding.what}: {escape(finding.found)}{mend}"
+def _show(finding: Finding) -> None:
+    out.print(Text("✓", "green") if finding.well else Text("✗", "red"), f"{finding.what}: {finding.found}")
+    if finding.mend:
+        out.print(Text(f"  → {finding.mend}", "yellow"))
 
 
 def in_one_line(finding: Finding) -> str:

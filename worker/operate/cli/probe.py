@@ -1,6 +1,5 @@
 """`signal-mailgun check --probe`: run the probe so that Ctrl-C cannot leave its member behind, and show what it found."""
 
-import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from worker.assembly import mailgun_for
 from worker.mailgun.outcome import Answer, NoAnswer
+from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.probe import Finding, Probed, probed
 from worker.operate.throw_away import ThrowAway
@@ -20,6 +20,7 @@ from worker.settings import Settings
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATIENCE = 3  # signals: the first ends the probe and deletes the member; the third no longer waits for that
+TABLE_WIDTH = 80
 WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
 
 
@@ -69,6 +70,14 @@ def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[
             signal.signal(each, handler)
 
 
+def _show_findings(heading: str, findings: list[Finding]) -> None:
+    if out.width >= TABLE_WIDTH:
+        out.print(findings_table(heading, findings), soft_wrap=False)
+        return
+    header = (heading, "assumed", "found", "what to set", "well")
+    print_rows(header, [(each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings])
+
+
 def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
     """What was tried, assumed and found, and what to set, 80 columns wide."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -78,7 +87,7 @@ def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
         table.add_column(column, width=width, overflow="fold")
     for finding in findings:
         cells = finding.tried, finding.assumed, finding.found, "see below" if _is_long(finding) else finding.to_set
-        table.add_row(_mark(finding), *map(Text, cells))
+        table.add_row(_mark(finding), *cells)
     return table
 
 
@@ -94,11 +103,11 @@ def _mark(finding: Finding) -> Text:
 
 def _show(result: Probed, requests: int, *, as_json: bool) -> None:
     if as_json:
-        out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in result.findings]))
+        out.print_json(data=[{**asdict(finding), "ok": finding.well} for finding in result.findings])
         return
     for heading, relied_on in (("The worker relies on", True), ("It is right either way", False)):
         findings = [finding for finding in result.findings if finding.relied_on is relied_on]
-        out.print(findings_table(heading, findings), soft_wrap=False)
+        _show_findings(heading, findings)
         out.print()
     for finding in filter(_is_long, result.findings):
         out.print(Text(f"→ {finding.tried}: {finding.to_set}"), soft_wrap=False)
