@@ -24,8 +24,10 @@ REDIS_SCHEMES = ("redis", "rediss", "sentinel")
 ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Up to 30 years in seconds: Redis and the system's timers count no further than some hundred.
+NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class SettingsError(ValueError):
@@ -60,20 +62,20 @@ class Settings(BaseSettings):
     mailgun_opt_out_refresh_seconds: Positive = 60
     mailgun_subscribe_new: bool = True
     mailgun_resubscribe: bool = False
-    mailgun_connect_timeout_seconds: Positive = 5
-    mailgun_read_timeout_seconds: Positive = 15
+    mailgun_connect_timeout_seconds: Timeout = 5
+    mailgun_read_timeout_seconds: Timeout = 15
 
     retry_base_seconds: Positive = 4
     retry_max_delay_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600
     retry_max_attempts: Annotated[int, Field(ge=1)] = 50
-    retry_max_age_hours: Positive = 24
+    retry_max_age_hours: Annotated[float, Field(gt=0, le=100_000)] = 24
 
     mailgun_rate_limit: NonNegative = 0
     mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1  # Mailgun docs: up to 100 are applied before the answer
     mailgun_batch_linger_ms: Annotated[float, Field(ge=0, le=10_000)] = 50
     incident_threshold: Annotated[int, Field(ge=0)] = 5
     incident_probe_seconds: Positive = 60
-    ledger_days: Positive = 30
+    ledger_days: Annotated[float, Field(gt=0, le=10_000)] = 30
 
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -99,6 +101,8 @@ class Settings(BaseSettings):
     def _base_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
+        if parts.port == 0 or not value.isprintable():  # of a port that is no number, asking raises ValueError
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
         if parts.username or parts.password:
             raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")

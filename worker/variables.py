@@ -90,8 +90,10 @@ def env_file(text: str) -> EnvFile:
     bare: dict[str, int] = {}
     broken: list[int] = []
     for each in parse_stream(StringIO(text)):
+        text = each.original.string
+        line = each.original.line + text[: len(text) - len(text.lstrip())].count("\n")  # blank ones are before it
         if each.error:
-            broken.append(each.original.line)
+            broken.append(line)
         elif each.key is not None:
-            (bare if each.value is None else names)[each.key] = each.original.line
+            (bare if each.value is None else names)[each.key] = line
     return EnvFile(names, tuple(broken), bare)

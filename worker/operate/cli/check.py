@@ -6,13 +6,12 @@ from typing import Annotated
 
 import redis
 import typer
-from rich.text import Text
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, NoAnswer, list_exists
 from worker.operate.cli.probe import probe_account
-from worker.operate.cli.terminal import Failure, out
+from worker.operate.cli.terminal import Failure, out, styled
 from worker.privacy import redacted
 from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError, load_preset
@@ -149,9 +148,9 @@ def members_count(answer: Answer) -> int:
 
 
 def _show(finding: Finding) -> None:
-    out.print(Text("✓", "green") if finding.well else Text("✗", "red"), f"{finding.what}: {finding.found}")
+    out.print(styled("✓", "green") if finding.well else styled("✗", "red"), f"{finding.what}: {finding.found}")
     if finding.mend:
-        out.print(Text(f"  → {finding.mend}", "yellow"))
+        out.print(styled(f"  → {finding.mend}", "yellow"))
 
 
 def in_one_line(finding: Finding) -> str:

@@ -134,7 +134,7 @@ def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[
 def _row(buried: Buried) -> tuple[str, ...]:
     letter, message = buried.letter, buried.message
     return (
-        clock_time(letter.died_at)[5:],
+        clock_time(letter.died_at)[-14:],  # without the year
         message.id,
         redacted(message.kind),
         shortened(address_of(message.args)),

@@ -13,7 +13,7 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from worker.operate.cli import streams
-from worker.operate.cli.terminal import Failure, OutputFailed, ReaderGone, err, reason
+from worker.operate.cli.terminal import Failure, OutputFailed, ReaderGone, Stopped, err, reason
 from worker.operate.log import said
 from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
@@ -56,6 +56,12 @@ def _told(error: BaseException) -> int:
         case KeyboardInterrupt():
             _tell("stopped")
             return STOPPED
+        case Abort() if isinstance(error.__context__, KeyboardInterrupt):
+            _tell("stopped: nothing was done")
+            return STOPPED
+        case Stopped():
+            _tell(str(error))
+            return 128 + error.signal
         case BrokenPipeError():
             streams.discard()
             return 0

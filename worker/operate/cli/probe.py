@@ -8,12 +8,11 @@ from types import FrameType
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from worker.assembly import mailgun_for
 from worker.mailgun.outcome import Answer, NoAnswer
 from worker.operate.cli.rows import print_rows
-from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.cli.terminal import Failure, Stopped, Styled, err, out, styled
 from worker.operate.probe import Finding, Probed, probed
 from worker.operate.throw_away import ThrowAway
 from worker.settings import Settings
@@ -33,10 +32,13 @@ def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Answe
 
     `trouble` says in one line why Mailgun could not be asked. Raises `Failure` when the probe ended early or left its member.
     """
-    throw_away, result = _probed(settings)
+    caught: list[int] = []  # signals
+    throw_away, result = _probed(settings, caught)
     rest = _rest(throw_away, result)
-    if result.trouble or result.stopped:
-        raise Failure(f"{trouble(result.trouble) if result.trouble else 'stopped'}; {rest}")
+    if result.trouble:
+        raise Failure(f"{trouble(result.trouble)}; {rest}")
+    if caught:
+        raise Stopped(f"stopped; {rest}", caught[0])
     _show(result, throw_away.requests, as_json=as_json)
     if not result.gone:
         raise Failure(rest)
@@ -44,14 +46,13 @@ def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Answe
         raise typer.Exit(1)
 
 
-def _probed(settings: Settings) -> tuple[ThrowAway, Probed]:
-    caught: list[int] = []
+def _probed(settings: Settings, caught: list[int]) -> tuple[ThrowAway, Probed]:
     throw_away = ThrowAway(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
     try:
         with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
             return throw_away, probed(throw_away, settings.mailgun_write_mode)
     except GivenUp:
-        raise Failure(f"stopped at once; {_left(throw_away, 'may still be on the list')}") from None
+        raise Stopped(f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]) from None
 
 
 @contextmanager
@@ -95,10 +96,10 @@ def _is_long(finding: Finding) -> bool:
     return len(finding.to_set) > WIDTHS["what to set"]
 
 
-def _mark(finding: Finding) -> Text:
+def _mark(finding: Finding) -> Styled:
     if not finding.relied_on:
-        return Text("·")
-    return Text("✓", style="green") if finding.well else Text("✗", style="red")
+        return styled("·", "")
+    return styled("✓", "green") if finding.well else styled("✗", "red")
 
 
 def _show(result: Probed, requests: int, *, as_json: bool) -> None:
@@ -110,7 +111,7 @@ def _show(result: Probed, requests: int, *, as_json: bool) -> None:
         _show_findings(heading, findings)
         out.print()
     for finding in filter(_is_long, result.findings):
-        out.print(Text(f"→ {finding.tried}: {finding.to_set}"), soft_wrap=False)
+        out.print(styled(f"→ {finding.tried}: {finding.to_set}", ""), soft_wrap=False)
     wrong = sum(not finding.well for finding in result.findings)
     verdict = f"Not so: {wrong} of what the worker relies on" if wrong else "All that the worker relies on is so"
     leftover = " A leftover of an earlier probe was deleted first." if result.leftover else ""

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection, tell_no_match
 from worker.operate.cli.integration import letters_of
-from worker.operate.cli.terminal import err, out
+from worker.operate.cli.terminal import Stopped, err, out
 from worker.operate.previews import as_lines
 from worker.operate.rehearsal import rehearsal_for
 from worker.operate.selection import Selection, batches, chosen
@@ -85,15 +85,18 @@ def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither:
 def _each(
     letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[list[Buried]], int]
 ) -> int:
-    """Do it to the first `count` that are meant; gives how many it was done to. Interrupted, the rest stays as it is."""
+    """Do it to the first `count` that are meant; gives how many it was done to. Raises `Stopped` at Ctrl-C."""
     done = 0
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("working", total=count)
-        for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
-            done += act(batch)
-            progress.advance(bar, len(batch))
-            if rate:
-                time.sleep(len(batch) / rate)
+    try:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            bar = progress.add_task("working", total=count)
+            for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
+                done += act(batch)
+                progress.advance(bar, len(batch))
+                if rate:
+                    time.sleep(len(batch) / rate)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
     return done
 
 

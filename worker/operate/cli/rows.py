@@ -6,9 +6,8 @@ No value is ever broken: an id can be copied, and found by grep.
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
-from rich.text import Text
 
-from worker.operate.cli.terminal import out
+from worker.operate.cli.terminal import out, styled
 from worker.printable import printable
 
 GAP = 2  # blanks between two columns
@@ -23,12 +22,12 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int
         for row in shown:
             out.print(*row, sep="\t")
     elif sum(widths) + GAP * (len(widths) - 1) <= out.width:
-        out.print(Text(_aligned(header, widths), style="bold"))
+        out.print(styled(_aligned(header, widths), "bold"))
         for row in shown:
             out.print(_aligned(row, widths))
     else:
         for row in shown:
-            out.print(Text(row[key], style="bold"))
+            out.print(styled(row[key], "bold"))
             out.print(
                 INDENT + "  ".join(cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"})
             )

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
+import redis
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.operate.cli.terminal import Failure, err, out, reason
+from worker.operate.cli.terminal import Failure, Stopped, err, out, reason
 from worker.operate.events_file import Entry, entries, open_events
 from worker.operate.known import is_served
 from worker.operate.text_file import NotText, text_in
@@ -34,8 +35,12 @@ def send(file: File) -> None:
     bulk = Bulk(EventQueue(store, settings.queue))
     try:
         bad = _sent(events_from(file), bulk)
-    except (Failure, KeyboardInterrupt):
-        err.print(f"{bulk.sent} enqueued on {settings.queue} before that")
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
+    except Failure as failure:
+        raise Failure(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
+    except redis.RedisError:
+        err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; events sent twice do no harm")
         raise
     out.print(f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
     if bad:

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from worker.delivery.opt_outs import LastRead
 from worker.operate.cli.integration import store_of
-from worker.operate.cli.terminal import clock_time, messages, out, span
+from worker.operate.cli.terminal import Styled, clock_time, messages, out, span, styled
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
 
@@ -43,16 +42,18 @@ def _show(status: Status, *, as_json: bool) -> None:
         return
     out.print(f"{status.integration}  {clock_time(status.at)} UTC")
     for name, text in rows(status):
-        out.print(
-            Text.assemble((f"{name:<{NAME_WIDTH}}", "bold"), text) if out.is_terminal else f"{name:<{NAME_WIDTH}}{text}"
+        out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="") if out.is_terminal else out.print(
+            f"{name:<{NAME_WIDTH}}{text}"
         )
 
 
-def rows(status: Status) -> list[tuple[str, str | Text]]:
+def rows(status: Status) -> list[tuple[str, str | Styled]]:
     """The lines of the screen: a name and a text; what needs somebody is red."""
     oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
     due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
-    workers = f"{len(status.workers)}: {', '.join(status.workers)}" if status.workers else Text("none is alive", "red")
+    workers = (
+        f"{len(status.workers)}: {', '.join(status.workers)}" if status.workers else styled("none is alive", "red")
+    )
     return [
         ("queued", f"{messages(status.queued)}{oldest}"),
         ("in flight", messages(status.in_flight)),
@@ -66,21 +67,21 @@ def rows(status: Status) -> list[tuple[str, str | Text]]:
     ]
 
 
-def _held(status: Status) -> Text:
+def _held(status: Status) -> Styled:
     hold = status.hold
     if hold.kind is None:
-        return Text("no", "green")
+        return styled("no", "green")
     since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
-    return Text(f"{hold.kind} {until}{since}: {hold.why}", colour)
+    return styled(f"{hold.kind} {until}{since}: {hold.why}", colour)
 
 
-def _opt_outs(read: LastRead) -> Text:
+def _opt_outs(read: LastRead) -> Styled:
     if read.members is None or read.took is None or read.age is None:
-        return Text("not read yet: members are read one by one", "red")
+        return styled("not read yet: members are read one by one", "red")
     found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"
-    return Text(found) if read.trusted else Text(f"{found}: members are read one by one", "red")
+    return styled(found, "") if read.trusted else styled(f"{found}: members are read one by one", "red")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -16,7 +16,7 @@ from worker.delivery.census import Wait
 from worker.delivery.decision import Patience, retry_delay
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
 from worker.operate.cli.check import finding_for, in_one_line, members_count, trouble_finding
-from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.cli.terminal import Failure, Stopped, err, out
 from worker.operate.sync import BegunAnew, SoFar, Sync
 from worker.printable import printable
 from worker.settings import Settings, load_settings
@@ -82,7 +82,7 @@ def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
                 so_far = further
                 shown.pages(so_far)
     except KeyboardInterrupt:
-        raise Failure(f"stopped; {_how_to_go_on(so_far)}") from None
+        raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
     except BegunAnew:
         raise Failure("another sync was begun meanwhile, and goes on in place of this one") from None
     except redis.RedisError:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from signal import SIGINT
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,11 +18,21 @@ from rich.text import Text
 
 from worker.printable import encodable, printable
 
+Styled = Text  # what `styled` returns
+
 LATEST = 1e11  # epoch seconds: the year 5138
 
 
 class Failure(Exception):
     """A command cannot do what was asked; the text is one line that says what to do."""
+
+
+class Stopped(Failure):
+    """Told to stop, by Ctrl-C or a signal; the text says what was done until then."""
+
+    def __init__(self, text: str, signal: int = SIGINT) -> None:
+        super().__init__(text)
+        self.signal = signal
 
 
 class OutputFailed(Failure):
@@ -105,6 +116,11 @@ def _laid_out(text: str | None, data: Any) -> list[str]:
 
 out = Door()
 err = Door(stderr=True)
+
+
+def styled(text: str, style: str) -> Text:
+    """Return `text` as it may be shown, in that style. The one way to a `Text`: it drops some characters before it is asked."""
+    return Text(printable(text), style)
 
 
 def reason(error: OSError) -> str:
