@@ -9,6 +9,8 @@ The way of an event, and where each step lives:
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
     app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
     settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
+    redis_address.py what REDIS_URL says, with redis_options.py; redis_tls.py looks at its files, sentinels.py asks for
+                the master
     privacy.py  what operators may see in place of a person's data
     producer.py the other end: putting events on the queue, one a message or bundled
     plain.py    what a producer has in hand as an event's JSON text

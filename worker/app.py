@@ -15,23 +15,16 @@ from worker.delivery.flow import keys
 from worker.operate import log
 from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
-from worker.store import master_name
 
 KEEP_HOUSE_EVERY_SECONDS = 1.0
 
 
-# In place of kombu's own, under the same names: Flower and Celery's banner know a broker by its address's scheme.
-TRANSPORTS = {
-    "redis": "worker.broker:Transport",
-    "rediss": "worker.broker:Transport",
-    "sentinel": "worker.broker:SentinelTransport",
-}
-
-
 def celery_app(settings: Settings) -> Celery:
     """The application for the integration that `settings` name. It holds no Mailgun secret."""
-    TRANSPORT_ALIASES.update(TRANSPORTS)
-    app = Celery("signal-mailgun", broker=settings.redis_url, include=["worker.tasks"])
+    address = settings.redis_address
+    # In place of kombu's own, under the same name. It connects to the address in its options; what it is called shows no more.
+    TRANSPORT_ALIASES[address.scheme] = "worker.broker:Transport"
+    app = Celery("signal-mailgun", broker=address.first_place, include=["worker.tasks"])
     app.conf.update(celery_configuration(settings))
     return app
 
@@ -39,9 +32,10 @@ def celery_app(settings: Settings) -> Celery:
 def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings: late acknowledgement, JSON only, threads, one queue, nothing that costs and is not used."""
     index, key = unacked_keys(settings.signal_integration)
-    sentinel = {"master_name": master_name(settings.redis_url)} if settings.redis_url.startswith("sentinel://") else {}
     return {
+        "broker_use_ssl": settings.redis_address.tls is not None,  # or kombu warns that it will verify nothing
         "broker_transport_options": {
+            "address": settings.redis_address,
             "queue": settings.queue,
             "flow_keys": keys(settings.signal_integration),
             "flow_rules": rules_for(settings).encoded(),
@@ -53,10 +47,6 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "unacked_index_key": index,
             "unacked_mutex_key": f"{key}_mutex",
             "unacked_mutex_expire": 10,
-            "socket_timeout": 30,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            **sentinel,
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -152,12 +142,23 @@ def _set_up_logging(**_: Any) -> None:
     log.configure(settings.log_level, settings.log_format)
 
 
+@signals.import_modules.connect
+def _read_queue_depths_in_flower(**_: Any) -> None:
+    """Flower imports an application's tasks when it starts, as a worker does; only Flower has its pages by then."""
+    if "flower.views" in sys.modules:
+        from worker.operate import flower_broker  # noqa: PLC0415  for Flower alone
+
+        flower_broker.install()
+
+
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker that could deliver nothing does not start."""
-    from worker.tasks import check_startable  # noqa: PLC0415  the task module needs this one
+    from worker.tasks import check_redis, check_startable  # noqa: PLC0415  the task module needs this one
 
+    _set_up_logging()  # Celery has this done only after its own start has begun
     check_startable()
+    check_redis()
 
 
 @signals.celeryd_after_setup.connect

@@ -25,6 +25,8 @@ from kombu.transport import virtual
 from worker.delivery.flow import FREES, LIBRARY
 from worker.delivery.intake import admitted
 from worker.delivery.message import REPLAY_TASK, Message, envelope
+from worker.redis_address import RedisAddress
+from worker.store import pool_for
 
 TAKEN = "signal_message"  # the property under which kombu carries the message as it was read
 EVENTS = "signal_events"  # and how many events it has
@@ -57,6 +59,14 @@ return {tostring(wait), probe, taken, counts}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
+
+# Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
+CONNECTION: dict[str, Any] = {
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
 
 PUT_BACK = """
 local message = redis.call('HGET', KEYS[3], ARGV[2])
@@ -253,20 +263,39 @@ def bare_envelope(message: Message) -> dict[str, Any]:
 
 
 class Channel(TakesAtomically, kombu_redis.Channel):
-    """A channel on one Redis."""
+    """A channel to Redis, whose connections are made as everywhere else; kombu's reading of its URL plays no part."""
+
+    from_transport_options = (*TakesAtomically.from_transport_options, "address")
+    address: RedisAddress | None = None
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  kombu's
+        if self.address is None:  # another Celery application in this process
+            return super()._get_pool(asynchronous)
+        self.keyprefix_fanout = kombu_redis.Channel.keyprefix_fanout.format(db=self.address.db)
+        if not asynchronous:
+            pool: Any = pool_for(self.address, max_connections=self.max_connections, **CONNECTION)
+            self._sentinel_manager = getattr(pool, "sentinel_manager", None)  # kombu closes it with the channel
+            return pool
+        pool = pool_for(self.address, self._watched, max_connections=self.max_connections, **CONNECTION)
+        self._async_sentinel_manager = getattr(pool, "sentinel_manager", None)
+        pool.connection_kwargs["socket_timeout"] += self.brpop_timeout  # for which Redis itself is asked to wait
+        return pool
+
+    def _watched(self, kind: type[Any]) -> type[Any]:
+        channel = self
+
+        class Watched(kind):
+            """A connection whose end is told to the worker's loop."""
+
+            def disconnect(self, *args: Any, **kwargs: Any) -> None:
+                super().disconnect(*args, **kwargs)
+                if channel._registered:
+                    channel._on_connection_disconnect(self)
+
+        return Watched
 
 
 class Transport(kombu_redis.Transport):
-    """The transport for redis:// and rediss://."""
+    """The transport for every kind of address."""
 
     Channel = Channel
-
-
-class SentinelChannel(TakesAtomically, kombu_redis.SentinelChannel):
-    """A channel on the master that Sentinel names."""
-
-
-class SentinelTransport(kombu_redis.SentinelTransport):
-    """The transport for sentinel://."""
-
-    Channel = SentinelChannel

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.redis_address import RedisAddress, redis_address
+from worker.redis_tls import check_tls_files
 from worker.variables import described, env_file, strays
 
 logger = logging.getLogger("signal_mailgun.settings")
 
 US_REGION = "https://api.mailgun.net"
 EU_REGION = "https://api.eu.mailgun.net"
-REDIS_SCHEMES = ("redis", "rediss", "sentinel")
 ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -92,9 +93,10 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        if not all(_is_redis_address(each) for each in value.split(";")):
-            raise ValueError("is not a Redis address; write redis://HOST:PORT/DB, rediss://… or sentinel://…")
-        return value
+        address = redis_address(value)
+        if address.tls:
+            check_tls_files(address.tls)
+        return value.strip()
 
     @field_validator("mailgun_api_base_url")
     @classmethod
@@ -175,6 +177,11 @@ class Settings(BaseSettings):
         """What an event is expected to cost at least: a reading of its own, or its share of a full batch."""
         reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
         return 1.0 if reads else 1.0 / self.mailgun_batch_size
+
+    @cached_property
+    def redis_address(self) -> RedisAddress:
+        """What `redis_url` says."""
+        return redis_address(self.redis_url)
 
     @property
     def queue(self) -> str:
@@ -270,14 +277,6 @@ def _check_names(*, guest: bool) -> None:
 @lru_cache(maxsize=100)
 def _warn_once(line: str) -> None:
     logger.warning(line)
-
-
-def _is_redis_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in REDIS_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port, or an IPv6 address's brackets
-        return False
 
 
 def _complaints(error: ValidationError) -> list[str]:

@@ -51,8 +51,8 @@ def filled(the_bench: Bench) -> Bench:
     bench = Bench(the_bench.server, the_bench.sandbox, the_bench.folder, integration="streams")
     for number in range(LETTERS):
         event = identified(f"p{number}@example.com", plan="pro")
-        id = {0: UUID, 1: LONG}.get(number, f"m-{number}")
-        message = Message(id=id, args=(event,), kind="identify", enqueued_at=1.8e9)
+        name = {0: UUID, 1: LONG}.get(number, f"m-{number}")
+        message = Message(id=name, args=(event,), kind="identify", enqueued_at=1.8e9)
         letter = dead_letter(
             Reason.REJECTED, message, status=400, answer="no", died_at=1.8e9 + number, integration="streams"
         )

@@ -13,6 +13,7 @@ from worker.delivery.dead_letters import UNKNOWN, Buried, DeadLetters
 from worker.delivery.decision import Reason
 from worker.printable import printable
 from worker.settings import Settings
+from worker.signal.address import lenient_address
 from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.patch import address_in
 from worker.signal.preset import Preset, load_preset
@@ -49,7 +50,7 @@ class Selection:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or address_of(message.args, self.preset) == self.email.strip().lower())
+            and (self.email is None or address_of(message.args, self.preset) == lenient_address(self.email))
             and (self.id is None or message.id == self.id)
         )
 

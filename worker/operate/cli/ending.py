@@ -15,10 +15,10 @@ from typer.exceptions import TyperException
 from worker.operate.cli import streams
 from worker.operate.cli.terminal import Failure, OutputFailed, ReaderGone, Stopped, err, reason
 from worker.operate.log import said
+from worker.operate.redis_errors import describe_redis_error
 from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
-from worker.store import where
 
 STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 
@@ -111,12 +111,8 @@ def _trouble(error: BaseException) -> str:
 
 
 def _redis_trouble(error: redis.RedisError) -> str:
-    place = where(load_settings().redis_url)
-    if isinstance(error, redis.AuthenticationError):
-        return f"Redis at {place} refused the password; check REDIS_URL"
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"Redis at {place} does not answer; start it or set REDIS_URL"
-    return f"Redis at {place} refused a command ({type(error).__name__}); it must be a writable Redis ≥ 6.2 or Valkey"
+    trouble = describe_redis_error(error, load_settings().redis_url)
+    return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"
 
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:

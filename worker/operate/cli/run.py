@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.delivery.dead_letters import DeadLetters
+from worker.operate import log
 from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.household import PortTaken, free_port
@@ -39,15 +40,16 @@ def worker(
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
-    from worker.app import app  # noqa: PLC0415  the application is configured when it is imported
+    from worker.app import app, settings  # noqa: PLC0415  the application is configured when it is imported
     from worker.tasks import check_startable  # noqa: PLC0415
 
+    log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
     check_startable()
     options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
     options += ["--task-events"] if task_events else []
-    app.worker_main(options)
+    raise typer.Exit(app.start(options) or 0)
 
 
 def sandbox(

@@ -42,9 +42,7 @@ def _show(status: Status, *, as_json: bool) -> None:
         return
     out.print(f"{status.integration}  {clock_time(status.at)} UTC")
     for name, text in rows(status):
-        out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="") if out.is_terminal else out.print(
-            f"{name:<{NAME_WIDTH}}{text}"
-        )
+        out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="")
 
 
 def rows(status: Status) -> list[tuple[str, str | Styled]]:
@@ -63,6 +61,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", workers),
+        *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 
