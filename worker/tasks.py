@@ -168,7 +168,7 @@ def check_redis() -> None:
 
 def _end_worker(line: str) -> None:
     """End this worker with status 1, from whichever thread."""
-    sys.stderr.write(f"signal-mailgun: {line}\n")
+    sys.stderr.write(printable(f"signal-mailgun: {line}") + "\n")
     state.should_stop = EX_FAILURE
 
 
