@@ -90,8 +90,8 @@ class OwnIntegration:
         keys = (*self.flow().keys, self.queue, *self.unacked_keys)
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
-        wait, probe, messages, _paid = cast(
-            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", str(want), tag, "1000000")
+        wait, probe, messages, _paid, _tags = cast(
+            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, str(want), tag, "1000000")
         )
         return Taken(float(wait), bool(probe), messages)
 

@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from importlib.metadata import version
 from threading import Thread
 from typing import Any
 
@@ -17,13 +19,15 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 from kombu.exceptions import OperationalError
 
-from worker.app import app, settings, unacked_keys
+from worker.app import app, settings
 from worker.assembly import handling_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import in_flight_keys, restore_overdue
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.delivery.opt_outs import OptOuts, Turn
+from worker.delivery.priorities import PriorityLists
 from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
@@ -36,6 +40,7 @@ from worker.signal.preset import PresetError
 logger = logging.getLogger("signal_mailgun.worker")
 REPLAY_AT_ONCE = 2000
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
+VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -109,13 +114,15 @@ def keep_house() -> None:
     flow = parts.delivery.flow
     for step in (
         consuming().keep,
+        _restore_overdue,
         parts.parking.return_due,
-        parts.parking.gather_priorities,
+        priorities().gather,
         parts.tally.store,
-        lambda: parts.roll.store(WORKER),
+        _tell_roll,
         flow.refund,
         lambda: _look_after_incident(parts.delivery),
         _look_after_opt_outs,
+        _look_for_priority_lists,
     ):
         try:
             step()
@@ -123,6 +130,35 @@ def keep_house() -> None:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
         except Exception as error:  # noqa: BLE001  the worker's loop goes on
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _restore_overdue() -> None:
+    restored = restore_overdue(
+        handling().parking.redis,
+        settings.queue,
+        in_flight_keys(settings.signal_integration),
+        settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
+    )
+    if restored:
+        logger.warning("messages of a worker that ended are back on the queue", extra={"messages": restored})
+
+
+def _tell_roll() -> None:
+    handling().roll.store(WORKER, consuming().state(), node=consuming().node, version=VERSION)
+
+
+def finish() -> None:
+    """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
+    with suppress(redis.RedisError):
+        _tell_roll()
+    consuming().finish(settings.longest_delivery_seconds, _tell_roll)
+
+
+def leave() -> None:
+    """Store the last counts and take this worker off the roll."""
+    keep_house()
+    with suppress(redis.RedisError):
+        handling().roll.leave(WORKER)
 
 
 def _look_after_incident(delivery: Delivery) -> None:
@@ -151,6 +187,18 @@ def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
         logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
 
 
+def _look_for_priority_lists() -> None:
+    if priorities().turn():
+        Thread(target=_find_priority_lists, daemon=True).start()  # it may take seconds where Redis holds much
+
+
+def _find_priority_lists() -> None:
+    try:
+        priorities().look()
+    except Exception as error:  # noqa: BLE001  it is tried again a minute later
+        logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
+
+
 def check_startable() -> None:
     """End the program with one line where a setting or the preset would let no event through."""
     try:
@@ -168,7 +216,7 @@ def check_redis() -> None:
 
 def _end_worker(line: str) -> None:
     """End this worker with status 1, from whichever thread."""
-    sys.stderr.write(printable(f"signal-mailgun: {line}") + "\n")
+    logger.critical("this worker ends: %s", line)
     state.should_stop = EX_FAILURE
 
 
@@ -195,10 +243,16 @@ def consuming() -> Consuming:
     return Consuming(
         handling(),
         settings.queue,
-        unacked_keys(settings.signal_integration),
+        in_flight_keys(settings.signal_integration),
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
+
+
+@lru_cache(maxsize=1)
+def priorities() -> PriorityLists:
+    """The lists of messages with a priority."""
+    return PriorityLists(handling().parking.redis, settings.signal_integration, settings.queue)
 
 
 @lru_cache(maxsize=1)

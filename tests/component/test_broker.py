@@ -11,7 +11,8 @@ from kombu import Connection, Consumer, Queue
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.app import celery_app
-from worker.broker import PUT_BACK, TAKE
+from worker.broker import TAKE
+from worker.delivery.in_flight import PUT_BACK
 from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.settings import Settings
 
@@ -78,8 +79,20 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
 def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
     keys = (*own.flow().keys, own.queue, *own.unacked_keys)
-    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "0", "150", "tag", "1000000")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000")
     assert taken[3] == [100, 50]
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"), [("0", 1), ("-3", 1), ("1e9", 1), ("7", 7), ("9" * 30, 10_000), ('"x"', 1)]
+)
+def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
+    own: OwnIntegration, said: str, counted: int
+) -> None:
+    own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys)
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "0", "100000", "tag", "1000000")
+    assert taken[3] == [counted]
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])

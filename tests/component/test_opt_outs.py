@@ -19,6 +19,7 @@ from tests.integrations import answered as reported
 from worker.delivery.census import Census
 from worker.delivery.flow import LONGEST_UNAVAILABLE_SECONDS, HoldState
 from worker.delivery.opt_outs import LastRead, OptOuts, Turn, last_read
+from worker.delivery.roll import WorkerEntry
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.cli.status import rows
 from worker.operate.holds import tell_of_opt_outs
@@ -463,8 +464,8 @@ def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCapture
 def screen(read: LastRead | None) -> dict[str, Text]:
     """The lines of `status`."""
     hold = HoldState(None, "", None, None, None)
-    shown = rows(Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, ["worker"], read))
-    return {name: text if isinstance(text, Text) else Text(text) for name, text in shown}
+    status = Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, [WorkerEntry("worker")], read)
+    return {name: text if isinstance(text, Text) else Text(text) for name, text in rows(status)}
 
 
 def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:

@@ -173,10 +173,13 @@ PRINTERS = {
     "typer.echo",
     "typer.secho",
     "sys.stdout.write",
+    "sys.stdout.buffer.write",
     "sys.stderr.write",
 }
-# The sandbox stands alone, and prints its own address; a worker's last line is written from a thread.
-MAY_PRINT = {DOOR: PRINTERS, "worker.sandbox.__main__": PRINTERS, "worker.tasks": {"sys.stderr.write"}}
+MAY_PRINT = {
+    DOOR: PRINTERS,
+    "worker.sandbox.__main__": PRINTERS,
+}  # the sandbox stands alone, and prints its own address
 
 
 def printers(tree: ast.AST) -> Iterator[str]:

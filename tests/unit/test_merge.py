@@ -328,7 +328,7 @@ def test_a_no_that_we_wrote_is_undone_by_a_newer_granted_consent(
 
 
 def unclear(**fields: object) -> Patch:
-    return replace(patch(**fields), consent_unclear=True)
+    return replace(patch(None, None, **fields), consent_unclear=True)
 
 
 def undated(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001

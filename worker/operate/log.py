@@ -61,7 +61,11 @@ class JsonLines(logging.Formatter):
 def said(record: logging.LogRecord) -> str:
     """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
     error = record.exc_info[1] if record.exc_info else None
-    return redacted(_message(record)) + (f" ({whereabouts(error)})" if error else "")
+    if not error:
+        return redacted(_message(record))
+    # Celery quotes the error itself, and that may quote a person's data.
+    text = _message(record).replace(repr(error), type(error).__name__)
+    return f"{redacted(text)} ({whereabouts(error)})"
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -31,6 +31,8 @@ class Rehearsal:
             at = event_time(patch, buried.message)
             return Background(entry.known, entry.copy, lambda _: at) if entry else Background()
 
+        if buried.message.original is not None:
+            return {"line": number, "dead_letter": buried.letter.answer or "not a message of this program"}
         args = buried.message.args
         return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)
 

@@ -40,16 +40,18 @@ def worker(
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
-    from worker.app import app, settings  # noqa: PLC0415  the application is configured when it is imported
+    from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
+
+    from worker.app import settings  # noqa: PLC0415  the application is configured when it is imported
     from worker.tasks import check_startable  # noqa: PLC0415
 
     log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
     check_startable()
-    options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
+    options = ["--app=worker.app", "--quiet", "worker"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
     options += ["--task-events"] if task_events else []
-    raise typer.Exit(app.start(options) or 0)
+    raise typer.Exit(celery.main(args=options, standalone_mode=False) or 0)
 
 
 def sandbox(

@@ -3,11 +3,12 @@
 import json
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 
 from worker.delivery.opt_outs import LastRead
+from worker.delivery.roll import WorkerEntry
 from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Styled, clock_time, messages, out, span, styled
 from worker.operate.status import Status, read_status
@@ -49,9 +50,6 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
     """The lines of the screen: a name and a text; what needs somebody is red."""
     oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
     due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
-    workers = (
-        f"{len(status.workers)}: {', '.join(status.workers)}" if status.workers else styled("none is alive", "red")
-    )
     return [
         ("queued", f"{messages(status.queued)}{oldest}"),
         ("in flight", messages(status.in_flight)),
@@ -60,7 +58,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
-        ("workers", workers),
+        ("workers", _workers(status)),
         *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
@@ -74,6 +72,28 @@ def _held(status: Status) -> Styled:
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
     return styled(f"{hold.kind} {until}{since}: {hold.why}", colour)
+
+
+def _workers(status: Status) -> Styled:
+    if not status.workers:
+        return styled("none is alive", "red")
+    shown = styled(f"{len(status.workers)}: ", "")
+    for number, entry in enumerate(status.workers):
+        shown.append(", " if number else "").append(_worker(entry, status.at))
+    return shown
+
+
+def _worker(entry: WorkerEntry, now: float) -> Styled:
+    since = f" for {span(max(0.0, now - entry.since))}" if entry.since else ""
+    match entry.state:
+        case "cancelled":
+            return styled(f"{entry.name} takes no events{since} (cancel_consumer; undo it with add_consumer)", "red")
+        case "stopping":
+            return styled(f"{entry.name} stopping{since}", "yellow")
+        case "consuming" | "unknown":
+            return styled(entry.name, "")
+        case _:
+            assert_never(entry.state)
 
 
 def _opt_outs(read: LastRead) -> Styled:
