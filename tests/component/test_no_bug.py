@@ -158,7 +158,7 @@ lying = st.one_of(
 )
 
 
-@settings(max_examples=40, **SHARED)
+@settings(max_examples=25, **SHARED)
 @given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(["queue", "dead", "parked", "taken"]))
 def test_whatever_lies_in_redis_every_command_ends_well(raw: "redis.Redis", lying: list[bytes], place: str) -> None:
     raw.flushall()
@@ -233,7 +233,7 @@ values = st.one_of(
 options = st.lists(st.tuples(st.sampled_from(OPTIONS), values).map("=".join), max_size=3)
 
 
-@settings(max_examples=120, **SHARED)
+@settings(max_examples=80, **SHARED)
 @given(
     st.sampled_from(
         [
@@ -303,7 +303,7 @@ settings_values = st.one_of(
 )
 
 
-@settings(max_examples=150, **SHARED)
+@settings(max_examples=80, **SHARED)
 @given(st.dictionaries(st.sampled_from(NAMES), settings_values, min_size=1, max_size=2))
 def test_whatever_a_setting_is_it_is_taken_or_told(raw: "redis.Redis", given_settings: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -349,7 +349,7 @@ lines = st.lists(
 )
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60, **SHARED)
 @given(lines.map("\n".join) | any_text | tables.map(json.dumps))
 def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: str) -> None:
     Path("preset.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -360,7 +360,7 @@ def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: st
         run("check")
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60, **SHARED)
 @given(
     st.lists(
         st.sampled_from(
