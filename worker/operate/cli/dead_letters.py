@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -91,7 +90,7 @@ def show(
     if buried is None:
         raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
     if raw:
-        sys.stdout.buffer.write(_raw(buried, settings.queue))
+        out.print_bytes(_raw(buried, settings.queue))
         return
     request = rehearsal_for(settings).request(buried)
     if as_json:
