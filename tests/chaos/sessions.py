@@ -25,7 +25,7 @@ ORDERS = (
 CONSENTS: dict[bool | None, tuple[Any, ...]] = {
     True: (True, "granted", "true"),
     False: (False, "denied", "false"),
-    None: (None, "pending"),
+    None: (None, ""),
 }
 
 
