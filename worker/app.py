@@ -14,6 +14,7 @@ from worker.assembly import rules_for
 from worker.delivery.flow import keys
 from worker.delivery.in_flight import in_flight_keys
 from worker.operate import flower_answers, log
+from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
 
 KEEP_HOUSE_EVERY_SECONDS = 1.0
@@ -87,7 +88,7 @@ def _settings_or_exit() -> Settings:
     try:
         return load_settings()
     except SettingsError as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 settings = _settings_or_exit()

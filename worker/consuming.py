@@ -24,6 +24,7 @@ from worker.delivery.in_flight import acknowledge, keep, put_back
 from worker.delivery.message import Message, events_in
 from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
+from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 from worker.remote_control import is_stopping, takes_events
 
@@ -206,7 +207,7 @@ class Consuming:
 def _as_received(message: Message) -> dict[str, Any]:
     return {
         "name": message.task,
-        "args": redacted(message.kind),
+        "args": printable(redacted(message.kind)),
         "kwargs": "{}",
         "root_id": message.id,
         "parent_id": None,

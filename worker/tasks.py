@@ -31,6 +31,7 @@ from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
 from worker.operate.selection import Selection, batches, selected
+from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
@@ -82,7 +83,8 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     flow = handling().delivery.flow
     try:
         flow.not_asked(probe=message_of(id=task.request.id, args=args, kwargs={}, headers=vars(task.request)).probe)
-        wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
+        filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        wanted = _wanted(args, limit, filters, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
         letters = handling().dead_letters
         replayed = sum(
@@ -90,18 +92,18 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         )
         if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
             rest = {"limit": limit - replayed} if limit else {}
-            task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})
+            task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
     return f"{replayed} replayed"
 
 
 def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:
-    if args or not (limit is None or (isinstance(limit, int) and limit > 0)):
+    if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
         raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
     try:
-        return selected(now, handling().preset, **filters)
-    except (ValueError, TypeError) as error:
+        return selected(now, filters, handling().preset, handling().dead_letters.noted)
+    except ValueError as error:
         raise WrongFilter(str(error)) from None
 
 
@@ -188,19 +190,19 @@ def check_startable() -> None:
     try:
         handling()
     except (SettingsError, PresetError) as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 def check_redis() -> None:
     """End the program with one line if no worker can ever deliver by this Redis; log once what else is wrong there."""
     line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
     if line:
-        sys.exit(f"signal-mailgun: {line}")
+        sys.exit(printable(f"signal-mailgun: {line}"))
 
 
 def _end_worker(line: str) -> None:
     """End this worker with status 1, from whichever thread."""
-    sys.stderr.write(f"signal-mailgun: {line}\n")
+    logger.critical("this worker ends: %s", line)
     state.should_stop = EX_FAILURE
 
 

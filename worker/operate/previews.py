@@ -67,13 +67,13 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
     return () if isinstance(patch, Skip) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
-def as_text(shown: dict[str, Any]) -> str:
-    """The request as the integration's page shows it, or one line for an event that becomes none."""
-    unread = "".join(f"# {NOT_UNDERSTOOD[what]}\n" for what in shown.get("not_understood", ()))
+def as_lines(shown: dict[str, Any]) -> list[str]:
+    """The request as the integration's page shows it, or one line for an event that becomes none; then an empty line."""
+    unread = [f"# {NOT_UNDERSTOOD[what]}" for what in shown.get("not_understood", ())]
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
-        return f"# {shown['line']}: {what.replace('_', ' ')}: {why}\n{unread}"
-    fields = "\n".join(f"{name}={value}" for name, value in shown["form"].items())
+        return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", *unread, ""]
+    fields = [f"{name}={value}" for name, value in shown["form"].items()]
     why = "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
-    gone = f"\n# {why} {', '.join(shown['superseded_fields'])}" if "superseded_fields" in shown else ""
-    return f"{shown['request']}\n\n{fields}{gone}\n{unread}"
+    gone = [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    return [shown["request"], "", *fields, *gone, *unread, ""]

@@ -7,20 +7,37 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.operate.cli import replay
-from worker.operate.cli.filters import AsJson, Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
+from worker.operate.cli.filters import (
+    AsJson,
+    Email,
+    Id,
+    Kind,
+    Limit,
+    Reason,
+    Since,
+    Status,
+    Until,
+    selection,
+    tell_no_match,
+)
+from worker.operate.cli.integration import letters_of
+from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, clock_time, err, out
-from worker.operate.previews import as_text
+from worker.operate.previews import as_lines
 from worker.operate.rehearsal import rehearsal_for
-from worker.operate.selection import Selection, address_of, chosen, opened
+from worker.operate.selection import Selection, address_of, chosen
+from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.settings import load_settings
 
-cli = typer.Typer(help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True)
+HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
+
+cli = typer.Typer(
+    help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True, rich_markup_mode=None
+)
 cli.command("replay")(replay.replay)
 cli.command("purge")(replay.purge)
 
@@ -40,14 +57,15 @@ def list_(
 ) -> None:
     """The newest dead letters, and how many there are for each reason."""
     wanted = selection(reason, status, since, until, kind, email, id)
-    letters = opened(load_settings())
+    letters = letters_of(load_settings())
     shown, totals = _found(letters, wanted, limit)
     if as_json:
-        out.print_json(json.dumps({"totals": totals, "dead_letters": [as_record(each) for each in shown]}))
+        out.print_json(data={"totals": totals, "dead_letters": [as_record(each) for each in shown]})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == Selection() else " match"))
+        tell_no_match(letters, wanted)
     else:
-        out.print(_table(shown))
+        print_rows(HEADER, map(_row, shown), key=1)
         out.print(
             "  ".join(f"{name} {count}" for name, count in sorted(totals.items())) + f"  total {sum(totals.values())}"
         )
@@ -57,12 +75,12 @@ def list_(
 def show(id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False) -> None:
     """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the mend."""
     settings = load_settings()
-    buried = next((each for each in opened(settings).newest_first() if each.message.id == id), None)
+    buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
     if buried is None:
         raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
     request = rehearsal_for(settings).request(buried)
     if as_json:
-        out.print_json(json.dumps({**as_record(buried), "event": list(buried.message.args), "request": request}))
+        out.print_json(data={**as_record(buried), "event": list(buried.message.args), "request": request})
         return
     _show(buried, request)
 
@@ -82,10 +100,10 @@ def export(
     """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing."""
     wanted = selection(reason, status, since, until, kind, email, id)
     left_out = 0
-    for buried in chosen(opened(load_settings()), wanted, limit):
+    for buried in chosen(letters_of(load_settings()), wanted, limit):
         args = buried.message.args
         if len(args) == 1 and isinstance(args[0], dict):
-            out.print(json.dumps(args[0]), markup=False, soft_wrap=True)
+            out.print(json.dumps(args[0]))
         else:
             left_out += 1
     if left_out:
@@ -113,28 +131,17 @@ def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[
     return shown, counts
 
 
-def _table(shown: list[Buried]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("died (UTC)", no_wrap=True)
-    table.add_column("event", overflow="fold", min_width=12)
-    table.add_column("kind", no_wrap=True, overflow="ellipsis", max_width=15)
-    table.add_column("member", no_wrap=True, overflow="ellipsis")
-    table.add_column("reason", no_wrap=True)
-    table.add_column("status", justify="right")
-    table.add_column("tries", justify="right")
-    for buried in shown:
-        letter, message = buried.letter, buried.message
-        cells = (
-            clock_time(letter.died_at)[5:],
-            message.id,
-            redacted(message.kind),
-            shortened(address_of(message.args)),
-            letter.reason,
-            str(letter.status or "-"),
-            str(letter.attempts),
-        )
-        table.add_row(*map(Text, cells))
-    return table
+def _row(buried: Buried) -> tuple[str, ...]:
+    letter, message = buried.letter, buried.message
+    return (
+        clock_time(letter.died_at)[-14:],  # without the year
+        message.id,
+        redacted(message.kind),
+        shortened(address_of(message.args)),
+        letter.reason,
+        str(letter.status or "-"),
+        str(letter.attempts),
+    )
 
 
 def _show(buried: Buried, request: dict[str, Any]) -> None:
@@ -148,8 +155,8 @@ def _show(buried: Buried, request: dict[str, Any]) -> None:
         f"mend       {letter.fix}",
         *(f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}" for each in message.trail),
         "",
-        json.dumps(message.args[0] if len(message.args) == 1 else list(message.args), indent=2, ensure_ascii=False),
+        *readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n"),
         "",
-        as_text(request),
+        *as_lines(request),
     ]
-    out.print("\n".join(lines), markup=False)
+    out.print(*lines, sep="\n")

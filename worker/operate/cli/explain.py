@@ -12,6 +12,7 @@ from worker.delivery.ledger import Entry
 from worker.delivery.merge import UNDATED_AT
 from worker.delivery.message import Message
 from worker.delivery.roll import Roll
+from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Failure, clock_time, messages, out
 from worker.operate.places import Places
 from worker.operate.previews import not_understood_in
@@ -19,7 +20,6 @@ from worker.operate.selection import address_of
 from worker.settings import Settings, load_settings
 from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
-from worker.store import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
@@ -33,10 +33,10 @@ def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, a
             f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
         )
     if as_json:
-        out.print(json.dumps(lines), markup=False, soft_wrap=True)
+        out.print(json.dumps(lines))
         return
     for line in lines:
-        out.print("  ".join(f"{value}" for value in line.values()), markup=False)
+        out.print("  ".join(f"{value}" for value in line.values()))
 
 
 def forget(
@@ -55,7 +55,7 @@ def forget(
     preset = load_preset(settings.mailgun_preset)
     found = _places(settings).forget(address, lambda message: address_of(message.args, preset) == address)
     if as_json:
-        out.print_json(json.dumps(found))
+        out.print_json(data=found)
         return
     for place, count in found.items():
         out.print(
@@ -64,7 +64,7 @@ def forget(
 
 
 def _places(settings: Settings) -> Places:
-    store = connect(settings.redis_url)
+    store = store_of(settings)
     ledger = ledger_for(settings, flow_for(settings, store))
     return Places(store, settings.signal_integration, settings.queue, ledger)
 

@@ -6,10 +6,10 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from worker.delivery.dead_letters import DeadLetters
 from worker.operate import log
+from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.household import PortTaken, free_port
 from worker.operate.local import SETTLE_SECONDS, Local, NotStarted, Ports
@@ -30,7 +30,9 @@ MEANINGS = {
 
 
 def worker(
-    concurrency: Annotated[int | None, typer.Option(min=1, help="threads; default WORKER_CONCURRENCY")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="threads; default WORKER_CONCURRENCY")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
     *,
     task_events: Annotated[
@@ -125,39 +127,36 @@ def _show_samples(local: Local, began: float) -> None:
 
 def _show_totals(local: Local) -> None:
     parts = local.parts()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("outcome", "events", "meaning"):
-        table.add_column(column, justify="right" if column == "events" else "left")
-    for outcome, count in sorted(local.totals().items(), key=lambda each: _rank(each[0])):
-        table.add_row(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
-    out.print(table)
+    totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
+    rows = [(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], "")) for outcome, count in totals]
+    print_rows(("outcome", "events", "meaning"), rows)
     _show_letters(parts.dead_letters)
 
 
 def _show_letters(letters: DeadLetters) -> None:
-    out.print("\nDead letters, and what to do about each:")
+    out.print("", "Dead letters, and what to do about each:", sep="\n")
     for buried in letters.oldest_first():
         letter = buried.letter
         status = f" (HTTP {letter.status})" if letter.status else ""
-        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}", markup=False)
-        out.print(f"      → {letter.fix}", markup=False)
+        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}")
+        out.print(f"      → {letter.fix}")
 
 
 def _show_where_to_look(local: Local) -> None:
-    out.print("\nWhere to look:")
+    out.print("", "Where to look:", sep="\n")
     if not local.real:
         out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
     out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
-    out.print(f"  {local.folder}/worker.log", markup=False)
+    out.print(f"  {local.folder}/worker.log")
     settings = local.settings
     own = f" REDIS_URL={settings.redis_url}" if local.embedded else ""
-    out.print("\nFor the commands in another terminal (send, status, dead-letters, …):")
-    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}", markup=False)
+    out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
+    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}")
 
 
 def _stay(local: Local) -> None:
-    out.print("\nCtrl-C stops everything that was started here.")
+    out.print("", "Ctrl-C stops everything that was started here.", sep="\n")
     while True:
         time.sleep(1)
         for name in local.household.revive():
