@@ -1,18 +1,22 @@
 """Decompress message bodies as Celery compresses them, without letting a small body fill the memory."""
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-try:  # Python 3.14
-    from compression import zstd
-except ImportError:
-    try:
-        from backports import zstd  # type: ignore[import-untyped, no-redef, unused-ignore]
-    except ImportError:  # such a body is a dead letter that says so
-        zstd = None  # type: ignore[assignment, unused-ignore]
+
+def _module(*names: str) -> Any:
+    """Return the first of these modules that this Python has, or None: then such a body is a dead letter that names it."""
+    for name in names:
+        with suppress(ImportError):
+            return import_module(name)
+    return None
+
+
+bz2, lzma = _module("bz2"), _module("lzma")
+zstd = _module("compression.zstd", "backports.zstd")  # Python has it from 3.14 on
 
 LIMIT_BYTES = 32 * 1024 * 1024
 LZMA_MEMORY_BYTES = 80 * 1024 * 1024  # what the highest preset needs
@@ -32,16 +36,17 @@ ALIASES = {
     "zstandard": "application/zstd",
 }
 
-DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    "application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP),
-    "application/x-bz2": bz2.BZ2Decompressor,
-    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES),
-}
-if zstd is not None:
-    DECOMPRESSORS["application/zstd"] = lambda: zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
-    )
-ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, *((zstd.ZstdError,) if zstd is not None else ()))
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {"application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP)}
+ERRORS: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError)
+if bz2:
+    DECOMPRESSORS["application/x-bz2"] = bz2.BZ2Decompressor
+if lzma:
+    DECOMPRESSORS["application/x-lzma"] = lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES)
+    ERRORS += (lzma.LZMAError,)
+if zstd:
+    WINDOW = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+    DECOMPRESSORS["application/zstd"] = lambda: zstd.ZstdDecompressor(options=WINDOW)
+    ERRORS += (zstd.ZstdError,)
 
 
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
