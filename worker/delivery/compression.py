@@ -1,7 +1,5 @@
 """Decompress message bodies as Celery compresses them, without letting a small body fill the memory."""
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,14 +7,16 @@ from importlib import import_module
 from typing import Any
 
 
-def _zstd() -> Any:
-    for name in ("compression.zstd", "backports.zstd"):  # of Python 3.14 and later, and for those before
+def _module(*names: str) -> Any:
+    """Return the first of these modules that this Python has, or None: then such a body is a dead letter that names it."""
+    for name in names:
         with suppress(ImportError):
             return import_module(name)
-    return None  # such a body is a dead letter that says so
+    return None
 
 
-zstd = _zstd()
+bz2, lzma = _module("bz2"), _module("lzma")
+zstd = _module("compression.zstd", "backports.zstd")  # Python has it from 3.14 on
 
 LIMIT_BYTES = 32 * 1024 * 1024
 LZMA_MEMORY_BYTES = 80 * 1024 * 1024  # what the highest preset needs
@@ -36,16 +36,17 @@ ALIASES = {
     "zstandard": "application/zstd",
 }
 
-DECOMPRESSORS: dict[str, Callable[[], Any]] = {
-    "application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP),
-    "application/x-bz2": bz2.BZ2Decompressor,
-    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES),
-}
-if zstd is not None:
-    DECOMPRESSORS["application/zstd"] = lambda: zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
-    )
-ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, *((zstd.ZstdError,) if zstd is not None else ()))
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {"application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP)}
+ERRORS: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError)
+if bz2:
+    DECOMPRESSORS["application/x-bz2"] = bz2.BZ2Decompressor
+if lzma:
+    DECOMPRESSORS["application/x-lzma"] = lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES)
+    ERRORS += (lzma.LZMAError,)
+if zstd:
+    WINDOW = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+    DECOMPRESSORS["application/zstd"] = lambda: zstd.ZstdDecompressor(options=WINDOW)
+    ERRORS += (zstd.ZstdError,)
 
 
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
