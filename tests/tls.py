@@ -1,7 +1,7 @@
 """TLS before a server that has none: certificates, and a relay that ends TLS and keeps what it read."""
 
-import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -13,6 +13,7 @@ from typing import Self
 import trustme
 
 TLS_HANDSHAKE = b"\x16"  # how a TLS connection begins
+READ_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -61,81 +62,59 @@ class TlsRelay:
         if client_ca:
             self._context.verify_mode = ssl.CERT_REQUIRED
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(0)
         self.port = int(self._listening.getsockname()[1])
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda *_: None)  # a client that refuses the certificate is no news
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._open: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._ends.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        self._ends = asyncio.Event()
-        tasks: set[asyncio.Task[None]] = set()
-        accepting = self._loop.create_task(self._accept(tasks))
-        await self._ends.wait()
-        for task in (accepting, *tasks):
-            task.cancel()
-        await asyncio.gather(accepting, *tasks, return_exceptions=True)
+        self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        for each in tuple(self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # ends its thread, which closes it
 
-    async def _accept(self, tasks: "set[asyncio.Task[None]]") -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(self._listening)
-            task = self._loop.create_task(self._relay(client))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    async def _relay(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError, ssl.SSLError, EOFError):
-            over_tls = await self._begins_with_tls(client)
-            reader = asyncio.StreamReader()
-            transport, protocol = await self._loop.connect_accepted_socket(
-                lambda: asyncio.StreamReaderProtocol(reader), client, ssl=self._context if over_tls else None
-            )
-            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-            try:
-                await self._pass_on(reader, writer, self.read if over_tls else self.plain, open_=over_tls)
-            finally:
-                writer.close()
+    def _serve(self, client: socket.socket) -> None:
+        self._open.add(client)
+        with contextlib.suppress(OSError), client:  # a client that refuses the certificate is no news
+            if client.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE:
+                with self._context.wrap_socket(client, server_side=True) as within:
+                    self._pass_on(within, self.read)
+            elif self._plain_too:
+                self._pass_on(client, self.plain)
+            else:
+                self.plain += client.recv(READ_BYTES)
+        self._open.discard(client)
 
-    async def _begins_with_tls(self, client: socket.socket) -> bool:
-        readable = asyncio.Event()
-        self._loop.add_reader(client, readable.set)
-        try:
-            await readable.wait()
-        finally:
-            self._loop.remove_reader(client)
-        return client.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE
-
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray, *, open_: bool
-    ) -> None:
-        if not open_ and not self._plain_too:
-            seen += await reader.read(65536)
-            return
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
-        pumps = [
-            self._loop.create_task(_pump(reader, to_server, seen)),
-            self._loop.create_task(_pump(from_server, writer, bytearray())),
-        ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        to_server.close()
+    def _pass_on(self, client: socket.socket, seen: bytearray) -> None:
+        """Pass on both ways in this one thread, until one side ends: OpenSSL's connections are not for two at once."""
+        with socket.create_connection(("127.0.0.1", self.target)) as server:
+            while True:
+                readable = select.select([client, server], [], [])[0]
+                if client in readable:
+                    if not (data := _read(client)):
+                        return
+                    seen += data
+                    server.sendall(data)
+                if server in readable:
+                    if not (data := server.recv(READ_BYTES)):
+                        return
+                    client.sendall(data)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
-    while data := await reader.read(65536):
-        seen += data
-        writer.write(data)
-        await writer.drain()
+def _read(client: socket.socket) -> bytes:
+    """Return what has come, with what OpenSSL holds already: `select` does not tell of that."""
+    data = client.recv(READ_BYTES)
+    while isinstance(client, ssl.SSLSocket) and client.pending():
+        data += client.recv(READ_BYTES)
+    return data

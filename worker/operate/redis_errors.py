@@ -130,7 +130,13 @@ ASKED_PLAIN = {
     Speaks.REDIS: UNSTEADY,
 }
 ASKED_TLS = {
-    Speaks.TLS: UNSTEADY,
+    # A client without a certificate that is wanted mostly sees the connection end before it can read why.
+    Speaks.TLS: (
+        UNSTEADY[0],
+        "Name a client certificate if it wants one: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL; if not: "
+        "look at its load, its log, and at proxies in between.",
+        True,
+    ),
     Speaks.REDIS: (
         "speaks no TLS, which rediss:// needs",
         "Write redis:// in REDIS_URL, or Redis's TLS port.",
