@@ -52,6 +52,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "flow_keys": keys(settings.signal_integration),
             "flow_rules": rules_for(settings).encoded(),
             "priority_steps": [0],
+            "taken_at_key": f"signal:{settings.signal_integration}:taken_at",
             "unacked_key": messages,
             "unacked_index_key": index,
         },

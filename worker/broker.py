@@ -2,6 +2,7 @@
 
     mailgun.<integration>                    list         messages, oldest at the right; until taken
     signal:<integration>:unacked, …_index                 what was taken and not acknowledged: delivery/in_flight.py
+    signal:<integration>:taken_at            string       the latest stamp, epoch seconds by Redis's clock; a day
 
 Kombu's own Redis transport pops a message (BRPOP) and notes it as unacknowledged afterwards, from the client: a worker killed
 between the two loses it, and under load the reply may lie unread for many milliseconds. Here the worker waits until there is
@@ -47,21 +48,41 @@ TAKE = (
     + """
 local allowed, wait, probe = allowance(tonumber(ARGV[2]))
 local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
+local stamped_until = nil
+
+-- A message that does not say when it was enqueued counts from when it was first taken, and so does one that says an impossible
+-- time. That is noted in its text, where it outlives whatever becomes of the worker. No two such events have the same stamp.
+local function stamped(message, events)
+    local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
+    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then return message end
+    local before, rest = string.match(message, '^(%s*){(%s*".*)$')
+    if not rest then return message end
+    stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
+    local stamp = math.max(now, stamped_until + 0.000001)
+    -- The events of a bundle have a microsecond each. One that does not say how many it has is given room for a thousand.
+    if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
+    stamped_until = stamp + (events - 1) * 0.000001
+    return before .. string.format('{"signal_taken_at":%.6f,', stamp) .. rest
+end
+
 local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
     local message = redis.call('LINDEX', KEYS[3], -1)
     if not message then break end
+    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
+    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    count = math.max(1, math.min(count, 10000))
+    message = stamped(message, count)
     local tag = moment .. ARGV[3] .. string.format('.%06d', #taken)
     redis.call('ZADD', KEYS[4], now, tag)
     redis.call('HSET', KEYS[5], tag, message)
     redis.call('RPOP', KEYS[3])
     taken[#taken + 1], tags[#tags + 1] = message, tag
-    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
-    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
-    counts[#taken] = math.max(1, math.min(count, 10000))
+    counts[#taken] = count
     events = events + counts[#taken]
     bytes = bytes + #message
 end
+if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400) end
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
@@ -147,8 +168,15 @@ class TakesAtomically:
     """
 
     QoS = Unacked
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue", "flow_keys", "flow_rules")
+    from_transport_options = (
+        *kombu_redis.Channel.from_transport_options,
+        "queue",
+        "flow_keys",
+        "flow_rules",
+        "taken_at_key",
+    )
     queue: str
+    taken_at_key: str
     flow_keys: tuple[str, str]
     flow_rules: str
     _waiting = False  # for the queue to have something
@@ -215,7 +243,7 @@ class TakesAtomically:
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = uuid4().hex
         room = self.qos.can_consume_max_estimate() or 1
-        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys)
+        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
         return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, room, self._taking, REPLY_BYTES)
 
     def _brpop_read(self: Any, **options: Any) -> bool:

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     mailgun_member_state: Literal["read", "ledger"] = "read"
     mailgun_member_cache_seconds: NonNegative = 10
     mailgun_opt_out_refresh_seconds: Positive = 60
+    mailgun_read_lag_seconds: NonNegative = 600
     mailgun_subscribe_new: bool = True
     mailgun_resubscribe: bool = False
     mailgun_connect_timeout_seconds: Timeout = 5

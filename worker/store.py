@@ -35,7 +35,8 @@ class KeepsBytes(HiredisRespSerializer):
         try:
             return super().pack(*args)
         except UnicodeEncodeError:
-            return super().pack(*(bytes_of(each) if isinstance(each, str) else each for each in args))
+            kept: list[Any] = [bytes_of(each) if isinstance(each, str) else each for each in args]
+            return super().pack(*kept)
 
 
 # Whatever other programs put into Redis is read, and written as it was.

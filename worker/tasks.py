@@ -20,11 +20,12 @@ from celery.worker import state
 from kombu.exceptions import OperationalError
 
 from worker.app import app, settings
-from worker.assembly import handling_for, opt_outs_for, utc_now
+from worker.assembly import handling_for, look_after_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import in_flight_keys, restore_overdue
+from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.delivery.priorities import PriorityLists
@@ -123,6 +124,7 @@ def keep_house() -> None:
         lambda: _look_after_incident(parts.delivery),
         _look_after_opt_outs,
         _look_for_priority_lists,
+        _look_after_writes,
     ):
         try:
             step()
@@ -199,6 +201,22 @@ def _find_priority_lists() -> None:
         logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
 
 
+def _look_after_writes() -> None:
+    writes = late_writes()
+    addresses = writes.due() if writes else []
+    if writes and addresses:
+        Thread(target=_look_at, args=(writes, addresses), daemon=True).start()
+
+
+def _look_at(writes: LookAfter, addresses: list[str]) -> None:
+    try:
+        writes.look(addresses)
+    except redis.RedisError as error:
+        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+    except Exception as error:  # noqa: BLE001  they are looked at again once their claim has ended
+        logger.error("writes without an answer could not be looked after", extra={"error": whereabouts(error)})
+
+
 def check_startable() -> None:
     """End the program with one line where a setting or the preset would let no event through."""
     try:
@@ -259,6 +277,13 @@ def priorities() -> PriorityLists:
 def opt_outs() -> OptOuts | None:
     """This process's part in reading those who unsubscribed; None where the ledger is not trusted."""
     return opt_outs_for(settings, handling().delivery) if settings.mailgun_member_state == "ledger" else None
+
+
+@lru_cache(maxsize=1)
+def late_writes() -> LookAfter | None:
+    """This process's part in looking after writes whose end is not known; None where nothing is merged."""
+    merges = settings.mailgun_write_mode == "merge"
+    return look_after_for(settings, handling().delivery) if merges else None
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,7 @@ from worker.store import connect
 
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
 FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time
-SHARED = {"deadline": None, "derandomize": FUZZ == 1, "suppress_health_check": list(HealthCheck)}
+SHARED: dict[str, Any] = {"deadline": None, "derandomize": FUZZ == 1, "suppress_health_check": list(HealthCheck)}
 
 
 class Printed(NamedTuple):

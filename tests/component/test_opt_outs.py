@@ -51,7 +51,7 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
     """Of each member of a list of six, what the ledger's copy says."""
     names = [f"no{each:03}@example.com" for each in range(6)]
     found = {name: own.ledger().look_up(name) for name in names}
-    return {name: entry.copy.subscribed for name, entry in found.items() if entry and entry.copy}
+    return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
 
 
 def last(own: OwnIntegration) -> LastRead:
@@ -82,7 +82,7 @@ def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(own: Own
     reading.read(taken(reading))
     fresh_from = float(stored(own)["fresh_from"])
     copies = [own.ledger().look_up(f"no{each:03}@example.com") for each in range(3)]
-    assert all(each and each.copy_at >= fresh_from for each in copies)
+    assert all(each and each.copy and float(each.copy.at) >= fresh_from for each in copies)
 
 
 def test_where_nobody_unsubscribed_one_request_shows_it(own: OwnIntegration) -> None:
@@ -109,7 +109,7 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
     found = own.ledger().look_up("zzz@example.com")
     assert found
     assert found.copy
-    assert not found.copy.subscribed
+    assert not found.copy.member.subscribed
 
 
 # --- turns

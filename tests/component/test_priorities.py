@@ -15,7 +15,7 @@ def lists(own: OwnIntegration) -> PriorityLists:
 
 def queued(own: OwnIntegration) -> list[str]:
     """What is on the queue, the next one first."""
-    return list(reversed(own.redis.lrange(own.queue, 0, -1)))
+    return [str(each) for each in reversed(own.redis.lrange(own.queue, 0, -1))]
 
 
 @pytest.mark.parametrize("step", [1, 3, 6, 9])

@@ -367,7 +367,7 @@ def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_s
 
 
 def with_signal(id: str, event: Any, signal: dict[str, Any], task: str = "signal.deliver") -> bytes:
-    body = [[event], {}, None]
+    body: list[Any] = [[event], {}, None]
     return json.dumps({"body": json.dumps(body), "headers": {"task": task, "id": id, "signal": signal}}).encode()
 
 

@@ -4,15 +4,19 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-try:  # Python 3.14
-    from compression import zstd
-except ImportError:
-    try:
-        from backports import zstd  # type: ignore[import-untyped, no-redef, unused-ignore]
-    except ImportError:  # such a body is a dead letter that says so
-        zstd = None  # type: ignore[assignment, unused-ignore]
+
+def _zstd() -> Any:
+    for name in ("compression.zstd", "backports.zstd"):  # of Python 3.14 and later, and for those before
+        with suppress(ImportError):
+            return import_module(name)
+    return None  # such a body is a dead letter that says so
+
+
+zstd = _zstd()
 
 LIMIT_BYTES = 32 * 1024 * 1024
 LZMA_MEMORY_BYTES = 80 * 1024 * 1024  # what the highest preset needs

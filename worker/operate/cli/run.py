@@ -22,6 +22,7 @@ MEANINGS = {
     "superseded": "newer events had set it all",
     "held": "nobody might ask then: free, tried again",
     "busy": "its member was busy: free, tried again",
+    "doubtful": "Mailgun contradicted itself: free, looked at again",
     "throttled": "told to wait (429): free, tried again",
     "retried": "no answer or 5xx: tried again later",
     "skipped": "nothing to deliver",
