@@ -34,7 +34,8 @@ def test_the_names_of_those_there_are_found_among_other_programs_keys(own: OwnIn
 
 
 def test_a_producers_user_who_may_not_look_is_told_nothing(own: OwnIntegration, server: RedisServer) -> None:
-    own.redis.execute_command("ACL", "SETUSER", "producer", "on", ">pass", f"~{own.queue}", "-@all", "+lpush", "+ping")
+    rights = ["-@all", "+lpush", "+ping"]
+    own.redis.acl_setuser("producer", enabled=True, passwords="+pass", keys=[own.queue], commands=rights)
     with redis.Redis(port=server.port, username="producer", password="pass", decode_responses=True) as producer:
         assert is_served(settings_of(own), producer)
         assert is_known(settings_of(own), producer)
