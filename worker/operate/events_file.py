@@ -3,6 +3,7 @@
 What cannot be read is an entry with a complaint, and the rest goes on. What is no such file at all raises `NotText`.
 """
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,12 @@ def entries(stream: IO[str]) -> Iterator[Entry]:
 @contextmanager
 def open_events(file: Path) -> Iterator[IO[str]]:
     """`file` as text, whatever its compression and its Unicode encoding. Raises `OSError` or `NotText`."""
-    with file.open("rb") as bytes_:
-        yield text_in(bytes_)
+    try:
+        opened = file.open("rb")
+    except ValueError:  # a NUL or half a character in its name
+        raise FileNotFoundError(errno.ENOENT, "no file has such a name") from None
+    with opened:
+        yield text_in(opened)
 
 
 def _entries(stream: IO[str]) -> Iterator[Entry]:

@@ -4,6 +4,8 @@ import re
 import time
 from typing import TYPE_CHECKING, cast
 
+from redis.exceptions import NoPermissionError
+
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,14 +22,17 @@ LOOK_KEYS = 5000  # at a time
 
 
 def is_known(settings: Settings, store: "redis.Redis") -> bool:
-    """Return whether anything was ever stored for the integration: an event, a hold, a worker. Raises `redis.RedisError`."""
+    """Return whether anything was ever stored for the integration: an event, a hold, a worker. Raises `redis.RedisError`.
+
+    Whoever may not look is not told anything: True.
+    """
     keys = [f"signal:{settings.signal_integration}:{place}" for place in PLACES]
-    return bool(store.exists(settings.queue, settings.dead_letter_queue, *keys))
+    return _any_exists(store, settings.queue, settings.dead_letter_queue, *keys)
 
 
 def is_served(settings: Settings, store: "redis.Redis") -> bool:
-    """Return whether a worker has ever served the integration's queue. Raises `redis.RedisError`."""
-    return bool(store.exists(*(f"signal:{settings.signal_integration}:{place}" for place in SERVED)))
+    """Return whether a worker has ever served the integration's queue, as `is_known` does; a producer's user may not look."""
+    return _any_exists(store, *(f"signal:{settings.signal_integration}:{place}" for place in SERVED))
 
 
 def integrations(store: "redis.Redis") -> list[str]:
@@ -37,6 +42,16 @@ def integrations(store: "redis.Redis") -> list[str]:
     for pattern, name in NAMES.items():
         cursor = -1
         while cursor and time.monotonic() < ends:
-            cursor, keys = cast("tuple[int, list[str]]", store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS))
+            try:
+                cursor, keys = cast("tuple[int, list[str]]", store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS))
+            except NoPermissionError:
+                break
             names |= {found[1] for found in map(name.fullmatch, keys) if found}
     return sorted(names)
+
+
+def _any_exists(store: "redis.Redis", *keys: str) -> bool:
+    try:
+        return bool(store.exists(*keys))
+    except NoPermissionError:
+        return True

@@ -40,7 +40,8 @@ def send(file: File) -> None:
     except Failure as failure:
         raise Failure(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
     except redis.RedisError:
-        err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; events sent twice do no harm")
+        if bulk.sent:
+            err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm")
         raise
     out.print(f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
     if bad:
