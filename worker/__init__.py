@@ -14,7 +14,8 @@ The way of an event, and where each step lives:
     settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
     redis_address.py what REDIS_URL says, with redis_options.py; redis_tls.py looks at its files, sentinels.py asks for
                 the master
-    privacy.py  what operators may see in place of a person's data
+    privacy.py  what operators may see in place of a person's data; printable.py what may be shown of any text
+    variables.py which names in the environment are misspelt settings
     producer.py the other end: putting events on the queue, one a message or bundled
     plain.py    what a producer has in hand as an event's JSON text
     operate/    running it: command line, logs, everything on one machine

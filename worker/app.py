@@ -96,7 +96,9 @@ settings = _settings_or_exit()
 app = celery_app(settings)
 
 
-remote_control.install(settings.queue, lambda: [dict(_queue(settings.dead_letter_queue).as_dict(recurse=True))])
+remote_control.install(
+    remote_control.Commands(settings.queue, lambda: [dict(_queue(settings.dead_letter_queue).as_dict(recurse=True))])
+)
 if "flower.urls" in sys.modules:  # Celery's command line has loaded Flower before it loads this application
     flower_answers.install()
 

@@ -54,22 +54,24 @@ local stamped_until = nil
 -- time. That is noted in its text, where it outlives whatever becomes of the worker. No two such events have the same stamp.
 local function stamped(message, events)
     local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
-    if said and said <= now + 86400 or string.find(message, '^{"signal_taken_at":') then return message end
-    local rest = string.match(message, '^%s*{%s*(".*)$')
+    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then return message end
+    local before, rest = string.match(message, '^(%s*){(%s*".*)$')
     if not rest then return message end
     stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
     local stamp = math.max(now, stamped_until + 0.000001)
     -- The events of a bundle have a microsecond each. One that does not say how many it has is given room for a thousand.
     if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
     stamped_until = stamp + (events - 1) * 0.000001
-    return string.format('{"signal_taken_at":%.6f,', stamp) .. rest
+    return before .. string.format('{"signal_taken_at":%.6f,', stamp) .. rest
 end
 
 local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
     local message = redis.call('LINDEX', KEYS[3], -1)
     if not message then break end
+    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
     local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    count = math.max(1, math.min(count, 10000))
     message = stamped(message, count)
     local tag = moment .. ARGV[3] .. string.format('.%06d', #taken)
     redis.call('ZADD', KEYS[4], now, tag)
@@ -293,13 +295,13 @@ class TakesAtomically:
             self.connection._deliver(payload, self.queue)
 
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int, *, probe: bool) -> dict[str, Any]:
-        message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        if probe or paid < message.events:
-            message = replace(message, probe=probe, unpaid=max(0, message.events - paid))
+        message = admitted(raw, lambda: str(uuid4())).charged(paid)
+        if probe:
+            message = replace(message, probe=True)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
         if message.task == REPLAY_TASK:
             payload["headers"]["signal"]["probe"] = probe
-        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: message.events}
+        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: max(1, message.events)}
         return payload
 
 

@@ -172,6 +172,8 @@ class Consuming:
 
     def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
         now = self._handling.clock().timestamp()
+        flow = self._handling.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(each.message.surplus for each in batch))
         events = [events_in(each.message.seen(now)) for each in batch]
         handled = iter(self._handling.handle_many([event for own in events for event in own]))
         ends = [[next(handled) for _ in own] for own in events]

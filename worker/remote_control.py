@@ -19,7 +19,8 @@ from worker.switched_off import COMMANDS, PURGE, SwitchedOff
 logger = logging.getLogger("signal_mailgun.worker")
 
 Command = Callable[..., Any]
-LONGEST_REASON = 200
+LONGEST_REASON = 200  # characters that a log or a reply repeats
+LONGEST_NAME = 100
 SHOWN_AT_ONCE = 100  # messages in hand that `inspect active` lists
 
 
@@ -63,20 +64,63 @@ class Control(control.Control):
     discard_all = purge
 
 
-def install(queue: str, extra_queues: Callable[[], list[dict[str, Any]]]) -> None:
-    """Put this program's commands in place of Celery's, for workers of `queue`.
+class Commands:
+    """Celery's commands as workers of one queue carry them out."""
 
-    `extra_queues` are described in `active_queues` beside those that a worker takes from, so that Flower shows their depth.
-    """
+    def __init__(self, queue: str, extra_queues: Callable[[], list[dict[str, Any]]]) -> None:
+        """`extra_queues` are described beside the queue that a worker takes from, so that Flower shows their depth."""
+        self._queue = queue
+        self._extra_queues = extra_queues
+        self._celerys_stats = Panel.data["stats"]
+
+    def by_name(self) -> dict[str, Command]:
+        """Return every command that replaces one of Celery's."""
+        own = (self.add_consumer, self.cancel_consumer, self.active_queues, self.stats, shutdown, active, query_task)
+        switched_off = {name: _switched_off(name, instead) for name, instead in COMMANDS.items()}
+        return {**switched_off, **{each.__name__: each for each in own}}
+
+    def add_consumer(self, state: Any, queue: Any = None, **_: Any) -> dict[str, str]:
+        """Take events again, if the queue is this worker's own."""
+        if queue != self._queue:
+            why = f"this worker delivers events from {self._queue} only; for another queue start a worker with its "
+            return _refused("add_consumer", f"{why}SIGNAL_INTEGRATION")
+        if takes_events(state.consumer, queue):
+            return {"ok": f"this worker takes events from {queue} already"}
+        state.consumer.add_task_queue(queue)
+        logger.warning("this worker takes events again: add_consumer by remote control")
+        return {"ok": f"this worker takes events from {queue} again"}
+
+    def cancel_consumer(self, state: Any, queue: Any = None, **_: Any) -> dict[str, str]:
+        """Take no more events; those in hand are handled to their end."""
+        if queue != self._queue or not takes_events(state.consumer, queue):
+            return _refused("cancel_consumer", f"this worker takes no events from {_shown(queue)}")
+        state.consumer.cancel_task_queue(queue)
+        logger.warning("this worker takes no more events: cancel_consumer by remote control")
+        text = "this worker takes no more events and ends those in hand; others go on."
+        return {"ok": f"{text} add_consumer {queue} undoes it; `signal-mailgun pause` stops all workers"}
+
+    def active_queues(self, state: Any, **_: Any) -> list[dict[str, Any]]:
+        """Return the queues that Flower shows."""
+        consumer = state.consumer.task_consumer
+        taken = [dict(each.as_dict(recurse=True)) for each in (consumer.queues if consumer else ())]
+        return [*taken, *self._extra_queues()]
+
+    def stats(self, state: Any, **_: Any) -> Any:
+        """Return what Celery does, without how this worker connects: operators need none of it, and it may hold a password."""
+        told = self._celerys_stats(state)
+        told.get("broker", {}).pop("transport_options", None)
+        return told
+
+
+def install(commands: Commands) -> None:
+    """Put these commands in place of Celery's."""
+    for name, command in commands.by_name().items():
+        Panel.data[name] = command
+        if Panel.meta[name].alias:
+            Panel.data[Panel.meta[name].alias] = command
     for name, instead in COMMANDS.items():
-        Panel.data[name] = _switched_off(name, instead)
         # Any arguments will do, so that Celery's command line sends it and shows the reply.
         Panel.meta[name] = Panel.meta[name]._replace(help=f"S{instead[1:]}.", args=None, variadic="words", signature="")
-    for name, command in _commands(queue, extra_queues).items():
-        Panel.data[name] = command
-        alias = Panel.meta[name].alias
-        if alias:
-            Panel.data[alias] = command
 
 
 def takes_events(consumer: Any, queue: str) -> bool:
@@ -89,50 +133,6 @@ def is_stopping() -> bool:
     return any(
         each is not None and each is not False for each in (worker_state.should_stop, worker_state.should_terminate)
     )
-
-
-def _commands(queue: str, extra_queues: Callable[[], list[dict[str, Any]]]) -> dict[str, Command]:
-    celerys_stats = Panel.data["stats"]
-
-    def add_consumer(state: Any, queue: str = "", **_: Any) -> dict[str, str]:
-        if queue != ours:
-            return _refused("add_consumer", f"this worker delivers events from {ours} only; for another queue start a worker "
-                            "with that SIGNAL_INTEGRATION")  # fmt: skip
-        if takes_events(state.consumer, ours):
-            return {"ok": f"this worker takes events from {ours} already"}
-        state.consumer.add_task_queue(ours)
-        logger.warning("this worker takes events again: add_consumer by remote control")
-        return {"ok": f"this worker takes events from {ours} again"}
-
-    def cancel_consumer(state: Any, queue: str = "", **_: Any) -> dict[str, str]:
-        if queue != ours or not takes_events(state.consumer, ours):
-            return _refused(
-                "cancel_consumer", f"this worker takes no events from {redacted(str(queue))[:LONGEST_REASON]}"
-            )
-        state.consumer.cancel_task_queue(ours)
-        logger.warning("this worker takes no more events: cancel_consumer by remote control")
-        return {"ok": f"this worker takes no more events and ends those in hand; others go on. add_consumer {ours} undoes "
-                "it; `signal-mailgun pause` stops all workers"}  # fmt: skip
-
-    def active_queues(state: Any, **_: Any) -> list[dict[str, Any]]:
-        consumer = state.consumer.task_consumer
-        return [*(dict(each.as_dict(recurse=True)) for each in (consumer.queues if consumer else ())), *extra_queues()]
-
-    def stats(state: Any, **_: Any) -> Any:
-        told = celerys_stats(state)
-        told.get("broker", {}).pop("transport_options", None)  # nothing in them for operators, and maybe a password
-        return told
-
-    ours = queue
-    return {
-        "add_consumer": add_consumer,
-        "cancel_consumer": cancel_consumer,
-        "active_queues": active_queues,
-        "stats": stats,
-        "shutdown": shutdown,
-        "active": active,
-        "query_task": query_task,
-    }
 
 
 def shutdown(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  Celery's
@@ -167,5 +167,9 @@ def _switched_off(name: str, instead: str) -> Command:
 
 
 def _refused(method: str, why: str) -> dict[str, str]:
-    logger.warning("a remote-control command was refused", extra={"command": redacted(method)[:50], "why": why})
-    return {"error": f"{redacted(method)[:50]}: {why}"}
+    logger.warning("a remote-control command was refused", extra={"command": _shown(method), "why": why})
+    return {"error": f"{_shown(method)}: {why}"}
+
+
+def _shown(told: Any) -> str:
+    return redacted(str(told))[:LONGEST_NAME]

@@ -7,9 +7,11 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
+from worker.delivery.message import bytes_of
 from worker.redis_address import Login, RedisAddress, Sentinels, Server, Tls, redis_address
 from worker.sentinels import AskedSentinels
 
@@ -25,6 +27,22 @@ MOST_CONNECTIONS = 1100  # one a thread, and WORKER_CONCURRENCY is at most 1000;
 logger = logging.getLogger("signal_mailgun.redis")
 
 
+class KeepsBytes(HiredisRespSerializer):
+    """Write commands whose texts may hold bytes that are not UTF-8, as `text_of` has them; redis-py's own refuses those."""
+
+    def pack(self, *args: Any) -> Any:
+        """Return the command on the wire."""
+        try:
+            return super().pack(*args)
+        except UnicodeEncodeError:
+            kept: list[Any] = [bytes_of(each) if isinstance(each, str) else each for each in args]
+            return super().pack(*kept)
+
+
+# Whatever other programs put into Redis is read, and written as it was.
+BYTES: dict[str, Any] = {"encoding_errors": "surrogateescape", "command_packer": KeepsBytes()}
+
+
 def connect(url: str, **options: Any) -> "redis.Redis":
     """Return a pooled client for the address `url`; it connects at its first command, and texts come back as `str`.
 
@@ -35,7 +53,7 @@ def connect(url: str, **options: Any) -> "redis.Redis":
 
 def client_for(address: RedisAddress, **options: Any) -> "redis.Redis":
     """Return a pooled client for `address`, as `connect` does."""
-    options = {**TIMEOUTS, "max_connections": MOST_CONNECTIONS, "decode_responses": True, **options}
+    options = {**TIMEOUTS, "max_connections": MOST_CONNECTIONS, "decode_responses": True, **BYTES, **options}
     return redis.Redis.from_pool(pool_for(address, **options))
 
 
@@ -51,7 +69,7 @@ def pool_for(
     options |= {
         "db": address.db,
         **_login(address.login),
-        **tls_options(address.tls),
+        **_tls_options(address.tls),
         **address.connection,
         "connection_class": adapted(_connection_class(address)),
     }
@@ -66,8 +84,7 @@ def where(url: str) -> str:
     return redis_address(url).place
 
 
-def tls_options(tls: Tls | None) -> dict[str, Any]:
-    """Return `tls` in redis-py's terms; nothing where there is no TLS."""
+def _tls_options(tls: Tls | None) -> dict[str, Any]:
     if tls is None:
         return {}
     return {
@@ -91,7 +108,7 @@ def _login(login: Login) -> dict[str, Any]:
 
 
 def _asked(servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[str, Any]) -> AskedSentinels:
-    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **tls_options(sentinels.tls)}
+    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **_tls_options(sentinels.tls)}
     return AskedSentinels(  # type: ignore[no-untyped-call]
         [(each.host, each.port) for each in servers], sentinel_kwargs={**how, "ssl": sentinels.tls is not None}
     )

@@ -28,6 +28,7 @@ from worker.delivery.in_flight import in_flight_keys, restore_overdue
 from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
 from worker.delivery.opt_outs import OptOuts, Turn
+from worker.delivery.priorities import PriorityLists
 from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
@@ -116,12 +117,13 @@ def keep_house() -> None:
         consuming().keep,
         _restore_overdue,
         parts.parking.return_due,
-        parts.parking.gather_priorities,
+        priorities().gather,
         parts.tally.store,
         _tell_roll,
         flow.refund,
         lambda: _look_after_incident(parts.delivery),
         _look_after_opt_outs,
+        _look_for_priority_lists,
         _look_after_writes,
     ):
         try:
@@ -185,6 +187,18 @@ def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
         tell_of_opt_outs(opt_outs.read(turn), opt_outs.refresh_seconds)
     except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
         logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
+
+
+def _look_for_priority_lists() -> None:
+    if priorities().turn():
+        Thread(target=_find_priority_lists, daemon=True).start()  # it may take seconds where Redis holds much
+
+
+def _find_priority_lists() -> None:
+    try:
+        priorities().look()
+    except Exception as error:  # noqa: BLE001  it is tried again a minute later
+        logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
 
 
 def _look_after_writes() -> None:
@@ -251,6 +265,12 @@ def consuming() -> Consuming:
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
+
+
+@lru_cache(maxsize=1)
+def priorities() -> PriorityLists:
+    """The lists of messages with a priority."""
+    return PriorityLists(handling().parking.redis, settings.signal_integration, settings.queue)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from celery.apps import worker
 from celery.exceptions import WorkerTerminate
 from celery.platforms import EX_FAILURE
 
+from worker.printable import printable
 from worker.privacy import whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -35,7 +36,7 @@ class Worker(worker.Worker):
         queue = (app or self.app).conf.task_default_queue
         why = refused_option(options, queue)
         if why:
-            sys.exit(f"signal-mailgun: {why}")
+            sys.exit(printable(f"signal-mailgun: {why}"))
         options |= {"queues": None, "without_gossip": True, "without_mingle": True}
         super().__init__(app, hostname, **options)
 

@@ -85,6 +85,18 @@ def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration)
     assert taken[3] == [100, 50]
 
 
+@pytest.mark.parametrize(
+    ("said", "counted"), [("0", 1), ("-3", 1), ("1e9", 1), ("7", 7), ("9" * 30, 10_000), ('"x"', 1)]
+)
+def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
+    own: OwnIntegration, said: str, counted: int
+) -> None:
+    own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000")
+    assert taken[3] == [counted]
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_a_bundles_events_are_counted_however_it_was_written(own: OwnIntegration, separators: tuple[str, str]) -> None:
     raw = json.dumps(json.loads(bundled("b", 100, own)), separators=separators)

@@ -103,6 +103,7 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = admitted(raw, str)
+            message = message.charged(max(1, message.events))
             self.consuming.take(Taken({TAKEN: message, EVENTS: message.events}, tag, self.loop))
         return tags
 
@@ -235,6 +236,17 @@ def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work:
     assert it.loop.told[-1][1]["result"] == (
         "'delivered 2, dead letter: malformed_event 1, dead letter: rejected 1, skipped: no_email 1'"
     )
+
+
+def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=100)
+    it.take(Message(id="b", args=([],), kind="0 events", task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert it.unacked() == []
+    assert it.handling.dead_letters.count() == 0
+    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (("task-succeeded", "b"), "'no events'")
+    assert it.handling.delivery.flow._unused == it.handling.delivery.flow.rules.event_cost
 
 
 def test_a_full_bundle_does_not_linger(at_work: Callable[..., Worker]) -> None:

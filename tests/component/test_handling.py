@@ -114,7 +114,7 @@ def test_while_held_an_event_is_parked_free_of_charge(own: OwnIntegration) -> No
     own.flow().pause()
     before = message(attempts=3, throttled=2)
     assert isinstance(handling(own, there).handle(before), Parked)
-    assert parked(own) == [replace(before.seen(0), parkings=1)]
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
     assert there.asked() == []
 
 
@@ -125,7 +125,7 @@ def test_while_its_member_is_busy_an_event_is_parked_free_of_charge(own: OwnInte
     found = handling(own, there).handle(before)
     assert isinstance(found, Parked)
     assert found.why.startswith("busy")
-    assert parked(own) == [replace(before.seen(0), parkings=1)]
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
     assert there.asked() == []
 
 

@@ -1,6 +1,6 @@
 """No command ends in "a bug" or a traceback, whatever lies in Redis, in files, in settings or in arguments: looked for at random.
 
-Each search is the same every time (`derandomize`) and takes some seconds.
+Each search is the same every time and takes some seconds; `FUZZ=20` looks longer, and elsewhere each time.
 """
 
 import io
@@ -17,6 +17,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
@@ -24,10 +25,13 @@ from worker.delivery.dead_letters import CAUSES, dead_letter
 from worker.delivery.message import Message, envelope
 from worker.operate.cli import cli
 from worker.operate.cli.ending import ended
+from worker.operate.metrics import StandingCollector, read_standing
 from worker.settings import Settings
+from worker.store import connect
 
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
-SHARED = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time
+SHARED: dict[str, Any] = {"deadline": None, "derandomize": FUZZ == 1, "suppress_health_check": list(HealthCheck)}
 
 
 class Printed(NamedTuple):
@@ -158,17 +162,27 @@ lying = st.one_of(
 )
 
 
-@settings(max_examples=40, **SHARED)
+@settings(max_examples=25 * FUZZ, **SHARED)
 @given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(["queue", "dead", "parked", "taken"]))
 def test_whatever_lies_in_redis_every_command_ends_well(raw: "redis.Redis", lying: list[bytes], place: str) -> None:
     raw.flushall()
     lay(raw, place, lying)
     for command in READING:
         run(*command)
+    assert b'signal_mailgun_redis_up{integration="default"} 1.0' in scraped()
     for command in CHANGING:
         run(*command)
     if place == "dead":
         assert raw.llen("mailgun.default.dead_letter") == 0
+
+
+def scraped() -> bytes:
+    """What Prometheus is told of the integration."""
+    registry = CollectorRegistry()
+    given = Settings()
+    store = connect(given.redis_url)
+    registry.register(StandingCollector("default", lambda: read_standing(given, store)))
+    return generate_latest(registry)
 
 
 def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
@@ -189,7 +203,7 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, **SHARED)
+@settings(max_examples=60 * FUZZ, **SHARED)
 @given(
     st.binary(max_size=120)
     | st.lists(strange_json, max_size=4).map(lambda values: "\n".join(map(json.dumps, values)).encode())
@@ -233,7 +247,7 @@ values = st.one_of(
 options = st.lists(st.tuples(st.sampled_from(OPTIONS), values).map("=".join), max_size=3)
 
 
-@settings(max_examples=120, **SHARED)
+@settings(max_examples=80 * FUZZ, **SHARED)
 @given(
     st.sampled_from(
         [
@@ -252,7 +266,7 @@ def test_whatever_the_filters_are_they_are_understood_or_told(
     run(*command, *given_options)
 
 
-@settings(max_examples=60, **SHARED)
+@settings(max_examples=60 * FUZZ, **SHARED)
 @given(
     st.sampled_from(
         [
@@ -303,18 +317,22 @@ settings_values = st.one_of(
 )
 
 
-@settings(max_examples=150, **SHARED)
+@settings(max_examples=80 * FUZZ, **SHARED)
 @given(st.dictionaries(st.sampled_from(NAMES), settings_values, min_size=1, max_size=2))
 def test_whatever_a_setting_is_it_is_taken_or_told(raw: "redis.Redis", given_settings: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAILGUN_API_KEY", "key")
+        patch.setenv("MAILGUN_API_BASE_URL", "http://127.0.0.1:1")
+        patch.setenv("MAILGUN_ALLOW_CUSTOM_HOST", "true")
         for name, value in given_settings.items():
             patch.setenv(name, value)
+        run("check")
         run("status")
         run("pause")
         run("dead-letters", "replay", "--dry-run")
 
 
-@settings(max_examples=60, **SHARED)
+@settings(max_examples=60 * FUZZ, **SHARED)
 @given(settings_values)
 def test_whatever_the_address_of_mailgun_is_check_tells(raw: "redis.Redis", value: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -349,7 +367,7 @@ lines = st.lists(
 )
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60 * FUZZ, **SHARED)
 @given(lines.map("\n".join) | any_text | tables.map(json.dumps))
 def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: str) -> None:
     Path("preset.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -360,7 +378,7 @@ def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: st
         run("check")
 
 
-@settings(max_examples=100, **SHARED)
+@settings(max_examples=60 * FUZZ, **SHARED)
 @given(
     st.lists(
         st.sampled_from(

@@ -45,6 +45,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
+FEW = ("status", "status --watch", "list", "list --json", "preview", "send", "help")  # one of each way of printing
+
+
 @pytest.fixture(scope="module")
 def filled(the_bench: Bench) -> Bench:
     """An integration with dead letters that have long ids."""
@@ -57,6 +60,7 @@ def filled(the_bench: Bench) -> Bench:
             Reason.REJECTED, message, status=400, answer="no", died_at=1.8e9 + number, integration="streams"
         )
         bench.dead_letters.bury(message, letter)
+    bench.redis.hset("signal:streams:totals", "delivered", 1)  # a worker has served it
     (bench.folder / "events.ndjson").write_text(
         '{"type": "identify", "traits": {"email": "zoe@example.com", "name": "Zoë →"}}\n'
     )
@@ -90,7 +94,7 @@ def test_a_full_disk_ends_in_one_line(filled: Bench, command: str) -> None:
     assert is_quiet(ended.stderr)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", FEW)
 def test_a_closed_standard_output_ends_in_one_line(filled: Bench, command: str) -> None:
     ended = shell(filled, '"$@" >&-', *COMMANDS[command])
     assert ended.returncode == 1
@@ -98,15 +102,13 @@ def test_a_closed_standard_output_ends_in_one_line(filled: Bench, command: str) 
     assert is_quiet(ended.stderr)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*FEW, "status --watch --json", "check"])
 def test_a_reader_that_goes_away_is_no_error(filled: Bench, command: str) -> None:
-    ended = shell(filled, '{ "$@"; echo "$?" >&3; } 3>status | true; cat status', *COMMANDS[command])
-    assert (ended.stdout, ended.stderr) == ("0\n", "")
     ended = shell(filled, '{ "$@"; echo "$?" >&3; } 3>status | head -n 1 >/dev/null; cat status', *COMMANDS[command])
     assert (ended.stdout in {"0\n", "1\n"}, ended.stderr) == (True, "")  # 1: `check` had said all it had to say
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if "--watch" not in name])
+@pytest.mark.parametrize("command", ["list", "export", "check"])
 @pytest.mark.parametrize("error", ["2>&-", "2>/dev/full"])
 def test_where_errors_cannot_be_told_all_else_is_as_ever(filled: Bench, command: str, error: str) -> None:
     told = shell(filled, '"$@"', *COMMANDS[command])
@@ -129,7 +131,7 @@ def test_a_closed_standard_input_is_told_where_it_is_read(filled: Bench) -> None
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-@pytest.mark.parametrize("command", ["status", "list", "show", "check", "preview", "help"])
+@pytest.mark.parametrize("command", ["list", "check", "preview"])
 def test_what_an_encoding_cannot_say_is_replaced(filled: Bench, command: str, encoding: str) -> None:
     ended = shell(filled, '"$@"', *COMMANDS[command], PYTHONIOENCODING=encoding)
     assert ended.returncode == 0
@@ -170,7 +172,7 @@ def _read(terminal: int) -> bytes:
 
 @pytest.mark.parametrize("columns", [1, 40, 80, 200])
 def test_no_terminal_is_too_narrow_and_no_id_is_broken(filled: Bench, columns: int) -> None:
-    for command in ("list", "status", "check", "show", "send", "preview", "help"):
+    for command in ("status", "check", "send"):
         status, shown = on_terminal(filled, *COMMANDS[command], columns=columns)
         assert status == 0, shown
         assert is_quiet(shown.replace("HTTP", ""))
@@ -180,11 +182,10 @@ def test_no_terminal_is_too_narrow_and_no_id_is_broken(filled: Bench, columns: i
 
 
 def test_a_dumb_terminal_and_one_without_colour_get_plain_text(filled: Bench) -> None:
-    for environment in ({"TERM": "dumb"}, {"NO_COLOR": "1", "TERM": "dumb"}):
-        for command in ("list", "status", "check", "send"):
-            status, shown = on_terminal(filled, *COMMANDS[command], **environment)
-            assert status == 0
-            assert "\x1b" not in shown
+    for command in ("list", "check", "send"):
+        status, shown = on_terminal(filled, *COMMANDS[command], TERM="dumb", NO_COLOR="1")
+        assert status == 0
+        assert "\x1b" not in shown
 
 
 def test_elsewhere_than_on_a_terminal_each_dead_letter_is_one_line(filled: Bench) -> None:

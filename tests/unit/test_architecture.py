@@ -173,6 +173,7 @@ PRINTERS = {
     "typer.echo",
     "typer.secho",
     "sys.stdout.write",
+    "sys.stdout.buffer.write",
     "sys.stderr.write",
 }
 MAY_PRINT = {

@@ -14,6 +14,9 @@ BUSY_SECONDS = 1.0
 class Reason(StrEnum):
     """Why an event became a dead letter."""
 
+    UNREADABLE_MESSAGE = "unreadable_message"
+    UNKNOWN_TASK = "unknown_task"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
     MALFORMED_EVENT = "malformed_event"
     MALFORMED_EMAIL = "malformed_email"
     REJECTED = "rejected"

@@ -49,7 +49,7 @@ from worker.delivery.roll import Roll, WorkerState
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.scrapes import serve
-from worker.operate.status import oldest_age, opt_outs_read
+from worker.operate.status import oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
 from worker.settings import Settings
 from worker.signal.patch import NOT_UNDERSTOOD, Skip
@@ -62,7 +62,15 @@ CACHE_SECONDS = 1.0  # for which one reading serves every scrape
 PATIENCE_SECONDS = 2.0  # that a scrape waits for Redis; Prometheus itself gives up after ten
 REDIS_TIMEOUTS: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
 
-OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), Reason.MALFORMED_EVENT, Reason.MALFORMED_EMAIL)
+# Why there was no attempt.
+UNASKED = (
+    Reason.UNREADABLE_MESSAGE,
+    Reason.UNKNOWN_TASK,
+    Reason.UNSUPPORTED_ENCODING,
+    Reason.MALFORMED_EVENT,
+    Reason.MALFORMED_EMAIL,
+)
+OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), *UNASKED)
 HOLDS = ("paused", "incident", "throttled", "unavailable")
 UNKNOWN = "unknown"  # reason of what some other program put on the dead-letter queue
 ATTEMPTS = (1, 2, 3, 5, 10, 20, 50)
@@ -146,7 +154,7 @@ class Standing:
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
-    queued = store.llen(settings.queue)
+    queued = queued_messages(settings, store)
     opt_outs = opt_outs_read(settings, store)
     return Standing(
         queued=queued,

@@ -11,6 +11,8 @@ from typing import Any
 
 from worker.delivery.dead_letters import UNKNOWN, Buried, DeadLetters
 from worker.delivery.decision import Reason
+from worker.delivery.intake import events_read
+from worker.delivery.message import Message
 from worker.printable import printable
 from worker.settings import Settings
 from worker.signal.address import lenient_address
@@ -50,7 +52,7 @@ class Selection:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or address_of(message.args, self.preset) == lenient_address(self.email))
+            and (self.email is None or lenient_address(self.email) in addresses_in(message, self.preset))
             and (self.id is None or message.id == self.id)
         )
 
@@ -123,6 +125,11 @@ def _check_moments(since: datetime | None, until: datetime | None, now: datetime
 def _meant(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), 1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def addresses_in(message: Message, preset: Preset | None = None) -> list[str]:
+    """The addresses that the events of `message` are about, as far as they can be read; "" for an event without one."""
+    return [address_of(each.args, preset) for each in events_read(message)]
 
 
 def address_of(args: tuple[Any, ...], preset: Preset | None = None) -> str:

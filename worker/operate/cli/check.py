@@ -137,7 +137,7 @@ def _as_json(finding: CheckResult) -> dict[str, object]:
     return {
         "what": finding.what,
         "found": finding.found,
-        "fix": finding.fix,
+        "mend": finding.fix,
         "ok": finding.ok,
         "warning": finding.severity is Severity.WARNING,
         "severity": finding.severity,

@@ -1,6 +1,8 @@
 """`signal-mailgun dead-letters list | show | export | replay | purge`."""
 
+import base64
 import json
+import time
 from collections import Counter
 from dataclasses import asdict
 from itertools import islice
@@ -8,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.delivery.dead_letters import Buried, DeadLetters
+from worker.delivery.dead_letters import Buried, DeadLetters, again
+from worker.delivery.intake import events_read
+from worker.delivery.message import Message, bytes_of
 from worker.operate.cli import replay
 from worker.operate.cli.filters import (
     AsJson,
@@ -28,7 +32,7 @@ from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, clock_time, err, out
 from worker.operate.previews import as_lines
 from worker.operate.rehearsal import rehearsal_for
-from worker.operate.selection import Selection, address_of, chosen
+from worker.operate.selection import Selection, addresses_in, chosen
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.settings import load_settings
@@ -72,15 +76,27 @@ def list_(
 
 
 @cli.command()
-def show(id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False) -> None:
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    as_json: AsJson = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="write the message that a replay would put on the queue, byte for byte")
+    ] = False,
+) -> None:
     """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the mend."""
     settings = load_settings()
     buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
     if buried is None:
         raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
+    if raw:
+        out.print_bytes(_raw(buried, settings.queue))
+        return
     request = rehearsal_for(settings).request(buried)
     if as_json:
-        out.print_json(data={**as_record(buried), "event": list(buried.message.args), "request": request})
+        record = {**as_record(buried), "event": _events(buried), "request": request}
+        original = buried.message.original
+        out.print_json(data=record if original is None else {**record, "original": _base64(bytes_of(original))})
         return
     _show(buried, request)
 
@@ -96,24 +112,48 @@ def export(
     email: Email = None,
     id: Id = None,
     limit: Limit = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="the messages that a replay would put on the queue instead, one a line, in base64"),
+    ] = False,
 ) -> None:
-    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing."""
+    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing.
+
+    Those of a message that could not be read are among them as far as they can be read.
+    """
     wanted = selection(reason, status, since, until, kind, email, id)
-    left_out = 0
-    for buried in chosen(letters_of(load_settings()), wanted, limit):
-        args = buried.message.args
-        if len(args) == 1 and isinstance(args[0], dict):
-            out.print(json.dumps(args[0]))
-        else:
-            left_out += 1
+    settings = load_settings()
+    left_out: Counter[str] = Counter()
+    for buried in chosen(letters_of(settings), wanted, limit):
+        if raw:
+            out.print(_base64(_raw(buried, settings.queue)))
+            continue
+        events = [each for each in _events(buried) if isinstance(each, dict)]
+        for event in events:
+            out.print(json.dumps(event))
+        if not events:
+            left_out[buried.letter.reason] += 1
     if left_out:
-        err.print(f"{left_out} left out: no events, see `signal-mailgun dead-letters list --reason malformed_event`")
+        reasons = ", ".join(sorted(left_out))
+        err.print(f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are")
 
 
 def as_record(buried: Buried) -> dict[str, Any]:
     """A dead letter for programs, without the event."""
     trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.trail]
     return {"id": buried.message.id, "kind": buried.message.kind, **asdict(buried.letter), "trail": trail}
+
+
+def _events(buried: Buried) -> list[Any]:
+    return [argument for each in events_read(buried.message) for argument in each.args]
+
+
+def _raw(buried: Buried, queue: str) -> bytes:
+    return bytes_of(again(buried.message, queue, time.time()))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[list[Buried], dict[str, int]]:
@@ -137,7 +177,7 @@ def _row(buried: Buried) -> tuple[str, ...]:
         clock_time(letter.died_at)[-14:],  # without the year
         message.id,
         redacted(message.kind),
-        shortened(address_of(message.args)),
+        shortened(next(iter(addresses_in(message)), "")),
         letter.reason,
         str(letter.status or "-"),
         str(letter.attempts),
@@ -155,8 +195,16 @@ def _show(buried: Buried, request: dict[str, Any]) -> None:
         f"mend       {letter.fix}",
         *(f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}" for each in message.trail),
         "",
-        *readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n"),
+        *_content(message),
         "",
         *as_lines(request),
     ]
     out.print(*lines, sep="\n")
+
+
+def _content(message: Message) -> list[str]:
+    """What the message holds, as JSON; of one that could not be read how long it is, and its text."""
+    if message.original is None:
+        return readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n")
+    data = bytes_of(message.original)
+    return [f"{len(data)} bytes, kept as they came (`--raw` writes them):", data.decode("utf-8", "backslashreplace")]

@@ -62,6 +62,17 @@ class Door(Console):
         """Print a value, given as JSON or as `data`, as JSON in ASCII. Raises `RecursionError` for one nested too deep."""
         self.print(*_laid_out(json, data), sep="\n")
 
+    def print_bytes(self, data: bytes) -> None:
+        """Write `data` as it is. Raises `Failure` on a terminal, which might obey it."""
+        if self.is_terminal:
+            raise Failure("these bytes may be orders to a terminal; write them to a file or a pipe")
+        self._write("")  # what was printed before comes first
+        try:
+            self.file.buffer.write(data)  # type: ignore[attr-defined]
+            self.file.flush()
+        except OSError as error:
+            self._failed(error)
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Return `text` as it may be shown: a cell of a table, a title."""
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
