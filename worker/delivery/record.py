@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from worker.mailgun.member import Member
 
 CONSENT = "subscribed"
-UNKNOWN: tuple[object, ...] = (None, [], {})  # is not stored
 COMPACT = json.JSONEncoder(separators=(",", ":"))
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -86,6 +85,14 @@ class Record(NamedTuple):
         if self.consent is not False:
             return Record(no=self.no)
         return Record(consent=False, orders={CONSENT: self.orders[CONSENT]}, no=self.no)
+
+    def name_of(self, order: EventOrder) -> str | None:
+        """Return the name if the event of that order has set it."""
+        return self.name if self.orders.get("name") == order else None
+
+    def consent_of(self, order: EventOrder) -> bool | None:
+        """Return the consent if the event of that order has set it."""
+        return self.consent if self.orders.get(CONSENT) == order else None
 
     def value(self, field: str) -> Any:
         """Return what events have set `field` to, one of those in `orders`."""
@@ -178,40 +185,51 @@ def digest_of(member: Member) -> str:
 
 
 def encoded(record: Record) -> str:
-    """Return the record as it is stored, but for `seen_at`, which is stored beside it."""
-    fields: dict[EventOrder, list[str]] = {}
-    for name, order in record.orders.items():
-        fields.setdefault(order, []).append(name)
+    """Return the record as it is stored, but for `seen_at`, which is stored beside it.
+
+    What one event has set stands together: its order, variables, and where it set them name and consent.
+    """
+    vars_: dict[EventOrder, dict[str, Any]] = {}
+    for field, order in record.orders.items():
+        of_event = vars_.setdefault(order, {})
+        if field.startswith("vars."):
+            of_event[field[5:]] = record.vars[field[5:]]
     data = {
-        "name": record.name,
-        "vars": record.vars,
-        "consent": record.consent,
-        "events": [[*order, names] for order, names in fields.items()],
+        "events": [[*order, each, record.name_of(order), record.consent_of(order)] for order, each in vars_.items()],
         "no": record.no and [record.no.since, record.no.by and list(record.no.by), record.no.sent],
         "lifted_at": record.lifted_at,
         "absent": record.absent,
         "late": record.late,
     }
-    return COMPACT.encode({name: each for name, each in data.items() if each not in UNKNOWN})
+    return COMPACT.encode({name: each for name, each in data.items() if each})
 
 
 def decoded(text: str, seen_at: float | None) -> Record:
     """Return the record that was stored as `text`; an empty text is an empty record."""
     data = json.loads(text) if text else {}
-    orders: dict[str, EventOrder] = {}
-    for at, enqueued_at, names in data.get("events", ()):
-        orders |= dict.fromkeys(names, EventOrder(at, enqueued_at))
-    return Record(
-        name=data.get("name"),
-        vars=data.get("vars", NOTHING),
-        consent=data.get("consent"),
-        orders=orders,
+    return _owned(data.get("events", ()))._replace(
         no=_no(*data["no"]) if "no" in data else None,
         lifted_at=data.get("lifted_at"),
         seen_at=seen_at,
         absent=Absence(*data["absent"]) if "absent" in data else None,
         late=Late(*data["late"]) if "late" in data else None,
     )
+
+
+def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | None]]) -> Record:
+    name, consent = None, None
+    vars_: dict[str, Any] = {}
+    orders: dict[str, EventOrder] = {}
+    for at, enqueued_at, fields, named, consented in events:
+        order = EventOrder(at, enqueued_at)
+        vars_ |= fields
+        for each in fields:
+            orders[f"vars.{each}"] = order
+        if named is not None:
+            name, orders["name"] = named, order
+        if consented is not None:
+            consent, orders[CONSENT] = consented, order
+    return Record(name, vars_, consent, orders)
 
 
 def _no(since: float, by: list[float] | None, sent: str | None) -> No:
