@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,8 +116,7 @@ class OwnIntegration:
         """What is known of a member came about so many seconds earlier; the times of events stay."""
         record = decoded(str(self.redis.hget(key, "record") or ""), None)
         no, lifted_at, absent, late = record.no, record.lifted_at, record.absent, record.late
-        aged = replace(
-            record,
+        aged = record._replace(
             no=no and no._replace(since=no.since - seconds),
             lifted_at=lifted_at and lifted_at - seconds,
             absent=absent and Absence(absent.since - seconds, absent.last - seconds),

@@ -133,6 +133,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "MAILGUN_MEMBER_CACHE_SECONDS is longer than LEDGER_DAYS, which holds the copies; lower it"
             )
+        if self.mailgun_read_lag_seconds > self.ledger_days * 86_400:
+            raise ValueError(
+                "MAILGUN_READ_LAG_SECONDS is longer than LEDGER_DAYS, which holds what was written lately; lower it"
+            )
         if self.mailgun_write_mode == "overwrite" and self.mailgun_member_state == "ledger":
             raise ValueError(
                 "MAILGUN_MEMBER_STATE=ledger needs MAILGUN_WRITE_MODE=merge; overwrite keeps no ledger: unset one of them"

@@ -12,7 +12,7 @@ from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration, hold_for_unavailability
 from worker.delivery.census import Census, Wait
 from worker.delivery.ledger import Entry
-from worker.delivery.record import EventOrder, Owned
+from worker.delivery.record import EventOrder
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
 from worker.mailgun.page import EVERYBODY, Page
@@ -208,7 +208,8 @@ def test_which_event_set_what_stays_exactly_as_it_was(own: OwnIntegration) -> No
     record = fields(own)["record"]
     census(own).take_in((JANE,), own.now())
     assert fields(own)["record"] == record
-    assert entry(own).record.owned == {"vars.plan": Owned("free", EventOrder(at))}
+    found = entry(own).record
+    assert (found.vars, found.orders) == ({"plan": "free"}, {"vars.plan": EventOrder(at)})
 
 
 def test_a_no_of_ours_that_became_a_yes_is_ours_no_more(own: OwnIntegration) -> None:

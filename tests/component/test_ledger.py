@@ -563,7 +563,7 @@ def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIn
     other = own.ledger()
     other = type(other)(other.flow, own.name, b"other", 60, 0, 30)
     visit = only_visit(other.open([ADDRESS]))
-    assert visit.record.owned == {}
+    assert visit.record.orders == {}
 
 
 def test_a_delivery_reports_what_came_of_it_to_the_flow(own: OwnIntegration) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -223,7 +222,7 @@ def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegr
     there.held = None
     entry = own.ledger(lag_seconds=LAG).look_up(ADDRESS)
     assert entry
-    assert (entry.record.owned, entry.copy) == ({}, None)
+    assert (entry.record.vars, entry.record.orders, entry.copy) == ({}, {}, None)
     assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
     assert vars_of(there) == {"last_page_url": "/a"}
 
@@ -371,7 +370,7 @@ def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnI
         own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
         (visit,) = own.ledger().open([ADDRESS])  # type: ignore[misc]
         assert isinstance(visit, Visit)
-        visit.record = replace(visit.record, seen_at=own.now())
+        visit.record = visit.record._replace(seen_at=own.now())
         own.ledger().close([visit], [], 0)
 
     there.meanwhile["POST"] = another_writes

@@ -1,7 +1,7 @@
 """The member that stands after a patch, whatever came before it, in whatever order, and however old what Mailgun shows is."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -21,7 +21,6 @@ from worker.delivery.record import (
     EventOrder,
     Late,
     No,
-    Owned,
     Record,
     after_reading,
     after_sync,
@@ -148,20 +147,23 @@ def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch
 # What newer events have set
 
 
-def owned(**orders: float) -> Record:
-    """A record in which these fields were set then; `__` stands for a dot."""
-    return Record({name.replace("__", "."): Owned("x", EventOrder(at)) for name, at in orders.items()})
+def owned(fields: Mapping[str, tuple[Any, EventOrder]], **known: Any) -> Record:
+    """A record in which events have set these fields to those values."""
+    values = {name.removeprefix("vars."): value for name, (value, _) in fields.items() if name.startswith("vars.")}
+    whole = {"name": fields.get("name", (None,))[0], "consent": fields.get(CONSENT, (None,))[0]}
+    return Record(vars=values, orders={name: order for name, (_, order) in fields.items()}, **whole, **known)
 
 
 def test_the_fields_of_a_patch_are_named_as_the_ledger_names_them() -> None:
     found = fields_of(patch(consent=False, name="Jane", plan="pro", name_="x"))
-    assert found == {"name": "Jane", "vars.plan": "pro", "vars.name_": "x", CONSENT: False}
-    assert fields_of(patch()) == {}
+    assert found == ["name", "vars.plan", "vars.name_", CONSENT]
+    assert fields_of(patch()) == []
 
 
 def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own() -> None:
     mine = Patch(ADDRESS, "Jane", {"name": "x", "subscribed": "y"}, consent=True, at=None)
-    assert surviving(mine, owned(vars__name=9, vars__subscribed=9), EVENT) == replace(mine, vars={})
+    newer = owned({"vars.name": ("x", EventOrder(9)), "vars.subscribed": ("y", EventOrder(9))})
+    assert surviving(mine, newer, EVENT) == replace(mine, vars={})
 
 
 @pytest.mark.parametrize("field", ["name", "vars.plan", CONSENT])
@@ -181,7 +183,7 @@ def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_
     survives: bool,  # noqa: FBT001
 ) -> None:
     mine = patch(consent=True, name="Jane", plan="pro")
-    left = surviving(mine, Record({field: Owned("x", EventOrder(5.0, 2.0))}), order)
+    left = surviving(mine, Record(orders={field: EventOrder(5.0, 2.0)}), order)
     assert list(fields_of(left)) == [each for each in fields_of(mine) if survives or each != field]
 
 
@@ -230,9 +232,9 @@ def test_a_no_that_stands_is_not_noted_again() -> None:
 
 
 def test_a_granted_consent_lifts_only_a_no_that_is_older() -> None:
-    denied = Record({CONSENT: Owned(value=True, order=EventOrder(4.0))}, no=No(1.0, EVENT))
+    denied = Record(consent=True, orders={CONSENT: EventOrder(4.0)}, no=No(1.0, EVENT))
     assert denied.denies
-    assert not replace(denied, owned={CONSENT: Owned(value=True, order=EventOrder(6.0))}).denies
+    assert not denied._replace(orders={CONSENT: EventOrder(6.0)}).denies
 
 
 def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
@@ -266,8 +268,7 @@ def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
 
 def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
     no = Member(ADDRESS, subscribed=False, vars={"plan": "old"})
-    granted = {CONSENT: Owned(value=True, order=EVENT)}
-    record = Record(granted, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no)))
+    record = owned({CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no)))
     found = after_reading(record, no, 1002.0, LAG)
     assert found.doubt is None
     assert not found.record.denies
@@ -278,13 +279,13 @@ def test_who_was_never_seen_is_new_at_once() -> None:
 
 
 def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> None:
-    record = Record({"vars.plan": Owned("pro", EVENT)}, seen_at=1000.0)
+    record = owned({"vars.plan": ("pro", EVENT)}, seen_at=1000.0)
     first = after_reading(record, None, 1000.0 + LAG + 1, LAG)
     assert first.doubt is not None
-    assert first.record.owned
+    assert first.record.orders
     again = after_reading(first.record, None, 1000.0 + LAG + 1 + ABSENCE_SECONDS, LAG)
     assert again == (Record(), None)
-    lagging = after_reading(replace(first.record, seen_at=1050.0), None, 1050.0 + LAG - 1, LAG)
+    lagging = after_reading(first.record._replace(seen_at=1050.0), None, 1050.0 + LAG - 1, LAG)
     assert lagging.doubt is not None
 
 
@@ -298,26 +299,33 @@ def test_who_is_there_again_was_never_absent() -> None:
 
 @pytest.mark.parametrize("no", [No(1.0, None), No(1.0, EVENT), None])
 def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
-    consent = Owned(not no, EVENT)
-    record = Record({"vars.plan": Owned("pro", EVENT), CONSENT: consent}, no=no, seen_at=1000.0)
+    consent = (not no, EVENT)
+    record = owned({"vars.plan": ("pro", EVENT), CONSENT: consent}, no=no, seen_at=1000.0)
     found = after_sync(record, 2000.0, LAG)
-    assert found == Record({CONSENT: consent} if no else {}, no=no)
+    assert found == (owned({CONSENT: consent}, no=no) if no else Record())
     member = after(None, found, patch(plan="free")).member
     assert member == Member(ADDRESS, subscribed=not no, vars={"plan": "free"})
 
 
 def test_whom_a_sync_saw_or_who_was_written_since_is_known_as_before() -> None:
-    record = Record({"vars.plan": Owned("pro", EVENT)}, seen_at=2000.0)
+    record = owned({"vars.plan": ("pro", EVENT)}, seen_at=2000.0)
     assert after_sync(record, 2000.0, LAG) is record
     assert after_sync(record, 2000.0 + LAG, LAG).absent
     assert after_sync(record, 2001.0 + LAG, LAG) == Record()
 
 
 orders = st.builds(EventOrder, st.floats(0, 4e9), st.floats(0, 4e9))
+set_to = st.tuples(json_values.filter(lambda each: each is not None), orders)
 records = st.builds(
-    Record,
-    owned=st.dictionaries(
-        st.sampled_from(["name", "vars.plan", "vars.name", CONSENT]), st.builds(Owned, json_values, orders)
+    owned,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.tuples(st.text(min_size=1), orders),
+            "vars.plan": set_to,
+            "vars.name": set_to,
+            CONSENT: st.tuples(st.booleans(), orders),
+        },
     ),
     no=st.none() | st.builds(No, st.floats(1, 4e9), st.none() | orders, st.none() | st.just("ab")),
     lifted_at=st.none() | st.floats(1, 4e9),
@@ -329,8 +337,9 @@ records = st.builds(
 @given(records)
 def test_a_record_is_read_as_it_was_stored(record: Record) -> None:
     found = decoded(encoded(record), record.seen_at)
-    assert repr(sorted(found.owned.items())) == repr(sorted(record.owned.items()))
-    assert repr(replace(found, owned={})) == repr(replace(record, owned={}))
+    for one, other in ((found.orders, record.orders), (found.vars, record.vars)):
+        assert repr(sorted(one.items())) == repr(sorted(other.items()))
+    assert repr(found._replace(orders={}, vars={})) == repr(record._replace(orders={}, vars={}))
 
 
 # Consent that was not understood, and time stamps that were not
@@ -377,11 +386,10 @@ def test_a_consent_that_is_not_understood_changes_nothing_else(
 
 
 def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
-    held, record = Member(ADDRESS, vars={"plan": "pro"}), owned(vars__company=5)
+    held, record = Member(ADDRESS, vars={"plan": "pro"}), owned({"vars.company": ("x", EventOrder(5))})
     there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
     assert there.member == Member(ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True})
-    orders = {name: each.order for name, each in there.record.owned.items()}
-    assert orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
+    assert there.record.orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
     assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (Kind.SUPERSEDED,)
     dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
     assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
@@ -415,8 +423,8 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
     our_no: bool,  # noqa: FBT001
     resubscribe: bool,  # noqa: FBT001
 ) -> None:
-    said = {} if set_at is None else {CONSENT: Owned(not our_no, EventOrder(set_at, 3.0))}
-    record = Record(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
+    said = {} if set_at is None else {CONSENT: (not our_no, EventOrder(set_at, 3.0))}
+    record = owned(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
     member = None if held is None else Member(ADDRESS, subscribed=held)
     record = after_reading(record, member, 999.0, LAG * 100).record
     found = on(member, record, undated(consent, plan="pro"), rules=Subscribing(resubscribe=resubscribe)).member
@@ -431,7 +439,7 @@ def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patc
     found = on(before.member, before.record, replace(late, undated=True), rules=rules).member
     assert before.member
     assert found
-    assert found.name == (before.member.name or late.name or "") or "name" in before.record.owned
+    assert found.name == (before.member.name or late.name or "") or "name" in before.record.orders
     assert {name: found.vars[name] for name in before.member.vars} == before.member.vars
     assert found.subscribed <= before.member.subscribed
 
@@ -486,7 +494,7 @@ class There:
         self.record = plan.record
         if plan.writes:
             self.hold(plan.member)
-            self.record = replace(plan.record, seen_at=self.now)
+            self.record = plan.record._replace(seen_at=self.now)
 
     def opt_out(self) -> None:
         """The recipient clicks the link."""
@@ -635,7 +643,7 @@ def test_what_a_late_write_overwrote_is_written_again(start: Member, before: lis
     for each in before:
         there.deliver(each)
     late = there.held
-    there.record = replace(there.record, late=Late(there.now, digest_of(late)) if late else None)
+    there.record = there.record._replace(late=Late(there.now, digest_of(late)) if late else None)
     for each in after:
         there.deliver(each)
     right = shown(there.held)

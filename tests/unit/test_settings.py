@@ -175,6 +175,7 @@ def test_a_setting_is_read_from_its_variable(
         *(("MAILGUN_SUBSCRIBE_NEW", each) for each in ("maybe", "none")),
         *(("MAILGUN_RESUBSCRIBE", each) for each in ("maybe", "none")),
         *(("MAILGUN_MEMBER_CACHE_SECONDS", each) for each in ("-1", "ten", "inf", "nan")),
+        *(("MAILGUN_READ_LAG_SECONDS", each) for each in ("-1", "ten", "inf", "nan")),
         *(("MAILGUN_CONNECT_TIMEOUT_SECONDS", each) for each in ("0", "-1", "five", "inf", "nan")),
         *(("MAILGUN_READ_TIMEOUT_SECONDS", each) for each in ("0", "-1", "five", "inf", "nan")),
         *(("RETRY_BASE_SECONDS", each) for each in ("0", "-1", "four", "inf", "nan")),
@@ -252,6 +253,12 @@ def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(monkeypatch:
     assert "LEDGER_DAYS" in told
     found = loaded(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86400")
     assert found.mailgun_member_cache_seconds == 86_400
+
+
+def test_what_lags_longer_than_the_ledger_remembers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_READ_LAG_SECONDS="86401")
+    assert "MAILGUN_READ_LAG_SECONDS" in told
+    assert "LEDGER_DAYS" in told
 
 
 def test_a_batch_larger_than_the_events_under_way_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ OPEN, ASK_AGAIN, CLOSE = (
     for name in ("open", "ask_again", "close")
 )
 
+NEW = Record()  # nothing is known of the member
 NOTE_SYNC = """
 if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
 return 1
@@ -103,9 +104,11 @@ class Ledger:
         self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str, began: float
     ) -> list[Opened]:
         _, *moments = answer[:4]
-        seen = _Seen(*(float(each or 0) for each in moments))
+        seen, up = _Seen(*(float(each or 0) for each in moments)), uptime()
         return [
-            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now), Stored(*found), seen, began)
+            self._visit(
+                Visit(address, digest, token, NEW, opened_at=seen.now, opened_up=up), Stored(*found), seen, began
+            )
             if found
             else Busy()
             for address, digest, found in zip(addresses, digests, answer[4:], strict=True)

@@ -9,9 +9,8 @@ the consent of an event with a time; its "yes" overrules nothing.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from worker.delivery.record import CONSENT, FIRST, UNDATED_AT, EventOrder, No, Owned, Record
+from worker.delivery.record import CONSENT, FIRST, UNDATED_AT, EventOrder, No, Record
 from worker.mailgun.member import Member
 from worker.signal.patch import Patch
 
@@ -26,14 +25,14 @@ class Subscribing:
 
 def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
     """What is left of `patch`, of an event of that order, after the fields that newer events have set."""
-    owned = record.owned
     if patch.undated:
         return _surviving_undated(patch, record)
-    if not any(each.order > order for each in owned.values()):
+    orders = record.orders
+    if not any(each > order for each in orders.values()):
         return patch
 
     def stands(name: str) -> bool:
-        return name not in owned or owned[name].order <= order
+        return name not in orders or orders[name] <= order
 
     return replace(
         patch,
@@ -45,13 +44,13 @@ def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
 
 def _surviving_undated(patch: Patch, record: Record) -> Patch:
     """What no event has set yet; a denied consent also over that of other undated events."""
-    owned, said = record.owned, patch.consent
-    consent = owned.get(CONSENT)
-    overruled = (consent or record.no) if said else (consent and consent.order.at > UNDATED_AT)
+    orders, said = record.orders, patch.consent
+    known = CONSENT in orders
+    overruled = (known or record.no) if said else (known and orders[CONSENT].at > UNDATED_AT)
     return replace(
         patch,
-        name=patch.name if "name" not in owned else None,
-        vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in owned},
+        name=patch.name if "name" not in orders else None,
+        vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in orders},
         consent=None if overruled else said,
     )
 
@@ -71,40 +70,45 @@ def filling(patch: Patch, held: Member | None) -> Patch:
     )
 
 
-def fields_of(patch: Patch) -> dict[str, Any]:
-    """The fields that `patch` sets, as the ledger names them, with their values."""
-    named = {"name": patch.name} if patch.name is not None else {}
-    consented = {CONSENT: patch.consent} if patch.consent is not None else {}
-    return {**named, **{f"vars.{name}": value for name, value in patch.vars.items()}, **consented}
+def fields_of(patch: Patch) -> list[str]:
+    """The fields that `patch` sets, as the ledger names them."""
+    named = ["name"] if patch.name is not None else []
+    consented = [CONSENT] if patch.consent is not None else []
+    return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
 
 
 def after_patch(record: Record, patch: Patch, order: EventOrder, rules: Subscribing, now: float) -> Record:
     """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
-    sets = {name: Owned(value, order) for name, value in fields_of(patch).items()}
-    record = replace(record, owned={**record.owned, **sets})
-    match patch.consent:
-        case True if record.no and rules.resubscribe:
-            return replace(record, no=record.no._replace(by=order))
-        case False if record.no is None:
-            return replace(record, no=No(now, order))
-        case False if record.no and record.no.by:
-            return replace(record, no=record.no._replace(by=order))
+    known = dict.fromkeys(fields_of(patch), order)
+    record = record._replace(vars={**record.vars, **patch.vars}, orders={**record.orders, **known})
+    if patch.name is not None:
+        record = record._replace(name=patch.name)
+    if patch.consent is not None:
+        record = record._replace(consent=patch.consent, no=_no_after(record.no, patch.consent, order, rules, now))
+    return record
+
+
+def _no_after(no: No | None, consent: bool, order: EventOrder, rules: Subscribing, now: float) -> No | None:  # noqa: FBT001
+    match consent, no:
+        case True, No() if rules.resubscribe:
+            return no._replace(by=order)
+        case False, None:
+            return No(now, order)
+        case False, No(by=EventOrder()):
+            return no._replace(by=order)
         case _:
-            return record
+            return no
 
 
 def after_creation(record: Record, patch: Patch, rules: Subscribing, now: float) -> Record:
     """What is known of a member that Mailgun does not hold, once `patch` creates it at the moment `now`."""
-    consent = record.owned.get(CONSENT)
-    subscribes = consent.value if consent else rules.subscribe_new and not patch.consent_unclear
+    subscribes = rules.subscribe_new and not patch.consent_unclear if record.consent is None else record.consent
     if record.no or patch.consent is not None or subscribes:
         return record
-    return replace(record, no=No(now, consent.order if consent else FIRST))
+    return record._replace(no=No(now, record.orders.get(CONSENT, FIRST)))
 
 
 def standing(held: Member, record: Record) -> Member:
     """The whole member to stand: `held`, overlaid with what events have set."""
-    own = record.owned
-    vars_ = {name[5:]: each.value for name, each in own.items() if name.startswith("vars.")}
-    name = own["name"].value if "name" in own else held.name
-    return Member(held.address, name, not record.denies, {**held.vars, **vars_})
+    name = held.name if record.name is None else record.name
+    return Member(held.address, name, not record.denies, {**held.vars, **record.vars})

@@ -1,7 +1,7 @@
 """What the patches of one member make of it, one after the other: the member to stand, and how each patch will have ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from worker.delivery.merge import Subscribing, after_creation, after_patch, fields_of, filling, standing, surviving
 from worker.delivery.record import EventOrder, No, Record, digest_of
@@ -62,7 +62,7 @@ def noted(record: Record, plan: Plan, now: float) -> Record:
     no = plan.record.no
     if plan.member is None or no is None or no.by is None or (record.no and not record.no.sent):
         return record
-    return replace(record, no=No(now, no.by, digest_of(plan.member)))
+    return record._replace(no=No(now, no.by, digest_of(plan.member)))
 
 
 def superseded(wanted: Wanted, record: Record) -> bool:
@@ -85,5 +85,5 @@ def _confirmed(record: Record, now: float) -> Record:
     if record.no is None:
         return record
     if record.is_lifted:
-        return replace(record, no=None, lifted_at=now)
-    return replace(record, no=record.no._replace(since=now, sent=None)) if record.no.sent else record
+        return record._replace(no=None, lifted_at=now)
+    return record._replace(no=record.no._replace(since=now, sent=None)) if record.no.sent else record

@@ -5,13 +5,15 @@ Moments are epoch seconds by Redis's clock. Times of events are not moments: the
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from worker.mailgun.member import Member
 
 CONSENT = "subscribed"
+COMPACT = json.JSONEncoder(separators=(",", ":"))
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class EventOrder(NamedTuple):
@@ -24,13 +26,6 @@ class EventOrder(NamedTuple):
 # The year 1: what an event sets whose time stamp was not understood, any with a time may set anew.
 UNDATED_AT = -62135596800.0
 FIRST = EventOrder(UNDATED_AT)
-
-
-class Owned(NamedTuple):
-    """A field that an event has set."""
-
-    value: Any
-    order: EventOrder
 
 
 class No(NamedTuple):
@@ -57,12 +52,15 @@ class Absence(NamedTuple):
     last: float
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What is known of a member."""
 
-    # By the names `name`, `vars.<name>` and CONSENT.
-    owned: Mapping[str, Owned] = field(default_factory=dict)
+    # What events have set.
+    name: str | None = None
+    vars: Mapping[str, Any] = NOTHING
+    consent: bool | None = None
+    # The events that have, by the names `name`, `vars.<name>` and CONSENT.
+    orders: Mapping[str, EventOrder] = NOTHING
     no: No | None = None
     # When this program last turned a "no" into a "yes".
     lifted_at: float | None = None
@@ -74,9 +72,8 @@ class Record:
     @property
     def is_lifted(self) -> bool:
         """Return True if a granted consent, newer than the denial that made the "no", lifts it."""
-        consent = self.owned.get(CONSENT)
         ours = self.no.by if self.no else None
-        return ours is not None and consent is not None and bool(consent.value) and consent.order >= ours
+        return ours is not None and bool(self.consent) and self.orders[CONSENT] >= ours
 
     @property
     def denies(self) -> bool:
@@ -85,9 +82,27 @@ class Record:
 
     def forgotten(self) -> "Record":
         """Return what is left once the member's absence is confirmed: only a "no"."""
-        consent = self.owned.get(CONSENT)
-        kept = {CONSENT: consent} if consent and not consent.value else {}
-        return Record(kept, self.no)
+        if self.consent is not False:
+            return Record(no=self.no)
+        return Record(consent=False, orders={CONSENT: self.orders[CONSENT]}, no=self.no)
+
+    def name_of(self, order: EventOrder) -> str | None:
+        """Return the name if the event of that order has set it."""
+        return self.name if self.orders.get("name") == order else None
+
+    def consent_of(self, order: EventOrder) -> bool | None:
+        """Return the consent if the event of that order has set it."""
+        return self.consent if self.orders.get(CONSENT) == order else None
+
+    def value(self, field: str) -> Any:
+        """Return what events have set `field` to, one of those in `orders`."""
+        match field:
+            case "name":
+                return self.name
+            case "subscribed":
+                return self.consent
+            case _:
+                return self.vars[field.removeprefix("vars.")]
 
 
 class Reading(NamedTuple):
@@ -109,9 +124,9 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     """
     if held is None:
         return _after_absence(record, at, lag)
-    known = replace(record, seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag))
+    known = record._replace(seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag))
     if held.subscribed:
-        return Reading(replace(known, no=record.no if record.no and at < record.no.since + lag else None))
+        return Reading(known._replace(no=record.no if record.no and at < record.no.since + lag else None))
     return _after_no(known, held, at, lag)
 
 
@@ -127,31 +142,31 @@ def after_sync(record: Record, began: float, lag: float) -> Record:
         return record
     if record.seen_at < began - lag:
         return record.forgotten()
-    return record if record.absent else replace(record, absent=Absence(began, began))
+    return record if record.absent else record._replace(absent=Absence(began, began))
 
 
 def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
     no = record.no
     if no and no.sent:
         stored = digest_of(held) == no.sent
-        return Reading(replace(record, no=no._replace(sent=None) if stored else No(at, None)))
+        return Reading(record._replace(no=no._replace(sent=None) if stored else No(at, None)))
     if no:
         return Reading(record)
     if record.lifted_at is None or at >= record.lifted_at + lag:
-        return Reading(replace(record, no=No(at, None)))
+        return Reading(record._replace(no=No(at, None)))
     if record.late and record.late.sent == digest_of(held):
-        return Reading(replace(record, no=No(record.late.at, FIRST)))
+        return Reading(record._replace(no=No(record.late.at, FIRST)))
     # Either the "no" that was lifted, or the recipient's since: time will tell.
     return Reading(record, _pause(at - record.lifted_at))
 
 
 def _after_absence(record: Record, at: float, lag: float) -> Reading:
     if record.seen_at is None:
-        return Reading(replace(record, absent=None))
+        return Reading(record._replace(absent=None))
     absent = Absence(record.absent.since if record.absent else at, at)
     if at >= max(absent.since + ABSENCE_SECONDS, record.seen_at + lag):
         return Reading(record.forgotten())
-    return Reading(replace(record, absent=absent), _pause(absent.last - absent.since))
+    return Reading(record._replace(absent=absent), _pause(absent.last - absent.since))
 
 
 def _pause(age: float) -> float:
@@ -170,35 +185,51 @@ def digest_of(member: Member) -> str:
 
 
 def encoded(record: Record) -> str:
-    """Return the record as it is stored, but for `seen_at`, which is stored beside it. Fields of one event stand together."""
-    events: dict[EventOrder, dict[str, Any]] = {}
-    for name, each in record.owned.items():
-        events.setdefault(each.order, {})[name] = each.value
+    """Return the record as it is stored, but for `seen_at`, which is stored beside it.
+
+    What one event has set stands together: its order, variables, and where it set them name and consent.
+    """
+    vars_: dict[EventOrder, dict[str, Any]] = {}
+    for field, order in record.orders.items():
+        of_event = vars_.setdefault(order, {})
+        if field.startswith("vars."):
+            of_event[field[5:]] = record.vars[field[5:]]
     data = {
-        "owned": [[*order, fields] for order, fields in events.items()],
+        "events": [[*order, each, record.name_of(order), record.consent_of(order)] for order, each in vars_.items()],
         "no": record.no and [record.no.since, record.no.by and list(record.no.by), record.no.sent],
         "lifted_at": record.lifted_at,
         "absent": record.absent,
         "late": record.late,
     }
-    return json.dumps({name: each for name, each in data.items() if each}, separators=(",", ":"))
+    return COMPACT.encode({name: each for name, each in data.items() if each})
 
 
 def decoded(text: str, seen_at: float | None) -> Record:
     """Return the record that was stored as `text`; an empty text is an empty record."""
     data = json.loads(text) if text else {}
-    return Record(
-        owned={
-            name: Owned(value, EventOrder(at, enqueued_at))
-            for at, enqueued_at, fields in data.get("owned", ())
-            for name, value in fields.items()
-        },
+    return _owned(data.get("events", ()))._replace(
         no=_no(*data["no"]) if "no" in data else None,
         lifted_at=data.get("lifted_at"),
         seen_at=seen_at,
         absent=Absence(*data["absent"]) if "absent" in data else None,
         late=Late(*data["late"]) if "late" in data else None,
     )
+
+
+def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | None]]) -> Record:
+    name, consent = None, None
+    vars_: dict[str, Any] = {}
+    orders: dict[str, EventOrder] = {}
+    for at, enqueued_at, fields, named, consented in events:
+        order = EventOrder(at, enqueued_at)
+        vars_ |= fields
+        for each in fields:
+            orders[f"vars.{each}"] = order
+        if named is not None:
+            name, orders["name"] = named, order
+        if consented is not None:
+            consent, orders[CONSENT] = consented, order
+    return Record(name, vars_, consent, orders)
 
 
 def _no(since: float, by: list[float] | None, sent: str | None) -> No:

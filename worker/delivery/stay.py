@@ -139,7 +139,7 @@ class Stay:
         """Mailgun holds the member, as `outcome` has it."""
         visit = self.visit
         self.outcome = outcome
-        visit.record = replace(self._planned.record, seen_at=visit.now(), absent=None, late=visit.record.late)
+        visit.record = self._planned.record._replace(seen_at=visit.now(), absent=None, late=visit.record.late)
         visit.found = Copy(outcome.member) if outcome.member else None
 
     def conclude(self, outcome: Outcome) -> None:
@@ -155,7 +155,7 @@ class Stay:
         elif outcome.unsettled:
             self.visit.unsettled = True
             late = Late(self.visit.now(), digest_of(self.member))
-            self.visit.record = replace(self.visit.record, late=late)
+            self.visit.record = self.visit.record._replace(late=late)
 
     def split(self) -> "tuple[Stay, ...]":
         """Each patch by itself, once all of them together were refused."""

@@ -38,6 +38,8 @@ class Stored(NamedTuple):
         if not self.copy or record.absent or is_forgotten:
             return record, None
         member = member_of(self.copy, address)
+        if member.subscribed and record.no is None and record.late is None:
+            return record, Copy(member, self.copy_at)  # it teaches nothing
         yes_at = moment(self.yes_at)
         if yes_at is not None:
             record, _ = after_reading(record, replace(member, subscribed=True), yes_at, lag)

@@ -130,8 +130,8 @@ def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
             "place": "ledger",
             "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
         }
-    for name, own in sorted(entry.record.owned.items()):
-        yield {"place": f"  {name}", "detail": f"{json.dumps(own.value)}, {_set_by(own.order.at)}"}
+    for name, order in sorted(entry.record.orders.items()):
+        yield {"place": f"  {name}", "detail": f"{json.dumps(entry.record.value(name))}, {_set_by(order.at)}"}
     yield {"place": "  unsubscribing", "detail": _whose_no(entry.record.no)}
     if entry.record.absent:
         since = clock_time(entry.record.absent.since)
