@@ -52,8 +52,7 @@ def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, an
         return MasterNotFoundError(
             f"the sentinels know no master {name}; set master_name in REDIS_URL to one of: {names}"
         )
-    refused = next((each for each in failures if isinstance(each, redis.AuthenticationError | NoPermissionError)), None)
-    if refused:
+    if any(isinstance(each, redis.AuthenticationError | NoPermissionError) for each in failures):
         return SentinelsRefusedLogin(
             "the sentinels refused the login; check sentinel_username and sentinel_password in REDIS_URL"
         )

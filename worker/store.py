@@ -35,8 +35,8 @@ class KeepsBytes(HiredisRespSerializer):
         try:
             return super().pack(*args)
         except UnicodeEncodeError:
-            encoded: list[Any] = [bytes_of(each) if isinstance(each, str) else each for each in args]
-            return super().pack(*encoded)
+            kept: list[Any] = [bytes_of(each) if isinstance(each, str) else each for each in args]
+            return super().pack(*kept)
 
 
 # Whatever other programs put into Redis is read, and written as it was.
@@ -69,7 +69,7 @@ def pool_for(
     options |= {
         "db": address.db,
         **_login(address.login),
-        **tls_options(address.tls),
+        **_tls_options(address.tls),
         **address.connection,
         "connection_class": adapted(_connection_class(address)),
     }
@@ -84,8 +84,7 @@ def where(url: str) -> str:
     return redis_address(url).place
 
 
-def tls_options(tls: Tls | None) -> dict[str, Any]:
-    """Return `tls` in redis-py's terms; nothing where there is no TLS."""
+def _tls_options(tls: Tls | None) -> dict[str, Any]:
     if tls is None:
         return {}
     return {
@@ -109,7 +108,7 @@ def _login(login: Login) -> dict[str, Any]:
 
 
 def _asked(servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[str, Any]) -> AskedSentinels:
-    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **tls_options(sentinels.tls)}
+    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **_tls_options(sentinels.tls)}
     return AskedSentinels(  # type: ignore[no-untyped-call]
         [(each.host, each.port) for each in servers], sentinel_kwargs={**how, "ssl": sentinels.tls is not None}
     )

@@ -17,6 +17,7 @@ from worker.consuming import Consuming
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import restore_overdue
 from worker.delivery.intake import admitted
 from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.delivery.parking import Parking
@@ -309,7 +310,7 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     it = at_work(batch=3)
     tags = it.take(message(1), message(2))
     index = it.own.unacked_keys[0]
-    assert [it.own.redis.zscore(index, each) for each in tags] == [0.0, 0.0]
+    it.own.redis.zadd(index, dict.fromkeys(tags, 0.0))
     it.consuming.keep()
     assert it.own.redis.zscore(index, tags[0]) == 0.0  # not so soon
     monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
@@ -317,6 +318,18 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     it.consuming.keep()
     assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
     assert it.own.redis.zscore(index, "somebody else's") == 0.0
+
+
+def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    it.own.fill(1)
+    it.own.take(1)
+    [tag] = it.unacked()
+    it.consuming.take(Taken({}, tag, it.loop))
+    it.consuming.flush()
+    assert it.unacked() == [tag]
+    assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
+    assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
 
 
 def test_what_has_ended_is_not_kept(at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:

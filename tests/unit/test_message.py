@@ -204,8 +204,8 @@ def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(a
 def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> None:
     bundle = replace(BUNDLE, enqueued_at=500.0, patience_from=500.0).seen(500.0)
     events = [each.seen(500.0) for each in events_in(bundle)]
-    times = [each.enqueued_at or 0 for each in events]
-    assert times == sorted(set(times))
+    moments = [each.enqueued_at or 0.0 for each in events]
+    assert moments == sorted(set(moments))
 
 
 @pytest.mark.parametrize("kind", ["\x1b[31mred\n", "a" * 5000, 5, None, "\ud800", "\u202egnp"])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import redis
 
 PAGE = 1000
+UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
 BURY = (
@@ -214,7 +215,7 @@ class DeadLetters:
             counts, count = pipe.execute()
         known = {str(reason): int(each) for reason, each in counts.items()} if count else {}
         stray = int(count) - sum(known.values())
-        return {**known, "unknown": known.get("unknown", 0) + stray} if stray > 0 else known
+        return {**known, UNKNOWN: known.get(UNKNOWN, 0) + stray} if stray > 0 else known
 
     @property
     def _counts_key(self) -> str:
@@ -275,7 +276,7 @@ def _buried(raw: str, place: int = 0) -> Buried:
 def _letter(header: Any) -> DeadLetter:
     """The `dead_letter` header; what it says in another shape than `DeadLetter` counts as not said."""
     known = header if isinstance(header, dict) else {}
-    empty: dict[str, Any] = asdict(DeadLetter("unknown", None, "", "", "", 0, None, 0.0, ""))
+    empty: dict[str, Any] = asdict(DeadLetter(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
     return DeadLetter(**{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from worker.delivery.envelope import TASKS, Envelope, opened, unknown_task
 from worker.delivery.message import (
     DELIVER_MANY,
+    STAMP,
     TASK,
     Message,
     Refusal,
@@ -17,6 +18,7 @@ from worker.delivery.message import (
     message_of,
     text_of,
     usable_id,
+    without_stamp,
 )
 from worker.signal.event import id_in
 
@@ -78,13 +80,15 @@ def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
-    return message_of(id=shown, args=args, kwargs=kwargs, headers=headers)
+    return message_of(id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=envelope.outer.get(STAMP))
 
 
 def _refused(error: UnreadableMessage, text: str, new_id: Callable[[], str]) -> Message:
     own_id = shown_id(error.id) if isinstance(error.id, str) else new_id()
     kind = error.reason.replace("_", " ")
-    return Message(id=own_id, args=(), kind=kind, refusal=Refusal(error.reason, str(error)), original=text)
+    return Message(
+        id=own_id, args=(), kind=kind, refusal=Refusal(error.reason, str(error)), original=without_stamp(text)
+    )
 
 
 def _with_events_read(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

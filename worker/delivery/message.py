@@ -20,8 +20,10 @@ REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138
+STAMP = "signal_taken_at"  # of a message's text: when it was first taken, where it does not say when it was enqueued
+STAMPED = re.compile(rf'^(\s*)\{{"{STAMP}":[0-9.]+,')  # as the script that takes messages writes it (broker.py)
 APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
-AHEAD_SECONDS = 1.0  # how far ahead of a worker's clock a producer's may be; what is further ahead is bounded
+AHEAD_SECONDS = 86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (broker.py)
 KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
@@ -182,20 +184,30 @@ def bytes_of(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -> Message:
+def without_stamp(text: str) -> str:
+    """Return the message as it was before it was first taken."""
+    return STAMPED.sub(r"\1{", text, count=1)
+
+
+def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
-    What the headers say in another shape than `progress` writes counts as not said.
+    What the headers say in another shape than `progress` writes counts as not said. `taken_at` is the stamp that a message got
+    when it was first taken, because it did not say when it was enqueued: epoch seconds.
     """
     known = headers.get("signal")
     known = known if isinstance(known, Mapping) else {}
+    stamp = _time(taken_at)
+    enqueued_at, patience_from = _time(known.get("enqueued_at")), _time(known.get("patience_from"))
+    if stamp is not None:
+        enqueued_at, patience_from = stamp, min(stamp, patience_from or stamp)
     return Message(
         id=id,
         args=tuple(args),
         kwargs=dict(kwargs),
         kind=_kind(headers.get("argsrepr")) if known else "event",
-        enqueued_at=_time(known.get("enqueued_at")),
-        patience_from=_time(known.get("patience_from")),
+        enqueued_at=enqueued_at,
+        patience_from=patience_from,
         attempts=_count(known.get("attempts")),
         throttled=_count(known.get("throttled")),
         parkings=_count(headers.get("retries")),
@@ -318,7 +330,8 @@ def decoded(raw: str) -> tuple[Message, dict[str, Any]]:
         envelope = json.loads(raw)
         headers = envelope["headers"]
         args, kwargs, *_ = body_of(envelope)
-        return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers), headers
+        stamp = envelope.get(STAMP)
+        return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableMessage(f"not a Celery message ({type(error).__name__})") from None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from worker.delivery.batching import calls, is_ordinary
 from worker.delivery.flow import Report, reported
-from worker.delivery.stay import Stay, held_outcome
+from worker.delivery.stay import NOT_SENT, Stay, busy_outcome, held_outcome
 from worker.delivery.visit import Held
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome, read_outcome, write_many_outcome, write_outcome
@@ -55,9 +55,14 @@ class Round:
             self._read([each for each in self._stays if each.is_unread])
             self._write([each for each in self._stays if each.is_unwritten])
         finally:
+            for stay in self._stays:
+                stay.visit.looks = stay.is_looked_at
             visits = [each.visit for each in self._stays]
             for change in self._it.desk.close(visits, self._reports, -self._purse):
                 self._it.told(*change)
+            for stay in self._stays:
+                if stay.visit.lost:
+                    stay.lose()
 
     # Reading
 
@@ -88,7 +93,7 @@ class Round:
 
     def _write(self, stays: Sequence[Stay]) -> None:
         sharing = self._it.batching.shares()
-        shared = [each for each in stays if sharing and (each.is_known or is_ordinary(each.address))]
+        shared = [each for each in stays if sharing and (each.exists or is_ordinary(each.address))]
         entries = [each.member.entry() for each in shared]
         for call in calls([len(each) for each in entries], self._it.batching.size):
             self._write_together(list(zip(shared[call], entries[call], strict=True)))
@@ -104,6 +109,9 @@ class Round:
         if not entries:
             return
         stays = [stay for stay, _ in entries]
+        if not all(stay.visit.may_write() for stay in stays):
+            self._too_late(stays)
+            return
         answer = self._it.mailgun.upsert_many([entry for _, entry in entries])
         outcome = write_many_outcome(answer, self._it.mailgun.list_address, self._it.clock())
         self._asked(stays, outcome)
@@ -113,10 +121,12 @@ class Round:
             case _ if outcome.status == 200:
                 self._distrust(stays, outcome.answer, self._found(stays[:SAMPLE]))
             case kind if kind in OF_THE_EVENT:
+                self._refused_all(stays)
                 half = len(entries) // 2
                 self._write_together(entries[:half])
                 self._write_together(entries[half:])
             case kind if kind in OF_THE_LIST:
+                self._refused_all(stays)
                 self._refusals += 1
                 for stay in stays:
                     self._write_alone([stay])
@@ -124,9 +134,18 @@ class Round:
                 for stay in stays:
                     self._conclude(stay, outcome)
 
+    def _refused_all(self, stays: Sequence[Stay]) -> None:
+        for stay in stays:
+            stay.refuse()
+
+    def _too_late(self, stays: Sequence[Stay]) -> None:
+        """This process was stopped for so long that others may have the members by now."""
+        for stay in stays:
+            stay.conclude(busy_outcome())
+
     def _look_after(self, stays: Sequence[Stay], outcome: Outcome) -> None:
         """The answer says that all are stored. A new member is the one that may have been left out without a word."""
-        sample = next((each for each in stays if not each.is_known), stays[0])
+        sample = next((each for each in stays if not each.exists), stays[0])
         read = self._looked([sample]) if self._it.batching.looks_after() else {}
         if any(_shows_no_write(sample, each) for each in read.values()):
             self._distrust(stays, "a member was left out of a call that was answered 200", {})
@@ -166,7 +185,7 @@ class Round:
 
     def _write_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, outcome in zip(stays, self._each(self._writing, stays), strict=True):
-            if outcome.kind is not Kind.HELD:
+            if outcome.kind not in NOT_SENT:
                 self._asked([stay], outcome)
             if outcome.kind in OF_THE_EVENT and len(stay.wanted) > 1:
                 self._write_one_by_one(stay)
@@ -174,9 +193,11 @@ class Round:
                 self._conclude(stay, outcome)
 
     def _writing(self, stay: Stay) -> Outcome:
-        """What became of it; held, where Mailgun was not asked any more."""
+        """What became of it; held or busy, where Mailgun was not asked any more."""
         if self._stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
+        if not stay.visit.may_write():
+            return busy_outcome()
         outcome = write_outcome(self._it.mailgun.upsert(stay.member), stay.address, self._it.clock())
         self._stop_after(outcome)
         return outcome
@@ -194,10 +215,13 @@ class Round:
 
     def _write_one_by_one(self, stay: Stay) -> None:
         """The member is refused with what several events set: each is tried by itself, on what the ones before it left."""
+        held = stay.held
         for part in stay.split():
-            part.plan_on(stay.visit.confirmed, self._it.rules)
+            part.plan_after(held, self._it.rules)
             if part.is_unwritten:
                 self._write_alone([part])
+            if part.outcome and part.outcome.kind is Kind.DELIVERED:
+                held = part.outcome.member
 
     # Asking for leave
 
@@ -222,15 +246,19 @@ class Round:
         if not stays:
             return ()
         pay = max(0.0, requests - self._purse)
-        answer = self._it.desk.ask_again([each.visit for each in stays], [each.known_first() for each in stays], pay)
+        notes = [each.noted() for each in stays]
+        answer = self._it.desk.ask_again([each.visit for each in stays], notes, pay)
         if isinstance(answer, Held):
             self._stopped = True
             for stay in stays:
                 stay.hold(answer.seconds)
             return ()
         self._purse += pay
-        for stay, ours in zip(stays, answer, strict=True):
-            stay.is_ours(ours)
+        for stay, note, ours in zip(stays, notes, answer, strict=True):
+            if ours:
+                stay.send(note)
+            else:
+                stay.lose()
         return [stay for stay, ours in zip(stays, answer, strict=True) if ours]
 
     # What came of it
@@ -257,7 +285,7 @@ class Round:
         if outcome.kind in OF_THE_LIST:
             self._refusals += 1
             if 0 < threshold < self._refusals:
-                stay.hold(HELD_BY_PACE_SECONDS)
+                stay.conclude(held_outcome(HELD_BY_PACE_SECONDS))
                 return
         stay.conclude(outcome)
 

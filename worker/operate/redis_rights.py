@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 
-from worker.operate.redis_errors import is_forbidden, is_unavailable, text_of
+from worker.operate.redis_errors import is_forbidden, is_unavailable, is_untriable, text_of
 
 
 class Who(StrEnum):
@@ -89,12 +89,6 @@ RIGHTS = (
     Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
     Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
     Right(Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"),
-    Right(
-        Who.FLOWER,
-        "{own}",
-        "SET GET DEL ZRANGE ZREM HGET HDEL",
-        "put back what a killed worker had, as any Celery client",
-    ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{bindings}", "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL", "ask workers"),
@@ -233,7 +227,9 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
         _missing(right, command, reply) for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
     ]
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
-    refused = next((each for each in others if not (is_forbidden(each) or is_unavailable(each))), None)
+    refused = next(
+        (each for each in others if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))), None
+    )
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 

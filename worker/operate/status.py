@@ -2,17 +2,17 @@
 
 import json
 import math
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from worker.assembly import flow_for
+from worker.delivery.clock import redis_now
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.flow import HoldState
 from worker.delivery.opt_outs import LastRead, last_read
 from worker.delivery.parking import Parking
 from worker.delivery.priorities import PriorityLists
-from worker.delivery.roll import Roll
+from worker.delivery.roll import Roll, WorkerEntry
 from worker.delivery.tally import Tally
 from worker.settings import Settings
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """One integration at one moment. Times are epoch seconds, ages seconds."""
+    """One integration at one moment. Times are epoch seconds by Redis's clock, ages seconds."""
 
     integration: str
     at: float
@@ -34,7 +34,7 @@ class Status:
     hold: HoldState
     dead_letters: dict[str, int]  # reason -> count
     last_minute: dict[str, int]  # outcome -> events in the last whole minute
-    workers: list[str]
+    workers: list[WorkerEntry]
     opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
     parking = Parking(store, *where)
-    now = time.time()
+    now = redis_now(store)
     return Status(
         integration=settings.signal_integration,
         at=now,
