@@ -157,7 +157,11 @@ def test_a_replayed_event_is_delivered_once_the_fault_is_mended(refused: Bench) 
     assert "1 replayed" in printed.out
     assert refused.member(REX).vars == {"plan": "pro"}
     refused.ended()
-    assert {each.letter.reason for each in refused.letters()} == {"unauthorized", "list_not_found", "unreadable_message"}
+    assert {each.letter.reason for each in refused.letters()} == {
+        "unauthorized",
+        "list_not_found",
+        "unreadable_message",
+    }
     assert letters(refused, "replay", "--yes").status == 0
     refused.ended()
     assert set(refused.members()) == {REX, URI, LOU}
