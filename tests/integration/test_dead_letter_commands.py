@@ -52,12 +52,12 @@ def listed(bench: Bench, *filters: str) -> set[str]:
 def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Bench) -> None:
     found: dict[str, Any] = json.loads(letters(refused, "list", "--json").out)
     assert [each["reason"] for each in found["dead_letters"]] == [
-        "malformed_event",
+        "unreadable_message",
         "list_not_found",
         "unauthorized",
         "rejected",
     ]
-    assert found["totals"] == {"rejected": 1, "unauthorized": 1, "list_not_found": 1, "malformed_event": 1}
+    assert found["totals"] == {"rejected": 1, "unauthorized": 1, "list_not_found": 1, "unreadable_message": 1}
     assert found["dead_letters"][3]["id"] == "m-rex"
     assert found["dead_letters"][3]["answer"] == "No 400"
 
@@ -79,7 +79,7 @@ FILTERS = {
     ("--id=m-lou",): {"list_not_found"},
     ("--until=1h",): set(),
     ("--since=1h", "--until=2100-01-01T00:00:00+02:00", "--status=404"): {"list_not_found"},
-    ("--limit=1",): {"malformed_event"},
+    ("--limit=1",): {"unreadable_message"},
 }
 
 
@@ -116,7 +116,7 @@ def test_one_letter_is_shown_with_event_request_answer_cause_and_mend(refused: B
 
 
 def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
-    [garbage] = [each.message.id for each in refused.letters() if each.letter.reason == "malformed_event"]
+    [garbage] = [each.message.id for each in refused.letters() if each.letter.reason == "unreadable_message"]
     printed = letters(refused, "show", garbage)
     assert printed.status == 0
     assert "no event at all" in printed.out
@@ -157,11 +157,15 @@ def test_a_replayed_event_is_delivered_once_the_fault_is_mended(refused: Bench) 
     assert "1 replayed" in printed.out
     assert refused.member(REX).vars == {"plan": "pro"}
     refused.ended()
-    assert {each.letter.reason for each in refused.letters()} == {"unauthorized", "list_not_found", "malformed_event"}
+    assert {each.letter.reason for each in refused.letters()} == {
+        "unauthorized",
+        "list_not_found",
+        "unreadable_message",
+    }
     assert letters(refused, "replay", "--yes").status == 0
     refused.ended()
     assert set(refused.members()) == {REX, URI, LOU}
-    assert [each.letter.reason for each in refused.letters()] == ["malformed_event"]
+    assert [each.letter.reason for each in refused.letters()] == ["unreadable_message"]
 
 
 def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(refused: Bench) -> None:
