@@ -31,12 +31,13 @@ EVENTS = "signal_events"  # and how many events it has
 LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
 
 # Takes messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
-# have. Gives the seconds after which to look again where nothing may be taken, whether that is a probe, and the messages.
+# have. Gives the seconds after which to look again where nothing may be taken, the messages, and how many events of each were
+# paid for.
 TAKE = (
     LIBRARY
     + FREES
     + """
-local allowed, wait, probe = allowance(tonumber(ARGV[3]))
+local allowed, wait = allowance(tonumber(ARGV[3]))
 local taken, counts, events, bytes = {}, {}, 0, 0
 while events < allowed and bytes < tonumber(ARGV[5]) do
     local message = redis.call('RPOP', KEYS[3])
@@ -52,8 +53,7 @@ end
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
-if probe == 1 and #taken == 0 then not_a_probe() end
-return {tostring(wait), probe, taken, counts}
+return {tostring(wait), taken, counts}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
@@ -218,7 +218,7 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        wait, probe, messages, paid = reply
+        wait, messages, paid = reply
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
@@ -227,16 +227,13 @@ class TakesAtomically:
         for number, message in enumerate(messages):
             tag = f"{taking}.{number}"
             self.noted.add(tag)
-            self.connection._deliver(self._payload(message, tag, paid[number], probe=bool(probe)), self.queue)
+            self.connection._deliver(self._payload(message, tag, paid[number]), self.queue)
         return True
 
-    def _payload(self: Any, raw: bytes, tag: str, paid: int, *, probe: bool) -> dict[str, Any]:
+    def _payload(self: Any, raw: bytes, tag: str, paid: int) -> dict[str, Any]:
         message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        if probe or paid < message.events:
-            message = replace(message, probe=probe, unpaid=max(0, message.events - paid))
+        message = replace(message, unpaid=max(0, message.events - paid))
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        if message.task == REPLAY_TASK:
-            payload["headers"]["signal"]["probe"] = probe
         payload["properties"] |= {"delivery_tag": tag, TAKEN: message, EVENTS: message.events}
         return payload
 

@@ -20,9 +20,9 @@ from worker.assembly import handling_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
-from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
+from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
-from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
+from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.selection import Selection, batches, selected
 from worker.privacy import whereabouts
@@ -74,7 +74,7 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     now = utc_now()
     flow = handling().delivery.flow
     try:
-        flow.not_asked(probe=message_of(id=task.request.id, args=args, kwargs={}, headers=vars(task.request)).probe)
+        flow.spare(flow.rules.event_cost)
         wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
         letters = handling().dead_letters
@@ -99,7 +99,7 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
 
 
 def keep_house() -> None:
-    """Put what is due back on the queue, store counts, look after incidents and opt-outs. What fails is tried a second later."""
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
     parts = handling()
     flow = parts.delivery.flow
     for step in (
@@ -109,7 +109,7 @@ def keep_house() -> None:
         parts.tally.store,
         lambda: parts.roll.store(WORKER),
         flow.refund,
-        lambda: _look_after_incident(parts.delivery),
+        lambda: _look_after_hold(parts.delivery),
         _look_after_opt_outs,
     ):
         try:
@@ -120,16 +120,16 @@ def keep_house() -> None:
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
 
 
-def _look_after_incident(delivery: Delivery) -> None:
-    if delivery.flow.probe_due():
-        Thread(target=_probe, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
+def _look_after_hold(delivery: Delivery) -> None:
+    if delivery.flow.look_due():
+        Thread(target=_look, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
 
 
-def _probe(delivery: Delivery) -> None:
+def _look(delivery: Delivery) -> None:
     try:
-        look_whether_incident_is_over(delivery.flow, delivery.mailgun, delivery.clock)
-    except Exception as error:  # noqa: BLE001  it is tried again after INCIDENT_PROBE_SECONDS
-        logger.error("the incident could not be looked after", extra={"error": whereabouts(error)})
+        look_at_list(delivery.flow, delivery.mailgun, delivery.clock)
+    except Exception as error:  # noqa: BLE001  it is tried again after a while
+        logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
 
 
 def _look_after_opt_outs() -> None:

@@ -21,9 +21,10 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.dead_letters import DeadLetters
-from worker.delivery.flow import Flow, Rules
+from worker.delivery.flow import Flow
 from worker.delivery.message import body_of
 from worker.delivery.parking import Parking
+from worker.delivery.rules import Rules
 
 if TYPE_CHECKING:
     from tests.chaos.producing import Producer
@@ -198,7 +199,15 @@ class World:
 
     def flow(self) -> Flow:
         """The hold, to be paused and resumed."""
-        rules = Rules(base=0.2, max_delay=2, rate_limit=0, incident_threshold=5, incident_probe=1, probe_lease=8)
+        rules = Rules(
+            base=0.2,
+            max_delay=2,
+            rate_limit=0,
+            incident_threshold=5,
+            rejected_threshold=50,
+            incident_probe=1,
+            look_lease=8,
+        )
         return Flow(self.redis, self.integration, rules, lambda: 0.5)
 
     def requests(self) -> int:

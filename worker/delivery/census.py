@@ -13,8 +13,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from worker.delivery.answers import why
 from worker.delivery.ledger import Ledger, copy_of
-from worker.delivery.round import why
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome, page_outcome

@@ -64,7 +64,7 @@ class Standing:
 
     attempts: int  # spent before this one
     throttled: int  # times in a row it was told to wait before this one
-    age_seconds: float  # since it was enqueued
+    age_seconds: float  # since its first attempt, while Mailgun might be asked
 
 
 def retry_delay(failures: int, patience: Patience, chance: float) -> float:
@@ -86,10 +86,8 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             return Park(HELD_SECONDS, spent=False)  # back at the front of the queue, where the hold keeps it
         case Kind.BUSY:
             return Park(BUSY_SECONDS * (0.5 + chance / 2), spent=False)
-        case Kind.THROTTLED:
-            return _again(outcome, standing, patience, now=now, chance=chance, spent=False)
-        case Kind.UNAVAILABLE | Kind.CRASHED:
-            return _again(outcome, standing, patience, now=now, chance=chance, spent=True)
+        case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
+            return _again(outcome, standing, patience, now=now, chance=chance)
         case Kind.REJECTED:
             return Bury(Reason.REJECTED)
         case Kind.UNAUTHORIZED:
@@ -102,11 +100,13 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             assert_never(outcome.kind)
 
 
-def _again(
-    outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float, spent: bool
-) -> Decision:
-    if standing.age_seconds >= patience.max_age_seconds or standing.attempts + spent >= patience.max_attempts:
+def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+    told_to_wait = outcome.kind is Kind.THROTTLED
+    attempts = standing.attempts + (not told_to_wait)
+    if standing.age_seconds >= patience.max_age_seconds or attempts >= patience.max_attempts:
         return Bury(Reason.RETRIES_EXHAUSTED)
-    failures = standing.attempts + 1 if spent else standing.throttled + 1
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return Park(max(retry_delay(failures, patience, chance), hint), spent)
+    if told_to_wait and hint > 0:
+        return Park(HELD_SECONDS, spent=False)  # the hold keeps to the hint, and what ends the hold ends the wait
+    failures = standing.throttled + 1 if told_to_wait else attempts
+    return Park(max(retry_delay(failures, patience, chance), hint), spent=not told_to_wait)
