@@ -4,17 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from tests.integrations import OwnIntegration
 from worker.delivery.flow import LIBRARY, keys
 from worker.delivery.rules import Rules
 
-if TYPE_CHECKING:
-    import redis
-
-STEP_SECONDS = 0.02
+STEP_SECONDS = 0.1
 LATENCY_SECONDS = 0.1
-SLOTS = 16  # requests under way at once: 160 a second where nothing limits them
+SLOTS = 16  # requests under way at once: about a hundred a second where nothing limits them
 
 # One step: what has been answered is reported, then as much is taken as may be.
 STEP = (
@@ -92,7 +90,7 @@ class Minutes:
 
 def against(
     limiter: Limiter,
-    client: "redis.Redis",
+    own: OwnIntegration,
     rules: Rules,
     *,
     minutes: int,
@@ -102,7 +100,7 @@ def against(
     seed: int = 7,
 ) -> Minutes:
     """So many minutes of requests, as many at once as there are `slots`, of which `demand` are wanted a second."""
-    step = client.register_script(STEP)
+    step = own.redis.register_script(STEP)
     random, result = Random(seed), Minutes()
     under_way: list[float] = []  # when each is answered
     wanted, began = 0.0, 1_700_000_000.0
@@ -121,7 +119,7 @@ def against(
             wanted += wait is not None
         want = min(int(wanted), slots - len(under_way))
         args = [rules.encoded(random.random()), began + now, json.dumps(answers), want]
-        taken, *_ = cast("Any", step(keys=list(keys("limited")), args=args))
+        taken, *_ = cast("Any", step(keys=list(keys(own.name)), args=args))
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]
     return result

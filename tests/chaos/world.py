@@ -75,6 +75,7 @@ class World:
         self.backs: list[float] = []  # seconds that something took to be as before
         self.notes: list[str] = []
         self.brief = False  # each thing goes wrong once
+        self.bad: set[str] = set()  # addresses that Mailgun cannot answer, which may wait as long as that lasts
         self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
         self.producer: Producer
 
@@ -173,6 +174,10 @@ class World:
     def told(self) -> list[Told]:
         """What all workers have told so far, the dead ones too."""
         return [line for journal in self.journals for line in journal.catch_up()]
+
+    def ended_ids(self) -> set[str]:
+        """The ids of the events that have ended."""
+        return {line.event for line in self.told() if line.is_end}
 
     def in_hand(self) -> int:
         """Events taken by a worker and not acknowledged."""

@@ -1,7 +1,6 @@
 """When Mailgun may be asked: holds, incidents and pace, on a real server, as workers that share it see them."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,17 +12,13 @@ from tests.integrations import (
     hold_for_incident,
     hold_for_unavailability,
     looked,
-    rules_with,
 )
 from worker.delivery.flow import Flow
 from worker.delivery.rules import (
     BELIEVED_SECONDS,
-    LONGEST_PROBE_SECONDS,
     LONGEST_RELAPSE_SECONDS,
     LONGEST_UNAVAILABLE_SECONDS,
     LOOK_AGAIN_SECONDS,
-    REFUSED_AGAIN,
-    SLOWEST_RATE,
     UNAVAILABLE_AGAIN,
     UNAVAILABLE_MEMBERS,
     UNTIL_LIFTED_SECONDS,
@@ -380,127 +375,6 @@ def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_r
     assert 1 <= len(own.take(500).messages) < 500
 
 
-# Incidents
-
-
-REFUSED = [Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND, Kind.UNEXPECTED_STATUS, Kind.REJECTED]
-
-
-def threshold_of(kind: Kind) -> int:
-    """How many members refused so are an incident here."""
-    return rules_with().rejected_threshold if kind is Kind.REJECTED else rules_with().incident_threshold
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_so_many_members_refused_in_a_row_are_an_incident(own: OwnIntegration, kind: Kind) -> None:
-    enough = threshold_of(kind)
-    assert answered(own.flow(), kind, times=enough + 2) == [*[""] * (enough - 1), "incident", "", ""]
-    state = own.flow().state()
-    assert (state.kind, state.until) == ("incident", None)
-    assert state.why.startswith(str(kind))
-    assert state.members == enough + 2
-    assert own.flow().ask() == UNTIL_LIFTED_SECONDS
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_one_member_refused_a_hundred_times_is_none(own: OwnIntegration, kind: Kind) -> None:
-    assert not any(answered(own.flow(), kind, times=100, members="bad"))
-    assert own.flow().state().members == 1
-
-
-def test_refusals_of_different_kinds_but_400_count_towards_one_incident(own: OwnIntegration) -> None:
-    flow = own.flow(incident_threshold=3)
-    kinds = (Kind.UNAUTHORIZED, Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.LIST_NOT_FOUND)
-    assert [answered(flow, kind) for kind in kinds] == [[""], [""], [""], ["incident"]]
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_a_write_that_succeeds_ends_the_row_of_refusals(own: OwnIntegration, kind: Kind) -> None:
-    enough = threshold_of(kind)
-    answered(own.flow(), kind, times=enough - 1)
-    answered(own.flow(), Kind.DELIVERED)
-    assert answered(own.flow(), kind, times=enough)[-2:] == ["", "incident"]
-
-
-def test_reads_that_succeed_do_not_hide_that_writes_are_refused(own: OwnIntegration) -> None:
-    for expected in ("", "", "incident"):
-        answered(own.flow(), Kind.UNCHANGED, written=False)
-        assert answered(own.flow(), Kind.UNAUTHORIZED) == [expected]
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_a_threshold_of_zero_turns_incidents_off(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow(incident_threshold=0, rejected_threshold=0)
-    assert not any(answered(flow, kind, times=120))
-    assert flow.state().kind is None
-
-
-def test_a_refusal_shows_that_mailgun_is_available(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert answered(own.flow(), Kind.UNAUTHORIZED) == ["available"]
-    assert own.flow().state().kind is None
-
-
-def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnIntegration) -> None:
-    own.fill(5)
-    hold_for_incident(own.flow())
-    own.later(1e6)
-    answered(own.flow(), Kind.DELIVERED)
-    answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)
-    assert own.flow().state().kind == "incident"
-    assert own.take().messages == []
-
-
-def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(own: OwnIntegration) -> None:
-    assert own.flow().look_due() == ""
-    hold_for_incident(own.flow())
-    assert own.flow().look_due() == ""
-    for _ in range(2):
-        own.later(600)
-        with ThreadPoolExecutor(16) as threads:
-            assert "".join(threads.map(lambda _: own.flow().look_due(), range(32))) == "incident"
-        assert looked(own.flow(), Kind.UNAUTHORIZED) == ""
-
-
-@pytest.mark.parametrize("hold", [lambda flow: answered(flow, Kind.THROTTLED, hint=3000), Flow.pause])
-def test_no_look_is_due_while_nobody_may_ask(own: OwnIntegration, hold: Any) -> None:
-    hold_for_incident(own.flow())
-    hold(own.flow())
-    own.later(600)
-    assert own.flow().look_due() == ""
-    own.later(2400)
-    own.redis.hdel(f"signal:{own.name}:hold", "paused")
-    assert own.flow().look_due() == "incident"
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(own: OwnIntegration, kind: Kind) -> None:
-    own.fill(50)
-    hold_for_incident(own.flow())
-    assert looked(own.flow(), Kind.UNCHANGED) == "over"
-    assert own.flow().state().kind is None
-    assert 1 <= len(own.take(50).messages) < 50
-    assert not any(answered(own.flow(), kind, times=20, members="bad"))
-    assert answered(own.flow(), kind, times=REFUSED_AGAIN - 1)[-1] == "incident"
-
-
-def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_often(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    lengths = []
-    for _ in range(5):
-        looked(own.flow(), Kind.UNCHANGED)
-        answered(own.flow(), Kind.REJECTED, times=REFUSED_AGAIN)
-        lengths.append(float(own.hold()["length"]))
-    assert lengths == [1200, 2400, *[LONGEST_PROBE_SECONDS] * 3]
-
-
-def test_after_an_incident_a_delivered_event_begins_the_row_anew(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    looked(own.flow(), Kind.UNCHANGED)
-    answered(own.flow(), Kind.DELIVERED)
-    assert answered(own.flow(), Kind.UNAUTHORIZED, times=2) == ["", ""]
-
-
 # Pause and resume
 
 
@@ -551,174 +425,6 @@ def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: O
     assert is_about(own.flow().ask(), 300)
     own.later(300)
     assert 1 <= len(own.take(500).messages) < 500
-
-
-# Pace
-
-
-@pytest.mark.parametrize("per_minute", [6, 60, 600])
-def test_a_rate_limit_is_kept_over_all_workers_and_used(own: OwnIntegration, per_minute: float) -> None:
-    rules = rules_with(rate_limit=per_minute)
-    rate = per_minute / 60
-    taken, simulated, began = 0, 0.0, own.now()
-    for _ in range(120):
-        own.fill(30)
-        taken += len(own.take(30, rules=rules).messages)
-        own.later(1)
-        simulated += 1
-    passed = simulated + own.now() - began
-    assert rate * passed - 2 * rate - 2 <= taken <= rate * passed + 2 * rate + 1
-
-
-def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=600)
-    own.fill(1000)
-    own.take(rules=rules)
-    own.later(1000)
-    assert len(own.take(1000, rules=rules).messages) == 20
-
-
-def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=0.6)  # one request in 100 s
-    own.fill(5)
-    assert own.take(5, rules=rules).messages == ["1"]
-    taken = own.take(5, rules=rules)
-    assert taken.messages == []
-    assert is_about(taken.wait, 100)
-
-
-def test_only_what_was_taken_is_charged(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=6)
-    assert own.take(10, rules=rules).messages == []
-    own.fill(5)
-    assert own.take(10, rules=rules).messages == ["1"]
-
-
-def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
-    own.fill(5)
-    assert own.take(5, rules=rules).messages == ["1"]
-    flow.spare(flow.rules.event_cost)
-    assert own.take(5, rules=rules).messages == []
-    flow.refund()
-    assert own.take(5, rules=rules).messages == ["2"]
-    flow.refund()
-    assert own.take(5, rules=rules).messages == []
-
-
-def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
-    own.fill(50)
-    own.take(rules=rules)
-    for _ in range(40):
-        flow.spare(flow.rules.event_cost)
-    flow.refund()
-    assert own.take(50, rules=rules).messages == ["2"]
-
-
-@pytest.mark.parametrize("hold", [1, 1000])
-def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnIntegration, hold: float) -> None:
-    own.fill(50)
-    answered(own.flow(), Kind.THROTTLED, hint=hold)
-    own.later(hold)
-    taken = len(own.take(50).messages)
-    passed = own.now() - float(own.pace()["ramp_from"])
-    assert 1 <= taken <= 1 + 2 * passed * 2**passed
-
-
-def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(own: OwnIntegration) -> None:
-    own.fill(5000)
-    answered(own.flow(), Kind.THROTTLED, hint=100)
-    own.later(100)
-    rates = []
-    for _ in range(4):
-        before = own.now()
-        rate = own.flow().state().rate
-        since = before - float(own.pace()["ramp_from"])
-        passed = own.now() - before
-        assert rate is not None
-        assert 2 * 2**since <= rate * 1.001
-        assert rate <= 2 * 2 ** (since + passed) * 1.001
-        rates.append(rate)
-        own.later(2)
-    assert all(later >= 4 * earlier * 0.99 for earlier, later in pairwise(rates))
-    own.later(10)
-    assert own.flow().state().rate is None
-    assert len(own.take(5000).messages) == 5000
-
-
-@pytest.mark.parametrize("hint", [100, 10_000, 80_000])
-def test_what_ramps_up_after_a_hold_outlives_it_however_long(own: OwnIntegration, hint: float) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=hint)
-    answered(own.flow(), Kind.DELIVERED)
-    own.flow().refund()
-    assert own.redis.ttl(f"signal:{own.name}:pace") > hint
-
-
-def test_a_single_429_teaches_nothing_but_to_wait(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.DELIVERED, requests=1000)
-    answered(own.flow(), Kind.THROTTLED, hint=1)
-    own.later(20)
-    assert own.flow().state().rate is None
-
-
-def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
-    """The rate learned where so many requests a second were let through for half a minute, and one in ten more refused."""
-    answered(own.flow(), Kind.DELIVERED)
-    own.later(30)
-    answered(own.flow(), Kind.DELIVERED, requests=30 * a_second)
-    for _ in range(3 * a_second):
-        answered(own.flow(), Kind.THROTTLED)
-    own.later(100)  # the wait that these made
-    answered(own.flow(), Kind.DELIVERED)
-    return float(own.pace()["limit"])
-
-
-def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(own: OwnIntegration) -> None:
-    first = learned(own)
-    assert first > 0
-    own.later(10)  # the ramp
-    assert (own.flow().state().rate or 0) == pytest.approx(0.95 * first, rel=0.05)
-
-
-def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and_is_forgotten(
-    own: OwnIntegration,
-) -> None:
-    first = learned(own)
-    own.later(10)
-    found = []
-    for _ in range(4):
-        own.later(30)
-        found.append((own.flow().state().rate or 0) / first)
-    own.later(1200)
-    assert found == sorted(found)
-    assert found[0] == pytest.approx(1.0, abs=0.05)
-    assert found[1] < 1.2
-    assert found[3] > 1.5
-    assert own.flow().state().rate is None
-
-
-def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
-    for _ in range(40):
-        answered(own.flow(), Kind.DELIVERED, times=5)
-        own.later(100)
-        answered(own.flow(), Kind.THROTTLED, times=5)
-        own.later(100)
-    assert float(own.pace().get("limit", SLOWEST_RATE)) >= SLOWEST_RATE
-
-
-def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
-    for _ in range(5):
-        answered(own.flow(), Kind.THROTTLED, hint=1)
-        own.later(5)
-    assert "limit" not in own.pace()
-
-
-def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegration) -> None:
-    first = learned(own)
-    own.later(10)
-    assert own.flow(rate_limit=6).state().rate == pytest.approx(0.1)
-    assert (own.flow(rate_limit=600_000).state().rate or 0) < first * 1.2
 
 
 def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(own: OwnIntegration) -> None:

@@ -71,11 +71,18 @@ class Delivery:
             for place in busy:
                 outcomes[place] = busy_outcome()
             return left
-        Round(self, stays).run()
+        for together in self._suspects_last(stays):
+            Round(self, together).run()
         for stay in stays:
             for place, outcome in stay.outcomes():
                 outcomes[place] = outcome
         return sorted([*left, *busy])
+
+    def _suspects_last(self, stays: Sequence[Stay]) -> list[list[Stay]]:
+        """Nobody waits for members that made others wait before."""
+        suspects = [each for each in stays if self.batching.is_suspect(each.address)]
+        ordinary = [each for each in stays if each not in suspects]
+        return [each for each in (ordinary, suspects) if each]
 
     def _spare(self, wanted: Sequence[Wanted], places: Sequence[int]) -> None:
         """No request was made for these."""

@@ -48,10 +48,10 @@ class Batching:
             return before
 
     def suspect(self, addresses: Sequence[str]) -> None:
-        """Have these go alone for ALONE_SECONDS from now: one of them made a call fail."""
+        """Have these go alone, and after the others, for ALONE_SECONDS from now: one of them got no usable answer."""
         until = self._clock() + ALONE_SECONDS
         with self._lock:
-            for address in addresses if self.size > 1 else ():
+            for address in addresses:
                 self._suspects.pop(address, None)
                 self._suspects[address] = until
             while len(self._suspects) > MOST_SUSPECTS:

@@ -122,6 +122,7 @@ end
 -- others, already under way, can only lengthen it.
 local function throttled(seconds, why)
     count(0, 1)
+    redis.call('HINCRBY', PACE, 'row', 1)
     local limited = many_refused()
     if limited then redis.call('HSET', PACE, 'limited', 1) end
     local stands = number(HOLD, 'not_before') or 0
@@ -132,7 +133,7 @@ local function throttled(seconds, why)
         end
         return ''
     end
-    local alone = redis.call('HINCRBY', PACE, 'refused_in_row', 1) == 1
+    local alone = redis.call('HINCRBY', PACE, 'episode', 1) == 1
     if alone then
         if (limited or back_at_limit()) and can_learn() then
             learn()
@@ -152,15 +153,15 @@ local function throttled(seconds, why)
     return 'throttled'
 end
 
--- Mailgun let these through. Where that ends a wait which further 429s had lengthened, or many were refused, it taught the pace.
+-- Mailgun let these through. Where that ends an episode of refusals that showed a limit, it taught the pace.
 local function let_through(requests)
     if requests <= 0 then return end
     passed_through(requests)
+    redis.call('HDEL', PACE, 'row')
     -- An answer to what was asked before a 429 does not show that the wait after it was long enough.
-    if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'refused_in_row') then return end
-    local lasted = (number(PACE, 'throttles') or 0) >= 3
-    if lasted or can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
-    redis.call('HDEL', PACE, 'throttles', 'refused_in_row')
+    if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
+    if can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
+    redis.call('HDEL', PACE, 'throttles', 'episode')
 end
 
 local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true}
@@ -213,7 +214,7 @@ end
 -- What Mailgun asked to wait is over, whatever it said.
 local function believe_no_more()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
-    redis.call('HDEL', PACE, 'throttles', 'refused_in_row')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'row')
     ramp_from(now, rules.first_rate)
 end
 

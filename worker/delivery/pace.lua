@@ -96,11 +96,13 @@ end
 -- The share that is refused whatever the pace, as far as is known; half of it is forgotten within ten minutes.
 local function noise() return (number(PACE, 'noise') or 0) * 0.5 ^ ((now - (number(PACE, 'noise_at') or now)) / 600) end
 
--- Do so many refusals lately show a limit? One in fifty does not, nor one in ten where going slower has not made them fewer.
+-- Do so many refusals lately show a limit? One in fifty does not, nor one in ten where going slower has not made them fewer. Four
+-- in a row do.
 local function many_refused()
     local passed, refused = lately()
-    local share = refused / math.max(1, passed + refused)
-    return refused > 3.5 and share > 0.05 + 1.5 * noise(), share
+    local all = math.max(1, passed + refused)
+    local row = number(PACE, 'row') or 0
+    return row >= 4 or refused > 3.5 + (0.05 + 1.5 * noise()) * all, refused / all
 end
 
 -- Does a single one? Where it comes as soon as the pace is back at what was shown, and going slower had none.
@@ -110,15 +112,15 @@ local function back_at_limit()
 end
 
 -- Going slower, again and again, has not made refusals fewer, but less was let through: they are not for the pace.
-local function is_noise(share, shown)
+local function is_noise(share, shown, passes)
     local before, shown_before = number(PACE, 'lesson_share') or 1, number(PACE, 'lesson_rate') or 0
     local _, age = learned_rate()
     local alike = age > 0 and age < rules.back_within and shown < 0.95 * shown_before
-    if not alike or share > 0.35 or share < 0.6 * before or share > 1.6 * before then
+    if not alike or passes < 50 or share > 0.35 or share < 0.6 * before or share > 1.6 * before then
         redis.call('HDEL', PACE, 'alike')
         return false
     end
-    return redis.call('HINCRBY', PACE, 'alike', 1) >= 2
+    return redis.call('HINCRBY', PACE, 'alike', 1) >= 3
 end
 
 local function since_lesson() return math.max(1, now - (number(PACE, 'lesson_at') or now)) end
@@ -142,7 +144,7 @@ local function learn()
     redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0, 'counted_at', now)
     redis.call('HDEL', PACE, 'limited', 'refused_slower')
     if passes < 5 then return end
-    if is_noise(share, shown) then
+    if is_noise(share, shown, passes) then
         redis.call('HSET', PACE, 'noise', share, 'noise_at', now)
         redis.call('HDEL', PACE, 'limit', 'limit_at', 'alike', 'lesson_share', 'lesson_rate')
         return

@@ -67,7 +67,7 @@ class Round:
     def _read_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, read in zip(stays, self._each(self._reading, stays), strict=True):
             if isinstance(read, Outcome):
-                stay.conclude(read)
+                self._went_alone(stay, read)
             else:
                 stay.plan_on(read, self._it.rules)
 

@@ -23,7 +23,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="again and again, until Ctrl-C")] = False,
     interval: Annotated[float, typer.Option(min=0.2, help="seconds between two looks with --watch")] = 2.0,
 ) -> None:
-    """How the integration stands: queue, parked, held, pace, dead letters, workers."""
+    """How the integration stands: queue, parked, held, failing members, pace, dead letters, workers."""
     settings = load_settings()
     store = connect(settings.redis_url)
     if as_json:
@@ -68,6 +68,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("in flight", messages(status.in_flight)),
         ("parked", f"{messages(status.parked)}{due}"),
         ("held", _held(status)),
+        *([("failing", _failing(status.hold.members))] if status.hold.members else []),
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
@@ -90,7 +91,13 @@ def _held(status: Status) -> str:
     since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
-    return f"[{colour}]{hold.kind} {until}[/]{since}: {escape(hold.why)}"
+    look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
+    lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
+    return f"[{colour}]{hold.kind} {until}[/]{since}: {escape(hold.why)}{look}{lifts}"
+
+
+def _failing(members: int) -> str:
+    return f"[yellow]{members} member{'' if members == 1 else 's'}[/] since the last success"
 
 
 def _opt_outs(read: LastRead) -> str:
