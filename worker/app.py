@@ -154,9 +154,10 @@ def _set_up_logging(**_: Any) -> None:
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker that could deliver nothing does not start."""
-    from worker.tasks import check_startable  # noqa: PLC0415  the task module needs this one
+    from worker.tasks import check_redis, check_startable  # noqa: PLC0415  the task module needs this one
 
     check_startable()
+    check_redis()
 
 
 @signals.celeryd_after_setup.connect

@@ -8,7 +8,8 @@ DIGEST_BYTES = 6  # twelve hex digits: enough to follow one member through a log
 
 def digest(address: str, key: bytes) -> str:
     """Twelve hex digits that stand for `address`, the same under the same `key` (BLAKE2b, keyed)."""
-    return blake2b(address.lower().encode("utf-8", "replace"), key=key[:64], digest_size=DIGEST_BYTES).hexdigest()
+    # Of bytes only ASCII is folded, as in `worker.signal.address`.
+    return blake2b(address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=DIGEST_BYTES).hexdigest()
 
 
 def redacted(text: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import redis
 from celery.exceptions import Reject
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 from kombu.exceptions import OperationalError
 
 from worker.app import app, settings, unacked_keys
@@ -22,8 +24,10 @@ from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
+from worker.operate import log
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
+from worker.operate.redis_at_start import tell_of_redis
 from worker.operate.selection import Selection, batches, selected
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
@@ -152,6 +156,20 @@ def check_startable() -> None:
         handling()
     except (SettingsError, PresetError) as error:
         sys.exit(f"signal-mailgun: {error}")
+
+
+def check_redis() -> None:
+    """End the program with one line if no worker can ever deliver by this Redis; log once what else is wrong there."""
+    log.configure(settings.log_level, settings.log_format)  # Celery has this done only after its own start has begun
+    line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
+    if line:
+        sys.exit(f"signal-mailgun: {line}")
+
+
+def _end_worker(line: str) -> None:
+    """End this worker with status 1, from whichever thread."""
+    sys.stderr.write(f"signal-mailgun: {line}\n")
+    state.should_stop = EX_FAILURE
 
 
 def collect_garbage_seldom() -> None:

@@ -6,9 +6,10 @@ import pytest
 from pydantic import SecretStr
 
 from tests.sandboxes import RunningSandbox
-from tests.servers import RedisServer, free_port
+from tests.servers import free_port
 from worker.mailgun.client import Mailgun
-from worker.operate.cli.check import Finding, mailgun_finding, other_region, redis_finding
+from worker.operate.check_result import CheckResult
+from worker.operate.cli.check import mailgun_finding, other_region
 from worker.settings import EU_REGION, US_REGION
 
 LIST = "newsletter@mg.example.com"
@@ -33,14 +34,14 @@ def asking(sandbox: RunningSandbox, key: str = KEY) -> Mailgun:
     return Mailgun(base_url=sandbox.base_url, key=SecretStr(key), list_address=LIST, connect_timeout=5, read_timeout=5)
 
 
-def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> Finding:
+def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> CheckResult:
     here, there = regions
     return mailgun_finding(asking(here, key), here.base_url, asking(there, key), there.base_url)
 
 
 def test_all_is_well_where_key_and_list_are_known(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
     finding = found(regions)
-    assert finding.well
+    assert finding.ok
     assert "0 members" in finding.found
     assert regions[1].control.requests() == []
 
@@ -49,7 +50,7 @@ def test_a_list_of_the_other_region_is_found_there(regions: tuple[RunningSandbox
     regions[0].control.remove_list(LIST)
     finding = found(regions)
     assert "other region" in finding.found
-    assert finding.mend == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
+    assert finding.fix == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -58,7 +59,7 @@ def test_a_key_of_the_other_region_is_found_there(regions: tuple[RunningSandbox,
     regions[0].control.set_key("another")
     finding = found(regions)
     assert str(status) in finding.found
-    assert finding.mend == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
+    assert finding.fix == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
 
 
 def test_a_list_that_is_nowhere_is_to_be_created(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
@@ -66,14 +67,14 @@ def test_a_list_that_is_nowhere_is_to_be_created(regions: tuple[RunningSandbox, 
         each.control.remove_list(LIST)
     finding = found(regions)
     assert "404" in finding.found
-    assert "Create the mailing list in Mailgun first" in finding.mend
+    assert "Create the mailing list in Mailgun first" in finding.fix
 
 
 def test_a_key_that_nobody_knows_is_to_be_confirmed(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
     finding = found(regions, key="wrong-key")
     assert "401" in finding.found
-    assert "MAILGUN_API_KEY" in finding.mend
-    assert "wrong-key" not in finding.found + finding.mend
+    assert "MAILGUN_API_KEY" in finding.fix
+    assert "wrong-key" not in finding.found + finding.fix
 
 
 FAULTS: dict[str, tuple[dict[str, object], str]] = {
@@ -94,15 +95,15 @@ def test_any_other_answer_is_not_well_and_has_a_mend(
     options, word = FAULTS[fault]
     regions[0].control.add_fault(**options)  # type: ignore[arg-type]
     finding = found(regions)
-    assert not finding.well
-    assert word in finding.mend
+    assert not finding.ok
+    assert word in finding.fix
 
 
 def test_nobody_listening_is_told_with_the_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     nobody = Mailgun(base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1)
     finding = mailgun_finding(nobody, url)
-    assert not finding.well
+    assert not finding.ok
     assert url in finding.found
 
 
@@ -116,24 +117,3 @@ def test_looking_changes_nothing(regions: tuple[RunningSandbox, RunningSandbox])
 def test_each_region_is_the_others_other() -> None:
     assert (other_region(US_REGION), other_region(EU_REGION)) == (EU_REGION, US_REGION)
     assert other_region("https://mailgun.example.com") is None
-
-
-def test_a_redis_that_answers_is_well(server: RedisServer) -> None:
-    finding = redis_finding(server.url)
-    assert (finding.well, finding.found) == (True, f"{server.url} answers")
-
-
-def test_a_redis_that_does_not_answer_is_told_without_its_password() -> None:
-    finding = redis_finding(f"redis://user:s3cret@127.0.0.1:{free_port()}/0")
-    assert not finding.well
-    assert "s3cret" not in finding.found + finding.mend
-
-
-def test_a_refused_password_is_told_apart(server: RedisServer) -> None:
-    with server.client() as admitted:
-        admitted.config_set("requirepass", "right")
-        try:
-            finding = redis_finding(server.url.replace("redis://", "redis://:wrong@"))
-        finally:
-            admitted.config_set("requirepass", "")
-    assert "refused the password" in finding.found

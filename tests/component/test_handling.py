@@ -22,6 +22,7 @@ from worker.delivery.message import Message, decoded
 from worker.delivery.parking import Parking
 from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
+from worker.delivery.rules import UNAVAILABLE_MEMBERS
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Outcome
 from worker.signal.patch import Patch
@@ -331,6 +332,29 @@ def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: t
     assert event_time(patch, message()) == expected.timestamp()
 
 
+def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "pro", "company": "Acme"}, "timestamp": "soon"}
+    assert handling(own, there).handle(message(event)) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "free", "company": "Acme"}}
+    older = {"type": "identify", "traits": {"email": ADDRESS, "company": "Old"}, "timestamp": "2001-01-01T00:00:00Z"}
+    assert handling(own, there).handle(message(older)) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "free", "company": "Old"}}
+
+
+def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_yes_subscribes(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsOneMember()
+    perhaps = {**EVENT, "context": {"consent": {"canonical": {"marketing": "perhaps"}}}}
+    assert handling(own, there).handle(message(perhaps)) == Done("delivered")
+    assert there.held
+    assert there.held["subscribed"] is False
+    yes = {**EVENT, "context": {"consent": {"canonical": {"marketing": "yes"}}}}
+    assert handling(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done("delivered")
+    assert there.held["subscribed"] is True
+
+
 def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     handling(own, there).handle(message({**EVENT, "timestamp": "2093-01-01T00:00:00Z"}))
@@ -351,7 +375,60 @@ def test_a_replayed_event_still_counts_as_of_when_it_was_enqueued(own: OwnIntegr
     assert there.held == {**HELD, "vars": {"plan": "basic"}}
 
 
+# An answer about another address
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", ["GET"]), ("POST", ["GET", "POST"])])
+def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written_again(
+    own: OwnIntegration, method: str, asked: list[str]
+) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead[method] = lambda: answered(
+        200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
+    )
+    found = handling(own, there).handle(message())
+    assert isinstance(found, Dead)
+    assert found.why.startswith("wrong_member (200): 200, but for another address")
+    assert "joe" not in found.why
+    (letter,) = buried(own)
+    assert (letter.letter.reason, letter.letter.attempts) == ("wrong_member", 1)
+    assert "joe@example.com" in letter.letter.answer
+    assert there.asked() == asked
+    assert parked(own) == []
+
+
+def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    for _ in range(UNAVAILABLE_MEMBERS + 1):
+        there.instead["GET"] = lambda: answered(
+            200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
+        )
+        assert isinstance(handling(own, there).handle(message()), Dead)
+    assert own.flow().state().kind is None
+
+
 # What is told
+
+
+def test_what_is_not_understood_is_counted_once_when_the_event_ends(
+    own: OwnIntegration, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    there = HoldsOneMember(HELD)
+    here = handling(own, there)
+    odd = {**EVENT, "timestamp": "soon", "context": {"consent": {"marketing": "perhaps"}}}
+    there.instead["GET"] = lambda: answered(503)
+    here.handle(message(odd))
+    here.tally.store()
+    assert here.tally.not_understood() == {}
+    here.handle(message({**odd, "traits": {**EVENT["traits"], "company": "Acme"}}))
+    there.instead["GET"] = lambda: answered(400)
+    here.handle(message({**odd, "context": {}}))
+    here.handle(message())
+    here.tally.store()
+    assert here.tally.not_understood() == {"consent": 1, "timestamp": 2}
+    told = [getattr(each, "not_understood", None) for each in caplog.records]
+    assert told == ["consent, timestamp", "consent, timestamp", "timestamp", None]
 
 
 def test_each_end_is_counted_once_and_told_without_data(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:

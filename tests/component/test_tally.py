@@ -67,6 +67,20 @@ def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None
     assert mine.totals() == {"delivered": 2}
 
 
+def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count_not_understood(("consent", "timestamp"))
+    far.connected = False
+    with pytest.raises(redis.RedisError):
+        mine.store(now=120.0)
+    mine.count_not_understood(("consent",))
+    mine.count_not_understood(())
+    far.connected = True
+    mine.store(now=120.0)
+    assert mine.not_understood() == {"consent": 2, "timestamp": 1}
+    assert mine.totals() == {}
+
+
 def test_threads_count_together(far: fakeredis.FakeServer) -> None:
     mine = tally(far)
     with ThreadPoolExecutor(8) as threads:

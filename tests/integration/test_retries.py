@@ -20,7 +20,6 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
     "reset": {"kind": "reset", "count": 2},
     "magnificent-on-reading": {"kind": "magnificent", "count": 1, "method": "GET"},
     "magnificent-on-writing": {"kind": "magnificent", "count": 1, "method": "POST"},
-    "somebody-else": {"kind": "other_member", "count": 1},
     "truncated": {"kind": "truncated", "count": 1, "method": "POST"},
     "hang": {"kind": "hang", "seconds": 30, "count": 1},
     "hang-after-commit": {"kind": "hang_after_commit", "seconds": 30, "count": 1, "method": "POST"},

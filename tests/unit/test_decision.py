@@ -45,6 +45,7 @@ EXPECTED: dict[Kind, Decision] = {
     Kind.UNAUTHORIZED: Bury(Reason.UNAUTHORIZED),
     Kind.LIST_NOT_FOUND: Bury(Reason.LIST_NOT_FOUND),
     Kind.UNEXPECTED_STATUS: Bury(Reason.UNEXPECTED_STATUS),
+    Kind.WRONG_MEMBER: Bury(Reason.WRONG_MEMBER),
 }
 
 

@@ -112,9 +112,16 @@ def test_a_timestamp_is_read_in_utc_and_without_offset_taken_as_utc(text: str) -
     assert event.timestamp.tzinfo is UTC
 
 
-@pytest.mark.parametrize("value", ["yesterday", "", 1714557600, True, {}, "0001-01-01T00:00:00+14:00", "2024-13-01"])
-def test_a_timestamp_that_cannot_be_read_counts_as_absent(value: object) -> None:
-    assert parse_event({"type": "page", "timestamp": value}).timestamp is None
+@pytest.mark.parametrize("value", ["yesterday", True, {}, [], 5, "0001-01-01T00:00:00+14:00", "2024-13-01"])
+def test_a_timestamp_that_is_not_understood_leaves_the_event_undated(value: object) -> None:
+    event = parse_event({"type": "page", "timestamp": value})
+    assert (event.timestamp, event.undated) == (None, True)
+
+
+@pytest.mark.parametrize("event", [{}, {"timestamp": None}, {"timestamp": " "}, {"undated": True}])
+def test_an_absent_timestamp_is_nothing_to_understand(event: dict[str, Any]) -> None:
+    found = parse_event({"type": "page", **event})
+    assert (found.timestamp, found.undated) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tests.unit.strategies import members, patches
 from worker.delivery.merge import (
     CONSENT,
+    UNDATED_AT,
     Known,
     Subscribing,
     fields_of,
+    filling,
     known_after,
     merged_member,
     our_no_after,
@@ -200,7 +202,7 @@ class There:
 
     def after(self, patch: Patch, at: float, rules: Subscribing) -> "There":
         """The same after one event was delivered."""
-        left = surviving(patch, self.known, at)
+        left = filling(surviving(patch, self.known, at), self.held)
         if fields_of(patch) and not fields_of(left):
             return self
         member = merged_member(self.held, left, rules, our_no=self.known.our_no)
@@ -320,3 +322,98 @@ def test_a_no_that_we_wrote_is_undone_by_a_newer_granted_consent(
     denied = there.after(patch(consent=False), 2000.0, rules)
     granted = denied.after(patch(consent=True), 3000.0, rules)
     assert (denied.held and denied.held.subscribed, granted.held and granted.held.subscribed) == (False, True)
+
+
+# Consent that was not understood, and time stamps that were not
+
+
+def unclear(**fields: object) -> Patch:
+    return replace(patch(**fields), consent_unclear=True)
+
+
+def undated(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
+    return replace(patch(consent, name, **fields), undated=True)
+
+
+@pytest.mark.parametrize("subscribe_new", [True, False])
+def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(subscribe_new: bool) -> None:  # noqa: FBT001
+    rules = Subscribing(subscribe_new)
+    there = There(None).after(unclear(plan="pro"), 5.0, rules)
+    assert there.held == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
+    assert there.known == Known({"vars.plan": 5.0}, our_no=True)
+    granted = there.after(patch(consent=True), 1.0, rules)  # even an older one: none has set the consent
+    assert granted.held
+    assert granted.held.subscribed
+
+
+@given(members, patches, rules, st.booleans())
+def test_a_consent_that_is_not_understood_changes_nothing_else(
+    held: Member,
+    patch: Patch,
+    rules: Subscribing,
+    our_no: bool,  # noqa: FBT001
+) -> None:
+    unknown = replace(patch, consent=None)
+    found = merged_member(held, replace(unknown, consent_unclear=True), rules, our_no=our_no)
+    assert found == merged_member(held, unknown, rules, our_no=our_no)
+
+
+def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
+    held = Member(ADDRESS, vars={"plan": "pro"})
+    there = There(held, Known({"vars.company": 5.0})).after(
+        undated(name="Jane", plan="free", company="Acme", beta=True), UNDATED_AT, Subscribing()
+    )
+    assert there.held == Member(ADDRESS, "Jane", vars={"plan": "pro", "beta": True})
+    assert there.known.times == {"vars.company": 5.0, "name": UNDATED_AT, "vars.beta": UNDATED_AT}
+    again = there.after(undated(name="Joe", beta=False), UNDATED_AT, Subscribing())
+    assert again == there
+    dated = there.after(patch(name="J", beta=2), -1e9, Subscribing())
+    assert dated.held == Member(ADDRESS, "J", vars={"plan": "pro", "beta": 2})
+
+
+# Whether the member is subscribed after an undated consent. For: held (None: a new member), consent, when an event set the
+# consent (None: none has), whether its no is ours.
+UNDATED = {
+    (None, True, None, False): True,
+    (None, True, None, True): False,
+    (None, False, None, False): False,
+    (None, False, UNDATED_AT, False): False,
+    (True, False, None, False): False,
+    (True, False, UNDATED_AT, False): False,
+    (True, False, 5.0, False): True,
+    (True, True, None, False): True,
+    (False, True, None, False): False,
+    (False, True, None, True): False,
+    (False, True, UNDATED_AT, True): False,
+    (False, True, 5.0, True): False,
+    (False, False, None, False): False,
+}
+
+
+@pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED)
+@pytest.mark.parametrize("resubscribe", [True, False])
+def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated_yes_lifts_none(
+    held: bool | None,  # noqa: FBT001
+    consent: bool,  # noqa: FBT001
+    set_at: float | None,
+    our_no: bool,  # noqa: FBT001
+    resubscribe: bool,  # noqa: FBT001
+) -> None:
+    member = None if held is None else Member(ADDRESS, subscribed=held)
+    known = Known({} if set_at is None else {CONSENT: set_at}, our_no=our_no)
+    after = There(member, known).after(undated(consent, plan="pro"), UNDATED_AT, Subscribing(resubscribe=resubscribe))
+    assert after.held
+    assert after.held.subscribed is UNDATED[held, consent, set_at, our_no]
+
+
+@given(starts, events, patches, rules)
+def test_an_undated_event_erases_nothing(
+    there: There, events: list[tuple[float, Patch]], patch: Patch, rules: Subscribing
+) -> None:
+    before = there.after_all(events, rules)
+    after = before.after(replace(patch, undated=True), UNDATED_AT, rules)
+    assert before.held
+    assert after.held
+    assert after.held.name == (before.held.name or patch.name or "") or "name" in before.known.times
+    assert {name: after.held.vars[name] for name in before.held.vars} == before.held.vars
+    assert after.held.subscribed <= before.held.subscribed

@@ -51,7 +51,9 @@ STRANGE_BODIES = {
     "an empty object": b"{}",
     "a message that is no text": b'{"message": {"a": 1}}',
     "no member": b'{"member": null}',
-    "somebody else": body({"member": {**MEMBER, "address": "joe@example.com"}}),
+    "a member without an address": body({"member": {**MEMBER, "address": ""}}),
+    "an address that is no text": body({"member": {**MEMBER, "address": ["joe@example.com"]}}),
+    "our member, unreadable": body({"member": {**MEMBER, "subscribed": "perhaps"}}),
     "cut JSON": OURS[:-5],
     "not UTF-8": b"\xff\xfe\xfa",
     "a number too long to read": b"9" * 5000,
@@ -81,6 +83,34 @@ def test_a_200_that_is_not_mailguns_answer_counts_as_unavailable(outcome_of: Rea
     assert (found.kind, found.status, found.member) == (Kind.UNAVAILABLE, 200, None)
     assert found.answer.startswith("200, but not Mailgun's answer")
     assert len(found.answer) <= ANSWER_LIMIT
+
+
+@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("named", ["joe@example.com", "jane@example.org", "\u212aate@example.com", "x" * 5000])
+def test_a_200_about_another_address_is_no_outage(outcome_of: Read, named: str) -> None:
+    found = outcome_of(Answer(200, body({"member": {**MEMBER, "address": named}})), ADDRESS, NOW)
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.status, found.member, found.unsettled) == (Kind.WRONG_MEMBER, 200, None, False)
+    assert found.answer.startswith("200, but for another address: ")
+    assert len(found.answer) <= ANSWER_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("ours", "named"),
+    [
+        ("bob@bücher.example", "bob@xn--bcher-kva.example"),
+        ("bob@bücher.example", "Bob@XN--BCHER-KVA.example"),
+        ("bob@bücher.example", "bob@BÜCHER.example"),
+        ("bob@bücher.example", "bob@bu\u0308cher.example"),
+        ("bob@example.com", "Bob <bob@example.com>"),
+    ],
+)
+def test_an_answer_may_spell_our_address_otherwise(ours: str, named: str) -> None:
+    for outcome_of in (read_outcome, write_outcome):
+        found = outcome_of(Answer(200, body({"member": {**MEMBER, "address": named}})), ours, NOW)
+        member = found if isinstance(found, Member) else found and found.member
+        assert member
+        assert member.address == ours
 
 
 def test_a_200_with_our_member_is_delivered_as_mailgun_confirmed_it() -> None:

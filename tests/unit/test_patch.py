@@ -8,8 +8,9 @@ from hypothesis import given
 
 from tests.unit.strategies import any_text, json_objects, json_values
 from worker.delivery.merge import Subscribing, merged_member
+from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
-from worker.signal.patch import MalformedEmail, Patch, Skip, clean, patch_of
+from worker.signal.patch import Patch, Skip, clean, patch_of
 from worker.signal.preset import load_preset
 
 PRESET = load_preset()
@@ -165,6 +166,11 @@ def test_absent_and_null_values_set_nothing() -> None:
     assert (found.name, found.vars, found.consent, found.at) == (None, {}, None, None)
 
 
+def test_a_patch_says_that_its_time_stamp_was_not_understood() -> None:
+    found = patch({"type": "page", "timestamp": "yesterday"})
+    assert (found.at, found.undated, found.not_understood) == (None, True, ("timestamp",))
+
+
 def test_the_time_of_a_patch_is_the_events_own() -> None:
     assert patch({"type": "page", "timestamp": "2024-05-01T10:00:00Z"}).at == datetime(2024, 5, 1, 10, tzinfo=UTC)
 
@@ -266,29 +272,74 @@ def test_an_address_that_can_be_one_is_taken(email: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "consent"),
+    ("value", "consent", "unclear"),
     [
-        (True, True),
-        (False, False),
-        ("true", True),
-        ("false", False),
-        ("granted", True),
-        ("denied", False),
-        (" Granted ", True),
-        ("TRUE", True),
-        ("yes", None),
-        ("", None),
-        (1, None),
-        (0, None),
-        (None, None),
-        ([True], None),
-        ({"granted": True}, None),
+        (True, True, False),
+        (" Granted ", True, False),
+        (False, False, False),
+        ("no", False, False),
+        (0, False, False),
+        ({"granted": False}, False, False),
+        ("unknown", None, True),
+        ("perhaps", None, True),
+        (0.5, None, True),
+        (float("nan"), None, True),
+        ({}, None, True),
+        ([True], None, True),
+        ("", None, False),
+        (None, None, False),
     ],
 )
-def test_consent_is_canonical_or_flat_and_else_unknown(value: object, consent: bool | None) -> None:  # noqa: FBT001
-    assert consented({"consent": {"canonical": {"marketing": value}}}) is consent
-    assert consented({"consent": {"marketing": value}}) is consent
-    assert consented({"consent": {"canonical": {}, "marketing": value}}) is consent
+def test_consent_is_canonical_or_flat(value: object, consent: bool | None, unclear: bool) -> None:  # noqa: FBT001
+    for context in ({"canonical": {"marketing": value}}, {"marketing": value}, {"canonical": {}, "marketing": value}):
+        found = patch({"type": "identify", "context": {"consent": context}})
+        assert (found.consent, found.consent_unclear) == (consent, unclear)
+        assert found.not_understood == (("consent",) if unclear else ())
+
+
+# What the canonical place says, what the flat one says, and what they say together.
+PLACES = [
+    (True, False, True),
+    (False, True, False),
+    (None, True, True),
+    ("", False, False),
+    ("unknown", True, True),
+    ("unknown", False, False),
+    ("perhaps", False, False),
+    ("perhaps", True, None),  # it may have been a no
+    ("perhaps", None, None),
+    (None, "perhaps", None),
+    ("unknown", "perhaps", None),
+]
+
+
+@pytest.mark.parametrize(("canonical", "flat", "consent"), PLACES)
+def test_the_first_place_whose_consent_is_known_counts(canonical: object, flat: object, consent: bool | None) -> None:  # noqa: FBT001
+    found = patch(
+        {"type": "identify", "context": {"consent": {"canonical": {"marketing": canonical}, "marketing": flat}}}
+    )
+    assert (found.consent, found.consent_unclear) == (consent, consent is None)
+
+
+@pytest.mark.parametrize(
+    ("context", "consent", "unclear"),
+    [
+        ({"consent": "denied"}, False, False),
+        ({"consent": False}, False, False),
+        ({"consent": {"canonical": "no", "marketing": True}}, False, False),
+        ({"consent": True}, None, True),
+        ({"consent": {"canonical": True}}, None, True),
+        ({"consent": []}, None, False),
+        ({"consent": {"canonical": [], "marketing": True}}, True, False),
+    ],
+)
+def test_a_no_counts_where_an_object_should_be_and_a_yes_does_not(
+    context: object,
+    consent: bool | None,  # noqa: FBT001
+    unclear: bool,  # noqa: FBT001
+) -> None:
+    found = patch({"type": "identify", "context": context})
+    assert (found.consent, found.consent_unclear) == (consent, unclear)
 
 
 def test_canonical_consent_goes_before_the_flat_one() -> None:

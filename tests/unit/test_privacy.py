@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text
 from worker.privacy import digest, redacted
+from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
-from worker.signal.patch import MalformedEmail, Patch, patch_of
+from worker.signal.patch import Patch, patch_of
 from worker.signal.preset import load_preset
 
 KEY = b"key"
@@ -67,12 +68,11 @@ def test_what_looks_like_an_address_is_struck_out(text: str, shown: str) -> None
         "jane@example.com",
         "jane+news@example.com",
         "o'brien@example.com",
-        '"jane"@example.com',
-        "jane(work)@example.com",
+        "jane!work@example.com",
         "jane%@example.com",
         "a=b@example.com",
         "jäne@exämple.com",
-        "jane@[127.0.0.1]",
+        "jane@127.0.0.1",
     ],
 )
 @pytest.mark.parametrize("told", ["{}", "Address already exists '{}'", 'no "{}" here', "address={}&name=", "<{}>,"])

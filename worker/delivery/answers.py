@@ -11,7 +11,7 @@ from worker.delivery.stay import held_outcome
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import redacted
 
-REFUSALS = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND})
+REFUSALS = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND, Kind.WRONG_MEMBER})
 WELL = frozenset({Kind.DELIVERED, Kind.UNCHANGED})
 HELD_BY_PACE_SECONDS = 1.0
 

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from worker.delivery.answers import why
 from worker.delivery.decision import Bury, Decision, Done, Park, Reason
+from worker.delivery.merge import UNDATED_AT
 from worker.delivery.message import Message, Try
 from worker.delivery.plan import Wanted
 from worker.mailgun.outcome import Kind, Outcome
@@ -98,7 +99,10 @@ def event_time(patch: Patch, message: Message) -> float:
     """When the event happened, epoch seconds: its own time, else when it was enqueued.
 
     A time more than a day after that is a wrong clock's: it must not keep newer events from setting the field for years.
+    One that was not understood counts as before all others.
     """
+    if patch.undated:
+        return UNDATED_AT
     enqueued_at = message.enqueued_at or 0.0
     at = patch.at.timestamp() if patch.at else enqueued_at
     return at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at

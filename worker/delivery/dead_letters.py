@@ -80,6 +80,10 @@ CAUSES: dict[Reason, tuple[str, str]] = {
         "Mailgun, or a proxy before it, gave an answer that its documents do not know",
         "Look at the status and the answer; check MAILGUN_API_BASE_URL, then replay.",
     ),
+    Reason.WRONG_MEMBER: (
+        "Mailgun answered for another address than the event's, so it may take the one for the other",
+        "Compare the address in the answer with the event's, and at both members at Mailgun; then fix the source, or replay.",
+    ),
     Reason.RETRIES_EXHAUSTED: (
         "Mailgun was unavailable for longer than RETRY_MAX_AGE_HOURS or RETRY_MAX_ATTEMPTS allow",
         "Check Mailgun's status and the network, then replay.",

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "unauthorized"
     LIST_NOT_FOUND = "list_not_found"
     UNEXPECTED_STATUS = "unexpected_status"
+    WRONG_MEMBER = "wrong_member"
     RETRIES_EXHAUSTED = "retries_exhausted"
 
 
@@ -88,14 +89,8 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             return Park(BUSY_SECONDS * (0.5 + chance / 2), spent=False)
         case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
             return _again(outcome, standing, patience, now=now, chance=chance)
-        case Kind.REJECTED:
-            return Bury(Reason.REJECTED)
-        case Kind.UNAUTHORIZED:
-            return Bury(Reason.UNAUTHORIZED)
-        case Kind.LIST_NOT_FOUND:
-            return Bury(Reason.LIST_NOT_FOUND)
-        case Kind.UNEXPECTED_STATUS:
-            return Bury(Reason.UNEXPECTED_STATUS)
+        case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS | Kind.WRONG_MEMBER:
+            return Bury(Reason(outcome.kind))  # they go by the same names
         case _:
             assert_never(outcome.kind)
 

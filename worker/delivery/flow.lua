@@ -164,7 +164,7 @@ local function let_through(requests)
     redis.call('HDEL', PACE, 'throttles', 'episode')
 end
 
-local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true}
+local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true, wrong_member = true}
 
 -- What an answer that is no failure to answer shows to be past. Gives what it ended.
 local function answered(kind, written)

@@ -20,8 +20,9 @@ from worker.delivery.round import AT_ONCE
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
+from worker.signal.address import MalformedEmail
 from worker.signal.event import MalformedEvent, parse_event
-from worker.signal.patch import MalformedEmail, Patch, Skip, patch_of
+from worker.signal.patch import Patch, Skip, patch_of
 from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
@@ -162,6 +163,8 @@ class Handling:
         for event in events:
             said = event.said
             self.tally.count(said)
+            if event.patch and not isinstance(event.ending, Park):  # once an event, however often it is tried
+                self.tally.count_not_understood(event.patch.not_understood)
             self.measured(event.message, event.ending, event.outcome)
             self.roll.note(event.message.id, said)
             # One line an event at INFO; of those that came along with others and are done, one in all.
@@ -183,6 +186,7 @@ class Handling:
             "status": outcome.status if outcome else None,
             "attempt": message.attempts + 1 if outcome else None,
             "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
+            "not_understood": ", ".join(event.patch.not_understood) or None if event.patch else None,
         }
 
 

@@ -1,7 +1,11 @@
 """The member that should stand after a patch: what Mailgun holds, what the event sets, and what newer events have set since.
 
 Fields: last writer by event time wins. Subscription: consent known, that value; consent unknown, what Mailgun holds, and for a
-new member `subscribe_new`. But a recipient's own opt-out stands: a granted consent does not undo a "no" that is not ours.
+new member `subscribe_new`; consent that was not understood never subscribes a new one. But a recipient's own opt-out stands: a
+granted consent does not undo a "no" that is not ours.
+
+An undated patch, whose time stamp was not understood, sets only what is not set yet. Its "no" is overruled by nothing but the
+consent of an event with a time; its "yes" overrules nothing.
 """
 
 from collections.abc import Mapping
@@ -11,6 +15,7 @@ from worker.mailgun.member import Member
 from worker.signal.patch import Patch
 
 CONSENT = "subscribed"
+UNDATED_AT = -62135596800.0  # epoch seconds of the year 1: what an undated event sets, any dated one may set anew
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Known:
 
 def surviving(patch: Patch, known: Known, at: float) -> Patch:
     """What is left of `patch`, an event of the time `at`, after the fields that newer events have set."""
+    if patch.undated:
+        return _surviving_undated(patch, known)
     if not any(each > at for each in known.times.values()):
         return patch
 
@@ -42,6 +49,33 @@ def surviving(patch: Patch, known: Known, at: float) -> Patch:
         name=patch.name if stands("name") else None,
         vars={name: value for name, value in patch.vars.items() if stands(f"vars.{name}")},
         consent=patch.consent if stands(CONSENT) else None,
+    )
+
+
+def _surviving_undated(patch: Patch, known: Known) -> Patch:
+    """What no event has set yet; a denied consent also over that of other undated events."""
+    said = patch.consent
+    overruled = CONSENT in known.times or known.our_no if said else known.times.get(CONSENT, UNDATED_AT) > UNDATED_AT
+    return replace(
+        patch,
+        name=patch.name if "name" not in known.times else None,
+        vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in known.times},
+        consent=None if overruled else said,
+    )
+
+
+def filling(patch: Patch, held: Member | None) -> Patch:
+    """Return what is left of an undated `patch` beside what Mailgun holds: it erases nothing and lifts no "no".
+
+    A patch with a time is returned as it is.
+    """
+    if not patch.undated or held is None:
+        return patch
+    return replace(
+        patch,
+        name=None if held.name else patch.name,
+        vars={name: value for name, value in patch.vars.items() if name not in held.vars},
+        consent=None if patch.consent and not held.subscribed else patch.consent,
     )
 
 
@@ -60,7 +94,7 @@ def merged_member(held: Member | None, patch: Patch, rules: Subscribing, *, our_
     return Member(
         address=patch.address,
         name=patch.name if patch.name is not None else (held.name if held else ""),
-        subscribed=_subscribed(held, patch.consent, rules, our_no=our_no),
+        subscribed=_subscribed(held, patch, rules, our_no=our_no),
         vars={**(held.vars if held else {}), **patch.vars},
     )
 
@@ -77,9 +111,11 @@ def our_no_after(known: Known, held: Member | None, member: Member) -> bool:
     return known.our_no if held and not held.subscribed else True
 
 
-def _subscribed(held: Member | None, consent: bool | None, rules: Subscribing, *, our_no: bool) -> bool:  # noqa: FBT001
+def _subscribed(held: Member | None, patch: Patch, rules: Subscribing, *, our_no: bool) -> bool:
+    consent = patch.consent
     if held is None:
-        return rules.subscribe_new and not our_no if consent is None else consent
+        may_subscribe = rules.subscribe_new and not our_no and not patch.consent_unclear
+        return may_subscribe if consent is None else consent
     if consent is None:
         return held.subscribed
     opted_out = not held.subscribed and not our_no

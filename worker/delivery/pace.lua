@@ -96,13 +96,14 @@ end
 -- The share that is refused whatever the pace, as far as is known; half of it is forgotten within ten minutes.
 local function noise() return (number(PACE, 'noise') or 0) * 0.5 ^ ((now - (number(PACE, 'noise_at') or now)) / 600) end
 
--- Do so many refusals lately show a limit? One in fifty does not, nor one in ten where going slower has not made them fewer. Four
--- in a row do.
+-- Do so many refusals lately show a limit? One in twenty does not, nor does chance (two standard deviations), nor one in ten where
+-- going slower has not ended them. Four in a row do.
 local function many_refused()
     local passed, refused = lately()
     local all = math.max(1, passed + refused)
     local row = number(PACE, 'row') or 0
-    return row >= 4 or refused > 3.5 + (0.05 + 1.5 * noise()) * all, refused / all
+    local usual = (0.05 + 1.5 * noise()) * all
+    return row >= 4 or refused > 3.5 + usual + 2 * math.sqrt(usual), refused / all
 end
 
 -- Does a single one? Where it comes as soon as the pace is back at what was shown, and going slower had none.
@@ -111,16 +112,15 @@ local function back_at_limit()
     return learned and age > rules.back_within and (number(PACE, 'refused_slower') or 0) < 2 and noise() < 0.005
 end
 
--- Going slower, again and again, has not made refusals fewer, but less was let through: they are not for the pace.
+-- Going slower, again and again, has let less through and did not end the refusals: they are not for the pace.
 local function is_noise(share, shown, passes)
-    local before, shown_before = number(PACE, 'lesson_share') or 1, number(PACE, 'lesson_rate') or 0
     local _, age = learned_rate()
-    local alike = age > 0 and age < rules.back_within and shown < 0.95 * shown_before
-    if not alike or passes < 50 or share > 0.35 or share < 0.6 * before or share > 1.6 * before then
-        redis.call('HDEL', PACE, 'alike')
-        return false
+    local soon = age > 0 and age < rules.back_within
+    if soon and shown < 0.95 * (number(PACE, 'lesson_rate') or 0) and passes >= 25 and share < 0.35 then
+        return redis.call('HINCRBY', PACE, 'in_vain', 1) >= 3
     end
-    return redis.call('HINCRBY', PACE, 'alike', 1) >= 3
+    redis.call('HDEL', PACE, 'in_vain')
+    return false
 end
 
 local function since_lesson() return math.max(1, now - (number(PACE, 'lesson_at') or now)) end
@@ -146,10 +146,10 @@ local function learn()
     if passes < 5 then return end
     if is_noise(share, shown, passes) then
         redis.call('HSET', PACE, 'noise', share, 'noise_at', now)
-        redis.call('HDEL', PACE, 'limit', 'limit_at', 'alike', 'lesson_share', 'lesson_rate')
+        redis.call('HDEL', PACE, 'limit', 'limit_at', 'in_vain', 'lesson_rate')
         return
     end
-    redis.call('HSET', PACE, 'lesson_share', share, 'lesson_rate', shown)
+    redis.call('HSET', PACE, 'lesson_rate', shown)
     local current = learned_rate()
     if current then shown = math.max(math.min(shown, current), current / 2) end
     redis.call('HSET', PACE, 'limit', math.max(rules.slowest_rate, shown), 'limit_at', now)

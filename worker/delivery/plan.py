@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.delivery.merge import Known, Subscribing, fields_of, known_after, merged_member, surviving
+from worker.delivery.merge import Known, Subscribing, fields_of, filling, known_after, merged_member, surviving
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind
 from worker.signal.patch import Patch
@@ -40,7 +40,7 @@ def planned(held: Member | None, known: Known, wanted: Sequence[Wanted], rules: 
     """What `wanted`, in this order, makes of the member that Mailgun holds."""
     member, kinds, sets = held, list[Kind](), False
     for each in wanted:
-        left = surviving(each.patch, known, each.at)
+        left = filling(surviving(each.patch, known, each.at), member)
         if is_superseded(each, left):
             kinds.append(Kind.SUPERSEDED)
             continue

@@ -154,7 +154,7 @@ class Round:
         """The answer says that all are stored. A new member is the one that may have been left out without a word."""
         sample = next((each for each in stays if not each.is_known), stays[0])
         read = self._looked([sample]) if self._it.batching.looks_after() else {}
-        if any(each is None or (isinstance(each, Member) and not sample.is_as_sent(each)) for each in read.values()):
+        if any(_shows_no_write(sample, each) for each in read.values()):
             self._distrust(stays, "a member was left out of a call that was answered 200", {})
             return
         for stay in stays:
@@ -277,6 +277,13 @@ def _may_be_one_members(outcome: Outcome) -> bool:
     """Return whether what a call for many was answered may be because of one of them."""
     failed = outcome.kind is Kind.UNAVAILABLE and outcome.status not in {None, 200}
     return failed or outcome.kind in REFUSALS
+
+
+def _shows_no_write(stay: Stay, read: Member | Outcome | None) -> bool:
+    """Return True if `read`, what Mailgun says of the member after a call that was answered 200, is not what was sent."""
+    if isinstance(read, Member):
+        return not stay.is_as_sent(read)
+    return read is None or read.kind is Kind.WRONG_MEMBER
 
 
 def _parts(stays: Sequence[Stay]) -> Iterator[Sequence[Stay]]:

@@ -2,12 +2,14 @@
 
     signal:<integration>:totals            hash   outcome -> count since the first worker; lives as long as Redis
     signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute; lives two hours
+    signal:<integration>:not_understood    hash   what of an event was there and not understood -> count; lives as long as Redis
 
 A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
 """
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ class Tally:
         self._redis = redis
         self._prefix = f"signal:{integration}"
         self._pending: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()
         self._lock = Lock()
 
     def count(self, outcome: str) -> None:
@@ -32,22 +35,33 @@ class Tally:
         with self._lock:
             self._pending[outcome] += 1
 
+    def count_not_understood(self, whats: Iterable[str]) -> None:
+        """Count one more event in which each of `whats` was there and not understood."""
+        with self._lock:
+            self._unread.update(whats)
+
     def store(self, now: float | None = None) -> None:
         """Add what was counted since to Redis. Raises `redis.RedisError` and keeps the counts when Redis is away."""
         with self._lock:
             counted, self._pending = self._pending, Counter()
-        if not counted:
+            unread, self._unread = self._unread, Counter()
+        if not counted and not unread:
             return
         try:
-            self._add(counted, int((time.time() if now is None else now) // 60))
+            self._add(counted, unread, int((time.time() if now is None else now) // 60))
         except Exception:
             with self._lock:
                 self._pending += counted
+                self._unread += unread
             raise
 
     def totals(self) -> dict[str, int]:
         """Every outcome's count since the first worker."""
         return self._read(f"{self._prefix}:totals")
+
+    def not_understood(self) -> dict[str, int]:
+        """Return in how many events what was not understood, since the first worker."""
+        return self._read(f"{self._prefix}:not_understood")
 
     def minute(self, minute: int) -> dict[str, int]:
         """Every outcome's count within that minute, given as epoch seconds // 60."""
@@ -56,11 +70,13 @@ class Tally:
     def _read(self, key: str) -> dict[str, int]:
         return {str(name): int(count) for name, count in self._redis.hgetall(key).items()}
 
-    def _add(self, counted: Counter[str], minute: int) -> None:
+    def _add(self, counted: Counter[str], unread: Counter[str], minute: int) -> None:
         with self._redis.pipeline(transaction=True) as pipe:
             for outcome, count in counted.items():
                 pipe.hincrby(f"{self._prefix}:totals", outcome, count)
                 pipe.hincrby(self._minute_key(minute), outcome, count)
+            for what, count in unread.items():
+                pipe.hincrby(f"{self._prefix}:not_understood", what, count)
             pipe.expire(self._minute_key(minute), MINUTE_LIVES_SECONDS)
             pipe.execute()
 

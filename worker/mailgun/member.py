@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from worker.signal.address import lenient_address
+
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -48,12 +50,12 @@ class Member:
 
 
 def member_in(data: object, address: str) -> Member | None:
-    """The member in a decoded answer `{"member": {…}}` if it is the one at `address`, ignoring case; else None.
+    """The member in a decoded answer `{"member": {…}}` if it is the one at `address`, however that is spelt; else None.
 
     A 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
     """
     member = data.get("member") if isinstance(data, dict) else None
-    if not isinstance(member, dict) or str(member.get("address", "")).lower() != address.lower():
+    if not isinstance(member, dict) or not is_same_address(str(member.get("address", "")), address):
         return None
     vars_ = member.get("vars") or {}
     subscribed = SUBSCRIBED.get(str(member.get("subscribed")).lower())
@@ -65,3 +67,15 @@ def member_in(data: object, address: str) -> Member | None:
         subscribed=subscribed,
         vars=vars_,
     )
+
+
+def other_address_in(data: object, address: str) -> str | None:
+    """Return the address in a decoded answer about a member if it is not `address`; else None."""
+    member = data.get("member") if isinstance(data, dict) else None
+    named = member.get("address") if isinstance(member, dict) else None
+    return named if isinstance(named, str) and named and not is_same_address(named, address) else None
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Return True if both spell the same address: in other ASCII case, or with the domain in punycode or in Unicode."""
+    return one == other or lenient_address(one) == lenient_address(other)

@@ -4,6 +4,7 @@
 200, a page of the list's members   that page
 404 on reading, "Member … not found"   absent
 429, 420                            throttled          being told to wait is not failing
+200, another member's JSON          wrong_member       asking again would be answered alike
 5xx, 408, no answer, a strange 200  unavailable
 400                                 rejected
 401, 403                            unauthorized
@@ -21,7 +22,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.mailgun.member import Member, member_in
+from worker.mailgun.member import Member, is_same_address, member_in, other_address_in
 from worker.mailgun.page import Page, Query, page_in
 
 ANSWER_LIMIT = 2048  # characters of Mailgun's answer that are kept
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     UNAUTHORIZED = "unauthorized"
     LIST_NOT_FOUND = "list_not_found"
     UNEXPECTED_STATUS = "unexpected_status"
+    WRONG_MEMBER = "wrong_member"  # Mailgun answered for another address
     CRASHED = "crashed"
 
 
@@ -94,7 +96,7 @@ def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Memb
     if isinstance(answer, Answer) and answer.status == 404 and _says_member_absent(answer):
         return None
     if isinstance(answer, Answer) and answer.status == 200:
-        return member_in(answer.json(), address) or _strange(answer)
+        return member_in(answer.json(), address) or _not_it(answer, address)
     return _trouble(answer, now)
 
 
@@ -102,7 +104,7 @@ def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Out
     """What became of an upsert of the member at `address`."""
     if isinstance(answer, Answer) and answer.status == 200:
         member = member_in(answer.json(), address)
-        return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _strange(answer)
+        return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _not_it(answer, address)
     return _unwritten(answer, now)
 
 
@@ -111,7 +113,7 @@ def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: dateti
     if isinstance(answer, Answer) and answer.status == 200:
         data = answer.json()
         found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
-        ours = isinstance(found, dict) and str(found.get("address", "")).lower() == list_address.lower()
+        ours = isinstance(found, dict) and is_same_address(str(found.get("address", "")), list_address)
         return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
     return _unwritten(answer, now)
 
@@ -144,6 +146,13 @@ def _says_member_absent(answer: Answer) -> bool:
     data = answer.json()
     message = data.get("message") if isinstance(data, dict) else None
     return isinstance(message, str) and message.lower().startswith("member ")
+
+
+def _not_it(answer: Answer, address: str) -> Outcome:
+    named = other_address_in(answer.json(), address)
+    if named is None:
+        return _strange(answer)
+    return Outcome(Kind.WRONG_MEMBER, 200, f"200, but for another address: {named}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Answer) -> Outcome:

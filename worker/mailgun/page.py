@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from worker.mailgun.member import Member, member_in
+from worker.signal.address import lenient_address
 
 PAGE_SIZE = 100  # Mailgun docs: the most that a page holds
 
@@ -19,7 +20,7 @@ OPTED_OUT: Query = {"limit": str(PAGE_SIZE), "subscribed": "no"}
 
 @dataclass(frozen=True)
 class Page:
-    """Members in Mailgun's order, their addresses in lower case."""
+    """Members in Mailgun's order, their addresses normalized as those of events are."""
 
     members: tuple[Member, ...]
     following: Query | None  # what to ask for next; None after the last page
@@ -52,7 +53,7 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
 
 def _member(item: object) -> Member | None:
     address = item.get("address") if isinstance(item, dict) else None
-    return member_in({"member": item}, address.lower()) if isinstance(address, str) and address else None
+    return member_in({"member": item}, lenient_address(address)) if isinstance(address, str) and address else None
 
 
 def _query(link: object, url: str) -> Query:

@@ -17,6 +17,7 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_failing_members                               whom failures are about since the last success
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
     signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
+    signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
 
 Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
 """
@@ -24,14 +25,14 @@ Each carries the label `integration`; the process_* metrics of Prometheus's clie
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock, Thread
 from typing import Any
 
 import redis
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -42,12 +43,13 @@ from worker.delivery.decision import Bury, Decision, Done, Park, Reason
 from worker.delivery.flow import HoldState
 from worker.delivery.message import Message
 from worker.delivery.parking import Parking
+from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.scrapes import serve
 from worker.operate.status import oldest_age, opt_outs_read
 from worker.privacy import whereabouts
 from worker.settings import Settings
-from worker.signal.patch import Skip
+from worker.signal.patch import NOT_UNDERSTOOD, Skip
 from worker.store import connect
 
 logger = logging.getLogger("signal_mailgun.metrics")
@@ -132,6 +134,8 @@ class Standing:
     dead_letters: dict[str, int]  # reason -> count
     hold: HoldState
     opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
+    # What of events was there and not understood -> events, since the first worker.
+    not_understood: dict[str, int] = field(default_factory=dict)
 
 
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
@@ -145,6 +149,7 @@ def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
         parked=Parking(store, *where).count(),
         dead_letters=DeadLetters(store, *where).noted(),
         hold=flow_for(settings, store).state(),
+        not_understood=Tally(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
     )
 
@@ -210,6 +215,7 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield one("pace_requests_per_second", text, standing.hold.rate)
     text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
     yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
+    yield _not_understood(integration, standing.not_understood)
 
 
 def _gauge(integration: str, name: str, text: str, value: float | None) -> Metric:
@@ -223,6 +229,14 @@ def _gauges(integration: str, name: str, text: str, label: str, values: dict[str
     family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["integration", label])
     for key, value in values.items():
         family.add_metric([integration, key], value)
+    return family
+
+
+def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
+    text = "Events in which a consent or a time stamp was there and not understood."
+    family = CounterMetricFamily(f"{PREFIX}_not_understood", text, labels=["integration", "what"])
+    for what in NOT_UNDERSTOOD:
+        family.add_metric([integration, what], counts.get(what, 0))
     return family
 
 

@@ -5,15 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.delivery.merge import Known, Subscribing, fields_of, merged_member, surviving
+from worker.delivery.merge import Known, Subscribing, fields_of, filling, merged_member, surviving
 from worker.mailgun.member import Member
 from worker.operate.events_file import Entry
 from worker.settings import Settings
+from worker.signal.address import MalformedEmail
 from worker.signal.event import MalformedEvent, parse_event
-from worker.signal.patch import MalformedEmail, Patch, Skip, patch_of
+from worker.signal.patch import Patch, Skip, patch_of
 from worker.signal.preset import Preset
 
 NO_LIST = "<MAILGUN_LIST_ADDRESS>"
+NOT_UNDERSTOOD = {
+    "consent": "the consent is not understood: it subscribes no new member",
+    "timestamp": "the time stamp is not understood: the event sets only what is not set yet",
+}
 
 
 @dataclass(frozen=True)
@@ -39,22 +44,36 @@ def previewed(
     if isinstance(patch, Skip):
         return {**place, "skipped": patch.value}
     before = background(patch)
-    left = surviving(patch, before.known, before.at(patch))
+    left = filling(surviving(patch, before.known, before.at(patch)), before.held)
     gone = [name for name in fields_of(patch) if name not in fields_of(left)]
+    noted: dict[str, Any] = {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
     if gone and not fields_of(left):
-        return {**place, "superseded": f"newer events have set {', '.join(gone)}"}
+        why = "set already" if patch.undated else "newer events have set"
+        return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
     rules = Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
     member = merged_member(before.held, left, rules, our_no=before.known.our_no)
     url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
-    noted = {"superseded_fields": gone} if gone else {}
+    if gone:
+        noted["superseded_fields"] = gone
     return {**place, "request": f"POST {url}", "form": member.form(), **noted}
+
+
+def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
+    """What of the event in `data` is there and is not understood, for people; nothing for what cannot be an event."""
+    try:
+        patch = patch_of(parse_event(data), preset)
+    except (MalformedEvent, MalformedEmail):
+        return ()
+    return () if isinstance(patch, Skip) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
 def as_text(shown: dict[str, Any]) -> str:
     """The request as the integration's page shows it, or one line for an event that becomes none."""
+    unread = "".join(f"# {NOT_UNDERSTOOD[what]}\n" for what in shown.get("not_understood", ()))
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
-        return f"# {shown['line']}: {what.replace('_', ' ')}: {why}\n"
+        return f"# {shown['line']}: {what.replace('_', ' ')}: {why}\n{unread}"
     fields = "\n".join(f"{name}={value}" for name, value in shown["form"].items())
-    gone = f"\n# newer events have set {', '.join(shown['superseded_fields'])}" if "superseded_fields" in shown else ""
-    return f"{shown['request']}\n\n{fields}{gone}\n"
+    why = "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
+    gone = f"\n# {why} {', '.join(shown['superseded_fields'])}" if "superseded_fields" in shown else ""
+    return f"{shown['request']}\n\n{fields}{gone}\n{unread}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.settings import Settings
+from worker.signal.address import lenient_address
 from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.patch import address_in
 from worker.signal.preset import Preset, load_preset
@@ -44,7 +45,7 @@ class Selection:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or address_of(message.args, self.preset) == self.email.strip().lower())
+            and (self.email is None or address_of(message.args, self.preset) == lenient_address(self.email))
             and (self.id is None or message.id == self.id)
         )
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from worker.assembly import flow_for
@@ -34,6 +34,8 @@ class Status:
     last_minute: dict[str, int]  # outcome -> events in the last whole minute
     workers: list[str]
     opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
+    # What of events was there and not understood -> events, since the first worker.
+    not_understood: dict[str, int] = field(default_factory=dict)
 
 
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
@@ -54,6 +56,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
         workers=Roll(store, settings.signal_integration).alive(),
         opt_outs=opt_outs_read(settings, store),
+        not_understood=Tally(store, settings.signal_integration).not_understood(),
     )
 
 

@@ -14,6 +14,7 @@ from worker.sandbox.lists import (
     Refused,
     Said,
     is_upsert,
+    named_address,
     put_member,
     read_entries,
     read_entry,
@@ -81,13 +82,13 @@ def get_page(world: World, call: Call, _now: float) -> Reply:
 
 
 def get_member(world: World, call: Call, _now: float) -> Reply:
-    return json_reply(200, {"member": _list_of(world, call).member(_member_in(call)).as_mailgun()})
+    return json_reply(200, {"member": _list_of(world, call).member(_member_in(world, call)).as_mailgun()})
 
 
 def post_member(world: World, call: Call, now: float) -> Reply:
     """Creates, or with `upsert` updates. The answer to both has the same text: "has been created"."""
     mailing_list = _list_of(world, call)
-    said = _taken(world, read_form(call.fields))
+    said = _taken(world, read_form(call.fields, world.switches))
     held = mailing_list.find(said.address)
     if held and not is_upsert(call.fields):
         raise Refused(400, f"Address already exists '{said.address}'")
@@ -100,10 +101,10 @@ def post_member(world: World, call: Call, now: float) -> Reply:
 def put_one(world: World, call: Call, now: float) -> Reply:
     """Updates what the form has. Without a form – no Content-Type – nothing is changed; the answer is 200 anyway."""
     mailing_list = _list_of(world, call)
-    held = mailing_list.member(_member_in(call))
+    held = mailing_list.member(_member_in(world, call))
     if call.form is None:
         return _updated(held.as_mailgun(), touched=0)
-    member = put_member(held, _taken(world, read_form(call.form, address=held.address)), now=now)
+    member = put_member(held, _taken(world, read_form(call.form, world.switches, address=held.address)), now=now)
     if member.address.lower() != held.address.lower():
         if mailing_list.find(member.address):
             raise Refused(400, f"Address already exists '{member.address}'")
@@ -113,7 +114,7 @@ def put_one(world: World, call: Call, now: float) -> Reply:
 
 
 def delete_member(world: World, call: Call, _now: float) -> Reply:
-    removed = _list_of(world, call).remove(_member_in(call))
+    removed = _list_of(world, call).remove(_member_in(world, call))
     content = {"member": {"address": removed.address}, "message": "Mailing list member has been deleted"}
     return json_reply(200, content, touched=1)
 
@@ -163,7 +164,7 @@ def _readable(world: World, entries: list[object]) -> list[Said]:
     def read() -> Iterator[Said]:
         for entry in entries:
             try:
-                yield _taken(world, read_entry(entry))
+                yield _taken(world, read_entry(entry, world.switches))
             except Refused:
                 if world.switches.bulk_bad_member != "skipped":
                     raise
@@ -181,8 +182,9 @@ def _list_of(world: World, call: Call) -> MailingList:
     return world.mailing_list(call.segments[2])
 
 
-def _member_in(call: Call) -> str:
-    return call.segments[4]
+def _member_in(world: World, call: Call) -> str:
+    given = call.segments[4]
+    return given if _list_of(world, call).find(given) else named_address(given, world.switches)
 
 
 def _updated(member: dict[str, Any], *, touched: int) -> Reply:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from worker.sandbox.ascending import Ascending
+from worker.sandbox.flanker import parsed
 from worker.sandbox.switches import Switches
 
 T = TypeVar("T")
@@ -131,17 +132,17 @@ def is_address(text: object) -> bool:
     return bool(local and at and domain) and "@" not in domain and text.isprintable() and " " not in text
 
 
-def read_form(form: Mapping[str, str], *, address: str | None = None) -> Said:
+def read_form(form: Mapping[str, str], switches: Switches, *, address: str | None = None) -> Said:
     """What a form says about a member; `address` stands in where the form has none (PUT names it in the path)."""
     return Said(
-        address=_address(form.get("address", address)),
+        address=_address(form.get("address", address), switches),
         name=form.get("name"),
         subscribed=read_subscribed(form.get("subscribed")),
         vars=_decoded_vars(form.get("vars")),
     )
 
 
-def read_entry(entry: object) -> Said:
+def read_entry(entry: object, switches: Switches) -> Said:
     """What one entry of a bulk call says: an address alone, or an object whose `vars` is an object."""
     if isinstance(entry, str):
         entry = {"address": entry}
@@ -152,7 +153,7 @@ def read_entry(entry: object) -> Said:
         raise Refused(400, BAD_NAME)
     if said_vars is not None and not isinstance(said_vars, dict):
         raise Refused(400, BAD_VARS)
-    return Said(_address(entry.get("address")), name, read_subscribed(entry.get("subscribed")), said_vars)
+    return Said(_address(entry.get("address"), switches), name, read_subscribed(entry.get("subscribed")), said_vars)
 
 
 def read_entries(text: str | None) -> list[object]:
@@ -218,10 +219,16 @@ def _given(value: T | None, *, otherwise: T) -> T:
     return otherwise if value is None else value
 
 
-def _address(value: object) -> str:
-    if not is_address(value):
+def named_address(text: str, switches: Switches) -> str:
+    """The address that Mailgun takes `text` for; not necessarily one that can be an address."""
+    return parsed(text) if switches.addresses == "flanker" else text
+
+
+def _address(value: object, switches: Switches) -> str:
+    address = named_address(value, switches) if isinstance(value, str) else value
+    if not is_address(address):
         raise Refused(400, BAD_ADDRESS)
-    return str(value)
+    return str(address)
 
 
 def _decoded_vars(text: str | None) -> dict[str, Any] | None:

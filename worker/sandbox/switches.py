@@ -33,6 +33,11 @@ class Switches(BaseModel):
     """What a bulk call of up to 100 entries is answered with: the list and a message (Mailgun docs), the message alone, or
     a `task-id` as if it were more than 100, the entries applied later."""
 
+    addresses: Literal["flanker", "as_given"] = "flanker"
+    """How addresses are read (likely: as Mailgun's open parser flanker does): `Jane <jane@example.com>` is
+    jane@example.com, of several words the last one counts, and a domain in punycode is stored and answered in Unicode; or one
+    address as it is given, and nothing else."""
+
     bad_key_status: Literal[401, 403] = 401
     """What a wrong key is answered with."""
 

@@ -1,10 +1,12 @@
 """What a Signal event says, in any of Signal's dialects. What of it matters to Mailgun is the preset's question."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
 NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
@@ -24,16 +26,6 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _instant(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        instant = datetime.fromisoformat(value.strip())
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _either(camel: str, snake: str) -> Any:
     return Field(default=None, validation_alias=AliasChoices(camel, snake))
 
@@ -46,7 +38,8 @@ class SignalEvent(BaseModel):
     """One event as Signal sends it.
 
     Only `type` is needed. An explicit null, or a field of another shape than Signal documents, counts as absent;
-    fields unknown here are ignored. `timestamp` is in UTC; one without an offset is taken as UTC.
+    fields unknown here are ignored. `timestamp` is in UTC; one without an offset is taken as UTC. `undated` says
+    that one is there and is not understood.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
@@ -61,12 +54,19 @@ class SignalEvent(BaseModel):
     anonymous_id: Text = _either("anonymousId", "anonymous_id")
     group_id: Text = _either("groupId", "group_id")
     message_id: Text = _either("messageId", "message_id")
-    timestamp: Annotated[datetime | None, BeforeValidator(_instant)] = None
+    timestamp: datetime | None = None
+    undated: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _nulls_are_absent(cls, data: object) -> object:
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, Mapping) else data
+        if not isinstance(data, Mapping):
+            return data
+        present = {name: value for name, value in data.items() if value is not None}
+        try:
+            return {**present, "timestamp": read_timestamp(data.get("timestamp")), "undated": False}
+        except UnreadableTimestamp:
+            return {**present, "timestamp": None, "undated": True}
 
     @property
     def kind(self) -> str:

@@ -1,21 +1,20 @@
 """What one event changes of one member: the event read through the preset, or the reason why it changes none."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.signal.address import MalformedEmail, lenient_address, normalize_address
+from worker.signal.consent import Consent, read_consent, read_consent_above, resolve_consent
 from worker.signal.event import SignalEvent
+from worker.signal.hashed import is_hashed
 from worker.signal.preset import Place, Preset, text_in
 
-ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
-HASHED = re.compile(r"[0-9a-f]{64}")  # a privacy rule upstream hashes e-mails with SHA-256; Mailgun cannot use these
-UNUSABLE = re.compile(
-    r"[\s\x00-\x1f\x7f-\x9f/\ufffd]"
-)  # Mailgun's routing breaks on a slash in a path segment, even as %2F
+KNOWN = {Consent.YES: True, Consent.NO: False}
+NOT_UNDERSTOOD = ("consent", "timestamp")  # what `Patch.not_understood` can name
 
 
 class Skip(StrEnum):
@@ -26,19 +25,25 @@ class Skip(StrEnum):
     UNMAPPED_EVENT = "unmapped_event"
 
 
-class MalformedEmail(ValueError):
-    """An address that cannot be one; the message says why and does not quote it."""
-
-
 @dataclass(frozen=True)
 class Patch:
     """What one event changes of the member at `address`."""
 
-    address: str  # trimmed, lowercased
+    address: str  # normalized: see worker/signal/address.py
     name: str | None  # None: the event says nothing of it
     vars: Mapping[str, Any]  # only what the event sets; JSON values
     consent: bool | None  # marketing consent; None: unknown
     at: datetime | None  # the event's own time, UTC; None: it has none
+    # A consent is there and is not understood, or says itself that it is unknown.
+    consent_unclear: bool = False
+    # A time stamp is there and is not understood.
+    undated: bool = False
+
+    @property
+    def not_understood(self) -> tuple[str, ...]:
+        """What of the event is there and was not understood, of `NOT_UNDERSTOOD`."""
+        unread = zip(NOT_UNDERSTOOD, (self.consent_unclear, self.undated), strict=True)
+        return tuple(what for what, is_unread in unread if is_unread)
 
 
 def patch_of(event: SignalEvent, preset: Preset) -> Patch | Skip:
@@ -51,20 +56,23 @@ def patch_of(event: SignalEvent, preset: Preset) -> Patch | Skip:
         return address
     sets = {**mapped.sets, **preset.always}
     names = sets.pop("name", ())
+    consent = _consent(event, preset.consent)
     values = {target: _first(event, places) for target, places in sets.items()}
     return Patch(
         address=address,
         name=text_in(_first(event, names, blanks=False)),
         vars={target.removeprefix("vars."): value for target, value in values.items() if value is not None},
-        consent=_consent(_first(event, preset.consent)),
+        consent=KNOWN.get(consent),
         at=event.timestamp,
+        consent_unclear=consent in {Consent.UNCLEAR, Consent.UNKNOWN},
+        undated=event.undated,
     )
 
 
 def address_in(event: SignalEvent, preset: Preset) -> str | None:
-    """The address that `event` is about, trimmed and lowercased, whether or not it can be one; None where there is none."""
+    """The address that `event` is about, normalized as far as it can be one; None where there is none."""
     value = _first(event, preset.address, blanks=False)
-    return str(value).strip().lower() if value is not None else None
+    return lenient_address(str(value)) if value is not None else None
 
 
 def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True) -> Any:
@@ -81,30 +89,14 @@ def _address(value: object) -> str | Skip:
         return Skip.NO_EMAIL
     if not isinstance(value, str):
         raise MalformedEmail("the e-mail address is not a string")
-    address = value.strip().lower()
-    if not address:
+    if not value.strip():
         return Skip.NO_EMAIL
-    if HASHED.fullmatch(address):
-        return Skip.HASHED_EMAIL
-    return _checked(address)
+    return Skip.HASHED_EMAIL if is_hashed(value) else normalize_address(value)
 
 
-def _checked(address: str) -> str:
-    if len(address) > ADDRESS_LIMIT:
-        raise MalformedEmail(f"the e-mail address is longer than {ADDRESS_LIMIT} characters")
-    if address.count("@") != 1:
-        raise MalformedEmail("the e-mail address has not exactly one @")
-    if not all(address.split("@")):
-        raise MalformedEmail("the e-mail address has nothing before or after its @")
-    if UNUSABLE.search(address):
-        raise MalformedEmail("the e-mail address has a space, a slash or a control character")
-    return address
-
-
-def _consent(value: object) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "granted": True, "false": False, "denied": False}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
+def _consent(event: SignalEvent, places: tuple[Place, ...]) -> Consent:
+    found = (place.seek(event) for place in places)
+    return resolve_consent(read_consent(value) if whole else read_consent_above(value) for value, whole in found)
 
 
 def clean(value: Any) -> Any:

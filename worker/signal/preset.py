@@ -36,6 +36,17 @@ class Place:
         found = (_at(event, path) for path in self.paths)
         return " ".join(filter(None, map(text_in, found))) or None
 
+    def seek(self, event: SignalEvent) -> tuple[Any, bool]:
+        """Return the value there and True; if something that is no object stands in the way, return that and False."""
+        if len(self.paths) > 1:
+            return self.read(event), True
+        value: Any = getattr(event, self.paths[0][0])
+        for key in self.paths[0][1:]:
+            if value is not None and not isinstance(value, dict):
+                return value, False
+            value = value.get(key) if value is not None else None
+        return value, True
+
 
 def text_in(value: object) -> str | None:
     """`value` as a text that can stand in a name; None where it is none: absent, a flag, an object, a list, NaN, blank."""

@@ -8,10 +8,10 @@ import typer
 
 from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.terminal import Failure
+from worker.operate.redis_errors import describe_redis_error
 from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
 from worker.signal.preset import PresetError
-from worker.store import where
 
 cli = typer.Typer(
     name="signal-mailgun",
@@ -53,9 +53,5 @@ def main() -> None:
 
 
 def _redis_trouble(error: redis.RedisError) -> str:
-    place = where(load_settings().redis_url)
-    if isinstance(error, redis.AuthenticationError):
-        return f"Redis at {place} refused the password; check REDIS_URL"
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"Redis at {place} does not answer; start it or set REDIS_URL"
-    return f"Redis at {place} refused a command ({type(error).__name__}); it must be a writable Redis ≥ 6.2 or Valkey"
+    trouble = describe_redis_error(error, load_settings().redis_url)
+    return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"

@@ -2,36 +2,23 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import redis
 import typer
 from rich.markup import escape
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, NoAnswer, list_exists
+from worker.operate.check_result import CheckResult, Severity, failed, passed
 from worker.operate.cli.probe import probe_account
 from worker.operate.cli.terminal import Failure, out
+from worker.operate.redis_check import report_on_redis
 from worker.privacy import redacted
 from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError, load_preset
-from worker.store import connect, where
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What one look found; `mend` is empty where all is well."""
-
-    what: str
-    found: str
-    mend: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Is nothing to be mended?"""
-        return not self.mend
+MARKS = {Severity.OK: "[green]✓[/]", Severity.UNKNOWN: "?", Severity.WARNING: "[yellow]![/]", Severity.NO: "[red]✗[/]"}
 
 
 def check(
@@ -48,60 +35,48 @@ def check(
         return
     findings = list(all_findings(settings))
     if as_json:
-        out.print_json(json.dumps([{**asdict(finding), "ok": finding.well} for finding in findings]))
+        out.print_json(json.dumps([_as_json(finding) for finding in findings]))
     else:
         for finding in findings:
             out.print(_line(finding), markup=True)
-    if not all(finding.well for finding in findings):
+    if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
 
-def all_findings(settings: Settings) -> Iterator[Finding]:
+def all_findings(settings: Settings) -> Iterator[CheckResult]:
     """Every look, in the order in which mending makes sense."""
-    yield redis_finding(settings.redis_url)
+    yield from report_on_redis(settings.redis_url, settings.signal_integration).results
     yield _preset_finding(settings)
     try:
         yield finding_for(settings)
     except SettingsError as error:
-        yield Finding("Mailgun", "not looked at", str(error))
+        yield failed("Mailgun", "not looked at", str(error))
 
 
 def _probe(settings: Settings, *, as_json: bool) -> None:
     first = finding_for(settings)
-    if not first.well:
-        raise Failure(in_one_line(first))
+    if not first.ok:
+        raise Failure(first.in_one_line())
     probe_account(
         settings,
         as_json=as_json,
-        trouble=lambda answer: in_one_line(trouble_finding(answer, settings.mailgun_api_base_url)),
+        trouble=lambda answer: trouble_finding(answer, settings.mailgun_api_base_url).in_one_line(),
     )
 
 
-def finding_for(settings: Settings) -> Finding:
+def finding_for(settings: Settings) -> CheckResult:
     """Could a worker with these settings ask Mailgun? Raises `SettingsError`."""
     other = other_region(settings.mailgun_api_base_url)
     there = mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
     return mailgun_finding(mailgun_for(settings), settings.mailgun_api_base_url, there, other or "")
 
 
-def redis_finding(url: str) -> Finding:
-    """Does Redis answer, and can it do what is needed?"""
-    place = where(url)
-    try:
-        connect(url, retry=None, socket_timeout=5).ping()
-    except redis.AuthenticationError:
-        return Finding("Redis", f"{place} refused the password", "Correct the password in REDIS_URL.")
-    except (redis.RedisError, OSError):
-        return Finding("Redis", f"{place} does not answer", "Start Redis there, or set REDIS_URL to where it runs.")
-    return Finding("Redis", f"{place} answers")
-
-
-def _preset_finding(settings: Settings) -> Finding:
+def _preset_finding(settings: Settings) -> CheckResult:
     try:
         preset = load_preset(settings.mailgun_preset)
     except PresetError as error:
-        return Finding("Preset", "cannot be used", str(error))
-    return Finding("Preset", f"{len(preset.event)} kinds of event mapped")
+        return failed("Preset", "cannot be used", str(error))
+    return passed("Preset", f"{len(preset.event)} kinds of event mapped")
 
 
 def other_region(base_url: str) -> str | None:
@@ -109,15 +84,15 @@ def other_region(base_url: str) -> str | None:
     return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
 
 
-def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, other_url: str = "") -> Finding:
+def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, other_url: str = "") -> CheckResult:
     """Is the key right and does the list exist? If not, does the other region know both? It is only looked at, never used."""
     answer = here.read_list()
     if isinstance(answer, NoAnswer):
         return trouble_finding(answer, base_url)
     if list_exists(answer):
-        return Finding("Mailgun", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)")
+        return passed("Mailgun", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)")
     if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
-        return Finding(
+        return failed(
             "Mailgun",
             f"{base_url}: {answer.status}, but the list is in the other region",
             f"Set MAILGUN_API_BASE_URL={other_url}",
@@ -125,23 +100,23 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
     return trouble_finding(answer, base_url)
 
 
-def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> Finding:
-    """Why Mailgun cannot be asked, and the mend."""
+def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
+    """Why Mailgun cannot be asked, and the fix."""
     if isinstance(answer, NoAnswer):
-        return Finding("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
+        return failed("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
     found = f"{base_url}: {answer.status} {redacted(answer.text())[:120]}"
     match answer.status:
         case 401 | 403:
-            mend = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
+            fix = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
         case 404:
-            mend = "Create the mailing list in Mailgun first; verify MAILGUN_LIST_ADDRESS and the region's host."
+            fix = "Create the mailing list in Mailgun first; verify MAILGUN_LIST_ADDRESS and the region's host."
         case 420 | 429:
-            mend = "Mailgun asks to slow down: try again in a minute."
+            fix = "Mailgun asks to slow down: try again in a minute."
         case _ if answer.status >= 500:
-            mend = "Mailgun is unavailable: try again, and look at its status page."
+            fix = "Mailgun is unavailable: try again, and look at its status page."
         case _:
-            mend = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
-    return Finding("Mailgun", found, mend)
+            fix = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
+    return failed("Mailgun", found, fix)
 
 
 def members_count(answer: Answer) -> int:
@@ -149,12 +124,17 @@ def members_count(answer: Answer) -> int:
     return int(answer.json()["list"].get("members_count") or 0)
 
 
-def _line(finding: Finding) -> str:
-    mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
-    mend = f"\n  [yellow]→ {escape(finding.mend)}[/]" if finding.mend else ""
-    return f"{mark} {finding.what}: {escape(finding.found)}{mend}"
+def _line(finding: CheckResult) -> str:
+    fix = f"\n  [yellow]→ {escape(finding.fix)}[/]" if finding.fix else ""
+    return f"{MARKS[finding.severity]} {finding.what}: {escape(finding.found)}{fix}"
 
 
-def in_one_line(finding: Finding) -> str:
-    """What was found and the mend, as errors are told."""
-    return f"{finding.found}; {finding.mend.rstrip('.')}"
+def _as_json(finding: CheckResult) -> dict[str, object]:
+    return {
+        "what": finding.what,
+        "found": finding.found,
+        "fix": finding.fix,
+        "ok": finding.ok,
+        "warning": finding.severity is Severity.WARNING,
+        "severity": finding.severity,
+    }

@@ -9,13 +9,16 @@ import typer
 
 from worker.assembly import flow_for, ledger_for
 from worker.delivery.ledger import Entry
+from worker.delivery.merge import UNDATED_AT
 from worker.delivery.message import Message
 from worker.delivery.roll import Roll
 from worker.operate.cli.terminal import Failure, clock_time, messages, out
 from worker.operate.places import Places
+from worker.operate.previews import not_understood_in
 from worker.operate.selection import address_of
 from worker.settings import Settings, load_settings
-from worker.signal.preset import load_preset
+from worker.signal.address import lenient_address
+from worker.signal.preset import Preset, load_preset
 from worker.store import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
@@ -44,7 +47,7 @@ def forget(
 ) -> None:
     """Erase a person from queue, parked events, dead letters and ledger. The member at Mailgun is not touched."""
     settings = load_settings()
-    address = email.strip().lower()
+    address = lenient_address(email)
     if address.count("@") != 1:
         raise Failure(f"{email} is not an e-mail address")
     if not yes and not typer.confirm("erase this person's events and records for good?"):
@@ -72,12 +75,16 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
     def wanted(message: Message) -> bool:
         return message.id == id
 
-    for before, _ in places.queued(wanted):
+    unread: tuple[str, ...] = ()
+    preset = load_preset(settings.mailgun_preset)
+    for before, found in places.queued(wanted):
         yield {"place": "queued", "detail": f"{messages(before)} before it"}
+        unread = _not_understood(found.events[0], preset)
     if places.in_flight(wanted):
         yield {"place": "in flight", "detail": "a worker has it now"}
     for found, due in places.parked(wanted):
         message = found.events[0]
+        unread = _not_understood(message, preset)
         last = message.trail[-1] if message.trail else None
         reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
         yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; next try {clock_time(due)} UTC"}
@@ -86,14 +93,20 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
             "place": "dead letter",
             "detail": f"{buried.letter.reason}, died {clock_time(buried.letter.died_at)} UTC",
         }
+        unread = _not_understood(buried.message, preset)
+    yield from ({"place": "note", "detail": each} for each in unread)
     ended = Roll(places.redis, settings.signal_integration).ended(id)
     if ended:
         yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
 
 
+def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:
+    return not_understood_in(message.args[0], preset) if len(message.args) == 1 else ()
+
+
 def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
     places, preset = _places(settings), load_preset(settings.mailgun_preset)
-    address = email.strip().lower()
+    address = lenient_address(email)
 
     def wanted(message: Message) -> bool:
         return address_of(message.args, preset) == address
@@ -118,8 +131,14 @@ def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
             "detail": f"as Mailgun confirmed at {clock_time(entry.copy_at)} UTC: {json.dumps(asdict(entry.copy))}",
         }
     for name, at in sorted(entry.known.times.items()):
-        yield {"place": f"  {name}", "detail": f"set by the event of {clock_time(at)} UTC; only a newer one changes it"}
+        yield {"place": f"  {name}", "detail": _set_by(at)}
     yield {"place": "  unsubscribing", "detail": _whose_no(entry)}
+
+
+def _set_by(at: float) -> str:
+    if at <= UNDATED_AT:
+        return "set by an event whose time stamp was not understood; any with a time changes it"
+    return f"set by the event of {clock_time(at)} UTC; only a newer one changes it"
 
 
 def _whose_no(entry: Entry) -> str:

@@ -45,7 +45,7 @@ def worker(
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
     options += ["--task-events"] if task_events else []
-    app.worker_main(options)
+    raise typer.Exit(app.start(options) or 0)
 
 
 def sandbox(

@@ -73,6 +73,7 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", workers),
+        *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 

@@ -17,7 +17,7 @@ from worker.assembly import delivery_for, opt_outs_for, utc_now
 from worker.delivery.census import Wait
 from worker.delivery.decision import Patience, retry_delay
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
-from worker.operate.cli.check import finding_for, in_one_line, members_count, trouble_finding
+from worker.operate.cli.check import finding_for, members_count, trouble_finding
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.sync import BegunAnew, SoFar, Sync
 from worker.settings import Settings, load_settings
@@ -106,7 +106,7 @@ def _total(settings: Settings, sync: Sync, shown: Shown) -> int | None:
     if isinstance(answer, Answer) and list_exists(answer):
         return members_count(answer)
     if isinstance(answer, Answer) and answer.status in {401, 403, 404}:
-        raise Failure(in_one_line(finding_for(settings)))
+        raise Failure(finding_for(settings).in_one_line())
     return None
 
 
@@ -146,7 +146,8 @@ def _wait(sync: Sync, seconds: float, shown: Shown) -> None:
 
 def _trouble(outcome: Outcome, base_url: str) -> str:
     status, text = outcome.status, outcome.answer
-    return in_one_line(trouble_finding(Answer(status, text.encode()) if status else NoAnswer(text), base_url))
+    answer = Answer(status, text.encode()) if status else NoAnswer(text)
+    return trouble_finding(answer, base_url).in_one_line()
 
 
 @contextmanager

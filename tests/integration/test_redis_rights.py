@@ -1,0 +1,128 @@
+"""The users of docs/redis-rights.md, each with no right more: events go their whole way, and Redis notes no refusal."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.integration.bench import Bench, clean_environment, identified, printed_by
+from tests.servers import eventually, free_port
+from worker.operate.redis_rights import WORKERS_USER, Who, acl_rules
+
+# What a client is called is of no use but to people; INFO and CONFIG are of use, but not needed.
+NOT_MISSED = {"client|setinfo", "info", "config|get"}
+
+
+@pytest.fixture
+def rights(own: Bench) -> Iterator[Bench]:
+    """A bench on which a refusal can be seen."""
+    own.redis.acl_log_reset()
+    yield own
+    own.redis.execute_command("ACL", "DELUSER", *(each for each in own.redis.acl_users() if each != "default"), "none")
+
+
+def user(bench: Bench, *who: Who) -> str:
+    """The address for a user of these rights, named after the first."""
+    name = who[0].value.replace(" ", "-")
+    rules = acl_rules(who, bench.integration).split()
+    bench.redis.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *rules)
+    return bench.server.url.replace("redis://", f"redis://{name}:pw@")
+
+
+def refused(bench: Bench) -> list[tuple[str, str]]:
+    """Which users were refused what."""
+    return [(each["username"], each["object"]) for each in bench.redis.acl_log() if each["object"] not in NOT_MISSED]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS": "1"}, {"MAILGUN_BATCH_SIZE": "10"}],
+    ids=["default", "ledger", "batches"],
+)
+def test_a_worker_delivers_retries_and_buries_with_its_rights_alone(rights: Bench, settings: dict[str, str]) -> None:
+    url = user(rights, *WORKERS_USER)
+    rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
+    rights.sandbox.control.add_fault(address="later@example.com", kind="status", status=503, count=1)
+    with rights.working(REDIS_URL=url, **settings):
+        sent = rights.run(
+            "send", "-", given=json.dumps(identified("p@example.com")), REDIS_URL=user(rights, Who.PRODUCER)
+        )
+        assert sent.status == 0
+        rights.put(identified("no@example.com"), identified("later@example.com"))
+        for address in ("p@example.com", "later@example.com"):
+            rights.member(address)
+        rights.the_letter()
+    assert refused(rights) == []
+
+
+def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
+    url = user(rights, *WORKERS_USER)
+    rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
+    with rights.working(REDIS_URL=url):
+        rights.put(identified("p@example.com"), identified("no@example.com"))
+        rights.the_letter()
+    rights.put(identified("p@example.com"))
+    for line in (
+        "check",
+        "status",
+        "explain p@example.com",
+        "sync",
+        "pause",
+        "resume",
+        "dead-letters list",
+        "dead-letters replay --yes",
+        "dead-letters purge --yes",
+        "forget p@example.com --yes",
+    ):
+        ended = rights.run(*line.split(), REDIS_URL=url)
+        assert (line, ended.status, "Redis" in ended.err) == (line, 0, False)
+    assert refused(rights) == []
+
+
+def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> None:
+    program = (
+        "import celery, os; app = celery.Celery(broker=os.environ['REDIS_URL']);"
+        f"app.send_task('signal.deliver', [{identified('c@example.com')!r}], queue={rights.queue!r}, priority=3)"
+    )
+    url = user(rights, Who.CELERY_CLIENT)
+    assert printed_by("-c", program, folder=rights.folder, REDIS_URL=url).status == 0
+    with rights.working(REDIS_URL=user(rights, *WORKERS_USER)):
+        rights.member("c@example.com")
+    assert refused(rights) == []
+
+
+def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench) -> None:
+    port = free_port()
+    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+    environment = clean_environment(
+        **rights.environment(REDIS_URL=user(rights, Who.FLOWER), FLOWER_UNAUTHENTICATED_API="true")
+    )
+    url = f"http://127.0.0.1:{port}"
+
+    def broker() -> str:
+        try:
+            requests.get(f"{url}/api/workers?refresh=1", timeout=30)
+            return requests.get(f"{url}/broker", timeout=30).text
+        except requests.ConnectionError:
+            return ""
+
+    with rights.working(REDIS_URL=user(rights, *WORKERS_USER)):
+        flower = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment,
+            cwd=rights.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            eventually(lambda: f"{rights.queue}.dead_letter" in broker(), 60, "Flower's Broker tab")
+            [event] = rights.put(identified("p@example.com"))
+            rights.member("p@example.com")
+            eventually(lambda: event in requests.get(f"{url}/api/tasks", timeout=30).json(), what="the event in Flower")
+        finally:
+            flower.terminate()
+            flower.wait(30)
+    assert refused(rights) == []

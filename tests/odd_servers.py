@@ -1,0 +1,145 @@
+"""What an address may answer that is not, or not quite, a Redis for workers: sockets with a line of their own, TLS, a relay."""
+
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import trustme
+
+Answering = Callable[[socket.socket], None]
+
+
+class OddServer:
+    """A loopback port whose connections `answer` deals with, each in a thread."""
+
+    def __init__(self, answer: Answering) -> None:
+        self._answer = answer
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listening.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError, ssl.SSLError), client:
+            self._answer(client)
+
+
+def saying(line: bytes) -> OddServer:
+    """Say `line` at once, as Redis refuses a connection, and close."""
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(line)
+        client.recv(4096)  # or closing would take the line away
+
+    return OddServer(answer)
+
+
+def http() -> OddServer:
+    """Answer whatever is said as a web server does, and close."""
+
+    def answer(client: socket.socket) -> None:
+        client.recv(4096)
+        client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    return OddServer(answer)
+
+
+def silent() -> OddServer:
+    """Accept connections, read, and say nothing."""
+
+    def answer(client: socket.socket) -> None:
+        while client.recv(4096):
+            pass
+
+    return OddServer(answer)
+
+
+def closing() -> OddServer:
+    """Close each connection once something is said."""
+
+    def answer(client: socket.socket) -> None:
+        client.recv(4096)
+
+    return OddServer(answer)
+
+
+def tls(folder: Path) -> OddServer:
+    """Speak TLS with a certificate that no system trusts, and say nothing over it."""
+    file = folder / "server.pem"
+    trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+
+    def answer(client: socket.socket) -> None:
+        with context.wrap_socket(client, server_side=True) as within:
+            while within.recv(4096):
+                pass
+
+    return OddServer(answer)
+
+
+def old_redis(target: int) -> OddServer:
+    """Pass all on to the server at `target`, as Redis 6.0 would answer: its version, and no BLMOVE and LMOVE."""
+    return _relay(
+        target, ("BLMOVE", "LMOVE"), lambda reply: re.sub(rb"(redis_version:)\d\.\d\.\d", rb"\g<1>6.0.9", reply)
+    )
+
+
+def proxy_without(target: int, *commands: str) -> OddServer:
+    """Pass all on to the server at `target` but `commands`, which are refused as some proxies do it."""
+    return _relay(target, commands, lambda reply: reply)
+
+
+def _relay(target: int, refused: tuple[str, ...], rewritten: Callable[[bytes], bytes]) -> OddServer:
+    """Read commands one by one; those `refused` are answered here, the others there."""
+
+    def answer(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", target)) as server:
+            for command in _commands(client):
+                name = command.split(b"\r\n")[2].decode().upper()
+                if name in refused:
+                    client.sendall(f"-ERR unknown command '{name}', with args beginning with: \r\n".encode())
+                    continue
+                server.sendall(command)
+                client.sendall(rewritten(_reply(server)))
+
+    return OddServer(answer)
+
+
+def _commands(client: socket.socket) -> Iterator[bytes]:
+    """Yield each command as it was sent (RESP arrays of bulk strings)."""
+    reader = client.makefile("rb")
+    while first := reader.readline():
+        command = first
+        for _ in range(int(first[1:])):
+            length = reader.readline()
+            command += length + reader.read(int(length[1:]) + 2)
+        yield command
+
+
+def _reply(server: socket.socket) -> bytes:
+    """Return what the server says until it pauses."""
+    reply = server.recv(65536)
+    server.settimeout(0.01)
+    with contextlib.suppress(TimeoutError):
+        while more := server.recv(65536):
+            reply += more
+    server.settimeout(None)
+    return reply

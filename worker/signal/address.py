@@ -1,0 +1,167 @@
+"""E-mail addresses in the one form in which they are sent, stored and compared: normalization, and refusal of the rest.
+
+What `normalize_address` returns holds only characters that every parser reads as themselves, so Mailgun's lenient one finds
+the same member in it as this program does. The forms are tabled in `docs/events.md`.
+"""
+
+import re
+import unicodedata
+
+import idna
+
+ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
+BLANKS = "\ufeff"  # stripped at both ends beside white space: a byte order mark
+
+# What nearly every event has; it needs no closer look. Punycode is left to the long way.
+PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*+@(?!xn--)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)*+")
+
+# `Name <address>`: words and quoted strings before one address in angle brackets at the end.
+NAMED = re.compile(r'(?P<name>(?:"(?:[^"\\]|\\.)*"|[^"<>@,;:()\[\]\\])*+)<(?P<address>[^<>]*)>', re.DOTALL)
+MAILTO = re.compile(r"mailto:", re.IGNORECASE)
+
+# RFC 5322, "Address Specification": what has a meaning of its own there. And what Mailgun's routing breaks on.
+SIGNS = {
+    '"': "quotes",
+    "(": "a comment in brackets",
+    ")": "a comment in brackets",
+    ",": "a comma: it may be a list, and an event is about one address",
+    ";": "a semicolon: it may be a list, and an event is about one address",
+    ":": "a colon",
+    "<": "angle brackets that do not hold one address at its end",
+    ">": "angle brackets that do not hold one address at its end",
+    "[": "square brackets",
+    "]": "square brackets",
+    "\\": "a backslash",
+    "/": "a slash",
+}
+DOMAIN_SIGNS = re.compile(r"[!#$%&'*+=?^`{|}~]")
+INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})  # Unicode categories
+# Default_Ignorable_Code_Point that no such category covers (Unicode, DerivedCoreProperties), a blank Braille cell,
+# and the replacement character that stands for what could not be decoded.
+IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffd\U000e0100-\U000e01ef]"
+)
+OTHER_DOTS = re.compile("[\u3002\uff61]")  # IDNA reads these ideographic full stops as dots
+
+
+class MalformedEmail(ValueError):
+    """An address that cannot be one; the message says why and does not quote it."""
+
+
+def normalize_address(text: str) -> str:
+    """Return the bare address that `text` names.
+
+    Unwraps `Name <address>`, `<address>` and `mailto:address`, trims, folds ASCII case only, composes (NFC) and writes the
+    domain in Unicode, as Mailgun answers it. What it returns, it returns unchanged when given again.
+
+    Raises:
+        MalformedEmail: `text` is no one address that every parser would read alike.
+    """
+    plain = ascii_lower(text.strip())
+    if len(plain) <= ADDRESS_LIMIT and PLAIN.fullmatch(plain):
+        return plain
+    address = _bare(text)
+    _check_length(address)
+    _check_signs(address)
+    _check_characters(address)
+    local, domain = _halves(ascii_lower(address))
+    normalized = f"{unicodedata.normalize('NFC', local)}@{_in_unicode(domain)}"
+    _check_length(normalized)
+    return normalized
+
+
+def lenient_address(text: str) -> str:
+    """Return the normalized address, or, if `text` is malformed, `text` trimmed and in ASCII lower case.
+
+    For comparing with what an event, an answer or an operator names; never for a request.
+    """
+    try:
+        return normalize_address(text)
+    except MalformedEmail:
+        return ascii_lower(_trimmed(text))
+
+
+def ascii_lower(text: str) -> str:
+    """Return `text` with A to Z in lower case. `str.lower` would turn the Kelvin sign into a k: another person's address."""
+    return (
+        text.lower()
+        if text.isascii()
+        else text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+    )
+
+
+def _trimmed(text: str) -> str:
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(BLANKS)
+    return text
+
+
+def _bare(text: str) -> str:
+    text = _trimmed(text)
+    named = NAMED.fullmatch(text)
+    address = _trimmed(named["address"]) if named else text
+    if MAILTO.match(address) and "%" not in address:  # %40 and the like would have to be decoded, in ways that differ
+        address = _trimmed(address[len("mailto:") :])
+    return address
+
+
+def _check_length(address: str) -> None:
+    if len(address) > ADDRESS_LIMIT:
+        raise MalformedEmail(f"the e-mail address is longer than {ADDRESS_LIMIT} characters")
+
+
+def _check_signs(address: str) -> None:
+    for sign, what in SIGNS.items():
+        if sign in address:
+            raise MalformedEmail(f"the e-mail address has {what}")
+
+
+def _check_characters(address: str) -> None:
+    if not all(map(_is_visible, address)):
+        raise MalformedEmail("the e-mail address has a space, a control character or one that cannot be seen")
+    if not address.isascii() and any(map(_reads_as_ascii, address)):
+        raise MalformedEmail("the e-mail address has a character that programs may take for an ASCII letter or sign")
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character) not in INVISIBLE and IGNORABLE.match(character) is None
+
+
+def _reads_as_ascii(character: str) -> bool:
+    """Return True for the Kelvin sign (k), ſ, İ, fullwidth letters, ＠ and the like."""
+    if character.isascii():
+        return False
+    forms = character.lower() + unicodedata.normalize("NFKC", character)
+    return OTHER_DOTS.match(character) is not None or any(each.isascii() for each in forms)
+
+
+def _halves(address: str) -> tuple[str, str]:
+    if address.count("@") != 1:
+        raise MalformedEmail("the e-mail address has not exactly one @")
+    local, domain = address.split("@")
+    if not local or not domain:
+        raise MalformedEmail("the e-mail address has nothing before or after its @")
+    if ".." in address or any(each.startswith(".") or each.endswith(".") for each in (local, domain)):
+        raise MalformedEmail("the e-mail address has a dot too many: two in a row, or one at the end of a half")
+    if DOMAIN_SIGNS.search(domain):
+        raise MalformedEmail("the e-mail address has a sign after its @ that no domain has")
+    return local, domain
+
+
+def _in_unicode(domain: str) -> str:
+    # Lower case of letters beyond ASCII too: domains have none, and no character that folds to ASCII has come this far.
+    if domain.isascii() and "xn--" not in domain:
+        return domain
+    return ".".join(_label(each) for each in unicodedata.normalize("NFC", domain.lower()).split("."))
+
+
+def _label(label: str) -> str:
+    """Return a label of a domain in Unicode; punycode that is not valid, or spells what cannot be seen, as it is."""
+    if not label.startswith("xn--"):
+        return label
+    try:
+        decoded = idna.ulabel(label)
+    except (idna.IDNAError, UnicodeError):
+        return label
+    return label if decoded.isascii() or not all(map(_is_visible, decoded)) else decoded

@@ -1,0 +1,167 @@
+"""Marketing consent in whatever form producers send it: read as a yes, a no, nothing, or something not understood.
+
+The words are data; `docs/events.md` tables them and a test compares the two. What is not plainly a yes is never read as one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+DEEPEST = 4  # objects within objects that are looked into
+LONGEST_WORD = 64  # characters; what is longer is a text or a token, no word
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+YES_WORDS = _words("""
+    yes y true t on granted grant given allowed allow accepted accept agreed agree approved permitted enabled
+    consented consentgiven consentgranted optin optedin doubleoptin confirmedoptin subscribed subscribe
+    ja oui si sí sim tak da はい 是
+""")
+NO_WORDS = _words("""
+    no n false f off never nope
+    denied deny refused refuse rejected reject declined decline revoked revoke withdrawn withdraw withdrew
+    disallowed disallow forbidden prohibited blocked block disabled disagree disagreed objected suppressed
+    optout optedout unsubscribed unsubscribe unsub complained spam
+    noconsent noconsentgiven withoutconsent consentdenied consentrefused consentrejected consentdeclined
+    consentrevoked consentwithdrawn
+    notgranted notgiven notallowed notaccepted notagreed notapproved notpermitted notenabled notconsented
+    notoptedin notsubscribed
+    donotcontact donotmail donotemail donotmarket donottrack
+    nein nee non não nao nej nei ei nie нет いいえ 否
+    abgelehnt verweigert widerrufen abgemeldet ausgetragen refusé désabonné rechazado denegado revocado
+    recusado negado rifiutato negato geweigerd afgemeld
+""")
+# Words that say that nothing is known: the next place decides. Alone they subscribe no new member.
+UNKNOWN_WORDS = _words("""
+    unknown undefined undetermined unset notset unspecified notspecified notprovided notasked missing null nil na
+""")
+# Keys of an object whose value is the consent, and those whose value is its opposite. As words are compared.
+YES_KEYS = _words("""
+    granted given allowed accepted agreed approved permitted enabled consented subscribed optin optedin
+    consent value status state choice decision answer permission marketing email
+""")
+NO_KEYS = _words("""
+    denied refused rejected declined revoked withdrawn disallowed blocked disabled objected suppressed
+    optout optedout unsubscribed donotcontact donotmail donotemail
+""")
+# With such an ending a key of the second kind holds a moment: any at all says that it happened.
+MOMENT_ENDINGS = ("at", "on", "date", "time", "timestamp")
+
+SEPARATORS = re.compile(r"[\s_/.'’\-\u2010-\u2015]+")
+NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+
+
+class Consent(Enum):
+    """What one place in an event says."""
+
+    YES = "yes"
+    NO = "no"
+    # Nothing is there.
+    ABSENT = "absent"
+    # It says that nothing is known.
+    UNKNOWN = "unknown"
+    # Something is there, and it is not understood.
+    UNCLEAR = "unclear"
+
+
+def read_consent(value: Any) -> Consent:
+    """Return what the JSON `value` says. Total: every value is exactly one of these."""
+    return _read(value, DEEPEST)
+
+
+def read_consent_above(value: Any) -> Consent:
+    """Return what `value` says where an object that holds the consent should be: a no, nothing, or something not understood."""
+    if value in ([], "", None):  # PHP writes an empty object as a list
+        return Consent.ABSENT
+    return Consent.NO if read_consent(value) is Consent.NO else Consent.UNCLEAR
+
+
+def resolve_consent(readings: Iterable[Consent]) -> Consent:
+    """Return what the places of an event, in their order, say together.
+
+    The first one that is known counts; but a yes does not count behind a place that was not understood, because that may have
+    been a no. Without any known one: not understood before unknown before absent.
+    """
+    seen = set[Consent]()
+    for reading in readings:
+        if reading is Consent.NO or (reading is Consent.YES and Consent.UNCLEAR not in seen):
+            return reading
+        seen.add(reading)
+    return next((each for each in (Consent.UNCLEAR, Consent.UNKNOWN) if each in seen), Consent.ABSENT)
+
+
+def _read(value: Any, deeper: int) -> Consent:
+    match value:
+        case None:
+            return Consent.ABSENT
+        case bool() | int() | float():
+            return _read_number(value)
+        case str():
+            return _read_text(value)
+        case Mapping() if deeper:
+            return _read_object(value, deeper - 1)
+        case list() if deeper:
+            return _read_list(value, deeper - 1)
+        case _:
+            return Consent.UNCLEAR
+
+
+def _read_number(value: float) -> Consent:
+    if value == 1:
+        return Consent.YES
+    return Consent.NO if value == 0 else Consent.UNCLEAR
+
+
+def _read_text(text: str) -> Consent:
+    text = text.strip().strip("\"'").strip()
+    if not text:
+        return Consent.ABSENT
+    if NUMBER.fullmatch(text):
+        return _read_number(float(text))
+    word = folded_word(text)
+    for words, reading in ((NO_WORDS, Consent.NO), (YES_WORDS, Consent.YES), (UNKNOWN_WORDS, Consent.UNKNOWN)):
+        if word in words:
+            return reading
+    return Consent.UNCLEAR
+
+
+def folded_word(text: str) -> str:
+    """Return `text` as words are compared: in lower case, without blanks, hyphens, underscores and the like."""
+    if len(text) > LONGEST_WORD or not text[:1].isalpha():
+        return text
+    return SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold().rstrip("!"))
+
+
+def _read_list(values: list[Any], deeper: int) -> Consent:
+    """A list may say no, never yes: which of several things it agrees to is not known."""
+    said = {_read(each, deeper) for each in values}
+    return Consent.NO if said == {Consent.NO} else Consent.UNCLEAR
+
+
+def _read_object(value: Mapping[Any, Any], deeper: int) -> Consent:
+    entries = (_read_entry(folded_word(str(key)), each, deeper) for key, each in value.items())
+    said = {each for each in entries if each is not None}
+    known = said & {Consent.YES, Consent.NO}
+    if Consent.UNCLEAR in said or len(known) > 1 or not said:
+        return Consent.NO if known == {Consent.NO} else Consent.UNCLEAR
+    return known.pop() if known else Consent.UNKNOWN
+
+
+def _read_entry(key: str, value: Any, deeper: int) -> Consent | None:
+    """Return what one entry of an object says; None if its key is none of ours."""
+    if key in YES_KEYS:
+        return _read(value, deeper)
+    if key in NO_KEYS:
+        # That it was not refused does not say that it was granted.
+        opposite = {Consent.YES: Consent.NO, Consent.NO: Consent.UNKNOWN}
+        said = _read(value, deeper)
+        return opposite.get(said, said)
+    stems = {key.removesuffix(ending) for ending in MOMENT_ENDINGS} - {key}
+    if stems & NO_KEYS:
+        return Consent.UNKNOWN if _read(value, deeper) in {Consent.ABSENT, Consent.NO} else Consent.NO
+    return None
