@@ -136,7 +136,9 @@ class Handling:
         if parked:
             dues = self.parking.park_many([(event.waiting(now, open_seconds), delay) for event, delay in parked])
             for (event, _), due in zip(parked, dues, strict=True):
-                event.due = datetime.fromtimestamp(due, UTC)
+                again = datetime.fromtimestamp(due, UTC)
+                told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
+                event.due = max(again, told) if told else again
         if buried:
             self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
 
