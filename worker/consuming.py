@@ -6,6 +6,7 @@ Celery would. A message is acknowledged only once each of its events is safe: at
 """
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,11 +18,15 @@ from typing import Any
 
 import redis
 
-from worker.broker import TAKEN, acknowledge, keep, put_back
+from worker.broker import TAKEN
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import acknowledge, keep, put_back
 from worker.delivery.message import Message, events_in
+from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
+from worker.printable import printable
 from worker.privacy import redacted, whereabouts
+from worker.remote_control import is_stopping, takes_events
 
 logger = logging.getLogger("signal_mailgun.worker")
 
@@ -71,7 +76,10 @@ class Consuming:
             consumer.event_dispatcher.buffer_limit = EVENTS_AT_ONCE
 
     def take(self, message: Any) -> None:
-        """Have this kombu message handled, soon."""
+        """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
+        if TAKEN not in message.properties:
+            logger.error("a message came from another queue: it is left alone", extra={"event": message.delivery_tag})
+            return
         taken = Taken(message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic())
         self._in_hand[taken.tag] = taken
         self._gathered.append(taken)
@@ -81,6 +89,24 @@ class Consuming:
             self.flush()
         elif len(self._gathered) == 1:
             self._linger = self._consumer.timer.call_after(self._batching.linger, self.flush)
+
+    def in_hand(self) -> list[dict[str, Any]]:
+        """Return what is in hand, the oldest first, as Celery's remote control describes a task."""
+        offset = time.time() - time.monotonic()
+        return [
+            {
+                "id": each.message.id,
+                "name": each.message.task,
+                "args": [redacted(each.message.kind)],
+                "kwargs": {},
+                "type": each.message.task,
+                "time_start": each.at + offset,
+                "acknowledged": False,
+                "delivery_info": {"routing_key": self._queue},
+                "worker_pid": os.getpid(),
+            }
+            for each in list(self._in_hand.values())
+        ]
 
     def flush(self) -> None:
         """Wait no longer for further events."""
@@ -97,8 +123,23 @@ class Consuming:
             keep(self._redis, self._keys[0], list(self._in_hand))
             self._kept_at = time.monotonic()
 
-    def finish(self, seconds: float) -> None:
-        """Handle what is in hand to its end, for at most so long."""
+    def state(self) -> WorkerState:
+        """Return what this worker does now."""
+        if is_stopping():
+            return "stopping"
+        consumer = self._consumer
+        # Without Celery's consumer it is connecting again, and goes on with what it did.
+        if consumer is None or not consumer.task_consumer or takes_events(consumer, self._queue):
+            return "consuming"
+        return "cancelled"
+
+    @property
+    def node(self) -> str:
+        """Celery's name of this worker, empty before it has connected."""
+        return str(self._consumer.hostname) if self._consumer else ""
+
+    def finish(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Handle what is in hand to its end, for at most so long; `meanwhile` is called about once a second."""
         self.flush()
         ends = time.monotonic() + seconds
         while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
@@ -106,6 +147,7 @@ class Consuming:
                 self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS)
             with suppress(redis.RedisError):
                 self.keep()
+                meanwhile()
         self._tell_ended()
 
     def _ended_tags(self) -> list[str]:
@@ -130,6 +172,8 @@ class Consuming:
 
     def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
         now = self._handling.clock().timestamp()
+        flow = self._handling.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(each.message.surplus for each in batch))
         events = [events_in(each.message.seen(now)) for each in batch]
         handled = iter(self._handling.handle_many([event for own in events for event in own]))
         ends = [[next(handled) for _ in own] for own in events]
@@ -142,11 +186,8 @@ class Consuming:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
-        try:
-            for each in batch:
-                put_back(self._redis, self._queue, self._keys, each.tag, to_the_back=False)
-        except redis.RedisError:
-            pass  # they are noted as unacknowledged, and come back after the visibility time-out
+        with suppress(redis.RedisError):  # else they come back after the visibility timeout
+            put_back(self._redis, self._queue, self._keys, [each.tag for each in batch])
 
     # In Celery's loop
 
@@ -168,7 +209,7 @@ class Consuming:
 def _as_received(message: Message) -> dict[str, Any]:
     return {
         "name": message.task,
-        "args": redacted(message.kind),
+        "args": printable(redacted(message.kind)),
         "kwargs": "{}",
         "root_id": message.id,
         "parent_id": None,

@@ -151,6 +151,6 @@ def _alone(event: Written) -> Message:
 
 @lru_cache(maxsize=1)
 def _queue() -> EventQueue:
-    settings: Settings = load_settings()
+    settings: Settings = load_settings(guest=True)
     # Without redis-py's health check, a PING before whatever follows 25 idle seconds: a lost connection is found anyway.
     return EventQueue(connect(settings.redis_url, health_check_interval=0), settings.queue)

@@ -3,8 +3,10 @@
 A setting that cannot be right, or two that contradict each other, stop the program with one line that names them.
 """
 
+import logging
+import os
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -12,13 +14,21 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.redis_address import RedisAddress, redis_address
+from worker.redis_tls import check_tls_files
+from worker.variables import described, env_file, strays
+
+logger = logging.getLogger("signal_mailgun.settings")
+
 US_REGION = "https://api.mailgun.net"
 EU_REGION = "https://api.eu.mailgun.net"
-REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Up to 30 years in seconds: Redis and the system's timers count no further than some hundred.
+NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class SettingsError(ValueError):
@@ -29,7 +39,12 @@ class Settings(BaseSettings):
     """Every setting, under its environment name in lower case. Durations carry their unit in the name."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"  # may hold a password
@@ -46,15 +61,16 @@ class Settings(BaseSettings):
     mailgun_member_state: Literal["read", "ledger"] = "read"
     mailgun_member_cache_seconds: NonNegative = 10
     mailgun_opt_out_refresh_seconds: Positive = 60
+    mailgun_read_lag_seconds: NonNegative = 600
     mailgun_subscribe_new: bool = True
     mailgun_resubscribe: bool = False
-    mailgun_connect_timeout_seconds: Positive = 5
-    mailgun_read_timeout_seconds: Positive = 15
+    mailgun_connect_timeout_seconds: Timeout = 5
+    mailgun_read_timeout_seconds: Timeout = 15
 
     retry_base_seconds: Positive = 4
     retry_max_delay_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600
     retry_max_attempts: Annotated[int, Field(ge=1)] = 50
-    retry_max_age_hours: Positive = 24
+    retry_max_age_hours: Annotated[float, Field(gt=0, le=100_000)] = 24
 
     mailgun_rate_limit: NonNegative = 0
     mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1  # Mailgun docs: up to 100 are applied before the answer
@@ -62,7 +78,7 @@ class Settings(BaseSettings):
     incident_threshold: Annotated[int, Field(ge=0)] = 5
     incident_rejected_threshold: Annotated[int, Field(ge=0, le=10_000)] = 50
     incident_probe_seconds: Positive = 60
-    ledger_days: Positive = 30
+    ledger_days: Annotated[float, Field(gt=0, le=10_000)] = 30
 
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -79,15 +95,18 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        if not all(_is_redis_address(each) for each in value.split(";")):
-            raise ValueError("is not a Redis address; write redis://HOST:PORT/DB, rediss://… or sentinel://…")
-        return value
+        address = redis_address(value)
+        if address.tls:
+            check_tls_files(address.tls)
+        return value.strip()
 
     @field_validator("mailgun_api_base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
+        if parts.port == 0 or not value.isprintable():  # of a port that is no number, asking raises ValueError
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
         if parts.username or parts.password:
             raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")
@@ -161,6 +180,11 @@ class Settings(BaseSettings):
         reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
         return 1.0 if reads else 1.0 / self.mailgun_batch_size
 
+    @cached_property
+    def redis_address(self) -> RedisAddress:
+        """What `redis_url` says."""
+        return redis_address(self.redis_url)
+
     @property
     def queue(self) -> str:
         """The integration's queue of events."""
@@ -219,9 +243,13 @@ def usable_key(text: str, where: str) -> SecretStr:
     return SecretStr(key)
 
 
-def load_settings() -> Settings:
-    """The settings of this process. Raises `SettingsError` in one line when one cannot be right."""
+def load_settings(*, guest: bool = False) -> Settings:
+    """The settings of this process. Raises `SettingsError` in one line when one cannot be right, or a name is misspelt.
+
+    As a `guest` in another program, as a producer is, nothing is said against that program's own variables but in its log.
+    """
     try:
+        _check_names(guest=guest)
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {_reason(error)}") from None
@@ -229,12 +257,28 @@ def load_settings() -> Settings:
         raise SettingsError("; ".join(_complaints(error))) from None
 
 
-def _is_redis_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in REDIS_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port, or an IPv6 address's brackets
-        return False
+def _check_names(*, guest: bool) -> None:
+    """Refuse misspelt names, and warn once of others that look like settings. Raises `SettingsError`, and as reading does."""
+    written = env_file(ENV_FILE.read_text(encoding=ENV_ENCODING) if ENV_FILE.is_file() else "")
+    known = {name.upper() for name in Settings.model_fields}
+    found = strays([*(name for name, value in os.environ.items() if value), *written.names], known)
+    wrong = [f".env line {line} is no NAME=VALUE" for line in written.broken]
+    wrong += [
+        f".env line {line}: {name.upper()} has no =" for name, line in written.bare.items() if name.upper() in known
+    ]
+    if found.typos:
+        wrong.append(f"no setting of this program: {described(found.typos)}; correct or unset it")
+    if wrong and not guest:
+        raise SettingsError("; ".join(wrong))
+    if found.others:
+        wrong.append(f"ignored, since this program has no such setting: {described(found.others)}")
+    for line in wrong:
+        _warn_once(line)
+
+
+@lru_cache(maxsize=100)
+def _warn_once(line: str) -> None:
+    logger.warning(line)
 
 
 def _complaints(error: ValidationError) -> list[str]:

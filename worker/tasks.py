@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from importlib.metadata import version
 from threading import Thread
 from typing import Any
 
@@ -17,18 +19,21 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 from kombu.exceptions import OperationalError
 
-from worker.app import app, settings, unacked_keys
-from worker.assembly import handling_for, opt_outs_for, utc_now
+from worker.app import app, settings
+from worker.assembly import handling_for, look_after_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import in_flight_keys, restore_overdue
+from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
-from worker.operate import log
+from worker.delivery.priorities import PriorityLists
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
 from worker.operate.selection import Selection, batches, selected
+from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
@@ -36,6 +41,7 @@ from worker.signal.preset import PresetError
 logger = logging.getLogger("signal_mailgun.worker")
 REPLAY_AT_ONCE = 2000
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
+VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -79,7 +85,8 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     flow = handling().delivery.flow
     try:
         flow.spare(flow.rules.event_cost)
-        wanted = _wanted(args, limit, {**filters, "until": filters.get("until") or now.isoformat()}, now)
+        filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        wanted = _wanted(args, limit, filters, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
         letters = handling().dead_letters
         replayed = sum(
@@ -87,18 +94,18 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         )
         if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
             rest = {"limit": limit - replayed} if limit else {}
-            task.apply_async(kwargs={**filters, "until": filters.get("until") or now.isoformat(), **rest})
+            task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
     return f"{replayed} replayed"
 
 
 def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:
-    if args or not (limit is None or (isinstance(limit, int) and limit > 0)):
+    if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
         raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
     try:
-        return selected(now, handling().preset, **filters)
-    except (ValueError, TypeError) as error:
+        return selected(now, filters, handling().preset, handling().dead_letters.noted)
+    except ValueError as error:
         raise WrongFilter(str(error)) from None
 
 
@@ -108,13 +115,16 @@ def keep_house() -> None:
     flow = parts.delivery.flow
     for step in (
         consuming().keep,
+        _restore_overdue,
         parts.parking.return_due,
-        parts.parking.gather_priorities,
+        priorities().gather,
         parts.tally.store,
-        lambda: parts.roll.store(WORKER),
+        _tell_roll,
         flow.refund,
         lambda: _look_after_hold(parts.delivery),
         _look_after_opt_outs,
+        _look_for_priority_lists,
+        _look_after_writes,
     ):
         try:
             step()
@@ -122,6 +132,35 @@ def keep_house() -> None:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
         except Exception as error:  # noqa: BLE001  the worker's loop goes on
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _restore_overdue() -> None:
+    restored = restore_overdue(
+        handling().parking.redis,
+        settings.queue,
+        in_flight_keys(settings.signal_integration),
+        settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
+    )
+    if restored:
+        logger.warning("messages of a worker that ended are back on the queue", extra={"messages": restored})
+
+
+def _tell_roll() -> None:
+    handling().roll.store(WORKER, consuming().state(), node=consuming().node, version=VERSION)
+
+
+def finish() -> None:
+    """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
+    with suppress(redis.RedisError):
+        _tell_roll()
+    consuming().finish(settings.longest_delivery_seconds, _tell_roll)
+
+
+def leave() -> None:
+    """Store the last counts and take this worker off the roll."""
+    keep_house()
+    with suppress(redis.RedisError):
+        handling().roll.leave(WORKER)
 
 
 def _look_after_hold(delivery: Delivery) -> None:
@@ -150,25 +189,52 @@ def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
         logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
 
 
+def _look_for_priority_lists() -> None:
+    if priorities().turn():
+        Thread(target=_find_priority_lists, daemon=True).start()  # it may take seconds where Redis holds much
+
+
+def _find_priority_lists() -> None:
+    try:
+        priorities().look()
+    except Exception as error:  # noqa: BLE001  it is tried again a minute later
+        logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
+
+
+def _look_after_writes() -> None:
+    writes = late_writes()
+    addresses = writes.due() if writes else []
+    if writes and addresses:
+        Thread(target=_look_at, args=(writes, addresses), daemon=True).start()
+
+
+def _look_at(writes: LookAfter, addresses: list[str]) -> None:
+    try:
+        writes.look(addresses)
+    except redis.RedisError as error:
+        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+    except Exception as error:  # noqa: BLE001  they are looked at again once their claim has ended
+        logger.error("writes without an answer could not be looked after", extra={"error": whereabouts(error)})
+
+
 def check_startable() -> None:
     """End the program with one line where a setting or the preset would let no event through."""
     try:
         handling()
     except (SettingsError, PresetError) as error:
-        sys.exit(f"signal-mailgun: {error}")
+        sys.exit(printable(f"signal-mailgun: {error}"))
 
 
 def check_redis() -> None:
     """End the program with one line if no worker can ever deliver by this Redis; log once what else is wrong there."""
-    log.configure(settings.log_level, settings.log_format)  # Celery has this done only after its own start has begun
     line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
     if line:
-        sys.exit(f"signal-mailgun: {line}")
+        sys.exit(printable(f"signal-mailgun: {line}"))
 
 
 def _end_worker(line: str) -> None:
     """End this worker with status 1, from whichever thread."""
-    sys.stderr.write(f"signal-mailgun: {line}\n")
+    logger.critical("this worker ends: %s", line)
     state.should_stop = EX_FAILURE
 
 
@@ -195,16 +261,29 @@ def consuming() -> Consuming:
     return Consuming(
         handling(),
         settings.queue,
-        unacked_keys(settings.signal_integration),
+        in_flight_keys(settings.signal_integration),
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
 
 
 @lru_cache(maxsize=1)
+def priorities() -> PriorityLists:
+    """The lists of messages with a priority."""
+    return PriorityLists(handling().parking.redis, settings.signal_integration, settings.queue)
+
+
+@lru_cache(maxsize=1)
 def opt_outs() -> OptOuts | None:
     """This process's part in reading those who unsubscribed; None where the ledger is not trusted."""
     return opt_outs_for(settings, handling().delivery) if settings.mailgun_member_state == "ledger" else None
+
+
+@lru_cache(maxsize=1)
+def late_writes() -> LookAfter | None:
+    """This process's part in looking after writes whose end is not known; None where nothing is merged."""
+    merges = settings.mailgun_write_mode == "merge"
+    return look_after_for(settings, handling().delivery) if merges else None
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from tests.chaos.world import KEY, READ_TIMEOUT_SECONDS, World, resident_megabyt
 from worker.sandbox.hints import HintKind
 
 REDIS_AWAY_SECONDS = 3.0
+LEASE_SECONDS = 16.6  # of a member, with the time-outs of the storms
 HINTS: tuple[HintKind, ...] = ("retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body", "none")
 
 Storm = Callable[[World], None]
@@ -122,6 +123,42 @@ def be_slow_and_hang(world: World) -> None:
 def apply_after_time_out(world: World) -> None:
     """What Mailgun is told, it applies at times only after the worker has given up waiting: twice as late as that."""
     world.control.add_fault("latency", method="POST", share=0.05, ms=int(2000 * READ_TIMEOUT_SECONDS))
+    world.drain()
+
+
+def read_late(world: World) -> None:
+    """Every read shows what Mailgun held three seconds ago."""
+    world.control.switches(read_lag_seconds=1 if world.brief else 3)
+    world.drain()
+
+
+def miss_members(world: World) -> None:
+    """A tenth of those who read a member are told that there is none."""
+    world.control.add_fault("member_not_found", share=0.1)
+    world.drain()
+
+
+def apply_after_the_lease(world: World) -> None:
+    """What Mailgun is told, it applies at times when others have long written the member: four time-outs later."""
+    world.control.add_fault("latency", method="POST", share=0.05, ms=int(4000 * READ_TIMEOUT_SECONDS))
+    world.drain()
+
+
+def fail_once_stored(world: World) -> None:
+    """A tenth of what Mailgun stores it answers with 500 or 504."""
+    for status in (500, 504):
+        world.control.add_fault("status_after_commit", method="POST", share=0.05, status=status)
+    world.drain()
+
+
+def stop_one_in_mid_request(world: World) -> None:
+    """One worker is stopped (SIGSTOP) with requests under way, until others have its members; then it goes on. Thrice."""
+    world.control.latency(60)
+    for share in world.moments(0.2, 0.45, 0.7):
+        world.when_put(share)
+        world.until(lambda: _under_way(world), "requests under way")
+        with world.producer.trickling():
+            world.stop_for_a_while(world.workers[0], LEASE_SECONDS + 3)
     world.drain()
 
 

@@ -63,6 +63,11 @@ CASES = (
     Case("outage, shortened", storms.outage(20)),
     Case("slow, hung after commit", storms.be_slow_and_hang),
     Case("applied after time-out", storms.apply_after_time_out, EVERY),
+    Case("reads 3 s behind", storms.read_late, EVERY, brief=250, brief_forms=(SINGLE,)),
+    Case("10 % of members missed", storms.miss_members),
+    Case("applied after the lease", storms.apply_after_the_lease, EVERY),
+    Case("stored, answered 500, 504", storms.fail_once_stored, EVERY),
+    Case("SIGSTOP in mid-request", storms.stop_one_in_mid_request, EVERY),
     Case("wrong key, mended", storms.wrong_key, EVERY),
     Case("addresses refused", storms.refuse_addresses, EVERY),
     Case("bad members among many", storms.a_few_bad_members, EVERY, brief=200, brief_forms=(SINGLE, VOLUME)),
@@ -125,6 +130,7 @@ def weathered(case: Case, world: World) -> Figures:
     died = world.died()
     world.replay()
     world.drain()
+    world.settle()
     return judged(case.name, world, produced, died, time.monotonic() - began)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-key"
 READ_TIMEOUT_SECONDS = 1.0
+READ_LAG_SECONDS = 10.0  # more than any storm's reads lag, or its writes are late
 SETTINGS = {
     "MAILGUN_API_KEY": KEY,
     "MAILGUN_ALLOW_CUSTOM_HOST": "true",
@@ -42,6 +44,7 @@ SETTINGS = {
     "RETRY_MAX_ATTEMPTS": "1000",
     "INCIDENT_PROBE_SECONDS": "1",
     "VISIBILITY_TIMEOUT_SECONDS": "7.5",
+    "MAILGUN_READ_LAG_SECONDS": str(READ_LAG_SECONDS),
     "WORKER_CONCURRENCY": "12",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",  # a line for each event, also where many were handled together
@@ -74,6 +77,7 @@ class World:
         self.held_when_killed: list[tuple[float, set[str]]] = []  # when, and the ids of what was in hand
         self.backs: list[float] = []  # seconds that something took to be as before
         self.notes: list[str] = []
+        self.further: dict[str, str] = {}  # settings in place of all others
         self.brief = False  # each thing goes wrong once
         self.bad: set[str] = set()  # addresses that Mailgun cannot answer, which may wait as long as that lasts
         self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
@@ -89,6 +93,7 @@ class World:
             "REDIS_URL": self.server.url,
             "SIGNAL_INTEGRATION": self.integration,
             "MAILGUN_API_BASE_URL": self.sandbox.base_url,
+            **self.further,
         }
 
     @property
@@ -255,6 +260,20 @@ class World:
             DRAINED_WITHIN_SECONDS,
             f"an end of all events of {self.integration}",
         )
+
+    def settle(self) -> None:
+        """Wait until no write is to be looked after any more."""
+        key = f"signal:{self.integration}:look_after"
+        eventually(
+            lambda: _unless_away(lambda: not self.redis.zcard(key)), DRAINED_WITHIN_SECONDS, "an end of all looks"
+        )
+
+    def stop_for_a_while(self, worker: RunningWorker, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT so many seconds later."""
+        worker.process.send_signal(signal.SIGSTOP)
+        self.unlucky.append((time.time() - 2, time.time() + seconds + 1))
+        time.sleep(seconds)  # how long it is stopped is what is tried here
+        worker.process.send_signal(signal.SIGCONT)
 
     def each_consumes_again(self, since: float) -> float:
         """Wait until every worker has ended an event after `since`; the slowest one's seconds. Events trickle meanwhile."""

@@ -1,5 +1,6 @@
 """Whose doing it is when a call for many members fails, and who pays for it: on a real server, against the sandbox's Mailgun."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import requests
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration
 from worker.delivery.plan import Wanted
+from worker.delivery.record import EventOrder
 from worker.mailgun.outcome import Kind
 from worker.sandbox.call import Call, Reply, json_reply
 from worker.signal.patch import Patch
@@ -19,7 +21,7 @@ def address(number: int) -> str:
     return f"p{number}@example.com"
 
 
-def there_are(*, bad: set[int] = frozenset(), status: int = 500, every: bool = False) -> HoldsMembers:
+def there_are(*, bad: Collection[int] = (), status: int = 500, every: bool = False) -> HoldsMembers:
     """Mailgun with many members, which answers `status` to writes that name a bad one, or to every write."""
     there = HoldsMembers(*({"address": address(each), "vars": {"plan": "free"}} for each in range(MANY)))
 
@@ -34,7 +36,9 @@ def there_are(*, bad: set[int] = frozenset(), status: int = 500, every: bool = F
 def bring(own: OwnIntegration, there: HoldsMembers, numbers: Any = range(MANY), **options: Any) -> dict[int, Kind]:
     """How one event of each of these members ended."""
     here = options.pop("here", None) or own.delivery(there.asking(), batch=100, **options)
-    found = here.attempts([Wanted(Patch(address(each), None, {"plan": "pro"}, None, None), 1.0) for each in numbers])
+    found = here.attempts(
+        [Wanted(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0)) for each in numbers]
+    )
     return {number: each.kind for number, each in zip(numbers, found, strict=True)}
 
 

@@ -1,5 +1,6 @@
 """How messages are taken and put back: in one step each, so that none is ever nowhere – on a real server."""
 
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,8 +12,10 @@ from kombu import Connection, Consumer, Queue
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.app import celery_app
-from worker.broker import PUT_BACK, TAKE
-from worker.delivery.message import DELIVER_MANY, Message, encoded
+from worker.broker import TAKE
+from worker.delivery.in_flight import PUT_BACK
+from worker.delivery.intake import admitted
+from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded
 from worker.settings import Settings
 
 ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
@@ -77,9 +80,21 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
 
 def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
-    keys = (*own.flow().keys, own.queue, *own.unacked_keys)
-    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "0", "150", "tag", "1000000")
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000")
     assert taken[2] == [100, 50]
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"), [("0", 1), ("-3", 1), ("1e9", 1), ("7", 7), ("9" * 30, 10_000), ('"x"', 1)]
+)
+def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
+    own: OwnIntegration, said: str, counted: int
+) -> None:
+    own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000")
+    assert taken[2] == [counted]
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
@@ -116,6 +131,77 @@ def test_a_message_is_put_back_once(own: OwnIntegration) -> None:
 def test_an_acknowledged_message_is_not_put_back(own: OwnIntegration) -> None:
     put_back(own, "unknown")
     assert own.redis.llen(own.queue) == 0
+
+
+# -- when a message counts as enqueued
+
+
+def bare(id: str, *, task: str = TASK, enqueued_at: object = None) -> str:
+    """A message as a client writes it that knows nothing of this program, or says when it enqueued it."""
+    said = {} if enqueued_at is None else {"signal": {"enqueued_at": enqueued_at}}
+    headers = {"task": task, "id": id, **said}
+    body = base64.b64encode(b"[[{}],{},{}]").decode()
+    properties = {"body_encoding": "base64"}
+    return json.dumps({"body": body, "headers": headers, "properties": properties, "content-type": "application/json"})
+
+
+def enqueued_at(raw: str) -> float:
+    found = admitted(raw, lambda: "new").enqueued_at
+    assert found is not None
+    return found
+
+
+def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the_queue(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
+    before = own.now()
+    taken = [raw for _ in range(10) for raw in own.take(5).messages]
+    assert [decoded(each)[0].id for each in taken] == [str(each) for each in range(50)]
+    stamps = [enqueued_at(each) for each in taken]
+    assert sorted(set(stamps)) == stamps
+    assert before - 0.001 <= stamps[0] <= stamps[-1] <= own.now() + 0.001
+
+
+def test_a_stamp_outlives_the_worker_and_a_way_back_to_the_queue(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a"))
+    (raw,) = own.take().messages
+    (tag,) = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag))
+    assert own.redis.lrange(own.queue, 0, -1) == [raw]
+    assert own.take().messages == [raw]
+
+
+def test_a_stamp_outlives_the_wait_for_another_try(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a"))
+    (raw,) = own.take().messages
+    message = admitted(raw, lambda: "new")
+    again = admitted(encoded(message.parked(), own.queue), lambda: "new")
+    assert again.enqueued_at == message.enqueued_at == message.seen(own.now()).patience_from
+
+
+@pytest.mark.parametrize("said", [1714557600.5, 1714557600])
+def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(own: OwnIntegration, said: float) -> None:
+    raw = bare("a", enqueued_at=said)
+    own.redis.lpush(own.queue, raw)
+    assert own.take().messages == [raw]
+    assert enqueued_at(raw) == said
+
+
+def test_a_message_enqueued_years_ahead_counts_from_when_it_was_taken(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a", enqueued_at=own.now() + 3 * 365 * 86_400))
+    (raw,) = own.take().messages
+    assert abs(enqueued_at(raw) - own.now()) < 60
+
+
+def test_the_events_of_a_bundle_come_before_those_of_the_next_message(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a", task=DELIVER_MANY), bare("b"))
+    first, second = own.take(2).messages
+    assert enqueued_at(second) - enqueued_at(first) > 0.0009
+
+
+@pytest.mark.parametrize("raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}'])
+def test_what_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
+    own.redis.lpush(own.queue, raw)
+    assert own.take().messages == [raw]
 
 
 # -- the same, through kombu ---------------------------------------------------------------------------------------

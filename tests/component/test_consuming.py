@@ -17,6 +17,7 @@ from worker.consuming import Consuming
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.handling import Handling
+from worker.delivery.in_flight import restore_overdue
 from worker.delivery.intake import admitted
 from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.delivery.parking import Parking
@@ -102,6 +103,7 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = admitted(raw, str)
+            message = message.charged(max(1, message.events))
             self.consuming.take(Taken({TAKEN: message, EVENTS: message.events}, tag, self.loop))
         return tags
 
@@ -236,6 +238,17 @@ def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work:
     )
 
 
+def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=100)
+    it.take(Message(id="b", args=([],), kind="0 events", task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert it.unacked() == []
+    assert it.handling.dead_letters.count() == 0
+    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (("task-succeeded", "b"), "'no events'")
+    assert it.handling.delivery.flow._unused == it.handling.delivery.flow.rules.event_cost
+
+
 def test_a_full_bundle_does_not_linger(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=3)
     bundle = Message(id="b", args=([event(each) for each in range(3)],), task=DELIVER_MANY)
@@ -297,7 +310,7 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     it = at_work(batch=3)
     tags = it.take(message(1), message(2))
     index = it.own.unacked_keys[0]
-    assert [it.own.redis.zscore(index, each) for each in tags] == [0.0, 0.0]
+    it.own.redis.zadd(index, dict.fromkeys(tags, 0.0))
     it.consuming.keep()
     assert it.own.redis.zscore(index, tags[0]) == 0.0  # not so soon
     monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
@@ -305,6 +318,18 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     it.consuming.keep()
     assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
     assert it.own.redis.zscore(index, "somebody else's") == 0.0
+
+
+def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    it.own.fill(1)
+    it.own.take(1)
+    [tag] = it.unacked()
+    it.consuming.take(Taken({}, tag, it.loop))
+    it.consuming.flush()
+    assert it.unacked() == [tag]
+    assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
+    assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
 
 
 def test_what_has_ended_is_not_kept(at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:

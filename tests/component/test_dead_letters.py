@@ -129,7 +129,7 @@ def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetters) ->
 def test_what_another_program_put_there_is_a_letter_without_a_story(letters: DeadLetters, raw: str) -> None:
     letters.redis.lpush(letters.key, raw)
     [found] = letters.newest_first()
-    assert (found.letter.reason, found.raw, found.message.args) == ("unknown", raw, (raw,))
+    assert (found.letter.reason, found.raw, found.message.original) == ("unknown", raw, raw)
 
 
 def test_integrations_bury_apart(own: OwnIntegration, letters: DeadLetters) -> None:

@@ -13,7 +13,7 @@ import redis
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import DIGEST_KEY, OwnIntegration
 from worker.delivery.attempt import Delivery
-from worker.delivery.case import Dead, Parked, event_time
+from worker.delivery.case import Dead, Parked, order_of
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.decision import Done, Patience
 from worker.delivery.handling import Handling
@@ -113,7 +113,7 @@ def test_while_held_an_event_is_parked_free_of_charge(own: OwnIntegration) -> No
     own.flow().pause()
     before = message(attempts=3, throttled=2)
     assert isinstance(handling(own, there).handle(before), Parked)
-    assert parked(own) == [replace(before.seen(0), parkings=1)]
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
     assert there.asked() == []
 
 
@@ -124,7 +124,7 @@ def test_while_its_member_is_busy_an_event_is_parked_free_of_charge(own: OwnInte
     found = handling(own, there).handle(before)
     assert isinstance(found, Parked)
     assert found.why.startswith("busy")
-    assert parked(own) == [replace(before.seen(0), parkings=1)]
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
     assert there.asked() == []
 
 
@@ -329,7 +329,7 @@ def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: t
     patch = Patch(ADDRESS, None, {}, None, own_time)
     expected = ENQUEUED if at == "enqueued" else own_time
     assert expected
-    assert event_time(patch, message()) == expected.timestamp()
+    assert order_of(patch, message()).at == expected.timestamp()
 
 
 def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(own: OwnIntegration) -> None:

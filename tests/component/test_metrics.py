@@ -33,7 +33,9 @@ from worker.signal.patch import Skip
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 OPEN = HoldState(None, "", None, None, None)
-STANDING = Standing(queued=3, oldest_age=12.5, parked=2, dead_letters={"rejected": 4}, hold=OPEN)
+STANDING = Standing(
+    queued=3, oldest_age=12.5, parked=2, dead_letters={"rejected": 4}, hold=OPEN, workers={"consuming": 2}
+)
 
 
 def samples(text: str) -> dict[str, float]:

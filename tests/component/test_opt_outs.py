@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import urllib3
+from rich.text import Text
 
 from tests.adapters import HoldsAList, answered, asking, timed_out
 from tests.integrations import (
@@ -18,6 +19,7 @@ from tests.integrations import answered as reported
 from worker.delivery.census import Census
 from worker.delivery.flow import HoldState
 from worker.delivery.opt_outs import LastRead, OptOuts, Turn, last_read
+from worker.delivery.roll import WorkerEntry
 from worker.delivery.rules import LONGEST_UNAVAILABLE_SECONDS
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.cli.status import rows
@@ -50,7 +52,7 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
     """Of each member of a list of six, what the ledger's copy says."""
     names = [f"no{each:03}@example.com" for each in range(6)]
     found = {name: own.ledger().look_up(name) for name in names}
-    return {name: entry.copy.subscribed for name, entry in found.items() if entry and entry.copy}
+    return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
 
 
 def last(own: OwnIntegration) -> LastRead:
@@ -81,7 +83,7 @@ def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(own: Own
     reading.read(taken(reading))
     fresh_from = float(stored(own)["fresh_from"])
     copies = [own.ledger().look_up(f"no{each:03}@example.com") for each in range(3)]
-    assert all(each and each.copy_at >= fresh_from for each in copies)
+    assert all(each and each.copy and float(each.copy.at) >= fresh_from for each in copies)
 
 
 def test_where_nobody_unsubscribed_one_request_shows_it(own: OwnIntegration) -> None:
@@ -108,7 +110,7 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
     found = own.ledger().look_up("zzz@example.com")
     assert found
     assert found.copy
-    assert not found.copy.subscribed
+    assert not found.copy.member.subscribed
 
 
 # --- turns
@@ -460,21 +462,22 @@ def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCapture
     assert record.__dict__["mend"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
 
 
-def screen(read: LastRead | None) -> dict[str, str]:
+def screen(read: LastRead | None) -> dict[str, Text]:
     """The lines of `status`."""
     hold = HoldState(None, "", None, None, None)
-    return dict(rows(Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, ["worker"], read)))
+    status = Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, [WorkerEntry("worker")], read)
+    return {name: text if isinstance(text, Text) else Text(text) for name, text in rows(status)}
 
 
 def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:
-    assert screen(LastRead(75.0, 1234, 2.34, trusted=True))["opt-outs"] == "1234, read 1 min ago in 2.3 s"
+    assert screen(LastRead(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain == "1234, read 1 min ago in 2.3 s"
 
 
 def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> None:
     old = screen(LastRead(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
-    assert old == "[red]1234, read 2 h 0 min ago in 2.3 s: members are read one by one[/]"
+    assert (old.plain, old.style) == ("1234, read 2 h 0 min ago in 2.3 s: members are read one by one", "red")
     for never in (LastRead(None, None, None, trusted=False), LastRead(50.0, None, None, trusted=False)):
-        assert screen(never)["opt-outs"] == "[red]not read yet: members are read one by one[/]"
+        assert str(screen(never)["opt-outs"]) == "not read yet: members are read one by one"
 
 
 def test_status_says_nothing_of_opt_outs_where_the_ledger_is_not_trusted() -> None:

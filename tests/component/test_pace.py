@@ -1,5 +1,6 @@
 """How fast Mailgun is asked: set, learned from 429s, ramped up – on a real server, and against limiters."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -192,7 +193,7 @@ def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegratio
 
 
 RULES = rules_with(base=4)
-PLAIN = {
+PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
     "a bucket of 300 a minute": (lambda: token_bucket(300, burst=10), 300, True),
     "a bucket that lets 100 burst": (lambda: token_bucket(300, burst=100), 300, False),
     "300 in each minute": (lambda: fixed_window(300), 300, False),

@@ -69,14 +69,8 @@ def test_what_goes_back_is_taken_before_what_is_new(own: OwnIntegration, parking
     own.fill(3)
     parking.park(named("back"), DUE)
     parking.return_due()
-    assert own.take().messages == [own_text(parking)]
-
-
-def own_text(parking: Parking) -> str:
-    """The text of `named("back")` as it was parked."""
-    parking.park(named("back"), FAR)
-    [(raw, _)] = parking.waiting()
-    return raw
+    (taken,) = own.take().messages
+    assert decoded(taken)[0].id == "back"
 
 
 def test_no_more_than_the_limit_goes_back_at_once_and_the_earliest_due_first(
@@ -100,24 +94,6 @@ def test_integrations_park_apart(own: OwnIntegration, parking: Parking) -> None:
     parking.park(MESSAGE, DUE)
     assert (other.count(), other.return_due()) == (0, 0)
     assert parking.count() == 1
-
-
-@pytest.mark.parametrize("step", [3, 6, 9])
-def test_messages_with_a_priority_are_brought_to_the_queue_behind_what_waits(
-    own: OwnIntegration, parking: Parking, step: int
-) -> None:
-    own.redis.lpush(own.queue, "waiting")
-    own.redis.lpush(f"{own.queue}\x06\x16{step}", "first", "second")
-    assert parking.gather_priorities() == 2
-    assert own.redis.lrange(own.queue, 0, -1) == ["second", "first", "waiting"]
-    assert parking.gather_priorities() == 0
-
-
-def test_gathering_stops_at_its_limit(own: OwnIntegration, parking: Parking) -> None:
-    for step in (3, 6, 9):
-        own.redis.lpush(f"{own.queue}\x06\x16{step}", "a", "b")
-    assert [parking.gather_priorities(4), parking.gather_priorities(4)] == [4, 2]
-    assert own.redis.llen(own.queue) == 6
 
 
 def test_what_is_parked_is_a_message_that_any_worker_reads(parking: Parking) -> None:

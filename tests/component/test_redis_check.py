@@ -188,6 +188,7 @@ def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
         finally:
             loading.kill()
             loading.wait(10)
+    assert found
     assert (found.answered, found.ending) == (False, None)
     assert "Wait" in found.results[0].fix
 
@@ -229,17 +230,32 @@ def test_a_proxy_without_config_and_info_is_no_trouble(server: RedisServer) -> N
     assert "noeviction" in result.fix
 
 
+def test_nothing_is_tried_where_a_proxy_would_execute_it(server: RedisServer) -> None:
+    with odd_servers.proxy_that_forgets_transactions(server.port) as proxy, server.client() as client:
+        client.flushall()
+        [result] = bad(proxy.url)
+        assert client.keys() == []
+    assert "no MULTI" in result.found
+    assert result.ends_worker
+
+
 Odd = Callable[[Path], AbstractContextManager[odd_servers.OddServer]]
 AT_AN_ADDRESS: dict[str, tuple[Odd, str, str, bool]] = {
     "http": (lambda _: odd_servers.http(), "is an HTTP server, not Redis", "where Redis runs", True),
     "tls": (odd_servers.tls, "speaks TLS, which redis:// does not", "Write rediss://", True),
     "silent": (
         lambda _: odd_servers.silent(),
-        "accepts the connection, but does not answer",
+        "accepts connections, but does not answer",
         "where Redis runs",
         False,
     ),
-    "closing": (lambda _: odd_servers.closing(), "is not Redis", "where Redis runs", True),
+    "closing": (lambda _: odd_servers.closing(), "closes each connection", "load balancer", False),
+    "other": (
+        lambda _: odd_servers.saying(b"220 mail.example.com ESMTP\r\n"),
+        "another protocol",
+        "where Redis runs",
+        True,
+    ),
     "protected": (
         lambda _: odd_servers.saying(
             b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n"
@@ -284,9 +300,9 @@ def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "found", "fix"),
     [
-        ("redis://127.0.0.1:{free}/0", "refuses the connection", "Start Redis there"),
-        ("redis://no-such-host.invalid/0", "does not resolve", "Correct the host"),
-        ("sentinel://127.0.0.1:{free}/0", "no", "master_name"),
+        ("redis://127.0.0.1:{free}/0", "does not answer: the connection is refused", "Start Redis there"),
+        ("redis://no-such-host.invalid/0", "does not answer: its host name does not resolve", "Correct the host"),
+        ("sentinel://127.0.0.1:{free}/0", "no sentinel answers", "start them"),
     ],
 )
 def test_nothing_that_answers_is_told_apart_and_waited_for(url: str, found: str, fix: str) -> None:

@@ -38,7 +38,7 @@ NO_COMMANDS = {
     "execute",
     "close",
     "connection_pool",
-    "from_url",
+    "from_pool",
     "parse_response",
     "connection",
     "reset",
@@ -49,7 +49,7 @@ NO_COMMANDS = {
 def admin(server: RedisServer) -> Iterator["redis.Redis"]:
     with server.client() as client:
         yield client
-        client.acl_deluser(USER)  # type: ignore[no-untyped-call]
+        client.acl_deluser(USER)
 
 
 def limited(admin: "redis.Redis", server: RedisServer, *rules: str) -> str:

@@ -20,6 +20,7 @@ from tests.integrations import OwnIntegration, answered
 from worker.delivery.attempt import Delivery
 from worker.delivery.batching import ALONE_SECONDS, FIRST_CALLS, Batching
 from worker.delivery.plan import Wanted
+from worker.delivery.record import EventOrder
 from worker.mailgun.outcome import Kind, Outcome
 from worker.sandbox.call import Call, Reply, json_reply
 from worker.signal.patch import Patch
@@ -35,7 +36,7 @@ def held(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
 
 
 def wants(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any) -> Wanted:  # noqa: FBT001
-    return Wanted(Patch(address(number), None, vars, consent, None), at)
+    return Wanted(Patch(address(number), None, vars, consent, None), EventOrder(at))
 
 
 def bring(own: OwnIntegration, there: HoldsMembers, *wanted: Wanted, **options: Any) -> list[Kind]:
@@ -364,9 +365,14 @@ def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
 def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(own: OwnIntegration, strange: str) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
     patch = Patch(strange, None, {"plan": "pro"}, None, None)
-    assert bring(own, there, wants(1, plan="pro"), Wanted(patch, 1.0), wants(2, plan="pro")) == [Kind.DELIVERED] * 3
+    assert (
+        bring(own, there, wants(1, plan="pro"), Wanted(patch, EventOrder(1.0)), wants(2, plan="pro"))
+        == [Kind.DELIVERED] * 3
+    )
     assert there.entries() == [[address(1), address(2)]]
-    assert bring(own, there, wants(1, 2, plan="x"), Wanted(Patch(strange, None, {"plan": "x"}, None, None), 2.0)) == [
+    assert bring(
+        own, there, wants(1, 2, plan="x"), Wanted(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0))
+    ) == [
         Kind.DELIVERED,
         Kind.DELIVERED,
     ]
@@ -474,7 +480,7 @@ def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
     key = ledger.key_of(ledger.digest_of(address(1)))
     there.meanwhile[2] = doing(lambda: own.redis.hset(key, "doubt", "1"))
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
-    assert own.redis.hkeys(key) == ["record"]
+    assert "copy" not in own.redis.hkeys(key)
 
 
 @pytest.mark.parametrize(("status", "kept"), [(429, True), (400, True), (503, False), (502, False)])
@@ -521,7 +527,7 @@ def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has
     for each in (1, 2):
         entry = ledger.look_up(address(each))
         assert entry
-        assert entry.copy is None or entry.copy.vars == there.vars_of(address(each))
+        assert entry.copy is None or entry.copy.member.vars == there.vars_of(address(each))
 
 
 def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
@@ -536,7 +542,7 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
     for each in held_back:
         entry = ledger.look_up(address(each))
         assert entry
-        assert not entry.known.our_no
+        assert entry.record.no is None
 
 
 def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIntegration) -> None:
@@ -575,7 +581,8 @@ def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnInteg
     for each in (1, 2):
         entry = own.ledger().look_up(address(each))
         assert entry
-        assert entry.known.our_no
+        assert entry.record.no
+        assert entry.record.no.by
 
 
 # Pace

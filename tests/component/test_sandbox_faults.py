@@ -323,3 +323,57 @@ def test_every_answer_can_be_made_to_take_longer(sandbox: RunningSandbox) -> Non
     record = sandbox.control.requests()[-1]
     assert record.answered_at is not None
     assert record.answered_at - record.at >= 0.05
+
+
+# -- reads that lag, and answers that do not fit ---------------------------------------------------------------------
+
+
+def plan_of(sandbox: RunningSandbox, address: str = JANE) -> str | None:
+    found = ask(sandbox, "GET", f"/members/{address}")
+    return found.json()["member"]["vars"].get("plan") if found.ok else None
+
+
+def listed(sandbox: RunningSandbox) -> list[str]:
+    return [each["address"] for each in ask(sandbox, "GET", "/members/pages?limit=100").json()["items"]]
+
+
+def plan(sandbox: RunningSandbox, value: str, address: str = JANE) -> None:
+    data = {"address": address, "upsert": "true", "vars": json.dumps({"plan": value})}
+    assert ask(sandbox, "POST", "/members", data=data).ok
+
+
+def test_reads_show_what_was_held_a_while_ago(sandbox: RunningSandbox) -> None:
+    plan(sandbox, "free")
+    sandbox.control.switches(read_lag_seconds=LONG_SECONDS)
+    plan(sandbox, "pro")
+    plan(sandbox, "pro", "rex@example.com")
+    assert (plan_of(sandbox), plan_of(sandbox, "rex@example.com")) == ("free", None)
+    assert listed(sandbox) == [JANE]
+    sandbox.control.unsubscribe(JANE)
+    assert ask(sandbox, "GET", f"/members/{JANE}").json()["member"]["subscribed"]
+    assert not sandbox.control.members()[JANE].subscribed
+    assert ask(sandbox, "DELETE", f"/members/{JANE}").ok
+    assert (plan_of(sandbox), listed(sandbox)) == ("free", [JANE])
+
+
+def test_what_is_old_enough_is_shown_at_last(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(read_lag_seconds=0.2)
+    plan(sandbox, "free")
+    plan(sandbox, "pro")
+    eventually(lambda: plan_of(sandbox) == "pro")
+    eventually(lambda: listed(sandbox) == [JANE])
+
+
+def test_a_member_that_is_there_can_be_answered_to_be_absent(sandbox: RunningSandbox) -> None:
+    plan(sandbox, "free")
+    sandbox.control.add_fault("member_not_found", address=JANE, count=2)
+    found = ask(sandbox, "GET", f"/members/{JANE}")
+    assert (found.status_code, found.json()) == (404, {"message": f"Member {JANE} of mailing list {LIST} not found"})
+    plan(sandbox, "pro")
+    assert plan_of(sandbox) == "pro"
+
+
+def test_what_is_answered_with_a_status_can_be_stored_all_the_same(sandbox: RunningSandbox) -> None:
+    sandbox.control.add_fault("status_after_commit", status=504, method="POST")
+    assert upsert(sandbox).status_code == 504
+    assert ask(sandbox, "GET", f"/members/{JANE}").ok

@@ -35,7 +35,7 @@ def steps(sync: Sync, so_far: SoFar, most: int = 100) -> list[SoFar]:
 def copies(own: OwnIntegration, there: HoldsAList) -> dict[str, bool]:
     """Of each member, what the ledger's copy says."""
     found = {name: own.ledger().look_up(name) for name in there.members}
-    return {name: entry.copy.subscribed for name, entry in found.items() if entry and entry.copy}
+    return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
 
 
 def stored(own: OwnIntegration) -> bool:

@@ -17,6 +17,13 @@ EVENT = identified(JANE, plan="pro")
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
+@pytest.fixture
+def own(own: Bench) -> Bench:
+    """The same, and a worker has served it once: nothing is said of an integration that nobody knows."""
+    own.redis.hset(f"signal:{own.integration}:totals", "delivered", 1)
+    return own
+
+
 def is_one_line(printed: Printed, *words: str) -> bool:
     """Did it fail with one line on standard error that holds these words?"""
     lines = printed.err.strip().splitlines()
@@ -71,6 +78,60 @@ def test_send_reports_bad_lines_by_number_and_sends_the_rest(own: Bench) -> None
     assert printed.out == f"2 enqueued on {own.queue}, 3 bad lines left out\n"
     assert [line.partition(":")[0] for line in printed.err.splitlines()] == ["line 2", "line 4", "line 5"]
     assert len(own.queued_events()) == 2
+
+
+def test_send_to_an_integration_that_no_worker_has_served_says_so_and_sends(own: Bench) -> None:
+    own.redis.delete(f"signal:{own.integration}:totals")
+    printed = own.run("send", "-", given=lines(EVENT))
+    assert (printed.status, own.queued()) == (0, 1)
+    assert is_one_line(printed, f"no worker has ever served {own.queue}")
+
+
+@pytest.mark.parametrize("asked", [("status",), ("dead-letters", "list"), ("pause",)])
+def test_a_name_that_this_redis_does_not_know_is_told_with_those_it_knows(own: Bench, asked: tuple[str, ...]) -> None:
+    own.put(EVENT)
+    printed = own.run(*asked, SIGNAL_INTEGRATION="misspelt")
+    assert printed.status == 0
+    assert is_one_line(printed, "no integration misspelt", own.integration)
+
+
+@pytest.mark.parametrize("given", ["MAILGUN_API_KEYS", "retry_max_delay", "SIGNAL_INTEGRATON"])
+def test_a_misspelt_setting_stops_every_command(own: Bench, given: str) -> None:
+    for asked in (("status",), ("worker",), ("preview", "-")):
+        printed = own.run(*asked, given="", **{given: "1"})
+        assert printed.status == 1
+        assert is_one_line(printed, given, "did you mean")
+
+
+def test_another_programs_variable_is_told_once_and_stops_nothing(own: Bench) -> None:
+    printed = own.run("dead-letters", "list", "--reason=rejected", MAILGUN_TRACKING="yes", MAILGUN_DOMAIN="x")
+    assert printed.status == 0
+    assert is_one_line(printed, "MAILGUN_TRACKING", "ignored")
+
+
+def test_a_producer_never_dies_of_a_variable(own: Bench) -> None:
+    program = "import logging, worker; logging.basicConfig(); worker.enqueue({'type': 'page'})"
+    settings = {"REDIS_URL": own.server.url, "MAILGUN_API_KEYS": "1", "SIGNAL_INTEGRATION": own.integration}
+    printed = printed_by("-c", program, folder=own.folder, **settings)
+    assert (printed.status, own.queued()) == (0, 1)
+    assert is_one_line(printed, "WARNING", "MAILGUN_API_KEYS")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (b"REDIS_URL redis://x", "line 1"),
+        (b"\n# a\nLOG_LEVEL\n", "line 3: LOG_LEVEL has no ="),
+        (b"\xef\xbb\xbfLOG_LEVEL=loud\n", "LOG_LEVEL"),
+        (b"MAILGUN_LIST_ADRESS='x@y'", "MAILGUN_LIST_ADDRESS"),
+        ("LOG_LEVEL=info".encode("utf-16"), "cannot be read"),
+    ],
+)
+def test_an_env_file_that_cannot_be_right_is_told(own: Bench, tmp_path: Path, text: bytes, word: str) -> None:
+    (tmp_path / ".env").write_bytes(text)
+    printed = printed_by("-m", "worker", "preview", "-", folder=tmp_path)
+    assert printed.status == 1
+    assert is_one_line(printed, word)
 
 
 def test_send_needs_no_mailgun_setting(own: Bench) -> None:
@@ -208,17 +269,14 @@ def test_preview_prints_markup_and_odd_signs_as_they_are(own: Bench) -> None:
 
 def test_check_finds_all_well_and_ends_with_0(own: Bench) -> None:
     printed = own.run("check")
-    assert (printed.status, printed.out.count("✓"), printed.out.count("✗")) == (0, 3, 0)
+    assert (printed.status, printed.out.count("✓"), printed.out.count("✗")) == (0, 7, 0)
     assert own.members() == {}
 
 
 def test_check_for_programs(own: Bench) -> None:
     found = json.loads(own.run("check", "--json").out)
-    assert [(each["what"], each["ok"], each["mend"]) for each in found] == [
-        ("Redis", True, ""),
-        ("Preset", True, ""),
-        ("Mailgun", True, ""),
-    ]
+    looked_at = ("Redis", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights", "Preset", "Mailgun")
+    assert [(each["what"], each["ok"], each["mend"]) for each in found] == [(what, True, "") for what in looked_at]
 
 
 CHECKS: dict[str, tuple[dict[str, str | None], str, tuple[str, ...]]] = {

@@ -13,6 +13,13 @@ REX, URI, LOU = "rex@example.com", "uri@example.com", "lou@example.com"
 
 
 @pytest.fixture
+def own(own: Bench) -> Bench:
+    """The same, and a worker has served it once: nothing is said of an integration that nobody knows."""
+    own.redis.hset(f"signal:{own.integration}:totals", "delivered", 1)
+    return own
+
+
+@pytest.fixture
 def refused(bench: Bench) -> Bench:
     """Four dead letters: a rejected one, an unauthorized page, a missing list, and what is no event."""
     for address, status in ((REX, 400), (URI, 401), (LOU, 404)):

@@ -1,16 +1,13 @@
 """What operators see in Flower: the dead-letter queue's depth, each event's end and why – and nobody's data."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
 
-from tests.integration.bench import KEY, Bench, clean_environment, identified, until
-from tests.servers import eventually, free_port
+from tests.integration.bench import KEY, Bench, identified, until
+from tests.integration.flowers import Flower, flower_of
 from tests.workers import RunningWorker
 
 PERSON = "wendy.darling"
@@ -27,64 +24,10 @@ def address(name: str) -> str:
     return str(of(name)["traits"]["email"])
 
 
-@dataclass(frozen=True)
-class Flower:
-    """A running Flower, asked over HTTP."""
-
-    url: str
-
-    def page(self, path: str) -> str:
-        """The page's text."""
-        answer = requests.get(f"{self.url}{path}", timeout=30)
-        answer.raise_for_status()
-        return answer.text
-
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """Every task by its id, as the API tells it."""
-        found: dict[str, dict[str, Any]] = requests.get(f"{self.url}/api/tasks", timeout=30).json()
-        return found
-
-    def task(self, id: str, state: str) -> dict[str, Any]:
-        """The task, once it is in that state."""
-        return (
-            eventually(
-                lambda: (found := self.tasks().get(id)) and found["state"] == state and found, what=f"{id} in {state}"
-            )
-            or {}
-        )
-
-    def knows_queue(self, name: str) -> bool:
-        """Is the queue on the page, once the workers have been asked again?"""
-        requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()
-        return name in self.page("/broker")
-
-    def listens(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/api/workers", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-
 @pytest.fixture(scope="module")
 def flower(the_bench: Bench, worker: RunningWorker) -> Iterator[Flower]:
-    port = free_port()
-    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-    environment = clean_environment(**the_bench.environment(FLOWER_UNAUTHENTICATED_API="true"))
-    with (the_bench.folder / "flower.log").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=the_bench.folder
-        )
-    try:
-        running = Flower(f"http://127.0.0.1:{port}")
-        until(running.listens, "Flower", 60)
-        until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
-        until(
-            lambda: the_bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks(), "events"
-        )
+    with flower_of(the_bench) as running:
         yield running
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def test_a_delivered_event_is_a_success_under_its_own_id(bench: Bench, flower: Flower) -> None:

@@ -181,7 +181,10 @@ def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(tmp_path: Pat
         bench.put(identified("p@example.com"))
         bench.member("p@example.com")
         lines = eventually(lambda: (found := logged(worker))[1:] and found, 60, "what is wrong with it")
-    assert ["refuses the connection" in lines[0]["message"], "no append-only file" in lines[1]["message"]] == [
+    assert [
+        "does not answer: the connection is refused" in lines[0]["message"],
+        "no append-only file" in lines[1]["message"],
+    ] == [
         True,
         True,
     ]
@@ -231,8 +234,8 @@ def test_a_command_without_its_right_is_one_line_with_the_fix(
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("redis://127.0.0.1:{free}/0", "refuses the connection; Start Redis there"),
-        ("redis://no-such-host.invalid/0", "has a host name that does not resolve; Correct the host"),
+        ("redis://127.0.0.1:{free}/0", "does not answer: the connection is refused; Start Redis there"),
+        ("redis://no-such-host.invalid/0", "does not answer: its host name does not resolve; Correct the host"),
         ("redis://127.0.0.1:{port}/99", "this database is not there; End REDIS_URL"),
         ("redis://who:s3cret@127.0.0.1:{port}/0", "refused user name or password"),
         ("rediss://127.0.0.1:{port}/0", "speaks no TLS, which rediss:// needs; Write redis://"),

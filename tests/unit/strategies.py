@@ -40,7 +40,7 @@ messages = st.builds(
     id=any_text.filter(bool),
     args=st.lists(json_values, max_size=3).map(tuple),
     kwargs=json_objects,
-    kind=st.text(min_size=1, max_size=80),
+    kind=st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=80),
     enqueued_at=st.none() | seconds,
     patience_from=st.none() | seconds,
     first_tried=st.none() | seconds,

@@ -1,6 +1,7 @@
 """Addresses in their one form, and what is refused because a parser may read it as another address."""
 
 import re
+import sys
 import unicodedata
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.strategies import any_text
 from worker.mailgun.member import is_same_address
 from worker.sandbox.flanker import parsed
-from worker.signal.address import MalformedEmail, ascii_lower, lenient_address, normalize_address
+from worker.signal.address import BLANKS, MalformedEmail, ascii_lower, lenient_address, normalize_address
 
 JANE = "jane@example.com"
 
@@ -158,6 +159,11 @@ def test_another_address_is_not_taken_for_ours(other: str) -> None:
 @pytest.mark.parametrize("text", ["Jane@Example.com.", " A@B, C@D "])
 def test_leniently_a_malformed_address_is_trimmed_and_folded(text: str) -> None:
     assert lenient_address(text) == text.strip().lower()
+
+
+def test_blanks_are_all_that_python_takes_for_white_space_and_a_byte_order_mark() -> None:
+    blank = {each for each in map(chr, range(sys.maxunicode + 1)) if each.isspace()}
+    assert set(BLANKS) == blank | {"\ufeff"}
 
 
 signs = st.sampled_from(

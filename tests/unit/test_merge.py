@@ -1,7 +1,7 @@
-"""The member that stands after a patch."""
+"""The member that stands after a patch, whatever came before it, in whatever order, and however old what Mailgun shows is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -10,28 +10,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.strategies import members, patches
-from worker.delivery.merge import (
+from tests.unit.strategies import json_values, members, patches
+from worker.delivery.merge import Subscribing, fields_of, surviving
+from worker.delivery.plan import Plan, Wanted, noted, planned
+from worker.delivery.record import (
+    ABSENCE_SECONDS,
     CONSENT,
+    FIRST,
     UNDATED_AT,
-    Known,
-    Subscribing,
-    fields_of,
-    filling,
-    known_after,
-    merged_member,
-    our_no_after,
-    surviving,
+    EventOrder,
+    Late,
+    No,
+    Owned,
+    Record,
+    after_reading,
+    after_sync,
+    decoded,
+    digest_of,
+    encoded,
 )
 from worker.mailgun.member import Member
+from worker.mailgun.outcome import Kind
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
+LAG = 100.0
+EVENT = EventOrder(5.0)
 rules = st.builds(Subscribing, st.booleans(), st.booleans())
 
 
 def patch(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
     return Patch(ADDRESS, name, fields, consent, None)
+
+
+def merged(held: Member | None, patch: Patch, rules: Subscribing | None = None, *, our_no: bool = False) -> Member:
+    """What one event makes of the member; `our_no` says that a "no" which Mailgun holds is ours."""
+    record = Record(no=No(0.0, FIRST)) if our_no else Record()
+    known = after_reading(record, held, 1000.0, 0.0).record if held else record
+    member = planned(held, known, [Wanted(patch, EVENT)], rules or Subscribing(), 1000.0).member
+    assert member
+    return member
 
 
 # The subscription that stands, for: held (None: a new member), consent (None: unknown).
@@ -63,23 +81,23 @@ def test_who_is_subscribed(
     if (held, consent) == (False, True):
         expected = our_no or resubscribe
     member = None if held is None else Member(ADDRESS, subscribed=held)
-    found = merged_member(member, patch(consent), Subscribing(subscribe_new, resubscribe), our_no=our_no)
+    found = merged(member, patch(consent), Subscribing(subscribe_new, resubscribe), our_no=our_no)
     assert found.subscribed is expected
 
 
 def test_by_default_a_new_member_is_subscribed_and_an_opt_out_stands() -> None:
-    assert merged_member(None, patch(), Subscribing()).subscribed
-    assert not merged_member(Member(ADDRESS, subscribed=False), patch(consent=True), Subscribing()).subscribed
+    assert merged(None, patch(), Subscribing()).subscribed
+    assert not merged(Member(ADDRESS, subscribed=False), patch(consent=True), Subscribing()).subscribed
 
 
 def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
     held = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
-    found = merged_member(held, patch(plan="pro", last_page_url="/a"), Subscribing())
+    found = merged(held, patch(plan="pro", last_page_url="/a"), Subscribing())
     assert found == Member(ADDRESS, "Jane Doe", vars={"plan": "pro", "company": "Acme", "last_page_url": "/a"})
 
 
 def test_a_name_in_the_event_replaces_the_held_one() -> None:
-    assert merged_member(Member(ADDRESS, "J"), patch(name="Jane"), Subscribing()).name == "Jane"
+    assert merged(Member(ADDRESS, "J"), patch(name="Jane"), Subscribing()).name == "Jane"
 
 
 @given(members, patches, rules, st.booleans())
@@ -89,7 +107,7 @@ def test_every_field_of_the_patch_is_set_and_every_other_is_kept(
     rules: Subscribing,
     our_no: bool,  # noqa: FBT001
 ) -> None:
-    found = merged_member(held, patch, rules, our_no=our_no)
+    found = merged(held, patch, rules, our_no=our_no)
     assert found.address == patch.address
     assert found.name == (held.name if patch.name is None else patch.name)
     assert found.vars.keys() == held.vars.keys() | patch.vars.keys()
@@ -104,246 +122,246 @@ def test_merging_twice_is_merging_once(
     rules: Subscribing,
     our_no: bool,  # noqa: FBT001
 ) -> None:
-    once = merged_member(held, patch, rules, our_no=our_no)
-    assert merged_member(once, patch, rules, our_no=our_no) == once
+    once = merged(held, patch, rules, our_no=our_no)
+    assert merged(once, patch, rules, our_no=our_no) == once
 
 
 @given(members, patches, patches)
 def test_patches_of_different_fields_can_come_in_any_order(held: Member, one: Patch, other: Patch) -> None:
     other = replace(other, vars={f"other_{k}": v for k, v in other.vars.items()}, name=None, consent=None)
-    both = merged_member(merged_member(held, one, Subscribing()), other, Subscribing())
-    assert merged_member(merged_member(held, other, Subscribing()), one, Subscribing()) == both
+    both = merged(merged(held, one, Subscribing()), other, Subscribing())
+    assert merged(merged(held, other, Subscribing()), one, Subscribing()) == both
 
 
 @given(members, patches)
 def test_merging_changes_neither_the_held_member_nor_the_patch(held: Member, patch: Patch) -> None:
     before = dict(held.vars), dict(patch.vars)
-    merged_member(held, patch, Subscribing())
+    merged(held, patch, Subscribing())
     assert (held.vars, patch.vars) == before
 
 
 @given(members, patches.map(lambda each: replace(each, consent=None)))
 def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch) -> None:
-    assert merged_member(held, patch, Subscribing()).subscribed is held.subscribed
+    assert merged(held, patch, Subscribing()).subscribed is held.subscribed
 
 
 # What newer events have set
 
 
+def owned(**orders: float) -> Record:
+    """A record in which these fields were set then; `__` stands for a dot."""
+    return Record({name.replace("__", "."): Owned("x", EventOrder(at)) for name, at in orders.items()})
+
+
 def test_the_fields_of_a_patch_are_named_as_the_ledger_names_them() -> None:
-    assert fields_of(patch(consent=False, name="Jane", plan="pro", name_="x")) == [
-        "name",
-        "vars.plan",
-        "vars.name_",
-        CONSENT,
-    ]
-    assert fields_of(patch()) == []
+    found = fields_of(patch(consent=False, name="Jane", plan="pro", name_="x"))
+    assert found == {"name": "Jane", "vars.plan": "pro", "vars.name_": "x", CONSENT: False}
+    assert fields_of(patch()) == {}
 
 
 def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own() -> None:
-    known = Known({"vars.name": 9.0, "vars.subscribed": 9.0})
     mine = Patch(ADDRESS, "Jane", {"name": "x", "subscribed": "y"}, consent=True, at=None)
-    assert surviving(mine, known, 5.0) == replace(mine, vars={})
+    assert surviving(mine, owned(vars__name=9, vars__subscribed=9), EVENT) == replace(mine, vars={})
 
 
 @pytest.mark.parametrize("field", ["name", "vars.plan", CONSENT])
-@pytest.mark.parametrize(("at", "survives"), [(4.0, False), (5.0, True), (6.0, True)])
-def test_a_field_survives_unless_a_newer_event_has_set_it(field: str, at: float, survives: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("order", "survives"),
+    [
+        (EventOrder(4.0, 9.0), False),
+        (EventOrder(5.0, 1.0), False),
+        (EventOrder(5.0, 2.0), True),
+        (EventOrder(5.0, 3.0), True),
+        (EventOrder(6.0, 0.0), True),
+    ],
+)
+def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_it(
+    field: str,
+    order: EventOrder,
+    survives: bool,  # noqa: FBT001
+) -> None:
     mine = patch(consent=True, name="Jane", plan="pro")
-    left = surviving(mine, Known({field: 5.0}), at)
-    assert fields_of(left) == [each for each in fields_of(mine) if survives or each != field]
+    left = surviving(mine, Record({field: Owned("x", EventOrder(5.0, 2.0))}), order)
+    assert list(fields_of(left)) == [each for each in fields_of(mine) if survives or each != field]
 
 
 @given(patches, st.floats(-1e9, 1e10))
 def test_where_nothing_is_known_all_of_a_patch_survives(patch: Patch, at: float) -> None:
-    assert surviving(patch, Known(), at) == patch
+    assert surviving(patch, Record(), EventOrder(at)) == patch
 
 
-# Is the "no" ours afterwards? For: held (None: a new member), whether its "no" was ours, what stands.
-OURS = {
-    (None, False, True): False,
-    (None, False, False): True,
-    (True, False, True): False,
-    (True, False, False): True,
-    (False, False, True): False,
-    (False, False, False): False,
-    (None, True, True): False,
-    (None, True, False): True,
-    (True, True, True): False,
-    (True, True, False): True,
-    (False, True, True): False,
-    (False, True, False): True,
-}
+# Whose "no" it is
 
 
-@pytest.mark.parametrize(("held", "was_ours", "stands"), OURS)
-def test_whose_no_it_is(held: bool | None, was_ours: bool, stands: bool) -> None:  # noqa: FBT001
-    member = None if held is None else Member(ADDRESS, subscribed=held)
-    found = our_no_after(Known(our_no=was_ours), member, Member(ADDRESS, subscribed=stands))
-    assert found is OURS[held, was_ours, stands]
+def after(held: Member | None, record: Record, *patches: Patch, now: float = 1000.0) -> Plan:
+    return planned(held, record, [Wanted(each, EVENT) for each in patches], Subscribing(), now)
 
 
-def test_what_is_known_after_has_the_time_of_each_field_set_and_keeps_the_others() -> None:
-    known = Known({"name": 1.0, "vars.plan": 2.0})
-    found = known_after(known, patch(consent=False, plan="pro"), 5.0, None, Member(ADDRESS, subscribed=False))
-    assert found == Known({"name": 1.0, "vars.plan": 5.0, CONSENT: 5.0}, our_no=True)
-    assert known == Known({"name": 1.0, "vars.plan": 2.0})
+@pytest.mark.parametrize("held", [None, Member(ADDRESS)])
+def test_a_no_in_place_of_a_yes_or_nothing_is_ours(held: Member | None) -> None:
+    assert after(held, Record(), patch(consent=False)).record.no == No(1000.0, EVENT)
 
 
-# Events in any order: a member at Mailgun, and what the ledger knows of it
+def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
+    theirs = Record(no=No(1.0, None))
+    assert after(Member(ADDRESS, subscribed=False), theirs, patch(consent=False)).record.no == theirs.no
 
 
-@dataclass(frozen=True)
-class There:
-    """What Mailgun holds, and what the ledger knows."""
-
-    held: Member | None
-    known: Known = field(default_factory=Known)
-
-    def after(self, patch: Patch, at: float, rules: Subscribing) -> "There":
-        """The same after one event was delivered."""
-        left = filling(surviving(patch, self.known, at), self.held)
-        if fields_of(patch) and not fields_of(left):
-            return self
-        member = merged_member(self.held, left, rules, our_no=self.known.our_no)
-        return There(member, known_after(self.known, left, at, self.held, member))
-
-    def after_all(self, events: Sequence[tuple[float, Patch]], rules: Subscribing) -> "There":
-        """The same after all `events`, each with its time, in this order."""
-        there = self
-        for at, each in events:
-            there = there.after(each, at, rules)
-        return there
-
-    def opted_out(self) -> "There":
-        """The same after the recipient clicked the link; nobody tells the ledger."""
-        return replace(self, held=replace(self.held, subscribed=False) if self.held else None)
+def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> None:
+    plan = after(Member(ADDRESS), Record(), patch(consent=False))
+    assert plan.member
+    note = noted(Record(), plan, 1000.0)
+    assert note.no == No(1000.0, EVENT, digest_of(plan.member))
+    stored = after_reading(note, plan.member, 1001.0, LAG).record.no
+    assert stored == No(1000.0, EVENT)
 
 
-def shown(there: There) -> str:
-    """All of it as text: to Python 1 equals true."""
-    assert there.held
-    held = there.held
-    return json.dumps([held.name, held.subscribed, held.vars, there.known.times], sort_keys=True)
+def test_a_no_with_other_fields_than_were_sent_is_the_recipients() -> None:
+    plan = after(Member(ADDRESS), Record(), patch(consent=False, plan="pro"))
+    note = noted(Record(), plan, 1000.0)
+    clicked = Member(ADDRESS, subscribed=False)
+    assert after_reading(note, clicked, 1001.0, LAG).record.no == No(1001.0, None)
 
 
-events = st.lists(st.tuples(st.integers(0, 1000).map(float), patches), min_size=1, max_size=6, unique_by=lambda e: e[0])
-starts = st.builds(There, st.none() | members)
+def test_a_no_that_stands_is_not_noted_again() -> None:
+    record = Record(no=No(1.0, EVENT))
+    plan = after(Member(ADDRESS, subscribed=False), record, patch(plan="pro"))
+    assert noted(record, plan, 1000.0) is record
 
 
-@given(starts, events, rules, st.data())
-def test_events_of_different_times_end_the_same_in_every_order(
-    there: There, events: list[tuple[float, Patch]], rules: Subscribing, data: st.DataObject
-) -> None:
-    shuffled = data.draw(st.permutations(events))
-    assert shown(there.after_all(shuffled, rules)) == shown(there.after_all(sorted(events, key=_time), rules))
+def test_a_granted_consent_lifts_only_a_no_that_is_older() -> None:
+    denied = Record({CONSENT: Owned(value=True, order=EventOrder(4.0))}, no=No(1.0, EVENT))
+    assert denied.denies
+    assert not replace(denied, owned={CONSENT: Owned(value=True, order=EventOrder(6.0))}).denies
 
 
-def _time(event: tuple[float, Patch]) -> float:
-    return event[0]
+def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
+    record = Record(no=No(1.0, FIRST), seen_at=1.0)
+    assert after(Member(ADDRESS, subscribed=False), record, patch(consent=True)).record.no is None
+    unwritten = after(Member(ADDRESS), record, patch(consent=True)).record
+    assert (unwritten.no, unwritten.denies) == (record.no, False)
 
 
-@given(starts, events, rules, st.data())
-def test_an_event_that_comes_again_changes_nothing(
-    there: There, events: list[tuple[float, Patch]], rules: Subscribing, data: st.DataObject
-) -> None:
-    there = there.after_all(events, rules)
-    at, again = data.draw(st.sampled_from(events))
-    assert there.after(again, at, rules) == there
+# What a reading proves
 
 
-@given(starts, events, rules)
-def test_each_field_ends_as_the_newest_event_that_sets_it_says_and_no_other_is_lost(
-    there: There, events: list[tuple[float, Patch]], rules: Subscribing
-) -> None:
-    found = there.after_all(events, rules).held
-    newest = dict(there.held.vars) if there.held else {}
-    name = there.held.name if there.held else ""
-    for _, each in sorted(events, key=_time):
-        newest.update(each.vars)
-        name = name if each.name is None else each.name
-    assert found
-    assert found.name == name
-    assert json.dumps(found.vars, sort_keys=True) == json.dumps(newest, sort_keys=True)
+def test_a_yes_soon_after_a_no_is_no_proof_and_later_it_is() -> None:
+    record = Record(no=No(1000.0, None), seen_at=1000.0)
+    soon = after_reading(record, Member(ADDRESS), 1000.0 + LAG - 1, LAG)
+    assert (soon.record.denies, soon.doubt) == (True, None)
+    assert not after_reading(record, Member(ADDRESS), 1000.0 + LAG, LAG).record.denies
 
 
-@given(starts, events, rules)
-def test_an_older_event_never_replaces_what_a_newer_one_set(
-    there: There, events: list[tuple[float, Patch]], rules: Subscribing
-) -> None:
-    before = there.after_all(events, rules)
-    older = Patch(ADDRESS, "older", {"plan": "older", "only": "here"}, consent=True, at=None)
-    after = before.after(older, -1.0, rules)
-    assert before.held
-    assert after.held
-    for name in {name for _, each in events for name in fields_of(each)}:
-        assert _value(after.held, name) == _value(before.held, name)
-    assert after.held.vars["only"] == "here"
+def test_a_no_counts_at_once() -> None:
+    assert after_reading(Record(seen_at=999.0), Member(ADDRESS, subscribed=False), 1000.0, LAG).record.denies
 
 
-def _value(member: Member, field: str) -> Any:
-    match field.partition("."):
-        case ("vars", _, name):
-            return repr(member.vars[name])
-        case _:
-            return getattr(member, field)
+def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
+    no, lifted = Member(ADDRESS, subscribed=False), Record(lifted_at=1000.0, seen_at=1000.0)
+    found = after_reading(lifted, no, 1002.0, LAG)
+    assert found.doubt == 2.0
+    assert found.record.no is None
+    assert after_reading(lifted, no, 1000.0 + LAG, LAG).record.no == No(1000.0 + LAG, None)
 
 
-steps = st.lists(st.just("opt-out") | st.tuples(st.integers(0, 1000).map(float), patches), max_size=8)
+def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
+    no = Member(ADDRESS, subscribed=False, vars={"plan": "old"})
+    granted = {CONSENT: Owned(value=True, order=EVENT)}
+    record = Record(granted, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no)))
+    found = after_reading(record, no, 1002.0, LAG)
+    assert found.doubt is None
+    assert not found.record.denies
 
 
-@given(starts, steps, st.booleans())
-def test_an_opt_out_is_never_undone(there: There, steps: list[Any], subscribe_new: bool) -> None:  # noqa: FBT001
-    rules = Subscribing(subscribe_new, resubscribe=False)
-    opted_out = there.held is not None and not there.held.subscribed
-    for step in steps:
-        if step == "opt-out":
-            opted_out = opted_out or (there.held is not None and there.held.subscribed)
-            there = there.opted_out()
-        else:
-            there = there.after(step[1], step[0], rules)
-        assert not (opted_out and there.held and there.held.subscribed)
+def test_who_was_never_seen_is_new_at_once() -> None:
+    assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
 
-@given(starts, events)
-def test_with_resubscribe_the_newest_known_consent_stands(there: There, events: list[tuple[float, Patch]]) -> None:
-    found = there.opted_out().after_all(events, Subscribing(resubscribe=True)).held
-    known = [each.consent for _, each in sorted(events, key=_time) if each.consent is not None]
-    assert found
-    if known:
-        assert found.subscribed is known[-1]
+def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> None:
+    record = Record({"vars.plan": Owned("pro", EVENT)}, seen_at=1000.0)
+    first = after_reading(record, None, 1000.0 + LAG + 1, LAG)
+    assert first.doubt is not None
+    assert first.record.owned
+    again = after_reading(first.record, None, 1000.0 + LAG + 1 + ABSENCE_SECONDS, LAG)
+    assert again == (Record(), None)
+    lagging = after_reading(replace(first.record, seen_at=1050.0), None, 1050.0 + LAG - 1, LAG)
+    assert lagging.doubt is not None
 
 
-@given(events, rules)
-def test_a_no_that_we_wrote_is_undone_by_a_newer_granted_consent(
-    events: list[tuple[float, Patch]], rules: Subscribing
-) -> None:
-    there = There(None).after_all(events, rules)
-    denied = there.after(patch(consent=False), 2000.0, rules)
-    granted = denied.after(patch(consent=True), 3000.0, rules)
-    assert (denied.held and denied.held.subscribed, granted.held and granted.held.subscribed) == (False, True)
+def test_who_is_there_again_was_never_absent() -> None:
+    record = Record(seen_at=1000.0)
+    first = after_reading(record, None, 1200.0, LAG).record
+    found = after_reading(first, Member(ADDRESS), 1201.0, LAG).record
+    assert found.absent is None
+    assert after_reading(found, None, 1400.0, LAG).doubt is not None
+
+
+@pytest.mark.parametrize("no", [No(1.0, None), No(1.0, EVENT), None])
+def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
+    consent = Owned(not no, EVENT)
+    record = Record({"vars.plan": Owned("pro", EVENT), CONSENT: consent}, no=no, seen_at=1000.0)
+    found = after_sync(record, 2000.0, LAG)
+    assert found == Record({CONSENT: consent} if no else {}, no=no)
+    member = after(None, found, patch(plan="free")).member
+    assert member == Member(ADDRESS, subscribed=not no, vars={"plan": "free"})
+
+
+def test_whom_a_sync_saw_or_who_was_written_since_is_known_as_before() -> None:
+    record = Record({"vars.plan": Owned("pro", EVENT)}, seen_at=2000.0)
+    assert after_sync(record, 2000.0, LAG) is record
+    assert after_sync(record, 2000.0 + LAG, LAG).absent
+    assert after_sync(record, 2001.0 + LAG, LAG) == Record()
+
+
+orders = st.builds(EventOrder, st.floats(0, 4e9), st.floats(0, 4e9))
+records = st.builds(
+    Record,
+    owned=st.dictionaries(
+        st.sampled_from(["name", "vars.plan", "vars.name", CONSENT]), st.builds(Owned, json_values, orders)
+    ),
+    no=st.none() | st.builds(No, st.floats(1, 4e9), st.none() | orders, st.none() | st.just("ab")),
+    lifted_at=st.none() | st.floats(1, 4e9),
+    seen_at=st.none() | st.floats(1, 4e9),
+    late=st.none() | st.builds(Late, st.floats(1, 4e9), st.just("ab")),
+)
+
+
+@given(records)
+def test_a_record_is_read_as_it_was_stored(record: Record) -> None:
+    found = decoded(encoded(record), record.seen_at)
+    assert repr(sorted(found.owned.items())) == repr(sorted(record.owned.items()))
+    assert repr(replace(found, owned={})) == repr(replace(record, owned={}))
 
 
 # Consent that was not understood, and time stamps that were not
 
 
+UNDATED = EventOrder(UNDATED_AT, 7.0)
+
+
 def unclear(**fields: object) -> Patch:
-    return replace(patch(**fields), consent_unclear=True)
+    return Patch(ADDRESS, None, fields, None, None, consent_unclear=True)
 
 
 def undated(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
     return replace(patch(consent, name, **fields), undated=True)
 
 
+def on(
+    held: Member | None, record: Record, patch: Patch, order: EventOrder = UNDATED, rules: Subscribing | None = None
+) -> Plan:
+    return planned(held, record, [Wanted(patch, order)], rules or Subscribing(), 1000.0)
+
+
 @pytest.mark.parametrize("subscribe_new", [True, False])
 def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(subscribe_new: bool) -> None:  # noqa: FBT001
-    rules = Subscribing(subscribe_new)
-    there = There(None).after(unclear(plan="pro"), 5.0, rules)
-    assert there.held == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
-    assert there.known == Known({"vars.plan": 5.0}, our_no=True)
-    granted = there.after(patch(consent=True), 1.0, rules)  # even an older one: none has set the consent
-    assert granted.held
-    assert granted.held.subscribed
+    created = on(None, Record(), unclear(plan="pro"), EVENT, Subscribing(subscribe_new))
+    assert created.member == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
+    assert created.record.no == No(1000.0, FIRST)
+    # Even an older one lifts it: no event has set the consent.
+    granted = on(created.member, created.record, patch(consent=True), EventOrder(1.0)).member
+    assert granted
+    assert granted.subscribed
 
 
 @given(members, patches, rules, st.booleans())
@@ -354,26 +372,24 @@ def test_a_consent_that_is_not_understood_changes_nothing_else(
     our_no: bool,  # noqa: FBT001
 ) -> None:
     unknown = replace(patch, consent=None)
-    found = merged_member(held, replace(unknown, consent_unclear=True), rules, our_no=our_no)
-    assert found == merged_member(held, unknown, rules, our_no=our_no)
+    found = merged(held, replace(unknown, consent_unclear=True), rules, our_no=our_no)
+    assert found == merged(held, unknown, rules, our_no=our_no)
 
 
 def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
-    held = Member(ADDRESS, vars={"plan": "pro"})
-    there = There(held, Known({"vars.company": 5.0})).after(
-        undated(name="Jane", plan="free", company="Acme", beta=True), UNDATED_AT, Subscribing()
-    )
-    assert there.held == Member(ADDRESS, "Jane", vars={"plan": "pro", "beta": True})
-    assert there.known.times == {"vars.company": 5.0, "name": UNDATED_AT, "vars.beta": UNDATED_AT}
-    again = there.after(undated(name="Joe", beta=False), UNDATED_AT, Subscribing())
-    assert again == there
-    dated = there.after(patch(name="J", beta=2), -1e9, Subscribing())
-    assert dated.held == Member(ADDRESS, "J", vars={"plan": "pro", "beta": 2})
+    held, record = Member(ADDRESS, vars={"plan": "pro"}), owned(vars__company=5)
+    there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
+    assert there.member == Member(ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True})
+    orders = {name: each.order for name, each in there.record.owned.items()}
+    assert orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
+    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (Kind.SUPERSEDED,)
+    dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
+    assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
 
 
 # Whether the member is subscribed after an undated consent. For: held (None: a new member), consent, when an event set the
-# consent (None: none has), whether its no is ours.
-UNDATED = {
+# consent (None: none has), whether a no of ours stands.
+UNDATED_CONSENT = {
     (None, True, None, False): True,
     (None, True, None, True): False,
     (None, False, None, False): False,
@@ -390,7 +406,7 @@ UNDATED = {
 }
 
 
-@pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED)
+@pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED_CONSENT)
 @pytest.mark.parametrize("resubscribe", [True, False])
 def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated_yes_lifts_none(
     held: bool | None,  # noqa: FBT001
@@ -399,21 +415,246 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
     our_no: bool,  # noqa: FBT001
     resubscribe: bool,  # noqa: FBT001
 ) -> None:
+    said = {} if set_at is None else {CONSENT: Owned(not our_no, EventOrder(set_at, 3.0))}
+    record = Record(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
     member = None if held is None else Member(ADDRESS, subscribed=held)
-    known = Known({} if set_at is None else {CONSENT: set_at}, our_no=our_no)
-    after = There(member, known).after(undated(consent, plan="pro"), UNDATED_AT, Subscribing(resubscribe=resubscribe))
-    assert after.held
-    assert after.held.subscribed is UNDATED[held, consent, set_at, our_no]
+    record = after_reading(record, member, 999.0, LAG * 100).record
+    found = on(member, record, undated(consent, plan="pro"), rules=Subscribing(resubscribe=resubscribe)).member
+    assert found
+    assert found.subscribed is UNDATED_CONSENT[held, consent, set_at, our_no]
 
 
-@given(starts, events, patches, rules)
-def test_an_undated_event_erases_nothing(
-    there: There, events: list[tuple[float, Patch]], patch: Patch, rules: Subscribing
+@given(members, patches, patches, rules)
+def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patch, rules: Subscribing) -> None:
+    record = after_reading(Record(), start, 999.0, LAG).record
+    before = on(start, record, dated, EVENT, rules)
+    found = on(before.member, before.record, replace(late, undated=True), rules=rules).member
+    assert before.member
+    assert found
+    assert found.name == (before.member.name or late.name or "") or "name" in before.record.owned
+    assert {name: found.vars[name] for name in before.member.vars} == before.member.vars
+    assert found.subscribed <= before.member.subscribed
+
+
+# Events in any order, again and again, on readings of any age
+
+
+@dataclass
+class There:
+    """Mailgun, which shows what it held a while ago; the ledger; and time, which passes with each step."""
+
+    shows: Callable[[], float]
+    """How old what it shows is, each time it is asked; seconds."""
+    rules: Subscribing = field(default_factory=Subscribing)
+    record: Record = field(default_factory=Record)
+    now: float = 10_000.0
+    absent: Callable[[], bool] = lambda: False
+    """Does it answer, each time it is asked, that there is no such member?"""
+    past: list[tuple[float, Member | None]] = field(default_factory=list)
+    seen_no: bool = False
+
+    def hold(self, member: Member | None) -> "There":
+        """It holds that from now on."""
+        self.past.append((self.now, member))
+        return self
+
+    @property
+    def held(self) -> Member | None:
+        """What it holds now."""
+        return self.past[-1][1] if self.past else None
+
+    def read(self) -> Member | None:
+        """What it shows."""
+        if self.absent():
+            return None
+        then = self.now - self.shows()
+        shown = [member for at, member in self.past if at <= then]
+        held = shown[-1] if shown else None
+        self.seen_no = self.seen_no or (held is not None and not held.subscribed)
+        return held
+
+    def deliver(self, *wanted: Wanted) -> None:
+        """Events are delivered, at the second try or at the tenth."""
+        for _ in range(40):
+            self.now += 1.0
+            held = self.read()
+            self.record, doubt = after_reading(self.record, held, self.now, LAG)
+            if doubt is None:
+                break
+            self.now += doubt
+        plan = planned(held, self.record, wanted, self.rules, self.now)
+        self.record = plan.record
+        if plan.writes:
+            self.hold(plan.member)
+            self.record = replace(plan.record, seen_at=self.now)
+
+    def opt_out(self) -> None:
+        """The recipient clicks the link."""
+        self.now += 1.0
+        if self.held:
+            self.hold(replace(self.held, subscribed=False))
+
+
+ages = st.lists(st.floats(0, LAG - 2), min_size=1, max_size=20)
+wanted = st.builds(Wanted, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6)))
+events = st.lists(wanted, min_size=1, max_size=6, unique_by=lambda each: each.order)
+
+
+def lagging(ages: list[float]) -> Callable[[], float]:
+    """These ages in turn, again and again."""
+    asked = [0]
+
+    def age() -> float:
+        asked[0] += 1
+        return ages[asked[0] % len(ages)]
+
+    return age
+
+
+def in_order(events: Sequence[Wanted]) -> list[Wanted]:
+    return sorted(events, key=lambda each: each.order)
+
+
+def expected(held: Member | None, events: Sequence[Wanted], subscribe_new: bool) -> str:  # noqa: FBT001
+    """The member after all events in their order, by a rule of its own; as text: to Python 1 equals true."""
+    name, subscribed, vars_ = (held.name, held.subscribed, dict(held.vars)) if held else ("", subscribe_new, {})
+    for each in in_order(events):
+        name = name if each.patch.name is None else each.patch.name
+        subscribed = subscribed if each.patch.consent is None else each.patch.consent
+        vars_ |= each.patch.vars
+    return json.dumps([name, subscribed, vars_], sort_keys=True)
+
+
+def shown(member: Member | None) -> str:
+    assert member
+    return json.dumps([member.name, member.subscribed, member.vars], sort_keys=True)
+
+
+starts = st.none() | members.map(lambda each: replace(each, subscribed=True))
+
+
+@given(starts, events, ages, st.booleans(), st.data())
+def test_events_end_the_same_in_every_order_however_often_and_however_old_the_readings_are(
+    start: Member | None,
+    events: list[Wanted],
+    ages: list[float],
+    subscribe_new: bool,  # noqa: FBT001
+    data: st.DataObject,
 ) -> None:
-    before = there.after_all(events, rules)
-    after = before.after(replace(patch, undated=True), UNDATED_AT, rules)
-    assert before.held
-    assert after.held
-    assert after.held.name == (before.held.name or patch.name or "") or "name" in before.known.times
-    assert {name: after.held.vars[name] for name in before.held.vars} == before.held.vars
-    assert after.held.subscribed <= before.held.subscribed
+    there = There(lagging(ages), Subscribing(subscribe_new))
+    if start:
+        there.hold(start)
+    there.now += LAG
+    again = data.draw(st.lists(st.sampled_from(events), max_size=4))
+    arriving = data.draw(st.permutations([*events, *again]))
+    while arriving:
+        together = data.draw(st.integers(1, 3))
+        there.deliver(*arriving[:together])
+        arriving = arriving[together:]
+    assert shown(there.held) == expected(start, events, subscribe_new)
+
+
+@given(starts.filter(bool), events, ages, st.lists(st.booleans(), min_size=1))
+def test_members_that_are_not_shown_for_a_moment_end_the_same(
+    start: Member, events: list[Wanted], ages: list[float], missing: list[bool]
+) -> None:
+    turns = iter(missing)
+    there = There(lagging(ages)).hold(start)
+    there.now += LAG
+    there.deliver(Wanted(patch(), FIRST))
+    before = [0]
+
+    def passing() -> bool:
+        before[0] = before[0] + 1 if before[0] < 2 and next(turns, False) else 0
+        return before[0] > 0
+
+    there.absent = passing
+    for each in events:
+        there.deliver(each)
+    assert shown(there.held) == expected(start, events, subscribe_new=True)
+
+
+steps = st.lists(st.just("opt-out") | wanted, max_size=8)
+
+
+@given(starts.filter(bool), steps, ages, st.booleans())
+def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
+    start: Member,
+    steps: list[Any],
+    ages: list[float],
+    subscribe_new: bool,  # noqa: FBT001
+) -> None:
+    rules = Subscribing(subscribe_new, resubscribe=False)
+    there = There(lagging(ages), rules).hold(start)
+    there.now += LAG
+    seen = False
+    for step in steps:
+        if step == "opt-out":
+            there.opt_out()
+        else:
+            there.deliver(replace(step, patch=replace(step.patch, consent=step.patch.consent or None)))
+        seen = seen or there.seen_no
+        assert not (seen and there.held and there.held.subscribed)
+
+
+@given(starts.filter(bool), events, st.booleans())
+def test_an_opt_out_is_never_undone_where_readings_do_not_lag(
+    start: Member,
+    events: list[Wanted],
+    subscribe_new: bool,  # noqa: FBT001
+) -> None:
+    there = There(lambda: 0.0, Subscribing(subscribe_new)).hold(start)
+    there.now += LAG
+    there.opt_out()
+    for each in events:
+        there.deliver(each)
+        assert there.held
+        assert not there.held.subscribed
+
+
+@given(starts, events, ages)
+def test_with_resubscribe_the_newest_known_consent_stands(
+    start: Member | None, events: list[Wanted], ages: list[float]
+) -> None:
+    there = There(lagging(ages), Subscribing(resubscribe=True))
+    if start:
+        there.hold(replace(start, subscribed=False))
+    there.now += LAG
+    for each in events:
+        there.deliver(each)
+    known = [each.patch.consent for each in in_order(events) if each.patch.consent is not None]
+    assert there.held
+    if known:
+        assert there.held.subscribed is known[-1]
+
+
+@given(starts.filter(bool), events, events)
+def test_what_a_late_write_overwrote_is_written_again(start: Member, before: list[Wanted], after: list[Wanted]) -> None:
+    there = There(lambda: 0.0).hold(start)
+    there.now += LAG
+    for each in before:
+        there.deliver(each)
+    late = there.held
+    there.record = replace(there.record, late=Late(there.now, digest_of(late)) if late else None)
+    for each in after:
+        there.deliver(each)
+    right = shown(there.held)
+    there.now += 5.0
+    there.hold(late)
+    there.deliver()
+    assert shown(there.held) == right
+
+
+@given(starts.filter(bool), events, ages)
+def test_whoever_was_deleted_comes_back_with_nothing_but_the_next_event(
+    start: Member, events: list[Wanted], ages: list[float]
+) -> None:
+    there = There(lagging(ages)).hold(start)
+    there.now += LAG
+    for each in events:
+        there.deliver(each)
+    denied = there.record.denies
+    there.hold(None)
+    there.now += 2 * LAG
+    there.deliver(Wanted(patch(only="this"), EventOrder(100.0)))
+    assert there.held == Member(ADDRESS, subscribed=not denied, vars={"only": "this"})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text, json_values, messages, strange_json
+from worker.delivery.envelope import opened
 from worker.delivery.message import (
     APART_SECONDS,
     DELIVER_MANY,
@@ -25,7 +26,6 @@ from worker.delivery.message import (
     message_of,
     progress,
     usable_id,
-    with_events,
 )
 from worker.privacy import redacted
 from worker.signal.event import MalformedEvent, parse_event
@@ -191,6 +191,29 @@ def test_a_bare_clients_event_waits_since_it_was_first_seen() -> None:
     assert found.seen(900.0) == found
 
 
+@pytest.mark.parametrize("ahead", [1e9, 5e10])
+def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(ahead: float) -> None:
+    found = replace(MESSAGE, enqueued_at=ahead, patience_from=ahead).seen(500.0)
+    assert (found.enqueued_at, found.patience_from) == (500.0, 500.0)
+    assert found.seen(900.0) == found
+
+
+def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> None:
+    bundle = replace(BUNDLE, enqueued_at=500.0, patience_from=500.0).seen(500.0)
+    events = [each.seen(500.0) for each in events_in(bundle)]
+    moments = [each.enqueued_at or 0.0 for each in events]
+    assert moments == sorted(set(moments))
+
+
+@pytest.mark.parametrize("kind", ["\x1b[31mred\n", "a" * 5000, 5, None, "\ud800", "\u202egnp"])
+def test_what_flower_shows_is_short_and_on_one_line(kind: object) -> None:
+    headers = {"argsrepr": kind, "signal": {"attempts": 1}}
+    found = message_of(id="m", args=[], kwargs={}, headers=headers).kind
+    assert found
+    assert found.isprintable()
+    assert len(found) <= 80
+
+
 def test_a_time_of_zero_is_a_time() -> None:
     found = Message(id="m", args=(), enqueued_at=0.0, patience_from=0.0)
     assert found.seen(500.0) == found
@@ -316,7 +339,7 @@ def test_a_bundle_is_one_wherever_it_lies() -> None:
 
 def test_a_bundle_whose_events_are_others_is_the_same_in_all_else() -> None:
     envelope = json.loads(encoded(BUNDLE, QUEUE, trace="t1"))
-    changed = json.loads(with_events(json.dumps(envelope), [ORDER]))
+    changed = json.loads(opened(json.dumps(envelope)).with_args([[ORDER]]))
     assert json.loads(base64.b64decode(changed.pop("body")))[0] == [[ORDER]]
     assert changed == {key: value for key, value in envelope.items() if key != "body"}
 
@@ -325,4 +348,4 @@ def test_a_bundle_of_another_client_may_have_its_body_as_it_is() -> None:
     envelope = json.loads(encoded(BUNDLE, QUEUE))
     envelope["body"] = base64.b64decode(envelope["body"]).decode()
     del envelope["properties"]["body_encoding"]
-    assert decoded(with_events(json.dumps(envelope), [JANE]))[0] == replace(BUNDLE, args=([JANE],))
+    assert decoded(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(BUNDLE, args=([JANE],))

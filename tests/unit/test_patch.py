@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text, json_objects, json_values
-from worker.delivery.merge import Subscribing, merged_member
+from tests.unit.test_merge import merged
 from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
 from worker.signal.patch import Patch, Skip, clean, patch_of
@@ -54,7 +54,7 @@ def test_the_example_of_the_integrations_page_becomes_its_request() -> None:
         "company": "Acme Ltd",
     }
     found = patch({"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits})
-    form = merged_member(None, found, Subscribing()).form()
+    form = merged(None, found).form()
     assert "\n".join(f"{name}={value}" for name, value in form.items()) == SPEC_REQUEST
 
 
@@ -395,5 +395,5 @@ def test_every_event_is_a_patch_a_skip_or_a_malformed_address(
     except MalformedEmail:
         return
     if isinstance(found, Patch):
-        for value in merged_member(None, found, Subscribing()).form().values():
+        for value in merged(None, found).form().values():
             value.encode("utf-8")

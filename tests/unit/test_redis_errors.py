@@ -140,3 +140,7 @@ def test_a_command_that_is_not_there_is_not_a_missing_right(text: str) -> None:
 )
 def test_a_server_that_refuses_writes_has_the_command(text: str) -> None:
     assert not is_unavailable(redis.ResponseError(text))
+
+
+def test_a_command_that_may_not_stand_in_a_transaction_is_there() -> None:
+    assert not is_unavailable(redis.ResponseError("Command not allowed inside a transaction"))

@@ -6,7 +6,7 @@ import pytest
 import redis
 from redis.sentinel import SentinelConnectionPool
 
-from worker.store import TIMEOUTS, connect, master_name, where
+from worker.store import TIMEOUTS, connect, where
 
 SENTINELS = "sentinel://:s%40cret@one:26380;sentinel://two/2?master_name=signal"
 
@@ -54,15 +54,16 @@ def test_sentinels_are_asked_for_the_named_master() -> None:
     [(SENTINELS, "signal"), ("sentinel://one:26379/0", "mymaster"), ("sentinel://one?master_name=a", "a")],
 )
 def test_the_master_has_redis_own_name_where_none_is_given(url: str, name: str) -> None:
-    assert master_name(url) == name
+    pool: Any = connect(url).connection_pool
+    assert pool.service_name == name
 
 
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("rediss://user:s%40cret@redis.example.com/1?ssl_ca_certs=x", "rediss://redis.example.com/1"),
-        (SENTINELS, "sentinel://one:26380"),
+        ("rediss://user:s%40cret@redis.example.com/1?ssl_ca_certs=x", "rediss://redis.example.com:6379/1"),
+        (SENTINELS, "sentinel://one:26380;two:26379/2"),
         ("redis://:s%40cret@[::1]:6379/0", "redis://[::1]:6379/0"),
     ],
 )

@@ -1,5 +1,6 @@
 """Which spellings of a time stamp are understood, and as which moment."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -128,7 +129,7 @@ def test_nothing_is_no_moment(value: object) -> None:
 
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=offsets)  # noqa: DTZ001
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[datetime], object]] = {
     "ISO 8601": datetime.isoformat,
     "with a blank": lambda moment: moment.isoformat(sep=" "),
     "in lower case": lambda moment: moment.astimezone(UTC).isoformat().replace("+00:00", "z").replace("T", "t"),
@@ -142,7 +143,7 @@ SPELLINGS = {
         (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     ),
 }
-TO_THE_SECOND = {
+TO_THE_SECOND: dict[str, Callable[[datetime], object]] = {
     "RFC 2822": format_datetime,
     "as JavaScript prints it": lambda moment: moment.strftime("%a %b %d %Y %H:%M:%S GMT%z (somewhere)"),
     "in seconds": lambda moment: int(moment.timestamp()),

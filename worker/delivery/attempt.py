@@ -10,6 +10,7 @@ from worker.delivery.desk import Desk
 from worker.delivery.flow import Flow
 from worker.delivery.merge import Subscribing
 from worker.delivery.plan import Wanted
+from worker.delivery.record import EventOrder
 from worker.delivery.round import Round
 from worker.delivery.stay import Stay, busy_outcome, held_outcome
 from worker.delivery.visit import Held, Visit
@@ -30,10 +31,11 @@ class Delivery:
     pool: Executor  # in which members are read, or written alone, several at once
     clock: Callable[[], datetime]  # UTC
     told: Callable[[str, str], None]  # what to do when a hold begins or ends: its kind, and why
+    lag: float = 0.0  # MAILGUN_READ_LAG_SECONDS
 
     def attempt(self, patch: Patch, at: float) -> Outcome:
         """Make Mailgun hold what `patch`, of the event time `at` (epoch seconds), says, asking no more than needed."""
-        return self.attempts([Wanted(patch, at)])[0]
+        return self.attempts([Wanted(patch, EventOrder(at))])[0]
 
     def attempts(self, wanted: Sequence[Wanted]) -> list[Outcome]:
         """Make Mailgun hold what is wanted; how each ended. Raises `redis.RedisError`.
@@ -46,6 +48,18 @@ class Delivery:
             left = self._round(wanted, left, outcomes)
         return outcomes
 
+    def repair(self, addresses: Sequence[str]) -> None:
+        """Where Mailgun does not hold the newest that is known of these members, each named once, make it so.
+
+        What may not be done now is left for the next look. Raises `redis.RedisError`.
+        """
+        opened = self.desk.open(addresses)
+        if isinstance(opened, Held):
+            return
+        stays = [Stay(visit, [], [], self.lag) for visit in opened if isinstance(visit, Visit)]
+        if stays:
+            Round(self, stays).run()
+
     def _round(self, wanted: Sequence[Wanted], places: list[int], outcomes: list[Outcome]) -> list[int]:
         """One go at the patches in these places; gives the places that are left for another."""
         grouped, left = self.desk.grouped(wanted, places)
@@ -56,7 +70,7 @@ class Delivery:
                 outcomes[place] = held_outcome(opened.seconds)
             return []
         stays = [
-            Stay(visit, [wanted[place] for place in own], own)
+            Stay(visit, [wanted[place] for place in own], own, self.lag)
             for visit, own in zip(opened, grouped.values(), strict=True)
             if isinstance(visit, Visit)
         ]
@@ -71,18 +85,11 @@ class Delivery:
             for place in busy:
                 outcomes[place] = busy_outcome()
             return left
-        for together in self._suspects_last(stays):
-            Round(self, together).run()
+        Round(self, stays).run()
         for stay in stays:
             for place, outcome in stay.outcomes():
                 outcomes[place] = outcome
         return sorted([*left, *busy])
-
-    def _suspects_last(self, stays: Sequence[Stay]) -> list[list[Stay]]:
-        """Nobody waits for members that made others wait before."""
-        suspects = [each for each in stays if self.batching.is_suspect(each.address)]
-        ordinary = [each for each in stays if each not in suspects]
-        return [each for each in (ordinary, suspects) if each]
 
     def _spare(self, wanted: Sequence[Wanted], places: Sequence[int]) -> None:
         """No request was made for these."""

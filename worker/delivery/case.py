@@ -7,9 +7,9 @@ from typing import assert_never
 
 from worker.delivery.answers import why
 from worker.delivery.decision import Bury, Decision, Done, Park, Reason
-from worker.delivery.merge import UNDATED_AT
 from worker.delivery.message import Message, Try
 from worker.delivery.plan import Wanted
+from worker.delivery.record import UNDATED_AT, EventOrder
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import redacted
 from worker.signal.patch import Patch
@@ -71,12 +71,12 @@ class Case:
         """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
         if self.patch is None:
             raise LookupError("the event changes no member")
-        return Wanted(self.patch, event_time(self.patch, self.message), self.message.paid)
+        return Wanted(self.patch, order_of(self.patch, self.message), self.message.paid)
 
     def waiting(self, now: float, open_seconds: float) -> Message:
         """The message to be parked; `open_seconds` is the integration's own clock."""
         outcome = self.outcome or Outcome(Kind.CRASHED)
-        if outcome.kind in {Kind.HELD, Kind.BUSY}:
+        if outcome.kind in {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL}:
             return self.message.parked()
         attempt = Try(now, outcome.kind, outcome.status)
         return self.message.tried(attempt, open_seconds, spent=outcome.kind is not Kind.THROTTLED)
@@ -95,17 +95,17 @@ class Case:
                 raise LookupError("the event was not handled")
 
 
-def event_time(patch: Patch, message: Message) -> float:
-    """When the event happened, epoch seconds: its own time, else when it was enqueued.
+def order_of(patch: Patch, message: Message) -> EventOrder:
+    """Return when the event happened, else when it was enqueued; of equals the later enqueued one is the later.
 
-    A time more than a day after that is a wrong clock's: it must not keep newer events from setting the field for years.
-    One that was not understood counts as before all others.
+    A time more than a day after it was enqueued is a wrong clock's: it must not keep newer events from setting the field
+    for years. One that was not understood counts as before all others.
     """
-    if patch.undated:
-        return UNDATED_AT
     enqueued_at = message.enqueued_at or 0.0
+    if patch.undated:
+        return EventOrder(UNDATED_AT, enqueued_at)
     at = patch.at.timestamp() if patch.at else enqueued_at
-    return at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at
+    return EventOrder(at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at, enqueued_at)
 
 
 def _said(decision: Decision, outcome: Outcome | None) -> str:

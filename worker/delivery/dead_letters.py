@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from worker.delivery.decision import Reason
 from worker.delivery.flow import FREES
+from worker.delivery.intake import admitted
 from worker.delivery.message import LATEST, Message, UnreadableMessage, decoded, encoded
 
 if TYPE_CHECKING:
     import redis
 
 PAGE = 1000
+UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
 BURY = (
@@ -71,6 +73,21 @@ CAUSES: dict[Reason, tuple[str, str]] = {
     Reason.MALFORMED_EMAIL: (
         "The event's email cannot be an address",
         "Mend the source that sends it, then send the corrected event; this one will not get through.",
+    ),
+    Reason.UNREADABLE_MESSAGE: (
+        "What lay on the queue is not a Celery message with a list of arguments",
+        "Fix what writes to the queue (docs/producers.md). `dead-letters export` gives the events that can be read, "
+        "`dead-letters show ID --raw` the message byte for byte.",
+    ),
+    Reason.UNKNOWN_TASK: (
+        "The message is for a task that this program does not have",
+        "Fix the producer: the task is signal.deliver, or signal.deliver_many for a list. The events are whole: "
+        "`dead-letters export --reason unknown_task`, then `send` what it gave.",
+    ),
+    Reason.UNSUPPORTED_ENCODING: (
+        "The message is serialized, compressed or encoded in a way that this program does not read",
+        "Fix the producer: JSON in UTF-8, plain or compressed with gzip, bzip2, lzma or zstd. Replay what is here once a "
+        "worker can read it; `dead-letters show ID --raw` gives it byte for byte.",
     ),
     Reason.MALFORMED_EVENT: (
         "The message is not a Signal event",
@@ -176,9 +193,10 @@ class DeadLetters:
     def replay(self, buried: Sequence[Buried], now: float) -> int:
         """Put the events back on their queue with all patience ahead of them, and take the letters away, in one step each.
 
+        A message that could not be read goes back as it came, byte for byte.
         Gives how many: those that somebody else took first are not. `buried` is oldest first, as it was read.
         """
-        return self._take_away(buried, lambda each: encoded(each.message.replayed(now), self.queue))
+        return self._take_away(buried, lambda each: again(each.message, self.queue, now))
 
     def purge(self, buried: Sequence[Buried]) -> int:
         """Take the letters away for good; gives how many, as `replay` does."""
@@ -197,7 +215,7 @@ class DeadLetters:
             counts, count = pipe.execute()
         known = {str(reason): int(each) for reason, each in counts.items()} if count else {}
         stray = int(count) - sum(known.values())
-        return {**known, "unknown": known.get("unknown", 0) + stray} if stray > 0 else known
+        return {**known, UNKNOWN: known.get(UNKNOWN, 0) + stray} if stray > 0 else known
 
     @property
     def _counts_key(self) -> str:
@@ -212,18 +230,23 @@ class DeadLetters:
             pipe.execute()
         return dict(counts)
 
-    def _take_away(self, buried: Sequence[Buried], again: Callable[[Buried], str]) -> int:
+    def _take_away(self, buried: Sequence[Buried], instead: Callable[[Buried], str]) -> int:
         keys = (self.key, self._counts_key, self.queue)
         done = 0
         for batch in _batches(buried):
             # Each one taken away has moved those behind it one place towards the end.
-            letters = [(each.place + done, each.raw, each.letter.reason, again(each)) for each in batch]
+            letters = [(each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch]
             arguments = [str(part) for letter in letters for part in letter]
             done += int(cast("int", self.redis.eval(TAKE_AWAY, len(keys), *keys, *arguments)))
         return done
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))
+
+
+def again(message: Message, queue: str, now: float) -> str:
+    """The text of `message` for another try; of one that could not be read, the text as it came."""
+    return encoded(message.replayed(now), queue) if message.original is None else message.original
 
 
 def _batches(buried: Sequence[Buried]) -> Iterator[list[Buried]]:
@@ -240,18 +263,20 @@ def _batches(buried: Sequence[Buried]) -> Iterator[list[Buried]]:
 
 
 def _buried(raw: str, place: int = 0) -> Buried:
-    """The dead letter in `raw`; what another program put there is shown as a letter without a story."""
+    """The dead letter in `raw`; what another program put there is read as on the queue, and shown as a letter without a story."""
     try:
         message, headers = decoded(raw)
-        return Buried(message, _letter(headers.get("dead_letter")), raw, place)
+        if isinstance(headers.get("dead_letter"), dict):
+            return Buried(message, _letter(headers["dead_letter"]), raw, place)
     except UnreadableMessage:
-        return Buried(Message(id="?", args=(raw,)), _letter(None), raw, place)
+        pass
+    return Buried(admitted(raw, lambda: "?"), _letter(None), raw, place)
 
 
 def _letter(header: Any) -> DeadLetter:
     """The `dead_letter` header; what it says in another shape than `DeadLetter` counts as not said."""
     known = header if isinstance(header, dict) else {}
-    empty: dict[str, Any] = asdict(DeadLetter("unknown", None, "", "", "", 0, None, 0.0, ""))
+    empty: dict[str, Any] = asdict(DeadLetter(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
     return DeadLetter(**{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()})
 
 

@@ -14,6 +14,9 @@ BUSY_SECONDS = 1.0
 class Reason(StrEnum):
     """Why an event became a dead letter."""
 
+    UNREADABLE_MESSAGE = "unreadable_message"
+    UNKNOWN_TASK = "unknown_task"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
     MALFORMED_EVENT = "malformed_event"
     MALFORMED_EMAIL = "malformed_email"
     REJECTED = "rejected"
@@ -83,16 +86,24 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
     match outcome.kind:
         case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
             return Done(outcome.kind)
-        case Kind.HELD:
-            return Park(HELD_SECONDS, spent=False)  # back at the front of the queue, where the hold keeps it
-        case Kind.BUSY:
-            return Park(BUSY_SECONDS * (0.5 + chance / 2), spent=False)
+        case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
+            return Park(_wait_free_of_charge(outcome, chance), spent=False)
         case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
             return _again(outcome, standing, patience, now=now, chance=chance)
         case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS | Kind.WRONG_MEMBER:
             return Bury(Reason(outcome.kind))  # they go by the same names
         case _:
             assert_never(outcome.kind)
+
+
+def _wait_free_of_charge(outcome: Outcome, chance: float) -> float:
+    match outcome.kind:
+        case Kind.HELD:
+            return HELD_SECONDS  # back at the front of the queue, where the hold keeps it
+        case Kind.DOUBTFUL:
+            return outcome.again_in
+        case _:
+            return BUSY_SECONDS * (0.5 + chance / 2)
 
 
 def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:

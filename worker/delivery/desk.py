@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.delivery.flow import Change, Flow, Report
-from worker.delivery.merge import Known
 from worker.delivery.plan import Wanted
-from worker.delivery.visit import Held, Opened, Visit
+from worker.delivery.record import Record
+from worker.delivery.visit import Held, Opened, Trust, Visit
 
 
 class Desk(Protocol):
@@ -21,7 +21,7 @@ class Desk(Protocol):
         """Take these members, each named once."""
         ...
 
-    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> Sequence[bool] | Held:
+    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> Sequence[bool] | Held:
         """May these members be written? For each: is it still this visit's?"""
         ...
 
@@ -49,15 +49,15 @@ class Overwriting:
 
     def open(self, addresses: Sequence[str]) -> Sequence[Opened]:
         """As if Mailgun held none of them."""
-        return [Visit(each, "", "", Known(), None, trusted=True) for each in addresses]
+        return [Visit(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
 
-    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> Sequence[bool] | Held:
+    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> Sequence[bool] | Held:
         """May Mailgun be asked?"""
         wait = self.flow.ask()
         if wait:
             return Held(wait)
         self.flow.spare(-pay)
-        return [True for _ in zip(visits, known, strict=True)]
+        return [True for _ in zip(visits, notes, strict=True)]
 
     def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> Sequence[Change]:  # noqa: ARG002
         """Report what Mailgun answered."""

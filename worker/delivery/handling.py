@@ -13,6 +13,7 @@ from worker.delivery.attempt import Delivery
 from worker.delivery.case import Case, Handled
 from worker.delivery.dead_letters import DeadLetter, DeadLetters, dead_letter
 from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide
+from worker.delivery.event_json import why_no_event
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
@@ -32,7 +33,7 @@ LEVELS = {
     Park: logging.INFO,
     Bury: logging.WARNING,
 }  # by whose fault: an expected retry is no error
-TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
+TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
 
 
 Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
@@ -81,6 +82,9 @@ class Handling:
         return [each.handled() for each in events]
 
     def _read(self, event: Case) -> None:
+        if refusal := event.message.refusal:
+            event.refuse(refusal.reason, refusal.text)
+            return
         try:
             patch = self._patch(event.message)
         except MalformedEvent as error:
@@ -98,7 +102,10 @@ class Handling:
     def _patch(self, message: Message) -> Patch | Skip:
         if len(message.args) != 1 or message.kwargs:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
-        return patch_of(parse_event(message.args[0]), self.preset)
+        (event,) = message.args
+        if isinstance(event, str) and (why := why_no_event(event)):
+            raise MalformedEvent(why)
+        return patch_of(parse_event(event), self.preset)
 
     def _attempt(self, events: Sequence[Case]) -> None:
         size = max(

@@ -2,49 +2,70 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, Message, body_of, message_of, usable_id
-from worker.signal.event import NESTING_LIMIT, deeper_than
+from worker.delivery.envelope import TASKS, Envelope, opened, unknown_task
+from worker.delivery.message import (
+    DELIVER_MANY,
+    STAMP,
+    TASK,
+    Message,
+    Refusal,
+    UnreadableMessage,
+    events_in,
+    message_of,
+    text_of,
+    usable_id,
+    without_stamp,
+)
+from worker.signal.event import id_in
+
+KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}  # under which an event, or a bundle's, may be given instead
 
 
-def admitted(raw: str, new_id: Callable[[], str]) -> Message:
-    """The message for the text `raw` found on a queue.
+def admitted(raw: bytes | str, new_id: Callable[[], str]) -> Message:
+    """The message for what was found on a queue.
 
-    Of a well-formed message its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
+    Of a message that can be read its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
     callbacks and what Flower and the log would show of a bare client's arguments are not, because Celery would hold the event
-    in memory, drop it, or end the worker over them. Anything else becomes the sole argument of a message of its own, so that
-    it is buried whole as `malformed_event` instead of Celery discarding it.
+    in memory, drop it, or end the worker over them. Anything else becomes a message with a refusal that says what is wrong,
+    and with its bytes as they came, so that it is buried whole instead of Celery discarding it.
     """
+    text = text_of(raw)
     try:
-        envelope = json.loads(raw)
-        return _protocol_2(envelope) or _protocol_1(envelope) or _wrapped(raw, new_id())
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _wrapped(raw, new_id())
+        envelope = opened(text)
+        if envelope.task not in TASKS:
+            raise unknown_task(envelope.task, envelope.id)
+        message = _message(envelope, new_id)
+    except UnreadableMessage as error:
+        return _refused(error, text, new_id)
+    # A dead letter that was moved to the queue by hand counts as what it was about; each holds less than the one around it.
+    return message if message.original is None else admitted(message.original, new_id)
 
 
-def _protocol_2(envelope: dict[str, Any]) -> Message | None:
-    headers = envelope["headers"]
-    task = headers.get("task")
-    if task not in {TASK, DELIVER_MANY, REPLAY_TASK} or not _is_text(headers.get("id")):
-        return None
-    args, kwargs, *_ = _body(envelope, bundle=task == DELIVER_MANY)
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
-        return None
-    return message_of(id=shown_id(headers["id"]), args=args, kwargs=kwargs, headers=headers)
+def events_read(message: Message) -> list[Message]:
+    """The events that can be read from `message`: those it carries, and of one that was refused those of its original.
+
+    A task that is not known, or an event without a message around it, hides no event here.
+    """
+    if message.original is None:
+        return events_in(message)
+    try:
+        envelope = opened(message.original)
+        task = DELIVER_MANY if _is_one_list(envelope.args) else TASK
+        return events_in(_message(replace(envelope, task=task), lambda: message.id))
+    except UnreadableMessage:
+        bare = _bare_event(message.original)
+        return [replace(message, args=(bare,), original=None)] if bare else []
 
 
-def _protocol_1(envelope: dict[str, Any]) -> Message | None:
-    body = _body(envelope)
-    if not isinstance(body, dict) or body.get("task") not in {TASK, DELIVER_MANY} or not _is_text(body.get("id")):
-        return None
-    return message_of(
-        id=shown_id(body["id"]),
-        args=body.get("args") or [],
-        kwargs=body.get("kwargs") or {},
-        headers={"task": body["task"]},
-    )
+def without(raw: str, unwanted: Callable[[Message], bool]) -> str:
+    """The message in `raw` without its unwanted events; "" where none is left."""
+    events = events_read(admitted(raw, str))
+    left = [each.args[0] for each in events if each.args and not unwanted(each)]
+    return opened(raw).with_args([left]) if left else ""
 
 
 def shown_id(id: str) -> str:
@@ -52,32 +73,51 @@ def shown_id(id: str) -> str:
     return usable_id(id) or sha256(id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _wrapped(raw: str, new_id: str) -> Message:
-    return Message(id=new_id, args=(raw,), kind="not an event")
+def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
+    args, kwargs = envelope.args, envelope.kwargs
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise UnreadableMessage("the arguments are no list, or the keyword arguments no object", id=envelope.id)
+    args, kwargs = _with_events_read(envelope.task, args, kwargs)
+    headers = {**envelope.headers, "task": envelope.task}
+    shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
+    return message_of(id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=envelope.outer.get(STAMP))
 
 
-def _body(envelope: dict[str, Any], *, bundle: bool = False) -> Any:
-    if envelope.get("content-type") != "application/json":
-        raise ValueError("not JSON")
-    decoded = body_of(envelope)
-    limit = NESTING_LIMIT + 3 + bundle  # the event, and what is around it
-    too_deep = deeper_than(limit, decoded)
-    if too_deep and bundle:
-        decoded = _with_deep_events_as_text(decoded)
-        too_deep = deeper_than(limit, decoded)
-    if too_deep:
-        raise ValueError("nested too deep")
-    return decoded
+def _refused(error: UnreadableMessage, text: str, new_id: Callable[[], str]) -> Message:
+    own_id = shown_id(error.id) if isinstance(error.id, str) else new_id()
+    kind = error.reason.replace("_", " ")
+    return Message(
+        id=own_id, args=(), kind=kind, refusal=Refusal(error.reason, str(error)), original=without_stamp(text)
+    )
 
 
-def _with_deep_events_as_text(body: Any) -> Any:
-    """The body of a bundle whose events can all be handled: one nested too deep, as a text, is buried without the others."""
-    match body:
-        case [[[*events]], *rest]:
-            return [[[json.dumps(each) if deeper_than(NESTING_LIMIT, each) else each for each in events]], *rest]
-        case _:
-            return body
+def _with_events_read(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments with the events in the place where they belong, and read where they are JSON within JSON."""
+    if task not in KEYWORDS:
+        return args, kwargs
+    if not args and list(kwargs) == [KEYWORDS[task]]:
+        args, kwargs = list(kwargs.values()), {}
+    if task == DELIVER_MANY:
+        return [list(map(_event, each)) if isinstance(each, list) else each for each in args], kwargs
+    return list(map(_event, args)), kwargs
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+def _event(value: Any) -> Any:
+    """`value`, or the event in it where it is a JSON text."""
+    return _bare_event(value) or value if isinstance(value, str) else value
+
+
+def _bare_event(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text) if text.lstrip()[:1] == "{" else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
+
+
+def _is_one_list(args: Any) -> bool:
+    return isinstance(args, list) and len(args) == 1 and isinstance(args[0], list)
+
+
+def _own_id(args: list[Any]) -> str | None:
+    return usable_id(id_in(args[0])) if args and isinstance(args[0], dict) else None

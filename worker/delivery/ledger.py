@@ -1,12 +1,16 @@
-"""What is known of each member: which event time set which field, whether the last "no" was ours, and a copy.
+"""What is known of each member: what events have set and when, whose the last "no" was, and a copy.
 
-    signal:<integration>:member:<digest>   hash     record (times, our_no), copy, copy_at, doubt; LEDGER_DAYS after its last use
-    signal:<integration>:lock:<digest>     string   the delivery that has the member now; a lease longer than any delivery
+    signal:<integration>:member:<digest>   hash     record (record.py), seen_at, copy, copy_at, yes_at, late_at,
+                                                    doubt; LEDGER_DAYS after its last use
+    signal:<integration>:lock:<digest>     string   the delivery that has the member; a lease longer than any delivery
     signal:<integration>:opt_outs          hash     fresh_from: when the last whole reading of the unsubscribed began
+    signal:<integration>:synced            string   when the last whole reading of everybody began; LEDGER_DAYS
+    signal:<integration>:look_after        set      address -> when it is to be looked at again (look_after.py)
 
-Opening takes the members' locks, checks the hold and reads the records in one step; closing writes, reports and releases in one:
-as many members at once as share a request. A copy is taken out on opening and put back on closing, so one whose delivery died
-in between is never trusted. Losing it loses no event, but which was the newer one, and whose the "no" was.
+Opening takes the members' locks, checks the hold and reads the records in one step; closing writes, reports and
+releases in one: as many members at once as share a request. A copy is dropped before the member is written and put
+back on closing, so one whose delivery died in between is never trusted. Losing the ledger loses no event, but what
+events have set, and whose the "no" was.
 """
 
 import json
@@ -15,90 +19,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from importlib.resources import files
 from itertools import chain
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from worker.delivery.flow import FREES, Change, Flow, Report
-from worker.delivery.merge import Known
 from worker.delivery.plan import Wanted
-from worker.delivery.visit import Busy, Held, Opened, Visit
-from worker.mailgun.member import Member
+from worker.delivery.record import Record, encoded
+from worker.delivery.stored import Copy, Stored, copy_of, moment
+from worker.delivery.visit import Busy, Held, Opened, Trust, Visit, uptime
 
 BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for members that other deliveries have
 BUSY_LOOK_SECONDS = 0.02
+FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
-# KEYS 3: opt_outs; then lock and record of each member.
-OPEN = (
-    FREES
-    + """
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
-local opened = {'open', tostring(now), redis.call('HGET', KEYS[3], 'fresh_from') or ''}
-for i = 4, #KEYS, 2 do
-    if redis.call('SET', KEYS[i], ARGV[2], 'NX', 'PX', ARGV[3]) then
-        local record, copy, copy_at = unpack(redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at'))
-        if copy then redis.call('HDEL', KEYS[i + 1], 'copy', 'copy_at') end
-        opened[#opened + 1] = {record or '', copy or '', copy_at or ''}
-    else
-        opened[#opened + 1] = 0
-    end
-end
-return opened
-"""
+OPEN, ASK_AGAIN, CLOSE = (
+    FREES + files("worker.delivery").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    for name in ("open", "ask_again", "close")
 )
-# ARGV 2: token, 3: lease, 4: tokens to pay, 5: lives, then what is to be known of each member first, or ''.
-ASK_AGAIN = (
-    FREES
-    + """
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
-local mine = {'open'}
-for i = 4, #KEYS, 2 do
-    local known = ARGV[6 + (i - 4) / 2]
-    if redis.call('GET', KEYS[i]) == ARGV[2] and redis.call('HEXISTS', KEYS[i + 1], 'doubt') == 0 then
-        redis.call('PEXPIRE', KEYS[i], ARGV[3])
-        if known ~= '' then redis.call('HSET', KEYS[i + 1], 'record', known) redis.call('EXPIRE', KEYS[i + 1], ARGV[5]) end
-        mine[#mine + 1] = 1
-    else
-        mine[#mine + 1] = 0
-    end
-end
-charge(tonumber(ARGV[4]))
-return mine
+
+NOTE_SYNC = """
+if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
+return 1
 """
-)
-# ARGV 2: token, 3: tokens to pay, 4: lives, 5: reports, then of each member: record, copy, copy_at, milliseconds to settle.
-CLOSE = (
-    FREES
-    + """
-for i = 4, #KEYS, 2 do
-    local lock, member, first = KEYS[i], KEYS[i + 1], 6 + (i - 4) * 2
-    if redis.call('GET', lock) == ARGV[2] then
-        local record, copy, copy_at, settles = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
-        local doubted = redis.call('HDEL', member, 'doubt') == 1
-        if record ~= '' then redis.call('HSET', member, 'record', record) end
-        if copy ~= '' and not doubted then
-            redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at ~= '' and copy_at or now)
-        end
-        redis.call('EXPIRE', member, ARGV[4])
-        if settles ~= '0' then redis.call('PEXPIRE', lock, settles) else redis.call('DEL', lock) end
-    end
-end
-charge(tonumber(ARGV[3]))
-return reported(cjson.decode(ARGV[5]))
-"""
-)
 
 
 @dataclass(frozen=True)
 class Entry:
     """What the ledger holds of a member, for people."""
 
-    known: Known
-    copy: Member | None  # as Mailgun last confirmed it
-    copy_at: float  # when that was, epoch seconds
+    record: Record
+    copy: Copy | None  # as Mailgun last confirmed it
+    look_at: float | None  # when it is to be looked at again, because of a write without an answer
 
 
 @dataclass(frozen=True)
@@ -115,6 +69,7 @@ class Ledger:
     refresh_seconds: float | None = (
         None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
     )
+    lag_seconds: float = 0.0  # MAILGUN_READ_LAG_SECONDS
     sleep: Callable[[float], None] = time.sleep
 
     def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
@@ -134,84 +89,89 @@ class Ledger:
         looks = int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)
         opened: list[Opened] | Held = [Busy() for _ in addresses]
         for look in range(looks):
+            began = uptime()
             answer = self._run(self._open, digests, token, self._lease)
             if answer[0] == "held":
                 return Held(float(answer[1]))
-            opened = self._visits(answer, addresses, digests, token)
+            opened = self._opened(answer, addresses, digests, token, began)
             if look + 1 == looks or any(isinstance(each, Visit) for each in opened):
                 break
             self.sleep(BUSY_LOOK_SECONDS)
         return opened
 
-    def _visits(self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str) -> list[Opened]:
-        now, fresh_from = float(answer[1]), float(answer[2] or 0)
-        trusting = self.refresh_seconds is not None and 0 <= now - fresh_from <= TRUST_REFRESHES * self.refresh_seconds
+    def _opened(
+        self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str, began: float
+    ) -> list[Opened]:
+        _, *moments = answer[:4]
+        seen = _Seen(*(float(each or 0) for each in moments))
         return [
-            self._visit(address, digest, token, *found, now=now, trusted_from=fresh_from if trusting else None)
+            self._visit(Visit(address, digest, token, Record(), opened_at=seen.now), Stored(*found), seen, began)
             if found
             else Busy()
-            for address, digest, found in zip(addresses, digests, answer[3:], strict=True)
+            for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
         ]
 
-    def _visit(
-        self,
-        address: str,
-        digest: str,
-        token: str,
-        record: str,
-        copy: str,
-        copy_at: str,
-        *,
-        now: float,
-        trusted_from: float | None,
-    ) -> Visit:
-        member = _member(copy, address)
-        at = float(copy_at or 0)
-        return Visit(
-            address,
-            digest,
-            token,
-            _known(record),
-            member,
-            copy_at,
-            fresh=member is not None and now - at < self.cache_seconds,
-            # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
-            trusted=member is not None and trusted_from is not None and (member.subscribed or at >= trusted_from),
-        )
+    def _visit(self, visit: Visit, stored: Stored, seen: "_Seen", began: float) -> Visit:
+        visit.record, visit.copy = stored.known(visit.address, seen.synced, self.lag_seconds)
+        visit.stored = visit.record
+        visit.writes_until = began + self.lease_seconds / 2
+        visit.late_at = moment(stored.late_at)
+        visit.trust = self._trust(visit.copy, seen)
+        return visit
 
-    def ask_again(self, visits: Sequence[Visit], known: Sequence[Known | None], pay: float) -> list[bool] | Held:
+    def _trust(self, copy: Copy | None, seen: "_Seen") -> Trust:
+        if copy is None:
+            return Trust.NONE
+        at, refresh = float(copy.at), self.refresh_seconds
+        trusting = refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
+        # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
+        if trusting and (copy.member.subscribed or at >= seen.fresh_from):
+            return Trust.STANDS
+        return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
+
+    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> list[bool] | Held:
         """May these members be written? For each: is it still this visit's, or has its lease ended, or a page of members come
         that may know better? Renews the leases.
 
-        `known`, where given, is written first: what must be known even if this delivery dies while it asks. `pay` is what
-        the request costs beyond what was paid for it.
+        Of `notes`, what is not known yet is written first: it must be known even if this delivery dies while it asks. `pay` is
+        what the request costs beyond what was paid for it.
         """
-        records = [_record(each) if each else "" for each in known]
+        began = uptime()
+        records = [encoded(note) if note is not visit.record else "" for visit, note in zip(visits, notes, strict=True)]
         digests = [each.digest for each in visits]
         answer = self._run(self._ask_again, digests, visits[0].token, self._lease, pay, self._lives, *records)
-        return Held(float(answer[1])) if answer[0] == "held" else [bool(each) for each in answer[1:]]
+        if answer[0] == "held":
+            return Held(float(answer[1]))
+        ours = [bool(each) for each in answer[1:]]
+        for visit, note, mine in zip(visits, notes, ours, strict=True):
+            visit.writes_until = began + self.lease_seconds / 2
+            if mine and note is not visit.record:
+                visit.stored = note
+        return ours
 
     def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> list[Change]:
         """Write what was learned, report what Mailgun answered, release the members; gives the holds that began or ended.
 
-        After a write without an answer a member is not released before that has settled.
+        After a write without an answer a member is not released before that has settled, and is looked after for as long as it
+        may yet be applied. A visit whose lease has ended is `lost` afterwards.
         """
-        settled = chain.from_iterable(self._closing(each) for each in visits)
+        closing = chain.from_iterable(self._closing(each) for each in visits)
         digests = [each.digest for each in visits]
-        answers = json.dumps(reports)
-        began = self._run(self._close, digests, visits[0].token, pay, self._lives, answers, *settled)
+        began, lost = self._run(self._close, digests, visits[0].token, pay, self._lives, json.dumps(reports), *closing)
+        for number in lost:
+            visits[number].lost = True
         return [Change(*each) for each in began]
 
     def look_up(self, address: str) -> "Entry | None":
         """What is known of a member, for people; changes nothing."""
-        fields = cast("dict[str, str]", self.flow.redis.hgetall(self.key_of(self.digest_of(address))))
-        if not fields:
+        key = self.key_of(self.digest_of(address))
+        fields = cast("dict[str, str]", self.flow.redis.hgetall(key))
+        look_at = self.flow.redis.zscore(self.look_after_key, address)
+        if not fields and look_at is None:
             return None
-        return Entry(
-            _known(fields.get("record", "")),
-            _member(fields.get("copy", ""), address),
-            float(fields.get("copy_at") or 0),
-        )
+        synced = cast("str | None", self.flow.redis.get(self.synced_key))
+        stored = Stored(*(fields.get(name, "") for name in Stored._fields))
+        return Entry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """The keys of a member's lock and of what is known of it."""
@@ -220,7 +180,12 @@ class Ledger:
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
-        return int(self.flow.redis.delete(self.key_of(self.digest_of(address))))
+        redis = self.flow.redis
+        return int(redis.delete(self.key_of(self.digest_of(address)))) + int(redis.zrem(self.look_after_key, address))
+
+    def note_sync(self, began: float) -> None:
+        """Everybody was read, which began then, epoch seconds by Redis's clock: members that were not seen since do not exist."""
+        self._note_sync(keys=[self.synced_key], args=[f"{began:.6f}", self._lives])
 
     def digest_of(self, address: str) -> str:
         """What stands for the address in keys."""
@@ -239,11 +204,33 @@ class Ledger:
         """The hash that says when the unsubscribed were last read."""
         return f"signal:{self.integration}:opt_outs"
 
-    def _closing(self, visit: Visit) -> tuple[str, str, str, int]:
-        record = _record(visit.learned) if visit.learned else ""
-        member, at = (visit.confirmed, "") if visit.confirmed else (visit.copy, visit.copy_at)
-        copy = copy_of(member) if member and not visit.in_doubt else ""
-        return record, copy, at, int(self.settle_seconds * 1000) if visit.unsettled else 0
+    @property
+    def synced_key(self) -> str:
+        """The moment at which the last whole reading of everybody began."""
+        return f"signal:{self.integration}:synced"
+
+    @property
+    def look_after_key(self) -> str:
+        """The sorted set of addresses that are to be looked at again."""
+        return f"signal:{self.integration}:look_after"
+
+    def _closing(self, visit: Visit) -> tuple[str | int, ...]:
+        record = encoded(visit.record) if visit.record is not visit.stored else ""
+        copy, copy_at = (copy_of(visit.found.member), visit.found.at) if visit.found else ("", "")
+        seen_at = visit.record.seen_at
+        seen = f"{seen_at:.6f}" if seen_at is not None else ""
+        settles = int(self.settle_seconds * 1000) if visit.unsettled else ""
+        return record, copy, copy_at, seen, settles, self._look_again_in(visit), visit.address
+
+    def _look_again_in(self, visit: Visit) -> str:
+        """Return the seconds: first when the write must have settled, then as long again as it is since; "0" at the end."""
+        if visit.unsettled:
+            return f"{max(FIRST_LOOK_SECONDS, self.settle_seconds):.3f}"
+        if not visit.looks:
+            return ""
+        age = visit.now() - visit.late_at if visit.late_at is not None else self.lag_seconds
+        left = self.lag_seconds - age
+        return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
 
     @property
     def _lease(self) -> int:
@@ -255,7 +242,8 @@ class Ledger:
 
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
         members = chain.from_iterable((self.lock_of(each), self.key_of(each)) for each in digests)
-        return script(keys=[*self.flow.keys, self.opt_outs_key, *members], args=[*self.flow.first_args(), *args])
+        keys = [*self.flow.keys, self.opt_outs_key, self.synced_key, self.look_after_key, *members]
+        return script(keys=keys, args=[*self.flow.first_args(), *args])
 
     @cached_property
     def _open(self) -> Any:
@@ -266,26 +254,17 @@ class Ledger:
         return self.flow.script(ASK_AGAIN)
 
     @cached_property
+    def _note_sync(self) -> Any:
+        return self.flow.redis.register_script(NOTE_SYNC)
+
+    @cached_property
     def _close(self) -> Any:
         return self.flow.script(CLOSE)
 
 
-def _record(known: Known) -> str:
-    return json.dumps({"times": known.times, "our_no": known.our_no}, separators=(",", ":"))
+class _Seen(NamedTuple):
+    """Moments by Redis's clock, epoch seconds: the present one, and when the last whole readings began; 0: never."""
 
-
-def _known(record: str) -> Known:
-    data = json.loads(record) if record else {}
-    return Known(data.get("times", {}), our_no=data.get("our_no", False))
-
-
-def copy_of(member: Member) -> str:
-    """The copy of a member, as it is stored."""
-    return f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
-
-
-def _member(copy: str, address: str) -> Member | None:
-    if not copy:
-        return None
-    name, subscribed, vars_ = json.loads(copy)
-    return Member(address, name, subscribed, vars_)
+    now: float
+    fresh_from: float
+    synced: float

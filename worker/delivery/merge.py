@@ -1,21 +1,19 @@
-"""The member that should stand after a patch: what Mailgun holds, what the event sets, and what newer events have set since.
+"""The member that should stand: what Mailgun holds, overlaid with every field that an event has set, the newest event first.
 
-Fields: last writer by event time wins. Subscription: consent known, that value; consent unknown, what Mailgun holds, and for a
-new member `subscribe_new`; consent that was not understood never subscribes a new one. But a recipient's own opt-out stands: a
-granted consent does not undo a "no" that is not ours.
+Fields: the last writer by event order wins, and owns the field. Subscription: a "no" stands, whoever said it, until a newer
+granted consent lifts it; the recipient's own is lifted by none. A new member whose consent is unknown is subscribed as
+`subscribe_new` says; one whose consent was not understood is not.
 
-An undated patch, whose time stamp was not understood, sets only what is not set yet. Its "no" is overruled by nothing but the
-consent of an event with a time; its "yes" overrules nothing.
+An undated patch, whose time stamp was not understood, sets only what is not set yet. Its "no" is overruled by nothing but
+the consent of an event with a time; its "yes" overrules nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+from worker.delivery.record import CONSENT, FIRST, UNDATED_AT, EventOrder, No, Owned, Record
 from worker.mailgun.member import Member
 from worker.signal.patch import Patch
-
-CONSENT = "subscribed"
-UNDATED_AT = -62135596800.0  # epoch seconds of the year 1: what an undated event sets, any dated one may set anew
 
 
 @dataclass(frozen=True)
@@ -26,23 +24,16 @@ class Subscribing:
     resubscribe: bool = False  # MAILGUN_RESUBSCRIBE: a granted consent lifts a recipient's opt-out
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the ledger knows of a member."""
-
-    times: Mapping[str, float] = field(default_factory=dict)  # field -> event time that set it, epoch seconds
-    our_no: bool = False  # the "no" that Mailgun holds was written by us, not by the recipient
-
-
-def surviving(patch: Patch, known: Known, at: float) -> Patch:
-    """What is left of `patch`, an event of the time `at`, after the fields that newer events have set."""
+def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
+    """What is left of `patch`, of an event of that order, after the fields that newer events have set."""
+    owned = record.owned
     if patch.undated:
-        return _surviving_undated(patch, known)
-    if not any(each > at for each in known.times.values()):
+        return _surviving_undated(patch, record)
+    if not any(each.order > order for each in owned.values()):
         return patch
 
     def stands(name: str) -> bool:
-        return known.times.get(name, at) <= at
+        return name not in owned or owned[name].order <= order
 
     return replace(
         patch,
@@ -52,14 +43,15 @@ def surviving(patch: Patch, known: Known, at: float) -> Patch:
     )
 
 
-def _surviving_undated(patch: Patch, known: Known) -> Patch:
+def _surviving_undated(patch: Patch, record: Record) -> Patch:
     """What no event has set yet; a denied consent also over that of other undated events."""
-    said = patch.consent
-    overruled = CONSENT in known.times or known.our_no if said else known.times.get(CONSENT, UNDATED_AT) > UNDATED_AT
+    owned, said = record.owned, patch.consent
+    consent = owned.get(CONSENT)
+    overruled = (consent or record.no) if said else (consent and consent.order.at > UNDATED_AT)
     return replace(
         patch,
-        name=patch.name if "name" not in known.times else None,
-        vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in known.times},
+        name=patch.name if "name" not in owned else None,
+        vars={name: value for name, value in patch.vars.items() if f"vars.{name}" not in owned},
         consent=None if overruled else said,
     )
 
@@ -79,46 +71,40 @@ def filling(patch: Patch, held: Member | None) -> Patch:
     )
 
 
-def fields_of(patch: Patch) -> list[str]:
-    """The fields that `patch` sets, as the ledger names them."""
-    named = ["name"] if patch.name is not None else []
-    consented = [CONSENT] if patch.consent is not None else []
-    return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
+def fields_of(patch: Patch) -> dict[str, Any]:
+    """The fields that `patch` sets, as the ledger names them, with their values."""
+    named = {"name": patch.name} if patch.name is not None else {}
+    consented = {CONSENT: patch.consent} if patch.consent is not None else {}
+    return {**named, **{f"vars.{name}": value for name, value in patch.vars.items()}, **consented}
 
 
-def merged_member(held: Member | None, patch: Patch, rules: Subscribing, *, our_no: bool = False) -> Member:
-    """The whole member to stand: every field of `patch` set, every other field as `held` has it.
-
-    `our_no` says that the "no" which Mailgun holds is known to be ours, not the recipient's.
-    """
-    return Member(
-        address=patch.address,
-        name=patch.name if patch.name is not None else (held.name if held else ""),
-        subscribed=_subscribed(held, patch, rules, our_no=our_no),
-        vars={**(held.vars if held else {}), **patch.vars},
-    )
-
-
-def known_after(known: Known, patch: Patch, at: float, held: Member | None, member: Member) -> Known:
-    """What the ledger knows once `member` stands where `held` stood, by a `patch` of the time `at`."""
-    return Known({**known.times, **dict.fromkeys(fields_of(patch), at)}, our_no=our_no_after(known, held, member))
+def after_patch(record: Record, patch: Patch, order: EventOrder, rules: Subscribing, now: float) -> Record:
+    """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
+    sets = {name: Owned(value, order) for name, value in fields_of(patch).items()}
+    record = replace(record, owned={**record.owned, **sets})
+    match patch.consent:
+        case True if record.no and rules.resubscribe:
+            return replace(record, no=record.no._replace(by=order))
+        case False if record.no is None:
+            return replace(record, no=No(now, order))
+        case False if record.no and record.no.by:
+            return replace(record, no=record.no._replace(by=order))
+        case _:
+            return record
 
 
-def our_no_after(known: Known, held: Member | None, member: Member) -> bool:
-    """Is the "no" of `member` ours? It is where we turned a "yes", or nothing, into it, and where it was ours before."""
-    if member.subscribed:
-        return False
-    return known.our_no if held and not held.subscribed else True
+def after_creation(record: Record, patch: Patch, rules: Subscribing, now: float) -> Record:
+    """What is known of a member that Mailgun does not hold, once `patch` creates it at the moment `now`."""
+    consent = record.owned.get(CONSENT)
+    subscribes = consent.value if consent else rules.subscribe_new and not patch.consent_unclear
+    if record.no or patch.consent is not None or subscribes:
+        return record
+    return replace(record, no=No(now, consent.order if consent else FIRST))
 
 
-def _subscribed(held: Member | None, patch: Patch, rules: Subscribing, *, our_no: bool) -> bool:
-    consent = patch.consent
-    if held is None:
-        may_subscribe = rules.subscribe_new and not our_no and not patch.consent_unclear
-        return may_subscribe if consent is None else consent
-    if consent is None:
-        return held.subscribed
-    opted_out = not held.subscribed and not our_no
-    if consent and opted_out:
-        return rules.resubscribe
-    return consent
+def standing(held: Member, record: Record) -> Member:
+    """The whole member to stand: `held`, overlaid with what events have set."""
+    own = record.owned
+    vars_ = {name[5:]: each.value for name, each in own.items() if name.startswith("vars.")}
+    name = own["name"].value if "name" in own else held.name
+    return Member(held.address, name, not record.denies, {**held.vars, **vars_})

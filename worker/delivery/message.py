@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from worker.delivery.decision import Reason
 from worker.privacy import redacted
 from worker.signal.event import id_in, kind_in
 
@@ -19,12 +20,29 @@ REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138
+STAMP = "signal_taken_at"  # of a message's text: when it was first taken, where it does not say when it was enqueued
+STAMPED = re.compile(rf'^(\s*)\{{"{STAMP}":[0-9.]+,')  # as the script that takes messages writes it (broker.py)
 APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
+AHEAD_SECONDS = 86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (broker.py)
+KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
 
 class UnreadableMessage(ValueError):
-    """Not a message this program could have been sent; the reason quotes nothing of it."""
+    """Not a message that this program can read; the text says what is wrong and quotes no event."""
+
+    def __init__(self, text: str, reason: Reason = Reason.UNREADABLE_MESSAGE, id: object = None) -> None:
+        """Say what is wrong in `text`; `id` is the message's own, where it could be read."""
+        super().__init__(text)
+        self.reason, self.id = reason, id
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a message is a dead letter without having been understood."""
+
+    reason: Reason
+    text: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,12 @@ class Message:
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
     paid: bool = True  # its first request was paid for when it was taken
     unpaid: int = 0  # of a bundle: how many of its last events were not
+    # Events beyond those it carries for which was paid when it was taken, since its header said so.
+    surplus: int = 0
     task: str = TASK  # or DELIVER_MANY: it is a bundle; or REPLAY_TASK
+    # Where it could not be read: why, and its bytes as they came, those that are not UTF-8 as surrogates (PEP 383).
+    refusal: Refusal | None = None
+    original: str | None = None
 
     @property
     def events(self) -> int:
@@ -89,16 +112,22 @@ class Message:
             return 0.0
         return open_seconds - self.first_tried
 
-    def seen(self, now: float) -> "Message":
-        """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it."""
-        if self.enqueued_at is not None and self.patience_from is not None:
+    def charged(self, events: int) -> "Message":
+        """The message for so many of whose events was paid when it was taken: fewer than it has, or more."""
+        if events == self.events:
             return self
-        enqueued_at = now if self.enqueued_at is None else self.enqueued_at
-        return replace(
-            self,
-            enqueued_at=enqueued_at,
-            patience_from=enqueued_at if self.patience_from is None else self.patience_from,
-        )
+        return replace(self, unpaid=max(0, self.events - events), surplus=max(0, events - self.events))
+
+    def seen(self, now: float) -> "Message":
+        """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it.
+
+        So does a time ahead of `now`: it would keep newer events from setting a field, and the patience from ever ending.
+        """
+        enqueued_at = _bounded(self.enqueued_at, now)
+        patience_from = enqueued_at if self.patience_from is None else _bounded(self.patience_from, now)
+        if (enqueued_at, patience_from) == (self.enqueued_at, self.patience_from):
+            return self
+        return replace(self, enqueued_at=enqueued_at, patience_from=patience_from)
 
     def replayed(self, now: float) -> "Message":
         """The message with all patience ahead of it again; when it was enqueued stays known."""
@@ -127,6 +156,7 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
         enqueued_at=None if bundle.enqueued_at is None else bundle.enqueued_at + place * APART_SECONDS,
         paid=place < bundle.events - bundle.unpaid,
         unpaid=0,
+        surplus=0,
         task=TASK,
     )
 
@@ -146,30 +176,71 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
         "attempts": message.attempts,
         "throttled": message.throttled,
         "trail": [[each.at, each.outcome, each.status] for each in message.trail],
+        **({} if message.original is None else {"original": base64.b64encode(bytes_of(message.original)).decode()}),
     }
 
 
-def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any]) -> Message:
+def text_of(raw: bytes | str) -> str:
+    """Return `raw` as this program handles messages: bytes that are not UTF-8 are surrogates, and come out as they were."""
+    return raw.decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the bytes that `text_of` was given."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def without_stamp(text: str) -> str:
+    """Return the message as it was before it was first taken."""
+    return STAMPED.sub(r"\1{", text, count=1)
+
+
+def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
-    What the headers say in another shape than `progress` writes counts as not said.
+    What the headers say in another shape than `progress` writes counts as not said. `taken_at` is the stamp that a message got
+    when it was first taken, because it did not say when it was enqueued: epoch seconds.
     """
     known = headers.get("signal")
     known = known if isinstance(known, Mapping) else {}
+    stamp = _time(taken_at)
+    enqueued_at, patience_from = _time(known.get("enqueued_at")), _time(known.get("patience_from"))
+    if stamp is not None:
+        enqueued_at, patience_from = stamp, min(stamp, patience_from or stamp)
     return Message(
         id=id,
         args=tuple(args),
         kwargs=dict(kwargs),
-        kind=str(headers.get("argsrepr") or "event") if known else "event",
-        enqueued_at=_time(known.get("enqueued_at")),
-        patience_from=_time(known.get("patience_from")),
+        kind=_kind(headers.get("argsrepr")) if known else "event",
+        enqueued_at=enqueued_at,
+        patience_from=patience_from,
         first_tried=_time(known.get("first_tried")),
         attempts=_count(known.get("attempts")),
         throttled=_count(known.get("throttled")),
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
-        task=task if (task := headers.get("task")) in {DELIVER_MANY, REPLAY_TASK} else TASK,
+        task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
+        original=_original(known.get("original")),
     )
+
+
+def _bounded(moment: float | None, now: float) -> float:
+    return now if moment is None or moment > now + AHEAD_SECONDS else moment
+
+
+def _kind(value: object) -> str:
+    text = value[:KIND_LENGTH] if isinstance(value, str) else ""
+    return (text if text.isprintable() else "".join(filter(str.isprintable, text))) or "event"
+
+
+def _original(value: object) -> str | None:
+    try:
+        return text_of(base64.b64decode(value, validate=True)) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _time(value: object) -> float | None:
@@ -268,18 +339,10 @@ def decoded(raw: str) -> tuple[Message, dict[str, Any]]:
         envelope = json.loads(raw)
         headers = envelope["headers"]
         args, kwargs, *_ = body_of(envelope)
-        return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers), headers
+        stamp = envelope.get(STAMP)
+        return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableMessage(f"not a Celery message ({type(error).__name__})") from None
-
-
-def with_events(raw: str, events: Sequence[Any]) -> str:
-    """The bundle in `raw` with `events` in place of its own; all else of it stays."""
-    envelope = json.loads(raw)
-    _, *rest = body_of(envelope)
-    envelope["body"] = _base64(json.dumps([[list(events)], *rest], separators=(",", ":")))
-    envelope["properties"]["body_encoding"] = "base64"
-    return json.dumps(envelope, separators=(",", ":"))
 
 
 def _base64(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
 from worker.delivery.census import Census, Wait
+from worker.delivery.clock import redis_now
 from worker.delivery.flow import FREES, PAYABLE
 from worker.delivery.ledger import TRUST_REFRESHES
 from worker.mailgun.outcome import Outcome
@@ -213,9 +214,8 @@ def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) ->
     """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
     names = ("fresh_from", "since", "members", "seconds")
     fresh_from, since, members, took = cast("list[str | None]", redis.hmget(key(integration), list(names)))
-    seconds, microseconds = redis.time()
     counts_from = fresh_from or since
-    age = seconds + microseconds / 1e6 - float(counts_from) if counts_from else None
+    age = redis_now(redis) - float(counts_from) if counts_from else None
     return LastRead(
         age=age,
         members=int(members) if members else None,

@@ -53,17 +53,6 @@ return 1
 """
 )
 
-# Where kombu puts messages of a priority; workers take from the queue alone, so these are brought there.
-PRIORITY_LISTS = tuple(f"{{queue}}\x06\x16{step}" for step in range(1, 10))
-
-GATHER = """
-local moved = 0
-for i = 2, #KEYS do
-    while moved < tonumber(ARGV[1]) and redis.call('LMOVE', KEYS[i], KEYS[1], 'RIGHT', 'LEFT') do moved = moved + 1 end
-end
-return moved
-"""
-
 
 @dataclass(frozen=True)
 class Parking:
@@ -90,11 +79,6 @@ class Parking:
     def return_due(self, limit: int = 500) -> int:
         """Put at most `limit` due messages back at the front of the queue; gives how many."""
         return int(cast("int", self.redis.eval(RETURN_DUE, 2, self.key, self.queue, str(limit))))
-
-    def gather_priorities(self, limit: int = 500) -> int:
-        """Bring at most `limit` messages that a producer sent with a priority to the queue itself; gives how many."""
-        lists = [each.format(queue=self.queue) for each in PRIORITY_LISTS]
-        return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))
 
     def replace(self, raw: str, by: str) -> int:
         """Put the message `by` in the place of a parked one, for nothing where it is empty; 0 when that is not parked."""

@@ -1,9 +1,10 @@
 """What the patches of one member make of it, one after the other: the member to stand, and how each patch will have ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from worker.delivery.merge import Known, Subscribing, fields_of, filling, known_after, merged_member, surviving
+from worker.delivery.merge import Subscribing, after_creation, after_patch, fields_of, filling, standing, surviving
+from worker.delivery.record import EventOrder, No, Record, digest_of
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind
 from worker.signal.patch import Patch
@@ -14,7 +15,7 @@ class Wanted:
     """One patch that Mailgun should hold."""
 
     patch: Patch
-    at: float  # the event's time, epoch seconds
+    order: EventOrder
     paid: bool = True  # its first request was paid for when it was taken
 
 
@@ -23,8 +24,8 @@ class Plan:
     """What is to become of one member."""
 
     held: Member | None  # as Mailgun holds it; None: it does not
-    member: Member | None  # to stand; None where newer events have set all that the patches would
-    known: Known  # once it stands
+    member: Member | None  # to stand; None: there is to be none
+    record: Record  # once it stands
     kinds: tuple[Kind, ...]  # of each patch, once it stands: superseded, unchanged or delivered
 
     @property
@@ -33,27 +34,40 @@ class Plan:
         return self.member is not None and not same(self.held, self.member)
 
 
-UNREAD = Plan(None, None, Known(), ())  # stands for a plan where it is not known what Mailgun holds
+def planned(held: Member | None, record: Record, wanted: Sequence[Wanted], rules: Subscribing, now: float) -> Plan:
+    """What `wanted`, in this order, makes at the moment `now` of the member that Mailgun holds.
 
-
-def planned(held: Member | None, known: Known, wanted: Sequence[Wanted], rules: Subscribing) -> Plan:
-    """What `wanted`, in this order, makes of the member that Mailgun holds."""
-    member, kinds, sets = held, list[Kind](), False
+    `record` has taken in that reading. Without anything wanted the member that stands is planned all the same, but none is
+    created.
+    """
+    member, kinds = standing(held, record) if held else None, list[Kind]()
     for each in wanted:
-        left = filling(surviving(each.patch, known, each.at), member)
+        left = filling(surviving(each.patch, record, each.order), member)
         if is_superseded(each, left):
             kinds.append(Kind.SUPERSEDED)
             continue
-        after = merged_member(member, left, rules, our_no=known.our_no)
+        if member is None:
+            record = after_creation(record, left, rules, now)
+        record = after_patch(record, left, each.order, rules, now)
+        after = standing(member or Member(each.patch.address), record)
         kinds.append(Kind.UNCHANGED if same(member, after) else Kind.DELIVERED)
-        known = known_after(known, left, each.at, member, after)
-        member, sets = after, True
-    return Plan(held, member if sets else None, known, tuple(kinds))
+        member = after
+    written = record if same(held, member) else _confirmed(record, now)
+    return Plan(held, member, written, tuple(kinds))
 
 
-def superseded(wanted: Wanted, known: Known) -> bool:
+def noted(record: Record, plan: Plan, now: float) -> Record:
+    """What must be known before the member is written at the moment `now`: were the worker killed once it is stored, a "no" of
+    this program would look like the recipient's."""
+    no = plan.record.no
+    if plan.member is None or no is None or no.by is None or (record.no and not record.no.sent):
+        return record
+    return replace(record, no=No(now, no.by, digest_of(plan.member)))
+
+
+def superseded(wanted: Wanted, record: Record) -> bool:
     """Have newer events set all that the patch would?"""
-    return is_superseded(wanted, surviving(wanted.patch, known, wanted.at))
+    return is_superseded(wanted, surviving(wanted.patch, record, wanted.order))
 
 
 def is_superseded(wanted: Wanted, left: Patch) -> bool:
@@ -64,3 +78,12 @@ def is_superseded(wanted: Wanted, left: Patch) -> bool:
 def same(held: Member | None, member: Member | None) -> bool:
     """Are these the same to Mailgun? To Python 1 equals true; as texts they differ."""
     return held == member and (held is None or member is None or held.form() == member.form())
+
+
+def _confirmed(record: Record, now: float) -> Record:
+    """Once the member is written, a "no" needs no proof any more, and one that is lifted is none."""
+    if record.no is None:
+        return record
+    if record.is_lifted:
+        return replace(record, no=None, lifted_at=now)
+    return replace(record, no=record.no._replace(since=now, sent=None)) if record.no.sent else record

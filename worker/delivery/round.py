@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from worker.delivery.answers import HELD_BY_PACE_SECONDS, REFUSALS, Answers
 from worker.delivery.batching import calls, is_ordinary
 from worker.delivery.flow import Change
-from worker.delivery.stay import Stay, held_outcome
+from worker.delivery.stay import Stay, busy_outcome, held_outcome
 from worker.delivery.visit import Held
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome, read_outcome, write_many_outcome, write_outcome
@@ -49,11 +49,23 @@ class Round:
         try:
             for stay in self._stays:
                 stay.plan_unread(self._it.rules)
-            self._read([each for each in self._stays if each.is_unread])
-            self._write([each for each in self._stays if each.is_unwritten])
+            for stays in self._suspects_last():
+                self._read([each for each in stays if each.is_unread])
+                self._write([each for each in stays if each.is_unwritten])
         finally:
+            for stay in self._stays:
+                stay.visit.looks = stay.is_looked_at
             visits = [each.visit for each in self._stays]
             self._tell(self._it.desk.close(visits, self._answers.rest(), -self._purse))
+            for stay in self._stays:
+                if stay.visit.lost:
+                    stay.lose()
+
+    def _suspects_last(self) -> Iterator[list[Stay]]:
+        """Nobody waits for members that got no usable answer lately."""
+        suspects = [each for each in self._stays if self._it.batching.is_suspect(each.address)]
+        yield [each for each in self._stays if each not in suspects]
+        yield suspects
 
     # Reading
 
@@ -93,7 +105,7 @@ class Round:
         self._write_alone([each for each in stays if each not in together])
 
     def _may_share(self, stay: Stay) -> bool:
-        ordinary = stay.is_known or is_ordinary(stay.address)
+        ordinary = stay.exists or is_ordinary(stay.address)
         return ordinary and not self._it.batching.is_suspect(stay.address)
 
     def _write_together(self, entries: Sequence[Entry]) -> None:
@@ -109,13 +121,17 @@ class Round:
         entries = [(stay, entry) for stay, entry in entries if stay in allowed]
         if not entries:
             return [], held_outcome(HELD_BY_PACE_SECONDS)
+        stays = [stay for stay, _ in entries]
+        if not all(stay.visit.may_write() for stay in stays):
+            self._too_late(stays)
+            return [], busy_outcome()
         answer = self._it.mailgun.upsert_many([entry for _, entry in entries])
         outcome = write_many_outcome(answer, self._it.mailgun.list_address, self._it.clock())
-        for stay, _ in entries:
+        for stay in stays:
             stay.requests += 1
         # What may be one member's doing is about nobody until it is known whose.
         known = outcome.status != 200 and not _may_be_one_members(outcome)
-        return entries, self._answers.note([stay.address for stay, _ in entries] if known else [], outcome)
+        return entries, self._answers.note([each.address for each in stays] if known else [], outcome)
 
     def _settle(self, entries: Sequence[Entry], outcome: Outcome) -> None:
         if not entries:
@@ -126,6 +142,9 @@ class Round:
         elif outcome.status == 200:
             self._distrust(stays, outcome.answer, self._found(stays[:SAMPLE]))
         elif len(entries) > 1 and _may_be_one_members(outcome):
+            if outcome.kind in REFUSALS:  # none of them was stored
+                for stay in stays:
+                    stay.refuse()
             self._split(entries)
         else:
             self._give_up(stays, outcome)
@@ -150,9 +169,14 @@ class Round:
         for stay in stays:
             stay.conclude(outcome)
 
+    def _too_late(self, stays: Sequence[Stay]) -> None:
+        """This process was stopped for so long that others may have the members by now."""
+        for stay in stays:
+            stay.conclude(busy_outcome())
+
     def _look_after(self, stays: Sequence[Stay], outcome: Outcome) -> None:
         """The answer says that all are stored. A new member is the one that may have been left out without a word."""
-        sample = next((each for each in stays if not each.is_known), stays[0])
+        sample = next((each for each in stays if not each.exists), stays[0])
         read = self._looked([sample]) if self._it.batching.looks_after() else {}
         if any(_shows_no_write(sample, each) for each in read.values()):
             self._distrust(stays, "a member was left out of a call that was answered 200", {})
@@ -194,9 +218,11 @@ class Round:
                 self._went_alone(stay, outcome)
 
     def _writing(self, stay: Stay) -> Outcome:
-        """What became of it; held, where Mailgun was not asked any more."""
+        """What became of it; held or busy, where Mailgun was not asked any more."""
         if self._answers.stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
+        if not stay.visit.may_write():
+            return busy_outcome()
         outcome = write_outcome(self._it.mailgun.upsert(stay.member), stay.address, self._it.clock())
         return self._answered(stay, outcome)
 
@@ -209,10 +235,13 @@ class Round:
 
     def _write_one_by_one(self, stay: Stay) -> None:
         """The member is refused with what several events set: each is tried by itself, on what the ones before it left."""
+        held = stay.held
         for part in stay.split():
-            part.plan_on(stay.visit.confirmed, self._it.rules)
+            part.plan_after(held, self._it.rules)
             if part.is_unwritten:
                 self._write_alone([part])
+            if part.outcome and part.outcome.kind is Kind.DELIVERED:
+                held = part.outcome.member
 
     # Asking for leave
 
@@ -238,15 +267,19 @@ class Round:
             return ()
         self._report_now()
         pay = max(0.0, requests - self._purse)
-        answer = self._it.desk.ask_again([each.visit for each in stays], [each.known_first() for each in stays], pay)
+        notes = [each.noted() for each in stays]
+        answer = self._it.desk.ask_again([each.visit for each in stays], notes, pay)
         if isinstance(answer, Held):
             self._answers.stopped = True
             for stay in stays:
                 stay.hold(answer.seconds)
             return ()
         self._paid += pay
-        for stay, ours in zip(stays, answer, strict=True):
-            stay.is_ours(ours)
+        for stay, note, ours in zip(stays, notes, answer, strict=True):
+            if ours:
+                stay.send(note)
+            else:
+                stay.lose()
         return [stay for stay, ours in zip(stays, answer, strict=True) if ours]
 
     # What came of it

@@ -1,33 +1,41 @@
-"""One member that a delivery has to itself, what is wanted of it, and what came of that. Asking Mailgun is the round's work."""
+"""One member that a delivery has to itself, what is wanted of it, and what came of that. Asking Mailgun is the round's work.
+
+    unread ──▶ planned ──▶ sent ──▶ stored
+      │           │          ├───▶ refused: as before it was sent
+      ▼           ▼          └───▶ perhaps stored: the ledger knows what was sent, and no copy is kept
+    over       nothing to write
+
+`outcome` is set as soon as nothing more is to be asked for the member; None where nothing was to be stored.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from worker.delivery.merge import Known, Subscribing
-from worker.delivery.plan import UNREAD, Plan, Wanted, planned, same, superseded
-from worker.delivery.visit import Visit
+from worker.delivery.merge import Subscribing
+from worker.delivery.plan import Plan, Wanted, noted, planned, same, superseded
+from worker.delivery.record import Late, Record, after_reading, digest_of, looked_at
+from worker.delivery.stored import Copy
+from worker.delivery.visit import Trust, Visit
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
+
+NOT_SENT = frozenset({Kind.HELD, Kind.BUSY})
 
 
 @dataclass(eq=False)
 class Stay:
-    """A member and the patches for it, in the order in which they came."""
+    """A member and the patches for it, in the order in which they came; without any, it is looked after."""
 
     visit: Visit
     wanted: list[Wanted]
     places: list[int]  # of the patches, in whatever they were taken from
-    plan: Plan = UNREAD
-    outcome: Outcome | None = None  # of asking Mailgun; None where nothing was to be stored
+    lag: float = 0.0  # MAILGUN_READ_LAG_SECONDS
+    plan: Plan | None = None
+    outcome: Outcome | None = None
     requests: int = 0  # in which the member had a part
     parts: "tuple[Stay, ...]" = ()  # where each patch was tried by itself
-    first: Known | None = None  # noted before the member was written
-    doubted: bool = False  # an earlier call on this stay may have stored the member
-    is_over: bool = False  # newer events have set all that is wanted
-
-    def is_as_sent(self, held: Member) -> bool:
-        """Does Mailgun hold what was sent? Who is subscribed may have changed since by the recipient's doing."""
-        return same(replace(held, subscribed=self.member.subscribed), self.member)
+    # What was known, and found, before it was sent.
+    _before: tuple[Record, Copy | None] = (Record(), None)
 
     @property
     def address(self) -> str:
@@ -37,24 +45,39 @@ class Stay:
     @property
     def member(self) -> Member:
         """The member to be stored. Raises `LookupError` where there is none."""
-        if self.plan.member is None:
+        if self._planned.member is None:
             raise LookupError("nothing is to be stored")
-        return self.plan.member
+        return self._planned.member
 
     @property
-    def is_known(self) -> bool:
+    def held(self) -> Member | None:
+        """As Mailgun holds it; None: it does not, or nothing is planned."""
+        return self.plan.held if self.plan else None
+
+    @property
+    def exists(self) -> bool:
         """Does Mailgun hold the member already?"""
-        return self.plan.held is not None
+        return self.held is not None
 
     @property
     def is_unread(self) -> bool:
         """Does the member have to be read?"""
-        return self.plan is UNREAD and not self.is_over
+        return self.plan is None and self.outcome is None
 
     @property
     def is_unwritten(self) -> bool:
         """Does the member have to be stored?"""
-        return self.outcome is None and self.plan.writes
+        return self.outcome is None and self.plan is not None and self.plan.writes
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Was the member looked at, without an event, and is it as it should be?"""
+        done = self.outcome is None or self.outcome.kind is Kind.DELIVERED
+        return not self.wanted and self.plan is not None and done
+
+    def is_as_sent(self, held: Member) -> bool:
+        """Does Mailgun hold what was sent? Who is subscribed may have changed since by the recipient's doing."""
+        return same(replace(held, subscribed=self.member.subscribed), self.member)
 
     def plan_unread(self, rules: Subscribing) -> None:
         """Plan on what is known without a reading, where that will do.
@@ -62,41 +85,51 @@ class Stay:
         A copy that is merely fresh shows that nothing needs writing. It is never written back: a recipient, or anybody, may
         have changed the member since, and a "yes" from a copy would undo an opt-out. A trusted one stands for a reading.
         """
-        if all(superseded(each, self.visit.known) for each in self.wanted):
-            self.is_over = True
-        elif self.visit.trusted:
-            self.plan_on(self.visit.copy, rules)
-        elif self.visit.fresh:
-            plan = planned(self.visit.copy, self.visit.known, self.wanted, rules)
-            if not plan.writes:
-                self.plan, self.visit.learned = plan, plan.known
+        visit = self.visit
+        if self.wanted and all(superseded(each, visit.record) for each in self.wanted):
+            self.outcome = Outcome(Kind.SUPERSEDED)
+            return
+        if self.wanted and visit.trust:
+            held = visit.copy.member if visit.copy else None
+            plan = planned(held, visit.record, self.wanted, rules, visit.now())
+            if visit.trust is Trust.STANDS or not plan.writes:
+                visit.found = visit.copy
+                self._plan(plan)
+                return
+        again = looked_at(visit.record)
+        if again is not None and again > visit.now():
+            self.outcome = doubtful_outcome(again - visit.now())
 
     def plan_on(self, held: Member | None, rules: Subscribing) -> None:
-        """Plan on what Mailgun holds."""
+        """Plan on what Mailgun, read on this visit, holds. Where that may be no proof, the member waits for another look."""
         visit = self.visit
-        if held is not visit.copy:
-            visit.copy, visit.confirmed = None, held
-        if held and held.subscribed and visit.known.our_no:
-            visit.known = visit.learned = replace(visit.known, our_no=False)  # the next "no" may be the recipient's
-        self.plan = planned(held, visit.known, self.wanted, rules)
-        if not self.plan.writes:
-            visit.learned = self.plan.known
+        visit.record, doubt = after_reading(visit.record, held, visit.opened_at, self.lag)
+        visit.found = Copy(held) if held else None
+        if doubt is None:
+            self._plan(planned(held, visit.record, self.wanted, rules, visit.now()))
+        else:
+            self.outcome = doubtful_outcome(doubt)
 
-    def known_first(self) -> Known | None:
-        """What must be known before the member is written: were we killed once it is stored, our "no" would look like the
-        recipient's."""
-        no_of_ours = not self.member.subscribed and self.plan.known.our_no and not self.visit.known.our_no
-        self.first = replace(self.visit.known, our_no=True) if no_of_ours else None
-        return self.first
+    def plan_after(self, held: Member | None, rules: Subscribing) -> None:
+        """Plan on what an earlier write on this visit left."""
+        self._plan(planned(held, self.visit.record, self.wanted, rules, self.visit.now()))
 
-    def is_ours(self, ours: bool) -> None:  # noqa: FBT001  as it was answered
-        """Is the member still this stay's to write?"""
-        if not ours:
-            self.outcome = busy_outcome()
-            return
-        self.doubted, self.visit.in_doubt = self.visit.in_doubt, True  # until an answer says otherwise
-        if self.first:
-            self.visit.learned = self.first
+    def noted(self) -> Record:
+        """What must be known before the member is written."""
+        return noted(self.visit.record, self._planned, self.visit.now())
+
+    def send(self, note: Record) -> None:
+        """The member is about to be written: until an answer says otherwise, Mailgun may hold it or not."""
+        self._before = self.visit.record, self.visit.found
+        self.visit.record, self.visit.found = note, None
+
+    def refuse(self) -> None:
+        """Mailgun did not store what was sent, or was not sent it: all is as it was before."""
+        self.visit.record, self.visit.found = self._before
+
+    def lose(self) -> None:
+        """The member is another's to write, or a page came that may know better."""
+        self.parts, self.outcome = (), busy_outcome()
 
     def hold(self, seconds: float) -> None:
         """Nobody may be asked for so long."""
@@ -104,33 +137,31 @@ class Stay:
 
     def deliver(self, outcome: Outcome) -> None:
         """Mailgun holds the member, as `outcome` has it."""
+        visit = self.visit
         self.outcome = outcome
-        self.visit.confirmed = outcome.member
-        self.visit.known = self.visit.learned = self.plan.known
-        self.visit.in_doubt = self.visit.unsettled
+        visit.record = replace(self._planned.record, seen_at=visit.now(), absent=None, late=visit.record.late)
+        visit.found = Copy(outcome.member) if outcome.member else None
 
     def conclude(self, outcome: Outcome) -> None:
-        """Asking ended so. What Mailgun refused by 4xx it did not store; after anything else it may have."""
+        """Asking ended so. What was not sent, or refused by 4xx, is not stored; after anything else it may be."""
         if outcome.kind is Kind.DELIVERED:
             self.deliver(outcome)
             return
         self.outcome = outcome
-        if self.plan is UNREAD:
-            self.visit.copy = self.visit.copy if outcome.kind is Kind.HELD else None
+        if self.plan is None:
             return
-        refused = outcome.status is not None and 400 <= outcome.status < 500 and outcome.status != 408
-        self.visit.unsettled |= outcome.unsettled
-        not_sent = outcome.kind is Kind.HELD
-        self.visit.in_doubt = self.visit.unsettled or self.doubted or not (refused or not_sent)
-        if self.first and not self.doubted and (not_sent or outcome.status not in {None, 200}):
-            self.visit.learned = self.visit.known
+        if outcome.is_refusal or outcome.kind in NOT_SENT:
+            self.refuse()
+        elif outcome.unsettled:
+            self.visit.unsettled = True
+            late = Late(self.visit.now(), digest_of(self.member))
+            self.visit.record = replace(self.visit.record, late=late)
 
     def split(self) -> "tuple[Stay, ...]":
-        """Each patch by itself."""
-        if self.visit.confirmed is None:
-            self.visit.confirmed = self.plan.held
+        """Each patch by itself, once all of them together were refused."""
+        self.refuse()
         self.parts = tuple(
-            Stay(self.visit, [wanted], [place], requests=self.requests)
+            Stay(self.visit, [wanted], [place], self.lag, requests=self.requests)
             for wanted, place in zip(self.wanted, self.places, strict=True)
         )
         return self.parts
@@ -144,12 +175,21 @@ class Stay:
             for number, place in enumerate(self.places):
                 yield place, self._of(number, outcome)
 
+    @property
+    def _planned(self) -> Plan:
+        if self.plan is None:
+            raise LookupError("nothing is planned")
+        return self.plan
+
+    def _plan(self, plan: Plan) -> None:
+        self.plan = plan
+        if not plan.writes:
+            self.visit.record = plan.record
+
     def _of(self, number: int, outcome: Outcome | None) -> Outcome:
-        if self.is_over:
-            return Outcome(Kind.SUPERSEDED)
-        if outcome is None and (self.is_unread or self.plan.writes):
-            return Outcome(Kind.CRASHED)  # nobody looked after it: it is not done
-        kind = self.plan.kinds[number] if self.plan.kinds else Kind.CRASHED
+        if self.plan is None or (outcome is None and self.plan.writes):
+            return outcome or Outcome(Kind.CRASHED)  # no request was made for it: it is not done
+        kind = self.plan.kinds[number]
         if outcome is None:
             settled = kind if kind is Kind.SUPERSEDED else Kind.UNCHANGED
             return Outcome(settled, member=self.plan.member, requests=self.requests)
@@ -166,3 +206,8 @@ def held_outcome(seconds: float) -> Outcome:
 def busy_outcome() -> Outcome:
     """Another delivery has the member."""
     return Outcome(Kind.BUSY, None, "another event of the same member is under way")
+
+
+def doubtful_outcome(seconds: float) -> Outcome:
+    """What Mailgun answers contradicts what was so lately; it is looked at again after so many seconds."""
+    return Outcome(Kind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds)

@@ -1,17 +1,18 @@
 """How many events ended how: counted in each worker's memory, added up in Redis once a second.
 
     signal:<integration>:totals            hash   outcome -> count since the first worker; lives as long as Redis
-    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute; lives two hours
+    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute by Redis's clock; lives two hours
     signal:<integration>:not_understood    hash   what of an event was there and not understood -> count; lives as long as Redis
 
 A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from worker.delivery.clock import redis_now
 
 if TYPE_CHECKING:
     import redis
@@ -48,7 +49,7 @@ class Tally:
         if not counted and not unread:
             return
         try:
-            self._add(counted, unread, int((time.time() if now is None else now) // 60))
+            self._add(counted, unread, int((redis_now(self._redis) if now is None else now) // 60))
         except Exception:
             with self._lock:
                 self._pending += counted

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     SUPERSEDED = "superseded"  # newer events have set all that it would
     HELD = "held"  # nobody may ask Mailgun now
     BUSY = "busy"  # another event of the same member is under way
+    DOUBTFUL = "doubtful"  # Mailgun contradicts what it confirmed lately: another look will tell
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     REJECTED = "rejected"
@@ -89,6 +90,12 @@ class Outcome:
     member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
     requests: int = 0  # that were made
     unsettled: bool = False  # a write without an answer: Mailgun may have applied it, or may yet
+    again_in: float = 0.0  # seconds after which another look is worth while (doubtful)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Return True if Mailgun certainly stored nothing: it answered 4xx, and not that the request took too long."""
+        return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
 
 def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Member | Outcome | None:

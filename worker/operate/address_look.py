@@ -21,7 +21,9 @@ class Speaks(StrEnum):
     REDIS = "redis"
     TLS = "tls"
     HTTP = "http"
-    # It closes the connection, or answers in another protocol.
+    # It closes the connection without a word.
+    CLOSED = "closed"
+    # It answers in another protocol.
     OTHER = "other"
 
 
@@ -44,12 +46,14 @@ def look_at_address(host: str, port: int) -> AddressLook:
     except OSError:  # a time-out of the connecting itself is one
         return AddressLook(Speaks.UNREACHABLE)
     if reply and reply[:1] in b"+-":
-        return AddressLook(Speaks.REDIS, reply.decode("utf-8", "replace").splitlines()[0][1:])
+        return AddressLook(Speaks.REDIS, reply.decode("utf-8", "replace").splitlines()[0][1:].removeprefix("ERR "))
     if _speaks_tls(host, port):
         return AddressLook(Speaks.TLS)
     if _speaks_http(host, port):
         return AddressLook(Speaks.HTTP)
-    return AddressLook(Speaks.SILENT if reply is None else Speaks.OTHER)
+    if reply is None:
+        return AddressLook(Speaks.SILENT)
+    return AddressLook(Speaks.OTHER if reply else Speaks.CLOSED)
 
 
 def _reply(host: str, port: int, question: bytes) -> bytes | None:

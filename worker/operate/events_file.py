@@ -1,17 +1,23 @@
-"""Events from a file: one JSON object, an array of them, or NDJSON, told apart by looking at the file."""
+"""Events from a file: JSON documents one after the other, each on a line or on several, or one array; told apart by looking.
 
-import io
+What cannot be read is an entry with a complaint, and the rest goes on. What is no such file at all raises `NotText`.
+"""
+
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-BLANKS = " \t\r\n"
+from worker.operate.json_documents import BLANKS, LONGEST, Document, Documents
+from worker.operate.text_file import BROKEN, NOT_TEXT, NotText, lines_of, text_in, whole_line
+
 CHUNK = 16 * 1024  # characters of an array read at a time
-LONGEST = (
-    16 * 1024 * 1024
-)  # characters within which a value that takes several lines must end; an event has half a million
+SEPARATORS = (",", ";", "\t")  # of a CSV file
+BAD_BYTES = "bytes that are no UTF-8 text; iconv -f latin1 -t utf-8 FILE converts a Latin-1 file"
+BATCHES = ("events", "batch")  # where a request to Signal, or a Segment library's, carries its events
 
 _first_value = json.JSONDecoder().raw_decode
 
@@ -20,40 +26,67 @@ _first_value = json.JSONDecoder().raw_decode
 class Entry:
     """One value of the file, or why there is none."""
 
-    number: int  # of its line (NDJSON) or its place in the array, from 1
+    number: int  # of its first line, or its place in the array, from 1
     value: Any = None
     complaint: str | None = None
 
 
 def entries(stream: IO[str]) -> Iterator[Entry]:
-    """Every value in `stream`, in flat memory: the elements of an array, else line by line, else one value of many lines."""
-    start = _first_line(stream)
+    """Every value in `stream`, in flat memory. Raises `NotText`, and `OSError` when reading fails.
+
+    A damaged compressed file ends with a complaint; what comes before the damage has been read by then.
+    """
+    number = 0
+    try:
+        for entry in _entries(stream):
+            number = entry.number
+            yield entry
+    except BROKEN:
+        yield Entry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        yield Entry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+
+
+@contextmanager
+def open_events(file: Path) -> Iterator[IO[str]]:
+    """`file` as text, whatever its compression and its Unicode encoding. Raises `OSError` or `NotText`."""
+    with file.open("rb") as bytes_:
+        yield text_in(bytes_)
+
+
+def _entries(stream: IO[str]) -> Iterator[Entry]:
+    blank, start = 0, stream.readline(CHUNK)
+    while start and not start.strip(BLANKS):
+        blank, start = blank + start.endswith("\n"), stream.readline(CHUNK)
     if start.lstrip(BLANKS).startswith("["):
         yield from _elements(start.lstrip(BLANKS)[1:], stream)
         return
-    start += stream.readline() if start[-1:] not in {"", "\n"} else ""
-    if start and not isinstance(_loaded(start), dict):
-        start += stream.read(LONGEST)
-        more = stream.readline()
-        document = None if more else _loaded(start)
-        if document is not None:
-            yield Entry(1, document)
-            return
-        start += more
-    yield from _lines(start, stream)
+    start = whole_line(start, stream, LONGEST)
+    lines = lines_of(stream, LONGEST)
+    if not _is_json(start) and start.lstrip(BLANKS)[:1] != "{":
+        second = next((line for line in lines if line.strip(BLANKS)), "")
+        _refuse_csv(start, second)
+        lines = chain([second], lines)
+    yield from map(_entry, Documents(blank).all_in(chain([start], lines)))
 
 
-def open_events(file: Path) -> IO[str]:
-    """`file` for reading; what is no UTF-8 becomes a bad line. Raises `OSError`."""
-    return file.open(encoding="utf-8-sig", errors="replace")
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-def _first_line(stream: IO[str]) -> str:
-    """The first line that is not blank, at most a chunk of it, and the blank ones before it; without a byte order mark."""
-    start = stream.readline(CHUNK).removeprefix("\ufeff")
-    while not start.strip(BLANKS) and (line := stream.readline(CHUNK)):
-        start += line
-    return start
+def _refuse_csv(first: str, second: str) -> None:
+    for separator in SEPARATORS:
+        if first.count(separator) > 0 and (not second or first.count(separator) == second.count(separator)):
+            raise NotText("CSV, not JSON: write each row as one JSON object a line")
+
+
+# One array
 
 
 def _elements(text: str, stream: IO[str]) -> Iterator[Entry]:
@@ -64,21 +97,21 @@ def _elements(text: str, stream: IO[str]) -> Iterator[Entry]:
         if found is None:
             yield Entry(number, complaint="not JSON from here on: the rest of the array is left out")
             return
-        value, text = found
-        yield Entry(number, value)
+        value, spelled, text = found
+        yield _entry(Document(number, value, spelled))
         number += 1
     if _not_blank(text[1:], stream):
         yield Entry(number, complaint="not JSON: what follows the array is left out")
 
 
-def _element(text: str, stream: IO[str]) -> tuple[Any, str] | None:
-    """The value at the start of `text`, which is read on until that has ended for sure, and what follows it and its comma."""
+def _element(text: str, stream: IO[str]) -> tuple[Any, str, str] | None:
+    """The value at the start of `text`, which is read on until that has ended for sure, its text, and what follows its comma."""
     while len(text) <= LONGEST:
         try:
             value, end = _first_value(text)
             rest = text[end:].lstrip(BLANKS)
             if rest.startswith((",", "]")):
-                return value, rest.removeprefix(",")
+                return value, text[:end], rest.removeprefix(",")
         except (ValueError, RecursionError):
             pass  # perhaps because it goes on, as a number may too: "0." begins with 0
         more = stream.read(max(CHUNK, len(text)))
@@ -94,24 +127,14 @@ def _not_blank(text: str, stream: IO[str]) -> str:
     return text
 
 
-def _lines(start: str, rest: Iterator[str] | IO[str]) -> Iterator[Entry]:
-    number = 0
-    for source in (io.StringIO(start), rest):
-        for line in source:
-            number += 1
-            if line.strip():
-                yield _entry(number, line)
-
-
-def _entry(number: int, line: str) -> Entry:
-    try:
-        return Entry(number, json.loads(line))
-    except (ValueError, RecursionError) as error:
-        return Entry(number, complaint=f"not JSON: {getattr(error, 'msg', type(error).__name__)}")
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _entry(document: Document) -> Entry:
+    number, value = document.number, document.value
+    if NOT_TEXT in document.text:
+        return Entry(number, complaint=BAD_BYTES)
+    if isinstance(value, dict) and not isinstance(value.get("type"), str):
+        for name in BATCHES:
+            if isinstance(value.get(name), list):
+                return Entry(
+                    number, complaint=f"its events lie in `{name}`: send those, as jq -c '.{name}[]' FILE prints"
+                )
+    return Entry(number, value, document.complaint)

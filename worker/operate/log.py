@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 
 # Celery tells of every task at INFO what our own line per attempt says better, and at WARNING what concerns Celery's authors.
@@ -19,8 +21,13 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 ENCODER = json.JSONEncoder(default=str)
 
 
-def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO = sys.stderr) -> None:
-    """Make every logger of this process print through one handler on `stream`."""
+def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None) -> None:
+    """Make every logger of this process print through one handler on `stream`, standard error if none is given.
+
+    A line that cannot be written, as on a full disk, is lost without a word.
+    """
+    stream = stream or sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  none where it is closed
+    logging.raiseExceptions = False
     handler = logging.StreamHandler(stream)
     as_text = form == "text" or (form == "auto" and stream.isatty())
     handler.setFormatter(TextLines() if as_text else JsonLines())
@@ -38,7 +45,7 @@ class TextLines(logging.Formatter):
         """The record on one line."""
         fields = " ".join(f"{name}={value}" for name, value in extras(record).items())
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        return f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}"
+        return printable(f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}")
 
 
 class JsonLines(logging.Formatter):
@@ -54,7 +61,18 @@ class JsonLines(logging.Formatter):
 def said(record: logging.LogRecord) -> str:
     """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
     error = record.exc_info[1] if record.exc_info else None
-    return redacted(record.getMessage()) + (f" ({whereabouts(error)})" if error else "")
+    if not error:
+        return redacted(_message(record))
+    # Celery quotes the error itself, and that may quote a person's data.
+    text = _message(record).replace(repr(error), type(error).__name__)
+    return f"{redacted(text)} ({whereabouts(error)})"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # its arguments are not those that it asks for
+        return str(record.msg)
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

@@ -13,6 +13,7 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_redis_up                                      0: Redis did not answer, and what follows is left out
     signal_mailgun_queued_events, signal_mailgun_parked_events, signal_mailgun_dead_letters{reason}
     signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
+    signal_mailgun_workers{state}                                workers alive; consuming, cancelled (by remote control), stopping
     signal_mailgun_held{kind}                                    1: held by that
     signal_mailgun_failing_members                               whom failures are about since the last success
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
@@ -24,11 +25,12 @@ Each carries the label `integration`; the process_* metrics of Prometheus's clie
 
 import logging
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, get_args
 
 import redis
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, disable_created_metrics
@@ -38,15 +40,17 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.assembly import flow_for
+from worker.delivery.clock import redis_now
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Bury, Decision, Done, Park, Reason
 from worker.delivery.flow import HoldState
 from worker.delivery.message import Message
 from worker.delivery.parking import Parking
+from worker.delivery.roll import Roll, WorkerState
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.operate.scrapes import serve
-from worker.operate.status import oldest_age, opt_outs_read
+from worker.operate.status import oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
 from worker.settings import Settings
 from worker.signal.patch import NOT_UNDERSTOOD, Skip
@@ -59,7 +63,15 @@ CACHE_SECONDS = 1.0  # for which one reading serves every scrape
 PATIENCE_SECONDS = 2.0  # that a scrape waits for Redis; Prometheus itself gives up after ten
 REDIS_TIMEOUTS: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
 
-OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), Reason.MALFORMED_EVENT, Reason.MALFORMED_EMAIL)
+# Why there was no attempt.
+UNASKED = (
+    Reason.UNREADABLE_MESSAGE,
+    Reason.UNKNOWN_TASK,
+    Reason.UNSUPPORTED_ENCODING,
+    Reason.MALFORMED_EVENT,
+    Reason.MALFORMED_EMAIL,
+)
+OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), *UNASKED)
 HOLDS = ("paused", "incident", "throttled", "unavailable")
 UNKNOWN = "unknown"  # reason of what some other program put on the dead-letter queue
 ATTEMPTS = (1, 2, 3, 5, 10, 20, 50)
@@ -134,6 +146,8 @@ class Standing:
     dead_letters: dict[str, int]  # reason -> count
     hold: HoldState
     opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
+    # What workers do -> how many of those alive.
+    workers: dict[str, int] = field(default_factory=dict)
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
 
@@ -141,14 +155,15 @@ class Standing:
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
-    queued = store.llen(settings.queue)
+    queued = queued_messages(settings, store)
     opt_outs = opt_outs_read(settings, store)
     return Standing(
         queued=queued,
-        oldest_age=oldest_age(store, settings.queue, time.time()) if queued else 0.0,
+        oldest_age=oldest_age(store, settings.queue, redis_now(store)) if queued else 0.0,
         parked=Parking(store, *where).count(),
         dead_letters=DeadLetters(store, *where).noted(),
         hold=flow_for(settings, store).state(),
+        workers=Counts(each.state for each in Roll(store, settings.signal_integration).alive()),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
     )
@@ -207,6 +222,8 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", standing.oldest_age)
     yield one("parked_events", "Events that wait for their next try.", standing.parked)
     yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(standing.dead_letters))
+    workers = {state: float(standing.workers.get(state, 0)) for state in get_args(WorkerState)}
+    yield several("workers", "Workers that are alive, by what they do.", "state", workers)
     held = {kind: float(kind == standing.hold.kind) for kind in HOLDS}
     yield several("held", "Whether the integration is held, by what.", "kind", held)
     text = "Members whom failures are about since the last success; many of them begin a hold."

@@ -1,15 +1,17 @@
 """Where events lie in Redis, to explain or to erase them: the queue, in flight, parked, dead letters, the ledger."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.flow import FREES
+from worker.delivery.intake import admitted, events_read, without
 from worker.delivery.ledger import Entry, Ledger
-from worker.delivery.message import Message, UnreadableMessage, decoded, events_in, with_events
+from worker.delivery.message import Message
 from worker.delivery.parking import Parking
+from worker.delivery.priorities import PriorityLists
 
 if TYPE_CHECKING:
     import redis
@@ -58,6 +60,11 @@ class Places:
         """The dead letters."""
         return DeadLetters(self.redis, self.integration, self.queue)
 
+    @cached_property
+    def priorities(self) -> PriorityLists:
+        """What was sent with a priority and is not on the queue itself yet."""
+        return PriorityLists(self.redis, self.integration, self.queue)
+
     @property
     def unacked_key(self) -> str:
         """What workers have taken and not acknowledged."""
@@ -65,11 +72,14 @@ class Places:
 
     def queued(self, wanted: Wanted) -> Iterator[tuple[int, Found]]:
         """The wanted events on the queue, and how many messages are before theirs. Seen once while others take and put."""
-        length = self.redis.llen(self.queue)
-        for start in range(0, length, PAGE):
-            page = cast("list[str]", self.redis.lrange(self.queue, -start - PAGE, -start - 1))
-            for place, raw in enumerate(reversed(page), start):
-                yield from ((place, found) for found in found_in(raw, wanted))
+        before = 0
+        for name in (self.queue, *self.priorities.counts()):
+            length = self.redis.llen(name)
+            for start in range(0, length, PAGE):
+                page = cast("list[str]", self.redis.lrange(name, -start - PAGE, -start - 1))
+                for place, raw in enumerate(reversed(page), start):
+                    yield from ((before + place, found) for found in found_in(raw, wanted))
+            before += length
 
     def in_flight(self, wanted: Wanted) -> int:
         """How many of the wanted events a worker has now."""
@@ -82,7 +92,7 @@ class Places:
 
     def dead(self, wanted: Wanted) -> Iterator[Buried]:
         """The wanted dead letters, oldest first."""
-        return (buried for buried in self.dead_letters.oldest_first() if wanted(buried.message))
+        return (buried for buried in self.dead_letters.oldest_first() if wanted_in(buried.message, wanted))
 
     def known(self, address: str) -> Entry | None:
         """What the ledger holds of a member."""
@@ -96,9 +106,10 @@ class Places:
         """
         found = dict.fromkeys(("queue", "parked", "dead letters", "ledger"), 0)
         for _ in range(2):
+            self.priorities.gather(sum(self.priorities.counts().values()))
             found["queue"] += sum(self._erase_queued(*each, wanted) for each in list(self.queued(wanted)))
             found["parked"] += sum(self._erase_parked(each, wanted) for each, _ in list(self.parked(wanted)))
-            found["dead letters"] += self.dead_letters.purge(list(self.dead(wanted)))
+            found["dead letters"] += self._erase_dead(list(self.dead(wanted)), wanted)
             found["ledger"] += self.ledger.forget(address)
         return {**found, "in flight": self.in_flight(wanted)}
 
@@ -106,22 +117,34 @@ class Places:
         replaced = self.redis.eval(REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted))
         return len(found.events) * int(cast("int", replaced))
 
+    def _erase_dead(self, found: list[Buried], unwanted: Wanted) -> int:
+        """Take these away; where one holds others' events, too, what is left of it is buried before."""
+        for each in found:
+            rest = rest_of(each, unwanted)
+            if rest:
+                self.dead_letters.bury(rest, each.letter)
+        return self.dead_letters.purge(found)
+
     def _erase_parked(self, found: Found, unwanted: Wanted) -> int:
         return len(found.events) * self.parking.replace(found.raw, without(found.raw, unwanted))
 
 
 def found_in(raw: str, wanted: Wanted) -> list[Found]:
     """The message in `raw` with its wanted events, or nothing. What cannot be read is not wanted; a bundle may be, whole."""
-    try:
-        message = decoded(raw)[0]
-    except UnreadableMessage:
-        return []
-    whole = wanted(message)
-    events = [each for each in events_in(message) if whole or wanted(each)]
+    events = wanted_in(admitted(raw, str), wanted)
     return [Found(raw, events)] if events else []
 
 
-def without(raw: str, unwanted: Wanted) -> str:
-    """The message in `raw` without its unwanted events; "" where none is left."""
-    left = [each.args[0] for each in events_in(decoded(raw)[0]) if not unwanted(each)]
-    return with_events(raw, left) if left else ""
+def rest_of(buried: Buried, unwanted: Wanted) -> Message | None:
+    """What is left of a dead letter without its unwanted events; a bundle there is one that could not be read, or foreign."""
+    message = buried.message
+    left = without(buried.raw if message.original is None else message.original, unwanted)
+    if not left:
+        return None
+    return admitted(left, lambda: message.id) if message.original is None else replace(message, original=left)
+
+
+def wanted_in(message: Message, wanted: Wanted) -> list[Message]:
+    """The wanted events of `message`, all where it is wanted as a whole; of one that could not be read those that can be."""
+    whole = wanted(message)
+    return [each for each in events_read(message) if whole or wanted(each)] or [message] * whole

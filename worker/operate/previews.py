@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.delivery.merge import Known, Subscribing, fields_of, filling, merged_member, surviving
+from worker.delivery.merge import Subscribing, fields_of, filling, surviving
+from worker.delivery.plan import Wanted, planned
+from worker.delivery.record import EventOrder, Record
 from worker.mailgun.member import Member
 from worker.operate.events_file import Entry
 from worker.settings import Settings
@@ -14,6 +16,7 @@ from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.patch import Patch, Skip, patch_of
 from worker.signal.preset import Preset
 
+NEWEST = EventOrder(math.inf)
 NO_LIST = "<MAILGUN_LIST_ADDRESS>"
 NOT_UNDERSTOOD = {
     "consent": "the consent is not understood: it subscribes no new member",
@@ -25,9 +28,9 @@ NOT_UNDERSTOOD = {
 class Background:
     """What is known of a member before the event; nothing: it is a new one."""
 
-    known: Known = field(default_factory=Known)
+    record: Record = field(default_factory=Record)
     held: Member | None = None
-    at: Callable[[Patch], float] = lambda _: math.inf  # when the event happened
+    order: EventOrder = NEWEST  # of the event
 
 
 def previewed(
@@ -44,14 +47,16 @@ def previewed(
     if isinstance(patch, Skip):
         return {**place, "skipped": patch.value}
     before = background(patch)
-    left = filling(surviving(patch, before.known, before.at(patch)), before.held)
+    left = filling(surviving(patch, before.record, before.order), before.held)
     gone = [name for name in fields_of(patch) if name not in fields_of(left)]
     noted: dict[str, Any] = {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
     if gone and not fields_of(left):
         why = "set already" if patch.undated else "newer events have set"
         return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
     rules = Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
-    member = merged_member(before.held, left, rules, our_no=before.known.our_no)
+    member = planned(before.held, before.record, [Wanted(left, before.order)], rules, now=0.0).member
+    if member is None:
+        raise LookupError("an event makes a member")
     url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
     if gone:
         noted["superseded_fields"] = gone
@@ -67,13 +72,13 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
     return () if isinstance(patch, Skip) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
-def as_text(shown: dict[str, Any]) -> str:
-    """The request as the integration's page shows it, or one line for an event that becomes none."""
-    unread = "".join(f"# {NOT_UNDERSTOOD[what]}\n" for what in shown.get("not_understood", ()))
+def as_lines(shown: dict[str, Any]) -> list[str]:
+    """The request as the integration's page shows it, or one line for an event that becomes none; then an empty line."""
+    unread = [f"# {NOT_UNDERSTOOD[what]}" for what in shown.get("not_understood", ())]
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
-        return f"# {shown['line']}: {what.replace('_', ' ')}: {why}\n{unread}"
-    fields = "\n".join(f"{name}={value}" for name, value in shown["form"].items())
+        return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", *unread, ""]
+    fields = [f"{name}={value}" for name, value in shown["form"].items()]
     why = "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
-    gone = f"\n# {why} {', '.join(shown['superseded_fields'])}" if "superseded_fields" in shown else ""
-    return f"{shown['request']}\n\n{fields}{gone}\n{unread}"
+    gone = [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    return [shown["request"], "", *fields, *gone, *unread, ""]

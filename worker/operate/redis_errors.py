@@ -14,6 +14,7 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from worker.operate.address_look import AddressLook, Speaks, look_at_address
+from worker.sentinels import SentinelsRefusedLogin
 from worker.store import connect, where
 
 OLDEST_VERSION = (6, 2)
@@ -85,18 +86,55 @@ SAID = (
     (r"^BUSY\b", "is busy with a script that does not end", "Wait, or end it with SCRIPT KILL.", True),
 )
 NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' port."
+# What Redis says before it is asked anything.
+SAID_UNASKED = tuple(each for each in SAID if "DENIED" in each[0] or "clients" in each[0])
 FORBIDDEN = r"NOPERM|ACL failure|can't (run this command|access at least one)"
 UNAVAILABLE = r"(?i)unknown (sub)?command|not (allowed|supported|permitted)\b|unsupported|disabled"
-AWAY = {
-    Speaks.UNRESOLVED: ("has a host name that does not resolve", "Correct the host in REDIS_URL, or its DNS entry."),
-    Speaks.REFUSED: ("refuses the connection", "Start Redis there, or set REDIS_URL to where it runs."),
+# What answered at the address: (what is found, the fix, whether it passes).
+AT_ADDRESS = {
+    Speaks.UNRESOLVED: (
+        "does not answer: its host name does not resolve",
+        "Correct the host in REDIS_URL, or its DNS entry.",
+        True,
+    ),
+    Speaks.REFUSED: (
+        "does not answer: the connection is refused",
+        "Start Redis there, or set REDIS_URL to where it runs.",
+        True,
+    ),
     Speaks.UNREACHABLE: (
-        "cannot be reached (time-out or no route)",
+        "does not answer: no route, or time-out",
         "Check firewall and network, or set REDIS_URL to where Redis runs.",
+        True,
     ),
     Speaks.SILENT: (
-        "accepts the connection, but does not answer",
+        "accepts connections, but does not answer",
         "Restart what listens there, or set REDIS_URL to where Redis runs.",
+        True,
+    ),
+    Speaks.CLOSED: (
+        "closes each connection without a word",
+        "Start the Redis behind it if it is a load balancer, or set REDIS_URL to where Redis runs.",
+        True,
+    ),
+    Speaks.HTTP: ("is an HTTP server, not Redis", "Set REDIS_URL to where Redis runs.", False),
+    Speaks.OTHER: ("is not Redis: it speaks another protocol", "Set REDIS_URL to where Redis runs.", False),
+}
+UNSTEADY = (
+    "answers, but ended a connection or took too long",
+    "Look at its load, its log, and at proxies in between.",
+    True,
+)
+ASKED_PLAIN = {
+    Speaks.TLS: ("speaks TLS, which redis:// does not", "Write rediss:// in REDIS_URL.", False),
+    Speaks.REDIS: UNSTEADY,
+}
+ASKED_TLS = {
+    Speaks.TLS: UNSTEADY,
+    Speaks.REDIS: (
+        "speaks no TLS, which rediss:// needs",
+        "Write redis:// in REDIS_URL, or Redis's TLS port.",
+        False,
     ),
 }
 CERTIFICATE = {
@@ -119,7 +157,7 @@ def describe_redis_error(error: BaseException, url: str) -> Trouble:
         _of_password(error, text, url)
         or _of_database(text, url)
         or of_right(text, place)
-        or _of_certificate(error, place)
+        or _of_tls(error, place)
         or _of_address(error, url)
     )
 
@@ -133,8 +171,13 @@ def text_of(error: BaseException) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the server, or a proxy before it, does not have the command that was asked."""
     text = text_of(error)
-    known = any(re.search(pattern, text) for pattern, *_ in SAID)
+    known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in SAID)
     return not known and bool(re.search(UNAVAILABLE, text))
+
+
+def is_untriable(error: BaseException) -> bool:
+    """Return whether the command was refused only because it was asked within a transaction."""
+    return bool(re.search(r"(?i)\b(inside|within|in) (an? )?(multi|transaction)", text_of(error)))
 
 
 def is_forbidden(error: BaseException) -> bool:
@@ -188,7 +231,7 @@ def _of_database(text: str, url: str) -> Trouble | None:
     )
 
 
-def _of_certificate(error: BaseException, place: str) -> Trouble | None:
+def _of_tls(error: BaseException, place: str) -> Trouble | None:
     refused = next((each for each in _chain(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
     if refused:
         known = CERTIFICATE.get(refused.verify_code)
@@ -197,10 +240,14 @@ def _of_certificate(error: BaseException, place: str) -> Trouble | None:
             "Name the CA that signed it: ?ssl_ca_certs=FILE in REDIS_URL.",
         )
         return Trouble(f"the certificate of {place} {found}", fix)
-    if any("CERTIFICATE_REQUIRED" in str(each) for each in _chain(error)):
-        return Trouble(
-            f"{place} wants a client certificate", "Name yours: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL."
-        )
+    # Only what speaks TLS says why it refuses ours.
+    alert = next((said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None)
+    if alert == "CERTIFICATE_REQUIRED":
+        fix = "Name yours: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL."
+        return Trouble(f"{place} wants a client certificate", fix)
+    if alert:
+        why = alert.replace("_", " ").lower()
+        return Trouble(f"TLS with {place} fails ({why})", "Compare its TLS versions and certificates with REDIS_URL.")
     return None
 
 
@@ -223,53 +270,22 @@ def _of_address(error: BaseException, url: str) -> Trouble:
 
 
 def _of_look(look: AddressLook, place: str, *, tls: bool) -> Trouble:
-    if look.speaks in AWAY:
-        found, fix = AWAY[look.speaks]
-        return Trouble(f"{place} {found}", fix, passes=True, answered=False)
-    match look.speaks:
-        case Speaks.TLS if not tls:
-            return Trouble(f"{place} speaks TLS, which redis:// does not", "Write rediss:// in REDIS_URL.")
-        case Speaks.TLS:
-            return Trouble(
-                f"TLS with {place} fails", "Compare its TLS versions and certificates with REDIS_URL.", answered=False
-            )
-        case Speaks.HTTP:
-            return Trouble(f"{place} is an HTTP server, not Redis", "Set REDIS_URL to where Redis runs.")
-        case Speaks.REDIS if tls:
-            return Trouble(
-                f"{place} speaks no TLS, which rediss:// needs", "Write redis:// in REDIS_URL, or Redis's TLS port."
-            )
-        case Speaks.REDIS if said := _said_to_ping(look.reply, place):
-            return said
-        case Speaks.REDIS:
-            return Trouble(
-                f"{place} answers, but ended a connection or took too long",
-                "Look at its load, its log, and at proxies in between.",
-                passes=True,
-                answered=False,
-            )
-        case _:
-            return Trouble(
-                f"{place} is not Redis: it closes the connection or speaks another protocol",
-                "Set REDIS_URL to where Redis runs.",
-            )
-
-
-def _said_to_ping(reply: str, place: str) -> Trouble | None:
-    for pattern, found, fix, passes in SAID[2:]:
-        if re.search(pattern, reply.removeprefix("ERR ")):
-            return Trouble(f"{place} {found}", fix, passes, answered=False)
-    return None
+    refusals = ((found, fix, passes) for pattern, found, fix, passes in SAID_UNASKED if re.search(pattern, look.reply))
+    meanings = {**AT_ADDRESS, **(ASKED_TLS if tls else ASKED_PLAIN)}
+    found, fix, passes = next(refusals, meanings[look.speaks])
+    return Trouble(f"{place} {found}", fix, passes, answered=False)
 
 
 def _of_sentinels(error: MasterNotFoundError, place: str) -> Trouble:
+    if refused := _of_tls(error, place):
+        return refused
     found, _, fix = str(error).partition("; ")
     if not fix:
         found, fix = (
             "no Sentinel names a master",
             "Start the Sentinels, or correct master_name and the ports in REDIS_URL.",
         )
-    return Trouble(f"{place}: {found}", fix, passes=True, answered=False)
+    return Trouble(f"{place}: {found}", fix, passes=not isinstance(error, SentinelsRefusedLogin), answered=False)
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The rights that Redis must grant, as one table, and the trial of each.
 
-    {queue}      mailgun.<integration>                 messages; {queue}\\x06\\x16<n> where a producer gave a priority
+    {queue}      mailgun.<integration>                 messages; {queue}<sep><n> where a producer gave a priority
     {dead}       mailgun.<integration>.dead_letter     dead letters
     {own}        signal:<integration>:*                whatever else this program stores
     {never}      signal:never                          never written; deleting it lets a script go on when memory is full
@@ -23,7 +23,7 @@ from typing import Any
 
 import redis
 
-from worker.operate.redis_errors import is_forbidden, is_unavailable, text_of
+from worker.operate.redis_errors import is_forbidden, is_unavailable, is_untriable, text_of
 
 
 class Who(StrEnum):
@@ -60,13 +60,14 @@ SCRIPTS = "EVAL EVALSHA SCRIPT|LOAD SCRIPT|EXISTS TIME MULTI EXEC"
 RIGHTS = (
     Right(Who.WORKER, "", f"{CONNECTION} {SCRIPTS}", "connect, run scripts and transactions"),
     Right(Who.WORKER, "{queue}", "BLMOVE RPOP LPUSH RPUSH LLEN LMOVE LINDEX", "take messages, put them back, measure"),
-    Right(Who.WORKER, "{priority}", "LMOVE", "take what was given a priority"),
+    Right(Who.WORKER, "", "SCAN", "find lists of what was given a priority"),
+    Right(Who.WORKER, "{priority}", "LMOVE LLEN", "take what was given a priority, measure"),
     Right(Who.WORKER, "{dead}", "LPUSH LLEN LRANGE LINDEX LSET LREM", "bury, count, replay"),
     Right(
         Who.WORKER,
         "{own}",
         "DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HLEN HMGET HSET HSETNX LPUSH LTRIM PEXPIRE "
-        "SET ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE",
+        "SADD SET SMEMBERS ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE",
         "what is in hand, retries, ledger, holds, counts",
     ),
     Right(Who.WORKER, "{never}", "DEL", "go on when memory is full"),
@@ -78,6 +79,7 @@ RIGHTS = (
     Right(Who.REMOTE, "{replies}", "LPUSH DEL", "answer Flower"),
     Right(Who.REMOTE, "{events}", "PUBLISH", "tell Flower of each event"),
     Right(Who.COMMANDS, "{queue}", "LRANGE LINDEX LREM LPOS LSET", "explain, forget"),
+    Right(Who.COMMANDS, "{priority}", "LRANGE", "explain, forget"),
     Right(Who.COMMANDS, "{own}", "HSCAN ZSCAN ZSCORE LRANGE", "status, explain, forget"),
     Right(Who.PRODUCER, "", CONNECTION, "connect"),
     Right(Who.PRODUCER, "{queue}", "LPUSH", "enqueue"),
@@ -87,12 +89,6 @@ RIGHTS = (
     Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
     Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
     Right(Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"),
-    Right(
-        Who.FLOWER,
-        "{own}",
-        "SET GET DEL ZRANGE ZREM HGET HDEL",
-        "put back what a killed worker had, as any Celery client",
-    ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{bindings}", "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL", "ask workers"),
@@ -131,6 +127,7 @@ PATTERNS = {
 CALLS = {
     "EVAL": "return 0",
     "EVALSHA": "e0 0",
+    "SCAN": "0",
     "SCRIPT|LOAD": "return",
     "SCRIPT|EXISTS": "e0",
     "PUNSUBSCRIBE": "/none",
@@ -230,7 +227,9 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
         _missing(right, command, reply) for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
     ]
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
-    refused = next((each for each in others if not (is_forbidden(each) or is_unavailable(each))), None)
+    refused = next(
+        (each for each in others if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))), None
+    )
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 

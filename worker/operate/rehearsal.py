@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.assembly import flow_for, ledger_for
-from worker.delivery.case import event_time
+from worker.delivery.case import order_of
 from worker.delivery.dead_letters import Buried
 from worker.delivery.ledger import Ledger
 from worker.operate.events_file import Entry
@@ -28,9 +28,13 @@ class Rehearsal:
 
         def background(patch: Patch) -> Background:
             entry = self.ledger.look_up(patch.address)
-            at = event_time(patch, buried.message)
-            return Background(entry.known, entry.copy, lambda _: at) if entry else Background()
+            if entry is None:
+                return Background()
+            held = entry.copy.member if entry.copy else None
+            return Background(entry.record, held, order_of(patch, buried.message))
 
+        if buried.message.original is not None:
+            return {"line": number, "dead_letter": buried.letter.answer or "not a message of this program"}
         args = buried.message.args
         return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)
 

@@ -28,11 +28,12 @@ def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
     for port in range(first, min(first + PORTS_AFTER, 65535) + 1):
         try:
             server = make_server(host, port, make_wsgi_app(registry), _Server, _Handler)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:  # UnicodeError: the host is no name
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 continue
             # A worker delivers without metrics too.
-            logger.error("no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": error.strerror})
+            why = getattr(error, "strerror", None) or "no host name"
+            logger.error("no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": why})
             return None
         Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         logger.info("metrics for Prometheus", extra={"address": f"{host}:{port}"})

@@ -1,16 +1,18 @@
 """How an integration stands: one picture for operators, read from Redis and changing nothing."""
 
 import json
-import time
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from worker.assembly import flow_for
+from worker.delivery.clock import redis_now
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.flow import HoldState
 from worker.delivery.opt_outs import LastRead, last_read
 from worker.delivery.parking import Parking
-from worker.delivery.roll import Roll
+from worker.delivery.priorities import PriorityLists
+from worker.delivery.roll import Roll, WorkerEntry
 from worker.delivery.tally import Tally
 from worker.settings import Settings
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """One integration at one moment. Times are epoch seconds, ages seconds."""
+    """One integration at one moment. Times are epoch seconds by Redis's clock, ages seconds."""
 
     integration: str
     at: float
@@ -32,7 +34,7 @@ class Status:
     hold: HoldState
     dead_letters: dict[str, int]  # reason -> count
     last_minute: dict[str, int]  # outcome -> events in the last whole minute
-    workers: list[str]
+    workers: list[WorkerEntry]
     opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
@@ -42,11 +44,11 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
     parking = Parking(store, *where)
-    now = time.time()
+    now = redis_now(store)
     return Status(
         integration=settings.signal_integration,
         at=now,
-        queued=store.llen(settings.queue),
+        queued=queued_messages(settings, store),
         oldest_age=oldest_age(store, settings.queue, now),
         in_flight=store.hlen(f"signal:{settings.signal_integration}:unacked"),
         parked=parking.count(),
@@ -58,6 +60,12 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         opt_outs=opt_outs_read(settings, store),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
     )
+
+
+def queued_messages(settings: Settings, store: "redis.Redis") -> int:
+    """How many messages wait, those included that were sent with a priority and are not on the queue itself yet."""
+    beside = PriorityLists(store, settings.signal_integration, settings.queue).counts()
+    return store.llen(settings.queue) + sum(beside.values())
 
 
 def opt_outs_read(settings: Settings, store: "redis.Redis") -> LastRead | None:
@@ -72,6 +80,7 @@ def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:
     raw = cast("str | None", store.lindex(queue, -1))
     try:
         enqueued_at = json.loads(raw)["headers"]["signal"]["enqueued_at"] if raw else None
-        return max(0.0, now - float(enqueued_at)) if enqueued_at is not None else None
-    except (ValueError, TypeError, LookupError):
+        age = max(0.0, now - float(enqueued_at)) if enqueued_at is not None else None
+        return age if age is not None and math.isfinite(age) else None
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return None

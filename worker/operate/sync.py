@@ -97,6 +97,7 @@ class Sync:
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
             self.opt_outs.complete(float(began), so_far.unsubscribed)
+            self.census.ledger.note_sync(float(began))
             self._stored(keys=[self._key], args=[began, LIVES_SECONDS])
             return
         pairs = [each for pair in {"cursor": json.dumps(query), **fields}.items() for each in pair]

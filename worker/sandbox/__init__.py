@@ -1,6 +1,7 @@
 """A Mailgun to try it on: mailing lists over HTTP on loopback, faults on demand, a log of requests, a page to watch.
 
 lists.py     what is held, and Mailgun's rules for changing it
+past.py      what was held a while ago, for reads that lag
 ascending.py addresses in order, for the pages
 pages.py     one page of members, and the links to the others
 switches.py  what nobody recorded about Mailgun, played either way

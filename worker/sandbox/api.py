@@ -76,13 +76,15 @@ def get_list(world: World, call: Call, _now: float) -> Reply:
     return json_reply(200, {"list": list_as_mailgun(_list_of(world, call))})
 
 
-def get_page(world: World, call: Call, _now: float) -> Reply:
+def get_page(world: World, call: Call, now: float) -> Reply:
     path = call.path.partition("?")[0]
-    return json_reply(200, page_of(_list_of(world, call), call.query, url=call.base_url + path))
+    shown = _list_of(world, call).as_of(now - world.switches.read_lag_seconds)
+    return json_reply(200, page_of(shown, call.query, url=call.base_url + path))
 
 
-def get_member(world: World, call: Call, _now: float) -> Reply:
-    return json_reply(200, {"member": _list_of(world, call).member(_member_in(world, call)).as_mailgun()})
+def get_member(world: World, call: Call, now: float) -> Reply:
+    shown = _list_of(world, call).shown(_member_in(world, call), now - world.switches.read_lag_seconds)
+    return json_reply(200, {"member": shown.as_mailgun()})
 
 
 def post_member(world: World, call: Call, now: float) -> Reply:
@@ -108,13 +110,13 @@ def put_one(world: World, call: Call, now: float) -> Reply:
     if member.address.lower() != held.address.lower():
         if mailing_list.find(member.address):
             raise Refused(400, f"Address already exists '{member.address}'")
-        mailing_list.remove(held.address)
+        mailing_list.remove(held.address, now=now)
     mailing_list.put(member)
     return _updated(member.as_mailgun(), touched=1)
 
 
-def delete_member(world: World, call: Call, _now: float) -> Reply:
-    removed = _list_of(world, call).remove(_member_in(world, call))
+def delete_member(world: World, call: Call, now: float) -> Reply:
+    removed = _list_of(world, call).remove(_member_in(world, call), now=now)
     content = {"member": {"address": removed.address}, "message": "Mailing list member has been deleted"}
     return json_reply(200, content, touched=1)
 

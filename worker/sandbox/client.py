@@ -70,7 +70,7 @@ class SandboxControl:
         """At most so many requests in each window; None lifts the limit."""
         self._call("POST", "limit", {"requests": requests, "window_seconds": window_seconds, "hint": hint})
 
-    def switches(self, **switches: str | int) -> dict[str, Any]:
+    def switches(self, **switches: str | float) -> dict[str, Any]:
         """Sets the named switches (see `switches.Switches`); answers all of them."""
         return self._call("POST", "switches", switches)
 

@@ -188,7 +188,7 @@ def post_limit(world: World, given: Json) -> Json:
 
 def post_switches(world: World, given: Json) -> Json:
     """Those named are set, the others stay."""
-    world.switches = Switches(**(world.switches.model_dump() | given))
+    world.use_switches(Switches(**(world.switches.model_dump() | given)))
     return world.switches.model_dump()
 
 

@@ -10,6 +10,7 @@ from worker.sandbox.hints import HintKind
 
 FaultKind = Literal[
     "status",  # answers `status` with `body`; nothing is applied
+    "member_not_found",  # to who reads one member, Mailgun's 404 for one that is not there; all else is answered truly
     "html_502",  # a proxy's HTML page; nothing is applied
     "magnificent",  # 200 with the text of a wrong path; nothing is applied
     "other_member",  # 200, well-formed, about somebody else; nothing is applied
@@ -17,6 +18,7 @@ FaultKind = Literal[
     "hang",  # no answer for `seconds`, then the connection is closed; nothing is applied
     "hang_after_commit",  # the same, but the change was applied
     "latency",  # the true answer, `ms` later
+    "status_after_commit",  # answers `status` with `body`; the change was applied
     "truncated",  # the true answer, half of it, then the connection is closed; the change was applied
     "huge",  # the true answer with `megabytes` of padding in its JSON; the change was applied
 ]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from worker.sandbox.ascending import Ascending
 from worker.sandbox.flanker import parsed
+from worker.sandbox.past import Past
 from worker.sandbox.switches import Switches
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class MailingList:
         self._by_change: dict[str, Member] = {}  # oldest change first
         self._everybody = Ascending()
         self._by_subscription = {True: Ascending(), False: Ascending()}
+        self.past = Past()
 
     def __len__(self) -> int:
         return len(self._by_change)
@@ -90,11 +92,32 @@ class MailingList:
             return held
         raise Refused(404, f"Member {address} of mailing list {self.address} not found")
 
+    def shown(self, address: str, moment: float) -> Member:
+        """The member as it was at the epoch `moment`, or Mailgun's 404."""
+        key = address.lower()
+        if not self.past.knows(key):
+            return self.member(address)
+        if held := self.past.member(key, moment):
+            return held
+        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+
+    def as_of(self, moment: float) -> "MailingList":
+        """The list as it was at the epoch `moment`."""
+        changed = {key: self.past.member(key, moment) for key in self.past.changed()}
+        if not changed:
+            return self
+        then = MailingList(self.address, created_at=self.created_at)
+        for key, member in {**self._by_change, **changed}.items():
+            if member and key == member.address.lower():
+                then.put(member)
+        return then
+
     def put(self, member: Member) -> None:
         """The member is held as given, and is the one changed last."""
         key = member.address.lower()
         held = self._by_change.pop(key, None)
         self._by_change[key] = member
+        self.past.note(key, held, member, member.updated_at)
         if held is None:
             self._everybody.add(key)
         elif held.subscribed == member.subscribed:
@@ -103,11 +126,12 @@ class MailingList:
             self._by_subscription[held.subscribed].remove(key)
         self._by_subscription[member.subscribed].add(key)
 
-    def remove(self, address: str) -> Member:
+    def remove(self, address: str, *, now: float) -> Member:
         """The member is gone. Mailgun's 404 when there was none."""
         member = self.member(address)
         key = member.address.lower()
         del self._by_change[key]
+        self.past.note(key, member, None, now)
         self._everybody.remove(key)
         self._by_subscription[member.subscribed].remove(key)
         return member

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Literal, assert_never
 
 from worker.sandbox.api import MAGNIFICENT
-from worker.sandbox.call import HTML, PLAIN, Reply, json_reply
+from worker.sandbox.call import HTML, PLAIN, Call, Reply, json_reply
 from worker.sandbox.faults import Fault
 from worker.sandbox.hints import HintKind, hint
 
@@ -34,6 +34,15 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
             assert_never(kind)
     told = hint(fault.hint, fault.wait_seconds, now=now)
     return replace(reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until)
+
+
+def member_not_found(call: Call) -> Reply | None:
+    """To who reads one member, that there is none; None for any other call."""
+    match (call.method, *call.segments):
+        case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":
+            return json_reply(404, {"message": f"Member {address} of mailing list {mailing_list} not found"})
+        case _:
+            return None
 
 
 def status_reply(fault: Fault, *, now: float) -> Reply:

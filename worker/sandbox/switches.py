@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Switches(BaseModel):
@@ -40,6 +40,10 @@ class Switches(BaseModel):
 
     bad_key_status: Literal[401, 403] = 401
     """What a wrong key is answered with."""
+
+    read_lag_seconds: float = Field(default=0, ge=0, le=3600)
+    """How old what a read of a member or a page shows is (Mailgun docs: "eventually consistent"; unknown how much). Changes
+    made before it is set are shown at once."""
 
     throttled_status: Literal[429, 420] = 429
     """What a client over the rate limit is answered with."""

@@ -18,7 +18,7 @@ from worker.sandbox.call import Call, Reply
 from worker.sandbox.faults import Fault
 from worker.sandbox.lists import Refused
 from worker.sandbox.log import Record, RequestLog
-from worker.sandbox.made_up import made_up, throttled
+from worker.sandbox.made_up import made_up, member_not_found, throttled
 from worker.sandbox.world import World
 
 MEGABYTE = b"x" * 1_000_000
@@ -49,6 +49,11 @@ async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
     match fault.kind:
         case "status" | "html_502" | "magnificent" | "other_member":
             return exchange.reply(made_up(fault, fault.kind, now=time.time()))
+        case "member_not_found":
+            return exchange.reply(member_not_found(exchange.call) or exchange.commit())
+        case "status_after_commit":
+            exchange.commit()
+            return exchange.reply(made_up(fault, "status", now=time.time()))
         case "latency":
             await asyncio.sleep(fault.ms / 1000)
             return exchange.reply(exchange.commit())

@@ -55,15 +55,21 @@ class World:
         """Everything is as it was at the start. Requests still under way end in the old lists and log."""
         self.started_at = now
         self.lists: dict[str, MailingList] = {}
+        self.use_switches(self.config.switches)
         for address in self.config.lists:
             self.add_list(address, now=now)
         self.use_keys(*self.config.api_keys)
-        self.switches = self.config.switches
         self.faults = Faults(self.config.seed)
         self.refused: set[str] = set()  # lowercase
         self.throttle = Throttle(Limit())
         self.latency_ms = self.config.latency_ms
         self.log = RequestLog(self.config.log_size)
+
+    def use_switches(self, switches: Switches) -> None:
+        """From now on the facts that are not certain are played so."""
+        self.switches = switches
+        for each in self.lists.values():
+            each.past.reaches = switches.read_lag_seconds
 
     def use_keys(self, *keys: str) -> None:
         """These API keys are good, and no others."""
@@ -79,7 +85,8 @@ class World:
 
     def add_list(self, address: str, *, now: float) -> None:
         """The list is there, with the members it had if it was there before."""
-        self.lists.setdefault(address.lower(), MailingList(address, created_at=now))
+        added = self.lists.setdefault(address.lower(), MailingList(address, created_at=now))
+        added.past.reaches = self.switches.read_lag_seconds
 
     def remove_list(self, address: str) -> None:
         """The list is gone and its members with it. Mailgun's 404 when there was none."""

@@ -10,7 +10,11 @@ import unicodedata
 import idna
 
 ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
-BLANKS = "\ufeff"  # stripped at both ends beside white space: a byte order mark
+# Stripped at both ends: what `str.strip` takes for white space, and a byte order mark.
+BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 
 # What nearly every event has; it needs no closer look. Punycode is left to the long way.
 PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*+@(?!xn--)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)*+")
@@ -78,7 +82,7 @@ def lenient_address(text: str) -> str:
     try:
         return normalize_address(text)
     except MalformedEmail:
-        return ascii_lower(_trimmed(text))
+        return ascii_lower(text.strip(BLANKS))
 
 
 def ascii_lower(text: str) -> str:
@@ -90,19 +94,12 @@ def ascii_lower(text: str) -> str:
     )
 
 
-def _trimmed(text: str) -> str:
-    before = None
-    while text != before:
-        before, text = text, text.strip().strip(BLANKS)
-    return text
-
-
 def _bare(text: str) -> str:
-    text = _trimmed(text)
+    text = text.strip(BLANKS)
     named = NAMED.fullmatch(text)
-    address = _trimmed(named["address"]) if named else text
+    address = named["address"].strip(BLANKS) if named else text
     if MAILTO.match(address) and "%" not in address:  # %40 and the like would have to be decoded, in ways that differ
-        address = _trimmed(address[len("mailto:") :])
+        address = address[len("mailto:") :].strip(BLANKS)
     return address
 
 

@@ -155,8 +155,9 @@ def load_preset(file: Path | None = None) -> Preset:
         )
     try:
         return preset_of(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+    except (OSError, ValueError) as error:
+        text = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "its name is no file's"
+        reason = getattr(error, "strerror", None) or text
         raise PresetError(f"MAILGUN_PRESET {file} cannot be read: {reason}") from None
 
 
@@ -166,7 +167,11 @@ def preset_of(text: str, origin: str) -> Preset:
         return Preset.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise PresetError(f"preset {origin}: not TOML: {error}") from None
+    except RecursionError:
+        raise PresetError(f"preset {origin}: nested too deep") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         raise PresetError(f"preset {origin}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+    except ValueError:
+        raise PresetError(f"preset {origin}: a number of thousands of digits") from None

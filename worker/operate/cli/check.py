@@ -1,24 +1,27 @@
 """`signal-mailgun check`: can we reach Redis, is the key right, does the list exist, is it the other region?"""
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, NoAnswer, list_exists
 from worker.operate.check_result import CheckResult, Severity, failed, passed
 from worker.operate.cli.probe import probe_account
-from worker.operate.cli.terminal import Failure, out
+from worker.operate.cli.terminal import Failure, out, styled
 from worker.operate.redis_check import report_on_redis
 from worker.privacy import redacted
 from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError, load_preset
 
-MARKS = {Severity.OK: "[green]✓[/]", Severity.UNKNOWN: "?", Severity.WARNING: "[yellow]![/]", Severity.NO: "[red]✗[/]"}
+MARKS = {  # a sign and its colour
+    Severity.OK: ("✓", "green"),
+    Severity.UNKNOWN: ("?", ""),
+    Severity.WARNING: ("!", "yellow"),
+    Severity.NO: ("✗", "red"),
+}
 
 
 def check(
@@ -35,10 +38,10 @@ def check(
         return
     findings = list(all_findings(settings))
     if as_json:
-        out.print_json(json.dumps([_as_json(finding) for finding in findings]))
+        out.print_json(data=[_as_json(finding) for finding in findings])
     else:
         for finding in findings:
-            out.print(_line(finding), markup=True)
+            _show(finding)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -124,16 +127,17 @@ def members_count(answer: Answer) -> int:
     return int(answer.json()["list"].get("members_count") or 0)
 
 
-def _line(finding: CheckResult) -> str:
-    fix = f"\n  [yellow]→ {escape(finding.fix)}[/]" if finding.fix else ""
-    return f"{MARKS[finding.severity]} {finding.what}: {escape(finding.found)}{fix}"
+def _show(finding: CheckResult) -> None:
+    out.print(styled(*MARKS[finding.severity]), f"{finding.what}: {finding.found}")
+    if finding.fix:
+        out.print(styled(f"  → {finding.fix}", "yellow"))
 
 
 def _as_json(finding: CheckResult) -> dict[str, object]:
     return {
         "what": finding.what,
         "found": finding.found,
-        "fix": finding.fix,
+        "mend": finding.fix,
         "ok": finding.ok,
         "warning": finding.severity is Severity.WARNING,
         "severity": finding.severity,

@@ -1,26 +1,47 @@
 """`signal-mailgun dead-letters list | show | export | replay | purge`."""
 
+import base64
 import json
+import time
 from collections import Counter
 from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from worker.delivery.dead_letters import Buried, DeadLetters
+from worker.delivery.dead_letters import Buried, DeadLetters, again
+from worker.delivery.intake import events_read
+from worker.delivery.message import Message, bytes_of
 from worker.operate.cli import replay
-from worker.operate.cli.filters import AsJson, Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
+from worker.operate.cli.filters import (
+    AsJson,
+    Email,
+    Id,
+    Kind,
+    Limit,
+    Reason,
+    Since,
+    Status,
+    Until,
+    selection,
+    tell_no_match,
+)
+from worker.operate.cli.integration import letters_of
+from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, clock_time, err, out
-from worker.operate.previews import as_text
+from worker.operate.previews import as_lines
 from worker.operate.rehearsal import rehearsal_for
-from worker.operate.selection import Selection, address_of, chosen, opened
+from worker.operate.selection import Selection, addresses_in, chosen
+from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.settings import load_settings
 
-cli = typer.Typer(help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True)
+HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
+
+cli = typer.Typer(
+    help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True, rich_markup_mode=None
+)
 cli.command("replay")(replay.replay)
 cli.command("purge")(replay.purge)
 
@@ -40,29 +61,42 @@ def list_(
 ) -> None:
     """The newest dead letters, and how many there are for each reason."""
     wanted = selection(reason, status, since, until, kind, email, id)
-    letters = opened(load_settings())
+    letters = letters_of(load_settings())
     shown, totals = _found(letters, wanted, limit)
     if as_json:
-        out.print_json(json.dumps({"totals": totals, "dead_letters": [as_record(each) for each in shown]}))
+        out.print_json(data={"totals": totals, "dead_letters": [as_record(each) for each in shown]})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == Selection() else " match"))
+        tell_no_match(letters, wanted)
     else:
-        out.print(_table(shown))
+        print_rows(HEADER, map(_row, shown), key=1)
         out.print(
             "  ".join(f"{name} {count}" for name, count in sorted(totals.items())) + f"  total {sum(totals.values())}"
         )
 
 
 @cli.command()
-def show(id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: AsJson = False) -> None:
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    as_json: AsJson = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="write the message that a replay would put on the queue, byte for byte")
+    ] = False,
+) -> None:
     """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the mend."""
     settings = load_settings()
-    buried = next((each for each in opened(settings).newest_first() if each.message.id == id), None)
+    buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
     if buried is None:
         raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
+    if raw:
+        out.print_bytes(_raw(buried, settings.queue))
+        return
     request = rehearsal_for(settings).request(buried)
     if as_json:
-        out.print_json(json.dumps({**as_record(buried), "event": list(buried.message.args), "request": request}))
+        record = {**as_record(buried), "event": _events(buried), "request": request}
+        original = buried.message.original
+        out.print_json(data=record if original is None else {**record, "original": _base64(bytes_of(original))})
         return
     _show(buried, request)
 
@@ -78,24 +112,48 @@ def export(
     email: Email = None,
     id: Id = None,
     limit: Limit = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="the messages that a replay would put on the queue instead, one a line, in base64"),
+    ] = False,
 ) -> None:
-    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing."""
+    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing.
+
+    Those of a message that could not be read are among them as far as they can be read.
+    """
     wanted = selection(reason, status, since, until, kind, email, id)
-    left_out = 0
-    for buried in chosen(opened(load_settings()), wanted, limit):
-        args = buried.message.args
-        if len(args) == 1 and isinstance(args[0], dict):
-            out.print(json.dumps(args[0]), markup=False, soft_wrap=True)
-        else:
-            left_out += 1
+    settings = load_settings()
+    left_out: Counter[str] = Counter()
+    for buried in chosen(letters_of(settings), wanted, limit):
+        if raw:
+            out.print(_base64(_raw(buried, settings.queue)))
+            continue
+        events = [each for each in _events(buried) if isinstance(each, dict)]
+        for event in events:
+            out.print(json.dumps(event))
+        if not events:
+            left_out[buried.letter.reason] += 1
     if left_out:
-        err.print(f"{left_out} left out: no events, see `signal-mailgun dead-letters list --reason malformed_event`")
+        reasons = ", ".join(sorted(left_out))
+        err.print(f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are")
 
 
 def as_record(buried: Buried) -> dict[str, Any]:
     """A dead letter for programs, without the event."""
     trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.trail]
     return {"id": buried.message.id, "kind": buried.message.kind, **asdict(buried.letter), "trail": trail}
+
+
+def _events(buried: Buried) -> list[Any]:
+    return [argument for each in events_read(buried.message) for argument in each.args]
+
+
+def _raw(buried: Buried, queue: str) -> bytes:
+    return bytes_of(again(buried.message, queue, time.time()))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[list[Buried], dict[str, int]]:
@@ -113,28 +171,17 @@ def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[
     return shown, counts
 
 
-def _table(shown: list[Buried]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("died (UTC)", no_wrap=True)
-    table.add_column("event", overflow="fold", min_width=12)
-    table.add_column("kind", no_wrap=True, overflow="ellipsis", max_width=15)
-    table.add_column("member", no_wrap=True, overflow="ellipsis")
-    table.add_column("reason", no_wrap=True)
-    table.add_column("status", justify="right")
-    table.add_column("tries", justify="right")
-    for buried in shown:
-        letter, message = buried.letter, buried.message
-        cells = (
-            clock_time(letter.died_at)[5:],
-            message.id,
-            redacted(message.kind),
-            shortened(address_of(message.args)),
-            letter.reason,
-            str(letter.status or "-"),
-            str(letter.attempts),
-        )
-        table.add_row(*map(Text, cells))
-    return table
+def _row(buried: Buried) -> tuple[str, ...]:
+    letter, message = buried.letter, buried.message
+    return (
+        clock_time(letter.died_at)[-14:],  # without the year
+        message.id,
+        redacted(message.kind),
+        shortened(next(iter(addresses_in(message)), "")),
+        letter.reason,
+        str(letter.status or "-"),
+        str(letter.attempts),
+    )
 
 
 def _show(buried: Buried, request: dict[str, Any]) -> None:
@@ -148,8 +195,16 @@ def _show(buried: Buried, request: dict[str, Any]) -> None:
         f"mend       {letter.fix}",
         *(f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}" for each in message.trail),
         "",
-        json.dumps(message.args[0] if len(message.args) == 1 else list(message.args), indent=2, ensure_ascii=False),
+        *_content(message),
         "",
-        as_text(request),
+        *as_lines(request),
     ]
-    out.print("\n".join(lines), markup=False)
+    out.print(*lines, sep="\n")
+
+
+def _content(message: Message) -> list[str]:
+    """What the message holds, as JSON; of one that could not be read how long it is, and its text."""
+    if message.original is None:
+        return readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n")
+    data = bytes_of(message.original)
+    return [f"{len(data)} bytes, kept as they came (`--raw` writes them):", data.decode("utf-8", "backslashreplace")]

@@ -9,9 +9,10 @@ import typer
 
 from worker.assembly import flow_for, ledger_for
 from worker.delivery.ledger import Entry
-from worker.delivery.merge import UNDATED_AT
 from worker.delivery.message import Message
+from worker.delivery.record import UNDATED_AT, No
 from worker.delivery.roll import Roll
+from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Failure, clock_time, messages, out
 from worker.operate.places import Places
 from worker.operate.previews import not_understood_in
@@ -19,7 +20,6 @@ from worker.operate.selection import address_of
 from worker.settings import Settings, load_settings
 from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
-from worker.store import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
@@ -33,10 +33,10 @@ def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, a
             f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
         )
     if as_json:
-        out.print(json.dumps(lines), markup=False, soft_wrap=True)
+        out.print(json.dumps(lines))
         return
     for line in lines:
-        out.print("  ".join(f"{value}" for value in line.values()), markup=False)
+        out.print("  ".join(f"{value}" for value in line.values()))
 
 
 def forget(
@@ -55,7 +55,7 @@ def forget(
     preset = load_preset(settings.mailgun_preset)
     found = _places(settings).forget(address, lambda message: address_of(message.args, preset) == address)
     if as_json:
-        out.print_json(json.dumps(found))
+        out.print_json(data=found)
         return
     for place, count in found.items():
         out.print(
@@ -64,7 +64,7 @@ def forget(
 
 
 def _places(settings: Settings) -> Places:
-    store = connect(settings.redis_url)
+    store = store_of(settings)
     ledger = ledger_for(settings, flow_for(settings, store))
     return Places(store, settings.signal_integration, settings.queue, ledger)
 
@@ -128,11 +128,18 @@ def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
     if entry.copy:
         yield {
             "place": "ledger",
-            "detail": f"as Mailgun confirmed at {clock_time(entry.copy_at)} UTC: {json.dumps(asdict(entry.copy))}",
+            "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
         }
-    for name, at in sorted(entry.known.times.items()):
-        yield {"place": f"  {name}", "detail": _set_by(at)}
-    yield {"place": "  unsubscribing", "detail": _whose_no(entry)}
+    for name, own in sorted(entry.record.owned.items()):
+        yield {"place": f"  {name}", "detail": f"{json.dumps(own.value)}, {_set_by(own.order.at)}"}
+    yield {"place": "  unsubscribing", "detail": _whose_no(entry.record.no)}
+    if entry.record.absent:
+        since = clock_time(entry.record.absent.since)
+        detail = f"Mailgun has not shown the member since {since} UTC; its events wait for another look"
+        yield {"place": "  absence", "detail": detail}
+    if entry.look_at is not None:
+        at = clock_time(entry.look_at)
+        yield {"place": "  look after", "detail": f"a write had no answer; Mailgun is read again at {at} UTC"}
 
 
 def _set_by(at: float) -> str:
@@ -141,9 +148,11 @@ def _set_by(at: float) -> str:
     return f"set by the event of {clock_time(at)} UTC; only a newer one changes it"
 
 
-def _whose_no(entry: Entry) -> str:
-    if entry.known.our_no:
-        return "the last no was written by this program; a granted consent lifts it"
-    if entry.copy and not entry.copy.subscribed:
-        return "the no is the recipient's own; a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"
-    return "no opt-out known"
+def _whose_no(no: No | None) -> str:
+    if no is None:
+        return "no opt-out known"
+    if no.by:
+        stored = "it may not be stored; " if no.sent else ""
+        return f"no, since {clock_time(no.since)} UTC, by this program; {stored}a newer granted consent lifts it"
+    since = clock_time(no.since)
+    return f"no, since {since} UTC, by the recipient; a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"

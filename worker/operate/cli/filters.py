@@ -1,13 +1,19 @@
 """The filters that the commands on dead letters share."""
 
+from collections import Counter
 from typing import Annotated
 
 import typer
 
 from worker.assembly import utc_now
-from worker.operate.selection import Selection, selected
+from worker.delivery.dead_letters import DeadLetters
+from worker.operate.cli.terminal import err
+from worker.operate.selection import Selection, opened, selected
+from worker.privacy import redacted
 from worker.settings import load_settings
 from worker.signal.preset import load_preset
+
+MOST_KINDS = 10  # that are told
 
 Reason = Annotated[str | None, typer.Option(help="only this reason, e.g. rejected")]
 Status = Annotated[int | None, typer.Option(help="only this HTTP status")]
@@ -16,7 +22,7 @@ Until = Annotated[str | None, typer.Option(help="died until: ISO 8601, or a span
 Kind = Annotated[str | None, typer.Option(help="only this kind of event, e.g. identify")]
 Email = Annotated[str | None, typer.Option(help="only this person's")]
 Id = Annotated[str | None, typer.Option("--id", help="only this event")]
-Limit = Annotated[int | None, typer.Option(min=1, help="at most so many")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="at most so many")]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
@@ -31,8 +37,26 @@ def selection(
 ) -> Selection:
     """What the options mean. Raises `typer.BadParameter`."""
     preset = load_preset(load_settings().mailgun_preset)
-    filters = {"reason": reason, "status": status, "kind": kind, "email": email, "id": id}
+    filters = {
+        "reason": reason,
+        "status": status,
+        "since": since,
+        "until": until,
+        "kind": kind,
+        "email": email,
+        "id": id,
+    }
     try:
-        return selected(utc_now(), preset, since=since, until=until, **filters)
+        return selected(utc_now(), filters, preset, lambda: opened(load_settings()).noted())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def tell_no_match(letters: DeadLetters, wanted: Selection) -> None:
+    """Say on standard error which kinds there are, where nothing matches because none is of the wanted kind."""
+    if wanted.kind is None:
+        return
+    kinds = Counter(redacted(each.message.kind) for each in letters.newest_first())
+    if kinds and not any(kind.lower() == wanted.kind.lower() for kind in kinds):
+        names = ", ".join(kind for kind, _ in kinds.most_common(MOST_KINDS))
+        err.print(f"no dead letter is of the kind {wanted.kind}; there are: {names}")

@@ -5,22 +5,22 @@ from typing import Annotated
 import typer
 
 from worker.assembly import flow_for
+from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import out
 from worker.settings import load_settings
-from worker.store import connect
 
 
 def pause() -> None:
     """Take no new events from the queue until `resume`; they stay there, in order."""
     settings = load_settings()
-    done = flow_for(settings, connect(settings.redis_url)).pause()
+    done = flow_for(settings, store_of(settings)).pause()
     out.print(f"{settings.queue} is paused" if done else f"{settings.queue} was paused already")
 
 
 def resume(*, now: Annotated[bool, typer.Option("--now", help="lift what Mailgun asked to wait, too")] = False) -> None:
     """Lift a pause, an incident or a hold for unavailability; what Mailgun asked to wait stands, unless --now."""
     settings = load_settings()
-    flow = flow_for(settings, connect(settings.redis_url))
+    flow = flow_for(settings, store_of(settings))
     lifted = flow.resume(at_once=now)
     state = flow.state()
     waits = f"; still held: {state.why}" if state.kind else ""

@@ -7,7 +7,7 @@ import typer
 
 from worker.operate.cli.send import File, events_from
 from worker.operate.cli.terminal import out
-from worker.operate.previews import as_text, previewed
+from worker.operate.previews import as_lines, previewed
 from worker.settings import load_settings
 from worker.signal.preset import load_preset
 
@@ -20,9 +20,9 @@ def preview(
     """Show the request each event would become for a new member, decoded as in the integration's example."""
     settings = load_settings()
     preset = load_preset(settings.mailgun_preset)
-    with events_from(file) as found:
-        for entry in found:
-            shown = previewed(entry, settings, preset)
-            out.print(
-                json.dumps(shown, ensure_ascii=False) if as_json else as_text(shown), markup=False, soft_wrap=True
-            )
+    for entry in events_from(file):
+        shown = previewed(entry, settings, preset)
+        if as_json:
+            out.print(json.dumps(shown))
+        else:
+            out.print(*as_lines(shown), sep="\n")

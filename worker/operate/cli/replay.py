@@ -9,11 +9,12 @@ import typer
 from rich.progress import Progress
 
 from worker.delivery.dead_letters import Buried, DeadLetters
-from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection
-from worker.operate.cli.terminal import err, out
-from worker.operate.previews import as_text
+from worker.operate.cli.filters import Email, Id, Kind, Limit, Reason, Since, Status, Until, selection, tell_no_match
+from worker.operate.cli.integration import letters_of
+from worker.operate.cli.terminal import Stopped, err, out
+from worker.operate.previews import as_lines
 from worker.operate.rehearsal import rehearsal_for
-from worker.operate.selection import Selection, batches, chosen, opened
+from worker.operate.selection import Selection, batches, chosen
 from worker.settings import Settings, load_settings
 
 BATCH = 200
@@ -32,12 +33,12 @@ def replay(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show each request, and what newer events have set; replay nothing")
     ] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="at most so many a second")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, max=1e6, help="at most so many a second")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
-    letters = opened(settings)
+    letters = letters_of(settings)
     wanted = selection(reason, status, since, until, kind, email, id)
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
@@ -60,7 +61,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
     """Take dead letters away for good. `dead-letters export` first keeps their events."""
-    letters = opened(load_settings())
+    letters = letters_of(load_settings())
     wanted = selection(reason, status, since, until, kind, email, id)
     count = _agreed(letters, wanted, limit, "away for good", yes=yes)
     out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
@@ -72,6 +73,7 @@ def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither:
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
+        tell_no_match(letters, wanted)
         raise typer.Exit(0)
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} dead letters would go {whither}")
@@ -83,20 +85,23 @@ def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither:
 def _each(
     letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[list[Buried]], int]
 ) -> int:
-    """Do it to the first `count` that are meant; gives how many it was done to. Interrupted, the rest stays as it is."""
+    """Do it to the first `count` that are meant; gives how many it was done to. Raises `Stopped` at Ctrl-C."""
     done = 0
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("working", total=count)
-        for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
-            done += act(batch)
-            progress.advance(bar, len(batch))
-            if rate:
-                time.sleep(len(batch) / rate)
+    try:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            bar = progress.add_task("working", total=count)
+            for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
+                done += act(batch)
+                progress.advance(bar, len(batch))
+                if rate:
+                    time.sleep(len(batch) / rate)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
     return done
 
 
 def _rehearse(letters: DeadLetters, wanted: Selection, limit: int | None, settings: Settings) -> None:
     rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
-        shown = as_text(rehearsal.request(buried, number))
-        out.print(f"{buried.message.id} ({buried.letter.reason})\n{shown}", markup=False)
+        lines = as_lines(rehearsal.request(buried, number))
+        out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

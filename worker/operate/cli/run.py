@@ -6,9 +6,10 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from worker.delivery.dead_letters import DeadLetters
+from worker.operate import log
+from worker.operate.cli.rows import print_rows
 from worker.operate.cli.terminal import Failure, err, out
 from worker.operate.household import PortTaken, free_port
 from worker.operate.local import SETTLE_SECONDS, Local, NotStarted, Ports
@@ -21,6 +22,7 @@ MEANINGS = {
     "superseded": "newer events had set it all",
     "held": "nobody might ask then: free, tried again",
     "busy": "its member was busy: free, tried again",
+    "doubtful": "Mailgun contradicted itself: free, looked at again",
     "throttled": "told to wait (429): free, tried again",
     "retried": "no answer or 5xx: tried again later",
     "skipped": "nothing to deliver",
@@ -29,7 +31,9 @@ MEANINGS = {
 
 
 def worker(
-    concurrency: Annotated[int | None, typer.Option(min=1, help="threads; default WORKER_CONCURRENCY")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="threads; default WORKER_CONCURRENCY")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
     *,
     task_events: Annotated[
@@ -37,15 +41,18 @@ def worker(
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
-    from worker.app import app  # noqa: PLC0415  the application is configured when it is imported
+    from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
+
+    from worker.app import settings  # noqa: PLC0415  the application is configured when it is imported
     from worker.tasks import check_startable  # noqa: PLC0415
 
+    log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
     check_startable()
-    options = ["--quiet", "worker", "--without-gossip", "--without-mingle"]
+    options = ["--app=worker.app", "--quiet", "worker"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
     options += [f"--hostname={name}"] if name else []
     options += ["--task-events"] if task_events else []
-    raise typer.Exit(app.start(options) or 0)
+    raise typer.Exit(celery.main(args=options, standalone_mode=False) or 0)
 
 
 def sandbox(
@@ -121,39 +128,36 @@ def _show_samples(local: Local, began: float) -> None:
 
 def _show_totals(local: Local) -> None:
     parts = local.parts()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("outcome", "events", "meaning"):
-        table.add_column(column, justify="right" if column == "events" else "left")
-    for outcome, count in sorted(local.totals().items(), key=lambda each: _rank(each[0])):
-        table.add_row(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
-    out.print(table)
+    totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
+    rows = [(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], "")) for outcome, count in totals]
+    print_rows(("outcome", "events", "meaning"), rows)
     _show_letters(parts.dead_letters)
 
 
 def _show_letters(letters: DeadLetters) -> None:
-    out.print("\nDead letters, and what to do about each:")
+    out.print("", "Dead letters, and what to do about each:", sep="\n")
     for buried in letters.oldest_first():
         letter = buried.letter
         status = f" (HTTP {letter.status})" if letter.status else ""
-        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}", markup=False)
-        out.print(f"      → {letter.fix}", markup=False)
+        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}")
+        out.print(f"      → {letter.fix}")
 
 
 def _show_where_to_look(local: Local) -> None:
-    out.print("\nWhere to look:")
+    out.print("", "Where to look:", sep="\n")
     if not local.real:
         out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
     out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
-    out.print(f"  {local.folder}/worker.log", markup=False)
+    out.print(f"  {local.folder}/worker.log")
     settings = local.settings
     own = f" REDIS_URL={settings.redis_url}" if local.embedded else ""
-    out.print("\nFor the commands in another terminal (send, status, dead-letters, …):")
-    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}", markup=False)
+    out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
+    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}")
 
 
 def _stay(local: Local) -> None:
-    out.print("\nCtrl-C stops everything that was started here.")
+    out.print("", "Ctrl-C stops everything that was started here.", sep="\n")
     while True:
         time.sleep(1)
         for name in local.household.revive():

@@ -1,6 +1,5 @@
 """`signal-mailgun sync`: the ledger filled from Mailgun's member pages, a hundred members a request."""
 
-import json
 import random
 import time
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from typing import Annotated, assert_never
 
 import redis
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from worker.assembly import delivery_for, opt_outs_for, utc_now
@@ -18,8 +16,9 @@ from worker.delivery.census import Wait
 from worker.delivery.decision import Patience, retry_delay
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
 from worker.operate.cli.check import finding_for, members_count, trouble_finding
-from worker.operate.cli.terminal import Failure, err, out
+from worker.operate.cli.terminal import Failure, Stopped, err, out
 from worker.operate.sync import BegunAnew, SoFar, Sync
+from worker.printable import printable
 from worker.settings import Settings, load_settings
 from worker.store import connect
 
@@ -41,7 +40,7 @@ def sync(
     done = _done(settings, Sync(opt_outs.census, opt_outs), restart=restart)
     if as_json:
         counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
-        out.print_json(json.dumps({**counts, "seconds": round(done.seconds, 1)}))
+        out.print_json(data={**counts, "seconds": round(done.seconds, 1)})
         return
     out.print(
         f"{done.members} members read, {done.unsubscribed} unsubscribed, "
@@ -64,13 +63,13 @@ class Shown:
 
     def pacing(self, why: str) -> None:
         """The next page is not asked for at once, because of that."""
-        self.progress.update(self.bar, description=f"waiting: {escape(why)}")
+        self.progress.update(self.bar, description=f"waiting: {printable(why)}")
 
     def waiting(self, why: str) -> None:
         """It is held up by that."""
         self.pacing(why)
         if why != self.waits and not err.is_terminal:
-            err.print(f"waiting: {why}", markup=False)
+            err.print(f"waiting: {why}")
         self.waits = why
 
 
@@ -83,7 +82,7 @@ def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
                 so_far = further
                 shown.pages(so_far)
     except KeyboardInterrupt:
-        raise Failure(f"stopped; {_how_to_go_on(so_far)}") from None
+        raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
     except BegunAnew:
         raise Failure("another sync was begun meanwhile, and goes on in place of this one") from None
     except redis.RedisError:
@@ -152,6 +151,6 @@ def _trouble(outcome: Outcome, base_url: str) -> str:
 
 @contextmanager
 def _shown() -> Iterator[Shown]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Shown(progress, progress.add_task("members read", total=None))

@@ -1,0 +1,187 @@
+"""Which word stands where a storm alone does not show it: ties, messages without times, members deleted at Mailgun.
+
+Each in every form of delivery with `make chaos`; `make test` runs one form in brief.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.chaos.forms import FORMS, SINGLE, VOLUME, Form
+from tests.chaos.test_chaos import FORM, FULL
+from tests.chaos.world import KEY, READ_LAG_SECONDS, World
+from tests.sandboxes import RunningSandbox
+from tests.servers import RedisServer, eventually
+from worker.plain import event_text
+from worker.producer import EventQueue, Written, message_for
+from worker.sandbox.lists import Member
+
+LIST = "newsletter@mg.example.com"
+PEOPLE = 400 if FULL else 40
+Event = dict[str, Any]
+Put = Callable[[World, Sequence[Event]], None]
+
+
+class NobodyProduces:
+    """Stands for a producer where the test itself puts events."""
+
+    share = 1.0
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
+def forms(brief: Form) -> list[Form]:
+    """The forms of delivery to go through now."""
+    if FORM:
+        return [FORMS[FORM]] if FULL or brief.name == FORM else []
+    return list(FORMS.values()) if FULL else [brief]
+
+
+def each_form(brief: Form) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("form", [pytest.param(each, id=each.name) for each in forms(brief)])
+
+
+@pytest.fixture
+def world(
+    form: Form, server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    number = abs(hash(request.node.name)) % 10**6
+    made = World(server, sandbox, tmp_path, f"words-{form.name}-{number}", form)
+    made.producer = NobodyProduces()  # type: ignore[assignment]
+    yield made
+    made.close()
+
+
+def address(number: int) -> str:
+    return f"p{number}@example.com"
+
+
+def identified(number: int, *, at: float | None = None, consent: bool | None = None, **traits: Any) -> Event:
+    event: Event = {"type": "identify", "traits": {"email": address(number), **traits}}
+    if at is not None:
+        event["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    if consent is not None:
+        event["context"] = {"consent": {"canonical": {"marketing": consent}}}
+    return event
+
+
+def put(world: World, events: Sequence[Event]) -> None:
+    """Put events as the form of delivery says."""
+    queue = EventQueue(world.redis, world.queue)
+    if world.form.name == "volume":
+        queue.put_many([Written(event_text(each), time.time()) for each in events])
+    else:
+        queue.put([message_for(each) for each in events])
+
+
+def put_bare(world: World, events: Sequence[Event]) -> None:
+    """Put events as a client does that knows nothing of this program: messages without any time."""
+    for start in range(0, len(events), 50):
+        world.redis.lpush(world.queue, *(bare(each) for each in events[start : start + 50]))
+
+
+def bare(event: Event) -> str:
+    body = base64.b64encode(json.dumps([[event], {}, {}]).encode()).decode()
+    headers = {"task": "signal.deliver", "id": event["messageId"]}
+    properties = {"body_encoding": "base64", "delivery_tag": event["messageId"]}
+    return json.dumps({"body": body, "content-type": "application/json", "headers": headers, "properties": properties})
+
+
+def ended(world: World) -> dict[str, Member]:
+    """The members once everything has ended."""
+    world.drain()
+    world.settle()
+    return world.control.members()
+
+
+def wrong(found: dict[str, Member], expected: Callable[[Member], bool]) -> list[str]:
+    people = [address(each) for each in range(PEOPLE)]
+    return [each for each in people if each not in found or not expected(found[each])]
+
+
+def told(lines: list[str], what: str, form: Form, count: int) -> None:
+    lines.append(f"{what}, {form.name}: {count} of {PEOPLE} wrong")
+
+
+@each_form(VOLUME)
+def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
+    form: Form, world: World, lines: list[str]
+) -> None:
+    world.control.latency(20)
+    world.start_workers(3 if FULL else 2)
+    at = time.time() - 60
+    put(world, [each for n in range(PEOPLE) for each in _granted_then_denied(n, at)])
+    found = wrong(ended(world), lambda member: not member.subscribed and member.vars["plan"] == "second")
+    told(lines, "granted and denied at one time", form, len(found))
+    assert found == []
+
+
+def _granted_then_denied(number: int, at: float) -> list[Event]:
+    return [
+        identified(number, at=at, consent=True, plan="first", messageId=f"g{number}"),
+        identified(number, at=at, consent=False, plan="second", messageId=f"d{number}"),
+    ]
+
+
+@pytest.mark.parametrize("killed", [False, True] if FULL else [False])
+@each_form(SINGLE)
+def test_messages_without_times_count_in_the_order_of_the_queue(
+    form: Form,
+    world: World,
+    lines: list[str],
+    killed: bool,  # noqa: FBT001
+) -> None:
+    world.control.latency(60)
+    # What a killed worker had comes back when all that came after it has been delivered.
+    world.further = {"VISIBILITY_TIMEOUT_SECONDS": "25"} if killed else {}
+    world.start_workers(3 if FULL else 2)
+    if killed:
+        put_bare(world, [bare_event(n, 0) for n in range(PEOPLE)])
+        world.until(lambda: world.in_hand() > world.threads, "events in hand")
+        world.kill(*world.workers)
+        world.start_workers(3 if FULL else 2)
+        put_bare(world, [bare_event(n, step) for n in range(PEOPLE) for step in (1, 2)])
+    else:
+        put_bare(world, [bare_event(n, step) for n in range(PEOPLE) for step in range(3)])
+    found = wrong(ended(world), lambda member: member.vars["plan"] == "step 2")
+    told(lines, f"bare messages{', all workers killed' if killed else ''}", form, len(found))
+    assert found == []
+
+
+def bare_event(number: int, step: int) -> Event:
+    return identified(number, plan=f"step {step}") | {"messageId": f"m{number}-{step}"}
+
+
+@each_form(SINGLE)
+def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
+    form: Form, world: World, lines: list[str]
+) -> None:
+    lag = READ_LAG_SECONDS if FULL else 2.0
+    world.further = {"MAILGUN_READ_LAG_SECONDS": str(lag)}
+    world.start_workers(2)
+    put(world, [identified(n, plan="old", company="Acme", consent=n % 2 == 0) for n in range(PEOPLE)])
+    assert len(ended(world)) == PEOPLE
+    time.sleep(lag + 1)  # what was written must not be able to lag any more
+    for number in range(PEOPLE):
+        url = f"{world.sandbox.base_url}/v3/lists/{LIST}/members/{address(number)}"
+        requests.delete(url, auth=("api", KEY), timeout=30).raise_for_status()
+    world.run("sync")
+    put(
+        world, [{"type": "page", "properties": {"url": "/new"}, "traits": {"email": address(n)}} for n in range(PEOPLE)]
+    )
+    eventually(lambda: len(world.control.members()) == PEOPLE, 60, "everybody anew")
+    found = wrong(ended(world), _is_new)
+    told(lines, "deleted, then a page event", form, len(found))
+    assert found == []
+
+
+def _is_new(member: Member) -> bool:
+    number = int(member.address[1 : member.address.index("@")])
+    return (member.vars, member.subscribed) == ({"last_page_url": "/new"}, number % 2 == 0)

@@ -1,0 +1,487 @@
+"""Which word stands: readings that lag, members that are missed, late writes, lost leases, deleted members – on a real server."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from urllib3 import HTTPResponse
+
+from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
+from tests.integrations import OwnIntegration
+from worker.delivery.attempt import Delivery
+from worker.delivery.look_after import CLAIM_SECONDS, LookAfter
+from worker.delivery.merge import Subscribing
+from worker.delivery.plan import Wanted
+from worker.delivery.record import ABSENCE_SECONDS, EventOrder
+from worker.delivery.visit import Visit
+from worker.mailgun.outcome import Kind, Outcome
+from worker.sandbox.call import Call, Reply, json_reply
+from worker.signal.patch import Patch
+
+ADDRESS = "jane@example.com"
+HELD = {"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {"plan": "free", "company": "Acme"}}
+LAG = 600.0
+
+
+def patch(consent: bool | None = None, **fields: object) -> Patch:  # noqa: FBT001
+    return Patch(ADDRESS, None, fields, consent, None)
+
+
+def delivering(own: OwnIntegration, there: HoldsOneMember, rules: Subscribing | None = None, **ledger: Any) -> Delivery:
+    return own.delivery(asking(there.far), ledger=own.ledger(**{"lag_seconds": LAG, **ledger}), rules=rules)
+
+
+def bring(own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any) -> Outcome:
+    return delivering(own, there, **options).attempt(patch, at)
+
+
+def vars_of(there: HoldsOneMember) -> dict[str, Any]:
+    assert there.held
+    return dict(there.held["vars"])
+
+
+def is_subscribed(there: HoldsOneMember) -> bool:
+    assert there.held
+    return bool(there.held["subscribed"])
+
+
+def shows(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
+    """What one read shows in place of what is held."""
+    if member is None:
+        return lambda: answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
+    return lambda: answered(200, json.dumps({"member": member}).encode())
+
+
+def looking(own: OwnIntegration, there: HoldsOneMember, **ledger: Any) -> LookAfter:
+    here = delivering(own, there, **ledger)
+    return LookAfter(here, own.ledger(**{"lag_seconds": LAG, **ledger}))
+
+
+def look(own: OwnIntegration, there: HoldsOneMember) -> list[str]:
+    """What a worker does once a second; whom it looked at."""
+    looks = looking(own, there)
+    due = looks.due()
+    looks.look(due)
+    return due
+
+
+def look_in(own: OwnIntegration) -> float | None:
+    """Seconds until the member is looked at again."""
+    due = own.redis.zscore(own.look_after_key, ADDRESS)
+    return None if due is None else float(due) - own.now()
+
+
+# Reads that lag
+
+
+def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(plan="pro"), 1)
+    there.instead["GET"] = shows(HELD)
+    bring(own, there, patch(last_page_url="/a"), 2)
+    assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
+
+
+def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(plan="pro"), 1)
+    there.held = {**HELD, "vars": {"plan": "by hand", "company": "Umbrella", "note": "x"}}
+    bring(own, there, patch(last_page_url="/a"), 2)
+    assert vars_of(there) == {"plan": "pro", "company": "Umbrella", "note": "x", "last_page_url": "/a"}
+
+
+def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(consent=False), 1)
+    there.instead["GET"] = shows(HELD)
+    bring(own, there, patch(plan="pro"), 2)
+    assert not is_subscribed(there)
+
+
+def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.unsubscribe()
+    bring(own, there, patch(plan="pro"), 1)
+    there.instead["GET"] = shows(HELD)
+    bring(own, there, patch(plan="max", consent=True), 2)
+    assert not is_subscribed(there)
+
+
+def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(own: OwnIntegration) -> None:
+    there = HoldsOneMember({**HELD, "subscribed": False})
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(LAG + 1)
+    assert there.held
+    there.held["subscribed"] = True
+    bring(own, there, patch(plan="max"), 2)
+    assert is_subscribed(there)
+
+
+def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(consent=False), 1)
+    before = there.held
+    bring(own, there, patch(consent=True), 2)
+    there.instead["GET"] = shows(before)
+    found = bring(own, there, patch(plan="pro"), 3)
+    assert (found.kind, found.requests, is_subscribed(there)) == (Kind.DOUBTFUL, 1, True)
+    assert found.again_in >= 1
+    assert bring(own, there, patch(plan="pro"), 3).kind is Kind.DELIVERED
+    assert is_subscribed(there)
+
+
+def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the_end(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(consent=False), 1)
+    bring(own, there, patch(consent=True), 2)
+    there.unsubscribe()
+    assert bring(own, there, patch(plan="pro"), 3).kind is Kind.DOUBTFUL
+    own.later(LAG + 1)
+    assert bring(own, there, patch(plan="pro", consent=True), 3).kind is Kind.DELIVERED
+    assert not is_subscribed(there)
+
+
+def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created_with(own: OwnIntegration) -> None:
+    there = HoldsOneMember(None)
+    bring(own, there, patch(plan="pro", consent=False), 1)
+    there.instead["GET"] = shows(None)
+    assert bring(own, there, patch(company="Acme"), 2).kind is Kind.DOUBTFUL
+    own.later(2)
+    assert bring(own, there, patch(company="Acme"), 2).kind is Kind.DELIVERED
+    assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme"}, False)
+
+
+# A member that is missed
+
+
+def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothing(own: OwnIntegration) -> None:
+    there = HoldsOneMember({**HELD, "subscribed": False})
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(2 * LAG)
+    there.instead["GET"] = shows(None)
+    asked = len(there.asked())
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DOUBTFUL
+    assert bring(own, there, patch(last_page_url="/b"), 3).kind is Kind.DOUBTFUL  # waits with the other, unasked
+    assert len(there.asked()) == asked + 1
+    own.later(2)
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme", "last_page_url": "/a"}, False)
+
+
+def test_looks_at_a_member_that_is_missed_grow_rarer(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(plan="pro"), 1)
+    there.held = None
+    waits = []
+    for _ in range(9):
+        found = bring(own, there, patch(last_page_url="/a"), 2)
+        waits.append(found.again_in)
+        own.later(found.again_in + 0.001)
+    assert waits[:2] == pytest.approx([1, 1], abs=0.2)
+    assert waits[-2:] == [60, 60]
+    assert all(before <= later <= 2.5 * before for before, later in pairwise(waits))
+
+
+@pytest.mark.parametrize("consent", [None, False])
+def test_who_was_deleted_does_not_come_back_with_old_values(
+    own: OwnIntegration,
+    consent: bool | None,  # noqa: FBT001
+) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(plan="pro", consent=consent), 1)
+    there.held = None
+    own.later(LAG)
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DOUBTFUL
+    own.later(ABSENCE_SECONDS)
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert there.held == {
+        "address": ADDRESS,
+        "name": "",
+        "subscribed": consent is None,
+        "vars": {"last_page_url": "/a"},
+    }
+
+
+def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(own: OwnIntegration) -> None:
+    there = HoldsOneMember({**HELD, "subscribed": False})
+    bring(own, there, patch(plan="pro"), 1)
+    there.held = None
+    own.ledger(lag_seconds=LAG).note_sync(own.now() + LAG + 1)
+    own.later(LAG + 2)
+    assert bring(own, there, patch(consent=True), 2).kind is Kind.DELIVERED
+    assert not is_subscribed(there)
+
+
+def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(LAG + 1)
+    own.ledger().note_sync(own.now())
+    there.held = None
+    entry = own.ledger(lag_seconds=LAG).look_up(ADDRESS)
+    assert entry
+    assert (entry.record.owned, entry.copy) == ({}, None)
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert vars_of(there) == {"last_page_url": "/a"}
+
+
+def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    options = {"refresh_seconds": 60}
+    bring(own, there, patch(plan="pro"), 1, **options)
+    own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
+    own.ledger().note_sync(own.now())
+    there.held = None
+    own.later(2)
+    own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
+    assert bring(own, there, patch(last_page_url="/a"), 2, **options).kind is Kind.DOUBTFUL
+    assert there.asked()[-1] == "GET"
+
+
+# Writes whose end is not known
+
+
+def test_a_late_write_is_found_and_the_newest_values_are_written_again(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = timed_out
+    late = {**HELD, "vars": {**HELD["vars"], "plan": "old"}}  # type: ignore[dict-item]
+    assert bring(own, there, patch(plan="old"), 1).kind is Kind.UNAVAILABLE
+    assert bring(own, there, patch(plan="pro", last_page_url="/a"), 2).kind is Kind.DELIVERED
+    newest = there.held
+    there.held = late
+    assert look(own, there) == []
+    own.later(1)
+    assert look(own, there) == [ADDRESS]
+    assert there.held == newest
+
+
+def test_a_late_yes_over_an_opt_out_that_was_seen_is_found(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = timed_out
+    bring(own, there, patch(plan="old"), 1)
+    there.unsubscribe()
+    bring(own, there, patch(plan="pro"), 2)
+    there.held = {**HELD, "vars": {**HELD["vars"], "plan": "old"}}  # type: ignore[dict-item]
+    own.later(1)
+    look(own, there)
+    assert (vars_of(there)["plan"], is_subscribed(there)) == ("pro", False)
+
+
+def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = timed_out
+    bring(own, there, patch(consent=False), 1)
+    assert bring(own, there, patch(consent=True), 2).kind is Kind.UNCHANGED
+    there.unsubscribe()
+    own.later(1)
+    look(own, there)
+    assert is_subscribed(there)
+
+
+def test_a_member_is_looked_after_until_no_write_can_come_any_more(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    waits = []
+    while (wait := look_in(own)) is not None:
+        waits.append(wait)
+        own.later(wait + 0.001)
+        look(own, there)
+        assert len(waits) < 20
+    assert sum(waits) == pytest.approx(LAG, abs=5)
+    assert all(later <= 2.5 * before for before, later in pairwise(waits[1:]))  # as long again as it is since
+    assert len(waits) < 14
+    assert there.asked() == ["GET", "POST", *["GET"] * len(waits)]
+    assert own.redis.hget(own.ledger().keys_of(ADDRESS)[1], "late_at") is None
+
+
+def test_a_write_that_had_no_answer_settles_before_it_is_looked_after(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1, settle_seconds=30)
+    assert 29 < (look_in(own) or 0) <= 30
+
+
+def test_looking_after_a_member_that_is_not_there_creates_none(own: OwnIntegration) -> None:
+    there = HoldsOneMember(None)
+    there.instead["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(1)
+    assert look(own, there) == [ADDRESS]
+    assert there.held is None
+    assert look_in(own) is not None
+
+
+def test_a_look_that_came_to_nothing_is_due_again(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(1)
+    there.instead["GET"] = lambda: answered(503)
+    assert look(own, there) == [ADDRESS]
+    assert look(own, there) == []
+    own.later(CLAIM_SECONDS)
+    assert look(own, there) == [ADDRESS]
+
+
+def test_while_held_nobody_is_looked_at(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    own.later(1)
+    own.flow().pause()
+    assert look(own, there) == []
+
+
+def test_to_forget_somebody_ends_looking_after_them(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    assert own.ledger().forget(ADDRESS) == 2
+    assert look_in(own) is None
+    assert own.redis.keys(f"signal:{own.name}:*{ADDRESS}*") == []
+
+
+# A lease that ended
+
+
+def test_after_the_lease_nothing_is_written(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    found = bring(own, there, patch(plan="pro"), lease_seconds=0.001)
+    assert (found.kind, there.held) == (Kind.BUSY, HELD)
+    assert "POST" not in there.asked()
+
+
+def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(own: OwnIntegration) -> None:
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
+    ledger = own.ledger(lease_seconds=0.001)
+    here = own.delivery(there.asking(), ledger=ledger, batch=100)
+    wanted = [Wanted(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(3)]
+    assert {each.kind for each in here.attempts(wanted)} == {Kind.BUSY}
+    assert there.entries() == []
+
+
+def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+
+    def another_writes() -> None:
+        own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
+        (visit,) = own.ledger().open([ADDRESS])  # type: ignore[misc]
+        assert isinstance(visit, Visit)
+        visit.record = replace(visit.record, seen_at=own.now())
+        own.ledger().close([visit], [], 0)
+
+    there.meanwhile["POST"] = another_writes
+    found = bring(own, there, patch(plan="pro"), 1)
+    assert found.kind is Kind.BUSY
+    assert look_in(own) is not None
+    assert bring(own, there, patch(plan="pro"), 1).kind is Kind.UNCHANGED
+
+
+def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(own: OwnIntegration) -> None:
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
+    ledger = own.ledger()
+
+    def lose_one(_call: Call) -> Reply | None:
+        own.redis.delete(ledger.keys_of("p0@example.com")[0])
+        return None
+
+    there.meanwhile[3] = lose_one
+    here = own.delivery(there.asking(), ledger=ledger, batch=100)
+    wanted = [Wanted(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(2)]
+    assert [each.kind for each in here.attempts(wanted)] == [Kind.BUSY, Kind.DELIVERED]
+
+
+# Ties
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
+@pytest.mark.parametrize("arriving", [(0, 1), (1, 0), (1, 0, 1), (0, 1, 0)])
+@pytest.mark.parametrize("together", [False, True])
+def test_of_events_of_one_time_the_later_enqueued_one_wins(
+    own: OwnIntegration,
+    first: bool,  # noqa: FBT001
+    second: bool,  # noqa: FBT001
+    arriving: tuple[int, ...],
+    together: bool,  # noqa: FBT001
+) -> None:
+    there = HoldsOneMember(HELD)
+    events = [
+        Wanted(patch(consent=consent, plan=str(consent)), EventOrder(5.0, enqueued_at))
+        for enqueued_at, consent in ((100.0, first), (100.000001, second))
+    ]
+    wanted = [events[each] for each in arriving]
+    for some in [wanted] if together else [[each] for each in wanted]:
+        delivering(own, there).attempts(some)
+    assert (is_subscribed(there), vars_of(there)["plan"]) == (second, str(second))
+
+
+# Whose "no" it is
+
+
+def test_a_no_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = lambda: answered(401)
+    bring(own, there, patch(consent=False), 1)
+    there.unsubscribe()
+    bring(own, there, patch(consent=True), 2)
+    assert not is_subscribed(there)
+
+
+@pytest.mark.parametrize("status", [500, 504])
+def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(own: OwnIntegration, status: int) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = lambda: answered(status)
+    bring(own, there, patch(consent=False), 1)
+    assert not is_subscribed(there)
+    bring(own, there, patch(consent=True), 2)
+    assert is_subscribed(there)
+
+
+def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(own: OwnIntegration) -> None:
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(4)))
+    there.meanwhile[5] = lambda _call: json_reply(400, {"message": "no"})
+    there.meanwhile[6] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
+    ledger = own.ledger()
+    here = own.delivery(there.asking(), ledger=ledger, batch=100)
+    wanted = [
+        Wanted(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(4)
+    ]
+    assert Kind.DELIVERED not in {each.kind for each in here.attempts(wanted)}
+    for each in range(4):
+        entry = ledger.look_up(f"p{each}@example.com")
+        assert entry is None or entry.record.no is None
+
+
+def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(own: OwnIntegration) -> None:
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)), bulk_answer="message_only")
+    there.meanwhile = {
+        4: lambda _: json_reply(503, {}),
+        5: lambda _: json_reply(503, {}),
+        6: lambda _: json_reply(401, {}),
+    }
+    ledger = own.ledger()
+    here = own.delivery(there.asking(), ledger=ledger, batch=100)
+    wanted = [
+        Wanted(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(2)
+    ]
+    here.attempts(wanted)
+    entry = ledger.look_up("p0@example.com")
+    assert entry
+    assert entry.record.no
+    assert entry.record.no.sent
+
+
+def test_what_is_stored_of_a_member_without_an_answer_names_no_address_but_where_it_must(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.afterwards["POST"] = timed_out
+    bring(own, there, patch(plan="pro"), 1)
+    for key in own.redis.scan_iter(f"signal:{own.name}:*"):
+        kind = own.redis.type(key)
+        found = str(own.redis.hgetall(key)) if kind == "hash" else str(own.redis.dump(key)) if kind == "string" else ""
+        assert ADDRESS not in str(key) + found
+    assert own.redis.zrange(own.look_after_key, 0, -1) == [ADDRESS]
+    assert 29 * 86_400 < own.redis.ttl(own.look_after_key) <= 30 * 86_400

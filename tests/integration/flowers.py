@@ -1,0 +1,81 @@
+"""A real Flower for tests, asked over HTTP."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from tests.integration.bench import Bench, clean_environment, until
+from tests.servers import eventually, free_port
+
+
+@dataclass(frozen=True)
+class Flower:
+    """A running Flower, asked over HTTP."""
+
+    url: str
+
+    def page(self, path: str) -> str:
+        """The page's text."""
+        answer = requests.get(f"{self.url}{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.text
+
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Every task by its id, as the API tells it."""
+        found: dict[str, dict[str, Any]] = requests.get(f"{self.url}/api/tasks", timeout=30).json()
+        return found
+
+    def task(self, id: str, state: str) -> dict[str, Any]:
+        """The task, once it is in that state."""
+        return (
+            eventually(
+                lambda: (found := self.tasks().get(id)) and found["state"] == state and found, what=f"{id} in {state}"
+            )
+            or {}
+        )
+
+    def knows_queue(self, name: str) -> bool:
+        """Is the queue on the page, once the workers have been asked again?"""
+        requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()
+        return name in self.page("/broker")
+
+    def listens(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/api/workers", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def post(self, path: str, body: Any = None, **form: str) -> requests.Response:
+        """What Flower answers; `body` goes as JSON."""
+        return requests.post(f"{self.url}{path}", json=body, data=form or None, timeout=30)
+
+    def worker(self) -> str:
+        """The name of the one worker that is alive."""
+        [name] = requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).json()
+        return str(name)
+
+
+@contextmanager
+def flower_of(bench: Bench) -> Iterator[Flower]:
+    """Flower on this bench, whose worker it has found and whose events it hears of."""
+    port = free_port()
+    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+    environment = clean_environment(**bench.environment(FLOWER_UNAUTHENTICATED_API="true"))
+    with (bench.folder / f"flower-{port}.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=bench.folder
+        )
+    try:
+        running = Flower(f"http://127.0.0.1:{port}")
+        until(running.listens, "Flower", 60)
+        until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
+        until(lambda: bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks(), "events")
+        yield running
+    finally:
+        process.kill()
+        process.wait(10)

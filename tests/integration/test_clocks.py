@@ -1,0 +1,66 @@
+"""A worker's own clock may be wrong by minutes: what a killed worker had comes back by Redis's clock, neither late nor early.
+
+No clock of a machine is changed here: the worker's process is started with a `time.time` that is wrong.
+"""
+
+import json
+
+import pytest
+
+from tests.integration.bench import IMPATIENT, Bench, identified, until
+from tests.workers import RunningWorker
+
+WRONG = """
+import sys, time
+right, off = time.time, float(sys.argv[1])
+time.time = lambda: right() + off
+sys.argv = ["signal-mailgun", "worker", *sys.argv[2:]]
+from worker.operate.cli import main
+main()
+"""
+CLOCKS = (0, 600, -600)
+
+
+def worker_off_by(own: Bench, seconds: float, name: str) -> RunningWorker:
+    return own.worker("-c", WRONG, str(seconds), f"--name={name}@%h", **IMPATIENT).ready()
+
+
+@pytest.mark.parametrize("restoring", CLOCKS)
+@pytest.mark.parametrize("killed", CLOCKS)
+def test_what_a_killed_worker_had_is_back_within_the_visibility_timeout(
+    own: Bench, killed: float, restoring: float
+) -> None:
+    people = [f"p{number}@example.com" for number in range(5)]
+    own.sandbox.control.latency(60_000)
+    first = worker_off_by(own, killed, "first")
+    own.put(*(identified(each) for each in people))
+    until(lambda: own.unacknowledged() == 5, "all in hand")
+    first.kill()
+    own.sandbox.control.latency(0)
+    with worker_off_by(own, restoring, "second"):
+        until(lambda: own.delivered() == 5, "what was in hand", within=40)
+        own.ended()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_what_is_under_way_elsewhere_is_not_taken_from_a_worker(own: Bench, clock: float) -> None:
+    own.sandbox.control.latency(400)
+    people = [f"p{number}@example.com" for number in range(200)]
+    with worker_off_by(own, -clock, "first"), worker_off_by(own, clock, "second"):
+        own.put(*(identified(each) for each in people))
+        own.ended()
+    assert set(own.members()) == set(people)
+    assert len(own.posts()) == len(people)
+
+
+@pytest.mark.parametrize("clock", [600, -600])
+def test_status_shows_a_worker_whose_clock_is_wrong_and_its_latest_minute(own: Bench, clock: float) -> None:
+    with worker_off_by(own, clock, "first"):
+        own.put(identified("jane@example.com"))
+        own.counted("delivered")
+        shown = json.loads(own.run("status", "--json").out)
+        [entry] = shown["workers"]
+        assert entry["state"] == "consuming"
+        assert abs(shown["at"] - entry["started"]) < 120
+        [minute] = own.redis.keys(f"signal:{own.integration}:minute:*")
+        assert abs(int(minute.rpartition(":")[2]) - shown["at"] // 60) <= 1

@@ -1,0 +1,104 @@
+"""A master that dies, or is demoted, while events come in: the worker goes on with the new one."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from tests.integration.bench import IMPATIENT, identified, until
+from tests.integration.redis_kinds import LOGIN, Parts
+from tests.redis_servers import SENTINEL_PASSWORD, Watched, watched
+from tests.sandboxes import RunningSandbox
+from worker.delivery.message import encoded
+from worker.producer import message_for
+from worker.store import connect
+
+BEFORE, AFTER = 60, 60  # events that a replica has confirmed, before the master goes and afterwards
+REPLICATED_WITHIN_MS = 300
+
+
+class Load:
+    """Events that come in without end; `confirmed` are those that a replica, too, had when their producer went on."""
+
+    def __init__(self, url: str, queue: str) -> None:
+        self.confirmed: list[str] = []
+        self.failed = 0
+        self._url, self._queue = url, queue
+        self._ends = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        number = 0
+        while not self._ends.is_set():
+            number += 1
+            try:
+                self._send(f"event{number}@example.com")
+            except redis.RedisError:
+                self.failed += 1
+            time.sleep(0.01)
+
+    def _send(self, address: str) -> None:
+        message = encoded(message_for(identified(address)), self._queue)
+        with connect(self._url) as client, client.client() as one_connection:
+            one_connection.lpush(self._queue, message)
+            if one_connection.wait(1, REPLICATED_WITHIN_MS) >= 1:
+                self.confirmed.append(address)
+
+
+def killed(on: Watched) -> None:
+    on.master().kill()
+
+
+def demoted(on: Watched) -> None:
+    with on.sentinels[1].client(password=SENTINEL_PASSWORD) as sentinel:
+        sentinel.sentinel_failover(on.name)
+
+
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[Watched]:
+    started = watched(tmp_path / "redis", "signal", replicas=2, sentinels=3, users=True, own_password=True)
+    try:
+        yield started.ready()
+    finally:
+        started.stop()
+
+
+@pytest.mark.parametrize("goes", [killed, demoted])
+def test_a_failover_under_load_loses_nothing_that_a_replica_had(
+    goes: Callable[[Watched], None], on: Watched, running_sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    running_sandbox.control.reset()
+    hosts = ";".join(f"127.0.0.1:{port}" for port in on.ports)
+    url = f"sentinel://{LOGIN}{hosts}/3?master_name=signal&sentinel_password={quote(SENTINEL_PASSWORD)}"
+    parts = Parts(url, "failover", running_sandbox, tmp_path, settings=IMPATIENT)
+    old = on.master()
+    with parts.worker() as worker:
+        with Load(url, parts.queue) as load:
+            worker.ready()
+            until(lambda: len(load.confirmed) >= BEFORE, "events before")
+            goes(on)
+            until(lambda: on.master().port != old.port, "a new master")
+            so_far = len(load.confirmed)
+            until(lambda: len(load.confirmed) >= so_far + AFTER, "events afterwards", 60)
+        until(lambda: left_on_the_new_master(parts) == (0, 0), "an end of all events", 60)
+        assert set(load.confirmed) <= running_sandbox.control.members().keys()
+        assert worker.process.poll() is None
+        assert "Traceback" not in worker.printed()
+
+
+def left_on_the_new_master(parts: Parts) -> tuple[int, int]:
+    """How many messages are queued, and how many taken and not acknowledged."""
+    with connect(parts.url) as client:
+        return int(client.llen(parts.queue)), int(client.hlen(f"signal:{parts.integration}:unacked"))

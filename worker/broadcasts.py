@@ -1,0 +1,62 @@
+"""Which messages on the remote control's channel a worker reads: any program may publish there, and junk ends no worker."""
+
+from base64 import b64decode
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, ValidationError
+
+CHANNEL = "celery.pidbox"  # Celery's name of the exchange of commands to workers, with its default `control_exchange`
+LARGEST_CLOCK = 2**53
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _ReplyTo(_Strict):
+    exchange: Literal["reply.celery.pidbox"]
+    routing_key: str
+
+
+class Command(_Strict):
+    """What Celery puts into the body of a command; see kombu/pidbox.py."""
+
+    method: str
+    arguments: dict[str, Any] | None = None
+    destination: list[str] | None = None
+    pattern: str | None = None
+    matcher: Literal["glob", "pcre"] | None = None
+    reply_to: _ReplyTo | None = None
+    ticket: str | None = None
+
+
+class _Headers(_Strict):
+    clock: int | None = Field(None, ge=0, le=LARGEST_CLOCK)
+    compression: None = None
+
+
+class _Properties(_Strict):
+    delivery_tag: str
+    delivery_info: dict[str, Any]
+    body_encoding: Literal["base64"]
+
+
+class Broadcast(_Strict):
+    """A kombu message that carries a command; see kombu/transport/virtual/base.py."""
+
+    body: str
+    content_type: Literal["application/json"] = Field(alias="content-type")
+    content_encoding: Literal["utf-8", "binary"] = Field(alias="content-encoding")
+    headers: _Headers | None = None
+    properties: _Properties
+
+
+BODY: TypeAdapter[Command] = TypeAdapter(Json[Command])
+
+
+def command_in(data: bytes | str) -> Command | None:
+    """Return the command that was published, None where it is none that a worker could read."""
+    try:
+        return BODY.validate_python(b64decode(Broadcast.model_validate_json(data).body, validate=True))
+    except (ValidationError, ValueError):
+        return None

@@ -1,0 +1,60 @@
+-- Store what was learned of members, report what Mailgun answered, release the members.
+-- A member whose lease has ended is another's: nothing is stored of it, and what was written is looked after.
+-- KEYS as for open.lua.
+-- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON; then of each member seven:
+--   record, or '' where it has not changed; copy, or ''; copy_at, or '' for now; seen_at, or '' where it does not exist;
+--   milliseconds until a write without an answer has settled, or '' where there was none;
+--   seconds until it is looked after ('' not at all, '0' no more); its address.
+-- Returns {changes of the hold, numbers of the members that were lost, from 0}.
+local MEMBERS, FIRST, EACH = 6, 6, 7
+local look_after, lives = KEYS[5], ARGV[4]
+
+local function look(member, address, seconds)
+    redis.call('HSET', member, 'late_at', string.format('%.6f', now))
+    redis.call('EXPIRE', member, lives)
+    redis.call('ZADD', look_after, now + seconds, address)
+    redis.call('EXPIRE', look_after, lives)
+end
+
+local function store(member, record, copy, copy_at, seen_at)
+    local doubted = redis.call('HDEL', member, 'doubt') == 1
+    if not doubted then redis.call('HDEL', member, 'yes_at') end
+    if record ~= '' then redis.call('HSET', member, 'record', record) end
+    if seen_at == '' then
+        redis.call('HDEL', member, 'seen_at', 'copy', 'copy_at')
+    else
+        redis.call('HSET', member, 'seen_at', seen_at)
+    end
+    if copy ~= '' and not doubted then
+        redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at ~= '' and copy_at or string.format('%.6f', now))
+    end
+    redis.call('EXPIRE', member, lives)
+    return doubted
+end
+
+local lost = {}
+for i = MEMBERS, #KEYS, 2 do
+    local lock, member, number = KEYS[i], KEYS[i + 1], (i - MEMBERS) / 2
+    local first = FIRST + number * EACH
+    local record, copy, copy_at, seen_at, settles, again, address = unpack(ARGV, first, first + EACH - 1)
+    if redis.call('GET', lock) == ARGV[2] then
+        local doubted = store(member, record, copy, copy_at, seen_at)
+        if again == '0' then
+            redis.call('HDEL', member, 'late_at')
+            redis.call('ZREM', look_after, address)
+        elseif settles ~= '' then
+            look(member, address, again)
+        elseif again ~= '' then
+            redis.call('ZADD', look_after, now + again, address)
+        elseif doubted and redis.call('HEXISTS', member, 'copy') == 1 then
+            -- A page showed a "no" meanwhile, which may have been written over.
+            look(member, address, 1)
+        end
+        if (tonumber(settles) or 0) > 0 then redis.call('PEXPIRE', lock, settles) else redis.call('DEL', lock) end
+    else
+        lost[#lost + 1] = number
+        look(member, address, 1)
+    end
+end
+charge(tonumber(ARGV[3]))
+return {reported(cjson.decode(ARGV[5])), lost}

@@ -1,0 +1,112 @@
+"""Read JSON that holds events one by one where the whole cannot be read, so that one event does not take its neighbours along."""
+
+import json
+import re
+from typing import Any
+
+from worker.signal.event import NESTING_LIMIT, deeper_than
+
+# Strings, as a whole, and what a value's end is known by. Iterative: nesting of any depth costs no stack.
+TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
+KOMBU_TYPE = '"__type__"'
+
+
+def read_json(text: str, levels: int, limit: int | None = None) -> Any:
+    """Return the value of `text`, whose events lie `levels` containers deep and which is to be at most `limit` deep.
+
+    An event that Python cannot read (a number of thousands of digits, thousands of levels), or that is nested more than
+    `NESTING_LIMIT` deep, stays the text that it was. Raises `ValueError` where the text around the events is not JSON.
+    """
+    try:
+        value = json.loads(text, object_hook=_plain) if KOMBU_TYPE in text else json.loads(text)
+        if limit is None or not deeper_than(limit, value):
+            return value
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError):
+        pass  # digits, levels
+    return _read(text.strip(), levels)
+
+
+def why_no_event(text: str) -> str | None:
+    """Return why the event in `text` was left as a text; None where it is no event's text."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        return "the event is nested too deep"
+    except json.JSONDecodeError:
+        return None
+    except ValueError:
+        return "the event holds a number of more digits than can be read"
+    if isinstance(value, dict) and deeper_than(NESTING_LIMIT, value):
+        return f"the event is nested more than {NESTING_LIMIT} deep"
+    return None
+
+
+def _read(text: str, levels: int) -> Any:
+    if levels and text[:1] == "[":
+        return [_read(each, levels - 1) for each in _split(text)]
+    if levels and text[:1] == "{":
+        return dict(_member(each, levels - 1) for each in _split(text))
+    return _event(text)
+
+
+def _event(text: str) -> Any:
+    try:
+        value = json.loads(text, object_hook=_plain)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError):
+        return text
+    return text if deeper_than(NESTING_LIMIT, value) else value
+
+
+def _member(text: str, levels: int) -> tuple[str, Any]:
+    key = TOKEN.match(text)
+    if not key or text[key.end() :].lstrip()[:1] != ":":
+        raise ValueError("not a member of an object")
+    _, _, value = text[key.end() :].partition(":")
+    return json.loads(key[0]), _read(value.strip(), levels)
+
+
+def _split(text: str) -> list[str]:
+    """Return the texts of what the outermost container of `text` holds. Raises `ValueError` where it has no end."""
+    parts: list[str] = []
+    depth, start = 0, 1
+    for token in TOKEN.finditer(text):
+        match token[0]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+                if not depth:
+                    if token.end() != len(text):
+                        break
+                    last = text[start : token.start()].strip()
+                    return [*parts, last] if parts or last else []
+            case "," if depth == 1:
+                parts.append(text[start : token.start()].strip())
+                start = token.end()
+    raise ValueError("not JSON")
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """Return what kombu's JSON wraps because JSON has no such type, as this program's own producers write it."""
+    match value:
+        case {"__type__": "datetime" | "date" | "time" | "bytes" | "base64", "__value__": str(text), **rest} if (
+            not rest
+        ):
+            return text
+        case {"__type__": "decimal", "__value__": str(text), **rest} if not rest:
+            return _number(text)
+        case {"__type__": "uuid", "__value__": {"hex": str(digits)}, **rest} if not rest and len(digits) == 32:
+            return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        case _:
+            return value
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,50 @@
+-- Take a page of members in. A "no" goes before a "yes" that is not surely newer: the page, or the copy, may lag.
+-- KEYS 1: look_after; then of each member its lock and its record.
+-- ARGV 1: the moment before the page was asked for, 2: seconds that a record lives, 3: seconds by which a page may lag; then of each
+-- member its copy, whether it is subscribed ('true' or 'false'), and its address.
+local look_after, at, lives, lag = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local time = redis.call('TIME')
+
+local function says_no(copy)
+    local readable, held = pcall(cjson.decode, copy)
+    return not readable or held[2] == false
+end
+
+-- The copy of the page in place of the one that is there. That it was a "yes" until then stays known: it tells whose the "no" is.
+local function keep(key, held, held_at, copy, subscribed)
+    if held and not subscribed and not says_no(held) then redis.call('HSET', key, 'yes_at', held_at) end
+    redis.call('HSET', key, 'copy', copy, 'copy_at', ARGV[1])
+end
+
+-- A delivery wrote, or writes, the member without knowing of this "no".
+local function look(key, address)
+    local now = string.format('%d.%06d', time[1], time[2])
+    redis.call('HSET', key, 'late_at', now)
+    redis.call('ZADD', look_after, now, address)
+    redis.call('EXPIRE', look_after, lives)
+end
+
+for i = 2, #KEYS, 2 do
+    local first = 4 + (i - 2) / 2 * 3
+    local lock, key = KEYS[i], KEYS[i + 1]
+    local copy, subscribed, address = ARGV[first], ARGV[first + 1] == 'true', ARGV[first + 2]
+    local held, held_at, seen_at = unpack(redis.call('HMGET', key, 'copy', 'copy_at', 'seen_at'))
+    local no_stands = held and subscribed and says_no(held) and at < tonumber(held_at) + lag
+    if (tonumber(seen_at or 0)) < at then redis.call('HSET', key, 'seen_at', ARGV[1]) end
+    if redis.call('EXISTS', lock) == 1 then
+        redis.call('HSET', key, 'doubt', 1)
+        if not subscribed then
+            keep(key, held, held_at, copy, subscribed)
+        elseif not no_stands then
+            redis.call('HDEL', key, 'copy', 'copy_at')
+        end
+    elseif held and tonumber(held_at) >= at then
+        if not subscribed and not says_no(held) then
+            keep(key, nil, nil, copy, subscribed)
+            look(key, address)
+        end
+    elseif not no_stands then
+        keep(key, held, held_at, copy, subscribed)
+    end
+    redis.call('EXPIRE', key, lives)
+end

@@ -1,0 +1,42 @@
+"""Whether an integration is known on this Redis, and which ones are: so that a misspelt name is noticed."""
+
+import re
+import time
+from typing import TYPE_CHECKING, cast
+
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+
+SERVED = ("workers", "ended", "totals")  # what a worker leaves
+PLACES = (*SERVED, "hold", "pace", "unacked", "parked", "dead_letter_counts", "opt_outs")
+NAMES = {  # how keys that tell of an integration look
+    "mailgun.*": re.compile(r"mailgun\.([a-z0-9][a-z0-9_-]{0,62})(\.dead_letter)?"),
+    "signal:*:workers": re.compile(r"signal:([a-z0-9][a-z0-9_-]{0,62}):workers"),
+}
+LOOK_SECONDS = 2.0  # a Redis of many millions of keys is not gone through to the end
+LOOK_KEYS = 5000  # at a time
+
+
+def is_known(settings: Settings, store: "redis.Redis") -> bool:
+    """Return whether anything was ever stored for the integration: an event, a hold, a worker. Raises `redis.RedisError`."""
+    keys = [f"signal:{settings.signal_integration}:{place}" for place in PLACES]
+    return bool(store.exists(settings.queue, settings.dead_letter_queue, *keys))
+
+
+def is_served(settings: Settings, store: "redis.Redis") -> bool:
+    """Return whether a worker has ever served the integration's queue. Raises `redis.RedisError`."""
+    return bool(store.exists(*(f"signal:{settings.signal_integration}:{place}" for place in SERVED)))
+
+
+def integrations(store: "redis.Redis") -> list[str]:
+    """Return the names of the integrations that are found on this Redis within two seconds. Raises `redis.RedisError`."""
+    ends = time.monotonic() + LOOK_SECONDS
+    names: set[str] = set()
+    for pattern, name in NAMES.items():
+        cursor = -1
+        while cursor and time.monotonic() < ends:
+            cursor, keys = cast("tuple[int, list[str]]", store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS))
+            names |= {found[1] for found in map(name.fullmatch, keys) if found}
+    return sorted(names)

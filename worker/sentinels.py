@@ -1,0 +1,70 @@
+"""The sentinels that are asked for the master, one after the other, the one that answered last first."""
+
+import ssl
+from typing import Any, cast
+
+import redis
+from redis.exceptions import NoPermissionError
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+
+class SentinelsRefusedLogin(MasterNotFoundError):
+    """The sentinels let nobody ask who comes with this login."""
+
+
+class AskedSentinels(Sentinel):
+    """Sentinels that many threads may ask at once.
+
+    Redis-py's own reorders the list while other threads walk through it, so that one of them may skip the only sentinel
+    alive; and its error tells neither whether one answered nor what it said.
+    """
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return host and port of the master. Raises `MasterNotFoundError`: one line with the fix.
+
+        Raises a Redis's own `ResponseError` if that answers in place of a sentinel.
+        """
+        failures: list[redis.RedisError] = []
+        known: set[str] = set()
+        for sentinel in list(self.sentinels):
+            try:
+                masters = cast("dict[str, Any]", sentinel.sentinel_masters())
+            except redis.RedisError as error:
+                failures.append(error)
+                continue
+            known |= masters.keys()
+            state = masters.get(service_name)
+            if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+                self._ask_first(sentinel)
+                return state["ip"], state["port"]
+        raise _refusal(service_name, known, failures, answered=len(failures) < len(self.sentinels))
+
+    def _ask_first(self, sentinel: Any) -> None:
+        if self.sentinels[0] is not sentinel:
+            self.sentinels = [sentinel, *(each for each in self.sentinels if each is not sentinel)]
+
+
+def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, answered: bool) -> redis.RedisError:
+    if name in known:
+        return MasterNotFoundError(f"the sentinels say that the master {name} is down; wait for the failover")
+    if answered:
+        names = ", ".join(sorted(known)) or "none"
+        return MasterNotFoundError(
+            f"the sentinels know no master {name}; set master_name in REDIS_URL to one of: {names}"
+        )
+    if any(isinstance(each, redis.AuthenticationError | NoPermissionError) for each in failures):
+        return SentinelsRefusedLogin(
+            "the sentinels refused the login; check sentinel_username and sentinel_password in REDIS_URL"
+        )
+    if said := next((each for each in failures if isinstance(each, redis.ResponseError)), None):
+        return said  # by a Redis that is no sentinel
+    silent = MasterNotFoundError("no sentinel answers; start them or correct REDIS_URL")
+    silent.__cause__ = max(failures, key=_is_of_tls)
+    return silent
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Return True if TLS did not come about, which tells more than a sentinel that is gone."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
