@@ -5,16 +5,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.broker import TAKE
 from worker.delivery.attempt import Delivery
 from worker.delivery.batching import Batching
 from worker.delivery.desk import Overwriting
-from worker.delivery.flow import UNAVAILABLE_RUN, Flow, Rules
+from worker.delivery.flow import Flow, reported
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
 from worker.delivery.record import Absence, decoded, encoded
+from worker.delivery.rules import UNAVAILABLE_MEMBERS, Rules
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
 
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 DIGEST_KEY = b"test"
+numbers = count(1)
 NEARLY_ONE = 0.9999  # chance at its most: a hold of its full length
 
 # The fields that hold a moment, epoch seconds by Redis's clock.
 MOMENTS = {
-    "hold": ("not_before", "throttled_since", "since", "until", "probe_at", "paused"),
-    "pace": ("at", "rate_at", "ramp_from", "paid_at"),
+    "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
+    "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at"),
 }
@@ -39,7 +42,6 @@ class Taken:
     """What a worker got from the queue."""
 
     wait: float  # seconds after which to look again, where nothing may be taken
-    probe: bool
     messages: list[str]
 
 
@@ -92,10 +94,10 @@ class OwnIntegration:
         keys = (*self.flow().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
-        wait, probe, messages, _paid, _tags = cast(
+        wait, messages, _paid, _tags = cast(
             "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, str(want), tag, "1000000")
         )
-        return Taken(float(wait), bool(probe), messages)
+        return Taken(float(wait), messages)
 
     def later(self, seconds: float) -> None:
         """So many seconds pass."""
@@ -160,24 +162,48 @@ def rules_with(**rules: float) -> Rules:
         "max_delay": 1000,
         "rate_limit": 0,
         "incident_threshold": 3,
+        "rejected_threshold": 50,
         "incident_probe": 600,
-        "probe_lease": 500,
+        "look_lease": 500,
         **rules,
     }
     return Rules(**given)
 
 
-def answered(flow: Flow, kind: Kind, *, hint: float = 0, requests: int = 1, times: int = 1) -> list[str]:
-    """Report so many attempts that ended so; gives what each began or ended."""
+def answered(
+    flow: Flow,
+    kind: Kind,
+    *,
+    hint: float = 0,
+    requests: int = 1,
+    times: int = 1,
+    members: int | str = 1,
+    written: bool = True,
+) -> list[str]:
+    """Report so many requests that ended so; gives what each began or ended.
+
+    Each is about so many members, whom no other is about; or about the one that is named.
+    """
     outcome = Outcome(kind, requests=requests, wait_until=NOW + timedelta(seconds=hint) if hint else None)
-    return [flow.report(outcome, str(kind), NOW) for _ in range(times)]
+
+    def about() -> list[str]:
+        return [members] if isinstance(members, str) else [f"m{next(numbers)}" for _ in range(members)]
+
+    reports = ([reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times))
+    return [change.kind if (change := next(iter(flow.report_all(each)), None)) else "" for each in reports]
+
+
+def looked(flow: Flow, kind: Kind, *, hint: float = 0) -> str:
+    """Report a read of the list that ended so; gives what it began or ended."""
+    outcome = Outcome(kind, requests=1, wait_until=NOW + timedelta(seconds=hint) if hint else None)
+    return flow.looked(outcome, f"{kind} (the list)", NOW)
 
 
 def hold_for_unavailability(flow: Flow) -> None:
-    """Mailgun did not answer so often in a row that the integration is held."""
-    assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN)[-1] == "unavailable"
+    """So many members had no answer that the integration is held."""
+    assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)[-1] == "unavailable"
 
 
 def hold_for_incident(flow: Flow) -> None:
-    """Mailgun refused so often in a row that it is an incident."""
+    """So many members were refused that it is an incident."""
     assert answered(flow, Kind.UNAUTHORIZED, times=flow.rules.incident_threshold)[-1] == "incident"

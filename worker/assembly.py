@@ -12,7 +12,7 @@ from worker.delivery.census import Census
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.desk import Overwriting
-from worker.delivery.flow import Flow, Rules
+from worker.delivery.flow import Flow
 from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
 from worker.delivery.look_after import LookAfter
@@ -20,6 +20,7 @@ from worker.delivery.merge import Subscribing
 from worker.delivery.opt_outs import OptOuts
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
+from worker.delivery.rules import Rules
 from worker.delivery.tally import Tally
 from worker.mailgun.client import Mailgun, Observed, unobserved
 from worker.operate.holds import tell_of_hold
@@ -101,8 +102,9 @@ def rules_for(settings: Settings) -> Rules:
         max_delay=settings.retry_max_delay_seconds,
         rate_limit=settings.mailgun_rate_limit,
         incident_threshold=settings.incident_threshold,
+        rejected_threshold=settings.incident_rejected_threshold,
         incident_probe=settings.incident_probe_seconds,
-        probe_lease=settings.longest_delivery_seconds,
+        look_lease=settings.longest_delivery_seconds,
         event_cost=settings.requests_per_event,
     )
 

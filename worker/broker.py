@@ -12,7 +12,6 @@ something to take, leaving it where it is, then takes and notes as many as it ha
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -40,13 +39,13 @@ LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
 TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 
 # Takes messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
-# have. Gives the seconds after which to look again where nothing may be taken, whether that is a probe, the messages, the events
-# of each that are paid for, and their delivery tags. A message is noted first and then taken from the queue.
+# have. Gives the seconds after which to look again where nothing may be taken, the messages, the events of each that are paid
+# for, and their delivery tags. A message is noted first and then taken from the queue.
 TAKE = (
     LIBRARY
     + FREES
     + """
-local allowed, wait, probe = allowance(tonumber(ARGV[2]))
+local allowed, wait = allowance(tonumber(ARGV[2]))
 local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
 local stamped_until = nil
 
@@ -86,8 +85,7 @@ if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_u
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
-if probe == 1 and #taken == 0 then not_a_probe() end
-return {tostring(wait), probe, taken, counts, tags}
+return {tostring(wait), taken, counts, tags}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
@@ -270,13 +268,13 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        wait, probe, messages, paid, tags = reply
+        wait, messages, paid, tags = reply
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
         if not messages:
             raise Empty
-        self._hand_over([self._payload(*each, probe=bool(probe)) for each in zip(messages, tags, paid, strict=True)])
+        self._hand_over([self._payload(*each) for each in zip(messages, tags, paid, strict=True)])
         return True
 
     def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
@@ -294,13 +292,9 @@ class TakesAtomically:
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
 
-    def _payload(self: Any, raw: bytes, tag: bytes, paid: int, *, probe: bool) -> dict[str, Any]:
+    def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
         message = admitted(raw, lambda: str(uuid4())).charged(paid)
-        if probe:
-            message = replace(message, probe=True)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        if message.task == REPLAY_TASK:
-            payload["headers"]["signal"]["probe"] = probe
         payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: max(1, message.events)}
         return payload
 

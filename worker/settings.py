@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1  # Mailgun docs: up to 100 are applied before the answer
     mailgun_batch_linger_ms: Annotated[float, Field(ge=0, le=10_000)] = 50
     incident_threshold: Annotated[int, Field(ge=0)] = 5
+    incident_rejected_threshold: Annotated[int, Field(ge=0, le=10_000)] = 50
     incident_probe_seconds: Positive = 60
     ledger_days: Annotated[float, Field(gt=0, le=10_000)] = 30
 

@@ -26,10 +26,10 @@ from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import in_flight_keys, restore_overdue
 from worker.delivery.look_after import LookAfter
-from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, message_of
+from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.delivery.priorities import PriorityLists
-from worker.operate.holds import look_whether_incident_is_over, tell_of_opt_outs
+from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
 from worker.operate.selection import Selection, batches, selected
@@ -84,7 +84,7 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     now = utc_now()
     flow = handling().delivery.flow
     try:
-        flow.not_asked(probe=message_of(id=task.request.id, args=args, kwargs={}, headers=vars(task.request)).probe)
+        flow.spare(flow.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         wanted = _wanted(args, limit, filters, now)
         at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
@@ -110,7 +110,7 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
 
 
 def keep_house() -> None:
-    """Put what is due back on the queue, store counts, look after incidents and opt-outs. What fails is tried a second later."""
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
     parts = handling()
     flow = parts.delivery.flow
     for step in (
@@ -121,7 +121,7 @@ def keep_house() -> None:
         parts.tally.store,
         _tell_roll,
         flow.refund,
-        lambda: _look_after_incident(parts.delivery),
+        lambda: _look_after_hold(parts.delivery),
         _look_after_opt_outs,
         _look_for_priority_lists,
         _look_after_writes,
@@ -163,16 +163,16 @@ def leave() -> None:
         handling().roll.leave(WORKER)
 
 
-def _look_after_incident(delivery: Delivery) -> None:
-    if delivery.flow.probe_due():
-        Thread(target=_probe, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
+def _look_after_hold(delivery: Delivery) -> None:
+    if delivery.flow.look_due():
+        Thread(target=_look, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
 
 
-def _probe(delivery: Delivery) -> None:
+def _look(delivery: Delivery) -> None:
     try:
-        look_whether_incident_is_over(delivery.flow, delivery.mailgun, delivery.clock)
-    except Exception as error:  # noqa: BLE001  it is tried again after INCIDENT_PROBE_SECONDS
-        logger.error("the incident could not be looked after", extra={"error": whereabouts(error)})
+        look_at_list(delivery.flow, delivery.mailgun, delivery.clock)
+    except Exception as error:  # noqa: BLE001  it is tried again after a while
+        logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
 
 
 def _look_after_opt_outs() -> None:

@@ -48,6 +48,7 @@ class Producer(threading.Thread):
         self._stopped = threading.Event()
         self.sent = sent
         self._so_far = 0
+        self.put_at: dict[str, float] = {}  # event id -> when it was put, epoch seconds
         self.backlog = 250  # messages that may wait before more are put
         self.burst = 25  # events put at once
         self.pause = 0.0  # seconds between two bursts
@@ -66,6 +67,7 @@ class Producer(threading.Thread):
     def _put_some(self) -> None:
         if self._waiting() < self.backlog:
             burst = self.sent[self._so_far : self._so_far + self.burst]
+            self.put_at |= dict.fromkeys((each.id for each in burst), time.time())
             self._put(burst)
             self._so_far += len(burst)
 

@@ -24,6 +24,7 @@ COLUMNS: dict[str, Callable[[Figures], str]] = {
     "per event": lambda it: f"{it.requests / it.events:.2f}",
     "told to wait": lambda it: str(it.throttled),
     "seconds": lambda it: f"{it.seconds:.0f}",
+    "slowest": lambda it: f"{it.slowest:.1f}",
     "back s": lambda it: "" if it.back is None else f"{it.back:.1f}",
     "MB": lambda it: f"{it.megabytes:.0f}",
 }
@@ -34,6 +35,7 @@ LABELS = 2  # columns of text
 LEGEND = """\
 malformed: dead letters that stay such, the address cannot be one   replayed: dead letters that ended well after a replay
 told to wait: 429 or 420 with a hint   early: requests in spite of one   MB: the largest worker at the end
+slowest: seconds from enqueue to its first end, of the slowest event whose member Mailgun can answer
 back s: the slowest of: a killed worker's events had ended; every worker consumed again after Redis was away or connections cut;
         Mailgun was written to again after an outage; the hold was lifted after the key was mended
 """

@@ -25,7 +25,7 @@ ORDERS = (
 CONSENTS: dict[bool | None, tuple[Any, ...]] = {
     True: (True, "granted", "true"),
     False: (False, "denied", "false"),
-    None: (None, ""),
+    None: (None,),  # a word that says that nothing is known subscribes no new member, which the model does not know
 }
 
 

@@ -1,8 +1,10 @@
 """What goes wrong, each as a function that does it to a world under load and returns when it is over."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from typing import Any
 
 from tests.chaos.world import KEY, READ_TIMEOUT_SECONDS, World, resident_megabytes
 from worker.sandbox.hints import HintKind
@@ -199,6 +201,58 @@ def refuse_addresses(world: World) -> None:
     assert died
     assert died <= refused
     world.note("{:.0f} events of {:.0f} refused addresses died alone", len(rejected), len(died))
+
+
+BAD: tuple[Mapping[str, Any], ...] = (
+    {"kind": "status", "status": 500},
+    {"kind": "other_member"},
+    {"kind": "truncated"},
+    {"kind": "hang", "seconds": 3},
+)
+
+
+def a_few_bad_members(world: World) -> None:
+    """Mailgun answers 500, strangely, half or never for one member each, those with most events. Nobody else waits."""
+    counts = Counter(each.fact.address for each in world.producer.sent if each.fact)
+    for fault, (address, _) in zip(BAD, counts.most_common(len(BAD)), strict=True):
+        world.control.add_fault(address=address, **fault)
+        world.bad.add(address)
+    healthy = [each.id for each in world.producer.sent if not (each.fact and each.fact.address in world.bad)]
+    world.when_put(1.0)
+    world.until(lambda: not set(healthy) - world.ended_ids(), "an end of everybody else's events", 120)
+    bad = len(world.producer.sent) - len(healthy)
+    world.note("{:.0f} events of {:.0f} bad members among {:.0f}", bad, len(BAD), len(world.producer.sent))
+
+
+def refuse_everything(world: World) -> None:
+    """Every write is answered 302, then 400, while the list can be read: a handful of dead letters, however long."""
+    flow = world.flow()
+    for share, status in zip(world.moments(0.3, 0.65), (302, 400), strict=False):
+        world.when_put(share)
+        before = world.letters.count()
+        world.control.add_fault("status", status=status, method="POST")
+        with world.sparing():
+            world.until(lambda: flow.state().kind == "incident", "an incident")
+            looks = [flow.state().since]
+
+            def comes_again(seen: list[float | None] = looks) -> bool:
+                state = flow.state()
+                if state.kind == "incident" and state.since not in seen:
+                    seen.append(state.since)
+                return len(seen) > 2
+
+            world.until(comes_again, "an incident that comes again, twice")
+            world.note(
+                "{:.0f} dead letters while everything was answered {:.0f}", world.letters.count() - before, status
+            )
+            world.control.clear_faults()
+            world.back(world.until(lambda: flow.state().kind != "incident", "an end of the incident"))
+
+
+def throttle_one_in_fifty(world: World) -> None:
+    """One request in fifty is told to wait, at random, and not how long."""
+    world.control.add_fault("status", share=0.02, status=429)
+    world.drain()
 
 
 def everything_together(world: World) -> None:

@@ -70,6 +70,9 @@ CASES = (
     Case("SIGSTOP in mid-request", storms.stop_one_in_mid_request, EVERY),
     Case("wrong key, mended", storms.wrong_key, EVERY),
     Case("addresses refused", storms.refuse_addresses, EVERY),
+    Case("bad members among many", storms.a_few_bad_members, EVERY, brief=200, brief_forms=(SINGLE, VOLUME)),
+    Case("everything refused", storms.refuse_everything, EVERY, brief=300, brief_forms=(BATCHES,)),
+    Case("one 429 in fifty", storms.throttle_one_in_fifty, EVERY),
     Case("opt-outs while paused", storms.opt_out_while_paused, EVERY, brief=500, brief_forms=(SINGLE, BATCHES)),
     Case("opt-outs at any moment", storms.opt_out_at_any_moment, EVERY),
     Case(
@@ -152,7 +155,7 @@ def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
         sandbox.control.add_fault("status", status=503)
         before, parked = storms.memory(world), [0]
 
-        def probed_thrice() -> bool:
+        def looked_thrice() -> bool:
             parked.append(world.parking.count())
             return world.requests() >= asked + 3
 
@@ -161,7 +164,7 @@ def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
         world.until(lambda: world.flow().state().kind == "unavailable", "a hold")
         world.when_put(1.0)
         asked = world.requests()
-        world.until(probed_thrice, "three more probes")
+        world.until(looked_thrice, "three more reads of the list")
         after, held = storms.memory(world), sum(world.left())
         world.be_calm()
         world.until(lambda: world.control.totals()["touched"] > 200, "members again", 90)

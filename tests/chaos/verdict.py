@@ -27,6 +27,7 @@ class Figures:
     throttled: int  # answers that told until when to wait
     died: Counter[str]  # dead letters before the replay
     seconds: float
+    slowest: float  # seconds from the moment it was put until it had ended, of events whose member Mailgun can answer
     back: float | None  # seconds after which the slowest had recovered
     alive: int
     of: int
@@ -70,6 +71,7 @@ def judged(name: str, world: World, sent: list[Sent], died: Counter[str], second
         throttled=sum(each.wait_until is not None for each in records),
         died=died,
         seconds=seconds,
+        slowest=slowest_healthy(world, sent),
         back=max([*world.backs, *_back_after_kills(world)], default=None),
         alive=world.alive(),
         of=len(world.workers),
@@ -82,6 +84,17 @@ def judged(name: str, world: World, sent: list[Sent], died: Counter[str], second
         left=_left_over(world, sent),
         notes=world.notes + ([f"{len(raced)} clicks undone by who could not know of them"] if raced else []),
     )
+
+
+def slowest_healthy(world: World, sent: list[Sent]) -> float:
+    """Seconds that the slowest event waited for its first end, of those whose member is not a bad one."""
+    ends: dict[str, float] = {}
+    for line in world.told():
+        if line.is_end:
+            ends[line.event] = min(line.at, ends.get(line.event, line.at))
+    put_at = world.producer.put_at
+    healthy = [each.id for each in sent if not (each.fact and each.fact.address in world.bad)]
+    return max((ends[each] - put_at[each] for each in healthy if each in ends and each in put_at), default=0.0)
 
 
 def _is_lost(sent: Sent, last_words: dict[str, str]) -> bool:

@@ -22,9 +22,10 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.dead_letters import DeadLetters
-from worker.delivery.flow import Flow, Rules
+from worker.delivery.flow import Flow
 from worker.delivery.message import body_of
 from worker.delivery.parking import Parking
+from worker.delivery.rules import Rules
 
 if TYPE_CHECKING:
     from tests.chaos.producing import Producer
@@ -78,6 +79,7 @@ class World:
         self.notes: list[str] = []
         self.further: dict[str, str] = {}  # settings in place of all others
         self.brief = False  # each thing goes wrong once
+        self.bad: set[str] = set()  # addresses that Mailgun cannot answer, which may wait as long as that lasts
         self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
         self.producer: Producer
 
@@ -178,6 +180,10 @@ class World:
         """What all workers have told so far, the dead ones too."""
         return [line for journal in self.journals for line in journal.catch_up()]
 
+    def ended_ids(self) -> set[str]:
+        """The ids of the events that have ended."""
+        return {line.event for line in self.told() if line.is_end}
+
     def in_hand(self) -> int:
         """Events taken by a worker and not acknowledged."""
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
@@ -203,7 +209,15 @@ class World:
 
     def flow(self) -> Flow:
         """The hold, to be paused and resumed."""
-        rules = Rules(base=0.2, max_delay=2, rate_limit=0, incident_threshold=5, incident_probe=1, probe_lease=8)
+        rules = Rules(
+            base=0.2,
+            max_delay=2,
+            rate_limit=0,
+            incident_threshold=5,
+            rejected_threshold=50,
+            incident_probe=1,
+            look_lease=8,
+        )
         return Flow(self.redis, self.integration, rules, lambda: 0.5)
 
     def requests(self) -> int:

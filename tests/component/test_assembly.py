@@ -99,11 +99,20 @@ def test_patience_ends_with_the_last_attempt(
         ({"retry_max_age_hours": 1}, 1.1, Dead),
     ],
 )
-def test_patience_ends_with_the_events_age(
-    assembled: Assembled, settings: dict[str, Any], hours: float, handled: type
+def test_patience_ends_so_long_after_the_first_attempt(
+    own: OwnIntegration, assembled: Assembled, settings: dict[str, Any], hours: float, handled: type
 ) -> None:
-    old = replace(MESSAGE, enqueued_at=NOW.timestamp() - hours * 3600)
+    own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1000 + hours * 3600)
+    old = replace(MESSAGE, enqueued_at=0.0, first_tried=1000.0)
     assert isinstance(assembled(always(503), **settings).handle(old), handled)
+
+
+def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
+    own: OwnIntegration, assembled: Assembled
+) -> None:
+    own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1e6)
+    assert isinstance(assembled(always(503)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
+    assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
 
 
 @pytest.mark.parametrize("error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
-from worker.delivery.round import why
+from worker.delivery.answers import why
 from worker.delivery.stay import held_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome

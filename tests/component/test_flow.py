@@ -1,22 +1,29 @@
 """When Mailgun may be asked: holds, incidents and pace, on a real server, as workers that share it see them."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.integrations import (
     NEARLY_ONE,
-    NOW,
     OwnIntegration,
     answered,
     hold_for_incident,
     hold_for_unavailability,
-    rules_with,
+    looked,
 )
-from worker.delivery.flow import LONGEST_UNAVAILABLE_SECONDS, SLOWEST_RATE, UNAVAILABLE_RUN, UNTIL_LIFTED_SECONDS, Flow
-from worker.mailgun.outcome import Kind, Outcome
+from worker.delivery.flow import Flow
+from worker.delivery.rules import (
+    BELIEVED_SECONDS,
+    LONGEST_RELAPSE_SECONDS,
+    LONGEST_UNAVAILABLE_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    UNAVAILABLE_AGAIN,
+    UNAVAILABLE_MEMBERS,
+    UNTIL_LIFTED_SECONDS,
+)
+from worker.mailgun.outcome import Kind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
 
@@ -63,7 +70,7 @@ def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(own: OwnIntegr
     HOLDS[hold](own.flow())
     everything = own.redis.lrange(own.queue, 0, -1), [own.redis.dump(key) for key in own.unacked_keys]
     taken = own.take(5)
-    assert (taken.messages, taken.probe) == ([], False)
+    assert taken.messages == []
     assert taken.wait > 0
     assert (own.redis.lrange(own.queue, 0, -1), [own.redis.dump(key) for key in own.unacked_keys]) == everything
 
@@ -118,11 +125,20 @@ def test_a_longer_hint_lengthens_the_hold(own: OwnIntegration) -> None:
     assert is_about(own.flow().ask(), 900)
 
 
-def test_without_hints_each_hold_is_twice_as_long_up_to_the_ceiling_however_many_429s_arrive(
+def test_a_lone_429_without_a_hint_holds_nobody_else(own: OwnIntegration) -> None:
+    for _ in range(50):
+        assert answered(own.flow(), Kind.THROTTLED) == [""]
+        answered(own.flow(), Kind.DELIVERED)
+    assert own.flow().ask() == 0
+    assert "limit" not in own.pace()
+
+
+def test_a_second_429_in_a_row_holds_for_an_eighth_of_the_backoff_then_twice_as_long_up_to_the_ceiling(
     own: OwnIntegration,
 ) -> None:
+    answered(own.flow(base=800), Kind.THROTTLED)
     for expected in (100, 200, 400, 800, 1000, 1000):
-        assert answered(own.flow(), Kind.THROTTLED, times=20) == ["throttled", *[""] * 19]
+        assert answered(own.flow(base=800), Kind.THROTTLED, times=20) == ["throttled", *[""] * 19]
         assert is_about(own.flow().ask(), expected)
         own.later(expected)
 
@@ -131,51 +147,108 @@ def test_without_hints_each_hold_is_twice_as_long_up_to_the_ceiling_however_many
 def test_a_hold_without_a_hint_is_a_random_half_to_whole_of_its_length(
     own: OwnIntegration, chance: float, expected: float
 ) -> None:
-    answered(own.flow(chance=chance, base=1000), Kind.THROTTLED)
+    answered(own.flow(chance=chance, base=8000), Kind.THROTTLED, times=2)
     assert is_about(own.flow().ask(), expected)
 
 
 def test_after_a_request_was_let_through_the_backoff_begins_anew(own: OwnIntegration) -> None:
+    flow = own.flow(base=800)
+    answered(flow, Kind.THROTTLED)
     for _ in range(2):
-        answered(own.flow(), Kind.THROTTLED)
+        answered(flow, Kind.THROTTLED)
         own.later(200)
-    answered(own.flow(), Kind.DELIVERED)
-    answered(own.flow(), Kind.THROTTLED)
-    assert is_about(own.flow().ask(), 100)
+    answered(flow, Kind.DELIVERED)
+    answered(flow, Kind.THROTTLED, times=2)
+    assert is_about(flow.ask(), 100)
 
 
 def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_anew(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.THROTTLED)
-    answered(own.flow(), Kind.DELIVERED)
+    flow = own.flow(base=800)
+    answered(flow, Kind.THROTTLED, times=2)
+    answered(flow, Kind.DELIVERED)
     own.later(100)
-    answered(own.flow(), Kind.THROTTLED)
-    assert is_about(own.flow().ask(), 200)
+    answered(flow, Kind.THROTTLED)
+    assert is_about(flow.ask(), 200)
+
+
+def test_a_long_hint_is_looked_into_once_an_hour_by_one_worker(own: OwnIntegration) -> None:
+    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    assert own.flow().look_due() == ""
+    assert is_about((own.flow().state().next_look or 0) - own.now(), BELIEVED_SECONDS)
+    for _ in range(3):
+        own.later(BELIEVED_SECONDS)
+        assert [own.flow().look_due() for _ in range(3)] == ["throttled", "", ""]
+
+
+def test_where_the_list_can_be_read_a_long_hint_is_believed_no_more(own: OwnIntegration) -> None:
+    own.fill(500)
+    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    own.later(BELIEVED_SECONDS)
+    assert looked(own.flow(), Kind.UNCHANGED) == "unthrottled"
+    assert own.flow().ask() == 0
+    assert 1 <= len(own.take(500).messages) < 500
+
+
+@pytest.mark.parametrize(("hint", "left"), [(600, 600), (90_000, 90_000), (0, 86_400 - BELIEVED_SECONDS)])
+def test_where_the_list_is_answered_429_its_new_hint_counts(own: OwnIntegration, hint: float, left: float) -> None:
+    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    own.later(BELIEVED_SECONDS)
+    assert looked(own.flow(), Kind.THROTTLED, hint=hint) == ""
+    assert is_about(own.flow().ask(), left)
+
+
+@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.UNAUTHORIZED])
+def test_where_the_list_cannot_be_read_a_long_hint_stands(own: OwnIntegration, kind: Kind) -> None:
+    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    own.later(BELIEVED_SECONDS)
+    looked(own.flow(), kind)
+    assert is_about(own.flow().ask(), 86_400 - BELIEVED_SECONDS)
 
 
 # Unavailable
 
 
-def test_a_run_of_unavailable_answers_holds_and_fewer_do_not(own: OwnIntegration) -> None:
+def test_no_answer_for_so_many_members_holds_and_for_fewer_does_not(own: OwnIntegration) -> None:
     flow = own.flow()
-    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN - 1))
-    assert flow.state().kind is None
+    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
+    assert (flow.state().kind, flow.state().members) == (None, UNAVAILABLE_MEMBERS - 1)
     assert answered(flow, Kind.UNAVAILABLE) == ["unavailable"]
-    assert flow.state().kind == "unavailable"
+    assert (flow.state().kind, flow.state().members) == ("unavailable", UNAVAILABLE_MEMBERS)
 
 
-@pytest.mark.parametrize("kind", [*ANSWERS, Kind.THROTTLED, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
-def test_any_answer_in_between_ends_the_run(own: OwnIntegration, kind: Kind) -> None:
+@pytest.mark.parametrize("bad", [1, 3, UNAVAILABLE_MEMBERS - 1])
+def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(own: OwnIntegration, bad: int) -> None:
+    for number in range(300):
+        assert answered(own.flow(), Kind.UNAVAILABLE, members=f"bad {number % bad}") == [""]
+    assert own.flow().state().members == bad
+
+
+def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody(own: OwnIntegration) -> None:
+    assert answered(own.flow(), Kind.UNAVAILABLE, members=100) == [""]
+    assert answered(own.flow(), Kind.UNAVAILABLE, members=100) == ["unavailable"]
+
+
+@pytest.mark.parametrize("kind", [*ANSWERS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
+def test_any_answer_to_a_write_ends_the_run(own: OwnIntegration, kind: Kind) -> None:
     flow = own.flow()
-    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN - 1)
-    answered(flow, kind, hint=1 if kind is Kind.THROTTLED else 0)
-    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN - 1))
+    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
+    answered(flow, kind)
+    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
     assert "kind" not in own.hold()
+
+
+def test_a_read_that_succeeds_ends_a_run_of_reads_but_not_of_writes(own: OwnIntegration) -> None:
+    flow = own.flow()
+    for written, members in ((False, 0), (True, 5)):
+        answered(flow, Kind.UNAVAILABLE, times=5, written=written)
+        answered(flow, Kind.UNCHANGED, written=False)
+        assert flow.state().members == members
 
 
 @pytest.mark.parametrize("kind", [Kind.HELD, Kind.BUSY, Kind.SUPERSEDED, Kind.UNCHANGED, Kind.CRASHED])
 def test_an_attempt_without_a_request_says_nothing_of_mailgun(own: OwnIntegration, kind: Kind) -> None:
     flow = own.flow()
-    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_RUN - 1)
+    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
     answered(flow, kind, requests=0)
     assert answered(flow, Kind.UNAVAILABLE) == ["unavailable"]
 
@@ -186,113 +259,99 @@ def test_our_own_bug_says_nothing_of_mailgun(own: OwnIntegration) -> None:
     assert own.flow().state().kind == "unavailable"
 
 
-def test_after_its_time_exactly_one_event_is_taken_as_a_probe(own: OwnIntegration) -> None:
+def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_worker(own: OwnIntegration) -> None:
     own.fill(50)
     hold_for_unavailability(own.flow())
-    own.later(60)
-    takes = [own.take(5) for _ in range(8)]
-    assert [(each.probe, each.messages) for each in takes] == [(True, ["1"]), *[(False, [])] * 7]
-    assert all(each.wait > 0 for each in takes[1:])
-
-
-def test_many_workers_at_once_get_one_probe_between_them(own: OwnIntegration) -> None:
-    own.fill(50)
-    hold_for_unavailability(own.flow())
-    own.later(60)
+    assert own.flow().look_due() == ""
+    own.later(100)
     with ThreadPoolExecutor(16) as threads:
-        takes = list(threads.map(own.take, [3] * 16))
-    assert sorted(len(each.messages) for each in takes) == [*[0] * 15, 1]
+        assert sorted(threads.map(lambda _: own.flow().look_due(), range(16))) == [*[""] * 15, "unavailable"]
+    assert (own.take(5).messages, own.flow().look_due()) == ([], "")
+    own.later(500)  # the one that was to read it was killed
+    assert own.flow().look_due() == "unavailable"
+    assert own.take(5).wait >= LOOK_AGAIN_SECONDS
 
 
-def test_while_probes_fail_the_hold_doubles_up_to_a_minute(own: OwnIntegration) -> None:
+def test_a_list_that_can_be_read_lifts_the_hold_and_the_flow_ramps_up(own: OwnIntegration) -> None:
+    own.fill(50)
+    hold_for_unavailability(own.flow())
+    assert looked(own.flow(), Kind.UNCHANGED) == "available"
+    assert (own.flow().state().kind, own.flow().state().members) == (None, 0)
+    assert own.flow().state().rate is not None
+    assert 1 <= len(own.take(50).messages) < 50
+
+
+def test_while_the_list_cannot_be_read_the_hold_doubles_up_to_a_minute(own: OwnIntegration) -> None:
     flow = own.flow(base=5)
-    own.fill(10)
     hold_for_unavailability(flow)
-    waits = [flow.state().until or 0]
     lengths = [float(own.hold()["length"])]
     for _ in range(5):
         own.later(60)
-        assert own.take(5).probe
-        assert answered(flow, Kind.UNAVAILABLE) == [""]
-        waits.append((flow.state().until or 0) - own.now())
+        assert flow.look_due() == "unavailable"
+        assert looked(flow, Kind.UNAVAILABLE) == ""
         lengths.append(float(own.hold()["length"]))
-        assert not own.take(5).messages
+        assert is_about((flow.state().next_look or 0) - own.now(), lengths[-1])
     assert lengths == [5, 10, 20, 40, LONGEST_UNAVAILABLE_SECONDS, LONGEST_UNAVAILABLE_SECONDS]
-    assert is_about(waits[-1], LONGEST_UNAVAILABLE_SECONDS)
 
 
-def test_what_fails_while_nobody_probes_does_not_lengthen_the_hold(own: OwnIntegration) -> None:
+def test_what_fails_meanwhile_does_not_lengthen_the_hold(own: OwnIntegration) -> None:
     hold_for_unavailability(own.flow(base=5))
     before = own.hold()
     answered(own.flow(base=5), Kind.UNAVAILABLE, times=100)
     assert own.hold() == before
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_a_probe_that_is_answered_lifts_the_hold_and_the_flow_ramps_up(own: OwnIntegration, kind: Kind) -> None:
+def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_and_longer(own: OwnIntegration) -> None:
+    flow = own.flow(base=5)
+    hold_for_unavailability(flow)
+    lengths = []
+    for _ in range(8):
+        assert looked(flow, Kind.UNCHANGED) == "available"
+        assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)[-1] == "unavailable"
+        lengths.append(float(own.hold()["length"]))
+    assert lengths == [10, 20, 40, 80, 160, *[LONGEST_RELAPSE_SECONDS] * 3]
+
+
+def test_after_such_a_hold_one_member_alone_does_not_bring_it_back(own: OwnIntegration) -> None:
+    hold_for_unavailability(own.flow())
+    looked(own.flow(), Kind.UNCHANGED)
+    assert not any(answered(own.flow(), Kind.UNAVAILABLE, times=100, members="bad"))
+
+
+def test_writes_that_succeed_make_the_next_hold_shorter_again(own: OwnIntegration) -> None:
+    flow = own.flow(base=5)
+    hold_for_unavailability(flow)
+    for _ in range(3):
+        looked(flow, Kind.UNCHANGED)
+        answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)
+    looked(flow, Kind.UNCHANGED)
+    answered(flow, Kind.DELIVERED, times=10)
+    hold_for_unavailability(flow)
+    assert float(own.hold()["length"]) == 5
+
+
+@pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
+def test_a_list_that_is_refused_makes_it_an_incident_without_a_dead_letter(own: OwnIntegration, kind: Kind) -> None:
+    hold_for_unavailability(own.flow())
+    assert looked(own.flow(), kind) == "incident"
+    assert own.flow().state().kind == "incident"
+
+
+def test_a_list_that_is_answered_429_shows_nothing_and_its_hint_holds(own: OwnIntegration) -> None:
     own.fill(50)
     hold_for_unavailability(own.flow())
-    own.later(60)
-    own.take()
-    assert answered(own.flow(), kind) == ["available"]
-    assert own.flow().state().kind is None
-    assert own.flow().state().rate is not None
-    assert 1 <= len(own.take(50).messages) < 50
+    assert looked(own.flow(), Kind.THROTTLED, hint=300) == "throttled"
+    assert is_about(own.flow().ask(), 300)
+    own.later(300)
+    assert own.take(5).messages == []
+    assert own.flow().look_due() == "unavailable"
 
 
-def test_a_probe_that_is_throttled_shows_that_mailgun_is_back_and_its_hint_holds(own: OwnIntegration) -> None:
-    own.fill(50)
+def test_an_answer_to_a_write_that_was_under_way_lifts_the_hold_too(own: OwnIntegration) -> None:
     hold_for_unavailability(own.flow())
-    own.later(60)
-    own.take()
-    assert answered(own.flow(), Kind.THROTTLED, hint=200) == ["throttled"]
-    assert own.flow().state().kind == "throttled"
-    own.later(200)
-    taken = own.take(50)
-    assert not taken.probe
-    assert 1 <= len(taken.messages) < 50
-
-
-def test_an_answer_to_what_was_under_way_lifts_the_hold_too(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
+    assert answered(own.flow(), Kind.UNCHANGED, written=False) == [""]
     assert answered(own.flow(), Kind.DELIVERED) == ["available"]
     assert own.flow().state().kind is None
-
-
-def test_a_probe_that_needs_no_request_hands_the_role_on(own: OwnIntegration) -> None:
-    own.fill(50)
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    for expected in ("1", "2", "3"):
-        assert own.take(5).messages == [expected]
-        assert own.take(5).messages == []
-        own.flow().not_asked(probe=True)
-
-
-def test_a_probe_from_an_empty_queue_hands_the_role_on(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    assert own.take(5).messages == []
-    own.fill(1)
-    assert own.take(5).probe
-
-
-def test_an_event_that_is_no_probe_hands_no_role_on(own: OwnIntegration) -> None:
-    own.fill(50)
-    hold_for_unavailability(own.flow())
-    own.flow().not_asked(probe=False)
-    assert own.take(5).messages == []
-
-
-def test_a_lost_probe_is_replaced_after_its_lease(own: OwnIntegration) -> None:
-    own.fill(50)
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    assert own.take().probe
-    own.later(400)  # of the 500 of its lease
-    assert own.take().messages == []
-    own.later(100)
-    assert own.take(5).probe
 
 
 def test_unavailability_never_shortens_what_mailgun_asked_to_wait(own: OwnIntegration) -> None:
@@ -316,88 +375,6 @@ def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_r
     assert 1 <= len(own.take(500).messages) < 500
 
 
-# Incidents
-
-
-@pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
-def test_so_many_refusals_in_a_row_are_an_incident(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow(incident_threshold=3)
-    assert answered(flow, kind, times=5) == ["", "", "incident", "", ""]
-    state = flow.state()
-    assert (state.kind, state.why, state.until) == ("incident", str(kind), None)
-    assert flow.ask() == UNTIL_LIFTED_SECONDS
-
-
-def test_either_refusal_counts_towards_one_incident(own: OwnIntegration) -> None:
-    flow = own.flow(incident_threshold=2)
-    assert answered(flow, Kind.UNAUTHORIZED) + answered(flow, Kind.LIST_NOT_FOUND) == ["", "incident"]
-
-
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_in_between_ends_the_row_of_refusals(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow(incident_threshold=3)
-    answered(flow, Kind.UNAUTHORIZED, times=2)
-    answered(flow, kind)
-    assert answered(flow, Kind.UNAUTHORIZED, times=3) == ["", "", "incident"]
-
-
-def test_a_threshold_of_zero_turns_incidents_off(own: OwnIntegration) -> None:
-    flow = own.flow(incident_threshold=0)
-    assert not any(answered(flow, Kind.UNAUTHORIZED, times=50))
-    assert flow.state().kind is None
-
-
-def test_a_refusal_shows_that_mailgun_is_available(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert answered(own.flow(), Kind.UNAUTHORIZED) == ["available"]
-    assert own.flow().state().kind is None
-
-
-def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnIntegration) -> None:
-    own.fill(5)
-    hold_for_incident(own.flow())
-    own.later(1e6)
-    answered(own.flow(), Kind.DELIVERED)
-    answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_RUN)
-    assert own.flow().state().kind == "incident"
-    assert own.take().messages == []
-
-
-def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(own: OwnIntegration) -> None:
-    assert not own.flow().probe_due()
-    hold_for_incident(own.flow())
-    assert not own.flow().probe_due()
-    for _ in range(2):
-        own.later(600)
-        with ThreadPoolExecutor(16) as threads:
-            assert sum(threads.map(lambda _: own.flow().probe_due(), range(32))) == 1
-
-
-def test_no_look_is_due_while_mailgun_asks_to_wait(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    answered(own.flow(), Kind.THROTTLED, hint=5000)
-    own.later(600)
-    assert not own.flow().probe_due()
-    own.later(4400)
-    assert own.flow().probe_due()
-
-
-def test_when_the_incident_is_over_the_flow_ramps_up_and_one_more_refusal_begins_it_again(own: OwnIntegration) -> None:
-    own.fill(50)
-    hold_for_incident(own.flow())
-    own.flow().lift()
-    assert own.flow().state().kind is None
-    assert 1 <= len(own.take(50).messages) < 50
-    assert answered(own.flow(), Kind.UNAUTHORIZED) == ["incident"]
-
-
-def test_after_an_incident_a_delivered_event_begins_the_row_anew(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    own.flow().lift()
-    answered(own.flow(), Kind.DELIVERED)
-    assert answered(own.flow(), Kind.UNAUTHORIZED, times=2) == ["", ""]
-
-
 # Pause and resume
 
 
@@ -408,7 +385,6 @@ def test_a_pause_stands_until_it_is_resumed(own: OwnIntegration) -> None:
     assert not flow.pause()
     own.later(1e6)
     answered(flow, Kind.DELIVERED)
-    flow.lift()
     assert flow.state().kind == "paused"
     assert flow.ask() == own.take().wait == UNTIL_LIFTED_SECONDS
     assert flow.resume()
@@ -428,7 +404,16 @@ def test_resuming_lifts_a_hold_for_unavailability_and_its_run(own: OwnIntegratio
     hold_for_unavailability(own.flow())
     assert own.flow().resume()
     assert own.flow().state().kind is None
-    assert not any(answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_RUN - 1))
+    assert not any(answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
+
+
+def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(own: OwnIntegration) -> None:
+    own.fill(500)
+    assert not own.flow().resume(at_once=True)
+    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    assert own.flow().resume(at_once=True)
+    assert own.flow().state().kind is None
+    assert 1 <= len(own.take(500).messages) < 500
 
 
 def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: OwnIntegration) -> None:
@@ -440,180 +425,6 @@ def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: O
     assert is_about(own.flow().ask(), 300)
     own.later(300)
     assert 1 <= len(own.take(500).messages) < 500
-
-
-# Pace
-
-
-@pytest.mark.parametrize("per_minute", [6, 60, 600])
-def test_a_rate_limit_is_kept_over_all_workers_and_used(own: OwnIntegration, per_minute: float) -> None:
-    rules = rules_with(rate_limit=per_minute)
-    rate = per_minute / 60
-    taken, simulated, began = 0, 0.0, own.now()
-    for _ in range(120):
-        own.fill(30)
-        taken += len(own.take(30, rules=rules).messages)
-        own.later(1)
-        simulated += 1
-    passed = simulated + own.now() - began
-    assert rate * passed - 2 * rate - 2 <= taken <= rate * passed + 2 * rate + 1
-
-
-def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=600)
-    own.fill(1000)
-    own.take(rules=rules)
-    own.later(1000)
-    assert len(own.take(1000, rules=rules).messages) == 20
-
-
-def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=0.6)  # one request in 100 s
-    own.fill(5)
-    assert own.take(5, rules=rules).messages == ["1"]
-    taken = own.take(5, rules=rules)
-    assert taken.messages == []
-    assert is_about(taken.wait, 100)
-
-
-def test_only_what_was_taken_is_charged(own: OwnIntegration) -> None:
-    rules = rules_with(rate_limit=6)
-    assert own.take(10, rules=rules).messages == []
-    own.fill(5)
-    assert own.take(10, rules=rules).messages == ["1"]
-
-
-def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
-    own.fill(5)
-    assert own.take(5, rules=rules).messages == ["1"]
-    flow.not_asked(probe=False)
-    assert own.take(5, rules=rules).messages == []
-    flow.refund()
-    assert own.take(5, rules=rules).messages == ["2"]
-    flow.refund()
-    assert own.take(5, rules=rules).messages == []
-
-
-def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
-    own.fill(50)
-    own.take(rules=rules)
-    for _ in range(40):
-        flow.not_asked(probe=False)
-    flow.refund()
-    assert own.take(50, rules=rules).messages == ["2"]
-
-
-@pytest.mark.parametrize("hold", [1, 1000])
-def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnIntegration, hold: float) -> None:
-    own.fill(50)
-    answered(own.flow(), Kind.THROTTLED, hint=hold)
-    own.later(hold)
-    taken = len(own.take(50).messages)
-    passed = own.now() - float(own.pace()["ramp_from"])
-    assert 1 <= taken <= 1 + 2 * passed * 2**passed
-
-
-def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(own: OwnIntegration) -> None:
-    own.fill(5000)
-    answered(own.flow(), Kind.THROTTLED, hint=100)
-    own.later(100)
-    rates = []
-    for _ in range(4):
-        before = own.now()
-        rate = own.flow().state().rate
-        since = before - float(own.pace()["ramp_from"])
-        passed = own.now() - before
-        assert rate is not None
-        assert 2 * 2**since <= rate * 1.001
-        assert rate <= 2 * 2 ** (since + passed) * 1.001
-        rates.append(rate)
-        own.later(2)
-    assert all(later >= 4 * earlier * 0.99 for earlier, later in pairwise(rates))
-    own.later(10)
-    assert own.flow().state().rate is None
-    assert len(own.take(5000).messages) == 5000
-
-
-@pytest.mark.parametrize("hint", [100, 10_000, 80_000])
-def test_what_ramps_up_after_a_hold_outlives_it_however_long(own: OwnIntegration, hint: float) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=hint)
-    answered(own.flow(), Kind.DELIVERED)
-    own.flow().not_asked(probe=False)
-    own.flow().refund()
-    assert own.redis.ttl(f"signal:{own.name}:pace") > hint
-
-
-def test_a_single_429_teaches_nothing_but_to_wait(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.DELIVERED, requests=1000)
-    answered(own.flow(), Kind.THROTTLED, hint=1)
-    own.later(20)
-    assert own.flow().state().rate is None
-
-
-def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
-    """The rate learned where so many requests a second were let through for half a minute between two 429s."""
-    answered(own.flow(), Kind.THROTTLED, hint=1)
-    own.later(31)
-    answered(own.flow(), Kind.DELIVERED, requests=30 * a_second)
-    answered(own.flow(), Kind.THROTTLED, hint=1)
-    return float(own.pace()["rate"])
-
-
-def test_a_429_soon_after_a_hold_teaches_nine_tenths_of_what_was_let_through(own: OwnIntegration) -> None:
-    assert 20 < learned(own) <= 0.9 * 60  # a slow machine takes it for less a second
-    own.later(15)
-    rate = own.flow().state().rate
-    assert rate is not None
-    assert 20 < rate <= 0.9 * 60 * 1.1
-
-
-@pytest.mark.parametrize(("let_through", "factor"), [(100_000, 0.9), (5, 0.5)])
-def test_one_more_429_slows_down_by_a_tenth_at_least_and_a_half_at_most(
-    own: OwnIntegration, let_through: int, factor: float
-) -> None:
-    first = learned(own)
-    own.redis.hset(f"signal:{own.name}:pace", mapping={"count": 0, "before": 0})  # the last minute is past
-    own.later(31)
-    answered(own.flow(), Kind.DELIVERED, requests=let_through)
-    answered(own.flow(), Kind.THROTTLED, hint=1)
-    assert float(own.pace()["rate"]) == pytest.approx(first * factor, rel=0.15)  # it grew a little since
-
-
-def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
-    for _ in range(16):
-        answered(own.flow(), Kind.THROTTLED, hint=1)
-        own.later(55)
-        answered(own.flow(), Kind.DELIVERED, requests=5)
-    assert float(own.pace()["rate"]) == SLOWEST_RATE
-
-
-def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
-    for _ in range(5):
-        answered(own.flow(), Kind.THROTTLED, hint=1)
-        own.later(5)
-    assert "rate" not in own.pace()
-
-
-def test_a_learned_rate_grows_slowly_then_doubles_and_is_forgotten(own: OwnIntegration) -> None:
-    first = learned(own)
-    found = []
-    for _ in range(3):
-        own.later(60)
-        found.append(own.flow().state().rate or 0)
-    own.later(600)
-    assert first * 1.09 * 0.99 <= found[0] <= found[1] <= found[2]
-    assert found[1] >= first * 1.18 * 0.99
-    assert found[2] >= first * 1.18 * 4 * 0.99
-    assert own.flow().state().rate is None
-
-
-def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegration) -> None:
-    first = learned(own)
-    own.later(15)
-    assert own.flow(rate_limit=6).state().rate == pytest.approx(0.1)
-    assert (own.flow(rate_limit=600_000).state().rate or 0) < first * 1.2
 
 
 def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(own: OwnIntegration) -> None:
@@ -630,6 +441,42 @@ def test_every_kind_of_outcome_can_be_reported_in_any_state(own: OwnIntegration)
         own.redis.flushdb()
         hold(own.flow())
         for kind in Kind:
-            for requests in (0, 1, 2):
-                own.flow().report(Outcome(kind, requests=requests), "why", NOW)
+            for written in (True, False):
+                answered(own.flow(), kind, times=3, written=written)
+                looked(own.flow(), kind)
+                own.flow().look_due()
                 own.flow().state()
+
+
+# Patience's clock
+
+
+def ticks(own: OwnIntegration, seconds: int) -> None:
+    """A worker keeps house for so long."""
+    for _ in range(seconds):
+        own.later(1)
+        own.flow().look_due()
+
+
+def test_the_clock_of_patience_goes_while_mailgun_may_be_asked(own: OwnIntegration) -> None:
+    own.flow().look_due()
+    ticks(own, 100)
+    assert 100 <= own.flow().open_seconds() < 100 + SLACK
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_the_clock_of_patience_stands_still_in_a_hold(own: OwnIntegration, hold: str) -> None:
+    own.flow().look_due()
+    HOLDS[hold](own.flow())
+    before = own.flow().open_seconds()
+    ticks(own, 300)
+    assert own.flow().open_seconds() == before
+
+
+def test_the_clock_of_patience_stands_still_while_no_worker_is_there(own: OwnIntegration) -> None:
+    own.flow().look_due()
+    own.later(100_000)
+    assert own.flow().open_seconds() == 0
+    own.flow().look_due()
+    ticks(own, 3)
+    assert 3 <= own.flow().open_seconds() < SLACK

@@ -11,21 +11,20 @@ import pytest
 import redis
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import DIGEST_KEY, OwnIntegration, hold_for_unavailability
+from tests.integrations import DIGEST_KEY, OwnIntegration
 from worker.delivery.attempt import Delivery
 from worker.delivery.case import Dead, Parked, order_of
 from worker.delivery.dead_letters import Buried, DeadLetters
 from worker.delivery.decision import Done, Patience
-from worker.delivery.flow import UNAVAILABLE_RUN
 from worker.delivery.handling import Handling
 from worker.delivery.ledger import Ledger
-from worker.delivery.message import DELIVER_MANY, Message, decoded, events_in
+from worker.delivery.message import Message, decoded
 from worker.delivery.parking import Parking
 from worker.delivery.plan import Wanted
 from worker.delivery.roll import Roll
+from worker.delivery.rules import UNAVAILABLE_MEMBERS
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Outcome
-from worker.sandbox.call import json_reply
 from worker.signal.patch import Patch
 from worker.signal.preset import load_preset
 
@@ -135,13 +134,11 @@ def test_an_event_that_waits_is_never_given_up_however_long_it_does(own: OwnInte
     assert isinstance(handling(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Parked)
 
 
-def test_a_throttled_event_is_parked_until_its_hint_and_spends_no_attempt(own: OwnIntegration) -> None:
+def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "900"})
-    before = own.now()
-    found = handling(own, there).handle(message(attempts=3))
-    assert isinstance(found, Parked)
-    assert found.due.timestamp() >= before + 899.9
+    assert isinstance(handling(own, there).handle(message(attempts=3)), Parked)
+    assert own.flow().ask() > 800
     (waiting,) = parked(own)
     assert (waiting.attempts, waiting.throttled, waiting.parkings) == (3, 1, 1)
     assert [(each.outcome, each.status) for each in waiting.trail] == [("throttled", 429)]
@@ -301,51 +298,7 @@ def test_where_redis_does_not_take_an_event_the_error_goes_up(
         handling(own, there).handle(message())
 
 
-# Probes and the allowance
-
-
-@pytest.mark.parametrize(
-    "event", [{"type": "identify", "traits": {}}, "malformed", {"type": "identify", "traits": {"email": "jane"}}]
-)
-def test_a_probe_that_asks_nothing_hands_the_role_on(own: OwnIntegration, event: Any) -> None:
-    own.fill(5)
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    assert own.take().probe
-    assert own.take().messages == []
-    handling(own, HoldsOneMember(HELD)).handle(message(event, probe=True))
-    assert own.take().probe
-
-
-def test_a_probe_whose_member_is_busy_hands_the_role_on_and_is_no_probe_when_it_comes_back(own: OwnIntegration) -> None:
-    own.fill(5)
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    assert own.take().probe
-    own.ledger().open([ADDRESS])
-    handling(own, HoldsOneMember(HELD)).handle(message(probe=True))
-    assert not parked(own)[0].probe
-    assert own.take().probe
-
-
-def test_of_a_bundle_that_probes_one_event_goes_ahead(own: OwnIntegration) -> None:
-    there = HoldsMembers()
-    there.meanwhile = {number: lambda _call: json_reply(503, {}) for number in range(1, 50)}
-    here = replace(handling(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=1))
-    bundle = Message(
-        id="b", args=([EVENT | {"traits": {"email": f"p{n}@example.com"}} for n in range(30)],), task=DELIVER_MANY
-    )
-    here.handle_many(events_in(replace(bundle.seen(ENQUEUED.timestamp()), probe=True)))
-    assert len(there.calls) == 1
-    assert len(parked(own)) == 30
-    assert sorted(each.attempts for each in parked(own)) == [0] * 29 + [1]
-
-
-def test_a_probe_that_is_delivered_lifts_the_hold(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    own.later(60)
-    handling(own, HoldsOneMember(HELD)).handle(message(probe=True))
-    assert own.flow().state().kind is None
+# The allowance
 
 
 def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
@@ -446,7 +399,7 @@ def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written
 
 def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    for _ in range(UNAVAILABLE_RUN + 1):
+    for _ in range(UNAVAILABLE_MEMBERS + 1):
         there.instead["GET"] = lambda: answered(
             200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
         )

@@ -443,7 +443,7 @@ def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(own: Ow
 def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(own: OwnIntegration) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(4)))
     there.meanwhile[5] = lambda _call: json_reply(400, {"message": "no"})
-    there.meanwhile[6] = lambda _call: json_reply(429, {"message": "no"})
+    there.meanwhile[6] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [

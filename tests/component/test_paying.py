@@ -1,5 +1,6 @@
 """Requests that no event was taken for, such as pages of members: they keep to hold and pace, and events keep their share."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from tests.integrations import (
     hold_for_unavailability,
     rules_with,
 )
-from worker.delivery.flow import LONGEST_UNAVAILABLE_SECONDS, Flow
+from worker.delivery.flow import Flow
+from worker.delivery.rules import LONGEST_UNAVAILABLE_SECONDS
 from worker.mailgun.outcome import Kind, Outcome
 
 HOLDS: dict[str, Any] = {
@@ -83,40 +85,38 @@ def test_it_takes_every_other_request_at_most_so_events_have_the_rest(own: OwnIn
     assert flow.pay()[0] == 0
 
 
-def test_it_is_no_probe_and_leaves_the_probe_to_the_next_event(own: OwnIntegration) -> None:
+def test_where_no_worker_reads_the_list_a_page_is_asked_for_and_ends_the_hold(own: OwnIntegration) -> None:
     flow = own.flow()
     hold_for_unavailability(flow)
-    own.fill(1)
     own.later(flow.rules.base)
-    assert 0 < flow.pay()[0] <= LONGEST_UNAVAILABLE_SECONDS
-    assert own.take().probe
-    own.later(LONGEST_UNAVAILABLE_SECONDS)
-    assert flow.pay()[0] > 0, "the probe is under way"
-
-
-def test_where_no_event_has_probed_for_long_it_goes_ahead_and_its_answer_ends_the_hold(own: OwnIntegration) -> None:
-    flow = own.flow()
-    hold_for_unavailability(flow)
+    assert flow.pay()[0] > 0
     own.later(2 * LONGEST_UNAVAILABLE_SECONDS)
     assert flow.pay()[0] == 0
     assert reported_reading(flow, Kind.UNAVAILABLE) == [""]
-    own.fill(1)
-    assert own.take().probe
+    assert flow.state().kind == "unavailable"
     assert reported_reading(flow, Kind.UNCHANGED) == ["available"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "times", "hold"),
-    [(Kind.THROTTLED, 1, "throttled"), (Kind.UNAVAILABLE, 10, "unavailable"), (Kind.UNAUTHORIZED, 3, "incident")],
-)
-def test_what_a_page_is_answered_holds_everybody(own: OwnIntegration, kind: Kind, times: int, hold: str) -> None:
-    assert reported_reading(own.flow(), kind, times=times)[-1] == hold
-    assert own.flow().state().kind == hold
+def test_a_page_that_is_told_to_wait_holds_everybody(own: OwnIntegration) -> None:
+    assert [flow_change(own, hint=60)] == ["throttled"]
+    assert own.flow().state().kind == "throttled"
 
 
-def test_a_page_that_was_read_ends_a_run_of_unavailable_answers(own: OwnIntegration) -> None:
+def flow_change(own: OwnIntegration, *, hint: float) -> str:
+    """What a page that is answered 429 with a hint begins."""
+    outcome = Outcome(Kind.THROTTLED, 429, wait_until=NOW + timedelta(seconds=hint), requests=1)
+    return own.flow().report_reading(outcome, "throttled", NOW)
+
+
+@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.UNAUTHORIZED, Kind.UNEXPECTED_STATUS])
+def test_pages_that_fail_are_no_members_and_hold_nobody(own: OwnIntegration, kind: Kind) -> None:
+    assert not any(reported_reading(own.flow(), kind, times=100))
+    assert own.flow().state().kind is None
+
+
+def test_a_page_that_was_read_ends_a_run_of_reads_without_an_answer(own: OwnIntegration) -> None:
     for _ in range(3):
-        answered(own.flow(), Kind.UNAVAILABLE, times=9)
+        answered(own.flow(), Kind.UNAVAILABLE, times=9, written=False)
         reported_reading(own.flow(), Kind.UNCHANGED)
     assert own.flow().state().kind is None
 

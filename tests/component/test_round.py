@@ -535,7 +535,7 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
     ledger = trusting(own)
     here = delivery(own, there, ledger=ledger, batch=1)
     here.attempts([wants(each, 1, plan="pro") for each in range(40)])
-    there.meanwhile[len(there.calls) + 1] = lambda _call: json_reply(429, {})
+    there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
     outcomes_ = here.attempts([wants(each, 2, consent=False) for each in range(40)])
     held_back = [number for number, each in enumerate(outcomes_) if each.kind is Kind.HELD]
     assert held_back

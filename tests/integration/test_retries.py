@@ -1,5 +1,6 @@
 """What does not work at once works later: every way of not answering, being told to wait, and when it is enough."""
 
+import json
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_being_told_to_wait_costs_no_attempt(own: Bench) -> None:
 
 
 def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> None:
-    bench.sandbox.control.add_fault("status", status=429, hint="retry_after_seconds", wait_seconds=600, address=JANE)
+    bench.sandbox.control.add_fault("status", status=503, hint="retry_after_seconds", wait_seconds=600, address=JANE)
     [name] = bench.put(identified(JANE))
     until(bench.parked, "a parked event")
     bench.idle()
@@ -100,9 +101,42 @@ def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> 
     [told] = [each.wait_until for each in bench.requests(JANE)]
     assert told is not None
     assert due >= told - 0.001  # kept to the millisecond
-    assert (message.id, message.args[0], message.attempts) == (name, identified(JANE), 0)
-    assert [(each.outcome, each.status) for each in message.trail] == [("throttled", 429)]
+    assert (message.id, message.args[0], message.attempts) == (name, identified(JANE), 1)
+    assert [(each.outcome, each.status) for each in message.trail] == [("unavailable", 503)]
     assert (bench.queued(), bench.unacknowledged(), bench.letters()) == (0, 0, [])
+
+
+def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_itself(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=429, hint="retry_after_seconds", wait_seconds=86_400, count=1)
+    with own.working():
+        own.put(identified(JANE))
+        until(lambda: own.queued() and not own.parked() and not own.unacknowledged(), "the event back on the queue")
+        own.put(identified("sam@example.com"))
+        assert "`resume --now` lifts it" in own.run("resume").out
+        assert "resumes" in own.run("resume", "--now").out
+        own.ended()
+    assert set(own.members()) == {JANE, "sam@example.com"}
+
+
+def test_a_member_that_mailgun_cannot_answer_holds_nobody_else(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=500, address=JANE)
+    with own.working():
+        own.put(*(identified(JANE, plan=f"{number}") for number in range(12)))
+        own.counted("retried", 20)
+        own.put(*(identified(f"p{number}@example.com") for number in range(40)))
+        until(lambda: len(own.members()) == 40, "everybody else")
+    assert own.letters() == []
+
+
+def test_after_an_outage_that_the_list_shows_to_be_over_everything_is_delivered(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=503)
+    with own.working():
+        own.put(*(identified(f"p{number}@example.com") for number in range(30)))
+        until(lambda: json.loads(own.run("status", "--json").out)["hold"]["kind"] == "unavailable", "a hold")
+        own.sandbox.control.clear_faults()
+        own.ended()
+    assert len(own.members()) == 30
+    assert own.letters() == []
 
 
 def test_others_are_delivered_while_one_waits_for_an_unavailable_mailgun(bench: Bench) -> None:

@@ -43,6 +43,7 @@ messages = st.builds(
     kind=st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=80),
     enqueued_at=st.none() | seconds,
     patience_from=st.none() | seconds,
+    first_tried=st.none() | seconds,
     attempts=counts,
     throttled=counts,
     parkings=counts,

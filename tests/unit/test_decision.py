@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.delivery.decision import Bury, Decision, Done, Park, Patience, Reason, Standing, decide, retry_delay
+from worker.delivery.decision import (
+    HELD_SECONDS,
+    Bury,
+    Decision,
+    Done,
+    Park,
+    Patience,
+    Reason,
+    Standing,
+    decide,
+    retry_delay,
+)
 from worker.mailgun.outcome import Kind, Outcome
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -73,11 +84,16 @@ def test_chance_spreads_the_waits_at_the_ceiling_too() -> None:
     assert len({retry_delay(50, Patience(), chance / 10) for chance in range(10)}) == 10
 
 
-@pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.UNAVAILABLE])
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
-def test_a_hint_is_a_floor_and_never_shortened(kind: Kind, hint: float) -> None:
-    found = decided(Outcome(kind, wait_until=NOW + timedelta(seconds=hint)))
-    assert found == Park(max(2.0, hint), spent=kind is Kind.UNAVAILABLE)
+def test_a_hint_is_a_floor_and_never_shortened(hint: float) -> None:
+    found = decided(Outcome(Kind.UNAVAILABLE, wait_until=NOW + timedelta(seconds=hint)))
+    assert found == Park(max(2.0, hint), spent=True)
+
+
+@pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
+def test_what_was_told_to_wait_goes_back_to_where_the_hold_keeps_it(hint: float) -> None:
+    found = decided(Outcome(Kind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
+    assert found == Park(HELD_SECONDS, spent=False)
 
 
 def test_a_hint_that_is_past_shortens_nothing() -> None:

@@ -128,7 +128,7 @@ def test_any_text_is_a_message_or_unreadable(raw: str) -> None:
 @given(strange_json)
 def test_a_message_whose_progress_is_garbage_is_read_or_unreadable(value: Any) -> None:
     envelope = json.loads(encoded(MESSAGE, QUEUE))
-    for name in ("enqueued_at", "patience_from", "attempts", "throttled", "trail"):
+    for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail"):
         envelope["headers"]["signal"] = {name: value}
         with suppress(UnreadableMessage):
             decoded(json.dumps(envelope))[0].seen(1.0)
@@ -145,12 +145,12 @@ def test_what_a_bare_client_shows_of_its_arguments_is_not_taken_over_with_empty_
 
 
 def test_a_failed_attempt_is_counted_and_ends_a_row_of_throttlings() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, spent=True)
+    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, 0.0, spent=True)
     assert (found.attempts, found.throttled, found.parkings, found.trail) == (2, 0, 6, (FAILED,))
 
 
 def test_a_throttled_attempt_is_free() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, spent=False)
+    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, 0.0, spent=False)
     assert (found.attempts, found.throttled, found.parkings) == (1, 5, 6)
 
 
@@ -159,36 +159,33 @@ def test_waiting_without_being_tried_counts_only_as_a_parking() -> None:
     assert tired.parked() == replace(tired, parkings=6)
 
 
-def test_no_parked_message_is_a_probe() -> None:
-    probe = replace(MESSAGE, probe=True)
-    assert not probe.parked().probe
-    assert not probe.tried(FAILED, spent=True).probe
-    assert not probe.tried(FAILED, spent=False).probe
-
-
-def test_what_lies_on_redis_never_says_that_it_is_a_probe() -> None:
-    assert not decoded(encoded(replace(MESSAGE, probe=True), QUEUE))[0].probe
-
-
-@pytest.mark.parametrize(
-    ("said", "is_probe"), [(True, True), (False, False), (None, False), (1, False), ("yes", False)]
-)
-def test_a_message_is_a_probe_only_where_the_worker_says_so(said: object, is_probe: bool) -> None:  # noqa: FBT001
-    assert message_of(id="m1", args=[EVENT], kwargs={}, headers={"signal": {"probe": said}}).probe is is_probe
-
-
 def test_the_trail_keeps_the_latest_attempts() -> None:
     message = MESSAGE
     for at in range(TRAIL_LENGTH + 5):
-        message = message.tried(Try(at, "unavailable", 503), spent=True)
+        message = message.tried(Try(at, "unavailable", 503), 0.0, spent=True)
     assert [each.at for each in message.trail] == list(range(5, TRAIL_LENGTH + 5))
 
 
-def test_patience_counts_from_when_the_event_was_enqueued() -> None:
+def test_an_event_waits_since_it_was_enqueued() -> None:
     assert MESSAGE.seen(500.0) == replace(MESSAGE, patience_from=100.0)
 
 
-def test_patience_of_a_bare_clients_event_counts_from_when_it_was_first_seen() -> None:
+def test_patience_counts_from_the_first_attempt_on_the_clock_that_stands_still_in_a_hold() -> None:
+    assert MESSAGE.patience_spent(1000.0) == 0
+    once = MESSAGE.tried(FAILED, 1000.0, spent=True)
+    assert once.patience_spent(1000.0) == 0
+    twice = once.tried(FAILED, 1060.0, spent=False)
+    assert twice.patience_spent(1090.0) == 90
+    assert decoded(encoded(twice, QUEUE))[0].patience_spent(1090.0) == 90
+
+
+def test_patience_begins_anew_where_its_clock_did() -> None:
+    tried = MESSAGE.tried(FAILED, 1000.0, spent=True)
+    assert tried.patience_spent(5.0) == 0
+    assert tried.tried(FAILED, 5.0, spent=True).patience_spent(8.0) == 3
+
+
+def test_a_bare_clients_event_waits_since_it_was_first_seen() -> None:
     found = replace(MESSAGE, enqueued_at=None).seen(500.0)
     assert (found.enqueued_at, found.patience_from) == (500.0, 500.0)
     assert found.seen(900.0) == found
@@ -223,8 +220,10 @@ def test_a_time_of_zero_is_a_time() -> None:
 
 
 def test_a_replayed_event_has_all_patience_ahead_of_it_and_keeps_its_story() -> None:
-    tired = replace(MESSAGE, patience_from=100.0, attempts=50, throttled=3, parkings=60, trail=(FAILED,))
-    assert tired.replayed(900.0) == replace(tired, attempts=0, throttled=0, patience_from=900.0)
+    tired = replace(
+        MESSAGE, patience_from=100.0, first_tried=7.0, attempts=50, throttled=3, parkings=60, trail=(FAILED,)
+    )
+    assert tired.replayed(900.0) == replace(tired, attempts=0, throttled=0, patience_from=900.0, first_tried=None)
 
 
 @given(messages)

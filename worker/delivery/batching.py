@@ -5,7 +5,8 @@ recorded whether one that Mailgun does not like is refused with all the others o
 
 * a member that Mailgun does not hold yet goes alone where its address is out of the ordinary;
 * of the first calls each, and of one in a hundred later on, a member is read back;
-* where that, or an answer of another form, leaves a doubt, members go alone for a while.
+* a member whose write failed without a refusal goes alone for a while, so that it makes no more calls fail;
+* where a reading back, or an answer of another form, leaves a doubt, members go alone for a while.
 """
 
 import re
@@ -19,6 +20,7 @@ ORDINARY = re.compile(r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[
 FIRST_CALLS = 10  # each of which is looked after
 LATER_CALLS = 100  # one of which is
 ALONE_SECONDS = 600.0  # how long members go alone after a doubt
+MOST_SUSPECTS = 10_000  # that are remembered
 
 
 class Batching:
@@ -30,6 +32,7 @@ class Batching:
         self.linger = linger
         self._clock = clock
         self._alone_until = 0.0
+        self._suspects: dict[str, float] = {}  # address -> until when it goes alone, oldest first
         self._calls = count(1)
         self._lock = Lock()
 
@@ -43,6 +46,24 @@ class Batching:
             before = self.shares()
             self._alone_until = self._clock() + ALONE_SECONDS
             return before
+
+    def suspect(self, addresses: Sequence[str]) -> None:
+        """Have these go alone, and after the others, for ALONE_SECONDS from now: one of them got no usable answer."""
+        until = self._clock() + ALONE_SECONDS
+        with self._lock:
+            for address in addresses:
+                self._suspects.pop(address, None)
+                self._suspects[address] = until
+            while len(self._suspects) > MOST_SUSPECTS:
+                del self._suspects[next(iter(self._suspects))]
+
+    def clear(self, address: str) -> None:
+        """This one was written alone: it may share a request again."""
+        self._suspects.pop(address, None)
+
+    def is_suspect(self, address: str) -> bool:
+        """Return whether this one goes alone."""
+        return self._suspects.get(address, 0.0) > self._clock()
 
     def looks_after(self) -> bool:
         """Is a member of the call that was just made to be read back?"""

@@ -5,11 +5,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import assert_never
 
+from worker.delivery.answers import why
 from worker.delivery.decision import Bury, Decision, Done, Park, Reason
 from worker.delivery.message import Message, Try
 from worker.delivery.plan import Wanted
 from worker.delivery.record import UNDATED_AT, EventOrder
-from worker.delivery.round import why
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import redacted
 from worker.signal.patch import Patch
@@ -73,12 +73,13 @@ class Case:
             raise LookupError("the event changes no member")
         return Wanted(self.patch, order_of(self.patch, self.message), self.message.paid)
 
-    def waiting(self, now: float) -> Message:
-        """The message to be parked."""
+    def waiting(self, now: float, open_seconds: float) -> Message:
+        """The message to be parked; `open_seconds` is the integration's own clock."""
         outcome = self.outcome or Outcome(Kind.CRASHED)
         if outcome.kind in {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL}:
             return self.message.parked()
-        return self.message.tried(Try(now, outcome.kind, outcome.status), spent=outcome.kind is not Kind.THROTTLED)
+        attempt = Try(now, outcome.kind, outcome.status)
+        return self.message.tried(attempt, open_seconds, spent=outcome.kind is not Kind.THROTTLED)
 
     def handled(self) -> Handled:
         """How that ended."""

@@ -15,8 +15,8 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
+from worker.delivery.answers import why
 from worker.delivery.ledger import Ledger
-from worker.delivery.round import why
 from worker.delivery.stored import copy_of
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member

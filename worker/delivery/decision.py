@@ -68,7 +68,7 @@ class Standing:
 
     attempts: int  # spent before this one
     throttled: int  # times in a row it was told to wait before this one
-    age_seconds: float  # since it was enqueued
+    age_seconds: float  # since its first attempt, while Mailgun might be asked
 
 
 def retry_delay(failures: int, patience: Patience, chance: float) -> float:
@@ -88,10 +88,8 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             return Done(outcome.kind)
         case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
             return Park(_wait_free_of_charge(outcome, chance), spent=False)
-        case Kind.THROTTLED:
-            return _again(outcome, standing, patience, now=now, chance=chance, spent=False)
-        case Kind.UNAVAILABLE | Kind.CRASHED:
-            return _again(outcome, standing, patience, now=now, chance=chance, spent=True)
+        case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
+            return _again(outcome, standing, patience, now=now, chance=chance)
         case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS | Kind.WRONG_MEMBER:
             return Bury(Reason(outcome.kind))  # they go by the same names
         case _:
@@ -108,11 +106,13 @@ def _wait_free_of_charge(outcome: Outcome, chance: float) -> float:
             return BUSY_SECONDS * (0.5 + chance / 2)
 
 
-def _again(
-    outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float, spent: bool
-) -> Decision:
-    if standing.age_seconds >= patience.max_age_seconds or standing.attempts + spent >= patience.max_attempts:
+def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+    told_to_wait = outcome.kind is Kind.THROTTLED
+    attempts = standing.attempts + (not told_to_wait)
+    if standing.age_seconds >= patience.max_age_seconds or attempts >= patience.max_attempts:
         return Bury(Reason.RETRIES_EXHAUSTED)
-    failures = standing.attempts + 1 if spent else standing.throttled + 1
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return Park(max(retry_delay(failures, patience, chance), hint), spent)
+    if told_to_wait and hint > 0:
+        return Park(HELD_SECONDS, spent=False)  # the hold keeps to the hint, and what ends the hold ends the wait
+    failures = standing.throttled + 1 if told_to_wait else attempts
+    return Park(max(retry_delay(failures, patience, chance), hint), spent=not told_to_wait)

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +17,7 @@ from worker.delivery.event_json import why_no_event
 from worker.delivery.message import Message, Try
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
-from worker.delivery.round import AT_ONCE, HELD_BY_PACE_SECONDS
-from worker.delivery.stay import held_outcome
+from worker.delivery.round import AT_ONCE
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
@@ -35,6 +33,7 @@ LEVELS = {
     Park: logging.INFO,
     Bury: logging.WARNING,
 }  # by whose fault: an expected retry is no error
+TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
 
 
 Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
@@ -74,10 +73,11 @@ class Handling:
         for event in events:
             self._read(event)
         self._attempt([each for each in events if isinstance(each.patch, Patch)])
+        clock = self._open_seconds(events)
         for event in events:
-            event.decision = event.decision or self._decided(event)
-        self._carry_out(events)
-        self._settle_accounts(events)
+            event.decision = event.decision or self._decided(event, clock)
+        self._carry_out(events, clock)
+        self._spare(events)
         self._tell(events)
         return [each.handled() for each in events]
 
@@ -108,8 +108,6 @@ class Handling:
         return patch_of(parse_event(event), self.preset)
 
     def _attempt(self, events: Sequence[Case]) -> None:
-        if len(events) > 1 and events[0].message.probe:
-            events = self._after_probe(events)
         size = max(
             self.delivery.batching.size, AT_ONCE
         )  # without batches the members of a bundle are asked for at once
@@ -117,18 +115,6 @@ class Handling:
             together = events[start : start + size]
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
-
-    def _after_probe(self, events: Sequence[Case]) -> Sequence[Case]:
-        """Of the message that goes ahead after a hold one event is tried; gives those that may follow it."""
-        first, *rest = events
-        (first.outcome,) = self._outcomes([first])
-        if first.outcome.kind not in {Kind.UNAVAILABLE, Kind.THROTTLED, Kind.HELD, Kind.CRASHED}:
-            return rest
-        for event in rest:
-            event.outcome = held_outcome(HELD_BY_PACE_SECONDS)
-        flow = self.delivery.flow
-        flow.spare(flow.rules.event_cost * sum(each.message.paid for each in rest))
-        return ()
 
     def _outcomes(self, events: Sequence[Case]) -> list[Outcome]:
         try:
@@ -140,28 +126,33 @@ class Handling:
                 return [_crashed(error)]
         return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
 
-    def _decided(self, event: Case) -> Decision:
-        outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
-        now = self.clock()
-        age = now.timestamp() - (now.timestamp() if message.patience_from is None else message.patience_from)
-        standing = Standing(message.attempts, message.throttled, age)
-        return decide(outcome, standing, self.patience, now=now, chance=self.chance())
+    def _open_seconds(self, events: Sequence[Case]) -> float:
+        """The integration's own clock, where it matters to one of them."""
+        matters = any(each.outcome and each.outcome.kind in TRIED for each in events)
+        return self.delivery.flow.open_seconds() if matters else 0.0
 
-    def _carry_out(self, events: Sequence[Case]) -> None:
+    def _decided(self, event: Case, open_seconds: float) -> Decision:
+        outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
+        standing = Standing(message.attempts, message.throttled, message.patience_spent(open_seconds))
+        return decide(outcome, standing, self.patience, now=self.clock(), chance=self.chance())
+
+    def _carry_out(self, events: Sequence[Case], open_seconds: float) -> None:
         now = self.clock().timestamp()
         parked = [(event, event.decision.delay) for event in events if isinstance(event.decision, Park)]
         buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
         if parked:
-            dues = self.parking.park_many([(event.waiting(now), delay) for event, delay in parked])
+            dues = self.parking.park_many([(event.waiting(now, open_seconds), delay) for event, delay in parked])
             for (event, _), due in zip(parked, dues, strict=True):
-                event.due = datetime.fromtimestamp(due, UTC)
+                again = datetime.fromtimestamp(due, UTC)
+                told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
+                event.due = max(again, told) if told else again
         if buried:
-            self.dead_letters.bury_many([self._letter(event, reason, now) for event, reason in buried])
+            self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
 
-    def _letter(self, event: Case, reason: Reason, now: float) -> tuple[Message, DeadLetter]:
+    def _letter(self, event: Case, reason: Reason, now: float, open_seconds: float) -> tuple[Message, DeadLetter]:
         message, outcome = event.message, event.outcome
         if outcome:
-            message = message.tried(Try(now, outcome.kind, outcome.status), spent=True)
+            message = message.tried(Try(now, outcome.kind, outcome.status), open_seconds, spent=True)
         letter = dead_letter(
             reason,
             message,
@@ -172,14 +163,10 @@ class Handling:
         )
         return message, letter
 
-    def _settle_accounts(self, events: Sequence[Case]) -> None:
-        """What was paid for events that needed no attempt is free again; where none was asked for, the next event probes."""
+    def _spare(self, events: Sequence[Case]) -> None:
+        """What was paid for events that needed no attempt is free again."""
         flow = self.delivery.flow
         flow.spare(flow.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
-        asked = any(each.outcome and each.outcome.requests for each in events)
-        if not asked and any(each.message.probe for each in events):
-            with suppress(redis.RedisError):  # all is parked or buried by now; the probe's lease ends by itself
-                flow.no_probe()
 
     def _tell(self, events: Sequence[Case]) -> None:
         for event in events:

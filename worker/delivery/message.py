@@ -63,14 +63,12 @@ class Message:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "event"  # what Flower shows in place of the arguments: no personal data
     enqueued_at: float | None = None  # epoch seconds; None: the producer said nothing
-    patience_from: float | None = (
-        None  # epoch seconds from which RETRY_MAX_AGE_HOURS counts: enqueued, or last replayed
-    )
+    patience_from: float | None = None  # epoch seconds: when it was enqueued, or last replayed
+    first_tried: float | None = None  # on the integration's own clock (`Flow.open_seconds`); None: not yet
     attempts: int = 0  # attempts spent
     throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
     parkings: int = 0  # Flower's "retries"
     trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
-    probe: bool = False  # the one message that goes ahead after a hold, to see whether Mailgun is back
     paid: bool = True  # its first request was paid for when it was taken
     unpaid: int = 0  # of a bundle: how many of its last events were not
     # Events beyond those it carries for which was paid when it was taken, since its header said so.
@@ -91,10 +89,11 @@ class Message:
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
         return whole and isinstance(self.args[0], list)
 
-    def tried(self, attempt: Try, *, spent: bool) -> "Message":
-        """The message after one more attempt that did not deliver."""
+    def tried(self, attempt: Try, open_seconds: float, *, spent: bool) -> "Message":
+        """The message after one more attempt that did not deliver; `open_seconds` is the integration's own clock."""
         return replace(
             self.parked(),
+            first_tried=open_seconds - self.patience_spent(open_seconds),
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
             trail=(*self.trail, attempt)[-TRAIL_LENGTH:],
@@ -102,7 +101,16 @@ class Message:
 
     def parked(self) -> "Message":
         """The message after it had to wait without having been tried."""
-        return replace(self, parkings=self.parkings + 1, probe=False)
+        return replace(self, parkings=self.parkings + 1)
+
+    def patience_spent(self, open_seconds: float) -> float:
+        """Seconds since its first attempt, on the integration's own clock, which now says `open_seconds`.
+
+        A clock that says less than it did has begun anew, its Redis having been emptied: then so does this.
+        """
+        if self.first_tried is None or self.first_tried > open_seconds:
+            return 0.0
+        return open_seconds - self.first_tried
 
     def charged(self, events: int) -> "Message":
         """The message for so many of whose events was paid when it was taken: fewer than it has, or more."""
@@ -123,7 +131,7 @@ class Message:
 
     def replayed(self, now: float) -> "Message":
         """The message with all patience ahead of it again; when it was enqueued stays known."""
-        return replace(self, attempts=0, throttled=0, patience_from=now)
+        return replace(self, attempts=0, throttled=0, patience_from=now, first_tried=None)
 
 
 def events_in(message: Message) -> list[Message]:
@@ -164,6 +172,7 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
         **({"events": events} if message.task == DELIVER_MANY else {}),
         "enqueued_at": message.enqueued_at,
         "patience_from": message.patience_from,
+        "first_tried": message.first_tried,
         "attempts": message.attempts,
         "throttled": message.throttled,
         "trail": [[each.at, each.outcome, each.status] for each in message.trail],
@@ -208,11 +217,11 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], t
         kind=_kind(headers.get("argsrepr")) if known else "event",
         enqueued_at=enqueued_at,
         patience_from=patience_from,
+        first_tried=_time(known.get("first_tried")),
         attempts=_count(known.get("attempts")),
         throttled=_count(known.get("throttled")),
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
-        probe=known.get("probe") is True,
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
         original=_original(known.get("original")),
     )

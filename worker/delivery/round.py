@@ -1,8 +1,9 @@
 """One go at several members at once: each is read where that is needed, then they are written together, then released.
 
-Every request is asked for straight before it is made, in the step that renews the members' leases. What Mailgun says of a whole
-call holds for each of its members, except a refusal: it may be one member's doing, so the call is split in halves until the
-culprit is alone. A refusal of the key or the list is nobody's doing: only a handful of events pay for it, the rest wait.
+Every request is asked for straight before it is made, in the step that renews the members' leases. A 429 to a whole call holds
+for each of its members. A refusal or a 5xx may be one member's doing, so the call is split in halves until the culprit is alone;
+where both halves get a 5xx it is Mailgun's doing. Where many members are refused it is nobody's: a handful pay for it, the rest
+wait.
 """
 
 import logging
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from worker.delivery.answers import HELD_BY_PACE_SECONDS, REFUSALS, Answers
 from worker.delivery.batching import calls, is_ordinary
-from worker.delivery.flow import Report, reported
-from worker.delivery.stay import NOT_SENT, Stay, busy_outcome, held_outcome
+from worker.delivery.flow import Change
+from worker.delivery.stay import Stay, busy_outcome, held_outcome
 from worker.delivery.visit import Held
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome, read_outcome, write_many_outcome, write_outcome
@@ -25,11 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("signal_mailgun.delivery")
 
 Asked = TypeVar("Asked")
+Entry = tuple[Stay, str]  # of a call for many, and its JSON
 
-OF_THE_EVENT = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS})  # refusals that may be one member's doing
-OF_THE_LIST = frozenset({Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND})  # refusals of the key or the list
+OF_ONE_EVENT = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS})  # refusals that may be one event's doing, of several
 SAMPLE = 3  # members that are read back after an answer that proves nothing
-HELD_BY_PACE_SECONDS = 1.0
 AT_ONCE = 32  # members that are asked for one by one between two looks at the hold, several at the same moment
 
 
@@ -40,103 +41,133 @@ class Round:
         """Each stay's member is this round's alone."""
         self._it = delivery
         self._stays = stays
-        # Requests that were paid for and not made.
-        self._purse = delivery.flow.rules.event_cost * sum(each.paid for stay in stays for each in stay.wanted)
-        self._reports: list[Report] = []
-        self._refusals = 0  # of the key or the list, that cost an event or a call
-        self._refused = 0  # the same, counted as they come
-        self._stopped = False  # nobody may be asked any more
+        self._paid = delivery.flow.rules.event_cost * sum(each.paid for stay in stays for each in stay.wanted)
+        self._answers = Answers(delivery.flow, delivery.clock)
 
     def run(self) -> None:
         """Make Mailgun hold what is wanted. Raises `redis.RedisError`, and whatever our own bugs raise."""
         try:
             for stay in self._stays:
                 stay.plan_unread(self._it.rules)
-            self._read([each for each in self._stays if each.is_unread])
-            self._write([each for each in self._stays if each.is_unwritten])
+            for stays in self._suspects_last():
+                self._read([each for each in stays if each.is_unread])
+                self._write([each for each in stays if each.is_unwritten])
         finally:
             for stay in self._stays:
                 stay.visit.looks = stay.is_looked_at
             visits = [each.visit for each in self._stays]
-            for change in self._it.desk.close(visits, self._reports, -self._purse):
-                self._it.told(*change)
+            self._tell(self._it.desk.close(visits, self._answers.rest(), -self._purse))
             for stay in self._stays:
                 if stay.visit.lost:
                     stay.lose()
+
+    def _suspects_last(self) -> Iterator[list[Stay]]:
+        """Nobody waits for members that got no usable answer lately."""
+        suspects = [each for each in self._stays if self._it.batching.is_suspect(each.address)]
+        yield [each for each in self._stays if each not in suspects]
+        yield suspects
 
     # Reading
 
     def _read(self, stays: Sequence[Stay]) -> None:
         for part in _parts(self._granted(stays)):
             self._read_at_once(part)
-            if len(part) < len(stays) and not self._stopped:
-                self._stopped = self._it.flow.ask() > 0
+            if len(part) < len(stays) and not self._answers.stopped:
+                self._report_now()
+                self._answers.stopped = self._it.flow.ask() > 0
 
     def _read_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, read in zip(stays, self._each(self._reading, stays), strict=True):
-            self._was_read(stay, read)
             if isinstance(read, Outcome):
-                self._conclude(stay, read)
+                self._went_alone(stay, read)
             else:
                 stay.plan_on(read, self._it.rules)
 
     def _reading(self, stay: Stay) -> Member | Outcome | None:
         """What Mailgun holds; held, where it was not asked any more."""
-        if self._stopped:
+        if self._answers.stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         read = read_outcome(self._it.mailgun.read_member(stay.address), stay.address, self._it.clock())
         if isinstance(read, Outcome):
-            self._stop_after(read)
+            return self._answered(stay, read, written=False)
+        self._answered(stay, Outcome(Kind.UNCHANGED), written=False)
         return read
 
     # Writing
 
     def _write(self, stays: Sequence[Stay]) -> None:
         sharing = self._it.batching.shares()
-        shared = [each for each in stays if sharing and (each.exists or is_ordinary(each.address))]
+        shared = [each for each in stays if sharing and self._may_share(each)]
         entries = [each.member.entry() for each in shared]
         for call in calls([len(each) for each in entries], self._it.batching.size):
             self._write_together(list(zip(shared[call], entries[call], strict=True)))
         together = set(shared)
         self._write_alone([each for each in stays if each not in together])
 
-    def _write_together(self, entries: Sequence[tuple[Stay, str]]) -> None:
+    def _may_share(self, stay: Stay) -> bool:
+        ordinary = stay.exists or is_ordinary(stay.address)
+        return ordinary and not self._it.batching.is_suspect(stay.address)
+
+    def _write_together(self, entries: Sequence[Entry]) -> None:
+        self._settle(*self._call(entries))
+
+    def _call(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], Outcome]:
+        """Write those members that may be written in one request; gives those who have no outcome yet, and what became of it."""
         if len(entries) == 1:
-            self._write_alone([stay for stay, _ in entries])
-            return
+            (stay, _) = entries[0]
+            self._write_alone([stay])
+            return [], stay.outcome or Outcome(Kind.UNCHANGED)
         allowed = set(self._allowed([stay for stay, _ in entries], 1))
         entries = [(stay, entry) for stay, entry in entries if stay in allowed]
         if not entries:
-            return
+            return [], held_outcome(HELD_BY_PACE_SECONDS)
         stays = [stay for stay, _ in entries]
         if not all(stay.visit.may_write() for stay in stays):
             self._too_late(stays)
-            return
+            return [], busy_outcome()
         answer = self._it.mailgun.upsert_many([entry for _, entry in entries])
         outcome = write_many_outcome(answer, self._it.mailgun.list_address, self._it.clock())
-        self._asked(stays, outcome)
-        match outcome.kind:
-            case Kind.DELIVERED:
-                self._look_after(stays, outcome)
-            case _ if outcome.status == 200:
-                self._distrust(stays, outcome.answer, self._found(stays[:SAMPLE]))
-            case kind if kind in OF_THE_EVENT:
-                self._refused_all(stays)
-                half = len(entries) // 2
-                self._write_together(entries[:half])
-                self._write_together(entries[half:])
-            case kind if kind in OF_THE_LIST:
-                self._refused_all(stays)
-                self._refusals += 1
-                for stay in stays:
-                    self._write_alone([stay])
-            case _:
-                for stay in stays:
-                    self._conclude(stay, outcome)
-
-    def _refused_all(self, stays: Sequence[Stay]) -> None:
         for stay in stays:
-            stay.refuse()
+            stay.requests += 1
+        # What may be one member's doing is about nobody until it is known whose.
+        known = outcome.status != 200 and not _may_be_one_members(outcome)
+        return entries, self._answers.note([each.address for each in stays] if known else [], outcome)
+
+    def _settle(self, entries: Sequence[Entry], outcome: Outcome) -> None:
+        if not entries:
+            return
+        stays = [stay for stay, _ in entries]
+        if outcome.kind is Kind.DELIVERED:
+            self._look_after(stays, outcome)
+        elif outcome.status == 200:
+            self._distrust(stays, outcome.answer, self._found(stays[:SAMPLE]))
+        elif len(entries) > 1 and _may_be_one_members(outcome):
+            if outcome.kind in REFUSALS:  # none of them was stored
+                for stay in stays:
+                    stay.refuse()
+            self._split(entries)
+        else:
+            self._give_up(stays, outcome)
+
+    def _split(self, entries: Sequence[Entry]) -> None:
+        """Look which half of a call that failed is to blame. Where both get no answer but a 5xx, it is Mailgun."""
+        half = len(entries) // 2
+        halves = [self._call(each) for each in (entries[:half], entries[half:])]
+        if all(outcome.kind is Kind.UNAVAILABLE and outcome.status != 200 for _, outcome in halves):
+            for part, outcome in halves:
+                stays = [stay for stay, _ in part]
+                self._answers.blame([each.address for each in stays], outcome)
+                self._give_up(stays, outcome)
+            return
+        for part, outcome in halves:
+            self._settle(part, outcome)
+
+    def _give_up(self, stays: Sequence[Stay], outcome: Outcome) -> None:
+        """The call ended so for each of its members. Whoever made it fail goes alone the next time, like all of them."""
+        if outcome.kind is Kind.UNAVAILABLE:
+            self._it.batching.suspect([each.address for each in stays])
+        for stay in stays:
+            stay.conclude(outcome)
 
     def _too_late(self, stays: Sequence[Stay]) -> None:
         """This process was stopped for so long that others may have the members by now."""
@@ -156,11 +187,7 @@ class Round:
 
     def _looked(self, stays: Sequence[Stay]) -> dict[Stay, Member | Outcome | None]:
         """What Mailgun says of each, as far as it may be asked now."""
-        looked = {}
-        for stay in self._granted(stays, wait=False):
-            looked[stay] = self._reading(stay)
-            self._was_read(stay, looked[stay])
-        return looked
+        return {stay: self._reading(stay) for stay in self._granted(stays, wait=False)}
 
     def _found(self, stays: Sequence[Stay]) -> dict[Stay, Member]:
         """Those that Mailgun, asked for each, holds as sent, and as what."""
@@ -185,33 +212,26 @@ class Round:
 
     def _write_at_once(self, stays: Sequence[Stay]) -> None:
         for stay, outcome in zip(stays, self._each(self._writing, stays), strict=True):
-            if outcome.kind not in NOT_SENT:
-                self._asked([stay], outcome)
-            if outcome.kind in OF_THE_EVENT and len(stay.wanted) > 1:
+            if outcome.kind in OF_ONE_EVENT and len(stay.wanted) > 1:
                 self._write_one_by_one(stay)
             else:
-                self._conclude(stay, outcome)
+                self._went_alone(stay, outcome)
 
     def _writing(self, stay: Stay) -> Outcome:
         """What became of it; held or busy, where Mailgun was not asked any more."""
-        if self._stopped:
+        if self._answers.stopped:
             return held_outcome(HELD_BY_PACE_SECONDS)
         if not stay.visit.may_write():
             return busy_outcome()
         outcome = write_outcome(self._it.mailgun.upsert(stay.member), stay.address, self._it.clock())
-        self._stop_after(outcome)
-        return outcome
+        return self._answered(stay, outcome)
 
-    def _stop_after(self, outcome: Outcome) -> None:
-        """Nobody else is asked where Mailgun says to wait, or has refused the key or the list often enough.
-
-        Threads do this at the same moment: it is never taken back, and a refusal more or less does not matter.
-        """
-        threshold = self._it.flow.rules.incident_threshold
-        if outcome.kind in OF_THE_LIST:
-            self._refused += 1
-        if outcome.kind is Kind.THROTTLED or 0 < threshold <= self._refused:
-            self._stopped = True
+    def _went_alone(self, stay: Stay, outcome: Outcome) -> None:
+        if outcome.kind is Kind.UNAVAILABLE:
+            self._it.batching.suspect([stay.address])
+        elif outcome.kind is Kind.DELIVERED:
+            self._it.batching.clear(stay.address)
+        stay.conclude(outcome)
 
     def _write_one_by_one(self, stay: Stay) -> None:
         """The member is refused with what several events set: each is tried by itself, on what the ones before it left."""
@@ -229,7 +249,8 @@ class Round:
         """Those for each of which a request may be made; the rest waits."""
         missing = math.ceil(len(stays) - self._purse - 0.001)
         if missing > 0:
-            self._purse += self._it.flow.grant(missing)
+            self._report_now()
+            self._paid += self._it.flow.grant(missing)
         granted = max(0, min(len(stays), int(self._purse + 0.001)))
         if wait:
             for stay in stays[granted:]:
@@ -238,22 +259,22 @@ class Round:
 
     def _allowed(self, stays: Sequence[Stay], requests: int) -> Sequence[Stay]:
         """Those that may be written now, by so many requests; the rest has its outcome."""
-        threshold = self._it.flow.rules.incident_threshold
-        if self._stopped or 0 < threshold <= self._refusals:
+        if self._answers.stopped:
             for stay in stays:
                 stay.hold(HELD_BY_PACE_SECONDS)
             return ()
         if not stays:
             return ()
+        self._report_now()
         pay = max(0.0, requests - self._purse)
         notes = [each.noted() for each in stays]
         answer = self._it.desk.ask_again([each.visit for each in stays], notes, pay)
         if isinstance(answer, Held):
-            self._stopped = True
+            self._answers.stopped = True
             for stay in stays:
                 stay.hold(answer.seconds)
             return ()
-        self._purse += pay
+        self._paid += pay
         for stay, note, ours in zip(stays, notes, answer, strict=True):
             if ours:
                 stay.send(note)
@@ -263,35 +284,32 @@ class Round:
 
     # What came of it
 
-    def _was_read(self, stay: Stay, read: Member | Outcome | None) -> None:
-        if isinstance(read, Outcome) and read.kind is Kind.HELD:
-            return
+    @property
+    def _purse(self) -> float:
+        """Requests that were paid for and not made."""
+        return self._paid - self._answers.requests
+
+    def _answered(self, stay: Stay, outcome: Outcome, *, written: bool = True) -> Outcome:
         stay.requests += 1
-        self._report(read if isinstance(read, Outcome) else Outcome(Kind.UNCHANGED))
+        return self._answers.note([stay.address], outcome, written=written)
 
-    def _asked(self, stays: Sequence[Stay], outcome: Outcome) -> None:
-        for stay in stays:
-            stay.requests += 1
-        self._report(outcome)
-        if outcome.kind is Kind.THROTTLED:
-            self._stopped = True
+    def _report_now(self) -> None:
+        """Report what may begin a hold, before more is asked."""
+        self._tell(self._it.flow.report_all(self._answers.urgent()))
 
-    def _report(self, outcome: Outcome) -> None:
-        self._purse -= 1
-        self._reports.append(reported(replace(outcome, requests=1), why(outcome), self._it.clock()))
-
-    def _conclude(self, stay: Stay, outcome: Outcome) -> None:
-        threshold = self._it.flow.rules.incident_threshold
-        if outcome.kind in OF_THE_LIST:
-            self._refusals += 1
-            if 0 < threshold < self._refusals:
-                stay.conclude(held_outcome(HELD_BY_PACE_SECONDS))
-                return
-        stay.conclude(outcome)
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._it.told(*change)
 
     def _each(self, act: Callable[[Stay], Asked], stays: Sequence[Stay]) -> Iterator[Asked]:
         """What `act` gives for each; several at once."""
         return map(act, stays) if len(stays) < 2 else self._it.pool.map(act, stays)
+
+
+def _may_be_one_members(outcome: Outcome) -> bool:
+    """Return whether what a call for many was answered may be because of one of them."""
+    failed = outcome.kind is Kind.UNAVAILABLE and outcome.status not in {None, 200}
+    return failed or outcome.kind in REFUSALS
 
 
 def _shows_no_write(stay: Stay, read: Member | Outcome | None) -> bool:
@@ -303,8 +321,3 @@ def _shows_no_write(stay: Stay, read: Member | Outcome | None) -> bool:
 
 def _parts(stays: Sequence[Stay]) -> Iterator[Sequence[Stay]]:
     return (stays[start : start + AT_ONCE] for start in range(0, len(stays), AT_ONCE))
-
-
-def why(outcome: Outcome) -> str:
-    """The outcome for people, in one line without addresses."""
-    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.answer}")[:200]

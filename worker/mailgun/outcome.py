@@ -133,6 +133,15 @@ def page_outcome(answer: Answer | NoAnswer, query: Query, url: str, now: datetim
     return _trouble(answer, now)
 
 
+def list_outcome(answer: Answer | NoAnswer, now: datetime) -> Outcome:
+    """What reading the list gave: `unchanged` where it is there, else why it could not be read."""
+    if list_exists(answer):
+        return Outcome(Kind.UNCHANGED, 200, requests=1)
+    if isinstance(answer, Answer) and answer.status == 200:
+        return replace(_strange(answer), requests=1)
+    return replace(_trouble(answer, now), requests=1)
+
+
 def list_exists(answer: Answer | NoAnswer) -> bool:
     """Did reading the list give the list?"""
     data = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None

@@ -1,49 +1,55 @@
-"""What operators are told when a hold begins or ends, how an incident's end is noticed, and how readings of opt-outs ended."""
+"""What operators are told when a hold begins or ends, how a hold's end is noticed, and how readings of opt-outs ended."""
 
 import logging
 import math
 from collections.abc import Callable
 from datetime import datetime
 
+from worker.delivery.answers import why
 from worker.delivery.dead_letters import CAUSES
 from worker.delivery.decision import Reason
 from worker.delivery.flow import Flow
-from worker.delivery.round import why
 from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, kind_of_status, list_exists
+from worker.mailgun.outcome import Kind, Outcome, list_outcome
 
 logger = logging.getLogger("signal_mailgun.hold")
 
 
 def tell_of_hold(kind: str, why: str) -> None:
-    """One line for a hold that began or ended; loud where somebody has to do something."""
+    """Log one line for a hold that began or ended; loud where an operator has to do something."""
     match kind:
         case "throttled":
             logger.info("Mailgun asks to slow down: the integration is held", extra={"why": why})
+        case "unthrottled":
+            logger.warning("Mailgun asked to wait longer, but the list can be read: the flow ramps up")
         case "unavailable":
             logger.warning(
-                "Mailgun is unavailable: the integration is held, one event at a time will probe", extra={"why": why}
+                "Mailgun is unavailable to many members: the integration is held until the list can be read",
+                extra={"why": why},
             )
         case "available":
             logger.info("Mailgun is available again: the flow ramps up")
         case "incident":
-            cause, fix = CAUSES[Reason.LIST_NOT_FOUND if why.startswith("list_not_found") else Reason.UNAUTHORIZED]
+            cause, fix = CAUSES[reason_in(why)]
             logger.critical(
                 "INCIDENT: Mailgun refuses every event; the integration is held until that is mended",
                 extra={"why": why, "cause": cause, "mend": fix},
             )
+        case "over":
+            logger.warning("the incident is over: the list can be read again; dead letters can be replayed")
 
 
-def look_whether_incident_is_over(flow: Flow, mailgun: Mailgun, clock: Callable[[], datetime]) -> None:
-    """Read the list once; lift the incident where that succeeds. A 429 holds as any other. Raises `redis.RedisError`."""
-    answer = mailgun.read_list()
-    if list_exists(answer):
-        flow.lift()
-        logger.warning("the incident is over: the list can be read again; dead letters can be replayed")
-    elif isinstance(answer, Answer) and kind_of_status(answer.status) is Kind.THROTTLED:
-        now = clock()
-        throttled = Outcome(Kind.THROTTLED, answer.status, wait_until=hinted(answer, now), requests=1)
-        flow.report(throttled, f"throttled ({answer.status}): looking whether an incident is over", now)
+def reason_in(why: str) -> Reason:
+    """Return the reason of the dead letters that the refusal `why` made."""
+    kind = why.partition(" ")[0].rstrip(":")
+    return Reason(kind) if kind in set(Reason) else Reason.UNEXPECTED_STATUS
+
+
+def look_at_list(flow: Flow, mailgun: Mailgun, clock: Callable[[], datetime]) -> None:
+    """Read the list once; what stands ends where that succeeds. A 429 holds as any other. Raises `redis.RedisError`."""
+    outcome = list_outcome(mailgun.read_list(), clock())
+    said = f"{why(outcome)} (reading the list)"
+    tell_of_hold(flow.looked(outcome, said, clock()), said)
 
 
 def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:

@@ -15,6 +15,7 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
     signal_mailgun_workers{state}                                workers alive; consuming, cancelled (by remote control), stopping
     signal_mailgun_held{kind}                                    1: held by that
+    signal_mailgun_failing_members                               whom failures are about since the last success
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
     signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
     signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
@@ -225,6 +226,8 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield several("workers", "Workers that are alive, by what they do.", "state", workers)
     held = {kind: float(kind == standing.hold.kind) for kind in HOLDS}
     yield several("held", "Whether the integration is held, by what.", "kind", held)
+    text = "Members whom failures are about since the last success; many of them begin a hold."
+    yield one("failing_members", text, standing.hold.members)
     text = "Requests a second that are allowed now; left out while nothing limits them."
     yield one("pace_requests_per_second", text, standing.hold.rate)
     text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."

@@ -1,5 +1,9 @@
 """`signal-mailgun pause` and `resume`: hold the integration by hand, and let it go."""
 
+from typing import Annotated
+
+import typer
+
 from worker.assembly import flow_for
 from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import out
@@ -13,11 +17,12 @@ def pause() -> None:
     out.print(f"{settings.queue} is paused" if done else f"{settings.queue} was paused already")
 
 
-def resume() -> None:
-    """Lift a pause, an incident or a hold for unavailability; what Mailgun asked to wait still stands."""
+def resume(*, now: Annotated[bool, typer.Option("--now", help="lift what Mailgun asked to wait, too")] = False) -> None:
+    """Lift a pause, an incident or a hold for unavailability; what Mailgun asked to wait stands, unless --now."""
     settings = load_settings()
     flow = flow_for(settings, store_of(settings))
-    lifted = flow.resume()
+    lifted = flow.resume(at_once=now)
     state = flow.state()
     waits = f"; still held: {state.why}" if state.kind else ""
-    out.print((f"{settings.queue} resumes" if lifted else f"{settings.queue} was not paused") + waits)
+    lifts = "; `resume --now` lifts it" if state.kind == "throttled" else ""
+    out.print((f"{settings.queue} resumes" if lifted else f"{settings.queue} was not paused") + waits + lifts)

@@ -26,7 +26,7 @@ def status(
         float, typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch")
     ] = 2.0,
 ) -> None:
-    """How the integration stands: queue, parked, held, pace, dead letters, workers."""
+    """How the integration stands: queue, parked, held, failing members, pace, dead letters, workers."""
     settings = load_settings()
     store = store_of(settings)
     _show(read_status(settings, store), as_json=as_json)
@@ -55,6 +55,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("in flight", messages(status.in_flight)),
         ("parked", f"{messages(status.parked)}{due}"),
         ("held", _held(status)),
+        *([("failing", _failing(status.hold.members))] if status.hold.members else []),
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
@@ -71,7 +72,13 @@ def _held(status: Status) -> Styled:
     since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
     until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
-    return styled(f"{hold.kind} {until}{since}: {hold.why}", colour)
+    look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
+    lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
+    return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
+
+
+def _failing(members: int) -> Styled:
+    return styled(f"{members} member{'' if members == 1 else 's'} since the last success", "yellow")
 
 
 def _workers(status: Status) -> Styled:

@@ -1,0 +1,226 @@
+"""How fast Mailgun is asked: set, learned from 429s, ramped up – on a real server, and against limiters."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from tests.integrations import (
+    OwnIntegration,
+    answered,
+    rules_with,
+)
+from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
+from worker.delivery.rules import (
+    SLOWEST_RATE,
+)
+from worker.mailgun.outcome import Kind
+
+SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
+
+
+def is_about(found: float, seconds: float) -> bool:
+    """Of what lasts `seconds`, is all left but what the test itself took?"""
+    return seconds - SLACK < found <= seconds
+
+
+@pytest.mark.parametrize("per_minute", [6, 60, 600])
+def test_a_rate_limit_is_kept_over_all_workers_and_used(own: OwnIntegration, per_minute: float) -> None:
+    rules = rules_with(rate_limit=per_minute)
+    rate = per_minute / 60
+    taken, simulated, began = 0, 0.0, own.now()
+    for _ in range(120):
+        own.fill(30)
+        taken += len(own.take(30, rules=rules).messages)
+        own.later(1)
+        simulated += 1
+    passed = simulated + own.now() - began
+    assert rate * passed - 2 * rate - 2 <= taken <= rate * passed + 2 * rate + 1
+
+
+def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegration) -> None:
+    rules = rules_with(rate_limit=600)
+    own.fill(1000)
+    own.take(rules=rules)
+    own.later(1000)
+    assert len(own.take(1000, rules=rules).messages) == 20
+
+
+def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(own: OwnIntegration) -> None:
+    rules = rules_with(rate_limit=0.6)  # one request in 100 s
+    own.fill(5)
+    assert own.take(5, rules=rules).messages == ["1"]
+    taken = own.take(5, rules=rules)
+    assert taken.messages == []
+    assert is_about(taken.wait, 100)
+
+
+def test_only_what_was_taken_is_charged(own: OwnIntegration) -> None:
+    rules = rules_with(rate_limit=6)
+    assert own.take(10, rules=rules).messages == []
+    own.fill(5)
+    assert own.take(10, rules=rules).messages == ["1"]
+
+
+def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
+    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
+    own.fill(5)
+    assert own.take(5, rules=rules).messages == ["1"]
+    flow.spare(flow.rules.event_cost)
+    assert own.take(5, rules=rules).messages == []
+    flow.refund()
+    assert own.take(5, rules=rules).messages == ["2"]
+    flow.refund()
+    assert own.take(5, rules=rules).messages == []
+
+
+def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
+    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
+    own.fill(50)
+    own.take(rules=rules)
+    for _ in range(40):
+        flow.spare(flow.rules.event_cost)
+    flow.refund()
+    assert own.take(50, rules=rules).messages == ["2"]
+
+
+@pytest.mark.parametrize("hold", [1, 1000])
+def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnIntegration, hold: float) -> None:
+    own.fill(50)
+    answered(own.flow(), Kind.THROTTLED, hint=hold)
+    own.later(hold)
+    taken = len(own.take(50).messages)
+    passed = own.now() - float(own.pace()["ramp_from"])
+    assert 1 <= taken <= 1 + 2 * passed * 2**passed
+
+
+def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(own: OwnIntegration) -> None:
+    own.fill(5000)
+    answered(own.flow(), Kind.THROTTLED, hint=100)
+    own.later(100)
+    rates = []
+    for _ in range(4):
+        before = own.now()
+        rate = own.flow().state().rate
+        since = before - float(own.pace()["ramp_from"])
+        passed = own.now() - before
+        assert rate is not None
+        assert 2 * 2**since <= rate * 1.001
+        assert rate <= 2 * 2 ** (since + passed) * 1.001
+        rates.append(rate)
+        own.later(2)
+    assert all(later >= 4 * earlier * 0.99 for earlier, later in pairwise(rates))
+    own.later(10)
+    assert own.flow().state().rate is None
+    assert len(own.take(5000).messages) == 5000
+
+
+@pytest.mark.parametrize("hint", [100, 10_000, 80_000])
+def test_what_ramps_up_after_a_hold_outlives_it_however_long(own: OwnIntegration, hint: float) -> None:
+    answered(own.flow(), Kind.THROTTLED, hint=hint)
+    answered(own.flow(), Kind.DELIVERED)
+    own.flow().refund()
+    assert own.redis.ttl(f"signal:{own.name}:pace") > hint
+
+
+def test_a_single_429_teaches_nothing_but_to_wait(own: OwnIntegration) -> None:
+    answered(own.flow(), Kind.DELIVERED, requests=1000)
+    answered(own.flow(), Kind.THROTTLED, hint=1)
+    own.later(20)
+    assert own.flow().state().rate is None
+
+
+def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
+    """The rate learned where so many requests a second were let through for half a minute, and one in ten more refused."""
+    answered(own.flow(), Kind.DELIVERED)
+    own.later(30)
+    answered(own.flow(), Kind.DELIVERED, requests=30 * a_second)
+    for _ in range(3 * a_second):
+        answered(own.flow(), Kind.THROTTLED)
+    own.later(100)  # the wait that these made
+    answered(own.flow(), Kind.DELIVERED)
+    return float(own.pace()["limit"])
+
+
+def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(own: OwnIntegration) -> None:
+    first = learned(own)
+    assert first > 0
+    own.later(10)  # the ramp
+    assert (own.flow().state().rate or 0) == pytest.approx(0.95 * first, rel=0.05)
+
+
+def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and_is_forgotten(
+    own: OwnIntegration,
+) -> None:
+    first = learned(own)
+    own.later(10)
+    found = []
+    for _ in range(4):
+        own.later(30)
+        found.append((own.flow().state().rate or 0) / first)
+    own.later(1200)
+    assert found == sorted(found)
+    assert found[0] == pytest.approx(1.0, abs=0.05)
+    assert found[1] < 1.2
+    assert found[3] > 1.5
+    assert own.flow().state().rate is None
+
+
+def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
+    for _ in range(40):
+        answered(own.flow(), Kind.DELIVERED, times=5)
+        own.later(100)
+        answered(own.flow(), Kind.THROTTLED, times=5)
+        own.later(100)
+    assert float(own.pace().get("limit", SLOWEST_RATE)) >= SLOWEST_RATE
+
+
+def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
+    for _ in range(5):
+        answered(own.flow(), Kind.THROTTLED, hint=1)
+        own.later(5)
+    assert "limit" not in own.pace()
+
+
+def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegration) -> None:
+    first = learned(own)
+    own.later(10)
+    assert own.flow(rate_limit=6).state().rate == pytest.approx(0.1)
+    assert (own.flow(rate_limit=600_000).state().rate or 0) < first * 1.2
+
+
+# Against limiters
+
+
+RULES = rules_with(base=4)
+PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
+    "a bucket of 300 a minute": (lambda: token_bucket(300, burst=10), 300, True),
+    "a bucket that lets 100 burst": (lambda: token_bucket(300, burst=100), 300, False),
+    "300 in each minute": (lambda: fixed_window(300), 300, False),
+    "300 in each minute, with hints": (lambda: fixed_window(300), 300, True),
+    "20 in each second": (lambda: fixed_window(20, 1.0), 1200, False),
+}
+
+
+@pytest.mark.parametrize("limiter", PLAIN)
+def test_within_two_minutes_a_limit_is_used_and_seldom_met(own: OwnIntegration, limiter: str) -> None:
+    made, a_minute, hints = PLAIN[limiter]
+    found = against(made(), own, RULES, minutes=5, hints=hints)
+    assert found.let_through(2, 4) >= 0.8 * a_minute
+    assert found.refused_share(2, 4) < 0.02
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05])
+def test_refusals_at_random_slow_nothing_down(own: OwnIntegration, share: float) -> None:
+    found = against(at_random(share), own, RULES, minutes=4, demand=20)
+    assert found.let_through(2, 3) >= 0.8 * 20 * 60 * (1 - share)
+
+
+@pytest.mark.parametrize(("then", "at_least"), [(150, 0.8 * 150), (600, 0.8 * 600)])
+def test_a_limit_that_changes_is_learned_anew_within_two_minutes(
+    own: OwnIntegration, then: float, at_least: float
+) -> None:
+    limiter: Limiter = changing(180, token_bucket(300, burst=10), token_bucket(then, burst=10))
+    found = against(limiter, own, RULES, minutes=7)
+    assert found.let_through(5, 6) >= at_least
+    assert found.refused_share(5, 6) < 0.02
