@@ -113,7 +113,11 @@ class Worker:
     def settled(self) -> None:
         """Everything that was handed to a thread has ended, and the loop has gone round."""
         eventually(lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon), what="an end")
+        eventually(self._has_told, what="what ended being told")
+
+    def _has_told(self) -> bool:
         self.loop.run()
+        return len(self.consuming._in_hand) <= len(self.consuming._gathered)
 
 
 @dataclass
