@@ -89,7 +89,7 @@ def test_explain_says_why_a_member_is_as_it_is(own: Bench) -> None:
         own.member("ann@example.com")
         own.ended()
     found = own.run("explain", "Ann@Example.com").out
-    assert "vars.plan  set by the event of 2026-01-02 03:04:05 UTC" in found
+    assert 'vars.plan  "pro", set by the event of 2026-01-02 03:04:05 UTC' in found
     assert "no opt-out known" in found
 
 
