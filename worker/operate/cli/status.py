@@ -14,7 +14,7 @@ from worker.operate.cli.terminal import Styled, clock_time, messages, out, span,
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
 
-NAME_WIDTH = 14  # of the names on the screen
+NAME_WIDTH = 16  # of the names on the screen
 MOST_SECONDS = 86_400
 
 
