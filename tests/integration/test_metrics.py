@@ -80,9 +80,9 @@ def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
         "throttled": 1,
         "skipped_no_email": 1,
         "malformed_email": 1,
-        "malformed_event": 1,
+        "unreadable_message": 1,
     }
-    letters = {"rejected": 1, "malformed_email": 1, "malformed_event": 1}
+    letters = {"rejected": 1, "malformed_email": 1, "unreadable_message": 1}
     assert ours(found, "buried_total") == ours(found, "dead_letters") == letters
     names = {"GET": "read_member", "POST": "upsert"}
     received = Counter(
