@@ -104,10 +104,6 @@ class RedisAddress:
         """The address with the first of the servers only."""
         return f"{self.scheme}://{self.servers[0]}/{self.db}"
 
-    def __json__(self) -> str:
-        """Return the address for people: what kombu writes where a worker tells of its connection."""
-        return self.place
-
 
 def redis_address(url: str) -> RedisAddress:
     """Return what `url` says. Raises `RedisAddressError`."""
