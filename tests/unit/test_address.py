@@ -196,3 +196,7 @@ def test_no_address_beyond_ascii_passes_for_one_in_ascii_however_case_is_folded(
     except MalformedEmail:
         return
     assert address.isascii() or not address.lower().isascii()
+
+
+def test_canonically_equal_addresses_are_one() -> None:
+    assert normalize_address("A\u030angela@example.com") == normalize_address("\u00c5ngela@example.com")

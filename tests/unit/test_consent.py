@@ -165,3 +165,43 @@ def test_the_words_of_each_kind_are_no_words_of_another_and_folded() -> None:
 def test_the_documented_words_are_the_words(row: str, words: frozenset[str]) -> None:
     (cells,) = re.findall(rf"^\| {row} \|(.*)\|$", EVENTS_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", cells)) == words
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"value": True, "isOptedOut": True},
+        {"granted": True, "email_opt_out": True},
+        {"value": True, "isGranted": False},
+        {"status": "granted", "channels": {"email": False}},
+        {"granted": True, "isRevoked": True},
+        {"granted": True, "action": "unsubscribe"},
+        {"granted": True, "unsubscribeDate": "2024"},
+        {"granted": True, "revocation_date": "2024"},
+        {"granted": True, "marketing_emails": False},
+    ],
+)
+def test_a_yes_beside_what_may_take_it_back_is_no_yes(value: object) -> None:
+    assert read_consent(value) in {Consent.UNCLEAR, Consent.NO}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"granted": True, "sms": False, "source": "web", "version": 0},
+        {"granted": True, "revoked_at": None, "isRevoked": False},
+        {"status": "opted-in", "analytics": "denied"},
+    ],
+)
+def test_a_yes_stands_beside_other_purposes_and_descriptions(value: object) -> None:
+    assert read_consent(value) is Consent.YES
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["No, thanks", "not interested", "“no”", "no\u200b", "inactive", "reject_all", "opt-out-all", "non-consented"]
+    + [{"isGranted": False}, {"hasConsent": False}, {"isOptedOut": True}, {"deny": True}, {"allow": False}]
+    + [{"optedOut": "2024-01-01"}, {"unsubscribed": 1714550400}],
+)
+def test_further_plain_noes_are_noes(value: object) -> None:
+    assert read_consent(value) is Consent.NO

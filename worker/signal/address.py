@@ -68,8 +68,8 @@ def normalize_address(text: str) -> str:
     _check_length(address)
     _check_signs(address)
     _check_characters(address)
-    local, domain = _halves(ascii_lower(address))
-    normalized = f"{unicodedata.normalize('NFC', local)}@{_in_unicode(domain)}"
+    local, domain = _halves(ascii_lower(unicodedata.normalize("NFC", address)))
+    normalized = f"{local}@{_in_unicode(domain)}"
     _check_length(normalized)
     return normalized
 

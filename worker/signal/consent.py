@@ -28,7 +28,8 @@ NO_WORDS = _words("""
     disallowed disallow forbidden prohibited blocked block disabled disagree disagreed objected suppressed
     optout optedout unsubscribed unsubscribe unsub complained spam
     noconsent noconsentgiven withoutconsent consentdenied consentrefused consentrejected consentdeclined
-    consentrevoked consentwithdrawn
+    consentrevoked consentwithdrawn nonconsented unconsented
+    nothanks notinterested inactive disable rejectall optoutall
     notgranted notgiven notallowed notaccepted notagreed notapproved notpermitted notenabled notconsented
     notoptedin notsubscribed
     donotcontact donotmail donotemail donotmarket donottrack
@@ -42,17 +43,29 @@ UNKNOWN_WORDS = _words("""
 """)
 # Keys of an object whose value is the consent, and those whose value is its opposite. As words are compared.
 YES_KEYS = _words("""
-    granted given allowed accepted agreed approved permitted enabled consented subscribed optin optedin
+    granted given allowed allow accepted accept agreed approved permitted enabled consented subscribed optin optedin
     consent value status state choice decision answer permission marketing email
 """)
 NO_KEYS = _words("""
-    denied refused rejected declined revoked withdrawn disallowed blocked disabled objected suppressed
+    denied deny refused rejected declined revoked withdrawn disallowed blocked disabled objected suppressed
     optout optedout unsubscribed donotcontact donotmail donotemail
+""")
+# Before a key: `isGranted` is `granted`, `email_opt_out` is `optout`.
+KEY_BEGINNINGS = ("is", "has", "was", "email", "marketing")
+# A key that is none of ours and holds one of these may take a yes back.
+NO_STEMS = ("optout", "optedout", "unsub", "revo", "withdr", "den", "refus", "reject", "declin", "suppress", "block", "object")
+# Keys of other channels and purposes: a no there says nothing of marketing by e-mail.
+OTHER_KEYS = _words("""
+    sms push phone call post mail letter whatsapp web inapp analytics functional necessary preferences
+    personalization personalisation advertising ads statistics performance social doubleoptin confirmed verified
 """)
 # With such an ending a key of the second kind holds a moment: any at all says that it happened.
 MOMENT_ENDINGS = ("at", "on", "date", "time", "timestamp")
 
 SEPARATORS = re.compile(r"[\s_/.'’\-\u2010-\u2015]+")
+# What stands around a word and cannot be seen, or is a quotation mark.
+AROUND = " \t\r\n\"'“”„‘’«»\u200b\u200c\u200d\u2060\ufeff\u00ad"
+MOMENT = re.compile(r"[12][0-9]{3}-[01][0-9]|[0-9]{9,}")
 NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
@@ -74,10 +87,19 @@ def read_consent(value: Any) -> Consent:
     return _read(value, DEEPEST)
 
 
-def read_consent_above(value: Any) -> Consent:
-    """Return what `value` says where an object that holds the consent should be: a no, nothing, or something not understood."""
+def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
+    """Return what `value` says one level above the consent's place: a no, nothing, or something not understood.
+
+    Of an object only what is none of `places`, keys that lead to a consent themselves, and has a key of ours counts: most hold
+    other purposes.
+    """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT
+    if isinstance(value, Mapping):
+        led = {folded_word(place) for place in places}
+        value = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), led)}
+        if not value:
+            return Consent.ABSENT
     return Consent.NO if read_consent(value) is Consent.NO else Consent.UNCLEAR
 
 
@@ -118,7 +140,7 @@ def _read_number(value: float) -> Consent:
 
 
 def _read_text(text: str) -> Consent:
-    text = text.strip().strip("\"'").strip()
+    text = text.strip(AROUND)
     if not text:
         return Consent.ABSENT
     if NUMBER.fullmatch(text):
@@ -134,7 +156,7 @@ def folded_word(text: str) -> str:
     """Return `text` as words are compared: in lower case, without blanks, hyphens, underscores and the like."""
     if len(text) > LONGEST_WORD or not text[:1].isalpha():
         return text
-    return SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold().rstrip("!"))
+    return SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold().rstrip("!").replace(",", ""))
 
 
 def _read_list(values: list[Any], deeper: int) -> Consent:
@@ -149,19 +171,46 @@ def _read_object(value: Mapping[Any, Any], deeper: int) -> Consent:
     known = said & {Consent.YES, Consent.NO}
     if Consent.UNCLEAR in said or len(known) > 1 or not said:
         return Consent.NO if known == {Consent.NO} else Consent.UNCLEAR
+    if known == {Consent.YES} and any(_takes_back(folded_word(str(key)), each, deeper) for key, each in value.items()):
+        return Consent.UNCLEAR
     return known.pop() if known else Consent.UNKNOWN
 
 
 def _read_entry(key: str, value: Any, deeper: int) -> Consent | None:
     """Return what one entry of an object says; None if its key is none of ours."""
+    key = _without_beginning(key)
     if key in YES_KEYS:
         return _read(value, deeper)
     if key in NO_KEYS:
         # That it was not refused does not say that it was granted.
         opposite = {Consent.YES: Consent.NO, Consent.NO: Consent.UNKNOWN}
         said = _read(value, deeper)
+        if said is Consent.UNCLEAR and MOMENT.match(str(value)):
+            return Consent.NO
         return opposite.get(said, said)
     stems = {key.removesuffix(ending) for ending in MOMENT_ENDINGS} - {key}
     if stems & NO_KEYS:
         return Consent.UNKNOWN if _read(value, deeper) in {Consent.ABSENT, Consent.NO} else Consent.NO
     return None
+
+
+def _without_beginning(key: str) -> str:
+    for beginning in KEY_BEGINNINGS:
+        rest = key.removeprefix(beginning)
+        if rest != key and (rest in YES_KEYS or rest in NO_KEYS):
+            return rest
+    return key
+
+
+def _is_ours(key: str, places: set[str]) -> bool:
+    return key not in places and _read_entry(key, None, 1) is not None
+
+
+def _takes_back(key: str, value: Any, deeper: int) -> bool:
+    """Return whether an entry whose key is none of ours may take back the yes of another."""
+    if key in OTHER_KEYS or _read_entry(key, None, deeper) is not None:
+        return False
+    said = Consent.ABSENT if isinstance(value, int | float) and not isinstance(value, bool) else _read(value, deeper)
+    if any(stem in key for stem in NO_STEMS):
+        return said not in {Consent.ABSENT, Consent.NO}
+    return said is Consent.NO

@@ -39,7 +39,7 @@ class SignalEvent(BaseModel):
 
     Only `type` is needed. An explicit null, or a field of another shape than Signal documents, counts as absent;
     fields unknown here are ignored. `timestamp` is in UTC; one without an offset is taken as UTC. `undated` says
-    that one is there and is not understood.
+    that one is there and is not understood, `context_unread` that there is a context and it is no object.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
@@ -56,6 +56,8 @@ class SignalEvent(BaseModel):
     message_id: Text = _either("messageId", "message_id")
     timestamp: datetime | None = None
     undated: bool = False
+    # A context is there and is no object: the consent that it may hold is not understood.
+    context_unread: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +65,8 @@ class SignalEvent(BaseModel):
         if not isinstance(data, Mapping):
             return data
         present = {name: value for name, value in data.items() if value is not None}
+        context = present.get("context")
+        present["context_unread"] = context not in (None, [], "") and not isinstance(context, Mapping)
         try:
             return {**present, "timestamp": read_timestamp(data.get("timestamp")), "undated": False}
         except UnreadableTimestamp:

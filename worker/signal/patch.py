@@ -95,8 +95,11 @@ def _address(value: object) -> str | Skip:
 
 
 def _consent(event: SignalEvent, places: tuple[Place, ...]) -> Consent:
-    found = (place.seek(event) for place in places)
-    return resolve_consent(read_consent(value) if whole else read_consent_above(value) for value, whole in found)
+    found = [place.seek(event) for place in places]
+    keys = [key for place in places for path in place.paths for key in path[1:]]
+    unread = [Consent.UNCLEAR] if event.context_unread else []
+    readings = [read_consent(value) if whole else read_consent_above(value, keys) for value, whole in found]
+    return resolve_consent([*unread, *readings])
 
 
 def clean(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from worker.signal.consent import folded_word
 from worker.signal.event import SignalEvent
 
 TEXT_ROOTS = ("event", "name", "user_id", "anonymous_id", "group_id", "message_id")
@@ -37,14 +38,20 @@ class Place:
         return " ".join(filter(None, map(text_in, found))) or None
 
     def seek(self, event: SignalEvent) -> tuple[Any, bool]:
-        """Return the value there and True; if something that is no object stands in the way, return that and False."""
+        """Return the value there and True; if it ends before, return the last that is there and False.
+
+        Keys match as words do, ignoring case and the like. An absent one in the event's own object is no end before.
+        """
         if len(self.paths) > 1:
             return self.read(event), True
         value: Any = getattr(event, self.paths[0][0])
-        for key in self.paths[0][1:]:
+        for depth, key in enumerate(self.paths[0][1:]):
             if value is not None and not isinstance(value, dict):
                 return value, False
-            value = value.get(key) if value is not None else None
+            found = _key_in(value or {}, key)
+            if found is None:
+                return (value, False) if depth else (None, True)
+            value = value[found]
         return value, True
 
 
@@ -53,6 +60,12 @@ def text_in(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:  # noqa: PLR0124
         return None
     return str(value).strip() or None
+
+
+def _key_in(value: dict[str, Any], key: str) -> str | None:
+    if key in value:
+        return key
+    return next((each for each in value if folded_word(str(each)) == folded_word(key)), None)
 
 
 def _at(event: SignalEvent, path: Path_) -> Any:
