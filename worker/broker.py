@@ -23,7 +23,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
 from worker.broadcasts import CHANNEL, command_in
-from worker.delivery.flow import FREES, LIBRARY
+from worker.delivery.flow import FREES, LIBRARY, NEVER
 from worker.delivery.in_flight import put_back
 from worker.delivery.intake import admitted
 from worker.delivery.message import REPLAY_TASK, Message, envelope
@@ -250,9 +250,9 @@ class TakesAtomically:
         taking, self._taking, self._waiting = self._taking, None, False
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if taking else "BLMOVE", **options)
-        except redis.ReadOnlyError:
-            raise  # by a replica after a failover: to connect again finds the new master
         except redis.ResponseError as error:
+            if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
+                raise  # it has become a replica: to connect again finds the new master
             # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
             self._queue_has_some = isinstance(error, redis.OutOfMemoryError)
             self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
@@ -347,3 +347,9 @@ class Transport(kombu_redis.Transport):
     """The transport for every kind of address."""
 
     Channel = Channel
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Take part in a worker's loop. Raises `redis.RedisError` if Redis takes no writes: then Celery's log says why."""
+        with self.channels[0].conn_or_acquire() as client:
+            client.delete(NEVER)
+        super().register_with_event_loop(connection, loop)

@@ -30,7 +30,10 @@ LIBRARY = "".join(
     files("worker.delivery").joinpath(each).read_text(encoding="utf-8") for each in ("pace.lua", "flow.lua")
 )
 
-FREES = "redis.call('DEL', 'signal:never')\n"  # a script that has written may go on where memory is full; delivering frees it
+NEVER = "signal:never"  # a key that is never written: to delete it asks whether Redis takes writes
+FREES = (
+    f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
+)
 
 ASK = "return tostring(held(true))"
 REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
