@@ -15,8 +15,10 @@ from worker.delivery.desk import Overwriting
 from worker.delivery.flow import Flow, reported
 from worker.delivery.ledger import Ledger
 from worker.delivery.merge import Subscribing
+from worker.delivery.parking import Parking
 from worker.delivery.record import Absence, decoded, encoded
 from worker.delivery.rules import UNAVAILABLE_MEMBERS, Rules
+from worker.delivery.waiting import Waiting
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
 
@@ -60,6 +62,10 @@ class OwnIntegration:
         """Its ledger; `options` in place of those of the tests."""
         given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, "lag_seconds": 0, **options}
         return Ledger(flow or self.flow(), self.name, DIGEST_KEY, **given)
+
+    def waiting(self, ledger: Ledger | None = None) -> Waiting:
+        """Its events that wait for busy members."""
+        return Waiting(ledger or self.ledger(), Parking(self.redis, self.name, self.queue), self.unacked_keys)
 
     def delivery(
         self,

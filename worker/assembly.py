@@ -14,6 +14,7 @@ from worker.delivery.decision import Patience
 from worker.delivery.desk import Overwriting
 from worker.delivery.flow import Flow
 from worker.delivery.handling import Handling, Measured, unmeasured
+from worker.delivery.in_flight import in_flight_keys
 from worker.delivery.ledger import Ledger
 from worker.delivery.look_after import LookAfter
 from worker.delivery.merge import Subscribing
@@ -22,6 +23,7 @@ from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
 from worker.delivery.rules import Rules
 from worker.delivery.tally import Tally
+from worker.delivery.waiting import Waiting
 from worker.mailgun.client import Mailgun, Observed, unobserved
 from worker.operate.holds import tell_of_hold
 from worker.settings import Settings
@@ -52,10 +54,13 @@ def handling_for(
     """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
+    delivery, parking = delivery_for(settings, store, clock, observed), Parking(store, *where)
+    ledger = delivery.desk if isinstance(delivery.desk, Ledger) else ledger_for(settings, delivery.flow)
     return Handling(
         preset=load_preset(settings.mailgun_preset),
-        delivery=delivery_for(settings, store, clock, observed),
-        parking=Parking(store, *where),
+        delivery=delivery,
+        parking=parking,
+        waiting=Waiting(ledger, parking, in_flight_keys(settings.signal_integration)),
         dead_letters=DeadLetters(store, *where),
         tally=Tally(store, settings.signal_integration),
         roll=Roll(store, settings.signal_integration),

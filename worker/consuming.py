@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Condition
 from typing import Any
 
@@ -21,6 +22,7 @@ import redis
 from worker.broker import TAKEN
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import acknowledge, keep, put_back
+from worker.delivery.intake import admitted
 from worker.delivery.message import Message, events_in
 from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
@@ -84,7 +86,7 @@ class Consuming:
         self._in_hand[taken.tag] = taken
         self._gathered.append(taken)
         self._events += taken.message.events
-        self._tell("task-received", taken, **_as_received(taken.message))
+        self._tell_received([taken])
         if self._events >= self._batching.size:
             self.flush()
         elif len(self._gathered) == 1:
@@ -122,6 +124,10 @@ class Consuming:
         if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
             keep(self._redis, self._keys[0], list(self._in_hand))
             self._kept_at = time.monotonic()
+
+    def adopt(self) -> None:
+        """Take on what waited for members that are free by now. To be called once a second; raises `redis.RedisError`."""
+        self._take_on(self._handling.waiting.adopt)
 
     def state(self) -> WorkerState:
         """Return what this worker does now."""
@@ -169,6 +175,26 @@ class Consuming:
                 self._ended.append((batch, endings))
                 self._changed.notify_all()
             self._consumer.call_soon(self._tell_ended)
+        with suppress(redis.RedisError):  # else they are adopted by the housekeeping
+            self._take_on(self._handling.waiting.adopt_awaited)
+
+    def _take_on(self, adopt: Callable[[], list[list[tuple[str, str]]]]) -> None:
+        if not self._takes():
+            return
+        for found in adopt():
+            batch = [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
+            self._in_hand.update((each.tag, each) for each in batch)
+            self._consumer.call_soon(partial(self._tell_received, batch))
+            self._threads.submit(self._handle, batch)
+
+    def _adopted(self, raw: str, tag: str, *, first: bool) -> Taken:
+        """Return the message; one request serves all events of a member, so the others were not paid for."""
+        message = replace(admitted(raw, lambda: tag), paid=first)
+        return Taken(message, tag, lambda _: None, time.monotonic())
+
+    def _takes(self) -> bool:
+        consumer = self._consumer
+        return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
 
     def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
         now = self._handling.clock().timestamp()
@@ -199,6 +225,10 @@ class Consuming:
                 self._in_hand.pop(each.tag, None)
             for each, ending in zip(batch, endings, strict=False):
                 self._tell(ending.event, each, **ending.fields, **_runtime(ending, each))
+
+    def _tell_received(self, batch: Sequence[Taken]) -> None:
+        for each in batch:
+            self._tell("task-received", each, **_as_received(each.message))
 
     def _tell(self, event: str, taken: Taken, **fields: Any) -> None:
         dispatcher = self._consumer.event_dispatcher

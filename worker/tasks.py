@@ -116,6 +116,7 @@ def keep_house() -> None:
     for step in (
         consuming().keep,
         _restore_overdue,
+        consuming().adopt,
         parts.parking.return_due,
         priorities().gather,
         parts.tally.store,

@@ -65,6 +65,13 @@ class Loop:
     def qos(self) -> "Loop":
         return self
 
+    @property
+    def task_consumer(self) -> "Loop":
+        return self
+
+    def consuming_from(self, _queue: str) -> bool:
+        return True
+
     def send(self, event: str, **fields: Any) -> None:
         self.told.append((event, fields))
 
@@ -133,10 +140,12 @@ class Taken:
 def at_work(own: OwnIntegration) -> Callable[..., Worker]:
     def start(batch: int = 100, **held: Any) -> Worker:
         there = HoldsMembers(**held)
+        ledger = own.ledger()
         handling = Handling(
             preset=load_preset(None),
-            delivery=own.delivery(there.asking(), batch=batch),
+            delivery=own.delivery(there.asking(), ledger=ledger, batch=batch),
             parking=Parking(own.redis, own.name, own.queue),
+            waiting=own.waiting(ledger),
             dead_letters=DeadLetters(own.redis, own.name, own.queue),
             tally=Tally(own.redis, own.name),
             roll=Roll(own.redis, own.name),

@@ -37,8 +37,9 @@ ENQUEUED = datetime(2024, 5, 1, 10, tzinfo=UTC)
 def handling(own: OwnIntegration, there: HoldsOneMember, **patience: Any) -> Handling:
     return Handling(
         preset=load_preset(None),
-        delivery=own.delivery(asking(there.far), ledger=own.ledger(sleep=lambda _: None)),
+        delivery=own.delivery(asking(there.far)),
         parking=Parking(own.redis, own.name, own.queue),
+        waiting=own.waiting(),
         dead_letters=DeadLetters(own.redis, own.name, own.queue),
         tally=Tally(own.redis, own.name),
         roll=Roll(own.redis, own.name),

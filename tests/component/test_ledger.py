@@ -12,7 +12,6 @@ from tests.adapters import HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
-from worker.delivery.ledger import BUSY_WAIT_SECONDS
 from worker.delivery.merge import Subscribing
 from worker.delivery.visit import Held, Opened, Visit
 from worker.mailgun.client import Mailgun
@@ -104,18 +103,9 @@ def _unless_busy(kind: Kind) -> Kind | None:
 def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     opened(own)
-    slept: list[float] = []
-    found = bring(own, there, patch(plan="pro"), sleep=slept.append)
+    found = bring(own, there, patch(plan="pro"))
     assert (found.kind, found.requests) == (Kind.BUSY, 0)
     assert there.asked() == []
-    assert 0 < sum(slept) <= BUSY_WAIT_SECONDS
-
-
-def test_a_member_that_becomes_free_while_a_delivery_waits_is_taken(own: OwnIntegration) -> None:
-    there = HoldsOneMember(HELD)
-    opened(own)
-    found = bring(own, there, patch(plan="pro"), sleep=lambda _: own.redis.delete(*keys(own, "lock")))
-    assert found.kind is Kind.DELIVERED
 
 
 def test_another_member_is_not_busy(own: OwnIntegration) -> None:
@@ -151,7 +141,7 @@ def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_se
     assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNAVAILABLE
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60, sleep=lambda _: None).kind is Kind.BUSY
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.BUSY
     own.redis.delete(lock)  # the time is over
     assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNCHANGED
     assert keys(own, "lock") == []

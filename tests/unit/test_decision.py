@@ -37,7 +37,7 @@ EXPECTED: dict[Kind, Decision] = {
     Kind.UNCHANGED: Done("unchanged"),
     Kind.SUPERSEDED: Done("superseded"),
     Kind.HELD: Park(1.0, spent=False),
-    Kind.BUSY: Park(0.5, spent=False),
+    Kind.BUSY: Park(0.0, spent=False),
     Kind.DOUBTFUL: Park(7.0, spent=False),
     Kind.THROTTLED: Park(2.0, spent=False),
     Kind.UNAVAILABLE: Park(2.0, spent=True),
@@ -129,14 +129,9 @@ def test_throttling_and_failing_back_off_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.HELD, Kind.BUSY])
-def test_an_event_that_was_not_tried_waits_a_moment_free_of_charge_however_old_it_is(kind: Kind) -> None:
+def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(kind: Kind) -> None:
     found = decided(kind, Standing(10**6, 10**6, 1e9), Patience(max_attempts=1))
     assert found == EXPECTED[kind]
-
-
-def test_events_of_a_busy_member_come_back_apart() -> None:
-    assert decided(Kind.BUSY, chance=0.0) == Park(0.5, spent=False)
-    assert decided(Kind.BUSY, chance=1.0) == Park(1.0, spent=False)
 
 
 @pytest.mark.parametrize("kind", [each for each, decision in EXPECTED.items() if not isinstance(decision, Park)])

@@ -4,7 +4,7 @@
 -- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives; then of each member the record to
 -- note, or ''.
 -- Returns {'held', seconds}, or {'open', then of each member 1 or 0}.
-local MEMBERS, FIRST = 6, 6
+local MEMBERS, FIRST = 7, 6
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
 local mine = {'open'}

@@ -38,10 +38,7 @@ class Delivery:
         return self.attempts([Wanted(patch, EventOrder(at))])[0]
 
     def attempts(self, wanted: Sequence[Wanted]) -> list[Outcome]:
-        """Make Mailgun hold what is wanted; how each ended. Raises `redis.RedisError`.
-
-        A member that another delivery has is waited for a moment, after the others.
-        """
+        """Make Mailgun hold what is wanted; how each ended. Raises `redis.RedisError`."""
         outcomes = [Outcome(Kind.CRASHED)] * len(wanted)
         left = list(range(len(wanted)))
         while left:
@@ -80,16 +77,15 @@ class Delivery:
             if not isinstance(visit, Visit)
             for place in own
         ]
-        if not stays:
-            self._spare(wanted, busy)
-            for place in busy:
-                outcomes[place] = busy_outcome()
-            return left
-        Round(self, stays).run()
+        self._spare(wanted, busy)
+        for place in busy:
+            outcomes[place] = busy_outcome()
+        if stays:
+            Round(self, stays).run()
         for stay in stays:
             for place, outcome in stay.outcomes():
                 outcomes[place] = outcome
-        return sorted([*left, *busy])
+        return left
 
     def _spare(self, wanted: Sequence[Wanted], places: Sequence[int]) -> None:
         """No request was made for these."""

@@ -63,6 +63,11 @@ class Case:
         return _said(self.ending, self.outcome)
 
     @property
+    def is_busy(self) -> bool:
+        """Return whether another delivery has its member."""
+        return self.outcome is not None and self.outcome.kind is Kind.BUSY
+
+    @property
     def answer(self) -> str:
         """Mailgun's words, or ours."""
         return self.outcome.answer if self.outcome else self.refusal

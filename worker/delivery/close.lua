@@ -5,9 +5,9 @@
 --   record, or '' where it has not changed; copy, or ''; copy_at, or '' for now; seen_at, or '' where it does not exist;
 --   milliseconds until a write without an answer has settled, or '' where there was none;
 --   seconds until it is looked after ('' not at all, '0' no more); its address.
--- Returns {changes of the hold, numbers of the members that were lost, from 0}.
-local MEMBERS, FIRST, EACH = 6, 6, 7
-local look_after, lives = KEYS[5], ARGV[4]
+-- Returns {changes of the hold, numbers of the members that were lost, from 0, how many were released that events wait for}.
+local MEMBERS, FIRST, EACH = 7, 6, 7
+local look_after, waited_for, lives = KEYS[5], KEYS[6], ARGV[4]
 
 local function look(member, address, seconds)
     redis.call('HSET', member, 'late_at', string.format('%.6f', now))
@@ -32,7 +32,12 @@ local function store(member, record, copy, copy_at, seen_at)
     return doubted
 end
 
-local lost = {}
+local function release(lock)
+    redis.call('DEL', lock)
+    return redis.call('ZADD', waited_for, 'XX', 'CH', now, string.match(lock, '[^:]*$'))
+end
+
+local lost, awaited = {}, 0
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, number = KEYS[i], KEYS[i + 1], (i - MEMBERS) / 2
     local first = FIRST + number * EACH
@@ -50,11 +55,15 @@ for i = MEMBERS, #KEYS, 2 do
             -- A page showed a "no" meanwhile, which may have been written over.
             look(member, address, 1)
         end
-        if (tonumber(settles) or 0) > 0 then redis.call('PEXPIRE', lock, settles) else redis.call('DEL', lock) end
+        if (tonumber(settles) or 0) > 0 then
+            redis.call('PEXPIRE', lock, settles)
+        else
+            awaited = awaited + release(lock)
+        end
     else
         lost[#lost + 1] = number
         look(member, address, 1)
     end
 end
 charge(tonumber(ARGV[3]))
-return {reported(cjson.decode(ARGV[5])), lost}
+return {reported(cjson.decode(ARGV[5])), lost, awaited}

@@ -8,7 +8,6 @@ from typing import assert_never
 from worker.mailgun.outcome import Kind, Outcome
 
 HELD_SECONDS = 1.0
-BUSY_SECONDS = 1.0
 
 
 class Reason(StrEnum):
@@ -87,7 +86,7 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
         case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
             return Done(outcome.kind)
         case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
-            return Park(_wait_free_of_charge(outcome, chance), spent=False)
+            return Park(_wait_free_of_charge(outcome), spent=False)
         case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
             return _again(outcome, standing, patience, now=now, chance=chance)
         case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS | Kind.WRONG_MEMBER:
@@ -96,14 +95,14 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             assert_never(outcome.kind)
 
 
-def _wait_free_of_charge(outcome: Outcome, chance: float) -> float:
+def _wait_free_of_charge(outcome: Outcome) -> float:
     match outcome.kind:
         case Kind.HELD:
             return HELD_SECONDS  # back at the front of the queue, where the hold keeps it
         case Kind.DOUBTFUL:
             return outcome.again_in
         case _:
-            return BUSY_SECONDS * (0.5 + chance / 2)
+            return 0.0  # until its member is free
 
 
 def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
 from worker.delivery.round import AT_ONCE
 from worker.delivery.tally import Tally
+from worker.delivery.waiting import Waiting
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import digest, redacted, whereabouts
 from worker.signal.address import MalformedEmail
@@ -50,6 +51,7 @@ class Handling:
     preset: Preset
     delivery: Delivery
     parking: Parking
+    waiting: Waiting
     dead_letters: DeadLetters
     tally: Tally
     roll: Roll
@@ -111,8 +113,7 @@ class Handling:
         size = max(
             self.delivery.batching.size, AT_ONCE
         )  # without batches the members of a bundle are asked for at once
-        for start in range(0, len(events), size):
-            together = events[start : start + size]
+        for together in _together(events, size):
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
 
@@ -138,7 +139,10 @@ class Handling:
 
     def _carry_out(self, events: Sequence[Case], open_seconds: float) -> None:
         now = self.clock().timestamp()
-        parked = [(event, event.decision.delay) for event in events if isinstance(event.decision, Park)]
+        busy = [each for each in events if each.is_busy]
+        parked = [
+            (each, each.decision.delay) for each in events if isinstance(each.decision, Park) and not each.is_busy
+        ]
         buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
         if parked:
             dues = self.parking.park_many([(event.waiting(now, open_seconds), delay) for event, delay in parked])
@@ -146,6 +150,10 @@ class Handling:
                 again = datetime.fromtimestamp(due, UTC)
                 told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
                 event.due = max(again, told) if told else again
+        if busy:
+            due = self.waiting.wait([(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in busy])
+            for event in busy:
+                event.due = datetime.fromtimestamp(due, UTC)
         if buried:
             self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
 
@@ -194,9 +202,24 @@ class Handling:
             "outcome": outcome.kind if outcome else None,
             "status": outcome.status if outcome else None,
             "attempt": message.attempts + 1 if outcome else None,
-            "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) else None,
+            "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) and not event.is_busy else None,
             "not_understood": ", ".join(event.patch.not_understood) or None if event.patch else None,
         }
+
+
+def _together(events: Sequence[Case], members: int) -> Iterator[list[Case]]:
+    """Yield the events in parts with so many members each, as they follow each other: those of one member share its requests."""
+    part: list[Case] = []
+    seen: set[str] = set()
+    for event in events:
+        address = event.wanted().patch.address
+        if address not in seen and len(seen) == members:
+            yield part
+            part, seen = [], set()
+        part.append(event)
+        seen.add(address)
+    if part:
+        yield part
 
 
 def _crashed(error: Exception) -> Outcome:

@@ -14,13 +14,13 @@ events have set, and whose the "no" was.
 """
 
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain
+from threading import Event
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -30,8 +30,6 @@ from worker.delivery.record import Record, encoded
 from worker.delivery.stored import Copy, Stored, copy_of, moment
 from worker.delivery.visit import Busy, Held, Opened, Trust, Visit, uptime
 
-BUSY_WAIT_SECONDS = 0.25  # a thread waits no longer for members that other deliveries have
-BUSY_LOOK_SECONDS = 0.02
 FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
@@ -71,7 +69,7 @@ class Ledger:
         None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
     )
     lag_seconds: float = 0.0  # MAILGUN_READ_LAG_SECONDS
-    sleep: Callable[[float], None] = time.sleep
+    awaited: Event = field(default_factory=Event)  # set when a member was released that events wait for (waiting.py)
 
     def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
         """The places by address: all events of a member go together, and none has to wait."""
@@ -81,24 +79,14 @@ class Ledger:
         return grouped, []
 
     def open(self, addresses: Sequence[str]) -> list[Opened] | Held:
-        """Take the locks of these members, each named once, and read what is known of them.
-
-        Waits a moment where all of them are busy.
-        """
+        """Take the locks of these members, each named once, and read what is known of them."""
         digests = [self.digest_of(each) for each in addresses]
         token = uuid4().hex
-        looks = int(BUSY_WAIT_SECONDS / BUSY_LOOK_SECONDS)
-        opened: list[Opened] | Held = [Busy() for _ in addresses]
-        for look in range(looks):
-            began = uptime()
-            answer = self._run(self._open, digests, token, self._lease)
-            if answer[0] == "held":
-                return Held(float(answer[1]))
-            opened = self._opened(answer, addresses, digests, token, began)
-            if look + 1 == looks or any(isinstance(each, Visit) for each in opened):
-                break
-            self.sleep(BUSY_LOOK_SECONDS)
-        return opened
+        began = uptime()
+        answer = self._run(self._open, digests, token, self._lease)
+        if answer[0] == "held":
+            return Held(float(answer[1]))
+        return self._opened(answer, addresses, digests, token, began)
 
     def _opened(
         self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str, began: float
@@ -160,9 +148,13 @@ class Ledger:
         """
         closing = chain.from_iterable(self._closing(each) for each in visits)
         digests = [each.digest for each in visits]
-        began, lost = self._run(self._close, digests, visits[0].token, pay, self._lives, json.dumps(reports), *closing)
+        began, lost, awaited = self._run(
+            self._close, digests, visits[0].token, pay, self._lives, json.dumps(reports), *closing
+        )
         for number in lost:
             visits[number].lost = True
+        if awaited:
+            self.awaited.set()
         return [Change(*each) for each in began]
 
     def look_up(self, address: str) -> "Entry | None":
@@ -183,8 +175,9 @@ class Ledger:
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
-        redis = self.flow.redis
-        return int(redis.delete(self.key_of(self.digest_of(address)))) + int(redis.zrem(self.look_after_key, address))
+        redis, digest = self.flow.redis, self.digest_of(address)
+        redis.delete(self.waiting_key(digest))
+        return int(redis.delete(self.key_of(digest))) + int(redis.zrem(self.look_after_key, address))
 
     def note_sync(self, began: float) -> None:
         """Everybody was read, which began then, epoch seconds by Redis's clock: members that were not seen since do not exist."""
@@ -217,6 +210,15 @@ class Ledger:
         """The sorted set of addresses that are to be looked at again."""
         return f"signal:{self.integration}:look_after"
 
+    @property
+    def waited_for_key(self) -> str:
+        """The sorted set of members that events wait for."""
+        return f"signal:{self.integration}:waiting"
+
+    def waiting_key(self, digest: str) -> str:
+        """The sorted set of messages that wait for a member."""
+        return f"{self.waited_for_key}:{digest}"
+
     def _closing(self, visit: Visit) -> tuple[str | int, ...]:
         record = encoded(visit.record) if visit.record is not visit.stored else ""
         copy, copy_at = (copy_of(visit.found.member), visit.found.at) if visit.found else ("", "")
@@ -245,7 +247,8 @@ class Ledger:
 
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
         members = chain.from_iterable((self.lock_of(each), self.key_of(each)) for each in digests)
-        keys = [*self.flow.keys, self.opt_outs_key, self.synced_key, self.look_after_key, *members]
+        ours = self.opt_outs_key, self.synced_key, self.look_after_key, self.waited_for_key
+        keys = [*self.flow.keys, *ours, *members]
         return script(keys=keys, args=[*self.flow.first_args(), *args])
 
     @cached_property

@@ -1,8 +1,8 @@
 -- Take the locks of members and read what is known of them; of a member that another delivery has: 0.
--- KEYS 3: opt_outs, 4: synced, 5: look_after (not used); then of each member its lock and its record.
+-- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that are waited for (both not used); then of each member its lock and its record.
 -- ARGV 2: token, 3: lease in milliseconds.
 -- Returns {'held', seconds}, or {'open', now, fresh_from, synced, then of each member {record, copy, copy_at, seen_at, late_at, yes_at} or 0}.
-local MEMBERS = 6
+local MEMBERS = 7
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
 local fresh_from = redis.call('HGET', KEYS[3], 'fresh_from') or ''

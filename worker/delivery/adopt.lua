@@ -1,0 +1,51 @@
+-- Take on events that waited for members which are free by now: those of a member together, the oldest first.
+-- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
+-- taken from where it was.
+-- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: members that are waited for.
+-- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most.
+-- Returns of each member its events, each as {message, tag}.
+local index, in_hand, parked, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[2]
+local LOOKS, LOOK_AGAIN = 200, 1
+local moment = string.format('%d.%06d.', time[1], time[2])
+local count = 0
+
+local function take(message)
+    local tag = moment .. ARGV[3] .. string.format('.%06d', count)
+    redis.call('ZADD', index, now, tag)
+    redis.call('HSET', in_hand, tag, message)
+    if redis.call('ZREM', parked, message) == 1 then
+        count = count + 1
+        return {message, tag}
+    end
+    -- It went on another way, or was erased.
+    redis.call('ZREM', index, tag)
+    redis.call('HDEL', in_hand, tag)
+end
+
+local function take_all(waiting)
+    local taken = {}
+    for _, message in ipairs(redis.call('ZRANGE', waiting, 0, ARGV[5] - 1)) do
+        taken[#taken + 1] = take(message)
+        redis.call('ZREM', waiting, message)
+    end
+    return taken
+end
+
+local adopted = {}
+local allowed = allowance(tonumber(ARGV[4]))
+if allowed < 1 then return adopted end
+for _, digest in ipairs(redis.call('ZRANGEBYSCORE', waited_for, '-inf', now, 'LIMIT', 0, LOOKS)) do
+    if #adopted >= allowed then break end
+    local waiting = prefix .. 'waiting:' .. digest
+    if redis.call('EXISTS', prefix .. 'lock:' .. digest) == 0 then
+        local taken = take_all(waiting)
+        if #taken > 0 then adopted[#adopted + 1] = taken end
+    end
+    if redis.call('EXISTS', waiting) == 1 then
+        redis.call('ZADD', waited_for, now + LOOK_AGAIN, digest)
+    else
+        redis.call('ZREM', waited_for, digest)
+    end
+end
+charge(#adopted * rules.event_cost)
+return adopted
