@@ -53,7 +53,20 @@ NO_KEYS = _words("""
 # Before a key: `isGranted` is `granted`, `email_opt_out` is `optout`.
 KEY_BEGINNINGS = ("is", "has", "was", "email", "marketing")
 # A key that is none of ours and holds one of these may take a yes back.
-NO_STEMS = ("optout", "optedout", "unsub", "revo", "withdr", "den", "refus", "reject", "declin", "suppress", "block", "object")
+NO_STEMS = (
+    "optout",
+    "optedout",
+    "unsub",
+    "revo",
+    "withdr",
+    "den",
+    "refus",
+    "reject",
+    "declin",
+    "suppress",
+    "block",
+    "object",
+)
 # Keys of other channels and purposes: a no there says nothing of marketing by e-mail.
 OTHER_KEYS = _words("""
     sms push phone call post mail letter whatsapp web inapp analytics functional necessary preferences
