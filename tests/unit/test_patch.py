@@ -413,13 +413,24 @@ def both(context: object) -> tuple[bool | None, bool]:
         {"canonical": {"granted": False}},
         {"canonical": {"Marketing": False}},
         {"Canonical": {"marketing": "no"}},
+        {"categoryPreferences": {"Advertising": True, "Marketing": False}},
+        {"gdpr": {"purposes": {"marketing": "denied"}}},
     ],
 )
 def test_a_no_above_the_place_or_under_another_spelling_of_it_counts(consent: object) -> None:
     assert both({"consent": consent}) == (False, False)
 
 
-@pytest.mark.parametrize("consent", [{}, {"canonical": {"analytics": False}}, {"canonical": {}, "functional": True}])
+@pytest.mark.parametrize(
+    "consent",
+    [
+        {},
+        {"canonical": {"analytics": False}},
+        {"canonical": {}, "functional": True},
+        {"categoryPreferences": {"Advertising": False, "Functional": False}},
+        {"categoryPreferences": {"Marketing": True}},
+    ],
+)
 def test_other_purposes_say_nothing_of_marketing(consent: object) -> None:
     assert both({"consent": consent}) == (None, False)
 
