@@ -1,0 +1,120 @@
+"""One member whose write hangs, with many events waiting for it: no other member waits, and its newest values stand in the end."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.bench import Bench, identified, until
+
+HOT = "hot@example.com"
+EVENTS, OTHERS = 300, 200
+FEW = 8  # writes of the hot member, where each event by itself would make hundreds
+# What hangs is given up within seconds, yet not what is slow on a busy machine.
+SETTINGS = {"MAILGUN_CONNECT_TIMEOUT_SECONDS": "2", "MAILGUN_READ_TIMEOUT_SECONDS": "3", "WORKER_CONCURRENCY": "8"}
+BATCHES = {"MAILGUN_BATCH_SIZE": "50", "WORKER_CONCURRENCY": "200"}
+LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
+MODES = {"default": {}, "batches": BATCHES, "ledger": LEDGER, "volume": {**BATCHES, **LEDGER}}
+
+
+def hot(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Events of the hot member in their order; each sets its plan anew, and every other one its company."""
+    return [identified(HOT, plan=f"{each}", **company_of(each)) for each in range(start, start + count)]
+
+
+def company_of(number: int) -> dict[str, str]:
+    return {} if number % 2 else {"company": f"{number}"}
+
+
+def others(count: int, name: str = "other") -> list[dict[str, Any]]:
+    return [identified(f"{name}{each}@example.com", plan="pro") for each in range(count)]
+
+
+def hangs(own: Bench, **fault: Any) -> None:
+    own.sandbox.control.add_fault("hang", method="POST", address=HOT, seconds=600, **fault)
+
+
+def all_others(own: Bench, count: int = OTHERS) -> None:
+    """Waits until every other member is there."""
+    until(lambda: own.delivered() >= count, "all others, while the one hangs", 60)
+
+
+def ends_with(own: Bench, newest: int) -> None:
+    """Waits until all is done; the hot member holds the newest of each field, and nothing died."""
+    own.ended(120)
+    assert own.members()[HOT].vars == {"plan": f"{newest}", "company": f"{newest - newest % 2}"}
+    assert own.letters() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_as_one(
+    own: Bench, mode: str, workers: int
+) -> None:
+    hangs(own)
+    own.put(*hot(EVENTS), *others(OTHERS))
+    for _ in range(workers):
+        own.worker(**{**SETTINGS, **MODES[mode]})
+    all_others(own)
+    assert len(own.posts(HOT)) < FEW
+    assert HOT not in own.members()
+    own.sandbox.control.clear_faults()
+    ends_with(own, EVENTS - 1)
+    assert len(own.posts(HOT)) < FEW
+
+
+def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Bench) -> None:
+    hangs(own)
+    own.put(*hot(EVENTS), *others(OTHERS))
+    own.worker(**{**SETTINGS, "WORKER_CONCURRENCY": "2"})
+    all_others(own)
+    own.sandbox.control.clear_faults()
+    ends_with(own, EVENTS - 1)
+
+
+def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(own: Bench) -> None:
+    hangs(own)
+    own.put(*hot(100))
+    settings = {**SETTINGS, "VISIBILITY_TIMEOUT_SECONDS": "30"}
+    first = own.worker(**settings)
+    until(lambda: own.posts(HOT) and own.parking.count() == 99, "events that wait for the write")
+    first.kill()
+    own.sandbox.control.clear_faults()
+    own.put(*others(OTHERS), *hot(50, start=100))
+    own.worker(**settings)
+    all_others(own)
+    ends_with(own, 149)
+    assert len(own.posts(HOT)) < FEW
+
+
+def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_do_not_wait(own: Bench) -> None:
+    own.sandbox.control.add_fault("hang_after_commit", method="POST", address=HOT, seconds=600, count=1)
+    own.put(*hot(EVENTS), *others(OTHERS))
+    own.worker(**SETTINGS)
+    all_others(own, OTHERS + 1)  # with the one that was stored without an answer
+    ends_with(own, EVENTS - 1)
+    assert len(own.posts(HOT)) < FEW
+
+
+def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
+    hangs(own)
+    own.put(*hot(20))
+    own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "20", "VISIBILITY_TIMEOUT_SECONDS": "180"})
+    until(lambda: own.parking.count() == 19, "events that wait")
+    assert "parked" in own.run("explain", own.parked()[0][0].id).out
+    assert "19 events of this member" in own.run("explain", HOT).out
+    assert json.loads(own.run("status", "--json").out)["parked"] == 19
+    assert own.run("forget", "--yes", HOT).status == 0
+    assert own.parked() == []
+    assert list(own.redis.scan_iter(f"signal:{own.integration}:waiting:*")) == []
+
+
+def test_a_pause_keeps_waiting_events_and_resume_lets_them_go_on(own: Bench) -> None:
+    hangs(own, count=1)
+    own.put(*hot(20))
+    own.worker(**SETTINGS)
+    until(lambda: own.parking.count() == 19, "events that wait")
+    own.run("pause")
+    until(lambda: own.parking.count() == 20, "the end of the write")
+    own.run("resume")
+    ends_with(own, 19)
