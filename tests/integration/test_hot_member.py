@@ -1,4 +1,4 @@
-"""One member whose write hangs, with many events waiting for it: no other member waits, and its newest values stand in the end."""
+"""One member whose write hangs, with many events waiting: no other member waits, and its newest values stand in the end."""
 
 import json
 from typing import Any
@@ -61,6 +61,17 @@ def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_
     own.sandbox.control.clear_faults()
     ends_with(own, EVENTS - 1)
     assert len(own.posts(HOT)) < FEW
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_others_among_which_its_events_lie_do_not_wait_either(own: Bench, mode: str) -> None:
+    hangs(own)
+    of_each = zip(hot(60), *[iter(others(OTHERS + 100))] * 5, strict=True)
+    own.put(*(event for group in of_each for event in group))
+    own.worker(**{**SETTINGS, **MODES[mode]})
+    all_others(own, 300)
+    own.sandbox.control.clear_faults()
+    ends_with(own, 59)
 
 
 def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Bench) -> None:

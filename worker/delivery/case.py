@@ -76,7 +76,9 @@ class Case:
         """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
         if self.patch is None:
             raise LookupError("the event changes no member")
-        return Wanted(self.patch, order_of(self.patch, self.message), self.message.paid)
+        last = self.message.trail[-1] if self.message.trail else None
+        alone = last is not None and last.status is None and last.outcome == Kind.UNAVAILABLE
+        return Wanted(self.patch, order_of(self.patch, self.message), self.message.paid, alone)
 
     def waiting(self, now: float, open_seconds: float) -> Message:
         """The message to be parked; `open_seconds` is the integration's own clock."""

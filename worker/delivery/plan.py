@@ -17,6 +17,7 @@ class Wanted:
     patch: Patch
     order: EventOrder
     paid: bool = True  # its first request was paid for when it was taken
+    alone: bool = False  # its last attempt had no answer: it shares no request with other members
 
 
 @dataclass(frozen=True)

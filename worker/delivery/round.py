@@ -46,26 +46,37 @@ class Round:
 
     def run(self) -> None:
         """Make Mailgun hold what is wanted. Raises `redis.RedisError`, and whatever our own bugs raise."""
+        left = self._stays
         try:
             for stay in self._stays:
                 stay.plan_unread(self._it.rules)
             for stays in self._suspects_last():
                 self._read([each for each in stays if each.is_unread])
                 self._write([each for each in stays if each.is_unwritten])
+                left = [each for each in left if each not in stays]
+                self._close(stays, settling=not left)
         finally:
-            for stay in self._stays:
-                stay.visit.looks = stay.is_looked_at
-            visits = [each.visit for each in self._stays]
-            self._tell(self._it.desk.close(visits, self._answers.rest(), -self._purse))
-            for stay in self._stays:
-                if stay.visit.lost:
-                    stay.lose()
+            self._close(left, settling=True)
 
-    def _suspects_last(self) -> Iterator[list[Stay]]:
-        """Nobody waits for members that got no usable answer lately."""
-        suspects = [each for each in self._stays if self._it.batching.is_suspect(each.address)]
-        yield [each for each in self._stays if each not in suspects]
-        yield suspects
+    def _close(self, stays: Sequence[Stay], *, settling: bool) -> None:
+        """Release these; `settling` what was paid for and not used, with the last of them."""
+        if not stays:
+            return
+        for stay in stays:
+            stay.visit.looks = stay.is_looked_at
+        pay = -self._purse if settling else 0.0
+        self._tell(self._it.desk.close([each.visit for each in stays], self._answers.rest(), pay))
+        for stay in stays:
+            if stay.visit.lost:
+                stay.lose()
+
+    def _suspects_last(self) -> list[list[Stay]]:
+        """The stays, those apart that got no usable answer lately: the others do not wait for them."""
+        suspects = [each for each in self._stays if self._is_suspect(each)]
+        return [[each for each in self._stays if each not in suspects], suspects]
+
+    def _is_suspect(self, stay: Stay) -> bool:
+        return stay.goes_alone or self._it.batching.is_suspect(stay.address)
 
     # Reading
 
@@ -106,7 +117,7 @@ class Round:
 
     def _may_share(self, stay: Stay) -> bool:
         ordinary = stay.exists or is_ordinary(stay.address)
-        return ordinary and not self._it.batching.is_suspect(stay.address)
+        return ordinary and not self._is_suspect(stay)
 
     def _write_together(self, entries: Sequence[Entry]) -> None:
         self._settle(*self._call(entries))

@@ -75,6 +75,11 @@ class Stay:
         done = self.outcome is None or self.outcome.kind is Kind.DELIVERED
         return not self.wanted and self.plan is not None and done
 
+    @property
+    def goes_alone(self) -> bool:
+        """Return whether an event of it had no answer the last time: it could cost the others of a request theirs."""
+        return any(each.alone for each in self.wanted)
+
     def is_as_sent(self, held: Member) -> bool:
         """Does Mailgun hold what was sent? Who is subscribed may have changed since by the recipient's doing."""
         return same(replace(held, subscribed=self.member.subscribed), self.member)
