@@ -4,7 +4,7 @@ The way of an event, and where each step lives:
 
     signal/     what Signal says: event, preset, patch            pure
     mailgun/    what Mailgun is told, and answers                 member, page and outcome pure; the client asks
-    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, dead letters;
+    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, waiting, dead letters;
                 census and opt_outs: the ledger filled from Mailgun's member pages
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
     worker_process.py, remote_control.py, broadcasts.py, switched_off.py

@@ -112,7 +112,8 @@ def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
     own.put(*hot(20))
     own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "20", "VISIBILITY_TIMEOUT_SECONDS": "180"})
     until(lambda: own.parking.count() == 19, "events that wait")
-    assert "parked" in own.run("explain", own.parked()[0][0].id).out
+    explained = own.run("explain", own.parked()[0][0].id).out
+    assert "next try once the delivery of its member that is under way has ended" in explained
     assert "19 events of this member" in own.run("explain", HOT).out
     assert json.loads(own.run("status", "--json").out)["parked"] == 19
     assert own.run("forget", "--yes", HOT).status == 0

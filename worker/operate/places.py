@@ -90,6 +90,10 @@ class Places:
         """The wanted events that are parked, with the due times of their messages."""
         return ((found, due) for raw, due in self.parking.waiting() for found in found_in(raw, wanted))
 
+    def waits(self, address: str, raw: str) -> bool:
+        """Return whether this parked message waits only for another delivery of its member to end."""
+        return self.redis.zscore(self.ledger.waiting_key(self.ledger.digest_of(address)), raw) is not None
+
     def dead(self, wanted: Wanted) -> Iterator[Buried]:
         """The wanted dead letters, oldest first."""
         return (buried for buried in self.dead_letters.oldest_first() if wanted_in(buried.message, wanted))

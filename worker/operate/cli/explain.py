@@ -87,7 +87,11 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         unread = _not_understood(message, preset)
         last = message.trail[-1] if message.trail else None
         reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
-        yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; next try {clock_time(due)} UTC"}
+        address = address_of(message.args, preset)
+        when = f"next try {clock_time(due)} UTC"
+        if address and places.waits(address, found.raw):
+            when = f"next try once the delivery of its member that is under way has ended, at {clock_time(due)} UTC at the latest"
+        yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; {when}"}
     for buried in places.dead(wanted):
         yield {
             "place": "dead letter",
