@@ -19,6 +19,7 @@ from worker.delivery.decision import Patience
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import restore_overdue
 from worker.delivery.intake import admitted
+from worker.delivery.ledger import Ledger
 from worker.delivery.message import DELIVER_MANY, Message, encoded
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
@@ -48,6 +49,7 @@ class Loop:
     enabled: bool = True
     groups: tuple[str, ...] = ()
     buffer_limit: int = 24
+    takes: bool = True
 
     @property
     def event_dispatcher(self) -> "Loop":
@@ -70,7 +72,7 @@ class Loop:
         return self
 
     def consuming_from(self, _queue: str) -> bool:
-        return True
+        return self.takes
 
     def send(self, event: str, **fields: Any) -> None:
         self.told.append((event, fields))
@@ -88,7 +90,7 @@ class Loop:
     def run(self) -> None:
         """The loop goes round once."""
         while self.soon:
-            self.soon.pop()()
+            self.soon.pop(0)()
 
 
 @dataclass
@@ -389,3 +391,58 @@ def test_after_a_new_connection_messages_are_taken_from_there(at_work: Callable[
     assert len(it.there.list) == 2
     assert len(before.dropped) == len(it.loop.dropped) == 1
     assert it.loop.buffer_limit > 24
+
+
+# What waited for a busy member
+
+
+def of_one_member(number: int) -> Message:
+    event = {"type": "identify", "traits": {"email": "hot@example.com", "plan": f"{number}"}}
+    return Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000)
+
+
+def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
+    """So many events wait for a member that another delivery has."""
+    ledger = it.handling.waiting.ledger
+    visits: Any = ledger.open(["hot@example.com"])
+    it.take(*map(of_one_member, range(count)))
+    it.consuming.flush()
+    eventually(lambda: it.handling.parking.count() == count and not it.unacked(), what="events that wait")
+    it.settled()
+    assert it.there.calls == []
+    return ledger, visits
+
+
+def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 40)
+    it.loop.told.clear()
+    ledger.close(visits, [], 0)
+    it.consuming.adopt()
+    eventually(lambda: not it.unacked(), what="an end")
+    it.settled()
+    assert [each.method for each in it.there.calls] == ["GET", "POST"]
+    assert it.there.vars_of("hot@example.com")["plan"] == "39"
+    assert it.handling.parking.count() == 0
+    assert [name for name, _ in it.loop.told] == ["task-received"] * 40 + ["task-succeeded"] * 40
+    assert it.consuming.in_hand() == []
+
+
+def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, (visit,) = wait_for_one_member(it, 5)
+    it.own.redis.delete(ledger.lock_of(visit.digest))
+    it.take(of_one_member(5))
+    eventually(lambda: not it.unacked() and not it.handling.parking.count(), what="an end")
+    it.settled()
+    assert it.there.vars_of("hot@example.com")["plan"] == "5"
+    assert [each.method for each in it.there.calls] == ["GET", "POST"]  # the others are older
+
+
+def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    ledger.close(visits, [], 0)
+    it.loop.takes = False
+    it.consuming.adopt()
+    assert (it.unacked(), it.handling.parking.count()) == ([], 3)

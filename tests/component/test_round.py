@@ -295,6 +295,18 @@ def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> 
     ]
 
 
+def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_are_released(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1, 2, 3))
+    had: list[int] = []
+    there.meanwhile[6] = doing(lambda: had.append(len(locks(own))))
+    tried = replace(wants(2, plan="pro"), alone=True)
+    assert bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro")) == [Kind.DELIVERED] * 3
+    assert there.entries() == [[address(1), address(3)]]
+    assert there.asked()[4:] == [f"GET {address(2)}", "POST members"]
+    assert had == [1]
+    assert locks(own) == []
+
+
 def test_members_whose_lease_ended_are_not_written(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[2] = doing(lambda: own.redis.delete(sorted(locks(own))[0]))
