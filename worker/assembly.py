@@ -123,7 +123,7 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
         lease_seconds=settings.longest_delivery_seconds + LEASE_MARGIN_SECONDS,
         cache_seconds=settings.mailgun_member_cache_seconds,
         days=settings.ledger_days,
-        settle_seconds=settings.mailgun_read_timeout_seconds / 3,
+        settle_seconds=2 * settings.mailgun_read_timeout_seconds,
         refresh_seconds=settings.mailgun_opt_out_refresh_seconds if settings.trusts_ledger else None,
         lag_seconds=settings.mailgun_read_lag_seconds,
     )
