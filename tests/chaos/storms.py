@@ -224,6 +224,25 @@ def a_few_bad_members(world: World) -> None:
     world.note("{:.0f} events of {:.0f} bad members among {:.0f}", bad, len(BAD), len(world.producer.sent))
 
 
+def hang_one_hot_member(world: World) -> None:
+    """Every write of the member with most events hangs until all others' have ended; a worker is killed meanwhile."""
+    counts = Counter(each.fact.address for each in world.producer.sent if each.fact)
+    [(hot, count)] = counts.most_common(1)
+    world.control.add_fault("hang", method="POST", address=hot, seconds=600)
+    world.bad.add(hot)
+    others = {each.id for each in world.producer.sent if not (each.fact and each.fact.address == hot)}
+    if not world.brief:
+        world.when_put(0.5)
+        _kill_in_mid_request(world, 1)
+    world.when_put(1.0)
+    took = world.until(lambda: not others - world.ended_ids(), "an end of all others' events", 120)
+    world.note(
+        "others had ended {:.0f} s after the last was put, while {:.0f} events of one member waited", took, count
+    )
+    world.control.clear_faults()
+    world.drain()
+
+
 def refuse_everything(world: World) -> None:
     """Every write is answered 302, then 400, while the list can be read: a handful of dead letters, however long."""
     flow = world.flow()

@@ -71,6 +71,7 @@ CASES = (
     Case("wrong key, mended", storms.wrong_key, EVERY),
     Case("addresses refused", storms.refuse_addresses, EVERY),
     Case("bad members among many", storms.a_few_bad_members, EVERY, brief=200, brief_forms=(SINGLE, VOLUME)),
+    Case("one hot member", storms.hang_one_hot_member, EVERY, brief=200, brief_forms=(SINGLE,)),
     Case("everything refused", storms.refuse_everything, EVERY, brief=300, brief_forms=(BATCHES,)),
     Case("one 429 in fifty", storms.throttle_one_in_fifty, EVERY),
     Case("opt-outs while paused", storms.opt_out_while_paused, EVERY, brief=500, brief_forms=(SINGLE, BATCHES)),
