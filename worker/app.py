@@ -13,7 +13,7 @@ from worker import remote_control
 from worker.assembly import rules_for
 from worker.delivery.flow import keys
 from worker.delivery.in_flight import in_flight_keys
-from worker.operate import flower_answers, log
+from worker.operate import flower_answers, flower_guard, log
 from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
 
@@ -101,6 +101,7 @@ remote_control.install(
 )
 if "flower.urls" in sys.modules:  # Celery's command line has loaded Flower before it loads this application
     flower_answers.install()
+    flower_guard.install()
 
 
 class Housekeeping(bootsteps.StartStopStep):
