@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     incident_probe_seconds: Positive = 60
     ledger_days: Annotated[float, Field(gt=0, le=10_000)] = 30
 
+    message_max_bytes: Annotated[int, Field(ge=65_536, le=512 * 1024 * 1024)] = 4 * 1024 * 1024
+    message_max_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    message_max_returns: Annotated[int, Field(ge=3, le=1000)] = 5
+
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808  # 0: off
