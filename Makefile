@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 
-.PHONY: help install run demo test chaos bench bench-long lint format lock wheel clean
+.PHONY: help install run demo test test-unit chaos bench bench-long lint format lock wheel clean
 
 help:  ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: install  ## the same once, with sample events; ends by itself
 
 test: install  ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest
+
+test-unit: install  ## the tests of pure modules, about a minute
+	@$(BIN)/python -m pytest tests/unit -q
 
 chaos: install  ## the full chaos suite: thousands of events through each storm; most of an hour, CHAOS_FORM=single a quarter
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q

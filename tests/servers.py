@@ -4,7 +4,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from random import randrange
 from typing import Any, TypeVar
 
 import redis
@@ -26,10 +28,14 @@ def eventually(ask: Callable[[], Value], within: float = 30.0, what: str = "the 
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on, below those that the system gives to outgoing connections.
+
+    Such a connection, made before the server of the test has started, would take the port away.
+    """
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", randrange(10_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 def cluster() -> dict[str, str]:

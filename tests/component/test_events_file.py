@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import tarfile
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,16 @@ from worker.operate.json_documents import LONGEST
 from worker.operate.text_file import NotText, text_in
 
 A, B = {"type": "page", "n": 1}, {"type": "page", "n": 2, "text": "ü\u2028line"}
+
+
+def tarred(name: str, data: bytes) -> bytes:
+    """A tar archive of one file."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return written.getvalue()
 
 
 def read(text: str) -> list[tuple[int, Any]]:
@@ -56,6 +67,8 @@ LINES = f"{json.dumps(A)}\n{json.dumps(B, ensure_ascii=False)}\n"
         (f"[{json.dumps(A)} {json.dumps(B)}]", [(1, "bad")]),
         (f"[{json.dumps(A)}]\n{json.dumps(B)}", [(1, A), (2, "bad")]),
         ("[", [(1, "bad")]),
+        (f"[{json.dumps(A)}]\n[{json.dumps(B)}]\n[]\n[5]", [(1, A), (2, B), (3, 5)]),
+        (f"[{json.dumps(A)}]\n[", [(1, A), (2, "bad")]),
         (f"{json.dumps(A)}\n{{broken\n{json.dumps(B)}", [(1, A), (2, "bad"), (3, B)]),
         (f"{{broken\n{json.dumps(A)}\n", [(1, "bad"), (2, A)]),
         (f"{{broken\n{LINES}", [(1, "bad"), (2, A), (3, B)]),
@@ -259,6 +272,7 @@ def test_half_a_character_at_the_end_costs_the_last_line() -> None:
         (b"\x7fELF\x02\x01\x01" + bytes(9), "binary"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "binary"),
         (gzip.compress(b"\x7fELF\x02\x01\x01" + bytes(9)), "binary"),
+        (tarred("2026.ndjson", b'{"type":"page"}\n'), "tar -xOf"),
         (b"email,name\njane@example.com,Jane\n", "CSV"),
         (b'"email";"name"\n"jane@example.com";"Jane"\n', "CSV"),
         (b"\n\nemail\tname\n\njane@example.com\tJane\n", "CSV"),

@@ -61,18 +61,24 @@ class Flower:
 
 
 @contextmanager
-def flower_of(bench: Bench) -> Iterator[Flower]:
+def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
     """Flower on this bench, whose worker it has found and whose events it hears of."""
     port = free_port()
     command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-    environment = clean_environment(**bench.environment(FLOWER_UNAUTHENTICATED_API="true"))
-    with (bench.folder / f"flower-{port}.log").open("ab") as output:
+    environment = clean_environment(**bench.environment(FLOWER_UNAUTHENTICATED_API="true", **settings))
+    log = bench.folder / f"flower-{port}.log"
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=bench.folder
         )
+
+    def listens(running: Flower) -> bool:
+        assert process.poll() is None, f"Flower has ended: {log.read_text()[-2000:]}"
+        return running.listens()
+
     try:
         running = Flower(f"http://127.0.0.1:{port}")
-        until(running.listens, "Flower", 60)
+        until(lambda: listens(running), "Flower", 120)
         until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
         until(lambda: bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks(), "events")
         yield running

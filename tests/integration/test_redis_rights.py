@@ -1,15 +1,12 @@
 """The users of docs/redis-rights.md, each with no right more: events go their whole way, and Redis notes no refusal."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
-import requests
 
-from tests.integration.bench import Bench, clean_environment, identified, printed_by
-from tests.servers import eventually, free_port
+from tests.integration.bench import Bench, identified, printed_by, until
+from tests.integration.flowers import flower_of
 from worker.operate.redis_rights import WORKERS_USER, Who, acl_rules
 
 # What a client is called is of no use but to people; INFO and CONFIG are of use, but not needed.
@@ -96,37 +93,9 @@ def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> 
 
 
 def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench) -> None:
-    port = free_port()
-    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-    environment = clean_environment(
-        **rights.environment(REDIS_URL=user(rights, Who.FLOWER), FLOWER_UNAUTHENTICATED_API="true")
-    )
-    url = f"http://127.0.0.1:{port}"
-
-    def broker() -> str:
-        try:
-            requests.get(f"{url}/api/workers?refresh=1", timeout=30)
-            return requests.get(f"{url}/broker", timeout=30).text
-        except requests.ConnectionError:
-            return ""
-
-    with rights.working(REDIS_URL=user(rights, *WORKERS_USER)):
-        flower = subprocess.Popen(
-            [sys.executable, *command],
-            env=environment,
-            cwd=rights.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            eventually(lambda: f"{rights.queue}.dead_letter" in broker(), 60, "Flower's Broker tab")
-            heard = {**identified("p@example.com"), "messageId": "m-heard"}
-            eventually(
-                lambda: rights.put(heard) and "m-heard" in requests.get(f"{url}/api/tasks", timeout=30).json(),
-                60,
-                "an event in Flower",
-            )
-        finally:
-            flower.terminate()
-            flower.wait(30)
+    with (
+        rights.working(REDIS_URL=user(rights, *WORKERS_USER)),
+        flower_of(rights, REDIS_URL=user(rights, Who.FLOWER)) as flower,
+    ):
+        until(lambda: flower.knows_queue(f"{rights.queue}.dead_letter"), "the queue on Flower's Broker tab", 60)
     assert refused(rights) == []

@@ -198,7 +198,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     needless = {"worker/Dockerfile"}
-    assert {"worker/signal/presets/default.toml", "worker/sandbox/page.html"} <= packed
+    assert {"worker/signal/presets/default.toml", "worker/sandbox/page.html", "worker/py.typed"} <= packed
     assert packed - needless == there - needless
 
 
@@ -219,6 +219,11 @@ def test_the_command_and_the_module_give_the_same_help(installed: Installed) -> 
     module = installed.printed("python", "-m", "worker", "--help").replace("python -m worker", "signal-mailgun")
     assert said == module.split()
     assert all(command in said for command in ("run", "worker", "send", "preview", "check", "dead-letters", "sandbox"))
+
+
+def test_the_version_is_the_wheels(installed: Installed, wheel: Path) -> None:
+    name, version = installed.printed("signal-mailgun", "--version").split()
+    assert wheel.name.startswith(f"{name.replace('-', '_')}-{version}-")
 
 
 def test_preview_shows_the_request_of_the_integrations_example(installed: Installed) -> None:

@@ -199,9 +199,11 @@ def test_a_yes_stands_beside_other_purposes_and_descriptions(value: object) -> N
 
 @pytest.mark.parametrize(
     "value",
-    ["No, thanks", "not interested", "“no”", "no\u200b", "inactive", "reject_all", "opt-out-all", "non-consented"]
-    + [{"isGranted": False}, {"hasConsent": False}, {"isOptedOut": True}, {"deny": True}, {"allow": False}]
-    + [{"optedOut": "2024-01-01"}, {"unsubscribed": 1714550400}],
+    [
+        *("No, thanks", "not interested", "“no”", "no\u200b", "inactive", "reject_all", "opt-out-all", "non-consented"),
+        *({"isGranted": False}, {"hasConsent": False}, {"isOptedOut": True}, {"deny": True}, {"allow": False}),
+        *({"optedOut": "2024-01-01"}, {"unsubscribed": 1714550400}),
+    ],
 )
 def test_further_plain_noes_are_noes(value: object) -> None:
     assert read_consent(value) is Consent.NO

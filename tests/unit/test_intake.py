@@ -240,7 +240,16 @@ def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
     whole = compress(json.dumps([[EVENT], {}, {}]).encode())
     assert body_of(admit(with_data(whole)))[0] == [EVENT]
     assert_refused(with_data(whole[:-5]), E, "compressed")
+    assert_refused(with_data(whole + b"rest"), E, "compressed")
+    in_pieces = b"".join(map(compress, (b"[[", json.dumps(EVENT).encode(), b"], {}, {}]")))
+    assert body_of(admit(with_data(in_pieces)))[0] == [EVENT]
     assert_refused(with_data(compress(b" " * (LIMIT_BYTES + 1))), E, "more than 32 MiB when decompressed")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+def test_a_body_that_is_compressed_without_saying_so_is_read(compress: Callable[[bytes], bytes]) -> None:
+    data = compress(json.dumps([[EVENT], {}, {}]).encode())
+    assert body_of(admit({**envelope(), "body": base64.b64encode(data).decode()}))[0] == [EVENT]
 
 
 @pytest.mark.parametrize(

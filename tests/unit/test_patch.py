@@ -399,10 +399,9 @@ def test_every_event_is_a_patch_a_skip_or_a_malformed_address(
             value.encode("utf-8")
 
 
-def consented(context: object) -> tuple[bool | None, bool]:
+def both(context: object) -> tuple[bool | None, bool]:
     """What an event with that context says of consent, and whether that was not understood."""
-    made = patch_of(parse_event({"type": "identify", "traits": {"email": "a@example.com"}, "context": context}), DEFAULT)
-    assert isinstance(made, Patch)
+    made = patch({"type": "identify", "context": context})
     return made.consent, made.consent_unclear
 
 
@@ -414,26 +413,37 @@ def consented(context: object) -> tuple[bool | None, bool]:
         {"canonical": {"granted": False}},
         {"canonical": {"Marketing": False}},
         {"Canonical": {"marketing": "no"}},
+        {"categoryPreferences": {"Advertising": True, "Marketing": False}},
+        {"gdpr": {"purposes": {"marketing": "denied"}}},
     ],
 )
 def test_a_no_above_the_place_or_under_another_spelling_of_it_counts(consent: object) -> None:
-    assert consented({"consent": consent}) == (False, False)
+    assert both({"consent": consent}) == (False, False)
 
 
-@pytest.mark.parametrize("consent", [{}, {"canonical": {"analytics": False}}, {"canonical": {}, "functional": True}])
+@pytest.mark.parametrize(
+    "consent",
+    [
+        {},
+        {"canonical": {"analytics": False}},
+        {"canonical": {}, "functional": True},
+        {"categoryPreferences": {"Advertising": False, "Functional": False}},
+        {"categoryPreferences": {"Marketing": True}},
+    ],
+)
 def test_other_purposes_say_nothing_of_marketing(consent: object) -> None:
-    assert consented({"consent": consent}) == (None, False)
+    assert both({"consent": consent}) == (None, False)
 
 
 def test_a_flat_yes_counts_behind_a_canonical_object_of_other_purposes() -> None:
-    assert consented({"consent": {"canonical": {"analytics": False}, "marketing": True}}) == (True, False)
+    assert both({"consent": {"canonical": {"analytics": False}, "marketing": True}}) == (True, False)
 
 
 @pytest.mark.parametrize("context", ['{"consent": {"marketing": false}}', 5, ["x"], True])
 def test_a_context_that_is_no_object_leaves_the_consent_not_understood(context: object) -> None:
-    assert consented(context) == (None, True)
+    assert both(context) == (None, True)
 
 
 @pytest.mark.parametrize("context", [None, {}, [], ""])
 def test_an_empty_context_says_nothing(context: object) -> None:
-    assert consented(context) == (None, False)
+    assert both(context) == (None, False)

@@ -40,6 +40,12 @@ NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
         ),
         *(
             "Sun, 01 Nov 2026 00:00:00 GMT",
+            "Sunday, 01-Nov-26 00:00:00 GMT",
+            "1 Nov 26 00:00 GMT",
+            "Sun Nov  1 00:00:00 2026",
+            "Sun Nov  1 00:00:00 UTC 2026",
+            "Sun Nov 01 00:00:00 +0000 2026",
+            "Sat Oct 31 19:00:00 EST 2026",
             "Sun, 1 Nov 2026 01:00:00 +0100",
             "1 Nov 2026 00:00:00",
             "31 Oct 2026 20:00 EDT",

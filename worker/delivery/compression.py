@@ -36,6 +36,9 @@ ALIASES = {
     "zstandard": "application/zstd",
 }
 
+# How compressed data begins; JSON begins otherwise.
+BEGINNINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {"application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP)}
 ERRORS: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError)
 if bz2:
@@ -49,6 +52,11 @@ if zstd:
     ERRORS += (zstd.ZstdError,)
 
 
+def compression_of(data: bytes) -> str | None:
+    """Return the name of what `data` is compressed with, None where it is not."""
+    return next((name for beginning, name in BEGINNINGS.items() if data.startswith(beginning)), None)
+
+
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
     """Return `data`, compressed as `name` says, as it was before.
 
@@ -56,13 +64,24 @@ def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
     `ValueError` for data that is not compressed so.
     """
     name = name.strip().lower()
-    decompressor = DECOMPRESSORS[ALIASES.get(name, name)]()
+    decompressor = DECOMPRESSORS[ALIASES.get(name, name)]
+    result = b""
+    while data or not result:
+        part, data = _first_member(data, decompressor(), limit + 1 - len(result))
+        result += part
+        if len(result) > limit:
+            raise OverflowError(f"more than {limit} bytes")
+        if not data.strip(b"\0"):  # padding
+            break
+    return result
+
+
+def _first_member(data: bytes, decompressor: Any, limit: int) -> tuple[bytes, bytes]:
+    """Return what comes first in `data`, which may be several compressed pieces one after the other, and the rest."""
     try:
-        result: bytes = decompressor.decompress(data, limit + 1)
+        part: bytes = decompressor.decompress(data, limit)
     except ERRORS:
         raise ValueError("not compressed so") from None
-    if len(result) > limit:
-        raise OverflowError(f"more than {limit} bytes")
-    if not decompressor.eof:
+    if len(part) < limit and not decompressor.eof:
         raise ValueError("cut off")
-    return result
+    return part, decompressor.unused_data

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from worker.delivery.compression import LIMIT_BYTES, decompressed
+from worker.delivery.compression import LIMIT_BYTES, compression_of, decompressed
 from worker.delivery.decision import Reason
 from worker.delivery.event_json import read_json
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK, UnreadableMessage
@@ -169,6 +169,7 @@ def _body_text(body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], 
             raise _unsupported("the message is not UTF-8 text")
         return body
     data = _base64(body)
+    compression = compression or compression_of(data)
     return _text(_uncompressed(data, compression) if compression else data, outer.get("content-encoding"))
 
 

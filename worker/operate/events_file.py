@@ -86,6 +86,8 @@ def _is_json(text: str) -> bool:
 
 
 def _refuse_csv(first: str, second: str) -> None:
+    if "{" in first:  # JSON with something before it
+        return
     for separator in SEPARATORS:
         if first.count(separator) > 0 and (not second or first.count(separator) == second.count(separator)):
             raise NotText("CSV, not JSON: write each row as one JSON object a line")
@@ -95,17 +97,23 @@ def _refuse_csv(first: str, second: str) -> None:
 
 
 def _elements(text: str, stream: IO[str]) -> Iterator[Entry]:
-    """The elements of the array that goes on with `text`, and then in `stream`."""
+    """The elements of the array that goes on with `text`, and then in `stream`, and of the arrays that follow it."""
     number = 1
-    while not (text := _not_blank(text, stream)).startswith("]"):
-        found = _element(text, stream)
-        if found is None:
+    while True:
+        text = _not_blank(text, stream)
+        if text.startswith("]"):
+            text = _not_blank(text[1:], stream)
+            if not text.startswith("["):
+                break
+            text = text[1:]
+        elif found := _element(text, stream):
+            value, spelled, text = found
+            yield _entry(Document(number, value, spelled))
+            number += 1
+        else:
             yield Entry(number, complaint="not JSON from here on: the rest of the array is left out")
             return
-        value, spelled, text = found
-        yield _entry(Document(number, value, spelled))
-        number += 1
-    if _not_blank(text[1:], stream):
+    if text:
         yield Entry(number, complaint="not JSON: what follows the array is left out")
 
 

@@ -118,6 +118,10 @@ def _refuse(head: bytes, encoding: str) -> None:
         if head.startswith(magic):
             raise NotText(what)
     text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\x1e")
+    if "\0\0\0\0" in text:
+        raise NotText(
+            "no text but binary data; of a tar archive, tar -xOf FILE | signal-mailgun send - reads the files"
+        )
     if text[:1] not in BEGINNINGS and any(ord(each) < 32 and each not in "\t\r\n\x1b\x1e" for each in text):
         raise NotText("no text but binary data: JSON is needed, one object a line")
 

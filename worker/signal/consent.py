@@ -53,7 +53,20 @@ NO_KEYS = _words("""
 # Before a key: `isGranted` is `granted`, `email_opt_out` is `optout`.
 KEY_BEGINNINGS = ("is", "has", "was", "email", "marketing")
 # A key that is none of ours and holds one of these may take a yes back.
-NO_STEMS = ("optout", "optedout", "unsub", "revo", "withdr", "den", "refus", "reject", "declin", "suppress", "block", "object")
+NO_STEMS = (
+    "optout",
+    "optedout",
+    "unsub",
+    "revo",
+    "withdr",
+    "den",
+    "refus",
+    "reject",
+    "declin",
+    "suppress",
+    "block",
+    "object",
+)
 # Keys of other channels and purposes: a no there says nothing of marketing by e-mail.
 OTHER_KEYS = _words("""
     sms push phone call post mail letter whatsapp web inapp analytics functional necessary preferences
@@ -91,15 +104,16 @@ def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
     """Return what `value` says one level above the consent's place: a no, nothing, or something not understood.
 
     Of an object only what is none of `places`, keys that lead to a consent themselves, and has a key of ours counts: most hold
-    other purposes.
+    other purposes. Without any, a no at such a key inside one of its objects does, as in Segment's `categoryPreferences`.
     """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT
     if isinstance(value, Mapping):
         led = {folded_word(place) for place in places}
-        value = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), led)}
-        if not value:
-            return Consent.ABSENT
+        ours = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), led)}
+        if not ours:
+            return Consent.NO if _is_refused_within(value, led, DEEPEST) else Consent.ABSENT
+        value = ours
     return Consent.NO if read_consent(value) is Consent.NO else Consent.UNCLEAR
 
 
@@ -204,6 +218,17 @@ def _without_beginning(key: str) -> str:
 
 def _is_ours(key: str, places: set[str]) -> bool:
     return key not in places and _read_entry(key, None, 1) is not None
+
+
+def _is_refused_within(value: Mapping[Any, Any], places: set[str], deeper: int) -> bool:
+    """Return whether an object inside `value` that is none of `places` says no at one of them."""
+    for key, each in value.items():
+        if not isinstance(each, Mapping) or folded_word(str(key)) in places:
+            continue
+        refused = (read_consent(said) is Consent.NO for name, said in each.items() if folded_word(str(name)) in places)
+        if any(refused) or (deeper and _is_refused_within(each, places, deeper - 1)):
+            return True
+    return False
 
 
 def _takes_back(key: str, value: Any, deeper: int) -> bool:

@@ -48,10 +48,11 @@ class Place:
         for depth, key in enumerate(self.paths[0][1:]):
             if value is not None and not isinstance(value, dict):
                 return value, False
-            found = _key_in(value or {}, key)
+            inside: dict[str, Any] = value or {}
+            found = _key_in(inside, key)
             if found is None:
                 return (value, False) if depth else (None, True)
-            value = value[found]
+            value = inside[found]
         return value, True
 
 

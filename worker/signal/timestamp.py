@@ -32,7 +32,7 @@ ISO = re.compile(
     re.IGNORECASE,
 )
 RFC_2822 = re.compile(
-    r"(?:[A-Z][a-z]{2,8},?\s+)?[0-9]{1,2}[ -][A-Z][a-z]{2}[ -][0-9]{4}\s+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
+    r"(?:[A-Z][a-z]{2,8},?\s+)?[0-9]{1,2}[ -][A-Z][a-z]{2}[ -](?:[0-9]{4}|[0-9]{2})\s+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
     r"(?:\s+(?:GMT|UTC|UT|Z|[ECMP][SD]T|[+-][0-9]{4}))?(?:\s+\([^()]*\))?",
     re.IGNORECASE,
 )
@@ -40,6 +40,12 @@ RFC_2822 = re.compile(
 PRINTED = re.compile(
     r"[A-Z][a-z]{2}\s+(?P<month>[A-Z][a-z]{2})\s+(?P<day>[0-9]{1,2})\s+(?P<year>[0-9]{4})\s+(?P<time>[0-9:]{8})"
     r"(?:\s+(?:GMT|UTC)?(?P<zone>[+-][0-9]{4})?)?(?:\s+\([^()]*\))?",
+    re.IGNORECASE,
+)
+# C's asctime and Ruby's Time, and what `date` prints: the year comes last.
+ASCTIME = re.compile(
+    r"[A-Z][a-z]{2}\s+(?P<month>[A-Z][a-z]{2})\s+(?P<day>[0-9]{1,2})\s+(?P<time>[0-9:]{8})\s+"
+    r"(?:(?P<zone>GMT|UTC|[ECMP][SD]T|[+-][0-9]{4})\s+)?(?P<year>[0-9]{4})",
     re.IGNORECASE,
 )
 
@@ -94,7 +100,7 @@ def _of_text(text: str) -> datetime | None:
     iso = ISO.fullmatch(text)
     if iso:
         return _of_iso(iso)
-    printed = PRINTED.fullmatch(text)
+    printed = PRINTED.fullmatch(text) or ASCTIME.fullmatch(text)
     if printed:
         text = "{day} {month} {year} {time} {zone}".format(**printed.groupdict("+0000"))
     return _in_utc(parsedate_to_datetime(text)) if RFC_2822.fullmatch(text) else None

@@ -1,11 +1,14 @@
 """The command line: `signal-mailgun COMMAND`. Every error is one line with what to do; usage errors exit 2, others 1."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.ending import ended
+from worker.operate.cli.terminal import out
 
 cli = typer.Typer(
     name="signal-mailgun",
@@ -16,6 +19,25 @@ cli = typer.Typer(
     rich_markup_mode=None,  # help and errors as plain lines, on any terminal and in any encoding
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer's
+    if wanted:
+        out.print(f"signal-mailgun {version('signal-mailgun')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Signal events from a queue become members of a Mailgun mailing list."""
+
+
 cli.command("run")(run.run)
 cli.command("worker")(run.worker)
 cli.command("send")(send.send)

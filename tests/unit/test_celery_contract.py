@@ -1,0 +1,98 @@
+"""What this program overrides or calls inside kombu, Celery and Flower, as their pinned versions have it.
+
+An upgrade that changes one of these fails here, in one line that names it, and not in a storm.
+"""
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from worker import broker, remote_control, worker_process
+from worker.app import Application
+from worker.operate import flower_broker
+
+USED = [
+    "kombu.transport.redis.QoS.append(self, message, delivery_tag)",
+    "kombu.transport.redis.QoS.ack(self, delivery_tag)",
+    "kombu.transport.redis.QoS.restore_by_tag(self, tag, client=None, leftmost=False)",
+    "kombu.transport.redis.QoS.restore_visible(self, start=0, num=10, interval=10)",
+    "kombu.transport.redis.QoS.restore_unacked(self, client=None)",
+    "kombu.transport.virtual.base.QoS.append(self, message, delivery_tag)",
+    "kombu.transport.virtual.base.QoS.ack(self, delivery_tag)",
+    "kombu.transport.virtual.base.QoS.can_consume(self)",
+    "kombu.transport.virtual.base.QoS.can_consume_max_estimate(self)",
+    "kombu.transport.redis.Channel.conn_or_acquire(self, client=None)",
+    "kombu.transport.redis.Channel._brpop_start(self, timeout=None)",
+    "kombu.transport.redis.Channel._brpop_read(self, **options)",
+    "kombu.transport.redis.Channel._update_queue_cycle(self)",
+    "kombu.transport.redis.Channel._handle_message(self, client, r)",
+    "kombu.transport.redis.Channel._get_pool(self, asynchronous=False)",
+    "kombu.transport.redis.Channel._on_connection_disconnect(self, connection)",
+    "kombu.transport.redis.Channel._flush_brpop_reauth(self)",
+    "kombu.transport.virtual.base.Channel.queue_purge(self, queue, **kwargs)",
+    "kombu.transport.redis.Transport.register_with_event_loop(self, connection, loop)",
+    "kombu.transport.redis.Transport._deliver(self, message, queue)",
+    "celery.apps.worker.Worker.__init__(self, app=None, hostname=None, **kwargs)",
+    "celery.apps.worker.Worker.start(self)",
+    "celery.apps.worker.Worker.stop(self, in_sighandler=False, exitcode=None)",
+    "celery.apps.worker.Worker.terminate(self, in_sighandler=False)",
+    "kombu.pidbox.Node.handle(self, method, arguments=None)",
+    "celery.app.control.Control.broadcast(self, command, arguments=None, destination=None, connection=None, reply=False, "
+    "timeout=1.0, limit=None, callback=None, channel=None, pattern=None, matcher=None, **extra_kwargs)",
+    "celery.app.control.Control.purge(self, connection=None)",
+    "celery.worker.consumer.consumer.Consumer.add_task_queue(self, queue, exchange=None, exchange_type=None, "
+    "routing_key=None, **options)",
+    "celery.worker.consumer.consumer.Consumer.cancel_task_queue(self, queue)",
+    "celery.worker.consumer.consumer.Consumer.call_soon(self, p, *args, **kwargs)",
+    "flower.utils.broker.Broker.__init__(self, /, *args, **kwargs)",
+    "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
+]
+OURS = (
+    broker.Unacked,
+    broker.TakesAtomically,
+    broker.Channel,
+    broker.Transport,
+    worker_process.Worker,
+    remote_control.Node,
+    remote_control.Mailbox,
+    remote_control.Control,
+    Application,
+    flower_broker.Broker,
+)
+THEIRS = ("kombu", "celery", "flower")
+
+
+def found(name: str) -> Any:
+    """What is called so, as `package.module.Class.member`."""
+    module, owner, member = name.rsplit(".", 2)
+    return getattr(getattr(import_module(module), owner), member)
+
+
+@pytest.mark.parametrize("used", USED, ids=lambda used: used.partition("(")[0])
+def test_what_is_overridden_or_called_is_there_with_this_signature(used: str) -> None:
+    name, _, _ = used.partition("(")
+    assert f"{name}{inspect.signature(found(name))}" == used
+
+
+def overridden(ours: type) -> Iterator[str]:
+    """The names of methods that this class has instead of theirs."""
+    bases = broker.Channel.__mro__ if ours is broker.TakesAtomically else ours.__mro__
+    for name, member in vars(ours).items():
+        theirs = any(name in vars(base) and base.__module__.startswith(THEIRS) for base in bases)
+        if inspect.isfunction(member) and theirs and not name.startswith("__"):
+            yield member.__name__
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_every_method_that_replaces_one_of_theirs_is_listed(ours: type) -> None:
+    listed = {used.partition("(")[0].rpartition(".")[2] for used in USED}
+    assert set(overridden(ours)) - listed == set()
+
+
+def test_celerys_commands_that_are_replaced_exist() -> None:
+    panel = found("celery.worker.control.Panel.data")
+    commands = remote_control.Commands("mailgun.default", list)
+    assert set(commands.by_name()) - set(panel) == set()

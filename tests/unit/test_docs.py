@@ -1,0 +1,64 @@
+"""The pages in docs/ say what the code has: settings with their defaults, metrics, links that lead somewhere."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from worker.delivery.flow import HoldState
+from worker.operate.metrics import Metrics, Standing, families
+from worker.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")]
+ROW = re.compile(r"^\| (`.+?`) \|(.*?)\|", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
+DEFAULTS_IN_WORDS = {"signal_digest_key": "derived from the integration's name", "mailgun_preset": "the Default preset"}
+
+
+def rows(page: str) -> list[tuple[list[str], str]]:
+    """The names in the first column of the page's tables, and the second column."""
+    found = ROW.findall((PROJECT / "docs" / page).read_text())
+    return [(re.findall(r"`([^`]+)`", names), second) for names, second in found]
+
+
+def documented(value: Any) -> str:
+    """A default as the table spells it."""
+    text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"`{text}`"
+
+
+def test_the_table_of_settings_is_the_codes() -> None:
+    told = {
+        name.lower(): default.strip()
+        for names, defaults in rows("settings.md")
+        for name, default in zip(names, defaults.split(", "), strict=True)
+    }
+    defaults = {name: documented(field.default) for name, field in Settings.model_fields.items()}
+    assert told == {**defaults, **DEFAULTS_IN_WORDS}
+
+
+def test_the_table_of_metrics_is_the_codes() -> None:
+    told = {re.sub(r"\{.*", "", names[0]) for names, _ in rows("metrics.md")}
+    hold = HoldState(None, "", None, None, 1.0)
+    standing = Standing(queued=0, oldest_age=0, parked=0, dead_letters={}, hold=hold, opt_outs_age=0)
+    counted = re.findall(rb"^# TYPE (signal_mailgun_\S+) ", generate_latest(Metrics("default").registry), re.MULTILINE)
+    gauges = {f"{each.name}_total" if each.type == "counter" else each.name for each in families("default", standing)}
+    assert told == {each.decode() for each in counted if not each.endswith(b"_created")} | gauges
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert broken == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (PROJECT / "docs" / "index.md").read_text()
+    assert {page.name for page in (PROJECT / "docs").glob("*.md")} - set(LINK.findall(index)) == {"index.md"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 150
