@@ -24,6 +24,7 @@ PURE = sorted(
         "worker.mailgun.member",
         "worker.mailgun.outcome",
         "worker.mailgun.page",
+        "worker.mailgun.texts",
         "worker.delivery.merge",
         "worker.delivery.plan",
         "worker.delivery.decision",
@@ -33,6 +34,7 @@ PURE = sorted(
         "worker.printable",
         "worker.privacy",
         "worker.variables",
+        "worker.web_origin",
         "worker.redis_address",
         "worker.redis_options",
     }

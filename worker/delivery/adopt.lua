@@ -2,12 +2,13 @@
 -- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
 -- taken from where it was.
 -- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: members that are waited for.
--- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most.
+-- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
+-- 6: bytes that the reply should have at most.
 -- Returns of each member its events, each as {message, tag}.
 local index, in_hand, parked, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[2]
 local LOOKS, LOOK_AGAIN = 200, 1
 local moment = string.format('%d.%06d.', time[1], time[2])
-local count = 0
+local count, bytes = 0, 0
 
 local function take(message)
     local tag = moment .. ARGV[3] .. string.format('.%06d', count)
@@ -24,9 +25,12 @@ end
 
 local function take_all(waiting)
     local taken = {}
-    for _, message in ipairs(redis.call('ZRANGE', waiting, 0, ARGV[5] - 1)) do
+    while #taken < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
+        local message = redis.call('ZRANGE', waiting, 0, 0)[1]
+        if not message then break end
         taken[#taken + 1] = take(message)
         redis.call('ZREM', waiting, message)
+        bytes = bytes + #message
     end
     return taken
 end
@@ -35,7 +39,7 @@ local adopted = {}
 local allowed = allowance(tonumber(ARGV[4]))
 if allowed < 1 then return adopted end
 for _, digest in ipairs(redis.call('ZRANGEBYSCORE', waited_for, '-inf', now, 'LIMIT', 0, LOOKS)) do
-    if #adopted >= allowed then break end
+    if #adopted >= allowed or bytes >= tonumber(ARGV[6]) then break end
     local waiting = prefix .. 'waiting:' .. digest
     if redis.call('EXISTS', prefix .. 'lock:' .. digest) == 0 then
         local taken = take_all(waiting)

@@ -16,6 +16,7 @@ from worker.delivery.decision import Reason
 from worker.delivery.flow import FREES
 from worker.delivery.intake import admitted
 from worker.delivery.message import LATEST, Message, UnreadableMessage, decoded, encoded
+from worker.mailgun.texts import ANSWER_LIMIT, shown
 
 if TYPE_CHECKING:
     import redis
@@ -89,6 +90,20 @@ CAUSES: dict[Reason, tuple[str, str]] = {
         "Fix the producer: JSON in UTF-8, plain or compressed with gzip, bzip2, lzma or zstd. Replay what is here once a "
         "worker can read it; `dead-letters show ID --raw` gives it byte for byte.",
     ),
+    Reason.TOO_LARGE: (
+        "The message, or what it holds when decompressed, is larger than MESSAGE_MAX_BYTES; a worker would need up to 36 times "
+        "as much memory",
+        "Let the producer send fewer events a message. Or raise MESSAGE_MAX_BYTES, and the workers' memory with it, then replay.",
+    ),
+    Reason.TOO_MANY_EVENTS: (
+        "The bundle holds more events than MESSAGE_MAX_EVENTS",
+        "Let the producer send smaller bundles. `dead-letters export` gives the events, and `send` puts them on the queue in "
+        "bundles; or raise MESSAGE_MAX_EVENTS and replay.",
+    ),
+    Reason.POISON_MESSAGE: (
+        "Workers ended, or failed, each time while they had it; most likely it is what ended them",
+        "Look at the workers' last log lines and their memory. Replay it once that is understood, with one worker watching.",
+    ),
     Reason.MALFORMED_EVENT: (
         "The message is not a Signal event",
         "Mend the producer: one JSON object with a `type`, as the task's only argument.",
@@ -108,19 +123,34 @@ CAUSES: dict[Reason, tuple[str, str]] = {
 }
 
 
+def dead_letter_queue(queue: str) -> str:
+    """Return the name of the queue of dead letters beside `queue`."""
+    return f"{queue}.dead_letter"
+
+
+def dead_letter_counts(integration: str) -> str:
+    """Return the key of how many dead letters there are for each reason."""
+    return f"signal:{integration}:dead_letter_counts"
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """Why and how an event died: the `dead_letter` header."""
 
     reason: str
     status: int | None  # Mailgun's last HTTP status, where there was one
-    answer: str  # Mailgun's last words, cut to 2 KiB; may hold the address
+    answer: str  # Mailgun's last words, cut to 2 KiB, or without a status ours; may hold the address
     cause: str
     fix: str
     attempts: int
     first_seen: float | None  # epoch seconds
     died_at: float  # epoch seconds
     integration: str
+
+    @property
+    def summary(self) -> str:
+        """The answer as it may be shown elsewhere than beside the dead letter."""
+        return self.answer if self.status is None else shown(self.answer)
 
 
 @dataclass(frozen=True)
@@ -139,7 +169,7 @@ def dead_letter(
     """The header for `message`, with the likely cause and the fix of `reason`."""
     cause, fix = CAUSES[reason]
     return DeadLetter(
-        reason, status, answer[:2048], cause, fix, message.attempts, message.enqueued_at, died_at, integration
+        reason, status, answer[:ANSWER_LIMIT], cause, fix, message.attempts, message.enqueued_at, died_at, integration
     )
 
 
@@ -154,7 +184,7 @@ class DeadLetters:
     @property
     def key(self) -> str:
         """The dead-letter queue."""
-        return f"{self.queue}.dead_letter"
+        return dead_letter_queue(self.queue)
 
     def bury(self, message: Message, letter: DeadLetter) -> None:
         """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
@@ -219,7 +249,7 @@ class DeadLetters:
 
     @property
     def _counts_key(self) -> str:
-        return f"signal:{self.integration}:dead_letter_counts"
+        return dead_letter_counts(self.integration)
 
     def _counted_anew(self) -> dict[str, int]:
         counts = Counter(buried.letter.reason for buried in self.newest_first())

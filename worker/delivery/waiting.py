@@ -24,6 +24,7 @@ from worker.delivery.parking import Parking
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
+REPLY_BYTES = 8 * 1024 * 1024
 MARGIN_SECONDS = 10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
 
 WAIT, ADOPT = (
@@ -67,7 +68,7 @@ class Waiting:
         requests were paid for each member. Raises `redis.RedisError`.
         """
         keys = [*self.in_flight, self.parking.key]
-        found = self._run(self._adopt, keys, self._prefix, uuid4().hex, MEMBERS_AT_ONCE, EVENTS_AT_ONCE)
+        found = self._run(self._adopt, keys, self._prefix, uuid4().hex, MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES)
         return [[(str(raw), str(tag)) for raw, tag in events] for events in found]
 
     @property
