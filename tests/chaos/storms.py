@@ -232,6 +232,7 @@ def hang_one_hot_member(world: World) -> None:
     world.bad.add(hot)
     others = {each.id for each in world.producer.sent if not (each.fact and each.fact.address == hot)}
     if not world.brief:
+        world.control.latency(60)
         world.when_put(0.5)
         _kill_in_mid_request(world, 1)
     world.when_put(1.0)

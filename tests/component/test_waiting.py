@@ -1,6 +1,9 @@
 """Events whose members other deliveries have: they wait aside, and are taken on together once their member is free."""
 
+from typing import Any
+
 import pytest
+import redis
 
 from tests.integrations import OwnIntegration
 from worker.delivery.in_flight import restore_overdue
@@ -121,6 +124,27 @@ def test_what_was_taken_on_by_a_worker_that_dies_comes_back(own: OwnIntegration)
     assert restore_overdue(own.redis, own.queue, own.unacked_keys, 0) == 2
     on_queue = [decoded(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)]
     assert on_queue == ["m2", "m1"]
+
+
+def test_what_was_taken_on_by_a_call_whose_reply_was_lost_is_given_by_the_next(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1, 2)
+    script = waiting._adopt
+
+    def without_reply(**given: Any) -> None:
+        script(**given)
+        raise redis.ConnectionError
+
+    with monkeypatch.context() as cut:
+        cut.setitem(waiting.__dict__, "_adopt", without_reply)
+        with pytest.raises(redis.ConnectionError):
+            waiting.adopt()
+    assert len(in_hand(own)) == 2
+    assert ids(waiting.adopt()) == [["m1", "m2"]]
+    assert waiting.adopt() == []
+    assert len(in_hand(own)) == 2
 
 
 def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> None:

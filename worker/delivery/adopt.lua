@@ -1,6 +1,6 @@
 -- Take on events that waited for members which are free by now: those of a member together, the oldest first.
 -- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
--- taken from where it was.
+-- taken from where it was. Told again because the reply was lost, it answers as it did.
 -- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: members that are waited for.
 -- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
 -- 6: bytes that the reply should have at most.
@@ -9,6 +9,16 @@ local index, in_hand, parked, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KE
 local LOOKS, LOOK_AGAIN = 200, 1
 local moment = string.format('%d.%06d.', time[1], time[2])
 local count, bytes = 0, 0
+
+local answer = prefix .. 'adopted:' .. ARGV[3]
+local answered = redis.call('GET', answer)
+if answered then
+    local adopted = cjson.decode(answered)
+    for _, taken in ipairs(adopted) do
+        for i, tag in ipairs(taken) do taken[i] = {redis.call('HGET', in_hand, tag), tag} end
+    end
+    return adopted
+end
 
 local function take(message)
     local tag = moment .. ARGV[3] .. string.format('.%06d', count)
@@ -52,4 +62,12 @@ for _, digest in ipairs(redis.call('ZRANGEBYSCORE', waited_for, '-inf', now, 'LI
     end
 end
 charge(#adopted * rules.event_cost)
+if #adopted > 0 then
+    local tags = {}
+    for number, taken in ipairs(adopted) do
+        tags[number] = {}
+        for i, each in ipairs(taken) do tags[number][i] = each[2] end
+    end
+    redis.call('SET', answer, cjson.encode(tags), 'EX', 60)
+end
 return adopted

@@ -3,19 +3,23 @@
     signal:<integration>:parked             sorted set   each of these events, due when it goes on in any case (parking.py)
     signal:<integration>:waiting:<digest>   sorted set   message -> when it began to wait for this member, epoch seconds
     signal:<integration>:waiting            sorted set   digest -> when to look whether that member is free, epoch seconds
+    signal:<integration>:adopted:<token>    string       what was taken on, should the reply be lost; a minute
 
 The parked events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
 releases a member marks it to be looked at at once (close.lua). What a worker takes on is noted as in hand in the same step that
 takes it from where it waited. A lease that ends by time, because its worker died, is noticed within a second.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from itertools import chain
 from typing import Any
 from uuid import uuid4
+
+import redis
 
 from worker.delivery.flow import FREES
 from worker.delivery.ledger import Ledger
@@ -39,6 +43,7 @@ class Waiting:
     ledger: Ledger
     parking: Parking
     in_flight: tuple[str, str]  # the keys of what workers have in hand: of the index, and of the messages
+    unanswered: deque[str] = field(default_factory=deque)  # tokens of what may have been taken on, its reply lost
 
     def wait(self, events: Sequence[tuple[str, Message]]) -> float:
         """Keep each message until the member of its address is free.
@@ -68,8 +73,13 @@ class Waiting:
         requests were paid for each member. Raises `redis.RedisError`.
         """
         keys = [*self.in_flight, self.parking.key]
-        found = self._run(self._adopt, keys, self._prefix, uuid4().hex, MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES)
-        return [[(str(raw), str(tag)) for raw, tag in events] for events in found]
+        token = self.unanswered.popleft() if self.unanswered else uuid4().hex
+        try:
+            found = self._run(self._adopt, keys, self._prefix, token, MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES)
+        except redis.RedisError:
+            self.unanswered.append(token)
+            raise
+        return [[(str(raw), str(tag)) for raw, tag in events if raw] for events in found]
 
     @property
     def _prefix(self) -> str:
