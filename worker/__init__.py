@@ -15,6 +15,7 @@ The way of an event, and where each step lives:
     redis_address.py what REDIS_URL says, with redis_options.py; redis_tls.py looks at its files, sentinels.py asks for
                 the master
     privacy.py  what operators may see in place of a person's data; printable.py what may be shown of any text
+    web_origin.py  whose page a request comes from, for servers without a login
     variables.py which names in the environment are misspelt settings
     producer.py the other end: putting events on the queue, one a message or bundled
     plain.py    what a producer has in hand as an event's JSON text

@@ -10,10 +10,10 @@ from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from worker import remote_control
-from worker.assembly import rules_for
+from worker.assembly import limits_for, rules_for
 from worker.delivery.flow import keys
 from worker.delivery.in_flight import in_flight_keys
-from worker.operate import flower_answers, log
+from worker.operate import flower_answers, flower_guard, log
 from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
 
@@ -53,6 +53,9 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "flow_rules": rules_for(settings).encoded(),
             "priority_steps": [0],
             "taken_at_key": f"signal:{settings.signal_integration}:taken_at",
+            "integration": settings.signal_integration,
+            "limits": limits_for(settings),
+            "put_aside_told": _count_put_aside,
             "unacked_key": messages,
             "unacked_index_key": index,
         },
@@ -81,6 +84,12 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _count_put_aside(id: str, reason: str) -> None:
+    from worker.tasks import count_put_aside  # noqa: PLC0415  the task module needs this one
+
+    count_put_aside(id, reason)
+
+
 def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct"), routing_key=name)
 
@@ -101,6 +110,7 @@ remote_control.install(
 )
 if "flower.urls" in sys.modules:  # Celery's command line has loaded Flower before it loads this application
     flower_answers.install()
+    flower_guard.install()
 
 
 class Housekeeping(bootsteps.StartStopStep):

@@ -17,6 +17,7 @@ from worker.delivery.handling import Handling, Measured, unmeasured
 from worker.delivery.ledger import Ledger
 from worker.delivery.look_after import LookAfter
 from worker.delivery.merge import Subscribing
+from worker.delivery.message import Limits
 from worker.delivery.opt_outs import OptOuts
 from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll
@@ -93,6 +94,11 @@ def delivery_for(
 def flow_for(settings: Settings, store: "redis.Redis") -> Flow:
     """The hold and the pace of the integration."""
     return Flow(store, settings.signal_integration, rules_for(settings), random.random)
+
+
+def limits_for(settings: Settings) -> Limits:
+    """What a worker takes at most."""
+    return Limits(settings.message_max_bytes, settings.message_max_events, settings.message_max_returns)
 
 
 def rules_for(settings: Settings) -> Rules:

@@ -1,6 +1,7 @@
 """How a worker takes messages from Redis so that none can be lost on the way, whenever it dies.
 
-    mailgun.<integration>                    list         messages, oldest at the right; until taken
+    mailgun.<integration>                    list         messages, oldest at the right; until taken, or put aside unread
+                                                          (delivery/put_aside.py)
     signal:<integration>:unacked, …_index                 what was taken and not acknowledged: delivery/in_flight.py
     signal:<integration>:taken_at            string       the latest stamp, epoch seconds by Redis's clock; a day
 
@@ -10,10 +11,11 @@ something to take, leaving it where it is, then takes and notes as many as it ha
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -23,10 +25,14 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
 from worker.broadcasts import CHANNEL, command_in
+from worker.delivery.dead_letters import dead_letter_counts, dead_letter_queue
 from worker.delivery.flow import FREES, LIBRARY, NEVER
 from worker.delivery.in_flight import put_back
 from worker.delivery.intake import admitted
-from worker.delivery.message import REPLAY_TASK, Message, envelope
+from worker.delivery.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
+from worker.delivery.put_aside import ALONE_AFTER, limits_for_script
+from worker.delivery.put_aside import LIBRARY as PUTS_ASIDE
+from worker.privacy import whereabouts
 from worker.redis_address import RedisAddress
 from worker.store import pool_for
 from worker.switched_off import PURGE, SwitchedOff
@@ -34,8 +40,9 @@ from worker.switched_off import PURGE, SwitchedOff
 logger = logging.getLogger("signal_mailgun.worker")
 
 TAKEN = "signal_message"  # the property under which kombu carries the message as it was read
-EVENTS = "signal_events"  # and how many events it has
+WEIGHT = "signal_weight"  # and what it takes of the room
 LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
+READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
 TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 
 # Takes messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
@@ -44,6 +51,7 @@ TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 TAKE = (
     LIBRARY
     + FREES
+    + PUTS_ASIDE
     + """
 local allowed, wait = allowance(tonumber(ARGV[2]))
 local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
@@ -54,6 +62,7 @@ local stamped_until = nil
 local function stamped(message, events)
     local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
     if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then return message end
+    if returns_of(message) > 0 then return message end
     local before, rest = string.match(message, '^(%s*){(%s*".*)$')
     if not rest then return message end
     stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
@@ -66,7 +75,7 @@ end
 
 local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
-    local message = redis.call('LINDEX', KEYS[3], -1)
+    local message = fit(#taken, bytes)
     if not message then break end
     -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
     local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
@@ -80,12 +89,14 @@ while events < allowed and bytes < tonumber(ARGV[4]) do
     counts[#taken] = count
     events = events + counts[#taken]
     bytes = bytes + #message
+    if is_alone(message) then break end
 end
 if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400) end
 -- What the last one has beyond what was allowed is not paid for yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
-return {tostring(wait), taken, counts, tags}
+if not limits then return {tostring(wait), taken, counts, tags} end
+return {tostring(math.max(wait, next_look)), taken, counts, tags, aside}
 """
 )
 REPLY_BYTES = 8 * 1024 * 1024
@@ -99,45 +110,68 @@ CONNECTION: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What a message in hand takes of the room that a worker has."""
+
+    events: int = 1
+    bytes: int = 0
+    # No other is taken meanwhile.
+    alone: bool = False
+
+
 class Unacked(kombu_redis.QoS):
     """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken.
 
-    There is room for more as long as they hold fewer events than the prefetch count.
+    There is room for more as long as they hold fewer events than the prefetch count, and fewer bytes than a worker may have.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._events: dict[str, int] = {}  # delivery tag -> events in the message
+        self._weights: dict[str, Weight] = {}  # by delivery tag
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a message that was taken; one that came another way is noted as kombu does it."""
         if delivery_tag in self.channel.noted:
             self.channel.noted.remove(delivery_tag)
-            self._events[delivery_tag] = message.properties.get(EVENTS, 1)
+            self._weights[delivery_tag] = message.properties.get(WEIGHT, Weight())
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """The message has ended."""
-        self._events.pop(delivery_tag, None)
+        self._weights.pop(delivery_tag, None)
         super().ack(delivery_tag)
 
     def drop(self, delivery_tag: str) -> None:
         """The message is this worker's no more; Redis knows it already."""
-        self._events.pop(delivery_tag, None)
+        self._weights.pop(delivery_tag, None)
         self._delivered.pop(delivery_tag, None)
 
     def can_consume(self) -> bool:
         """Is there room for another message?"""
-        return not self.prefetch_count or self._room() > 0
+        return not self.prefetch_count or (self._room() > 0 and self.bytes_left > 0)
 
     def can_consume_max_estimate(self) -> int:
         """For how many events there is room."""
         return max(0, self._room())
 
+    @property
+    def in_hand(self) -> int:
+        """How many messages there are."""
+        return len(self._weights)
+
+    @property
+    def bytes_left(self) -> int:
+        """For how many bytes there is room."""
+        limits = self.channel.limits
+        return (limits.bytes if limits else REPLY_BYTES) - sum(each.bytes for each in self._weights.values())
+
     def _room(self) -> int:
-        return int(self.prefetch_count) - sum(self._events.values())
+        if any(each.alone for each in self._weights.values()):
+            return 0
+        return int(self.prefetch_count) - sum(each.events for each in self._weights.values())
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
         """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
@@ -172,9 +206,15 @@ class TakesAtomically:
         "flow_keys",
         "flow_rules",
         "taken_at_key",
+        "limits",
+        "integration",
+        "put_aside_told",
     )
     queue: str
     taken_at_key: str
+    integration: str = ""
+    limits: Limits | None = None
+    put_aside_told: Callable[[str, str], None] | None = None  # a message's id, and the reason
     flow_keys: tuple[str, str]
     flow_rules: str
     _waiting = False  # for the queue to have something
@@ -241,8 +281,13 @@ class TakesAtomically:
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
         self._taking = uuid4().hex
         room = self.qos.can_consume_max_estimate() or 1
-        script_keys = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
-        return ("EVAL", TAKE, len(script_keys), *script_keys, self.flow_rules, room, self._taking, REPLY_BYTES)
+        keys: tuple[str, ...] = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
+        arguments: tuple[Any, ...] = (self.flow_rules, room, self._taking, max(1, self.qos.bytes_left))
+        if self.limits:
+            letters = dead_letter_queue(self.queue)
+            keys += (letters, dead_letter_counts(self.integration))
+            arguments += (limits_for_script(self.limits, self.integration, letters), self.qos.in_hand)
+        return ("EVAL", TAKE, len(keys), *keys, *arguments)
 
     def _brpop_read(self: Any, **options: Any) -> bool:
         if not (self._waiting or self._taking):
@@ -268,14 +313,40 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        wait, messages, paid, tags = reply
+        wait, messages, paid, tags, *aside = reply
+        self._tell_of_put_aside(*aside)
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
         if not messages:
             raise Empty
-        self._hand_over([self._payload(*each) for each in zip(messages, tags, paid, strict=True)])
+        self._hand_over(self._read(messages, tags, paid))
         return True
+
+    def _read(self: Any, messages: Sequence[bytes], tags: Sequence[bytes], paid: Sequence[int]) -> list[dict[str, Any]]:
+        """Read messages as far as there is room for what they turn out to hold, and put the rest back."""
+        payloads: list[dict[str, Any]] = []
+        events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
+        for place, each in enumerate(zip(messages, tags, paid, strict=True)):
+            if events <= 0 or size <= 0:
+                self.qos._put_back([tag.decode() for tag in tags[place:]])
+                break
+            try:
+                payloads.append(self._payload(*each))
+            except Exception as error:  # noqa: BLE001  no memory, or our own bug: it stays noted, and comes back as one more return
+                text = "a message could not be read; it comes back after the visibility timeout"
+                logger.error(text, extra={"error": whereabouts(error)})
+                continue
+            weight = payloads[-1]["properties"][WEIGHT]
+            events, size = events - weight.events, size - weight.bytes
+        return payloads
+
+    def _tell_of_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
+        texts = [each.decode() for each in aside]
+        for reason, its_id in zip(texts[::2], texts[1::2], strict=True):
+            logger.error("a message was put aside unread", extra={"event": its_id, "reason": reason})
+            if self.put_aside_told:
+                self.put_aside_told(its_id, reason)
 
     def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
         if monotonic() >= self._tell_again_at:
@@ -293,9 +364,11 @@ class TakesAtomically:
             self.connection._deliver(payload, self.queue)
 
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
-        message = admitted(raw, lambda: str(uuid4())).charged(paid)
+        message = admitted(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, EVENTS: max(1, message.events)}
+        alone = message.returns >= ALONE_AFTER
+        weight = Weight(max(1, message.events), max(len(raw), message.size), alone)
+        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, WEIGHT: weight}
         return payload
 
 
@@ -350,6 +423,10 @@ class Transport(kombu_redis.Transport):
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Take part in a worker's loop. Raises `redis.RedisError` if Redis takes no writes: then Celery's log says why."""
-        with self.channels[0].conn_or_acquire() as client:
-            client.delete(NEVER)
+        try:
+            with self.channels[0].conn_or_acquire() as client:
+                client.delete(NEVER)
+        except redis.ReadOnlyError:
+            sleep(READ_ONLY_PAUSE_SECONDS)  # to connect succeeds, so Celery would try again at once
+            raise
         super().register_with_event_loop(connection, loop)

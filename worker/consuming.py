@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from threading import Condition
 from typing import Any
 
@@ -21,7 +22,7 @@ import redis
 from worker.broker import TAKEN
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import acknowledge, keep, put_back
-from worker.delivery.message import Message, events_in
+from worker.delivery.message import Message, each_event
 from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
 from worker.printable import printable
@@ -30,6 +31,7 @@ from worker.remote_control import is_stopping, takes_events
 
 logger = logging.getLogger("signal_mailgun.worker")
 
+HANDLED_AT_ONCE = 500  # events of a batch
 LOOK_SECONDS = 1.0  # between two looks whether what is in hand has ended
 REDIS_PAUSE_SECONDS = 1.0  # after which a message that Redis did not let end goes back to its queue
 EVENTS_AT_ONCE = 500  # that Flower is told in one message; Celery's own 24 cost more than all else it does for an event
@@ -163,7 +165,8 @@ class Consuming:
         except redis.RedisError as error:
             self._give_back(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event
-            self._give_back(batch, "a bug: an event stays on the queue, please report it", whereabouts(error))
+            why = "a bug: an event stays on the queue, please report it"
+            self._give_back(batch, why, whereabouts(error), failed=True)
         finally:
             with self._changed:
                 self._ended.append((batch, endings))
@@ -174,20 +177,23 @@ class Consuming:
         now = self._handling.clock().timestamp()
         flow = self._handling.delivery.flow
         flow.spare(flow.rules.event_cost * sum(each.message.surplus for each in batch))
-        events = [events_in(each.message.seen(now)) for each in batch]
-        handled = iter(self._handling.handle_many([event for own in events for event in own]))
-        ends = [[next(handled) for _ in own] for own in events]
+        events = chain.from_iterable(each_event(each.message.seen(now)) for each in batch)
+        # A bundle of thousands costs no memory for all at once.
+        shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
+        ends = iter([end for share in shares for end in self._handling.handle_many(share)])
         return [
-            ending_of_bundle(own) if each.message.is_bundle else ending_of(own[0])
-            for each, own in zip(batch, ends, strict=True)
+            ending_of_bundle(list(islice(ends, each.message.events)))
+            if each.message.is_bundle
+            else ending_of(next(ends))
+            for each in batch
         ]
 
-    def _give_back(self, batch: Sequence[Taken], why: str, error: str) -> None:
+    def _give_back(self, batch: Sequence[Taken], why: str, error: str, *, failed: bool = False) -> None:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
         with suppress(redis.RedisError):  # else they come back after the visibility timeout
-            put_back(self._redis, self._queue, self._keys, [each.tag for each in batch])
+            put_back(self._redis, self._queue, self._keys, [each.tag for each in batch], failed=failed)
 
     # In Celery's loop
 

@@ -12,8 +12,10 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.env_source import ENVIRONMENT_ONLY, EnvFileSource
+from worker.key_file import KeyFileError, key_in, others_may_read
 from worker.redis_address import RedisAddress, redis_address
 from worker.redis_tls import check_tls_files
 from worker.variables import described, env_file, strays
@@ -80,12 +82,29 @@ class Settings(BaseSettings):
     incident_probe_seconds: Positive = 60
     ledger_days: Annotated[float, Field(gt=0, le=10_000)] = 30
 
+    message_max_bytes: Annotated[int, Field(ge=65_536, le=512 * 1024 * 1024)] = 4 * 1024 * 1024
+    message_max_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    message_max_returns: Annotated[int, Field(ge=3, le=1000)] = 5
+
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808  # 0: off
     metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave out of `.env` what counts only from the environment."""
+        env_file = EnvFileSource(settings_cls, env_file=getattr(dotenv_settings, "env_file", ENV_FILE))
+        return init_settings, env_settings, env_file, file_secret_settings
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -161,7 +180,7 @@ class Settings(BaseSettings):
         if not self.mailgun_allow_custom_host:
             raise ValueError(
                 f"MAILGUN_API_BASE_URL is neither {US_REGION} nor {EU_REGION}; "
-                "set MAILGUN_ALLOW_CUSTOM_HOST=true if the key may really go there"
+                "set MAILGUN_ALLOW_CUSTOM_HOST=true in the environment, not in .env, if the key may really go there"
             )
         if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
             raise ValueError(
@@ -217,9 +236,13 @@ class Settings(BaseSettings):
                 "MAILGUN_API_KEY is not set; put your Mailgun private key there (or its file in MAILGUN_API_KEY_FILE)"
             )
         try:
-            key = self.mailgun_api_key_file.read_text(encoding="utf-8").strip()
+            key = key_in(self.mailgun_api_key_file)
+        except KeyFileError as error:
+            raise SettingsError(f"MAILGUN_API_KEY_FILE {error}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
+        if others_may_read(self.mailgun_api_key_file):
+            _warn_once("MAILGUN_API_KEY_FILE can be read by every user of this machine; run chmod o-r on it")
         return usable_key(key, "MAILGUN_API_KEY_FILE")
 
     @property
@@ -281,6 +304,10 @@ def _check_names(*, guest: bool) -> None:
         raise SettingsError("; ".join(wrong))
     if found.others:
         wrong.append(f"ignored, since this program has no such setting: {described(found.others)}")
+    if unheard := sorted({name.upper() for name in written.names} & {*ENVIRONMENT_ONLY}):
+        wrong.append(
+            f"{unheard[0]} in .env does not count, since it decides where the key goes: set it in the environment"
+        )
     for line in wrong:
         _warn_once(line)
 

@@ -238,6 +238,13 @@ def _end_worker(line: str) -> None:
     state.should_stop = EX_FAILURE
 
 
+def count_put_aside(id: str, reason: str) -> None:
+    """Count a message that was put aside unread as what it is now: a dead letter."""
+    handling().tally.count(f"dead letter: {reason}")
+    handling().roll.note(id, f"dead letter: {reason}")
+    metrics().put_aside(reason)
+
+
 def collect_garbage_seldom() -> None:
     """What is there after the start stays; of what comes with events nearly all goes by itself, without cycles to look for."""
     gc.freeze()

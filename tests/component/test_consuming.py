@@ -12,7 +12,7 @@ from tests.adapters import HoldsMembers
 from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker import consuming
-from worker.broker import EVENTS, TAKEN
+from worker.broker import TAKEN
 from worker.consuming import Consuming
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
@@ -104,7 +104,7 @@ class Worker:
         for tag, raw in zip(tags, taken, strict=True):
             message = admitted(raw, str)
             message = message.charged(max(1, message.events))
-            self.consuming.take(Taken({TAKEN: message, EVENTS: message.events}, tag, self.loop))
+            self.consuming.take(Taken({TAKEN: message}, tag, self.loop))
         return tags
 
     def unacked(self) -> list[str]:

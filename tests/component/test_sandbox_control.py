@@ -229,6 +229,29 @@ def test_a_page_from_elsewhere_cannot_drive(sandbox: RunningSandbox, origin: str
     assert drive(sandbox, "GET", "state", headers={"Origin": sandbox.base_url})[0] == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_from_elsewhere_cannot_call_mailgun_either(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
+    url = f"{sandbox.base_url}/v3/lists/{LIST}/members"
+    answer = requests.post(url, data={"address": JANE}, auth=KEY, headers=headers, timeout=10)
+    assert answer.status_code == 403
+    assert sandbox.control.members() == {}
+    assert requests.get(f"{sandbox.base_url}/sandbox/state", headers=headers, timeout=10).status_code == 403
+
+
+def test_the_page_is_not_shown_to_a_strangers_name_nor_in_a_frame(sandbox: RunningSandbox) -> None:
+    assert requests.get(sandbox.base_url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    policy = requests.get(sandbox.base_url, timeout=10).headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+
+
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
@@ -308,9 +331,13 @@ def test_what_cannot_be_is_said_in_one_line_at_start(options: list[str]) -> None
     assert ended.stderr.count("\n") == 1
 
 
-def test_with_leave_it_listens_and_lets_itself_be_driven_under_any_name() -> None:
+def test_with_leave_it_listens_and_lets_itself_be_driven_under_any_name_of_its_own() -> None:
     with RunningSandbox("--host", "0.0.0.0", "--allow-remote") as sandbox:  # noqa: S104
-        assert drive(sandbox, "GET", "state", headers={"Host": "sandbox:8025"})[0] == 200
+        for host in ("sandbox:8025", "10.0.0.7:8025", "sandbox.shop.svc.cluster.local"):
+            assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 200
+        for host in ("evil.example", "evil.example:8025"):  # which its owner may point at this machine
+            assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 403
+            assert drive(sandbox, "POST", "reset", headers={"Host": host, "Origin": f"http://{host}"})[0] == 403
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -62,7 +62,7 @@ DIED = {
     "pickle.json": ("unsupported_encoding", "the body is not JSON but pickle"),
     "snappy.json": ("unsupported_encoding", "compressed with 'snappy'"),
     "brotli.json": ("unsupported_encoding", "compressed with 'application/x-brotli'"),
-    "bomb.json": ("unsupported_encoding", "more than 32 MiB when decompressed"),
+    "bomb.json": ("too_large", "more than 4194304 bytes when decompressed"),
     "cut-off-gzip.json": ("unsupported_encoding", "said to be compressed"),
     "task-deliver.json": ("unknown_task", "no task is called 'deliver'"),
     "task-with-module.json": ("unknown_task", "no task is called 'tasks.signal.deliver'"),

@@ -2,13 +2,20 @@
 
 import re
 import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
+import requests
 
-from tests.integration.bench import clean_environment, printed_by
+from tests.integration.bench import KEY, LIST, clean_environment, printed_by
+from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually, free_port
 
 OUTCOMES = ("delivered", "throttled", "retried", "skipped", "dead letter")
@@ -17,15 +24,15 @@ OUTCOMES = ("delivered", "throttled", "retried", "skipped", "dead letter")
 def children_of(pid: int) -> dict[int, str]:
     """The command lines of every process below this one, by id."""
     found: dict[int, str] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for of_process in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = (stat.parent / "cmdline").read_text().replace("\0", " ")
+            parent = int(of_process.read_text().rpartition(")")[2].split()[1])
+            command = (of_process.parent / "cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
         if parent == pid:
-            found[int(stat.parent.name)] = command
-            found |= children_of(int(stat.parent.name))
+            found[int(of_process.parent.name)] = command
+            found |= children_of(int(of_process.parent.name))
     return found
 
 
@@ -52,6 +59,95 @@ def test_run_once_shows_every_outcome_and_ends_with_0(tmp_path: Path) -> None:
         assert f"dead letter: {reason}" in printed.out
     assert "Traceback" not in printed.everything
     assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Run:
+    """`signal-mailgun run`, up."""
+
+    pid: int
+    flower: str
+    printed: str
+
+    def file(self, name: str) -> Path:
+        """The file of that name which it says where to find."""
+        found = re.search(rf"\S+/{name}\b", self.printed)
+        assert found, self.printed
+        return Path(found[0])
+
+
+@contextmanager
+def running(folder: Path, **environment: str) -> Iterator[Run]:
+    """Everything, up, until the block ends."""
+    flower, output = free_port(), folder / "output"
+    command = [sys.executable, "-m", "worker", "run", f"--flower-port={flower}", f"--sandbox-port={free_port()}"]
+    env = clean_environment(**environment)
+    with output.open("wb") as file, subprocess.Popen(command, env=env, stdout=file, stderr=file, cwd=folder) as process:
+        try:
+            eventually(lambda: "Ctrl-C stops" in output.read_text() or process.poll() is not None, 120, "all up")
+            yield Run(process.pid, f"http://127.0.0.1:{flower}", output.read_text())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(120)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(tmp_path: Path, server: RedisServer) -> None:
+    unwanted = {"FLOWER_UNAUTHENTICATED_API": "true"}  # left over in the shell
+    with running(tmp_path, REDIS_URL=server.url, **unwanted) as run:
+        login = run.file("flower_login")
+        assert (mode(login), mode(login.parent)) == (0o600, 0o700)
+        user, _, password = login.read_text().strip().partition(":")
+        assert password not in run.printed
+        for path in ("/tasks", "/api/workers", "/api/tasks"):
+            assert requests.get(f"{run.flower}{path}", timeout=30).status_code == 401
+            answer = requests.get(f"{run.flower}{path}", auth=(user, password), timeout=30)
+            assert answer.status_code == 200
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        assert requests.post(f"{run.flower}/api/worker/shutdown/x", timeout=30).status_code == 401
+
+
+def test_the_embedded_server_asks_for_a_password_and_its_folder_is_ones_own(tmp_path: Path) -> None:
+    (tmp_path / ".signal-mailgun").mkdir(mode=0o777)
+    with RunningSandbox() as sandbox:
+        real = {"MAILGUN_API_KEY": KEY, "MAILGUN_LIST_ADDRESS": LIST, "MAILGUN_API_BASE_URL": sandbox.base_url}
+        with running(tmp_path, **real, MAILGUN_ALLOW_CUSTOM_HOST="true") as run:
+            address = run.file("redis_url")
+            assert (mode(address), mode(tmp_path / ".signal-mailgun")) == (0o600, 0o700)
+            url = address.read_text().strip()
+            password = url.partition("@")[0].rpartition(":")[2]
+            stored = [path for path in address.parent.rglob("*") if path.is_file() and path != address]
+            assert [path for path in stored if password.encode() in path.read_bytes()] == []
+            assert password not in run.printed + str(children_of(run.pid))
+            with redis.Redis.from_url(f"redis://{url.rpartition('@')[2]}") as stranger:
+                assert stranger.ping()
+                for command in (
+                    "INFO",
+                    "KEYS *",
+                    "CONFIG GET *",
+                    "FLUSHALL",
+                    "SUBSCRIBE x",
+                    "ACL LIST",
+                    "LLEN mailgun.default",
+                ):
+                    with pytest.raises(redis.ResponseError, match="permissions"):
+                        stranger.execute_command(*command.split())
+            status = printed_by("-m", "worker", "status", folder=tmp_path, REDIS_URL=url, SIGNAL_INTEGRATION="default")
+            assert status.status == 0, status.everything
+            assert requests.get(f"{run.flower}/api/workers", timeout=30).status_code == 401  # a real key is behind it
+
+
+def test_a_folder_that_is_another_place_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".signal-mailgun").symlink_to(tmp_path / "elsewhere")
+    printed = printed_by("-m", "worker", "run", "--once", folder=tmp_path, MAILGUN_API_KEY=KEY)
+    assert printed.status == 1
+    assert len(printed.err.strip().splitlines()) == 1
+    assert ".signal-mailgun is no folder of this user" in printed.err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")

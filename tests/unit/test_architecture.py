@@ -35,6 +35,7 @@ PURE = sorted(
         "worker.printable",
         "worker.privacy",
         "worker.variables",
+        "worker.web_origin",
         "worker.redis_address",
         "worker.redis_options",
     }

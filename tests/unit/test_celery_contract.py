@@ -48,6 +48,8 @@ USED = [
     "celery.worker.consumer.consumer.Consumer.cancel_task_queue(self, queue)",
     "celery.worker.consumer.consumer.Consumer.call_soon(self, p, *args, **kwargs)",
     "flower.utils.broker.Broker.__init__(self, /, *args, **kwargs)",
+    "flower.views.BaseHandler.set_default_headers(self)",
+    "flower.app.Flower.find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> '_HandlerDelegate'",
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
 OURS = (

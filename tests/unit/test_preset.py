@@ -7,7 +7,7 @@ import pytest
 
 from worker.signal.event import parse_event
 from worker.signal.patch import Patch, Skip, patch_of
-from worker.signal.preset import Preset, PresetError, folded, load_preset, preset_of
+from worker.signal.preset import Preset, PresetError, _folded, folded, load_preset, preset_of
 
 GOOD = """
 address = ["traits.email", "properties.mail"]
@@ -164,3 +164,10 @@ def test_a_preset_that_is_not_utf_8_is_refused_in_one_line(tmp_path: Path) -> No
 def test_the_preset_cannot_be_changed_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_preset().address = ()  # type: ignore[misc]
+
+
+def test_of_long_event_names_none_is_remembered() -> None:
+    before = _folded.cache_info().currsize
+    for number in range(50):
+        assert folded(f"{number}_Long-Name " * 100) == f"{number}longname" * 100
+    assert _folded.cache_info().currsize == before

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import Settings, SettingsError, _warn_once, load_settings
 
 SECRET = "key-5ecret-0f-Jane"
 
@@ -42,6 +42,9 @@ DEFAULTS: dict[str, Any] = {
     "INCIDENT_REJECTED_THRESHOLD": 50,
     "INCIDENT_PROBE_SECONDS": 60,
     "LEDGER_DAYS": 30,
+    "MESSAGE_MAX_BYTES": 4_194_304,
+    "MESSAGE_MAX_EVENTS": 10_000,
+    "MESSAGE_MAX_RETURNS": 5,
     "VISIBILITY_TIMEOUT_SECONDS": 120,
     "WORKER_CONCURRENCY": 32,
     "METRICS_PORT": 9808,
@@ -320,6 +323,27 @@ def test_a_key_file_that_is_a_folder_is_named_in_one_line(monkeypatch: pytest.Mo
     settings = loaded(monkeypatch, MAILGUN_API_KEY_FILE=str(tmp_path))
     with pytest.raises(SettingsError, match=r"^MAILGUN_API_KEY_FILE cannot be read: Is a directory$"):
         _ = settings.mailgun_key
+
+
+@pytest.mark.parametrize(
+    "line", ["MAILGUN_ALLOW_CUSTOM_HOST=true", "mailgun_allow_custom_host=1", "export MAILGUN_ALLOW_CUSTOM_HOST='yes'"]
+)
+def test_that_the_key_may_go_elsewhere_counts_only_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    (tmp_path / ".env").write_text(f"{line}\nLOG_LEVEL=debug\n")
+    assert not load_settings().mailgun_allow_custom_host
+    assert load_settings().log_level == "debug"
+    host = "https://evil.example"
+    assert "in the environment, not in .env" in refusal(monkeypatch, MAILGUN_API_BASE_URL=host)
+    assert loaded(monkeypatch, MAILGUN_ALLOW_CUSTOM_HOST="true").mailgun_api_base_url == host
+
+
+def test_a_line_in_the_env_file_that_does_not_count_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".env").write_text("MAILGUN_ALLOW_CUSTOM_HOST=false\n")
+    _warn_once.cache_clear()
+    load_settings()
+    assert "MAILGUN_ALLOW_CUSTOM_HOST in .env does not count" in caplog.text
 
 
 def test_without_a_list_it_is_said_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:

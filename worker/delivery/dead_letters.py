@@ -90,6 +90,20 @@ CAUSES: dict[Reason, tuple[str, str]] = {
         "Fix the producer: JSON in UTF-8, plain or compressed with gzip, bzip2, lzma or zstd. Replay what is here once a "
         "worker can read it; `dead-letters show ID --raw` gives it byte for byte.",
     ),
+    Reason.TOO_LARGE: (
+        "The message, or what it holds when decompressed, is larger than MESSAGE_MAX_BYTES; a worker would need up to 36 times "
+        "as much memory",
+        "Let the producer send fewer events a message. Or raise MESSAGE_MAX_BYTES, and the workers' memory with it, then replay.",
+    ),
+    Reason.TOO_MANY_EVENTS: (
+        "The bundle holds more events than MESSAGE_MAX_EVENTS",
+        "Let the producer send smaller bundles. `dead-letters export` gives the events, and `send` puts them on the queue in "
+        "bundles; or raise MESSAGE_MAX_EVENTS and replay.",
+    ),
+    Reason.POISON_MESSAGE: (
+        "Workers ended, or failed, each time while they had it; most likely it is what ended them",
+        "Look at the workers' last log lines and their memory. Replay it once that is understood, with one worker watching.",
+    ),
     Reason.MALFORMED_EVENT: (
         "The message is not a Signal event",
         "Mend the producer: one JSON object with a `type`, as the task's only argument.",
@@ -111,6 +125,16 @@ CAUSES: dict[Reason, tuple[str, str]] = {
         "Check Mailgun's status and the network, then replay.",
     ),
 }
+
+
+def dead_letter_queue(queue: str) -> str:
+    """Return the name of the queue of dead letters beside `queue`."""
+    return f"{queue}.dead_letter"
+
+
+def dead_letter_counts(integration: str) -> str:
+    """Return the key of how many dead letters there are for each reason."""
+    return f"signal:{integration}:dead_letter_counts"
 
 
 @dataclass(frozen=True)
@@ -164,7 +188,7 @@ class DeadLetters:
     @property
     def key(self) -> str:
         """The dead-letter queue."""
-        return f"{self.queue}.dead_letter"
+        return dead_letter_queue(self.queue)
 
     def bury(self, message: Message, letter: DeadLetter) -> None:
         """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
@@ -229,7 +253,7 @@ class DeadLetters:
 
     @property
     def _counts_key(self) -> str:
-        return f"signal:{self.integration}:dead_letter_counts"
+        return dead_letter_counts(self.integration)
 
     def _counted_anew(self) -> dict[str, int]:
         counts = Counter(buried.letter.reason for buried in self.newest_first())

@@ -43,6 +43,7 @@ class Envelope:
     body: Any  # protocol 2: a list of arguments, keyword arguments and what Celery adds; protocol 1: an object
     task: str
     id: str | None
+    size: int = 0  # of the body's text, in characters
 
     @property
     def args(self) -> Any:
@@ -78,13 +79,13 @@ class Envelope:
         return self.body[place] if len(self.body) > place else None
 
 
-def opened(text: str) -> Envelope:
-    """Return what the message in `text` holds. Raises `UnreadableMessage`."""
+def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
+    """Return what the message in `text` holds, decompressed up to so many bytes. Raises `UnreadableMessage`."""
     outer = _outer(text)
     headers, properties = _mapping(outer.get("headers")), _mapping(outer.get("properties"))
     own_id = _id(headers.get("id"), properties.get("correlation_id"))
     try:
-        body = _body(outer, headers, properties)
+        body, size = _body(outer, headers, properties, limit_bytes)
     except UnreadableMessage as error:
         raise _told(error, headers.get("task"), own_id) from None
     if isinstance(body, dict) and "args" not in body and "kwargs" not in body and "task" not in body:
@@ -95,9 +96,8 @@ def opened(text: str) -> Envelope:
     task = headers.get("task") if headers.get("task") is not None else in_body.get("task")
     if not isinstance(task, str):
         raise UnreadableMessage("the message names no task", Reason.UNKNOWN_TASK, own_id)
-    return Envelope(
-        outer, headers, body, task, _id(headers.get("id"), in_body.get("id"), properties.get("correlation_id"))
-    )
+    own_id = _id(headers.get("id"), in_body.get("id"), properties.get("correlation_id"))
+    return Envelope(outer, headers, body, task, own_id, size)
 
 
 def quoted(name: object) -> str:
@@ -138,13 +138,17 @@ def _what(text: str) -> str:
     return "text, but not JSON" if _is_unicode(text) else "bytes that are no UTF-8 text"
 
 
-def _body(outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]) -> Any:
+def _body(
+    outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
+) -> tuple[Any, int]:
+    """Return the body and how long its text is."""
     body = outer["body"]
     if isinstance(body, list | dict):
-        return body
+        return body, 0
     if not isinstance(body, str):
         raise UnreadableMessage("the body is neither text nor base64")
-    return _json(_body_text(body, outer, headers, properties), headers.get("task"))
+    text = _body_text(body, outer, headers, properties, limit)
+    return _json(text, headers.get("task")), len(text)
 
 
 def _json(text: str, task: object) -> Any:
@@ -158,7 +162,9 @@ def _json(text: str, task: object) -> Any:
         raise UnreadableMessage("the body is not JSON") from None
 
 
-def _body_text(body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+def _body_text(
+    body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
+) -> str:
     _check_serializer(outer.get("content-type"))
     encoding = properties.get("body_encoding")
     if encoding not in (None, "", "base64"):
@@ -170,7 +176,8 @@ def _body_text(body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], 
         return body
     data = _base64(body)
     compression = compression or compression_of(data)
-    return _text(_uncompressed(data, compression) if compression else data, outer.get("content-encoding"))
+    data = _uncompressed(data, compression, limit) if compression else data
+    return _text(data, outer.get("content-encoding"))
 
 
 def _check_serializer(content_type: object) -> None:
@@ -192,13 +199,13 @@ def _base64(body: str) -> bytes:
         raise UnreadableMessage("the body is neither JSON nor base64") from None
 
 
-def _uncompressed(data: bytes, compression: object) -> bytes:
+def _uncompressed(data: bytes, compression: object, limit: int) -> bytes:
     try:
-        return decompressed(data, compression if isinstance(compression, str) else "")
+        return decompressed(data, compression if isinstance(compression, str) else "", limit)
     except LookupError:
         raise _unsupported(f"the body is compressed with {quoted(compression)}, which is not known here") from None
     except OverflowError:
-        raise _unsupported(f"the body is more than {LIMIT_BYTES >> 20} MiB when decompressed") from None
+        raise UnreadableMessage(f"the body is more than {limit} bytes when decompressed", Reason.TOO_LARGE) from None
     except ValueError:
         raise _unsupported(f"the body is said to be compressed with {quoted(compression)}, and is not") from None
 

@@ -31,13 +31,23 @@ for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, tag) end
 PUTS_BACK = (
     FREES
     + """
-local function put_back(tag, push)
+-- A message that came back from a worker that did not end it says in its text how often that was; put_aside.lua reads it.
+local function counted(message)
+    local before, returns, rest = string.match(message, '^(%s*){"signal_returns":(%d+),(.*)$')
+    if not rest then before, rest = string.match(message, '^(%s*){(%s*".*)$') end
+    if not rest then return message end
+    return before .. string.format('{"signal_returns":%d,', (tonumber(returns) or 0) + 1) .. rest
+end
+
+local function put_back(tag, push, counts)
     local message = redis.call('HGET', KEYS[3], tag)
     local queue = KEYS[1]
     -- Kombu's tags have hyphens. They are of messages that came from other queues, noted as [message, exchange, queue].
     if message and string.find(tag, '-', 1, true) then
         local raw, origin = string.match(message, '^%[(.*), "[^"]*", "([^"]+)"%]$')
         if raw then message, queue = raw, origin end
+    elseif message and counts then
+        message = counted(message)
     end
     if message then redis.call(push, queue, message) end
     redis.call('ZREM', KEYS[2], tag)
@@ -46,7 +56,7 @@ local function put_back(tag, push)
 end
 """
 )
-PUT_BACK = PUTS_BACK + "put_back(ARGV[2], ARGV[1])"
+PUT_BACK = PUTS_BACK + "put_back(ARGV[2], ARGV[1], ARGV[3] == '1')"
 # The newest are put at the front first, so that in the end the oldest is at the front.
 RESTORE = (
     PUTS_BACK
@@ -57,7 +67,7 @@ local tags = redis.call('ZRANGE', KEYS[2], until_then, '-inf', 'BYSCORE', 'REV',
 table.sort(tags, function(one, other) return one > other end)
 local restored = 0
 for _, tag in ipairs(tags) do
-    if put_back(tag, 'RPUSH') then restored = restored + 1 end
+    if put_back(tag, 'RPUSH', true) then restored = restored + 1 end
 end
 return restored
 """
@@ -83,20 +93,27 @@ def keep(client: "redis.Redis", index: str, tags: Sequence[str]) -> None:
 
 
 def put_back(
-    client: "redis.Redis", queue: str, keys: tuple[str, str], tags: Iterable[str], *, to_the_back: bool = False
+    client: "redis.Redis",
+    queue: str,
+    keys: tuple[str, str],
+    tags: Iterable[str],
+    *,
+    to_the_back: bool = False,
+    failed: bool = False,
 ) -> None:
     """Put messages back on their queue, in the order of `tags`; those acknowledged meanwhile are left out.
 
-    At the front the first of `tags` is the next to be taken. Raises `redis.RedisError`.
+    At the front the first of `tags` is the next to be taken. `failed`: this counts as a return from a worker that did not end
+    them; nothing else that is put back here does. Raises `redis.RedisError`.
     """
     push = "LPUSH" if to_the_back else "RPUSH"
     for tag in tags if to_the_back else reversed(list(tags)):
-        client.eval(PUT_BACK, 3, queue, *keys, push, tag)
+        client.eval(PUT_BACK, 3, queue, *keys, push, tag, str(int(failed)))
 
 
 def restore_overdue(client: "redis.Redis", queue: str, keys: tuple[str, str], visibility_seconds: float) -> int:
     """Put back at the front what no worker acknowledged or kept for so long, in the order in which it was taken.
 
-    Returns how many messages, `RESTORE_AT_ONCE` at most. Raises `redis.RedisError`.
+    Each counts one more return. Returns how many messages, `RESTORE_AT_ONCE` at most. Raises `redis.RedisError`.
     """
     return cast("int", client.eval(RESTORE, 3, queue, *keys, str(visibility_seconds), str(RESTORE_AT_ONCE)))

@@ -6,11 +6,15 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from worker.delivery.decision import Reason
 from worker.delivery.envelope import TASKS, Envelope, opened, unknown_task
 from worker.delivery.message import (
     DELIVER_MANY,
+    NO_LIMITS,
+    RETURNS,
     STAMP,
     TASK,
+    Limits,
     Message,
     Refusal,
     UnreadableMessage,
@@ -25,7 +29,7 @@ from worker.signal.event import id_in
 KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}  # under which an event, or a bundle's, may be given instead
 
 
-def admitted(raw: bytes | str, new_id: Callable[[], str]) -> Message:
+def admitted(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LIMITS) -> Message:
     """The message for what was found on a queue.
 
     Of a message that can be read its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
@@ -35,14 +39,16 @@ def admitted(raw: bytes | str, new_id: Callable[[], str]) -> Message:
     """
     text = text_of(raw)
     try:
-        envelope = opened(text)
+        envelope = opened(text, limits.bytes)
         if envelope.task not in TASKS:
             raise unknown_task(envelope.task, envelope.id)
         message = _message(envelope, new_id)
+        if message.is_bundle and message.events > limits.events:
+            raise _too_many(message, limits)
     except UnreadableMessage as error:
         return _refused(error, text, new_id)
     # A dead letter that was moved to the queue by hand counts as what it was about; each holds less than the one around it.
-    return message if message.original is None else admitted(message.original, new_id)
+    return message if message.original is None else admitted(message.original, new_id, limits)
 
 
 def events_read(message: Message) -> list[Message]:
@@ -80,7 +86,15 @@ def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
-    return message_of(id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=envelope.outer.get(STAMP))
+    taken_at = envelope.outer.get(STAMP)
+    returns = envelope.outer.get(RETURNS)
+    message = message_of(id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=taken_at, returns=returns)
+    return replace(message, size=envelope.size)
+
+
+def _too_many(message: Message, limits: Limits) -> UnreadableMessage:
+    text = f"the bundle has {message.events} events, and MESSAGE_MAX_EVENTS is {limits.events}"
+    return UnreadableMessage(text, Reason.TOO_MANY_EVENTS, message.id)
 
 
 def _refused(error: UnreadableMessage, text: str, new_id: Callable[[], str]) -> Message:

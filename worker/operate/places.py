@@ -113,6 +113,16 @@ class Places:
             found["ledger"] += self.ledger.forget(address)
         return {**found, "in flight": self.in_flight(wanted)}
 
+    def unread(self) -> dict[str, int]:
+        """How many messages there are, and where, of which no event can be read: nothing is known of whose data they hold."""
+        counts = {
+            "queue": sum(1 for _ in self.queued(is_unread)),
+            "parked": sum(1 for _ in self.parked(is_unread)),
+            "dead letters": sum(1 for _ in self.dead(is_unread)),
+            "in flight": self.in_flight(is_unread),
+        }
+        return {place: count for place, count in counts.items() if count}
+
     def _erase_queued(self, before: int, found: Found, unwanted: Wanted) -> int:
         replaced = self.redis.eval(REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted))
         return len(found.events) * int(cast("int", replaced))
@@ -129,8 +139,13 @@ class Places:
         return len(found.events) * self.parking.replace(found.raw, without(found.raw, unwanted))
 
 
+def is_unread(message: Message) -> bool:
+    """Return True if no event can be read from what came."""
+    return message.original is not None and not events_read(message)
+
+
 def found_in(raw: str, wanted: Wanted) -> list[Found]:
-    """The message in `raw` with its wanted events, or nothing. What cannot be read is not wanted; a bundle may be, whole."""
+    """The message in `raw` with its wanted events, or nothing; a bundle, or what cannot be read, may be wanted whole."""
     events = wanted_in(admitted(raw, str), wanted)
     return [Found(raw, events)] if events else []
 

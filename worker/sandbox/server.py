@@ -12,9 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from worker.sandbox.control import control, is_loopback
+from worker.sandbox.control import control
 from worker.sandbox.wire import respond
 from worker.sandbox.world import SandboxConfig, World
+from worker.web_origin import is_from_elsewhere, is_loopback, is_safe_host
 
 MAX_BODY_BYTES = 64 * 2**20
 STOP_SECONDS = 0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
@@ -49,6 +50,8 @@ async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
 async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
     """One request: the page, a control call, or a call to Mailgun's API. Mailgun's paths are matched by hand, because
     they are decoded before they are split, which no router of aiohttp's does."""
+    if why := refusal(world.config, request):
+        return web.json_response({"error": why}, status=403)
     path = request.raw_path.partition("?")[0]
     if path == "/" and request.method in ("GET", "HEAD"):
         return page()
@@ -60,11 +63,23 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
         return web.Response()
 
 
+def refusal(config: SandboxConfig, request: web.BaseRequest) -> str:
+    """Return why a request is refused, whatever it is for; "" if it is not. With `allow_remote` other names are known, too,
+    but none that a stranger's DNS could point here."""
+    host = request.headers.get("Host", "")
+    if not (is_loopback(host) or (config.allow_remote and is_safe_host(host))):
+        return "the sandbox is for this machine only, and is not known by that name"
+    if is_from_elsewhere(request.method, request.headers):
+        return "the sandbox is not for pages from elsewhere"
+    return ""
+
+
 def page() -> web.Response:
     """The page. Whatever names and variables hold, nothing runs in it but its own script."""
     nonce = secrets.token_urlsafe(16)
     policy = (
-        f"default-src 'none'; connect-src 'self'; img-src data:; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
+        "default-src 'none'; frame-ancestors 'none'; connect-src 'self'; img-src data:; "
+        f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
     )
     text = PAGE.read_text(encoding="utf-8").replace(NONCE, nonce)
     return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})

@@ -15,6 +15,7 @@ from worker.signal.event import SignalEvent
 
 TEXT_ROOTS = ("event", "name", "user_id", "anonymous_id", "group_id", "message_id")
 OBJECT_ROOTS = ("properties", "traits", "context")
+LONGEST_REMEMBERED = 200  # characters of a name: an event may hold one of any length
 TARGET = re.compile(r"name|vars\.[^.\s][^\s]*")
 
 Path_ = tuple[str, ...]
@@ -76,9 +77,13 @@ def _at(event: SignalEvent, path: Path_) -> Any:
     return value
 
 
-@lru_cache(maxsize=1000)
 def folded(name: str) -> str:
     """An event name as names are compared: ignoring case, spaces, hyphens and underscores."""
+    return _folded(name) if len(name) <= LONGEST_REMEMBERED else re.sub(r"[\s_-]+", "", name).casefold()
+
+
+@lru_cache(maxsize=1000)
+def _folded(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 

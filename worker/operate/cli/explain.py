@@ -14,6 +14,7 @@ from worker.delivery.record import UNDATED_AT, No
 from worker.delivery.roll import Roll
 from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Failure, clock_time, messages, out
+from worker.operate.person import Person
 from worker.operate.places import Places
 from worker.operate.previews import not_understood_in
 from worker.operate.selection import address_of
@@ -52,14 +53,21 @@ def forget(
         raise Failure(f"{email} is not an e-mail address")
     if not yes and not typer.confirm("erase this person's events and records for good?"):
         raise typer.Exit(1)
-    preset = load_preset(settings.mailgun_preset)
-    found = _places(settings).forget(address, lambda message: address_of(message.args, preset) == address)
+    places, person = _places(settings), Person(address, load_preset(settings.mailgun_preset))
+    found = places.forget(address, person.is_in)
+    unread = places.unread()
     if as_json:
-        out.print_json(data=found)
+        out.print_json(data={**found, "unread": unread})
         return
     for place, count in found.items():
         out.print(
             f"{place:<13} {count}{' (not erased: run this again in a minute)' if place == 'in flight' and count else ''}"
+        )
+    if unread:
+        where = ", ".join(f"{place} {count}" for place, count in unread.items())
+        out.print(
+            f"unread        {sum(unread.values())} ({where}): no event can be read in them, and the address is not in their "
+            f"bytes; `dead-letters show ID --raw` writes one, `dead-letters purge --id ID` erases it"
         )
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import signal
 import time
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -149,11 +150,13 @@ def _show_where_to_look(local: Local) -> None:
         out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
     out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
+    if local.flower_login_file:
+        out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
     out.print(f"  {local.folder}/worker.log")
-    settings = local.settings
-    own = f" REDIS_URL={settings.redis_url}" if local.embedded else ""
+    # The address holds a password, which is not for the screen.
+    own = f' REDIS_URL="$(cat {quote(str(local.redis_url_file))})"' if local.redis_url_file else ""
     out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
-    out.print(f"  export SIGNAL_INTEGRATION={settings.signal_integration}{own}")
+    out.print(f"  export SIGNAL_INTEGRATION={local.settings.signal_integration}{own}")
 
 
 def _stay(local: Local) -> None:

@@ -1,0 +1,34 @@
+"""The file that holds Mailgun's key: read only if no other user can have written it."""
+
+import os
+import stat
+from pathlib import Path
+
+LONGEST = 64 * 1024  # bytes that are read of it
+
+
+class KeyFileError(ValueError):
+    """The file is not to be trusted; the text continues a line that begins with the setting's name."""
+
+
+def key_in(path: Path) -> str:
+    """Return the text of the key file. Raises `KeyFileError`, `OSError` or `UnicodeDecodeError`."""
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode):
+            _check(path, found)
+        return file.read(LONGEST).decode()
+
+
+def others_may_read(path: Path) -> bool:
+    """Return True if every user of the machine can read the file, and this process could change that."""
+    found = path.stat()
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_IROTH) and found.st_uid == os.geteuid() != 0
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise KeyFileError("can be written by other users, who could put their own key there; run chmod go-w on it")
+    folder = path.resolve().parent.stat().st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        raise KeyFileError("lies in a folder that every user can write; move it, or run chmod o-w on the folder")

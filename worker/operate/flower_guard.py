@@ -1,0 +1,64 @@
+"""What Flower asks of a request before anything of it is looked at, on every page and in its API.
+
+Flower without a login answers any page in a browser: it allows all origins to read, checks no Host and no origin. Here no page
+from elsewhere reads or sends anything, and no site can show Flower in a frame and have its buttons clicked.
+"""
+
+import os
+from typing import Any
+
+from worker.web_origin import is_from_elsewhere, is_safe_host
+
+# Names besides this machine's own under which Flower may be asked without a login, separated by commas.
+ALLOWED_HOSTS = "FLOWER_ALLOWED_HOSTS"
+STRANGE_NAME = f"Flower is not known by this name: set FLOWER_BASIC_AUTH, or the name in {ALLOWED_HOSTS}.\n"
+ELSEWHERE = "Flower takes no requests from pages of other sites.\n"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+}
+
+
+def refusal(request: Any, options: Any) -> str:
+    """Return why Flower with these options refuses the request, "" if it does not."""
+    allowed = [each.strip() for each in os.environ.get(ALLOWED_HOSTS, "").split(",")]
+    has_login = options.basic_auth or options.auth  # which a browser does not send along under a stranger's name
+    if not has_login and not is_safe_host(request.headers.get("Host", ""), allowed):
+        return STRANGE_NAME
+    return ELSEWHERE if is_from_elsewhere(request.method, request.headers) else ""
+
+
+def install() -> None:
+    """Put the guard before Flower's pages. Call once Flower is loaded and before it starts."""
+    from flower.app import Flower  # noqa: PLC0415  not there in a worker's image
+    from flower.views import BaseHandler  # noqa: PLC0415
+    from tornado.web import RequestHandler  # noqa: PLC0415
+
+    class Refuses(RequestHandler):
+        """Answers 403 with one line."""
+
+        def initialize(self, why: str) -> None:
+            self._why = why
+
+        def prepare(self) -> None:
+            self.set_status(403)
+            self.set_header("Content-Type", "text/plain; charset=UTF-8")
+            self.finish(self._why)
+
+        def check_xsrf_cookie(self) -> None:
+            """It is refused anyway."""
+
+    unguarded = Flower.find_handler
+
+    def find_handler(self: Any, request: Any, **options: Any) -> Any:
+        if why := refusal(request, self.options):
+            return self.get_handler_delegate(request, Refuses, {"why": why})
+        return unguarded(self, request, **options)
+
+    def set_default_headers(self: Any) -> None:
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    Flower.find_handler = find_handler
+    BaseHandler.set_default_headers = set_default_headers
