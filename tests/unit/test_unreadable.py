@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.answer_json import DEEPEST, MOST_DIGITS, decoded, why_unusable
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, read_outcome, write_outcome
+from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, read_outcome, write_many_outcome, write_outcome
 from worker.mailgun.texts import shown
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -104,6 +104,15 @@ def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected:
     assert isinstance(found, Member)
     json.loads(found.form()["vars"])
     json.loads(found.entry())
+
+
+@pytest.mark.parametrize("named", [rb'"\\ud800@example.com"', b"[" * 900 + b"]" * 900, b"5" * 5000, b"NaN", b"null"])
+def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
+    for what in (b"member", b"list"):
+        odd = Answer(200, b'{"%b":{"address":%b}}' % (what, named))
+        assert write_outcome(odd, JANE, NOW).kind in {Kind.WRONG_MEMBER, Kind.UNAVAILABLE}
+        assert write_many_outcome(odd, "l@example.com", NOW).kind is Kind.UNAVAILABLE
+        write_outcome(odd, JANE, NOW).answer.encode()
 
 
 @given(any_text | strange_json, strange_json | any_text, strange_json)

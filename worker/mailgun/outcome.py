@@ -83,7 +83,7 @@ class Answer:
             if isinstance(message, str)
             else self.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace")
         )
-        return text.encode("utf-8", "backslashreplace").decode()[:ANSWER_LIMIT]
+        return _escaped(text)[:ANSWER_LIMIT]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: dateti
     if isinstance(answer, Answer) and answer.status == 200:
         data = answer.json()
         found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
-        ours = isinstance(found, dict) and is_same_address(str(found.get("address", "")), list_address)
+        named = found.get("address") if isinstance(found, dict) else None
+        ours = isinstance(named, str) and is_same_address(named, list_address)
         return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
     return _unwritten(answer, now)
 
@@ -194,11 +195,16 @@ def _member_or_why_not(answer: Answer, address: str) -> Member | Outcome:
     return found or _not_it(answer, address)
 
 
+def _escaped(text: str) -> str:
+    """`text` with half characters escaped, so that it can be stored and shown."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _not_it(answer: Answer, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{named}"[:ANSWER_LIMIT])
+    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Answer) -> Outcome:

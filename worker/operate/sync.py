@@ -1,7 +1,7 @@
 """Everybody on the list read into the ledger: begun, done page by page, and gone on with after an interruption.
 
 signal:<integration>:sync   hash   began (epoch seconds by Redis's clock), cursor (the next page), members, unsubscribed,
-                                   requests, seconds: of the pages so far; until it is complete, or a day after its last page
+                                   unreadable, requests, seconds: so far; until it is complete, or a day after its last page
 """
 
 import json
@@ -53,6 +53,7 @@ class SoFar:
     members: int = 0
     unsubscribed: int = 0
     requests: int = 0
+    unreadable: int = 0  # members that cannot be held as they are shown
     seconds: float = 0.0  # spent on it; interruptions do not count
 
 
@@ -136,5 +137,6 @@ def after(page: Page, so_far: SoFar, seconds: float) -> SoFar:
         members=so_far.members + len(page.members),
         unsubscribed=so_far.unsubscribed + page.unsubscribed,
         requests=so_far.requests + 1,
+        unreadable=so_far.unreadable + len(page.unreadable),
         seconds=seconds,
     )

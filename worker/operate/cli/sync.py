@@ -40,12 +40,17 @@ def sync(
     done = _done(settings, Sync(opt_outs.census, opt_outs), restart=restart)
     if as_json:
         counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
+        counts |= {"unreadable": done.unreadable} if done.unreadable else {}
         out.print_json(data={**counts, "seconds": round(done.seconds, 1)})
         return
     out.print(
         f"{done.members} members read, {done.unsubscribed} unsubscribed, "
         f"{done.requests} requests, {done.seconds:.0f} seconds"
     )
+    if done.unreadable:
+        out.print(
+            f"{done.unreadable} more cannot be held as Mailgun shows them; each is read again before it is written"
+        )
 
 
 @dataclass
