@@ -77,6 +77,7 @@ class RawMailgun:
         self.connections = 0
         self.asked: list[bytes] = []  # the requests, head and body
         self.sent = 0  # bytes
+        self.current = threading.local()  # .request: that of this thread, which is being answered
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -109,6 +110,7 @@ class RawMailgun:
     def _converse(self, client: socket.socket) -> None:
         while request := request_on(client):
             self.asked.append(request)
+            self.current.request = request
             self._say(client, self._saying(next(self._numbers)))
 
     def _say(self, client: socket.socket, parts: Iterator[bytes]) -> None:

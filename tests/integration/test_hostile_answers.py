@@ -5,7 +5,8 @@ import html
 import json
 import signal
 from collections.abc import Iterator
-from urllib.parse import quote
+from itertools import zip_longest
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.integration.bench import KEY, Bench, identified
 from tests.integration.flowers import flower_of
 from tests.raw_mailguns import RawMailgun, Saying, answer, dripping
 from tests.servers import eventually
+from tests.unit.test_unreadable import UNREADABLE, spelt
 
 EVENTS = 8
 ENDS_WITHIN_SECONDS = 30  # far more than a request may take with these time-outs; one that drips on takes for ever
@@ -78,6 +80,25 @@ def test_what_an_answer_quotes_is_seen_beside_the_dead_letter_alone(own: Bench) 
     assert all(secret in whole for secret in SECRETS)
     assert r"\x1b[31m" in whole
     assert json.loads(own.run("dead-letters", "show", "m-echo", "--json").out)["answer"] == ECHO.decode()
+
+
+def test_members_that_cannot_be_held_are_dead_letters_and_the_others_are_delivered(own: Bench) -> None:
+    odd = {f"odd{number}@example.com": fields for number, fields in enumerate(UNREADABLE.values())}
+    good = [f"good{number}@example.com" for number in range(5)]
+
+    def saying(_: int) -> Iterator[bytes]:
+        head, _, form = far.current.request.partition(b"\r\n\r\n")
+        asked = dict(parse_qsl(form.decode())).get("address") or unquote(head.split()[1].decode()).rpartition("/")[2]
+        yield answer(b'{"member":%b}' % spelt(asked, **odd.get(asked, {"subscribed": b"true"})))
+
+    with RawMailgun(saying) as far, own.working(MAILGUN_API_BASE_URL=far.url, WORKER_CONCURRENCY="4") as worker:
+        own.put(*(identified(address, plan="pro") for pair in zip_longest(odd, good) for address in pair if address))
+        own.ended()
+        own.counted("dead letter: unreadable_member", len(odd))
+    assert own.totals() == {"dead letter: unreadable_member": len(odd), "delivered": len(good)}
+    assert {each.letter.reason for each in own.letters()} == {"unreadable_member"}
+    assert all(each.letter.answer.startswith("200, but the member cannot be read: ") for each in own.letters())
+    assert "bug" not in worker.printed()
 
 
 @pytest.mark.parametrize("content", [rb'{"message":"bad \ud800 thing"}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000])

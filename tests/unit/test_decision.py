@@ -47,6 +47,7 @@ EXPECTED: dict[Kind, Decision] = {
     Kind.LIST_NOT_FOUND: Bury(Reason.LIST_NOT_FOUND),
     Kind.UNEXPECTED_STATUS: Bury(Reason.UNEXPECTED_STATUS),
     Kind.WRONG_MEMBER: Bury(Reason.WRONG_MEMBER),
+    Kind.UNREADABLE_MEMBER: Bury(Reason.UNREADABLE_MEMBER),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker.operate.log import JsonLines, TextLines, configure
+from worker.operate.log import JsonLines, TextLines, configure, quiet_libraries
 
 FORMATTERS = [TextLines(), JsonLines()]
 
@@ -143,3 +143,10 @@ def test_printing_goes_to_standard_error_unless_told_otherwise(root: logging.Log
     handler = root.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream in (sys.stderr, sys.__stderr__) or handler.stream.name == "<stderr>"
+
+
+def test_http_library_is_quiet_whether_or_not_a_handler_is_set_up() -> None:
+    logging.getLogger("urllib3").setLevel(logging.NOTSET)
+    quiet_libraries()
+    for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.response"):
+        assert not logging.getLogger(name).isEnabledFor(logging.ERROR)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import chain, cycle, islice
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, json_objects, strange_json
 from tests.unit.test_outcome import KINDS, STRANGE_BODIES
+from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, page_outcome
-from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, page_in
+from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, Query, Round, page_in
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"
@@ -102,17 +104,71 @@ def test_a_page_without_links_is_none(paging: object) -> None:
         "jane@example.com",
         [],
         {},
-        {**JANE, "address": ""},
-        {**JANE, "address": None},
-        {**JANE, "address": 5},
-        {**JANE, "subscribed": "perhaps"},
-        {**JANE, "subscribed": None},
-        {**JANE, "vars": "text"},
-        {**JANE, "vars": [1]},
+        *({**JANE, "address": each} for each in ("", None, 5, ["a"], "\ud800@x.com")),
     ],
 )
-def test_a_page_with_an_item_that_is_no_member_is_none(item: object) -> None:
-    assert page_in(answered({**JANE, "address": "joe@example.com"}, item), EVERYBODY, URL) is None
+def test_item_without_an_address_is_left_out_and_the_others_go_on(item: object) -> None:
+    found = page_in(answered(item, {**JANE, "address": "joe@example.com"}), EVERYBODY, URL)
+    assert found
+    assert ([each.address for each in found.members], found.unreadable) == (["joe@example.com"], ())
+    assert page_in(answered(item), EVERYBODY, URL) is None
+
+
+@pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)
+def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes]) -> None:
+    items = [spelt("jane@example.com", **fields), spelt("joe@example.com")]
+    link = json.dumps(NEXT).encode()
+    for order in (items, items[::-1]):
+        content = b'{"items":[%b],"paging":{"next":%b}}' % (b",".join(order), link)
+        found = page_outcome(Answer(200, content), OPTED_OUT, URL, NOW)
+        assert isinstance(found, Page)
+        assert [each.address for each in found.members] == ["joe@example.com"]
+        assert found.unreadable == ("jane@example.com",)
+        assert found.following
+
+
+def test_page_that_is_too_long_is_asked_for_by_halves_down_to_one_member() -> None:
+    query: Query = OPTED_OUT
+    limits = []
+    while isinstance(found := page_outcome(Answer(200, b'{"items":[', cut=True), query, URL, NOW), Page):
+        assert (found.members, found.unreadable) == ((), ())
+        assert found.following
+        query = found.following
+        limits.append(query["limit"])
+        assert query["subscribed"] == "no"
+    assert limits == ["50", "25", "12", "6", "3", "1"]
+    assert found.kind is Kind.UNREADABLE_MEMBER
+
+
+def test_page_after_a_halved_one_is_twice_as_large() -> None:
+    link = f"{URL}?page=next&address=x&limit=12"
+    for limit, then in (("12", "24"), ("75", "100"), ("1", "2"), ("100", "12")):
+        found = page_in(answered(JANE, link=link), {**OPTED_OUT, "limit": limit}, URL)
+        assert found
+        assert found.following
+        assert found.following["limit"] == then
+
+
+@pytest.mark.parametrize("query", ["address=%ED%A0%80", "address=" + "x" * 5000])
+def test_link_whose_query_cannot_be_asked_for_is_none(query: str) -> None:
+    found = page_in(answered(JANE, link=f"{URL}?page=next&{query}"), EVERYBODY, URL)
+    assert found is None or found.following == {"page": "next", "address": "\ufffd\ufffd\ufffd", "limit": "100"}
+
+
+@pytest.mark.parametrize("before", [0, 1, 5, 40])
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
+def test_pages_that_lead_back_are_noticed_within_a_few_rounds(before: int, length: int) -> None:
+    pages = [Page((Member(f"p{number}@x.com"),), {}) for number in range(before + length)]
+    seen = Round()
+    asked = islice(chain(pages[:before], cycle(pages[before:])), 3000)
+    taken = next((number for number, page in enumerate(asked) if seen.closes(page)), 3000)
+    assert taken <= 3 * (before + length) + 2
+
+
+def test_pages_that_go_on_are_no_round() -> None:
+    seen = Round()
+    assert not any(seen.closes(Page((Member(f"p{number}@x.com"),), {})) for number in range(3000))
+    assert not any(seen.closes(Page((), {})) for _ in range(10))
 
 
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), json.dumps(answered(JANE)).encode()])
@@ -131,7 +187,7 @@ def test_a_200_that_is_no_page_counts_as_unavailable(content: bytes) -> None:
 
 
 def test_of_what_is_no_page_nothing_is_quoted() -> None:
-    found = read(answered(JANE, {"address": "joe@example.com", "name": "Joe Doe"}))
+    found = read(answered({"name": "Joe Doe"}, {"name": "joe@example.com"}))
     assert isinstance(found, Outcome)
     assert found.answer == "200, but not a page of the list's members"
 
@@ -149,4 +205,4 @@ any_item = strange_json | st.fixed_dictionaries(
 @given(st.lists(any_item, max_size=3) | strange_json, st.fixed_dictionaries({"next": any_text}) | strange_json)
 def test_whatever_items_and_links_hold_there_is_one_reading(items: object, paging: object) -> None:
     found = page_in({"items": items, "paging": paging}, EVERYBODY, URL)
-    assert found is None or found.members or found.following is None
+    assert found is None or found.members or found.unreadable or found.following is None

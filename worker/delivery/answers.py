@@ -11,7 +11,13 @@ from worker.delivery.stay import held_outcome
 from worker.mailgun.outcome import Kind, Outcome
 from worker.privacy import redacted
 
-REFUSALS = frozenset({Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND, Kind.WRONG_MEMBER})
+REFUSALS = frozenset(
+    {
+        *(Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND),
+        *(Kind.WRONG_MEMBER, Kind.UNREADABLE_MEMBER),
+    }
+)
+OF_MEMBERS = frozenset({Kind.REJECTED, Kind.UNREADABLE_MEMBER})  # may be for what each of them holds
 WELL = frozenset({Kind.DELIVERED, Kind.UNCHANGED})
 HELD_BY_PACE_SECONDS = 1.0
 
@@ -19,7 +25,7 @@ HELD_BY_PACE_SECONDS = 1.0
 class Refused(NamedTuple):
     """How a member was refused."""
 
-    rejected: bool  # by 400
+    rejected: bool  # by 400, or shown as it cannot be held
     written: bool  # and not only read
 
 
@@ -85,7 +91,7 @@ class Answers:
             self._reports.append(report)
 
     def _refusal(self, address: str, outcome: Outcome, *, written: bool) -> Outcome:
-        rejected, rules = outcome.kind is Kind.REJECTED, self._flow.rules
+        rejected, rules = outcome.kind in OF_MEMBERS, self._flow.rules
         threshold = rules.rejected_threshold if rejected else rules.incident_threshold
         others = sum(each.rejected == rejected for who, each in self._refused.items() if who != address)
         if 0 < threshold <= others + 1:

@@ -49,15 +49,20 @@ class Census:
             return Wait(wait)
         found = page_outcome(self.mailgun.read_page(query), query, self.mailgun.pages_url, self.clock())
         self._report(found if isinstance(found, Outcome) else Outcome(Kind.UNCHANGED, 200))
-        if isinstance(found, Page) and found.members:
-            self.take_in(found.members, at)
+        if isinstance(found, Page) and (found.members or found.unreadable):
+            self.take_in(found.members, at, found.unreadable)
         return found
 
-    def take_in(self, members: tuple[Member, ...], at: float) -> None:
-        """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock."""
+    def take_in(self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()) -> None:
+        """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock.
+
+        Of those that cannot be read it knows no copy any more: they are read before they are written.
+        """
         ledger = self.ledger
-        keys = [key for member in members for key in ledger.keys_of(member.address)]
+        addresses = [*(member.address for member in members), *unreadable]
+        keys = [key for address in addresses for key in ledger.keys_of(address)]
         texts = [text for member in members for text in _texts(member)]
+        texts += [text for address in unreadable for text in ("", "", address)]
         args = [f"{at:.6f}", int(ledger.days * 86_400), ledger.lag_seconds, *texts]
         self._take_in(keys=[ledger.look_after_key, *keys], args=args)
 

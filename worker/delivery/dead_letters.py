@@ -116,6 +116,10 @@ CAUSES: dict[Reason, tuple[str, str]] = {
         "Mailgun answered for another address than the event's, so it may take the one for the other",
         "Compare the address in the answer with the event's, and at both members at Mailgun; then fix the source, or replay.",
     ),
+    Reason.UNREADABLE_MEMBER: (
+        "Mailgun shows the member as no program can hold it: the answer says why",
+        "Look at the member at Mailgun and correct it there, or delete it; then replay.",
+    ),
     Reason.RETRIES_EXHAUSTED: (
         "Mailgun was unavailable for longer than RETRY_MAX_AGE_HOURS or RETRY_MAX_ATTEMPTS allow",
         "Check Mailgun's status and the network, then replay.",

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     LIST_NOT_FOUND = "list_not_found"
     UNEXPECTED_STATUS = "unexpected_status"
     WRONG_MEMBER = "wrong_member"
+    UNREADABLE_MEMBER = "unreadable_member"
     RETRIES_EXHAUSTED = "retries_exhausted"
 
 
@@ -92,8 +93,10 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
             return Park(_wait_free_of_charge(outcome), spent=False)
         case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
             return _again(outcome, standing, patience, now=now, chance=chance)
-        case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS | Kind.WRONG_MEMBER:
+        case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS:
             return Bury(Reason(outcome.kind))  # they go by the same names
+        case Kind.WRONG_MEMBER | Kind.UNREADABLE_MEMBER:
+            return Bury(Reason(outcome.kind))
         case _:
             assert_never(outcome.kind)
 

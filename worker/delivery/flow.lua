@@ -108,8 +108,9 @@ local function unavailable(why, members, written)
 end
 
 -- A refusal. Once it is about many members it is not for what they hold.
+local OF_MEMBERS = {rejected = true, unreadable_member = true}  -- may be for what each of them holds
 local function refused(kind, why, members, written)
-    local sort = kind == 'rejected' and 'rejected' or 'refused'
+    local sort = OF_MEMBERS[kind] and 'rejected' or 'refused'
     local threshold = sort == 'rejected' and rules.rejected_threshold or rules.incident_threshold
     local refusals = failed(sort, members, written)
     if relapses() > 0 then threshold = math.min(threshold, rules.refused_again) end
@@ -164,7 +165,8 @@ local function let_through(requests)
     redis.call('HDEL', PACE, 'throttles', 'episode')
 end
 
-local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true, wrong_member = true}
+local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true, wrong_member = true,
+    unreadable_member = true}
 
 -- What an answer that is no failure to answer shows to be past. Gives what it ended.
 local function answered(kind, written)

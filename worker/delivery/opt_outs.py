@@ -21,13 +21,14 @@ from worker.delivery.census import Census, Wait
 from worker.delivery.clock import redis_now
 from worker.delivery.flow import FREES, PAYABLE
 from worker.delivery.ledger import TRUST_REFRESHES
-from worker.mailgun.outcome import Outcome
-from worker.mailgun.page import OPTED_OUT, Page, Query
+from worker.mailgun.outcome import Outcome, endless_outcome
+from worker.mailgun.page import OPTED_OUT, Page, Query, Round
 
 if TYPE_CHECKING:
     import redis
 
 LIVES_SECONDS = 86_400
+LONGEST_READING_SECONDS = 3600.0  # or ten times the refresh interval: pages that go on for ever are given up
 LONGEST_WAIT_SECONDS = 1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
 
 OWN = "local OPT_OUTS = KEYS[3]\n"
@@ -63,12 +64,13 @@ redis.call('EXPIRE', OPT_OUTS, lives)
 return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')
 """
 )
-# 0: somebody else is at it by now.
+# 0: somebody else is at it by now, or it has taken so long that it is begun anew.
 GO_ON = (
     FREES
     + OWN
     + """
 if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
+if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then return redis.call('HDEL', OPT_OUTS, 'began') * 0 end
 redis.call('HSET', OPT_OUTS, 'cursor', ARGV[3], 'so_far', ARGV[4], 'running_until', now + ARGV[5])
 redis.call('HDEL', OPT_OUTS, 'failures')
 return 1
@@ -155,7 +157,7 @@ class OptOuts:
         Gives the seconds that a complete one took in all, what Mailgun answered instead of a page, or None: held, or others
         are at it by now.
         """
-        query, so_far = turn.query, turn.so_far
+        query, so_far, pages = turn.query, turn.so_far, Round()
         while True:
             match self.census.read(query):
                 case Wait(seconds) if seconds <= LONGEST_WAIT_SECONDS:
@@ -166,12 +168,16 @@ class OptOuts:
                 case Outcome() as outcome:
                     self._run(self._leave, turn.token, "failed")
                     return outcome
+                case Page() as page if pages.closes(page):
+                    self._run(self._leave, turn.token, "failed")
+                    return endless_outcome()
                 case Page() as page:
                     so_far += page.unsubscribed
                     if page.following is None:
                         return self._complete(turn.token, "", so_far)
                     query = page.following
-                    if not self._run(self._go_on, turn.token, json.dumps(query), so_far, self.lease_seconds):
+                    longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
+                    if not self._run(self._go_on, turn.token, json.dumps(query), so_far, self.lease_seconds, longest):
                         return None
                 case never:
                     assert_never(never)

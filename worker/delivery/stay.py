@@ -72,6 +72,8 @@ class Stay:
     @property
     def is_looked_at(self) -> bool:
         """Was the member looked at, without an event, and is it as it should be?"""
+        if self.outcome and self.outcome.kind is Kind.UNREADABLE_MEMBER:
+            return not self.wanted  # no look will tell more
         done = self.outcome is None or self.outcome.kind is Kind.DELIVERED
         return not self.wanted and self.plan is not None and done
 

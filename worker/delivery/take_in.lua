@@ -1,7 +1,7 @@
 -- Take a page of members in. A "no" goes before a "yes" that is not surely newer: the page, or the copy, may lag.
 -- KEYS 1: look_after; then of each member its lock and its record.
 -- ARGV 1: the moment before the page was asked for, 2: seconds that a record lives, 3: seconds by which a page may lag; then of each
--- member its copy, whether it is subscribed ('true' or 'false'), and its address.
+-- member its copy ('' where it cannot be read), whether it is subscribed ('true' or 'false'), and its address.
 local look_after, at, lives, lag = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
 
@@ -31,7 +31,10 @@ for i = 2, #KEYS, 2 do
     local held, held_at, seen_at = unpack(redis.call('HMGET', key, 'copy', 'copy_at', 'seen_at'))
     local no_stands = held and subscribed and says_no(held) and at < tonumber(held_at) + lag
     if (tonumber(seen_at or 0)) < at then redis.call('HSET', key, 'seen_at', ARGV[1]) end
-    if redis.call('EXISTS', lock) == 1 then
+    if copy == '' then
+        if redis.call('EXISTS', lock) == 1 then redis.call('HSET', key, 'doubt', 1) end
+        if not held or tonumber(held_at) < at then redis.call('HDEL', key, 'copy', 'copy_at') end
+    elseif redis.call('EXISTS', lock) == 1 then
         redis.call('HSET', key, 'doubt', 1)
         if not subscribed then
             keep(key, held, held_at, copy, subscribed)

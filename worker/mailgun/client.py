@@ -116,7 +116,7 @@ class Mailgun:
     def _answer(self, response: requests.Response, body_limit: int) -> Answer:
         body, ended = bytearray(), False
         try:
-            while len(body) < body_limit and not ended:
+            while len(body) <= body_limit and not ended:
                 chunk = response.raw.read1(CHUNK, decode_content=True)
                 ended = not chunk
                 body += chunk
@@ -125,7 +125,7 @@ class Mailgun:
         if ended:
             response.raw.release_conn()  # what is not released, is closed
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, bytes(body[:body_limit]), headers)
+        return Answer(response.status_code, bytes(body[:body_limit]), headers, cut=len(body) > body_limit)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)

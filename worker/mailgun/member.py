@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from worker.mailgun.answer_json import decoded, why_unusable
 from worker.signal.address import lenient_address
 
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -49,24 +50,54 @@ class Member:
         return json.dumps(self.vars, separators=(",", ":"), allow_nan=False)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A member that an answer shows, and that cannot be held or sent again as it is there."""
+
+    address: str
+    why: str  # quotes nothing of it
+
+
 def member_in(data: object, address: str) -> Member | None:
     """The member in a decoded answer `{"member": {…}}` if it is the one at `address`, however that is spelt; else None.
 
     A 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
     """
+    found = found_in(data, address)
+    return found if isinstance(found, Member) else None
+
+
+def found_in(data: object, address: str) -> Member | Unreadable | None:
+    """Return the same, or why the member at `address` cannot be read."""
     member = data.get("member") if isinstance(data, dict) else None
-    if not isinstance(member, dict) or not is_same_address(str(member.get("address", "")), address):
+    named = member.get("address") if isinstance(member, dict) else None
+    if not isinstance(member, dict) or not isinstance(named, str) or not is_same_address(named, address):
         return None
-    vars_ = member.get("vars") or {}
-    subscribed = SUBSCRIBED.get(str(member.get("subscribed")).lower())
-    if not isinstance(vars_, dict) or subscribed is None:
-        return None
-    return Member(
-        address=address,
-        name=str(member.get("name") or ""),
-        subscribed=subscribed,
-        vars=vars_,
-    )
+    return _member(member, address)
+
+
+def _member(shown: Mapping[str, Any], address: str) -> Member | Unreadable:
+    name, vars_ = shown.get("name") or "", _vars(shown.get("vars") or {})
+    subscribed = _subscribed(shown.get("subscribed"))
+    if subscribed is None:
+        return Unreadable(address, "`subscribed` is neither yes nor no")
+    if not isinstance(name, str):
+        return Unreadable(address, "`name` is no text")
+    if not isinstance(vars_, dict):
+        return Unreadable(address, "`vars` is no object")
+    why = why_unusable(name) or why_unusable(vars_)
+    return Unreadable(address, f"it holds {why}") if why else Member(address, name, subscribed, vars_)
+
+
+def _subscribed(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return SUBSCRIBED.get(str(value).lower()) if isinstance(value, str | int) else None
+
+
+def _vars(value: object) -> object:
+    """The variables; they may be shown as the JSON text that they were sent as."""
+    return decoded(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else value
 
 
 def other_address_in(data: object, address: str) -> str | None:

@@ -2,6 +2,7 @@
 
 200, the member's own JSON          found / delivered
 200, a page of the list's members   that page
+200, our member, unreadable         unreadable_member  so it would be the next time
 404 on reading, "Member … not found"   absent
 429, 420                            throttled          being told to wait is not failing
 200, another member's JSON          wrong_member       asking again would be answered alike
@@ -13,18 +14,19 @@ anything else, a redirect           unexpected_status
 our own bug                         crashed
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-from worker.mailgun.member import Member, is_same_address, member_in, other_address_in
-from worker.mailgun.page import Page, Query, page_in
-from worker.mailgun.texts import ANSWER_LIMIT, NO_PAGE, STRANGE, WRONG_ADDRESS, shown
+from worker.mailgun.answer_json import decoded
+from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
+from worker.mailgun.page import Page, Query, page_in, smaller
+from worker.mailgun.texts import ANSWER_LIMIT, ENDLESS, NO_PAGE, STRANGE, TOO_LONG, UNREADABLE, WRONG_ADDRESS, shown
 
 MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
@@ -46,6 +48,7 @@ class Kind(StrEnum):
     LIST_NOT_FOUND = "list_not_found"
     UNEXPECTED_STATUS = "unexpected_status"
     WRONG_MEMBER = "wrong_member"  # Mailgun answered for another address
+    UNREADABLE_MEMBER = "unreadable_member"  # Mailgun shows the member as it cannot be held
     CRASHED = "crashed"
 
 
@@ -56,13 +59,20 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+    cut: bool = field(default=False, compare=False)  # the body went on beyond the bound
 
     def json(self) -> Any:
         """The decoded body, or None where it is not JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
+        return self._decoded
+
+    @cached_property
+    def _decoded(self) -> Any:
+        return decoded(self.body)
+
+    @property
+    def is_json_cut(self) -> bool:
+        """Return True if the body began as JSON and was cut."""
+        return self.cut and self.body.lstrip()[:1] == b"{"
 
     def text(self) -> str:
         """Return the answer's JSON `message`, else its body, cut to 2 KiB. It may quote anything that was sent."""
@@ -73,7 +83,7 @@ class Answer:
             if isinstance(message, str)
             else self.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace")
         )
-        return text.encode("utf-8", "backslashreplace").decode()[:ANSWER_LIMIT]
+        return _escaped(text)[:ANSWER_LIMIT]
 
 
 @dataclass(frozen=True)
@@ -113,15 +123,15 @@ def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Memb
     if isinstance(answer, Answer) and answer.status == 404 and _says_member_absent(answer):
         return None
     if isinstance(answer, Answer) and answer.status == 200:
-        return member_in(answer.json(), address) or _not_it(answer, address)
+        return _member_or_why_not(answer, address)
     return _trouble(answer, now)
 
 
 def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Outcome:
     """What became of an upsert of the member at `address`."""
     if isinstance(answer, Answer) and answer.status == 200:
-        member = member_in(answer.json(), address)
-        return Outcome(Kind.DELIVERED, 200, answer.text(), member=member) if member else _not_it(answer, address)
+        found = _member_or_why_not(answer, address)
+        return Outcome(Kind.DELIVERED, 200, answer.text(), member=found) if isinstance(found, Member) else found
     return _unwritten(answer, now)
 
 
@@ -130,17 +140,28 @@ def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: dateti
     if isinstance(answer, Answer) and answer.status == 200:
         data = answer.json()
         found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
-        ours = isinstance(found, dict) and is_same_address(str(found.get("address", "")), list_address)
+        named = found.get("address") if isinstance(found, dict) else None
+        ours = isinstance(named, str) and is_same_address(named, list_address)
         return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
     return _unwritten(answer, now)
 
 
 def page_outcome(answer: Answer | NoAnswer, query: Query, url: str, now: datetime) -> Page | Outcome:
-    """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted."""
+    """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted.
+
+    In place of one that is too long: a page of nobody, after which a smaller one follows.
+    """
     if isinstance(answer, Answer) and answer.status == 200:
-        strange = Outcome(Kind.UNAVAILABLE, 200, NO_PAGE)
-        return page_in(answer.json(), query, url) or strange
+        if answer.is_json_cut:
+            half = smaller(query)
+            return Page((), half) if half else Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+        return page_in(answer.json(), query, url) or Outcome(Kind.UNAVAILABLE, 200, NO_PAGE)
     return _trouble(answer, now)
+
+
+def endless_outcome() -> Outcome:
+    """Pages of members do not end."""
+    return Outcome(Kind.UNEXPECTED_STATUS, 200, ENDLESS)
 
 
 def list_outcome(answer: Answer | NoAnswer, now: datetime) -> Outcome:
@@ -165,11 +186,25 @@ def _says_member_absent(answer: Answer) -> bool:
     return isinstance(message, str) and message.lower().startswith("member ")
 
 
+def _member_or_why_not(answer: Answer, address: str) -> Member | Outcome:
+    found = found_in(answer.json(), address)
+    if isinstance(found, Unreadable):
+        return Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{found.why}")
+    if found is None and answer.is_json_cut:
+        return Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+    return found or _not_it(answer, address)
+
+
+def _escaped(text: str) -> str:
+    """`text` with half characters escaped, so that it can be stored and shown."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _not_it(answer: Answer, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{named}"[:ANSWER_LIMIT])
+    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Answer) -> Outcome:
@@ -240,6 +275,8 @@ def _reset(value: str, now: datetime) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not re.fullmatch(r"\s*\d{1,15}(\.\d{1,9})?\s*", str(value)):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if not re.fullmatch(r"\s*\d{1,15}(\.\d{1,9})?\s*", str(value)):
         return None
     return float(str(value))

@@ -11,7 +11,16 @@ WRONG_ADDRESS = "200, but for another address: "
 STRANGE = "200, but not Mailgun's answer: "
 NO_PAGE = "200, but not a page of the list's members"
 UNREADABLE = "200, but the member cannot be read: "
-TOO_LONG = "it is longer than 2 MiB"
+TOO_LONG = "it is too long"
+ENDLESS = "200, but the pages of members do not end"
+UNREADABLES = (  # in `member.py` and `answer_json.py`
+    "`subscribed` is neither yes nor no",
+    "`name` is no text",
+    "`vars` is no object",
+    "it holds half a character, or no UTF-8",
+    "it holds no number, or one too large",
+    "it holds what is nested too deep",
+)
 LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)  # this program's own, before what may not be shown
 
 # From the integration's page, Mailgun's documents and recorded exchanges, and the phrases of HTTP.
@@ -32,7 +41,7 @@ KNOWN = frozenset(
         "The 'name' parameter should be a string",
         "The 'subscribed' parameter should be 'yes' or 'no'",
         "'members' parameter is not a valid JSON list",
-        *(NO_PAGE, TOO_LONG),
+        *(NO_PAGE, ENDLESS, TOO_LONG, *UNREADABLES),
     }
 )
 LOWERED = frozenset(each.lower() for each in KNOWN)

@@ -35,6 +35,11 @@ def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO 
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger().setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
     logging.getLogger(OURS).setLevel(level.upper())
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Let no library say what we say better, or what quotes a message, an address or the far side."""
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)
 

@@ -5,6 +5,7 @@ and `subscribed` always. `MAILGUN_WRITE_MODE=overwrite` reads nothing, so it rel
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +20,8 @@ MERGE: frozenset[Mode] = frozenset({"merge"})
 BOTH: frozenset[Mode] = frozenset({"merge", "overwrite"})
 
 UNKNOWN = "unknown"
+RATE_HEADER = re.compile(r"(x-)?ratelimit[a-z-]{0,20}|retry-after")
+NUMBERS = re.compile(r"[\d ,;.=w-]{1,40}")  # any other value may quote what was sent
 NOTHING = "nothing"
 NO_MEND = "do not start a worker; report this"
 READ_NOTHING = "MAILGUN_WRITE_MODE=overwrite, which reads nothing; report this"
@@ -197,8 +200,11 @@ def _batch_to_set(found: str) -> str:
 
 
 def _rate_limit_headers(it: ThrowAway) -> str:
-    told = {name: value for name, value in it.headers.items() if "ratelimit" in name or name == "retry-after"}
-    return ", ".join(f"{name} {value}" for name, value in told.items()) or "none"
+    told = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
+    return (
+        ", ".join(f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}" for name, value in told.items())
+        or "none"
+    )
 
 
 def _rate_to_set(found: str) -> str:

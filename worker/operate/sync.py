@@ -1,10 +1,11 @@
 """Everybody on the list read into the ledger: begun, done page by page, and gone on with after an interruption.
 
 signal:<integration>:sync   hash   began (epoch seconds by Redis's clock), cursor (the next page), members, unsubscribed,
-                                   requests, seconds: of the pages so far; until it is complete, or a day after its last page
+                                   unreadable, requests, seconds: so far; until it is complete, or a day after its last page
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from worker.delivery.census import Census, Wait
 from worker.delivery.opt_outs import OptOuts
-from worker.mailgun.outcome import Outcome
-from worker.mailgun.page import EVERYBODY, Page, Query
+from worker.mailgun.outcome import Outcome, endless_outcome
+from worker.mailgun.page import EVERYBODY, Page, Query, Round
 
 if TYPE_CHECKING:
     import redis
 
+MORE_MEMBERS = 10_000  # than twice as many as the list says, which may lag
 LIVES_SECONDS = 86_400  # and no longer: the cursor is somebody's address
 
 BEGIN = """
@@ -51,6 +53,7 @@ class SoFar:
     members: int = 0
     unsubscribed: int = 0
     requests: int = 0
+    unreadable: int = 0  # members that cannot be held as they are shown
     seconds: float = 0.0  # spent on it; interruptions do not count
 
 
@@ -70,12 +73,14 @@ class Sync:
         began, seconds = fields.pop("began"), float(fields.pop("seconds", 0))
         return SoFar(began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds)
 
-    def steps(self, so_far: SoFar) -> Iterator[SoFar | Wait | Outcome]:
+    def steps(self, so_far: SoFar, total: int | None = None) -> Iterator[SoFar | Wait | Outcome]:
         """Go on until it is complete: after each page how far it has come, and why there was none. Raises `BegunAnew`.
 
-        When to try again is for whoever takes the steps to say.
+        When to try again is for whoever takes the steps to say. Pages that lead back to one another, or show far more members
+        than the list says it has (`total`), are no list: the last step says so.
         """
-        started = self.monotonic() - so_far.seconds
+        started, pages = self.monotonic() - so_far.seconds, Round()
+        most = math.inf if total is None else 2 * total + MORE_MEMBERS
         while so_far.query is not None:
             found = self.census.read(so_far.query)
             match found:
@@ -84,6 +89,9 @@ class Sync:
                 case Outcome():
                     so_far = replace(so_far, requests=so_far.requests + 1)
                     yield found
+                case Page() if pages.closes(found) or so_far.members > most:
+                    yield endless_outcome()
+                    return
                 case Page():
                     so_far = after(found, so_far, self.monotonic() - started)
                     self._store(so_far)
@@ -129,5 +137,6 @@ def after(page: Page, so_far: SoFar, seconds: float) -> SoFar:
         members=so_far.members + len(page.members),
         unsubscribed=so_far.unsubscribed + page.unsubscribed,
         requests=so_far.requests + 1,
+        unreadable=so_far.unreadable + len(page.unreadable),
         seconds=seconds,
     )

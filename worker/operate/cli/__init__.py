@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from worker.operate import log
 from worker.operate.cli import check, dead_letters, explain, hold, preview, run, send, status, sync
 from worker.operate.cli.ending import ended
 from worker.operate.cli.terminal import out
@@ -55,4 +56,5 @@ cli.add_typer(dead_letters.cli, name="dead-letters")
 
 def main() -> None:
     """Run the command line and end the process with its status."""
+    log.quiet_libraries()
     sys.exit(ended(lambda: cli(prog_name="signal-mailgun", standalone_mode=False)))

@@ -40,12 +40,17 @@ def sync(
     done = _done(settings, Sync(opt_outs.census, opt_outs), restart=restart)
     if as_json:
         counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
+        counts |= {"unreadable": done.unreadable} if done.unreadable else {}
         out.print_json(data={**counts, "seconds": round(done.seconds, 1)})
         return
     out.print(
         f"{done.members} members read, {done.unsubscribed} unsubscribed, "
         f"{done.requests} requests, {done.seconds:.0f} seconds"
     )
+    if done.unreadable:
+        out.print(
+            f"{done.unreadable} more cannot be held as Mailgun shows them; each is read again before it is written"
+        )
 
 
 @dataclass
@@ -77,8 +82,9 @@ def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
     so_far = sync.begin(anew=restart)
     try:
         with _shown() as shown:
-            shown.progress.update(shown.bar, total=_total(settings, sync, shown))
-            for further in _each(settings, sync, so_far, shown):
+            total = _total(settings, sync, shown)
+            shown.progress.update(shown.bar, total=total)
+            for further in _each(settings, sync, so_far, shown, total):
                 so_far = further
                 shown.pages(so_far)
     except KeyboardInterrupt:
@@ -109,11 +115,11 @@ def _total(settings: Settings, sync: Sync, shown: Shown) -> int | None:
     return None
 
 
-def _each(settings: Settings, sync: Sync, so_far: SoFar, shown: Shown) -> Iterator[SoFar]:
+def _each(settings: Settings, sync: Sync, so_far: SoFar, shown: Shown, total: int | None = None) -> Iterator[SoFar]:
     """Each page's stand, until the last. Raises `Failure` when it is no use going on."""
     patience = Patience(settings.retry_base_seconds, settings.retry_max_delay_seconds)
     failures = 0
-    for step in sync.steps(so_far):
+    for step in sync.steps(so_far, total):
         match step:
             case SoFar():
                 failures = 0
