@@ -18,6 +18,7 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_failing_members                               whom failures are about since the last success
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
     signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
+    signal_mailgun_redis_memory_used_ratio                       of maxmemory; left out where there is no limit
     signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
 
 Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
@@ -49,6 +50,7 @@ from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll, WorkerState
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
+from worker.operate.redis_memory import memory_share
 from worker.operate.scrapes import serve
 from worker.operate.status import oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
@@ -158,6 +160,8 @@ class Standing:
     workers: dict[str, int] = field(default_factory=dict)
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
 
 
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
@@ -174,6 +178,7 @@ def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
         workers=Counts(each.state for each in Roll(store, settings.signal_integration).alive()),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
+        memory=memory_share(store),
     )
 
 
@@ -240,6 +245,8 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield one("pace_requests_per_second", text, standing.hold.rate)
     text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
     yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
+    text = "Share of maxmemory that Redis uses; at 1 producers are refused. Left out where there is no limit."
+    yield one("redis_memory_used_ratio", text, standing.memory)
     yield _not_understood(integration, standing.not_understood)
 
 

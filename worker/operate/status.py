@@ -14,6 +14,7 @@ from worker.delivery.parking import Parking
 from worker.delivery.priorities import PriorityLists
 from worker.delivery.roll import Roll, WorkerEntry
 from worker.delivery.tally import Tally
+from worker.operate.redis_memory import memory_share
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Status:
     opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
 
 
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
@@ -59,6 +62,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         workers=Roll(store, settings.signal_integration).alive(),
         opt_outs=opt_outs_read(settings, store),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
+        memory=memory_share(store),
     )
 
 

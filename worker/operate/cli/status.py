@@ -11,6 +11,7 @@ from worker.delivery.opt_outs import LastRead
 from worker.delivery.roll import WorkerEntry
 from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Styled, clock_time, messages, out, span, styled
+from worker.operate.redis_memory import FULL, NEARLY_FULL
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
 
@@ -60,6 +61,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("dead letters", _counts(status.dead_letters) or "none"),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", _workers(status)),
+        *([("redis memory", _memory(status.memory))] if (status.memory or 0) >= NEARLY_FULL else []),
         *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
@@ -75,6 +77,15 @@ def _held(status: Status) -> Styled:
     look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
     lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
     return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
+
+
+def _memory(share: float | None) -> Styled:
+    used = f"{share or 0:.0%} of maxmemory used"
+    if (share or 0) >= FULL:
+        return styled(
+            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory", "red"
+        )
+    return styled(f"nearly full ({used})", "yellow")
 
 
 def _failing(members: int) -> Styled:
