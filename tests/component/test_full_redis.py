@@ -88,7 +88,7 @@ def test_without_a_limit_or_the_right_to_ask_nothing_is_said(full: OwnIntegratio
     assert memory_share(full.redis) is None
     full.redis.config_set("maxmemory", 1 << 30)
     assert 0 < (memory_share(full.redis) or 0) < 1
-    full.redis.execute_command("ACL", "SETUSER", "poor", "on", "nopass", "+@all", "-info", "~*")
+    full.redis.acl_setuser("poor", enabled=True, nopass=True, categories=["+@all"], commands=["-info"], keys=["*"])
     with redis.Redis(port=running.port, username="poor", password="x") as poor:
         assert memory_share(poor) is None
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.delivery.clock import redis_now
 
@@ -22,7 +22,7 @@ MINUTE_LIVES_SECONDS = 7200
 COUNT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
-def counts_in(stored: Mapping[str, str]) -> dict[str, int]:
+def counts_in(stored: Mapping[Any, Any]) -> dict[str, int]:
     """Return the counts of a hash in Redis, without what another program wrote there that is none."""
     return {str(name): int(count) for name, count in stored.items() if COUNT.fullmatch(str(count))}
 

@@ -1,6 +1,6 @@
 """How much of the memory that Redis may use is used: at all of it producers are refused."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -17,7 +17,7 @@ def memory_share(store: "redis.Redis") -> float | None:
     Raises `redis.RedisError` if Redis does not answer.
     """
     try:
-        return share_in(cast("dict[str, Any]", store.info("memory")))
+        return share_in(store.info("memory"))
     except redis.ResponseError:  # INFO is not allowed
         return None
 
