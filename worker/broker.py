@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +42,7 @@ logger = logging.getLogger("signal_mailgun.worker")
 TAKEN = "signal_message"  # the property under which kombu carries the message as it was read
 WEIGHT = "signal_weight"  # and what it takes of the room
 LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
+READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
 TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 
 # Takes messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
@@ -422,6 +423,10 @@ class Transport(kombu_redis.Transport):
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Take part in a worker's loop. Raises `redis.RedisError` if Redis takes no writes: then Celery's log says why."""
-        with self.channels[0].conn_or_acquire() as client:
-            client.delete(NEVER)
+        try:
+            with self.channels[0].conn_or_acquire() as client:
+                client.delete(NEVER)
+        except redis.ReadOnlyError:
+            sleep(READ_ONLY_PAUSE_SECONDS)  # to connect succeeds, so Celery would try again at once
+            raise
         super().register_with_event_loop(connection, loop)

@@ -110,7 +110,7 @@ def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addre
             429, b'{"message":"too many for jane@example.com"}', {"Retry-After": "60"}
         )
     attempted(own, there, patch(), overwrite=overwrite, told=lambda *hold: told.append(hold))
-    assert told == [("throttled", "throttled (429): too many for <address>")]
+    assert told == [("throttled", "throttled (429): 29 characters, digest 09be528237d0")]
     assert own.flow().ask() > 0
 
 
@@ -145,7 +145,9 @@ def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> Non
 
 
 def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
-    found = why(Outcome(Kind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 5000))
-    assert found.startswith("rejected (400): bad address <address> xxx")
-    assert len(found) == 200
+    found = why(Outcome(Kind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
+    assert found == "rejected (400): 529 characters, digest 9f6366fdfe5f"
+    assert why(Outcome(Kind.CRASHED, None, "bad\naddress jane@example.com")) == "crashed: bad address <address>"
+    known = "'vars' parameter is not a valid JSON"
+    assert why(Outcome(Kind.REJECTED, 400, known)) == f"rejected (400): {known}"
     assert why(held_outcome(3.6)) == "held: the integration is held for 4 s"

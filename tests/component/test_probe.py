@@ -500,10 +500,10 @@ def test_the_command_for_programs_prints_every_finding(sandbox: RunningSandbox, 
 
 
 def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(sandbox: RunningSandbox, tmp_path: Path) -> None:
-    sandbox.control.add_fault("status", status=404, message="no", method="GET", address=THROW_AWAY)
+    sandbox.control.add_fault("status", status=404, message="not found", method="GET", address=THROW_AWAY)
     code, printed, _ = run(tmp_path, sandbox.base_url)
     assert code == 1
-    assert "✗  a missing member's 404  “Member …”       404 no             see below" in printed
+    assert "✗  a missing member's 404  “Member …”       404 not found      see below" in printed
     assert "\n→ a missing member's 404: MAILGUN_WRITE_MODE=overwrite" in printed
     assert max(map(len, printed.splitlines())) <= 80
     assert sandbox.control.members() == {}

@@ -9,6 +9,7 @@ import requests
 from tests.integration.bench import KEY, Bench, identified, until
 from tests.integration.flowers import Flower, flower_of
 from tests.workers import RunningWorker
+from worker.mailgun.texts import shown
 
 PERSON = "wendy.darling"
 PERSONAL = (PERSON, "bloomsbury", "Moira", "thimble", KEY)
@@ -50,7 +51,7 @@ def test_a_dead_letter_is_a_failure_that_says_why(bench: Bench, flower: Flower, 
     bench.sandbox.control.add_fault("status", status=status, message="No good", address=address(f"dead{status}"))
     bench.put(of(f"dead{status}"))
     found = flower.task(f"m-dead{status}", "FAILURE")
-    assert found["exception"] == f"DeadLettered('{reason} ({status}): No good')"
+    assert found["exception"] == f"DeadLettered('{reason} ({status}): {shown('No good')}')"
 
 
 def test_a_parked_event_is_a_retry_that_says_why_and_until_when(bench: Bench, flower: Flower) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import ANSWER_LIMIT, Answer, Kind, NoAnswer, Outcome, hinted, read_outcome, write_outcome
+from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, hinted, read_outcome, write_outcome
+from worker.mailgun.texts import ANSWER_LIMIT
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 ADDRESS = "jane@example.com"

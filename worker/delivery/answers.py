@@ -98,4 +98,4 @@ class Answers:
 
 def why(outcome: Outcome) -> str:
     """The outcome for people, in one line without addresses."""
-    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.answer}")[:200]
+    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.summary}")[:200]

@@ -67,6 +67,11 @@ class Case:
         """Mailgun's words, or ours."""
         return self.outcome.answer if self.outcome else self.refusal
 
+    @property
+    def summary(self) -> str:
+        """The same as it may be shown."""
+        return self.outcome.summary if self.outcome else self.refusal
+
     def wanted(self) -> Wanted:
         """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
         if self.patch is None:
@@ -88,7 +93,7 @@ class Case:
                 return done
             case Bury(reason), _:
                 status = f" ({self.outcome.status})" if self.outcome and self.outcome.status else ""
-                return Dead(redacted(f"{reason}{status}: {self.answer}"))
+                return Dead(redacted(f"{reason}{status}: {self.summary}"))
             case Park(), datetime() as due:
                 return Parked(why(self.outcome or Outcome(Kind.CRASHED)), due)
             case _:

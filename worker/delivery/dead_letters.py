@@ -17,6 +17,7 @@ from worker.delivery.flow import FREES
 from worker.delivery.intake import admitted
 from worker.delivery.message import LATEST, Message, UnreadableMessage, decoded, encoded
 from worker.delivery.tally import counts_in
+from worker.mailgun.texts import ANSWER_LIMIT, shown
 
 if TYPE_CHECKING:
     import redis
@@ -143,13 +144,18 @@ class DeadLetter:
 
     reason: str
     status: int | None  # Mailgun's last HTTP status, where there was one
-    answer: str  # Mailgun's last words, cut to 2 KiB; may hold the address
+    answer: str  # Mailgun's last words, cut to 2 KiB, or without a status ours; may hold the address
     cause: str
     fix: str
     attempts: int
     first_seen: float | None  # epoch seconds
     died_at: float  # epoch seconds
     integration: str
+
+    @property
+    def summary(self) -> str:
+        """The answer as it may be shown elsewhere than beside the dead letter."""
+        return self.answer if self.status is None else shown(self.answer)
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ def dead_letter(
     """The header for `message`, with the likely cause and the fix of `reason`."""
     cause, fix = CAUSES[reason]
     return DeadLetter(
-        reason, status, answer[:2048], cause, fix, message.attempts, message.enqueued_at, died_at, integration
+        reason, status, answer[:ANSWER_LIMIT], cause, fix, message.attempts, message.enqueued_at, died_at, integration
     )
 
 

@@ -140,7 +140,7 @@ class Round:
         if outcome.kind is Kind.DELIVERED:
             self._look_after(stays, outcome)
         elif outcome.status == 200:
-            self._distrust(stays, outcome.answer, self._found(stays[:SAMPLE]))
+            self._distrust(stays, outcome.summary, self._found(stays[:SAMPLE]))
         elif len(entries) > 1 and _may_be_one_members(outcome):
             if outcome.kind in REFUSALS:  # none of them was stored
                 for stay in stays:

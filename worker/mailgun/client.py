@@ -6,14 +6,17 @@ Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}|
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
 
+from worker.mailgun.connection import BoundedAdapter
+from worker.mailgun.http_answer import BrokenAnswer
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
@@ -107,25 +110,20 @@ class Mailgun:
                 method, url, timeout=self._timeouts, allow_redirects=False, stream=True, **sent
             ) as response:
                 return self._answer(response, body_limit)
-        except (requests.RequestException, OSError, UnicodeError) as error:
-            return NoAnswer(_reason(error), asked=not _never_sent(error))
-        except Exception as error:
-            # urllib3 and http.client let a few of their own through while a body is read.
-            if not type(error).__module__.startswith(("urllib3", "http")):
-                raise
+        except (requests.RequestException, HTTPError, HTTPException, OSError, UnicodeError) as error:
             return NoAnswer(_reason(error), asked=not _never_sent(error))
 
-    def _answer(self, response: requests.Response, body_limit: int) -> Answer | NoAnswer:
-        # The read time-out bounds each wait for bytes; this bounds them all together, against an answer that trickles.
-        ends = time.monotonic() + self._timeouts[1]
-        body = bytearray()
-        while len(body) < body_limit:
-            chunk = response.raw.read1(CHUNK, decode_content=True)
-            if not chunk:
-                break
-            body += chunk
-            if time.monotonic() > ends:
-                return NoAnswer("time-out: the answer did not end in time")
+    def _answer(self, response: requests.Response, body_limit: int) -> Answer:
+        body, ended = bytearray(), False
+        try:
+            while len(body) < body_limit and not ended:
+                chunk = response.raw.read1(CHUNK, decode_content=True)
+                ended = not chunk
+                body += chunk
+        except DecodeError:
+            body.clear()  # it is not what its Content-Encoding says; the status counts all the same
+        if ended:
+            response.raw.release_conn()  # what is not released, is closed
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, bytes(body[:body_limit]), headers)
 
@@ -136,13 +134,22 @@ class Mailgun:
         return session
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = OneAnswerSession()
         session.auth = self._auth
         session.trust_env = self._through_proxies
-        session.headers["User-Agent"] = "signal-mailgun"
+        session.headers.update({"User-Agent": "signal-mailgun", "Accept-Encoding": "gzip"})
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+            session.mount(scheme, BoundedAdapter())
         return session
+
+
+class OneAnswerSession(requests.Session):
+    """A session to which a redirect is an answer like any other; `requests` would read all of its body."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        """Return no target: nothing is followed."""
+        return
 
 
 def _never_sent(error: Exception) -> bool:
@@ -154,11 +161,16 @@ def _never_sent(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     # The exception's own text may quote the address from the URL: only its kind is shown.
+    broken = next((each for each in (error, *error.args) if isinstance(each, BrokenAnswer)), None)
+    if broken:
+        return f"no usable answer: {broken}"
     match error:
         case requests.ConnectTimeout():
             return "time-out: no connection to Mailgun in time"
         case requests.Timeout():
             return "time-out: connected, but no answer in time; Mailgun may have stored it"
+        case ReadTimeoutError():
+            return "time-out: the answer did not end in time"
         case requests.exceptions.SSLError():
             return "no secure connection: the certificate or the TLS handshake failed"
         case requests.exceptions.ProxyError():

@@ -24,8 +24,8 @@ from typing import Any
 
 from worker.mailgun.member import Member, is_same_address, member_in, other_address_in
 from worker.mailgun.page import Page, Query, page_in
+from worker.mailgun.texts import ANSWER_LIMIT, NO_PAGE, STRANGE, WRONG_ADDRESS, shown
 
-ANSWER_LIMIT = 2048  # characters of Mailgun's answer that are kept
 MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
@@ -65,10 +65,11 @@ class Answer:
             return None
 
     def text(self) -> str:
-        """The answer for people: its JSON `message`, else the body, cut to 2 KiB."""
+        """Return the answer's JSON `message`, else its body, cut to 2 KiB. It may quote anything that was sent."""
         data = self.json()
         message = data.get("message") if isinstance(data, dict) else None
-        return (message if isinstance(message, str) else self.body.decode("utf-8", "replace"))[:ANSWER_LIMIT]
+        text = message[:ANSWER_LIMIT] if isinstance(message, str) else self.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace")
+        return text.encode("utf-8", "backslashreplace").decode()[:ANSWER_LIMIT]
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,17 @@ class Outcome:
 
     kind: Kind
     status: int | None = None  # HTTP status, where there was one
-    answer: str = ""  # Mailgun's words, or why there were none; may hold the address
+    answer: str = ""  # Mailgun's words, or without a status why there were none; only a dead letter keeps them
     wait_until: datetime | None = None  # Mailgun's own hint, a floor
     member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
     requests: int = 0  # that were made
     unsettled: bool = False  # a write without an answer: Mailgun may have applied it, or may yet
     again_in: float = 0.0  # seconds after which another look is worth while (doubtful)
+
+    @property
+    def summary(self) -> str:
+        """The answer as it may be shown."""
+        return self.answer if self.status is None else shown(self.answer)
 
     @property
     def is_refusal(self) -> bool:
@@ -128,7 +134,7 @@ def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: dateti
 def page_outcome(answer: Answer | NoAnswer, query: Query, url: str, now: datetime) -> Page | Outcome:
     """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted."""
     if isinstance(answer, Answer) and answer.status == 200:
-        strange = Outcome(Kind.UNAVAILABLE, 200, "200, but not a page of the list's members")
+        strange = Outcome(Kind.UNAVAILABLE, 200, NO_PAGE)
         return page_in(answer.json(), query, url) or strange
     return _trouble(answer, now)
 
@@ -159,11 +165,11 @@ def _not_it(answer: Answer, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(Kind.WRONG_MEMBER, 200, f"200, but for another address: {named}"[:ANSWER_LIMIT])
+    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{named}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Answer) -> Outcome:
-    return Outcome(Kind.UNAVAILABLE, answer.status, f"200, but not Mailgun's answer: {answer.text()}"[:ANSWER_LIMIT])
+    return Outcome(Kind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT])
 
 
 def _unwritten(answer: Answer | NoAnswer, now: datetime) -> Outcome:

@@ -6,6 +6,7 @@ Flower's own reading of the broker's URL knows one sentinel, no database behind 
 import asyncio
 from typing import Any
 
+import redis
 from flower import views
 from flower.utils import broker
 
@@ -22,14 +23,23 @@ class QueueDepths:
         self._address = address
 
     async def queues(self, names: list[str]) -> list[dict[str, Any]]:
-        """Return name and depth of each queue. Raises `redis.RedisError`."""
+        """Return name and depth of each queue that may be read. Raises `redis.RedisError`."""
         return await asyncio.to_thread(self._depths, list(names))
 
     def _depths(self, names: list[str]) -> list[dict[str, Any]]:
         with client_for(self._address, **TIMEOUTS) as client, client.pipeline(transaction=False) as at_once:
             for name in names:
                 at_once.llen(name)
-            return [{"name": name, "messages": depth} for name, depth in zip(names, at_once.execute(), strict=True)]
+            depths = at_once.execute(raise_on_error=False)
+        refused = next((each for each in depths if isinstance(each, redis.RedisError)), None)
+        if refused and not isinstance(refused, redis.exceptions.NoPermissionError):
+            raise refused
+        # Of other integrations' queues, whose workers answer Flower, too, its user may know nothing.
+        return [
+            {"name": name, "messages": depth}
+            for name, depth in zip(names, depths, strict=True)
+            if not isinstance(depth, redis.RedisError)
+        ]
 
 
 class Broker(broker.Broker):

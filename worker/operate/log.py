@@ -15,6 +15,7 @@ QUIET = {
     "celery.app.trace": logging.CRITICAL,
     "celery.worker.strategy": logging.WARNING,
     "celery.bootsteps": logging.WARNING,
+    "urllib3": logging.CRITICAL,  # it quotes URLs, and what the far side says of itself
 }
 OURS = "signal_mailgun"  # only we say more at DEBUG: other libraries quote messages and addresses there
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data"}

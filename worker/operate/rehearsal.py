@@ -34,7 +34,7 @@ class Rehearsal:
             return Background(entry.record, held, order_of(patch, buried.message))
 
         if buried.message.original is not None:
-            return {"line": number, "dead_letter": buried.letter.answer or "not a message of this program"}
+            return {"line": number, "dead_letter": buried.letter.summary or "not a message of this program"}
         args = buried.message.args
         return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)
 

@@ -13,7 +13,7 @@ from typing import Any
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, Kind, NoAnswer, kind_of_status, read_outcome, write_many_outcome
-from worker.privacy import redacted
+from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
 NAME = "signal-mailgun check: delete me"
@@ -153,7 +153,7 @@ class ThrowAway:
 
 def said(answer: Answer) -> str:
     """Status and text in a few words."""
-    return f"{answer.status} {redacted(answer.text())[:70]}".strip()
+    return f"{answer.status} {shown(answer.text())[:70]}".strip()
 
 
 def _is_refusal(answer: Answer | NoAnswer) -> bool:

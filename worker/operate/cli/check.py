@@ -8,11 +8,11 @@ import typer
 from worker.assembly import mailgun_for
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer, NoAnswer, list_exists
+from worker.mailgun.texts import shown
 from worker.operate.check_result import CheckResult, Severity, failed, passed
 from worker.operate.cli.probe import probe_account
 from worker.operate.cli.terminal import Failure, out, styled
 from worker.operate.redis_check import report_on_redis
-from worker.privacy import redacted
 from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError, load_preset
 
@@ -107,7 +107,7 @@ def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
     """Why Mailgun cannot be asked, and the fix."""
     if isinstance(answer, NoAnswer):
         return failed("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
-    found = f"{base_url}: {answer.status} {redacted(answer.text())[:120]}"
+    found = f"{base_url}: {answer.status} {shown(answer.text())[:120]}"
     match answer.status:
         case 401 | 403:
             fix = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
@@ -124,7 +124,8 @@ def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
 
 def members_count(answer: Answer) -> int:
     """How many members the list in `answer` has."""
-    return int(answer.json()["list"].get("members_count") or 0)
+    count = answer.json()["list"].get("members_count")
+    return count if isinstance(count, int) and count > 0 else 0
 
 
 def _show(finding: CheckResult) -> None:

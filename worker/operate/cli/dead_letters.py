@@ -94,7 +94,7 @@ def show(
         return
     request = rehearsal_for(settings).request(buried)
     if as_json:
-        record = {**as_record(buried), "event": _events(buried), "request": request}
+        record = {**as_record(buried), "answer": buried.letter.answer, "event": _events(buried), "request": request}
         original = buried.message.original
         out.print_json(data=record if original is None else {**record, "original": _base64(bytes_of(original))})
         return
@@ -139,9 +139,10 @@ def export(
 
 
 def as_record(buried: Buried) -> dict[str, Any]:
-    """A dead letter for programs, without the event."""
+    """A dead letter for programs, without the event and without what Mailgun's answer may quote of it."""
     trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.trail]
-    return {"id": buried.message.id, "kind": buried.message.kind, **asdict(buried.letter), "trail": trail}
+    letter = {**asdict(buried.letter), "answer": buried.letter.summary}
+    return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
 
 
 def _events(buried: Buried) -> list[Any]:

@@ -140,7 +140,7 @@ def _show_letters(letters: DeadLetters) -> None:
     for buried in letters.oldest_first():
         letter = buried.letter
         status = f" (HTTP {letter.status})" if letter.status else ""
-        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.answer)}")
+        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.summary)}")
         out.print(f"      → {letter.fix}")
 
 

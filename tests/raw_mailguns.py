@@ -1,0 +1,141 @@
+"""Whoever answers in Mailgun's place, byte by byte: a loopback port that says what a test lets it, over HTTP or TLS."""
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
+from pathlib import Path
+from typing import Any, Self
+
+import trustme
+
+DRIP_SECONDS = 0.05
+
+Saying = Callable[[int], Iterator[bytes]]  # what is said to the request of that number, counted from 1
+
+
+def said(*parts: bytes) -> Saying:
+    """Say the same to each request, `parts` one after the other in packets of their own."""
+    return lambda _: iter(parts)
+
+
+def in_turn(*answers: bytes) -> Saying:
+    """Say to each request the answer at its place, to further ones the last."""
+    return lambda number: iter([answers[min(number, len(answers)) - 1]])
+
+
+def dripping(before: bytes, forever: bytes, seconds: float = DRIP_SECONDS) -> Saying:
+    """Say `before`, then a byte of `forever` every few moments, without end."""
+
+    def drip(_: int) -> Iterator[bytes]:
+        yield before
+        for part in repeat(forever):
+            for byte in part or [None]:
+                time.sleep(seconds)
+                yield b"" if byte is None else bytes([byte])
+
+    return drip
+
+
+def pouring(before: bytes, forever: bytes) -> Saying:
+    """Say `before`, then `forever` again and again as fast as it is read."""
+
+    def pour(_: int) -> Iterator[bytes]:
+        yield before
+        yield from repeat(forever)
+
+    return pour
+
+
+def answer(body: bytes = b"{}", status: str = "200 OK", *headers: str) -> bytes:
+    """Return an ordinary answer."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def member_answer(address: str, **fields: Any) -> bytes:
+    """Return Mailgun's answer about a member."""
+    member = {"address": address, "name": "", "subscribed": True, "vars": {}, **fields}
+    return answer(json.dumps({"member": member}).encode())
+
+
+class RawMailgun:
+    """A port on loopback whose requests are answered as `saying` has it."""
+
+    def __init__(self, saying: Saying, tls: ssl.SSLContext | None = None, handshake: Saying | None = None) -> None:
+        """`tls` wraps each connection; `handshake` is said to each in place of anything else, before it has asked."""
+        self._saying, self._tls, self._handshake = saying, tls, handshake
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._numbers = count(1)
+        self._clients: list[socket.socket] = []
+        self.port = int(self._listening.getsockname()[1])
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self.connections = 0
+        self.asked: list[bytes] = []  # the requests, head and body
+        self.sent = 0  # bytes
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in [self._listening, *self._clients]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self.connections += 1
+                self._clients.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError, ssl.SSLError, ValueError), client:
+            if self._handshake:
+                self._say(client, self._handshake(0))
+            elif self._tls:
+                with self._tls.wrap_socket(client, server_side=True) as within:
+                    self._converse(within)
+            else:
+                self._converse(client)
+
+    def _converse(self, client: socket.socket) -> None:
+        while request := request_on(client):
+            self.asked.append(request)
+            self._say(client, self._saying(next(self._numbers)))
+
+    def _say(self, client: socket.socket, parts: Iterator[bytes]) -> None:
+        for part in parts:
+            client.sendall(part)
+            self.sent += len(part)
+
+
+def request_on(client: socket.socket) -> bytes:
+    """Read one request; nothing when the connection ended."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (more := client.recv(65536)):
+            return b""
+        request += more
+    head, _, body = request.partition(b"\r\n\r\n")
+    lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+    while len(body) < sum(lengths):
+        body += client.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return a context for a server at 127.0.0.1, and the file of the authority that its clients are to trust."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    trusted = folder / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
+    return context, trusted

@@ -1,0 +1,178 @@
+"""HTTP connections with hard deadlines, for `requests`: one to connect, one to send, one for the whole answer.
+
+Every wait for bytes, in TLS and with a proxy, too, ends at the deadline of its step, however slowly they drip. A
+connection is used again only if it is known that its last answer has ended and nothing came after it.
+"""
+
+import contextlib
+import http.client
+import socket
+import threading
+import time
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family, create_connection
+
+from worker.mailgun.http_answer import HttpAnswer
+
+if TYPE_CHECKING:
+    import h11
+    from urllib3.poolmanager import PoolManager
+
+CHUNK = 16 * 1024  # bytes that are read at once
+SHORTEST_SECONDS = 0.001  # a time-out of 0 would mean not to wait at all
+
+
+class BoundedConnection(HTTPConnection):
+    """A connection whose every step has a deadline: `timeout` seconds, as urllib3 sets it before each."""
+
+    # Of the present step, by the monotonic clock.
+    _ends = 0.0
+    _last: HttpAnswer | None = None
+
+    def connect(self) -> None:
+        """Connect, within `timeout` seconds in all: to the proxy, through it, and for TLS."""
+        self._begin_step()
+        self._last = None
+        try:
+            super().connect()
+        except TimeoutError as error:  # of TLS, which urllib3 would take for that of an answer
+            raise ConnectTimeoutError(self, "no connection in time") from error
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, within `timeout` seconds beside those to connect."""
+        if self.sock is None:
+            self.connect()
+        self._begin_step()
+        super().request(*args, **options)
+
+    def send(self, data: Any) -> None:
+        """Send `data`, bytes, until the deadline."""
+        left = memoryview(data)
+        while left:
+            left = left[self._hurried().send(left) :]
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """Return the answer; `timeout` seconds from now its body must have been read.
+
+        Raises `TimeoutError`, `OSError` and `BrokenAnswer`, as reading the body does.
+        """
+        self._begin_step()
+        self._expect_request()
+        self._last = answer = HttpAnswer(self._receive, self.close)
+        return _response(answer.read_head(), answer)
+
+    @property
+    def is_connected(self) -> bool:
+        """Return True if the connection is open, its last answer has ended, and nothing has come since."""
+        known = self._last is None or self._last.was_the_last
+        unread = getattr(self.sock, "pending", lambda: 0)  # what TLS has decrypted already
+        return known and super().is_connected and not unread()
+
+    def _new_conn(self) -> socket.socket:
+        """Return a socket that is connected to one of the host's addresses, each of which gets its share of the time."""
+        try:
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        failed: OSError = OSError("no address")
+        for number, each in enumerate(found):
+            share = self._left() / (len(found) - number)
+            try:
+                return create_connection((str(each[4][0]), self.port), share, None, self.socket_options)
+            except OSError as error:
+                failed = error
+        if isinstance(failed, TimeoutError):
+            raise ConnectTimeoutError(self, "no connection in time") from failed
+        raise NewConnectionError(self, "no connection") from failed
+
+    def _tunnel(self) -> None:
+        """Ask the proxy for a way through. What it answers is read by http.client, so a timer ends that."""
+        timer = threading.Timer(self._left(), _cut, [self.sock])
+        timer.start()
+        try:
+            super()._tunnel()
+        finally:
+            timer.cancel()
+        self._hurried()
+
+    def _begin_step(self) -> None:
+        self._ends = time.monotonic() + float(self.timeout or 0)
+
+    def _left(self) -> float:
+        return max(SHORTEST_SECONDS, self._ends - time.monotonic())
+
+    def _hurried(self) -> socket.socket:
+        """The socket, which waits no longer than the step has left. Raises `TimeoutError`."""
+        if time.monotonic() >= self._ends:
+            raise TimeoutError("timed out")
+        self.sock.settimeout(self._left())
+        return self.sock
+
+    def _receive(self) -> bytes:
+        return self._hurried().recv(CHUNK)
+
+    def _expect_request(self) -> None:
+        """Let http.client, which would read the answer itself, take the next request."""
+        sock, self.sock = self.sock, None
+        http.client.HTTPConnection.close(self)
+        self.sock = sock
+
+
+class BoundedTLSConnection(BoundedConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class BoundedPool(HTTPConnectionPool):
+    """Connections to one host."""
+
+    ConnectionCls = BoundedConnection
+
+
+class BoundedTLSPool(HTTPSConnectionPool):
+    """Connections to one host over TLS."""
+
+    ConnectionCls = BoundedTLSConnection
+
+
+class BoundedAdapter(HTTPAdapter):
+    """How a session of `requests` connects: one connection, no request made twice."""
+
+    def __init__(self) -> None:
+        """Keep one connection to one host."""
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools, without a proxy."""
+        super().init_poolmanager(*args, **options)
+        _bound(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> "PoolManager":
+        """Return the pools for that proxy."""
+        manager: PoolManager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            _bound(manager)
+        return manager
+
+
+def _bound(manager: "PoolManager") -> None:
+    manager.pool_classes_by_scheme = {"http": BoundedPool, "https": BoundedTLSPool}
+
+
+def _response(head: "h11.Response", body: HttpAnswer) -> HTTPResponse:
+    """The answer as urllib3 has it. It learns nothing of the framing, which is done with."""
+    headers = HTTPHeaderDict()
+    for name, value in head.headers:
+        if name not in {b"transfer-encoding", b"content-length"}:
+            headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    file = cast("IO[bytes]", body)
+    return HTTPResponse(file, headers, head.status_code, preload_content=False, decode_content=False)
+
+
+def _cut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,59 @@
+"""What may be shown of an answer's text: Mailgun's known texts without what they quote; of any other its length and a digest.
+
+An answer may quote anything that was sent, in any spelling: form values, an address as HTML or percent-encoded, the key.
+"""
+
+import re
+from hashlib import blake2b
+
+ANSWER_LIMIT = 2048  # characters of a text that are kept
+WRONG_ADDRESS = "200, but for another address: "
+STRANGE = "200, but not Mailgun's answer: "
+NO_PAGE = "200, but not a page of the list's members"
+UNREADABLE = "200, but the member cannot be read: "
+TOO_LONG = "it is longer than 2 MiB"
+LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)  # this program's own, before what may not be shown
+
+# From the integration's page, Mailgun's documents and recorded exchanges, and the phrases of HTTP.
+KNOWN = frozenset(
+    {
+        *("Bad Request", "Unauthorized", "Payment Required", "Forbidden", "Not Found", "Method Not Allowed"),
+        *("Not Acceptable", "Request Timeout", "Conflict", "Gone", "Length Required", "Precondition Failed"),
+        *("Request Entity Too Large", "Unprocessable Entity", "Locked", "Too Early", "Too Many Requests"),
+        *("Internal Server Error", "Not Implemented", "Bad Gateway", "Service Unavailable", "Gateway Timeout"),
+        *("Invalid private key", "404 page not found"),
+        "Mailgun Magnificent API",
+        "Mailing list not found",
+        "Mailing list has been updated",
+        "Mailing list upload started in background",
+        *(f"Mailing list member has been {each}" for each in ("created", "updated", "deleted")),
+        "The 'address' parameter should be a valid email address",
+        "'vars' parameter is not a valid JSON",
+        "The 'name' parameter should be a string",
+        "The 'subscribed' parameter should be 'yes' or 'no'",
+        "'members' parameter is not a valid JSON list",
+        *(NO_PAGE, TOO_LONG),
+    }
+)
+LOWERED = frozenset(each.lower() for each in KNOWN)
+PATTERNS = (
+    (re.compile(r"Member .+ of mailing list .+ not found"), "Member <address> of mailing list <address> not found"),
+    (re.compile(r"Mailing list .+ not found"), "Mailing list <address> not found"),
+    (re.compile(r"Address already exists '.*'"), "Address already exists <address>"),
+)
+
+
+def shown(text: str) -> str:
+    """Return what operators may see of `text`, the text of an answer, as far as it was kept."""
+    lead = next((each for each in LEADS if text.startswith(each)), "")
+    rest = text[len(lead) :]
+    known = rest if rest.lower() in LOWERED else next((each for pattern, each in PATTERNS if pattern.fullmatch(rest)), None)
+    return lead + (known or _digested(rest))
+
+
+def _digested(text: str) -> str:
+    if not text:
+        return "no text"
+    digest = blake2b(text.encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
+    more = " or more" if len(text) >= ANSWER_LIMIT - max(map(len, LEADS)) else ""
+    return f"{len(text)}{more} characters, digest {digest}"
