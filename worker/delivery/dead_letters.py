@@ -206,6 +206,10 @@ class DeadLetters:
         """How many dead letters there are."""
         return self.redis.llen(self.key)
 
+    def oldest(self, limit: int) -> list[Buried]:
+        """The oldest dead letters, the oldest first."""
+        return [_buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)]
+
     def newest_first(self) -> Iterator[Buried]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
         end = self.count()
