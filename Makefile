@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
+AUDIT_VENV ?= .venv-audit
 
-.PHONY: help install run demo test test-unit chaos bench bench-long lint format lock wheel clean
+.PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 
 help:  ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,16 @@ lint: install  ## ruff and mypy, strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+$(AUDIT_VENV)/installed: .ci/audit.lock
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/audit.lock
+	@touch $@
+
+audit: $(AUDIT_VENV)/installed  ## are there known holes in what is pinned? asks a public database
+	@$(AUDIT_VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+	@$(AUDIT_VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r tests/bench/requirements.lock
+	@$(AUDIT_VENV)/bin/pip-audit --strict --require-hashes --disable-pip -r .ci/audit.lock
+
 format: install  ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -57,9 +68,10 @@ format: install  ## let ruff rewrite what it can
 lock: install  ## pin the newest versions that pyproject.toml allows, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.lock --group pyproject.toml:bench -o tests/bench/requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.lock --group pyproject.toml:audit -o .ci/audit.lock
 
 wheel: install  ## dist/*.whl
 	@$(BIN)/python -m hatchling build -t wheel
 
 clean:  ## what these commands made
-	rm -rf $(VENV) $(BENCH_VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) dist .mypy_cache .ruff_cache .pytest_cache

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     message_max_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     message_max_returns: Annotated[int, Field(ge=3, le=1000)] = 5
 
+    dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # 0: all are kept
+    dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0  # 0: for ever
+
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808  # 0: off

@@ -25,6 +25,7 @@ from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import in_flight_keys, restore_overdue
+from worker.delivery.letter_bounds import LetterBounds
 from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
@@ -126,6 +127,7 @@ def keep_house() -> None:
         _look_after_opt_outs,
         _look_for_priority_lists,
         _look_after_writes,
+        _bound_letters,
     ):
         try:
             step()
@@ -218,6 +220,20 @@ def _look_at(writes: LookAfter, addresses: list[str]) -> None:
         logger.error("writes without an answer could not be looked after", extra={"error": whereabouts(error)})
 
 
+def _bound_letters() -> None:
+    if letter_bounds().turn():
+        Thread(target=_remove_letters, daemon=True).start()
+
+
+def _remove_letters() -> None:
+    try:
+        letter_bounds().enforce(utc_now().timestamp())
+    except redis.RedisError as error:
+        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+    except Exception as error:  # noqa: BLE001  it is tried again a second later
+        logger.error("dead letters beyond their bound could not be removed", extra={"error": whereabouts(error)})
+
+
 def check_startable() -> None:
     """End the program with one line where a setting or the preset would let no event through."""
     try:
@@ -292,6 +308,13 @@ def late_writes() -> LookAfter | None:
     """This process's part in looking after writes whose end is not known; None where nothing is merged."""
     merges = settings.mailgun_write_mode == "merge"
     return look_after_for(settings, handling().delivery) if merges else None
+
+
+@lru_cache(maxsize=1)
+def letter_bounds() -> LetterBounds:
+    """The bounds of dead letters."""
+    most, days = settings.dead_letters_max, settings.dead_letters_max_days
+    return LetterBounds(handling().dead_letters, most, days, metrics().letter_removed)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from dotenv.parser import parse_stream
 from worker.printable import printable
 
 OURS = ("MAILGUN_", "SIGNAL_", "RETRY_", "INCIDENT_", "LEDGER_")  # what begins so is most likely meant for us
-SHARED = ("MESSAGE_", "REDIS_", "VISIBILITY_", "WORKER_", "METRICS_", "LOG_")  # and so do many others'
+SHARED = ("DEAD_", "MESSAGE_", "REDIS_", "VISIBILITY_", "WORKER_", "METRICS_", "LOG_")  # and so do many others'
 # What other programs and platforms set: Mailgun's tools and our live tests; Kubernetes for each service, such as one named redis.
 FOREIGN = re.compile(
     r"MAILGUN_(LIVE_.*|SMTP_.*|(SENDER_)?DOMAIN(_NAME)?|WEBHOOK_.*|(PUBLIC|SIGNING|SENDING)_.*|FROM(_.*)?|SENDER)"

@@ -33,7 +33,7 @@ def exported() -> dict[str, set[str]]:
     """Every sample's name, and the labels that it has."""
     metrics = Metrics("default")
     metrics.asked("upsert", 200, 0.1)
-    standing = Standing(0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0)
+    standing = Standing(0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5)
     found: dict[str, set[str]] = {}
     every: list[Metric] = [*metrics.registry.collect(), *families("default", standing)]
     for family in every:
@@ -79,7 +79,7 @@ def test_every_metric_of_the_program_is_on_the_dashboard() -> None:
 
 def test_what_rules_select_is_a_value_that_exists() -> None:
     values: dict[str, set[str]] = {}
-    standing = Standing(0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0)
+    standing = Standing(0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5)
     for family in [*Metrics("default").registry.collect(), *families("default", standing)]:
         for sample in family.samples:
             for label, value in sample.labels.items():

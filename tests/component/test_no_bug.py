@@ -88,6 +88,7 @@ READING = (
     ("explain", "m"),
     ("explain", "jane@example.com"),
 )
+PLACES = ("queue", "priority", "dead", "parked", "taken", "counts", "totals")
 CHANGING = (
     ("forget", "jane@example.com", "--yes", "--json"),
     ("dead-letters", "replay", "--yes", "--limit=1"),
@@ -163,7 +164,7 @@ lying = st.one_of(
 
 
 @settings(max_examples=25 * FUZZ, **SHARED)
-@given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(["queue", "dead", "parked", "taken"]))
+@given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(PLACES))
 def test_whatever_lies_in_redis_every_command_ends_well(raw: "redis.Redis", lying: list[bytes], place: str) -> None:
     raw.flushall()
     lay(raw, place, lying)
@@ -196,8 +197,15 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
             raw.zadd(
                 "signal:default:parked", {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)}
             )
-        case _:
+        case "priority":
+            raw.lpush("mailgun.default\x06\x163", *messages)
+        case "taken":
             raw.hset("signal:default:unacked", mapping={str(number): each for number, each in enumerate(messages)})
+        case _:  # what workers count
+            keys = {"counts": "signal:default:dead_letter_counts", "totals": "signal:default:totals"}
+            raw.hset(keys[place], mapping={each: each for each in messages})
+            raw.hset("signal:default:not_understood", mapping={each: each for each in messages})
+            raw.lpush("mailgun.default.dead_letter", *messages)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

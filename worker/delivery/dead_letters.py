@@ -16,6 +16,7 @@ from worker.delivery.decision import Reason
 from worker.delivery.flow import FREES
 from worker.delivery.intake import admitted
 from worker.delivery.message import LATEST, Message, UnreadableMessage, decoded, encoded
+from worker.delivery.tally import counts_in
 from worker.mailgun.texts import ANSWER_LIMIT, shown
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ BURY = (
     + """
 for i = 1, #ARGV, 2 do
     redis.call('LPUSH', KEYS[1], ARGV[i])
-    redis.call('HINCRBY', KEYS[2], ARGV[i + 1], 1)
+    redis.pcall('HINCRBY', KEYS[2], ARGV[i + 1], 1)  -- a count that another program broke is counted anew
 end
 return #ARGV / 2
 """
 )
 
 # For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
-TAKE_AWAY = """
+TAKE_AWAY = (
+    FREES
+    + """
 local done = 0
 for i = 1, #ARGV, 4 do
     local place, letter, reason, again = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -48,7 +51,8 @@ for i = 1, #ARGV, 4 do
         found = redis.call('LREM', KEYS[1], -1, letter) == 1
     end
     if found then
-        if redis.call('HINCRBY', KEYS[2], reason, -1) <= 0 then redis.call('HDEL', KEYS[2], reason) end
+        local left = redis.pcall('HINCRBY', KEYS[2], reason, -1)
+        if type(left) ~= 'number' or left <= 0 then redis.call('HDEL', KEYS[2], reason) end
         if again ~= '' then redis.call('LPUSH', KEYS[3], again) end
         done = done + 1
     end
@@ -56,6 +60,7 @@ end
 redis.call('LREM', KEYS[1], 0, '')
 return done
 """
+)
 
 # What to think and do, from the integration's page, "Troubleshooting", and what that page does not know.
 CAUSES: dict[Reason, tuple[str, str]] = {
@@ -205,6 +210,10 @@ class DeadLetters:
         """How many dead letters there are."""
         return self.redis.llen(self.key)
 
+    def oldest(self, limit: int) -> list[Buried]:
+        """The oldest dead letters, the oldest first."""
+        return [_buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)]
+
     def newest_first(self) -> Iterator[Buried]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
         end = self.count()
@@ -238,7 +247,7 @@ class DeadLetters:
 
     def totals(self) -> dict[str, int]:
         """How many there are for each reason; counted anew where somebody changed the queue behind our back."""
-        counts = {str(reason): int(count) for reason, count in self.redis.hgetall(self._counts_key).items()}
+        counts = counts_in(self.redis.hgetall(self._counts_key))
         return counts if sum(counts.values()) == self.count() else self._counted_anew()
 
     def noted(self) -> dict[str, int]:
@@ -247,7 +256,7 @@ class DeadLetters:
             pipe.hgetall(self._counts_key)
             pipe.llen(self.key)
             counts, count = pipe.execute()
-        known = {str(reason): int(each) for reason, each in counts.items()} if count else {}
+        known = counts_in(counts) if count else {}
         stray = int(count) - sum(known.values())
         return {**known, UNKNOWN: known.get(UNKNOWN, 0) + stray} if stray > 0 else known
 

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from worker.delivery.flow import FREES
+
 if TYPE_CHECKING:
     import redis
 
@@ -23,7 +25,9 @@ MOST_LISTS = 1000
 SUFFIX = re.compile(r"[^a-zA-Z0-9_-][^a-zA-Z0-9]{0,9}[1-9]\d{0,2}")
 
 # A list that is none any more, since another program put something else there, is passed over.
-GATHER = """
+GATHER = (
+    FREES
+    + """
 local moved = 0
 for i = 2, #KEYS do
     while moved < tonumber(ARGV[1]) do
@@ -34,6 +38,7 @@ for i = 2, #KEYS do
 end
 return moved
 """
+)
 
 
 @dataclass(frozen=True)

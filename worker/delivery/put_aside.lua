@@ -26,7 +26,7 @@ local function put_aside(message, reason)
     letter.headers.dead_letter.died_at, letter.headers.dead_letter.answer = now, answer
     letter.headers.signal.original_text = string.gsub(message, PREFIX, '%1{', 1)
     redis.call('LPUSH', KEYS[7], cjson.encode(letter))
-    redis.call('HINCRBY', KEYS[8], reason, 1)
+    redis.pcall('HINCRBY', KEYS[8], reason, 1)
     redis.call('RPOP', KEYS[3])
     aside[#aside + 1] = reason
     aside[#aside + 1] = id

@@ -7,10 +7,11 @@
 A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.delivery.clock import redis_now
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     import redis
 
 MINUTE_LIVES_SECONDS = 7200
+COUNT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+
+
+def counts_in(stored: Mapping[Any, Any]) -> dict[str, int]:
+    """Return the counts of a hash in Redis, without what another program wrote there that is none."""
+    return {str(name): int(count) for name, count in stored.items() if COUNT.fullmatch(str(count))}
 
 
 class Tally:
@@ -69,7 +76,7 @@ class Tally:
         return self._read(self._minute_key(minute))
 
     def _read(self, key: str) -> dict[str, int]:
-        return {str(name): int(count) for name, count in self._redis.hgetall(key).items()}
+        return counts_in(self._redis.hgetall(key))
 
     def _add(self, counted: Counter[str], unread: Counter[str], minute: int) -> None:
         with self._redis.pipeline(transaction=True) as pipe:

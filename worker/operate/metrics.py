@@ -4,6 +4,7 @@ Of this process, so that sums over all workers are right:
 
     signal_mailgun_outcomes_total{outcome}                       events handled, by how that ended
     signal_mailgun_buried_total{reason}                          events that became dead letters
+    signal_mailgun_dead_letters_removed_total{bound}             dead letters beyond a bound, removed for good
     signal_mailgun_event_attempts                                attempts an event took until it was done or dead
     signal_mailgun_delivery_duration_seconds                     from enqueue (or replay) until Mailgun holds the event
     signal_mailgun_request_duration_seconds{request, status}     requests to Mailgun; status none: no answer
@@ -18,6 +19,8 @@ Of the integration, read from Redis at each scrape; every worker says the same, 
     signal_mailgun_failing_members                               whom failures are about since the last success
     signal_mailgun_pace_requests_per_second                      left out while nothing limits it
     signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
+    signal_mailgun_dead_letters_bound_ratio                      of DEAD_LETTERS_MAX; left out where there is none
+    signal_mailgun_redis_memory_used_ratio                       of maxmemory; left out where there is no limit
     signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
 
 Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
@@ -49,8 +52,9 @@ from worker.delivery.parking import Parking
 from worker.delivery.roll import Roll, WorkerState
 from worker.delivery.tally import Tally
 from worker.mailgun.outcome import Kind, Outcome
+from worker.operate.redis_memory import memory_share
 from worker.operate.scrapes import serve
-from worker.operate.status import oldest_age, opt_outs_read, queued_messages
+from worker.operate.status import letters_share, oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
 from worker.settings import Settings
 from worker.signal.patch import NOT_UNDERSTOOD, Skip
@@ -103,6 +107,10 @@ class Metrics:
         text = "Seconds that a request to Mailgun took; status none: no whole answer came."
         labels = (*own, "request", "status")
         self._requests = Histogram("request_duration_seconds", text, labels, buckets=REQUEST_SECONDS, **known)
+        text = "Dead letters removed for good, because they were beyond DEAD_LETTERS_MAX (number) or DEAD_LETTERS_MAX_DAYS (age)."
+        self._removed = Counter("dead_letters_removed", text, [*own, "bound"], **known)
+        for bound in ("number", "age"):
+            self._removed.labels(integration, bound)
         for outcome in OUTCOMES:
             self._outcomes.labels(integration, str(outcome))
         for reason in Reason:
@@ -125,6 +133,10 @@ class Metrics:
         """A message was put aside unread, for that reason."""
         self._outcomes.labels(self._integration, reason).inc()
         self._buried.labels(self._integration, reason).inc()
+
+    def letter_removed(self, bound: str) -> None:
+        """A dead letter beyond its bound, `number` or `age`, was removed."""
+        self._removed.labels(self._integration, bound).inc()
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
         """Mailgun was asked; `status` is None where no whole answer came."""
@@ -158,6 +170,10 @@ class Standing:
     workers: dict[str, int] = field(default_factory=dict)
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
+    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
+    letters_share: float | None = None
 
 
 def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
@@ -174,6 +190,8 @@ def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
         workers=Counts(each.state for each in Roll(store, settings.signal_integration).alive()),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
+        memory=memory_share(store),
+        letters_share=letters_share(settings, sum(DeadLetters(store, *where).noted().values())),
     )
 
 
@@ -240,6 +258,10 @@ def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
     yield one("pace_requests_per_second", text, standing.hold.rate)
     text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
     yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
+    text = "Share of maxmemory that Redis uses; at 1 producers are refused. Left out where there is no limit."
+    yield one("redis_memory_used_ratio", text, standing.memory)
+    text = "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed for good. Left out where it is 0."
+    yield one("dead_letters_bound_ratio", text, standing.letters_share)
     yield _not_understood(integration, standing.not_understood)
 
 

@@ -1,6 +1,6 @@
 """Whether a message holds a person's data, read as far as it can be: to erase it, or to say that it could not be read.
 
-An event that is about another address stays, whomever else it mentions. Of what says of nobody that it is about them, every text
+An event that is about another address stays, whomever else it mentions. Of what names no address that it is about, every text
 counts: malformed events, and messages that could not be read, whose bytes are searched plain, in base64 and decompressed.
 """
 

@@ -14,6 +14,7 @@ from worker.delivery.parking import Parking
 from worker.delivery.priorities import PriorityLists
 from worker.delivery.roll import Roll, WorkerEntry
 from worker.delivery.tally import Tally
+from worker.operate.redis_memory import memory_share
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ class Status:
     opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
+    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
+    letters_share: float | None = None
 
 
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
-    parking = Parking(store, *where)
+    parking, letters = Parking(store, *where), DeadLetters(store, *where).totals()
     now = redis_now(store)
     return Status(
         integration=settings.signal_integration,
@@ -54,11 +59,13 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         parked=parking.count(),
         next_due=parking.next_due(),
         hold=flow_for(settings, store).state(),
-        dead_letters=DeadLetters(store, *where).totals(),
+        dead_letters=letters,
         last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
         workers=Roll(store, settings.signal_integration).alive(),
         opt_outs=opt_outs_read(settings, store),
         not_understood=Tally(store, settings.signal_integration).not_understood(),
+        memory=memory_share(store),
+        letters_share=letters_share(settings, sum(letters.values())),
     )
 
 
@@ -66,6 +73,11 @@ def queued_messages(settings: Settings, store: "redis.Redis") -> int:
     """How many messages wait, those included that were sent with a priority and are not on the queue itself yet."""
     beside = PriorityLists(store, settings.signal_integration, settings.queue).counts()
     return store.llen(settings.queue) + sum(beside.values())
+
+
+def letters_share(settings: Settings, letters: int) -> float | None:
+    """Return the share of DEAD_LETTERS_MAX that so many dead letters are; None where there is no such bound."""
+    return letters / settings.dead_letters_max if settings.dead_letters_max else None
 
 
 def opt_outs_read(settings: Settings, store: "redis.Redis") -> LastRead | None:

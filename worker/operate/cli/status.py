@@ -11,6 +11,7 @@ from worker.delivery.opt_outs import LastRead
 from worker.delivery.roll import WorkerEntry
 from worker.operate.cli.integration import store_of
 from worker.operate.cli.terminal import Styled, clock_time, messages, out, span, styled
+from worker.operate.redis_memory import FULL, NEARLY_FULL
 from worker.operate.status import Status, read_status
 from worker.settings import load_settings
 
@@ -58,8 +59,10 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         *([("failing", _failing(status.hold.members))] if status.hold.members else []),
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
         ("dead letters", _counts(status.dead_letters) or "none"),
+        *([("", _bound(status.letters_share))] if (status.letters_share or 0) >= NEARLY_FULL else []),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", _workers(status)),
+        *([("redis memory", _memory(status.memory))] if (status.memory or 0) >= NEARLY_FULL else []),
         *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
@@ -75,6 +78,21 @@ def _held(status: Status) -> Styled:
     look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
     lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
     return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
+
+
+def _bound(share: float | None) -> Styled:
+    return styled(
+        f"{share or 0:.0%} of DEAD_LETTERS_MAX: beyond it the oldest are removed for good; export or replay", "red"
+    )
+
+
+def _memory(share: float | None) -> Styled:
+    used = f"{share or 0:.0%} of maxmemory used"
+    if (share or 0) >= FULL:
+        return styled(
+            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory", "red"
+        )
+    return styled(f"nearly full ({used})", "yellow")
 
 
 def _failing(members: int) -> Styled:
