@@ -103,8 +103,8 @@ REPLY_BYTES = 8 * 1024 * 1024
 
 # Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
 CONNECTION: dict[str, Any] = {
-    "socket_timeout": 30,
-    "socket_connect_timeout": 5,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 25,
 }

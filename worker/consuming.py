@@ -152,8 +152,12 @@ class Consuming:
                 meanwhile()
         self._tell_ended()
 
+    def has_ended(self) -> bool:
+        """Return True if all that was given to the threads has ended. May be called from any thread."""
+        return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
+
     def _ended_tags(self) -> list[str]:
-        return [taken.tag for batch, _ in self._ended for taken in batch]
+        return [taken.tag for batch, _ in list(self._ended) for taken in batch]
 
     # In a thread
 

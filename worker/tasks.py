@@ -132,7 +132,8 @@ def keep_house() -> None:
             step()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-        except Exception as error:  # noqa: BLE001  the worker's loop goes on
+            return  # each further step would wait as long
+        except Exception as error:  # noqa: BLE001  the next round may go well
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
 
 
