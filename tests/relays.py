@@ -23,6 +23,8 @@ class Relay:
         self._peers: dict[socket.socket, socket.socket] = {}
         self._silent: list[socket.socket] = []
         self._swallows_new = False
+        self._servers: set[socket.socket] = set()
+        self._lost_replies = 0
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -52,6 +54,11 @@ class Relay:
                 self._forget(each)
                 self._silent.append(each)
             self._swallows_new = new
+
+    def lose_replies(self, count: int) -> None:
+        """Cut each of the next `count` connections over which a reply comes, in place of that reply."""
+        with self._lock:
+            self._lost_replies = count
 
     def refuse(self) -> None:
         """Cut every connection and end the relay: new ones are refused."""
@@ -85,6 +92,7 @@ class Relay:
             client.close()
             return
         self._peers |= {client: server, server: client}
+        self._servers.add(server)
         for each in (client, server):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._selector.register(each, selectors.EVENT_READ)
@@ -95,7 +103,9 @@ class Relay:
             return
         try:
             data = sender.recv(CHUNK)
-            if data:
+            if data and sender in self._servers and self._lost_replies:
+                self._lost_replies -= 1
+            elif data:
                 receiver.sendall(data)
                 return
         except OSError:
@@ -112,3 +122,4 @@ class Relay:
         with suppress(KeyError, ValueError):
             self._selector.unregister(each)
         self._peers.pop(each, None)
+        self._servers.discard(each)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from threading import Condition
 from typing import Any
@@ -23,6 +24,7 @@ from worker.broker import TAKEN
 from worker.delivery.handling import Handling
 from worker.delivery.in_flight import acknowledge, keep, put_back
 from worker.delivery.message import Message, each_event
+from worker.delivery.repeats import Repeats
 from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
 from worker.printable import printable
@@ -70,6 +72,7 @@ class Consuming:
         self._in_hand: dict[str, Taken] = {}
         self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
         self._changed = Condition()
+        self._repeats = Repeats()
 
     def attach(self, consumer: Any) -> None:
         """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
@@ -124,6 +127,10 @@ class Consuming:
         if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
             keep(self._redis, self._keys[0], list(self._in_hand))
             self._kept_at = time.monotonic()
+
+    def repeat(self) -> None:
+        """Put back what Redis did not take back. To be called often; raises `redis.RedisError`."""
+        self._repeats.run()
 
     def state(self) -> WorkerState:
         """Return what this worker does now."""
@@ -196,8 +203,9 @@ class Consuming:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
-        with suppress(redis.RedisError):  # else they come back after the visibility timeout
-            put_back(self._redis, self._queue, self._keys, [each.tag for each in batch], failed=failed)
+        tags = [each.tag for each in batch]
+        with suppress(redis.RedisError):  # else it is repeated
+            self._repeats.attempt(partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed))
 
     # In Celery's loop
 

@@ -13,6 +13,7 @@ from tests.workers import RunningWorker
 
 MODES = {
     "default": {},
+    "batches": {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "400"},
     "ledger": {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "400"},
 }
 # An event that a worker lost sight of would come back only after this; nothing here may need that long.
@@ -29,6 +30,10 @@ def relay(own: Bench) -> Iterator[Relay]:
 
 def put_people(bench: Bench, prefix: str, people: int = PEOPLE) -> None:
     bench.put(*(identified(f"{prefix}{number}@example.com", plan="pro") for number in range(people)))
+
+
+def kill_all(bench: Bench) -> None:
+    bench.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
 
 
 def handled(worker: RunningWorker) -> int:
@@ -63,9 +68,9 @@ def test_connections_cut_under_load_keep_no_event_waiting(own: Bench, relay: Rel
     own.sandbox.control.latency(20)
     with own.working(**settings), own.working(**settings):
         put_people(own, "p")
-        for enough in (200, 500, 800):
+        for enough, cut in ((200, relay.cut), (500, lambda: kill_all(own)), (800, relay.cut)):
             until(lambda enough=enough: own.delivered() >= enough, f"{enough} members")  # type: ignore[misc]
-            relay.cut()
+            cut()
         own.ended(SOON)
     assert own.delivered() == PEOPLE
     assert own.letters() == []
