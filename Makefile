@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
+TESTS_AT_ONCE ?= 3  # processes: more than cores, since tests wait most of the time
 
 .PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 
@@ -27,7 +28,7 @@ demo: install  ## the same once, with sample events; ends by itself
 	@$(BIN)/signal-mailgun run --once
 
 test: install  ## every test that needs nothing but this machine
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope
 
 test-unit: install  ## the tests of pure modules, about a minute
 	@$(BIN)/python -m pytest tests/unit -q

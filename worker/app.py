@@ -1,7 +1,9 @@
 """The Celery application: `celery -A worker.app worker` is a worker, and Flower reads its queues here."""
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
+from threading import Event, Thread
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -16,8 +18,10 @@ from worker.delivery.in_flight import in_flight_keys
 from worker.operate import flower_answers, flower_guard, log
 from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
+from worker.shutdown import end_soon
 
 KEEP_HOUSE_EVERY_SECONDS = 1.0
+NOTICE_SECONDS = 3  # by which a reply of Redis may be overdue, until the connection counts as lost
 
 
 class Application(Celery):
@@ -48,6 +52,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_use_ssl": settings.redis_address.tls is not None,  # or kombu warns that it will verify nothing
         "broker_transport_options": {
             "address": settings.redis_address,
+            "health_check_interval": NOTICE_SECONDS,
             "queue": settings.queue,
             "flow_keys": keys(settings.signal_integration),
             "flow_rules": rules_for(settings).encoded(),
@@ -120,19 +125,28 @@ class Housekeeping(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        self._timer: Any = None
+        self._ended = Event()
+        self._thread: Thread | None = None
 
-    def start(self, consumer: Any) -> None:
-        """Keep house from now on."""
+    def start(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
+        """Keep house from now on, in a thread of its own: Celery's loop must not wait for a Redis that does not answer."""
         from worker.tasks import keep_house  # noqa: PLC0415  the task module needs this one
 
-        self._timer = consumer.timer.call_repeatedly(KEEP_HOUSE_EVERY_SECONDS, keep_house)
+        self._ended = Event()
+        self._thread = Thread(target=_repeat, args=(keep_house, self._ended), name="housekeeping", daemon=True)
+        self._thread.start()
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
         """Keep house no more."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        self._ended.set()
+        if self._thread:
+            self._thread.join(KEEP_HOUSE_EVERY_SECONDS)
+            self._thread = None
+
+
+def _repeat(act: Callable[[], None], ended: Event) -> None:
+    while not ended.wait(KEEP_HOUSE_EVERY_SECONDS):
+        act()
 
 
 class Finishing(bootsteps.StartStopStep):
@@ -189,6 +203,13 @@ def _collect_garbage_seldom(**_: Any) -> None:
     from worker.tasks import collect_garbage_seldom  # noqa: PLC0415  the task module needs this one
 
     collect_garbage_seldom()
+
+
+@signals.worker_shutting_down.connect
+def _end_soon(**_: Any) -> None:
+    from worker.tasks import consuming  # noqa: PLC0415  the task module needs this one
+
+    end_soon(consuming().has_ended, settings.longest_delivery_seconds)
 
 
 @signals.worker_shutdown.connect

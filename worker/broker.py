@@ -36,6 +36,7 @@ from worker.privacy import whereabouts
 from worker.redis_address import RedisAddress
 from worker.store import pool_for
 from worker.switched_off import PURGE, SwitchedOff
+from worker.takings import takings
 
 logger = logging.getLogger("signal_mailgun.worker")
 
@@ -103,8 +104,8 @@ REPLY_BYTES = 8 * 1024 * 1024
 
 # Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
 CONNECTION: dict[str, Any] = {
-    "socket_timeout": 30,
-    "socket_connect_timeout": 5,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
@@ -279,7 +280,7 @@ class TakesAtomically:
         if not self._queue_has_some:
             self._waiting = True
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
-        self._taking = uuid4().hex
+        self._taking = takings().begin()
         room = self.qos.can_consume_max_estimate() or 1
         keys: tuple[str, ...] = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
         arguments: tuple[Any, ...] = (self.flow_rules, room, self._taking, max(1, self.qos.bytes_left))
@@ -296,6 +297,7 @@ class TakesAtomically:
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if taking else "BLMOVE", **options)
         except redis.ResponseError as error:
+            takings().answer(taking or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
                 raise  # it has become a replica: to connect again finds the new master
             # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
@@ -304,6 +306,7 @@ class TakesAtomically:
             self._tell_of_refusal(error)
             raise Empty from None
         except self.connection_errors:
+            takings().lose(taking or "")
             self._queue_has_some = False
             self.client.connection.disconnect()
             raise
@@ -313,6 +316,8 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
+        if not takings().answer(taking):
+            raise Empty  # so late that the messages are back on the queue
         wait, messages, paid, tags, *aside = reply
         self._tell_of_put_aside(*aside)
         self._queue_has_some = bool(messages)

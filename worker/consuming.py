@@ -25,6 +25,7 @@ from worker.delivery.handling import Handling
 from worker.delivery.in_flight import acknowledge, keep, put_back
 from worker.delivery.intake import admitted
 from worker.delivery.message import Message, each_event
+from worker.delivery.repeats import Repeats
 from worker.delivery.roll import WorkerState
 from worker.endings import Ending, ending_of, ending_of_bundle
 from worker.printable import printable
@@ -72,6 +73,7 @@ class Consuming:
         self._in_hand: dict[str, Taken] = {}
         self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
         self._changed = Condition()
+        self._repeats = Repeats()
 
     def attach(self, consumer: Any) -> None:
         """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
@@ -131,6 +133,10 @@ class Consuming:
         """Take on what waited for members that are free by now. To be called once a second; raises `redis.RedisError`."""
         self._take_on(self._handling.waiting.adopt)
 
+    def repeat(self) -> None:
+        """Put back what Redis did not take back. To be called often; raises `redis.RedisError`."""
+        self._repeats.run()
+
     def state(self) -> WorkerState:
         """Return what this worker does now."""
         if is_stopping():
@@ -158,8 +164,12 @@ class Consuming:
                 meanwhile()
         self._tell_ended()
 
+    def has_ended(self) -> bool:
+        """Return True if all that was given to the threads has ended. May be called from any thread."""
+        return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
+
     def _ended_tags(self) -> list[str]:
-        return [taken.tag for batch, _ in self._ended for taken in batch]
+        return [taken.tag for batch, _ in list(self._ended) for taken in batch]
 
     # In a thread
 
@@ -218,8 +228,9 @@ class Consuming:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
-        with suppress(redis.RedisError):  # else they come back after the visibility timeout
-            put_back(self._redis, self._queue, self._keys, [each.tag for each in batch], failed=failed)
+        tags = [each.tag for each in batch]
+        with suppress(redis.RedisError):  # else it is repeated
+            self._repeats.attempt(partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed))
 
     # In Celery's loop
 

@@ -12,10 +12,12 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from worker.delivery.message import bytes_of
+from worker.reconnect import ReconnectRetry
 from worker.redis_address import Login, RedisAddress, Sentinels, Server, Tls, redis_address
 from worker.sentinels import AskedSentinels
 
-TIMEOUTS: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 25}
+# Seconds. A Redis that is gone without a word is noticed within `socket_timeout`, and asked anew.
+TIMEOUTS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3, "health_check_interval": 25}
 # A sentinel that is gone must not hold up the next one for long. Each is tried once.
 SENTINEL_TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 2,
@@ -66,13 +68,19 @@ def pool_for(
     """
     if address.tls:
         _warn_if_unverified(address.place, address.tls.verifies, address.tls.checks_name)
-    options |= {
+    retry = ReconnectRetry()
+    options = {"retry": retry, **options} | {
         "db": address.db,
         **_login(address.login),
         **tls_options(address.tls),
         **address.connection,
         "connection_class": adapted(_connection_class(address)),
     }
+    retry.pool = _pool(address, options)
+    return retry.pool
+
+
+def _pool(address: RedisAddress, options: dict[str, Any]) -> "redis.ConnectionPool":
     if address.sentinels:
         asked = _asked(address.servers, address.sentinels, address.connection)
         return SentinelConnectionPool(address.sentinels.master_name, asked, **options)  # type: ignore[no-untyped-call]

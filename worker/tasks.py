@@ -24,7 +24,7 @@ from worker.assembly import handling_for, look_after_for, opt_outs_for, utc_now
 from worker.consuming import Consuming
 from worker.delivery.attempt import Delivery
 from worker.delivery.handling import Handling
-from worker.delivery.in_flight import in_flight_keys, restore_overdue
+from worker.delivery.in_flight import in_flight_keys, put_back_takings, restore_overdue
 from worker.delivery.letter_bounds import LetterBounds
 from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
@@ -38,6 +38,7 @@ from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
 from worker.signal.preset import PresetError
+from worker.takings import takings
 
 logger = logging.getLogger("signal_mailgun.worker")
 REPLAY_AT_ONCE = 2000
@@ -116,6 +117,9 @@ def keep_house() -> None:
     flow = parts.delivery.flow
     for step in (
         consuming().keep,
+        consuming().repeat,
+        parts.delivery.desk.repeat,
+        _put_back_lost,
         _restore_overdue,
         consuming().adopt,
         parts.parking.return_due,
@@ -133,8 +137,16 @@ def keep_house() -> None:
             step()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-        except Exception as error:  # noqa: BLE001  the worker's loop goes on
+            return  # each further step would wait as long
+        except Exception as error:  # noqa: BLE001  the next round may go well
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _put_back_lost() -> None:
+    keys = in_flight_keys(settings.signal_integration)
+    restored = put_back_takings(handling().parking.redis, settings.queue, keys, takings().lost())
+    if restored:
+        logger.warning("messages that did not reach this worker are back on the queue", extra={"messages": restored})
 
 
 def _restore_overdue() -> None:

@@ -1,16 +1,13 @@
-"""One server and one sandbox for all storms; the table is printed when they are over."""
+"""One server and one sandbox for all storms."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.report import table
 from tests.chaos.verdict import Figures
+from tests.conftest import FIGURES, LINES
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
-
-FIGURES = pytest.StashKey[list[Figures]]()
-LINES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +40,3 @@ def figures(request: pytest.FixtureRequest) -> list[Figures]:
 def lines(request: pytest.FixtureRequest) -> list[str]:
     """Further lines to be printed below the table."""
     return request.config.stash.setdefault(LINES, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if collected := config.stash.get(FIGURES, []):
-        terminalreporter.section("chaos")
-        terminalreporter.write_line(table(collected))
-    for line in config.stash.get(LINES, []):
-        terminalreporter.write_line(line)

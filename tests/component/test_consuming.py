@@ -17,7 +17,7 @@ from worker.consuming import Consuming
 from worker.delivery.dead_letters import DeadLetters
 from worker.delivery.decision import Patience
 from worker.delivery.handling import Handling
-from worker.delivery.in_flight import restore_overdue
+from worker.delivery.in_flight import put_back, restore_overdue
 from worker.delivery.intake import admitted
 from worker.delivery.ledger import Ledger
 from worker.delivery.message import DELIVER_MANY, Message, encoded
@@ -317,6 +317,36 @@ def test_our_own_bug_costs_no_event(
     it.settled()
     assert it.own.redis.llen(it.own.queue) == 1
     assert "p1@example.com" not in caplog.text
+
+
+def test_an_event_that_redis_did_not_take_back_either_is_put_back_by_housekeeping(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    monkeypatch.setattr(consuming, "REDIS_PAUSE_SECONDS", 0.0)
+
+    is_away = threading.Event()
+    is_away.set()
+
+    def handles(*_: object) -> Any:
+        raise redis.ConnectionError
+
+    def puts_back(*arguments: Any, **options: Any) -> None:
+        if is_away.is_set():
+            raise redis.ConnectionError
+        put_back(*arguments, **options)
+
+    monkeypatch.setattr(Handling, "handle_many", handles)
+    monkeypatch.setattr(consuming, "put_back", puts_back)
+    it.take(message(1))
+    it.settled()
+    with pytest.raises(redis.ConnectionError):
+        it.consuming.repeat()
+    assert it.own.redis.llen(it.own.queue) == 0
+    is_away.clear()
+    it.consuming.repeat()
+    it.consuming.repeat()
+    assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 1)
 
 
 def test_what_is_under_way_is_kept_from_being_put_back(

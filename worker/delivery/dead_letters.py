@@ -2,6 +2,7 @@
 
     mailgun.<integration>.dead_letter      list   the messages with a `dead_letter` header, newest first; until replayed or purged
     signal:<integration>:dead_letter_counts  hash   reason -> how many of them
+    signal:<integration>:buried:<token>    string   these were buried, should the reply be lost; a minute
 
 Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 from worker.delivery.decision import Reason
 from worker.delivery.flow import FREES
@@ -26,14 +28,16 @@ PAGE = 1000
 UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
+# Told again because the reply was lost, it does nothing.
 BURY = (
     FREES
     + """
+if redis.call('EXISTS', KEYS[3]) == 1 then return end
 for i = 1, #ARGV, 2 do
     redis.call('LPUSH', KEYS[1], ARGV[i])
     redis.pcall('HINCRBY', KEYS[2], ARGV[i + 1], 1)  -- a count that another program broke is counted anew
 end
-return #ARGV / 2
+redis.call('SET', KEYS[3], '', 'EX', 60)
 """
 )
 
@@ -204,7 +208,8 @@ class DeadLetters:
         parts = chain.from_iterable(
             (encoded(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
         )
-        self.redis.eval(BURY, 2, self.key, self._counts_key, *parts)
+        once = f"signal:{self.integration}:buried:{uuid4().hex}"
+        self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
 
     def count(self) -> int:
         """How many dead letters there are."""

@@ -29,6 +29,10 @@ class Desk(Protocol):
         """Write what was learned, report what Mailgun answered, release the members."""
         ...
 
+    def repeat(self) -> None:
+        """Release the members whose opening or closing Redis did not answer."""
+        ...
+
 
 @dataclass(frozen=True)
 class Overwriting:
@@ -63,3 +67,6 @@ class Overwriting:
         """Report what Mailgun answered."""
         self.flow.spare(-pay)
         return self.flow.report_all(reports)
+
+    def repeat(self) -> None:
+        """Do nothing: no member is taken."""

@@ -73,6 +73,22 @@ return restored
 """
 )
 
+# ARGV: marks of takings, each part of their tags.
+PUT_BACK_TAKINGS = (
+    PUTS_BACK
+    + """
+local tags = {}
+for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    for _, taking in ipairs(ARGV) do
+        if string.find(tag, '.' .. taking .. '.', 1, true) then tags[#tags + 1] = tag end
+    end
+end
+table.sort(tags, function(one, other) return one > other end)
+for _, tag in ipairs(tags) do put_back(tag, 'RPUSH', false) end
+return #tags
+"""
+)
+
 
 def in_flight_keys(integration: str) -> tuple[str, str]:
     """Return the keys of what workers have taken and not acknowledged: of the index, and of the messages."""
@@ -109,6 +125,14 @@ def put_back(
     push = "LPUSH" if to_the_back else "RPUSH"
     for tag in tags if to_the_back else reversed(list(tags)):
         client.eval(PUT_BACK, 3, queue, *keys, push, tag, str(int(failed)))
+
+
+def put_back_takings(client: "redis.Redis", queue: str, keys: tuple[str, str], takings: Sequence[str]) -> int:
+    """Put back at the front what these takings took, none of which has reached its worker. That counts as no return.
+
+    Returns how many messages. Raises `redis.RedisError`.
+    """
+    return cast("int", client.eval(PUT_BACK_TAKINGS, 3, queue, *keys, *takings)) if takings else 0
 
 
 def restore_overdue(client: "redis.Redis", queue: str, keys: tuple[str, str], visibility_seconds: float) -> int:

@@ -3,6 +3,7 @@
     signal:<integration>:member:<digest>   hash     record (record.py), seen_at, copy, copy_at, yes_at, late_at,
                                                     doubt; LEDGER_DAYS after its last use
     signal:<integration>:lock:<digest>     string   the delivery that has the member; a lease longer than any delivery
+    signal:<integration>:closed:<token>:<digest>   string   how members were closed, should the reply be lost; a minute
     signal:<integration>:opt_outs          hash     fresh_from: when the last whole reading of the unsubscribed began
     signal:<integration>:synced            string   when the last whole reading of everybody began; LEDGER_DAYS
     signal:<integration>:look_after        set      address -> when it is to be looked at again (look_after.py)
@@ -16,7 +17,7 @@ events have set, and whose the "no" was.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain
@@ -27,6 +28,7 @@ from uuid import uuid4
 from worker.delivery.flow import FREES, Change, Flow, Report
 from worker.delivery.plan import Wanted
 from worker.delivery.record import Record, encoded
+from worker.delivery.repeats import Repeats
 from worker.delivery.stored import Copy, Stored, copy_of, moment
 from worker.delivery.visit import Busy, Held, Opened, Trust, Visit, uptime
 
@@ -38,6 +40,12 @@ OPEN, ASK_AGAIN, CLOSE = (
     for name in ("open", "ask_again", "close")
 )
 
+# Nothing becomes of it where the members were not opened, or are others' by now.
+RELEASE = """
+for _, lock in ipairs(KEYS) do
+    if redis.call('GET', lock) == ARGV[1] then redis.call('DEL', lock) end
+end
+"""
 NEW = Record()  # nothing is known of the member
 NOTE_SYNC = """
 if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
@@ -69,7 +77,9 @@ class Ledger:
         None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
     )
     lag_seconds: float = 0.0  # MAILGUN_READ_LAG_SECONDS
-    awaited: Event = field(default_factory=Event)  # set when a member was released that events wait for (waiting.py)
+    # Set when a member was released that events wait for (waiting.py).
+    awaited: Event = field(default_factory=Event, compare=False)
+    repeats: Repeats = field(default_factory=Repeats, compare=False)
 
     def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
         """The places by address: all events of a member go together, and none has to wait."""
@@ -83,7 +93,10 @@ class Ledger:
         digests = [self.digest_of(each) for each in addresses]
         token = uuid4().hex
         began = uptime()
-        answer = self._run(self._open, digests, token, self._lease)
+        answer = self.repeats.attempt(
+            partial(self._run, self._open, digests, token, self._lease),
+            otherwise=partial(self._release, keys=[self.lock_of(each) for each in digests], args=[token]),
+        )
         if answer[0] == "held":
             return Held(float(answer[1]))
         return self._opened(answer, addresses, digests, token, began)
@@ -146,16 +159,21 @@ class Ledger:
         After a write without an answer a member is not released before that has settled, and is looked after for as long as it
         may yet be applied. A visit whose lease has ended is `lost` afterwards.
         """
-        closing = chain.from_iterable(self._closing(each) for each in visits)
-        digests = [each.digest for each in visits]
-        began, lost, awaited = self._run(
-            self._close, digests, visits[0].token, pay, self._lives, json.dumps(reports), *closing
+        closing = list(chain.from_iterable(self._closing(each) for each in visits))
+        close = partial(self._run, self._close, [each.digest for each in visits], visits[0].token, pay, self._lives)
+        began, lost, awaited = self.repeats.attempt(
+            partial(close, json.dumps(reports), *closing),
+            otherwise=partial(close, json.dumps([]), *closing),  # later the answers would be told as new
         )
         for number in lost:
             visits[number].lost = True
         if awaited:
             self.awaited.set()
         return [Change(*each) for each in began]
+
+    def repeat(self) -> None:
+        """Release the members whose opening or closing Redis did not answer. Raises `redis.RedisError`."""
+        self.repeats.run()
 
     def look_up(self, address: str) -> "Entry | None":
         """What is known of a member, for people; changes nothing."""
@@ -254,6 +272,10 @@ class Ledger:
     @cached_property
     def _open(self) -> Any:
         return self.flow.script(OPEN)
+
+    @cached_property
+    def _release(self) -> Any:
+        return self.flow.redis.register_script(FREES + RELEASE)
 
     @cached_property
     def _ask_again(self) -> Any:

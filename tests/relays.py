@@ -1,0 +1,125 @@
+"""A TCP relay before a real server, for tests: it can cut connections, or swallow what is sent over them without a word."""
+
+import selectors
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+CHUNK = 64 * 1024
+
+
+class Relay:
+    """Forwards connections to `port` on loopback until the block ends. Safe to steer while it runs."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._silent: list[socket.socket] = []
+        self._swallows_new = False
+        self._servers: set[socket.socket] = set()
+        self._lost_replies = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(5)
+        for each in (*self._peers, *self._silent, self._listener):
+            each.close()
+
+    def cut(self) -> None:
+        """Close every connection; new ones are forwarded."""
+        with self._lock:
+            for each in list(self._peers):
+                self._close(each)
+
+    def silence(self, *, new: bool = False) -> None:
+        """Swallow what comes over the connections there are, for ever, and with `new` over those that come from now on."""
+        with self._lock:
+            for each in list(self._peers):
+                self._forget(each)
+                self._silent.append(each)
+            self._swallows_new = new
+
+    def lose_replies(self, count: int) -> None:
+        """Cut each of the next `count` connections over which a reply comes, in place of that reply."""
+        with self._lock:
+            self._lost_replies = count
+
+    def refuse(self) -> None:
+        """Cut every connection and end the relay: new ones are refused."""
+        self._ended.set()
+        self._thread.join(5)
+        self._listener.close()
+        self.cut()
+
+    def resume(self) -> None:
+        """Forward new connections again; those that were silenced stay so."""
+        with self._lock:
+            self._swallows_new = False
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            for key, _ in self._selector.select(0.05):
+                with self._lock:
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    elif isinstance(key.fileobj, socket.socket):
+                        self._forward(key.fileobj)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        if self._swallows_new:
+            self._silent.append(client)
+            return
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target), 5)
+        except OSError:
+            client.close()
+            return
+        self._peers |= {client: server, server: client}
+        self._servers.add(server)
+        for each in (client, server):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._selector.register(each, selectors.EVENT_READ)
+
+    def _forward(self, sender: socket.socket) -> None:
+        receiver = self._peers.get(sender)
+        if receiver is None:
+            return
+        try:
+            data = sender.recv(CHUNK)
+            if data and sender in self._servers and self._lost_replies:
+                self._lost_replies -= 1
+            elif data:
+                receiver.sendall(data)
+                return
+        except OSError:
+            pass
+        self._close(sender)
+
+    def _close(self, either: socket.socket) -> None:
+        for each in (either, self._peers.get(either)):
+            if each is not None:
+                self._forget(each)
+                each.close()
+
+    def _forget(self, each: socket.socket) -> None:
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(each)
+        self._peers.pop(each, None)
+        self._servers.discard(each)
