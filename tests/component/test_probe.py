@@ -543,7 +543,7 @@ def test_being_told_to_wait_ends_in_one_line(sandbox: RunningSandbox, tmp_path: 
     ("base_url", "list_address", "says"),
     [
         ("", "other@mg.example.com", "404 Mailing list <address> not found; Create"),
-        (a_closed_port(), LIST, "no connection"),
+        pytest.param(a_closed_port(), LIST, "no connection", id="unreachable"),
     ],
 )
 def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
