@@ -23,6 +23,8 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker.broadcasts import CHANNEL, command_in
 from worker.delivery.dead_letters import dead_letter_counts, dead_letter_queue
@@ -402,7 +404,10 @@ class Channel(TakesAtomically, kombu_redis.Channel):
             pool: Any = pool_for(self.address, max_connections=self.max_connections, **CONNECTION)
             self._sentinel_manager = getattr(pool, "sentinel_manager", None)  # kombu closes it with the channel
             return pool
-        pool = pool_for(self.address, self._watched, max_connections=self.max_connections, **CONNECTION)
+        once = Retry(
+            NoBackoff(), 0
+        )  # the loop must be told of an end: to read again on a new connection would wait for ever
+        pool = pool_for(self.address, self._watched, max_connections=self.max_connections, retry=once, **CONNECTION)
         self._async_sentinel_manager = getattr(pool, "sentinel_manager", None)
         pool.connection_kwargs["socket_timeout"] += self.brpop_timeout  # for which Redis itself is asked to wait
         return pool
