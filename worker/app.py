@@ -7,6 +7,7 @@ from threading import Event, Thread
 from typing import Any
 
 from celery import Celery, bootsteps, signals
+from celery.worker import state as worker_state
 from celery.worker.consumer import Tasks
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
@@ -209,7 +210,9 @@ def _collect_garbage_seldom(**_: Any) -> None:
 def _end_soon(**_: Any) -> None:
     from worker.tasks import consuming  # noqa: PLC0415  the task module needs this one
 
-    end_soon(consuming().has_ended, settings.longest_delivery_seconds)
+    # A replay runs as a task of Celery's, in its pool.
+    has_ended = lambda: consuming().has_ended() and not worker_state.active_requests  # noqa: E731
+    end_soon(has_ended, settings.longest_delivery_seconds)
 
 
 @signals.worker_shutdown.connect

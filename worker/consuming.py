@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -73,6 +73,7 @@ class Consuming:
         self._in_hand: dict[str, Taken] = {}
         self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
         self._changed = Condition()
+        self._not_begun = 0  # batches that wait for a thread
         self._repeats = Repeats()
 
     def attach(self, consumer: Any) -> None:
@@ -121,7 +122,7 @@ class Consuming:
             self._linger = None
         batch, self._gathered, self._events = self._gathered, [], 0
         if batch:
-            self._threads.submit(self._handle, batch)
+            self._submit(batch)
 
     def keep(self) -> None:
         """What is under way stays this worker's, however long it takes. To be called often; raises `redis.RedisError`."""
@@ -171,9 +172,16 @@ class Consuming:
     def _ended_tags(self) -> list[str]:
         return [taken.tag for batch, _ in list(self._ended) for taken in batch]
 
+    def _submit(self, batch: Sequence[Taken]) -> None:
+        with self._changed:
+            self._not_begun += 1
+        self._threads.submit(self._handle, batch)
+
     # In a thread
 
     def _handle(self, batch: Sequence[Taken]) -> None:
+        with self._changed:
+            self._not_begun -= 1
         endings: Sequence[Ending] = ()
         try:
             endings = self._endings(batch)
@@ -192,13 +200,21 @@ class Consuming:
             self._take_on(self._handling.waiting.adopt_awaited)
 
     def _take_on(self, adopt: Callable[[], list[list[tuple[str, str]]]]) -> None:
-        if not self._takes():
+        if not self._takes() or self._not_begun:  # whoever is free, in another worker perhaps, goes on with them
             return
-        for found in adopt():
-            batch = [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
+        for batch in self._batched(adopt()):
             self._in_hand.update((each.tag, each) for each in batch)
             self._consumer.call_soon(partial(self._tell_received, batch))
-            self._threads.submit(self._handle, batch)
+            self._submit(batch)
+
+    def _batched(self, adopted: Sequence[Sequence[tuple[str, str]]]) -> Iterator[list[Taken]]:
+        """Yield the messages of each member; of several at once as far as they may share a request."""
+        batch: list[Taken] = []
+        for members, found in enumerate(adopted, 1):
+            batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
+            if members % self._batching.size == 0 or members == len(adopted):
+                yield batch
+                batch = []
 
     def _adopted(self, raw: str, tag: str, *, first: bool) -> Taken:
         """Return the message; one request serves all events of a member, so the others were not paid for."""

@@ -29,6 +29,6 @@ def others_may_read(path: Path) -> bool:
 def _check(path: Path, found: os.stat_result) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyFileError("can be written by other users, who could put their own key there; run chmod go-w on it")
-    folder = path.resolve().parent.stat().st_mode
-    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+    folders = [each.stat().st_mode for each in (path.absolute().parent, *path.resolve().parents)]
+    if any(folder & stat.S_IWOTH and not folder & stat.S_ISVTX for folder in folders):
         raise KeyFileError("lies in a folder that every user can write; move it, or run chmod o-w on the folder")

@@ -18,7 +18,7 @@ class Takings:
     def __init__(self) -> None:
         """Begin with none."""
         self._begun: dict[str, float] = {}
-        self._lost: dict[str, float] = {}
+        self._lost: dict[str, float | None] = {}  # when each was first looked for
         self._lock = Lock()
 
     def begin(self) -> str:
@@ -42,16 +42,24 @@ class Takings:
         """Note that no reply will come."""
         with self._lock:
             if self._begun.pop(taking, None) is not None:
-                self._lost[taking] = monotonic()
+                self._lost[taking] = None
 
     def lost(self) -> list[str]:
-        """Return the takings that are to be looked for now: each for some time, in case Redis comes to it late."""
+        """Return the takings that are to be looked for now."""
         now = monotonic()
         for taking in [each for each, begun in list(self._begun.items()) if now - begun > LOST_AFTER_SECONDS]:
             self.lose(taking)
         with self._lock:
-            self._lost = {each: at for each, at in self._lost.items() if now - at <= LOOKED_FOR_SECONDS}
             return list(self._lost)
+
+    def looked_for(self, takings: list[str]) -> None:
+        """Note that Redis was asked for these. Each is looked for again for some time, in case Redis comes to it late."""
+        now = monotonic()
+        with self._lock:
+            for each in takings:
+                if self._lost.setdefault(each, now) is None:
+                    self._lost[each] = now
+            self._lost = {each: at for each, at in self._lost.items() if at is None or now - at <= LOOKED_FOR_SECONDS}
 
 
 @lru_cache(maxsize=1)

@@ -143,8 +143,9 @@ def keep_house() -> None:
 
 
 def _put_back_lost() -> None:
-    keys = in_flight_keys(settings.signal_integration)
-    restored = put_back_takings(handling().parking.redis, settings.queue, keys, takings().lost())
+    keys, lost = in_flight_keys(settings.signal_integration), takings().lost()
+    restored = put_back_takings(handling().parking.redis, settings.queue, keys, lost)
+    takings().looked_for(lost)
     if restored:
         logger.warning("messages that did not reach this worker are back on the queue", extra={"messages": restored})
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+?))\.?(?::[0-9]+)?", re.IGNORECASE)
 # What stands behind the last dot of names that no public DNS answers for.
-PRIVATE = ("localhost", "local", "internal", "test", "arpa")
+PRIVATE = ("localhost", "local", "internal", "test")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -27,7 +27,7 @@ def is_safe_host(host: str, allowed: Collection[str] = ()) -> bool:
     name = host_name(host)
     if not name:
         return False
-    is_private = "." not in name or name.rpartition(".")[2] in PRIVATE
+    is_private = "." not in name or name.rpartition(".")[2] in PRIVATE or name.endswith(".home.arpa")
     return is_private or _is_address(name) or name in {each.lower() for each in allowed}
 
 

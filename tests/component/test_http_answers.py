@@ -197,6 +197,15 @@ def test_of_an_endless_body_its_limit_is_read_whatever_the_status(head: bytes, l
     assert far.sent < 32 * 1024 * 1024
 
 
+@pytest.mark.parametrize("item", [b"{},", b"[],", b"0,"])
+def test_answer_of_too_many_values_counts_as_too_long(item: bytes) -> None:
+    body = b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
+    found, _ = asked(said(answer(body)), read=HANGS_AFTER_SECONDS)
+    assert isinstance(found, Answer)
+    assert found.is_json_cut
+    assert len(found.body) < 100_000
+
+
 def test_gzip_stream_that_yields_nothing_is_read_to_the_limit_of_the_wire() -> None:
     found, far = asked(pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, NoAnswer)

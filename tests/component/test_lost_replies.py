@@ -155,4 +155,9 @@ def test_taking_is_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPat
     assert takings.lost() == [lost, forgotten, overdue]
     assert not any(map(takings.answer, (answered, lost, forgotten, overdue)))
     now += LOOKED_FOR_SECONDS + 1
+    assert takings.lost() == [lost, forgotten, overdue]  # Redis was not asked yet
+    takings.looked_for(takings.lost())
+    assert takings.lost() == [lost, forgotten, overdue]
+    now += LOOKED_FOR_SECONDS + 1
+    takings.looked_for(takings.lost())
     assert takings.lost() == []

@@ -168,3 +168,31 @@ def test_what_cannot_be_read_is_counted_by_place(raw: "redis.Redis") -> None:
     raw.hset("signal:default:unacked", "t", b"\x80")
     raw.lpush("mailgun.default.dead_letter", b"\x80\x04", FORMS["ours"](identify(BOB)))
     assert forget()["unread"] == {"queue": 2, "parked": 1, "dead letters": 1, "in flight": 1}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"type": "identify", "note": "hi\\njuergen@x.de"',
+        b'{"e": "juergen@x.de"',
+        b'{"e": "j\\u0075ergen@x.de"',
+    ],
+)
+def test_person_is_found_behind_escapes(data: bytes) -> None:
+    assert Person("juergen@x.de", load_preset())._is_in_bytes(data, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "jürgen@müller.de".encode("latin-1"),
+        b'{"e": "j\\u00fcrgen@m\\u00fcller.de"',
+        "jürgen@xn--mller-kva.de".encode(),
+    ],
+)
+def test_person_is_found_in_other_spellings_of_what_is_not_ascii(data: bytes) -> None:
+    assert Person("jürgen@müller.de", load_preset())._is_in_bytes(data, 3)
+
+
+def test_person_is_not_found_in_a_run_of_backslashes_and_soon_so() -> None:
+    assert not Person("a@example.com", load_preset())._is_in_bytes(b"\\" * 4_000_000, 3)

@@ -89,6 +89,21 @@ def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegrat
     assert parked(own) == 1
 
 
+def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting = own.waiting(ledger)
+    many = [f"p{number}@example.com" for number in range(60)]
+    opened(ledger, *(f"busy{number}@example.com" for number in range(300)))
+    visits = opened(ledger, *many)
+    for number in range(300):
+        wait(waiting, f"busy{number}@example.com", number)
+    for number, address in enumerate(many, 1000):
+        wait(waiting, address, number)
+    ledger.close(visits, [], 0)
+    adopted = [ids(waiting.adopt_awaited()) for _ in range(3)]
+    assert sorted(each for part in adopted for (each,) in part) == [f"m{number}" for number in range(1000, 1060)]
+
+
 def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_at_once(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)

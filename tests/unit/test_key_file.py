@@ -52,6 +52,15 @@ def test_the_file_behind_a_link_is_what_counts(key: Path) -> None:
     assert key_in(link) == "key-of-nobody\n"
 
 
+def test_a_link_that_others_can_replace_is_refused(key: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "link").symlink_to(key)
+    with pytest.raises(KeyFileError):
+        key_in(folder / "link")
+
+
 def test_a_pipe_is_read_and_no_more_of_a_file_than_a_key_can_be(key: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"key-from-a-pipe")

@@ -111,7 +111,13 @@ def test_item_without_an_address_is_left_out_and_the_others_go_on(item: object) 
     found = page_in(answered(item, {**JANE, "address": "joe@example.com"}), EVERYBODY, URL)
     assert found
     assert ([each.address for each in found.members], found.unreadable) == (["joe@example.com"], ())
-    assert page_in(answered(item), EVERYBODY, URL) is None
+    alone = page_in(answered(item), EVERYBODY, URL)
+    if isinstance(item, dict) and item.get("address") == "\ud800@x.com":  # the others are on the pages after it
+        assert alone
+        assert (alone.members, alone.unreadable) == ((), ())
+        assert alone.following
+    else:
+        assert alone is None
 
 
 @pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)

@@ -39,6 +39,7 @@ def test_known_text_is_shown_as_it_is(text: str) -> None:
         (f"Mailing list {ADDRESS} not found", "Mailing list <address> not found"),
         (f"Address already exists '{ADDRESS}'", "Address already exists <address>"),
         (f"Member {KEY} of mailing list {KEY} not found", "Member <address> of mailing list <address> not found"),
+        ("'vars' parameter is not a valid JSON.", "'vars' parameter is not a valid JSON."),
         ("", "no text"),
         (
             "200, but not Mailgun's answer: Mailgun Magnificent API",

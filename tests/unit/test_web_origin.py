@@ -12,6 +12,7 @@ STRANGE = (
     "evil.example.",
     "evil.localhost.example",
     "127.0.0.1.nip.io",
+    "1.0.0.127.in-addr.arpa",
     "",
     "[",
     "[::1",
@@ -31,7 +32,9 @@ def test_a_name_that_public_dns_could_point_here_is_not_safe(host: str) -> None:
     assert not is_loopback(host)
 
 
-@pytest.mark.parametrize("host", [*ADDRESSES, *LOOPBACK, "sandbox:8025", "flower.ops.internal", "box.local"])
+@pytest.mark.parametrize(
+    "host", [*ADDRESSES, *LOOPBACK, "sandbox:8025", "flower.ops.internal", "box.local", "nas.home.arpa"]
+)
 def test_an_address_and_a_name_that_public_dns_does_not_know_are_safe(host: str) -> None:
     assert is_safe_host(host)
     assert is_loopback(host) == (host in LOOPBACK)

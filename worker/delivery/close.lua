@@ -39,7 +39,10 @@ end
 
 local function release(lock)
     redis.call('DEL', lock)
-    return redis.call('ZADD', waited_for, 'XX', 'CH', now, string.match(lock, '[^:]*$'))
+    local digest = string.match(lock, '[^:]*$')
+    if not redis.call('ZSCORE', waited_for, digest) then return 0 end
+    redis.call('ZADD', waited_for, 0, digest)  -- before those that are still busy
+    return 1
 end
 
 local lost, awaited = {}, 0

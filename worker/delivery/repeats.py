@@ -2,11 +2,21 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import redis
 
 Answer = TypeVar("Answer")
+
+# What Redis refuses for another reason, it refuses for ever.
+PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    redis.exceptions.NoPermissionError,
+)
 
 
 class Repeats:
@@ -17,14 +27,15 @@ class Repeats:
         self._left: deque[Callable[[], object]] = deque()
 
     def attempt(self, act: Callable[[], Answer], otherwise: Callable[[], object] | None = None) -> Answer:
-        """Return what `act` returns. If Redis does not answer, keep `otherwise`, or `act`, and raise `redis.RedisError`."""
+        """Return what `act` returns. Raises `redis.RedisError`; if that may pass, `otherwise`, or `act`, is kept."""
         try:
             return act()
-        except redis.RedisError:
+        except PASSING:
             self._left.append(otherwise or act)
             raise
 
     def run(self) -> None:
         """Do again what is left. Raises `redis.RedisError`, and keeps the rest for the next time, if Redis does not answer."""
         for _ in range(len(self._left)):
-            self.attempt(self._left.popleft())
+            with suppress(IndexError):  # another thread has done it
+                self.attempt(self._left.popleft())

@@ -79,7 +79,10 @@ class Waiting:
         except redis.RedisError:
             self.unanswered.append(token)
             raise
-        return [[(str(raw), str(tag)) for raw, tag in events if raw] for events in found]
+        if len(found) >= MEMBERS_AT_ONCE:
+            self.ledger.awaited.set()  # there may be more
+        of_each = [[(str(raw), str(tag)) for raw, tag in events if raw] for events in found]
+        return [events for events in of_each if events]
 
     @property
     def _prefix(self) -> str:

@@ -21,6 +21,8 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 
 BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
+VALUE_MARKS = (b"{", b"[", b",")
+MOST_VALUES = 200_000  # in an answer, about: decoded, each takes up to 72 bytes, however few it has in the answer
 PAGE_BODY_LIMIT = 32 * 1024 * 1024  # of a page: 100 members of 320 KB; a longer one is cut, and then it is no page
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -124,8 +126,12 @@ class Mailgun:
             body.clear()  # it is not what its Content-Encoding says; the status counts all the same
         if ended:
             response.raw.release_conn()  # what is not released, is closed
+        cut = len(body) > body_limit
+        if sum(map(body.count, VALUE_MARKS)) > MOST_VALUES:
+            del body[CHUNK:]
+            cut = True
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, bytes(body[:body_limit]), headers, cut=len(body) > body_limit)
+        return Answer(response.status_code, bytes(body[:body_limit]), headers, cut=cut)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)

@@ -83,9 +83,12 @@ class BoundedConnection(HTTPConnection):
         for number, each in enumerate(found):
             share = self._left() / (len(found) - number)
             try:
-                return create_connection((str(each[4][0]), self.port), share, None, self.socket_options)
+                sock = create_connection((str(each[4][0]), self.port), share, None, self.socket_options)
             except OSError as error:
                 failed = error
+            else:
+                sock.settimeout(self._left())  # for TLS
+                return sock
         if isinstance(failed, TimeoutError):
             raise ConnectTimeoutError(self, "no connection in time") from failed
         raise NewConnectionError(self, "no connection") from failed

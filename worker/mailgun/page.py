@@ -48,13 +48,16 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
     if not items:
         return Page((), None)
     found = [each for item in items if (each := _member(item))]
-    if not found:
+    if not any(_address_in(item) for item in items):
         return None
     members = tuple(each for each in found if isinstance(each, Member))
     unreadable = tuple(each.address for each in found if isinstance(each, Unreadable))
     paging = data.get("paging") if isinstance(data, dict) else None
     link = paging.get("next") if isinstance(paging, dict) else None
-    following = {**query, **_query(link, url)}
+    asked = _query(link, url)
+    if not found and not asked:
+        return None
+    following = {**query, **asked}
     if _limit(query) < PAGE_SIZE:  # it was halved for members that are too long: what follows may be shorter
         following["limit"] = str(min(PAGE_SIZE, 2 * _limit(query)))
     return Page(members, following, unreadable) if following != query else None
@@ -65,6 +68,9 @@ def smaller(query: Query) -> Query | None:
     return {**query, "limit": str(_limit(query) // 2)} if _limit(query) > 1 else None
 
 
+MOST_NAMELESS = 100
+
+
 class Round:
     """Notice pages that lead back to one another, whatever their links say (Brent's algorithm: one page is remembered)."""
 
@@ -72,10 +78,14 @@ class Round:
         """No page was seen."""
         self._remembered: str | None = None
         self._pages, self._longest = 0, 1
+        self._nameless = 0  # pages in a row without one address that can be held
 
     def closes(self, page: Page) -> bool:
         """Return True if `page`, the one after the last that was asked about, has been seen before."""
         first = next(iter([*(member.address for member in page.members), *page.unreadable]), None)
+        self._nameless = self._nameless + 1 if first is None else 0
+        if self._nameless > MOST_NAMELESS:
+            return True
         if first is not None and first == self._remembered:
             return True
         self._pages += 1
@@ -89,10 +99,15 @@ def _limit(query: Query) -> int:
     return int(limit) if re.fullmatch("[1-9][0-9]{0,2}", limit) else PAGE_SIZE
 
 
+def _address_in(item: object) -> str | None:
+    address = item.get("address") if isinstance(item, dict) else None
+    return address if isinstance(address, str) and address else None
+
+
 def _member(item: object) -> Member | Unreadable | None:
     """The member of that item; None where its address is none, so that no event can be about it."""
-    address = item.get("address") if isinstance(item, dict) else None
-    if not isinstance(address, str) or not address or why_unusable(address):
+    address = _address_in(item)
+    if address is None or why_unusable(address):
         return None
     return found_in({"member": item}, lenient_address(address))
 

@@ -57,7 +57,9 @@ def shown(text: str) -> str:
     lead = next((each for each in LEADS if text.startswith(each)), "")
     rest = text[len(lead) :]
     known = (
-        rest if rest.lower() in LOWERED else next((each for pattern, each in PATTERNS if pattern.fullmatch(rest)), None)
+        rest
+        if rest.lower().rstrip(".! ") in LOWERED
+        else next((each for pattern, each in PATTERNS if pattern.fullmatch(rest)), None)
     )
     return lead + (known or _digested(rest))
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import idna
+
 from worker.delivery.compression import LIMIT_BYTES, compression_of, decompressed
 from worker.delivery.intake import events_read
 from worker.delivery.message import Message, bytes_of
@@ -21,9 +23,9 @@ from worker.signal.address import MalformedEmail, ascii_lower, lenient_address, 
 from worker.signal.preset import Preset
 
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
-ESCAPED = re.compile(r"\\+u00([0-7][0-9a-fA-F])")
+ESCAPED = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|[nrtbf])")
 DEEPEST = 3  # a body in base64, compressed, that holds another in base64
-CHARSETS = ("utf-8", "utf-16-le", "utf-16-be")
+CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Person:
         return any(self._is_in_text(each) for each in texts_in([*message.args, dict(message.kwargs)]))
 
     def _is_in_text(self, text: str) -> bool:
-        if self._mention.search(ascii_lower(ESCAPED.sub(lambda found: chr(int(found[1], 16)), text))):
+        if self._mention.search(ascii_lower(text)):
+            return True
+        unescaped = ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", text)
+        if self._mention.search(ascii_lower(unescaped)):
             return True
         return "@" in text and len(text) <= 1000 and lenient_address(text) == self.address
 
@@ -55,7 +60,17 @@ class Person:
 
     @cached_property
     def _mention(self) -> "re.Pattern[str]":
-        return re.compile(rf"(?<![\w.+-]){re.escape(ascii_lower(self.address))}(?![\w-]|\.\w)")
+        spellings = "|".join(re.escape(ascii_lower(each)) for each in (self.address, in_punycode(self.address)))
+        return re.compile(rf"(?<![\w.+-])(?:{spellings})(?![\w-]|\.\w)")
+
+
+def in_punycode(address: str) -> str:
+    """Return the address with its domain as DNS has it, or as it is where it has no such form."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{idna.encode(domain, uts46=True).decode()}"
+    except idna.IDNAError:
+        return address
 
 
 def texts_in(value: Any) -> Iterator[str]:
