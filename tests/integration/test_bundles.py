@@ -145,7 +145,7 @@ def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Benc
     assert own.run("explain", "ann").out == own.run("explain", "b1.1").out == "queued  1 message before it\n"
     assert "2 events of this member" in own.run("explain", ANN).out
     found = json.loads(own.run("forget", ANN, "--yes", "--json").out)
-    assert found == {"queue": 2, "parked": 0, "dead letters": 0, "ledger": 0, "in flight": 0}
+    assert found == {"queue": 2, "parked": 0, "dead letters": 0, "ledger": 0, "in flight": 0, "unread": {}}
     with own.working():
         own.ended()
         assert set(own.members()) == {"first@example.com", BOB, CAT}
