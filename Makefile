@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
-TESTS_AT_ONCE ?= 3  # processes: more than cores, since tests wait most of the time
+TESTS_AT_ONCE ?= 2  # processes
 
 .PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration, answered
+from tests.servers import eventually
 from worker.delivery.attempt import Delivery
 from worker.delivery.batching import ALONE_SECONDS, FIRST_CALLS, Batching
 from worker.delivery.plan import Wanted
@@ -76,6 +77,25 @@ def doing(act: Callable[[], object]) -> Callable[[Call], None]:
 
 def times_out(_call: Call) -> Reply | None:
     raise requests.ReadTimeout
+
+
+def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1, 2))
+    there.alone = nullcontext()
+    seen: list[str | None] = []
+    under_way = threading.Event()
+
+    def answer(call: Call) -> Reply | None:
+        if address(1) in call.segments:
+            assert under_way.wait(10)
+            return Reply(429, b"{}", headers={"Retry-After": "30"})
+        under_way.set()
+        seen.append(eventually(lambda: own.flow().state().kind, 10))
+        return None
+
+    there.meanwhile = dict.fromkeys((1, 2), answer)
+    bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"))
+    assert seen == ["throttled"]
 
 
 # One call

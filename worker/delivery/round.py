@@ -302,7 +302,10 @@ class Round:
 
     def _answered(self, stay: Stay, outcome: Outcome, *, written: bool = True) -> Outcome:
         stay.requests += 1
-        return self._answers.note([stay.address], outcome, written=written)
+        noted = self._answers.note([stay.address], outcome, written=written)
+        if outcome.wait_until:  # others ask meanwhile, and what is under way beside this may take long
+            self._report_now()
+        return noted
 
     def _report_now(self) -> None:
         """Report what may begin a hold, before more is asked."""
