@@ -7,7 +7,6 @@ from threading import Event, Thread
 from typing import Any
 
 from celery import Celery, bootsteps, signals
-from celery.worker import state as worker_state
 from celery.worker.consumer import Tasks
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
@@ -208,10 +207,8 @@ def _collect_garbage_seldom(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _end_soon(**_: Any) -> None:
-    from worker.tasks import consuming  # noqa: PLC0415  the task module needs this one
+    from worker.tasks import has_ended  # noqa: PLC0415  the task module needs this one
 
-    # A replay runs as a task of Celery's, in its pool.
-    has_ended = lambda: consuming().has_ended() and not worker_state.active_requests  # noqa: E731
     end_soon(has_ended, settings.longest_delivery_seconds)
 
 

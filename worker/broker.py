@@ -36,7 +36,7 @@ from worker.delivery.put_aside import ALONE_AFTER, limits_for_script
 from worker.delivery.put_aside import LIBRARY as PUTS_ASIDE
 from worker.privacy import whereabouts
 from worker.redis_address import RedisAddress
-from worker.store import pool_for
+from worker.store import TIMEOUTS, pool_for
 from worker.switched_off import PURGE, SwitchedOff
 from worker.takings import takings
 
@@ -106,10 +106,8 @@ REPLY_BYTES = 8 * 1024 * 1024
 
 # Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
 CONNECTION: dict[str, Any] = {
-    "socket_timeout": 5,
-    "socket_connect_timeout": 3,
+    **TIMEOUTS,
     "socket_keepalive": True,
-    "health_check_interval": 25,
 }
 
 

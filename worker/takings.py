@@ -56,9 +56,7 @@ class Takings:
         """Note that Redis was asked for these. Each is looked for again for some time, in case Redis comes to it late."""
         now = monotonic()
         with self._lock:
-            for each in takings:
-                if self._lost.setdefault(each, now) is None:
-                    self._lost[each] = now
+            self._lost |= {each: now for each in takings if self._lost.get(each, now) is None}
             self._lost = {each: at for each, at in self._lost.items() if at is None or now - at <= LOOKED_FOR_SECONDS}
 
 

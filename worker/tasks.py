@@ -172,6 +172,11 @@ def finish() -> None:
     consuming().finish(settings.longest_delivery_seconds, _tell_roll)
 
 
+def has_ended() -> bool:
+    """Return True if nothing is in hand: no event, and no replay, which runs as a task in Celery's pool."""
+    return consuming().has_ended() and not state.active_requests
+
+
 def leave() -> None:
     """Store the last counts and take this worker off the roll."""
     keep_house()

@@ -12,16 +12,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, cast
 
+from worker.delivery.compression import compression_of
+
 HEAD = 64  # bytes that are enough to tell
 CHUNK = 256 * 1024  # characters of a line that is left out, read at a time
 NOT_TEXT = "\udcff"  # stands for bytes that are no text in the file's encoding
 
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading a damaged compressed file raises
 
-COMPRESSED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
-    b"BZh": lambda file: cast("IO[bytes]", bz2.BZ2File(file)),
-    b"\xfd7zXZ\x00": lambda file: cast("IO[bytes]", lzma.LZMAFile(file)),  # noqa: SIM115  the caller's
+COMPRESSED: dict[str | None, Callable[[IO[bytes]], IO[bytes]]] = {
+    "gzip": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
+    "bzip2": lambda file: cast("IO[bytes]", bz2.BZ2File(file)),
+    "xz": lambda file: cast("IO[bytes]", lzma.LZMAFile(file)),  # noqa: SIM115  the caller's
 }
 UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -dc FILE | signal-mailgun send -",
@@ -62,7 +64,7 @@ def text_in(file: IO[bytes]) -> IO[str]:
     Reading from it raises one of `BROKEN` where a compressed file is damaged.
     """
     head, file = _looked_at(file)
-    opened = next((opened for magic, opened in COMPRESSED.items() if head.startswith(magic)), None)
+    opened = COMPRESSED.get(compression_of(head))
     if opened:
         try:
             head, file = _looked_at(opened(file))

@@ -79,7 +79,8 @@ def _at(event: SignalEvent, path: Path_) -> Any:
 
 def folded(name: str) -> str:
     """An event name as names are compared: ignoring case, spaces, hyphens and underscores."""
-    return _folded(name) if len(name) <= LONGEST_REMEMBERED else re.sub(r"[\s_-]+", "", name).casefold()
+    fold = _folded if len(name) <= LONGEST_REMEMBERED else _folded.__wrapped__
+    return fold(name)
 
 
 @lru_cache(maxsize=1000)
