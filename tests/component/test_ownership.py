@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from itertools import pairwise
+from time import sleep
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from urllib3 import HTTPResponse
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from worker.delivery.attempt import Delivery
+from worker.delivery.ledger import Ledger
 from worker.delivery.look_after import CLAIM_SECONDS, LookAfter
 from worker.delivery.merge import Subscribing
 from worker.delivery.plan import Wanted
 from worker.delivery.record import ABSENCE_SECONDS, EventOrder
-from worker.delivery.visit import Visit
+from worker.delivery.visit import Held, Visit
 from worker.mailgun.outcome import Kind, Outcome
 from worker.sandbox.call import Call, Reply, json_reply
 from worker.signal.patch import Patch
@@ -347,16 +349,32 @@ def test_to_forget_somebody_ends_looking_after_them(own: OwnIntegration) -> None
 # A lease that ended
 
 
-def test_after_the_lease_nothing_is_written(own: OwnIntegration) -> None:
+@pytest.fixture
+def frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Every process stands still between being allowed to write and writing; the lease in seconds that ends meanwhile."""
+    lease, ask = 0.02, Ledger.ask_again
+
+    def ask_and_freeze(*asked: Any) -> list[bool] | Held:
+        answer = ask(*asked)
+        sleep(lease)
+        return answer
+
+    monkeypatch.setattr(Ledger, "ask_again", ask_and_freeze)
+    return lease
+
+
+def test_after_the_lease_nothing_is_written(own: OwnIntegration, frozen_before_writing: float) -> None:
     there = HoldsOneMember(HELD)
-    found = bring(own, there, patch(plan="pro"), lease_seconds=0.001)
+    found = bring(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
     assert (found.kind, there.held) == (Kind.BUSY, HELD)
     assert "POST" not in there.asked()
 
 
-def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(own: OwnIntegration) -> None:
+def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
+    own: OwnIntegration, frozen_before_writing: float
+) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
-    ledger = own.ledger(lease_seconds=0.001)
+    ledger = own.ledger(lease_seconds=frozen_before_writing)
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [Wanted(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(3)]
     assert {each.kind for each in here.attempts(wanted)} == {Kind.BUSY}
