@@ -17,10 +17,10 @@ from requests.adapters import HTTPAdapter
 
 from worker.mailgun.client import Mailgun
 from worker.sandbox.api import answer as sandbox_answer
-from worker.sandbox.call import Call, Reply
-from worker.sandbox.lists import Member
-from worker.sandbox.switches import Switches
-from worker.sandbox.world import SandboxConfig, World
+from worker.sandbox.quirks import Switches
+from worker.sandbox.request import Call, Reply
+from worker.sandbox.state import SandboxConfig, World
+from worker.sandbox.stored_member import StoredMember
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -131,7 +131,7 @@ class HoldsOneMember:
 
     def _member(self) -> urllib3.HTTPResponse:
         if self.held is None:
-            return answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
+            return answered(404, b'{"message":"StoredMember jane@example.com of mailing list news not found"}')
         return answered(200, json.dumps({"member": self.held}).encode())
 
 
@@ -180,7 +180,7 @@ class HoldsMembers:
         self.meanwhile: dict[int, Callable[[Call], Reply | None]] = {}
         """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
         for member in members:
-            self.list.put(Member(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
+            self.list.put(StoredMember(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
         self.alone: AbstractContextManager[Any] = threading.Lock()  # one request at a time
 
     def asking(self) -> Mailgun:

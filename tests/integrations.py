@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.broker import TAKE
-from worker.delivery.attempt import Delivery
-from worker.delivery.batching import Batching
-from worker.delivery.desk import Overwriting
-from worker.delivery.flow import Flow, reported
-from worker.delivery.ledger import Ledger
-from worker.delivery.merge import Subscribing
-from worker.delivery.parking import Parking
-from worker.delivery.record import Absence, decoded, encoded
-from worker.delivery.rules import UNAVAILABLE_MEMBERS, Rules
-from worker.delivery.waiting import Waiting
+from worker.consumer.transport import TAKE
+from worker.delivery.batch_policy import Batching
+from worker.delivery.deliverer import Delivery
+from worker.delivery.member_store import Overwriting
+from worker.delivery.waiting_events import Waiting
+from worker.gate.config import UNAVAILABLE_MEMBERS, Rules
+from worker.gate.gate import Flow, reported
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
+from worker.members.ledger import Ledger
+from worker.members.merge import Subscribing
+from worker.members.record import Absence, decoded, encoded
+from worker.queue.delay_queue import Parking
 
 if TYPE_CHECKING:
     import redis

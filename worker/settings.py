@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.env_source import ENVIRONMENT_ONLY, EnvFileSource
-from worker.key_file import KeyFileError, key_in, others_may_read
-from worker.redis_address import RedisAddress, redis_address
-from worker.redis_tls import check_tls_files
-from worker.variables import described, env_file, strays
+from worker.environment.key_file import KeyFileError, key_in, others_may_read
+from worker.environment.source import ENVIRONMENT_ONLY, EnvFileSource
+from worker.environment.variables import described, env_file, strays
+from worker.redis_client.address import RedisAddress, redis_address
+from worker.redis_client.tls import check_tls_files
 
 logger = logging.getLogger("signal_mailgun.settings")
 

@@ -12,9 +12,9 @@ from tests.bench.staging import QUEUE
 from tests.bench.starter import Starter, starter
 from tests.bench.verdict import verdict, wanted
 from tests.servers import eventually
-from worker.delivery.tally import Tally
-from worker.producer import enqueue_many
-from worker.store import connect
+from worker.delivery.outcome_stats import Tally
+from worker.queue.producer import enqueue_many
+from worker.redis_client.client import connect
 
 EVENTS_EACH = 4  # about one person
 BACKLOG = 20_000  # events that may wait before more are put

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from worker.sandbox.client import SandboxControl
-from worker.sandbox.log import Record
+from worker.sandbox.request_log import Record
 
 LOOK_EVERY_SECONDS = 0.1
 STALLED_SECONDS = 20

@@ -8,7 +8,7 @@ from typing import get_args
 
 from tests.bench.lineup import LINEUP
 from tests.sandboxes import PROJECT
-from worker.sandbox.hints import HintKind
+from worker.sandbox.retry_hints import HintKind
 
 
 @dataclass(frozen=True)

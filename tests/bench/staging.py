@@ -18,7 +18,7 @@ from tests.bench.lineup import OTHERS, Contender
 from tests.bench.people import events
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
-from worker.producer import EventQueue, enqueue_many, message_for
+from worker.queue.producer import EventQueue, enqueue_many, message_for
 
 Value = TypeVar("Value")
 Event = dict[str, Any]

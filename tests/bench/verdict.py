@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.bench.contenders.posting import said_by
 from tests.bench.people import Person
-from worker.sandbox.lists import Member
+from worker.sandbox.stored_member import StoredMember
 
 RIGHT = "right"
 NOBODY = "–"
@@ -31,7 +31,7 @@ def wanted(about: Person, events: Sequence[Mapping[str, Any]]) -> Wanted:
     return Wanted(about.address, name, held, said)
 
 
-def verdict(members: Mapping[str, Member], expected: Sequence[Wanted]) -> str:
+def verdict(members: Mapping[str, StoredMember], expected: Sequence[Wanted]) -> str:
     """`right`, or how many are not and in which way: without what their event said, or stripped of what it did not mention."""
     if not expected:
         return NOBODY
@@ -42,9 +42,9 @@ def verdict(members: Mapping[str, Member], expected: Sequence[Wanted]) -> str:
     return f"{stripped} of {len(expected)} stripped" if stripped else RIGHT
 
 
-def _has(member: Member | None, said: Mapping[str, Any]) -> bool:
+def _has(member: StoredMember | None, said: Mapping[str, Any]) -> bool:
     return member is not None and member.subscribed and said.items() <= member.vars.items()
 
 
-def _is(member: Member, expected: Wanted) -> bool:
+def _is(member: StoredMember, expected: Wanted) -> bool:
     return (member.name, member.vars) == (expected.name, expected.vars)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from worker.sandbox.log import Record, Unsubscribed
+from worker.sandbox.request_log import Record, Unsubscribed
 
 Undone = Literal["knowingly", "raced"]
 NO = {"no", "false"}

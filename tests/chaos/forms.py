@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tests.chaos.producing import Put, bundles, singles
-from worker.producer import EventQueue
+from worker.queue.producer import EventQueue
 
 REFRESH_SECONDS = 1.0  # of who opted out, where the ledger is trusted
 DECIDED_TO_SENT_SECONDS = 2.0  # on a busy machine: from the decision to write a member until the request is there

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import redis
 
 from tests.chaos.sessions import Sent
-from worker.plain import event_text
-from worker.producer import EventQueue, Written, message_for
+from worker.queue.producer import EventQueue, Written, message_for
+from worker.signal.json_value import event_text
 
 if TYPE_CHECKING:
-    from worker.delivery.message import Message
+    from worker.queue.message import Message
 
 Put = Callable[
     [list[Sent]], None

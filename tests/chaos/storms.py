@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.chaos.world import KEY, READ_TIMEOUT_SECONDS, World, resident_megabytes
-from worker.sandbox.hints import HintKind
+from worker.sandbox.retry_hints import HintKind
 
 REDIS_AWAY_SECONDS = 3.0
 LEASE_SECONDS = 16.6  # of a member, with the time-outs of the storms

@@ -20,7 +20,7 @@ from tests.chaos.verdict import Figures, judged
 from tests.chaos.world import World
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
-from worker.producer import EventQueue
+from worker.queue.producer import EventQueue
 
 FULL = os.environ.get("CHAOS") == "full"
 FORM = os.environ.get("CHAOS_FORM")  # the one to run alone

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.clicks import by_address, undone
-from worker.sandbox.log import Record, Unsubscribed
+from worker.sandbox.request_log import Record, Unsubscribed
 
 LIST = "newsletter@mg.example.com"
 JANE, BOB = "jane@example.com", "bob@example.com"

@@ -18,9 +18,9 @@ from tests.chaos.test_chaos import FORM, FULL
 from tests.chaos.world import KEY, READ_LAG_SECONDS, World
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
-from worker.plain import event_text
-from worker.producer import EventQueue, Written, message_for
-from worker.sandbox.lists import Member
+from worker.queue.producer import EventQueue, Written, message_for
+from worker.sandbox.stored_member import StoredMember
+from worker.signal.json_value import event_text
 
 LIST = "newsletter@mg.example.com"
 PEOPLE = 400 if FULL else 40
@@ -94,14 +94,14 @@ def bare(event: Event) -> str:
     return json.dumps({"body": body, "content-type": "application/json", "headers": headers, "properties": properties})
 
 
-def ended(world: World) -> dict[str, Member]:
+def ended(world: World) -> dict[str, StoredMember]:
     """The members once everything has ended."""
     world.drain()
     world.settle()
     return world.control.members()
 
 
-def wrong(found: dict[str, Member], expected: Callable[[Member], bool]) -> list[str]:
+def wrong(found: dict[str, StoredMember], expected: Callable[[StoredMember], bool]) -> list[str]:
     people = [address(each) for each in range(PEOPLE)]
     return [each for each in people if each not in found or not expected(found[each])]
 
@@ -182,6 +182,6 @@ def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
     assert found == []
 
 
-def _is_new(member: Member) -> bool:
+def _is_new(member: StoredMember) -> bool:
     number = int(member.address[1 : member.address.index("@")])
     return (member.vars, member.subscribed) == ({"last_page_url": "/new"}, number % 2 == 0)

@@ -10,7 +10,7 @@ from tests.chaos.model import Standing, final_standings
 from tests.chaos.sessions import Sent
 from tests.chaos.storms import memory
 from tests.chaos.world import World
-from worker.sandbox.log import Record
+from worker.sandbox.request_log import Record
 
 ABSENT = "(absent)"
 

@@ -21,11 +21,11 @@ from tests.chaos.journal import Journal, Told
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.delivery.dead_letters import DeadLetters
-from worker.delivery.flow import Flow
-from worker.delivery.message import body_of
-from worker.delivery.parking import Parking
-from worker.delivery.rules import Rules
+from worker.gate.config import Rules
+from worker.gate.gate import Flow
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.message import body_of
 
 if TYPE_CHECKING:
     from tests.chaos.producing import Producer

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from worker.delivery.flow import HoldState
-from worker.operate.metrics import Metrics, Standing, families
+from worker.gate.gate import HoldState
+from worker.monitoring.metrics import Metrics, Standing, families
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

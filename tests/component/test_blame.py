@@ -8,10 +8,10 @@ import requests
 
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration
-from worker.delivery.plan import Wanted
-from worker.delivery.record import EventOrder
 from worker.mailgun.outcome import Kind
-from worker.sandbox.call import Call, Reply, json_reply
+from worker.members.merge_plan import Wanted
+from worker.members.record import EventOrder
+from worker.sandbox.request import Call, Reply, json_reply
 from worker.signal.patch import Patch
 
 MANY = 64

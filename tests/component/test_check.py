@@ -7,9 +7,9 @@ from pydantic import SecretStr
 
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
+from worker.cli.check import mailgun_finding, other_region
 from worker.mailgun.client import Mailgun
-from worker.operate.check_result import CheckResult
-from worker.operate.cli.check import mailgun_finding, other_region
+from worker.ops.redis_check.result import CheckResult
 from worker.settings import EU_REGION, US_REGION
 
 LIST = "newsletter@mg.example.com"

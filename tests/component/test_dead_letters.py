@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integrations import OwnIntegration
-from worker.delivery.dead_letters import PAGE, Buried, DeadLetters, dead_letter
-from worker.delivery.decision import Reason
-from worker.delivery.message import Message, Try, decoded
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import PAGE, Buried, DeadLetters, dead_letter
+from worker.queue.message import Message, Try, decoded
 
 MESSAGE = Message(
     id="m-1",

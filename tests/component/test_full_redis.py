@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker.delivery.dead_letters import DeadLetters, dead_letter
-from worker.delivery.decision import Reason
-from worker.delivery.message import Message, encoded
-from worker.delivery.parking import Parking
-from worker.delivery.priorities import PriorityLists
-from worker.operate.cli import cli
-from worker.operate.metrics import StandingCollector, read_standing
-from worker.operate.redis_memory import memory_share
+from worker.cli import cli
+from worker.monitoring.metrics import StandingCollector, read_standing
+from worker.monitoring.redis_memory import memory_share
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message, encoded
+from worker.queue.priority_lists import PriorityLists
 from worker.settings import Settings
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com", "x": "y" * 5000}}

@@ -11,13 +11,13 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker import broker
-from worker.app import celery_app
-from worker.delivery import in_flight
-from worker.delivery.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
-from worker.delivery.message import Message, encoded
+from worker.consumer import transport
+from worker.consumer.application import celery_app
+from worker.consumer.switched_off import SwitchedOff
+from worker.queue import in_flight
+from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
+from worker.queue.message import Message, encoded
 from worker.settings import Settings
-from worker.switched_off import SwitchedOff
 
 
 def queued(own: OwnIntegration) -> list[str]:
@@ -164,7 +164,7 @@ def test_our_queue_is_read_by_our_script_beside_other_queues_and_neither_starves
     ours, theirs = [], []
 
     def take(_: object, message: object) -> None:
-        ours.append(message) if broker.TAKEN in message.properties else theirs.append(message)  # type: ignore[attr-defined]
+        ours.append(message) if transport.TAKEN in message.properties else theirs.append(message)  # type: ignore[attr-defined]
 
     with Consumer(connection, [Queue(own.queue), Queue(other)], callbacks=[take], accept=["json"]):
         while len(ours) + len(theirs) < 10:

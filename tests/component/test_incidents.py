@@ -13,13 +13,13 @@ from tests.integrations import (
     looked,
     rules_with,
 )
-from worker.delivery.flow import Flow
-from worker.delivery.rules import (
+from worker.gate.config import (
     LONGEST_PROBE_SECONDS,
     REFUSED_AGAIN,
     UNAVAILABLE_MEMBERS,
     UNTIL_LIFTED_SECONDS,
 )
+from worker.gate.gate import Flow
 from worker.mailgun.outcome import Kind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test

@@ -12,11 +12,11 @@ from tests.adapters import HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
-from worker.delivery.merge import Subscribing
-from worker.delivery.visit import Held, Opened, Visit
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Kind, Outcome
-from worker.sandbox.world import SandboxConfig
+from worker.members.lease import Held, Opened, Visit
+from worker.members.merge import Subscribing
+from worker.sandbox.state import SandboxConfig
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"

@@ -10,15 +10,15 @@ import redis
 from tests.integrations import OwnIntegration
 from tests.relays import Relay
 from tests.servers import RedisServer
-from worker.delivery.dead_letters import DeadLetters, dead_letter
-from worker.delivery.decision import Reason
-from worker.delivery.flow import Report
-from worker.delivery.in_flight import put_back_takings
-from worker.delivery.ledger import Ledger
-from worker.delivery.message import Message
-from worker.delivery.visit import Busy, Visit
-from worker.store import connect
-from worker.takings import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, Takings
+from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, Takings
+from worker.gate.gate import Report
+from worker.members.lease import Busy, Visit
+from worker.members.ledger import Ledger
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.in_flight import put_back_takings
+from worker.queue.message import Message
+from worker.redis_client.client import connect
 
 ADDRESS = "jane@example.com"
 TWICE = 2  # as often as a request is told
@@ -142,7 +142,7 @@ def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnInt
 
 def test_taking_is_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("worker.takings.monotonic", lambda: now)
+    monkeypatch.setattr("worker.consumer.lost_fetches.monotonic", lambda: now)
     takings = Takings()
     answered = takings.begin()
     assert takings.answer(answered)

@@ -17,17 +17,18 @@ from tests.adapters import Far, answered, asking
 from tests.integrations import OwnIntegration
 from tests.integrations import answered as reported
 from tests.servers import eventually, free_port
-from worker.delivery import decision as deciding
-from worker.delivery.dead_letters import DeadLetters, dead_letter
-from worker.delivery.decision import Bury, Done, Park, Patience, Reason, decide
-from worker.delivery.flow import HoldState
-from worker.delivery.message import Message, encoded
-from worker.delivery.parking import Parking
+from worker.delivery import retry_policy as deciding
+from worker.delivery.retry_policy import Bury, Done, Park, Patience, decide
+from worker.gate.gate import HoldState
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
-from worker.operate import metrics as module
-from worker.operate import scrapes
-from worker.operate.metrics import OUTCOMES, Metrics, Standing, StandingCollector, read_standing, serve_metrics
+from worker.monitoring import metrics as module
+from worker.monitoring import metrics_server
+from worker.monitoring.metrics import OUTCOMES, Metrics, Standing, StandingCollector, read_standing, serve_metrics
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message, encoded
 from worker.settings import Settings
 from worker.signal.patch import Skip
 
@@ -304,7 +305,7 @@ def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         started.append(make_server(*arguments))
         return started[-1]
 
-    monkeypatch.setattr(scrapes, "make_server", remembered)
+    monkeypatch.setattr(metrics_server, "make_server", remembered)
     yield
     for server in started:
         server.shutdown()
@@ -328,7 +329,7 @@ def test_processes_on_one_host_get_ports_in_a_row_each_with_its_own_counts() -> 
         ports.append(cast("int", serve_metrics(metrics, settings_with(metrics_port=first))))
     assert len(set(ports)) == 3
     assert sorted(ports) == ports
-    assert all(first <= port <= first + scrapes.PORTS_AFTER for port in ports)
+    assert all(first <= port <= first + metrics_server.PORTS_AFTER for port in ports)
     assert [samples(page(port))["outcomes_total delivered"] for port in ports] == [0, 1, 2]
 
 
@@ -358,7 +359,7 @@ def test_an_address_of_ipv6_is_listened_on_too() -> None:
 def test_without_a_free_port_there_are_no_metrics_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scrapes, "PORTS_AFTER", 0)
+    monkeypatch.setattr(metrics_server, "PORTS_AFTER", 0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert serving(other.getsockname()[1]) is None
     assert "no metrics" in caplog.text

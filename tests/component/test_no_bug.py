@@ -21,13 +21,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
-from worker.delivery.dead_letters import CAUSES, dead_letter
-from worker.delivery.message import Message, envelope
-from worker.operate.cli import cli
-from worker.operate.cli.ending import ended
-from worker.operate.metrics import StandingCollector, read_standing
+from worker.cli import cli
+from worker.cli.errors import ended
+from worker.monitoring.metrics import StandingCollector, read_standing
+from worker.queue.dead_letter_reasons import CAUSES
+from worker.queue.dead_letters import dead_letter
+from worker.queue.message import Message, envelope
+from worker.redis_client.client import connect
 from worker.settings import Settings
-from worker.store import connect
 
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
 FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time

@@ -14,14 +14,14 @@ import urllib3
 from tests.adapters import US, Far, answered, asking
 from tests.integrations import OwnIntegration
 from tests.unit.test_unreadable import UNREADABLE, spelt
-from worker.delivery.census import Census
-from worker.delivery.opt_outs import OptOuts, last_read
-from worker.delivery.plan import Wanted
-from worker.delivery.record import EventOrder
 from worker.mailgun.client import PAGE_BODY_LIMIT
 from worker.mailgun.outcome import Kind, Outcome
 from worker.mailgun.page import Page
-from worker.operate.sync import MORE_MEMBERS, SoFar, Sync
+from worker.members.merge_plan import Wanted
+from worker.members.opt_outs import OptOuts, last_read
+from worker.members.page_import import Census
+from worker.members.record import EventOrder
+from worker.members.sync import MORE_MEMBERS, SoFar, Sync
 from worker.signal.patch import Patch
 
 REFRESH = 1000.0

@@ -16,16 +16,16 @@ from tests.integrations import (
     hold_for_unavailability,
 )
 from tests.integrations import answered as reported
-from worker.delivery.census import Census
-from worker.delivery.flow import HoldState
-from worker.delivery.opt_outs import LastRead, OptOuts, Turn, last_read
-from worker.delivery.roll import WorkerEntry
-from worker.delivery.rules import LONGEST_UNAVAILABLE_SECONDS
+from worker.cli.status import rows
+from worker.delivery.worker_registry import WorkerEntry
+from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
+from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Kind, Outcome
-from worker.operate.cli.status import rows
-from worker.operate.holds import tell_of_opt_outs
-from worker.operate.metrics import families, read_standing
-from worker.operate.status import Status
+from worker.members.opt_outs import LastRead, OptOuts, Turn, last_read
+from worker.members.page_import import Census
+from worker.monitoring.hold_log import tell_of_opt_outs
+from worker.monitoring.metrics import families, read_standing
+from worker.monitoring.status import Status
 from worker.settings import Settings
 
 REFRESH = 1000.0

@@ -11,15 +11,15 @@ from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
-from worker.delivery.attempt import Delivery
-from worker.delivery.ledger import Ledger
-from worker.delivery.look_after import CLAIM_SECONDS, LookAfter
-from worker.delivery.merge import Subscribing
-from worker.delivery.plan import Wanted
-from worker.delivery.record import ABSENCE_SECONDS, EventOrder
-from worker.delivery.visit import Held, Visit
+from worker.delivery.deliverer import Delivery
+from worker.delivery.late_writes import CLAIM_SECONDS, LookAfter
 from worker.mailgun.outcome import Kind, Outcome
-from worker.sandbox.call import Call, Reply, json_reply
+from worker.members.lease import Held, Visit
+from worker.members.ledger import Ledger
+from worker.members.merge import Subscribing
+from worker.members.merge_plan import Wanted
+from worker.members.record import ABSENCE_SECONDS, EventOrder
+from worker.sandbox.request import Call, Reply, json_reply
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"

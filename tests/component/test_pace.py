@@ -11,7 +11,7 @@ from tests.integrations import (
     rules_with,
 )
 from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
-from worker.delivery.rules import (
+from worker.gate.config import (
     SLOWEST_RATE,
 )
 from worker.mailgun.outcome import Kind

@@ -14,8 +14,8 @@ from tests.integrations import (
     hold_for_unavailability,
     rules_with,
 )
-from worker.delivery.flow import Flow
-from worker.delivery.rules import LONGEST_UNAVAILABLE_SECONDS
+from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
+from worker.gate.gate import Flow
 from worker.mailgun.outcome import Kind, Outcome
 
 HOLDS: dict[str, Any] = {

@@ -9,9 +9,10 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker import enqueue, enqueue_many, producer
-from worker.delivery.message import decoded, events_in
-from worker.producer import TRIP_EVENTS
+from worker import enqueue, enqueue_many
+from worker.queue import producer
+from worker.queue.message import decoded, events_in
+from worker.queue.producer import TRIP_EVENTS
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
 
@@ -67,7 +68,8 @@ def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) 
 
 FORKS = """
 import os
-from worker import enqueue, producer
+from worker import enqueue
+from worker.queue import producer
 enqueue({"type": "page"})
 ours = producer._queue()._redis.client_id()
 child = os.fork()

@@ -10,8 +10,8 @@ import pytest
 
 from tests import odd_servers
 from tests.servers import RedisServer, cluster, eventually, free_port
-from worker.operate.check_result import CheckResult, Severity
-from worker.operate.redis_check import RedisReport, report_on_redis
+from worker.ops.redis_check.check import RedisReport, report_on_redis
+from worker.ops.redis_check.result import CheckResult, Severity
 
 OK, UNKNOWN, WARNING, NO = Severity.OK, Severity.UNKNOWN, Severity.WARNING, Severity.NO
 PLACES = ("Redis", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights")

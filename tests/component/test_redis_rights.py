@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from tests.servers import RedisServer
-from worker.operate.check_result import Severity
-from worker.operate.redis_check import RedisReport, report_on_redis
-from worker.operate.redis_rights import PATTERNS, RIGHTS, WORKERS_USER, Who, acl_rules, try_rights
-from worker.store import connect
+from worker.ops.redis_check.check import RedisReport, report_on_redis
+from worker.ops.redis_check.result import Severity
+from worker.ops.redis_check.rights import PATTERNS, RIGHTS, WORKERS_USER, Who, acl_rules, try_rights
+from worker.redis_client.client import connect
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENT = PROJECT / "docs" / "redis-rights.md"

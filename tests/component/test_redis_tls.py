@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.servers import RedisServer
 from tests.tls import Certificates, TlsRelay, certificates
-from worker import store
-from worker.operate.redis_errors import Trouble, describe_redis_error
-from worker.redis_address import RedisAddressError, redis_address
-from worker.redis_tls import check_tls_files
-from worker.store import connect
+from worker.ops.redis_check.errors import Trouble, describe_redis_error
+from worker.redis_client import client
+from worker.redis_client.address import RedisAddressError, redis_address
+from worker.redis_client.client import connect
+from worker.redis_client.tls import check_tls_files
 
 Relay = Callable[..., TlsRelay]
 
@@ -98,7 +98,7 @@ def test_a_server_without_tls_is_told_apart(server: RedisServer) -> None:
 def test_not_verifying_takes_a_word_and_is_told_once(
     relay: Relay, own_files: Certificates, caplog: pytest.LogCaptureFixture, word: str, certificate: str, says: str
 ) -> None:
-    store._warn_if_unverified.cache_clear()
+    client._warn_if_unverified.cache_clear()
     there = relay(getattr(own_files, certificate))
     url = f"rediss://localhost:{there.port}?{word}&ssl_ca_certs={own_files.ca}"
     with caplog.at_level(logging.WARNING):

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.sandboxes import RunningSandbox, eventually
-from worker.sandbox.lists import Member
+from worker.sandbox.stored_member import StoredMember
 
 LIST = "newsletter@mg.example.com"
 BAD_ADDRESS = "The 'address' parameter should be a valid email address"
@@ -51,7 +51,7 @@ def bulk(sandbox: RunningSandbox, members: Any, **fields: str) -> requests.Respo
     return ask(sandbox, "POST", "/members.json", data={"members": json.dumps(members), "upsert": "true", **fields})
 
 
-def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> Member:
+def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
     return sandbox.control.members()[address]
 
 
@@ -155,7 +155,7 @@ def test_a_slash_in_a_segment_breaks_routing(sandbox: RunningSandbox, address: s
 
 
 def test_a_missing_member_or_list_is_named(sandbox: RunningSandbox) -> None:
-    missing = f"Member nobody@example.com of mailing list {LIST} not found"
+    missing = f"StoredMember nobody@example.com of mailing list {LIST} not found"
     for method in ("GET", "PUT", "DELETE"):
         assert messages(ask(sandbox, method, "/members/nobody@example.com")) == (404, missing)
     sandbox.control.remove_list(LIST)

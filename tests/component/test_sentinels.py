@@ -9,8 +9,8 @@ import redis
 
 from tests.redis_servers import PASSWORD, SENTINEL_PASSWORD, USER, Watched, watched
 from tests.servers import eventually, free_port
-from worker.operate.redis_errors import Trouble, describe_redis_error
-from worker.store import connect
+from worker.ops.redis_check.errors import Trouble, describe_redis_error
+from worker.redis_client.client import connect
 
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}"
 THREADS = 16

@@ -8,13 +8,13 @@ import pytest
 
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
-from worker.delivery.census import Census, Wait
-from worker.delivery.opt_outs import OptOuts, last_read
+from worker.cli.console import Failure
+from worker.cli.sync import TRIES, _each, _shown
 from worker.mailgun.outcome import Kind, Outcome
 from worker.mailgun.page import EVERYBODY
-from worker.operate.cli.sync import TRIES, _each, _shown
-from worker.operate.cli.terminal import Failure
-from worker.operate.sync import BegunAnew, SoFar, Sync
+from worker.members.opt_outs import OptOuts, last_read
+from worker.members.page_import import Census, Wait
+from worker.members.sync import BegunAnew, SoFar, Sync
 from worker.settings import Settings
 
 REFRESH = 1000.0

@@ -15,14 +15,14 @@ from typing import Any, cast
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.delivery.dead_letters import Buried, DeadLetters
-from worker.delivery.message import Message, decoded, events_in
-from worker.delivery.parking import Parking
-from worker.delivery.tally import Tally
-from worker.producer import EventQueue, message_for
-from worker.sandbox.lists import Member
-from worker.sandbox.log import Record
-from worker.store import connect
+from worker.delivery.outcome_stats import Tally
+from worker.queue.dead_letters import Buried, DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message, decoded, events_in
+from worker.queue.producer import EventQueue, message_for
+from worker.redis_client.client import connect
+from worker.sandbox.request_log import Record
+from worker.sandbox.stored_member import StoredMember
 
 KEY = "sandbox-key"
 LIST = "newsletter@mg.example.com"
@@ -202,7 +202,7 @@ class Bench:
         """Waits until so many events have ended so."""
         eventually(lambda: self.totals().get(outcome, 0) >= events, what=f"{events} × {outcome}")
 
-    def member(self, address: str) -> Member:
+    def member(self, address: str) -> StoredMember:
         """The member, once Mailgun holds it."""
         found = eventually(lambda: self.members().get(address.lower()), what=f"a member {address}")
         assert found
@@ -212,7 +212,7 @@ class Bench:
         """How many members the list holds."""
         return int(self.sandbox.control.state()["lists"][0]["members"])
 
-    def members(self) -> dict[str, Member]:
+    def members(self) -> dict[str, StoredMember]:
         return self.sandbox.control.members()
 
     def requests(self, address: str | None = None) -> list[Record]:

@@ -9,7 +9,7 @@ from celery import Celery
 
 from tests.integration.bench import IMPATIENT, Bench, identified, viewed
 from tests.servers import eventually
-from worker.delivery.message import DELIVER_MANY, TASK, Message, encoded
+from worker.queue.message import DELIVER_MANY, TASK, Message, encoded
 
 ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 

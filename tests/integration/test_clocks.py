@@ -15,7 +15,7 @@ import sys, time
 right, off = time.time, float(sys.argv[1])
 time.time = lambda: right() + off
 sys.argv = ["signal-mailgun", "worker", *sys.argv[2:]]
-from worker.operate.cli import main
+from worker.cli import main
 main()
 """
 CLOCKS = (0, 600, -600)

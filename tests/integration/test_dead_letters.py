@@ -8,7 +8,7 @@ from celery import Celery
 
 from tests.integration.bench import KEY, Bench, identified
 from tests.workers import RunningWorker
-from worker.delivery.message import Message, encoded
+from worker.queue.message import Message, encoded
 
 JANE = "jane@example.com"
 EVENT = {

@@ -13,9 +13,9 @@ from tests.integration.bench import IMPATIENT, identified, until
 from tests.integration.redis_kinds import LOGIN, Parts
 from tests.redis_servers import SENTINEL_PASSWORD, Watched, watched
 from tests.sandboxes import RunningSandbox
-from worker.delivery.message import encoded
-from worker.producer import message_for
-from worker.store import connect
+from worker.queue.message import encoded
+from worker.queue.producer import message_for
+from worker.redis_client.client import connect
 
 BEFORE, AFTER = 60, 60  # events that a replica has confirmed, before the master goes and afterwards
 REPLICATED_WITHIN_MS = 300

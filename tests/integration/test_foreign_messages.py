@@ -21,8 +21,8 @@ from kombu.compression import encoders
 from tests.integration.bench import Bench, identified
 from tests.servers import eventually
 from tests.workers import RunningWorker
-from worker.delivery.dead_letters import Buried
-from worker.delivery.message import bytes_of
+from worker.queue.dead_letters import Buried
+from worker.redis_client.raw_text import bytes_of
 
 FOLDER = Path(__file__).parent / "foreign"
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.bench import IMPATIENT, Bench, identified, until
 from tests.workers import RunningWorker
-from worker.delivery.message import DELIVER_MANY, TASK
+from worker.queue.message import DELIVER_MANY, TASK
 
 MEBIBYTE = 1 << 20
 MOST = 512 * MEBIBYTE  # what docker-compose.yml gives a worker

@@ -11,8 +11,8 @@ from tests.integration.bench import Bench
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.delivery.intake import admitted
-from worker.delivery.message import DELIVER_MANY
+from worker.queue.intake import admitted
+from worker.queue.message import DELIVER_MANY
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "enqueue.mjs"
 EVENT = {"type": "identify", "messageId": "node-1", "traits": {"email": "Nöel@Example.com", "name": "Noël"}}

@@ -9,10 +9,10 @@ import pytest
 
 from tests.integration.bench import clean_environment
 from tests.servers import RedisServer, eventually
-from worker.delivery.dead_letters import DeadLetters, dead_letter
-from worker.delivery.decision import Reason
-from worker.delivery.message import Message
-from worker.store import connect
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.message import Message
+from worker.redis_client.client import connect
 
 
 def buried(letters: DeadLetters, count: int) -> None:

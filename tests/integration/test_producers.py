@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from tests.integration.bench import Bench, Printed, identified, printed_by
-from worker.delivery.message import Message, encoded
+from worker.queue.message import Message, encoded
 
 JANE = "jane@example.com"
 EVENT = {**identified(JANE, plan="pro"), "messageId": "m-1"}

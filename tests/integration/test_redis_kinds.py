@@ -16,9 +16,9 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from tests.tls import TlsRelay
 from tests.workers import RunningWorker
-from worker.delivery.message import encoded
-from worker.producer import message_for
-from worker.redis_address import redis_address
+from worker.queue.message import encoded
+from worker.queue.producer import message_for
+from worker.redis_client.address import redis_address
 
 DOCS = Path(__file__).parents[2] / "docs/redis.md"
 SECRETS = (PASSWORD, SENTINEL_PASSWORD, "s3cret", LOGIN)
@@ -185,7 +185,7 @@ def test_a_worker_ends_and_tells_it_nothing(interceptor: Interceptor) -> None:
 def test_a_workers_loop_and_its_metrics_tell_it_nothing(interceptor: Interceptor) -> None:
     # As a worker that runs when the certificate is replaced: nothing looks at Redis before its loop and its metrics do.
     program = (
-        "import worker.tasks as tasks; tasks.check_redis = lambda: None\n"
+        "import worker.consumer.startup as startup; startup.check_redis = lambda _settings: None\n"
         "from worker.app import app; app.worker_main(['worker', '--without-gossip', '--without-mingle'])"
     )
     with interceptor.parts.worker("-c", program) as worker:

@@ -13,7 +13,7 @@ from tests.integration.bench import Bench, identified
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, cluster, eventually, free_port
 from tests.workers import RunningWorker
-from worker.operate.redis_rights import WORKERS_USER, Who, acl_rules
+from worker.ops.redis_check.rights import WORKERS_USER, Who, acl_rules
 
 OURS = ("-m", "worker", "worker")
 CELERYS = ("-m", "celery", "-A", "worker.app", "worker")

@@ -12,10 +12,10 @@ from tests.integration.bench import Bench, Printed, identified, printed_by, unti
 from tests.integration.flowers import Flower, flower_of
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.app import celery_app
-from worker.delivery.roll import Roll, WorkerEntry
+from worker.consumer.application import celery_app
+from worker.consumer.switched_off import SwitchedOff
+from worker.delivery.worker_registry import Roll, WorkerEntry
 from worker.settings import Settings
-from worker.switched_off import SwitchedOff
 
 CELERY = ("-m", "celery", "-A", "worker.app")
 QUEUE = "mailgun.default"

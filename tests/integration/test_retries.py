@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import IMPATIENT, Bench, identified, until, viewed
-from worker.delivery.decision import Reason
-from worker.sandbox.hints import HintKind
+from worker.queue.dead_letter_reasons import Reason
+from worker.sandbox.retry_hints import HintKind
 
 JANE = "jane@example.com"
 

@@ -15,9 +15,9 @@ import pytest
 
 from tests.integration.bench import Bench, clean_environment, identified
 from tests.servers import eventually
-from worker.delivery.dead_letters import dead_letter
-from worker.delivery.decision import Reason
-from worker.delivery.message import Message
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import dead_letter
+from worker.queue.message import Message
 
 UUID = "0b5c1f1e-2f5e-4c2a-9d0e-7a8f31f3c0d4"
 LONG = "order-service-eu-west-1." + "a1b2c3d4" * 9

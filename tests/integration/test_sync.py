@@ -15,11 +15,11 @@ import pytest
 from pydantic import SecretStr
 
 from tests.integration.bench import KEY, LIST, Bench, clean_environment, consenting, identified, until
-from worker.assembly import flow_for, ledger_for
-from worker.delivery.ledger import Entry, Ledger
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import Answer
+from worker.members.ledger import Entry, Ledger
 from worker.settings import Settings
+from worker.wiring import flow_for, ledger_for
 
 LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
 STOP_SECONDS = 30

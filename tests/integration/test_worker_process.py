@@ -14,7 +14,7 @@ COMMANDS = [CELERY, OURS]
 # Runs the command that follows with a bug of our own in the worker's loop, once an event has ended.
 WITH_A_BUG = """
 import runpy, sys
-from worker.consuming import Consuming
+from worker.consumer.batch_consumer import Consuming
 def bug(self):
     raise LookupError("jane@example.com and other secrets")
 Consuming._tell_ended = bug

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from worker.delivery.message import DELIVER_MANY, TASK, TRAIL_LENGTH, Message, Try
 from worker.mailgun.member import Member
+from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, Message, Try
 from worker.signal.patch import Patch
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too: JSON can spell them

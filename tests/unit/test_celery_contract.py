@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from worker import broker, remote_control, worker_process
-from worker.app import Application
-from worker.operate import flower_broker
+from worker.consumer import remote_control, transport, worker_process
+from worker.consumer.application import Application
+from worker.dashboard import broker_tab
 
 USED = [
     "kombu.transport.redis.QoS.append(self, message, delivery_tag)",
@@ -53,16 +53,16 @@ USED = [
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
 OURS = (
-    broker.Unacked,
-    broker.TakesAtomically,
-    broker.Channel,
-    broker.Transport,
+    transport.Unacked,
+    transport.TakesAtomically,
+    transport.Channel,
+    transport.Transport,
     worker_process.Worker,
     remote_control.Node,
     remote_control.Mailbox,
     remote_control.Control,
     Application,
-    flower_broker.Broker,
+    broker_tab.Broker,
 )
 THEIRS = ("kombu", "celery", "flower")
 
@@ -81,7 +81,7 @@ def test_what_is_overridden_or_called_is_there_with_this_signature(used: str) ->
 
 def overridden(ours: type) -> Iterator[str]:
     """The names of methods that this class has instead of theirs."""
-    bases = broker.Channel.__mro__ if ours is broker.TakesAtomically else ours.__mro__
+    bases = transport.Channel.__mro__ if ours is transport.TakesAtomically else ours.__mro__
     for name, member in vars(ours).items():
         theirs = any(name in vars(base) and base.__module__.startswith(THEIRS) for base in bases)
         if inspect.isfunction(member) and theirs and not name.startswith("__"):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from worker.delivery.flow import HoldState
-from worker.operate.metrics import Metrics, Standing, families
+from worker.gate.gate import HoldState
+from worker.monitoring.metrics import Metrics, Standing, families
 from worker.settings import Settings
 
 PROJECT = Path(__file__).parents[2]

@@ -20,24 +20,15 @@ from hypothesis.strategies import binary
 from kombu.utils import json as kombu_json
 
 from tests.unit.strategies import any_text, messages, strange_json
-from worker.delivery.compression import LIMIT_BYTES, zstd
-from worker.delivery.decision import Reason
-from worker.delivery.event_json import why_no_event
-from worker.delivery.intake import admitted, events_read, shown_id, without
-from worker.delivery.message import (
-    AHEAD_SECONDS,
-    DELIVER_MANY,
-    TASK,
-    Message,
-    bytes_of,
-    decoded,
-    encoded,
-    events_in,
-    message_of,
-)
-from worker.delivery.message import envelope as envelope_of
-from worker.plain import plain
+from worker.queue.compression import LIMIT_BYTES, zstd
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.intake import admitted, events_read, shown_id, without
+from worker.queue.message import AHEAD_SECONDS, DELIVER_MANY, TASK, Message, decoded, encoded, events_in, message_of
+from worker.queue.message import envelope as envelope_of
+from worker.redis_client.raw_text import bytes_of
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
+from worker.signal.event_json import why_no_event
+from worker.signal.json_value import plain
 from worker.signal.patch import patch_of
 from worker.signal.preset import load_preset
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.key_file import KeyFileError, key_in, others_may_read
+from worker.environment.key_file import KeyFileError, key_in, others_may_read
 from worker.settings import SettingsError, load_settings
 
 

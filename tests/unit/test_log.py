@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker.operate.log import JsonLines, TextLines, configure, quiet_libraries
+from worker.monitoring.log import JsonLines, TextLines, configure, quiet_libraries
 
 FORMATTERS = [TextLines(), JsonLines()]
 

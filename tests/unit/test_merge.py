@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import json_values, members, patches
-from worker.delivery.merge import Subscribing, fields_of, surviving
-from worker.delivery.plan import Plan, Wanted, noted, planned
-from worker.delivery.record import (
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Kind
+from worker.members.merge import Subscribing, fields_of, surviving
+from worker.members.merge_plan import Plan, Wanted, noted, planned
+from worker.members.record import (
     ABSENCE_SECONDS,
     CONSENT,
     FIRST,
@@ -28,8 +30,6 @@ from worker.delivery.record import (
     digest_of,
     encoded,
 )
-from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text, json_values, messages, strange_json
-from worker.delivery.envelope import opened
-from worker.delivery.message import (
+from worker.privacy import redacted
+from worker.queue.envelope import opened
+from worker.queue.message import (
     APART_SECONDS,
     DELIVER_MANY,
     TASK,
@@ -27,7 +28,6 @@ from worker.delivery.message import (
     progress,
     usable_id,
 )
-from worker.privacy import redacted
 from worker.signal.event import MalformedEvent, parse_event
 
 QUEUE = "mailgun.default"

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import json_objects
-from worker import MalformedEvent, enqueue, enqueue_many, producer
-from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in
-from worker.producer import (
+from worker import MalformedEvent, enqueue, enqueue_many
+from worker.queue import producer
+from worker.queue.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in
+from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,
     TRIP_BYTES,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redis_address import (
+from worker.redis_client.address import (
     DEFAULT_MASTER,
     Login,
     RedisAddress,
@@ -17,7 +17,7 @@ from worker.redis_address import (
     Tls,
     redis_address,
 )
-from worker.redis_options import OPTIONS
+from worker.redis_client.options import OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs/redis.md"
 SECRET = "s3cret"

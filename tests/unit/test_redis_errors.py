@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from worker.operate.redis_errors import describe_redis_error, is_forbidden, is_unavailable
+from worker.ops.redis_check.errors import describe_redis_error, is_forbidden, is_unavailable
 
 URL = "redis://someone:s3cret@127.0.0.1:1/3"
 

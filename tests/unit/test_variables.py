@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.environment.variables import described, env_file, strays
 from worker.settings import Settings
-from worker.variables import described, env_file, strays
 
 PROJECT = Path(__file__).parents[2]
 KNOWN = [name.upper() for name in Settings.model_fields]

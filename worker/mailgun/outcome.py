@@ -27,6 +27,7 @@ from worker.mailgun.answer_json import decoded
 from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
 from worker.mailgun.page import Page, Query, page_in, smaller
 from worker.mailgun.texts import ANSWER_LIMIT, ENDLESS, NO_PAGE, STRANGE, TOO_LONG, UNREADABLE, WRONG_ADDRESS, shown
+from worker.privacy import redacted
 
 MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
@@ -280,3 +281,8 @@ def _number(value: object) -> float | None:
     if not re.fullmatch(r"\s*\d{1,15}(\.\d{1,9})?\s*", str(value)):
         return None
     return float(str(value))
+
+
+def why(outcome: Outcome) -> str:
+    """The outcome for people, in one line without addresses."""
+    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.summary}")[:200]

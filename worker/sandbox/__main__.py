@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from worker.sandbox.quirks import Switches
 from worker.sandbox.server import serve
-from worker.sandbox.switches import Switches
-from worker.sandbox.world import SandboxConfig
+from worker.sandbox.state import SandboxConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

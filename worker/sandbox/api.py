@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from worker.sandbox.call import PLAIN, Call, Reply, json_reply
 from worker.sandbox.lists import (
     BAD_ADDRESS,
     MailingList,
@@ -22,7 +21,8 @@ from worker.sandbox.lists import (
     upserted_member,
 )
 from worker.sandbox.pages import page_of
-from worker.sandbox.world import World
+from worker.sandbox.request import PLAIN, Call, Reply, json_reply
+from worker.sandbox.state import World
 
 MAX_SYNCHRONOUS_BULK = 100  # Mailgun docs: more than 100 entries are applied asynchronously
 MAX_BULK = 1000  # Mailgun docs: up to 1000 per call

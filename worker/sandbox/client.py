@@ -4,9 +4,9 @@ from typing import Any
 
 import requests
 
-from worker.sandbox.hints import HintKind
-from worker.sandbox.lists import Member
-from worker.sandbox.log import Record, Unsubscribed
+from worker.sandbox.request_log import Record, Unsubscribed
+from worker.sandbox.retry_hints import HintKind
+from worker.sandbox.stored_member import StoredMember
 
 TIMEOUT_SECONDS = 30
 RECORDS_AT_ONCE = 1000  # a bulk call's record may be some 100 KB
@@ -31,10 +31,10 @@ class SandboxControl:
         """What the page shows: lists, newest members and requests, totals, faults, refusals, limit, switches."""
         return self._call("GET", "state")
 
-    def members(self, list: str | None = None) -> dict[str, Member]:
+    def members(self, list: str | None = None) -> dict[str, StoredMember]:
         """Every member of the list (default: the first one) by lowercase address."""
         members = self._call("GET", "members", params={"list": list})["members"]
-        return {member["address"].lower(): Member(**member) for member in members}
+        return {member["address"].lower(): StoredMember(**member) for member in members}
 
     def requests(self, since: int = 0) -> list[Record]:
         """Every request still in the log with a sequence number above `since`, oldest first."""

@@ -15,10 +15,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.sandbox.faults import ActiveFault, Fault, Limit, Throttle
-from worker.sandbox.lists import MailingList, Member, Refused, is_address, read_entries, unsubscribed
-from worker.sandbox.log import Record, Unsubscribed
-from worker.sandbox.switches import Switches
-from worker.sandbox.world import MAX_LATENCY_MS, World
+from worker.sandbox.lists import MailingList, Refused, is_address, read_entries, unsubscribed
+from worker.sandbox.quirks import Switches
+from worker.sandbox.request_log import Record, Unsubscribed
+from worker.sandbox.state import MAX_LATENCY_MS, World
+from worker.sandbox.stored_member import StoredMember
 
 SHOWN_MEMBERS = 100
 SHOWN_REQUESTS = 30
@@ -267,7 +268,7 @@ def _entry_count(members: str) -> int | None:
         return None
 
 
-def _flat(value: Member | Record | Unsubscribed) -> Json:
+def _flat(value: StoredMember | Record | Unsubscribed) -> Json:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 

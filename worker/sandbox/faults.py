@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from worker.sandbox.hints import HintKind
+from worker.sandbox.retry_hints import HintKind
 
 FaultKind = Literal[
     "status",  # answers `status` with `body`; nothing is applied

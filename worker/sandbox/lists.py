@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from worker.sandbox.ascending import Ascending
 from worker.sandbox.flanker import parsed
 from worker.sandbox.past import Past
-from worker.sandbox.switches import Switches
+from worker.sandbox.quirks import Switches
+from worker.sandbox.sorted_addresses import Ascending
+from worker.sandbox.stored_member import StoredMember
 
 T = TypeVar("T")
 
@@ -42,21 +43,6 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One member of one list. `updated_at` is the epoch of the last change; Mailgun itself does not show it."""
-
-    address: str
-    name: str
-    subscribed: bool
-    vars: dict[str, Any]
-    updated_at: float
-
-    def as_mailgun(self) -> dict[str, Any]:
-        """The member as Mailgun shows it: an absent name is `""`, absent vars are `{}`."""
-        return {"address": self.address, "name": self.name, "subscribed": self.subscribed, "vars": self.vars}
-
-
-@dataclass(frozen=True, slots=True)
 class Said:
     """What a request says about one member; None means left out."""
 
@@ -72,7 +58,7 @@ class MailingList:
     def __init__(self, address: str, *, created_at: float) -> None:
         self.address = address
         self.created_at = created_at
-        self._by_change: dict[str, Member] = {}  # oldest change first
+        self._by_change: dict[str, StoredMember] = {}  # oldest change first
         self._everybody = Ascending()
         self._by_subscription = {True: Ascending(), False: Ascending()}
         self.past = Past()
@@ -80,26 +66,26 @@ class MailingList:
     def __len__(self) -> int:
         return len(self._by_change)
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[StoredMember]:
         return iter(self._by_change.values())
 
-    def find(self, address: str) -> Member | None:
+    def find(self, address: str) -> StoredMember | None:
         return self._by_change.get(address.lower())
 
-    def member(self, address: str) -> Member:
+    def member(self, address: str) -> StoredMember:
         """The member, or Mailgun's 404."""
         if held := self.find(address):
             return held
-        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+        raise Refused(404, f"StoredMember {address} of mailing list {self.address} not found")
 
-    def shown(self, address: str, moment: float) -> Member:
+    def shown(self, address: str, moment: float) -> StoredMember:
         """The member as it was at the epoch `moment`, or Mailgun's 404."""
         key = address.lower()
         if not self.past.knows(key):
             return self.member(address)
         if held := self.past.member(key, moment):
             return held
-        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+        raise Refused(404, f"StoredMember {address} of mailing list {self.address} not found")
 
     def as_of(self, moment: float) -> "MailingList":
         """The list as it was at the epoch `moment`."""
@@ -112,7 +98,7 @@ class MailingList:
                 then.put(member)
         return then
 
-    def put(self, member: Member) -> None:
+    def put(self, member: StoredMember) -> None:
         """The member is held as given, and is the one changed last."""
         key = member.address.lower()
         held = self._by_change.pop(key, None)
@@ -126,7 +112,7 @@ class MailingList:
             self._by_subscription[held.subscribed].remove(key)
         self._by_subscription[member.subscribed].add(key)
 
-    def remove(self, address: str, *, now: float) -> Member:
+    def remove(self, address: str, *, now: float) -> StoredMember:
         """The member is gone. Mailgun's 404 when there was none."""
         member = self.member(address)
         key = member.address.lower()
@@ -136,7 +122,7 @@ class MailingList:
         self._by_subscription[member.subscribed].remove(key)
         return member
 
-    def newest(self, count: int) -> list[Member]:
+    def newest(self, count: int) -> list[StoredMember]:
         """At most `count` members, the one changed last first."""
         return [member for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)]
 
@@ -202,13 +188,15 @@ def is_upsert(form: Mapping[str, str]) -> bool:
     return SUBSCRIBED.get(form.get("upsert", "").lower(), False)
 
 
-def upserted_member(held: Member | None, said: Said, switches: Switches, *, bulk: bool, now: float) -> Member:
+def upserted_member(
+    held: StoredMember | None, said: Said, switches: Switches, *, bulk: bool, now: float
+) -> StoredMember:
     """The member after an upsert. A new one is subscribed unless told otherwise (Mailgun docs: `subscribed` defaults to
     yes); what happens to the fields that an update leaves out is for the switches to say."""
     if held is None:
-        return Member(said.address, said.name or "", said.subscribed is not False, said.vars or {}, now)
+        return StoredMember(said.address, said.name or "", said.subscribed is not False, said.vars or {}, now)
     left_out = switches.bulk_omitted_subscribed if bulk else switches.omitted_subscribed
-    return Member(
+    return StoredMember(
         address=held.address,
         name=_given(said.name, otherwise=held.name if switches.omitted_name == "kept" else ""),
         subscribed=_given(said.subscribed, otherwise=held.subscribed if left_out == "kept" else True),
@@ -217,9 +205,9 @@ def upserted_member(held: Member | None, said: Said, switches: Switches, *, bulk
     )
 
 
-def put_member(held: Member, said: Said, *, now: float) -> Member:
+def put_member(held: StoredMember, said: Said, *, now: float) -> StoredMember:
     """The member after a PUT: what is left out is not touched; `vars` is one property, replaced whole (Mailgun docs)."""
-    return Member(
+    return StoredMember(
         address=said.address,
         name=_given(said.name, otherwise=held.name),
         subscribed=_given(said.subscribed, otherwise=held.subscribed),
@@ -228,7 +216,7 @@ def put_member(held: Member, said: Said, *, now: float) -> Member:
     )
 
 
-def unsubscribed(held: Member, *, now: float) -> Member:
+def unsubscribed(held: StoredMember, *, now: float) -> StoredMember:
     """The member after a click on the unsubscribe link of a mail."""
     return replace(held, subscribed=False, updated_at=now)
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from worker.sandbox.lists import Member
+from worker.sandbox.stored_member import StoredMember
 
 
 class Past:
@@ -14,9 +12,9 @@ class Past:
     def __init__(self) -> None:
         """Nothing is remembered until `reaches` is set."""
         self.reaches = 0.0  # seconds
-        self._versions: dict[str, list[tuple[float, Member | None]]] = {}
+        self._versions: dict[str, list[tuple[float, StoredMember | None]]] = {}
 
-    def note(self, key: str, before: "Member | None", after: "Member | None", at: float) -> None:
+    def note(self, key: str, before: StoredMember | None, after: StoredMember | None, at: float) -> None:
         """The member was `before`, and is `after` since the epoch `at`; None: there is none."""
         if not self.reaches:
             return
@@ -33,7 +31,7 @@ class Past:
         """Did the member change lately?"""
         return key in self._versions
 
-    def member(self, key: str, moment: float) -> "Member | None":
+    def member(self, key: str, moment: float) -> StoredMember | None:
         """A member that changed lately, as it was at the epoch `moment`."""
         versions = self._versions[key]
         return next((member for at, member in reversed(versions) if at <= moment), versions[0][1])

@@ -13,8 +13,8 @@ from typing import Any
 from aiohttp import web
 
 from worker.sandbox.control import control
-from worker.sandbox.wire import respond
-from worker.sandbox.world import SandboxConfig, World
+from worker.sandbox.http import respond
+from worker.sandbox.state import SandboxConfig, World
 from worker.web_origin import is_from_elsewhere, is_loopback, is_safe_host
 
 MAX_BODY_BYTES = 64 * 2**20

@@ -1,0 +1,634 @@
+"""The probe against the sandbox with every switch either way, against a Mailgun that breaks one assumption, and as a command."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import unquote_plus, urlsplit
+
+import pytest
+import requests
+import urllib3
+from pydantic import SecretStr
+
+from tests.adapters import KEY, US, Far, answered, asking, form_of
+from tests.sandboxes import PROJECT, RunningSandbox, eventually
+from worker.mailgun.client import Mailgun
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Answer, NoAnswer
+from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_MEND, NOTHING, READ_NOTHING, Mode
+from worker.ops.account_probe.runner import Finding, Probed, probed
+from worker.ops.account_probe.test_member import ThrowAway
+from worker.sandbox.api import answer
+from worker.sandbox.quirks import Switches
+from worker.sandbox.request import Call, Reply, json_reply
+from worker.sandbox.state import SandboxConfig, World
+from worker.sandbox.stored_member import StoredMember
+
+LIST = "newsletter@mg.example.com"
+THROW_AWAY = "signal-mailgun-throw-away@mg.example.com"
+DELETED_AGAIN = "the throw-away member is deleted again"
+JANE = Member("jane@example.com", "Jane Doe", True, {"plan": "pro"})  # noqa: FBT003
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: RunningSandbox) -> RunningSandbox:
+    running.control.reset()
+    return running
+
+
+def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> Mailgun:
+    return Mailgun(
+        base_url=sandbox.base_url,
+        key=SecretStr("sandbox-key"),
+        list_address=LIST,
+        connect_timeout=5,
+        read_timeout=read_timeout,
+    )
+
+
+def probing(mailgun: Mailgun, mode: Mode = "merge", *, after: int = 0, then: Callable[[], object] = int) -> Probed:
+    """A probe that waits for nothing, and does `then` before the request that follows the first `after` ones."""
+    asked = iter(range(10_000))
+
+    def hook() -> bool:
+        if next(asked) == after:
+            then()
+        return False
+
+    return probed(ThrowAway(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
+
+
+def found(result: Probed) -> dict[str, str]:
+    return {finding.tried: finding.found for finding in result.findings}
+
+
+def wrong(result: Probed) -> set[str]:
+    return {finding.tried for finding in result.findings if not finding.well}
+
+
+def only(result: Probed, tried: str) -> Finding:
+    return next(finding for finding in result.findings if finding.tried == tried)
+
+
+# The sandbox, every switch either way
+
+
+@pytest.mark.parametrize(
+    ("switch", "position", "tried", "expected"),
+    [
+        ("vars_on_update", "replaced", "vars on an update", "replaced"),
+        ("vars_on_update", "merged", "vars on an update", "merged"),
+        ("omitted_vars", "cleared", "vars left out", "cleared"),
+        ("omitted_vars", "kept", "vars left out", "kept"),
+        ("omitted_name", "cleared", "name left out", "cleared"),
+        ("omitted_name", "kept", "name left out", "kept"),
+        ("omitted_subscribed", "subscribes", "subscribed left out", "subscribes"),
+        ("omitted_subscribed", "kept", "subscribed left out", "kept"),
+        ("bulk_omitted_subscribed", "subscribes", "bulk, no subscribed", "subscribes"),
+        ("bulk_omitted_subscribed", "kept", "bulk, no subscribed", "kept"),
+        ("bulk_answer", "list", "bulk answers with", "the list"),
+        ("bulk_answer", "message_only", "bulk answers with", "no list"),
+        ("bulk_answer", "task_id", "bulk answers with", "a job's id"),
+        ("bulk_bad_member", "refuses_all", "bulk, one bad member", "all refused (400)"),
+        ("bulk_bad_member", "skipped", "bulk, one bad member", "it alone skipped"),
+    ],
+)
+def test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way(
+    sandbox: RunningSandbox, switch: str, position: str, tried: str, expected: str
+) -> None:
+    before = found(probing(mailgun_at(sandbox)))
+    sandbox.control.switches(**{switch: position})
+    result = probing(mailgun_at(sandbox))
+    after = found(result)
+    assert after[tried] == expected
+    also = {name for name in after if switch == "bulk_answer" and name.startswith("bulk")}  # a job is done later
+    assert {name for name in after if after[name] != before[name]} <= {tried} | also
+    assert wrong(result) == set()
+
+
+def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
+    ends = {"bad_key_status", "throttled_status"}
+    never_met = {"addresses"}  # what the worker sends is read alike either way
+    (mark,) = (
+        mark
+        for mark in test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    )
+    tried = {(switch, position) for switch, position, *_ in mark.args[1]}
+    assert tried == {
+        (name, position)
+        for name, field in Switches.model_fields.items()
+        for position in get_args(field.annotation)
+        if name not in ends | never_met
+    }
+
+
+def test_what_stays_the_same_on_the_sandbox_is_found_too(sandbox: RunningSandbox) -> None:
+    result = found(probing(mailgun_at(sandbox)))
+    assert result["other words for false"] == "taken: no False; refused: 0"
+    assert result["other words for true"] == "taken: yes True; refused: 1 perhaps"
+    assert result["JSON types in vars"] == "kept"
+    assert result["rate-limit headers"] == "none"
+
+
+def test_nothing_is_left_and_nobody_else_is_touched(sandbox: RunningSandbox) -> None:
+    mailgun_at(sandbox).upsert(JANE)
+    held = sandbox.control.members()
+    result = probing(mailgun_at(sandbox))
+    assert result.gone
+    assert result.findings
+    assert sandbox.control.members() == held
+
+
+def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox) -> None:
+    mailgun_at(sandbox).upsert(Member(THROW_AWAY, "old", False, {"old": 1}))  # noqa: FBT003
+    result = probing(mailgun_at(sandbox))
+    assert result.leftover
+    assert wrong(result) == set()
+    assert sandbox.control.members() == {}
+    assert not probing(mailgun_at(sandbox)).leftover
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 20, 60])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 429},
+        {"kind": "status", "status": 401, "body": "plain"},
+        {"kind": "status", "status": 503},
+        {"kind": "html_502"},
+        {"kind": "reset"},
+        {"kind": "truncated"},
+        {"kind": "hang_after_commit", "seconds": 1},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["kind"])),
+)
+def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
+    sandbox: RunningSandbox, fault: dict[str, Any], after: int
+) -> None:
+    mailgun = mailgun_at(sandbox, read_timeout=0.3)
+    result = probing(mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault))
+    assert result.trouble
+    assert result.findings == ()
+    assert result.gone
+    assert sandbox.control.members() == {}
+
+
+@pytest.mark.parametrize("status", [401, 500, 429])
+def test_a_member_that_cannot_be_deleted_is_said_to_be_left(sandbox: RunningSandbox, status: int) -> None:
+    fault: dict[str, Any] = {"kind": "status", "status": status}
+    result = probing(mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault))
+    assert not result.gone
+    assert isinstance(result.trouble, Answer)
+    assert set(sandbox.control.members()) == {THROW_AWAY}
+
+
+def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: RunningSandbox) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) > 60:
+            sandbox.control.limit(None)
+
+    sandbox.control.limit(10, window_seconds=600)
+    result = probed(ThrowAway(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
+    assert isinstance(result.trouble, Answer)
+    assert result.trouble.status == 429
+    assert result.gone
+    assert sandbox.control.members() == {}
+
+
+# A Mailgun that breaks one assumption: the sandbox's own rules, without a network, told or retold
+
+Twist = Callable[[Callable[[Call], Reply], Call], Reply]
+
+
+def crooked(twist: Twist, *, world: World | None = None) -> tuple[Mailgun, World]:
+    """The real client, and at its other end the sandbox's rules seen through `twist`."""
+    held = world or World(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
+
+    def replied(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        reply = twist(lambda call: answer(held, call, now=0), call_of(request))
+        return answered(reply.status, reply.body, reply.headers)
+
+    return asking(Far(replied), list_address=LIST), held
+
+
+def call_of(request: requests.PreparedRequest) -> Call:
+    path = urlsplit(str(request.url)).path
+    form = form_of(request)
+    segments = tuple(unquote_plus(path).split("/")[1:])
+    return Call(str(request.method), path, segments, {}, form, request.headers["Authorization"], US)
+
+
+def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
+    """Mailgun reads another form than the one that was sent."""
+    return lambda ask, call: ask(replace(call, form=change(call.form)) if call.form else call)
+
+
+def retold(change: Callable[[dict[str, Any]], object], *, method: str, segments: int) -> Twist:
+    """Mailgun's 200s to this kind of request show another member than the one that it holds."""
+
+    def twisted(ask: Callable[[Call], Reply], call: Call) -> Reply:
+        reply = ask(call)
+        if (call.method, len(call.segments), reply.status) != (method, segments, 200):
+            return reply
+        content = json.loads(reply.body)
+        if "member" in content:
+            change(content["member"])
+        return json_reply(200, content)
+
+    return twisted
+
+
+def without(name: str, form: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in form.items() if key != name}
+
+
+def missing_member_without_its_text(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    reply = ask(call)
+    return json_reply(404, {"message": "not found"}) if reply.status == 404 else reply
+
+
+def capitals_are_others(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    other = call.method == "GET" and call.segments[-1] != call.segments[-1].lower()
+    return json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
+
+
+def no_word_for_true(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    refused = call.method == "POST" and call.fields.get("subscribed") == "true"
+    return json_reply(400, {"message": lists.BAD_SUBSCRIBED}) if refused else ask(call)
+
+
+def pages_for_everybody(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    return Reply(200, b"Mailgun Magnificent API") if call.method == "GET" else ask(call)
+
+
+BROKEN: dict[str, tuple[str, Twist, str, str]] = {
+    "no member without its text": (
+        "a missing member's 404",
+        missing_member_without_its_text,
+        "404 not found",
+        READ_NOTHING,
+    ),
+    "a new member is always subscribed": (
+        "new, subscribed=false",
+        told(lambda form: without("subscribed", form)),
+        "subscribed",
+        NO_MEND,
+    ),
+    "an answer about nobody": (
+        "POST answers with",
+        retold(lambda member: member.clear(), method="POST", segments=4),
+        "200 Mailing list member has been created",
+        NO_MEND,
+    ),
+    "an answer without vars": (
+        "POST answers the whole",
+        retold(lambda member: member.update(vars={}), method="POST", segments=4),
+        "not as sent: vars",
+        "MAILGUN_MEMBER_CACHE_SECONDS=0; report this",
+    ),
+    "an old copy is read": (
+        "GET after POST",
+        retold(lambda member: member.update(name="", vars={}), method="GET", segments=5),
+        "not as sent: name vars",
+        READ_NOTHING,
+    ),
+    "a page is read": ("GET after POST", pages_for_everybody, "200 Mailgun Magnificent API", READ_NOTHING),
+    "capitals matter": (
+        "GET in capitals",
+        capitals_are_others,
+        "no such member",
+        "lowercase the list's addresses; report this",
+    ),
+    "upsert=true is not taken": (
+        "upsert=true",
+        told(lambda form: without("upsert", form)),
+        "400 Address already exists <address>",
+        NO_MEND,
+    ),
+    "subscribed=false is ignored": (
+        "subscribed=false",
+        told(lambda form: without("subscribed", form)),
+        "subscribed",
+        NO_MEND,
+    ),
+    "subscribed=true is refused": (
+        "subscribed=true",
+        no_word_for_true,
+        f"400 {lists.BAD_SUBSCRIBED}",
+        NO_MEND,
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_mend(broken: str) -> None:
+    tried, twist, expected, mend = BROKEN[broken]
+    mailgun, world = crooked(twist)
+    result = probing(mailgun)
+    finding = only(result, tried)
+    assert (finding.found, finding.to_set, finding.well) == (expected, mend, False)
+    assert result.gone
+    assert len(world.mailing_list(LIST)) == 0
+
+
+def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> None:
+    mailgun, _ = crooked(lambda ask, call: ask(call))
+    result = probing(mailgun)
+    assert wrong(result) == set()
+    assert {each.tried for each in result.findings if each.relied_on} == {tried for tried, *_ in BROKEN.values()}
+
+
+@pytest.mark.parametrize(
+    ("broken", "is_wrong"),
+    [
+        ("no member without its text", False),
+        ("an old copy is read", False),
+        ("a new member is always subscribed", True),
+    ],
+)
+def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
+    tried, twist, expected, _ = BROKEN[broken]
+    finding = only(probing(crooked(twist)[0], "overwrite"), tried)
+    assert finding.found == expected
+    assert finding.well is not is_wrong
+
+
+@pytest.mark.parametrize(
+    ("switches", "advised"),
+    [
+        (Switches(), {"vars on an update", "name left out"}),
+        (Switches(vars_on_update="merged", omitted_name="kept"), set()),
+    ],
+)
+def test_overwriting_is_advised_against_where_it_erases_what_other_events_set(
+    switches: Switches, advised: set[str]
+) -> None:
+    world = World(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
+    mailgun, _ = crooked(lambda ask, call: ask(call), world=world)
+    result = probing(mailgun, "overwrite")
+    assert {each.tried for each in result.findings if each.to_set == MERGE_INSTEAD} == advised
+    assert {each.to_set for each in probing(mailgun).findings} == {NOTHING}
+
+
+def test_rate_limit_headers_are_shown_and_the_setting_is_named() -> None:
+    headers = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "Server": "nginx"}
+    mailgun, _ = crooked(lambda ask, call: replace(ask(call), headers=headers))
+    finding = only(probing(mailgun), "rate-limit headers")
+    assert finding.found == "x-ratelimit-limit 300, x-ratelimit-remaining 299"
+    assert finding.to_set == "MAILGUN_RATE_LIMIT=300, if that is a minute"
+
+
+def test_a_number_that_mailgun_rounds_is_found() -> None:
+    def rounded(member: dict[str, Any]) -> None:
+        if "large" in member["vars"]:
+            member["vars"]["large"] = int(float(member["vars"]["large"]))
+
+    finding = only(probing(crooked(retold(rounded, method="GET", segments=5))[0]), "JSON types in vars")
+    assert (finding.found, finding.well) == ("changed: large", True)
+    assert finding.to_set == "long numbers as text in events"
+
+
+def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
+    world = World(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Switches(bulk_bad_member="skipped")), now=0)
+
+    def taking(ask: Callable[[Call], Reply], call: Call) -> Reply:
+        if call.segments[-1] == "members.json" and NO_ADDRESS in call.fields["members"]:
+            world.mailing_list(LIST).put(StoredMember(NO_ADDRESS, "", False, {}, 0))  # noqa: FBT003
+        return ask(call)
+
+    result = probing(crooked(taking, world=world)[0])
+    assert found(result)["bulk, one bad member"] == "made a member; deleted"
+    assert len(world.mailing_list(LIST)) == 0
+
+
+def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> None:
+    late: list[Call] = []
+    deletes: list[Call] = []
+
+    def slow(ask: Callable[[Call], Reply], call: Call) -> Reply:
+        if call.method == "POST":
+            late.append(call)
+            raise requests.ReadTimeout
+        reply = ask(call)
+        if call.method == "DELETE" and late and not deletes:
+            deletes.append(call)
+            ask(late[0])  # the first DELETE found nothing: the member comes only now
+        return reply
+
+    mailgun, world = crooked(slow)
+    result = probing(mailgun)
+    assert isinstance(result.trouble, NoAnswer)
+    assert deletes
+    assert result.gone
+    assert len(world.mailing_list(LIST)) == 0
+
+
+# The command
+
+
+def environment(base_url: str, **more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}}
+    return {
+        **clean,
+        "PYTHONPATH": str(PROJECT),
+        "MAILGUN_API_KEY": "sandbox-key",
+        "MAILGUN_API_BASE_URL": base_url,
+        "MAILGUN_ALLOW_CUSTOM_HOST": "true",
+        "MAILGUN_LIST_ADDRESS": LIST,
+        **more,
+    }
+
+
+def started(cwd: Path, base_url: str, *options: str, **more: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "worker", "check", "--probe", *options],
+        env=environment(base_url, **more),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_signals,  # noqa: PLW1509  it only sets what happens on two signals
+    )
+
+
+def heeds_signals() -> None:
+    """As in a terminal: whoever runs the tests in the background, or under nohup, passes ignored signals on."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
+def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str, str]:
+    process = started(cwd, base_url, *options, **more)
+    printed, complained = process.communicate(timeout=60)
+    return process.returncode, printed, complained
+
+
+def test_the_command_prints_a_table_that_fits_80_columns(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    code, printed, complained = run(tmp_path, sandbox.base_url)
+    assert (code, complained) == (0, "")
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "The worker relies on    assumed          found              what to set" in printed
+    assert "·  vars on an update       replaced         replaced           nothing" in printed
+    assert "All that the worker relies on is so." in printed
+    assert sandbox.control.members() == {}
+
+
+def test_the_command_for_programs_prints_every_finding(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    code, printed, _ = run(tmp_path, sandbox.base_url, "--json")
+    assert code == 0
+    assert {"tried": "vars left out", "assumed": "unknown", "found": "cleared"}.items() <= json.loads(printed)[
+        10
+    ].items()
+    assert all(finding["ok"] for finding in json.loads(printed))
+
+
+def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    sandbox.control.add_fault("status", status=404, message="not found", method="GET", address=THROW_AWAY)
+    code, printed, _ = run(tmp_path, sandbox.base_url)
+    assert code == 1
+    assert "✗  a missing member's 404  “Member …”       404 not found      see below" in printed
+    assert "\n→ a missing member's 404: MAILGUN_WRITE_MODE=overwrite" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert sandbox.control.members() == {}
+
+
+def a_closed_port() -> str:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("switch", "status"), [("bad_key_status", 401), ("bad_key_status", 403)])
+def test_a_wrong_key_ends_in_one_line(sandbox: RunningSandbox, tmp_path: Path, switch: str, status: int) -> None:
+    sandbox.control.switches(**{switch: status})
+    code, printed, complained = run(tmp_path, sandbox.base_url, MAILGUN_API_KEY="wr0ng-key")
+    assert (code, printed) == (1, "")
+    assert complained.startswith(
+        f"signal-mailgun: {sandbox.base_url}: {status} Forbidden; Confirm that MAILGUN_API_KEY"
+    )
+    assert complained.count("\n") == 1
+    assert "wr0ng-key" not in complained
+
+
+@pytest.mark.parametrize("status", [429, 420])
+def test_being_told_to_wait_ends_in_one_line(sandbox: RunningSandbox, tmp_path: Path, status: int) -> None:
+    sandbox.control.switches(throttled_status=status)
+    sandbox.control.limit(20, window_seconds=3)
+    code, printed, complained = run(tmp_path, sandbox.base_url)
+    assert (code, printed) == (1, "")
+    assert f": {status} Too Many Requests; " in complained
+    assert complained.endswith(f"; {DELETED_AGAIN}\n")
+    assert complained.count("\n") == 1
+    assert sandbox.control.members() == {}
+
+
+@pytest.mark.parametrize(
+    ("base_url", "list_address", "says"),
+    [
+        ("", "other@mg.example.com", "404 Mailing list <address> not found; Create"),
+        pytest.param(a_closed_port(), LIST, "no connection", id="unreachable"),
+    ],
+)
+def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
+    sandbox: RunningSandbox, tmp_path: Path, base_url: str, list_address: str, says: str
+) -> None:
+    code, printed, complained = run(tmp_path, base_url or sandbox.base_url, MAILGUN_LIST_ADDRESS=list_address)
+    assert (code, printed) == (1, "")
+    assert says in complained
+    assert complained.count("\n") == 1
+
+
+def test_a_list_that_vanishes_meanwhile_takes_its_member_along(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    sandbox.control.latency(50)
+    process = started(tmp_path, sandbox.base_url)
+    assert eventually(lambda: bool(sandbox.control.members()))
+    sandbox.control.remove_list(LIST)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert complained.endswith("\n")
+    assert "404 Mailing list <address> not found; Create" in complained
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_ends_it_in_one_line_with_the_member_deleted(
+    sandbox: RunningSandbox, tmp_path: Path, number: signal.Signals
+) -> None:
+    sandbox.control.latency(50)
+    process = started(tmp_path, sandbox.base_url)
+    assert eventually(lambda: bool(sandbox.control.members()))
+    process.send_signal(number)
+    printed, complained = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (128 + number, "")
+    assert complained == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
+    assert sandbox.control.members() == {}
+
+
+def test_a_request_under_way_is_not_broken_off_by_ctrl_c(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    sandbox.control.add_fault("latency", ms=1000, method="POST", count=1)
+    process = started(tmp_path, sandbox.base_url)
+    assert eventually(lambda: sandbox.control.requests()[-1:] != [] and sandbox.control.requests()[-1].method == "POST")
+    process.send_signal(signal.SIGINT)
+    _, complained = process.communicate(timeout=60)
+    assert complained == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
+    assert [record.method for record in sandbox.control.requests()][-2:] == ["POST", "DELETE"]
+    assert sandbox.control.members() == {}
+
+
+def pending(process: "subprocess.Popen[str]") -> bool:
+    """Has the process a signal that it was not given yet?"""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return any(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd")))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at pending signals, which needs /proc")
+def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    sandbox.control.latency(50)
+    process = started(tmp_path, sandbox.base_url)
+    assert eventually(lambda: bool(sandbox.control.members()))
+    sandbox.control.add_fault("hang", seconds=50, method="DELETE")
+    process.send_signal(signal.SIGINT)
+    assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
+    process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: not pending(process))  # two at once may reach a thread that is not the waiting one
+    process.send_signal(signal.SIGHUP)
+    _, complained = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert complained.startswith(f"signal-mailgun: stopped at once; {THROW_AWAY} may still be on the list: delete it")
+    assert complained.count("\n") == 1
+
+
+def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    sandbox.control.latency(50)
+    process = started(tmp_path, sandbox.base_url)
+    assert eventually(lambda: bool(sandbox.control.members()))
+    sandbox.control.add_fault("status", status=500)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "500 Internal Server Error; Mailgun is unavailable" in complained
+    assert f"; {THROW_AWAY} could not be deleted: delete it in Mailgun, or run" in complained
+    assert complained.count("\n") == 1
+    assert set(sandbox.control.members()) == {THROW_AWAY}
+    sandbox.control.clear_faults()
+    code, printed, _ = run(tmp_path, sandbox.base_url)
+    assert code == 0
+    assert "A leftover of an earlier probe was deleted first." in printed
+    assert sandbox.control.members() == {}

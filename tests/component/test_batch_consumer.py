@@ -1,0 +1,478 @@
+"""What a worker has in hand: gathered, handled and acknowledged together – on a real server, Celery's loop played by hand."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import redis
+
+from tests.adapters import HoldsMembers
+from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
+from tests.servers import eventually
+from worker.consumer import batch_consumer
+from worker.consumer.batch_consumer import Consuming
+from worker.consumer.transport import TAKEN
+from worker.delivery.outcome_stats import Tally
+from worker.delivery.processor import Handling
+from worker.delivery.retry_policy import Patience
+from worker.delivery.worker_registry import Roll
+from worker.members.ledger import Ledger
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.in_flight import put_back, restore_overdue
+from worker.queue.intake import admitted
+from worker.queue.message import DELIVER_MANY, Message, encoded
+from worker.signal.preset import load_preset
+
+
+@dataclass
+class Later:
+    """Something that Celery's timer was asked to do."""
+
+    act: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class Loop:
+    """Celery's consumer, as far as it is used: its timer and its loop do things only when the test says so."""
+
+    soon: list[Callable[[], None]] = field(default_factory=list)
+    laters: list[Later] = field(default_factory=list)
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    enabled: bool = True
+    groups: tuple[str, ...] = ()
+    buffer_limit: int = 24
+    takes: bool = True
+
+    @property
+    def event_dispatcher(self) -> "Loop":
+        return self
+
+    @property
+    def timer(self) -> "Loop":
+        return self
+
+    @property
+    def channel(self) -> "Loop":
+        return self
+
+    @property
+    def qos(self) -> "Loop":
+        return self
+
+    @property
+    def task_consumer(self) -> "Loop":
+        return self
+
+    def consuming_from(self, _queue: str) -> bool:
+        return self.takes
+
+    def send(self, event: str, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+    def call_soon(self, act: Callable[[], None]) -> None:
+        self.soon.append(act)
+
+    def call_after(self, _seconds: float, act: Callable[[], None]) -> Later:
+        self.laters.append(Later(act))
+        return self.laters[-1]
+
+    def drop(self, tag: str) -> None:
+        self.dropped.append(tag)
+
+    def run(self) -> None:
+        """The loop goes round once."""
+        while self.soon:
+            self.soon.pop(0)()
+
+
+@dataclass
+class Worker:
+    """One worker on a Mailgun with members, and the loop that it works in."""
+
+    own: OwnIntegration
+    there: HoldsMembers
+    loop: Loop
+    consuming: Consuming
+    handling: Handling
+
+    def take(self, *messages: Message, room: int = 1000) -> list[str]:
+        """Put these on the queue and let the worker take what it has room for; the tags."""
+        if messages:
+            self.own.redis.lpush(self.own.queue, *(encoded(each, self.own.queue) for each in messages))
+        before = set(self.unacked())
+        taken = self.own.take(room).messages
+        tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
+        for tag, raw in zip(tags, taken, strict=True):
+            message = admitted(raw, str)
+            message = message.charged(max(1, message.events))
+            self.consuming.take(Taken({TAKEN: message}, tag, self.loop))
+        return tags
+
+    def unacked(self) -> list[str]:
+        return [str(each) for each in self.own.redis.hkeys(self.own.unacked_keys[1])]
+
+    def settled(self) -> None:
+        """Everything that was handed to a thread has ended, and the loop has gone round."""
+        eventually(lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon), what="an end")
+        eventually(self._has_told, what="what ended being told")
+
+    def _has_told(self) -> bool:
+        self.loop.run()
+        return len(self.consuming._in_hand) <= len(self.consuming._gathered)
+
+
+@dataclass
+class Taken:
+    """A message as kombu hands it over."""
+
+    properties: dict[str, Any]
+    delivery_tag: str
+    channel: Any
+
+
+@pytest.fixture
+def at_work(own: OwnIntegration) -> Callable[..., Worker]:
+    def start(batch: int = 100, **held: Any) -> Worker:
+        there = HoldsMembers(**held)
+        ledger = own.ledger()
+        handling = Handling(
+            preset=load_preset(None),
+            delivery=own.delivery(there.asking(), ledger=ledger, batch=batch),
+            parking=Parking(own.redis, own.name, own.queue),
+            waiting=own.waiting(ledger),
+            dead_letters=DeadLetters(own.redis, own.name, own.queue),
+            tally=Tally(own.redis, own.name),
+            roll=Roll(own.redis, own.name),
+            patience=Patience(),
+            digest_key=DIGEST_KEY,
+            clock=lambda: NOW,
+            chance=lambda: 0.5,
+        )
+        loop = Loop()
+        it = Consuming(handling, own.queue, own.unacked_keys, threads=4, visibility_seconds=60)
+        it.attach(loop)
+        return Worker(own, there, loop, it, handling)
+
+    return start
+
+
+def event(number: int, **fields: Any) -> dict[str, Any]:
+    return {"type": "identify", "traits": {"email": f"p{number}@example.com", "plan": "pro"}, **fields}
+
+
+def message(number: int, **fields: Any) -> Message:
+    return Message(id=f"m{number}", args=(event(number),), kind="identify", enqueued_at=NOW.timestamp(), **fields)
+
+
+def names(told: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    return [(name, fields["uuid"]) for name, fields in told]
+
+
+def test_what_is_taken_is_gathered_until_a_batch_is_full(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=3)
+    it.take(message(1), message(2))
+    assert it.there.calls == []
+    it.take(message(3))
+    it.settled()
+    assert it.there.entries() == [["p1@example.com", "p2@example.com", "p3@example.com"]]
+    assert it.unacked() == []
+    assert it.loop.laters[0].cancelled
+
+
+def test_what_has_lingered_waits_no_longer(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=3)
+    it.take(message(1), message(2))
+    (linger,) = it.loop.laters
+    linger.act()
+    it.settled()
+    assert it.there.entries() == [["p1@example.com", "p2@example.com"]]
+    assert it.unacked() == []
+
+
+def test_without_batches_nothing_lingers(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    it.take(message(1), message(2))
+    eventually(lambda: not it.unacked())
+    assert it.loop.laters == []
+    assert it.there.entries() == []
+    assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p2@example.com"]
+
+
+def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=2)
+    tags = it.take(message(1), message(2))
+    it.settled()
+    assert sorted(it.loop.dropped) == sorted(tags)
+    assert names(it.loop.told) == [
+        ("task-received", "m1"),
+        ("task-received", "m2"),
+        ("task-succeeded", "m1"),
+        ("task-succeeded", "m2"),
+    ]
+    received, ended = it.loop.told[0][1], it.loop.told[2][1]
+    assert (received["args"], received["kwargs"], received["name"]) == ("identify", "{}", "signal.deliver")
+    assert ended["result"] == "'delivered'"
+    assert ended["runtime"] >= 0
+
+
+@pytest.mark.parametrize(("enabled", "groups"), [(False, ()), (True, ("worker",))])
+def test_where_nobody_asked_for_them_no_events_are_sent(
+    at_work: Callable[..., Worker],
+    enabled: bool,  # noqa: FBT001
+    groups: tuple[str, ...],
+) -> None:
+    it = at_work(batch=1)
+    it.loop.enabled, it.loop.groups = enabled, groups
+    it.take(message(1))
+    it.settled()
+    assert it.loop.told == []
+
+
+def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=100)
+    it.there.world.refuse(["p2@example.com"])
+    events = [event(1), "malformed", event(2), {"type": "page"}, event(3, messageId="own")]
+    it.take(Message(id="b", args=(events,), kind="5 events", enqueued_at=NOW.timestamp(), task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert it.unacked() == []
+    assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p3@example.com"]
+    letters = {each.message.id: each.letter.reason for each in it.handling.dead_letters.oldest_first()}
+    assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
+    assert names(it.loop.told)[-1] == ("task-succeeded", "b")
+    assert it.loop.told[-1][1]["result"] == (
+        "'delivered 2, dead letter: malformed_event 1, dead letter: rejected 1, skipped: no_email 1'"
+    )
+
+
+def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=100)
+    it.take(Message(id="b", args=([],), kind="0 events", task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert it.unacked() == []
+    assert it.handling.dead_letters.count() == 0
+    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (("task-succeeded", "b"), "'no events'")
+    assert it.handling.delivery.flow._unused == it.handling.delivery.flow.rules.event_cost
+
+
+def test_a_full_bundle_does_not_linger(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=3)
+    bundle = Message(id="b", args=([event(each) for each in range(3)],), task=DELIVER_MANY)
+    it.take(bundle)
+    it.settled()
+    assert it.loop.laters == []
+    assert len(it.there.list) == 3
+
+
+def test_an_empty_bundle_ends(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=100)
+    it.take(Message(id="b", args=([],), task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert it.unacked() == []
+    assert it.loop.told[-1][1]["result"] == "'no events'"
+
+
+def test_an_event_that_redis_did_not_let_end_goes_back_to_the_front_of_its_queue(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=2)
+    monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
+
+    def away(*_: object) -> Any:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(Handling, "handle_many", away)
+    it.take(message(1), message(2))
+    it.settled()
+    assert it.unacked() == []
+    assert it.own.redis.llen(it.own.queue) == 2
+    assert len(it.loop.dropped) == 2
+    monkeypatch.undo()
+    it.take()
+    it.settled()
+    assert len(it.there.list) == 2
+
+
+def test_our_own_bug_costs_no_event(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it = at_work(batch=1)
+    monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
+
+    def crash(*_: object) -> Any:
+        raise KeyError("p1@example.com")
+
+    monkeypatch.setattr(Handling, "handle_many", crash)
+    it.take(message(1))
+    it.settled()
+    assert it.own.redis.llen(it.own.queue) == 1
+    assert "p1@example.com" not in caplog.text
+
+
+def test_an_event_that_redis_did_not_take_back_either_is_put_back_by_housekeeping(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
+
+    is_away = threading.Event()
+    is_away.set()
+
+    def handles(*_: object) -> Any:
+        raise redis.ConnectionError
+
+    def puts_back(*arguments: Any, **options: Any) -> None:
+        if is_away.is_set():
+            raise redis.ConnectionError
+        put_back(*arguments, **options)
+
+    monkeypatch.setattr(Handling, "handle_many", handles)
+    monkeypatch.setattr(batch_consumer, "put_back", puts_back)
+    it.take(message(1))
+    it.settled()
+    with pytest.raises(redis.ConnectionError):
+        it.consuming.repeat()
+    assert it.own.redis.llen(it.own.queue) == 0
+    is_away.clear()
+    it.consuming.repeat()
+    it.consuming.repeat()
+    assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 1)
+
+
+def test_what_is_under_way_is_kept_from_being_put_back(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=3)
+    tags = it.take(message(1), message(2))
+    index = it.own.unacked_keys[0]
+    it.own.redis.zadd(index, dict.fromkeys(tags, 0.0))
+    it.consuming.keep()
+    assert it.own.redis.zscore(index, tags[0]) == 0.0  # not so soon
+    monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
+    it.own.redis.zadd(index, {"somebody else's": 0.0})
+    it.consuming.keep()
+    assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
+    assert it.own.redis.zscore(index, "somebody else's") == 0.0
+
+
+def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    it.own.fill(1)
+    it.own.take(1)
+    [tag] = it.unacked()
+    it.consuming.take(Taken({}, tag, it.loop))
+    it.consuming.flush()
+    assert it.unacked() == [tag]
+    assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
+    assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
+
+
+def test_what_has_ended_is_not_kept(at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    it = at_work(batch=1)
+    it.take(message(1))
+    it.settled()
+    monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
+    it.consuming.keep()
+    assert it.own.redis.zcard(it.own.unacked_keys[0]) == 0
+
+
+def test_a_worker_that_ends_handles_what_it_gathered_and_waits_for_what_is_under_way(
+    at_work: Callable[..., Worker],
+) -> None:
+    it = at_work(batch=2)
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(_call: object) -> None:
+        entered.set()
+        assert go.wait(20)
+
+    it.there.meanwhile[1] = slow
+    it.take(message(1), message(2), message(3))
+    assert entered.wait(20)
+    finished = threading.Thread(target=it.consuming.finish, args=(20,))
+    finished.start()
+    finished.join(0.2)
+    assert finished.is_alive()
+    go.set()
+    finished.join(20)
+    assert not finished.is_alive()
+    assert it.unacked() == []
+    assert len(it.there.list) == 3
+    assert len(it.loop.dropped) == 3
+
+
+def test_after_a_new_connection_messages_are_taken_from_there(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=2)
+    it.take(message(1))
+    before, it.loop = it.loop, replace(it.loop, soon=[], told=[], dropped=[], laters=[])
+    it.consuming.attach(it.loop)
+    it.take(message(2))
+    it.settled()
+    assert len(it.there.list) == 2
+    assert len(before.dropped) == len(it.loop.dropped) == 1
+    assert it.loop.buffer_limit > 24
+
+
+# What waited for a busy member
+
+
+def of_one_member(number: int) -> Message:
+    event = {"type": "identify", "traits": {"email": "hot@example.com", "plan": f"{number}"}}
+    return Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000)
+
+
+def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
+    """So many events wait for a member that another delivery has."""
+    ledger = it.handling.waiting.ledger
+    visits: Any = ledger.open(["hot@example.com"])
+    it.take(*map(of_one_member, range(count)))
+    it.consuming.flush()
+    eventually(lambda: it.handling.parking.count() == count and not it.unacked(), what="events that wait")
+    it.settled()
+    assert it.there.calls == []
+    return ledger, visits
+
+
+def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 40)
+    it.loop.told.clear()
+    ledger.close(visits, [], 0)
+    it.consuming.adopt()
+    eventually(lambda: not it.unacked(), what="an end")
+    it.settled()
+    assert [each.method for each in it.there.calls] == ["GET", "POST"]
+    assert it.there.vars_of("hot@example.com")["plan"] == "39"
+    assert it.handling.parking.count() == 0
+    assert [name for name, _ in it.loop.told] == ["task-received"] * 40 + ["task-succeeded"] * 40
+    assert it.consuming.in_hand() == []
+
+
+def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, (visit,) = wait_for_one_member(it, 5)
+    it.own.redis.delete(ledger.lock_of(visit.digest))
+    it.take(of_one_member(5))
+    eventually(lambda: not it.unacked() and not it.handling.parking.count(), what="an end")
+    it.settled()
+    assert it.there.vars_of("hot@example.com")["plan"] == "5"
+    assert [each.method for each in it.there.calls] == ["GET", "POST"]  # the others are older
+
+
+def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    ledger.close(visits, [], 0)
+    it.loop.takes = False
+    it.consuming.adopt()
+    assert (it.unacked(), it.handling.parking.count()) == ([], 3)

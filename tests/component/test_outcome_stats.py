@@ -1,0 +1,96 @@
+"""The tally: counts of several workers add up in Redis, and none is lost while Redis is away."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import fakeredis
+import pytest
+import redis
+
+from worker.delivery.outcome_stats import MINUTE_LIVES_SECONDS, Tally
+
+
+@pytest.fixture
+def far() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+def tally(far: fakeredis.FakeServer, integration: str = "default") -> Tally:
+    return Tally(client(far), integration)
+
+
+def client(far: fakeredis.FakeServer) -> redis.Redis:
+    return fakeredis.FakeStrictRedis(server=far, decode_responses=True)  # type: ignore[no-any-return]
+
+
+def test_nothing_is_stored_before_it_is_told_to(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count("delivered")
+    assert mine.totals() == {}
+
+
+def test_the_counts_of_several_workers_add_up(far: fakeredis.FakeServer) -> None:
+    for worker in (tally(far), tally(far)):
+        worker.count("delivered")
+        worker.count("delivered")
+        worker.count("skipped: no_email")
+        worker.store(now=120.0)
+    assert tally(far).totals() == {"delivered": 4, "skipped: no_email": 2}
+
+
+def test_a_count_is_stored_once(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count("delivered")
+    for _ in range(3):
+        mine.store(now=120.0)
+    assert mine.totals() == {"delivered": 1}
+
+
+def test_counts_are_told_by_the_minute_for_two_hours(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    for now in (119.0, 120.0, 179.0):
+        mine.count("delivered")
+        mine.store(now=now)
+    assert [mine.minute(minute).get("delivered") for minute in (1, 2, 3)] == [1, 2, None]
+    assert 0 < int(client(far).ttl("signal:default:minute:2")) <= MINUTE_LIVES_SECONDS
+    assert int(client(far).ttl("signal:default:totals")) == -1
+
+
+def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count("delivered")
+    far.connected = False
+    with pytest.raises(redis.RedisError):
+        mine.store(now=120.0)
+    mine.count("delivered")
+    far.connected = True
+    mine.store(now=120.0)
+    assert mine.totals() == {"delivered": 2}
+
+
+def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count_not_understood(("consent", "timestamp"))
+    far.connected = False
+    with pytest.raises(redis.RedisError):
+        mine.store(now=120.0)
+    mine.count_not_understood(("consent",))
+    mine.count_not_understood(())
+    far.connected = True
+    mine.store(now=120.0)
+    assert mine.not_understood() == {"consent": 2, "timestamp": 1}
+    assert mine.totals() == {}
+
+
+def test_threads_count_together(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: mine.count("delivered"), range(2000)))
+    mine.store(now=120.0)
+    assert mine.totals() == {"delivered": 2000}
+
+
+def test_integrations_are_counted_apart(far: fakeredis.FakeServer) -> None:
+    mine = tally(far)
+    mine.count("delivered")
+    mine.store(now=120.0)
+    assert tally(far, "other").totals() == {}

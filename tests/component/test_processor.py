@@ -1,0 +1,457 @@
+"""One event handled: what is at Mailgun, parked or buried once it is, on a real server and a Mailgun with one member."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
+from tests.integrations import DIGEST_KEY, OwnIntegration
+from worker.delivery.deliverer import Delivery
+from worker.delivery.event_delivery import Dead, Parked, order_of
+from worker.delivery.outcome_stats import Tally
+from worker.delivery.processor import Handling
+from worker.delivery.retry_policy import Done, Patience
+from worker.delivery.worker_registry import Roll
+from worker.gate.config import UNAVAILABLE_MEMBERS
+from worker.mailgun.outcome import Outcome
+from worker.members.ledger import Ledger
+from worker.members.merge_plan import Wanted
+from worker.queue.dead_letters import Buried, DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message, decoded
+from worker.signal.patch import Patch
+from worker.signal.preset import load_preset
+
+ADDRESS = "jane@example.com"
+HELD = {"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {"plan": "free"}}
+EVENT: dict[str, Any] = {"type": "identify", "traits": {"email": ADDRESS, "plan": "pro"}}
+ENQUEUED = datetime(2024, 5, 1, 10, tzinfo=UTC)
+
+
+def handling(own: OwnIntegration, there: HoldsOneMember, **patience: Any) -> Handling:
+    return Handling(
+        preset=load_preset(None),
+        delivery=own.delivery(asking(there.far)),
+        parking=Parking(own.redis, own.name, own.queue),
+        waiting=own.waiting(),
+        dead_letters=DeadLetters(own.redis, own.name, own.queue),
+        tally=Tally(own.redis, own.name),
+        roll=Roll(own.redis, own.name),
+        patience=Patience(**patience),
+        digest_key=DIGEST_KEY,
+        clock=lambda: ENQUEUED + timedelta(seconds=10),
+        chance=lambda: 0.0,
+    )
+
+
+def message(event: Any = EVENT, **known: Any) -> Message:
+    return Message(id="m1", args=(event,), **{"kind": "identify", "enqueued_at": ENQUEUED.timestamp(), **known})
+
+
+def parked(own: OwnIntegration) -> list[Message]:
+    return [decoded(raw)[0] for raw, _ in Parking(own.redis, own.name, own.queue).waiting()]
+
+
+def buried(own: OwnIntegration) -> list[Buried]:
+    return list(DeadLetters(own.redis, own.name, own.queue).newest_first())
+
+
+def everywhere(own: OwnIntegration) -> tuple[int, int]:
+    return len(parked(own)), len(buried(own))
+
+
+# Done
+
+
+def test_a_delivered_event_is_done_and_nothing_is_left_of_it(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    assert handling(own, there).handle(message()) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "pro"}}
+    assert everywhere(own) == (0, 0)
+
+
+def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "free"}}
+    assert handling(own, there).handle(message(event)) == Done("unchanged")
+
+
+def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    handling(own, there).handle(message({**EVENT, "timestamp": "2024-05-01T09:00:00Z"}))
+    older = {"type": "identify", "traits": {"email": ADDRESS, "plan": "old"}, "timestamp": "2024-05-01T08:00:00Z"}
+    assert handling(own, there).handle(message(older)) == Done("superseded")
+
+
+@pytest.mark.parametrize(
+    ("event", "skip"),
+    [
+        ({"type": "identify", "traits": {}}, "no_email"),
+        ({"type": "identify", "traits": {"email": "0" * 64}}, "hashed_email"),
+        ({"type": "track", "event": "Nothing Mapped", "traits": {"email": ADDRESS}}, "unmapped_event"),
+    ],
+)
+def test_a_skipped_event_is_done_with_its_reason_and_asks_nothing(
+    own: OwnIntegration, event: dict[str, Any], skip: str
+) -> None:
+    there = HoldsOneMember(HELD)
+    assert handling(own, there).handle(message(event)) == Done(f"skipped: {skip}")
+    assert there.asked() == []
+    assert everywhere(own) == (0, 0)
+
+
+# Parked
+
+
+def test_while_held_an_event_is_parked_free_of_charge(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    own.flow().pause()
+    before = message(attempts=3, throttled=2)
+    assert isinstance(handling(own, there).handle(before), Parked)
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
+    assert there.asked() == []
+
+
+def test_while_its_member_is_busy_an_event_is_parked_free_of_charge(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    own.ledger().open([ADDRESS])
+    before = message(attempts=3, throttled=2)
+    found = handling(own, there).handle(before)
+    assert isinstance(found, Parked)
+    assert found.why.startswith("busy")
+    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
+    assert there.asked() == []
+
+
+def test_an_event_that_waits_is_never_given_up_however_long_it_does(own: OwnIntegration) -> None:
+    own.flow().pause()
+    old = message(enqueued_at=0.0, attempts=49)
+    assert isinstance(handling(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Parked)
+
+
+def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "900"})
+    assert isinstance(handling(own, there).handle(message(attempts=3)), Parked)
+    assert own.flow().ask() > 800
+    (waiting,) = parked(own)
+    assert (waiting.attempts, waiting.throttled, waiting.parkings) == (3, 1, 1)
+    assert [(each.outcome, each.status) for each in waiting.trail] == [("throttled", 429)]
+
+
+def test_an_event_without_an_answer_is_parked_and_spends_an_attempt(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["GET"] = timed_out
+    found = handling(own, there).handle(message(attempts=3))
+    assert isinstance(found, Parked)
+    assert "jane" not in found.why
+    (waiting,) = parked(own)
+    assert (waiting.attempts, waiting.throttled) == (4, 0)
+
+
+def crash(*_: object) -> Any:
+    raise RecursionError(ADDRESS)
+
+
+@pytest.mark.parametrize("where", ["_patch", "attempts", "deep within"])
+def test_our_own_bug_parks_the_event_and_tells_no_data(
+    own: OwnIntegration, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = HoldsOneMember(HELD)
+    if where == "_patch":
+        monkeypatch.setattr(Handling, "_patch", crash)
+    elif where == "attempts":
+        monkeypatch.setattr(Delivery, "attempts", crash)
+    else:
+        there.meanwhile["POST"] = crash
+    found = handling(own, there).handle(message())
+    assert isinstance(found, Parked)
+    (waiting,) = parked(own)
+    assert (waiting.attempts, waiting.args) == (1, (EVENT,))
+    assert ADDRESS not in caplog.text + found.why + json.dumps([vars(each) for each in caplog.records], default=str)
+
+
+def test_our_own_bug_over_one_event_takes_no_other_along(own: OwnIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = HoldsMembers()
+    attempts = Delivery.attempts
+
+    def crashes_over_one(self: Delivery, wanted: Sequence[Wanted]) -> list[Outcome]:
+        if any(each.patch.address == "p2@example.com" for each in wanted):
+            raise RecursionError(ADDRESS)
+        return attempts(self, wanted)
+
+    monkeypatch.setattr(Delivery, "attempts", crashes_over_one)
+    here = replace(handling(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100))
+    events = [{"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)]
+    handled = here.handle_many([replace(message(each), id=f"m{number}") for number, each in enumerate(events)])
+    assert [type(each) for each in handled] == [Done, Done, Parked, Done]
+    assert [each.id for each in parked(own)] == ["m2"]
+    assert len(there.list) == 3
+
+
+def test_a_parked_event_comes_back_to_the_front_of_the_queue_whole(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    own.fill(2)
+    own.flow().pause()
+    handling(own, there).handle(message())
+    parking = Parking(own.redis, own.name, own.queue)
+    ((raw, _),) = parking.waiting()
+    own.redis.zadd(parking.key, {raw: 0.0})  # it is due
+    parking.return_due()
+    own.flow().resume()
+    (first,) = own.take().messages
+    assert handling(own, there).handle(decoded(first)[0]) == Done("delivered")
+
+
+# Buried
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "reason"),
+    [
+        ((), {}, "malformed_event"),
+        ((EVENT, EVENT), {}, "malformed_event"),
+        ((EVENT,), {"x": 1}, "malformed_event"),
+        (("text",), {}, "malformed_event"),
+        (({"traits": {"email": ADDRESS}},), {}, "malformed_event"),
+        (({"type": "identify", "traits": {"email": "jane"}},), {}, "malformed_email"),
+    ],
+)
+def test_a_malformed_event_is_buried_whole_without_a_request(
+    own: OwnIntegration, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+) -> None:
+    there = HoldsOneMember(HELD)
+    assert isinstance(handling(own, there).handle(replace(message(), args=args, kwargs=kwargs)), Dead)
+    (letter,) = buried(own)
+    assert (letter.letter.reason, letter.message.args, letter.message.kwargs) == (reason, args, kwargs)
+    assert there.asked() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "rejected"),
+        (401, "unauthorized"),
+        (403, "unauthorized"),
+        (404, "list_not_found"),
+        (302, "unexpected_status"),
+    ],
+)
+def test_a_refused_event_is_buried_with_mailguns_words(own: OwnIntegration, status: int, reason: str) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = lambda: answered(status, b'{"message":"no, jane@example.com"}')
+    found = handling(own, there).handle(message())
+    assert isinstance(found, Dead)
+    assert ADDRESS not in found.why
+    (letter,) = buried(own)
+    assert (letter.letter.reason, letter.letter.status, letter.letter.answer) == (reason, status, f"no, {ADDRESS}")
+    assert (letter.letter.attempts, letter.message.args) == (1, (EVENT,))
+
+
+def test_an_event_whose_patience_is_at_its_end_is_buried(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["GET"] = lambda: answered(503)
+    assert isinstance(handling(own, there, max_attempts=4).handle(message(attempts=3)), Dead)
+    assert [each.letter.reason for each in buried(own)] == ["retries_exhausted"]
+    assert parked(own) == []
+
+
+# Redis is away
+
+
+class Away(redis.ConnectionError):
+    """Redis did not answer."""
+
+
+def away(*_: object, **__: object) -> Any:
+    raise Away
+
+
+@pytest.mark.parametrize("step", ["open", "ask_again", "close"])
+def test_where_redis_does_not_answer_during_an_attempt_nothing_is_parked_or_buried(
+    own: OwnIntegration, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = HoldsOneMember(HELD)
+    monkeypatch.setattr(Ledger, step, away)
+    with pytest.raises(Away):
+        handling(own, there).handle(message())
+    monkeypatch.undo()
+    assert everywhere(own) == (0, 0)
+    own.redis.delete(*own.redis.scan_iter(f"signal:{own.name}:lock:*"), "none")  # its lease ended
+    assert isinstance(handling(own, there).handle(message()), Done)
+    assert there.held == {**HELD, "vars": {"plan": "pro"}}
+
+
+@pytest.mark.parametrize(("status", "step"), [(503, (Parking, "park_many")), (400, (DeadLetters, "bury_many"))])
+def test_where_redis_does_not_take_an_event_the_error_goes_up(
+    own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["GET"] = lambda: answered(status)
+    monkeypatch.setattr(*step, away)
+    with pytest.raises(Away):
+        handling(own, there).handle(message())
+
+
+# The allowance
+
+
+def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
+    here = handling(own, HoldsOneMember(HELD))
+    given_back: list[float] = []
+    for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
+        here.handle(message(event))
+        given_back.append(here.delivery.flow._unused)
+    assert given_back == [0, 1, 2]
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    ("ahead", "at"),
+    [
+        (timedelta(days=-4000), "its own"),
+        (timedelta(0), "its own"),
+        (timedelta(hours=24), "its own"),
+        (timedelta(hours=24, seconds=1), "enqueued"),
+        (timedelta(days=4000), "enqueued"),
+        (None, "enqueued"),
+    ],
+)
+def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: timedelta | None, at: str) -> None:
+    own_time = None if ahead is None else ENQUEUED + ahead
+    patch = Patch(ADDRESS, None, {}, None, own_time)
+    expected = ENQUEUED if at == "enqueued" else own_time
+    assert expected
+    assert order_of(patch, message()).at == expected.timestamp()
+
+
+def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "pro", "company": "Acme"}, "timestamp": "soon"}
+    assert handling(own, there).handle(message(event)) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "free", "company": "Acme"}}
+    older = {"type": "identify", "traits": {"email": ADDRESS, "company": "Old"}, "timestamp": "2001-01-01T00:00:00Z"}
+    assert handling(own, there).handle(message(older)) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "free", "company": "Old"}}
+
+
+def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_yes_subscribes(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsOneMember()
+    perhaps = {**EVENT, "context": {"consent": {"canonical": {"marketing": "perhaps"}}}}
+    assert handling(own, there).handle(message(perhaps)) == Done("delivered")
+    assert there.held
+    assert there.held["subscribed"] is False
+    yes = {**EVENT, "context": {"consent": {"canonical": {"marketing": "yes"}}}}
+    assert handling(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done("delivered")
+    assert there.held["subscribed"] is True
+
+
+def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    handling(own, there).handle(message({**EVENT, "timestamp": "2093-01-01T00:00:00Z"}))
+    later = {"type": "identify", "traits": {"email": ADDRESS, "plan": "basic"}, "timestamp": "2024-05-01T10:00:01Z"}
+    assert handling(own, there).handle(message(later)) == Done("delivered")
+    assert there.held == {**HELD, "vars": {"plan": "basic"}}
+
+
+def test_a_replayed_event_still_counts_as_of_when_it_was_enqueued(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead["POST"] = lambda: answered(400)
+    handling(own, there).handle(message())
+    later = {"type": "identify", "traits": {"email": ADDRESS, "plan": "basic"}}
+    handling(own, there).handle(message(later, enqueued_at=ENQUEUED.timestamp() + 100))
+    (letter,) = buried(own)
+    replayed = letter.message.replayed(ENQUEUED.timestamp() + 1e6)
+    assert handling(own, there).handle(replayed) == Done("superseded")
+    assert there.held == {**HELD, "vars": {"plan": "basic"}}
+
+
+# An answer about another address
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", ["GET"]), ("POST", ["GET", "POST"])])
+def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written_again(
+    own: OwnIntegration, method: str, asked: list[str]
+) -> None:
+    there = HoldsOneMember(HELD)
+    there.instead[method] = lambda: answered(
+        200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
+    )
+    found = handling(own, there).handle(message())
+    assert isinstance(found, Dead)
+    assert found.why.startswith("wrong_member (200): 200, but for another address")
+    assert "joe" not in found.why
+    (letter,) = buried(own)
+    assert (letter.letter.reason, letter.letter.attempts) == ("wrong_member", 1)
+    assert "joe@example.com" in letter.letter.answer
+    assert there.asked() == asked
+    assert parked(own) == []
+
+
+def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    for _ in range(UNAVAILABLE_MEMBERS + 1):
+        there.instead["GET"] = lambda: answered(
+            200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
+        )
+        assert isinstance(handling(own, there).handle(message()), Dead)
+    assert own.flow().state().kind is None
+
+
+# What is told
+
+
+def test_what_is_not_understood_is_counted_once_when_the_event_ends(
+    own: OwnIntegration, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    there = HoldsOneMember(HELD)
+    here = handling(own, there)
+    odd = {**EVENT, "timestamp": "soon", "context": {"consent": {"marketing": "perhaps"}}}
+    there.instead["GET"] = lambda: answered(503)
+    here.handle(message(odd))
+    here.tally.store()
+    assert here.tally.not_understood() == {}
+    here.handle(message({**odd, "traits": {**EVENT["traits"], "company": "Acme"}}))
+    there.instead["GET"] = lambda: answered(400)
+    here.handle(message({**odd, "context": {}}))
+    here.handle(message())
+    here.tally.store()
+    assert here.tally.not_understood() == {"consent": 1, "timestamp": 2}
+    told = [getattr(each, "not_understood", None) for each in caplog.records]
+    assert told == ["consent, timestamp", "consent, timestamp", "timestamp", None]
+
+
+def test_each_end_is_counted_once_and_told_without_data(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    there = HoldsOneMember(HELD)
+    here = handling(own, there)
+    here.handle(message())
+    here.handle(message({"type": "identify", "traits": {}}))
+    there.instead["GET"] = lambda: answered(503)
+    here.handle(message())
+    there.instead["GET"] = lambda: answered(400, b'{"message":"no jane@example.com"}')
+    here.handle(message())
+    here.handle(message("malformed"))
+    own.flow().pause()
+    here.handle(message())
+    here.tally.store()
+    assert here.tally.totals() == {
+        "delivered": 1,
+        "skipped: no_email": 1,
+        "retried": 1,
+        "dead letter: rejected": 1,
+        "dead letter: malformed_event": 1,
+        "held": 1,
+    }
+    assert ADDRESS not in json.dumps([vars(each) for each in caplog.records], default=str)

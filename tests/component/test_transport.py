@@ -1,0 +1,255 @@
+"""How messages are taken and put back: in one step each, so that none is ever nowhere – on a real server."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Connection, Consumer, Queue
+
+from tests.integrations import OwnIntegration, rules_with
+from tests.servers import RedisServer
+from worker.consumer.application import celery_app
+from worker.consumer.transport import TAKE
+from worker.queue.in_flight import PUT_BACK
+from worker.queue.intake import admitted
+from worker.queue.message import DELIVER_MANY, TASK, Message, decoded, encoded
+from worker.settings import Settings
+
+ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
+
+
+def put_back(own: OwnIntegration, tag: str, where: str = "RPUSH") -> None:
+    own.redis.eval(PUT_BACK, 3, own.queue, *own.unacked_keys, where, tag)
+
+
+def test_what_is_taken_is_noted_with_its_time(own: OwnIntegration) -> None:
+    own.fill(3)
+    taken = own.take(2)
+    index, messages = own.unacked_keys
+    assert taken.messages == ["1", "2"]
+    assert list(own.redis.hgetall(messages).values()) == ["1", "2"]
+    assert set(own.redis.hgetall(messages)) == set(own.redis.zrange(index, 0, -1))
+    assert own.redis.lrange(own.queue, 0, -1) == ["3"]
+
+
+def test_taking_from_an_empty_queue_notes_nothing(own: OwnIntegration) -> None:
+    assert own.take(5).messages == []
+    assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
+
+
+def test_an_empty_message_is_taken_too(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, "", "next")
+    assert own.take(5).messages == ["", "next"]
+
+
+def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> None:
+    own.fill(500)
+    with ThreadPoolExecutor(8) as threads:
+        taken = [each for found in threads.map(lambda _: own.take(10).messages, range(80)) for each in found]
+    assert sorted(map(int, taken)) == list(range(1, 501))
+    assert own.redis.hlen(own.unacked_keys[1]) == 500
+
+
+def bundled(id: str, events: int, own: OwnIntegration) -> str:
+    message = Message(id=id, args=([{"type": "page"}] * events,), task=DELIVER_MANY)
+    return encoded(message, own.queue)
+
+
+@pytest.mark.parametrize(("room", "taken"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (100, 3)])
+def test_room_is_counted_in_events_and_the_last_bundle_may_have_more(
+    own: OwnIntegration, room: int, taken: int
+) -> None:
+    own.redis.lpush(own.queue, *(bundled(f"b{each}", 10, own) for each in range(3)))
+    assert len(own.take(room).messages) == taken
+
+
+def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bundled("b", 100, own), *(bundled(f"b{each}", 100, own) for each in range(20)))
+    rules = rules_with(rate_limit=300, event_cost=0.02)
+    assert (
+        len(own.take(100, rules=rules).messages) == 1
+    )  # what there is at first pays for half of it; the rest is asked for later
+    assert own.take(200, rules=rules).messages == []
+    own.later(1.5)
+    assert len(own.take(200, rules=rules).messages) == 2
+    assert float(own.pace()["tokens"]) == pytest.approx(7.5 - 4, abs=0.9)
+
+
+def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000")
+    assert taken[2] == [100, 50]
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"), [("0", 1), ("-3", 1), ("1e9", 1), ("7", 7), ("9" * 30, 10_000), ('"x"', 1)]
+)
+def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
+    own: OwnIntegration, said: str, counted: int
+) -> None:
+    own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
+    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000")
+    assert taken[2] == [counted]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_bundles_events_are_counted_however_it_was_written(own: OwnIntegration, separators: tuple[str, str]) -> None:
+    raw = json.dumps(json.loads(bundled("b", 100, own)), separators=separators)
+    own.redis.lpush(own.queue, raw, raw)
+    assert len(own.take(100).messages) == 1
+
+
+def test_one_reply_has_only_so_many_bytes(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, *("x" * 400_000 for _ in range(5)))
+    assert [len(own.take(100).messages) for _ in range(3)] == [3, 2, 0]
+
+
+@pytest.mark.parametrize(("where", "after"), [("RPUSH", ["3", "2", "1"]), ("LPUSH", ["1", "3", "2"])])
+def test_a_message_is_put_back_at_the_front_or_the_back(own: OwnIntegration, where: str, after: list[str]) -> None:
+    own.fill(3)
+    own.take(1)
+    [tag] = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag), where)
+    assert own.redis.lrange(own.queue, 0, -1) == after
+    assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
+
+
+def test_a_message_is_put_back_once(own: OwnIntegration) -> None:
+    own.fill(1)
+    own.take(1)
+    [tag] = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag))
+    put_back(own, str(tag))
+    assert own.redis.lrange(own.queue, 0, -1) == ["1"]
+
+
+def test_an_acknowledged_message_is_not_put_back(own: OwnIntegration) -> None:
+    put_back(own, "unknown")
+    assert own.redis.llen(own.queue) == 0
+
+
+# -- when a message counts as enqueued
+
+
+def bare(id: str, *, task: str = TASK, enqueued_at: object = None) -> str:
+    """A message as a client writes it that knows nothing of this program, or says when it enqueued it."""
+    said = {} if enqueued_at is None else {"signal": {"enqueued_at": enqueued_at}}
+    headers = {"task": task, "id": id, **said}
+    body = base64.b64encode(b"[[{}],{},{}]").decode()
+    properties = {"body_encoding": "base64"}
+    return json.dumps({"body": body, "headers": headers, "properties": properties, "content-type": "application/json"})
+
+
+def enqueued_at(raw: str) -> float:
+    found = admitted(raw, lambda: "new").enqueued_at
+    assert found is not None
+    return found
+
+
+def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the_queue(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
+    before = own.now()
+    taken = [raw for _ in range(10) for raw in own.take(5).messages]
+    assert [decoded(each)[0].id for each in taken] == [str(each) for each in range(50)]
+    stamps = [enqueued_at(each) for each in taken]
+    assert sorted(set(stamps)) == stamps
+    assert before - 0.001 <= stamps[0] <= stamps[-1] <= own.now() + 0.001
+
+
+def test_a_stamp_outlives_the_worker_and_a_way_back_to_the_queue(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a"))
+    (raw,) = own.take().messages
+    (tag,) = own.redis.hkeys(own.unacked_keys[1])
+    put_back(own, str(tag))
+    assert own.redis.lrange(own.queue, 0, -1) == [raw]
+    assert own.take().messages == [raw]
+
+
+def test_a_stamp_outlives_the_wait_for_another_try(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a"))
+    (raw,) = own.take().messages
+    message = admitted(raw, lambda: "new")
+    again = admitted(encoded(message.parked(), own.queue), lambda: "new")
+    assert again.enqueued_at == message.enqueued_at == message.seen(own.now()).patience_from
+
+
+@pytest.mark.parametrize("said", [1714557600.5, 1714557600])
+def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(own: OwnIntegration, said: float) -> None:
+    raw = bare("a", enqueued_at=said)
+    own.redis.lpush(own.queue, raw)
+    assert own.take().messages == [raw]
+    assert enqueued_at(raw) == said
+
+
+def test_a_message_enqueued_years_ahead_counts_from_when_it_was_taken(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a", enqueued_at=own.now() + 3 * 365 * 86_400))
+    (raw,) = own.take().messages
+    assert abs(enqueued_at(raw) - own.now()) < 60
+
+
+def test_the_events_of_a_bundle_come_before_those_of_the_next_message(own: OwnIntegration) -> None:
+    own.redis.lpush(own.queue, bare("a", task=DELIVER_MANY), bare("b"))
+    first, second = own.take(2).messages
+    assert enqueued_at(second) - enqueued_at(first) > 0.0009
+
+
+@pytest.mark.parametrize("raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}'])
+def test_what_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
+    own.redis.lpush(own.queue, raw)
+    assert own.take().messages == [raw]
+
+
+# -- the same, through kombu ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(own: OwnIntegration, server: RedisServer) -> Celery:
+    return celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+
+
+def received(connection: Connection, own: OwnIntegration, count: int, *, acknowledge: bool) -> list[str]:
+    """The ids of so many messages, taken as a worker takes them."""
+    ids: list[str] = []
+
+    def take(_: object, message: object) -> None:
+        ids.append(message.headers["id"])  # type: ignore[attr-defined]
+        if acknowledge:
+            message.ack()  # type: ignore[attr-defined]
+
+    consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[take], accept=["json"])
+    consumer.qos(prefetch_count=count)
+    with consumer:
+        while len(ids) < count:
+            connection.drain_events(timeout=10)
+    return ids
+
+
+def put(own: OwnIntegration, *ids: str) -> None:
+    own.redis.lpush(own.queue, *(encoded(Message(id=each, args=({},)), own.queue) for each in ids))
+
+
+def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) -> None:
+    put(own, "a", "b", "c")
+    with app.connection_for_read() as connection:
+        assert received(connection, own, 3, acknowledge=True) == ["a", "b", "c"]
+    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (0, 0)
+
+
+def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(own: OwnIntegration, app: Celery) -> None:
+    put(own, "a", "b", "c")
+    with app.connection_for_read() as connection:
+        received(connection, own, 2, acknowledge=False)
+        assert own.redis.hlen(own.unacked_keys[1]) == 2
+    assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (3, 0)
+
+
+def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app: Celery) -> None:
+    put(own, *"abcdef")
+    with app.connection_for_read() as connection:
+        received(connection, own, 2, acknowledge=False)
+        assert own.redis.llen(own.queue) == 4

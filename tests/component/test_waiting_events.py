@@ -1,0 +1,220 @@
+"""Events whose members other deliveries have: they wait aside, and are taken on together once their member is free."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from tests.integrations import OwnIntegration
+from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
+from worker.members.lease import Visit
+from worker.members.ledger import Ledger
+from worker.queue.in_flight import restore_overdue
+from worker.queue.message import Message, decoded
+
+JANE, JOHN = "jane@example.com", "john@example.com"
+Adopted = list[list[tuple[str, str]]]
+
+
+def message(number: int) -> Message:
+    return Message(id=f"m{number}", args=({"n": number},), kind="identify", enqueued_at=1.7e9 + number)
+
+
+def opened(ledger: Ledger, *addresses: str) -> list[Visit]:
+    found = ledger.open(addresses)
+    assert isinstance(found, list)
+    return [each for each in found if isinstance(each, Visit)]
+
+
+def ids(adopted: Adopted) -> list[list[str]]:
+    return [[decoded(raw)[0].id for raw, _ in events] for events in adopted]
+
+
+def wait(waiting: Waiting, address: str, *numbers: int) -> None:
+    waiting.wait([(address, message(each)) for each in numbers])
+
+
+def parked(own: OwnIntegration) -> int:
+    return own.waiting().parking.count()
+
+
+def in_hand(own: OwnIntegration) -> set[str]:
+    return {str(each) for each in own.redis.hkeys(own.unacked_keys[1])}
+
+
+def index(own: OwnIntegration) -> list[str]:
+    return sorted(own.redis.scan_iter(f"signal:{own.name}:waiting*"))
+
+
+def look_now(own: OwnIntegration) -> None:
+    """The second after which a member is looked at again has passed."""
+    key = own.ledger().waited_for_key
+    for digest in own.redis.zrange(key, 0, -1):
+        own.redis.zadd(key, {str(digest): 0})
+
+
+def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in_order(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting, visits = own.waiting(ledger), opened(ledger, JANE)
+    wait(waiting, JANE, 1, 2)
+    wait(waiting, JANE, 3)
+    assert waiting.adopt_awaited() == []
+    assert waiting.adopt() == []
+    assert (parked(own), in_hand(own)) == (3, set())
+    ledger.close(visits, [], 0)
+    adopted = waiting.adopt_awaited()
+    assert ids(adopted) == [["m1", "m2", "m3"]]
+    assert in_hand(own) == {tag for _, tag in adopted[0]}
+    assert (parked(own), index(own)) == (0, [])
+    assert waiting.adopt_awaited() == []
+
+
+def test_what_waits_goes_on_by_itself_later_than_any_lease_ends(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    opened(ledger, JANE)
+    seconds, _ = own.redis.time()
+    due = own.waiting(ledger).wait([(JANE, message(1))])
+    assert due >= seconds + ledger.lease_seconds + MARGIN_SECONDS
+    assert own.waiting().parking.next_due() == pytest.approx(due, abs=0.01)
+
+
+def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting, (jane, _) = own.waiting(ledger), opened(ledger, JANE, JOHN)
+    wait(waiting, JANE, 1, 2)
+    wait(waiting, JOHN, 3)
+    wait(waiting, "free@example.com", 4)
+    ledger.close([jane], [], 0)
+    assert sorted(ids(waiting.adopt_awaited())) == [["m1", "m2"], ["m4"]]
+    assert parked(own) == 1
+
+
+def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting = own.waiting(ledger)
+    many = [f"p{number}@example.com" for number in range(60)]
+    opened(ledger, *(f"busy{number}@example.com" for number in range(300)))
+    visits = opened(ledger, *many)
+    for number in range(300):
+        wait(waiting, f"busy{number}@example.com", number)
+    for number, address in enumerate(many, 1000):
+        wait(waiting, address, number)
+    ledger.close(visits, [], 0)
+    adopted = [ids(waiting.adopt_awaited()) for _ in range(3)]
+    assert sorted(each for part in adopted for (each,) in part) == [f"m{number}" for number in range(1000, 1060)]
+
+
+def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_at_once(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1)
+    assert ids(waiting.adopt_awaited()) == [["m1"]]
+
+
+def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting, (visit,) = own.waiting(ledger), opened(ledger, JANE)
+    wait(waiting, JANE, 1)
+    assert waiting.adopt() == []
+    own.redis.delete(ledger.lock_of(visit.digest))
+    look_now(own)
+    assert ids(own.waiting().adopt()) == [["m1"]]
+
+
+def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(own: OwnIntegration) -> None:
+    ledger = own.ledger(settle_seconds=60)
+    waiting, (visit,) = own.waiting(ledger), opened(ledger, JANE)
+    wait(waiting, JANE, 1)
+    visit.unsettled = True
+    ledger.close([visit], [], 0)
+    assert waiting.adopt_awaited() == []
+    own.redis.delete(ledger.lock_of(visit.digest))
+    look_now(own)
+    assert ids(waiting.adopt()) == [["m1"]]
+
+
+def test_what_was_taken_on_by_a_worker_that_dies_comes_back(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1, 2)
+    waiting.adopt()
+    assert restore_overdue(own.redis, own.queue, own.unacked_keys, 0) == 2
+    on_queue = [decoded(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)]
+    assert on_queue == ["m2", "m1"]
+
+
+def test_what_was_taken_on_by_a_call_whose_reply_was_lost_is_given_by_the_next(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1, 2)
+    script = waiting._adopt
+
+    def without_reply(**given: Any) -> None:
+        script(**given)
+        raise redis.ConnectionError
+
+    with monkeypatch.context() as cut:
+        cut.setitem(waiting.__dict__, "_adopt", without_reply)
+        with pytest.raises(redis.ConnectionError):
+            waiting.adopt()
+    assert len(in_hand(own)) == 2
+    assert ids(waiting.adopt()) == [["m1", "m2"]]
+    assert waiting.adopt() == []
+    assert len(in_hand(own)) == 2
+
+
+def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1, 2)
+    gone = next(raw for raw, _ in waiting.parking.waiting() if decoded(raw)[0].id == "m1")
+    waiting.parking.replace(gone, "")
+    assert ids(waiting.adopt()) == [["m2"]]
+    assert len(in_hand(own)) == 1
+
+
+def test_while_held_nothing_is_taken_on_and_nothing_is_lost(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1)
+    own.flow().pause()
+    assert waiting.adopt() == []
+    assert parked(own) == 1
+    own.flow().resume()
+    assert ids(waiting.adopt()) == [["m1"]]
+
+
+def test_more_than_go_together_go_on_in_turns(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    waiting = own.waiting(ledger)
+    wait(waiting, JANE, *range(EVENTS_AT_ONCE + 1))
+    (first,) = waiting.adopt()
+    assert len(first) == EVENTS_AT_ONCE
+    ledger.close(opened(ledger, JANE), [], 0)
+    assert ids(waiting.adopt_awaited()) == [[f"m{EVENTS_AT_ONCE}"]]
+
+
+def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegration) -> None:
+    flow = own.flow(rate_limit=60)
+    ledger = own.ledger(flow)
+    waiting = own.waiting(ledger)
+    for member in range(6):
+        wait(waiting, f"{member}@example.com", *range(10 * member, 10 * member + 10))
+    first = waiting.adopt()
+    assert 0 < len(first) < 6
+    assert all(len(each) == 10 for each in first)
+    assert waiting.adopt() == []
+    assert parked(own) == 60 - 10 * len(first)
+
+
+def test_of_a_forgotten_person_nothing_stays_noted(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    wait(own.waiting(ledger), JANE, 1)
+    ledger.forget(JANE)
+    assert index(own) == [ledger.waited_for_key]
+    assert not any(JANE in str(each) for each in own.redis.zrange(ledger.waited_for_key, 0, -1))
+
+
+def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1)
+    wait(waiting, JANE, 1)
+    assert parked(own) == 1
+    assert ids(waiting.adopt()) == [["m1"]]

@@ -1,0 +1,159 @@
+"""What the settings say reaches the parts that act on it: handling as assembled for a worker, with Mailgun's far side faked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+
+from tests.adapters import Far, HoldsOneMember, answered, asking
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+from worker.delivery.event_delivery import Dead, Parked
+from worker.delivery.processor import Handling
+from worker.delivery.retry_policy import Done
+from worker.queue.message import Message, decoded
+from worker.settings import Settings
+from worker.wiring import handling_for, opt_outs_for
+
+EVENT = {"type": "identify", "traits": {"email": "jane@example.com", "plan": "pro"}}
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+MESSAGE = Message(id="m-1", args=(EVENT,), kind="identify", enqueued_at=NOW.timestamp() - 60)
+SLOW_MACHINE_SECONDS = 60
+
+Assembled = Callable[..., Handling]
+
+
+@pytest.fixture
+def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
+    """How events are handled under these settings, when `far` answers for Mailgun."""
+
+    def made(far: Far, **settings: Any) -> Handling:
+        given = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com", **settings}
+        parts = handling_for(
+            Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given), clock=lambda: NOW
+        )
+        return replace(parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0)
+
+    return made
+
+
+def always(status: int) -> Far:
+    return Far(lambda _: answered(status, b"{}"))
+
+
+def raising(error: Exception) -> Far:
+    """Mailgun's client breaks with a bug of our own."""
+
+    def answer(_: requests.PreparedRequest) -> urllib3.HTTPResponse:
+        raise error
+
+    return Far(answer)
+
+
+def test_an_event_is_merged_unless_overwriting_is_set(assembled: Assembled) -> None:
+    held = {"address": "jane@example.com", "name": "Jane", "subscribed": True, "vars": {"company": "Acme"}}
+    for mode, variables in (("merge", {"company": "Acme", "plan": "pro"}), ("overwrite", {"plan": "pro"})):
+        there = HoldsOneMember(held)
+        assert assembled(there.far, mailgun_write_mode=mode).handle(MESSAGE) == Done("delivered")
+        assert there.held
+        assert there.held["vars"] == variables
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 2), (1, 4), (9, 1024), (40, 1800)])
+def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
+    own: OwnIntegration, assembled: Assembled, attempts: int, seconds: float
+) -> None:
+    parts = assembled(always(503))
+    before = own.now()
+    parts.handle(replace(MESSAGE, attempts=attempts))
+    due = parts.parking.next_due()
+    assert due
+    assert seconds - 0.001 <= due - before <= seconds + SLOW_MACHINE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("settings", "attempts", "handled"),
+    [
+        ({}, 48, Parked),
+        ({}, 49, Dead),
+        ({"retry_max_attempts": 3}, 1, Parked),
+        ({"retry_max_attempts": 3}, 2, Dead),
+    ],
+)
+def test_patience_ends_with_the_last_attempt(
+    assembled: Assembled, settings: dict[str, Any], attempts: int, handled: type
+) -> None:
+    assert isinstance(assembled(always(503), **settings).handle(replace(MESSAGE, attempts=attempts)), handled)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hours", "handled"),
+    [
+        ({}, 23.9, Parked),
+        ({}, 24, Dead),
+        ({"retry_max_age_hours": 1}, 0.9, Parked),
+        ({"retry_max_age_hours": 1}, 1.1, Dead),
+    ],
+)
+def test_patience_ends_so_long_after_the_first_attempt(
+    own: OwnIntegration, assembled: Assembled, settings: dict[str, Any], hours: float, handled: type
+) -> None:
+    own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1000 + hours * 3600)
+    old = replace(MESSAGE, enqueued_at=0.0, first_tried=1000.0)
+    assert isinstance(assembled(always(503), **settings).handle(old), handled)
+
+
+def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
+    own: OwnIntegration, assembled: Assembled
+) -> None:
+    own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1e6)
+    assert isinstance(assembled(always(503)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
+    assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
+
+
+@pytest.mark.parametrize("error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()])
+def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
+    assembled: Assembled, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = assembled(raising(error))
+    handled = parts.handle(MESSAGE)
+    [(raw, _)] = parts.parking.waiting()
+    assert isinstance(handled, Parked)
+    assert handled.why.startswith(f"crashed: {type(error).__name__} at test_assembly.py:")
+    assert decoded(raw)[0].args == (EVENT,)
+    assert "jane@example.com" not in caplog.text
+
+
+def test_a_bug_in_reading_an_event_costs_no_event_either(assembled: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("worker.delivery.processor.parse_event", bug)
+    parts = assembled(always(200))
+    assert isinstance(parts.handle(MESSAGE), Parked)
+    assert parts.parking.count() == 1
+
+
+def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
+    parts = assembled(raising(KeyError("x")), retry_max_attempts=1)
+    assert isinstance(parts.handle(MESSAGE), Dead)
+    [buried] = parts.dead_letters.oldest_first()
+    assert (buried.letter.reason, buried.letter.status) == ("retries_exhausted", None)
+    assert buried.message.args == (EVENT,)
+
+
+@pytest.mark.parametrize("mode", ["merge", "overwrite"])
+def test_the_settings_reach_the_reading_of_opt_outs_and_its_lease_outlives_any_page(
+    own: OwnIntegration, assembled: Assembled, mode: str
+) -> None:
+    given: dict[str, Any] = {"mailgun_write_mode": mode, "ledger_days": 7, "mailgun_opt_out_refresh_seconds": 30}
+    settings = Settings(_env_file=None, signal_integration=own.name, **given)
+    reading = opt_outs_for(settings, assembled(always(503), **given).delivery)
+    assert reading.refresh_seconds == 30
+    assert reading.census.ledger.days == 7
+    longest_page = settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
+    assert longest_page < reading.lease_seconds < 2 * longest_page

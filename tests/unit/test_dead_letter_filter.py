@@ -1,0 +1,83 @@
+"""Filters of dead letters: a wrong value is told with what there is, on the command line and to the task alike."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.strategies import any_text, strange_json
+from worker.queue.dead_letter_filter import FILTERS, selected
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def refusal(**filters: Any) -> str:
+    """Why these filters are refused: one line."""
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        selected(NOW, filters)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_an_unknown_reason_is_told_with_those_there_are_and_the_one_that_may_be_meant() -> None:
+    told = refusal(reason="rejcted")
+    assert "did you mean rejected?" in told
+    assert "list_not_found" in told
+    assert "did you mean" not in refusal(reason="\x1bbogus")
+
+
+def test_a_reason_that_another_program_left_there_can_be_chosen() -> None:
+    assert selected(NOW, {"reason": "odd"}, others=lambda: ["odd"]).reason == "odd"
+    assert selected(NOW, {"reason": "unknown"}).reason == "unknown"
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"status": 999}, "from 100 to 599"),
+    ({"status": True}, "whole number"),
+    ({"status": "400"}, "whole number"),
+    ({"reason": 5}, "takes a text"),
+    ({"reason": ""}, "empty"),
+    ({"id": " "}, "empty"),
+    ({"kind": ""}, "empty"),
+    ({"since": ""}, "empty"),
+    ({"email": "jane"}, "address"),
+    ({"email": "@x"}, "address"),
+    ({"email": "a@b@c"}, "address"),
+    ({"since": "yesterday"}, "ISO 8601"),
+    ({"since": "9999999d"}, "too far away"),
+    ({"since": "1" * 400 + "d"}, "too far away"),
+    ({"since": "0001-01-01T00:00+14:00"}, "too far away"),
+    ({"since": "2026-11-26"}, "in the future"),
+    ({"since": "1h", "until": "2h"}, "after the filter until"),
+    ({"limits": 5}, "no filter limits"),
+    ({"reasons": "rejected"}, "did you mean reason?"),
+    ({"preset": None}, "no filter preset"),
+    ({"now": None}, "no filter now"),
+]
+
+
+@pytest.mark.parametrize(("filters", "word"), WRONG)
+def test_a_wrong_value_is_told_with_what_would_be_right(filters: dict[str, Any], word: str) -> None:
+    assert word in refusal(**filters)
+
+
+def test_right_values_mean_what_they_say() -> None:
+    wanted = selected(NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "})
+    assert wanted.since == NOW - timedelta(hours=2)
+    assert wanted.until == datetime(2099, 12, 31, 22, tzinfo=UTC)
+    assert (wanted.status, wanted.email, wanted.reason) == (400, " A@x.com ", None)
+    assert selected(NOW, dict.fromkeys(FILTERS)) == selected(NOW, {})
+
+
+spans = st.from_regex(r"\A[0-9.+-]{1,400}[smhd]\Z")
+
+
+@settings(max_examples=300, derandomize=True)
+@given(st.dictionaries(st.sampled_from(FILTERS) | any_text, strange_json | spans, max_size=3))
+def test_any_filters_are_understood_or_refused_in_one_line(filters: dict[str, Any]) -> None:
+    try:
+        selected(NOW, filters)
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017  both ends are right

@@ -1,0 +1,62 @@
+"""The filters that the commands on dead letters share."""
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from worker.cli.console import err
+from worker.privacy import redacted
+from worker.queue.dead_letter_filter import Selection, opened, selected
+from worker.queue.dead_letters import DeadLetters
+from worker.settings import load_settings
+from worker.signal.preset import load_preset
+from worker.wiring import utc_now
+
+MOST_KINDS = 10  # that are told
+
+Reason = Annotated[str | None, typer.Option(help="only this reason, e.g. rejected")]
+Status = Annotated[int | None, typer.Option(help="only this HTTP status")]
+Since = Annotated[str | None, typer.Option(help="died since: ISO 8601, or a span such as 2h")]
+Until = Annotated[str | None, typer.Option(help="died until: ISO 8601, or a span before now such as 30m")]
+Kind = Annotated[str | None, typer.Option(help="only this kind of event, e.g. identify")]
+Email = Annotated[str | None, typer.Option(help="only this person's")]
+Id = Annotated[str | None, typer.Option("--id", help="only this event")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="at most so many")]
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+def selection(
+    reason: str | None,
+    status: int | None,
+    since: str | None,
+    until: str | None,
+    kind: str | None,
+    email: str | None,
+    id: str | None,
+) -> Selection:
+    """What the options mean. Raises `typer.BadParameter`."""
+    preset = load_preset(load_settings().mailgun_preset)
+    filters = {
+        "reason": reason,
+        "status": status,
+        "since": since,
+        "until": until,
+        "kind": kind,
+        "email": email,
+        "id": id,
+    }
+    try:
+        return selected(utc_now(), filters, preset, lambda: opened(load_settings()).noted())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def tell_no_match(letters: DeadLetters, wanted: Selection) -> None:
+    """Say on standard error which kinds there are, where nothing matches because none is of the wanted kind."""
+    if wanted.kind is None:
+        return
+    kinds = Counter(redacted(each.message.kind) for each in letters.newest_first())
+    if kinds and not any(kind.lower() == wanted.kind.lower() for kind in kinds):
+        names = ", ".join(kind for kind, _ in kinds.most_common(MOST_KINDS))
+        err.print(f"no dead letter is of the kind {wanted.kind}; there are: {names}")

@@ -1,0 +1,212 @@
+"""`signal-mailgun dead-letters list | show | export | replay | purge`."""
+
+import base64
+import json
+import time
+from collections import Counter
+from dataclasses import asdict
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli import replay
+from worker.cli.console import Failure, clock_time, err, out
+from worker.cli.dead_letter_options import (
+    AsJson,
+    Email,
+    Id,
+    Kind,
+    Limit,
+    Reason,
+    Since,
+    Status,
+    Until,
+    selection,
+    tell_no_match,
+)
+from worker.cli.integration import letters_of
+from worker.cli.tables import print_rows
+from worker.ops.preview import as_lines
+from worker.ops.replay_preview import rehearsal_for
+from worker.printable import readable_json
+from worker.privacy import redacted, shortened
+from worker.queue.dead_letter_filter import Selection, addresses_in, chosen
+from worker.queue.dead_letters import Buried, DeadLetters, again
+from worker.queue.intake import events_read
+from worker.queue.message import Message
+from worker.redis_client.raw_text import bytes_of
+from worker.settings import load_settings
+
+HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
+
+cli = typer.Typer(
+    help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True, rich_markup_mode=None
+)
+cli.command("replay")(replay.replay)
+cli.command("purge")(replay.purge)
+
+
+@cli.command("list")
+def list_(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest dead letters, and how many there are for each reason."""
+    wanted = selection(reason, status, since, until, kind, email, id)
+    letters = letters_of(load_settings())
+    shown, totals = _found(letters, wanted, limit)
+    if as_json:
+        out.print_json(data={"totals": totals, "dead_letters": [as_record(each) for each in shown]})
+    elif not shown:
+        out.print("no dead letters" + ("" if wanted == Selection() else " match"))
+        tell_no_match(letters, wanted)
+    else:
+        print_rows(HEADER, map(_row, shown), key=1)
+        out.print(
+            "  ".join(f"{name} {count}" for name, count in sorted(totals.items())) + f"  total {sum(totals.values())}"
+        )
+
+
+@cli.command()
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    as_json: AsJson = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="write the message that a replay would put on the queue, byte for byte")
+    ] = False,
+) -> None:
+    """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the mend."""
+    settings = load_settings()
+    buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
+    if buried is None:
+        raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
+    if raw:
+        out.print_bytes(_raw(buried, settings.queue))
+        return
+    request = rehearsal_for(settings).request(buried)
+    if as_json:
+        record = {**as_record(buried), "answer": buried.letter.answer, "event": _events(buried), "request": request}
+        original = buried.message.original
+        out.print_json(data=record if original is None else {**record, "original": _base64(bytes_of(original))})
+        return
+    _show(buried, request)
+
+
+@cli.command()
+def export(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="the messages that a replay would put on the queue instead, one a line, in base64"),
+    ] = False,
+) -> None:
+    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing.
+
+    Those of a message that could not be read are among them as far as they can be read.
+    """
+    wanted = selection(reason, status, since, until, kind, email, id)
+    settings = load_settings()
+    left_out: Counter[str] = Counter()
+    for buried in chosen(letters_of(settings), wanted, limit):
+        if raw:
+            out.print(_base64(_raw(buried, settings.queue)))
+            continue
+        events = [each for each in _events(buried) if isinstance(each, dict)]
+        for event in events:
+            out.print(json.dumps(event))
+        if not events:
+            left_out[buried.letter.reason] += 1
+    if left_out:
+        reasons = ", ".join(sorted(left_out))
+        err.print(f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are")
+
+
+def as_record(buried: Buried) -> dict[str, Any]:
+    """A dead letter for programs, without the event and without what Mailgun's answer may quote of it."""
+    trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.trail]
+    letter = {**asdict(buried.letter), "answer": buried.letter.summary}
+    return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
+
+
+def _events(buried: Buried) -> list[Any]:
+    return [argument for each in events_read(buried.message) for argument in each.args]
+
+
+def _raw(buried: Buried, queue: str) -> bytes:
+    return bytes_of(again(buried.message, queue, time.time()))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[list[Buried], dict[str, int]]:
+    if wanted == Selection(reason=wanted.reason):  # the counts are kept, so only the first page need be read
+        totals = {each: count for each, count in letters.totals().items() if wanted.reason in {None, each}}
+        there = sum(totals.values())
+        most = there if limit is None else min(limit, there)
+        return list(islice(filter(wanted.holds, letters.newest_first()), most)), totals
+    shown: list[Buried] = []
+    counts: Counter[str] = Counter()
+    for buried in filter(wanted.holds, letters.newest_first()):
+        counts[buried.letter.reason] += 1
+        if limit is None or len(shown) < limit:
+            shown.append(buried)
+    return shown, counts
+
+
+def _row(buried: Buried) -> tuple[str, ...]:
+    letter, message = buried.letter, buried.message
+    return (
+        clock_time(letter.died_at)[-14:],  # without the year
+        message.id,
+        redacted(message.kind),
+        shortened(next(iter(addresses_in(message)), "")),
+        letter.reason,
+        str(letter.status or "-"),
+        str(letter.attempts),
+    )
+
+
+def _show(buried: Buried, request: dict[str, Any]) -> None:
+    letter, message = buried.letter, buried.message
+    lines = [
+        f"event      {message.id} ({message.kind}), enqueued {clock_time(message.enqueued_at)} UTC",
+        f"died       {clock_time(letter.died_at)} UTC, {letter.attempts} attempts, integration {letter.integration}",
+        f"reason     {letter.reason}{f' (HTTP {letter.status})' if letter.status else ''}",
+        f"answer     {letter.answer}",
+        f"cause      {letter.cause}",
+        f"mend       {letter.fix}",
+        *(f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}" for each in message.trail),
+        "",
+        *_content(message),
+        "",
+        *as_lines(request),
+    ]
+    out.print(*lines, sep="\n")
+
+
+def _content(message: Message) -> list[str]:
+    """What the message holds, as JSON; of one that could not be read how long it is, and its text."""
+    if message.original is None:
+        return readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n")
+    data = bytes_of(message.original)
+    return [f"{len(data)} bytes, kept as they came (`--raw` writes them):", data.decode("utf-8", "backslashreplace")]

@@ -1,0 +1,120 @@
+"""How a command ends: its exit status, and for every error one line that says what to do.
+
+0 done; 1 it could not be done; 2 wrong usage; 130 stopped by Ctrl-C. See docs/commands.md.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import redis
+from typer import Abort
+from typer.exceptions import TyperException
+
+from worker.cli import streams
+from worker.cli.console import Failure, OutputFailed, ReaderGone, Stopped, err, reason
+from worker.monitoring.log import said
+from worker.ops.redis_check.errors import describe_redis_error
+from worker.privacy import whereabouts
+from worker.settings import SettingsError, load_settings
+from worker.signal.preset import PresetError
+
+STOPPED = 130  # 128 and the number of SIGINT, as shells have it
+
+
+def ended(command: Callable[[], int | None]) -> int:
+    """Run `command` and return the exit status; what went wrong has been told in one line on standard error."""
+    streams.prepare()
+    threading.excepthook = _tell_of_thread
+    logging.lastResort = _Warnings(logging.WARNING)
+    try:
+        status = command() or 0
+        streams.finish()
+    except ReaderGone:
+        streams.discard()
+        return 0
+    except BaseException as error:  # noqa: BLE001  no traceback reaches an operator
+        return _told(error)
+    if status == STOPPED:
+        _tell("stopped")
+    return status
+
+
+class _Warnings(logging.Handler):
+    """What libraries, and the settings, have to say while nothing else is set up for logs: one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        _tell(said(record))
+
+
+def _told(error: BaseException) -> int:
+    match error:
+        case SystemExit():
+            raise error
+        case KeyboardInterrupt():
+            _tell("stopped")
+            return STOPPED
+        case Abort() if isinstance(error.__context__, KeyboardInterrupt):
+            _tell("stopped: nothing was done")
+            return STOPPED
+        case Stopped():
+            _tell(str(error))
+            return 128 + error.signal
+        case BrokenPipeError():
+            streams.discard()
+            return 0
+        case TyperException():
+            _tell_usage(error)
+            return int(getattr(error, "exit_code", 2))
+        case _:
+            _tell(_trouble(error))
+            if isinstance(error, OutputFailed | OSError):
+                streams.discard()
+            return 1
+
+
+def _tell(line: str) -> None:
+    with suppress(OutputFailed, ReaderGone):  # then there is nowhere to tell it
+        err.print(f"signal-mailgun: {line}")
+
+
+def _tell_usage(error: TyperException) -> None:
+    """Say what is wrong with the arguments and where to look; of a command without any, show its help."""
+    context = getattr(error, "ctx", None)
+    text: str = getattr(error, "format_message", lambda: str(error))()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        with suppress(OutputFailed, ReaderGone):
+            err.print(*text.split("\n"), sep="\n")
+        return
+    line = " ".join(text.split("\n")).rstrip(".")
+    _tell(f"{line}; see `{context.command_path} --help`" if context else line)
+
+
+def _trouble(error: BaseException) -> str:
+    match error:
+        case SettingsError() | PresetError() | Failure():
+            return str(error)
+        case redis.RedisError():
+            return _redis_trouble(error)
+        case Abort():
+            return "not answered: nothing was done; answer y, or give --yes"
+        case RecursionError():
+            return f"something there is nested too deep to be read or shown ({whereabouts(error)})"
+        case OSError():
+            return f"{error.filename or 'input or output'}: {reason(error)}"
+        case MemoryError():
+            return "there is not enough memory"
+        case _:
+            return f"a bug, please report it: {whereabouts(error)}"
+
+
+def _redis_trouble(error: redis.RedisError) -> str:
+    trouble = describe_redis_error(error, load_settings().redis_url)
+    return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None and not isinstance(failed.exc_value, OutputFailed | ReaderGone | OSError):
+        _tell(f"a bug, please report it: {whereabouts(failed.exc_value)}")

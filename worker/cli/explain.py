@@ -1,0 +1,170 @@
+"""`signal-mailgun explain EVENT_ID|EMAIL` and `forget EMAIL`: where is it, why is it so, and away with it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from worker.cli.console import Failure, clock_time, messages, out
+from worker.cli.integration import store_of
+from worker.delivery.worker_registry import Roll
+from worker.members.ledger import Entry
+from worker.members.record import UNDATED_AT, No
+from worker.ops.event_search import Places
+from worker.ops.person_search import Person
+from worker.ops.preview import not_understood_in
+from worker.queue.dead_letter_filter import address_of
+from worker.queue.message import Message
+from worker.settings import Settings, load_settings
+from worker.signal.address import lenient_address
+from worker.signal.preset import Preset, load_preset
+from worker.wiring import flow_for, ledger_for
+
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False) -> None:
+    """Where an event is now, or what is known of a member and which rule decided each field."""
+    settings = load_settings()
+    lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
+    if not lines:
+        raise Failure(
+            f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
+        )
+    if as_json:
+        out.print(json.dumps(lines))
+        return
+    for line in lines:
+        out.print("  ".join(f"{value}" for value in line.values()))
+
+
+def forget(
+    email: str,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person from queue, parked events, dead letters and ledger. The member at Mailgun is not touched."""
+    settings = load_settings()
+    address = lenient_address(email)
+    if address.count("@") != 1:
+        raise Failure(f"{email} is not an e-mail address")
+    if not yes and not typer.confirm("erase this person's events and records for good?"):
+        raise typer.Exit(1)
+    places, person = _places(settings), Person(address, load_preset(settings.mailgun_preset))
+    found = places.forget(address, person.is_in)
+    unread = places.unread()
+    if as_json:
+        out.print_json(data={**found, "unread": unread})
+        return
+    for place, count in found.items():
+        out.print(
+            f"{place:<13} {count}{' (not erased: run this again in a minute)' if place == 'in flight' and count else ''}"
+        )
+    if unread:
+        where = ", ".join(f"{place} {count}" for place, count in unread.items())
+        out.print(
+            f"unread        {sum(unread.values())} ({where}): no event can be read in them, and the address is not in their "
+            f"bytes; `dead-letters show ID --raw` writes one, `dead-letters purge --id ID` erases it"
+        )
+
+
+def _places(settings: Settings) -> Places:
+    store = store_of(settings)
+    ledger = ledger_for(settings, flow_for(settings, store))
+    return Places(store, settings.signal_integration, settings.queue, ledger)
+
+
+def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
+    places = _places(settings)
+
+    def wanted(message: Message) -> bool:
+        return message.id == id
+
+    unread: tuple[str, ...] = ()
+    preset = load_preset(settings.mailgun_preset)
+    for before, found in places.queued(wanted):
+        yield {"place": "queued", "detail": f"{messages(before)} before it"}
+        unread = _not_understood(found.events[0], preset)
+    if places.in_flight(wanted):
+        yield {"place": "in flight", "detail": "a worker has it now"}
+    for found, due in places.parked(wanted):
+        message = found.events[0]
+        unread = _not_understood(message, preset)
+        last = message.trail[-1] if message.trail else None
+        reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
+        address = address_of(message.args, preset)
+        when = f"next try {clock_time(due)} UTC"
+        if address and places.waits(address, found.raw):
+            when = f"next try once the delivery of its member that is under way has ended, at {clock_time(due)} UTC at the latest"
+        yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; {when}"}
+    for buried in places.dead(wanted):
+        yield {
+            "place": "dead letter",
+            "detail": f"{buried.letter.reason}, died {clock_time(buried.letter.died_at)} UTC",
+        }
+        unread = _not_understood(buried.message, preset)
+    yield from ({"place": "note", "detail": each} for each in unread)
+    ended = Roll(places.redis, settings.signal_integration).ended(id)
+    if ended:
+        yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
+
+
+def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:
+    return not_understood_in(message.args[0], preset) if len(message.args) == 1 else ()
+
+
+def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
+    places, preset = _places(settings), load_preset(settings.mailgun_preset)
+    address = lenient_address(email)
+
+    def wanted(message: Message) -> bool:
+        return address_of(message.args, preset) == address
+
+    for place, count in (
+        ("queued", sum(len(found.events) for _, found in places.queued(wanted))),
+        ("in flight", places.in_flight(wanted)),
+        ("parked", sum(len(found.events) for found, _ in places.parked(wanted))),
+        ("dead letters", sum(1 for _ in places.dead(wanted))),
+    ):
+        if count:
+            yield {"place": place, "detail": f"{count} events of this member"}
+    entry = places.known(address)
+    if entry:
+        yield from _of_ledger(entry)
+
+
+def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
+    if entry.copy:
+        yield {
+            "place": "ledger",
+            "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
+        }
+    for name, order in sorted(entry.record.orders.items()):
+        yield {"place": f"  {name}", "detail": f"{json.dumps(entry.record.value(name))}, {_set_by(order.at)}"}
+    yield {"place": "  unsubscribing", "detail": _whose_no(entry.record.no)}
+    if entry.record.absent:
+        since = clock_time(entry.record.absent.since)
+        detail = f"Mailgun has not shown the member since {since} UTC; its events wait for another look"
+        yield {"place": "  absence", "detail": detail}
+    if entry.look_at is not None:
+        at = clock_time(entry.look_at)
+        yield {"place": "  look after", "detail": f"a write had no answer; Mailgun is read again at {at} UTC"}
+
+
+def _set_by(at: float) -> str:
+    if at <= UNDATED_AT:
+        return "set by an event whose time stamp was not understood; any with a time changes it"
+    return f"set by the event of {clock_time(at)} UTC; only a newer one changes it"
+
+
+def _whose_no(no: No | None) -> str:
+    if no is None:
+        return "no opt-out known"
+    if no.by:
+        stored = "it may not be stored; " if no.sent else ""
+        return f"no, since {clock_time(no.since)} UTC, by this program; {stored}a newer granted consent lifts it"
+    since = clock_time(no.since)
+    return f"no, since {since} UTC, by the recipient; a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"

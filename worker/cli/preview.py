@@ -1,0 +1,28 @@
+"""`signal-mailgun preview FILE|-`: the request each event would become; nothing is sent and nothing is read from Mailgun."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from worker.cli.console import out
+from worker.cli.send import File, events_from
+from worker.ops.preview import as_lines, previewed
+from worker.settings import load_settings
+from worker.signal.preset import load_preset
+
+
+def preview(
+    file: File,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object an event, for programs")] = False,
+) -> None:
+    """Show the request each event would become for a new member, decoded as in the integration's example."""
+    settings = load_settings()
+    preset = load_preset(settings.mailgun_preset)
+    for entry in events_from(file):
+        shown = previewed(entry, settings, preset)
+        if as_json:
+            out.print(json.dumps(shown))
+        else:
+            out.print(*as_lines(shown), sep="\n")

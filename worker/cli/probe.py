@@ -1,0 +1,128 @@
+"""`signal-mailgun check --probe`: run the probe so that Ctrl-C cannot leave its member behind, and show what it found."""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+
+import typer
+from rich.table import Table
+
+from worker.cli.console import Failure, Stopped, Styled, err, out, styled
+from worker.cli.tables import print_rows
+from worker.mailgun.outcome import Answer, NoAnswer
+from worker.ops.account_probe.runner import Finding, Probed, probed
+from worker.ops.account_probe.test_member import ThrowAway
+from worker.settings import Settings
+from worker.wiring import mailgun_for
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+PATIENCE = 3  # signals: the first ends the probe and deletes the member; the third no longer waits for that
+TABLE_WIDTH = 80
+WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
+
+
+class GivenUp(BaseException):
+    """Somebody will not wait any longer."""
+
+
+def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Answer | NoAnswer], str]) -> None:
+    """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
+
+    `trouble` says in one line why Mailgun could not be asked. Raises `Failure` when the probe ended early or left its member.
+    """
+    caught: list[int] = []  # signals
+    throw_away, result = _probed(settings, caught)
+    rest = _rest(throw_away, result)
+    if result.trouble:
+        raise Failure(f"{trouble(result.trouble)}; {rest}")
+    if caught:
+        raise Stopped(f"stopped; {rest}", caught[0])
+    _show(result, throw_away.requests, as_json=as_json)
+    if not result.gone:
+        raise Failure(rest)
+    if not all(finding.well for finding in result.findings):
+        raise typer.Exit(1)
+
+
+def _probed(settings: Settings, caught: list[int]) -> tuple[ThrowAway, Probed]:
+    throw_away = ThrowAway(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
+    try:
+        with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
+            return throw_away, probed(throw_away, settings.mailgun_write_mode)
+    except GivenUp:
+        raise Stopped(f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]) from None
+
+
+@contextmanager
+def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[None]:
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        if len(caught) >= PATIENCE:
+            raise GivenUp
+        told(f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …")
+
+    before = {each: signal.signal(each, note) for each in ENDING if signal.getsignal(each) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _show_findings(heading: str, findings: list[Finding]) -> None:
+    if out.width >= TABLE_WIDTH:
+        out.print(findings_table(heading, findings), soft_wrap=False)
+        return
+    header = (heading, "assumed", "found", "what to set", "well")
+    print_rows(header, [(each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings])
+
+
+def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
+    """What was tried, assumed and found, and what to set, 80 columns wide."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(width=1)
+    table.add_column(heading, width=22)
+    for column, width in WIDTHS.items():
+        table.add_column(column, width=width, overflow="fold")
+    for finding in findings:
+        cells = finding.tried, finding.assumed, finding.found, "see below" if _is_long(finding) else finding.to_set
+        table.add_row(_mark(finding), *cells)
+    return table
+
+
+def _is_long(finding: Finding) -> bool:
+    return len(finding.to_set) > WIDTHS["what to set"]
+
+
+def _mark(finding: Finding) -> Styled:
+    if not finding.relied_on:
+        return styled("·", "")
+    return styled("✓", "green") if finding.well else styled("✗", "red")
+
+
+def _show(result: Probed, requests: int, *, as_json: bool) -> None:
+    if as_json:
+        out.print_json(data=[{**asdict(finding), "ok": finding.well} for finding in result.findings])
+        return
+    for heading, relied_on in (("The worker relies on", True), ("It is right either way", False)):
+        findings = [finding for finding in result.findings if finding.relied_on is relied_on]
+        _show_findings(heading, findings)
+        out.print()
+    for finding in filter(_is_long, result.findings):
+        out.print(styled(f"→ {finding.tried}: {finding.to_set}", ""), soft_wrap=False)
+    wrong = sum(not finding.well for finding in result.findings)
+    verdict = f"Not so: {wrong} of what the worker relies on" if wrong else "All that the worker relies on is so"
+    leftover = " A leftover of an earlier probe was deleted first." if result.leftover else ""
+    out.print(f"{verdict}. {requests} requests.{leftover}")
+
+
+def _rest(throw_away: ThrowAway, result: Probed) -> str:
+    if not result.gone:
+        return _left(throw_away, "could not be deleted")
+    return "the throw-away member is deleted again" if throw_away.made else "nothing was put on the list"
+
+
+def _left(throw_away: ThrowAway, how: str) -> str:
+    return f"{throw_away.address} {how}: delete it in Mailgun, or run `check --probe` again"

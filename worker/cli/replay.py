@@ -1,0 +1,118 @@
+"""`signal-mailgun dead-letters replay` and `purge`: count first, ask, then act, oldest first."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from worker.cli.console import Stopped, err, out
+from worker.cli.dead_letter_options import (
+    Email,
+    Id,
+    Kind,
+    Limit,
+    Reason,
+    Since,
+    Status,
+    Until,
+    selection,
+    tell_no_match,
+)
+from worker.cli.integration import letters_of
+from worker.ops.preview import as_lines
+from worker.ops.replay_preview import rehearsal_for
+from worker.queue.dead_letter_filter import Selection, batches, chosen
+from worker.queue.dead_letters import Buried, DeadLetters
+from worker.settings import Settings, load_settings
+
+BATCH = 200
+
+
+def replay(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show each request, and what newer events have set; replay nothing")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, max=1e6, help="at most so many a second")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
+    settings = load_settings()
+    letters = letters_of(settings)
+    wanted = selection(reason, status, since, until, kind, email, id)
+    if dry_run:
+        _rehearse(letters, wanted, limit, settings)
+        return
+    count = _agreed(letters, wanted, limit, f"back to {settings.queue}", yes=yes)
+    replayed = _each(letters, wanted, count, rate, lambda batch: letters.replay(batch, time.time()))
+    out.print(f"{replayed} replayed to {settings.queue}")
+
+
+def purge(
+    *,
+    reason: Reason = None,
+    status: Status = None,
+    since: Since = None,
+    until: Until = None,
+    kind: Kind = None,
+    email: Email = None,
+    id: Id = None,
+    limit: Limit = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Take dead letters away for good. `dead-letters export` first keeps their events."""
+    letters = letters_of(load_settings())
+    wanted = selection(reason, status, since, until, kind, email, id)
+    count = _agreed(letters, wanted, limit, "away for good", yes=yes)
+    out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
+
+
+def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither: str, *, yes: bool) -> int:
+    """How many are meant, after telling and asking. Raises `typer.Exit` when there is none, or nobody agrees."""
+    meant = filter(wanted.holds, letters.newest_first()) if limit is None else chosen(letters, wanted, limit)
+    counts = Counter(buried.letter.reason for buried in meant)
+    if not counts:
+        out.print("no dead letters match; nothing to do")
+        tell_no_match(letters, wanted)
+        raise typer.Exit(0)
+    out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
+    out.print(f"{counts.total()} dead letters would go {whither}")
+    if not yes and not typer.confirm("go on?"):
+        raise typer.Exit(1)
+    return counts.total()
+
+
+def _each(
+    letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[list[Buried]], int]
+) -> int:
+    """Do it to the first `count` that are meant; gives how many it was done to. Raises `Stopped` at Ctrl-C."""
+    done = 0
+    try:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            bar = progress.add_task("working", total=count)
+            for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
+                done += act(batch)
+                progress.advance(bar, len(batch))
+                if rate:
+                    time.sleep(len(batch) / rate)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
+    return done
+
+
+def _rehearse(letters: DeadLetters, wanted: Selection, limit: int | None, settings: Settings) -> None:
+    rehearsal = rehearsal_for(settings)
+    for number, buried in enumerate(chosen(letters, wanted, limit), 1):
+        lines = as_lines(rehearsal.request(buried, number))
+        out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

@@ -1,0 +1,175 @@
+"""`signal-mailgun run`, `worker` and `sandbox`: the commands that stay until they are told to stop."""
+
+import importlib.util
+import signal
+import time
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from worker.cli.console import Failure, err, out
+from worker.cli.tables import print_rows
+from worker.local.processes import PortTaken, free_port
+from worker.local.stack import SETTLE_SECONDS, Local, NotStarted, Ports
+from worker.monitoring import log
+from worker.privacy import redacted
+from worker.queue.dead_letters import DeadLetters
+from worker.settings import load_settings
+
+MEANINGS = {
+    "delivered": "Mailgun holds it",
+    "unchanged": "Mailgun held it already",
+    "superseded": "newer events had set it all",
+    "held": "nobody might ask then: free, tried again",
+    "busy": "its member was busy: free, tried again",
+    "doubtful": "Mailgun contradicted itself: free, looked at again",
+    "throttled": "told to wait (429): free, tried again",
+    "retried": "no answer or 5xx: tried again later",
+    "skipped": "nothing to deliver",
+    "dead letter": "refused: kept, can be replayed",
+}
+
+
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="threads; default WORKER_CONCURRENCY")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
+    *,
+    task_events: Annotated[
+        bool, typer.Option("--task-events", "-E", help="tell Flower of each event at once, not once it has asked")
+    ] = False,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
+    from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
+
+    from worker.app import app, settings  # noqa: PLC0415  the application is configured when it is imported
+    from worker.consumer.startup import validate_configuration  # noqa: PLC0415
+
+    log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
+    validate_configuration(app.runtime)
+    options = ["--app=worker.app", "--quiet", "worker"]
+    options += [f"--concurrency={concurrency}"] if concurrency else []
+    options += [f"--hostname={name}"] if name else []
+    options += ["--task-events"] if task_events else []
+    raise typer.Exit(celery.main(args=options, standalone_mode=False) or 0)
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8025,
+    host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
+    *,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="listen on other than loopback")] = False,
+) -> None:
+    """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
+    if importlib.util.find_spec("aiohttp") is None:
+        raise Failure("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
+    from worker.sandbox.server import serve  # noqa: PLC0415  not there in a plain installation
+    from worker.sandbox.state import SandboxConfig  # noqa: PLC0415
+
+    try:
+        serve(
+            SandboxConfig(host=host, port=port, allow_remote=allow_remote),
+            ready=lambda url: out.print(f"sandbox listening on {url}"),
+        )
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
+    except ValueError as error:
+        raise Failure(f"{error}; add --allow-remote if that is meant") from None
+
+
+def run(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="send the samples, show what became of them, end")] = False,
+    flower_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="default 5555, with --once any free one")
+    ] = None,
+    sandbox_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="default 8025, with --once any free one")
+    ] = None,
+) -> None:
+    """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop is told to stop, by whichever signal
+    try:
+        ports = Ports(
+            flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
+            sandbox=free_port(_chosen(sandbox_port, 8025, once=once), "--sandbox-port"),
+        )
+        with Local(load_settings(), ports) as local:
+            _run(local, began, once=once)
+    except (PortTaken, NotStarted) as error:
+        raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        err.print("stopped")
+
+
+def _run(local: Local, began: float, *, once: bool) -> None:
+    with err.status("starting …"):
+        local.start()
+    if not local.real:
+        _show_samples(local, began)
+    if not once:
+        _show_where_to_look(local)
+        _stay(local)
+
+
+def _show_samples(local: Local, began: float) -> None:
+    out.print(
+        f"Everything is up after {time.monotonic() - began:.1f} s. Sending sample events of every kind and fault …"
+    )
+    with err.status("waiting for retries …"):
+        local.send_samples()
+        settled = local.settled()
+    _show_totals(local)
+    if not settled:
+        raise Failure(f"the samples did not all end within {SETTLE_SECONDS:g} s")
+
+
+def _show_totals(local: Local) -> None:
+    parts = local.parts()
+    totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
+    rows = [(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], "")) for outcome, count in totals]
+    print_rows(("outcome", "events", "meaning"), rows)
+    _show_letters(parts.dead_letters)
+
+
+def _show_letters(letters: DeadLetters) -> None:
+    out.print("", "Dead letters, and what to do about each:", sep="\n")
+    for buried in letters.oldest_first():
+        letter = buried.letter
+        status = f" (HTTP {letter.status})" if letter.status else ""
+        out.print(f"  {buried.message.id}: {letter.reason}{status}: {redacted(letter.summary)}")
+        out.print(f"      → {letter.fix}")
+
+
+def _show_where_to_look(local: Local) -> None:
+    out.print("", "Where to look:", sep="\n")
+    if not local.real:
+        out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
+    out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
+    out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
+    if local.flower_login_file:
+        out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
+    out.print(f"  {local.folder}/worker.log")
+    # The address holds a password, which is not for the screen.
+    own = f' REDIS_URL="$(cat {quote(str(local.redis_url_file))})"' if local.redis_url_file else ""
+    out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
+    out.print(f"  export SIGNAL_INTEGRATION={local.settings.signal_integration}{own}")
+
+
+def _stay(local: Local) -> None:
+    out.print("", "Ctrl-C stops everything that was started here.", sep="\n")
+    while True:
+        time.sleep(1)
+        for name in local.household.revive():
+            err.print(f"the {name} had ended and was started again")
+
+
+def _rank(outcome: str) -> tuple[int, str]:
+    return list(MEANINGS).index(outcome.partition(":")[0]), outcome  # a test keeps MEANINGS complete
+
+
+def _chosen(port: int | None, default: int, *, once: bool) -> int:
+    return port if port is not None else (0 if once else default)

@@ -1,0 +1,95 @@
+"""`signal-mailgun send FILE|-`: enqueue events from a file."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import redis
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from worker.cli.console import Failure, Stopped, err, out, reason
+from worker.ops.event_file import Entry, entries, open_events
+from worker.ops.integrations import is_served
+from worker.ops.text_file import NotText, text_in
+from worker.queue.producer import Bulk, EventQueue
+from worker.redis_client.client import connect
+from worker.settings import load_settings
+from worker.signal.event import MalformedEvent
+from worker.signal.json_value import event_text
+
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE|-", help="JSON objects or an array of them, plain or gzip; - reads standard input"),
+]
+
+
+def send(file: File) -> None:
+    """Enqueue events. Bad lines are reported by number, the rest go; exit 1 when there were any."""
+    settings = load_settings()
+    store = connect(settings.redis_url)
+    if not is_served(settings, store):
+        err.print(f"no worker has ever served {settings.queue}: the events wait there until one does")
+    bulk = Bulk(EventQueue(store, settings.queue))
+    try:
+        bad = _sent(events_from(file), bulk)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
+    except Failure as failure:
+        raise Failure(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
+    except redis.RedisError:
+        if bulk.sent:
+            err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm")
+        raise
+    out.print(f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
+    if bad:
+        raise typer.Exit(1)
+
+
+def _sent(found: Iterator[Entry], bulk: Bulk) -> int:
+    """Enqueue what is an event; gives how many are none. Interrupted, what was read until then is enqueued."""
+    bad = 0
+    with _progress() as progress, bulk:
+        bar = progress.add_task("enqueued", total=None)
+        for entry in found:
+            text = _text(entry)
+            if text is None:
+                bad += 1
+                continue
+            before = bulk.sent
+            bulk.add(text)
+            if bulk.sent > before:
+                progress.update(bar, completed=bulk.sent)
+    return bad
+
+
+def events_from(file: str) -> Iterator[Entry]:
+    """The entries of `file`, or of standard input for "-". Raises `Failure` when it cannot be read, or read on."""
+    name = "standard input" if file == "-" else file
+    with ExitStack() as stack:
+        try:
+            if file == "-":
+                yield from entries(text_in(sys.stdin.buffer))
+            else:
+                yield from entries(stack.enter_context(open_events(Path(file))))
+        except NotText as error:
+            raise Failure(f"{name} is {error}") from None
+        except OSError as error:
+            raise Failure(f"{name} cannot be read: {reason(error)}") from None
+
+
+def _text(entry: Entry) -> str | None:
+    try:
+        if entry.complaint:
+            raise MalformedEvent(entry.complaint)
+        return event_text(entry.value)
+    except MalformedEvent as error:
+        err.print(f"line {entry.number}: {error}")
+        return None
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

@@ -1,0 +1,132 @@
+"""`signal-mailgun status`: one screen, readable at 3 a.m."""
+
+import json
+import time
+from dataclasses import asdict
+from typing import Annotated, assert_never
+
+import typer
+
+from worker.cli.console import Styled, clock_time, messages, out, span, styled
+from worker.cli.integration import store_of
+from worker.delivery.worker_registry import WorkerEntry
+from worker.members.opt_outs import LastRead
+from worker.monitoring.redis_memory import FULL, NEARLY_FULL
+from worker.monitoring.status import Status, read_status
+from worker.settings import load_settings
+
+NAME_WIDTH = 16  # of the names on the screen
+MOST_SECONDS = 86_400
+
+
+def status(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="again and again, until Ctrl-C")] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch")
+    ] = 2.0,
+) -> None:
+    """How the integration stands: queue, parked, held, failing members, pace, dead letters, workers."""
+    settings = load_settings()
+    store = store_of(settings)
+    _show(read_status(settings, store), as_json=as_json)
+    while watch:
+        time.sleep(interval)
+        if out.is_terminal and not as_json:
+            out.clear()
+        _show(read_status(settings, store), as_json=as_json)
+
+
+def _show(status: Status, *, as_json: bool) -> None:
+    if as_json:
+        out.print(json.dumps(asdict(status)))
+        return
+    out.print(f"{status.integration}  {clock_time(status.at)} UTC")
+    for name, text in rows(status):
+        out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="")
+
+
+def rows(status: Status) -> list[tuple[str, str | Styled]]:
+    """The lines of the screen: a name and a text; what needs somebody is red."""
+    oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
+    due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
+    return [
+        ("queued", f"{messages(status.queued)}{oldest}"),
+        ("in flight", messages(status.in_flight)),
+        ("parked", f"{messages(status.parked)}{due}"),
+        ("held", _held(status)),
+        *([("failing", _failing(status.hold.members))] if status.hold.members else []),
+        ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
+        ("dead letters", _counts(status.dead_letters) or "none"),
+        *([("", _bound(status.letters_share))] if (status.letters_share or 0) >= NEARLY_FULL else []),
+        ("last minute", _counts(status.last_minute) or "no event ended"),
+        ("workers", _workers(status)),
+        *([("redis memory", _memory(status.memory))] if (status.memory or 0) >= NEARLY_FULL else []),
+        *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
+        *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
+    ]
+
+
+def _held(status: Status) -> Styled:
+    hold = status.hold
+    if hold.kind is None:
+        return styled("no", "green")
+    since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
+    until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
+    colour = "yellow" if hold.kind == "throttled" else "red"
+    look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
+    lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
+    return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
+
+
+def _bound(share: float | None) -> Styled:
+    return styled(
+        f"{share or 0:.0%} of DEAD_LETTERS_MAX: beyond it the oldest are removed for good; export or replay", "red"
+    )
+
+
+def _memory(share: float | None) -> Styled:
+    used = f"{share or 0:.0%} of maxmemory used"
+    if (share or 0) >= FULL:
+        return styled(
+            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory", "red"
+        )
+    return styled(f"nearly full ({used})", "yellow")
+
+
+def _failing(members: int) -> Styled:
+    return styled(f"{members} member{'' if members == 1 else 's'} since the last success", "yellow")
+
+
+def _workers(status: Status) -> Styled:
+    if not status.workers:
+        return styled("none is alive", "red")
+    shown = styled(f"{len(status.workers)}: ", "")
+    for number, entry in enumerate(status.workers):
+        shown.append(", " if number else "").append(_worker(entry, status.at))
+    return shown
+
+
+def _worker(entry: WorkerEntry, now: float) -> Styled:
+    since = f" for {span(max(0.0, now - entry.since))}" if entry.since else ""
+    match entry.state:
+        case "cancelled":
+            return styled(f"{entry.name} takes no events{since} (cancel_consumer; undo it with add_consumer)", "red")
+        case "stopping":
+            return styled(f"{entry.name} stopping{since}", "yellow")
+        case "consuming" | "unknown":
+            return styled(entry.name, "")
+        case _:
+            assert_never(entry.state)
+
+
+def _opt_outs(read: LastRead) -> Styled:
+    if read.members is None or read.took is None or read.age is None:
+        return styled("not read yet: members are read one by one", "red")
+    found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"
+    return styled(found, "") if read.trusted else styled(f"{found}: members are read one by one", "red")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "  ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))

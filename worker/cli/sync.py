@@ -1,0 +1,163 @@
+"""`signal-mailgun sync`: the ledger filled from Mailgun's member pages, a hundred members a request."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, assert_never
+
+import redis
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from worker.cli.check import finding_for, members_count, trouble_finding
+from worker.cli.console import Failure, Stopped, err, out
+from worker.delivery.retry_policy import Patience, retry_delay
+from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
+from worker.members.page_import import Wait
+from worker.members.sync import BegunAnew, SoFar, Sync
+from worker.monitoring.hold_log import tell_of_hold
+from worker.printable import printable
+from worker.redis_client.client import connect
+from worker.settings import Settings, load_settings
+from worker.wiring import delivery_for, opt_outs_for, utc_now
+
+TRIES = 6  # in a row without a usable answer, until it is given up
+LOOK_SECONDS = 1.0  # between two looks whether a hold is over
+UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written"
+
+
+def sync(
+    *,
+    restart: Annotated[bool, typer.Option("--restart", help="begin anew instead of going on where it stopped")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Fill the ledger from Mailgun, so that members need not be read one by one. Safe to interrupt and repeat."""
+    settings = load_settings()
+    if settings.mailgun_member_state == "read":
+        err.print(UNUSED)
+    opt_outs = opt_outs_for(settings, delivery_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold))
+    done = _done(settings, Sync(opt_outs.census, opt_outs), restart=restart)
+    if as_json:
+        counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
+        counts |= {"unreadable": done.unreadable} if done.unreadable else {}
+        out.print_json(data={**counts, "seconds": round(done.seconds, 1)})
+        return
+    out.print(
+        f"{done.members} members read, {done.unsubscribed} unsubscribed, "
+        f"{done.requests} requests, {done.seconds:.0f} seconds"
+    )
+    if done.unreadable:
+        out.print(
+            f"{done.unreadable} more cannot be held as Mailgun shows them; each is read again before it is written"
+        )
+
+
+@dataclass
+class Shown:
+    """What people see meanwhile: on a terminal a bar, elsewhere a line for each hold, but none for the pace."""
+
+    progress: Progress
+    bar: TaskID
+    waits: str = field(default="")
+
+    def pages(self, so_far: SoFar) -> None:
+        """It has come so far."""
+        self.waits = ""
+        self.progress.update(self.bar, completed=so_far.members, description="members read")
+
+    def pacing(self, why: str) -> None:
+        """The next page is not asked for at once, because of that."""
+        self.progress.update(self.bar, description=f"waiting: {printable(why)}")
+
+    def waiting(self, why: str) -> None:
+        """It is held up by that."""
+        self.pacing(why)
+        if why != self.waits and not err.is_terminal:
+            err.print(f"waiting: {why}")
+        self.waits = why
+
+
+def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
+    so_far = sync.begin(anew=restart)
+    try:
+        with _shown() as shown:
+            total = _total(settings, sync, shown)
+            shown.progress.update(shown.bar, total=total)
+            for further in _each(settings, sync, so_far, shown, total):
+                so_far = further
+                shown.pages(so_far)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
+    except BegunAnew:
+        raise Failure("another sync was begun meanwhile, and goes on in place of this one") from None
+    except redis.RedisError:
+        err.print(_how_to_go_on(so_far))
+        raise
+    except Failure as failure:
+        raise Failure(f"{failure}; {_how_to_go_on(so_far)}") from None
+    return so_far
+
+
+def _how_to_go_on(so_far: SoFar) -> str:
+    return f"{so_far.members} members are read: run `signal-mailgun sync` again to go on from there"
+
+
+def _total(settings: Settings, sync: Sync, shown: Shown) -> int | None:
+    """How many members the list says it has, None where it does not answer. Raises `Failure` where key or list are wrong."""
+    while (wait := sync.census.ledger.flow.pay()[0]) > 0:
+        _wait(sync, wait, shown)
+    answer = sync.census.mailgun.read_list()
+    if isinstance(answer, Answer) and list_exists(answer):
+        return members_count(answer)
+    if isinstance(answer, Answer) and answer.status in {401, 403, 404}:
+        raise Failure(finding_for(settings).in_one_line())
+    return None
+
+
+def _each(settings: Settings, sync: Sync, so_far: SoFar, shown: Shown, total: int | None = None) -> Iterator[SoFar]:
+    """Each page's stand, until the last. Raises `Failure` when it is no use going on."""
+    patience = Patience(settings.retry_base_seconds, settings.retry_max_delay_seconds)
+    failures = 0
+    for step in sync.steps(so_far, total):
+        match step:
+            case SoFar():
+                failures = 0
+                yield step
+            case Wait(seconds):
+                _wait(sync, seconds, shown)
+            case Outcome(Kind.THROTTLED):
+                pass  # now there is a hold to wait for
+            case Outcome():
+                failures += 1
+                if step.kind is not Kind.UNAVAILABLE or failures == TRIES:
+                    raise Failure(_trouble(step, settings.mailgun_api_base_url))
+                shown.waiting(f"Mailgun is unavailable, {failures} of {TRIES} tries")
+                time.sleep(retry_delay(failures, patience, random.random()))  # noqa: S311  no secret
+            case _:
+                assert_never(step)
+
+
+def _wait(sync: Sync, seconds: float, shown: Shown) -> None:
+    hold = sync.census.ledger.flow.state()
+    if hold.kind:
+        shown.waiting(f"{hold.kind}: {hold.why}")
+    elif hold.rate:
+        shown.pacing(f"at most {hold.rate:.1f} requests/s")
+    else:
+        shown.waiting("Mailgun was unavailable")
+    time.sleep(min(seconds, LOOK_SECONDS))
+
+
+def _trouble(outcome: Outcome, base_url: str) -> str:
+    status, text = outcome.status, outcome.answer
+    answer = Answer(status, text.encode()) if status else NoAnswer(text)
+    return trouble_finding(answer, base_url).in_one_line()
+
+
+@contextmanager
+def _shown() -> Iterator[Shown]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        yield Shown(progress, progress.add_task("members read", total=None))

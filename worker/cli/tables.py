@@ -1,0 +1,38 @@
+"""Rows of values: a table on a terminal that is wide enough, a few lines a row on a narrow one, elsewhere a line a row.
+
+No value is ever broken: an id can be copied, and found by grep.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+
+from worker.cli.console import out, styled
+from worker.printable import printable
+
+GAP = 2  # blanks between two columns
+INDENT = "    "
+
+
+def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int = 0) -> None:
+    """Print `rows`, each a text for each of `header`; the `key`th says which row it is. Not on a terminal: tab-separated."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(header, *shown, strict=True)]
+    if not out.is_terminal:
+        for row in shown:
+            out.print(*row, sep="\t")
+    elif sum(widths) + GAP * (len(widths) - 1) <= out.width:
+        out.print(styled(_aligned(header, widths), "bold"))
+        for row in shown:
+            out.print(_aligned(row, widths))
+    else:
+        for row in shown:
+            out.print(styled(row[key], "bold"))
+            out.print(
+                INDENT + "  ".join(cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"})
+            )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+    return (" " * GAP).join(cells).rstrip()

@@ -1,0 +1,286 @@
+"""From messages that a worker has taken to batches that are handled: gathered, handled in threads, acknowledged together.
+
+Celery hands each message of the task `signal.deliver` to a strategy, its own extension point for this. Celery's default one runs
+a task a message, at about a millisecond of Python each; ours runs a batch of events at once, and tells Flower of each message as
+Celery would. A message is acknowledged only once each of its events is safe: at Mailgun, parked, or on the dead-letter queue.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from threading import Condition
+from typing import Any
+
+import redis
+
+from worker.consumer.remote_control import is_stopping, takes_events
+from worker.consumer.task_events import Ending, ending_of, ending_of_bundle
+from worker.consumer.transport import TAKEN
+from worker.delivery.processor import Handling
+from worker.delivery.worker_registry import WorkerState
+from worker.printable import printable
+from worker.privacy import redacted, whereabouts
+from worker.queue.in_flight import acknowledge, keep, put_back
+from worker.queue.intake import admitted
+from worker.queue.message import Message, each_event
+from worker.redis_client.repeats import Repeats
+
+logger = logging.getLogger("signal_mailgun.worker")
+
+HANDLED_AT_ONCE = 500  # events of a batch
+LOOK_SECONDS = 1.0  # between two looks whether what is in hand has ended
+REDIS_PAUSE_SECONDS = 1.0  # after which a message that Redis did not let end goes back to its queue
+EVENTS_AT_ONCE = 500  # that Flower is told in one message; Celery's own 24 cost more than all else it does for an event
+KEEPS_PER_TIMEOUT = 5  # how often within a visibility time-out what is under way is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message in hand."""
+
+    message: Message
+    tag: str
+    drop: Callable[[str], None]  # makes room for another
+    at: float  # monotonic seconds
+
+
+class Consuming:
+    """What one worker process has in hand. Messages are taken in Celery's loop and handled in threads of their own."""
+
+    def __init__(
+        self, handling: Handling, queue: str, keys: tuple[str, str], *, threads: int, visibility_seconds: float
+    ) -> None:
+        """`keys` are those of the unacknowledged messages' index and of the messages themselves."""
+        self._handling = handling
+        self._redis = handling.parking.redis
+        self._queue = queue
+        self._keys = keys
+        self._batching = handling.delivery.batching
+        self._threads = ThreadPoolExecutor(threads, "delivering")
+        self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
+        self._kept_at = time.monotonic()
+        self._consumer: Any = None
+        self._gathered: list[Taken] = []
+        self._events = 0  # gathered
+        self._linger: Any = None
+        self._in_hand: dict[str, Taken] = {}
+        self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
+        self._changed = Condition()
+        self._not_begun = 0  # batches that wait for a thread
+        self._repeats = Repeats()
+
+    def attach(self, consumer: Any) -> None:
+        """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
+        self._consumer = consumer
+        if consumer.event_dispatcher:
+            consumer.event_dispatcher.buffer_limit = EVENTS_AT_ONCE
+
+    def take(self, message: Any) -> None:
+        """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
+        if TAKEN not in message.properties:
+            logger.error("a message came from another queue: it is left alone", extra={"event": message.delivery_tag})
+            return
+        taken = Taken(message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic())
+        self._in_hand[taken.tag] = taken
+        self._gathered.append(taken)
+        self._events += taken.message.events
+        self._tell_received([taken])
+        if self._events >= self._batching.size:
+            self.flush()
+        elif len(self._gathered) == 1:
+            self._linger = self._consumer.timer.call_after(self._batching.linger, self.flush)
+
+    def in_hand(self) -> list[dict[str, Any]]:
+        """Return what is in hand, the oldest first, as Celery's remote control describes a task."""
+        offset = time.time() - time.monotonic()
+        return [
+            {
+                "id": each.message.id,
+                "name": each.message.task,
+                "args": [redacted(each.message.kind)],
+                "kwargs": {},
+                "type": each.message.task,
+                "time_start": each.at + offset,
+                "acknowledged": False,
+                "delivery_info": {"routing_key": self._queue},
+                "worker_pid": os.getpid(),
+            }
+            for each in list(self._in_hand.values())
+        ]
+
+    def flush(self) -> None:
+        """Wait no longer for further events."""
+        if self._linger:
+            self._linger.cancel()
+            self._linger = None
+        batch, self._gathered, self._events = self._gathered, [], 0
+        if batch:
+            self._submit(batch)
+
+    def keep(self) -> None:
+        """What is under way stays this worker's, however long it takes. To be called often; raises `redis.RedisError`."""
+        if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
+            keep(self._redis, self._keys[0], list(self._in_hand))
+            self._kept_at = time.monotonic()
+
+    def adopt(self) -> None:
+        """Take on what waited for members that are free by now. To be called once a second; raises `redis.RedisError`."""
+        self._take_on(self._handling.waiting.adopt)
+
+    def repeat(self) -> None:
+        """Put back what Redis did not take back. To be called often; raises `redis.RedisError`."""
+        self._repeats.run()
+
+    def state(self) -> WorkerState:
+        """Return what this worker does now."""
+        if is_stopping():
+            return "stopping"
+        consumer = self._consumer
+        # Without Celery's consumer it is connecting again, and goes on with what it did.
+        if consumer is None or not consumer.task_consumer or takes_events(consumer, self._queue):
+            return "consuming"
+        return "cancelled"
+
+    @property
+    def node(self) -> str:
+        """Celery's name of this worker, empty before it has connected."""
+        return str(self._consumer.hostname) if self._consumer else ""
+
+    def finish(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Handle what is in hand to its end, for at most so long; `meanwhile` is called about once a second."""
+        self.flush()
+        ends = time.monotonic() + seconds
+        while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS)
+            with suppress(redis.RedisError):
+                self.keep()
+                meanwhile()
+        self._tell_ended()
+
+    def has_ended(self) -> bool:
+        """Return True if all that was given to the threads has ended. May be called from any thread."""
+        return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
+
+    def _ended_tags(self) -> list[str]:
+        return [taken.tag for batch, _ in list(self._ended) for taken in batch]
+
+    def _submit(self, batch: Sequence[Taken]) -> None:
+        with self._changed:
+            self._not_begun += 1
+        self._threads.submit(self._handle, batch)
+
+    # In a thread
+
+    def _handle(self, batch: Sequence[Taken]) -> None:
+        with self._changed:
+            self._not_begun -= 1
+        endings: Sequence[Ending] = ()
+        try:
+            endings = self._endings(batch)
+            acknowledge(self._redis, self._keys, [each.tag for each in batch])
+        except redis.RedisError as error:
+            self._give_back(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
+        except Exception as error:  # noqa: BLE001  our own bug must not cost an event
+            why = "a bug: an event stays on the queue, please report it"
+            self._give_back(batch, why, whereabouts(error), failed=True)
+        finally:
+            with self._changed:
+                self._ended.append((batch, endings))
+                self._changed.notify_all()
+            self._consumer.call_soon(self._tell_ended)
+        with suppress(redis.RedisError):  # else they are adopted by the housekeeping
+            self._take_on(self._handling.waiting.adopt_awaited)
+
+    def _take_on(self, adopt: Callable[[], list[list[tuple[str, str]]]]) -> None:
+        if not self._takes() or self._not_begun:  # whoever is free, in another worker perhaps, goes on with them
+            return
+        for batch in self._batched(adopt()):
+            self._in_hand.update((each.tag, each) for each in batch)
+            self._consumer.call_soon(partial(self._tell_received, batch))
+            self._submit(batch)
+
+    def _batched(self, adopted: Sequence[Sequence[tuple[str, str]]]) -> Iterator[list[Taken]]:
+        """Yield the messages of each member; of several at once as far as they may share a request."""
+        batch: list[Taken] = []
+        for members, found in enumerate(adopted, 1):
+            batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
+            if members % self._batching.size == 0 or members == len(adopted):
+                yield batch
+                batch = []
+
+    def _adopted(self, raw: str, tag: str, *, first: bool) -> Taken:
+        """Return the message; one request serves all events of a member, so the others were not paid for."""
+        message = replace(admitted(raw, lambda: tag), paid=first)
+        return Taken(message, tag, lambda _: None, time.monotonic())
+
+    def _takes(self) -> bool:
+        consumer = self._consumer
+        return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
+
+    def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
+        now = self._handling.clock().timestamp()
+        flow = self._handling.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(each.message.surplus for each in batch))
+        events = chain.from_iterable(each_event(each.message.seen(now)) for each in batch)
+        # A bundle of thousands costs no memory for all at once.
+        shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
+        ends = iter([end for share in shares for end in self._handling.handle_many(share)])
+        return [
+            ending_of_bundle(list(islice(ends, each.message.events)))
+            if each.message.is_bundle
+            else ending_of(next(ends))
+            for each in batch
+        ]
+
+    def _give_back(self, batch: Sequence[Taken], why: str, error: str, *, failed: bool = False) -> None:
+        for each in batch:
+            logger.error(why, extra={"event": each.message.id, "error": error})
+        time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
+        tags = [each.tag for each in batch]
+        with suppress(redis.RedisError):  # else it is repeated
+            self._repeats.attempt(partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed))
+
+    # In Celery's loop
+
+    def _tell_ended(self) -> None:
+        while self._ended:
+            batch, endings = self._ended.popleft()
+            for each in batch:
+                each.drop(each.tag)
+                self._in_hand.pop(each.tag, None)
+            for each, ending in zip(batch, endings, strict=False):
+                self._tell(ending.event, each, **ending.fields, **_runtime(ending, each))
+
+    def _tell_received(self, batch: Sequence[Taken]) -> None:
+        for each in batch:
+            self._tell("task-received", each, **_as_received(each.message))
+
+    def _tell(self, event: str, taken: Taken, **fields: Any) -> None:
+        dispatcher = self._consumer.event_dispatcher
+        if dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups):
+            dispatcher.send(event, uuid=taken.message.id, **fields)
+
+
+def _as_received(message: Message) -> dict[str, Any]:
+    return {
+        "name": message.task,
+        "args": printable(redacted(message.kind)),
+        "kwargs": "{}",
+        "root_id": message.id,
+        "parent_id": None,
+        "retries": message.parkings,
+        "eta": None,
+        "expires": None,
+    }
+
+
+def _runtime(ending: Ending, taken: Taken) -> dict[str, float]:
+    return {"runtime": time.monotonic() - taken.at} if ending.event == "task-succeeded" else {}

@@ -1,0 +1,172 @@
+"""What each worker does once a second: put due events back on the queue, store counts, look after holds and leases."""
+
+import logging
+import os
+import socket
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from threading import Thread
+
+import redis
+from celery.worker import state
+
+from worker.consumer.lost_fetches import takings
+from worker.consumer.runtime import Runtime
+from worker.delivery.deliverer import Delivery
+from worker.delivery.late_writes import LookAfter
+from worker.members.opt_outs import OptOuts, Turn
+from worker.monitoring.hold_log import look_at_list, tell_of_opt_outs
+from worker.privacy import whereabouts
+from worker.queue.dead_letter_limits import LetterBounds
+from worker.queue.in_flight import put_back_takings, restore_overdue
+from worker.queue.priority_lists import PriorityLists
+from worker.wiring import utc_now
+
+logger = logging.getLogger("signal_mailgun.worker")
+
+VERSION = version("signal-mailgun")
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_housekeeping(runtime: Runtime) -> None:
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
+    parts = runtime.handling
+    flow = parts.delivery.flow
+    for step in (
+        runtime.consuming.keep,
+        runtime.consuming.repeat,
+        parts.delivery.desk.repeat,
+        partial(_put_back_lost, runtime),
+        partial(_restore_overdue, runtime),
+        runtime.consuming.adopt,
+        parts.parking.return_due,
+        runtime.priorities.gather,
+        parts.tally.store,
+        partial(_tell_roll, runtime),
+        flow.refund,
+        partial(_look_after_hold, parts.delivery),
+        partial(_look_after_opt_outs, runtime),
+        partial(_look_for_priority_lists, runtime),
+        partial(_look_after_writes, runtime),
+        partial(_bound_letters, runtime),
+    ):
+        try:
+            step()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+            return  # each further step would wait as long
+        except Exception as error:  # noqa: BLE001  the next round may go well
+            logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+
+
+def _put_back_lost(runtime: Runtime) -> None:
+    lost = takings().lost()
+    restored = put_back_takings(runtime.handling.parking.redis, runtime.settings.queue, runtime.in_flight_keys, lost)
+    takings().looked_for(lost)
+    if restored:
+        logger.warning("messages that did not reach this worker are back on the queue", extra={"messages": restored})
+
+
+def _restore_overdue(runtime: Runtime) -> None:
+    restored = restore_overdue(
+        runtime.handling.parking.redis,
+        runtime.settings.queue,
+        runtime.in_flight_keys,
+        runtime.settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
+    )
+    if restored:
+        logger.warning("messages of a worker that ended are back on the queue", extra={"messages": restored})
+
+
+def _tell_roll(runtime: Runtime) -> None:
+    runtime.handling.roll.store(WORKER, runtime.consuming.state(), node=runtime.consuming.node, version=VERSION)
+
+
+def finish(runtime: Runtime) -> None:
+    """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
+    with suppress(redis.RedisError):
+        _tell_roll(runtime)
+    runtime.consuming.finish(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
+
+
+def has_ended(runtime: Runtime) -> bool:
+    """Return True if nothing is in hand: no event, and no replay, which runs as a task in Celery's pool."""
+    return runtime.consuming.has_ended() and not state.active_requests
+
+
+def leave(runtime: Runtime) -> None:
+    """Store the last counts and take this worker off the roll."""
+    run_housekeeping(runtime)
+    with suppress(redis.RedisError):
+        runtime.handling.roll.leave(WORKER)
+
+
+def _look_after_hold(delivery: Delivery) -> None:
+    if delivery.flow.look_due():
+        Thread(target=_look, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
+
+
+def _look(delivery: Delivery) -> None:
+    try:
+        look_at_list(delivery.flow, delivery.mailgun, delivery.clock)
+    except Exception as error:  # noqa: BLE001  it is tried again after a while
+        logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
+
+
+def _look_after_opt_outs(runtime: Runtime) -> None:
+    reading = runtime.opt_outs
+    turn = reading.turn() if reading else None
+    if reading and turn:
+        Thread(target=_read_opt_outs, args=(reading, turn), daemon=True).start()
+
+
+def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
+    try:
+        tell_of_opt_outs(opt_outs.read(turn), opt_outs.refresh_seconds)
+    except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
+        logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
+
+
+def _look_for_priority_lists(runtime: Runtime) -> None:
+    if runtime.priorities.turn():
+        Thread(
+            target=_find_priority_lists, args=(runtime.priorities,), daemon=True
+        ).start()  # it may take seconds where Redis holds much
+
+
+def _find_priority_lists(priorities: PriorityLists) -> None:
+    try:
+        priorities.look()
+    except Exception as error:  # noqa: BLE001  it is tried again a minute later
+        logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
+
+
+def _look_after_writes(runtime: Runtime) -> None:
+    writes = runtime.late_writes
+    addresses = writes.due() if writes else []
+    if writes and addresses:
+        Thread(target=_look_at, args=(writes, addresses), daemon=True).start()
+
+
+def _look_at(writes: LookAfter, addresses: list[str]) -> None:
+    try:
+        writes.look(addresses)
+    except redis.RedisError as error:
+        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+    except Exception as error:  # noqa: BLE001  they are looked at again once their claim has ended
+        logger.error("writes without an answer could not be looked after", extra={"error": whereabouts(error)})
+
+
+def _bound_letters(runtime: Runtime) -> None:
+    if runtime.letter_bounds.turn():
+        Thread(target=_remove_letters, args=(runtime.letter_bounds,), daemon=True).start()
+
+
+def _remove_letters(bounds: LetterBounds) -> None:
+    try:
+        bounds.enforce(utc_now().timestamp())
+    except redis.RedisError as error:
+        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+    except Exception as error:  # noqa: BLE001  it is tried again a second later
+        logger.error("dead letters beyond their bound could not be removed", extra={"error": whereabouts(error)})

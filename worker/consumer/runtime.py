@@ -1,0 +1,76 @@
+"""The objects of one worker process, each made when it is first needed."""
+
+from functools import cached_property
+
+from worker.consumer.batch_consumer import Consuming
+from worker.delivery.late_writes import LookAfter
+from worker.delivery.processor import Handling
+from worker.members.opt_outs import OptOuts
+from worker.monitoring.hold_log import tell_of_hold
+from worker.monitoring.metrics import Metrics
+from worker.queue.dead_letter_limits import LetterBounds
+from worker.queue.in_flight import in_flight_keys
+from worker.queue.priority_lists import PriorityLists
+from worker.settings import Settings
+from worker.wiring import handling_for, look_after_for, opt_outs_for
+
+
+class Runtime:
+    """What a worker process delivers with, under its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet."""
+        self.settings = settings
+        self.in_flight_keys = in_flight_keys(settings.signal_integration)
+
+    @cached_property
+    def handling(self) -> Handling:
+        """How events are handled. Raises `SettingsError` or `PresetError`."""
+        return handling_for(
+            self.settings, measured=self.metrics.handled, observed=self.metrics.asked, told=tell_of_hold
+        )
+
+    @cached_property
+    def consuming(self) -> Consuming:
+        """The messages in hand."""
+        return Consuming(
+            self.handling,
+            self.settings.queue,
+            self.in_flight_keys,
+            threads=self.settings.worker_concurrency,
+            visibility_seconds=self.settings.visibility_timeout_seconds,
+        )
+
+    @cached_property
+    def priorities(self) -> PriorityLists:
+        """The lists of messages with a priority."""
+        return PriorityLists(self.handling.parking.redis, self.settings.signal_integration, self.settings.queue)
+
+    @cached_property
+    def opt_outs(self) -> OptOuts | None:
+        """The scan of members who unsubscribed; None if the ledger is not trusted."""
+        trusted = self.settings.mailgun_member_state == "ledger"
+        return opt_outs_for(self.settings, self.handling.delivery) if trusted else None
+
+    @cached_property
+    def late_writes(self) -> LookAfter | None:
+        """The check of writes that got no answer; None if nothing is merged."""
+        merges = self.settings.mailgun_write_mode == "merge"
+        return look_after_for(self.settings, self.handling.delivery) if merges else None
+
+    @cached_property
+    def letter_bounds(self) -> LetterBounds:
+        """The limits of the dead-letter queue."""
+        most, days = self.settings.dead_letters_max, self.settings.dead_letters_max_days
+        return LetterBounds(self.handling.dead_letters, most, days, self.metrics.letter_removed)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What this process tells Prometheus."""
+        return Metrics(self.settings.signal_integration)
+
+    def count_put_aside(self, id: str, reason: str) -> None:
+        """Count a message that was put aside unread as what it is now: a dead letter."""
+        self.handling.tally.count(f"dead letter: {reason}")
+        self.handling.roll.note(id, f"dead letter: {reason}")
+        self.metrics.put_aside(reason)

@@ -1,0 +1,91 @@
+"""The Celery tasks: events to deliver, which a strategy of this program's own handles, and the replay of dead letters."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import redis
+from celery import Task, shared_task
+from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
+
+from worker.delivery.processor import Handling
+from worker.queue.dead_letter_filter import Selection, batches, selected
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
+from worker.wiring import utc_now
+
+REPLAY_AT_ONCE = 2000
+
+
+class WrongFilter(Exception):
+    """The replay was asked for with filters that make no sense; nothing was replayed."""
+
+
+class DeliveryTask(Task):
+    """A task whose messages are handled many at once, each acknowledged when all of its events have ended."""
+
+    Strategy = "worker.consumer.tasks:batch_strategy"
+
+
+def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
+    """Return what a worker does with each message of such a task (a Celery strategy)."""
+    consuming = app.runtime.consuming
+    consuming.attach(consumer)
+
+    def take(message: Any, *_: Any, **__: Any) -> None:
+        consuming.take(message)
+
+    return take
+
+
+@shared_task(name=TASK, base=DeliveryTask, max_retries=None)
+def deliver(*_: Any, **__: Any) -> None:
+    """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed.
+
+    A worker hands the message to `batch_strategy` and never calls this. Raises `NotImplementedError`.
+    """
+    raise NotImplementedError("events are delivered by a worker: put them on the queue")
+
+
+@shared_task(name=DELIVER_MANY, base=DeliveryTask, max_retries=None)
+def deliver_many(*_: Any, **__: Any) -> None:
+    """Bring many events to Mailgun, each as `deliver` does. One positional argument: the list of them."""
+    deliver()
+
+
+@shared_task(name=REPLAY_TASK, bind=True, throws=(WrongFilter,), max_retries=None)
+def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> str:
+    """Replay dead letters by filter, from Flower or any Celery client; filters as `dead-letters replay` takes them.
+
+    At most 2,000 at a time, then the rest in a task of its own, so that live events are not kept waiting. What dies again
+    after the start is not meant.
+    """
+    now = utc_now()
+    handling = task.app.runtime.handling
+    flow = handling.delivery.flow
+    try:
+        flow.spare(flow.rules.event_cost)
+        filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        wanted = _wanted(handling, args, limit, filters, now)
+        at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
+        letters = handling.dead_letters
+        replayed = sum(
+            letters.replay(batch, now.timestamp()) for batch in batches(letters, wanted, at_once, at_once=200)
+        )
+        if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
+            rest = {"limit": limit - replayed} if limit else {}
+            task.apply_async(kwargs={**filters, **rest})
+    except (redis.RedisError, OperationalError):
+        raise Reject(requeue=True) from None
+    return f"{replayed} replayed"
+
+
+def _wanted(
+    handling: Handling, args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime
+) -> Selection:
+    if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
+        raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
+    try:
+        return selected(now, filters, handling.preset, handling.dead_letters.noted)
+    except ValueError as error:
+        raise WrongFilter(str(error)) from None

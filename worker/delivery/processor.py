@@ -1,0 +1,228 @@
+"""One event from the queue, handled: attempted, decided, and the decision carried out before anything is acknowledged."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from worker.delivery.batch_write import AT_ONCE
+from worker.delivery.deliverer import Delivery
+from worker.delivery.event_delivery import Case, Handled
+from worker.delivery.outcome_stats import Tally
+from worker.delivery.retry_policy import Bury, Decision, Done, Park, Patience, Standing, decide
+from worker.delivery.waiting_events import Waiting
+from worker.delivery.worker_registry import Roll
+from worker.mailgun.outcome import Kind, Outcome
+from worker.privacy import digest, redacted, whereabouts
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetter, DeadLetters, dead_letter
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message, Try
+from worker.signal.address import MalformedEmail
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.event_json import why_no_event
+from worker.signal.patch import Patch, Skip, patch_of
+from worker.signal.preset import Preset
+
+logger = logging.getLogger("signal_mailgun.delivery")
+
+LEVELS = {
+    Done: logging.INFO,
+    Park: logging.INFO,
+    Bury: logging.WARNING,
+}  # by whose fault: an expected retry is no error
+TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
+
+
+Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
+
+
+def unmeasured(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a worker handles the events of one integration."""
+
+    preset: Preset
+    delivery: Delivery
+    parking: Parking
+    waiting: Waiting
+    dead_letters: DeadLetters
+    tally: Tally
+    roll: Roll
+    patience: Patience
+    digest_key: bytes
+    clock: Callable[[], datetime]  # UTC
+    chance: Callable[[], float]  # random, [0, 1)
+    measured: Measured = unmeasured  # told how each event's handling ended
+
+    def handle(self, message: Message) -> Handled:
+        """Bring one event to Mailgun, as `handle_many` does."""
+        return self.handle_many([message])[0]
+
+    def handle_many(self, messages: Sequence[Message]) -> list[Handled]:
+        """Bring each event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take one.
+
+        Events go to Mailgun together as far as MAILGUN_BATCH_SIZE allows; what becomes of each is decided on its own.
+        """
+        now = self.clock().timestamp()
+        events = [Case(each.seen(now)) for each in messages]
+        for event in events:
+            self._read(event)
+        self._attempt([each for each in events if isinstance(each.patch, Patch)])
+        clock = self._open_seconds(events)
+        for event in events:
+            event.decision = event.decision or self._decided(event, clock)
+        self._carry_out(events, clock)
+        self._spare(events)
+        self._tell(events)
+        return [each.handled() for each in events]
+
+    def _read(self, event: Case) -> None:
+        if refusal := event.message.refusal:
+            event.refuse(refusal.reason, refusal.text)
+            return
+        try:
+            patch = self._patch(event.message)
+        except MalformedEvent as error:
+            event.refuse(Reason.MALFORMED_EVENT, str(error))
+        except MalformedEmail as error:
+            event.refuse(Reason.MALFORMED_EMAIL, str(error))
+        except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
+            event.outcome = _crashed(error)
+        else:
+            if isinstance(patch, Skip):
+                event.decision = Done(f"skipped: {patch}")
+            else:
+                event.patch = patch
+
+    def _patch(self, message: Message) -> Patch | Skip:
+        if len(message.args) != 1 or message.kwargs:
+            raise MalformedEvent("signal.deliver takes one positional argument: the event")
+        (event,) = message.args
+        if isinstance(event, str) and (why := why_no_event(event)):
+            raise MalformedEvent(why)
+        return patch_of(parse_event(event), self.preset)
+
+    def _attempt(self, events: Sequence[Case]) -> None:
+        size = max(
+            self.delivery.batching.size, AT_ONCE
+        )  # without batches the members of a bundle are asked for at once
+        for together in _together(events, size):
+            for event, outcome in zip(together, self._outcomes(together), strict=True):
+                event.outcome = outcome
+
+    def _outcomes(self, events: Sequence[Case]) -> list[Outcome]:
+        try:
+            return self.delivery.attempts([each.wanted() for each in events])
+        except redis.RedisError:
+            raise  # the events stay on the queue
+        except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
+            if len(events) == 1:
+                return [_crashed(error)]
+        return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
+
+    def _open_seconds(self, events: Sequence[Case]) -> float:
+        """The integration's own clock, where it matters to one of them."""
+        matters = any(each.outcome and each.outcome.kind in TRIED for each in events)
+        return self.delivery.flow.open_seconds() if matters else 0.0
+
+    def _decided(self, event: Case, open_seconds: float) -> Decision:
+        outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
+        standing = Standing(message.attempts, message.throttled, message.patience_spent(open_seconds))
+        return decide(outcome, standing, self.patience, now=self.clock(), chance=self.chance())
+
+    def _carry_out(self, events: Sequence[Case], open_seconds: float) -> None:
+        now = self.clock().timestamp()
+        busy = [each for each in events if each.is_busy]
+        parked = [
+            (each, each.decision.delay) for each in events if isinstance(each.decision, Park) and not each.is_busy
+        ]
+        buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
+        if parked:
+            dues = self.parking.park_many([(event.waiting(now, open_seconds), delay) for event, delay in parked])
+            for (event, _), due in zip(parked, dues, strict=True):
+                again = datetime.fromtimestamp(due, UTC)
+                told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
+                event.due = max(again, told) if told else again
+        if busy:
+            due = self.waiting.wait([(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in busy])
+            for event in busy:
+                event.due = datetime.fromtimestamp(due, UTC)
+        if buried:
+            self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
+
+    def _letter(self, event: Case, reason: Reason, now: float, open_seconds: float) -> tuple[Message, DeadLetter]:
+        message, outcome = event.message, event.outcome
+        if outcome:
+            message = message.tried(Try(now, outcome.kind, outcome.status), open_seconds, spent=True)
+        letter = dead_letter(
+            reason,
+            message,
+            status=outcome.status if outcome else None,
+            answer=event.answer,
+            died_at=now,
+            integration=self.dead_letters.integration,
+        )
+        return message, letter
+
+    def _spare(self, events: Sequence[Case]) -> None:
+        """What was paid for events that needed no attempt is free again."""
+        flow = self.delivery.flow
+        flow.spare(flow.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
+
+    def _tell(self, events: Sequence[Case]) -> None:
+        for event in events:
+            said = event.said
+            self.tally.count(said)
+            if event.patch and not isinstance(event.ending, Park):  # once an event, however often it is tried
+                self.tally.count_not_understood(event.patch.not_understood)
+            self.measured(event.message, event.ending, event.outcome)
+            self.roll.note(event.message.id, said)
+            # One line an event at INFO; of those that came along with others and are done, one in all.
+            level = (
+                logging.DEBUG if len(events) > 1 and isinstance(event.decision, Done) else LEVELS[type(event.ending)]
+            )
+            if logger.isEnabledFor(level):
+                logger.log(level, said, extra=self._fields(event))
+        if len(events) > 1 and logger.isEnabledFor(logging.INFO):
+            logger.info("%d events handled", len(events), extra=dict(Counter(each.said for each in events)))
+
+    def _fields(self, event: Case) -> dict[str, Any]:
+        message, decision, outcome = event.message, event.decision, event.outcome
+        return {
+            "event": message.id,
+            "kind": redacted(message.kind),
+            "member": digest(event.patch.address, self.digest_key) if event.patch else None,
+            "outcome": outcome.kind if outcome else None,
+            "status": outcome.status if outcome else None,
+            "attempt": message.attempts + 1 if outcome else None,
+            "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) and not event.is_busy else None,
+            "not_understood": ", ".join(event.patch.not_understood) or None if event.patch else None,
+        }
+
+
+def _together(events: Sequence[Case], members: int) -> Iterator[list[Case]]:
+    """Yield the events in parts with so many members each, as they follow each other: those of one member share its requests."""
+    part: list[Case] = []
+    seen: set[str] = set()
+    for event in events:
+        address = event.wanted().patch.address
+        if address not in seen and len(seen) == members:
+            yield part
+            part, seen = [], set()
+        part.append(event)
+        seen.add(address)
+    if part:
+        yield part
+
+
+def _crashed(error: Exception) -> Outcome:
+    logger.error("crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)})
+    return Outcome(Kind.CRASHED, None, whereabouts(error))

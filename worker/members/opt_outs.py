@@ -1,0 +1,230 @@
+"""Those who unsubscribed, read from Mailgun again and again, so that the ledger's copies of all others can be trusted.
+
+    signal:<integration>:opt_outs   hash   fresh_from: when the last complete reading began; ended, members, seconds: of that one;
+                                           since: when one was first due; began, cursor, so_far: of the one under way;
+                                           token, running_until: who is at it; failures, resume_at: after failures;
+                                           a day after the last turn. Moments are epoch seconds by Redis's clock
+
+Whatever happens to a reading, `fresh_from` only ever moves when one is complete: failing, it costs requests, never consent. Any
+worker takes its turn, and goes on where one that was killed stopped. A reading that began too long ago begins anew.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, assert_never, cast
+from uuid import uuid4
+
+from worker.gate.gate import FREES, PAYABLE
+from worker.mailgun.outcome import Outcome, endless_outcome
+from worker.mailgun.page import OPTED_OUT, Page, Query, Round
+from worker.members.ledger import TRUST_REFRESHES
+from worker.members.page_import import Census, Wait
+from worker.redis_client.clock import redis_now
+
+if TYPE_CHECKING:
+    import redis
+
+LIVES_SECONDS = 86_400
+LONGEST_READING_SECONDS = 3600.0  # or ten times the refresh interval: pages that go on for ever are given up
+LONGEST_WAIT_SECONDS = 1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
+
+OWN = "local OPT_OUTS = KEYS[3]\n"
+# Gives nothing, or the cursor of the reading and what it has counted so far.
+TURN = (
+    FREES
+    + PAYABLE
+    + OWN
+    + """
+local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
+
+-- A clock that was set back must not make a moment last.
+local function is_ahead(field, at_most)
+    local left = (number(OPT_OUTS, field) or 0) - now
+    return left > 0 and left <= at_most
+end
+
+local function is_younger(field, age)
+    local moment = number(OPT_OUTS, field)
+    return moment and now >= moment and now - moment < age
+end
+
+if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
+if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if not is_younger('began', trusted) then
+    if is_younger('fresh_from', refresh) then return {} end
+    redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)
+end
+if payable() > longest_wait then return {} end
+redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
+redis.call('EXPIRE', OPT_OUTS, lives)
+return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')
+"""
+)
+# 0: somebody else is at it by now, or it has taken so long that it is begun anew.
+GO_ON = (
+    FREES
+    + OWN
+    + """
+if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
+if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then return redis.call('HDEL', OPT_OUTS, 'began') * 0 end
+redis.call('HSET', OPT_OUTS, 'cursor', ARGV[3], 'so_far', ARGV[4], 'running_until', now + ARGV[5])
+redis.call('HDEL', OPT_OUTS, 'failures')
+return 1
+"""
+)
+LEAVE = (
+    FREES
+    + OWN
+    + """
+if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
+redis.call('HDEL', OPT_OUTS, 'token', 'running_until')
+if ARGV[3] == 'failed' then
+    local failures = redis.call('HINCRBY', OPT_OUTS, 'failures', 1)
+    local backoff = math.min(rules.longest_unavailable, rules.base * 2 ^ math.min(failures - 1, 32))
+    redis.call('HSET', OPT_OUTS, 'resume_at', now + backoff * (0.5 + rules.chance / 2))
+end
+return 1
+"""
+)
+# Without a token, and with the moment it began, by whoever read everybody.
+COMPLETE = (
+    FREES
+    + OWN
+    + """
+local token, began, members, lives = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if token ~= '' then
+    if redis.call('HGET', OPT_OUTS, 'token') ~= token then return '' end
+    began = redis.call('HGET', OPT_OUTS, 'began')
+    redis.call('HDEL', OPT_OUTS, 'token', 'running_until', 'began', 'cursor', 'so_far', 'failures', 'resume_at')
+end
+local took, fresh_from = now - began, number(OPT_OUTS, 'fresh_from') or 0
+if tonumber(began) > fresh_from or fresh_from > now then
+    redis.call('HSET', OPT_OUTS, 'fresh_from', began, 'ended', now, 'members', members, 'seconds', took)
+    redis.call('EXPIRE', OPT_OUTS, lives)
+end
+return tostring(took)
+"""
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A reading that is this process's to go on with."""
+
+    token: str
+    query: Query  # the page to ask for
+    so_far: int  # unsubscribed members on the pages before it
+
+
+@dataclass(frozen=True)
+class LastRead:
+    """What operators are told of the readings. Seconds."""
+
+    age: (
+        float | None
+    )  # since the last complete one began; before the first, since it was due; None: no worker has looked
+    members: int | None  # that were unsubscribed then; None: none was ever complete
+    took: float | None
+    trusted: bool  # the ledger's copies may be used instead of reading members one by one
+
+
+@dataclass(frozen=True)
+class OptOuts:
+    """The readings of one integration."""
+
+    census: Census
+    refresh_seconds: float  # MAILGUN_OPT_OUT_REFRESH_SECONDS
+    lease_seconds: float  # longer than any page takes
+    sleep: Callable[[float], None] = time.sleep
+
+    def turn(self) -> Turn | None:
+        """Is a reading due, or to be gone on with, and is it this caller's turn? Cheap: to be asked once a second."""
+        token = uuid4().hex
+        ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
+        found = self._run(self._turn, token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS)
+        if not found:
+            return None
+        cursor, so_far = found
+        return Turn(token, json.loads(cursor) if cursor else OPTED_OUT, int(so_far))
+
+    def read(self, turn: Turn) -> Outcome | float | None:
+        """Go on with a reading to its end, or as far as it goes now.
+
+        Gives the seconds that a complete one took in all, what Mailgun answered instead of a page, or None: held, or others
+        are at it by now.
+        """
+        query, so_far, pages = turn.query, turn.so_far, Round()
+        while True:
+            match self.census.read(query):
+                case Wait(seconds) if seconds <= LONGEST_WAIT_SECONDS:
+                    self.sleep(seconds)
+                case Wait():
+                    self._run(self._leave, turn.token, "held")
+                    return None
+                case Outcome() as outcome:
+                    self._run(self._leave, turn.token, "failed")
+                    return outcome
+                case Page() as page if pages.closes(page):
+                    self._run(self._leave, turn.token, "failed")
+                    return endless_outcome()
+                case Page() as page:
+                    so_far += page.unsubscribed
+                    if page.following is None:
+                        return self._complete(turn.token, "", so_far)
+                    query = page.following
+                    longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
+                    if not self._run(self._go_on, turn.token, json.dumps(query), so_far, self.lease_seconds, longest):
+                        return None
+                case never:
+                    assert_never(never)
+
+    def complete(self, began: float, members: int) -> None:
+        """Everybody was read, which began then, epoch seconds by Redis's clock: so many were unsubscribed."""
+        self._complete("", f"{began:.6f}", members)
+
+    def _complete(self, token: str, began: str, members: int) -> float | None:
+        took = self._run(self._ended, token, began, members, LIVES_SECONDS)
+        return float(took) if took else None
+
+    def _run(self, script: Any, *args: Any) -> Any:
+        flow = self.census.ledger.flow
+        return script(keys=[*flow.keys, key(self.census.ledger.integration)], args=[*flow.first_args(), *args])
+
+    @cached_property
+    def _turn(self) -> Any:
+        return self.census.ledger.flow.script(TURN)
+
+    @cached_property
+    def _go_on(self) -> Any:
+        return self.census.ledger.flow.script(GO_ON)
+
+    @cached_property
+    def _leave(self) -> Any:
+        return self.census.ledger.flow.script(LEAVE)
+
+    @cached_property
+    def _ended(self) -> Any:
+        return self.census.ledger.flow.script(COMPLETE)
+
+
+def key(integration: str) -> str:
+    """The key of the readings."""
+    return f"signal:{integration}:opt_outs"
+
+
+def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> LastRead:
+    """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
+    names = ("fresh_from", "since", "members", "seconds")
+    fresh_from, since, members, took = cast("list[str | None]", redis.hmget(key(integration), list(names)))
+    counts_from = fresh_from or since
+    age = redis_now(redis) - float(counts_from) if counts_from else None
+    return LastRead(
+        age=age,
+        members=int(members) if members else None,
+        took=float(took) if took else None,
+        trusted=bool(fresh_from and age is not None and 0 <= age <= TRUST_REFRESHES * refresh_seconds),
+    )

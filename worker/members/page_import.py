@@ -1,0 +1,82 @@
+"""Mailgun's members read page by page into the ledger: one request, one script for up to a hundred of them.
+
+    signal:<integration>:member:<digest>   hash   copy, copy_at, seen_at as the ledger keeps them; doubt: a page came while
+                                                  a delivery had the member, so what that found is no copy to keep
+
+What a page says is as old as the moment before it was asked for, or older where Mailgun lags. A copy that is newer
+stands, except for a "no": that goes before a "yes", and whoever wrote the "yes" is looked after. Which pages, and when,
+is for others to say.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+from worker.mailgun.client import Mailgun
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Kind, Outcome, page_outcome, why
+from worker.mailgun.page import Page, Query
+from worker.members.ledger import Ledger
+from worker.members.stored import copy_of
+
+TAKE_IN = files("worker.members").joinpath("store_page.lua").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Wait:
+    """No page may be asked for during so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Census:
+    """How the members of one list are read into the ledger."""
+
+    mailgun: Mailgun
+    ledger: Ledger
+    clock: Callable[[], datetime]  # UTC
+    told: Callable[[str, str], None]  # what to do when a hold begins or ends: its kind, and why
+
+    def read(self, query: Query) -> Page | Wait | Outcome:
+        """Read the page that `query` asks for into the ledger, if hold and pace allow; gives it, or why there is none."""
+        wait, at = self.ledger.flow.pay()
+        if wait > 0:
+            return Wait(wait)
+        found = page_outcome(self.mailgun.read_page(query), query, self.mailgun.pages_url, self.clock())
+        self._report(found if isinstance(found, Outcome) else Outcome(Kind.UNCHANGED, 200))
+        if isinstance(found, Page) and (found.members or found.unreadable):
+            self.take_in(found.members, at, found.unreadable)
+        return found
+
+    def take_in(self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()) -> None:
+        """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock.
+
+        Of those that cannot be read it knows no copy any more: they are read before they are written.
+        """
+        ledger = self.ledger
+        addresses = [*(member.address for member in members), *unreadable]
+        keys = [key for address in addresses for key in ledger.keys_of(address)]
+        texts = [text for member in members for text in _texts(member)]
+        texts += [text for address in unreadable for text in ("", "", address)]
+        args = [f"{at:.6f}", int(ledger.days * 86_400), ledger.lag_seconds, *texts]
+        self._take_in(keys=[ledger.look_after_key, *keys], args=args)
+
+    def _report(self, outcome: Outcome) -> None:
+        outcome, reason = replace(outcome, requests=1), why(outcome)
+        hold = self.ledger.flow.report_reading(outcome, reason, self.clock())
+        if hold:
+            self.told(hold, reason)
+
+    @cached_property
+    def _take_in(self) -> Any:
+        return self.ledger.flow.redis.register_script(TAKE_IN)
+
+
+def _texts(member: Member) -> Iterator[str]:
+    yield copy_of(member)
+    yield "true" if member.subscribed else "false"
+    yield member.address

@@ -1,0 +1,304 @@
+"""What a worker tells Prometheus, at http://METRICS_HOST:METRICS_PORT/metrics. No personal data.
+
+Of this process, so that sums over all workers are right:
+
+    signal_mailgun_outcomes_total{outcome}                       events handled, by how that ended
+    signal_mailgun_buried_total{reason}                          events that became dead letters
+    signal_mailgun_dead_letters_removed_total{bound}             dead letters beyond a bound, removed for good
+    signal_mailgun_event_attempts                                attempts an event took until it was done or dead
+    signal_mailgun_delivery_duration_seconds                     from enqueue (or replay) until Mailgun holds the event
+    signal_mailgun_request_duration_seconds{request, status}     requests to Mailgun; status none: no answer
+
+Of the integration, read from Redis at each scrape; every worker says the same, so take `max by (integration)`:
+
+    signal_mailgun_redis_up                                      0: Redis did not answer, and what follows is left out
+    signal_mailgun_queued_events, signal_mailgun_parked_events, signal_mailgun_dead_letters{reason}
+    signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
+    signal_mailgun_workers{state}                                workers alive; consuming, cancelled (by remote control), stopping
+    signal_mailgun_held{kind}                                    1: held by that
+    signal_mailgun_failing_members                               whom failures are about since the last success
+    signal_mailgun_pace_requests_per_second                      left out while nothing limits it
+    signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
+    signal_mailgun_dead_letters_bound_ratio                      of DEAD_LETTERS_MAX; left out where there is none
+    signal_mailgun_redis_memory_used_ratio                       of maxmemory; left out where there is no limit
+    signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
+
+Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
+"""
+
+import logging
+import time
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock, Thread
+from typing import Any, get_args
+
+import redis
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from worker.delivery.outcome_stats import Tally
+from worker.delivery.retry_policy import Bury, Decision, Done, Park
+from worker.delivery.worker_registry import Roll, WorkerState
+from worker.gate.gate import HoldState
+from worker.mailgun.outcome import Kind, Outcome
+from worker.monitoring.metrics_server import serve
+from worker.monitoring.redis_memory import memory_share
+from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
+from worker.privacy import whereabouts
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.message import Message
+from worker.redis_client.client import connect
+from worker.redis_client.clock import redis_now
+from worker.settings import Settings
+from worker.signal.patch import NOT_UNDERSTOOD, Skip
+from worker.wiring import flow_for
+
+logger = logging.getLogger("signal_mailgun.metrics")
+
+PREFIX = "signal_mailgun"
+CACHE_SECONDS = 1.0  # for which one reading serves every scrape
+PATIENCE_SECONDS = 2.0  # that a scrape waits for Redis; Prometheus itself gives up after ten
+REDIS_TIMEOUTS: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
+
+# Why there was no attempt.
+UNASKED = (
+    Reason.UNREADABLE_MESSAGE,
+    Reason.UNKNOWN_TASK,
+    Reason.UNSUPPORTED_ENCODING,
+    Reason.TOO_LARGE,
+    Reason.TOO_MANY_EVENTS,
+    Reason.POISON_MESSAGE,
+    Reason.MALFORMED_EVENT,
+    Reason.MALFORMED_EMAIL,
+)
+OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), *UNASKED)
+HOLDS = ("paused", "incident", "throttled", "unavailable")
+UNKNOWN = "unknown"  # reason of what some other program put on the dead-letter queue
+ATTEMPTS = (1, 2, 3, 5, 10, 20, 50)
+DELIVERY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+REQUEST_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
+
+class Metrics:
+    """What this process counts and measures. Safe to share between threads; nobody sees it before `serve_metrics`."""
+
+    def __init__(self, integration: str, clock: Callable[[], float] = time.time) -> None:
+        """Every outcome and reason starts at 0, so that the first one is seen as an increase."""
+        self.registry = CollectorRegistry()
+        self._integration = integration
+        self._clock = clock
+        known: dict[str, Any] = {"namespace": PREFIX, "registry": self.registry}
+        own = ("integration",)
+        text = "Events handled, by how that ended."
+        self._outcomes = Counter("outcomes", text, [*own, "outcome"], **known)
+        text = "Events that became dead letters."
+        self._buried = Counter("buried", text, [*own, "reason"], **known)
+        text = "Attempts that an event took until it was done or dead."
+        self._attempts = Histogram("event_attempts", text, own, buckets=ATTEMPTS, **known)
+        text = "Seconds from enqueue, or replay, until Mailgun holds what the event says."
+        self._deliveries = Histogram("delivery_duration_seconds", text, own, buckets=DELIVERY_SECONDS, **known)
+        text = "Seconds that a request to Mailgun took; status none: no whole answer came."
+        labels = (*own, "request", "status")
+        self._requests = Histogram("request_duration_seconds", text, labels, buckets=REQUEST_SECONDS, **known)
+        text = "Dead letters removed for good, because they were beyond DEAD_LETTERS_MAX (number) or DEAD_LETTERS_MAX_DAYS (age)."
+        self._removed = Counter("dead_letters_removed", text, [*own, "bound"], **known)
+        for bound in ("number", "age"):
+            self._removed.labels(integration, bound)
+        for outcome in OUTCOMES:
+            self._outcomes.labels(integration, str(outcome))
+        for reason in Reason:
+            self._buried.labels(integration, str(reason))
+        self._attempts.labels(integration)
+        self._deliveries.labels(integration)
+        ProcessCollector(registry=self.registry)
+
+    def handled(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
+        """An event was handled; `outcome` is None where Mailgun was not to be asked. Never raises: that could cost an event."""
+        self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
+        if isinstance(decision, Bury):
+            self._buried.labels(self._integration, str(decision.reason)).inc()
+        if outcome and not isinstance(decision, Park):
+            self._attempts.labels(self._integration).observe(message.attempts + 1)
+        if outcome and isinstance(decision, Done) and message.patience_from is not None:
+            self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.patience_from))
+
+    def put_aside(self, reason: str) -> None:
+        """A message was put aside unread, for that reason."""
+        self._outcomes.labels(self._integration, reason).inc()
+        self._buried.labels(self._integration, reason).inc()
+
+    def letter_removed(self, bound: str) -> None:
+        """A dead letter beyond its bound, `number` or `age`, was removed."""
+        self._removed.labels(self._integration, bound).inc()
+
+    def asked(self, request: str, status: int | None, seconds: float) -> None:
+        """Mailgun was asked; `status` is None where no whole answer came."""
+        self._requests.labels(self._integration, request, f"{status // 100}xx" if status else "none").observe(seconds)
+
+
+def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
+    """The label for how handling an event ended: the attempt's outcome, or why there was no attempt."""
+    match decision:
+        case _ if outcome:
+            return str(outcome.kind)
+        case Bury(reason):
+            return str(reason)
+        case Done(result):
+            return result.replace(": ", "_")
+        case Park():
+            return str(Kind.CRASHED)  # nothing else is parked without an outcome
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an integration stands, as far as Prometheus is told."""
+
+    queued: int
+    oldest_age: float | None
+    parked: int
+    dead_letters: dict[str, int]  # reason -> count
+    hold: HoldState
+    opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
+    # What workers do -> how many of those alive.
+    workers: dict[str, int] = field(default_factory=dict)
+    # What of events was there and not understood -> events, since the first worker.
+    not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
+    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
+    letters_share: float | None = None
+
+
+def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
+    """How the integration stands now. Raises `redis.RedisError`."""
+    where = settings.signal_integration, settings.queue
+    queued = queued_messages(settings, store)
+    opt_outs = opt_outs_read(settings, store)
+    return Standing(
+        queued=queued,
+        oldest_age=oldest_age(store, settings.queue, redis_now(store)) if queued else 0.0,
+        parked=Parking(store, *where).count(),
+        dead_letters=DeadLetters(store, *where).noted(),
+        hold=flow_for(settings, store).state(),
+        workers=Counts(each.state for each in Roll(store, settings.signal_integration).alive()),
+        not_understood=Tally(store, settings.signal_integration).not_understood(),
+        opt_outs_age=opt_outs.age if opt_outs else None,
+        memory=memory_share(store),
+        letters_share=letters_share(settings, sum(DeadLetters(store, *where).noted().values())),
+    )
+
+
+class StandingCollector(Collector):
+    """The gauges of the integration. A Redis that is away or hangs neither fails nor holds up a scrape."""
+
+    def __init__(self, integration: str, read: Callable[[], Standing], clock: Callable[[], float] = time.monotonic):
+        """`read` may raise and may hang; no two of it are ever under way."""
+        self._integration = integration
+        self._read = read
+        self._clock = clock
+        self._lock = Lock()
+        self._reader: Thread | None = None
+        self._last: Standing | None = None
+        self._read_at = float("-inf")
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: without this, registering would read."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges now."""
+        return families(self._integration, self._current())
+
+    def _current(self) -> Standing | None:
+        with self._lock:
+            if not (self._reader and self._reader.is_alive()) and self._clock() - self._read_at >= CACHE_SECONDS:
+                self._reader = Thread(target=self._renew, name="metrics-reader", daemon=True)
+                self._reader.start()
+            reader = self._reader
+        if reader:
+            reader.join(PATIENCE_SECONDS)
+        return None if reader and reader.is_alive() else self._last
+
+    def _renew(self) -> None:
+        try:
+            self._last = self._read()
+        except (redis.RedisError, OSError) as error:
+            self._last = None
+            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001  our own bug must not fail the scrape, nor print a traceback
+            self._last = None
+            logger.error("the integration's metrics cannot be read", extra={"error": whereabouts(error)})
+        self._read_at = self._clock()
+
+
+def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
+    """The gauges of the integration; only that Redis does not answer where nothing is known."""
+    yield _gauge(integration, "redis_up", "Whether Redis answers this worker.", float(standing is not None))
+    if standing is None:
+        return
+    one, several = partial(_gauge, integration), partial(_gauges, integration)
+    yield one("queued_events", "Messages on the queue, each of one event or many.", standing.queued)
+    yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", standing.oldest_age)
+    yield one("parked_events", "Events that wait for their next try.", standing.parked)
+    yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(standing.dead_letters))
+    workers = {state: float(standing.workers.get(state, 0)) for state in get_args(WorkerState)}
+    yield several("workers", "Workers that are alive, by what they do.", "state", workers)
+    held = {kind: float(kind == standing.hold.kind) for kind in HOLDS}
+    yield several("held", "Whether the integration is held, by what.", "kind", held)
+    text = "Members whom failures are about since the last success; many of them begin a hold."
+    yield one("failing_members", text, standing.hold.members)
+    text = "Requests a second that are allowed now; left out while nothing limits them."
+    yield one("pace_requests_per_second", text, standing.hold.rate)
+    text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
+    yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
+    text = "Share of maxmemory that Redis uses; at 1 producers are refused. Left out where there is no limit."
+    yield one("redis_memory_used_ratio", text, standing.memory)
+    text = "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed for good. Left out where it is 0."
+    yield one("dead_letters_bound_ratio", text, standing.letters_share)
+    yield _not_understood(integration, standing.not_understood)
+
+
+def _gauge(integration: str, name: str, text: str, value: float | None) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["integration"])
+    if value is not None:
+        family.add_metric([integration], value)
+    return family
+
+
+def _gauges(integration: str, name: str, text: str, label: str, values: dict[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["integration", label])
+    for key, value in values.items():
+        family.add_metric([integration, key], value)
+    return family
+
+
+def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
+    text = "Events in which a consent or a time stamp was there and not understood."
+    family = CounterMetricFamily(f"{PREFIX}_not_understood", text, labels=["integration", "what"])
+    for what in NOT_UNDERSTOOD:
+        family.add_metric([integration, what], counts.get(what, 0))
+    return family
+
+
+def _by_reason(counts: dict[str, int]) -> dict[str, float]:
+    # What another program wrote as a reason may be anything, an address too: it is shown as unknown.
+    known = {str(reason): float(counts.get(reason, 0)) for reason in Reason}
+    return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
+
+
+def serve_metrics(metrics: Metrics, settings: Settings) -> int | None:
+    """Let Prometheus scrape this process until it ends; gives the port, or None where METRICS_PORT is 0 or there is none."""
+    if not settings.metrics_port:
+        return None
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    store = connect(settings.redis_url, **REDIS_TIMEOUTS)
+    metrics.registry.register(StandingCollector(settings.signal_integration, lambda: read_standing(settings, store)))
+    return serve(metrics.registry, settings.metrics_host, settings.metrics_port)

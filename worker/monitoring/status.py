@@ -1,0 +1,98 @@
+"""How an integration stands: one picture for operators, read from Redis and changing nothing."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from worker.delivery.outcome_stats import Tally
+from worker.delivery.worker_registry import Roll, WorkerEntry
+from worker.gate.gate import HoldState
+from worker.members.opt_outs import LastRead, last_read
+from worker.monitoring.redis_memory import memory_share
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.priority_lists import PriorityLists
+from worker.redis_client.clock import redis_now
+from worker.settings import Settings
+from worker.wiring import flow_for
+
+if TYPE_CHECKING:
+    import redis
+
+
+@dataclass(frozen=True)
+class Status:
+    """One integration at one moment. Times are epoch seconds by Redis's clock, ages seconds."""
+
+    integration: str
+    at: float
+    queued: int  # messages, each of one event or many; so are those in flight and parked
+    oldest_age: float | None  # of the event at the queue's front, where it says when it was enqueued
+    in_flight: int
+    parked: int
+    next_due: float | None
+    hold: HoldState
+    dead_letters: dict[str, int]  # reason -> count
+    last_minute: dict[str, int]  # outcome -> events in the last whole minute
+    workers: list[WorkerEntry]
+    opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
+    # What of events was there and not understood -> events, since the first worker.
+    not_understood: dict[str, int] = field(default_factory=dict)
+    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
+    memory: float | None = None
+    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
+    letters_share: float | None = None
+
+
+def read_status(settings: Settings, store: "redis.Redis") -> Status:
+    """How the integration stands now. Raises `redis.RedisError`."""
+    where = settings.signal_integration, settings.queue
+    parking, letters = Parking(store, *where), DeadLetters(store, *where).totals()
+    now = redis_now(store)
+    return Status(
+        integration=settings.signal_integration,
+        at=now,
+        queued=queued_messages(settings, store),
+        oldest_age=oldest_age(store, settings.queue, now),
+        in_flight=store.hlen(f"signal:{settings.signal_integration}:unacked"),
+        parked=parking.count(),
+        next_due=parking.next_due(),
+        hold=flow_for(settings, store).state(),
+        dead_letters=letters,
+        last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
+        workers=Roll(store, settings.signal_integration).alive(),
+        opt_outs=opt_outs_read(settings, store),
+        not_understood=Tally(store, settings.signal_integration).not_understood(),
+        memory=memory_share(store),
+        letters_share=letters_share(settings, sum(letters.values())),
+    )
+
+
+def queued_messages(settings: Settings, store: "redis.Redis") -> int:
+    """How many messages wait, those included that were sent with a priority and are not on the queue itself yet."""
+    beside = PriorityLists(store, settings.signal_integration, settings.queue).counts()
+    return store.llen(settings.queue) + sum(beside.values())
+
+
+def letters_share(settings: Settings, letters: int) -> float | None:
+    """Return the share of DEAD_LETTERS_MAX that so many dead letters are; None where there is no such bound."""
+    return letters / settings.dead_letters_max if settings.dead_letters_max else None
+
+
+def opt_outs_read(settings: Settings, store: "redis.Redis") -> LastRead | None:
+    """What is known of the readings of those who unsubscribed, where they matter. Raises `redis.RedisError`."""
+    if settings.mailgun_member_state != "ledger":
+        return None
+    return last_read(store, settings.signal_integration, settings.mailgun_opt_out_refresh_seconds)
+
+
+def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:
+    """Seconds since the event at the front of the queue was enqueued; None for an empty queue, or one that does not say."""
+    raw = cast("str | None", store.lindex(queue, -1))
+    try:
+        enqueued_at = json.loads(raw)["headers"]["signal"]["enqueued_at"] if raw else None
+        age = max(0.0, now - float(enqueued_at)) if enqueued_at is not None else None
+        return age if age is not None and math.isfinite(age) else None
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
+        return None

@@ -1,0 +1,169 @@
+"""Where events lie in Redis, to explain or to erase them: the queue, in flight, parked, dead letters, the ledger."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+from worker.gate.gate import FREES
+from worker.members.ledger import Entry, Ledger
+from worker.queue.dead_letters import Buried, DeadLetters
+from worker.queue.delay_queue import Parking
+from worker.queue.intake import admitted, events_read, without
+from worker.queue.message import Message
+from worker.queue.priority_lists import PriorityLists
+
+if TYPE_CHECKING:
+    import redis
+
+PAGE = 100  # messages read at a time; a bundle may take a third of a megabyte
+Wanted = Callable[[Message], bool]
+
+# A text on the queue, how many were before it when it was read, and what is to take its place; an empty text: nothing is.
+REPLACE_QUEUED = (
+    FREES
+    + """
+if ARGV[3] == '' then return redis.call('LREM', KEYS[1], -1, ARGV[1]) end
+local place = -1 - ARGV[2]
+if redis.call('LINDEX', KEYS[1], place) ~= ARGV[1] then place = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) end
+if not place then return 0 end
+redis.call('LSET', KEYS[1], place, ARGV[3])
+return 1
+"""
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A message in which wanted events lie."""
+
+    raw: str
+    events: list[Message]  # the wanted ones
+
+
+@dataclass(frozen=True)
+class Places:
+    """Every place of one integration where an event can lie."""
+
+    redis: "redis.Redis"
+    integration: str
+    queue: str
+    ledger: Ledger
+
+    @cached_property
+    def parking(self) -> Parking:
+        """The parked events."""
+        return Parking(self.redis, self.integration, self.queue)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The dead letters."""
+        return DeadLetters(self.redis, self.integration, self.queue)
+
+    @cached_property
+    def priorities(self) -> PriorityLists:
+        """What was sent with a priority and is not on the queue itself yet."""
+        return PriorityLists(self.redis, self.integration, self.queue)
+
+    @property
+    def unacked_key(self) -> str:
+        """What workers have taken and not acknowledged."""
+        return f"signal:{self.integration}:unacked"
+
+    def queued(self, wanted: Wanted) -> Iterator[tuple[int, Found]]:
+        """The wanted events on the queue, and how many messages are before theirs. Seen once while others take and put."""
+        before = 0
+        for name in (self.queue, *self.priorities.counts()):
+            length = self.redis.llen(name)
+            for start in range(0, length, PAGE):
+                page = cast("list[str]", self.redis.lrange(name, -start - PAGE, -start - 1))
+                for place, raw in enumerate(reversed(page), start):
+                    yield from ((before + place, found) for found in found_in(raw, wanted))
+            before += length
+
+    def in_flight(self, wanted: Wanted) -> int:
+        """How many of the wanted events a worker has now."""
+        taken = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(self.unacked_key))
+        return sum(len(found.events) for _, raw in taken for found in found_in(raw, wanted))
+
+    def parked(self, wanted: Wanted) -> Iterator[tuple[Found, float]]:
+        """The wanted events that are parked, with the due times of their messages."""
+        return ((found, due) for raw, due in self.parking.waiting() for found in found_in(raw, wanted))
+
+    def waits(self, address: str, raw: str) -> bool:
+        """Return whether this parked message waits only for another delivery of its member to end."""
+        return self.redis.zscore(self.ledger.waiting_key(self.ledger.digest_of(address)), raw) is not None
+
+    def dead(self, wanted: Wanted) -> Iterator[Buried]:
+        """The wanted dead letters, oldest first."""
+        return (buried for buried in self.dead_letters.oldest_first() if wanted_in(buried.message, wanted))
+
+    def known(self, address: str) -> Entry | None:
+        """What the ledger holds of a member."""
+        return self.ledger.look_up(address)
+
+    def forget(self, address: str, wanted: Wanted) -> dict[str, int]:
+        """Erase a person everywhere; gives how many events, and records, were found where. Others' events stay where they are.
+
+        What a worker has in flight is not touched, only counted. The places are gone through in the order in which an event
+        moves, twice, so that one that moves meanwhile is met.
+        """
+        found = dict.fromkeys(("queue", "parked", "dead letters", "ledger"), 0)
+        for _ in range(2):
+            self.priorities.gather(sum(self.priorities.counts().values()))
+            found["queue"] += sum(self._erase_queued(*each, wanted) for each in list(self.queued(wanted)))
+            found["parked"] += sum(self._erase_parked(each, wanted) for each, _ in list(self.parked(wanted)))
+            found["dead letters"] += self._erase_dead(list(self.dead(wanted)), wanted)
+            found["ledger"] += self.ledger.forget(address)
+        return {**found, "in flight": self.in_flight(wanted)}
+
+    def unread(self) -> dict[str, int]:
+        """How many messages there are, and where, of which no event can be read: nothing is known of whose data they hold."""
+        counts = {
+            "queue": sum(1 for _ in self.queued(is_unread)),
+            "parked": sum(1 for _ in self.parked(is_unread)),
+            "dead letters": sum(1 for _ in self.dead(is_unread)),
+            "in flight": self.in_flight(is_unread),
+        }
+        return {place: count for place, count in counts.items() if count}
+
+    def _erase_queued(self, before: int, found: Found, unwanted: Wanted) -> int:
+        replaced = self.redis.eval(REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted))
+        return len(found.events) * int(cast("int", replaced))
+
+    def _erase_dead(self, found: list[Buried], unwanted: Wanted) -> int:
+        """Take these away; where one holds others' events, too, what is left of it is buried before."""
+        for each in found:
+            rest = rest_of(each, unwanted)
+            if rest:
+                self.dead_letters.bury(rest, each.letter)
+        return self.dead_letters.purge(found)
+
+    def _erase_parked(self, found: Found, unwanted: Wanted) -> int:
+        return len(found.events) * self.parking.replace(found.raw, without(found.raw, unwanted))
+
+
+def is_unread(message: Message) -> bool:
+    """Return True if no event can be read from what came."""
+    return message.original is not None and not events_read(message)
+
+
+def found_in(raw: str, wanted: Wanted) -> list[Found]:
+    """The message in `raw` with its wanted events, or nothing; a bundle, or what cannot be read, may be wanted whole."""
+    events = wanted_in(admitted(raw, str), wanted)
+    return [Found(raw, events)] if events else []
+
+
+def rest_of(buried: Buried, unwanted: Wanted) -> Message | None:
+    """What is left of a dead letter without its unwanted events; a bundle there is one that could not be read, or foreign."""
+    message = buried.message
+    left = without(buried.raw if message.original is None else message.original, unwanted)
+    if not left:
+        return None
+    return admitted(left, lambda: message.id) if message.original is None else replace(message, original=left)
+
+
+def wanted_in(message: Message, wanted: Wanted) -> list[Message]:
+    """The wanted events of `message`, all where it is wanted as a whole; of one that could not be read those that can be."""
+    whole = wanted(message)
+    return [each for each in events_read(message) if whole or wanted(each)] or [message] * whole

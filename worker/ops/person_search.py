@@ -1,0 +1,110 @@
+"""Whether a message holds a person's data, read as far as it can be: to erase it, or to say that it could not be read.
+
+An event that is about another address stays, whomever else it mentions. Of what names no address that it is about, every text
+counts: malformed events, and messages that could not be read, whose bytes are searched plain, in base64 and decompressed.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import idna
+
+from worker.queue.compression import LIMIT_BYTES, compression_of, decompressed
+from worker.queue.dead_letter_filter import address_of
+from worker.queue.intake import events_read
+from worker.queue.message import Message
+from worker.redis_client.raw_text import bytes_of
+from worker.signal.address import MalformedEmail, ascii_lower, lenient_address, normalize_address
+from worker.signal.preset import Preset
+
+BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
+ESCAPED = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|[nrtbf])")
+DEEPEST = 3  # a body in base64, compressed, that holds another in base64
+CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whoever has this address, as `lenient_address` gives it."""
+
+    address: str
+    preset: Preset
+
+    def is_in(self, message: Message) -> bool:
+        """Return True if the event in `message` is this person's, or the whole message, of which no event could be read."""
+        if message.original is not None:
+            return not events_read(message) and self._is_in_bytes(bytes_of(message.original), DEEPEST)
+        if message.is_bundle:  # each of its events is looked at
+            return False
+        with suppress(MalformedEmail):
+            return normalize_address(address_of(message.args, self.preset)) == self.address
+        return any(self._is_in_text(each) for each in texts_in([*message.args, dict(message.kwargs)]))
+
+    def _is_in_text(self, text: str) -> bool:
+        if self._mention.search(ascii_lower(text)):
+            return True
+        unescaped = ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", text)
+        if self._mention.search(ascii_lower(unescaped)):
+            return True
+        return "@" in text and len(text) <= 1000 and lenient_address(text) == self.address
+
+    def _is_in_bytes(self, data: bytes, deeper: int) -> bool:
+        if any(self._is_in_text(data.decode(each, "replace")) for each in CHARSETS):
+            return True
+        return deeper > 0 and any(self._is_in_bytes(each, deeper - 1) for each in _within(data))
+
+    @cached_property
+    def _mention(self) -> "re.Pattern[str]":
+        spellings = "|".join(re.escape(ascii_lower(each)) for each in (self.address, in_punycode(self.address)))
+        return re.compile(rf"(?<![\w.+-])(?:{spellings})(?![\w-]|\.\w)")
+
+
+def in_punycode(address: str) -> str:
+    """Return the address with its domain as DNS has it, or as it is where it has no such form."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{idna.encode(domain, uts46=True).decode()}"
+    except idna.IDNAError:
+        return address
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in `value`, keys among them; of JSON within a text, the texts in it."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                yield text
+                if text.lstrip()[:1] in ("{", "["):
+                    left += _json(text)
+            case dict() as known:
+                left += known.keys()
+                left += known.values()
+            case list() | tuple() as several:
+                left += several
+
+
+def _json(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except (ValueError, RecursionError):
+        return []
+
+
+def _within(data: bytes) -> Iterator[bytes]:
+    """What is encoded or compressed in `data`."""
+    name = compression_of(data)
+    if name:
+        try:
+            yield decompressed(data, name, LIMIT_BYTES)
+        except (ValueError, LookupError, OverflowError):
+            return
+    for found in BASE64.finditer(b"".join(data.replace(b"\\n", b"").split()) if b"\n" in data else data):
+        text = found[0].rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+        yield base64.b64decode(text[: len(text) - (len(text) % 4 == 1)] + b"=" * (-len(text) % 4))

@@ -1,0 +1,84 @@
+"""The request that an event would become; nothing is sent and nothing is read from Mailgun."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.mailgun.member import Member
+from worker.members.merge import Subscribing, fields_of, filling, surviving
+from worker.members.merge_plan import Wanted, planned
+from worker.members.record import EventOrder, Record
+from worker.ops.event_file import Entry
+from worker.settings import Settings
+from worker.signal.address import MalformedEmail
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.patch import Patch, Skip, patch_of
+from worker.signal.preset import Preset
+
+NEWEST = EventOrder(math.inf)
+NO_LIST = "<MAILGUN_LIST_ADDRESS>"
+NOT_UNDERSTOOD = {
+    "consent": "the consent is not understood: it subscribes no new member",
+    "timestamp": "the time stamp is not understood: the event sets only what is not set yet",
+}
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known of a member before the event; nothing: it is a new one."""
+
+    record: Record = field(default_factory=Record)
+    held: Member | None = None
+    order: EventOrder = NEWEST  # of the event
+
+
+def previewed(
+    entry: Entry, settings: Settings, preset: Preset, background: Callable[[Patch], Background] = lambda _: Background()
+) -> dict[str, Any]:
+    """What the event becomes: its request, the reason it is skipped or superseded, or would be a dead letter."""
+    place = {"line": entry.number}
+    try:
+        if entry.complaint:
+            return {**place, "bad_line": entry.complaint}
+        patch = patch_of(parse_event(entry.value), preset)
+    except (MalformedEvent, MalformedEmail) as error:
+        return {**place, "dead_letter": str(error)}
+    if isinstance(patch, Skip):
+        return {**place, "skipped": patch.value}
+    before = background(patch)
+    left = filling(surviving(patch, before.record, before.order), before.held)
+    gone = [name for name in fields_of(patch) if name not in fields_of(left)]
+    noted: dict[str, Any] = {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
+    if gone and not fields_of(left):
+        why = "set already" if patch.undated else "newer events have set"
+        return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
+    rules = Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
+    member = planned(before.held, before.record, [Wanted(left, before.order)], rules, now=0.0).member
+    if member is None:
+        raise LookupError("an event makes a member")
+    url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
+    if gone:
+        noted["superseded_fields"] = gone
+    return {**place, "request": f"POST {url}", "form": member.form(), **noted}
+
+
+def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
+    """What of the event in `data` is there and is not understood, for people; nothing for what cannot be an event."""
+    try:
+        patch = patch_of(parse_event(data), preset)
+    except (MalformedEvent, MalformedEmail):
+        return ()
+    return () if isinstance(patch, Skip) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
+
+
+def as_lines(shown: dict[str, Any]) -> list[str]:
+    """The request as the integration's page shows it, or one line for an event that becomes none; then an empty line."""
+    unread = [f"# {NOT_UNDERSTOOD[what]}" for what in shown.get("not_understood", ())]
+    if "form" not in shown:
+        what, why = next((key, value) for key, value in shown.items() if key != "line")
+        return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", *unread, ""]
+    fields = [f"{name}={value}" for name, value in shown["form"].items()]
+    why = "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
+    gone = [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    return [shown["request"], "", *fields, *gone, *unread, ""]

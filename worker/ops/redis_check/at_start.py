@@ -1,0 +1,56 @@
+"""A worker's own check of Redis: once in its life it logs what `check` would say, and ends if it can never deliver.
+
+A Redis that is away, loading, full or a replica may come back without a change of settings, so the worker waits for it as always.
+If nothing answers at the start, that is logged, and the rest once something does.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from worker.ops.redis_check.check import RedisReport, report_on_redis
+from worker.ops.redis_check.result import CheckResult, Severity
+
+logger = logging.getLogger("signal_mailgun.redis")
+
+WAIT_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 2.0
+
+
+def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
+    """Log what is wrong with the Redis at `url`; return the line with which the worker is to end at once, or None.
+
+    If Redis does not answer yet, a thread waits for it, logs then, and calls `end` with that line if there is one.
+    """
+    report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
+    if not report.answered and not report.ending:
+        _log(report.results)
+        Thread(target=_tell_later, args=(url, integration, end), daemon=True).start()
+        return None
+    return _told(report)
+
+
+def _tell_later(url: str, integration: str, end: Callable[[str], None]) -> None:
+    while True:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
+        if report.answered or report.ending:
+            break
+    line = _told(report)
+    if line:
+        end(line)
+
+
+def _told(report: RedisReport) -> str | None:
+    if report.ending:
+        return f"{report.ending.what}: {report.ending.in_one_line()}"
+    _log(report.results)
+    return None
+
+
+def _log(results: tuple[CheckResult, ...]) -> None:
+    levels = {Severity.UNKNOWN: logging.INFO, Severity.WARNING: logging.WARNING, Severity.NO: logging.ERROR}
+    for each in results:
+        if each.severity in levels:
+            logger.log(levels[each.severity], "%s: %s", each.what, each.found, extra={"fix": each.fix})

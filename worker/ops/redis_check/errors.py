@@ -1,0 +1,304 @@
+"""Why Redis did not do what was asked, and the fix: one classification for `check`, every command's error, and a worker's start.
+
+What an exception says is read from its text as well as from its type: inside a script Redis wraps its own errors, redis-py keeps
+some as plain `ResponseError`, and a proxy in between has words of its own.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.sentinel import MasterNotFoundError
+
+from worker.ops.redis_check.name_lookup import AddressLook, Speaks, look_at_address
+from worker.redis_client.client import connect, where
+from worker.redis_client.sentinels import SentinelsRefusedLogin
+
+OLDEST_VERSION = (6, 2)
+RIGHTS_DOC = "docs/redis-rights.md"
+ONE_SERVER = "Use one Redis, with replicas and Sentinel if it must not fail: events move between keys in one step."
+TO_PRIMARY = "Set REDIS_URL to its primary, or to sentinel://…, which finds it."
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the Redis of REDIS_URL. `found` names the address, never a user or a password."""
+
+    found: str
+    fix: str
+    # It may end without a change of settings or rights, so a worker waits for that.
+    passes: bool = False
+    # Redis said this itself; without, nothing or something else answered.
+    answered: bool = True
+
+
+# (what the error says, what is found, the fix, whether it passes); the first that matches counts.
+SAID = (
+    (r"^NOAUTH", "wants a password, and REDIS_URL has none", "Put user and password in REDIS_URL.", False),
+    (
+        r"without any password configured|no password is set",
+        "has no password, but REDIS_URL gives one",
+        "Remove it from REDIS_URL, or make sure that this is the right server.",
+        False,
+    ),
+    (r"^LOADING", "is still loading its data set", "Wait: workers go on by themselves.", True),
+    (r"MASTERDOWN", "is a replica that has lost its primary", TO_PRIMARY, True),
+    (r"READONLY|read only replica", "is a read-only replica", TO_PRIMARY, True),
+    (
+        r"OOM |used memory > ",
+        "has no memory left (maxmemory), and refuses writes",
+        "Raise maxmemory, or let workers empty the queue.",
+        True,
+    ),
+    (
+        r"MISCONF",
+        "cannot write to its disk, and refuses writes until it can",
+        "Free space on its disk or correct its rights there; its log names the error.",
+        True,
+    ),
+    (
+        r"NOREPLICAS",
+        "has fewer replicas in step than min-replicas-to-write asks for, and refuses writes",
+        "Bring its replicas back, or lower min-replicas-to-write.",
+        True,
+    ),
+    (
+        r"^DENIED",
+        "is in protected mode, and answers its own machine only",
+        "Give it a password (requirepass or ACL) and put it in REDIS_URL.",
+        False,
+    ),
+    (
+        r"max number of clients|max \+ cluster connections",
+        "has no connection left (maxclients)",
+        "Raise its maxclients, or end what holds connections.",
+        True,
+    ),
+    (
+        r"^(CLUSTERDOWN|CROSSSLOT|MOVED|ASK|TRYAGAIN)\b|cluster mode|cluster node|hash to the same slot|non local key",
+        "is a Redis Cluster",
+        ONE_SERVER,
+        False,
+    ),
+    (r"^BUSY\b", "is busy with a script that does not end", "Wait, or end it with SCRIPT KILL.", True),
+)
+NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' port."
+# What Redis says before it is asked anything.
+SAID_UNASKED = tuple(each for each in SAID if "DENIED" in each[0] or "clients" in each[0])
+FORBIDDEN = r"NOPERM|ACL failure|can't (run this command|access at least one)"
+UNAVAILABLE = r"(?i)unknown (sub)?command|not (allowed|supported|permitted)\b|unsupported|disabled"
+# What answered at the address: (what is found, the fix, whether it passes).
+AT_ADDRESS = {
+    Speaks.UNRESOLVED: (
+        "does not answer: its host name does not resolve",
+        "Correct the host in REDIS_URL, or its DNS entry.",
+        True,
+    ),
+    Speaks.REFUSED: (
+        "does not answer: the connection is refused",
+        "Start Redis there, or set REDIS_URL to where it runs.",
+        True,
+    ),
+    Speaks.UNREACHABLE: (
+        "does not answer: no route, or time-out",
+        "Check firewall and network, or set REDIS_URL to where Redis runs.",
+        True,
+    ),
+    Speaks.SILENT: (
+        "accepts connections, but does not answer",
+        "Restart what listens there, or set REDIS_URL to where Redis runs.",
+        True,
+    ),
+    Speaks.CLOSED: (
+        "closes each connection without a word",
+        "Start the Redis behind it if it is a load balancer, or set REDIS_URL to where Redis runs.",
+        True,
+    ),
+    Speaks.HTTP: ("is an HTTP server, not Redis", "Set REDIS_URL to where Redis runs.", False),
+    Speaks.OTHER: ("is not Redis: it speaks another protocol", "Set REDIS_URL to where Redis runs.", False),
+}
+UNSTEADY = (
+    "answers, but ended a connection or took too long",
+    "Look at its load, its log, and at proxies in between.",
+    True,
+)
+ASKED_PLAIN = {
+    Speaks.TLS: ("speaks TLS, which redis:// does not", "Write rediss:// in REDIS_URL.", False),
+    Speaks.REDIS: UNSTEADY,
+}
+ASKED_TLS = {
+    # A client without a certificate that is wanted mostly sees the connection end before it can read why.
+    Speaks.TLS: (
+        UNSTEADY[0],
+        "Name a client certificate if it wants one: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL; if not: "
+        "look at its load, its log, and at proxies in between.",
+        True,
+    ),
+    Speaks.REDIS: (
+        "speaks no TLS, which rediss:// needs",
+        "Write redis:// in REDIS_URL, or Redis's TLS port.",
+        False,
+    ),
+}
+CERTIFICATE = {
+    10: ("has expired", "Renew it."),
+    62: ("is for another host name", "Write the host in REDIS_URL as the certificate names it."),
+    64: ("is for another address", "Write the host in REDIS_URL as the certificate names it."),
+}
+
+
+def describe_redis_error(error: BaseException, url: str) -> Trouble:
+    """Return what is wrong with the Redis at `url`, after a look at the address if the error alone does not tell."""
+    text = text_of(error)
+    place = where(url)
+    if isinstance(error, MasterNotFoundError):
+        return _of_sentinels(error, place)
+    for pattern, found, fix, passes in SAID:
+        if re.search(pattern, text):
+            return Trouble(f"{place} {found}", fix, passes, answered=not text.startswith("LOADING"))
+    return (
+        _of_password(error, text, url)
+        or _of_database(text, url)
+        or of_right(text, place)
+        or _of_tls(error, place)
+        or _of_address(error, url)
+    )
+
+
+def text_of(error: BaseException) -> str:
+    """Return the error as Redis worded it, its code in front."""
+    code = getattr(error, "status_code", None)
+    return f"{code} {error}" if code else str(error)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether the server, or a proxy before it, does not have the command that was asked."""
+    text = text_of(error)
+    known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in SAID)
+    return not known and bool(re.search(UNAVAILABLE, text))
+
+
+def is_untriable(error: BaseException) -> bool:
+    """Return whether the command was refused only because it was asked within a transaction."""
+    return bool(re.search(r"(?i)\b(inside|within|in) (an? )?(multi|transaction)", text_of(error)))
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Return whether the user lacks the right to what was asked."""
+    return bool(re.search(FORBIDDEN, text_of(error)))
+
+
+def of_right(text: str, place: str) -> Trouble | None:
+    """Return the trouble where a right or a command is missing."""
+    fix = f"Give it the rights of {RIGHTS_DOC}; signal-mailgun check names each that is missing."
+    if re.search(FORBIDDEN, text):
+        command = re.search(r"run the '([\w|]+)'", text)
+        lacks = f"run {command[1].upper()}" if command else "use a key or channel that is needed"
+        return Trouble(f"{place} does not let REDIS_URL's user {lacks}", fix)
+    unknown = re.search(r"unknown command [`'\"]?(\w+)", text)
+    if unknown and unknown[1].upper() == "SENTINEL":
+        return Trouble(f"{place} is Redis itself, not a Sentinel", NOT_SENTINEL_FIX)
+    if unknown and unknown[1].upper() == "HELLO":
+        return Trouble(f"{place} is older than Redis 6", too_old_fix())
+    if unknown:
+        return Trouble(f"{place} has no command {unknown[1].upper()}", f"{too_old_fix()} Or it was renamed: undo that.")
+    return None
+
+
+def too_old_fix() -> str:
+    """Return what to do about a server that is too old."""
+    return f"Use Redis {'.'.join(map(str, OLDEST_VERSION))} or newer, or Valkey."
+
+
+def _of_password(error: BaseException, text: str, url: str) -> Trouble | None:
+    if not isinstance(error, redis.AuthenticationError) and "invalid password" not in text:
+        return None
+    if _options(url).get("username"):
+        # Redis says the same for both, so that user names cannot be guessed.
+        return Trouble(
+            f"{where(url)} refused user name or password (or the user is switched off)",
+            "Correct both in REDIS_URL; percent-encode what is no letter or digit.",
+        )
+    return Trouble(
+        f"{where(url)} refused the password",
+        "Correct the password in REDIS_URL; percent-encode what is no letter or digit.",
+    )
+
+
+def _of_database(text: str, url: str) -> Trouble | None:
+    if not re.search(r"DB index is out of range|invalid DB index|Invalid Database", text):
+        return None
+    return Trouble(
+        f"{where(url)}: this database is not there",
+        "End REDIS_URL with a number that it has, such as /0, or raise its `databases`.",
+    )
+
+
+def _of_tls(error: BaseException, place: str) -> Trouble | None:
+    refused = next((each for each in _chain(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if refused:
+        known = CERTIFICATE.get(refused.verify_code)
+        found, fix = known or (
+            f"is not trusted ({refused.verify_message})",
+            "Name the CA that signed it: ?ssl_ca_certs=FILE in REDIS_URL.",
+        )
+        return Trouble(f"the certificate of {place} {found}", fix)
+    # Only what speaks TLS says why it refuses ours.
+    alert = next((said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None)
+    if alert == "CERTIFICATE_REQUIRED":
+        fix = "Name yours: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL."
+        return Trouble(f"{place} wants a client certificate", fix)
+    if alert:
+        why = alert.replace("_", " ").lower()
+        return Trouble(f"TLS with {place} fails ({why})", "Compare its TLS versions and certificates with REDIS_URL.")
+    return None
+
+
+def _of_address(error: BaseException, url: str) -> Trouble:
+    place = where(url)
+    kinds = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse, OSError)
+    if not isinstance(error, kinds):
+        return Trouble(
+            f"{place} refused a command ({type(error).__name__})",
+            f"It must be a writable Redis ≥ {'.'.join(map(str, OLDEST_VERSION))} or Valkey; see signal-mailgun check.",
+            passes=True,
+        )
+    options = _options(url)
+    if "host" not in options:  # Sentinels name it
+        return Trouble(
+            f"{place}: the master does not answer", "Wait for a failover, or start it.", passes=True, answered=False
+        )
+    look = look_at_address(str(options["host"]), int(options.get("port", 6379)))
+    return _of_look(look, place, tls=place.startswith("rediss:"))
+
+
+def _of_look(look: AddressLook, place: str, *, tls: bool) -> Trouble:
+    refusals = ((found, fix, passes) for pattern, found, fix, passes in SAID_UNASKED if re.search(pattern, look.reply))
+    meanings = {**AT_ADDRESS, **(ASKED_TLS if tls else ASKED_PLAIN)}
+    found, fix, passes = next(refusals, meanings[look.speaks])
+    return Trouble(f"{place} {found}", fix, passes, answered=False)
+
+
+def _of_sentinels(error: MasterNotFoundError, place: str) -> Trouble:
+    if refused := _of_tls(error, place):
+        return refused
+    found, _, fix = str(error).partition("; ")
+    if not fix:
+        found, fix = (
+            "no Sentinel names a master",
+            "Start the Sentinels, or correct master_name and the ports in REDIS_URL.",
+        )
+    return Trouble(f"{place}: {found}", fix, passes=not isinstance(error, SentinelsRefusedLogin), answered=False)
+
+
+def _options(url: str) -> dict[str, Any]:
+    return connect(url).connection_pool.connection_kwargs
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,268 @@
+"""The rights that Redis must grant, as one table, and the trial of each.
+
+    {queue}      mailgun.<integration>                 messages; {queue}<sep><n> where a producer gave a priority
+    {dead}       mailgun.<integration>.dead_letter     dead letters
+    {own}        signal:<integration>:*                whatever else this program stores
+    {never}      signal:never                          never written; deleting it lets a script go on when memory is full
+    {bindings}   _kombu.binding*                       kombu: which queues there are
+    {replies}    *.celery.pidbox                       kombu: answers of remote control
+    {watching}   celeryev.*                            kombu: Flower's queue of task events
+    {control}    channel /<db>.celery.pidbox           remote control asks
+    {events}     channel /<db>.celeryev/*              workers tell of events
+
+Each right is tried without being used: Redis checks rights, and whether it takes writes at all, when a command is queued in a
+transaction (MULTI), and the transaction is never executed. That is exact, needs no further right and leaves nothing behind,
+unlike ACL DRYRUN, which needs a right of its own and Redis 7.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import redis
+
+from worker.ops.redis_check.errors import is_forbidden, is_unavailable, is_untriable, text_of
+
+
+class Who(StrEnum):
+    """Who needs a right."""
+
+    # Without it nothing, or not every event, is delivered.
+    WORKER = "worker"
+    # A worker's part in remote control and Flower.
+    REMOTE = "remote control"
+    # The command line, with a worker's REDIS_URL.
+    COMMANDS = "command line"
+    PRODUCER = "producer"
+    # Any other Celery client that sends events.
+    CELERY_CLIENT = "Celery client"
+    FLOWER = "Flower"
+
+
+WORKERS_USER = (Who.WORKER, Who.REMOTE, Who.COMMANDS)
+
+
+@dataclass(frozen=True)
+class Right:
+    """Commands on a kind of key, or on none (`on` is empty), and what for."""
+
+    who: Who
+    on: str
+    commands: str
+    what_for: str
+
+
+# What a connection of redis-py and kombu, and every script, needs.
+CONNECTION = "PING SELECT"
+SCRIPTS = "EVAL EVALSHA SCRIPT|LOAD SCRIPT|EXISTS TIME MULTI EXEC"
+RIGHTS = (
+    Right(Who.WORKER, "", f"{CONNECTION} {SCRIPTS}", "connect, run scripts and transactions"),
+    Right(Who.WORKER, "{queue}", "BLMOVE RPOP LPUSH RPUSH LLEN LMOVE LINDEX", "take messages, put them back, measure"),
+    Right(Who.WORKER, "", "SCAN", "find lists of what was given a priority"),
+    Right(Who.WORKER, "{priority}", "LMOVE LLEN", "take what was given a priority, measure"),
+    Right(Who.WORKER, "{dead}", "LPUSH LLEN LRANGE LINDEX LSET LREM", "bury, count, replay"),
+    Right(
+        Who.WORKER,
+        "{own}",
+        "DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HLEN HMGET HSET HSETNX LPUSH LTRIM PEXPIRE "
+        "SADD SET SMEMBERS ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE",
+        "what is in hand, retries, ledger, holds, counts",
+    ),
+    Right(Who.WORKER, "{never}", "DEL", "go on when memory is full"),
+    Right(Who.WORKER, "{bindings}", "SADD ZADD", "declare the queue"),
+    Right(Who.WORKER, "{replies}", "LLEN", "open remote control, without which Celery takes nothing"),
+    Right(Who.WORKER, "{control}", "PSUBSCRIBE", "open remote control, without which Celery takes nothing"),
+    Right(Who.REMOTE, "", "PUNSUBSCRIBE", "leave in order"),
+    Right(Who.REMOTE, "{bindings}", "SREM SMEMBERS ZRANGEBYSCORE ZREM EXISTS DEL", "answer Flower"),
+    Right(Who.REMOTE, "{replies}", "LPUSH DEL", "answer Flower"),
+    Right(Who.REMOTE, "{events}", "PUBLISH", "tell Flower of each event"),
+    Right(Who.COMMANDS, "{queue}", "LRANGE LINDEX LREM LPOS LSET", "explain, forget"),
+    Right(Who.COMMANDS, "{priority}", "LRANGE", "explain, forget"),
+    Right(Who.COMMANDS, "{own}", "HSCAN ZSCAN ZSCORE LRANGE", "status, explain, forget"),
+    Right(Who.PRODUCER, "", CONNECTION, "connect"),
+    Right(Who.PRODUCER, "{queue}", "LPUSH", "enqueue"),
+    Right(Who.CELERY_CLIENT, "", f"{CONNECTION} MULTI EXEC", "connect"),
+    Right(Who.CELERY_CLIENT, "{queue}", "LPUSH LLEN", "enqueue"),
+    Right(Who.CELERY_CLIENT, "{priority}", "LPUSH LLEN", "enqueue with a priority"),
+    Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
+    Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
+    Right(Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"),
+    Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
+    Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
+    Right(Who.FLOWER, "{bindings}", "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL", "ask workers"),
+    Right(Who.FLOWER, "{replies}", "LLEN BRPOP DEL", "read workers' answers"),
+    Right(Who.FLOWER, "{watching}", "LLEN DEL", "watch events"),
+    Right(Who.FLOWER, "{control}", "PUBLISH", "ask workers"),
+    Right(Who.FLOWER, "{events}", "PSUBSCRIBE", "watch events"),
+)
+
+# Where each is tried, and the pattern that an ACL needs for it.
+TRIED_ON = {
+    "{queue}": "mailgun.{integration}",
+    "{priority}": "mailgun.{integration}\x06\x163",
+    "{dead}": "mailgun.{integration}.dead_letter",
+    "{own}": "signal:{integration}:check",
+    "{never}": "signal:never",
+    "{bindings}": "_kombu.binding.check",
+    "{replies}": "check.celery.pidbox",
+    "{watching}": "celeryev.check",
+    "{control}": "/{database}.celery.pidbox",
+    "{events}": "/{database}.celeryev/*",
+}
+PATTERNS = {
+    "{queue}": "~mailgun.{integration}",
+    "{priority}": "~mailgun.{integration}*",
+    "{dead}": "~mailgun.{integration}.dead_letter",
+    "{own}": "~signal:{integration}:*",
+    "{never}": "~signal:never",
+    "{bindings}": "~_kombu.binding*",
+    "{replies}": "~*.celery.pidbox",
+    "{watching}": "~celeryev.*",
+    "{control}": "&/{database}.celery.pidbox",
+    "{events}": "&/{database}.celeryev/*",
+}
+# How a command is called on key K; one that is not here takes nothing but its key.
+CALLS = {
+    "EVAL": "return 0",
+    "EVALSHA": "e0 0",
+    "SCAN": "0",
+    "SCRIPT|LOAD": "return",
+    "SCRIPT|EXISTS": "e0",
+    "PUNSUBSCRIBE": "/none",
+    "PSUBSCRIBE": "K",
+    "BLMOVE": "K K RIGHT RIGHT 0.01",
+    "LMOVE": "K K RIGHT RIGHT",
+    "BRPOP": "K 0.01",
+    **dict.fromkeys(("LPUSH", "RPUSH", "HGET", "HDEL", "HEXISTS", "HMGET", "SADD", "SREM", "SET", "ZREM"), "K x"),
+    **dict.fromkeys(("LPOS", "ZSCORE", "PUBLISH"), "K x"),
+    **dict.fromkeys(("LINDEX", "EXPIRE", "PEXPIRE", "HSCAN", "ZSCAN"), "K 0"),
+    **dict.fromkeys(("LRANGE", "LTRIM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), "K 0 0"),
+    **dict.fromkeys(("LREM", "LSET", "ZADD"), "K 0 x"),
+    **dict.fromkeys(("HSET", "HSETNX"), "K x x"),
+    **dict.fromkeys(("HINCRBY", "HINCRBYFLOAT"), "K x 0"),
+}
+# Not tried within the transaction: MULTI begins it, EXEC is tried alone, and SELECT is part of connecting, if it is needed.
+OUTSIDE = ("MULTI", "EXEC", "SELECT")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A right that was refused."""
+
+    right: Right
+    command: str
+    # The key or channel was refused, not the command.
+    pattern: str = ""
+    # The server does not have the command at all.
+    unavailable: bool = False
+
+    def rule(self, integration: str, database: int) -> str:
+        """Return the rule of an ACL that grants it."""
+        return self.pattern.format(integration=integration, database=database) or f"+{self.command.lower()}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying rights."""
+
+    tried: int
+    missing: tuple[Missing, ...]
+    # Why Redis refused a write that the user may make: it is full, a replica, …
+    refused: redis.RedisError | None = None
+
+
+def acl_rules(who: Iterable[Who], integration: str, database: int = 0) -> str:
+    """Return the rules of an ACL user that may do what `who` needs, and no more: keys, channels, commands."""
+    rights = [each for each in RIGHTS if each.who in set(who)]
+    patterns = {PATTERNS[each.on] for each in rights if each.on}
+    # The pattern of priorities holds the queue and the dead letters, too.
+    covered = {PATTERNS["{queue}"], PATTERNS["{dead}"]} if PATTERNS["{priority}"] in patterns else set()
+    commands = {f"+{command.lower()}" for each in rights for command in each.commands.split()}
+    places = sorted(patterns - covered, key=lambda each: (each.startswith("&"), each))
+    filled = [each.format(integration=integration, database=database) for each in places]
+    return " ".join(["resetkeys", "resetchannels", *filled, "-@all", *sorted(commands)])
+
+
+def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> Trial:
+    """Try each right of `who` on a connection of its own, and return those that are missing.
+
+    Without MULTI none of the others can be tried: then it is the only one. Raises `redis.RedisError` if Redis is away.
+    """
+    connection: Any = client.connection_pool.get_connection()
+    try:
+        database = int(connection.db or 0)
+        return _tried(connection, list(_calls(who, integration, database)))
+    finally:
+        connection.disconnect()  # which drops the transaction
+        client.connection_pool.release(connection)
+
+
+def _calls(who: Sequence[Who], integration: str, database: int) -> Iterator[tuple[Right, str, list[str]]]:
+    seen = set()
+    for right in (each for each in RIGHTS if each.who in who):
+        key = TRIED_ON.get(right.on, "").format(integration=integration, database=database)
+        for command in right.commands.split():
+            if (command, right.on) not in seen:
+                seen.add((command, right.on))
+                yield right, command, _call(command, key)
+
+
+def _call(command: str, key: str) -> list[str]:
+    words = CALLS.get(command, "K" if key else "").split()
+    return [*command.split("|"), *(key if word == "K" else word for word in words)]
+
+
+def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
+    alone = [each for each in calls if each[1] == "EXEC"]
+    within = [each for each in calls if each[1] not in OUTSIDE]
+    # Without a transaction EXEC does nothing: it is refused for that, or for want of the right.
+    replies = _replies(connection, [call for _, _, call in alone])
+    lacking = _begun(connection)
+    if lacking:
+        return Trial(1, (lacking,))
+    replies += _replies(connection, [call for _, _, call in within])
+    missing = [
+        _missing(right, command, reply) for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
+    ]
+    others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
+    refused = next(
+        (each for each in others if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))), None
+    )
+    return Trial(len(calls), tuple(each for each in missing if each), refused)
+
+
+def _begun(connection: Any) -> Missing | None:
+    """Begin a transaction, and make sure that commands are queued in it and not executed. Return MULTI where it is missing."""
+    [begun] = _replies(connection, [["MULTI"]])
+    if isinstance(begun, redis.RedisError):
+        return _missing(RIGHTS[0], "MULTI", begun) or Missing(RIGHTS[0], "MULTI", unavailable=True)
+    [queued] = _replies(connection, [["PING"]])
+    if isinstance(queued, redis.RedisError) or queued in {"QUEUED", b"QUEUED"}:
+        return None
+    return Missing(RIGHTS[0], "MULTI", unavailable=True)  # a proxy took it, and queues nothing
+
+
+def _missing(right: Right, command: str, reply: Any) -> Missing | None:
+    if not isinstance(reply, redis.RedisError):
+        return None
+    if is_unavailable(reply):
+        return Missing(right, command, unavailable=True)
+    if not is_forbidden(reply):
+        return None
+    of_command = re.search(r"run the|run this command", text_of(reply))
+    return Missing(right, command, "" if of_command else PATTERNS[right.on])
+
+
+def _replies(connection: Any, calls: list[list[str]]) -> list[Any]:
+    """Send all of `calls` at once, and return what each got: a reply, or the error."""
+    connection.send_packed_command(connection.pack_commands(calls))
+    return [_reply(connection) for _ in calls]
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error

@@ -1,0 +1,171 @@
+"""Which dead letters an operator means."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from worker.printable import printable
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letters import UNKNOWN, Buried, DeadLetters
+from worker.queue.intake import events_read
+from worker.queue.message import Message
+from worker.redis_client.client import connect
+from worker.settings import Settings
+from worker.signal.address import lenient_address
+from worker.signal.event import MalformedEvent, parse_event
+from worker.signal.patch import address_in
+from worker.signal.preset import Preset, load_preset
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+FILTERS = ("reason", "status", "since", "until", "kind", "email", "id")
+REASONS = (*map(str, Reason), UNKNOWN)
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which dead letters are meant."""
+
+    reason: str | None = None
+    status: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    kind: str | None = None
+    email: str | None = None
+    id: str | None = None
+    preset: Preset | None = field(
+        default=None, compare=False
+    )  # through which addresses are read; None: the Default one
+
+    def holds(self, buried: Buried) -> bool:
+        """Is this one meant?"""
+        letter, message = buried.letter, buried.message
+        died = datetime.fromtimestamp(letter.died_at, UTC)
+        return (
+            (self.reason is None or letter.reason == self.reason)
+            and (self.status is None or letter.status == self.status)
+            and (self.since is None or died >= self.since)
+            and (self.until is None or died <= self.until)
+            and (self.kind is None or message.kind.lower() == self.kind.lower())
+            and (self.email is None or lenient_address(self.email) in addresses_in(message, self.preset))
+            and (self.id is None or message.id == self.id)
+        )
+
+
+def instant(text: str, now: datetime) -> datetime:
+    """The moment that `text` names, in UTC: ISO 8601 (without an offset: UTC), or a span before `now` such as 90m, 2h, 7d.
+
+    Raises `ValueError`, or `OverflowError` for what is no year from 1 to 9999.
+    """
+    span = SPAN.fullmatch(text.strip())
+    if span:
+        return now - timedelta(seconds=float(span[1]) * UNITS[span[2]])
+    moment = datetime.fromisoformat(text.strip())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def selected(
+    now: datetime, filters: Mapping[str, Any], preset: Preset | None = None, others: Callable[[], Iterable[str]] = tuple
+) -> Selection:
+    """Return what `filters`, given as text by their names, mean at `now`; None, or a filter left out, means any.
+
+    `others` gives reasons that lie there besides those of this program; it is asked only about one that is not known.
+    Raises `ValueError` with one line that says what is wrong.
+    """
+    unknown = sorted(set(filters) - set(FILTERS))
+    if unknown:
+        raise ValueError(
+            f"no filter {printable(unknown[0])}{_meant(unknown[0], FILTERS)}; there are {', '.join(FILTERS)}, limit"
+        )
+    given = {name: _right_type(name, value) for name, value in filters.items() if value is not None}
+    since, until = (_moment(name, given.pop(name, None), now) for name in ("since", "until"))
+    _check_moments(since, until, now)
+    if "reason" in given and given["reason"] not in REASONS and given["reason"] not in (known := {*REASONS, *others()}):
+        names = ", ".join(map(printable, sorted(known)))
+        raise ValueError(f"no reason {printable(given['reason'])}{_meant(given['reason'], known)}; there are {names}")
+    if not 100 <= given.get("status", 200) <= 599:
+        raise ValueError(f"{given['status']} is no HTTP status; they go from 100 to 599")
+    if "email" in given and not re.fullmatch(r"[^@]+@[^@]+", given["email"].strip()):
+        raise ValueError("the filter email takes an address such as jane@example.com")
+    return Selection(preset=preset, since=since, until=until, **given)
+
+
+def _right_type(name: str, value: Any) -> Any:
+    right = int if name == "status" else str
+    if not isinstance(value, right) or isinstance(value, bool):
+        raise ValueError(f"the filter {name} takes a {'whole number' if right is int else 'text'}")  # noqa: TRY004
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(f"the filter {name} is empty; leave it out to mean any")
+    return value
+
+
+def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
+    try:
+        return None if text is None else instant(text, now)
+    except ValueError:
+        raise ValueError(f"the filter {name} takes ISO 8601 or a span such as 90m, 2h, 7d") from None
+    except OverflowError:
+        raise ValueError(
+            f"the filter {name} is too far away; it takes ISO 8601 or a span such as 90m, 2h, 7d"
+        ) from None
+
+
+def _check_moments(since: datetime | None, until: datetime | None, now: datetime) -> None:
+    if since is not None and since > now:
+        raise ValueError("the filter since is in the future, where nothing has died yet")
+    if since is not None and until is not None and since > until:
+        raise ValueError("the filter since is after the filter until: nothing lies between them")
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def addresses_in(message: Message, preset: Preset | None = None) -> list[str]:
+    """The addresses that the events of `message` are about, as far as they can be read; "" for an event without one."""
+    return [address_of(each.args, preset) for each in events_read(message)]
+
+
+def address_of(args: tuple[Any, ...], preset: Preset | None = None) -> str:
+    """The address that an event is about, read through `preset` (else the Default one); "" where there is none."""
+    try:
+        return address_in(parse_event(args[0]), preset or _default_preset()) or "" if args else ""
+    except MalformedEvent:
+        return ""
+
+
+@lru_cache(maxsize=1)
+def _default_preset() -> Preset:
+    return load_preset()
+
+
+def chosen(letters: DeadLetters, wanted: Selection, limit: int | None) -> Iterator[Buried]:
+    """The dead letters meant, oldest first, at most `limit`."""
+    return islice((each for each in letters.oldest_first() if wanted.holds(each)), limit)
+
+
+def batches(letters: DeadLetters, wanted: Selection, limit: int, *, at_once: int) -> Iterator[list[Buried]]:
+    """The same in lists of at most `at_once`, each to be taken away before the next one is asked for."""
+    left = limit
+    for page in letters.pages():
+        meant = [each for each in page if wanted.holds(each)][:left]
+        left -= len(meant)
+        taken = 0
+        for start in range(0, len(meant), at_once):
+            # What was taken away since the page was read has moved the others towards the end.
+            batch = [replace(each, place=each.place + taken) for each in meant[start : start + at_once]]
+            yield batch
+            taken += len(batch)
+        if left <= 0:
+            return
+
+
+def opened(settings: Settings) -> DeadLetters:
+    """The integration's dead letters."""
+    return DeadLetters(connect(settings.redis_url), settings.signal_integration, settings.queue)

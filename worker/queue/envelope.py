@@ -1,0 +1,252 @@
+"""Read a Celery message, whoever wrote it: protocol 1 or 2, plain or base64, compressed, in another charset.
+
+What Celery's own workers would ask for and this program can do without is not asked for. What cannot be read is named.
+"""
+
+import base64
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from worker.queue.compression import LIMIT_BYTES, compression_of, decompressed
+from worker.queue.dead_letter_reasons import Reason
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, UnreadableMessage
+from worker.signal.event import NESTING_LIMIT
+from worker.signal.event_json import read_json
+
+TASKS = (TASK, DELIVER_MANY, REPLAY_TASK)
+AROUND_AN_EVENT = 3  # containers: the body, its arguments, and the level at which one more would begin
+JSON_TYPES = ("", "application/json", "text/json", "json")
+SERIALIZERS = {
+    "application/x-python-serialize": "pickle",
+    "application/x-msgpack": "msgpack",
+    "application/x-yaml": "yaml",
+    "application/data": "raw",
+}
+# What a body's text may be encoded with, as `codecs` names it: no codec that is no charset.
+CHARSETS = re.compile(
+    r"ascii|utf-(8|8-sig|16|16-le|16-be|32|32-le|32-be)|iso8859-\d+|cp\d+|koi8-[rtu]|mac-roman|shift_jis|euc_\w+|gb\w+|big5"
+)
+HARMLESS = re.compile(r"[\w./+:-]{1,80}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A Celery message that could be read; its task need not be one of ours."""
+
+    outer: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    body: Any  # protocol 2: a list of arguments, keyword arguments and what Celery adds; protocol 1: an object
+    task: str
+    id: str | None
+    size: int = 0  # of the body's text, in characters
+
+    @property
+    def args(self) -> Any:
+        """The positional arguments, `[]` for none."""
+        return _or_empty(self._part(0, "args"), [])
+
+    @property
+    def kwargs(self) -> Any:
+        """The keyword arguments, `{}` for none; PHP writes an empty list."""
+        return _or_empty(self._part(1, "kwargs"), {})
+
+    def with_args(self, args: list[Any]) -> str:
+        """Return the message with these arguments instead of its own; all else of it stays, but for how it is encoded."""
+        if isinstance(self.body, dict):
+            body: Any = {**self.body, "args": args}
+        else:
+            body = [args, *self.body[1:]]
+        headers = {name: value for name, value in self.headers.items() if name != "compression"}
+        properties = {**_mapping(self.outer.get("properties")), "body_encoding": "base64"}
+        text = json.dumps(body, separators=(",", ":"))
+        changed = {
+            "body": base64.b64encode(text.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }
+        return json.dumps({**self.outer, **changed}, separators=(",", ":"))
+
+    def _part(self, place: int, name: str) -> Any:
+        if isinstance(self.body, dict):
+            return self.body.get(name)
+        return self.body[place] if len(self.body) > place else None
+
+
+def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
+    """Return what the message in `text` holds, decompressed up to so many bytes. Raises `UnreadableMessage`."""
+    outer = _outer(text)
+    headers, properties = _mapping(outer.get("headers")), _mapping(outer.get("properties"))
+    own_id = _id(headers.get("id"), properties.get("correlation_id"))
+    try:
+        body, size = _body(outer, headers, properties, limit_bytes)
+    except UnreadableMessage as error:
+        raise _told(error, headers.get("task"), own_id) from None
+    if isinstance(body, dict) and "args" not in body and "kwargs" not in body and "task" not in body:
+        raise UnreadableMessage("the body has neither a task nor arguments", id=own_id)
+    if not isinstance(body, list | dict) or body == []:
+        raise UnreadableMessage("the body is no list of arguments", id=own_id)
+    in_body = body if isinstance(body, dict) else {}
+    task = headers.get("task") if headers.get("task") is not None else in_body.get("task")
+    if not isinstance(task, str):
+        raise UnreadableMessage("the message names no task", Reason.UNKNOWN_TASK, own_id)
+    own_id = _id(headers.get("id"), in_body.get("id"), properties.get("correlation_id"))
+    return Envelope(outer, headers, body, task, own_id, size)
+
+
+def quoted(name: object) -> str:
+    """Return `name`, from a message, in quotes where it cannot hold personal data or more than one word, else its length."""
+    if isinstance(name, str):
+        return f"{name!r}" if HARMLESS.fullmatch(name) else f"a text of {len(name)} characters"
+    return f"of type {type(name).__name__}"
+
+
+def unknown_task(task: str, own_id: str | None, more: str = "") -> UnreadableMessage:
+    """Return the refusal of a message for `task`."""
+    return UnreadableMessage(f"no task is called {quoted(task)}{more}", Reason.UNKNOWN_TASK, own_id)
+
+
+def _told(error: UnreadableMessage, task: object, own_id: str | None) -> UnreadableMessage:
+    if isinstance(task, str) and task not in TASKS:  # another program's message, most likely
+        return unknown_task(task, own_id, f", and {error}")
+    return UnreadableMessage(str(error), error.reason, own_id)
+
+
+def _outer(text: str) -> dict[str, Any]:
+    try:
+        outer = read_json(text, levels=2)
+    except ValueError:
+        raise UnreadableMessage(f"not a Celery message: {_what(text)}") from None
+    if not isinstance(outer, dict):
+        raise UnreadableMessage("not a Celery message: JSON, but no object")
+    if "body" not in outer:
+        event = isinstance(outer.get("type"), str)
+        what = "an event without a Celery message around it" if event else "a JSON object without a `body`"
+        raise UnreadableMessage(f"not a Celery message: {what}")
+    return outer
+
+
+def _what(text: str) -> str:
+    if not text:
+        return "empty"
+    return "text, but not JSON" if _is_unicode(text) else "bytes that are no UTF-8 text"
+
+
+def _body(
+    outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
+) -> tuple[Any, int]:
+    """Return the body and how long its text is."""
+    body = outer["body"]
+    if isinstance(body, list | dict):
+        return body, 0
+    if not isinstance(body, str):
+        raise UnreadableMessage("the body is neither text nor base64")
+    text = _body_text(body, outer, headers, properties, limit)
+    return _json(text, headers.get("task")), len(text)
+
+
+def _json(text: str, task: object) -> Any:
+    bundle = task == DELIVER_MANY
+    try:
+        if task is None and text.lstrip()[:1] == "{":  # protocol 1: the task is in the body
+            bundle = read_json(text, 1, AROUND_AN_EVENT + NESTING_LIMIT).get("task") == DELIVER_MANY
+        levels = 3 if bundle else 2
+        return read_json(text, levels, NESTING_LIMIT + AROUND_AN_EVENT + bundle)
+    except (ValueError, AttributeError):
+        raise UnreadableMessage("the body is not JSON") from None
+
+
+def _body_text(
+    body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
+) -> str:
+    _check_serializer(outer.get("content-type"))
+    encoding = properties.get("body_encoding")
+    if encoding not in (None, "", "base64"):
+        raise _unsupported(f"the body is encoded as {quoted(encoding)}, which is not known; base64 is")
+    compression = headers.get("compression")
+    if not encoding and not compression and body.lstrip()[:1] in ("[", "{"):
+        if not _is_unicode(body):
+            raise _unsupported("the message is not UTF-8 text")
+        return body
+    data = _base64(body)
+    compression = compression or compression_of(data)
+    data = _uncompressed(data, compression, limit) if compression else data
+    return _text(data, outer.get("content-encoding"))
+
+
+def _check_serializer(content_type: object) -> None:
+    if content_type in (None, "application/json"):
+        return
+    name = content_type.partition(";")[0].strip().lower() if isinstance(content_type, str) else None
+    if name not in JSON_TYPES:
+        serializer = f"{SERIALIZERS[name]}, " if name in SERIALIZERS else ""
+        raise _unsupported(f"the body is not JSON but {serializer}content type {quoted(content_type)}")
+
+
+def _base64(body: str) -> bytes:
+    with suppress(ValueError):
+        return base64.b64decode(body, validate=True)
+    compact = "".join(body.split()).translate(str.maketrans("-_", "+/"))  # in lines, or for URLs
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except ValueError:
+        raise UnreadableMessage("the body is neither JSON nor base64") from None
+
+
+def _uncompressed(data: bytes, compression: object, limit: int) -> bytes:
+    try:
+        return decompressed(data, compression if isinstance(compression, str) else "", limit)
+    except LookupError:
+        raise _unsupported(f"the body is compressed with {quoted(compression)}, which is not known here") from None
+    except OverflowError:
+        raise UnreadableMessage(f"the body is more than {limit} bytes when decompressed", Reason.TOO_LARGE) from None
+    except ValueError:
+        raise _unsupported(f"the body is said to be compressed with {quoted(compression)}, and is not") from None
+
+
+def _text(data: bytes, charset: object) -> str:
+    name = charset if isinstance(charset, str) else ""
+    if name.lower() in ("", "utf-8", "binary", "utf8", "us-ascii", "ascii"):
+        if data.isascii() and b"\0" not in data[:2]:
+            return data.decode("ascii")
+        name = json.detect_encoding(data[:4])
+    try:
+        if not CHARSETS.fullmatch(codecs.lookup(name).name):
+            raise LookupError
+        return data.decode(name).removeprefix("\ufeff")
+    except (LookupError, ValueError) as error:
+        if isinstance(error, UnicodeError):
+            raise _unsupported(f"the body is not {name.upper()} text") from None
+        raise _unsupported(f"the body's content encoding is {quoted(charset)}, which is not known here") from None
+
+
+def _unsupported(text: str) -> UnreadableMessage:
+    return UnreadableMessage(text, Reason.UNSUPPORTED_ENCODING)
+
+
+def _is_unicode(text: str) -> bool:
+    """Return False where `text_of` met bytes that are not UTF-8."""
+    return text.isascii() or not any("\udc80" <= each <= "\udcff" for each in text)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _or_empty(value: Any, empty: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return read_json(value, 1, NESTING_LIMIT)
+        except ValueError:
+            return value
+    return empty if value in (None, [], {}) else value
+
+
+def _id(*given: object) -> str | None:
+    return next((each for each in given if isinstance(each, str) and each), None)

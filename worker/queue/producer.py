@@ -1,0 +1,156 @@
+"""Putting events on the queue. Needs REDIS_URL and no Mailgun secret; Celery workers take it from there."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from uuid import uuid4
+
+from worker.privacy import redacted
+from worker.queue.message import DELIVER_MANY, Message, encoded, encoded_texts, usable_id
+from worker.redis_client.client import connect
+from worker.settings import Settings, load_settings
+from worker.signal.event import MalformedEvent, SignalEvent, id_in, kind_in
+from worker.signal.json_value import event_text
+
+if TYPE_CHECKING:
+    import redis
+
+BUNDLE_EVENTS, BUNDLE_BYTES = 100, 256 * 1024  # that a message carries at most; a longer event goes alone
+TRIP_EVENTS, TRIP_BYTES = 1000, 1024 * 1024  # after which a round trip is made
+
+
+def enqueue(event: Mapping[str, Any] | SignalEvent) -> str:
+    """Put one event on the integration's queue; gives its id: its own `messageId` where that is usable, else a new one.
+
+    Raises `MalformedEvent` when it is none, `SettingsError` for a wrong setting, `RedisError` when Redis is away.
+    """
+    text = event_text(event)
+    return _queue().put_one(Written(text, time.time()))
+
+
+def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
+    """Put many events on the queue, up to 100 a message and 1,000 a round trip, in flat memory; gives how many.
+
+    Raises as `enqueue` does. The first that is no event stops it: those before it are enqueued, the error gives its number.
+    """
+    with Bulk(_queue()) as bulk:
+        for number, event in enumerate(events, 1):
+            bulk.add(_numbered(number, event))
+    return bulk.sent
+
+
+def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
+    """The message that carries `event` alone. Raises `MalformedEvent`."""
+    return _alone(Written(event_text(event), time.time()))
+
+
+def _numbered(number: int, event: Mapping[str, Any] | SignalEvent) -> str:
+    try:
+        return event_text(event)
+    except MalformedEvent as error:
+        raise MalformedEvent(f"event {number}: {error}") from None
+
+
+class Written(NamedTuple):
+    """An event as it goes."""
+
+    text: str  # JSON
+    at: float  # epoch seconds: when it was given
+
+
+class EventQueue:
+    """The integration's queue, from a producer's side."""
+
+    def __init__(self, redis: "redis.Redis", queue: str) -> None:
+        """`queue` is its name on Redis, a list."""
+        self._redis = redis
+        self._queue = queue
+
+    def put(self, messages: list[Message]) -> int:
+        """Put `messages` at the back, in one round trip; gives how many."""
+        return self._push(encoded(message, self._queue) for message in messages)
+
+    def put_one(self, event: Written) -> str:
+        """Put one event at the back; gives its id."""
+        message = _alone(event)
+        self._push([encoded_texts(message, self._queue, [event.text])])
+        return message.id
+
+    def put_many(self, events: list[Written]) -> int:
+        """Put `events` at the back, bundled, in one round trip; gives how many."""
+        self._push(encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in bundles(events))
+        return len(events)
+
+    def _push(self, raws: Iterable[str]) -> int:
+        given = list(raws)
+        if given:
+            self._redis.lpush(self._queue, *given)
+        return len(given)
+
+
+class Bulk:
+    """Events on their way to the queue, a round trip at a time; what is left goes at the end of the block, however that ends."""
+
+    def __init__(self, queue: EventQueue) -> None:
+        """Nothing is on its way yet."""
+        self.sent = 0  # on the queue
+        self._queue = queue
+        self._ready: list[Written] = []
+        self._bytes = 0
+
+    def add(self, text: str) -> None:
+        """One more event, given as its JSON text."""
+        self._ready.append(Written(text, time.time()))
+        self._bytes += len(text)
+        if len(self._ready) >= TRIP_EVENTS or self._bytes >= TRIP_BYTES:
+            self._put()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._put()
+
+    def _put(self) -> None:
+        ready, self._ready, self._bytes = self._ready, [], 0  # a round trip that fails is not repeated
+        self.sent += self._queue.put_many(ready)
+
+
+def bundles(events: Iterable[Written]) -> Iterator[list[Written]]:
+    """`events` in order, in lists that are a message each."""
+    bundle: list[Written] = []
+    size = 0
+    for event in events:
+        size += len(event.text)
+        if bundle and (len(bundle) == BUNDLE_EVENTS or size > BUNDLE_BYTES):
+            yield bundle
+            bundle, size = [], len(event.text)
+        bundle.append(event)
+    if bundle:
+        yield bundle
+
+
+def _carrier(events: list[Written]) -> Message:
+    """The message for `events`, without them: a bundle, or for a single one its own."""
+    if len(events) == 1:
+        return _alone(events[0])
+    return Message(id=str(uuid4()), args=(), kind=f"{len(events)} events", enqueued_at=events[0].at, task=DELIVER_MANY)
+
+
+def _alone(event: Written) -> Message:
+    sent = json.loads(event.text)
+    return Message(
+        id=usable_id(id_in(sent)) or str(uuid4()),
+        args=(sent,),
+        kind=redacted(kind_in(sent)),
+        enqueued_at=event.at,
+    )
+
+
+@lru_cache(maxsize=1)
+def _queue() -> EventQueue:
+    settings: Settings = load_settings(guest=True)
+    # Without redis-py's health check, a PING before whatever follows 25 idle seconds: a lost connection is found anyway.
+    return EventQueue(connect(settings.redis_url, health_check_interval=0), settings.queue)

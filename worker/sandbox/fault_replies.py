@@ -1,0 +1,85 @@
+"""Answers that Mailgun's rules did not give: what a fault or the rate limit says instead. Pure."""
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Literal, assert_never
+
+from worker.sandbox.api import MAGNIFICENT
+from worker.sandbox.faults import Fault
+from worker.sandbox.request import HTML, PLAIN, Call, Reply, json_reply
+from worker.sandbox.retry_hints import HintKind, hint
+
+MadeUp = Literal["status", "html_502", "magnificent", "other_member"]
+
+
+def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Reply:
+    """Over the limit (Mailgun docs: `{"message": "Too Many Requests"}`), with a hint of the chosen kind or none."""
+    told = hint(kind, seconds, now=now)
+    reply = json_reply(status, {"message": "Too Many Requests", **told.body})
+    return replace(reply, headers=told.headers, wait_until=told.until)
+
+
+def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
+    """What a fault answers by itself; `kind` is the fault's, known to be one of these."""
+    match kind:
+        case "status":
+            reply = status_reply(fault, now=now)
+        case "html_502":
+            reply = BAD_GATEWAY
+        case "magnificent":
+            reply = MAGNIFICENT
+        case "other_member":
+            reply = about_somebody_else(fault.other_address)
+        case _:
+            assert_never(kind)
+    told = hint(fault.hint, fault.wait_seconds, now=now)
+    return replace(reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until)
+
+
+def member_not_found(call: Call) -> Reply | None:
+    """To who reads one member, that there is none; None for any other call."""
+    match (call.method, *call.segments):
+        case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":
+            return json_reply(404, {"message": f"Member {address} of mailing list {mailing_list} not found"})
+        case _:
+            return None
+
+
+def status_reply(fault: Fault, *, now: float) -> Reply:
+    """The fault's status, with a body of its kind."""
+    text = phrase(fault.status) if fault.message is None else fault.message
+    match fault.body:
+        case "json":
+            told = hint(fault.hint, fault.wait_seconds, now=now)
+            return json_reply(fault.status, {"message": text, **told.body})
+        case "plain":
+            return Reply(fault.status, text.encode(), PLAIN)
+        case "html":
+            return Reply(fault.status, html_page(fault.status, text), HTML)
+        case "empty":
+            return Reply(fault.status, b"", PLAIN)
+        case _:
+            assert_never(fault.body)
+
+
+def about_somebody_else(address: str) -> Reply:
+    """Well-formed, and not about the member that was asked for."""
+    member = {"address": address, "name": "Somebody Else", "subscribed": True, "vars": {}}
+    return json_reply(200, {"member": member, "message": "Mailing list member has been created"})
+
+
+def phrase(status: int) -> str:
+    """The usual words for a status; the bare number where there are none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
+
+
+def html_page(status: int, text: str) -> bytes:
+    """A page as a proxy makes it."""
+    title = f"{status} {text}"
+    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\r\n".encode()
+
+
+BAD_GATEWAY = Reply(502, html_page(502, "Bad Gateway"), HTML)

@@ -1,0 +1,189 @@
+"""Calls off the network, replies and faults onto it."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+from urllib.parse import unquote_plus
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from yarl import query_to_pairs
+
+from worker.sandbox.api import answer
+from worker.sandbox.fault_replies import made_up, member_not_found, throttled
+from worker.sandbox.faults import Fault
+from worker.sandbox.lists import Refused
+from worker.sandbox.request import Call, Reply
+from worker.sandbox.request_log import Record, RequestLog
+from worker.sandbox.state import World
+
+MEGABYTE = b"x" * 1_000_000
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: closing sends RST
+FIRST_FINAL_STATUS = 200
+
+
+async def respond(world: World, request: web.BaseRequest) -> web.StreamResponse:
+    """Answers one request to Mailgun's API: the limit first, then the faults, then Mailgun's rules."""
+    at, call = time.time(), await read_call(request)
+    exchange = Exchange(world, request, call, world.log, world.log.open(call, at=at))
+    if world.latency_ms:
+        await asyncio.sleep(world.latency_ms / 1000)
+    now = time.time()
+    wait = world.throttle.wait(now)
+    if wait is not None:
+        hint = world.throttle.limit.hint
+        return exchange.reply(throttled(world.switches.throttled_status, hint, wait, now=now))
+    fault = world.faults.draw(call.target) if world.faults.active else None
+    if fault is None:
+        return exchange.reply(exchange.commit())
+    exchange.log.meet(exchange.record, fault.kind)
+    return await met(fault, exchange)
+
+
+async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
+    """Carries out a fault."""
+    match fault.kind:
+        case "status" | "html_502" | "magnificent" | "other_member":
+            return exchange.reply(made_up(fault, fault.kind, now=time.time()))
+        case "member_not_found":
+            return exchange.reply(member_not_found(exchange.call) or exchange.commit())
+        case "status_after_commit":
+            exchange.commit()
+            return exchange.reply(made_up(fault, "status", now=time.time()))
+        case "latency":
+            await asyncio.sleep(fault.ms / 1000)
+            return exchange.reply(exchange.commit())
+        case "reset":
+            return exchange.reset()
+        case "hang":
+            return await exchange.hang(fault.seconds)
+        case "hang_after_commit":
+            exchange.commit()
+            return await exchange.hang(fault.seconds)
+        case "truncated":
+            return await exchange.truncate(exchange.commit())
+        case "huge":
+            return await exchange.pad(exchange.commit(), fault.megabytes)
+        case _:
+            assert_never(fault.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request, and the ways in which it can end. It keeps the log that it was opened in, which a reset replaces."""
+
+    world: World
+    request: web.BaseRequest
+    call: Call
+    log: RequestLog
+    record: Record
+
+    def commit(self) -> Reply:
+        """Mailgun's true answer; what the call changes is changed."""
+        reply = answer(self.world, self.call, now=time.time())
+        if reply.touched:
+            self.log.commit(self.record, reply.touched)
+        if reply.later:
+            asyncio.get_running_loop().call_later(self.world.config.bulk_job_seconds, self._run, reply.later)
+        return reply
+
+    def reply(self, reply: Reply) -> web.Response:
+        """Ends with this answer. A client would wait on after a status below 200, so that closes the connection."""
+        self._close(reply.status, reply.wait_until)
+        response = web.Response(status=reply.status, body=reply.body, headers=_headers(reply))
+        if reply.status < FIRST_FINAL_STATUS:
+            response.force_close()
+        return response
+
+    def reset(self) -> web.Response:
+        """Ends with a TCP reset."""
+        self._close("reset")
+        transport = self.request.transport
+        if transport is not None:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            transport.abort()
+        return web.Response()
+
+    async def hang(self, seconds: float) -> web.Response:
+        """Ends with nothing: no answer for this long, then the connection is closed."""
+        self._close("hang")
+        await asyncio.sleep(seconds)
+        self._hang_up()
+        return web.Response()
+
+    async def truncate(self, reply: Reply) -> web.StreamResponse:
+        """Ends in the middle of the answer."""
+        self._close(reply.status)
+        response = web.StreamResponse(status=reply.status, headers=_headers(reply))
+        response.content_length = len(reply.body)
+        await response.prepare(self.request)
+        await response.write(reply.body[: len(reply.body) // 2])
+        self._hang_up()
+        return response
+
+    async def pad(self, reply: Reply, megabytes: int) -> web.StreamResponse:
+        """Ends with the answer and a great deal of padding in its JSON, as far as the client cares to read."""
+        self._close(reply.status)
+        response = web.StreamResponse(status=reply.status, headers=_headers(reply))
+        await response.prepare(self.request)
+        await response.write(reply.body.removesuffix(b"}") + b', "padding": "')
+        for _ in range(megabytes):
+            await response.write(MEGABYTE)
+        await response.write(b'"}')
+        return response
+
+    def _close(self, status: int | str, wait_until: float | None = None) -> None:
+        self.log.close(self.record, status, at=time.time(), wait_until=wait_until)
+
+    def _hang_up(self) -> None:
+        if self.request.transport is not None:
+            self.request.transport.close()
+
+    def _run(self, job: Callable[[float], int]) -> None:
+        try:
+            touched = job(time.time())
+        except Refused:  # one bad entry spoiled the job; at Mailgun, too, nobody is told
+            return
+        self.log.commit(self.record, touched)
+
+
+async def read_call(request: web.BaseRequest) -> Call:
+    """The request as Mailgun reads it."""
+    path, _, query = request.raw_path.partition("?")
+    return Call(
+        method=request.method,
+        path=request.raw_path,
+        segments=tuple(unquote_plus(path).split("/")[1:]),
+        query=dict(query_to_pairs(query)),
+        form=await read_form(request),
+        authorization=request.headers.get("Authorization"),
+        base_url=f"{request.scheme}://{request.host}",
+    )
+
+
+async def read_form(request: web.BaseRequest) -> dict[str, str] | None:
+    """The form fields; None where there is no form: Mailgun takes urlencoded and multipart ones, and no JSON."""
+    content_type = request.headers.get("Content-Type", "").lower()
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        body = await request.read()
+        return dict(query_to_pairs(body.decode(errors="replace")))
+    if content_type.startswith("multipart/form-data"):
+        return await read_multipart(request)
+    await request.read()
+    return None
+
+
+async def read_multipart(request: web.BaseRequest) -> dict[str, str]:
+    """The text fields of a multipart form; none where it is broken."""
+    try:
+        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    except (ValueError, HttpProcessingError):
+        return {}
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    return {"Content-Type": reply.content_type, **reply.headers}
