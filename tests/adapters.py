@@ -131,7 +131,7 @@ class HoldsOneMember:
 
     def _member(self) -> urllib3.HTTPResponse:
         if self.held is None:
-            return answered(404, b'{"message":"StoredMember jane@example.com of mailing list news not found"}')
+            return answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
         return answered(200, json.dumps({"member": self.held}).encode())
 
 

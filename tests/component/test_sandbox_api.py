@@ -155,7 +155,7 @@ def test_a_slash_in_a_segment_breaks_routing(sandbox: RunningSandbox, address: s
 
 
 def test_a_missing_member_or_list_is_named(sandbox: RunningSandbox) -> None:
-    missing = f"StoredMember nobody@example.com of mailing list {LIST} not found"
+    missing = f"Member nobody@example.com of mailing list {LIST} not found"
     for method in ("GET", "PUT", "DELETE"):
         assert messages(ask(sandbox, method, "/members/nobody@example.com")) == (404, missing)
     sandbox.control.remove_list(LIST)

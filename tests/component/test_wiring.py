@@ -123,7 +123,7 @@ def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
     handled = parts.handle(MESSAGE)
     [(raw, _)] = parts.parking.waiting()
     assert isinstance(handled, Parked)
-    assert handled.why.startswith(f"crashed: {type(error).__name__} at test_assembly.py:")
+    assert handled.why.startswith(f"crashed: {type(error).__name__} at test_wiring.py:")
     assert decoded(raw)[0].args == (EVENT,)
     assert "jane@example.com" not in caplog.text
 

@@ -76,7 +76,7 @@ class MailingList:
         """The member, or Mailgun's 404."""
         if held := self.find(address):
             return held
-        raise Refused(404, f"StoredMember {address} of mailing list {self.address} not found")
+        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
 
     def shown(self, address: str, moment: float) -> StoredMember:
         """The member as it was at the epoch `moment`, or Mailgun's 404."""
@@ -85,7 +85,7 @@ class MailingList:
             return self.member(address)
         if held := self.past.member(key, moment):
             return held
-        raise Refused(404, f"StoredMember {address} of mailing list {self.address} not found")
+        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
 
     def as_of(self, moment: float) -> "MailingList":
         """The list as it was at the epoch `moment`."""
