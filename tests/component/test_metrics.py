@@ -18,7 +18,7 @@ from tests.integrations import OwnIntegration
 from tests.integrations import answered as reported
 from tests.servers import eventually, free_port
 from worker.delivery import retry_policy as deciding
-from worker.delivery.retry_policy import Bury, Done, Park, Patience, decide
+from worker.delivery.retry_policy import Bury, Done, Patience, Retry, Snooze, decide
 from worker.gate.gate import HoldState
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Kind, Outcome
@@ -119,7 +119,7 @@ def test_dead_letters_are_counted_by_reason(reason: Reason) -> None:
 
 def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
     metrics = Metrics("default")
-    metrics.handled(event(attempts=1), Park(1, spent=True), Outcome(Kind.UNAVAILABLE))
+    metrics.handled(event(attempts=1), Retry(1), Outcome(Kind.UNAVAILABLE))
     assert told(metrics.registry)["event_attempts_count"] == 0
     metrics.handled(event(attempts=2), Done("delivered"), Outcome(Kind.DELIVERED))
     metrics.handled(event(attempts=49), Bury(Reason.RETRIES_EXHAUSTED), Outcome(Kind.UNAVAILABLE))
@@ -133,7 +133,7 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
     metrics.handled(event().replayed(1059.0), Done("unchanged"), Outcome(Kind.UNCHANGED))
     metrics.handled(event(), Bury(Reason.REJECTED), Outcome(Kind.REJECTED))
-    metrics.handled(event(), Park(1, spent=False), Outcome(Kind.HELD))
+    metrics.handled(event(), Snooze(1), Outcome(Kind.HELD))
     found = told(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (61, 2)
 

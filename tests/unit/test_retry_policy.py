@@ -11,8 +11,9 @@ from worker.delivery.retry_policy import (
     Bury,
     Decision,
     Done,
-    Park,
     Patience,
+    Retry,
+    Snooze,
     Standing,
     decide,
     retry_delay,
@@ -36,12 +37,12 @@ EXPECTED: dict[Kind, Decision] = {
     Kind.DELIVERED: Done("delivered"),
     Kind.UNCHANGED: Done("unchanged"),
     Kind.SUPERSEDED: Done("superseded"),
-    Kind.HELD: Park(1.0, spent=False),
-    Kind.BUSY: Park(0.0, spent=False),
-    Kind.DOUBTFUL: Park(7.0, spent=False),
-    Kind.THROTTLED: Park(2.0, spent=False),
-    Kind.UNAVAILABLE: Park(2.0, spent=True),
-    Kind.CRASHED: Park(2.0, spent=True),
+    Kind.HELD: Snooze(1.0),
+    Kind.BUSY: Snooze(0.0),
+    Kind.DOUBTFUL: Snooze(7.0),
+    Kind.THROTTLED: Snooze(2.0),
+    Kind.UNAVAILABLE: Retry(2.0),
+    Kind.CRASHED: Retry(2.0),
     Kind.REJECTED: Bury(Reason.REJECTED),
     Kind.UNAUTHORIZED: Bury(Reason.UNAUTHORIZED),
     Kind.LIST_NOT_FOUND: Bury(Reason.LIST_NOT_FOUND),
@@ -88,23 +89,23 @@ def test_chance_spreads_the_waits_at_the_ceiling_too() -> None:
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
 def test_a_hint_is_a_floor_and_never_shortened(hint: float) -> None:
     found = decided(Outcome(Kind.UNAVAILABLE, wait_until=NOW + timedelta(seconds=hint)))
-    assert found == Park(max(2.0, hint), spent=True)
+    assert found == Retry(max(2.0, hint))
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
 def test_what_was_told_to_wait_goes_back_to_where_the_hold_keeps_it(hint: float) -> None:
     found = decided(Outcome(Kind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
-    assert found == Park(HELD_SECONDS, spent=False)
+    assert found == Snooze(HELD_SECONDS)
 
 
 def test_a_hint_that_is_past_shortens_nothing() -> None:
-    assert decided(Outcome(Kind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Park(2.0, spent=False)
+    assert decided(Outcome(Kind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(2.0)
 
 
 @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.CRASHED])
 def test_the_last_attempt_that_may_fail_buries_the_event(kind: Kind) -> None:
     patience = Patience(max_attempts=3)
-    assert isinstance(decided(kind, Standing(1, 0, 0), patience), Park)
+    assert isinstance(decided(kind, Standing(1, 0, 0), patience), Retry | Snooze)
     assert decided(kind, Standing(2, 0, 0), patience) == Bury(Reason.RETRIES_EXHAUSTED)
 
 
@@ -115,18 +116,18 @@ def test_with_one_attempt_the_first_failure_buries_the_event() -> None:
 @pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.UNAVAILABLE, Kind.CRASHED])
 def test_an_event_that_is_too_old_is_given_up(kind: Kind) -> None:
     day = 24 * 3600
-    assert isinstance(decided(kind, Standing(0, 0, day - 1)), Park)
+    assert isinstance(decided(kind, Standing(0, 0, day - 1)), Retry | Snooze)
     assert decided(kind, Standing(0, 0, day)) == Bury(Reason.RETRIES_EXHAUSTED)
 
 
 def test_being_told_to_wait_costs_no_attempt_however_often() -> None:
     found = decided(Kind.THROTTLED, Standing(attempts=0, throttled=1000, age_seconds=0), Patience(max_attempts=1))
-    assert found == Park(1800, spent=False)
+    assert found == Snooze(1800)
 
 
 def test_throttling_and_failing_back_off_apart() -> None:
-    assert decided(Kind.THROTTLED, Standing(10, 0, 0)) == Park(2.0, spent=False)
-    assert decided(Kind.UNAVAILABLE, Standing(0, 10, 0)) == Park(2.0, spent=True)
+    assert decided(Kind.THROTTLED, Standing(10, 0, 0)) == Snooze(2.0)
+    assert decided(Kind.UNAVAILABLE, Standing(0, 10, 0)) == Retry(2.0)
 
 
 @pytest.mark.parametrize("kind", [Kind.HELD, Kind.BUSY])
@@ -135,6 +136,8 @@ def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(kind
     assert found == EXPECTED[kind]
 
 
-@pytest.mark.parametrize("kind", [each for each, decision in EXPECTED.items() if not isinstance(decision, Park)])
+@pytest.mark.parametrize(
+    "kind", [each for each, decision in EXPECTED.items() if not isinstance(decision, Retry | Snooze)]
+)
 def test_neither_age_nor_attempts_change_a_final_decision(kind: Kind) -> None:
     assert decided(kind, Standing(10**6, 10**6, 1e9)) == EXPECTED[kind]

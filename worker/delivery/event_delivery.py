@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import assert_never
 
-from worker.delivery.retry_policy import Bury, Decision, Done, Park
+from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
 from worker.mailgun.outcome import Kind, Outcome, why
 from worker.members.merge_plan import Wanted
 from worker.members.record import UNDATED_AT, EventOrder
@@ -101,7 +101,7 @@ class Case:
             case Bury(reason), _:
                 status = f" ({self.outcome.status})" if self.outcome and self.outcome.status else ""
                 return Dead(redacted(f"{reason}{status}: {self.summary}"))
-            case Park(), datetime() as due:
+            case Retry() | Snooze(), datetime() as due:
                 return Parked(why(self.outcome or Outcome(Kind.CRASHED)), due)
             case _:
                 raise LookupError("the event was not handled")
@@ -124,8 +124,10 @@ def _said(decision: Decision, outcome: Outcome | None) -> str:
     match decision:
         case Done(result):
             return result
-        case Park(_, spent):
-            return "retried" if spent or outcome is None else str(outcome.kind)
+        case Snooze() if outcome is not None:
+            return str(outcome.kind)
+        case Retry() | Snooze():
+            return "retried"
         case Bury(reason):
             return f"dead letter: {reason}"
         case _:

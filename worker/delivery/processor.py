@@ -13,7 +13,7 @@ from worker.delivery.batch_write import AT_ONCE
 from worker.delivery.deliverer import Delivery
 from worker.delivery.event_delivery import Case, Handled
 from worker.delivery.outcome_stats import Tally
-from worker.delivery.retry_policy import Bury, Decision, Done, Park, Patience, Standing, decide
+from worker.delivery.retry_policy import Bury, Decision, Done, Patience, Retry, Snooze, Standing, decide
 from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import Roll
 from worker.mailgun.outcome import Kind, Outcome
@@ -32,7 +32,8 @@ logger = logging.getLogger("signal_mailgun.delivery")
 
 LEVELS = {
     Done: logging.INFO,
-    Park: logging.INFO,
+    Retry: logging.INFO,
+    Snooze: logging.INFO,
     Bury: logging.WARNING,
 }  # by whose fault: an expected retry is no error
 TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
@@ -142,7 +143,9 @@ class Handling:
         now = self.clock().timestamp()
         busy = [each for each in events if each.is_busy]
         parked = [
-            (each, each.decision.delay) for each in events if isinstance(each.decision, Park) and not each.is_busy
+            (each, each.decision.delay)
+            for each in events
+            if isinstance(each.decision, Retry | Snooze) and not each.is_busy
         ]
         buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
         if parked:
@@ -181,7 +184,7 @@ class Handling:
         for event in events:
             said = event.said
             self.tally.count(said)
-            if event.patch and not isinstance(event.ending, Park):  # once an event, however often it is tried
+            if event.patch and not isinstance(event.ending, Retry | Snooze):  # once an event, however often it is tried
                 self.tally.count_not_understood(event.patch.not_understood)
             self.measured(event.message, event.ending, event.outcome)
             self.roll.note(event.message.id, said)
@@ -203,7 +206,9 @@ class Handling:
             "outcome": outcome.kind if outcome else None,
             "status": outcome.status if outcome else None,
             "attempt": message.attempts + 1 if outcome else None,
-            "delay_seconds": round(decision.delay, 1) if isinstance(decision, Park) and not event.is_busy else None,
+            "delay_seconds": round(decision.delay, 1)
+            if isinstance(decision, Retry | Snooze) and not event.is_busy
+            else None,
             "not_understood": ", ".join(event.patch.not_understood) or None if event.patch else None,
         }
 

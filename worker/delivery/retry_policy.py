@@ -18,11 +18,17 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Park:
-    """Try again `delay` seconds from now; `spent` says whether this attempt counts towards the limit."""
+class Retry:
+    """Try again `delay` seconds from now; this attempt counts towards the limit."""
 
     delay: float
-    spent: bool
+
+
+@dataclass(frozen=True)
+class Snooze:
+    """Try again `delay` seconds from now; this attempt costs nothing."""
+
+    delay: float
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Bury:
     reason: Reason
 
 
-Decision = Done | Park | Bury
+Decision = Done | Retry | Snooze | Bury
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
         case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
             return Done(outcome.kind)
         case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
-            return Park(_wait_free_of_charge(outcome), spent=False)
+            return Snooze(_wait_free_of_charge(outcome))
         case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
             return _again(outcome, standing, patience, now=now, chance=chance)
         case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS:
@@ -98,6 +104,7 @@ def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: dat
         return Bury(Reason.RETRIES_EXHAUSTED)
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
     if told_to_wait and hint > 0:
-        return Park(HELD_SECONDS, spent=False)  # the hold keeps to the hint, and what ends the hold ends the wait
+        return Snooze(HELD_SECONDS)  # the hold keeps to the hint, and what ends the hold ends the wait
     failures = standing.throttled + 1 if told_to_wait else attempts
-    return Park(max(retry_delay(failures, patience, chance), hint), spent=not told_to_wait)
+    delay = max(retry_delay(failures, patience, chance), hint)
+    return Snooze(delay) if told_to_wait else Retry(delay)

@@ -40,10 +40,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, Pro
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.retry import Retry as CommandRetry
 
 from worker.delivery.outcome_stats import Tally
-from worker.delivery.retry_policy import Bury, Decision, Done, Park
+from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
 from worker.delivery.worker_registry import Roll, WorkerState
 from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Kind, Outcome
@@ -66,7 +66,11 @@ logger = logging.getLogger("signal_mailgun.metrics")
 PREFIX = "signal_mailgun"
 CACHE_SECONDS = 1.0  # for which one reading serves every scrape
 PATIENCE_SECONDS = 2.0  # that a scrape waits for Redis; Prometheus itself gives up after ten
-REDIS_TIMEOUTS: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
+REDIS_TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+    "retry": CommandRetry(NoBackoff(), 0),
+}
 
 # Why there was no attempt.
 UNASKED = (
@@ -125,7 +129,7 @@ class Metrics:
         self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
             self._buried.labels(self._integration, str(decision.reason)).inc()
-        if outcome and not isinstance(decision, Park):
+        if outcome and not isinstance(decision, Retry | Snooze):
             self._attempts.labels(self._integration).observe(message.attempts + 1)
         if outcome and isinstance(decision, Done) and message.patience_from is not None:
             self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.patience_from))
@@ -153,7 +157,7 @@ def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
             return str(reason)
         case Done(result):
             return result.replace(": ", "_")
-        case Park():
+        case Retry() | Snooze():
             return str(Kind.CRASHED)  # nothing else is parked without an outcome
 
 
