@@ -18,6 +18,7 @@ from worker.environment.key_file import KeyFileError, key_in, others_may_read
 from worker.environment.source import ENVIRONMENT_ONLY, EnvFileSource
 from worker.environment.variables import described, env_file, strays
 from worker.redis_client.address import RedisAddress, redis_address
+from worker.redis_client.keys import Keys
 from worker.redis_client.tls import check_tls_files
 
 logger = logging.getLogger("signal_mailgun.settings")
@@ -219,7 +220,7 @@ class Settings(BaseSettings):
     @property
     def queue(self) -> str:
         """The integration's queue of events."""
-        return f"mailgun.{self.signal_integration}"
+        return Keys(self.signal_integration).queue
 
     @property
     def dead_letter_queue(self) -> str:

@@ -461,7 +461,7 @@ def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(a
 def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
     ledger, (visit,) = wait_for_one_member(it, 5)
-    it.own.redis.delete(ledger.lock_of(visit.digest))
+    it.own.redis.delete(ledger.keys.lock(visit.digest))
     it.take(of_one_member(5))
     eventually(lambda: not it.unacked() and not it.handling.parking.count(), what="an end")
     it.settled()

@@ -468,7 +468,7 @@ def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(own:
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
     own.later(0)
-    own.redis.hset(ledger.opt_outs_key, "fresh_from", own.now() - 2 * 60 - 1)
+    own.redis.hset(ledger.keys.opt_outs, "fresh_from", own.now() - 2 * 60 - 1)
     bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
     assert there.asked() == [f"GET {address(1)}", "POST members", f"GET {address(1)}", "POST members"]
 
@@ -489,8 +489,8 @@ def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
     fresh_from = own.now() - 10
-    own.redis.hset(ledger.opt_outs_key, "fresh_from", fresh_from)
-    own.redis.hset(ledger.key_of(ledger.digest_of(address(1))), "copy_at", fresh_from + seen)
+    own.redis.hset(ledger.keys.opt_outs, "fresh_from", fresh_from)
+    own.redis.hset(ledger.keys.member(ledger.digest_of(address(1))), "copy_at", fresh_from + seen)
     bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
     assert there.asked().count(f"GET {address(1)}") == asked
 
@@ -498,7 +498,7 @@ def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_
 def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = trusting(own)
-    key = ledger.key_of(ledger.digest_of(address(1)))
+    key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[1] = doing(lambda: own.redis.hset(key, "doubt", "1"))
     assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [Kind.BUSY]
     assert there.asked() == [f"GET {address(1)}"]
@@ -509,7 +509,7 @@ def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_
 def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = trusting(own)
-    key = ledger.key_of(ledger.digest_of(address(1)))
+    key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[2] = doing(lambda: own.redis.hset(key, "doubt", "1"))
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
     assert "copy" not in own.redis.hkeys(key)

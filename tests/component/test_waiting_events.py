@@ -48,7 +48,7 @@ def index(own: OwnIntegration) -> list[str]:
 
 def look_now(own: OwnIntegration) -> None:
     """The second after which a member is looked at again has passed."""
-    key = own.ledger().waited_for_key
+    key = own.ledger().keys.waiting
     for digest in own.redis.zrange(key, 0, -1):
         own.redis.zadd(key, {str(digest): 0})
 
@@ -115,7 +115,7 @@ def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegratio
     waiting, (visit,) = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1)
     assert waiting.adopt() == []
-    own.redis.delete(ledger.lock_of(visit.digest))
+    own.redis.delete(ledger.keys.lock(visit.digest))
     look_now(own)
     assert ids(own.waiting().adopt()) == [["m1"]]
 
@@ -127,7 +127,7 @@ def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(own: O
     visit.unsettled = True
     ledger.close([visit], [], 0)
     assert waiting.adopt_awaited() == []
-    own.redis.delete(ledger.lock_of(visit.digest))
+    own.redis.delete(ledger.keys.lock(visit.digest))
     look_now(own)
     assert ids(waiting.adopt()) == [["m1"]]
 
@@ -208,8 +208,8 @@ def test_of_a_forgotten_person_nothing_stays_noted(own: OwnIntegration) -> None:
     ledger = own.ledger()
     wait(own.waiting(ledger), JANE, 1)
     ledger.forget(JANE)
-    assert index(own) == [ledger.waited_for_key]
-    assert not any(JANE in str(each) for each in own.redis.zrange(ledger.waited_for_key, 0, -1))
+    assert index(own) == [ledger.keys.waiting]
+    assert not any(JANE in str(each) for each in own.redis.zrange(ledger.keys.waiting, 0, -1))
 
 
 def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:

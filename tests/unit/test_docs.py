@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from worker.gate.gate import HoldState
 from worker.monitoring.metrics import Metrics, Standing, families
+from worker.redis_client.keys import table
 from worker.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -62,3 +63,8 @@ def test_the_index_names_every_page() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((PROJECT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_table_of_redis_keys_is_the_codes() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text()
+    assert page.partition("<!-- keys -->\n")[2].partition("\n<!-- /keys -->")[0] == table()

@@ -9,6 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from worker.consumer.runtime import Runtime
 from worker.gate.gate import keys
+from worker.redis_client.keys import Keys
 from worker.settings import Settings
 from worker.wiring import limits_for, rules_for
 
@@ -51,7 +52,7 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
             "flow_keys": keys(settings.signal_integration),
             "flow_rules": rules_for(settings).encoded(),
             "priority_steps": [0],
-            "taken_at_key": f"signal:{settings.signal_integration}:taken_at",
+            "taken_at_key": Keys(settings.signal_integration).fetched_at,
             "integration": settings.signal_integration,
             "limits": limits_for(settings),
             "put_aside_told": runtime.count_put_aside,

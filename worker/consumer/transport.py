@@ -29,7 +29,7 @@ from redis.retry import Retry
 from worker.consumer.broadcasts import CHANNEL, command_in
 from worker.consumer.lost_fetches import takings
 from worker.consumer.switched_off import PURGE, SwitchedOff
-from worker.gate.gate import FREES, LIBRARY, NEVER
+from worker.gate.gate import FREES, LIBRARY
 from worker.privacy import whereabouts
 from worker.queue.dead_letters import dead_letter_counts, dead_letter_queue
 from worker.queue.in_flight import put_back
@@ -39,6 +39,7 @@ from worker.queue.poison import ALONE_AFTER, limits_for_script
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import TIMEOUTS, pool_for
+from worker.redis_client.keys import NEVER
 
 logger = logging.getLogger("signal_mailgun.worker")
 

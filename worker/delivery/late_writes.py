@@ -34,7 +34,7 @@ class LookAfter:
     def due(self) -> list[str]:
         """Claim the members to look at now, and return their addresses. Cheap: to be asked once a second."""
         flow = self.ledger.flow
-        keys = [*flow.keys, self.ledger.look_after_key]
+        keys = [*flow.keys, self.ledger.keys.look_after]
         return [str(each) for each in self._claim(keys=keys, args=[*flow.first_args(), AT_ONCE, CLAIM_SECONDS])]
 
     def look(self, addresses: list[str]) -> None:

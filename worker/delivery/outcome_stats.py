@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from worker.redis_client.clock import redis_now
 from worker.redis_client.counts import counts_in
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -27,7 +28,7 @@ class Tally:
     def __init__(self, redis: "redis.Redis", integration: str) -> None:
         """Counts that are not stored yet are none."""
         self._redis = redis
-        self._prefix = f"signal:{integration}"
+        self._keys = Keys(integration)
         self._pending: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
         self._lock = Lock()
@@ -59,15 +60,15 @@ class Tally:
 
     def totals(self) -> dict[str, int]:
         """Every outcome's count since the first worker."""
-        return self._read(f"{self._prefix}:totals")
+        return self._read(self._keys.totals)
 
     def not_understood(self) -> dict[str, int]:
         """Return in how many events what was not understood, since the first worker."""
-        return self._read(f"{self._prefix}:not_understood")
+        return self._read(self._keys.not_understood)
 
     def minute(self, minute: int) -> dict[str, int]:
         """Every outcome's count within that minute, given as epoch seconds // 60."""
-        return self._read(self._minute_key(minute))
+        return self._read(self._keys.minute(minute))
 
     def _read(self, key: str) -> dict[str, int]:
         return counts_in(self._redis.hgetall(key))
@@ -75,12 +76,9 @@ class Tally:
     def _add(self, counted: Counter[str], unread: Counter[str], minute: int) -> None:
         with self._redis.pipeline(transaction=True) as pipe:
             for outcome, count in counted.items():
-                pipe.hincrby(f"{self._prefix}:totals", outcome, count)
-                pipe.hincrby(self._minute_key(minute), outcome, count)
+                pipe.hincrby(self._keys.totals, outcome, count)
+                pipe.hincrby(self._keys.minute(minute), outcome, count)
             for what, count in unread.items():
-                pipe.hincrby(f"{self._prefix}:not_understood", what, count)
-            pipe.expire(self._minute_key(minute), MINUTE_LIVES_SECONDS)
+                pipe.hincrby(self._keys.not_understood, what, count)
+            pipe.expire(self._keys.minute(minute), MINUTE_LIVES_SECONDS)
             pipe.execute()
-
-    def _minute_key(self, minute: int) -> str:
-        return f"{self._prefix}:minute:{minute}"

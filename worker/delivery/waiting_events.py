@@ -86,11 +86,11 @@ class Waiting:
 
     @property
     def _prefix(self) -> str:
-        return f"signal:{self.ledger.integration}:"
+        return self.ledger.keys.prefix
 
     def _run(self, script: Any, keys: Sequence[str], *args: Any) -> Any:
         flow = self.ledger.flow
-        return script(keys=[*flow.keys, *keys, self.ledger.waited_for_key], args=[*flow.first_args(), *args])
+        return script(keys=[*flow.keys, *keys, self.ledger.keys.waiting], args=[*flow.first_args(), *args])
 
     @cached_property
     def _wait(self) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import TypeAdapter, ValidationError
 
 from worker.redis_client.clock import redis_now
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -53,9 +54,10 @@ class Roll:
     def __init__(self, redis: "redis.Redis", integration: str) -> None:
         """What was noted and is not stored yet is lost with the process."""
         self._redis = redis
-        self._workers = f"signal:{integration}:workers"
-        self._worker = f"signal:{integration}:worker:"
-        self._ended = f"signal:{integration}:ended"
+        keys = Keys(integration)
+        self._workers = keys.workers
+        self._worker = keys.worker
+        self._ended = keys.ended
         self._pending: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
         self._began: dict[str, float] = {}  # "started" and the latest state -> when that was first stored
 
@@ -72,7 +74,7 @@ class Roll:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(self._workers, {worker: now})
             pipe.zremrangebyscore(self._workers, "-inf", now - FORGOTTEN_SECONDS)
-            pipe.set(self._worker + worker, json.dumps(asdict(entry)), ex=FORGOTTEN_SECONDS)
+            pipe.set(self._worker(worker), json.dumps(asdict(entry)), ex=FORGOTTEN_SECONDS)
             if noted:
                 pipe.lpush(self._ended, *(f"{clock + at:.0f} {outcome}|{event}" for at, outcome, event in noted))
                 pipe.ltrim(self._ended, 0, REMEMBERED - 1)
@@ -81,7 +83,7 @@ class Roll:
     def leave(self, worker: str) -> None:
         """Take this worker off the roll: it has ended. Raises `redis.RedisError`."""
         self._redis.zrem(self._workers, worker)
-        self._redis.delete(self._worker + worker)
+        self._redis.delete(self._worker(worker))
 
     def alive(self) -> list[WorkerEntry]:
         """Return the workers that kept house lately. Raises `redis.RedisError`."""
@@ -89,7 +91,7 @@ class Roll:
         names = cast("list[str]", self._redis.zrangebyscore(self._workers, since, "+inf"))
         with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.get(self._worker + name)
+                pipe.get(self._worker(name))
             told = pipe.execute()
         return [_entry(name, text) for name, text in zip(names, told, strict=True)]
 

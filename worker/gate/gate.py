@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.gate.config import Rules
 from worker.mailgun.outcome import Kind, Outcome
+from worker.redis_client.keys import NEVER, Keys
 
 if TYPE_CHECKING:
     import redis
 
 LIBRARY = "".join(files("worker.gate").joinpath(each).read_text(encoding="utf-8") for each in ("pace.lua", "gate.lua"))
 
-NEVER = "signal:never"  # a key that is never written: to delete it asks whether Redis takes writes
 FREES = (
     f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
 )
@@ -138,7 +138,8 @@ class HoldState:
 
 def keys(integration: str) -> tuple[str, str]:
     """The two keys that every script gets first."""
-    return f"signal:{integration}:hold", f"signal:{integration}:pace"
+    keys = Keys(integration)
+    return keys.hold, keys.pace
 
 
 class Flow:

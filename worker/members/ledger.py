@@ -30,6 +30,7 @@ from worker.members.lease import Busy, Held, Opened, Trust, Visit, uptime
 from worker.members.merge_plan import Wanted
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
+from worker.redis_client.keys import Keys
 from worker.redis_client.repeats import Repeats
 
 FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
@@ -95,7 +96,7 @@ class Ledger:
         began = uptime()
         answer = self.repeats.attempt(
             partial(self._run, self._open, digests, token, self._lease),
-            otherwise=partial(self._release, keys=[self.lock_of(each) for each in digests], args=[token]),
+            otherwise=partial(self._release, keys=[self.keys.lock(each) for each in digests], args=[token]),
         )
         if answer[0] == "held":
             return Held(float(answer[1]))
@@ -177,65 +178,38 @@ class Ledger:
 
     def look_up(self, address: str) -> "Entry | None":
         """What is known of a member, for people; changes nothing."""
-        key = self.key_of(self.digest_of(address))
+        key = self.keys.member(self.digest_of(address))
         fields = cast("dict[str, str]", self.flow.redis.hgetall(key))
-        look_at = self.flow.redis.zscore(self.look_after_key, address)
+        look_at = self.flow.redis.zscore(self.keys.look_after, address)
         if not fields and look_at is None:
             return None
-        synced = cast("str | None", self.flow.redis.get(self.synced_key))
+        synced = cast("str | None", self.flow.redis.get(self.keys.synced))
         stored = Stored(*(fields.get(name, "") for name in Stored._fields))
         return Entry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """The keys of a member's lock and of what is known of it."""
         digest = self.digest_of(address)
-        return self.lock_of(digest), self.key_of(digest)
+        return self.keys.lock(digest), self.keys.member(digest)
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
         redis, digest = self.flow.redis, self.digest_of(address)
-        redis.delete(self.waiting_key(digest))
-        return int(redis.delete(self.key_of(digest))) + int(redis.zrem(self.look_after_key, address))
+        redis.delete(self.keys.waiting_for(digest))
+        return int(redis.delete(self.keys.member(digest))) + int(redis.zrem(self.keys.look_after, address))
 
     def note_sync(self, began: float) -> None:
         """Everybody was read, which began then, epoch seconds by Redis's clock: members that were not seen since do not exist."""
-        self._note_sync(keys=[self.synced_key], args=[f"{began:.6f}", self._lives])
+        self._note_sync(keys=[self.keys.synced], args=[f"{began:.6f}", self._lives])
 
     def digest_of(self, address: str) -> str:
         """What stands for the address in keys."""
         return blake2b(address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16).hexdigest()
 
-    def key_of(self, digest: str) -> str:
-        """The key of a member's hash."""
-        return f"signal:{self.integration}:member:{digest}"
-
-    def lock_of(self, digest: str) -> str:
-        """The key of a member's lock."""
-        return f"signal:{self.integration}:lock:{digest}"
-
-    @property
-    def opt_outs_key(self) -> str:
-        """The hash that says when the unsubscribed were last read."""
-        return f"signal:{self.integration}:opt_outs"
-
-    @property
-    def synced_key(self) -> str:
-        """The moment at which the last whole reading of everybody began."""
-        return f"signal:{self.integration}:synced"
-
-    @property
-    def look_after_key(self) -> str:
-        """The sorted set of addresses that are to be looked at again."""
-        return f"signal:{self.integration}:look_after"
-
-    @property
-    def waited_for_key(self) -> str:
-        """The sorted set of members that events wait for."""
-        return f"signal:{self.integration}:waiting"
-
-    def waiting_key(self, digest: str) -> str:
-        """The sorted set of messages that wait for a member."""
-        return f"{self.waited_for_key}:{digest}"
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of the integration."""
+        return Keys(self.integration)
 
     def _closing(self, visit: Visit) -> tuple[str | int, ...]:
         record = encoded(visit.record) if visit.record is not visit.stored else ""
@@ -264,8 +238,8 @@ class Ledger:
         return int(self.days * 86_400)
 
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
-        members = chain.from_iterable((self.lock_of(each), self.key_of(each)) for each in digests)
-        ours = self.opt_outs_key, self.synced_key, self.look_after_key, self.waited_for_key
+        members = chain.from_iterable((self.keys.lock(each), self.keys.member(each)) for each in digests)
+        ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
         keys = [*self.flow.keys, *ours, *members]
         return script(keys=keys, args=[*self.flow.first_args(), *args])
 

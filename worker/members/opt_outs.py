@@ -23,6 +23,7 @@ from worker.mailgun.page import OPTED_OUT, Page, Query, Round
 from worker.members.ledger import TRUST_REFRESHES
 from worker.members.page_import import Census, Wait
 from worker.redis_client.clock import redis_now
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -213,7 +214,7 @@ class OptOuts:
 
 def key(integration: str) -> str:
     """The key of the readings."""
-    return f"signal:{integration}:opt_outs"
+    return Keys(integration).opt_outs
 
 
 def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> LastRead:

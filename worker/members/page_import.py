@@ -63,7 +63,7 @@ class Census:
         texts = [text for member in members for text in _texts(member)]
         texts += [text for address in unreadable for text in ("", "", address)]
         args = [f"{at:.6f}", int(ledger.days * 86_400), ledger.lag_seconds, *texts]
-        self._take_in(keys=[ledger.look_after_key, *keys], args=args)
+        self._take_in(keys=[ledger.keys.look_after, *keys], args=args)
 
     def _report(self, outcome: Outcome) -> None:
         outcome, reason = replace(outcome, requests=1), why(outcome)

@@ -118,7 +118,7 @@ class Sync:
 
     @property
     def _key(self) -> str:
-        return f"signal:{self.census.ledger.integration}:sync"
+        return self.census.ledger.keys.sync
 
     @cached_property
     def _begin(self) -> Any:

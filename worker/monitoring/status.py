@@ -14,6 +14,7 @@ from worker.queue.dead_letters import DeadLetters
 from worker.queue.delay_queue import Parking
 from worker.queue.priority_lists import PriorityLists
 from worker.redis_client.clock import redis_now
+from worker.redis_client.keys import Keys
 from worker.settings import Settings
 from worker.wiring import flow_for
 
@@ -55,7 +56,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         at=now,
         queued=queued_messages(settings, store),
         oldest_age=oldest_age(store, settings.queue, now),
-        in_flight=store.hlen(f"signal:{settings.signal_integration}:unacked"),
+        in_flight=store.hlen(Keys(settings.signal_integration).in_flight),
         parked=parking.count(),
         next_due=parking.next_due(),
         hold=flow_for(settings, store).state(),

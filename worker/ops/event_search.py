@@ -12,6 +12,7 @@ from worker.queue.delay_queue import Parking
 from worker.queue.intake import admitted, events_read, without
 from worker.queue.message import Message
 from worker.queue.priority_lists import PriorityLists
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -68,7 +69,7 @@ class Places:
     @property
     def unacked_key(self) -> str:
         """What workers have taken and not acknowledged."""
-        return f"signal:{self.integration}:unacked"
+        return Keys(self.integration).in_flight
 
     def queued(self, wanted: Wanted) -> Iterator[tuple[int, Found]]:
         """The wanted events on the queue, and how many messages are before theirs. Seen once while others take and put."""
@@ -92,7 +93,7 @@ class Places:
 
     def waits(self, address: str, raw: str) -> bool:
         """Return whether this parked message waits only for another delivery of its member to end."""
-        return self.redis.zscore(self.ledger.waiting_key(self.ledger.digest_of(address)), raw) is not None
+        return self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw) is not None
 
     def dead(self, wanted: Wanted) -> Iterator[Buried]:
         """The wanted dead letters, oldest first."""

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import NoPermissionError
 
+from worker.redis_client.keys import Keys
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     import redis
 
-SERVED = ("workers", "ended", "totals")  # what a worker leaves
-PLACES = (*SERVED, "hold", "pace", "unacked", "parked", "dead_letter_counts", "opt_outs")
 NAMES = {  # how keys that tell of an integration look
     "mailgun.*": re.compile(r"mailgun\.([a-z0-9][a-z0-9_-]{0,62})(\.dead_letter)?"),
     "signal:*:workers": re.compile(r"signal:([a-z0-9][a-z0-9_-]{0,62}):workers"),
@@ -26,13 +25,14 @@ def is_known(settings: Settings, store: "redis.Redis") -> bool:
 
     Whoever may not look is not told anything: True.
     """
-    keys = [f"signal:{settings.signal_integration}:{place}" for place in PLACES]
-    return _any_exists(store, settings.queue, settings.dead_letter_queue, *keys)
+    keys = Keys(settings.signal_integration)
+    stored = (keys.hold, keys.pace, keys.in_flight, keys.delayed, keys.dead_letter_counts, keys.opt_outs)
+    return _any_exists(store, keys.queue, keys.dead_letters, *_served(keys), *stored)
 
 
 def is_served(settings: Settings, store: "redis.Redis") -> bool:
     """Return whether a worker has ever served the integration's queue, as `is_known` does; a producer's user may not look."""
-    return _any_exists(store, *(f"signal:{settings.signal_integration}:{place}" for place in SERVED))
+    return _any_exists(store, *_served(Keys(settings.signal_integration)))
 
 
 def integrations(store: "redis.Redis") -> list[str]:
@@ -48,6 +48,11 @@ def integrations(store: "redis.Redis") -> list[str]:
                 break
             names |= {found[1] for found in map(name.fullmatch, keys) if found}
     return sorted(names)
+
+
+def _served(keys: Keys) -> tuple[str, ...]:
+    """Return the keys that a worker leaves."""
+    return keys.workers, keys.ended, keys.totals
 
 
 def _any_exists(store: "redis.Redis", *keys: str) -> bool:

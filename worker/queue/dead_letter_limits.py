@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.queue.dead_letters import Buried, DeadLetters
+from worker.redis_client.keys import Keys
 
 logger = logging.getLogger("signal_mailgun.dead_letters")
 
@@ -30,12 +31,12 @@ class LetterBounds:
 
     def turn(self) -> bool:
         """Return True to one of those who ask within a second, if there is a bound: it is to `enforce`."""
-        return bool(self.most or self.days) and self._first("letters_bounded", LOOK_SECONDS)
+        return bool(self.most or self.days) and self._first(self._keys.letters_bounded, LOOK_SECONDS)
 
     def enforce(self, now: float) -> int:
         """Remove what is beyond the bounds, at most `AT_ONCE`; returns how many. Raises `redis.RedisError`."""
         count, done = self.letters.count(), 0
-        if self.most and count >= self.most * NEARLY and self._first("letters_bound_told", TELL_SECONDS):
+        if self.most and count >= self.most * NEARLY and self._first(self._keys.letters_bound_told, TELL_SECONDS):
             text = "%d dead letters, and DEAD_LETTERS_MAX is %d: beyond it the oldest are removed for good"
             logger.warning(text, count, self.most)
         for place, each in enumerate(self.letters.oldest(AT_ONCE)):
@@ -54,6 +55,9 @@ class LetterBounds:
         died_at = buried.letter.died_at
         return "age" if self.days and died_at and now - died_at > self.days * DAY_SECONDS else ""
 
-    def _first(self, name: str, seconds: int) -> bool:
-        key = f"signal:{self.letters.integration}:{name}"
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.letters.integration)
+
+    def _first(self, key: str, seconds: int) -> bool:
         return bool(self.letters.redis.set(key, "1", nx=True, ex=seconds))

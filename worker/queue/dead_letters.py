@@ -20,6 +20,7 @@ from worker.queue.dead_letter_reasons import CAUSES, Reason
 from worker.queue.intake import admitted
 from worker.queue.message import LATEST, Message, UnreadableMessage, decoded, encoded
 from worker.redis_client.counts import counts_in
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -74,7 +75,7 @@ def dead_letter_queue(queue: str) -> str:
 
 def dead_letter_counts(integration: str) -> str:
     """Return the key of how many dead letters there are for each reason."""
-    return f"signal:{integration}:dead_letter_counts"
+    return Keys(integration).dead_letter_counts
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class DeadLetters:
         parts = chain.from_iterable(
             (encoded(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
         )
-        once = f"signal:{self.integration}:buried:{uuid4().hex}"
+        once = Keys(self.integration).buried(uuid4().hex)
         self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
 
     def count(self) -> int:

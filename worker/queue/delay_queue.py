@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import FREES
 from worker.queue.message import Message, encoded
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -65,7 +66,7 @@ class Parking:
     @property
     def key(self) -> str:
         """The sorted set of parked messages."""
-        return f"signal:{self.integration}:parked"
+        return Keys(self.integration).delayed
 
     def park(self, message: Message, delay: float) -> float:
         """Keep `message` for `delay` seconds; gives its due time, epoch seconds by Redis's clock."""

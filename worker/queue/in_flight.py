@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import FREES
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -92,7 +93,8 @@ return #tags
 
 def in_flight_keys(integration: str) -> tuple[str, str]:
     """Return the keys of what workers have taken and not acknowledged: of the index, and of the messages."""
-    return f"signal:{integration}:unacked_index", f"signal:{integration}:unacked"
+    keys = Keys(integration)
+    return keys.in_flight_index, keys.in_flight
 
 
 def acknowledge(client: "redis.Redis", keys: tuple[str, str], tags: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import FREES
+from worker.redis_client.keys import Keys
 
 if TYPE_CHECKING:
     import redis
@@ -80,7 +81,7 @@ class PriorityLists:
 
     @property
     def _key(self) -> str:
-        return f"signal:{self.integration}:priority_lists"
+        return Keys(self.integration).priority_lists
 
     def _of_kombu(self) -> list[str]:
         return [f"{self.queue}{KOMBU_SEP}{step}" for step in KOMBU_STEPS]

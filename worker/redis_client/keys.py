@@ -1,0 +1,134 @@
+"""The Redis keys of one integration: the only place that spells them. docs/architecture.md shows them as a table.
+
+Lua scripts that need a key for each member or delivery get `Keys.prefix` and spell the rest as here.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+INTEGRATION = "<integration>"
+NEVER = "signal:never"  # never written: deleting it asks whether Redis takes writes
+
+Spelled = TypeVar("Spelled", str, Callable[[object], str])
+
+
+@dataclass(frozen=True)
+class Key(Generic[Spelled]):
+    """How a key is spelled, what is stored there, and how long it lives.
+
+    On an instance of `Keys` it is the key, or, if it has one more placeholder, a function from that placeholder's value to
+    the key.
+    """
+
+    pattern: str
+    kind: str
+    holds: str
+    lives: str = "until its last entry goes"
+
+    def __get__(self, keys: "Keys | None", _owner: type["Keys"]) -> Spelled:
+        """Return the key of the integration of `keys`."""
+        if keys is None:
+            return self  # type: ignore[return-value]
+        key = self.pattern.replace(INTEGRATION, keys.integration)
+        before, placeholder, after = key.partition("<")
+        if not placeholder:
+            return key  # type: ignore[return-value]
+        return lambda value: f"{before}{value}{after.partition('>')[2]}"  # type: ignore[return-value]
+
+
+def _one(pattern: str, kind: str, holds: str, lives: str = "until its last entry goes") -> Key[str]:
+    return Key(pattern, kind, holds, lives)
+
+
+def _each(pattern: str, kind: str, holds: str, lives: str) -> Key[Callable[[object], str]]:
+    return Key(pattern, kind, holds, lives)
+
+
+DAYS = "`LEDGER_DAYS`"
+FOR_EVER = "as long as Redis"
+MINUTE = "a minute"
+
+
+class Keys:
+    """Spells the keys of one integration."""
+
+    def __init__(self, integration: str) -> None:
+        """Spell those of `integration`, a valid `SIGNAL_INTEGRATION`."""
+        self.integration = integration
+        self.prefix = f"signal:{integration}:"
+
+    queue = _one("mailgun.<integration>", "list", "the queue: messages of Celery, the newest first")
+    dead_letters = _one(
+        "mailgun.<integration>.dead_letter",
+        "list",
+        "the dead-letter queue: messages with a `dead_letter` header, the newest first",
+        "until replayed or purged, or `DEAD_LETTERS_MAX`, `DEAD_LETTERS_MAX_DAYS`",
+    )
+    dead_letter_counts = _one("signal:<integration>:dead_letter_counts", "hash", "reason → number of dead letters")
+    letters_bounded = _one(
+        "signal:<integration>:letters_bounded", "string", "a worker removes dead letters beyond a limit", "a second"
+    )
+    letters_bound_told = _one(
+        "signal:<integration>:letters_bound_told", "string", "a worker warned that a limit is near", "an hour"
+    )
+    buried = _each("signal:<integration>:buried:<token>", "string", "these were buried: makes it repeatable", MINUTE)
+    in_flight = _one("signal:<integration>:unacked", "hash", "delivery tag → message that a worker has in hand")
+    in_flight_index = _one(
+        "signal:<integration>:unacked_index", "sorted set", "delivery tag → when it was fetched, or extended"
+    )
+    fetched_at = _one("signal:<integration>:taken_at", "string", "the last stamp of a fetched message", FOR_EVER)
+    delayed = _one("signal:<integration>:delayed", "sorted set", "message → when its next try is due")
+    waiting = _one("signal:<integration>:waiting", "sorted set", "digest of a locked member → when to look again")
+    waiting_for = _each(
+        "signal:<integration>:waiting:<digest>", "sorted set", "messages that wait for that member", "a few minutes"
+    )
+    adopted = _each("signal:<integration>:adopted:<token>", "string", "what was taken on: makes it repeatable", MINUTE)
+    priority_lists = _one("signal:<integration>:priority_lists", "set", "lists of messages sent with a priority")
+    priority_lists_looked = _one(
+        "signal:<integration>:priority_lists_looked", "string", "a worker looked for such lists", MINUTE
+    )
+    hold = _one(
+        "signal:<integration>:hold", "hash", "the circuit breaker's state, and the integration's own clock", FOR_EVER
+    )
+    pace = _one(
+        "signal:<integration>:pace", "hash", "the rate limiter's state, whom failures are about", "an hour after use"
+    )
+    member = _each("signal:<integration>:member:<digest>", "hash", "a member's record and copy", DAYS)
+    lock = _each(
+        "signal:<integration>:lock:<digest>", "string", "a member's lease: its token", "longer than any delivery"
+    )
+    closed = _each(
+        "signal:<integration>:closed:<token>:<digest>", "string", "a lease was released: makes it repeatable", MINUTE
+    )
+    look_after = _one(
+        "signal:<integration>:look_after", "sorted set", "address → when to look at the member again", DAYS
+    )
+    opt_outs = _one(
+        "signal:<integration>:opt_outs",
+        "hash",
+        "the scan of the unsubscribed: whose turn, how far",
+        "a day after the last turn",
+    )
+    synced = _one("signal:<integration>:synced", "string", "when the last complete sync began", DAYS)
+    sync = _one("signal:<integration>:sync", "hash", "how far a sync has come", "until it is complete, at most a week")
+    totals = _one("signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER)
+    minute = _each("signal:<integration>:minute:<epoch>", "hash", "outcome → count within that minute", "two hours")
+    not_understood = _one("signal:<integration>:not_understood", "hash", "what was not understood → count", FOR_EVER)
+    workers = _one("signal:<integration>:workers", "sorted set", "host:pid → when it was last seen", MINUTE)
+    worker = _each("signal:<integration>:worker:<host:pid>", "string", "what a worker is and does, as JSON", MINUTE)
+    ended = _one(
+        "signal:<integration>:ended", "list", "how the latest events ended, the newest first", "100,000 events"
+    )
+    check = _one("signal:<integration>:check", "string", "what `check` writes to see whether it may", "seconds")
+
+
+def all_keys() -> Iterator[tuple[str, "Key[str] | Key[Callable[[object], str]]"]]:
+    """Yield the name and the spelling of every key, in the order in which they are written above."""
+    yield from ((name, each) for name, each in vars(Keys).items() if isinstance(each, Key))
+
+
+def table() -> str:
+    """Return the keys as a Markdown table."""
+    rows = [f"| `{each.pattern}` | {each.kind} | {each.holds} | {each.lives} |" for _, each in all_keys()]
+    return "\n".join(["| key | type | holds | lives |", "|---|---|---|---|", *rows])
