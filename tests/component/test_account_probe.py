@@ -24,7 +24,7 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
 from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_MEND, NOTHING, READ_NOTHING, Mode
 from worker.ops.account_probe.runner import Finding, Probed, probed
-from worker.ops.account_probe.test_member import ThrowAway
+from worker.ops.account_probe.probe_member import ThrowAway
 from worker.sandbox import lists
 from worker.sandbox.api import answer
 from worker.sandbox.quirks import Switches

@@ -13,7 +13,7 @@ from worker.cli.console import Failure, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
 from worker.mailgun.outcome import Answer, NoAnswer
 from worker.ops.account_probe.runner import Finding, Probed, probed
-from worker.ops.account_probe.test_member import ThrowAway
+from worker.ops.account_probe.probe_member import ThrowAway
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from worker.mailgun.member import Member, member_in
-from worker.ops.account_probe.test_member import ThrowAway, Unclear, said
+from worker.ops.account_probe.probe_member import ThrowAway, Unclear, said
 
 Mode = Literal["merge", "overwrite"]
 NEITHER: frozenset[Mode] = frozenset()
