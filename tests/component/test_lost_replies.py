@@ -1,6 +1,6 @@
 """A request that Redis carried out, and whose reply was lost: told again, it is harmless – over a relay to a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -116,6 +116,71 @@ def test_member_that_is_anothers_by_now_is_not_released(
     visit(own.ledger())
     ledger.repeat()
     assert is_busy(own)
+
+
+def test_events_that_wait_for_a_member_whose_opening_was_never_answered_go_on_first(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
+) -> None:
+    ledger = over_relay.ledger()
+    open_in_vain(ledger, relay)
+    own.waiting().wait([(ADDRESS, Message(id="m-1", args=({},)))])
+    assert own.waiting().adopt() == []  # it is looked at again in a second
+    ledger.repeat()
+    assert ledger.awaited.is_set()
+    assert len(own.waiting().adopt()) == 1
+
+
+# -- A late copy: Redis comes to the first try after the repeat was answered, and after all that followed
+
+
+def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Note what the ledger's script of this name is told from now on; returns what tells Redis all of it once more."""
+    script, told = getattr(ledger, name), []
+
+    def noted(**given: Any) -> Any:
+        told.append(given)
+        return script(**given)
+
+    monkeypatch.setitem(ledger.__dict__, name, noted)
+    return lambda: [script(**each) for each in told] and None
+
+
+@pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
+@pytest.mark.parametrize("name", ["_open", "_ask_again"])
+def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
+) -> None:
+    ledger = own.ledger(settle_seconds=settle_seconds)
+    tell_late = late_copies(ledger, name, monkeypatch)
+    opened = visit(ledger)
+    ledger.ask_again([opened], [opened.record], 0)
+    opened.unsettled = bool(settle_seconds)
+    ledger.close([opened], [], 0)
+    tell_late()
+    left = cast("int", own.redis.pttl(own.ledger().keys_of(ADDRESS)[0]))
+    assert left <= settle_seconds * 1000
+    assert (left > 0) == bool(settle_seconds)
+
+
+def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = over_relay.ledger()
+    tell_late = late_copies(ledger, "_open", monkeypatch)
+    open_in_vain(ledger, relay)
+    ledger.repeat()
+    tell_late()
+    assert not is_busy(own)
+
+
+def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    first, second = cast("list[Visit]", ledger.open([ADDRESS, "john@example.com"]))
+    ledger.close([first], [], 0)
+    assert ledger.ask_again([second], [second.record], 0) == [True]
+    ledger.close([second], [], 0)
+    assert not (first.lost or second.lost)
+    assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
 
 
 def test_dead_letter_whose_burial_was_not_answered_is_one(
