@@ -33,7 +33,8 @@ from worker.delivery.priorities import PriorityLists
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
-from worker.operate.selection import Selection, batches, selected
+from worker.operate.replay_by_filter import replayed
+from worker.operate.selection import Selection, selected
 from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
@@ -41,7 +42,6 @@ from worker.signal.preset import PresetError
 from worker.takings import takings
 
 logger = logging.getLogger("signal_mailgun.worker")
-REPLAY_AT_ONCE = 2000
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
 VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
@@ -89,17 +89,13 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         flow.spare(flow.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         wanted = _wanted(args, limit, filters, now)
-        at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
-        letters = handling().dead_letters
-        replayed = sum(
-            letters.replay(batch, now.timestamp()) for batch in batches(letters, wanted, at_once, at_once=200)
-        )
-        if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
-            rest = {"limit": limit - replayed} if limit else {}
+        done = replayed(handling().dead_letters, wanted, limit, now.timestamp())
+        rest = done.rest(limit)
+        if rest is not None:
             task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
-    return f"{replayed} replayed"
+    return f"{done.moved} replayed"
 
 
 def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:

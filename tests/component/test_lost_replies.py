@@ -17,6 +17,8 @@ from worker.delivery.in_flight import put_back_takings
 from worker.delivery.ledger import Ledger
 from worker.delivery.message import Message
 from worker.delivery.visit import Busy, Visit
+from worker.operate.replay_by_filter import Replayed, replayed
+from worker.operate.selection import Selection
 from worker.store import connect
 from worker.takings import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, Takings
 
@@ -179,7 +181,7 @@ def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None
     ledger.close([first], [], 0)
     assert ledger.ask_again([second], [second.record], 0) == [True]
     ledger.close([second], [], 0)
-    assert not (first.lost or second.lost)
+    assert (first.lost, second.lost) == (False, False)
     assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
 
 
@@ -192,6 +194,40 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
     relay.lose_replies(1)
     letters.bury(message, letter)
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
+
+
+@pytest.mark.parametrize("way", ["replay", "purge"])
+def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, way: str
+) -> None:
+    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    message = Message(id="m-1", args=({},))
+    letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letters.bury_many([(message, letter)] * 3)  # equal ones: a repeat would find another
+    oldest = letters.oldest(2)
+    relay.lose_replies(1)
+    assert (letters.purge(oldest) if way == "purge" else letters.replay(oldest, 2.0)) == 2
+    assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
+    assert own.redis.llen(own.queue) == (0 if way == "purge" else 2)
+
+
+def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    replay = DeadLetters.replay
+    for number in range(5):
+        message = Message(id=f"m-{number}", args=({},))
+        letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+        letters.bury(message, letter)
+
+    def losing_a_reply(*arguments: Any) -> int:
+        relay.lose_replies(1)
+        return replay(*arguments)
+
+    monkeypatch.setattr(DeadLetters, "replay", losing_a_reply)
+    assert replayed(letters, Selection(), 4, 2.0) == Replayed(offered=4, moved=4)
+    assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
 def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnIntegration) -> None:
