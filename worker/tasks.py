@@ -30,6 +30,7 @@ from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.delivery.priorities import PriorityLists
+from worker.housekeeping import Rounds
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
@@ -42,9 +43,11 @@ from worker.signal.preset import PresetError
 from worker.takings import takings
 
 logger = logging.getLogger("signal_mailgun.worker")
+LEAVE_SECONDS = 2.0  # for a round of housekeeping that is under way as the worker ends
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
 VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
+_rounds = Rounds()
 
 
 class WrongFilter(Exception):
@@ -107,11 +110,13 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
         raise WrongFilter(str(error)) from None
 
 
-def keep_house() -> None:
-    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
+def keep_house(wait: float = 0.0) -> None:
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later.
+
+    Does nothing if another thread still keeps house after `wait` seconds.
+    """
     parts = handling()
-    flow = parts.delivery.flow
-    for step in (
+    steps = (
         consuming().keep,
         consuming().repeat,
         parts.delivery.desk.repeat,
@@ -122,20 +127,14 @@ def keep_house() -> None:
         priorities().gather,
         parts.tally.store,
         _tell_roll,
-        flow.refund,
+        parts.delivery.flow.refund,
         lambda: _look_after_hold(parts.delivery),
         _look_after_opt_outs,
         _look_for_priority_lists,
         _look_after_writes,
         _bound_letters,
-    ):
-        try:
-            step()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-            return  # each further step would wait as long
-        except Exception as error:  # noqa: BLE001  the next round may go well
-            logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+    )
+    _rounds.run(steps, wait)
 
 
 def _put_back_lost() -> None:
@@ -175,7 +174,7 @@ def has_ended() -> bool:
 
 def leave() -> None:
     """Store the last counts and take this worker off the roll."""
-    keep_house()
+    keep_house(wait=LEAVE_SECONDS)
     with suppress(redis.RedisError):
         handling().roll.leave(WORKER)
 
