@@ -31,6 +31,7 @@ from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.delivery.priorities import PriorityLists
 from worker.housekeeping import Rounds
+from worker.load import load
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
@@ -299,6 +300,7 @@ def consuming() -> Consuming:
         handling(),
         settings.queue,
         in_flight_keys(settings.signal_integration),
+        load=load(),
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )

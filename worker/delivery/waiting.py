@@ -25,6 +25,7 @@ from worker.delivery.flow import FREES
 from worker.delivery.ledger import Ledger
 from worker.delivery.message import Message, encoded
 from worker.delivery.parking import Parking
+from worker.delivery.put_aside import ALONE_AFTER
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
@@ -72,10 +73,11 @@ class Waiting:
         Returns of each member its messages as they lay on Redis, the oldest first, each with its delivery tag. One event's
         requests were paid for each member. Raises `redis.RedisError`.
         """
-        keys = [*self.in_flight, self.parking.key]
+        keys = [*self.in_flight, self.parking.key, self.parking.queue]
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
-            found = self._run(self._adopt, keys, self._prefix, token, MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES)
+            bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES, ALONE_AFTER
+            found = self._run(self._adopt, keys, self._prefix, token, *bounds)
         except redis.RedisError:
             self.unanswered.append(token)
             raise
