@@ -7,7 +7,7 @@
 
 The parked events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
 releases a member marks it to be looked at at once (close.lua). What a worker takes on is noted as in hand in the same step that
-takes it from where it waited. A lease that ends by time, because its worker died, is noticed within a second.
+takes it from where it waited. A lease that ends by time, because its worker died, is noticed about a second later.
 """
 
 from collections import deque
