@@ -63,10 +63,15 @@ class Consuming:
         keys: tuple[str, str],
         *,
         load: Load,
+        most_bytes: int,
         threads: int,
         visibility_seconds: float,
     ) -> None:
-        """`keys` are those of the unacknowledged messages' index and of the messages themselves."""
+        """`keys` are those of the unacknowledged messages' index and of the messages themselves.
+
+        What waited for members is taken on as far as all in hand has no more than `most_bytes`.
+        """
+        self._most_bytes = most_bytes
         self._load = load
         self._handling = handling
         self._redis = handling.parking.redis
@@ -234,12 +239,14 @@ class Consuming:
         with suppress(redis.RedisError):  # else they are adopted by the housekeeping
             self._take_on(self._handling.waiting.adopt_awaited)
 
-    def _take_on(self, adopt: Callable[[], list[list[tuple[str, str]]]]) -> None:
+    def _take_on(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
         if not self._takes() or self._not_begun:  # whoever is free, in another worker perhaps, goes on with them
             return
-        if any(each.weight.alone for each in list(self._in_hand.values())):
+        weights = [each.weight for each in list(self._in_hand.values())]
+        room = self._most_bytes - sum(each.bytes for each in weights)
+        if room <= 0 or any(each.alone for each in weights):
             return
-        adopted = adopt()
+        adopted = adopt(room, idle=not weights)
         try:
             batches = list(self._batched(adopted))
         except Exception:

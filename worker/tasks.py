@@ -301,6 +301,7 @@ def consuming() -> Consuming:
         settings.queue,
         in_flight_keys(settings.signal_integration),
         load=load(),
+        most_bytes=settings.message_max_bytes,
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )

@@ -159,7 +159,9 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             chance=lambda: 0.5,
         )
         loop = Loop()
-        it = Consuming(handling, own.queue, own.unacked_keys, load=Load(), threads=4, visibility_seconds=60)
+        it = Consuming(
+            handling, own.queue, own.unacked_keys, load=Load(), most_bytes=100_000, threads=4, visibility_seconds=60
+        )
         it.attach(loop)
         return Worker(own, there, loop, it, handling)
 
@@ -612,3 +614,33 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
         it.consuming.adopt()
     on_queue = [admitted(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]
     assert (it.unacked(), on_queue) == ([], [1, 1])
+
+
+def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    ledger.close(visits, [], 0)
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(_call: object) -> None:
+        entered.set()
+        assert go.wait(20)
+
+    it.there.meanwhile[1] = slow
+    it.own.redis.lpush(it.own.queue, encoded(message(1), it.own.queue))
+    it.own.take()
+    [tag] = it.unacked()
+    it.consuming.take(Taken({TAKEN: message(1), WEIGHT: Weight(bytes=99_900)}, tag, it.loop))
+    assert entered.wait(20)
+    it.consuming.adopt()
+    assert it.handling.parking.count() == 3
+    go.set()
+    it.settled()
+
+    def is_taken_on() -> bool:
+        it.consuming.adopt()
+        return not it.handling.parking.count()
+
+    eventually(is_taken_on, what="room again")
+    it.settled()
+    assert it.unacked() == []

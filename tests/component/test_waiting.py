@@ -9,7 +9,7 @@ import redis
 from tests.integrations import OwnIntegration
 from worker.delivery.in_flight import restore_overdue
 from worker.delivery.ledger import Ledger
-from worker.delivery.message import Message, decoded
+from worker.delivery.message import Message, decoded, encoded
 from worker.delivery.put_aside import ALONE_AFTER
 from worker.delivery.visit import Visit
 from worker.delivery.waiting import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
@@ -238,3 +238,16 @@ def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(own: Ow
     own.redis.delete(waiting.parking.key)
     assert waiting.adopt() == []
     assert own.redis.llen(own.queue) == 0
+
+
+def test_events_go_on_as_far_as_there_is_room_and_a_larger_one_only_where_nothing_is_in_hand(
+    own: OwnIntegration,
+) -> None:
+    waiting = own.waiting(own.ledger())
+    size = len(encoded(message(1), own.queue))
+    wait(waiting, JANE, 1, 2, 3)
+    assert waiting.adopt(size - 1, idle=False) == []
+    look_now(own)
+    assert ids(waiting.adopt(2 * size, idle=False)) == [["m1", "m2"]]
+    look_now(own)
+    assert ids(waiting.adopt(1, idle=True)) == [["m3"]]

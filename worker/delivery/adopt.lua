@@ -4,7 +4,7 @@
 -- One that came back from a worker too often to be taken with others goes to the queue, from where it is taken alone.
 -- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: the queue, 7: members that are waited for.
 -- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
--- 6: bytes that the reply should have at most, 7: returns from which a message is taken alone.
+-- 6: bytes of all of them at most, 7: returns from which a message is taken alone, 8: 1 where the first may have more bytes.
 -- Returns of each member its events, each as {message, tag}.
 local index, in_hand, parked, queue, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[2]
 local LOOKS, LOOK_AGAIN = 200, 1
@@ -46,11 +46,15 @@ local function take(message)
     redis.call('HDEL', in_hand, tag)
 end
 
+local function has_room(message)
+    return bytes + #message <= tonumber(ARGV[6]) or bytes == 0 and ARGV[8] == '1'
+end
+
 local function take_all(waiting)
     local taken = {}
-    while #taken < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
+    while #taken < tonumber(ARGV[5]) do
         local message = redis.call('ZRANGE', waiting, 0, 0)[1]
-        if not message then break end
+        if not message or not has_room(message) then break end
         taken[#taken + 1] = take(message)
         redis.call('ZREM', waiting, message)
         bytes = bytes + #message

@@ -60,15 +60,17 @@ class Waiting:
             self.ledger.awaited.set()
         return float(due)
 
-    def adopt_awaited(self) -> list[list[tuple[str, str]]]:
+    def adopt_awaited(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
         """Do as `adopt`, where this process released a member that is waited for since it last did."""
         if not self.ledger.awaited.is_set():
             return []
         self.ledger.awaited.clear()
-        return self.adopt()
+        return self.adopt(room, idle=idle)
 
-    def adopt(self) -> list[list[tuple[str, str]]]:
+    def adopt(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
         """Take on what waited for members that are free by now, as far as Mailgun may be asked.
+
+        They have at most `room` bytes; with `idle`, where nothing is in hand, the first may have more.
 
         Returns of each member its messages as they lay on Redis, the oldest first, each with its delivery tag. One event's
         requests were paid for each member. Raises `redis.RedisError`.
@@ -76,7 +78,7 @@ class Waiting:
         keys = [*self.in_flight, self.parking.key, self.parking.queue]
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
-            bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES, ALONE_AFTER
+            bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, min(room, REPLY_BYTES), ALONE_AFTER, int(idle)
             found = self._run(self._adopt, keys, self._prefix, token, *bounds)
         except redis.RedisError:
             self.unanswered.append(token)
