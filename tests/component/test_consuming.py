@@ -435,6 +435,18 @@ def of_one_member(number: int) -> Message:
     return Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000)
 
 
+def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
+    """Mailgun answers the first request once the second event is set; the first one tells that it has come."""
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(_call: object) -> None:
+        entered.set()
+        assert go.wait(20)
+
+    it.there.meanwhile[1] = slow
+    return entered, go
+
+
 def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     """So many events wait for a member that another delivery has."""
     ledger = it.handling.waiting.ledger
@@ -486,13 +498,7 @@ def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: 
     it = at_work(batch=1)
     ledger, visits = wait_for_one_member(it, 40)
     ledger.close(visits, [], 0)
-    entered, go = threading.Event(), threading.Event()
-
-    def slow(_call: object) -> None:
-        entered.set()
-        assert go.wait(20)
-
-    it.there.meanwhile[1] = slow
+    entered, go = first_request_hangs(it)
     it.consuming.adopt()
     assert entered.wait(20)
     weights = it.consuming._load.weights()
@@ -509,13 +515,7 @@ def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: 
 def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
     ledger, visits = wait_for_one_member(it, 3)
-    entered, go = threading.Event(), threading.Event()
-
-    def slow(_call: object) -> None:
-        entered.set()
-        assert go.wait(20)
-
-    it.there.meanwhile[1] = slow
+    entered, go = first_request_hangs(it)
     suspect = message(1, returns=ALONE_AFTER)
     it.own.redis.lpush(it.own.queue, encoded(suspect, it.own.queue))
     it.own.take()
@@ -534,13 +534,7 @@ def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Calla
 
 def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    entered, go = threading.Event(), threading.Event()
-
-    def slow(_call: object) -> None:
-        entered.set()
-        assert go.wait(20)
-
-    it.there.meanwhile[1] = slow
+    entered, go = first_request_hangs(it)
     it.take(message(1))
     assert entered.wait(20)
     assert it.consuming._load.weights() == []  # its channel counts it
@@ -620,13 +614,7 @@ def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(at_work: 
     it = at_work(batch=1)
     ledger, visits = wait_for_one_member(it, 3)
     ledger.close(visits, [], 0)
-    entered, go = threading.Event(), threading.Event()
-
-    def slow(_call: object) -> None:
-        entered.set()
-        assert go.wait(20)
-
-    it.there.meanwhile[1] = slow
+    entered, go = first_request_hangs(it)
     it.own.redis.lpush(it.own.queue, encoded(message(1), it.own.queue))
     it.own.take()
     [tag] = it.unacked()
