@@ -229,6 +229,7 @@ def test_the_worker_of_the_sandbox_reaches_it_on_loopback() -> None:
     assert SERVICES["worker-sandbox"]["network_mode"] == "service:sandbox"
     assert url.hostname in LOOPBACK_HOSTS
     assert options(SERVICES["sandbox"]["command"])["--port"] == str(url.port)
+    assert options(SERVICES["sandbox"]["command"])["--allow-host"] == "sandbox"  # its name for producers in containers
     assert f"//127.0.0.1:{url.port}/" in SERVICES["sandbox"]["healthcheck"]["test"][-1]
 
 
