@@ -25,9 +25,22 @@ from worker.mailgun.texts import ANSWER_LIMIT, shown
 if TYPE_CHECKING:
     import redis
 
-PAGE = 1000
+PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024  # letters that are read at a time; a longer one is read alone
 UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
+
+# From one place, -1 being the oldest, step by step: so many letters, or as many as the bytes hold, at least one.
+READ_PAGE = """
+local page, bytes = {}, 0
+for i = 0, ARGV[3] - 1 do
+    local letter = redis.call('LINDEX', KEYS[1], ARGV[1] + i * ARGV[2])
+    if not letter then break end
+    bytes = bytes + #letter
+    if i > 0 and bytes > tonumber(ARGV[4]) then break end
+    page[#page + 1] = letter
+end
+return page
+"""
 
 # Told again because the reply was lost, it does nothing.
 BURY = (
@@ -226,9 +239,10 @@ class DeadLetters:
 
     def newest_first(self) -> Iterator[Buried]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
-        end = self.count()
-        for start in range(-end, 0, PAGE):
-            yield from map(_buried, self._range(start, min(start + PAGE - 1, -1)))
+        start = -self.count()
+        while start < 0 and (page := self._page(start, 1, min(PAGE, -start))):
+            start += len(page)
+            yield from map(_buried, page)
 
     def oldest_first(self) -> Iterator[Buried]:
         """Every dead letter; one taken away while iterating does not disturb the rest."""
@@ -238,9 +252,9 @@ class DeadLetters:
     def pages(self) -> Iterator[list[Buried]]:
         """Every dead letter in pages, oldest first; those taken away while iterating do not disturb the rest."""
         kept = 0
-        while page := self._range(-kept - PAGE, -kept - 1):
-            yield [_buried(raw, -kept - number) for number, raw in enumerate(reversed(page), 1)]
-            left = set(self._range(-kept - PAGE, -kept - 1))  # new letters come in at the other end
+        while page := self._page(-kept - 1, -1):
+            yield [_buried(raw, -kept - number) for number, raw in enumerate(page, 1)]
+            left = set(self._page(-kept - 1, -1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
     def replay(self, buried: Sequence[Buried], now: float) -> int:
@@ -292,6 +306,10 @@ class DeadLetters:
             arguments = [str(part) for letter in letters for part in letter]
             done += int(cast("int", self.redis.eval(TAKE_AWAY, len(keys), *keys, *arguments)))
         return done
+
+    def _page(self, start: int, step: int, most: int = PAGE) -> list[str]:
+        """The letters from `start` on, bounded in number and bytes."""
+        return cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES))
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))
