@@ -7,8 +7,10 @@ The way of an event, and where each step lives:
     delivery/   getting it there: merge, ledger, flow (hold and pace), attempt, decision, parking, waiting, dead letters;
                 census and opt_outs: the ledger filled from Mailgun's member pages
     broker.py   how a worker takes messages from Redis so that none can be lost on the way
+    load.py      what a worker has in hand beside what its channel took: it leaves so much less room
     takings.py, delivery/repeats.py
                 what Redis did not answer, done again; reconnect.py: no connection is trusted beside a dead one
+    housekeeping.py rounds of what a worker does besides, one at a time
     shutdown.py the end of a worker while Redis is away
     worker_process.py, remote_control.py, broadcasts.py, switched_off.py
                 Celery's worker and its remote control as they are here: its options and exit status, its commands, which

@@ -30,10 +30,13 @@ from worker.delivery.look_after import LookAfter
 from worker.delivery.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.delivery.opt_outs import OptOuts, Turn
 from worker.delivery.priorities import PriorityLists
+from worker.housekeeping import Rounds
+from worker.load import load
 from worker.operate.holds import look_at_list, tell_of_opt_outs
 from worker.operate.metrics import Metrics, serve_metrics
 from worker.operate.redis_at_start import tell_of_redis
-from worker.operate.selection import Selection, batches, selected
+from worker.operate.replay_by_filter import replayed
+from worker.operate.selection import Selection, selected
 from worker.printable import printable
 from worker.privacy import whereabouts
 from worker.settings import SettingsError
@@ -41,10 +44,11 @@ from worker.signal.preset import PresetError
 from worker.takings import takings
 
 logger = logging.getLogger("signal_mailgun.worker")
-REPLAY_AT_ONCE = 2000
+LEAVE_SECONDS = 2.0  # for a round of housekeeping that is under way as the worker ends
 GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
 VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
+_rounds = Rounds()
 
 
 class WrongFilter(Exception):
@@ -89,17 +93,13 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         flow.spare(flow.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         wanted = _wanted(args, limit, filters, now)
-        at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
-        letters = handling().dead_letters
-        replayed = sum(
-            letters.replay(batch, now.timestamp()) for batch in batches(letters, wanted, at_once, at_once=200)
-        )
-        if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
-            rest = {"limit": limit - replayed} if limit else {}
+        done = replayed(handling().dead_letters, wanted, limit, now.timestamp())
+        rest = done.rest(limit)
+        if rest is not None:
             task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
-    return f"{replayed} replayed"
+    return f"{done.moved} replayed"
 
 
 def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime) -> Selection:
@@ -111,11 +111,13 @@ def _wanted(args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], n
         raise WrongFilter(str(error)) from None
 
 
-def keep_house() -> None:
-    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
+def keep_house(wait: float = 0.0) -> None:
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later.
+
+    Does nothing if another thread still keeps house after `wait` seconds.
+    """
     parts = handling()
-    flow = parts.delivery.flow
-    for step in (
+    steps = (
         consuming().keep,
         consuming().repeat,
         parts.delivery.desk.repeat,
@@ -126,20 +128,14 @@ def keep_house() -> None:
         priorities().gather,
         parts.tally.store,
         _tell_roll,
-        flow.refund,
+        parts.delivery.flow.refund,
         lambda: _look_after_hold(parts.delivery),
         _look_after_opt_outs,
         _look_for_priority_lists,
         _look_after_writes,
         _bound_letters,
-    ):
-        try:
-            step()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-            return  # each further step would wait as long
-        except Exception as error:  # noqa: BLE001  the next round may go well
-            logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+    )
+    _rounds.run(steps, wait)
 
 
 def _put_back_lost() -> None:
@@ -179,7 +175,7 @@ def has_ended() -> bool:
 
 def leave() -> None:
     """Store the last counts and take this worker off the roll."""
-    keep_house()
+    keep_house(wait=LEAVE_SECONDS)
     with suppress(redis.RedisError):
         handling().roll.leave(WORKER)
 
@@ -304,6 +300,8 @@ def consuming() -> Consuming:
         handling(),
         settings.queue,
         in_flight_keys(settings.signal_integration),
+        load=load(),
+        most_bytes=settings.message_max_bytes,
         threads=settings.worker_concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
     )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +17,8 @@ from worker.broker import TAKE
 from worker.delivery.in_flight import PUT_BACK
 from worker.delivery.intake import admitted
 from worker.delivery.message import DELIVER_MANY, TASK, Message, decoded, encoded
+from worker.delivery.put_aside import ALONE_AFTER
+from worker.load import Load, Weight, load
 from worker.settings import Settings
 
 ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
@@ -252,3 +255,46 @@ def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app:
     with app.connection_for_read() as connection:
         received(connection, own, 2, acknowledge=False)
         assert own.redis.llen(own.queue) == 4
+
+
+@pytest.fixture
+def beside() -> Iterator[Load]:
+    """What this process has in hand beside what its channels took."""
+    yield load()
+    load().remove(["beside"])
+
+
+def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(own: OwnIntegration, app: Celery, beside: Load) -> None:
+    put(own, *"abcdef")
+    beside.add({"beside": Weight(events=3)})
+    with app.connection_for_read() as connection:
+        consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"])
+        consumer.qos(prefetch_count=4)
+        with consumer:
+            connection.drain_events(timeout=10)
+            qos = consumer.channel.qos
+            assert (own.redis.llen(own.queue), qos.in_hand, qos.can_consume()) == (5, 2, False)
+            beside.remove(["beside"])
+            assert (qos.in_hand, qos.can_consume_max_estimate()) == (1, 3)
+
+
+@pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
+def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
+    own: OwnIntegration, app: Celery, beside: Load, weight: Weight
+) -> None:
+    suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
+    own.redis.lpush(own.queue, encoded(suspect, own.queue))
+    beside.add({"beside": weight})
+    taken: list[object] = []
+    with app.connection_for_read() as connection:
+        consumer = Consumer(
+            connection, queues=[Queue(own.queue)], callbacks=[lambda _, each: taken.append(each)], accept=["json"]
+        )
+        consumer.qos(prefetch_count=4)
+        with consumer:
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=1)
+            assert (own.redis.llen(own.queue), taken) == (1, [])
+            beside.remove(["beside"])
+            connection.drain_events(timeout=10)
+            assert (own.redis.llen(own.queue), len(taken)) == (0, 1)

@@ -3,6 +3,7 @@
     mailgun.<integration>.dead_letter      list   the messages with a `dead_letter` header, newest first; until replayed or purged
     signal:<integration>:dead_letter_counts  hash   reason -> how many of them
     signal:<integration>:buried:<token>    string   these were buried, should the reply be lost; a minute
+    signal:<integration>:removed:<token>   string   how many were taken away, should the reply be lost; a minute
 
 Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
 """
@@ -42,9 +43,12 @@ redis.call('SET', KEYS[3], '', 'EX', 60)
 )
 
 # For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
+# Told again because the reply was lost, it answers as it did.
 TAKE_AWAY = (
     FREES
     + """
+local answered = redis.call('GET', KEYS[4])
+if answered then return tonumber(answered) end
 local done = 0
 for i = 1, #ARGV, 4 do
     local place, letter, reason, again = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -62,6 +66,7 @@ for i = 1, #ARGV, 4 do
     end
 end
 redis.call('LREM', KEYS[1], 0, '')
+redis.call('SET', KEYS[4], done, 'EX', 60)
 return done
 """
 )
@@ -279,9 +284,9 @@ class DeadLetters:
         return dict(counts)
 
     def _take_away(self, buried: Sequence[Buried], instead: Callable[[Buried], str]) -> int:
-        keys = (self.key, self._counts_key, self.queue)
         done = 0
         for batch in _batches(buried):
+            keys = (self.key, self._counts_key, self.queue, f"signal:{self.integration}:removed:{uuid4().hex}")
             # Each one taken away has moved those behind it one place towards the end.
             letters = [(each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch]
             arguments = [str(part) for letter in letters for part in letter]
