@@ -194,7 +194,7 @@ def test_more_than_go_together_go_on_in_turns(own: OwnIntegration) -> None:
 
 
 def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegration) -> None:
-    flow = own.flow(rate_limit=60)
+    flow = own.flow(rate_limit=6)
     ledger = own.ledger(flow)
     waiting = own.waiting(ledger)
     for member in range(6):
