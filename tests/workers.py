@@ -41,6 +41,11 @@ class RunningWorker:
         """What it printed so far."""
         return self.output.read_text(errors="replace")
 
+    def deliveries(self) -> int:
+        """Count the events, and the messages of many, that its log, in JSON, says it has delivered."""
+        printed = self.printed()
+        return printed.count("events handled") + printed.count('"outcome": "delivered"')
+
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()

@@ -28,7 +28,18 @@ def is_safe_host(host: str, allowed: Collection[str] = ()) -> bool:
     if not name:
         return False
     is_private = "." not in name or name.rpartition(".")[2] in PRIVATE or name.endswith(".home.arpa")
-    return is_private or _is_address(name) or name in {each.lower() for each in allowed}
+    return is_private or _is_address(name) or is_allowed(host, allowed)
+
+
+def is_address(host: str) -> bool:
+    """Return True if a Host header is an IP address."""
+    return _is_address(host_name(host))
+
+
+def is_allowed(host: str, allowed: Collection[str]) -> bool:
+    """Return True if a Host header, whatever its port, is one of the names `allowed`."""
+    name = host_name(host)
+    return bool(name) and name in {each.lower() for each in allowed}
 
 
 def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:

@@ -97,7 +97,7 @@ def under_way(ground: Ground) -> int:
     with ground.redis.pipeline(transaction=True) as at_once:
         at_once.llen(QUEUE)
         at_once.hlen("signal:default:unacked")
-        at_once.zcard("signal:default:parked")
+        at_once.zcard("signal:default:delayed")
         return sum(at_once.execute())
 
 

@@ -110,27 +110,48 @@ def told(lines: list[str], what: str, form: Form, count: int) -> None:
     lines.append(f"{what}, {form.name}: {count} of {PEOPLE} wrong")
 
 
+with_and_without_a_kill = pytest.mark.parametrize("killed", [False, True] if FULL else [False])
+
+
+def put_in_steps(world: World, put: Put, steps: Sequence[Sequence[Event]], *, killed: bool) -> None:
+    """Put all events; with `killed`, what workers have of the first step comes back when the rest has been delivered."""
+    world.control.latency(60)
+    world.further = {"VISIBILITY_TIMEOUT_SECONDS": "25"} if killed else {}
+    world.start_workers(3 if FULL else 2)
+    if killed:
+        put(world, steps[0])
+        world.until(lambda: len(world.in_hand_ids()) >= min(world.threads, 100), "events in hand")
+        world.kill(*world.workers)
+        assert world.in_hand_ids()
+        world.start_workers(3)
+        steps = steps[1:]
+    put(world, [each for of_one in zip(*steps, strict=True) for each in of_one])
+
+
+def named(what: str, *, killed: bool) -> str:
+    return f"{what}, all workers killed" if killed else what
+
+
+@with_and_without_a_kill
 @each_form(VOLUME)
 def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
-    form: Form, world: World, lines: list[str]
+    form: Form,
+    world: World,
+    lines: list[str],
+    killed: bool,  # noqa: FBT001
 ) -> None:
-    world.control.latency(20)
-    world.start_workers(3 if FULL else 2)
     at = time.time() - 60
-    put(world, [each for n in range(PEOPLE) for each in _granted_then_denied(n, at)])
+    granted, denied = (
+        [identified(n, at=at, consent=consent, plan=plan) | {"messageId": f"{plan}{n}"} for n in range(PEOPLE)]
+        for consent, plan in ((True, "first"), (False, "second"))
+    )
+    put_in_steps(world, put, [granted, denied], killed=killed)
     found = wrong(ended(world), lambda member: not member.subscribed and member.vars["plan"] == "second")
-    told(lines, "granted and denied at one time", form, len(found))
+    told(lines, named("granted and denied at one time", killed=killed), form, len(found))
     assert found == []
 
 
-def _granted_then_denied(number: int, at: float) -> list[Event]:
-    return [
-        identified(number, at=at, consent=True, plan="first", messageId=f"g{number}"),
-        identified(number, at=at, consent=False, plan="second", messageId=f"d{number}"),
-    ]
-
-
-@pytest.mark.parametrize("killed", [False, True] if FULL else [False])
+@with_and_without_a_kill
 @each_form(SINGLE)
 def test_messages_without_times_count_in_the_order_of_the_queue(
     form: Form,
@@ -138,20 +159,10 @@ def test_messages_without_times_count_in_the_order_of_the_queue(
     lines: list[str],
     killed: bool,  # noqa: FBT001
 ) -> None:
-    world.control.latency(60)
-    # What a killed worker had comes back when all that came after it has been delivered.
-    world.further = {"VISIBILITY_TIMEOUT_SECONDS": "25"} if killed else {}
-    world.start_workers(3 if FULL else 2)
-    if killed:
-        put_bare(world, [bare_event(n, 0) for n in range(PEOPLE)])
-        world.until(lambda: world.in_hand() > world.threads, "events in hand")
-        world.kill(*world.workers)
-        world.start_workers(3 if FULL else 2)
-        put_bare(world, [bare_event(n, step) for n in range(PEOPLE) for step in (1, 2)])
-    else:
-        put_bare(world, [bare_event(n, step) for n in range(PEOPLE) for step in range(3)])
+    steps = [[bare_event(n, step) for n in range(PEOPLE)] for step in range(3)]
+    put_in_steps(world, put_bare, steps, killed=killed)
     found = wrong(ended(world), lambda member: member.vars["plan"] == "step 2")
-    told(lines, f"bare messages{', all workers killed' if killed else ''}", form, len(found))
+    told(lines, named("bare messages", killed=killed), form, len(found))
     assert found == []
 
 

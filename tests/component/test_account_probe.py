@@ -22,9 +22,9 @@ from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.mailgun.client import Mailgun
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
+from worker.ops.account_probe.probe_member import ThrowAway
 from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_MEND, NOTHING, READ_NOTHING, Mode
 from worker.ops.account_probe.runner import Finding, Probed, probed
-from worker.ops.account_probe.probe_member import ThrowAway
 from worker.sandbox import lists
 from worker.sandbox.api import answer
 from worker.sandbox.quirks import Switches
@@ -173,14 +173,14 @@ def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox
         {"kind": "html_502"},
         {"kind": "reset"},
         {"kind": "truncated"},
-        {"kind": "hang_after_commit", "seconds": 1},
+        {"kind": "hang_after_commit", "seconds": 60},
     ],
     ids=lambda fault: str(fault.get("status", fault["kind"])),
 )
 def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
     sandbox: RunningSandbox, fault: dict[str, Any], after: int
 ) -> None:
-    mailgun = mailgun_at(sandbox, read_timeout=0.3)
+    mailgun = mailgun_at(sandbox, read_timeout=1)
     result = probing(mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault))
     assert result.trouble
     assert result.findings == ()
@@ -605,13 +605,13 @@ def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
     sandbox.control.latency(50)
     process = started(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
-    sandbox.control.add_fault("hang", seconds=50, method="DELETE")
+    sandbox.control.add_fault("hang", seconds=600, method="DELETE")
     process.send_signal(signal.SIGINT)
     assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
     process.send_signal(signal.SIGTERM)
     assert eventually(lambda: not pending(process))  # two at once may reach a thread that is not the waiting one
     process.send_signal(signal.SIGHUP)
-    _, complained = process.communicate(timeout=10)
+    _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
     assert complained.startswith(f"signal-mailgun: stopped at once; {THROW_AWAY} may still be on the list: delete it")
     assert complained.count("\n") == 1

@@ -13,7 +13,8 @@ from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker.consumer import batch_consumer
 from worker.consumer.batch_consumer import Consuming
-from worker.consumer.transport import TAKEN
+from worker.consumer.load import Load, Weight
+from worker.consumer.transport import TAKEN, WEIGHT
 from worker.delivery.outcome_stats import Tally
 from worker.delivery.processor import Handling
 from worker.delivery.retry_policy import Patience
@@ -24,6 +25,7 @@ from worker.queue.delay_queue import Parking
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import admitted
 from worker.queue.message import DELIVER_MANY, Message, encoded
+from worker.queue.poison import ALONE_AFTER
 from worker.signal.preset import load_preset
 
 
@@ -157,7 +159,9 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             chance=lambda: 0.5,
         )
         loop = Loop()
-        it = Consuming(handling, own.queue, own.unacked_keys, threads=4, visibility_seconds=60)
+        it = Consuming(
+            handling, own.queue, own.unacked_keys, load=Load(), most_bytes=100_000, threads=4, visibility_seconds=60
+        )
         it.attach(loop)
         return Worker(own, there, loop, it, handling)
 
@@ -431,6 +435,18 @@ def of_one_member(number: int) -> Message:
     return Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000)
 
 
+def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
+    """Mailgun answers the first request once the second event is set; the first one tells that it has come."""
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(_call: object) -> None:
+        entered.set()
+        assert go.wait(20)
+
+    it.there.meanwhile[1] = slow
+    return entered, go
+
+
 def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     """So many events wait for a member that another delivery has."""
     ledger = it.handling.waiting.ledger
@@ -476,3 +492,143 @@ def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Call
     it.loop.takes = False
     it.consuming.adopt()
     assert (it.unacked(), it.handling.parking.count()) == ([], 3)
+
+
+def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 40)
+    ledger.close(visits, [], 0)
+    entered, go = first_request_hangs(it)
+    it.consuming.adopt()
+    assert entered.wait(20)
+    weights = it.consuming._load.weights()
+    assert len(weights) == 40
+    assert (
+        sum(each.events for each in weights) == 1
+    )  # as many as it takes threads and requests: no other member waits for it
+    assert all(each.bytes > 100 for each in weights)
+    go.set()
+    it.settled()
+    assert it.consuming._load.weights() == []
+
+
+def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    entered, go = first_request_hangs(it)
+    suspect = message(1, returns=ALONE_AFTER)
+    it.own.redis.lpush(it.own.queue, encoded(suspect, it.own.queue))
+    it.own.take()
+    [tag] = it.unacked()
+    it.consuming.take(Taken({TAKEN: suspect, WEIGHT: Weight(alone=True)}, tag, it.loop))
+    assert entered.wait(20)
+    ledger.close(visits, [], 0)
+    it.consuming.adopt()
+    assert (it.unacked(), it.handling.parking.count()) == ([tag], 3)
+    go.set()
+    it.settled()
+    it.consuming.adopt()
+    it.settled()
+    assert (it.unacked(), it.handling.parking.count()) == ([], 0)
+
+
+def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    entered, go = first_request_hangs(it)
+    it.take(message(1))
+    assert entered.wait(20)
+    assert it.consuming._load.weights() == []  # its channel counts it
+    it.consuming.attach(it.loop)
+    assert len(it.consuming._load.weights()) == 1
+    go.set()
+    it.settled()
+    it.consuming.attach(it.loop)
+    assert it.consuming._load.weights() == []
+
+
+def no_thread_more(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
+    it.consuming._threads.shutdown()
+
+
+def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    ledger.close(visits, [], 0)
+    no_thread_more(it, monkeypatch)
+    it.consuming.adopt()
+    it.loop.run()
+    assert (it.unacked(), it.own.redis.llen(it.own.queue), it.handling.parking.count()) == ([], 3, 0)
+    assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
+    assert not it.consuming._not_begun
+
+
+def test_what_was_taken_and_no_thread_takes_is_back_on_the_queue_at_once(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    no_thread_more(it, monkeypatch)
+    tags = it.take(message(1), message(2))
+    it.loop.run()
+    assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 2)
+    assert it.loop.dropped == tags
+    assert it.consuming.has_ended()
+
+
+def test_batch_that_has_a_thread_though_its_submission_failed_is_not_given_back(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    submit = it.consuming._threads.submit
+
+    def fails_late(act: Callable[..., None], batch: Any) -> None:
+        submit(act, batch).result(20)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(it.consuming._threads, "submit", fails_late)
+    it.take(message(1))
+    it.settled()
+    assert (it.unacked(), it.own.redis.llen(it.own.queue), len(it.there.list)) == ([], 0, 1)
+
+
+def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 2)
+    ledger.close(visits, [], 0)
+
+    def no_memory(*_: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(batch_consumer, "admitted", no_memory)
+    with pytest.raises(MemoryError):
+        it.consuming.adopt()
+    on_queue = [admitted(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]
+    assert (it.unacked(), on_queue) == ([], [1, 1])
+
+
+def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(at_work: Callable[..., Worker]) -> None:
+    it = at_work(batch=1)
+    ledger, visits = wait_for_one_member(it, 3)
+    ledger.close(visits, [], 0)
+    entered, go = first_request_hangs(it)
+    it.own.redis.lpush(it.own.queue, encoded(message(1), it.own.queue))
+    it.own.take()
+    [tag] = it.unacked()
+    it.consuming.take(Taken({TAKEN: message(1), WEIGHT: Weight(bytes=99_900)}, tag, it.loop))
+    assert entered.wait(20)
+    it.consuming.adopt()
+    assert it.handling.parking.count() == 3
+    go.set()
+    it.settled()
+
+    def is_taken_on() -> bool:
+        it.consuming.adopt()
+        return not it.handling.parking.count()
+
+    eventually(is_taken_on, what="room again")
+    it.settled()
+    assert it.unacked() == []

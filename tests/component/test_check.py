@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from tests.raw_mailguns import RawMailgun, answer, said
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
 from worker.cli.check import mailgun_finding, other_region
@@ -14,6 +15,7 @@ from worker.settings import EU_REGION, US_REGION
 
 LIST = "newsletter@mg.example.com"
 KEY = "sandbox-key"
+PAGE = b"<html>\r\n<h1>Bad Gateway</h1>\n squid at proxy.lan\n</html>\n"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,37 @@ def test_any_other_answer_is_not_well_and_has_a_mend(
     finding = found(regions)
     assert not finding.ok
     assert word in finding.fix
+
+
+ANSWERS = {
+    "a proxy's page": (answer(PAGE, "502 Bad Gateway"), "502 <html> <h1>Bad Gateway</h1> squid at proxy.lan </html>"),
+    "a captive portal": (
+        answer(b"<a href='http://login.lan/'>Log in</a>"),
+        "200 <a href='http://login.lan/'>Log in</a>",
+    ),
+    "JSON": (answer(b'{"message": "domain is disabled"}', "420 X"), "420 domain is disabled"),
+    "an echo": (
+        answer(b"You sent Authorization: Basic YXBpOnNhbmRib3gta2V5", "400 X"),
+        "400 You sent Authorization: ***",
+    ),
+    "the key": (answer(b"sandbox-key is blocked", "403 X"), "403 *** is blocked"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name: str) -> None:
+    said_bytes, told = ANSWERS[name]
+    with RawMailgun(said(said_bytes)) as far:
+        here = Mailgun(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        finding = mailgun_finding(here, far.url)
+    assert not finding.ok
+    assert finding.found == f"{far.url}: {told}"
+
+
+def test_a_long_answer_is_cut() -> None:
+    with RawMailgun(said(answer(b"<p>" + b"long " * 100_000, "503 X"))) as far:
+        here = Mailgun(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        assert len(mailgun_finding(here, far.url).found) < 600
 
 
 def test_nobody_listening_is_told_with_the_address() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from worker.environment.source import ENVIRONMENT_ONLY
 from worker.settings import LOOPBACK_HOSTS, Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -228,6 +229,7 @@ def test_the_worker_of_the_sandbox_reaches_it_on_loopback() -> None:
     assert SERVICES["worker-sandbox"]["network_mode"] == "service:sandbox"
     assert url.hostname in LOOPBACK_HOSTS
     assert options(SERVICES["sandbox"]["command"])["--port"] == str(url.port)
+    assert options(SERVICES["sandbox"]["command"])["--allow-host"] == "sandbox"  # its name for producers in containers
     assert f"//127.0.0.1:{url.port}/" in SERVICES["sandbox"]["healthcheck"]["test"][-1]
 
 
@@ -286,14 +288,20 @@ def test_every_variable_that_the_file_asks_for_is_a_setting_or_the_login_of_flow
 
 def test_the_example_names_every_setting_once_and_nothing_else_but_the_login_of_flower() -> None:
     named = re.findall(r"^#([A-Z_]+)=", "\n".join(EXAMPLE), re.MULTILINE)
-    assert sorted(named) == sorted([*SETTINGS, FLOWER_LOGIN])
+    assert sorted(named) == sorted([*(SETTINGS - {*ENVIRONMENT_ONLY}), FLOWER_LOGIN])
+
+
+@pytest.mark.parametrize("name", ["worker", "flower"])
+def test_what_counts_only_from_the_environment_does_not_come_from_env_with_compose_either(name: str) -> None:
+    assert SERVICES[name]["env_file"] == ".env"
+    assert {each: SERVICES[name]["environment"][each] for each in ENVIRONMENT_ONLY} == {ENVIRONMENT_ONLY[0]: "false"}
 
 
 def test_the_example_sets_nothing_until_it_is_uncommented() -> None:
     assert [line for line in EXAMPLE if line and not line.startswith("#")] == []
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.parametrize("name", sorted(SETTINGS - {*ENVIRONMENT_ONLY}))
 def test_the_example_shows_the_true_default(name: str) -> None:
     default = Settings.model_fields[name.lower()].default
     shown = examples()[name]

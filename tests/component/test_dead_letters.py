@@ -1,12 +1,14 @@
 """Dead letters: buried whole, read a page at a time, and replayed in one step – on a real server."""
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from tests.integrations import OwnIntegration
+from worker.queue import dead_letters
 from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import PAGE, Buried, DeadLetters, dead_letter
+from worker.queue.dead_letters import PAGE, PAGE_BYTES, Buried, DeadLetters, dead_letter
 from worker.queue.message import Message, Try, decoded
 
 MESSAGE = Message(
@@ -67,6 +69,38 @@ def test_every_letter_is_read_once_in_both_directions(letters: DeadLetters, coun
     assert ids(letters.oldest_first()) == oldest_first
     assert ids(letters.newest_first()) == oldest_first[::-1]
     assert letters.count() == count
+
+
+def test_a_page_is_bounded_in_bytes_and_loses_no_letter_however_long(
+    own: OwnIntegration, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "PAGE_BYTES", 20_000)
+    sizes = [1, 50_000, 9_000, 9_000, 1, 1, 30_000, 5_000, 8_000, 8_000, 1]
+    for number, size in enumerate(sizes):
+        buried(letters, Message(id=str(number), args=({"text": "x" * size},)))
+    every = [str(number) for number in range(len(sizes))]
+    assert ids(letters.newest_first()) == every[::-1]
+    pages = []
+    for page in letters.pages():
+        assert len(page) == 1 or sum(len(each.raw) for each in page) <= 20_000
+        pages += [each.message.id for each in page]
+        assert letters.purge(page[::2]) == len(page[::2])
+    assert pages == every
+    assert 0 < own.redis.llen(letters.key) < len(every)
+
+
+def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
+    own: OwnIntegration, letters: DeadLetters
+) -> None:
+    for number in range(60):
+        buried(letters, Message(id=str(number), args=({"text": "x" * 1_000_000},)))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in letters.newest_first()) == 60
+        assert sum(1 for _ in letters.oldest_first()) == 60
+        assert tracemalloc.get_traced_memory()[1] < 5 * PAGE_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration, letters: DeadLetters) -> None:

@@ -1,6 +1,6 @@
 """A request that Redis carried out, and whose reply was lost: told again, it is harmless – over a relay to a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,10 +14,12 @@ from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS,
 from worker.gate.gate import Report
 from worker.members.lease import Busy, Visit
 from worker.members.ledger import Ledger
+from worker.queue.dead_letter_filter import Selection
 from worker.queue.dead_letter_reasons import Reason
 from worker.queue.dead_letters import DeadLetters, dead_letter
 from worker.queue.in_flight import put_back_takings
 from worker.queue.message import Message
+from worker.queue.replay_by_filter import Replayed, replayed
 from worker.redis_client.client import connect
 
 ADDRESS = "jane@example.com"
@@ -118,6 +120,76 @@ def test_member_that_is_anothers_by_now_is_not_released(
     assert is_busy(own)
 
 
+def test_events_that_wait_for_a_member_whose_opening_was_never_answered_go_on_first(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
+) -> None:
+    ledger = over_relay.ledger()
+    open_in_vain(ledger, relay)
+    own.waiting().wait([(ADDRESS, Message(id="m-1", args=({},)))])
+    assert own.waiting().adopt() == []  # it is looked at again in a second
+    ledger.repeat()
+    assert ledger.awaited.is_set()
+    assert len(own.waiting().adopt()) == 1
+
+
+# -- A late copy: Redis comes to the first try after the repeat was answered, and after all that followed
+
+
+def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Note what the ledger's script of this name is told from now on; returns what tells Redis all of it once more."""
+    script, told = getattr(ledger, name), []
+
+    def noted(**given: Any) -> Any:
+        told.append(given)
+        return script(**given)
+
+    monkeypatch.setitem(ledger.__dict__, name, noted)
+
+    def tell_late() -> None:
+        for each in told:
+            script(**each)
+
+    return tell_late
+
+
+@pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
+@pytest.mark.parametrize("name", ["_open", "_ask_again"])
+def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
+) -> None:
+    ledger = own.ledger(settle_seconds=settle_seconds)
+    tell_late = late_copies(ledger, name, monkeypatch)
+    opened = visit(ledger)
+    ledger.ask_again([opened], [opened.record], 0)
+    opened.unsettled = bool(settle_seconds)
+    ledger.close([opened], [], 0)
+    tell_late()
+    left = own.redis.pttl(own.ledger().keys_of(ADDRESS)[0])
+    assert left <= settle_seconds * 1000
+    assert (left > 0) == bool(settle_seconds)
+
+
+def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = over_relay.ledger()
+    tell_late = late_copies(ledger, "_open", monkeypatch)
+    open_in_vain(ledger, relay)
+    ledger.repeat()
+    tell_late()
+    assert not is_busy(own)
+
+
+def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    first, second = cast("list[Visit]", ledger.open([ADDRESS, "john@example.com"]))
+    ledger.close([first], [], 0)
+    assert ledger.ask_again([second], [second.record], 0) == [True]
+    ledger.close([second], [], 0)
+    assert (first.lost, second.lost) == (False, False)
+    assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
+
+
 def test_dead_letter_whose_burial_was_not_answered_is_one(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
@@ -127,6 +199,40 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
     relay.lose_replies(1)
     letters.bury(message, letter)
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
+
+
+@pytest.mark.parametrize("way", ["replay", "purge"])
+def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, way: str
+) -> None:
+    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    message = Message(id="m-1", args=({},))
+    letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letters.bury_many([(message, letter)] * 3)  # equal ones: a repeat would find another
+    oldest = letters.oldest(2)
+    relay.lose_replies(1)
+    assert (letters.purge(oldest) if way == "purge" else letters.replay(oldest, 2.0)) == 2
+    assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
+    assert own.redis.llen(own.queue) == (0 if way == "purge" else 2)
+
+
+def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    replay = DeadLetters.replay
+    for number in range(5):
+        message = Message(id=f"m-{number}", args=({},))
+        letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+        letters.bury(message, letter)
+
+    def losing_a_reply(*arguments: Any) -> int:
+        relay.lose_replies(1)
+        return replay(*arguments)
+
+    monkeypatch.setattr(DeadLetters, "replay", losing_a_reply)
+    assert replayed(letters, Selection(), 4, 2.0) == Replayed(offered=4, moved=4)
+    assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
 def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnIntegration) -> None:

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.raw_mailguns import RawMailgun, answer, said
 from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
 from worker.cli import cli
@@ -30,6 +31,7 @@ from worker.queue.message import Message, envelope
 from worker.redis_client.client import connect
 from worker.settings import Settings
 
+LIST = "newsletter@mg.example.com"
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
 FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time
 SHARED: dict[str, Any] = {"deadline": None, "derandomize": FUZZ == 1, "suppress_health_check": list(HealthCheck)}
@@ -56,7 +58,7 @@ def _surroundings(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path
         if name.upper() in {each.upper() for each in Settings.model_fields}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("REDIS_URL", server.url)
-    monkeypatch.setenv("MAILGUN_LIST_ADDRESS", "newsletter@mg.example.com")
+    monkeypatch.setenv("MAILGUN_LIST_ADDRESS", LIST)
     monkeypatch.chdir(tmp_path)
     before = threading.excepthook, logging.lastResort
     yield
@@ -78,6 +80,8 @@ def run(*arguments: str) -> Printed:
 # -- Redis -----------------------------------------------------------------------------------------------------------
 
 READING = (
+    ("check",),
+    ("check", "--json"),
     ("status",),
     ("status", "--json"),
     ("dead-letters", "list"),
@@ -196,7 +200,7 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
             raw.lpush("mailgun.default.dead_letter", *messages)
         case "parked":
             raw.zadd(
-                "signal:default:parked", {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)}
+                "signal:default:delayed", {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)}
             )
         case "priority":
             raw.lpush("mailgun.default\x06\x163", *messages)
@@ -349,6 +353,51 @@ def test_whatever_the_address_of_mailgun_is_check_tells(raw: "redis.Redis", valu
         patch.setenv("MAILGUN_API_BASE_URL", "http://127.0.0.1:1/" + value)
         patch.setenv("MAILGUN_ALLOW_CUSTOM_HOST", "true")
         run("check")
+
+
+ECHO = "Authorization: Basic YXBpOmtleS01ZWNyZXQ="
+hostile_answers = st.one_of(
+    st.binary(max_size=80),
+    strange_json.map(lambda value: answer(json.dumps({"list": {"address": LIST, "members_count": value}}).encode())),
+    st.builds(
+        lambda status, head, body: answer(body, status, *head),
+        st.sampled_from(
+            ["200 OK", "200", "204 No", "302 Found", "400 X", "401 X", "404 X", "429 X", "502 \x1b[2J", "999 X"]
+        ),
+        st.lists(
+            st.sampled_from(
+                [
+                    "Retry-After: \x1b",
+                    "Content-Encoding: gzip",
+                    "Location: http://x/",
+                    "X: " + ECHO,
+                    "Transfer-Encoding: x",
+                ]
+            ),
+            max_size=2,
+        ),
+        st.one_of(
+            strange_json.map(lambda value: json.dumps(value).encode()),
+            strange_json.map(lambda value: json.dumps({"message": value}).encode()),
+            any_text.map(lambda text: text.encode("utf-8", "surrogatepass")),
+            st.sampled_from([HOSTILE.encode("utf-8", "surrogatepass"), ECHO.encode(), b"<p>key-5ecret" * 200]),
+        ),
+    ),
+)
+
+
+@settings(max_examples=40 * FUZZ, **SHARED)
+@given(hostile_answers)
+def test_whatever_answers_in_mailguns_place_check_tells_without_the_key(raw: "redis.Redis", said_bytes: bytes) -> None:
+    with RawMailgun(said(said_bytes)) as far, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAILGUN_API_KEY", "key-5ecret")
+        patch.setenv("MAILGUN_API_BASE_URL", far.url)
+        patch.setenv("MAILGUN_ALLOW_CUSTOM_HOST", "true")
+        patch.setenv("MAILGUN_READ_TIMEOUT_SECONDS", "0.1")
+        for command in (("check",), ("check", "--json"), ("check", "--probe")):
+            printed = run(*command)
+            assert "5ecret" not in printed.out + printed.err
+            assert "YXBpOmtl" not in printed.out + printed.err
 
 
 tables = st.dictionaries(st.sampled_from(["address", "consent", "event", "always", "x"]), strange_json, max_size=4)

@@ -94,7 +94,7 @@ def lay(client: "redis.Redis", place: str, text: bytes, number: int) -> None:
         case "priority":
             client.lpush("mailgun.default\x06\x163", text)
         case "parked":
-            client.zadd("signal:default:parked", {text: 2e9 + number})
+            client.zadd("signal:default:delayed", {text: 2e9 + number})
         case "dead":
             client.lpush("mailgun.default.dead_letter", text)
         case "buried":
@@ -107,7 +107,7 @@ def lay(client: "redis.Redis", place: str, text: bytes, number: int) -> None:
 
 def lying(client: "redis.Redis") -> list[bytes]:
     lists: list[Any] = [client.lrange(key, 0, -1) for key in ("mailgun.default", "mailgun.default.dead_letter")]
-    return [each for found in lists for each in found] + list(client.zrange("signal:default:parked", 0, -1))
+    return [each for found in lists for each in found] + list(client.zrange("signal:default:delayed", 0, -1))
 
 
 def forget() -> dict[str, Any]:
@@ -164,7 +164,7 @@ def test_an_address_within_another_is_not_that_persons(raw: "redis.Redis") -> No
 def test_what_cannot_be_read_is_counted_by_place(raw: "redis.Redis") -> None:
     raw.flushall()
     raw.lpush("mailgun.default", b"\xff\x00", b"")
-    raw.zadd("signal:default:parked", {b"\x80": 2e9})
+    raw.zadd("signal:default:delayed", {b"\x80": 2e9})
     raw.hset("signal:default:unacked", "t", b"\x80")
     raw.lpush("mailgun.default.dead_letter", b"\x80\x04", FORMS["ours"](identify(BOB)))
     assert forget()["unread"] == {"queue": 2, "parked": 1, "dead letters": 1, "in flight": 1}

@@ -1,15 +1,17 @@
 """A producer's way to Redis: one round trip for an event, few for many, no connection shared with a child – on a real server."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kombu import Connection
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker import enqueue, enqueue_many
+from worker import MalformedEvent, enqueue, enqueue_many
 from worker.queue import producer
 from worker.queue.message import decoded, events_in
 from worker.queue.producer import TRIP_EVENTS
@@ -64,6 +66,34 @@ def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) 
     raws = reversed(producing.redis.lrange(producing.queue, 0, -1))
     found = [each.args[0].get("userId") for raw in raws for each in events_in(decoded(str(raw))[0])]
     assert found == [None, *range(3 * TRIP_EVENTS)]
+
+
+def test_what_workers_would_put_aside_is_refused_by_the_setting_that_they_read(
+    producing: OwnIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESSAGE_MAX_BYTES", "65536")
+    producer._queue.cache_clear()
+    large = {**EVENT, "name": "\u0436" * 25_000}
+    with pytest.raises(MalformedEvent, match=r"^the event is too large: .*MESSAGE_MAX_BYTES=65536"):
+        enqueue(large)
+    with pytest.raises(MalformedEvent, match=r"^event 3: the event is too large"):
+        enqueue_many([EVENT, EVENT, large, EVENT])
+    enqueue({**EVENT, "name": "\u0436" * 20_000})
+    raws = producing.redis.lrange(producing.queue, 0, -1)
+    assert [each.args[0].get("name", "") for raw in raws for each in events_in(decoded(str(raw))[0])] == [
+        "\u0436" * 20_000,
+        *[""] * 3,
+    ]
+    assert all(len(str(raw)) <= 65_536 for raw in raws)
+
+
+def test_kombu_reads_what_producers_write(producing: OwnIntegration) -> None:
+    event = {**EVENT, "name": "Zoë \U0001f600 \ud800 \u2028"}
+    enqueue(event)
+    payload = json.loads(str(producing.redis.lindex(producing.queue, 0)))
+    with Connection("memory://") as connection, connection.channel() as channel:
+        message = channel.message_to_python(payload)
+        assert message.decode()[0] == [event]
 
 
 FORKS = """

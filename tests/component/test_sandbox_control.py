@@ -331,13 +331,26 @@ def test_what_cannot_be_is_said_in_one_line_at_start(options: list[str]) -> None
     assert ended.stderr.count("\n") == 1
 
 
-def test_with_leave_it_listens_and_lets_itself_be_driven_under_any_name_of_its_own() -> None:
-    with RunningSandbox("--host", "0.0.0.0", "--allow-remote") as sandbox:  # noqa: S104
-        for host in ("sandbox:8025", "10.0.0.7:8025", "sandbox.shop.svc.cluster.local"):
+OWN_NAMES = ("sandbox", "Sandbox.shop.svc.cluster.local")
+
+
+def test_with_leave_it_listens_and_lets_itself_be_driven_by_address_and_by_the_names_it_was_given() -> None:
+    names = [f"--allow-host={each}" for each in OWN_NAMES]
+    with RunningSandbox("--host", "0.0.0.0", "--allow-remote", *names) as sandbox:  # noqa: S104
+        for host in ("10.0.0.7:8025", "[fd00::7]:8025", "localhost", "sandbox:8025", "sandbox.shop.svc.cluster.local."):
             assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 200
-        for host in ("evil.example", "evil.example:8025"):  # which its owner may point at this machine
+        for host in ("evil.example", "evil.example:8025", "evil", "evil.local", "sandbox.evil.example", ""):
             assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 403
             assert drive(sandbox, "POST", "reset", headers={"Host": host, "Origin": f"http://{host}"})[0] == 403
+
+
+def test_without_leave_it_is_asked_by_names_it_was_given_but_by_no_address_of_others() -> None:
+    with RunningSandbox("--allow-host", "box.example") as sandbox:
+        assert drive(sandbox, "GET", "state", headers={"Host": "box.example:99"})[0] == 200
+        for host in ("10.0.0.7:8025", "sandbox", "x.box.example"):
+            status, answer = drive(sandbox, "GET", "state", headers={"Host": host})
+            assert status == 403
+            assert "--allow-host" in str(answer)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -357,9 +370,9 @@ def test_it_stops_cleanly_while_requests_hang(number: signal.Signals) -> None:
             client.start()
         assert eventually(lambda: sandbox.control.totals()["by_status"] == {"hang": 3})
         sandbox.process.send_signal(number)
-        assert sandbox.process.wait(8) == 0
+        assert sandbox.process.wait(60) == 0
         for client in clients:
-            client.join(8)
+            client.join(60)
         assert ended == ["connection closed"] * 3
 
 

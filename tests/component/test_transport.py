@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,10 +13,12 @@ from kombu import Connection, Consumer, Queue
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
+from worker.consumer.load import Load, Weight, load
 from worker.consumer.transport import TAKE
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import admitted
 from worker.queue.message import DELIVER_MANY, TASK, Message, decoded, encoded
+from worker.queue.poison import ALONE_AFTER
 from worker.settings import Settings
 
 ENVIRONMENT = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com"}
@@ -67,15 +70,14 @@ def test_room_is_counted_in_events_and_the_last_bundle_may_have_more(
 
 
 def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> None:
-    own.redis.lpush(own.queue, bundled("b", 100, own), *(bundled(f"b{each}", 100, own) for each in range(20)))
-    rules = rules_with(rate_limit=300, event_cost=0.02)
-    assert (
-        len(own.take(100, rules=rules).messages) == 1
-    )  # what there is at first pays for half of it; the rest is asked for later
-    assert own.take(200, rules=rules).messages == []
-    own.later(1.5)
-    assert len(own.take(200, rules=rules).messages) == 2
-    assert float(own.pace()["tokens"]) == pytest.approx(7.5 - 4, abs=0.9)
+    own.redis.lpush(own.queue, *(bundled(f"b{each}", 100, own) for each in range(20)))
+    alone, shared = (rules_with(rate_limit=300, event_cost=cost) for cost in (1, 0.02))
+    # What there is at first pays for a part of it; the rest is asked for later.
+    assert len(own.take(100, rules=alone).messages) == 1
+    assert own.take(200, rules=alone).messages == []
+    own.later(1000)
+    assert len(own.take(200, rules=shared).messages) == 2
+    assert float(own.pace()["tokens"]) == pytest.approx(10 - 4)
 
 
 def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
@@ -253,3 +255,46 @@ def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app:
     with app.connection_for_read() as connection:
         received(connection, own, 2, acknowledge=False)
         assert own.redis.llen(own.queue) == 4
+
+
+@pytest.fixture
+def beside() -> Iterator[Load]:
+    """What this process has in hand beside what its channels took."""
+    yield load()
+    load().remove(["beside"])
+
+
+def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(own: OwnIntegration, app: Celery, beside: Load) -> None:
+    put(own, *"abcdef")
+    beside.add({"beside": Weight(events=3)})
+    with app.connection_for_read() as connection:
+        consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"])
+        consumer.qos(prefetch_count=4)
+        with consumer:
+            connection.drain_events(timeout=10)
+            qos = consumer.channel.qos
+            assert (own.redis.llen(own.queue), qos.in_hand, qos.can_consume()) == (5, 2, False)
+            beside.remove(["beside"])
+            assert (qos.in_hand, qos.can_consume_max_estimate()) == (1, 3)
+
+
+@pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
+def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
+    own: OwnIntegration, app: Celery, beside: Load, weight: Weight
+) -> None:
+    suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
+    own.redis.lpush(own.queue, encoded(suspect, own.queue))
+    beside.add({"beside": weight})
+    taken: list[object] = []
+    with app.connection_for_read() as connection:
+        consumer = Consumer(
+            connection, queues=[Queue(own.queue)], callbacks=[lambda _, each: taken.append(each)], accept=["json"]
+        )
+        consumer.qos(prefetch_count=4)
+        with consumer:
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=1)
+            assert (own.redis.llen(own.queue), taken) == (1, [])
+            beside.remove(["beside"])
+            connection.drain_events(timeout=10)
+            assert (own.redis.llen(own.queue), len(taken)) == (0, 1)

@@ -1,5 +1,6 @@
 """Events whose members other deliveries have: they wait aside, and are taken on together once their member is free."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiti
 from worker.members.lease import Visit
 from worker.members.ledger import Ledger
 from worker.queue.in_flight import restore_overdue
-from worker.queue.message import Message, decoded
+from worker.queue.message import Message, decoded, encoded
+from worker.queue.poison import ALONE_AFTER
 
 JANE, JOHN = "jane@example.com", "john@example.com"
 Adopted = list[list[tuple[str, str]]]
@@ -192,7 +194,7 @@ def test_more_than_go_together_go_on_in_turns(own: OwnIntegration) -> None:
 
 
 def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegration) -> None:
-    flow = own.flow(rate_limit=60)
+    flow = own.flow(rate_limit=6)
     ledger = own.ledger(flow)
     waiting = own.waiting(ledger)
     for member in range(6):
@@ -218,3 +220,34 @@ def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
     wait(waiting, JANE, 1)
     assert parked(own) == 1
     assert ids(waiting.adopt()) == [["m1"]]
+
+
+def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    wait(waiting, JANE, 1)
+    waiting.wait([(JANE, replace(message(2), returns=ALONE_AFTER)), (JOHN, replace(message(3), returns=ALONE_AFTER))])
+    wait(waiting, JANE, 4)
+    assert ids(waiting.adopt()) == [["m1", "m4"]]
+    assert sorted(decoded(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)) == ["m2", "m3"]
+    assert (parked(own), len(in_hand(own)), index(own)) == (0, 2, [])
+
+
+def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(own: OwnIntegration) -> None:
+    waiting = own.waiting(own.ledger())
+    waiting.wait([(JANE, replace(message(1), returns=ALONE_AFTER))])
+    own.redis.delete(waiting.parking.key)
+    assert waiting.adopt() == []
+    assert own.redis.llen(own.queue) == 0
+
+
+def test_events_go_on_as_far_as_there_is_room_and_a_larger_one_only_where_nothing_is_in_hand(
+    own: OwnIntegration,
+) -> None:
+    waiting = own.waiting(own.ledger())
+    size = len(encoded(message(1), own.queue))
+    wait(waiting, JANE, 1, 2, 3)
+    assert waiting.adopt(size - 1, idle=False) == []
+    look_now(own)
+    assert ids(waiting.adopt(2 * size, idle=False)) == [["m1", "m2"]]
+    look_now(own)
+    assert ids(waiting.adopt(1, idle=True)) == [["m3"]]

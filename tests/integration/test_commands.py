@@ -394,6 +394,13 @@ def test_a_sandbox_listens_on_loopback_alone_unless_told_otherwise(own: Bench) -
     assert is_one_line(printed, "--allow-remote")
 
 
+@pytest.mark.parametrize("name", ["a b", "*", "http://box", "box:8025", "\x1b[2J", ""])
+def test_a_name_for_the_sandbox_that_is_none_is_one_line(own: Bench, name: str) -> None:
+    printed = own.run("sandbox", f"--allow-host={name}", f"--port={free_port()}")
+    assert printed.status == 1
+    assert is_one_line(printed, "--allow-host", "is not a host name")
+
+
 @pytest.mark.parametrize("arguments", [("fly",), ("send",)])
 def test_wrong_usage_ends_with_2(own: Bench, arguments: tuple[str, ...]) -> None:
     printed = own.run(*arguments)

@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import Bench, identified, until
+from tests.integration.modes import Mode, each_mode
 
 HOT = "hot@example.com"
 EVENTS, OTHERS = 300, 200
 FEW = 8  # writes of the hot member, where each event by itself would make hundreds
 # What hangs is given up within seconds, yet not what is slow on a busy machine.
 SETTINGS = {"MAILGUN_CONNECT_TIMEOUT_SECONDS": "2", "MAILGUN_READ_TIMEOUT_SECONDS": "3", "WORKER_CONCURRENCY": "8"}
-BATCHES = {"MAILGUN_BATCH_SIZE": "50", "WORKER_CONCURRENCY": "200"}
-LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
-MODES = {"default": {}, "batches": BATCHES, "ledger": LEDGER, "volume": {**BATCHES, **LEDGER}}
 
 
 def hot(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -47,14 +45,14 @@ def ends_with(own: Bench, newest: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("mode", MODES)
+@each_mode
 def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_as_one(
-    own: Bench, mode: str, workers: int
+    own: Bench, mode: Mode, workers: int
 ) -> None:
     hangs(own)
-    own.put(*hot(EVENTS), *others(OTHERS))
+    mode.put(own.redis, own.queue, *hot(EVENTS), *others(OTHERS))
     for _ in range(workers):
-        own.worker(**{**SETTINGS, **MODES[mode]})
+        own.worker(**{**SETTINGS, **mode.settings})
     all_others(own)
     assert len(own.posts(HOT)) < FEW
     assert HOT not in own.members()
@@ -63,12 +61,12 @@ def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_
     assert len(own.posts(HOT)) < FEW
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_others_among_which_its_events_lie_do_not_wait_either(own: Bench, mode: str) -> None:
+@each_mode
+def test_others_among_which_its_events_lie_do_not_wait_either(own: Bench, mode: Mode) -> None:
     hangs(own)
     of_each = zip(hot(60), *[iter(others(OTHERS + 100))] * 5, strict=True)
-    own.put(*(event for group in of_each for event in group))
-    own.worker(**{**SETTINGS, **MODES[mode]})
+    mode.put(own.redis, own.queue, *(event for group in of_each for event in group))
+    own.worker(**{**SETTINGS, **mode.settings})
     all_others(own, 300)
     own.sandbox.control.clear_faults()
     ends_with(own, 59)
@@ -83,25 +81,31 @@ def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Ben
     ends_with(own, EVENTS - 1)
 
 
-def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(own: Bench) -> None:
+@each_mode
+def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(own: Bench, mode: Mode) -> None:
     hangs(own)
-    own.put(*hot(100))
-    settings = {**SETTINGS, "VISIBILITY_TIMEOUT_SECONDS": "30"}
+    settings = {**SETTINGS, "VISIBILITY_TIMEOUT_SECONDS": "30", **mode.settings}
     first = own.worker(**settings)
-    until(lambda: own.posts(HOT) and own.parking.count() == 99, "events that wait for the write")
+    mode.put(own.redis, own.queue, *hot(1))
+    until(lambda: own.posts(HOT), "a write that hangs")
+    mode.put(own.redis, own.queue, *hot(99, start=1))
+    until(lambda: own.parking.count() >= 99, "events that wait for the write")
     first.kill()
     own.sandbox.control.clear_faults()
-    own.put(*others(OTHERS), *hot(50, start=100))
+    mode.put(own.redis, own.queue, *others(OTHERS), *hot(50, start=100))
     own.worker(**settings)
     all_others(own)
     ends_with(own, 149)
     assert len(own.posts(HOT)) < FEW
 
 
-def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_do_not_wait(own: Bench) -> None:
+@each_mode
+def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_do_not_wait(
+    own: Bench, mode: Mode
+) -> None:
     own.sandbox.control.add_fault("hang_after_commit", method="POST", address=HOT, seconds=600, count=1)
-    own.put(*hot(EVENTS), *others(OTHERS))
-    own.worker(**SETTINGS)
+    mode.put(own.redis, own.queue, *hot(EVENTS), *others(OTHERS))
+    own.worker(**{**SETTINGS, **mode.settings})
     all_others(own, OTHERS + 1)  # with the one that was stored without an answer
     ends_with(own, EVENTS - 1)
     assert len(own.posts(HOT)) < FEW

@@ -144,3 +144,20 @@ def test_an_unreachable_redis_is_told_to_the_producer(own: Bench) -> None:
     text = f"import worker, redis\ntry: worker.enqueue({EVENT!r})\nexcept redis.RedisError: print('told')"
     ended = printed_by("-c", text, folder=own.folder, REDIS_URL="redis://127.0.0.1:1/0")
     assert (ended.status, ended.out) == (0, "told\n")
+
+
+def test_a_long_text_in_any_script_gets_through_where_a_message_has_room_for_it(own: Bench) -> None:
+    """Its letters are not escaped on the way, nor when it has to wait."""
+    name = "Zoë ж \U0001f600 " * 3000  # 39,000 bytes; escaped and in base64 nearly twice the limit
+    own.sandbox.control.add_fault("status", status=503, count=1)
+    event = {**identified(JANE, name="Zoë", plan="pro"), "context": {"library": name}}
+    printed = own.run(
+        "send", "-", given=f"{json.dumps(event)}\n{json.dumps({**event, 'more': name})}\n", MESSAGE_MAX_BYTES="65536"
+    )
+    assert printed.status == 1
+    assert printed.out == f"1 enqueued on {own.queue}, 1 bad lines left out\n"
+    assert "line 2: the event is too large" in printed.err
+    with own.working(MESSAGE_MAX_BYTES="65536"):
+        own.ended()
+    assert own.member(JANE).name == "Zoë"
+    assert own.redis.llen(f"{own.queue}.dead_letter") == 0

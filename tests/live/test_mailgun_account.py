@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from worker.mailgun.client import Mailgun
 from worker.mailgun.outcome import list_exists
+from worker.ops.account_probe.probe_member import ThrowAway
 from worker.ops.account_probe.questions import BOTH, MERGE, QUESTIONS, Question
 from worker.ops.account_probe.runner import Probed, probed
-from worker.ops.account_probe.probe_member import ThrowAway
 
 KEY = os.environ.get("MAILGUN_LIVE_API_KEY", "")
 LIST = os.environ.get("MAILGUN_LIVE_LIST_ADDRESS", "")

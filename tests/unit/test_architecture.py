@@ -28,6 +28,7 @@ PURE = sorted(
         "worker.mailgun.member",
         "worker.mailgun.outcome",
         "worker.mailgun.page",
+        "worker.mailgun.quotation",
         "worker.mailgun.answer_json",
         "worker.mailgun.texts",
         "worker.members.merge",

@@ -129,10 +129,20 @@ def test_an_event_that_holds_itself_is_refused() -> None:
 
 
 @given(json_objects)
-def test_the_text_is_ascii_on_one_line(properties: dict[str, Any]) -> None:
+def test_the_text_is_on_one_line_and_can_be_encoded(properties: dict[str, Any]) -> None:
     text = event_text({**EVENT, "properties": properties})
-    assert text.isascii()
-    assert text.isprintable()
+    assert "\n" not in text
+    assert json.loads(text.encode())["properties"] == properties
+
+
+@pytest.mark.parametrize("text", ["\u0436", "\u20ac", "\U0001f600", "e\u0301", "\u2028"])
+def test_text_in_any_script_takes_no_more_than_utf_8_needs(text: str) -> None:
+    assert event_text({"type": "page", "name": text * 1000}).encode().count(text.encode()) == 1000
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udfffb", "\udc80\U0001f600", "\ud83d\u0436"])
+def test_half_characters_stay_what_they_are(half: str) -> None:
+    assert json.loads(event_text({"type": "page", half: half}).encode())[half] == half
 
 
 @pytest.mark.parametrize(

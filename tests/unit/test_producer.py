@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 from uuid import UUID
@@ -9,14 +10,17 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.unit.strategies import json_objects
 from worker import MalformedEvent, enqueue, enqueue_many
+from worker.mailgun.outcome import Kind
 from worker.queue import producer
-from worker.queue.message import DELIVER_MANY, TASK, Message, decoded, encoded, events_in
+from worker.queue.message import DELIVER_MANY, TASK, Message, Try, decoded, encoded, events_in
 from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,
+    ENVELOPE_BYTES,
     TRIP_BYTES,
     TRIP_EVENTS,
     Bulk,
@@ -25,6 +29,9 @@ from worker.queue.producer import (
     bundles,
     message_for,
 )
+from worker.settings import Settings
+from worker.signal.json_text import json_text
+from worker.signal.json_value import event_text
 
 EVENT = {"type": "identify", "messageId": "m1", "traits": {"email": "jane@example.com"}}
 
@@ -123,6 +130,67 @@ def test_any_event_can_be_written_and_read_back(properties: dict[str, Any]) -> N
     assert decoded(encoded(message, "q"))[0] == message
 
 
+# -- how large -----------------------------------------------------------------------------------------------------
+
+LETTERS = ("x", "\u0436", "\u20ac", "\U0001f600", "\ud800", '"')
+LIMITS = (65_536, 100_001, 4 * 1024 * 1024)
+
+
+def of_size(size: int, letter: str, **fields: Any) -> dict[str, Any]:
+    """An event of so many bytes of JSON, or some fewer, of these letters."""
+    event = {**EVENT, **fields, "name": ""}
+    left = size - len(event_text(event).encode())
+    return {**event, "name": letter * (left // (len(json_text(letter).encode()) - 2))}
+
+
+def room_in(limit: int) -> int:
+    return (limit - ENVELOPE_BYTES) // 4 * 3
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attempt(limit: int, letter: str) -> None:
+    puts, queue = Puts(), "mailgun." + "q" * 63
+    wide = {"messageId": "m" * 128, "type": "track", "event": "\U0001f600" * 80}
+    enqueued = EventQueue(cast("Any", puts), queue, limit)
+    enqueued.put_one(Written(event_text(of_size(room_in(limit), letter, **wide)), 1_700_000_000.123456))
+    [[raw]] = puts.trips
+    message = replace(decoded(raw)[0], returns=999, patience_from=1_700_000_000.123456)
+    for _ in range(12):
+        message = message.tried(Try(1_700_000_000.123456, max(Kind, key=len), 503), 1e6 / 3, spent=True)
+    assert limit - ENVELOPE_BYTES - 100 < len(raw) < len(encoded(replace(message, returns=999), queue)) <= limit
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_larger_event_is_refused_and_nothing_is_put(letter: str) -> None:
+    puts = Puts()
+    queue = EventQueue(cast("Any", puts), "q", LIMITS[0])
+    text = event_text(of_size(room_in(LIMITS[0]) + 12, letter))
+    with pytest.raises(
+        MalformedEvent, match=r"^the event is too large: \d+ bytes .*MESSAGE_MAX_BYTES=65536"
+    ) as refused:
+        queue.put_one(Written(text, 0.0))
+    with Bulk(queue) as bulk, pytest.raises(MalformedEvent, match="too large"):
+        bulk.add(text)
+    assert "\n" not in str(refused.value)
+    assert puts.trips == []
+
+
+@given(st.lists(st.tuples(st.integers(100, 46_000), st.sampled_from(LETTERS)), max_size=12))
+def test_no_bundle_is_larger_than_workers_take(sizes: list[tuple[int, str]]) -> None:
+    puts = Puts()
+    with Bulk(EventQueue(cast("Any", puts), "q", LIMITS[0])) as bulk:
+        for size, letter in sizes:
+            bulk.add(event_text(of_size(size, letter)))
+    assert len(puts.events) == len(sizes)
+    assert all(len(raw) <= LIMITS[0] for trip in puts.trips for raw in trip)
+
+
+def test_no_bundle_has_more_events_than_workers_can_be_told_to_take() -> None:
+    with pytest.raises(ValidationError):
+        Settings(message_max_events=BUNDLE_EVENTS - 1)
+
+
 # -- many ----------------------------------------------------------------------------------------------------------
 
 
@@ -150,13 +218,11 @@ written = st.lists(st.integers(2, 20) | st.integers(300, 500) | st.integers(900,
 
 def bundled(events: list[Written]) -> list[list[Written]]:
     """The bundles, were a message to carry no more than a thousand bytes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(producer, "BUNDLE_BYTES", FEW_BYTES)
-        return list(bundles(events))
+    return list(bundles(events, FEW_BYTES))
 
 
 def size_of(bundle: list[Written]) -> int:
-    return sum(len(each.text) for each in bundle)
+    return sum(len(each.text) + 1 for each in bundle)
 
 
 @given(written)
@@ -171,7 +237,7 @@ def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_c
 @given(written)
 def test_no_bundle_is_begun_while_the_last_one_has_room(events: list[Written]) -> None:
     for before, after in pairwise(bundled(events)):
-        assert len(before) == BUNDLE_EVENTS or size_of(before) + len(after[0].text) > FEW_BYTES
+        assert len(before) == BUNDLE_EVENTS or size_of([*before, after[0]]) > FEW_BYTES
 
 
 def test_an_event_larger_than_a_bundle_goes_alone_as_a_plain_message(puts: Puts) -> None:

@@ -100,14 +100,17 @@ def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, 
             f"{base_url}: {answer.status}, but the list is in the other region",
             f"Set MAILGUN_API_BASE_URL={other_url}",
         )
-    return trouble_finding(answer, base_url)
+    return _answer_finding(answer, base_url, here.quoted(answer))
 
 
 def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
     """Why Mailgun cannot be asked, and the fix."""
     if isinstance(answer, NoAnswer):
         return failed("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
-    found = f"{base_url}: {answer.status} {shown(answer.text())[:120]}"
+    return _answer_finding(answer, base_url, shown(answer.text()))
+
+
+def _answer_finding(answer: Answer, base_url: str, text: str) -> CheckResult:
     match answer.status:
         case 401 | 403:
             fix = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
@@ -119,7 +122,7 @@ def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
             fix = "Mailgun is unavailable: try again, and look at its status page."
         case _:
             fix = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
-    return failed("Mailgun", found, fix)
+    return failed("Mailgun", f"{base_url}: {answer.status} {text}", fix)
 
 
 def members_count(answer: Answer) -> int:

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
@@ -63,14 +64,14 @@ def list_(
     """The newest dead letters, and how many there are for each reason."""
     wanted = selection(reason, status, since, until, kind, email, id)
     letters = letters_of(load_settings())
-    shown, totals = _found(letters, wanted, limit)
+    shown, totals = _found(letters, wanted, limit, as_record if as_json else _row)
     if as_json:
-        out.print_json(data={"totals": totals, "dead_letters": [as_record(each) for each in shown]})
+        out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == Selection() else " match"))
         tell_no_match(letters, wanted)
     else:
-        print_rows(HEADER, map(_row, shown), key=1)
+        print_rows(HEADER, shown, key=1)
         out.print(
             "  ".join(f"{name} {count}" for name, count in sorted(totals.items())) + f"  total {sum(totals.values())}"
         )
@@ -158,18 +159,21 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _found(letters: DeadLetters, wanted: Selection, limit: int | None) -> tuple[list[Buried], dict[str, int]]:
+def _found(
+    letters: DeadLetters, wanted: Selection, limit: int | None, shown_as: Callable[[Buried], Any]
+) -> tuple[list[Any], dict[str, int]]:
+    """The letters as they are shown, of which none stays in memory, and how many there are for each reason."""
     if wanted == Selection(reason=wanted.reason):  # the counts are kept, so only the first page need be read
         totals = {each: count for each, count in letters.totals().items() if wanted.reason in {None, each}}
         there = sum(totals.values())
         most = there if limit is None else min(limit, there)
-        return list(islice(filter(wanted.holds, letters.newest_first()), most)), totals
-    shown: list[Buried] = []
+        return list(map(shown_as, islice(filter(wanted.holds, letters.newest_first()), most))), totals
+    shown: list[Any] = []
     counts: Counter[str] = Counter()
     for buried in filter(wanted.holds, letters.newest_first()):
         counts[buried.letter.reason] += 1
         if limit is None or len(shown) < limit:
-            shown.append(buried)
+            shown.append(shown_as(buried))
     return shown, counts
 
 

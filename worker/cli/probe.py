@@ -12,8 +12,8 @@ from rich.table import Table
 from worker.cli.console import Failure, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
 from worker.mailgun.outcome import Answer, NoAnswer
-from worker.ops.account_probe.runner import Finding, Probed, probed
 from worker.ops.account_probe.probe_member import ThrowAway
+from worker.ops.account_probe.runner import Finding, Probed, probed
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 

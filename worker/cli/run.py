@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from worker.cli.console import Failure, err, out
 from worker.cli.tables import print_rows
@@ -61,6 +62,9 @@ def sandbox(
     host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
     *,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="listen on other than loopback")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="a name to be asked by; may be repeated")
+    ] = None,
 ) -> None:
     """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
     if importlib.util.find_spec("aiohttp") is None:
@@ -69,10 +73,12 @@ def sandbox(
     from worker.sandbox.state import SandboxConfig  # noqa: PLC0415
 
     try:
-        serve(
-            SandboxConfig(host=host, port=port, allow_remote=allow_remote),
-            ready=lambda url: out.print(f"sandbox listening on {url}"),
-        )
+        config = SandboxConfig(host=host, port=port, allow_remote=allow_remote, allow_hosts=tuple(allow_host or ()))
+        serve(config, ready=lambda url: out.print(f"sandbox listening on {url}"))
+    except ValidationError as error:
+        raise Failure(
+            f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; give NAME alone"
+        ) from None
     except OSError as error:
         raise Failure(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
     except ValueError as error:

@@ -32,7 +32,7 @@ def send(file: File) -> None:
     store = connect(settings.redis_url)
     if not is_served(settings, store):
         err.print(f"no worker has ever served {settings.queue}: the events wait there until one does")
-    bulk = Bulk(EventQueue(store, settings.queue))
+    bulk = Bulk(EventQueue(store, settings.queue, settings.message_max_bytes))
     try:
         bad = _sent(events_from(file), bulk)
     except KeyboardInterrupt:
@@ -54,12 +54,8 @@ def _sent(found: Iterator[Entry], bulk: Bulk) -> int:
     with _progress() as progress, bulk:
         bar = progress.add_task("enqueued", total=None)
         for entry in found:
-            text = _text(entry)
-            if text is None:
-                bad += 1
-                continue
             before = bulk.sent
-            bulk.add(text)
+            bad += not _added(entry, bulk)
             if bulk.sent > before:
                 progress.update(bar, completed=bulk.sent)
     return bad
@@ -80,14 +76,16 @@ def events_from(file: str) -> Iterator[Entry]:
             raise Failure(f"{name} cannot be read: {reason(error)}") from None
 
 
-def _text(entry: Entry) -> str | None:
+def _added(entry: Entry, bulk: Bulk) -> bool:
+    """Return False if the entry cannot be sent, which is told."""
     try:
         if entry.complaint:
             raise MalformedEvent(entry.complaint)
-        return event_text(entry.value)
+        bulk.add(event_text(entry.value))
     except MalformedEvent as error:
         err.print(f"line {entry.number}: {error}")
-        return None
+        return False
+    return True
 
 
 def _progress() -> Progress:

@@ -20,9 +20,10 @@ from typing import Any
 
 import redis
 
+from worker.consumer.load import Load, Weight, weight_of
 from worker.consumer.remote_control import is_stopping, takes_events
 from worker.consumer.task_events import Ending, ending_of, ending_of_bundle
-from worker.consumer.transport import TAKEN
+from worker.consumer.transport import TAKEN, WEIGHT
 from worker.delivery.processor import Handling
 from worker.delivery.worker_registry import WorkerState
 from worker.printable import printable
@@ -49,15 +50,29 @@ class Taken:
     tag: str
     drop: Callable[[str], None]  # makes room for another
     at: float  # monotonic seconds
+    weight: Weight
 
 
 class Consuming:
     """What one worker process has in hand. Messages are taken in Celery's loop and handled in threads of their own."""
 
     def __init__(
-        self, handling: Handling, queue: str, keys: tuple[str, str], *, threads: int, visibility_seconds: float
+        self,
+        handling: Handling,
+        queue: str,
+        keys: tuple[str, str],
+        *,
+        load: Load,
+        most_bytes: int,
+        threads: int,
+        visibility_seconds: float,
     ) -> None:
-        """`keys` are those of the unacknowledged messages' index and of the messages themselves."""
+        """`keys` are those of the unacknowledged messages' index and of the messages themselves.
+
+        What waited for members is taken on as far as all in hand has no more than `most_bytes`.
+        """
+        self._most_bytes = most_bytes
+        self._load = load
         self._handling = handling
         self._redis = handling.parking.redis
         self._queue = queue
@@ -73,7 +88,7 @@ class Consuming:
         self._in_hand: dict[str, Taken] = {}
         self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
         self._changed = Condition()
-        self._not_begun = 0  # batches that wait for a thread
+        self._not_begun: dict[int, Sequence[Taken]] = {}  # batches that wait for a thread, each by its identity
         self._repeats = Repeats()
 
     def attach(self, consumer: Any) -> None:
@@ -81,13 +96,18 @@ class Consuming:
         self._consumer = consumer
         if consumer.event_dispatcher:
             consumer.event_dispatcher.buffer_limit = EVENTS_AT_ONCE
+        self._count(list(self._in_hand.values()))  # which the new channel does not know
+        self._load.remove(self._ended_tags())
 
     def take(self, message: Any) -> None:
         """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
         if TAKEN not in message.properties:
             logger.error("a message came from another queue: it is left alone", extra={"event": message.delivery_tag})
             return
-        taken = Taken(message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic())
+        weight = message.properties.get(WEIGHT, Weight())
+        taken = Taken(
+            message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic(), weight
+        )
         self._in_hand[taken.tag] = taken
         self._gathered.append(taken)
         self._events += taken.message.events
@@ -172,16 +192,39 @@ class Consuming:
     def _ended_tags(self) -> list[str]:
         return [taken.tag for batch, _ in list(self._ended) for taken in batch]
 
+    def _count(self, batch: Sequence[Taken]) -> None:
+        self._load.add({each.tag: each.weight for each in batch})
+
     def _submit(self, batch: Sequence[Taken]) -> None:
         with self._changed:
-            self._not_begun += 1
-        self._threads.submit(self._handle, batch)
+            self._not_begun[id(batch)] = batch
+        try:
+            self._threads.submit(self._handle, batch)
+        except RuntimeError as error:  # the process is ending, or the system has no thread left
+            if self._begins(batch):
+                text = "no thread takes a batch of events: they are back on the queue"
+                logger.error(text, extra={"messages": len(batch), "error": type(error).__name__})
+                self._put_back([each.tag for each in batch])
+                self._end(batch, ())
+                time.sleep(REDIS_PAUSE_SECONDS)  # without it they might be taken at once
+
+    def _begins(self, batch: Sequence[Taken]) -> bool:
+        """Return True to the first who asks: a batch whose submission failed may have a thread all the same."""
+        with self._changed:
+            return self._not_begun.pop(id(batch), None) is not None
+
+    def _end(self, batch: Sequence[Taken], endings: Sequence[Ending]) -> None:
+        with self._changed:
+            self._ended.append((batch, endings))
+            self._changed.notify_all()
+        self._load.remove(each.tag for each in batch)  # only now: see `attach`
+        self._consumer.call_soon(self._tell_ended)
 
     # In a thread
 
     def _handle(self, batch: Sequence[Taken]) -> None:
-        with self._changed:
-            self._not_begun -= 1
+        if not self._begins(batch):
+            return
         endings: Sequence[Ending] = ()
         try:
             endings = self._endings(batch)
@@ -192,18 +235,26 @@ class Consuming:
             why = "a bug: an event stays on the queue, please report it"
             self._give_back(batch, why, whereabouts(error), failed=True)
         finally:
-            with self._changed:
-                self._ended.append((batch, endings))
-                self._changed.notify_all()
-            self._consumer.call_soon(self._tell_ended)
+            self._end(batch, endings)
         with suppress(redis.RedisError):  # else they are adopted by the housekeeping
             self._take_on(self._handling.waiting.adopt_awaited)
 
-    def _take_on(self, adopt: Callable[[], list[list[tuple[str, str]]]]) -> None:
+    def _take_on(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
         if not self._takes() or self._not_begun:  # whoever is free, in another worker perhaps, goes on with them
             return
-        for batch in self._batched(adopt()):
+        weights = [each.weight for each in list(self._in_hand.values())]
+        room = self._most_bytes - sum(each.bytes for each in weights)
+        if room <= 0 or any(each.alone for each in weights):
+            return
+        adopted = adopt(room, idle=not weights)
+        try:
+            batches = list(self._batched(adopted))
+        except Exception:
+            self._put_back([tag for found in adopted for _, tag in found], failed=True)
+            raise
+        for batch in batches:
             self._in_hand.update((each.tag, each) for each in batch)
+            self._count(batch)
             self._consumer.call_soon(partial(self._tell_received, batch))
             self._submit(batch)
 
@@ -217,9 +268,9 @@ class Consuming:
                 batch = []
 
     def _adopted(self, raw: str, tag: str, *, first: bool) -> Taken:
-        """Return the message; one request serves all events of a member, so the others were not paid for."""
+        """Return the message; one request serves all events of a member, so the others were not paid for and take no room."""
         message = replace(admitted(raw, lambda: tag), paid=first)
-        return Taken(message, tag, lambda _: None, time.monotonic())
+        return Taken(message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first)))
 
     def _takes(self) -> bool:
         consumer = self._consumer
@@ -244,7 +295,9 @@ class Consuming:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
-        tags = [each.tag for each in batch]
+        self._put_back([each.tag for each in batch], failed=failed)
+
+    def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:
         with suppress(redis.RedisError):  # else it is repeated
             self._repeats.attempt(partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed))
 

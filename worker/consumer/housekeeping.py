@@ -25,15 +25,18 @@ from worker.wiring import utc_now
 
 logger = logging.getLogger("signal_mailgun.worker")
 
+LEAVE_SECONDS = 2.0  # for a round of housekeeping that is under way as the worker ends
 VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_housekeeping(runtime: Runtime) -> None:
-    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later."""
+def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
+    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later.
+
+    Does nothing if another thread still keeps house after `wait` seconds.
+    """
     parts = runtime.handling
-    flow = parts.delivery.flow
-    for step in (
+    steps = (
         runtime.consuming.keep,
         runtime.consuming.repeat,
         parts.delivery.desk.repeat,
@@ -44,20 +47,14 @@ def run_housekeeping(runtime: Runtime) -> None:
         runtime.priorities.gather,
         parts.tally.store,
         partial(_tell_roll, runtime),
-        flow.refund,
+        parts.delivery.flow.refund,
         partial(_look_after_hold, parts.delivery),
         partial(_look_after_opt_outs, runtime),
         partial(_look_for_priority_lists, runtime),
         partial(_look_after_writes, runtime),
         partial(_bound_letters, runtime),
-    ):
-        try:
-            step()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-            return  # each further step would wait as long
-        except Exception as error:  # noqa: BLE001  the next round may go well
-            logger.error("housekeeping failed", extra={"error": whereabouts(error)})
+    )
+    runtime.rounds.run(steps, wait)
 
 
 def _put_back_lost(runtime: Runtime) -> None:
@@ -97,7 +94,7 @@ def has_ended(runtime: Runtime) -> bool:
 
 def leave(runtime: Runtime) -> None:
     """Store the last counts and take this worker off the roll."""
-    run_housekeeping(runtime)
+    run_housekeeping(runtime, LEAVE_SECONDS)
     with suppress(redis.RedisError):
         runtime.handling.roll.leave(WORKER)
 

@@ -3,6 +3,8 @@
 from functools import cached_property
 
 from worker.consumer.batch_consumer import Consuming
+from worker.consumer.housekeeping_rounds import Rounds
+from worker.consumer.load import load
 from worker.delivery.late_writes import LookAfter
 from worker.delivery.processor import Handling
 from worker.members.opt_outs import OptOuts
@@ -22,6 +24,7 @@ class Runtime:
         """Make nothing yet."""
         self.settings = settings
         self.in_flight_keys = in_flight_keys(settings.signal_integration)
+        self.rounds = Rounds()
 
     @cached_property
     def handling(self) -> Handling:
@@ -37,6 +40,8 @@ class Runtime:
             self.handling,
             self.settings.queue,
             self.in_flight_keys,
+            load=load(),
+            most_bytes=self.settings.message_max_bytes,
             threads=self.settings.worker_concurrency,
             visibility_seconds=self.settings.visibility_timeout_seconds,
         )

@@ -10,11 +10,10 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from worker.delivery.processor import Handling
-from worker.queue.dead_letter_filter import Selection, batches, selected
+from worker.queue.dead_letter_filter import Selection, selected
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
+from worker.queue.replay_by_filter import replayed
 from worker.wiring import utc_now
-
-REPLAY_AT_ONCE = 2000
 
 
 class WrongFilter(Exception):
@@ -67,17 +66,13 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         flow.spare(flow.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         wanted = _wanted(handling, args, limit, filters, now)
-        at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)
-        letters = handling.dead_letters
-        replayed = sum(
-            letters.replay(batch, now.timestamp()) for batch in batches(letters, wanted, at_once, at_once=200)
-        )
-        if replayed == REPLAY_AT_ONCE and limit != REPLAY_AT_ONCE:
-            rest = {"limit": limit - replayed} if limit else {}
+        done = replayed(handling.dead_letters, wanted, limit, now.timestamp())
+        rest = done.rest(limit)
+        if rest is not None:
             task.apply_async(kwargs={**filters, **rest})
     except (redis.RedisError, OperationalError):
         raise Reject(requeue=True) from None
-    return f"{replayed} replayed"
+    return f"{done.moved} replayed"
 
 
 def _wanted(

@@ -13,7 +13,6 @@ something to take, leaving it where it is, then takes and notes as many as it ha
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any
@@ -27,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.consumer.broadcasts import CHANNEL, command_in
+from worker.consumer.load import Weight, load, weight_of
 from worker.consumer.lost_fetches import takings
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import FREES, LIBRARY
@@ -35,8 +35,8 @@ from worker.queue.dead_letters import dead_letter_counts, dead_letter_queue
 from worker.queue.in_flight import put_back
 from worker.queue.intake import admitted
 from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
-from worker.queue.poison import ALONE_AFTER, limits_for_script
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
+from worker.queue.poison import limits_for_script
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import TIMEOUTS, pool_for
 from worker.redis_client.keys import NEVER
@@ -112,20 +112,11 @@ CONNECTION: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """What a message in hand takes of the room that a worker has."""
-
-    events: int = 1
-    bytes: int = 0
-    # No other is taken meanwhile.
-    alone: bool = False
-
-
 class Unacked(kombu_redis.QoS):
     """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken.
 
-    There is room for more as long as they hold fewer events than the prefetch count, and fewer bytes than a worker may have.
+    There is room for more as long as they hold fewer events than the prefetch count, and fewer bytes than a worker may have; what
+    else the worker has in hand (consumer/load.py) takes of both.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -162,18 +153,22 @@ class Unacked(kombu_redis.QoS):
     @property
     def in_hand(self) -> int:
         """How many messages there are."""
-        return len(self._weights)
+        return len(self._all())
 
     @property
     def bytes_left(self) -> int:
         """For how many bytes there is room."""
         limits = self.channel.limits
-        return (limits.bytes if limits else REPLY_BYTES) - sum(each.bytes for each in self._weights.values())
+        return (limits.bytes if limits else REPLY_BYTES) - sum(each.bytes for each in self._all())
 
     def _room(self) -> int:
-        if any(each.alone for each in self._weights.values()):
+        weights = self._all()
+        if any(each.alone for each in weights):
             return 0
-        return int(self.prefetch_count) - sum(each.events for each in self._weights.values())
+        return int(self.prefetch_count) - sum(each.events for each in weights)
+
+    def _all(self) -> list[Weight]:
+        return [*self._weights.values(), *load().weights()]
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
         """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
@@ -372,8 +367,7 @@ class TakesAtomically:
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
         message = admitted(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        alone = message.returns >= ALONE_AFTER
-        weight = Weight(max(1, message.events), max(len(raw), message.size), alone)
+        weight = weight_of(message, len(raw), max(1, message.events))
         payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, WEIGHT: weight}
         return payload
 

@@ -1,11 +1,12 @@
 -- Take on events that waited for members which are free by now: those of a member together, the oldest first.
 -- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
 -- taken from where it was. Told again because the reply was lost, it answers as it did.
--- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: members that are waited for.
+-- One that came back from a worker too often to be taken with others goes to the queue, from where it is taken alone.
+-- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: the queue, 7: members that are waited for.
 -- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
--- 6: bytes that the reply should have at most.
+-- 6: bytes of all of them at most, 7: returns from which a message is taken alone, 8: 1 where the first may have more bytes.
 -- Returns of each member its events, each as {message, tag}.
-local index, in_hand, parked, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[2]
+local index, in_hand, parked, queue, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[2]
 local LOOKS, LOOK_AGAIN = 200, 1
 local moment = string.format('%d.%06d.', time[1], time[2])
 local count, bytes = 0, 0
@@ -20,7 +21,19 @@ if answered then
     return adopted
 end
 
+local function is_to_be_alone(message)
+    local returns = string.match(message, '^%s*{"signal_returns":(%d+),')  -- as in put_aside.lua
+    return returns and tonumber(returns) >= tonumber(ARGV[7])
+end
+
+local function put_on_queue(message)
+    if not redis.call('ZSCORE', parked, message) then return end
+    redis.call('RPUSH', queue, message)
+    redis.call('ZREM', parked, message)
+end
+
 local function take(message)
+    if is_to_be_alone(message) then return put_on_queue(message) end
     local tag = moment .. ARGV[3] .. string.format('.%06d', count)
     redis.call('ZADD', index, now, tag)
     redis.call('HSET', in_hand, tag, message)
@@ -33,11 +46,15 @@ local function take(message)
     redis.call('HDEL', in_hand, tag)
 end
 
+local function has_room(message)
+    return bytes + #message <= tonumber(ARGV[6]) or bytes == 0 and ARGV[8] == '1'
+end
+
 local function take_all(waiting)
     local taken = {}
-    while #taken < tonumber(ARGV[5]) and bytes < tonumber(ARGV[6]) do
+    while #taken < tonumber(ARGV[5]) do
         local message = redis.call('ZRANGE', waiting, 0, 0)[1]
-        if not message then break end
+        if not message or not has_room(message) then break end
         taken[#taken + 1] = take(message)
         redis.call('ZREM', waiting, message)
         bytes = bytes + #message

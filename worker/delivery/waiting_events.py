@@ -7,7 +7,7 @@
 
 The parked events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
 releases a member marks it to be looked at at once (close.lua). What a worker takes on is noted as in hand in the same step that
-takes it from where it waited. A lease that ends by time, because its worker died, is noticed within a second.
+takes it from where it waited. A lease that ends by time, because its worker died, is noticed about a second later.
 """
 
 from collections import deque
@@ -25,6 +25,7 @@ from worker.gate.gate import FREES
 from worker.members.ledger import Ledger
 from worker.queue.delay_queue import Parking
 from worker.queue.message import Message, encoded
+from worker.queue.poison import ALONE_AFTER
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
@@ -59,23 +60,26 @@ class Waiting:
             self.ledger.awaited.set()
         return float(due)
 
-    def adopt_awaited(self) -> list[list[tuple[str, str]]]:
+    def adopt_awaited(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
         """Do as `adopt`, where this process released a member that is waited for since it last did."""
         if not self.ledger.awaited.is_set():
             return []
         self.ledger.awaited.clear()
-        return self.adopt()
+        return self.adopt(room, idle=idle)
 
-    def adopt(self) -> list[list[tuple[str, str]]]:
+    def adopt(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
         """Take on what waited for members that are free by now, as far as Mailgun may be asked.
+
+        They have at most `room` bytes; with `idle`, where nothing is in hand, the first may have more.
 
         Returns of each member its messages as they lay on Redis, the oldest first, each with its delivery tag. One event's
         requests were paid for each member. Raises `redis.RedisError`.
         """
-        keys = [*self.in_flight, self.parking.key]
+        keys = [*self.in_flight, self.parking.key, self.parking.queue]
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
-            found = self._run(self._adopt, keys, self._prefix, token, MEMBERS_AT_ONCE, EVENTS_AT_ONCE, REPLY_BYTES)
+            bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, min(room, REPLY_BYTES), ALONE_AFTER, int(idle)
+            found = self._run(self._adopt, keys, self._prefix, token, *bounds)
         except redis.RedisError:
             self.unanswered.append(token)
             raise

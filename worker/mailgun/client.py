@@ -19,6 +19,7 @@ from worker.mailgun.connection import BoundedAdapter
 from worker.mailgun.http_answer import BrokenAnswer
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Answer, NoAnswer
+from worker.mailgun.quotation import quoted
 
 BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
 VALUE_MARKS = (b"{", b"[", b",")
@@ -57,6 +58,10 @@ class Mailgun:
         self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
         self._observed = observed
         self._of_thread = threading.local()
+
+    def quoted(self, answer: Answer) -> str:
+        """Return the text of an answer that is about no person, cut, and without this list's key."""
+        return quoted(answer.text(), self._auth[1])
 
     def read_list(self) -> Answer | NoAnswer:
         """`GET /v3/lists/{list}`."""

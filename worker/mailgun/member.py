@@ -9,6 +9,8 @@ from typing import Any
 from worker.mailgun.answer_json import decoded, why_unusable
 from worker.signal.address import lenient_address
 
+JSON_BLANKS = " \t\r\n\ufeff"
+NO_VARS = ("", "null", '""', "[]")  # JSON texts of a member that has none
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -77,7 +79,7 @@ def found_in(data: object, address: str) -> Member | Unreadable | None:
 
 
 def _member(shown: Mapping[str, Any], address: str) -> Member | Unreadable:
-    name, vars_ = shown.get("name") or "", _vars(shown.get("vars") or {})
+    name, vars_ = shown.get("name") or "", _vars(shown.get("vars"))
     subscribed = _subscribed(shown.get("subscribed"))
     if subscribed is None:
         return Unreadable(address, "`subscribed` is neither yes nor no")
@@ -96,8 +98,11 @@ def _subscribed(value: object) -> bool | None:
 
 
 def _vars(value: object) -> object:
-    """The variables; they may be shown as the JSON text that they were sent as."""
-    return decoded(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else value
+    """The variables; they may be shown as the JSON text that they were sent as, or as something empty where there are none."""
+    if not isinstance(value, str):
+        return value or {}
+    text = value.strip(JSON_BLANKS)
+    return {} if text in NO_VARS else decoded(text.encode("utf-8", "surrogatepass"))
 
 
 def other_address_in(data: object, address: str) -> str | None:

@@ -56,12 +56,14 @@ def shown(text: str) -> str:
     """Return what operators may see of `text`, the text of an answer, as far as it was kept."""
     lead = next((each for each in LEADS if text.startswith(each)), "")
     rest = text[len(lead) :]
-    known = (
-        rest
-        if rest.lower().rstrip(".! ") in LOWERED
-        else next((each for pattern, each in PATTERNS if pattern.fullmatch(rest)), None)
-    )
-    return lead + (known or _digested(rest))
+    return lead + (known_text(rest) or _digested(rest))
+
+
+def known_text(text: str) -> str | None:
+    """Return `text` without what it quotes if it is one of Mailgun's known texts; else None."""
+    if text.lower().rstrip(".! ") in LOWERED:
+        return text
+    return next((each for pattern, each in PATTERNS if pattern.fullmatch(text)), None)
 
 
 def _digested(text: str) -> str:

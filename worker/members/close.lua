@@ -10,8 +10,8 @@ local MEMBERS, FIRST, EACH = 7, 6, 7
 local look_after, waited_for, lives = KEYS[5], KEYS[6], ARGV[4]
 
 -- Told again because the reply was lost, it answers as it did.
-local closed = string.gsub(look_after, '[^:]*$', 'closed:') .. ARGV[2] .. string.match(KEYS[MEMBERS], ':[^:]*$')
-local answered = redis.call('GET', closed)
+local closed, first_member = closed_key(look_after, ARGV[2]), string.match(KEYS[MEMBERS], '[^:]*$')
+local answered = redis.call('HGET', closed, first_member)
 if answered then return cjson.decode(answered) end
 
 local function look(member, address, seconds)
@@ -37,14 +37,6 @@ local function store(member, record, copy, copy_at, seen_at)
     return doubted
 end
 
-local function release(lock)
-    redis.call('DEL', lock)
-    local digest = string.match(lock, '[^:]*$')
-    if not redis.call('ZSCORE', waited_for, digest) then return 0 end
-    redis.call('ZADD', waited_for, 0, digest)  -- before those that are still busy
-    return 1
-end
-
 local lost, awaited = {}, 0
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, number = KEYS[i], KEYS[i + 1], (i - MEMBERS) / 2
@@ -64,9 +56,9 @@ for i = MEMBERS, #KEYS, 2 do
             look(member, address, 1)
         end
         if (tonumber(settles) or 0) > 0 then
-            redis.call('PEXPIRE', lock, settles)
+            redis.call('SET', lock, ARGV[2] .. ':settles', 'PX', settles)  -- nobody's by now: no late copy prolongs it
         else
-            awaited = awaited + release(lock)
+            awaited = awaited + release(lock, waited_for)
         end
     else
         lost[#lost + 1] = number
@@ -75,5 +67,5 @@ for i = MEMBERS, #KEYS, 2 do
 end
 charge(tonumber(ARGV[3]))
 local answer = {reported(cjson.decode(ARGV[5])), lost, awaited}
-redis.call('SET', closed, cjson.encode(answer), 'EX', 60)
+note_closed(closed, first_member, cjson.encode(answer))
 return answer

@@ -3,7 +3,7 @@
     signal:<integration>:member:<digest>   hash     record (record.py), seen_at, copy, copy_at, yes_at, late_at,
                                                     doubt; LEDGER_DAYS after its last use
     signal:<integration>:lock:<digest>     string   the delivery that has the member; a lease longer than any delivery
-    signal:<integration>:closed:<token>:<digest>   string   how members were closed, should the reply be lost; a minute
+    signal:<integration>:closed:<token>    hash     how members were closed, should the reply be lost; a minute
     signal:<integration>:opt_outs          hash     fresh_from: when the last whole reading of the unsubscribed began
     signal:<integration>:synced            string   when the last whole reading of everybody began; LEDGER_DAYS
     signal:<integration>:look_after        set      address -> when it is to be looked at again (look_after.py)
@@ -36,17 +36,11 @@ from worker.redis_client.repeats import Repeats
 FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
-OPEN, ASK_AGAIN, CLOSE = (
-    FREES + files("worker.members").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-    for name in ("open", "ask_again", "close")
+LEASE, *SCRIPTS = (
+    files("worker.members").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    for name in ("lease", "open", "ask_again", "close", "give_up")
 )
-
-# Nothing becomes of it where the members were not opened, or are others' by now.
-RELEASE = """
-for _, lock in ipairs(KEYS) do
-    if redis.call('GET', lock) == ARGV[1] then redis.call('DEL', lock) end
-end
-"""
+OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (FREES + LEASE + each for each in SCRIPTS)
 NEW = Record()  # nothing is known of the member
 NOTE_SYNC = """
 if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
@@ -96,7 +90,7 @@ class Ledger:
         began = uptime()
         answer = self.repeats.attempt(
             partial(self._run, self._open, digests, token, self._lease),
-            otherwise=partial(self._release, keys=[self.keys.lock(each) for each in digests], args=[token]),
+            otherwise=partial(self._release, [self.keys.lock(each) for each in digests], token),
         )
         if answer[0] == "held":
             return Held(float(answer[1]))
@@ -211,6 +205,10 @@ class Ledger:
         """The keys of the integration."""
         return Keys(self.integration)
 
+    def _release(self, locks: Sequence[str], token: str) -> None:
+        if self._give_up(keys=[self.keys.look_after, self.keys.waiting, *locks], args=[token]):
+            self.awaited.set()
+
     def _closing(self, visit: Visit) -> tuple[str | int, ...]:
         record = encoded(visit.record) if visit.record is not visit.stored else ""
         copy, copy_at = (copy_of(visit.found.member), visit.found.at) if visit.found else ("", "")
@@ -248,8 +246,8 @@ class Ledger:
         return self.flow.script(OPEN)
 
     @cached_property
-    def _release(self) -> Any:
-        return self.flow.redis.register_script(FREES + RELEASE)
+    def _give_up(self) -> Any:
+        return self.flow.redis.register_script(GIVE_UP)
 
     @cached_property
     def _ask_again(self) -> Any:

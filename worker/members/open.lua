@@ -1,15 +1,19 @@
 -- Take the locks of members and read what is known of them; of a member that another delivery has: 0. A lock that carries this
--- token already is this delivery's: the reply to the first try was lost.
--- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that are waited for (neither used); then of each member its lock and record.
+-- token already is this delivery's: the reply to the first try was lost. A token that has closed members opens none.
+-- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that are waited for (not used); then of each member its lock and record.
 -- ARGV 2: token, 3: lease in milliseconds.
 -- Returns {'held', seconds}, or {'open', now, fresh_from, synced, then of each member {record, copy, copy_at, seen_at, late_at, yes_at} or 0}.
 local MEMBERS = 7
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
 local fresh_from = redis.call('HGET', KEYS[3], 'fresh_from') or ''
+local is_late = redis.call('EXISTS', closed_key(KEYS[5], ARGV[2])) == 1
 local opened = {'open', string.format('%.6f', now), fresh_from, redis.call('GET', KEYS[4]) or ''}
 for i = MEMBERS, #KEYS, 2 do
-    if redis.call('SET', KEYS[i], ARGV[2], 'NX', 'PX', ARGV[3]) or redis.call('GET', KEYS[i]) == ARGV[2] then
+    local lock = KEYS[i]
+    local is_ours = not is_late
+        and (redis.call('SET', lock, ARGV[2], 'NX', 'PX', ARGV[3]) or redis.call('GET', lock) == ARGV[2])
+    if is_ours then
         local found = redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at', 'seen_at', 'late_at', 'yes_at')
         for field = 1, 6 do found[field] = found[field] or '' end
         opened[#opened + 1] = found

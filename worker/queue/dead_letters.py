@@ -3,6 +3,7 @@
     mailgun.<integration>.dead_letter      list   the messages with a `dead_letter` header, newest first; until replayed or purged
     signal:<integration>:dead_letter_counts  hash   reason -> how many of them
     signal:<integration>:buried:<token>    string   these were buried, should the reply be lost; a minute
+    signal:<integration>:removed:<token>   string   how many were taken away, should the reply be lost; a minute
 
 Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
 """
@@ -25,9 +26,22 @@ from worker.redis_client.keys import Keys
 if TYPE_CHECKING:
     import redis
 
-PAGE = 1000
+PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024  # letters that are read at a time; a longer one is read alone
 UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
+
+# From one place, -1 being the oldest, step by step: so many letters, or as many as the bytes hold, at least one.
+READ_PAGE = """
+local page, bytes = {}, 0
+for i = 0, ARGV[3] - 1 do
+    local letter = redis.call('LINDEX', KEYS[1], ARGV[1] + i * ARGV[2])
+    if not letter then break end
+    bytes = bytes + #letter
+    if i > 0 and bytes > tonumber(ARGV[4]) then break end
+    page[#page + 1] = letter
+end
+return page
+"""
 
 # Told again because the reply was lost, it does nothing.
 BURY = (
@@ -43,9 +57,12 @@ redis.call('SET', KEYS[3], '', 'EX', 60)
 )
 
 # For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
+# Told again because the reply was lost, it answers as it did.
 TAKE_AWAY = (
     FREES
     + """
+local answered = redis.call('GET', KEYS[4])
+if answered then return tonumber(answered) end
 local done = 0
 for i = 1, #ARGV, 4 do
     local place, letter, reason, again = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -63,6 +80,7 @@ for i = 1, #ARGV, 4 do
     end
 end
 redis.call('LREM', KEYS[1], 0, '')
+redis.call('SET', KEYS[4], done, 'EX', 60)
 return done
 """
 )
@@ -153,9 +171,10 @@ class DeadLetters:
 
     def newest_first(self) -> Iterator[Buried]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
-        end = self.count()
-        for start in range(-end, 0, PAGE):
-            yield from map(_buried, self._range(start, min(start + PAGE - 1, -1)))
+        start = -self.count()
+        while start < 0 and (page := self._page(start, 1, min(PAGE, -start))):
+            start += len(page)
+            yield from map(_buried, page)
 
     def oldest_first(self) -> Iterator[Buried]:
         """Every dead letter; one taken away while iterating does not disturb the rest."""
@@ -165,9 +184,9 @@ class DeadLetters:
     def pages(self) -> Iterator[list[Buried]]:
         """Every dead letter in pages, oldest first; those taken away while iterating do not disturb the rest."""
         kept = 0
-        while page := self._range(-kept - PAGE, -kept - 1):
-            yield [_buried(raw, -kept - number) for number, raw in enumerate(reversed(page), 1)]
-            left = set(self._range(-kept - PAGE, -kept - 1))  # new letters come in at the other end
+        while page := self._page(-kept - 1, -1):
+            yield [_buried(raw, -kept - number) for number, raw in enumerate(page, 1)]
+            left = set(self._page(-kept - 1, -1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
     def replay(self, buried: Sequence[Buried], now: float) -> int:
@@ -211,14 +230,18 @@ class DeadLetters:
         return dict(counts)
 
     def _take_away(self, buried: Sequence[Buried], instead: Callable[[Buried], str]) -> int:
-        keys = (self.key, self._counts_key, self.queue)
         done = 0
         for batch in _batches(buried):
+            keys = (self.key, self._counts_key, self.queue, f"signal:{self.integration}:removed:{uuid4().hex}")
             # Each one taken away has moved those behind it one place towards the end.
             letters = [(each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch]
             arguments = [str(part) for letter in letters for part in letter]
             done += int(cast("int", self.redis.eval(TAKE_AWAY, len(keys), *keys, *arguments)))
         return done
+
+    def _page(self, start: int, step: int, most: int = PAGE) -> list[str]:
+        """The letters from `start` on, bounded in number and bytes."""
+        return cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES))
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))

@@ -14,6 +14,7 @@ from worker.privacy import redacted
 from worker.queue.dead_letter_reasons import Reason
 from worker.redis_client.raw_text import bytes_of, text_of
 from worker.signal.event import id_in, kind_in
+from worker.signal.json_text import json_text
 
 TASK = "signal.deliver"
 DELIVER_MANY = "signal.deliver_many"  # a bundle's
@@ -302,7 +303,7 @@ def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
 
 def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     """The message as Celery writes it for `queue`, with any further `headers`."""
-    args, kwargs = (json.dumps(each, separators=(",", ":")) for each in (list(message.args), dict(message.kwargs)))
+    args, kwargs = json_text(list(message.args)), json_text(dict(message.kwargs))
     return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
 

@@ -99,7 +99,10 @@ class Keys:
         "signal:<integration>:lock:<digest>", "string", "a member's lease: its token", "longer than any delivery"
     )
     closed = _each(
-        "signal:<integration>:closed:<token>:<digest>", "string", "a lease was released: makes it repeatable", MINUTE
+        "signal:<integration>:closed:<token>",
+        "hash",
+        "digest → how its lease was released: makes it repeatable",
+        MINUTE,
     )
     look_after = _one(
         "signal:<integration>:look_after", "sorted set", "address → when to look at the member again", DAYS

@@ -17,7 +17,10 @@ class ReconnectRetry(Retry):
     """One more try on a new connection, after which whoever called is told; the pool's idle connections are closed.
 
     After a failover whose old address answers no more, each idle connection would else cost a whole time-out of its own.
-    Every command that this program sends may be repeated.
+    Every command that this program sends may be repeated: no event is lost or erased by it, no member stays taken, no dead letter
+    is counted twice. Where an answer says whether *this* call did a thing, that of a repeat says no, since the first has done it:
+    `pause` and `resume`, how much `forget` erased besides dead letters, whose turn it is to read or to look after members; such a
+    turn passes unused. What is charged or counted (pace, tally, reports) may be so twice; what is enqueued may be there twice.
     """
 
     def __init__(self) -> None:

@@ -30,6 +30,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=default.host)
     parser.add_argument("--port", type=int, default=default.port, help="0 = any free one")
     parser.add_argument("--allow-remote", action="store_true", help="listen on other than loopback; no key is asked")
+    parser.add_argument(
+        "--allow-host",
+        dest="allow_hosts",
+        action="append",
+        metavar="NAME",
+        help="name it may be asked by; may be repeated",
+    )
     parser.add_argument("--api-key", dest="api_keys", action="append", help="may be repeated; default sandbox-key")
     parser.add_argument("--list", dest="lists", action="append", help="may be repeated; default " + default.lists[0])
     parser.add_argument("--seed", type=int, default=default.seed, help="of the dice for faults with a share")

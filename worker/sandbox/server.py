@@ -15,7 +15,7 @@ from aiohttp import web
 from worker.sandbox.control import control
 from worker.sandbox.http import respond
 from worker.sandbox.state import SandboxConfig, World
-from worker.web_origin import is_from_elsewhere, is_loopback, is_safe_host
+from worker.web_origin import is_address, is_allowed, is_from_elsewhere, is_loopback
 
 MAX_BODY_BYTES = 64 * 2**20
 STOP_SECONDS = 0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
@@ -64,11 +64,12 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
 
 
 def refusal(config: SandboxConfig, request: web.BaseRequest) -> str:
-    """Return why a request is refused, whatever it is for; "" if it is not. With `allow_remote` other names are known, too,
-    but none that a stranger's DNS could point here."""
+    """Return why a request is refused, whatever it is for; "" if it is not. It is known by loopback names and those it was
+    given, with `allow_remote` by addresses, too: a page under an address comes from there, one under a name from anywhere."""
     host = request.headers.get("Host", "")
-    if not (is_loopback(host) or (config.allow_remote and is_safe_host(host))):
-        return "the sandbox is for this machine only, and is not known by that name"
+    known = is_loopback(host) or is_allowed(host, (*config.allow_hosts, config.host))
+    if not (known or (config.allow_remote and is_address(host))):
+        return "the sandbox is not known by that name: start it with --allow-host NAME"
     if is_from_elsewhere(request.method, request.headers):
         return "the sandbox is not for pages from elsewhere"
     return ""

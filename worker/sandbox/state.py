@@ -9,6 +9,7 @@ from worker.sandbox.faults import Faults, Limit, Throttle
 from worker.sandbox.lists import MailingList, Refused, is_address
 from worker.sandbox.quirks import Switches
 from worker.sandbox.request_log import RequestLog
+from worker.web_origin import host_name
 
 MAX_LATENCY_MS = 600_000
 
@@ -23,6 +24,8 @@ class SandboxConfig(BaseModel):
     """0 = any free port."""
     allow_remote: bool = False
     """Listens on other than loopback addresses too, and lets any host drive the control routes: for a container."""
+    allow_hosts: tuple[str, ...] = ()
+    """Names besides loopback's, and with `allow_remote` besides addresses, under which it may be asked."""
 
     api_keys: tuple[str, ...] = ("sandbox-key",)
     lists: tuple[str, ...] = ("newsletter@mg.example.com",)
@@ -34,6 +37,14 @@ class SandboxConfig(BaseModel):
     bulk_job_seconds: float = Field(default=0.2, ge=0, le=3600)
     """How long after its answer a background bulk job is applied."""
     switches: Switches = Switches()
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _names_only(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for each in hosts:
+            if not each or host_name(each) != each.lower():
+                raise ValueError(f"{each!r} is not a host name")
+        return hosts
 
     @field_validator("lists")
     @classmethod

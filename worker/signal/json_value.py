@@ -8,16 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, SignalEvent, deeper_than, parse_event
-
-# Circular ones are found by their depth, which costs nothing; looking for them costs a third more.
-_written = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+from worker.signal.json_text import json_text
 
 # A text without any of these has no key that Python and JSON spell differently.
 ODD_KEYS = ('"null":', '"true":', '"false":', '"NaN":', 'Infinity":')
 
 
 def event_text(event: Mapping[str, Any] | SignalEvent) -> str:
-    """`event` as JSON, ASCII on one line. Raises `MalformedEvent`, for whatever `parse_event` refuses too."""
+    """`event` as JSON on one line, its half characters escaped. Raises `MalformedEvent`, as `parse_event` does, too."""
     if isinstance(event, SignalEvent):
         event = _dumped(event)
     return _text_of_the_usual(event) or _text_of_any(event)
@@ -49,7 +47,7 @@ def _text_of_the_usual(event: object) -> str | None:
     if not isinstance(event, dict) or not _has_type(event):
         return None
     try:
-        text = _written(event)
+        text = json_text(event)
         if _may_be_deep(text) and deeper_than(NESTING_LIMIT, json.loads(text)):
             return None
     except (TypeError, ValueError, RecursionError):
@@ -61,7 +59,7 @@ def _text_of_any(event: object) -> str:
     try:
         sent = plain(event)
         parse_event(sent)
-        return _written(sent)
+        return json_text(sent)
     except MalformedEvent:
         raise
     except ValueError:  # a number of thousands of digits, a signalling NaN

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from worker.mailgun.outcome import Answer, NoAnswer
-from worker.ops.account_probe.questions import MERGE_INSTEAD, QUESTIONS, Mode, Question
 from worker.ops.account_probe.probe_member import Stopped, ThrowAway, Trouble, Unclear
+from worker.ops.account_probe.questions import MERGE_INSTEAD, QUESTIONS, Mode, Question
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""The modes of delivery that tests go through: how workers are set, and how events are put on the queue."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from worker.queue.producer import EventQueue, Written, message_for
+from worker.signal.json_value import event_text
+
+if TYPE_CHECKING:
+    import redis
+
+BATCHES = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "200"}
+LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One mode of delivery."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    # Events are put many a message, as `enqueue_many` does.
+    bundled: bool = False
+
+    def put(self, redis: "redis.Redis", queue: str, *events: Any) -> None:
+        """Put the events at the back of the queue."""
+        there = EventQueue(redis, queue)
+        if self.bundled:
+            there.put_many([Written(event_text(each), time.time()) for each in events])
+        else:
+            there.put([message_for(each) for each in events])
+
+
+MODES = {
+    "default": Mode(),
+    "batches": Mode(BATCHES),
+    "ledger": Mode(LEDGER),
+    "volume": Mode({**BATCHES, **LEDGER}, bundled=True),
+}
+
+each_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in MODES.items()])

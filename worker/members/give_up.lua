@@ -1,0 +1,10 @@
+-- Release members whose opening got no reply. Nothing becomes of it where they were not opened, or are others' by now.
+-- KEYS 1: look_after, 2: members that are waited for; then of each member its lock. ARGV 1: token.
+-- Returns how many were released that events wait for.
+local MEMBERS = 3
+local awaited = 0
+for i = MEMBERS, #KEYS do
+    if redis.call('GET', KEYS[i]) == ARGV[1] then awaited = awaited + release(KEYS[i], KEYS[2]) end
+end
+note_closed(closed_key(KEYS[1], ARGV[1]), 'given up', '')
+return awaited
