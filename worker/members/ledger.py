@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import blake2b
-from importlib.resources import files
 from itertools import chain
 from threading import Event
 from typing import Any, NamedTuple, cast
@@ -31,27 +30,19 @@ from worker.members.merge_plan import Wanted
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
 
 FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
-OPEN, ASK_AGAIN, CLOSE = (
-    FREES + files("worker.members").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-    for name in ("open", "ask_again", "close")
-)
+OPEN = FREES + script("worker.members", "open")
+ASK_AGAIN = FREES + script("worker.members", "ask_again")
+CLOSE = FREES + script("worker.members", "close")
+RELEASE = FREES + script("worker.members", "release")
+NOTE_SYNC = script("worker.members", "note_sync")
 
-# Nothing becomes of it where the members were not opened, or are others' by now.
-RELEASE = """
-for _, lock in ipairs(KEYS) do
-    if redis.call('GET', lock) == ARGV[1] then redis.call('DEL', lock) end
-end
-"""
 NEW = Record()  # nothing is known of the member
-NOTE_SYNC = """
-if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
-return 1
-"""
 
 
 @dataclass(frozen=True)
@@ -249,7 +240,7 @@ class Ledger:
 
     @cached_property
     def _release(self) -> Any:
-        return self.flow.redis.register_script(FREES + RELEASE)
+        return self.flow.redis.register_script(RELEASE)
 
     @cached_property
     def _ask_again(self) -> Any:
