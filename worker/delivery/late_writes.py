@@ -11,17 +11,17 @@ member.
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from typing import Any
 
 from worker.delivery.deliverer import Delivery
 from worker.gate.gate import FREES
 from worker.members.ledger import Ledger
+from worker.redis_client.lua import script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
 CLAIM_SECONDS = 30.0  # after which a look that came to nothing is due again
 
-CLAIM = FREES + files("worker.delivery").joinpath("late_writes.lua").read_text(encoding="utf-8")
+CLAIM = FREES + script("worker.delivery", "late_writes")
 
 
 @dataclass(frozen=True)

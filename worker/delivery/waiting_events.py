@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -26,15 +25,15 @@ from worker.members.ledger import Ledger
 from worker.queue.delay_queue import Parking
 from worker.queue.message import Message, encoded
 from worker.queue.poison import ALONE_AFTER
+from worker.redis_client.lua import script
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
 REPLY_BYTES = 8 * 1024 * 1024
 MARGIN_SECONDS = 10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
 
-WAIT, ADOPT = (
-    FREES + files("worker.delivery").joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in ("wait", "adopt")
-)
+WAIT = FREES + script("worker.delivery", "wait")
+ADOPT = FREES + script("worker.delivery", "adopt")
 
 
 @dataclass(frozen=True)

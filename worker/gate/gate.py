@@ -16,93 +16,39 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
-from importlib.resources import files
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.gate.config import Rules
 from worker.mailgun.outcome import Kind, Outcome
 from worker.redis_client.keys import NEVER, Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
 
-LIBRARY = "".join(files("worker.gate").joinpath(each).read_text(encoding="utf-8") for each in ("pace.lua", "gate.lua"))
+LIBRARY = script("worker.gate", "pace", "gate")
 
 FREES = (
     f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
 )
 
+# Scripts that only call one function of the library. The others are files.
 ASK = "return tostring(held(true))"
-REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
 GRANT = "return granted(tonumber(ARGV[2]))"
-REFUND = "charge(-tonumber(ARGV[2])) return 1"
-LOOK_DUE = FREES + "tick() return look_due()"
-# ARGV 2: the outcome's kind, 3: seconds of a hint, 4: why.
-LOOKED = (
-    FREES
-    + """
-if ARGV[2] == 'unchanged' then return list_read() end
-return list_unread(ARGV[2], tonumber(ARGV[3]), ARGV[4])
-"""
-)
-PAUSE = FREES + "return redis.call('HSETNX', HOLD, 'paused', now)"
-# ARGV 2: 1 where what Mailgun asked to wait ends, too.
-RESUME = (
-    FREES
-    + """
-local lifted = redis.call('HDEL', HOLD, 'paused')
-if redis.call('HEXISTS', HOLD, 'kind') == 1 then lifted = 1 end
-if lifted == 1 then lift() end
-redis.call('HDEL', HOLD, 'relapses')
-if ARGV[2] == '1' and (number(HOLD, 'not_before') or 0) > now then
-    believe_no_more()
-    lifted = 1
-end
-return lifted
-"""
-)
-# What may be asked besides events, such as pages of members.
-PAYABLE = """
--- Seconds for which it may not. It needs no whole token, or many workers would leave it none, but takes every other one at most.
-local function payable()
-    local wait = held(false)
-    local look_at = number(HOLD, 'look_at')
-    -- The list should have been read long ago: no worker is there to do it, and a page will do as well.
-    local overdue = look_at and now - look_at > rules.longest_unavailable
-    if overdue and redis.call('HGET', HOLD, 'kind') == 'unavailable' then wait = held(true) end
-    if wait > 0 then return wait end
-    local left, allowed = tokens()
-    if not left then return 0 end
-    return math.max(0, -left / allowed, (number(PACE, 'paid_at') or 0) + 2 / allowed - now)
-end
-"""
-PAY = (
-    FREES
-    + PAYABLE
-    + """
-local wait = payable()
-if wait == 0 and tokens() then
-    charge(1)
-    redis.call('HSET', PACE, 'paid_at', now)
-end
-return {tostring(wait), string.format('%.6f', now)}
-"""
-)
-REPORT_READING = (
-    FREES
-    + """
-local change = report(unpack(cjson.decode(ARGV[2])))
-local well = ARGV[3] == '1' and redis.call('HGET', HOLD, 'kind') == 'unavailable'
-return change == '' and well and list_read() or change
-"""
-)
-STATE = """
-local members = 0
-for _, row in pairs(failing()) do members = members + members_of(row) end
-return {redis.call('HGETALL', HOLD), tostring(held(false)), tostring(rate() or ''), tostring(now), members}
-"""
 OPEN_SECONDS = "return tostring(open_seconds())"
+REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
+
+LOOK_DUE = FREES + script("worker.gate", "look_due")
+LOOKED = FREES + script("worker.gate", "looked")
+PAUSE = FREES + script("worker.gate", "pause")
+# When a request besides those of events may be made, such as one for a page of members.
+PAYABLE = script("worker.gate", "payable")
+PAY = FREES + PAYABLE + script("worker.gate", "pay")
+REFUND = script("worker.gate", "refund")
+REPORT_READING = FREES + script("worker.gate", "report_reading")
+RESUME = FREES + script("worker.gate", "resume")
+STATE = script("worker.gate", "state")
 
 
 class Report(NamedTuple):

@@ -1,6 +1,6 @@
 -- How fast Mailgun may be asked: a token bucket whose rate is set, learned from 429s, and ramped up after a hold. Every script
--- that asks or reports starts with this and flow.lua; flow.py tells what the keys hold.
--- KEYS 1, 2: hold, pace. ARGV 1: the rules as JSON (flow.py, Rules).
+-- that asks or reports starts with this and gate.lua; gate.py tells what the keys hold.
+-- KEYS 1, 2: hold, pace. ARGV 1: the rules as JSON (config.py, Rules).
 local HOLD, PACE, rules = KEYS[1], KEYS[2], cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000

@@ -1,4 +1,4 @@
--- May these members be written now? Renews the leases of those that may, drops their copies and notes what must be known first.
+-- Find which of these members may be written now: renew their leases, drop their copies and note what must be known first.
 -- A member may not if its lease has ended, or if a page of members came meanwhile that may know better (doubt).
 -- KEYS as for open.lua.
 -- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives; then of each member the record to

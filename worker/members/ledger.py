@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import blake2b
-from importlib.resources import files
 from itertools import chain
 from threading import Event
 from typing import Any, NamedTuple, cast
@@ -31,21 +30,21 @@ from worker.members.merge_plan import Wanted
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
 
 FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
-LEASE, *SCRIPTS = (
-    files("worker.members").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-    for name in ("lease", "open", "ask_again", "close", "give_up")
+OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
+    FREES + script("worker.members", "lease", "open"),
+    FREES + script("worker.members", "lease", "ask_again"),
+    FREES + script("worker.members", "lease", "close"),
+    FREES + script("worker.members", "lease", "give_up"),
 )
-OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (FREES + LEASE + each for each in SCRIPTS)
+NOTE_SYNC = script("worker.members", "note_sync")
+
 NEW = Record()  # nothing is known of the member
-NOTE_SYNC = """
-if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or 0) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
-return 1
-"""
 
 
 @dataclass(frozen=True)

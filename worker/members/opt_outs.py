@@ -24,6 +24,7 @@ from worker.members.ledger import TRUST_REFRESHES
 from worker.members.page_import import Census, Wait
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
@@ -32,84 +33,10 @@ LIVES_SECONDS = 86_400
 LONGEST_READING_SECONDS = 3600.0  # or ten times the refresh interval: pages that go on for ever are given up
 LONGEST_WAIT_SECONDS = 1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
 
-OWN = "local OPT_OUTS = KEYS[3]\n"
-# Gives nothing, or the cursor of the reading and what it has counted so far.
-TURN = (
-    FREES
-    + PAYABLE
-    + OWN
-    + """
-local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
-
--- A clock that was set back must not make a moment last.
-local function is_ahead(field, at_most)
-    local left = (number(OPT_OUTS, field) or 0) - now
-    return left > 0 and left <= at_most
-end
-
-local function is_younger(field, age)
-    local moment = number(OPT_OUTS, field)
-    return moment and now >= moment and now - moment < age
-end
-
-if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
-if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
-if not is_younger('began', trusted) then
-    if is_younger('fresh_from', refresh) then return {} end
-    redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)
-end
-if payable() > longest_wait then return {} end
-redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
-redis.call('EXPIRE', OPT_OUTS, lives)
-return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')
-"""
-)
-# 0: somebody else is at it by now, or it has taken so long that it is begun anew.
-GO_ON = (
-    FREES
-    + OWN
-    + """
-if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
-if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then return redis.call('HDEL', OPT_OUTS, 'began') * 0 end
-redis.call('HSET', OPT_OUTS, 'cursor', ARGV[3], 'so_far', ARGV[4], 'running_until', now + ARGV[5])
-redis.call('HDEL', OPT_OUTS, 'failures')
-return 1
-"""
-)
-LEAVE = (
-    FREES
-    + OWN
-    + """
-if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
-redis.call('HDEL', OPT_OUTS, 'token', 'running_until')
-if ARGV[3] == 'failed' then
-    local failures = redis.call('HINCRBY', OPT_OUTS, 'failures', 1)
-    local backoff = math.min(rules.longest_unavailable, rules.base * 2 ^ math.min(failures - 1, 32))
-    redis.call('HSET', OPT_OUTS, 'resume_at', now + backoff * (0.5 + rules.chance / 2))
-end
-return 1
-"""
-)
-# Without a token, and with the moment it began, by whoever read everybody.
-COMPLETE = (
-    FREES
-    + OWN
-    + """
-local token, began, members, lives = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if token ~= '' then
-    if redis.call('HGET', OPT_OUTS, 'token') ~= token then return '' end
-    began = redis.call('HGET', OPT_OUTS, 'began')
-    redis.call('HDEL', OPT_OUTS, 'token', 'running_until', 'began', 'cursor', 'so_far', 'failures', 'resume_at')
-end
-local took, fresh_from = now - began, number(OPT_OUTS, 'fresh_from') or 0
-if tonumber(began) > fresh_from or fresh_from > now then
-    redis.call('HSET', OPT_OUTS, 'fresh_from', began, 'ended', now, 'members', members, 'seconds', took)
-    redis.call('EXPIRE', OPT_OUTS, lives)
-end
-return tostring(took)
-"""
-)
+START = FREES + PAYABLE + script("worker.members", "opt_outs_start")
+GO_ON = FREES + script("worker.members", "opt_outs_go_on")
+LEAVE = FREES + script("worker.members", "opt_outs_leave")
+COMPLETE = FREES + script("worker.members", "opt_outs_complete")
 
 
 @dataclass(frozen=True)
@@ -197,7 +124,7 @@ class OptOuts:
 
     @cached_property
     def _turn(self) -> Any:
-        return self.census.ledger.flow.script(TURN)
+        return self.census.ledger.flow.script(START)
 
     @cached_property
     def _go_on(self) -> Any:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from importlib.resources import files
 from typing import Any
 
 from worker.mailgun.client import Mailgun
@@ -21,8 +20,9 @@ from worker.mailgun.outcome import Kind, Outcome, page_outcome, why
 from worker.mailgun.page import Page, Query
 from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
+from worker.redis_client.lua import script
 
-TAKE_IN = files("worker.members").joinpath("store_page.lua").read_text(encoding="utf-8")
+TAKE_IN = script("worker.members", "store_page")
 
 
 @dataclass(frozen=True)

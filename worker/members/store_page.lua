@@ -2,6 +2,7 @@
 -- KEYS 1: look_after; then of each member its lock and its record.
 -- ARGV 1: the moment before the page was asked for, 2: seconds that a record lives, 3: seconds by which a page may lag; then of each
 -- member its copy ('' where it cannot be read), whether it is subscribed ('true' or 'false'), and its address.
+-- Returns nothing.
 local look_after, at, lives, lag = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
 

@@ -16,6 +16,7 @@ from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import EVERYBODY, Page, Query, Round
 from worker.members.opt_outs import OptOuts
 from worker.members.page_import import Census, Wait
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
@@ -23,21 +24,8 @@ if TYPE_CHECKING:
 MORE_MEMBERS = 10_000  # than twice as many as the list says, which may lag
 LIVES_SECONDS = 86_400  # and no longer: the cursor is somebody's address
 
-BEGIN = """
-local time = redis.call('TIME')
-if ARGV[1] == 'anew' then redis.call('DEL', KEYS[1]) end
-redis.call('HSETNX', KEYS[1], 'began', string.format('%d.%06d', time[1], time[2]))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return redis.call('HGETALL', KEYS[1])
-"""
-# Of another sync, begun meanwhile, the pages before the cursor were not read: 0, and nothing is stored.
-STORE = """
-if redis.call('HGET', KEYS[1], 'began') ~= ARGV[1] then return 0 end
-if #ARGV == 2 then return redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
+BEGIN = script("worker.members", "sync_begin")
+STORE = script("worker.members", "sync_store")
 
 
 class BegunAnew(Exception):

@@ -13,6 +13,7 @@ from worker.queue.intake import admitted, events_read, without
 from worker.queue.message import Message
 from worker.queue.priority_lists import PriorityLists
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
@@ -20,18 +21,7 @@ if TYPE_CHECKING:
 PAGE = 100  # messages read at a time; a bundle may take a third of a megabyte
 Wanted = Callable[[Message], bool]
 
-# A text on the queue, how many were before it when it was read, and what is to take its place; an empty text: nothing is.
-REPLACE_QUEUED = (
-    FREES
-    + """
-if ARGV[3] == '' then return redis.call('LREM', KEYS[1], -1, ARGV[1]) end
-local place = -1 - ARGV[2]
-if redis.call('LINDEX', KEYS[1], place) ~= ARGV[1] then place = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) end
-if not place then return 0 end
-redis.call('LSET', KEYS[1], place, ARGV[3])
-return 1
-"""
-)
+REPLACE_QUEUED = FREES + script("worker.ops", "replace_queued")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from worker.queue.intake import admitted
 from worker.queue.message import LATEST, Message, UnreadableMessage, decoded, encoded
 from worker.redis_client.counts import counts_in
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
@@ -30,60 +31,9 @@ PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024  # letters that are read at a time; a l
 UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
-# From one place, -1 being the oldest, step by step: so many letters, or as many as the bytes hold, at least one.
-READ_PAGE = """
-local page, bytes = {}, 0
-for i = 0, ARGV[3] - 1 do
-    local letter = redis.call('LINDEX', KEYS[1], ARGV[1] + i * ARGV[2])
-    if not letter then break end
-    bytes = bytes + #letter
-    if i > 0 and bytes > tonumber(ARGV[4]) then break end
-    page[#page + 1] = letter
-end
-return page
-"""
-
-# Told again because the reply was lost, it does nothing.
-BURY = (
-    FREES
-    + """
-if redis.call('EXISTS', KEYS[3]) == 1 then return end
-for i = 1, #ARGV, 2 do
-    redis.call('LPUSH', KEYS[1], ARGV[i])
-    redis.pcall('HINCRBY', KEYS[2], ARGV[i + 1], 1)  -- a count that another program broke is counted anew
-end
-redis.call('SET', KEYS[3], '', 'EX', 60)
-"""
-)
-
-# For each letter: where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
-# Told again because the reply was lost, it answers as it did.
-TAKE_AWAY = (
-    FREES
-    + """
-local answered = redis.call('GET', KEYS[4])
-if answered then return tonumber(answered) end
-local done = 0
-for i = 1, #ARGV, 4 do
-    local place, letter, reason, again = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-    local found = redis.call('LINDEX', KEYS[1], place) == letter
-    if found then
-        redis.call('LSET', KEYS[1], place, '')
-    else
-        found = redis.call('LREM', KEYS[1], -1, letter) == 1
-    end
-    if found then
-        local left = redis.pcall('HINCRBY', KEYS[2], reason, -1)
-        if type(left) ~= 'number' or left <= 0 then redis.call('HDEL', KEYS[2], reason) end
-        if again ~= '' then redis.call('LPUSH', KEYS[3], again) end
-        done = done + 1
-    end
-end
-redis.call('LREM', KEYS[1], 0, '')
-redis.call('SET', KEYS[4], done, 'EX', 60)
-return done
-"""
-)
+READ_PAGE = script("worker.queue", "dead_letter_page")
+BURY = FREES + script("worker.queue", "bury")
+TAKE_AWAY = FREES + script("worker.queue", "take_away")
 
 
 def dead_letter_queue(queue: str) -> str:
@@ -232,7 +182,7 @@ class DeadLetters:
     def _take_away(self, buried: Sequence[Buried], instead: Callable[[Buried], str]) -> int:
         done = 0
         for batch in _batches(buried):
-            keys = (self.key, self._counts_key, self.queue, f"signal:{self.integration}:removed:{uuid4().hex}")
+            keys = (self.key, self._counts_key, self.queue, Keys(self.integration).removed(uuid4().hex))
             # Each one taken away has moved those behind it one place towards the end.
             letters = [(each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch]
             arguments = [str(part) for letter in letters for part in letter]

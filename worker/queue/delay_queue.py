@@ -13,46 +13,14 @@ from typing import TYPE_CHECKING, cast
 from worker.gate.gate import FREES
 from worker.queue.message import Message, encoded
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
 
-PARK = (
-    FREES
-    + """
-local now = redis.call('TIME')
-local dues = {}
-for i = 1, #ARGV, 2 do
-    dues[#dues + 1] = string.format('%.3f', now[1] + now[2] / 1000000 + ARGV[i])
-    redis.call('ZADD', KEYS[1], dues[#dues], ARGV[i + 1])
-end
-return dues
-"""
-)
-
-RETURN_DUE = (
-    FREES
-    + """
-local now = redis.call('TIME')
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000, 'LIMIT', 0, ARGV[1])
-for _, message in ipairs(due) do
-    redis.call('RPUSH', KEYS[2], message)
-    redis.call('ZREM', KEYS[1], message)
-end
-return #due
-"""
-)
-
-REPLACE = (
-    FREES
-    + """
-local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not due then return 0 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-if ARGV[2] ~= '' then redis.call('ZADD', KEYS[1], due, ARGV[2]) end
-return 1
-"""
-)
+PARK = FREES + script("worker.queue", "delay")
+RETURN_DUE = FREES + script("worker.queue", "requeue_due")
+REPLACE = FREES + script("worker.queue", "replace_delayed")
 
 
 @dataclass(frozen=True)

@@ -13,82 +13,17 @@ from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import FREES
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
 
 RESTORE_AT_ONCE = 1000  # messages in one turn: Redis does nothing else meanwhile
 
-KEEP = (
-    FREES
-    + """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, tag) end
-"""
-)
-
-# KEYS: the queue, the index, the messages.
-PUTS_BACK = (
-    FREES
-    + """
--- A message that came back from a worker that did not end it says in its text how often that was; put_aside.lua reads it.
-local function counted(message)
-    local before, returns, rest = string.match(message, '^(%s*){"signal_returns":(%d+),(.*)$')
-    if not rest then before, rest = string.match(message, '^(%s*){(%s*".*)$') end
-    if not rest then return message end
-    return before .. string.format('{"signal_returns":%d,', (tonumber(returns) or 0) + 1) .. rest
-end
-
-local function put_back(tag, push, counts)
-    local message = redis.call('HGET', KEYS[3], tag)
-    local queue = KEYS[1]
-    -- Kombu's tags have hyphens. They are of messages that came from other queues, noted as [message, exchange, queue].
-    if message and string.find(tag, '-', 1, true) then
-        local raw, origin = string.match(message, '^%[(.*), "[^"]*", "([^"]+)"%]$')
-        if raw then message, queue = raw, origin end
-    elseif message and counts then
-        message = counted(message)
-    end
-    if message then redis.call(push, queue, message) end
-    redis.call('ZREM', KEYS[2], tag)
-    redis.call('HDEL', KEYS[3], tag)
-    return message
-end
-"""
-)
-PUT_BACK = PUTS_BACK + "put_back(ARGV[2], ARGV[1], ARGV[3] == '1')"
-# The newest are put at the front first, so that in the end the oldest is at the front.
-RESTORE = (
-    PUTS_BACK
-    + """
-local time = redis.call('TIME')
-local until_then = time[1] + time[2] / 1000000 - tonumber(ARGV[1])
-local tags = redis.call('ZRANGE', KEYS[2], until_then, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])
-table.sort(tags, function(one, other) return one > other end)
-local restored = 0
-for _, tag in ipairs(tags) do
-    if put_back(tag, 'RPUSH', true) then restored = restored + 1 end
-end
-return restored
-"""
-)
-
-# ARGV: marks of takings, each part of their tags.
-PUT_BACK_TAKINGS = (
-    PUTS_BACK
-    + """
-local tags = {}
-for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-    for _, taking in ipairs(ARGV) do
-        if string.find(tag, '.' .. taking .. '.', 1, true) then tags[#tags + 1] = tag end
-    end
-end
-table.sort(tags, function(one, other) return one > other end)
-for _, tag in ipairs(tags) do put_back(tag, 'RPUSH', false) end
-return #tags
-"""
-)
+KEEP = FREES + script("worker.queue", "in_flight_keep")
+PUT_BACK = FREES + script("worker.queue", "in_flight", "in_flight_put_back")
+RESTORE = FREES + script("worker.queue", "in_flight", "in_flight_restore")
+PUT_BACK_TAKINGS = FREES + script("worker.queue", "in_flight", "in_flight_put_back_takings")
 
 
 def in_flight_keys(integration: str) -> tuple[str, str]:

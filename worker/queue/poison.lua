@@ -1,6 +1,7 @@
 -- Put aside what is not to be taken, as a dead letter and unread: too large a message, and one that no worker has ended.
--- KEYS 7: the dead-letter queue, 8: its counts; ARGV 5: the limits with a letter for each reason, as JSON, 6: messages in hand.
--- Without them there is no limit. A script that ends between the two steps repeats a message and loses none.
+-- KEYS 3: the queue, 7: the dead-letter queue, 8: its counts.
+-- ARGV 5: the limits with a letter for each reason, as JSON, 6: messages in hand. Without them there is no limit.
+-- A script that ends between the two steps repeats a message and loses none.
 local limits = ARGV[5] and cjson.decode(ARGV[5]) or nil
 local PREFIX = '^(%s*){"signal_returns":(%d+),'
 local AT_ONCE = 20  -- reasons and ids, two of each message: Redis does nothing else meanwhile

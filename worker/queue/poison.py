@@ -7,13 +7,13 @@ dead letter whose `signal` header holds the whole message as a text, `original_t
 import json
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.resources import files
 
 from worker.queue.dead_letter_reasons import Reason
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Limits, Message, envelope
+from worker.redis_client.lua import script
 
-LIBRARY = files("worker.queue").joinpath("poison.lua").read_text(encoding="utf-8")
+LIBRARY = script("worker.queue", "poison")
 # Returns from which a message is taken alone, so that the one that ends workers does so without the others.
 ALONE_AFTER = 2
 LOOK_AGAIN_SECONDS = 0.2

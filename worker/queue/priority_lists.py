@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import FREES
 from worker.redis_client.keys import Keys
+from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
@@ -25,21 +26,7 @@ AT_ONCE = 1000
 MOST_LISTS = 1000
 SUFFIX = re.compile(r"[^a-zA-Z0-9_-][^a-zA-Z0-9]{0,9}[1-9]\d{0,2}")
 
-# A list that is none any more, since another program put something else there, is passed over.
-GATHER = (
-    FREES
-    + """
-local moved = 0
-for i = 2, #KEYS do
-    while moved < tonumber(ARGV[1]) do
-        local message = redis.pcall('LMOVE', KEYS[i], KEYS[1], 'RIGHT', 'LEFT')
-        if not message or type(message) == 'table' then break end
-        moved = moved + 1
-    end
-end
-return moved
-"""
-)
+GATHER = FREES + script("worker.queue", "drain_priority_lists")
 
 
 @dataclass(frozen=True)

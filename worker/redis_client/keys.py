@@ -73,6 +73,12 @@ class Keys:
         "signal:<integration>:letters_bound_told", "string", "a worker warned that a limit is near", "an hour"
     )
     buried = _each("signal:<integration>:buried:<token>", "string", "these were buried: makes it repeatable", MINUTE)
+    removed = _each(
+        "signal:<integration>:removed:<token>",
+        "string",
+        "how many were replayed or purged: makes it repeatable",
+        MINUTE,
+    )
     in_flight = _one("signal:<integration>:unacked", "hash", "delivery tag → message that a worker has in hand")
     in_flight_index = _one(
         "signal:<integration>:unacked_index", "sorted set", "delivery tag → when it was fetched, or extended"

@@ -1,0 +1,78 @@
+"""Lua lies in files that tell their KEYS and ARGV, each of which a module loads."""
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from worker.redis_client.lua import script
+
+PROJECT = Path(__file__).parents[2]
+SCRIPTS = sorted((PROJECT / "worker").rglob("*.lua"))
+MODULES = sorted((PROJECT / "worker").rglob("*.py"))
+# `gate.py` holds what scripts begin with where memory is full, and calls of one function.
+WITH_LUA = {"worker/gate/gate.py"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix()
+
+
+def head_of(text: str) -> list[str]:
+    return list(takewhile(lambda line: line.startswith("--"), text.splitlines()))
+
+
+def untold(text: str) -> list[str]:
+    """What a script uses and its head does not name."""
+    head = head_of(text)
+    code = re.sub(r"--.*", "", text)
+    return [
+        word
+        for word in ("KEYS", "ARGV")
+        if re.search(rf"\b{word}\b", code) and not re.search(rf"\b{word}\b", "\n".join(head))
+    ]
+
+
+def loaded_by(module: str) -> Iterator[str]:
+    """The files that the calls of `script` in a module's text name."""
+    for node in ast.walk(ast.parse(module)):
+        match node:
+            case ast.Call(func=ast.Name(id="script"), args=[ast.Constant(value=str(package)), *names]):
+                yield from (f"{package.replace('.', '/')}/{ast.literal_eval(name)}.lua" for name in names)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+def test_a_script_begins_with_a_head_that_tells_its_keys_and_arguments(path: Path) -> None:
+    text = path.read_text()
+    assert head_of(text), "it begins with no comment"
+    assert untold(text) == []
+    assert text.endswith("\n"), "what comes after it would be on its last line"
+
+
+def test_a_script_whose_head_leaves_out_what_it_uses_is_found() -> None:
+    assert untold("-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n") == ["ARGV"]
+    assert untold("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
+
+
+def test_each_script_is_loaded_by_a_module_and_each_that_is_loaded_is_there() -> None:
+    assert {each for path in MODULES for each in loaded_by(path.read_text())} == set(map(name_of, SCRIPTS))
+
+
+def test_modules_hold_no_lua_of_their_own() -> None:
+    found = {name_of(path) for path in MODULES if re.search(r"\bredis\.p?call\(|\b(KEYS|ARGV)\[", path.read_text())}
+    assert found <= WITH_LUA
+
+
+def test_scripts_are_joined_in_the_order_in_which_they_are_named() -> None:
+    pace, gate = ((PROJECT / f"worker/gate/{name}.lua").read_text() for name in ("pace", "gate"))
+    assert script("worker.gate", "pace", "gate") == pace + gate
+
+
+def test_a_script_or_package_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        script("worker.gate", "no_such_script")
+    with pytest.raises(ModuleNotFoundError):
+        script("worker.no_such_package", "gate")

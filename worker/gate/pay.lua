@@ -1,0 +1,9 @@
+-- Charge one request besides those of events, if it may be made now. Comes after payable.lua.
+-- KEYS and ARGV as for pace.lua.
+-- Returns {seconds to wait, 0 if the request was charged; the moment of this, epoch seconds}.
+local wait = payable()
+if wait == 0 and tokens() then
+    charge(1)
+    redis.call('HSET', PACE, 'paid_at', now)
+end
+return {tostring(wait), string.format('%.6f', now)}

@@ -1,0 +1,6 @@
+-- Report what a request for a page of members came to.
+-- KEYS as for pace.lua. ARGV 2: the report as JSON (gate.py, Report), 3: 1 if a page came.
+-- Returns the kind of the hold that this began or ended, or ''.
+local change = report(unpack(cjson.decode(ARGV[2])))
+local well = ARGV[3] == '1' and redis.call('HGET', HOLD, 'kind') == 'unavailable'
+return change == '' and well and list_read() or change

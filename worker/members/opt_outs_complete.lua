@@ -1,0 +1,18 @@
+-- Note that all the unsubscribed were read: by the reader with this token, or, without one, as part of a sync of the whole list.
+-- KEYS 3: opt_outs.
+-- ARGV 2: token of the reader, or '', 3: without a token, when the reading began, epoch seconds, 4: how many are unsubscribed,
+-- 5: seconds that this is noted.
+-- Returns the seconds that the reading took, or '' if another reader has it by now.
+local OPT_OUTS = KEYS[3]
+local token, began, members, lives = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if token ~= '' then
+    if redis.call('HGET', OPT_OUTS, 'token') ~= token then return '' end
+    began = redis.call('HGET', OPT_OUTS, 'began')
+    redis.call('HDEL', OPT_OUTS, 'token', 'running_until', 'began', 'cursor', 'so_far', 'failures', 'resume_at')
+end
+local took, fresh_from = now - began, number(OPT_OUTS, 'fresh_from') or 0
+if tonumber(began) > fresh_from or fresh_from > now then
+    redis.call('HSET', OPT_OUTS, 'fresh_from', began, 'ended', now, 'members', members, 'seconds', took)
+    redis.call('EXPIRE', OPT_OUTS, lives)
+end
+return tostring(took)

@@ -1,0 +1,11 @@
+-- Note how far a reading of the unsubscribed has come, and renew its lease. One that takes too long is to begin anew.
+-- KEYS 3: opt_outs.
+-- ARGV 2: token of the reader, 3: cursor of the next page, 4: how many were counted so far, 5: seconds of the lease,
+-- 6: seconds that a reading may take in all.
+-- Returns 1, or 0 if this reader is to stop: another one has the reading by now, or it begins anew.
+local OPT_OUTS = KEYS[3]
+if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
+if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then return redis.call('HDEL', OPT_OUTS, 'began') * 0 end
+redis.call('HSET', OPT_OUTS, 'cursor', ARGV[3], 'so_far', ARGV[4], 'running_until', now + ARGV[5])
+redis.call('HDEL', OPT_OUTS, 'failures')
+return 1

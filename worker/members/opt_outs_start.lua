@@ -1,0 +1,30 @@
+-- Claim a reading of the unsubscribed that is due, or that was left unfinished. Comes after gate.lua and payable.lua.
+-- KEYS 3: opt_outs.
+-- ARGV 2: token of the reader, 3: seconds of its lease, 4: seconds after which a complete reading is due again, 5: seconds after
+-- which an unfinished one begins anew, 6: seconds that it may wait for its first page, 7: seconds that what is noted lives.
+-- Returns {cursor, how many were counted so far}, or {} if there is nothing to read now.
+local OPT_OUTS = KEYS[3]
+local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
+
+-- A clock that was set back must not make a moment last.
+local function is_ahead(field, at_most)
+    local left = (number(OPT_OUTS, field) or 0) - now
+    return left > 0 and left <= at_most
+end
+
+local function is_younger(field, age)
+    local moment = number(OPT_OUTS, field)
+    return moment and now >= moment and now - moment < age
+end
+
+if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
+if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if not is_younger('began', trusted) then
+    if is_younger('fresh_from', refresh) then return {} end
+    redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)
+end
+if payable() > longest_wait then return {} end
+redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
+redis.call('EXPIRE', OPT_OUTS, lives)
+return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')

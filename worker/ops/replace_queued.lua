@@ -1,0 +1,9 @@
+-- Put another message in the place of one on the queue, or erase it.
+-- KEYS 1: the queue. ARGV 1: the message, 2: how many were before it when it was read, 3: the one in its place, or '' for none.
+-- Returns how many were replaced or erased.
+if ARGV[3] == '' then return redis.call('LREM', KEYS[1], -1, ARGV[1]) end
+local place = -1 - ARGV[2]
+if redis.call('LINDEX', KEYS[1], place) ~= ARGV[1] then place = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) end
+if not place then return 0 end
+redis.call('LSET', KEYS[1], place, ARGV[3])
+return 1

@@ -1,0 +1,13 @@
+-- Put messages whose visibility timeout has ended back at the front of their queue; each counts one more return. The newest are put
+-- back first, so that in the end the oldest is at the front. Comes after in_flight.lua.
+-- KEYS as for in_flight.lua. ARGV 1: the visibility timeout in seconds, 2: how many messages at most.
+-- Returns how many were put back.
+local time = redis.call('TIME')
+local until_then = time[1] + time[2] / 1000000 - tonumber(ARGV[1])
+local tags = redis.call('ZRANGE', KEYS[2], until_then, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])
+table.sort(tags, function(one, other) return one > other end)
+local restored = 0
+for _, tag in ipairs(tags) do
+    if put_back(tag, 'RPUSH', true) then restored = restored + 1 end
+end
+return restored
