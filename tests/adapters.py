@@ -15,11 +15,11 @@ import urllib3
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.sandbox.api import answer as sandbox_answer
-from worker.sandbox.quirks import Switches
-from worker.sandbox.request import Call, Reply
-from worker.sandbox.state import SandboxConfig, World
+from worker.sandbox.quirks import Quirks
+from worker.sandbox.request import Reply, Request
+from worker.sandbox.state import SandboxConfig, SandboxState
 from worker.sandbox.stored_member import StoredMember
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def answered(
     return urllib3.HTTPResponse(stream, dict(headers or {}), status, preload_content=False)
 
 
-def asking(far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com") -> Mailgun:
+def asking(far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com") -> MailgunClient:
     """The real client of this thread, with `far` at the other end."""
-    mailgun = Mailgun(
+    mailgun = MailgunClient(
         base_url=base_url, key=SecretStr(KEY), list_address=list_address, connect_timeout=5, read_timeout=15
     )
     for scheme in ("https://", "http://"):
@@ -165,7 +165,7 @@ def timed_out() -> urllib3.HTTPResponse:
     raise requests.ReadTimeout("the address may stand here: jane@example.com")
 
 
-def nothing(_call: Call) -> None:
+def nothing(_call: Request) -> None:
     """Nothing happens."""
 
 
@@ -173,17 +173,17 @@ class HoldsMembers:
     """The sandbox's Mailgun within this process, at the other end of the real client of every thread."""
 
     def __init__(self, *members: Mapping[str, Any], **switches: Any) -> None:
-        config = SandboxConfig(api_keys=(KEY,), lists=(NEWSLETTER,), switches=Switches(**switches))
-        self.world = World(config, now=0)
+        config = SandboxConfig(api_keys=(KEY,), lists=(NEWSLETTER,), switches=Quirks(**switches))
+        self.world = SandboxState(config, now=0)
         self.list = self.world.mailing_list(NEWSLETTER)
-        self.calls: list[Call] = []
-        self.meanwhile: dict[int, Callable[[Call], Reply | None]] = {}
+        self.calls: list[Request] = []
+        self.meanwhile: dict[int, Callable[[Request], Reply | None]] = {}
         """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
         for member in members:
             self.list.put(StoredMember(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
         self.alone: AbstractContextManager[Any] = threading.Lock()  # one request at a time
 
-    def asking(self) -> Mailgun:
+    def asking(self) -> MailgunClient:
         """The real client, with this at the other end."""
         mailgun = asking(Far(self._answer))
         mailgun._new_session = lambda: self._session(type(mailgun)._new_session(mailgun))  # type: ignore[method-assign]
@@ -216,7 +216,7 @@ class HoldsMembers:
             path = urlsplit(str(request.url)).path
             authorization = request.headers["Authorization"]
             segments = tuple(unquote_plus(path).split("/")[1:])
-            call = Call(str(request.method), path, segments, {}, form_of(request), authorization, US)
+            call = Request(str(request.method), path, segments, {}, form_of(request), authorization, US)
             self.calls.append(call)
             instead = self.meanwhile.get(len(self.calls), nothing)(call)
             reply = instead or sandbox_answer(self.world, call, now=0)

@@ -9,18 +9,18 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.consumer.transport import TAKE
-from worker.delivery.batch_policy import Batching
-from worker.delivery.deliverer import Delivery
-from worker.delivery.member_store import Overwriting
+from worker.delivery.batch_policy import BatchPolicy
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.member_store import NoLedger
 from worker.delivery.waiting_events import Waiting
-from worker.gate.config import UNAVAILABLE_MEMBERS, Rules
-from worker.gate.gate import Flow, reported
-from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Kind, Outcome
+from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
+from worker.gate.gate import Gate, reported
+from worker.mailgun.client import MailgunClient
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
-from worker.members.merge import Subscribing
+from worker.members.merge import SubscriptionRules
 from worker.members.record import Absence, decoded, encoded
-from worker.queue.delay_queue import Parking
+from worker.queue.delay_queue import DelayQueue
 
 if TYPE_CHECKING:
     import redis
@@ -54,40 +54,40 @@ class OwnIntegration:
     redis: "redis.Redis"
     name: str
 
-    def flow(self, *, chance: float = NEARLY_ONE, **rules: float) -> Flow:
+    def gate(self, *, chance: float = NEARLY_ONE, **rules: float) -> Gate:
         """Its flow; `rules` in place of those of the tests."""
-        return Flow(self.redis, self.name, rules_with(**rules), lambda: chance)
+        return Gate(self.redis, self.name, rules_with(**rules), lambda: chance)
 
-    def ledger(self, flow: Flow | None = None, **options: Any) -> Ledger:
+    def ledger(self, gate: Gate | None = None, **options: Any) -> Ledger:
         """Its ledger; `options` in place of those of the tests."""
         given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, "lag_seconds": 0, **options}
-        return Ledger(flow or self.flow(), self.name, DIGEST_KEY, **given)
+        return Ledger(gate or self.gate(), self.name, DIGEST_KEY, **given)
 
     def waiting(self, ledger: Ledger | None = None) -> Waiting:
         """Its events that wait for busy members."""
-        return Waiting(ledger or self.ledger(), Parking(self.redis, self.name, self.queue), self.unacked_keys)
+        return Waiting(ledger or self.ledger(), DelayQueue(self.redis, self.name, self.queue), self.unacked_keys)
 
     def delivery(
         self,
-        mailgun: Mailgun,
+        mailgun: MailgunClient,
         *,
         ledger: Ledger | None = None,
-        rules: Subscribing | None = None,
+        rules: SubscriptionRules | None = None,
         overwrite: bool = False,
         batch: int = 1,
         told: Callable[[str, str], None] = lambda _kind, _why: None,
-    ) -> Delivery:
+    ) -> Deliverer:
         """How its patches are brought to `mailgun`."""
         ledger = ledger or self.ledger()
-        return Delivery(
+        return Deliverer(
             mailgun=mailgun,
-            flow=ledger.flow,
-            desk=Overwriting(ledger.flow) if overwrite else ledger,
-            rules=rules or Subscribing(),
-            batching=Batching(batch),
+            gate=ledger.gate,
+            member_store=NoLedger(ledger.gate) if overwrite else ledger,
+            rules=rules or SubscriptionRules(),
+            batch_policy=BatchPolicy(batch),
             pool=ThreadPoolExecutor(4),
             clock=lambda: datetime.now(UTC),
-            told=told,
+            on_hold_change=told,
             lag=ledger.lag_seconds,
         )
 
@@ -95,9 +95,9 @@ class OwnIntegration:
         """So many more messages on the queue: "1" is the oldest."""
         self.redis.lpush(self.queue, *(str(each + 1) for each in range(count)))
 
-    def take(self, want: int = 1, *, rules: Rules | None = None) -> Taken:
+    def take(self, want: int = 1, *, rules: GateConfig | None = None) -> Taken:
         """What a worker with room for `want` gets now."""
-        keys = (*self.flow().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
+        keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
         wait, messages, _paid, _tags = cast(
@@ -161,7 +161,7 @@ class OwnIntegration:
         return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:pace"))
 
 
-def rules_with(**rules: float) -> Rules:
+def rules_with(**rules: float) -> GateConfig:
     """Rules whose times are long enough that no test's own duration matters; `rules` in place of them."""
     given: dict[str, Any] = {
         "base": 100,
@@ -173,12 +173,12 @@ def rules_with(**rules: float) -> Rules:
         "look_lease": 500,
         **rules,
     }
-    return Rules(**given)
+    return GateConfig(**given)
 
 
 def answered(
-    flow: Flow,
-    kind: Kind,
+    gate: Gate,
+    kind: OutcomeKind,
     *,
     hint: float = 0,
     requests: int = 1,
@@ -196,20 +196,20 @@ def answered(
         return [members] if isinstance(members, str) else [f"m{next(numbers)}" for _ in range(members)]
 
     reports = ([reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times))
-    return [change.kind if (change := next(iter(flow.report_all(each)), None)) else "" for each in reports]
+    return [change.kind if (change := next(iter(gate.record(each)), None)) else "" for each in reports]
 
 
-def looked(flow: Flow, kind: Kind, *, hint: float = 0) -> str:
+def looked(gate: Gate, kind: OutcomeKind, *, hint: float = 0) -> str:
     """Report a read of the list that ended so; gives what it began or ended."""
     outcome = Outcome(kind, requests=1, wait_until=NOW + timedelta(seconds=hint) if hint else None)
-    return flow.looked(outcome, f"{kind} (the list)", NOW)
+    return gate.record_incident_check(outcome, f"{kind} (the list)", NOW)
 
 
-def hold_for_unavailability(flow: Flow) -> None:
+def hold_for_unavailability(gate: Gate) -> None:
     """So many members had no answer that the integration is held."""
-    assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)[-1] == "unavailable"
+    assert answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)[-1] == "unavailable"
 
 
-def hold_for_incident(flow: Flow) -> None:
+def hold_for_incident(gate: Gate) -> None:
     """So many members were refused that it is an incident."""
-    assert answered(flow, Kind.UNAUTHORIZED, times=flow.rules.incident_threshold)[-1] == "incident"
+    assert answered(gate, OutcomeKind.UNAUTHORIZED, times=gate.rules.incident_threshold)[-1] == "incident"

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, cast
 
 from tests.integrations import OwnIntegration
-from worker.gate.config import Rules
+from worker.gate.config import GateConfig
 from worker.gate.gate import LIBRARY, keys
 
 STEP_SECONDS = 0.1
@@ -91,7 +91,7 @@ class Minutes:
 def against(
     limiter: Limiter,
     own: OwnIntegration,
-    rules: Rules,
+    rules: GateConfig,
     *,
     minutes: int,
     hints: bool = False,

@@ -6,25 +6,25 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from worker.delivery.batch_policy import Batching
+from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.batch_write import OnHoldChange, ignore_hold_change
-from worker.delivery.deliverer import Delivery
-from worker.delivery.late_writes import LookAfter
-from worker.delivery.member_store import Overwriting
-from worker.delivery.outcome_stats import Tally
-from worker.delivery.processor import Handling, Measured, unmeasured
-from worker.delivery.retry_policy import Patience
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.late_writes import LateWrites
+from worker.delivery.member_store import NoLedger
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.processor import EventProcessor, OnProcessed, ignore_processed
+from worker.delivery.retry_policy import RetryPolicy
 from worker.delivery.waiting_events import Waiting
-from worker.delivery.worker_registry import Roll
-from worker.gate.config import Rules
-from worker.gate.gate import Flow
-from worker.mailgun.client import Mailgun, Observed, unobserved
+from worker.delivery.worker_registry import WorkerRegistry
+from worker.gate.config import GateConfig
+from worker.gate.gate import Gate
+from worker.mailgun.client import MailgunClient, OnRequest, ignore_request
 from worker.members.ledger import Ledger
-from worker.members.merge import Subscribing
-from worker.members.opt_outs import OptOuts
-from worker.members.page_import import Census
-from worker.queue.dead_letters import DeadLetters
-from worker.queue.delay_queue import Parking
+from worker.members.merge import SubscriptionRules
+from worker.members.opt_outs import OptOutScanner
+from worker.members.page_import import PageImporter
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import in_flight_keys
 from worker.queue.message import Limits
 from worker.redis_client.client import connect
@@ -43,13 +43,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def handling_for(
+def processor_for(
     settings: Settings,
     clock: Callable[[], datetime] = utc_now,
-    measured: Measured = unmeasured,
-    observed: Observed = unobserved,
+    measured: OnProcessed = ignore_processed,
+    observed: OnRequest = ignore_request,
     told: OnHoldChange = ignore_hold_change,
-) -> Handling:
+) -> EventProcessor:
     """How events are handled under `settings`. Raises `SettingsError` or `PresetError`; connects to nothing yet.
 
     `measured` is told how each event's handling ended, `observed` of each request to Mailgun, `told` of each hold that begins
@@ -57,17 +57,17 @@ def handling_for(
     """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
-    delivery, parking = delivery_for(settings, store, clock, observed, told), Parking(store, *where)
-    ledger = delivery.desk if isinstance(delivery.desk, Ledger) else ledger_for(settings, delivery.flow)
-    return Handling(
+    delivery, delay_queue = deliverer_for(settings, store, clock, observed, told), DelayQueue(store, *where)
+    ledger = delivery.member_store if isinstance(delivery.member_store, Ledger) else ledger_for(settings, delivery.gate)
+    return EventProcessor(
         preset=load_preset(settings.mailgun_preset),
         delivery=delivery,
-        parking=parking,
-        waiting=Waiting(ledger, parking, in_flight_keys(settings.signal_integration)),
-        dead_letters=DeadLetters(store, *where),
-        tally=Tally(store, settings.signal_integration),
-        roll=Roll(store, settings.signal_integration),
-        patience=Patience(
+        delay_queue=delay_queue,
+        waiting=Waiting(ledger, delay_queue, in_flight_keys(settings.signal_integration)),
+        dead_letters=DeadLetterQueue(store, *where),
+        outcome_stats=OutcomeStats(store, settings.signal_integration),
+        worker_registry=WorkerRegistry(store, settings.signal_integration),
+        retry_policy=RetryPolicy(
             settings.retry_base_seconds,
             settings.retry_max_delay_seconds,
             settings.retry_max_attempts,
@@ -76,35 +76,35 @@ def handling_for(
         digest_key=settings.digest_key,
         clock=clock,
         chance=random.random,
-        measured=measured,
+        on_processed=measured,
     )
 
 
-def delivery_for(
+def deliverer_for(
     settings: Settings,
     store: "redis.Redis",
     clock: Callable[[], datetime],
-    observed: Observed = unobserved,
+    observed: OnRequest = ignore_request,
     told: OnHoldChange = ignore_hold_change,
-) -> Delivery:
+) -> Deliverer:
     """How a patch is brought to Mailgun under `settings`. Raises `SettingsError`."""
-    flow = flow_for(settings, store)
-    return Delivery(
+    gate = gate_for(settings, store)
+    return Deliverer(
         mailgun=mailgun_for(settings, observed),
-        flow=flow,
-        desk=Overwriting(flow) if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, flow),
-        rules=Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
-        batching=Batching(settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000),
+        gate=gate,
+        member_store=NoLedger(gate) if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, gate),
+        rules=SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
+        batch_policy=BatchPolicy(settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000),
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
-        told=told,
+        on_hold_change=told,
         lag=settings.mailgun_read_lag_seconds,
     )
 
 
-def flow_for(settings: Settings, store: "redis.Redis") -> Flow:
+def gate_for(settings: Settings, store: "redis.Redis") -> Gate:
     """The hold and the pace of the integration."""
-    return Flow(store, settings.signal_integration, rules_for(settings), random.random)
+    return Gate(store, settings.signal_integration, gate_config_for(settings), random.random)
 
 
 def limits_for(settings: Settings) -> Limits:
@@ -112,9 +112,9 @@ def limits_for(settings: Settings) -> Limits:
     return Limits(settings.message_max_bytes, settings.message_max_events, settings.message_max_returns)
 
 
-def rules_for(settings: Settings) -> Rules:
+def gate_config_for(settings: Settings) -> GateConfig:
     """What the settings say of holds and pace."""
-    return Rules(
+    return GateConfig(
         base=settings.retry_base_seconds,
         max_delay=settings.retry_max_delay_seconds,
         rate_limit=settings.mailgun_rate_limit,
@@ -126,10 +126,10 @@ def rules_for(settings: Settings) -> Rules:
     )
 
 
-def ledger_for(settings: Settings, flow: Flow) -> Ledger:
+def ledger_for(settings: Settings, gate: Gate) -> Ledger:
     """The ledger of the integration. A lock's lease is longer than any delivery, so it is never lost while one is under way."""
     return Ledger(
-        flow,
+        gate,
         settings.signal_integration,
         settings.digest_key,
         lease_seconds=settings.longest_delivery_seconds + LEASE_MARGIN_SECONDS,
@@ -141,22 +141,22 @@ def ledger_for(settings: Settings, flow: Flow) -> Ledger:
     )
 
 
-def look_after_for(settings: Settings, delivery: Delivery) -> LookAfter:
+def late_writes_for(settings: Settings, delivery: Deliverer) -> LateWrites:
     """How writes whose end is not known are looked after."""
-    return LookAfter(delivery, ledger_for(settings, delivery.flow))
+    return LateWrites(delivery, ledger_for(settings, delivery.gate))
 
 
-def opt_outs_for(settings: Settings, delivery: Delivery) -> OptOuts:
+def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
     """How those who unsubscribed are read. A lease is longer than any page takes."""
-    ledger = ledger_for(settings, delivery.flow)
-    census = Census(delivery.mailgun, ledger, delivery.clock, delivery.told)
+    ledger = ledger_for(settings, delivery.gate)
+    page_importer = PageImporter(delivery.mailgun, ledger, delivery.clock, delivery.on_hold_change)
     lease = settings.longest_delivery_seconds / 2 + LEASE_MARGIN_SECONDS
-    return OptOuts(census, settings.mailgun_opt_out_refresh_seconds, lease)
+    return OptOutScanner(page_importer, settings.mailgun_opt_out_refresh_seconds, lease)
 
 
-def mailgun_for(settings: Settings, observed: Observed = unobserved) -> Mailgun:
+def mailgun_for(settings: Settings, observed: OnRequest = ignore_request) -> MailgunClient:
     """The mailing list that `settings` name. Raises `SettingsError`."""
-    return Mailgun(
+    return MailgunClient(
         base_url=settings.mailgun_api_base_url,
         key=settings.mailgun_key,
         list_address=settings.list_address,

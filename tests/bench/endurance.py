@@ -12,7 +12,7 @@ from tests.bench.staging import QUEUE
 from tests.bench.starter import Starter, starter
 from tests.bench.verdict import verdict, wanted
 from tests.servers import eventually
-from worker.delivery.outcome_stats import Tally
+from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.producer import enqueue_many
 from worker.redis_client.client import connect
 
@@ -67,10 +67,10 @@ def endurance(ground: Ground, total: int) -> Iterator[str]:
 def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iterator[Milestone]:
     """Puts all events, keeping a backlog; gives how things stand every so often. Raises `Stuck`."""
     os.environ.update(REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default")  # where `enqueue_many` looks
-    tally = Tally(connect(ground.server.url), "default")
+    outcome_stats = OutcomeStats(connect(ground.server.url), "default")
     began = time.monotonic()
     put, before, next_at = 0, (0, began), total // REPORTS
-    for ended, at in progress(tally, total):
+    for ended, at in progress(outcome_stats, total):
         if put < total and put - ended < BACKLOG:
             put += enqueue_many(events(range(put, min(put + AT_ONCE, total)), people))
         if ended >= next_at:
@@ -79,11 +79,11 @@ def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iter
             before, next_at = (ended, at), min(next_at + total // REPORTS, total)
 
 
-def progress(tally: Tally, total: int) -> Iterator[tuple[int, float]]:
+def progress(outcome_stats: OutcomeStats, total: int) -> Iterator[tuple[int, float]]:
     """How many events have ended, and the moment, again and again until all have. Raises `Stuck`."""
     ended, changed = 0, time.monotonic()
     while ended < total:
-        now_ended, now = ended_in(tally.totals()), time.monotonic()
+        now_ended, now = ended_in(outcome_stats.totals()), time.monotonic()
         if now_ended != ended:
             ended, changed = now_ended, now
         elif now - changed > STUCK_SECONDS:
@@ -93,7 +93,7 @@ def progress(tally: Tally, total: int) -> Iterator[tuple[int, float]]:
 
 
 def under_way(ground: Ground) -> int:
-    """How many messages are queued, in a worker's hands, or parked."""
+    """How many messages are queued, in a worker's hands, or delayed."""
     with ground.redis.pipeline(transaction=True) as at_once:
         at_once.llen(QUEUE)
         at_once.hlen("signal:default:unacked")

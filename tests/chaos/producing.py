@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from tests.chaos.sessions import Sent
-from worker.queue.producer import EventQueue, Written, message_for
+from worker.queue.producer import EventQueue, SerializedEvent, message_for
 from worker.signal.json_value import event_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def bundles(queue: EventQueue) -> Put:
     """Many events a message, as `enqueue_many` puts them."""
 
     def put(events: list[Sent]) -> None:
-        queue.put_many([Written(event_text(each.event), time.time()) for each in events])
+        queue.put_many([SerializedEvent(event_text(each.event), time.time()) for each in events])
 
     return put
 

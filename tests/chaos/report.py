@@ -37,7 +37,7 @@ malformed: dead letters that stay such, the address cannot be one   replayed: de
 told to wait: 429 or 420 with a hint   early: requests in spite of one   MB: the largest worker at the end
 slowest: seconds from enqueue to its first end, of the slowest event whose member Mailgun can answer
 back s: the slowest of: a killed worker's events had ended; every worker consumed again after Redis was away or connections cut;
-        Mailgun was written to again after an outage; the hold was lifted after the key was mended
+        Mailgun was written to again after an outage; the hold was lifted after the key was fixed
 """
 
 

@@ -163,7 +163,7 @@ def stop_one_in_mid_request(world: World) -> None:
 
 
 def wrong_key(world: World) -> None:
-    """The key is wrong, then mended; and once more, answered 403. What died meanwhile is replayed at the end."""
+    """The key is wrong, then fixed; and once more, answered 403. What died meanwhile is replayed at the end."""
     for share in world.moments(0.3, 0.65):
         world.when_put(share)
         _spoil_key(world, 401 if share < 0.5 else 403)
@@ -171,15 +171,15 @@ def wrong_key(world: World) -> None:
 
 def opt_out_while_paused(world: World) -> None:
     """Recipients click the unsubscribe link while the integration is paused and nothing is in hand."""
-    flow, random = world.flow(), Random(1)
+    gate, random = world.gate(), Random(1)
     for share in world.moments(0.3, 0.5, 0.75):
         world.when_put(share)
         world.until(lambda: _clickable(world), "members who may click")
-        flow.pause()
+        gate.pause()
         world.until(lambda: not world.in_hand(), "empty hands")
         _click(world, random, 0.4)
         _weather(world.form.blind_seconds)  # until every worker must know
-        flow.resume()
+        gate.resume()
 
 
 def opt_out_at_any_moment(world: World) -> None:
@@ -246,17 +246,17 @@ def hang_one_hot_member(world: World) -> None:
 
 def refuse_everything(world: World) -> None:
     """Every write is answered 302, then 400, while the list can be read: a handful of dead letters, however long."""
-    flow = world.flow()
+    gate = world.gate()
     for share, status in zip(world.moments(0.3, 0.65), (302, 400), strict=False):
         world.when_put(share)
         before = world.letters.count()
         world.control.add_fault("status", status=status, method="POST")
         with world.sparing():
-            world.until(lambda: flow.state().kind == "incident", "an incident")
-            looks = [flow.state().since]
+            world.until(lambda: gate.state().kind == "incident", "an incident")
+            looks = [gate.state().since]
 
             def comes_again(seen: list[float | None] = looks) -> bool:
-                state = flow.state()
+                state = gate.state()
                 if state.kind == "incident" and state.since not in seen:
                     seen.append(state.since)
                 return len(seen) > 2
@@ -266,7 +266,7 @@ def refuse_everything(world: World) -> None:
                 "{:.0f} dead letters while everything was answered {:.0f}", world.letters.count() - before, status
             )
             world.control.clear_faults()
-            world.back(world.until(lambda: flow.state().kind != "incident", "an end of the incident"))
+            world.back(world.until(lambda: gate.state().kind != "incident", "an end of the incident"))
 
 
 def throttle_one_in_fifty(world: World) -> None:
@@ -355,13 +355,13 @@ def _take_mailgun_away(world: World) -> None:
 def _spoil_key(world: World, status: int) -> None:
     world.control.switches(bad_key_status=status)
     world.control.set_key("another")
-    flow = world.flow()
+    gate = world.gate()
     with world.sparing():
-        world.until(lambda: flow.state().kind == "incident", "an incident")
+        world.until(lambda: gate.state().kind == "incident", "an incident")
         world.until(lambda: not world.in_hand(), "empty hands")
         world.note("{:.0f} dead letters of a wrong key", float(world.letters.count()))
         world.control.set_key(KEY)
-        world.back(world.until(lambda: flow.state().kind != "incident", "an end of the incident"))
+        world.back(world.until(lambda: gate.state().kind != "incident", "an end of the incident"))
 
 
 def _click(world: World, random: Random, share: float) -> None:

@@ -68,7 +68,7 @@ CASES = (
     Case("applied after the lease", storms.apply_after_the_lease, EVERY),
     Case("stored, answered 500, 504", storms.fail_once_stored, EVERY),
     Case("SIGSTOP in mid-request", storms.stop_one_in_mid_request, EVERY),
-    Case("wrong key, mended", storms.wrong_key, EVERY),
+    Case("wrong key, fixed", storms.wrong_key, EVERY),
     Case("addresses refused", storms.refuse_addresses, EVERY),
     Case("bad members among many", storms.a_few_bad_members, EVERY, brief=200, brief_forms=(SINGLE, VOLUME)),
     Case("one hot member", storms.hang_one_hot_member, EVERY, brief=200, brief_forms=(SINGLE,)),
@@ -154,15 +154,15 @@ def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
     try:
         world.start_workers(1)
         sandbox.control.add_fault("status", status=503)
-        before, parked = storms.memory(world), [0]
+        before, delayed = storms.memory(world), [0]
 
         def looked_thrice() -> bool:
-            parked.append(world.parking.count())
+            delayed.append(world.delay_queue.count())
             return world.requests() >= asked + 3
 
         world.producer.burst = 500
         world.producer.start()
-        world.until(lambda: world.flow().state().kind == "unavailable", "a hold")
+        world.until(lambda: world.gate().state().kind == "unavailable", "a hold")
         world.when_put(1.0)
         asked = world.requests()
         world.until(looked_thrice, "three more reads of the list")
@@ -174,8 +174,8 @@ def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
         world.close()
     lines.append(
         f"{waiting} events waiting through an outage: worker {before:.0f} MB before, {after:.0f} MB after, "
-        f"{later:.0f} MB when it was over; at most {max(parked)} parked, {held} waiting"
+        f"{later:.0f} MB when it was over; at most {max(delayed)} delayed, {held} waiting"
     )
     assert held > 0.85 * waiting
     assert after < before + 30
-    assert max(parked) < 100
+    assert max(delayed) < 100

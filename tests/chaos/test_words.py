@@ -18,7 +18,7 @@ from tests.chaos.test_chaos import FORM, FULL
 from tests.chaos.world import KEY, READ_LAG_SECONDS, World
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
-from worker.queue.producer import EventQueue, Written, message_for
+from worker.queue.producer import EventQueue, SerializedEvent, message_for
 from worker.sandbox.stored_member import StoredMember
 from worker.signal.json_value import event_text
 
@@ -76,7 +76,7 @@ def put(world: World, events: Sequence[Event]) -> None:
     """Put events as the form of delivery says."""
     queue = EventQueue(world.redis, world.queue)
     if world.form.name == "volume":
-        queue.put_many([Written(event_text(each), time.time()) for each in events])
+        queue.put_many([SerializedEvent(event_text(each), time.time()) for each in events])
     else:
         queue.put([message_for(each) for each in events])
 

@@ -168,9 +168,9 @@ def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _left_over(world: World, sent: list[Sent]) -> list[str]:
-    """What is on the queue, in hand or parked; and dead letters that are none, or should be there and are not."""
-    queued, in_hand, parked = world.left()
-    places = {"queued": queued, "in hand": in_hand, "parked": parked}
+    """What is on the queue, in hand or delayed; and dead letters that are none, or should be there and are not."""
+    queued, in_hand, delayed = world.left()
+    places = {"queued": queued, "in hand": in_hand, "delayed": delayed}
     found = {each.message.id: each.letter.reason for each in world.letters.oldest_first()}
     expected = {each.id: "malformed_email" for each in sent if each.ends == "dead letter"}
     differ = [each for each in sorted(found.keys() | expected.keys()) if found.get(each) != expected.get(each)]

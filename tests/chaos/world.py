@@ -21,10 +21,10 @@ from tests.chaos.journal import Journal, Told
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.gate.config import Rules
-from worker.gate.gate import Flow
-from worker.queue.dead_letters import DeadLetters
-from worker.queue.delay_queue import Parking
+from worker.gate.config import GateConfig
+from worker.gate.gate import Gate
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import body_of
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class World:
         self.form = form
         self.queue = f"mailgun.{integration}"
         self.redis = patient_client(server.url)
-        self.parking = Parking(self.redis, integration, self.queue)
-        self.letters = DeadLetters(self.redis, integration, self.queue)
+        self.delay_queue = DelayQueue(self.redis, integration, self.queue)
+        self.letters = DeadLetterQueue(self.redis, integration, self.queue)
         self.journals: list[Journal] = []
         self.ended_on_purpose: set[int] = set()
         self.unlucky: list[tuple[float, float]] = []  # when somebody was killed who may have known of a hold
@@ -172,7 +172,7 @@ class World:
         self.producer.stop()
         for worker in self.workers:
             worker.kill()
-        self.redis.delete(self.queue, self.parking.key)
+        self.redis.delete(self.queue, self.delay_queue.key)
 
     # What is going on
 
@@ -199,17 +199,17 @@ class World:
         return not queued and len(self.workers) <= in_hand <= self.threads
 
     def left(self) -> tuple[int, int, int]:
-        """Events on the queue, in hand, and parked, at one moment."""
+        """Events on the queue, in hand, and delayed, at one moment."""
         with self.redis.pipeline(transaction=True) as at_once:
             at_once.llen(self.queue)
             at_once.hlen(f"signal:{self.integration}:unacked")
-            at_once.zcard(self.parking.key)
-            queued, in_hand, parked = at_once.execute()
-        return queued, in_hand, parked
+            at_once.zcard(self.delay_queue.key)
+            queued, in_hand, delayed = at_once.execute()
+        return queued, in_hand, delayed
 
-    def flow(self) -> Flow:
+    def gate(self) -> Gate:
         """The hold, to be paused and resumed."""
-        rules = Rules(
+        rules = GateConfig(
             base=0.2,
             max_delay=2,
             rate_limit=0,
@@ -218,7 +218,7 @@ class World:
             incident_probe=1,
             look_lease=8,
         )
-        return Flow(self.redis, self.integration, rules, lambda: 0.5)
+        return Gate(self.redis, self.integration, rules, lambda: 0.5)
 
     def requests(self) -> int:
         """How many requests the sandbox has had."""

@@ -19,17 +19,17 @@ from pydantic import SecretStr
 
 from tests.adapters import KEY, US, Far, answered, asking, form_of
 from tests.sandboxes import PROJECT, RunningSandbox, eventually
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, NoAnswer
-from worker.ops.account_probe.probe_member import ThrowAway
-from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_MEND, NOTHING, READ_NOTHING, Mode
-from worker.ops.account_probe.runner import Finding, Probed, probed
+from worker.mailgun.outcome import NoResponse, Response
+from worker.ops.account_probe.probe_member import ProbeMember
+from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_FIX, NOTHING, READ_NOTHING, Mode
+from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.sandbox import lists
 from worker.sandbox.api import answer
-from worker.sandbox.quirks import Switches
-from worker.sandbox.request import Call, Reply, json_reply
-from worker.sandbox.state import SandboxConfig, World
+from worker.sandbox.quirks import Quirks
+from worker.sandbox.request import Reply, Request, json_reply
+from worker.sandbox.state import SandboxConfig, SandboxState
 from worker.sandbox.stored_member import StoredMember
 
 LIST = "newsletter@mg.example.com"
@@ -50,8 +50,8 @@ def sandbox(running: RunningSandbox) -> RunningSandbox:
     return running
 
 
-def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> Mailgun:
-    return Mailgun(
+def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> MailgunClient:
+    return MailgunClient(
         base_url=sandbox.base_url,
         key=SecretStr("sandbox-key"),
         list_address=LIST,
@@ -60,7 +60,9 @@ def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> Mailgun:
     )
 
 
-def probing(mailgun: Mailgun, mode: Mode = "merge", *, after: int = 0, then: Callable[[], object] = int) -> Probed:
+def probing(
+    mailgun: MailgunClient, mode: Mode = "merge", *, after: int = 0, then: Callable[[], object] = int
+) -> ProbeReport:
     """A probe that waits for nothing, and does `then` before the request that follows the first `after` ones."""
     asked = iter(range(10_000))
 
@@ -69,18 +71,18 @@ def probing(mailgun: Mailgun, mode: Mode = "merge", *, after: int = 0, then: Cal
             then()
         return False
 
-    return probed(ThrowAway(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
+    return probed(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
 
 
-def found(result: Probed) -> dict[str, str]:
+def found(result: ProbeReport) -> dict[str, str]:
     return {finding.tried: finding.found for finding in result.findings}
 
 
-def wrong(result: Probed) -> set[str]:
+def wrong(result: ProbeReport) -> set[str]:
     return {finding.tried for finding in result.findings if not finding.well}
 
 
-def only(result: Probed, tried: str) -> Finding:
+def only(result: ProbeReport, tried: str) -> ProbeFinding:
     return next(finding for finding in result.findings if finding.tried == tried)
 
 
@@ -131,7 +133,7 @@ def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
     tried = {(switch, position) for switch, position, *_ in mark.args[1]}
     assert tried == {
         (name, position)
-        for name, field in Switches.model_fields.items()
+        for name, field in Quirks.model_fields.items()
         for position in get_args(field.annotation)
         if name not in ends | never_met
     }
@@ -193,7 +195,7 @@ def test_a_member_that_cannot_be_deleted_is_said_to_be_left(sandbox: RunningSand
     fault: dict[str, Any] = {"kind": "status", "status": status}
     result = probing(mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault))
     assert not result.gone
-    assert isinstance(result.trouble, Answer)
+    assert isinstance(result.trouble, Response)
     assert set(sandbox.control.members()) == {THROW_AWAY}
 
 
@@ -206,8 +208,8 @@ def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: Runni
             sandbox.control.limit(None)
 
     sandbox.control.limit(10, window_seconds=600)
-    result = probed(ThrowAway(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
-    assert isinstance(result.trouble, Answer)
+    result = probed(ProbeMember(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
+    assert isinstance(result.trouble, Response)
     assert result.trouble.status == 429
     assert result.gone
     assert sandbox.control.members() == {}
@@ -215,12 +217,12 @@ def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: Runni
 
 # A Mailgun that breaks one assumption: the sandbox's own rules, without a network, told or retold
 
-Twist = Callable[[Callable[[Call], Reply], Call], Reply]
+Twist = Callable[[Callable[[Request], Reply], Request], Reply]
 
 
-def crooked(twist: Twist, *, world: World | None = None) -> tuple[Mailgun, World]:
+def crooked(twist: Twist, *, world: SandboxState | None = None) -> tuple[MailgunClient, SandboxState]:
     """The real client, and at its other end the sandbox's rules seen through `twist`."""
-    held = world or World(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
+    held = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
 
     def replied(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
         reply = twist(lambda call: answer(held, call, now=0), call_of(request))
@@ -229,11 +231,11 @@ def crooked(twist: Twist, *, world: World | None = None) -> tuple[Mailgun, World
     return asking(Far(replied), list_address=LIST), held
 
 
-def call_of(request: requests.PreparedRequest) -> Call:
+def call_of(request: requests.PreparedRequest) -> Request:
     path = urlsplit(str(request.url)).path
     form = form_of(request)
     segments = tuple(unquote_plus(path).split("/")[1:])
-    return Call(str(request.method), path, segments, {}, form, request.headers["Authorization"], US)
+    return Request(str(request.method), path, segments, {}, form, request.headers["Authorization"], US)
 
 
 def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
@@ -244,7 +246,7 @@ def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
 def retold(change: Callable[[dict[str, Any]], object], *, method: str, segments: int) -> Twist:
     """Mailgun's 200s to this kind of request show another member than the one that it holds."""
 
-    def twisted(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    def twisted(ask: Callable[[Request], Reply], call: Request) -> Reply:
         reply = ask(call)
         if (call.method, len(call.segments), reply.status) != (method, segments, 200):
             return reply
@@ -260,22 +262,22 @@ def without(name: str, form: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in form.items() if key != name}
 
 
-def missing_member_without_its_text(ask: Callable[[Call], Reply], call: Call) -> Reply:
+def missing_member_without_its_text(ask: Callable[[Request], Reply], call: Request) -> Reply:
     reply = ask(call)
     return json_reply(404, {"message": "not found"}) if reply.status == 404 else reply
 
 
-def capitals_are_others(ask: Callable[[Call], Reply], call: Call) -> Reply:
+def capitals_are_others(ask: Callable[[Request], Reply], call: Request) -> Reply:
     other = call.method == "GET" and call.segments[-1] != call.segments[-1].lower()
     return json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
 
 
-def no_word_for_true(ask: Callable[[Call], Reply], call: Call) -> Reply:
+def no_word_for_true(ask: Callable[[Request], Reply], call: Request) -> Reply:
     refused = call.method == "POST" and call.fields.get("subscribed") == "true"
     return json_reply(400, {"message": lists.BAD_SUBSCRIBED}) if refused else ask(call)
 
 
-def pages_for_everybody(ask: Callable[[Call], Reply], call: Call) -> Reply:
+def pages_for_everybody(ask: Callable[[Request], Reply], call: Request) -> Reply:
     return Reply(200, b"Mailgun Magnificent API") if call.method == "GET" else ask(call)
 
 
@@ -290,13 +292,13 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
         "new, subscribed=false",
         told(lambda form: without("subscribed", form)),
         "subscribed",
-        NO_MEND,
+        NO_FIX,
     ),
     "an answer about nobody": (
         "POST answers with",
         retold(lambda member: member.clear(), method="POST", segments=4),
         "200 Mailing list member has been created",
-        NO_MEND,
+        NO_FIX,
     ),
     "an answer without vars": (
         "POST answers the whole",
@@ -321,30 +323,30 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
         "upsert=true",
         told(lambda form: without("upsert", form)),
         "400 Address already exists <address>",
-        NO_MEND,
+        NO_FIX,
     ),
     "subscribed=false is ignored": (
         "subscribed=false",
         told(lambda form: without("subscribed", form)),
         "subscribed",
-        NO_MEND,
+        NO_FIX,
     ),
     "subscribed=true is refused": (
         "subscribed=true",
         no_word_for_true,
         f"400 {lists.BAD_SUBSCRIBED}",
-        NO_MEND,
+        NO_FIX,
     ),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_mend(broken: str) -> None:
-    tried, twist, expected, mend = BROKEN[broken]
+def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_fix(broken: str) -> None:
+    tried, twist, expected, fix = BROKEN[broken]
     mailgun, world = crooked(twist)
     result = probing(mailgun)
     finding = only(result, tried)
-    assert (finding.found, finding.to_set, finding.well) == (expected, mend, False)
+    assert (finding.found, finding.to_set, finding.well) == (expected, fix, False)
     assert result.gone
     assert len(world.mailing_list(LIST)) == 0
 
@@ -374,14 +376,14 @@ def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_w
 @pytest.mark.parametrize(
     ("switches", "advised"),
     [
-        (Switches(), {"vars on an update", "name left out"}),
-        (Switches(vars_on_update="merged", omitted_name="kept"), set()),
+        (Quirks(), {"vars on an update", "name left out"}),
+        (Quirks(vars_on_update="merged", omitted_name="kept"), set()),
     ],
 )
 def test_overwriting_is_advised_against_where_it_erases_what_other_events_set(
-    switches: Switches, advised: set[str]
+    switches: Quirks, advised: set[str]
 ) -> None:
-    world = World(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
+    world = SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
     mailgun, _ = crooked(lambda ask, call: ask(call), world=world)
     result = probing(mailgun, "overwrite")
     assert {each.tried for each in result.findings if each.to_set == MERGE_INSTEAD} == advised
@@ -407,9 +409,11 @@ def test_a_number_that_mailgun_rounds_is_found() -> None:
 
 
 def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
-    world = World(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Switches(bulk_bad_member="skipped")), now=0)
+    world = SandboxState(
+        SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Quirks(bulk_bad_member="skipped")), now=0
+    )
 
-    def taking(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    def taking(ask: Callable[[Request], Reply], call: Request) -> Reply:
         if call.segments[-1] == "members.json" and NO_ADDRESS in call.fields["members"]:
             world.mailing_list(LIST).put(StoredMember(NO_ADDRESS, "", False, {}, 0))  # noqa: FBT003
         return ask(call)
@@ -420,10 +424,10 @@ def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
 
 
 def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> None:
-    late: list[Call] = []
-    deletes: list[Call] = []
+    late: list[Request] = []
+    deletes: list[Request] = []
 
-    def slow(ask: Callable[[Call], Reply], call: Call) -> Reply:
+    def slow(ask: Callable[[Request], Reply], call: Request) -> Reply:
         if call.method == "POST":
             late.append(call)
             raise requests.ReadTimeout
@@ -435,7 +439,7 @@ def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_d
 
     mailgun, world = crooked(slow)
     result = probing(mailgun)
-    assert isinstance(result.trouble, NoAnswer)
+    assert isinstance(result.trouble, NoResponse)
     assert deletes
     assert result.gone
     assert len(world.mailing_list(LIST)) == 0

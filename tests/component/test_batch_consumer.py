@@ -12,19 +12,19 @@ from tests.adapters import HoldsMembers
 from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker.consumer import batch_consumer
-from worker.consumer.batch_consumer import Consuming
+from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
 from worker.consumer.transport import TAKEN, WEIGHT
-from worker.delivery.outcome_stats import Tally
-from worker.delivery.processor import Handling
-from worker.delivery.retry_policy import Patience
-from worker.delivery.worker_registry import Roll
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.processor import EventProcessor
+from worker.delivery.retry_policy import RetryPolicy
+from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import Ledger
-from worker.queue.dead_letters import DeadLetters
-from worker.queue.delay_queue import Parking
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back, restore_overdue
-from worker.queue.intake import admitted
-from worker.queue.message import DELIVER_MANY, Message, encoded
+from worker.queue.intake import parse_raw
+from worker.queue.message import DELIVER_MANY, Message, encode
 from worker.queue.poison import ALONE_AFTER
 from worker.signal.preset import load_preset
 
@@ -102,20 +102,20 @@ class Worker:
     own: OwnIntegration
     there: HoldsMembers
     loop: Loop
-    consuming: Consuming
-    handling: Handling
+    consuming: BatchConsumer
+    processor: EventProcessor
 
     def take(self, *messages: Message, room: int = 1000) -> list[str]:
         """Put these on the queue and let the worker take what it has room for; the tags."""
         if messages:
-            self.own.redis.lpush(self.own.queue, *(encoded(each, self.own.queue) for each in messages))
+            self.own.redis.lpush(self.own.queue, *(encode(each, self.own.queue) for each in messages))
         before = set(self.unacked())
         taken = self.own.take(room).messages
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
-            message = admitted(raw, str)
+            message = parse_raw(raw, str)
             message = message.charged(max(1, message.events))
-            self.consuming.take(Taken({TAKEN: message}, tag, self.loop))
+            self.consuming.add(Taken({TAKEN: message}, tag, self.loop))
         return tags
 
     def unacked(self) -> list[str]:
@@ -145,25 +145,25 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
     def start(batch: int = 100, **held: Any) -> Worker:
         there = HoldsMembers(**held)
         ledger = own.ledger()
-        handling = Handling(
+        processor = EventProcessor(
             preset=load_preset(None),
             delivery=own.delivery(there.asking(), ledger=ledger, batch=batch),
-            parking=Parking(own.redis, own.name, own.queue),
+            delay_queue=DelayQueue(own.redis, own.name, own.queue),
             waiting=own.waiting(ledger),
-            dead_letters=DeadLetters(own.redis, own.name, own.queue),
-            tally=Tally(own.redis, own.name),
-            roll=Roll(own.redis, own.name),
-            patience=Patience(),
+            dead_letters=DeadLetterQueue(own.redis, own.name, own.queue),
+            outcome_stats=OutcomeStats(own.redis, own.name),
+            worker_registry=WorkerRegistry(own.redis, own.name),
+            retry_policy=RetryPolicy(),
             digest_key=DIGEST_KEY,
             clock=lambda: NOW,
             chance=lambda: 0.5,
         )
         loop = Loop()
-        it = Consuming(
-            handling, own.queue, own.unacked_keys, load=Load(), most_bytes=100_000, threads=4, visibility_seconds=60
+        it = BatchConsumer(
+            processor, own.queue, own.unacked_keys, load=Load(), most_bytes=100_000, threads=4, visibility_seconds=60
         )
-        it.attach(loop)
-        return Worker(own, there, loop, it, handling)
+        it.bind(loop)
+        return Worker(own, there, loop, it, processor)
 
     return start
 
@@ -249,7 +249,7 @@ def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work:
     it.settled()
     assert it.unacked() == []
     assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p3@example.com"]
-    letters = {each.message.id: each.letter.reason for each in it.handling.dead_letters.oldest_first()}
+    letters = {each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()}
     assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
     assert names(it.loop.told)[-1] == ("task-succeeded", "b")
     assert it.loop.told[-1][1]["result"] == (
@@ -263,9 +263,9 @@ def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(
     it.consuming.flush()
     it.settled()
     assert it.unacked() == []
-    assert it.handling.dead_letters.count() == 0
+    assert it.processor.dead_letters.count() == 0
     assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (("task-succeeded", "b"), "'no events'")
-    assert it.handling.delivery.flow._unused == it.handling.delivery.flow.rules.event_cost
+    assert it.processor.delivery.gate._unused == it.processor.delivery.gate.rules.event_cost
 
 
 def test_a_full_bundle_does_not_linger(at_work: Callable[..., Worker]) -> None:
@@ -295,7 +295,7 @@ def test_an_event_that_redis_did_not_let_end_goes_back_to_the_front_of_its_queue
     def away(*_: object) -> Any:
         raise redis.ConnectionError
 
-    monkeypatch.setattr(Handling, "handle_many", away)
+    monkeypatch.setattr(EventProcessor, "process", away)
     it.take(message(1), message(2))
     it.settled()
     assert it.unacked() == []
@@ -316,7 +316,7 @@ def test_our_own_bug_costs_no_event(
     def crash(*_: object) -> Any:
         raise KeyError("p1@example.com")
 
-    monkeypatch.setattr(Handling, "handle_many", crash)
+    monkeypatch.setattr(EventProcessor, "process", crash)
     it.take(message(1))
     it.settled()
     assert it.own.redis.llen(it.own.queue) == 1
@@ -340,7 +340,7 @@ def test_an_event_that_redis_did_not_take_back_either_is_put_back_by_housekeepin
             raise redis.ConnectionError
         put_back(*arguments, **options)
 
-    monkeypatch.setattr(Handling, "handle_many", handles)
+    monkeypatch.setattr(EventProcessor, "process", handles)
     monkeypatch.setattr(batch_consumer, "put_back", puts_back)
     it.take(message(1))
     it.settled()
@@ -360,11 +360,11 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     tags = it.take(message(1), message(2))
     index = it.own.unacked_keys[0]
     it.own.redis.zadd(index, dict.fromkeys(tags, 0.0))
-    it.consuming.keep()
+    it.consuming.extend_visibility()
     assert it.own.redis.zscore(index, tags[0]) == 0.0  # not so soon
     monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
     it.own.redis.zadd(index, {"somebody else's": 0.0})
-    it.consuming.keep()
+    it.consuming.extend_visibility()
     assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
     assert it.own.redis.zscore(index, "somebody else's") == 0.0
 
@@ -374,7 +374,7 @@ def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: C
     it.own.fill(1)
     it.own.take(1)
     [tag] = it.unacked()
-    it.consuming.take(Taken({}, tag, it.loop))
+    it.consuming.add(Taken({}, tag, it.loop))
     it.consuming.flush()
     assert it.unacked() == [tag]
     assert restore_overdue(it.own.redis, it.own.queue, it.own.unacked_keys, 0) == 1
@@ -386,7 +386,7 @@ def test_what_has_ended_is_not_kept(at_work: Callable[..., Worker], monkeypatch:
     it.take(message(1))
     it.settled()
     monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
-    it.consuming.keep()
+    it.consuming.extend_visibility()
     assert it.own.redis.zcard(it.own.unacked_keys[0]) == 0
 
 
@@ -403,7 +403,7 @@ def test_a_worker_that_ends_handles_what_it_gathered_and_waits_for_what_is_under
     it.there.meanwhile[1] = slow
     it.take(message(1), message(2), message(3))
     assert entered.wait(20)
-    finished = threading.Thread(target=it.consuming.finish, args=(20,))
+    finished = threading.Thread(target=it.consuming.drain, args=(20,))
     finished.start()
     finished.join(0.2)
     assert finished.is_alive()
@@ -419,7 +419,7 @@ def test_after_a_new_connection_messages_are_taken_from_there(at_work: Callable[
     it = at_work(batch=2)
     it.take(message(1))
     before, it.loop = it.loop, replace(it.loop, soon=[], told=[], dropped=[], laters=[])
-    it.consuming.attach(it.loop)
+    it.consuming.bind(it.loop)
     it.take(message(2))
     it.settled()
     assert len(it.there.list) == 2
@@ -449,37 +449,37 @@ def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
 
 def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     """So many events wait for a member that another delivery has."""
-    ledger = it.handling.waiting.ledger
-    visits: Any = ledger.open(["hot@example.com"])
+    ledger = it.processor.waiting.ledger
+    leases: Any = ledger.acquire(["hot@example.com"])
     it.take(*map(of_one_member, range(count)))
     it.consuming.flush()
-    eventually(lambda: it.handling.parking.count() == count and not it.unacked(), what="events that wait")
+    eventually(lambda: it.processor.delay_queue.count() == count and not it.unacked(), what="events that wait")
     it.settled()
     assert it.there.calls == []
-    return ledger, visits
+    return ledger, leases
 
 
 def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 40)
+    ledger, leases = wait_for_one_member(it, 40)
     it.loop.told.clear()
-    ledger.close(visits, [], 0)
+    ledger.release(leases, [], 0)
     it.consuming.adopt()
     eventually(lambda: not it.unacked(), what="an end")
     it.settled()
     assert [each.method for each in it.there.calls] == ["GET", "POST"]
     assert it.there.vars_of("hot@example.com")["plan"] == "39"
-    assert it.handling.parking.count() == 0
+    assert it.processor.delay_queue.count() == 0
     assert [name for name, _ in it.loop.told] == ["task-received"] * 40 + ["task-succeeded"] * 40
     assert it.consuming.in_hand() == []
 
 
 def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, (visit,) = wait_for_one_member(it, 5)
-    it.own.redis.delete(ledger.keys.lock(visit.digest))
+    ledger, (lease,) = wait_for_one_member(it, 5)
+    it.own.redis.delete(ledger.keys.lock(lease.digest))
     it.take(of_one_member(5))
-    eventually(lambda: not it.unacked() and not it.handling.parking.count(), what="an end")
+    eventually(lambda: not it.unacked() and not it.processor.delay_queue.count(), what="an end")
     it.settled()
     assert it.there.vars_of("hot@example.com")["plan"] == "5"
     assert [each.method for each in it.there.calls] == ["GET", "POST"]  # the others are older
@@ -487,17 +487,17 @@ def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[
 
 def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 3)
-    ledger.close(visits, [], 0)
+    ledger, leases = wait_for_one_member(it, 3)
+    ledger.release(leases, [], 0)
     it.loop.takes = False
     it.consuming.adopt()
-    assert (it.unacked(), it.handling.parking.count()) == ([], 3)
+    assert (it.unacked(), it.processor.delay_queue.count()) == ([], 3)
 
 
 def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 40)
-    ledger.close(visits, [], 0)
+    ledger, leases = wait_for_one_member(it, 40)
+    ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
     it.consuming.adopt()
     assert entered.wait(20)
@@ -514,22 +514,22 @@ def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: 
 
 def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 3)
+    ledger, leases = wait_for_one_member(it, 3)
     entered, go = first_request_hangs(it)
     suspect = message(1, returns=ALONE_AFTER)
-    it.own.redis.lpush(it.own.queue, encoded(suspect, it.own.queue))
+    it.own.redis.lpush(it.own.queue, encode(suspect, it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.take(Taken({TAKEN: suspect, WEIGHT: Weight(alone=True)}, tag, it.loop))
+    it.consuming.add(Taken({TAKEN: suspect, WEIGHT: Weight(alone=True)}, tag, it.loop))
     assert entered.wait(20)
-    ledger.close(visits, [], 0)
+    ledger.release(leases, [], 0)
     it.consuming.adopt()
-    assert (it.unacked(), it.handling.parking.count()) == ([tag], 3)
+    assert (it.unacked(), it.processor.delay_queue.count()) == ([tag], 3)
     go.set()
     it.settled()
     it.consuming.adopt()
     it.settled()
-    assert (it.unacked(), it.handling.parking.count()) == ([], 0)
+    assert (it.unacked(), it.processor.delay_queue.count()) == ([], 0)
 
 
 def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(at_work: Callable[..., Worker]) -> None:
@@ -538,11 +538,11 @@ def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(at_wo
     it.take(message(1))
     assert entered.wait(20)
     assert it.consuming._load.weights() == []  # its channel counts it
-    it.consuming.attach(it.loop)
+    it.consuming.bind(it.loop)
     assert len(it.consuming._load.weights()) == 1
     go.set()
     it.settled()
-    it.consuming.attach(it.loop)
+    it.consuming.bind(it.loop)
     assert it.consuming._load.weights() == []
 
 
@@ -555,12 +555,12 @@ def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 3)
-    ledger.close(visits, [], 0)
+    ledger, leases = wait_for_one_member(it, 3)
+    ledger.release(leases, [], 0)
     no_thread_more(it, monkeypatch)
     it.consuming.adopt()
     it.loop.run()
-    assert (it.unacked(), it.own.redis.llen(it.own.queue), it.handling.parking.count()) == ([], 3, 0)
+    assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == ([], 3, 0)
     assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
     assert not it.consuming._not_begun
 
@@ -597,8 +597,8 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 2)
-    ledger.close(visits, [], 0)
+    ledger, leases = wait_for_one_member(it, 2)
+    ledger.release(leases, [], 0)
 
     def no_memory(*_: object) -> Any:
         raise MemoryError
@@ -606,28 +606,28 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
     monkeypatch.setattr(batch_consumer, "admitted", no_memory)
     with pytest.raises(MemoryError):
         it.consuming.adopt()
-    on_queue = [admitted(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]
+    on_queue = [parse_raw(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]
     assert (it.unacked(), on_queue) == ([], [1, 1])
 
 
 def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
-    ledger, visits = wait_for_one_member(it, 3)
-    ledger.close(visits, [], 0)
+    ledger, leases = wait_for_one_member(it, 3)
+    ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
-    it.own.redis.lpush(it.own.queue, encoded(message(1), it.own.queue))
+    it.own.redis.lpush(it.own.queue, encode(message(1), it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.take(Taken({TAKEN: message(1), WEIGHT: Weight(bytes=99_900)}, tag, it.loop))
+    it.consuming.add(Taken({TAKEN: message(1), WEIGHT: Weight(bytes=99_900)}, tag, it.loop))
     assert entered.wait(20)
     it.consuming.adopt()
-    assert it.handling.parking.count() == 3
+    assert it.processor.delay_queue.count() == 3
     go.set()
     it.settled()
 
     def is_taken_on() -> bool:
         it.consuming.adopt()
-        return not it.handling.parking.count()
+        return not it.processor.delay_queue.count()
 
     eventually(is_taken_on, what="room again")
     it.settled()

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
-from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, Batching
-from worker.delivery.deliverer import Delivery
-from worker.mailgun.outcome import Kind, Outcome
-from worker.members.merge_plan import Wanted
+from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, BatchPolicy
+from worker.delivery.deliverer import Deliverer
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
-from worker.sandbox.request import Call, Reply, json_reply
+from worker.sandbox.request import Reply, Request, json_reply
 from worker.signal.patch import Patch
 
 
@@ -36,19 +36,19 @@ def held(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
     return [{"address": address(each), "vars": {"plan": "free"}, **fields} for each in numbers]
 
 
-def wants(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any) -> Wanted:  # noqa: FBT001
-    return Wanted(Patch(address(number), None, vars, consent, None), EventOrder(at))
+def wants(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any) -> TimedPatch:  # noqa: FBT001
+    return TimedPatch(Patch(address(number), None, vars, consent, None), EventOrder(at))
 
 
-def bring(own: OwnIntegration, there: HoldsMembers, *wanted: Wanted, **options: Any) -> list[Kind]:
+def bring(own: OwnIntegration, there: HoldsMembers, *wanted: TimedPatch, **options: Any) -> list[OutcomeKind]:
     return [each.kind for each in outcomes(own, there, wanted, **options)]
 
 
-def outcomes(own: OwnIntegration, there: HoldsMembers, wanted: Sequence[Wanted], **options: Any) -> list[Outcome]:
-    return delivery(own, there, **options).attempts(wanted)
+def outcomes(own: OwnIntegration, there: HoldsMembers, wanted: Sequence[TimedPatch], **options: Any) -> list[Outcome]:
+    return delivery(own, there, **options).deliver(wanted)
 
 
-def delivery(own: OwnIntegration, there: HoldsMembers, **options: Any) -> Delivery:
+def delivery(own: OwnIntegration, there: HoldsMembers, **options: Any) -> Deliverer:
     return own.delivery(there.asking(), **{"batch": 100, **options})
 
 
@@ -66,16 +66,16 @@ def fails(status: int, message: str = "no") -> Any:
     return lambda _call: json_reply(status, {"message": message})
 
 
-def doing(act: Callable[[], object]) -> Callable[[Call], None]:
+def doing(act: Callable[[], object]) -> Callable[[Request], None]:
     """Something happens meanwhile."""
 
-    def acts(_call: Call) -> None:
+    def acts(_call: Request) -> None:
         act()
 
     return acts
 
 
-def times_out(_call: Call) -> Reply | None:
+def times_out(_call: Request) -> Reply | None:
     raise requests.ReadTimeout
 
 
@@ -85,12 +85,12 @@ def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
     seen: list[str | None] = []
     under_way = threading.Event()
 
-    def answer(call: Call) -> Reply | None:
+    def answer(call: Request) -> Reply | None:
         if address(1) in call.segments:
             assert under_way.wait(10)
             return Reply(429, b"{}", headers={"Retry-After": "30"})
         under_way.set()
-        seen.append(eventually(lambda: own.flow().state().kind, 10))
+        seen.append(eventually(lambda: own.gate().state().kind, 10))
         return None
 
     there.meanwhile = dict.fromkeys((1, 2), answer)
@@ -106,10 +106,10 @@ def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegra
     assert bring(
         own, there, wants(1, plan="pro"), wants(2, plan="free"), wants(3, plan="pro"), wants(4, plan="pro")
     ) == [
-        Kind.DELIVERED,
-        Kind.UNCHANGED,
-        Kind.DELIVERED,
-        Kind.DELIVERED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.UNCHANGED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.DELIVERED,
     ]
     assert there.entries() == [[address(1), address(3), address(4)]]
     assert [there.vars_of(address(each)) for each in (1, 2, 3, 4)] == [
@@ -120,7 +120,7 @@ def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegra
 
 def test_a_lone_member_is_the_plain_post(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
-    assert bring(own, there, wants(1, plan="pro")) == [Kind.DELIVERED]
+    assert bring(own, there, wants(1, plan="pro")) == [OutcomeKind.DELIVERED]
     assert there.asked() == [f"GET {address(1)}", "POST members"]
 
 
@@ -135,14 +135,14 @@ def test_every_entry_says_who_is_subscribed(own: OwnIntegration) -> None:
 
 def test_no_call_has_more_members_than_the_batch_size(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(7)))
-    assert set(bring(own, there, *(wants(each, plan="pro") for each in range(7)), batch=3)) == {Kind.DELIVERED}
+    assert set(bring(own, there, *(wants(each, plan="pro") for each in range(7)), batch=3)) == {OutcomeKind.DELIVERED}
     assert [len(each) for each in there.entries()] == [3, 3]  # and the seventh alone
 
 
 def test_no_call_is_larger_than_a_mebibyte(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(5)))
     large = "x" * 400_000
-    assert set(bring(own, there, *(wants(each, note=large) for each in range(5)))) == {Kind.DELIVERED}
+    assert set(bring(own, there, *(wants(each, note=large) for each in range(5)))) == {OutcomeKind.DELIVERED}
     assert [len(each) for each in there.entries()] == [2, 2]
 
 
@@ -154,9 +154,9 @@ def test_events_of_one_member_go_together_in_the_order_of_their_times(own: OwnIn
     assert bring(
         own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old", company="Acme"), wants(1, 4, plan="older")
     ) == [
-        Kind.DELIVERED,
-        Kind.DELIVERED,
-        Kind.SUPERSEDED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.SUPERSEDED,
     ]
     assert there.asked() == [f"GET {address(1)}", "POST members"]
     assert there.vars_of(address(1)) == {"plan": "pro", "company": "Acme"}
@@ -164,21 +164,29 @@ def test_events_of_one_member_go_together_in_the_order_of_their_times(own: OwnIn
 
 def test_events_that_undo_each_other_need_no_write(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
-    assert bring(own, there, wants(1, 1, plan="pro"), wants(1, 2, plan="free")) == [Kind.UNCHANGED, Kind.UNCHANGED]
+    assert bring(own, there, wants(1, 1, plan="pro"), wants(1, 2, plan="free")) == [
+        OutcomeKind.UNCHANGED,
+        OutcomeKind.UNCHANGED,
+    ]
     assert there.asked() == [f"GET {address(1)}"]
 
 
 def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_nothing(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
 
-    def refuses(call: Call) -> Reply | None:
+    def refuses(call: Request) -> Reply | None:
         if call.method == "POST" and '"bad"' in str(call.fields):
             return json_reply(400, {"message": "'vars' parameter is not a valid JSON"})
         return None
 
     there.meanwhile = dict.fromkeys(range(1, 30), refuses)
     wanted = [wants(1, 1, plan="pro"), wants(1, 2, bad=1), wants(1, 3, company="Acme"), wants(2, 1, plan="pro")]
-    assert bring(own, there, *wanted) == [Kind.DELIVERED, Kind.REJECTED, Kind.DELIVERED, Kind.DELIVERED]
+    assert bring(own, there, *wanted) == [
+        OutcomeKind.DELIVERED,
+        OutcomeKind.REJECTED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.DELIVERED,
+    ]
     assert there.vars_of(address(1)) == {"plan": "pro", "company": "Acme"}
     assert there.vars_of(address(2)) == {"plan": "pro"}
 
@@ -186,9 +194,12 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
 def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     there.meanwhile[2] = fails(503)
-    assert bring(own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old")) == [Kind.UNAVAILABLE, Kind.UNAVAILABLE]
-    assert bring(own, there, wants(1, 3, plan="old")) == [Kind.DELIVERED]
-    assert bring(own, there, wants(1, 5, plan="pro")) == [Kind.DELIVERED]
+    assert bring(own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old")) == [
+        OutcomeKind.UNAVAILABLE,
+        OutcomeKind.UNAVAILABLE,
+    ]
+    assert bring(own, there, wants(1, 3, plan="old")) == [OutcomeKind.DELIVERED]
+    assert bring(own, there, wants(1, 5, plan="pro")) == [OutcomeKind.DELIVERED]
     assert there.vars_of(address(1)) == {"plan": "pro"}
 
 
@@ -200,8 +211,8 @@ def test_of_a_refused_call_only_the_culprits_are_refused(own: OwnIntegration, cu
     there = HoldsMembers(*held(*range(32)))
     there.world.refuse(address(each) for each in culprits)
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(32)))
-    assert {number for number, kind in enumerate(kinds) if kind is Kind.REJECTED} == culprits
-    assert {number for number, kind in enumerate(kinds) if kind is Kind.DELIVERED} == set(range(32)) - culprits
+    assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.REJECTED} == culprits
+    assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.DELIVERED} == set(range(32)) - culprits
     assert {number for number in range(32) if there.vars_of(address(number)) == {"plan": "pro"}} == set(
         range(32)
     ) - culprits
@@ -211,7 +222,7 @@ def test_one_culprit_among_a_hundred_is_found_in_few_requests(own: OwnIntegratio
     there = HoldsMembers(*held(*range(100)))
     there.world.refuse([address(57)])
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(100)))
-    assert kinds.count(Kind.REJECTED) == 1
+    assert kinds.count(OutcomeKind.REJECTED) == 1
     assert sum(each.method == "POST" for each in there.calls) <= 1 + 2 * 7
 
 
@@ -220,10 +231,10 @@ def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(own:
     there = HoldsMembers(*held(*range(50)))
     there.meanwhile = {number: fails(status, "Mailing list x not found") for number in range(51, 200)}
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
-    refused = Kind.UNAUTHORIZED if status == 401 else Kind.LIST_NOT_FOUND
-    assert 0 < kinds.count(refused) <= own.flow().rules.incident_threshold
-    assert kinds.count(Kind.HELD) == 50 - kinds.count(refused)
-    assert own.flow().state().kind == "incident"
+    refused = OutcomeKind.UNAUTHORIZED if status == 401 else OutcomeKind.LIST_NOT_FOUND
+    assert 0 < kinds.count(refused) <= own.gate().rules.incident_threshold
+    assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(refused)
+    assert own.gate().state().kind == "incident"
     assert locks(own) == []
 
 
@@ -231,8 +242,8 @@ def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(own: Own
     there = HoldsMembers(*held(*range(50)))
     there.meanwhile = dict.fromkeys(range(1, 200), fails(401))
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
-    assert 0 < kinds.count(Kind.UNAUTHORIZED) <= own.flow().rules.incident_threshold
-    assert kinds.count(Kind.HELD) == 50 - kinds.count(Kind.UNAUTHORIZED)
+    assert 0 < kinds.count(OutcomeKind.UNAUTHORIZED) <= own.gate().rules.incident_threshold
+    assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(OutcomeKind.UNAUTHORIZED)
     assert len(there.calls) < 20
 
 
@@ -241,16 +252,16 @@ def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(own: 
     together = threading.Barrier(4)
     there.alone = nullcontext()
 
-    def refuses(_call: Call) -> Reply:
+    def refuses(_call: Request) -> Reply:
         together.wait(20)
         return json_reply(401, {})
 
     there.meanwhile = dict.fromkeys(range(1, 20), refuses)
     kinds = bring(
-        own, there, *(wants(each, plan="pro") for each in range(4)), ledger=own.ledger(own.flow(incident_threshold=2))
+        own, there, *(wants(each, plan="pro") for each in range(4)), ledger=own.ledger(own.gate(incident_threshold=2))
     )
-    assert kinds.count(Kind.UNAUTHORIZED) == 2
-    assert kinds.count(Kind.HELD) == 2
+    assert kinds.count(OutcomeKind.UNAUTHORIZED) == 2
+    assert kinds.count(OutcomeKind.HELD) == 2
 
 
 # Told to wait, and no answer
@@ -260,19 +271,19 @@ def test_a_429_to_a_call_is_everybodys_and_nobody_is_asked_any_more(own: OwnInte
     there = HoldsMembers(*held(*range(250)))
     there.meanwhile[251] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     found = outcomes(own, there, [wants(each, plan="pro") for each in range(250)])
-    assert {each.kind for each in found[:100]} == {Kind.THROTTLED}
-    assert {each.kind for each in found[100:]} == {Kind.HELD}
+    assert {each.kind for each in found[:100]} == {OutcomeKind.THROTTLED}
+    assert {each.kind for each in found[100:]} == {OutcomeKind.HELD}
     assert all(each.wait_until for each in found[:100])
     assert len(there.calls) == 251
-    assert own.flow().state().kind == "throttled"
+    assert own.gate().state().kind == "throttled"
 
 
 def test_a_429_to_a_reading_ends_the_round(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(100)))
     there.meanwhile[3] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(100)))
-    assert kinds.count(Kind.THROTTLED) == 1
-    assert kinds.count(Kind.HELD) == 99
+    assert kinds.count(OutcomeKind.THROTTLED) == 1
+    assert kinds.count(OutcomeKind.HELD) == 99
     assert len(there.calls) <= 3 + 4  # those under way at that moment
     assert there.entries() == []
 
@@ -282,22 +293,22 @@ def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(own: Ow
     there.meanwhile[3] = times_out
     ledger = own.ledger(settle_seconds=60)
     found = outcomes(own, there, [wants(1, plan="pro"), wants(2, plan="pro")], ledger=ledger)
-    assert [(each.kind, each.unsettled) for each in found] == [(Kind.UNAVAILABLE, True)] * 2
+    assert [(each.kind, each.unsettled) for each in found] == [(OutcomeKind.UNAVAILABLE, True)] * 2
     assert len(locks(own)) == 2
     assert all(30_000 < own.redis.pttl(each) <= 60_000 for each in locks(own))
 
 
 def test_while_the_integration_is_held_nobody_is_asked(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
-    own.flow().pause()
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [Kind.HELD, Kind.HELD]
+    own.gate().pause()
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.HELD, OutcomeKind.HELD]
     assert there.calls == []
 
 
 def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
-    there.meanwhile[2] = doing(own.flow().pause)
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [Kind.HELD, Kind.HELD]
+    there.meanwhile[2] = doing(own.gate().pause)
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.HELD, OutcomeKind.HELD]
     assert there.entries() == []
     assert locks(own) == []
 
@@ -307,11 +318,11 @@ def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnInt
 
 def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2, 3))
-    own.ledger().open([address(2)])
+    own.ledger().acquire([address(2)])
     assert bring(own, there, *(wants(each, plan="pro") for each in (1, 2, 3))) == [
-        Kind.DELIVERED,
-        Kind.BUSY,
-        Kind.DELIVERED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.BUSY,
+        OutcomeKind.DELIVERED,
     ]
 
 
@@ -320,7 +331,7 @@ def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_ar
     had: list[int] = []
     there.meanwhile[6] = doing(lambda: had.append(len(locks(own))))
     tried = replace(wants(2, plan="pro"), alone=True)
-    assert bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro")) == [Kind.DELIVERED] * 3
+    assert bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro")) == [OutcomeKind.DELIVERED] * 3
     assert there.entries() == [[address(1), address(3)]]
     assert there.asked()[4:] == [f"GET {address(2)}", "POST members"]
     assert had == [1]
@@ -331,7 +342,7 @@ def test_members_whose_lease_ended_are_not_written(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[2] = doing(lambda: own.redis.delete(sorted(locks(own))[0]))
     kinds = bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"))
-    assert sorted(kinds) == [Kind.BUSY, Kind.DELIVERED]
+    assert sorted(kinds) == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
 
 
 def test_two_processes_with_the_same_members_lose_none(own: OwnIntegration) -> None:
@@ -342,10 +353,12 @@ def test_two_processes_with_the_same_members_lose_none(own: OwnIntegration) -> N
         id(other): [wants(each, 1, b=1) for each in range(40)],
     }
 
-    def bring_all(it: Delivery) -> None:
+    def bring_all(it: Deliverer) -> None:
         while wanted := left[id(it)]:
-            ended = it.attempts(wanted)
-            left[id(it)] = [each for each, outcome in zip(wanted, ended, strict=True) if outcome.kind is Kind.BUSY]
+            ended = it.deliver(wanted)
+            left[id(it)] = [
+                each for each, outcome in zip(wanted, ended, strict=True) if outcome.kind is OutcomeKind.BUSY
+            ]
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(bring_all, (one, other)))
@@ -367,14 +380,16 @@ def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
 ) -> None:
     there = HoldsMembers(*held(*range(6)), bulk_answer=form)
     here = delivery(own, there)
-    assert {each.kind for each in here.attempts([wants(each, plan="pro") for each in range(6)])} == {Kind.DELIVERED}
+    assert {each.kind for each in here.deliver([wants(each, plan="pro") for each in range(6)])} == {
+        OutcomeKind.DELIVERED
+    }
     assert all(there.vars_of(address(each)) == {"plan": "pro"} for each in range(6))
     assert len(warnings(caplog)) == 1
     asked = there.asked()
     alone = 3 if form == "message_only" else 6  # those of the sample were found as sent
     assert asked[6:] == ["POST members.json", *(f"GET {address(each)}" for each in range(3)), *["POST members"] * alone]
-    assert {each.kind for each in here.attempts([wants(each, 2, plan="basic") for each in range(6)])} == {
-        Kind.DELIVERED
+    assert {each.kind for each in here.deliver([wants(each, 2, plan="basic") for each in range(6)])} == {
+        OutcomeKind.DELIVERED
     }
     assert there.asked().count("POST members.json") == 1
     assert len(warnings(caplog)) == 1
@@ -386,7 +401,7 @@ def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
     there.world.refuse([address(3)])
     kinds = bring(own, there, *(wants(each, plan="pro") for each in (1, 2, 3)))
-    assert kinds == [Kind.DELIVERED, Kind.DELIVERED, Kind.REJECTED]
+    assert kinds == [OutcomeKind.DELIVERED, OutcomeKind.DELIVERED, OutcomeKind.REJECTED]
     assert len(warnings(caplog)) == 1
     assert address(3) not in caplog.text
 
@@ -398,15 +413,15 @@ def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(own: OwnInt
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
     patch = Patch(strange, None, {"plan": "pro"}, None, None)
     assert (
-        bring(own, there, wants(1, plan="pro"), Wanted(patch, EventOrder(1.0)), wants(2, plan="pro"))
-        == [Kind.DELIVERED] * 3
+        bring(own, there, wants(1, plan="pro"), TimedPatch(patch, EventOrder(1.0)), wants(2, plan="pro"))
+        == [OutcomeKind.DELIVERED] * 3
     )
     assert there.entries() == [[address(1), address(2)]]
     assert bring(
-        own, there, wants(1, 2, plan="x"), Wanted(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0))
+        own, there, wants(1, 2, plan="x"), TimedPatch(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0))
     ) == [
-        Kind.DELIVERED,
-        Kind.DELIVERED,
+        OutcomeKind.DELIVERED,
+        OutcomeKind.DELIVERED,
     ]
     assert there.entries()[1:] == [[address(1), strange]]  # Mailgun holds it by now
 
@@ -414,10 +429,10 @@ def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(own: OwnInt
 def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     here = delivery(own, there, ledger=trusting(own))
-    here.attempts([wants(1, 0, plan="pro"), wants(2, 0, plan="pro")])
+    here.deliver([wants(1, 0, plan="pro"), wants(2, 0, plan="pro")])
     before = len(there.calls)
     for at in range(1, 100):
-        here.attempts([wants(1, at, n=at), wants(2, at, n=at)])
+        here.deliver([wants(1, at, n=at), wants(2, at, n=at)])
     asked = there.asked()[before:]
     assert asked.count("POST members.json") == 99
     assert len(asked) - 99 == FIRST_CALLS  # the first call of all was one of them; the hundredth is one again
@@ -425,13 +440,13 @@ def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIn
 
 def test_a_doubt_does_not_last_for_ever() -> None:
     now = [0.0]
-    batching = Batching(100, clock=lambda: now[0])
-    assert batching.shares()
-    assert batching.distrust()
-    assert not batching.distrust()
-    assert not batching.shares()
+    batch_policy = BatchPolicy(100, clock=lambda: now[0])
+    assert batch_policy.shares()
+    assert batch_policy.suspend()
+    assert not batch_policy.suspend()
+    assert not batch_policy.shares()
     now[0] = ALONE_SECONDS
-    assert batching.shares()
+    assert batch_policy.shares()
 
 
 def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
@@ -439,12 +454,15 @@ def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
 ) -> None:
     there = HoldsMembers(*held(1, 2))
 
-    def clicks(_call: Call) -> None:
+    def clicks(_call: Request) -> None:
         member = there.list.member(address(1))
         there.list.put(type(member)(member.address, member.name, False, member.vars, 0))  # noqa: FBT003
 
     there.meanwhile[4] = clicks
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [Kind.DELIVERED, Kind.DELIVERED]
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+        OutcomeKind.DELIVERED,
+        OutcomeKind.DELIVERED,
+    ]
     assert warnings(caplog) == []
 
 
@@ -454,10 +472,10 @@ def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
 def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(20)))
     here = delivery(own, there, ledger=trusting(own))
-    here.attempts([wants(each, 1, plan="pro") for each in range(20)])
+    here.deliver([wants(each, 1, plan="pro") for each in range(20)])
     before = len(there.calls)
-    assert {each.kind for each in here.attempts([wants(each, 2, company="Acme") for each in range(20)])} == {
-        Kind.DELIVERED
+    assert {each.kind for each in here.deliver([wants(each, 2, company="Acme") for each in range(20)])} == {
+        OutcomeKind.DELIVERED
     }
     assert there.asked()[before:] in (["POST members.json"], ["POST members.json", f"GET {address(0)}"])
     assert all(there.vars_of(address(each)) == {"plan": "pro", "company": "Acme"} for each in range(20))
@@ -500,9 +518,9 @@ def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_
     ledger = trusting(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[1] = doing(lambda: own.redis.hset(key, "doubt", "1"))
-    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [Kind.BUSY]
+    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.BUSY]
     assert there.asked() == [f"GET {address(1)}"]
-    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [Kind.DELIVERED]
+    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.DELIVERED]
     assert there.asked()[1:] == [f"GET {address(1)}", "POST members"]
 
 
@@ -536,7 +554,7 @@ def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIn
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
 
-    def crashes(_call: Call) -> Reply:
+    def crashes(_call: Request) -> Reply:
         raise RecursionError
 
     there.meanwhile[3] = crashes
@@ -555,7 +573,7 @@ def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has
     bring(own, there, wants(1, 0, plan="free"), wants(2, 0, plan="free"), ledger=ledger)
     there.meanwhile[len(there.calls) + 4] = lambda _call: json_reply(429, {})
     kinds = bring(own, there, *(wants(each, 1, plan="pro") for each in (1, 2, 3)), ledger=ledger)
-    assert Kind.DELIVERED not in kinds or there.vars_of(address(1)) == {"plan": "pro"}
+    assert OutcomeKind.DELIVERED not in kinds or there.vars_of(address(1)) == {"plan": "pro"}
     for each in (1, 2):
         entry = ledger.look_up(address(each))
         assert entry
@@ -566,10 +584,10 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(40)))
     ledger = trusting(own)
     here = delivery(own, there, ledger=ledger, batch=1)
-    here.attempts([wants(each, 1, plan="pro") for each in range(40)])
+    here.deliver([wants(each, 1, plan="pro") for each in range(40)])
     there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
-    outcomes_ = here.attempts([wants(each, 2, consent=False) for each in range(40)])
-    held_back = [number for number, each in enumerate(outcomes_) if each.kind is Kind.HELD]
+    outcomes_ = here.deliver([wants(each, 2, consent=False) for each in range(40)])
+    held_back = [number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.HELD]
     assert held_back
     for each in held_back:
         entry = ledger.look_up(address(each))
@@ -594,7 +612,7 @@ def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIn
 def test_who_cannot_be_looked_at_just_now_is_no_doubt(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[4] = lambda _call: json_reply(503, {})
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [Kind.DELIVERED] * 2
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.DELIVERED] * 2
     assert warnings(caplog) == []
 
 
@@ -622,19 +640,19 @@ def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnInteg
 
 def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(50)))
-    flow = own.flow(rate_limit=300, event_cost=0.01)
+    gate = own.gate(rate_limit=300, event_cost=0.01)
     kinds = bring(
-        own, there, *(wants(each, plan="pro") for each in range(50)), ledger=own.ledger(flow, refresh_seconds=60)
+        own, there, *(wants(each, plan="pro") for each in range(50)), ledger=own.ledger(gate, refresh_seconds=60)
     )
     assert 0 < len(there.calls) <= 12
-    assert kinds.count(Kind.HELD) >= 39
-    assert Kind.DELIVERED in kinds or there.entries() == []
+    assert kinds.count(OutcomeKind.HELD) >= 39
+    assert OutcomeKind.DELIVERED in kinds or there.entries() == []
 
 
 def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
-    flow = own.flow(rate_limit=6)  # the bucket holds one
-    ledger = own.ledger(flow, cache_seconds=60)
+    gate = own.gate(rate_limit=6)  # the bucket holds one
+    ledger = own.ledger(gate, cache_seconds=60)
     bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": -5, "at": own.now()})
     bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)  # both from their copies
@@ -643,7 +661,7 @@ def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None
 
 def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
-    ledger = own.ledger(own.flow(rate_limit=6))
+    ledger = own.ledger(own.gate(rate_limit=6))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
     bring(own, there, wants(1, plan="pro"), ledger=ledger)  # the reading was paid for when the event was taken
     assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
@@ -651,8 +669,8 @@ def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
 
 def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
     own.fill(1000)
-    rules = own.flow(rate_limit=300, event_cost=0.01).rules
-    answered(own.flow(), Kind.DELIVERED)
+    rules = own.gate(rate_limit=300, event_cost=0.01).rules
+    answered(own.gate(), OutcomeKind.DELIVERED)
     assert len(own.take(400, rules=rules).messages) >= 100
 
 
@@ -662,7 +680,7 @@ def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration)
 def test_overwriting_sends_one_entry_an_event_and_keeps_their_order(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     wanted = [wants(1, 2, plan="a"), wants(2, 1, plan="b"), wants(1, 1, company="Acme")]
-    assert bring(own, there, *wanted, overwrite=True) == [Kind.DELIVERED] * 3
+    assert bring(own, there, *wanted, overwrite=True) == [OutcomeKind.DELIVERED] * 3
     assert there.entries() == [[address(1), address(2)]]
     assert there.vars_of(address(1)) == {"company": "Acme"}
     assert not any(each.startswith("GET") for each in there.asked()[:1])
@@ -688,18 +706,22 @@ events = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_members_end_the_same_whether_events_come_together_or_one_by_one(
     own: OwnIntegration,
-    wanted: list[Wanted],
+    wanted: list[TimedPatch],
     cuts: list[int],
     trusted: bool,  # noqa: FBT001
 ) -> None:
-    def ended(batches: Sequence[Sequence[Wanted]], name: str) -> list[dict[str, Any]]:
+    def ended(batches: Sequence[Sequence[TimedPatch]], name: str) -> list[dict[str, Any]]:
         here = OwnIntegration(own.redis, f"{own.name}-{name}")
         for key in here.redis.scan_iter(f"signal:{here.name}:*"):
             here.redis.delete(key)
         there = HoldsMembers(*held(0, 1), *held(2, subscribed=False))
         it = delivery(here, there, ledger=trusting(here) if trusted else None)
         for batch in batches:
-            assert {each.kind for each in it.attempts(batch)} <= {Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
+            assert {each.kind for each in it.deliver(batch)} <= {
+                OutcomeKind.DELIVERED,
+                OutcomeKind.UNCHANGED,
+                OutcomeKind.SUPERSEDED,
+            }
         return sorted((each.as_mailgun() for each in there.list), key=lambda each: str(each["address"]))
 
     starts = [0]

@@ -8,10 +8,10 @@ import requests
 
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration
-from worker.mailgun.outcome import Kind
-from worker.members.merge_plan import Wanted
+from worker.mailgun.outcome import OutcomeKind
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
-from worker.sandbox.request import Call, Reply, json_reply
+from worker.sandbox.request import Reply, Request, json_reply
 from worker.signal.patch import Patch
 
 MANY = 64
@@ -25,7 +25,7 @@ def there_are(*, bad: Collection[int] = (), status: int = 500, every: bool = Fal
     """Mailgun with many members, which answers `status` to writes that name a bad one, or to every write."""
     there = HoldsMembers(*({"address": address(each), "vars": {"plan": "free"}} for each in range(MANY)))
 
-    def fails(call: Call) -> Reply | None:
+    def fails(call: Request) -> Reply | None:
         named = any(f"{address(each)}" in str(call.fields) for each in bad)
         return json_reply(status, {"message": "no"}) if call.method == "POST" and (every or named) else None
 
@@ -33,11 +33,13 @@ def there_are(*, bad: Collection[int] = (), status: int = 500, every: bool = Fal
     return there
 
 
-def bring(own: OwnIntegration, there: HoldsMembers, numbers: Any = range(MANY), **options: Any) -> dict[int, Kind]:
+def bring(
+    own: OwnIntegration, there: HoldsMembers, numbers: Any = range(MANY), **options: Any
+) -> dict[int, OutcomeKind]:
     """How one event of each of these members ended."""
     here = options.pop("here", None) or own.delivery(there.asking(), batch=100, **options)
-    found = here.attempts(
-        [Wanted(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0)) for each in numbers]
+    found = here.deliver(
+        [TimedPatch(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0)) for each in numbers]
     )
     return {number: each.kind for number, each in zip(numbers, found, strict=True)}
 
@@ -51,34 +53,34 @@ def calls(there: HoldsMembers) -> int:
 def test_one_member_that_makes_a_call_fail_delays_no_other(own: OwnIntegration, bad: set[int], status: int) -> None:
     there = there_are(bad=bad, status=status)
     kinds = bring(own, there)
-    assert {number for number, kind in kinds.items() if kind is Kind.UNAVAILABLE} == bad
-    assert set(kinds.values()) == {Kind.DELIVERED, Kind.UNAVAILABLE}
+    assert {number for number, kind in kinds.items() if kind is OutcomeKind.UNAVAILABLE} == bad
+    assert set(kinds.values()) == {OutcomeKind.DELIVERED, OutcomeKind.UNAVAILABLE}
     assert calls(there) <= 14
-    assert own.flow().state().kind is None
-    assert own.flow().state().members <= 1
+    assert own.gate().state().kind is None
+    assert own.gate().state().members <= 1
 
 
 def test_where_mailgun_is_away_a_call_is_split_once_and_no_further(own: OwnIntegration) -> None:
     there = there_are(every=True)
-    assert set(bring(own, there).values()) == {Kind.UNAVAILABLE}
+    assert set(bring(own, there).values()) == {OutcomeKind.UNAVAILABLE}
     assert calls(there) == 3
-    assert (own.flow().state().kind, own.flow().state().members) == ("unavailable", MANY)
+    assert (own.gate().state().kind, own.gate().state().members) == ("unavailable", MANY)
 
 
 def test_members_of_a_call_without_an_answer_go_alone_the_next_time(own: OwnIntegration) -> None:
     there = there_are()
 
-    def times_out(call: Call) -> Reply | None:
+    def times_out(call: Request) -> Reply | None:
         if call.method == "POST" and address(17) in str(call.fields):
             raise requests.ReadTimeout
         return None
 
     there.meanwhile = dict.fromkeys(range(1, 2000), times_out)
     here = own.delivery(there.asking(), batch=100)
-    assert set(bring(own, there, here=here).values()) == {Kind.UNAVAILABLE}
-    assert own.flow().state().kind is None
+    assert set(bring(own, there, here=here).values()) == {OutcomeKind.UNAVAILABLE}
+    assert own.gate().state().kind is None
     kinds = bring(own, there, here=here)
-    assert {number for number, kind in kinds.items() if kind is not Kind.DELIVERED} == {17}
+    assert {number for number, kind in kinds.items() if kind is not OutcomeKind.DELIVERED} == {17}
 
 
 @pytest.mark.parametrize(
@@ -89,25 +91,25 @@ def test_where_everything_is_refused_a_handful_pays_for_it(
     own: OwnIntegration, status: int, threshold: int, batch: int
 ) -> None:
     there = there_are(every=True, status=status)
-    flow = own.flow(incident_threshold=3, rejected_threshold=20)
-    here = own.delivery(there.asking(), ledger=own.ledger(flow), batch=batch)
+    gate = own.gate(incident_threshold=3, rejected_threshold=20)
+    here = own.delivery(there.asking(), ledger=own.ledger(gate), batch=batch)
     kinds = list(bring(own, there, here=here).values())
-    assert kinds.count(Kind.HELD) == MANY - threshold
-    assert flow.state().kind == "incident"
+    assert kinds.count(OutcomeKind.HELD) == MANY - threshold
+    assert gate.state().kind == "incident"
 
 
 @pytest.mark.parametrize("status", [302, 400, 403])
 def test_members_refused_among_others_are_no_incident(own: OwnIntegration, status: int) -> None:
     there = there_are(bad={1, 20, 40}, status=status)
-    flow = own.flow(incident_threshold=4)
-    kinds = bring(own, there, here=own.delivery(there.asking(), ledger=own.ledger(flow), batch=100))
-    assert sum(kind is Kind.DELIVERED for kind in kinds.values()) == MANY - 3
-    assert flow.state().kind is None
+    gate = own.gate(incident_threshold=4)
+    kinds = bring(own, there, here=own.delivery(there.asking(), ledger=own.ledger(gate), batch=100))
+    assert sum(kind is OutcomeKind.DELIVERED for kind in kinds.values()) == MANY - 3
+    assert gate.state().kind is None
 
 
 def test_a_lone_429_without_a_hint_stops_no_one_else(own: OwnIntegration) -> None:
     there = there_are()
     there.meanwhile = {5: lambda _: Reply(429, b"{}")}
     kinds = bring(own, there)
-    assert list(kinds.values()).count(Kind.THROTTLED) == 1
-    assert list(kinds.values()).count(Kind.DELIVERED) == MANY - 1
+    assert list(kinds.values()).count(OutcomeKind.THROTTLED) == 1
+    assert list(kinds.values()).count(OutcomeKind.DELIVERED) == MANY - 1

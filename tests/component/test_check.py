@@ -9,7 +9,7 @@ from tests.raw_mailguns import RawMailgun, answer, said
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
 from worker.cli.check import mailgun_finding, other_region
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.ops.redis_check.result import CheckResult
 from worker.settings import EU_REGION, US_REGION
 
@@ -32,8 +32,10 @@ def regions(running: tuple[RunningSandbox, RunningSandbox]) -> tuple[RunningSand
     return running
 
 
-def asking(sandbox: RunningSandbox, key: str = KEY) -> Mailgun:
-    return Mailgun(base_url=sandbox.base_url, key=SecretStr(key), list_address=LIST, connect_timeout=5, read_timeout=5)
+def asking(sandbox: RunningSandbox, key: str = KEY) -> MailgunClient:
+    return MailgunClient(
+        base_url=sandbox.base_url, key=SecretStr(key), list_address=LIST, connect_timeout=5, read_timeout=5
+    )
 
 
 def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> CheckResult:
@@ -91,9 +93,7 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_any_other_answer_is_not_well_and_has_a_mend(
-    regions: tuple[RunningSandbox, RunningSandbox], fault: str
-) -> None:
+def test_any_other_answer_is_not_well_and_has_a_fix(regions: tuple[RunningSandbox, RunningSandbox], fault: str) -> None:
     options, word = FAULTS[fault]
     regions[0].control.add_fault(**options)  # type: ignore[arg-type]
     finding = found(regions)
@@ -120,7 +120,7 @@ ANSWERS = {
 def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name: str) -> None:
     said_bytes, told = ANSWERS[name]
     with RawMailgun(said(said_bytes)) as far:
-        here = Mailgun(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        here = MailgunClient(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
         finding = mailgun_finding(here, far.url)
     assert not finding.ok
     assert finding.found == f"{far.url}: {told}"
@@ -128,13 +128,13 @@ def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name:
 
 def test_a_long_answer_is_cut() -> None:
     with RawMailgun(said(answer(b"<p>" + b"long " * 100_000, "503 X"))) as far:
-        here = Mailgun(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        here = MailgunClient(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
         assert len(mailgun_finding(here, far.url).found) < 600
 
 
 def test_nobody_listening_is_told_with_the_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    nobody = Mailgun(base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1)
+    nobody = MailgunClient(base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1)
     finding = mailgun_finding(nobody, url)
     assert not finding.ok
     assert url in finding.found

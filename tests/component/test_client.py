@@ -15,9 +15,9 @@ import urllib3
 from pydantic import SecretStr
 
 from tests.adapters import KEY, Body, Far, answered, asking
-from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, Mailgun
+from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, NoAnswer
+from worker.mailgun.outcome import NoResponse, Response
 
 JANE = Member(
     "jane@example.com",
@@ -134,14 +134,14 @@ def test_a_netrc_file_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_answer_and_not_followed(status: int) -> None:
     far = Far(lambda _: answered(status, headers={"Location": "https://elsewhere.example.com/"}))
-    assert asking(far).upsert(JANE) == Answer(status, b"", {"location": "https://elsewhere.example.com/"})
+    assert asking(far).upsert(JANE) == Response(status, b"", {"location": "https://elsewhere.example.com/"})
     assert len(far.requests) == 1
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 429, 500, 503])
 def test_no_status_is_tried_again_here(status: int) -> None:
     far = Far(lambda _: answered(status, b"text", {"Retry-After": "1"}))
-    assert asking(far).upsert(JANE) == Answer(status, b"text", {"retry-after": "1"})
+    assert asking(far).upsert(JANE) == Response(status, b"text", {"retry-after": "1"})
     assert len(far.requests) == 1
 
 
@@ -149,40 +149,40 @@ def test_no_status_is_tried_again_here(status: int) -> None:
 def test_a_page_may_be_longer_than_a_member(size: int) -> None:
     far = Far(lambda _: answered(200, b"x" * size))
     found = asking(far).read_page({})
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert len(found.body) == size
 
 
 def test_no_more_of_a_page_is_read_than_its_limit() -> None:
     body = Body(b"x" * (PAGE_BODY_LIMIT + 10 * CHUNK))
     found = asking(Far(lambda _: answered(200, body))).read_page({})
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert len(found.body) == PAGE_BODY_LIMIT
     assert body.taken <= PAGE_BODY_LIMIT + CHUNK
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, BODY_LIMIT])
 def test_a_body_up_to_the_limit_is_read_whole(size: int) -> None:
-    assert asking(Far(lambda _: answered(200, b"x" * size))).read_list() == Answer(200, b"x" * size)
+    assert asking(Far(lambda _: answered(200, b"x" * size))).read_list() == Response(200, b"x" * size)
 
 
 def test_of_a_larger_body_no_more_than_the_limit_is_read_and_the_connection_is_given_up() -> None:
     body = Body(b"x" * (10 * BODY_LIMIT))
     answer = asking(Far(lambda _: answered(200, body))).read_list()
-    assert answer == Answer(200, b"x" * BODY_LIMIT)
+    assert answer == Response(200, b"x" * BODY_LIMIT)
     assert body.taken <= BODY_LIMIT + CHUNK
     assert body.closed
 
 
 def test_a_compressed_body_is_unpacked_up_to_the_same_limit() -> None:
-    def unpacked(content: bytes) -> Answer | NoAnswer:
+    def unpacked(content: bytes) -> Response | NoResponse:
         return asking(Far(lambda _: answered(200, gzip.compress(content), {"Content-Encoding": "gzip"}))).read_list()
 
     small = unpacked(b'{"list":{}}')
-    assert isinstance(small, Answer)
+    assert isinstance(small, Response)
     assert small.body == b'{"list":{}}'
     bomb = unpacked(b"\0" * (50 * BODY_LIMIT))
-    assert isinstance(bomb, Answer)
+    assert isinstance(bomb, Response)
     assert bomb.body == b"\0" * BODY_LIMIT
 
 
@@ -240,9 +240,9 @@ def test_requests_exceptions_are_all_known_here() -> None:
 def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], where: Any) -> None:
     answer = asking(where(made(kind))).upsert(JANE)
     if where is breaking and issubclass(kind, urllib3.exceptions.DecodeError):
-        assert answer == Answer(200)  # its status came whole
+        assert answer == Response(200)  # its status came whole
         return
-    assert isinstance(answer, NoAnswer)
+    assert isinstance(answer, NoResponse)
     assert answer.reason
     assert "jane" not in answer.reason
     assert KEY not in answer.reason
@@ -263,7 +263,7 @@ def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], w
 )
 def test_people_are_told_how_there_was_no_answer(kind: type[Exception], words: str) -> None:
     answer = asking(raising(made(kind))).upsert(JANE)
-    assert isinstance(answer, NoAnswer)
+    assert isinstance(answer, NoResponse)
     assert words in answer.reason
 
 
@@ -276,9 +276,9 @@ def test_our_own_bug_is_not_taken_for_mailguns_silence(error: Exception) -> None
 def test_a_failed_request_does_not_spoil_the_next() -> None:
     far = raising(requests.ConnectionError("gone"))
     mailgun = asking(far)
-    assert isinstance(mailgun.read_list(), NoAnswer)
+    assert isinstance(mailgun.read_list(), NoResponse)
     far.answer = lambda _: answered(200, b"ok")
-    assert mailgun.read_list() == Answer(200, b"ok")
+    assert mailgun.read_list() == Response(200, b"ok")
 
 
 def test_each_thread_has_a_session_of_its_own_and_keeps_it() -> None:
@@ -299,7 +299,7 @@ def test_the_client_does_not_show_its_key() -> None:
 def test_a_refused_connection_was_never_asked() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        mailgun = Mailgun(
+        mailgun = MailgunClient(
             base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}",
             key=SecretStr("key"),
             list_address="list@example.com",
@@ -307,5 +307,5 @@ def test_a_refused_connection_was_never_asked() -> None:
             read_timeout=1,
         )
         answer = mailgun.read_list()
-    assert isinstance(answer, NoAnswer)
+    assert isinstance(answer, NoResponse)
     assert not answer.asked

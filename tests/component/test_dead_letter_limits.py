@@ -6,33 +6,35 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from worker.monitoring.status import letters_share
-from worker.queue.dead_letter_limits import AT_ONCE, LetterBounds
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.dead_letter_limits import AT_ONCE, DeadLetterLimits
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.message import Message
 from worker.settings import Settings
 
 NOW, DAY = 2e9, 86_400.0
 
 
-def letters_of(own: OwnIntegration, *days: float) -> DeadLetters:
+def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
     """So many dead letters, the first the oldest; each died so many days ago."""
-    letters = DeadLetters(own.redis, own.name, own.queue)
+    letters = DeadLetterQueue(own.redis, own.name, own.queue)
     for number, each in enumerate(days):
         message = Message(id=f"d{number}", args=({"type": "page"},))
         died = NOW - each * DAY
-        letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=died, integration=own.name)
+        letter = dead_letter(
+            DeadLetterReason.REJECTED, message, status=400, answer="", died_at=died, integration=own.name
+        )
         letters.bury(message, letter)
     return letters
 
 
-def left(letters: DeadLetters) -> list[str]:
+def left(letters: DeadLetterQueue) -> list[str]:
     return [each.message.id for each in letters.oldest_first()]
 
 
 def test_without_a_bound_all_are_kept_and_no_worker_looks(own: OwnIntegration) -> None:
     letters = letters_of(own, *[10_000.0] * 5)
-    bounds = LetterBounds(letters)
+    bounds = DeadLetterLimits(letters)
     assert (bounds.turn(), bounds.enforce(NOW), letters.count()) == (False, 0, 5)
 
 
@@ -40,7 +42,7 @@ def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters, told = letters_of(own, 5, 4, 3, 2, 1), list[str]()
-    assert LetterBounds(letters, most=3, removed=told.append).enforce(NOW) == 2
+    assert DeadLetterLimits(letters, most=3, removed=told.append).enforce(NOW) == 2
     assert (left(letters), letters.totals(), told) == (["d2", "d3", "d4"], {"rejected": 3}, ["number"] * 2)
     removed = [each for each in caplog.records if each.message == "a dead letter was removed for good"]
     assert [vars(each)["event"] for each in removed] == ["d0", "d1"]
@@ -48,7 +50,7 @@ def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
 
 def test_what_died_longer_ago_is_removed_and_what_says_no_time_stays(own: OwnIntegration) -> None:
     letters = letters_of(own, 31, NOW / DAY, 30.5, 29, 1)
-    assert LetterBounds(letters, days=30).enforce(NOW) == 2
+    assert DeadLetterLimits(letters, days=30).enforce(NOW) == 2
     assert left(letters) == ["d1", "d3", "d4"]
 
 
@@ -56,7 +58,7 @@ def test_a_word_is_said_before_once_an_hour_and_nothing_is_removed_at_the_bound(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters = letters_of(own, *[1.0] * 7)
-    bounds = LetterBounds(letters, most=10)
+    bounds = DeadLetterLimits(letters, most=10)
     with caplog.at_level(logging.WARNING):
         assert (bounds.enforce(NOW), caplog.text) == (0, "")
         letters_of(own, 1, 1, 1)
@@ -68,7 +70,7 @@ def test_a_word_is_said_before_once_an_hour_and_nothing_is_removed_at_the_bound(
 
 def test_one_worker_at_a_time_removes_a_few_at_once(own: OwnIntegration) -> None:
     letters = letters_of(own, *[1.0] * (AT_ONCE + 10))
-    bounds = LetterBounds(letters, most=1)
+    bounds = DeadLetterLimits(letters, most=1)
     assert [bounds.turn(), bounds.turn()] == [True, False]
     assert [bounds.enforce(NOW) for _ in range(3)] == [AT_ONCE, 9, 0]
     assert left(letters) == [f"d{AT_ONCE + 9}"]

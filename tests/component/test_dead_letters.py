@@ -7,33 +7,35 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from worker.queue import dead_letters
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import PAGE, PAGE_BYTES, Buried, DeadLetters, dead_letter
-from worker.queue.message import Message, Try, decoded
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import PAGE, PAGE_BYTES, DeadLetter, DeadLetterQueue, dead_letter
+from worker.queue.message import AttemptRecord, Message, decode
 
 MESSAGE = Message(
     id="m-1",
     args=({"type": "identify", "traits": {"email": "jané@example.com"}},),
     kind="identify",
     enqueued_at=100.0,
-    patience_from=150.0,
+    retry_window_start=150.0,
     attempts=3,
-    parkings=5,
-    trail=(Try(at=200.0, outcome="rejected", status=400),),
+    requeues=5,
+    attempt_history=(AttemptRecord(at=200.0, outcome="rejected", status=400),),
 )
 
 
 @pytest.fixture
-def letters(own: OwnIntegration) -> DeadLetters:
-    return DeadLetters(own.redis, own.name, own.queue)
+def letters(own: OwnIntegration) -> DeadLetterQueue:
+    return DeadLetterQueue(own.redis, own.name, own.queue)
 
 
-def buried(letters: DeadLetters, message: Message = MESSAGE, reason: Reason = Reason.REJECTED) -> None:
+def buried(
+    letters: DeadLetterQueue, message: Message = MESSAGE, reason: DeadLetterReason = DeadLetterReason.REJECTED
+) -> None:
     letter = dead_letter(reason, message, status=400, answer="No", died_at=900.0, integration=letters.integration)
     letters.bury(message, letter)
 
 
-def numbered(letters: DeadLetters, count: int) -> list[str]:
+def numbered(letters: DeadLetterQueue, count: int) -> list[str]:
     """So many letters, the first buried first; their ids."""
     names = [str(number) for number in range(count)]
     for each in names:
@@ -41,11 +43,11 @@ def numbered(letters: DeadLetters, count: int) -> list[str]:
     return names
 
 
-def ids(found: Iterator[Buried]) -> list[str]:
+def ids(found: Iterator[DeadLetter]) -> list[str]:
     return [each.message.id for each in found]
 
 
-def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadLetters) -> None:
+def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadLetterQueue) -> None:
     buried(letters)
     [found] = letters.newest_first()
     assert found.message == MESSAGE
@@ -54,8 +56,8 @@ def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadL
     assert found.letter.integration == letters.integration
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_comes_with_a_cause_and_a_fix(letters: DeadLetters, reason: Reason) -> None:
+@pytest.mark.parametrize("reason", DeadLetterReason)
+def test_every_reason_comes_with_a_cause_and_a_fix(letters: DeadLetterQueue, reason: DeadLetterReason) -> None:
     buried(letters, reason=reason)
     [found] = letters.newest_first()
     assert found.letter.reason == reason
@@ -64,7 +66,7 @@ def test_every_reason_comes_with_a_cause_and_a_fix(letters: DeadLetters, reason:
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 7])
-def test_every_letter_is_read_once_in_both_directions(letters: DeadLetters, count: int) -> None:
+def test_every_letter_is_read_once_in_both_directions(letters: DeadLetterQueue, count: int) -> None:
     oldest_first = numbered(letters, count)
     assert ids(letters.oldest_first()) == oldest_first
     assert ids(letters.newest_first()) == oldest_first[::-1]
@@ -72,7 +74,7 @@ def test_every_letter_is_read_once_in_both_directions(letters: DeadLetters, coun
 
 
 def test_a_page_is_bounded_in_bytes_and_loses_no_letter_however_long(
-    own: OwnIntegration, letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+    own: OwnIntegration, letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "PAGE_BYTES", 20_000)
     sizes = [1, 50_000, 9_000, 9_000, 1, 1, 30_000, 5_000, 8_000, 8_000, 1]
@@ -90,7 +92,7 @@ def test_a_page_is_bounded_in_bytes_and_loses_no_letter_however_long(
 
 
 def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
-    own: OwnIntegration, letters: DeadLetters
+    own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     for number in range(60):
         buried(letters, Message(id=str(number), args=({"text": "x" * 1_000_000},)))
@@ -103,7 +105,7 @@ def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
         tracemalloc.stop()
 
 
-def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration, letters: DeadLetters) -> None:
+def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration, letters: DeadLetterQueue) -> None:
     every = numbered(letters, 2 * PAGE + 50)
     seen = []
     for number, each in enumerate(letters.oldest_first()):
@@ -116,7 +118,7 @@ def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration,
 
 
 def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
-    own: OwnIntegration, letters: DeadLetters
+    own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     old = numbered(letters, PAGE + 20)
     replayed = []
@@ -132,26 +134,26 @@ def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
 
 
 def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
-    own: OwnIntegration, letters: DeadLetters
+    own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     buried(letters)
     [found] = letters.newest_first()
     assert letters.replay([found], 1000.0)
     [raw] = own.redis.lrange(own.queue, 0, -1)
-    message, headers = decoded(str(raw))
-    assert message == MESSAGE.replayed(1000.0)
+    message, headers = decode(str(raw))
+    assert message == MESSAGE.reset_for_replay(1000.0)
     assert "dead_letter" not in headers
     assert letters.count() == 0
 
 
-def test_a_letter_is_replayed_once_however_many_ask(own: OwnIntegration, letters: DeadLetters) -> None:
+def test_a_letter_is_replayed_once_however_many_ask(own: OwnIntegration, letters: DeadLetterQueue) -> None:
     buried(letters)
     [found] = letters.newest_first()
     assert [letters.replay([found], 1000.0), letters.replay([found], 1000.0)] == [1, 0]
     assert own.redis.llen(own.queue) == 1
 
 
-def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetters) -> None:
+def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetterQueue) -> None:
     buried(letters)
     buried(letters)
     for each in letters.oldest_first():
@@ -160,12 +162,12 @@ def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetters) ->
 
 
 @pytest.mark.parametrize("raw", ["", "by hand", "[]", "{}", '{"headers": {"dead_letter": 5}}', '{"headers": null}'])
-def test_what_another_program_put_there_is_a_letter_without_a_story(letters: DeadLetters, raw: str) -> None:
+def test_what_another_program_put_there_is_a_letter_without_a_story(letters: DeadLetterQueue, raw: str) -> None:
     letters.redis.lpush(letters.key, raw)
     [found] = letters.newest_first()
     assert (found.letter.reason, found.raw, found.message.original) == ("unknown", raw, raw)
 
 
-def test_integrations_bury_apart(own: OwnIntegration, letters: DeadLetters) -> None:
+def test_integrations_bury_apart(own: OwnIntegration, letters: DeadLetterQueue) -> None:
     buried(letters)
-    assert DeadLetters(own.redis, "other", "mailgun.other").count() == 0
+    assert DeadLetterQueue(own.redis, "other", "mailgun.other").count() == 0

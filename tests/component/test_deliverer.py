@@ -7,16 +7,16 @@ import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
-from worker.delivery.member_update import held_outcome
+from worker.delivery.member_update import on_hold_outcome
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind, Outcome, why
+from worker.mailgun.outcome import Outcome, OutcomeKind, why
 from worker.signal.patch import Patch
 
 HELD = {"address": "jane@example.com", "name": "Jane", "subscribed": True, "vars": {"plan": "pro", "beta": 1}}
 
 
 def attempted(own: OwnIntegration, there: HoldsOneMember, patch: Patch, **options: Any) -> Outcome:
-    return own.delivery(asking(there.far), **options).attempt(patch, at=1.0)
+    return own.delivery(asking(there.far), **options).deliver_one(patch, at=1.0)
 
 
 def patch(**fields: object) -> Patch:
@@ -25,27 +25,27 @@ def patch(**fields: object) -> Patch:
 
 def test_a_new_member_is_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
-    assert attempted(own, there, patch(plan="pro")).kind is Kind.DELIVERED
+    assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.DELIVERED
     assert there.held == {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {"plan": "pro"}}
     assert there.asked() == ["GET", "POST"]
 
 
 def test_what_the_event_does_not_set_stays(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(plan="free")).kind is Kind.DELIVERED
+    assert attempted(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
     assert there.held == {**HELD, "vars": {"plan": "free", "beta": 1}}
 
 
 def test_what_mailgun_holds_already_is_not_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(plan="pro")).kind is Kind.UNCHANGED
+    assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.UNCHANGED
     assert there.asked() == ["GET"]
 
 
 @pytest.mark.parametrize("value", [True, "1", None, [1]])
 def test_a_value_of_another_json_type_is_written(own: OwnIntegration, value: object) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(beta=value)).kind is Kind.DELIVERED
+    assert attempted(own, there, patch(beta=value)).kind is OutcomeKind.DELIVERED
     assert there.held is not None
     assert json.dumps(there.held["vars"]) == json.dumps({"plan": "pro", "beta": value})
 
@@ -62,15 +62,21 @@ def test_a_member_that_cannot_be_read_is_not_written(own: OwnIntegration) -> Non
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(503)
     found = attempted(own, there, patch(plan="free"))
-    assert (found.kind, found.requests) == (Kind.UNAVAILABLE, 1)
+    assert (found.kind, found.requests) == (OutcomeKind.UNAVAILABLE, 1)
     assert there.asked() == ["GET"]
     assert there.held == HELD
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(429, Kind.THROTTLED), (400, Kind.REJECTED), (401, Kind.UNAUTHORIZED), (500, Kind.UNAVAILABLE)]
+    ("status", "kind"),
+    [
+        (429, OutcomeKind.THROTTLED),
+        (400, OutcomeKind.REJECTED),
+        (401, OutcomeKind.UNAUTHORIZED),
+        (500, OutcomeKind.UNAVAILABLE),
+    ],
 )
-def test_a_refused_write_changes_nothing(own: OwnIntegration, status: int, kind: Kind) -> None:
+def test_a_refused_write_changes_nothing(own: OwnIntegration, status: int, kind: OutcomeKind) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(status)
     found = attempted(own, there, patch(plan="free"))
@@ -80,20 +86,20 @@ def test_a_refused_write_changes_nothing(own: OwnIntegration, status: int, kind:
 
 def test_a_hold_that_begins_after_the_read_stops_the_write(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    there.meanwhile["GET"] = own.flow().pause
+    there.meanwhile["GET"] = own.gate().pause
     found = attempted(own, there, patch(plan="free"))
-    assert (found.kind, found.requests) == (Kind.HELD, 1)
+    assert (found.kind, found.requests) == (OutcomeKind.HELD, 1)
     assert there.held == HELD
-    own.flow().resume()
-    assert attempted(own, there, patch(plan="free")).kind is Kind.DELIVERED
+    own.gate().resume()
+    assert attempted(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_while_held_nothing_is_asked(own: OwnIntegration, overwrite: bool) -> None:  # noqa: FBT001
     there = HoldsOneMember(HELD)
-    own.flow().pause()
+    own.gate().pause()
     found = attempted(own, there, patch(plan="free"), overwrite=overwrite)
-    assert (found.kind, found.requests) == (Kind.HELD, 0)
+    assert (found.kind, found.requests) == (OutcomeKind.HELD, 0)
     assert there.asked() == []
 
 
@@ -110,13 +116,13 @@ def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addre
         )
     attempted(own, there, patch(), overwrite=overwrite, told=lambda *hold: told.append(hold))
     assert told == [("throttled", "throttled (429): 29 characters, digest 09be528237d0")]
-    assert own.flow().ask() > 0
+    assert own.gate().seconds_until_open() > 0
 
 
 def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     found = attempted(own, there, patch(plan="free"), overwrite=True)
-    assert (found.kind, found.requests) == (Kind.DELIVERED, 1)
+    assert (found.kind, found.requests) == (OutcomeKind.DELIVERED, 1)
     assert there.held == {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {"plan": "free"}}
     assert there.asked() == ["POST"]
 
@@ -134,19 +140,19 @@ def test_a_bug_while_asking_leaves_the_member_free_for_the_next_attempt(
     there.meanwhile["POST"] = bug
     with pytest.raises(AssertionError, match="bug"):
         attempted(own, there, patch(), overwrite=overwrite)
-    assert attempted(own, there, patch(), overwrite=overwrite).kind is Kind.DELIVERED
+    assert attempted(own, there, patch(), overwrite=overwrite).kind is OutcomeKind.DELIVERED
 
 
 def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> None:
-    found = own.delivery(asking(Far(lambda _: timed_out()))).attempt(patch(), at=1.0)
-    assert found.kind is Kind.UNAVAILABLE
+    found = own.delivery(asking(Far(lambda _: timed_out()))).deliver_one(patch(), at=1.0)
+    assert found.kind is OutcomeKind.UNAVAILABLE
     assert "jane" not in why(found)
 
 
 def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
-    found = why(Outcome(Kind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
+    found = why(Outcome(OutcomeKind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
     assert found == "rejected (400): 529 characters, digest 9f6366fdfe5f"
-    assert why(Outcome(Kind.CRASHED, None, "bad\naddress jane@example.com")) == "crashed: bad address <address>"
+    assert why(Outcome(OutcomeKind.CRASHED, None, "bad\naddress jane@example.com")) == "crashed: bad address <address>"
     known = "'vars' parameter is not a valid JSON"
-    assert why(Outcome(Kind.REJECTED, 400, known)) == f"rejected (400): {known}"
-    assert why(held_outcome(3.6)) == "held: the integration is held for 4 s"
+    assert why(Outcome(OutcomeKind.REJECTED, 400, known)) == f"rejected (400): {known}"
+    assert why(on_hold_outcome(3.6)) == "held: the integration is held for 4 s"

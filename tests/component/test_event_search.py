@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.integrations import OwnIntegration
-from worker.ops.event_search import Places
+from worker.ops.event_search import EventSearch
 from worker.queue.dead_letter_filter import address_of
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import DELIVER_MANY, Message, decoded, encoded, events_in
+from worker.queue.message import DELIVER_MANY, Message, decode, encode, events_in
 
 JANE, SAM, KIM = ("jane@example.com", "sam@example.com", "kim@example.com")
 FAR = 3600.0
@@ -38,17 +38,17 @@ def named(id: str) -> Callable[[Message], bool]:
 
 
 @pytest.fixture
-def places(own: OwnIntegration) -> Places:
-    return Places(own.redis, own.name, own.queue, own.ledger())
+def places(own: OwnIntegration) -> EventSearch:
+    return EventSearch(own.redis, own.name, own.queue, own.ledger())
 
 
-def put(places: Places, *messages: Message | str) -> None:
+def put(places: EventSearch, *messages: Message | str) -> None:
     """These are on the queue, the first one to be taken first."""
     for each in messages:
-        places.redis.lpush(places.queue, each if isinstance(each, str) else encoded(each, places.queue))
+        places.redis.lpush(places.queue, each if isinstance(each, str) else encode(each, places.queue))
 
 
-def queued(places: Places) -> list[Any]:
+def queued(places: EventSearch) -> list[Any]:
     """What is on the queue, the next one first: id and events of each message, or a text that is none."""
     return [said(str(each)) for each in reversed(places.redis.lrange(places.queue, 0, -1))]
 
@@ -56,16 +56,16 @@ def queued(places: Places) -> list[Any]:
 def said(raw: str) -> Any:
     if not raw.startswith("{"):
         return raw
-    message = decoded(raw)[0]
+    message = decode(raw)[0]
     return message.id, [address_of(each.args) or each.args[0] for each in events_in(message)]
 
 
-def forget(places: Places, address: str) -> dict[str, int]:
+def forget(places: EventSearch, address: str) -> dict[str, int]:
     found = places.forget(address, of(address))
     return {place: count for place, count in found.items() if count}
 
 
-def test_events_are_found_in_bundles_and_outside(places: Places) -> None:
+def test_events_are_found_in_bundles_and_outside(places: EventSearch) -> None:
     put(places, alone("a", JANE), bundle("b", SAM, JANE, JANE), bundle("c", KIM, SAM), alone("d", SAM), "nonsense")
     found = [(before, [each.id for each in found.events]) for before, found in places.queued(of(JANE))]
     assert found == [(0, ["a"]), (1, ["b.1", "b.2"])]
@@ -73,20 +73,20 @@ def test_events_are_found_in_bundles_and_outside(places: Places) -> None:
     assert [before for before, _ in places.queued(named("d"))] == [3]
 
 
-def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(places: Places) -> None:
+def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(places: EventSearch) -> None:
     put(places, alone("a", SAM), bundle("b", event(JANE, messageId="m1"), SAM))
     assert [(before, len(found.events)) for before, found in places.queued(named("m1"))] == [(1, 1)]
     assert [(before, len(found.events)) for before, found in places.queued(named("b"))] == [(1, 2)]
 
 
-def test_a_long_queue_is_looked_through_in_its_order(places: Places) -> None:
+def test_a_long_queue_is_looked_through_in_its_order(places: EventSearch) -> None:
     put(places, *(bundle(f"b{number}", SAM, JANE) for number in range(250)))
     found = [(before, found.events[0].id) for before, found in places.queued(of(JANE))]
     assert found == [(number, f"b{number}.1") for number in range(250)]
 
 
 def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbours_in_their_places(
-    places: Places,
+    places: EventSearch,
 ) -> None:
     put(
         places, alone("a", SAM), bundle("b", SAM, JANE, KIM), alone("c", JANE), bundle("d", JANE, JANE), alone("e", KIM)
@@ -95,53 +95,55 @@ def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbo
     assert queued(places) == [("a", [SAM]), ("b", [SAM, KIM]), ("e", [KIM])]
 
 
-def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: Places) -> None:
+def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -> None:
     given = bundle("b", event(SAM, messageId="s"), JANE, None, 5, ["x"], event(KIM, messageId="k", plan=1e300))
     put(places, given)
     assert forget(places, JANE) == {"queue": 1}
     [raw] = places.redis.lrange(places.queue, 0, -1)
-    message, headers = decoded(str(raw))
+    message, headers = decode(str(raw))
     left = [each for each in given.args[0] if each != event(JANE)]
-    assert (message.args, headers) == ((left,), decoded(encoded(given, places.queue))[1])
+    assert (message.args, headers) == ((left,), decode(encode(given, places.queue))[1])
 
 
-def test_nobody_else_is_touched(places: Places) -> None:
+def test_nobody_else_is_touched(places: EventSearch) -> None:
     put(places, "nonsense", "", bundle("b", SAM, KIM), bundle("none"), alone("a", SAM), NO_BUNDLE)
     before = places.redis.lrange(places.queue, 0, -1)
     assert forget(places, JANE) == {}
     assert places.redis.lrange(places.queue, 0, -1) == before
 
 
-def test_an_empty_text_on_the_queue_survives_an_erasure(places: Places) -> None:
+def test_an_empty_text_on_the_queue_survives_an_erasure(places: EventSearch) -> None:
     put(places, "", alone("a", JANE), "")
     assert forget(places, JANE) == {"queue": 1}
     assert queued(places) == ["", ""]
 
 
-def test_messages_that_are_the_same_are_each_rid_of_the_person(places: Places) -> None:
+def test_messages_that_are_the_same_are_each_rid_of_the_person(places: EventSearch) -> None:
     put(places, *[bundle("b", SAM, JANE)] * 3, *[alone("a", JANE)] * 2)
     assert forget(places, JANE) == {"queue": 5}
     assert queued(places) == [("b", [SAM])] * 3
 
 
-def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(places: Places, own: OwnIntegration) -> None:
+def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(places: EventSearch, own: OwnIntegration) -> None:
     put(places, bundle("b", SAM, JANE, JANE), alone("a", JANE), bundle("c", SAM, JANE))
     assert len(own.take(4).messages) == 2
     assert forget(places, JANE) == {"queue": 1, "in flight": 3}
     assert queued(places) == [("c", [SAM])]
 
 
-def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(places: Places, own: OwnIntegration) -> None:
+def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(
+    places: EventSearch, own: OwnIntegration
+) -> None:
     put(places, alone("a", SAM), alone("b", SAM), bundle("c", SAM, JANE), bundle("d", KIM, JANE))
     seen = list(places.queued(of(JANE)))
     own.take(2)
     put(places, alone("new", SAM))
-    places.redis.rpush(places.queue, encoded(alone("returned", KIM), places.queue))
+    places.redis.rpush(places.queue, encode(alone("returned", KIM), places.queue))
     assert [places._erase_queued(*each, of(JANE)) for each in seen] == [1, 1]
     assert queued(places) == [("returned", [KIM]), ("c", [SAM]), ("d", [KIM]), ("new", [SAM])]
 
 
-def test_what_is_gone_when_its_turn_comes_is_not_put_back(places: Places, own: OwnIntegration) -> None:
+def test_what_is_gone_when_its_turn_comes_is_not_put_back(places: EventSearch, own: OwnIntegration) -> None:
     put(places, bundle("b", SAM, JANE), alone("a", JANE), alone("c", SAM))
     seen = list(places.queued(of(JANE)))
     own.take(3)
@@ -149,24 +151,24 @@ def test_what_is_gone_when_its_turn_comes_is_not_put_back(places: Places, own: O
     assert queued(places) == [("c", [SAM])]
 
 
-def test_parked_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(places: Places) -> None:
-    due = places.parking.park(bundle("b", SAM, JANE, KIM), FAR)
-    places.parking.park(alone("a", JANE), FAR)
-    places.parking.park(bundle("c", JANE), FAR)
-    assert [len(found.events) for found, _ in places.parked(of(JANE))] == [1, 1, 1]
-    assert forget(places, JANE) == {"parked": 3}
-    assert [(said(raw), at) for raw, at in places.parking.waiting()] == [(("b", [SAM, KIM]), due)]
+def test_delayed_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(places: EventSearch) -> None:
+    due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
+    places.delay_queue.delay(alone("a", JANE), FAR)
+    places.delay_queue.delay(bundle("c", JANE), FAR)
+    assert [len(found.events) for found, _ in places.delayed(of(JANE))] == [1, 1, 1]
+    assert forget(places, JANE) == {"delayed": 3}
+    assert [(said(raw), at) for raw, at in places.delay_queue.waiting()] == [(("b", [SAM, KIM]), due)]
 
 
-def test_a_parked_message_that_is_gone_is_not_replaced(places: Places) -> None:
-    assert places.parking.replace("gone", "other") == 0
-    assert places.parking.count() == 0
+def test_a_delayed_message_that_is_gone_is_not_replaced(places: EventSearch) -> None:
+    assert places.delay_queue.replace("gone", "other") == 0
+    assert places.delay_queue.count() == 0
 
 
-def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(places: Places) -> None:
+def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(places: EventSearch) -> None:
     for message in (alone("a", JANE), alone("b", SAM), NO_BUNDLE):
         letter = dead_letter(
-            Reason.REJECTED, message, status=None, answer="", died_at=1.0, integration=places.integration
+            DeadLetterReason.REJECTED, message, status=None, answer="", died_at=1.0, integration=places.integration
         )
         places.dead_letters.bury(message, letter)
     assert forget(places, JANE) == {"dead letters": 1}

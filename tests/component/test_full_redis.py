@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker.cli import cli
-from worker.monitoring.metrics import StandingCollector, read_standing
+from worker.monitoring.metrics import RedisCollector, read_standing
 from worker.monitoring.redis_memory import memory_share
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, dead_letter
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, encoded
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message, encode
 from worker.queue.priority_lists import PriorityLists
 from worker.settings import Settings
 
@@ -34,15 +34,15 @@ def running(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def full(running: RedisServer) -> Iterator[OwnIntegration]:
-    """An integration on a full server: 20 dead letters, and an event each on the queue, on a list of a priority and parked."""
+    """An integration on a full server: 20 dead letters, and an event each on the queue, on a list of a priority and delayed."""
     client = running.client()
     own = OwnIntegration(client, "default")
     message = Message(id="m", args=(EVENT,), enqueued_at=1.0)
-    died = dead_letter(Reason.REJECTED, message, status=400, answer="no", died_at=1.0, integration="default")
+    died = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="no", died_at=1.0, integration="default")
     letters_of(own).bury_many([(message, died)] * 20)
-    client.lpush(own.queue, encoded(message, own.queue))
-    client.lpush(f"{own.queue}\x06\x163", encoded(message, own.queue))
-    Parking(client, "default", own.queue).park(message, -1)
+    client.lpush(own.queue, encode(message, own.queue))
+    client.lpush(f"{own.queue}\x06\x163", encode(message, own.queue))
+    DelayQueue(client, "default", own.queue).delay(message, -1)
     client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
     with pytest.raises(redis.OutOfMemoryError):
         client.lpush(own.queue, "another")
@@ -50,8 +50,8 @@ def full(running: RedisServer) -> Iterator[OwnIntegration]:
     client.close()
 
 
-def letters_of(own: OwnIntegration) -> DeadLetters:
-    return DeadLetters(own.redis, own.name, own.queue)
+def letters_of(own: OwnIntegration) -> DeadLetterQueue:
+    return DeadLetterQueue(own.redis, own.name, own.queue)
 
 
 def test_dead_letters_of_a_full_redis_can_be_replayed_and_purged(full: OwnIntegration) -> None:
@@ -63,8 +63,8 @@ def test_dead_letters_of_a_full_redis_can_be_replayed_and_purged(full: OwnIntegr
 
 
 def test_a_full_redis_is_drained(full: OwnIntegration) -> None:
-    assert Parking(full.redis, full.name, full.queue).return_due() == 1
-    assert PriorityLists(full.redis, full.name, full.queue).gather() == 1
+    assert DelayQueue(full.redis, full.name, full.queue).requeue_due() == 1
+    assert PriorityLists(full.redis, full.name, full.queue).drain() == 1
     assert len(full.take(10).messages) == 3
     assert full.redis.llen(full.queue) == 0
 
@@ -77,7 +77,7 @@ def test_a_full_redis_is_named_by_status_and_a_metric(
     assert "redis memory    full (" in printed("status")
     assert json.loads(printed("status", "--json"))["memory"] >= 1
     registry = CollectorRegistry()
-    registry.register(StandingCollector("default", lambda: read_standing(Settings(), full.redis)))
+    registry.register(RedisCollector("default", lambda: read_standing(Settings(), full.redis)))
     lines = generate_latest(registry).decode().splitlines()
     [line] = [each for each in lines if each.startswith("signal_mailgun_redis_memory")]
     assert float(line.split()[-1]) >= 1

@@ -22,12 +22,19 @@ from worker.gate.config import (
     UNAVAILABLE_MEMBERS,
     UNTIL_LIFTED_SECONDS,
 )
-from worker.gate.gate import Flow
-from worker.mailgun.outcome import Kind
+from worker.gate.gate import Gate
+from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
 
-ANSWERS = [Kind.DELIVERED, Kind.UNCHANGED, Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.HELD, Kind.BUSY]
+ANSWERS = [
+    OutcomeKind.DELIVERED,
+    OutcomeKind.UNCHANGED,
+    OutcomeKind.REJECTED,
+    OutcomeKind.UNEXPECTED_STATUS,
+    OutcomeKind.HELD,
+    OutcomeKind.BUSY,
+]
 """Outcomes of attempts in which Mailgun answered, besides those that begin a hold."""
 
 
@@ -37,17 +44,17 @@ def is_about(found: float, seconds: float) -> bool:
 
 
 HOLDS: dict[str, Any] = {
-    "throttled": lambda flow: answered(flow, Kind.THROTTLED, hint=1000),
+    "throttled": lambda gate: answered(gate, OutcomeKind.THROTTLED, hint=1000),
     "unavailable": hold_for_unavailability,
     "incident": hold_for_incident,
-    "paused": Flow.pause,
+    "paused": Gate.pause,
 }
 
 
 def test_nothing_is_held_and_nothing_limits_where_nothing_was_learned(own: OwnIntegration) -> None:
     own.fill(100)
-    assert own.flow().ask() == 0
-    assert (own.flow().state().kind, own.flow().state().rate) == (None, None)
+    assert own.gate().seconds_until_open() == 0
+    assert (own.gate().state().kind, own.gate().state().rate) == (None, None)
     assert len(own.take(100).messages) == 100
 
 
@@ -67,7 +74,7 @@ def test_what_is_taken_is_noted_in_the_same_step_oldest_first(own: OwnIntegratio
 def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(own: OwnIntegration, hold: str) -> None:
     own.fill(3)
     own.take(1)
-    HOLDS[hold](own.flow())
+    HOLDS[hold](own.gate())
     everything = own.redis.lrange(own.queue, 0, -1), [own.redis.dump(key) for key in own.unacked_keys]
     taken = own.take(5)
     assert taken.messages == []
@@ -78,8 +85,8 @@ def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(own: OwnIntegr
 @pytest.mark.parametrize("hold", HOLDS)
 def test_a_hold_says_why_and_since_when(own: OwnIntegration, hold: str) -> None:
     before = own.now()
-    HOLDS[hold](own.flow())
-    state = own.flow().state()
+    HOLDS[hold](own.gate())
+    state = own.gate().state()
     assert state.kind == hold
     assert state.why
     assert state.since is not None
@@ -89,57 +96,57 @@ def test_a_hold_says_why_and_since_when(own: OwnIntegration, hold: str) -> None:
 
 @pytest.mark.parametrize("hold", HOLDS)
 def test_what_is_under_way_may_finish_only_while_mailgun_is_merely_unavailable(own: OwnIntegration, hold: str) -> None:
-    HOLDS[hold](own.flow())
-    assert (own.flow().ask() == 0) == (hold == "unavailable")
+    HOLDS[hold](own.gate())
+    assert (own.gate().seconds_until_open() == 0) == (hold == "unavailable")
 
 
 # Throttled
 
 
 def test_a_hint_holds_for_just_so_long(own: OwnIntegration) -> None:
-    assert answered(own.flow(), Kind.THROTTLED, hint=300) == ["throttled"]
-    assert is_about(own.flow().ask(), 300)
+    assert answered(own.gate(), OutcomeKind.THROTTLED, hint=300) == ["throttled"]
+    assert is_about(own.gate().seconds_until_open(), 300)
     own.later(300)
-    assert own.flow().ask() == 0
-    assert own.flow().state().kind is None
+    assert own.gate().seconds_until_open() == 0
+    assert own.gate().state().kind is None
 
 
 def test_a_hint_is_never_shortened_not_by_another_nor_by_none_nor_by_an_answer(own: OwnIntegration) -> None:
-    flow = own.flow(base=1)
-    answered(flow, Kind.THROTTLED, hint=300)
-    assert answered(flow, Kind.THROTTLED, hint=10) == [""]
-    answered(flow, Kind.THROTTLED)
+    gate = own.gate(base=1)
+    answered(gate, OutcomeKind.THROTTLED, hint=300)
+    assert answered(gate, OutcomeKind.THROTTLED, hint=10) == [""]
+    answered(gate, OutcomeKind.THROTTLED)
     for kind in ANSWERS:
-        answered(flow, kind)
-    assert is_about(flow.ask(), 300)
+        answered(gate, kind)
+    assert is_about(gate.seconds_until_open(), 300)
 
 
 def test_a_hint_may_be_far_longer_than_the_longest_backoff(own: OwnIntegration) -> None:
-    answered(own.flow(max_delay=100), Kind.THROTTLED, hint=80_000)
-    assert is_about(own.flow().ask(), 80_000)
+    answered(own.gate(max_delay=100), OutcomeKind.THROTTLED, hint=80_000)
+    assert is_about(own.gate().seconds_until_open(), 80_000)
 
 
 def test_a_longer_hint_lengthens_the_hold(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=300)
-    assert answered(own.flow(), Kind.THROTTLED, hint=900) == [""]
-    assert is_about(own.flow().ask(), 900)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=300)
+    assert answered(own.gate(), OutcomeKind.THROTTLED, hint=900) == [""]
+    assert is_about(own.gate().seconds_until_open(), 900)
 
 
 def test_a_lone_429_without_a_hint_holds_nobody_else(own: OwnIntegration) -> None:
     for _ in range(3):  # many of them would teach a pace, sooner or later
-        assert answered(own.flow(), Kind.THROTTLED) == [""]
-        answered(own.flow(), Kind.DELIVERED)
-    assert own.flow().ask() == 0
+        assert answered(own.gate(), OutcomeKind.THROTTLED) == [""]
+        answered(own.gate(), OutcomeKind.DELIVERED)
+    assert own.gate().seconds_until_open() == 0
     assert "limit" not in own.pace()
 
 
 def test_a_second_429_in_a_row_holds_for_an_eighth_of_the_backoff_then_twice_as_long_up_to_the_ceiling(
     own: OwnIntegration,
 ) -> None:
-    answered(own.flow(base=800), Kind.THROTTLED)
+    answered(own.gate(base=800), OutcomeKind.THROTTLED)
     for expected in (100, 200, 400, 800, 1000, 1000):
-        assert answered(own.flow(base=800), Kind.THROTTLED, times=20) == ["throttled", *[""] * 19]
-        assert is_about(own.flow().ask(), expected)
+        assert answered(own.gate(base=800), OutcomeKind.THROTTLED, times=20) == ["throttled", *[""] * 19]
+        assert is_about(own.gate().seconds_until_open(), expected)
         own.later(expected)
 
 
@@ -147,230 +154,237 @@ def test_a_second_429_in_a_row_holds_for_an_eighth_of_the_backoff_then_twice_as_
 def test_a_hold_without_a_hint_is_a_random_half_to_whole_of_its_length(
     own: OwnIntegration, chance: float, expected: float
 ) -> None:
-    answered(own.flow(chance=chance, base=8000), Kind.THROTTLED, times=2)
-    assert is_about(own.flow().ask(), expected)
+    answered(own.gate(chance=chance, base=8000), OutcomeKind.THROTTLED, times=2)
+    assert is_about(own.gate().seconds_until_open(), expected)
 
 
 def test_after_a_request_was_let_through_the_backoff_begins_anew(own: OwnIntegration) -> None:
-    flow = own.flow(base=800)
-    answered(flow, Kind.THROTTLED)
+    gate = own.gate(base=800)
+    answered(gate, OutcomeKind.THROTTLED)
     for _ in range(2):
-        answered(flow, Kind.THROTTLED)
+        answered(gate, OutcomeKind.THROTTLED)
         own.later(200)
-    answered(flow, Kind.DELIVERED)
-    answered(flow, Kind.THROTTLED, times=2)
-    assert is_about(flow.ask(), 100)
+    answered(gate, OutcomeKind.DELIVERED)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    assert is_about(gate.seconds_until_open(), 100)
 
 
 def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_anew(own: OwnIntegration) -> None:
-    flow = own.flow(base=800)
-    answered(flow, Kind.THROTTLED, times=2)
-    answered(flow, Kind.DELIVERED)
+    gate = own.gate(base=800)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    answered(gate, OutcomeKind.DELIVERED)
     own.later(100)
-    answered(flow, Kind.THROTTLED)
-    assert is_about(flow.ask(), 200)
+    answered(gate, OutcomeKind.THROTTLED)
+    assert is_about(gate.seconds_until_open(), 200)
 
 
 def test_a_long_hint_is_looked_into_once_an_hour_by_one_worker(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=86_400)
-    assert own.flow().look_due() == ""
-    assert is_about((own.flow().state().next_look or 0) - own.now(), BELIEVED_SECONDS)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
+    assert own.gate().claim_incident_check() == ""
+    assert is_about((own.gate().state().next_look or 0) - own.now(), BELIEVED_SECONDS)
     for _ in range(3):
         own.later(BELIEVED_SECONDS)
-        assert [own.flow().look_due() for _ in range(3)] == ["throttled", "", ""]
+        assert [own.gate().claim_incident_check() for _ in range(3)] == ["throttled", "", ""]
 
 
 def test_where_the_list_can_be_read_a_long_hint_is_believed_no_more(own: OwnIntegration) -> None:
     own.fill(500)
-    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
-    assert looked(own.flow(), Kind.UNCHANGED) == "unthrottled"
-    assert own.flow().ask() == 0
+    assert looked(own.gate(), OutcomeKind.UNCHANGED) == "unthrottled"
+    assert own.gate().seconds_until_open() == 0
     assert 1 <= len(own.take(500).messages) < 500
 
 
 @pytest.mark.parametrize(("hint", "left"), [(600, 600), (90_000, 90_000), (0, 86_400 - BELIEVED_SECONDS)])
 def test_where_the_list_is_answered_429_its_new_hint_counts(own: OwnIntegration, hint: float, left: float) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
-    assert looked(own.flow(), Kind.THROTTLED, hint=hint) == ""
-    assert is_about(own.flow().ask(), left)
+    assert looked(own.gate(), OutcomeKind.THROTTLED, hint=hint) == ""
+    assert is_about(own.gate().seconds_until_open(), left)
 
 
-@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.UNAUTHORIZED])
-def test_where_the_list_cannot_be_read_a_long_hint_stands(own: OwnIntegration, kind: Kind) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=86_400)
+@pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED])
+def test_where_the_list_cannot_be_read_a_long_hint_stands(own: OwnIntegration, kind: OutcomeKind) -> None:
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
-    looked(own.flow(), kind)
-    assert is_about(own.flow().ask(), 86_400 - BELIEVED_SECONDS)
+    looked(own.gate(), kind)
+    assert is_about(own.gate().seconds_until_open(), 86_400 - BELIEVED_SECONDS)
 
 
 # Unavailable
 
 
 def test_no_answer_for_so_many_members_holds_and_for_fewer_does_not(own: OwnIntegration) -> None:
-    flow = own.flow()
-    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
-    assert (flow.state().kind, flow.state().members) == (None, UNAVAILABLE_MEMBERS - 1)
-    assert answered(flow, Kind.UNAVAILABLE) == ["unavailable"]
-    assert (flow.state().kind, flow.state().members) == ("unavailable", UNAVAILABLE_MEMBERS)
+    gate = own.gate()
+    assert not any(answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
+    assert (gate.state().kind, gate.state().members) == (None, UNAVAILABLE_MEMBERS - 1)
+    assert answered(gate, OutcomeKind.UNAVAILABLE) == ["unavailable"]
+    assert (gate.state().kind, gate.state().members) == ("unavailable", UNAVAILABLE_MEMBERS)
 
 
 @pytest.mark.parametrize("bad", [1, 3, UNAVAILABLE_MEMBERS - 1])
 def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(own: OwnIntegration, bad: int) -> None:
     for number in range(300):
-        assert answered(own.flow(), Kind.UNAVAILABLE, members=f"bad {number % bad}") == [""]
-    assert own.flow().state().members == bad
+        assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=f"bad {number % bad}") == [""]
+    assert own.gate().state().members == bad
 
 
 def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody(own: OwnIntegration) -> None:
-    assert answered(own.flow(), Kind.UNAVAILABLE, members=100) == [""]
-    assert answered(own.flow(), Kind.UNAVAILABLE, members=100) == ["unavailable"]
+    assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=100) == [""]
+    assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=100) == ["unavailable"]
 
 
-@pytest.mark.parametrize("kind", [*ANSWERS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
-def test_any_answer_to_a_write_ends_the_run(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow()
-    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
-    answered(flow, kind)
-    assert not any(answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
+@pytest.mark.parametrize("kind", [*ANSWERS, OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND])
+def test_any_answer_to_a_write_ends_the_run(own: OwnIntegration, kind: OutcomeKind) -> None:
+    gate = own.gate()
+    answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
+    answered(gate, kind)
+    assert not any(answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
     assert "kind" not in own.hold()
 
 
 def test_a_read_that_succeeds_ends_a_run_of_reads_but_not_of_writes(own: OwnIntegration) -> None:
-    flow = own.flow()
+    gate = own.gate()
     for written, members in ((False, 0), (True, 5)):
-        answered(flow, Kind.UNAVAILABLE, times=5, written=written)
-        answered(flow, Kind.UNCHANGED, written=False)
-        assert flow.state().members == members
+        answered(gate, OutcomeKind.UNAVAILABLE, times=5, written=written)
+        answered(gate, OutcomeKind.UNCHANGED, written=False)
+        assert gate.state().members == members
 
 
-@pytest.mark.parametrize("kind", [Kind.HELD, Kind.BUSY, Kind.SUPERSEDED, Kind.UNCHANGED, Kind.CRASHED])
-def test_an_attempt_without_a_request_says_nothing_of_mailgun(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow()
-    answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
-    answered(flow, kind, requests=0)
-    assert answered(flow, Kind.UNAVAILABLE) == ["unavailable"]
+@pytest.mark.parametrize(
+    "kind", [OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.SUPERSEDED, OutcomeKind.UNCHANGED, OutcomeKind.CRASHED]
+)
+def test_an_attempt_without_a_request_says_nothing_of_mailgun(own: OwnIntegration, kind: OutcomeKind) -> None:
+    gate = own.gate()
+    answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
+    answered(gate, kind, requests=0)
+    assert answered(gate, OutcomeKind.UNAVAILABLE) == ["unavailable"]
 
 
 def test_our_own_bug_says_nothing_of_mailgun(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert answered(own.flow(), Kind.CRASHED) == [""]
-    assert own.flow().state().kind == "unavailable"
+    hold_for_unavailability(own.gate())
+    assert answered(own.gate(), OutcomeKind.CRASHED) == [""]
+    assert own.gate().state().kind == "unavailable"
 
 
 def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_worker(own: OwnIntegration) -> None:
     own.fill(50)
-    hold_for_unavailability(own.flow())
-    assert own.flow().look_due() == ""
+    hold_for_unavailability(own.gate())
+    assert own.gate().claim_incident_check() == ""
     own.later(100)
     with ThreadPoolExecutor(16) as threads:
-        assert sorted(threads.map(lambda _: own.flow().look_due(), range(16))) == [*[""] * 15, "unavailable"]
-    assert (own.take(5).messages, own.flow().look_due()) == ([], "")
+        assert sorted(threads.map(lambda _: own.gate().claim_incident_check(), range(16))) == [
+            *[""] * 15,
+            "unavailable",
+        ]
+    assert (own.take(5).messages, own.gate().claim_incident_check()) == ([], "")
     own.later(500)  # the one that was to read it was killed
-    assert own.flow().look_due() == "unavailable"
+    assert own.gate().claim_incident_check() == "unavailable"
     assert own.take(5).wait >= LOOK_AGAIN_SECONDS
 
 
 def test_a_list_that_can_be_read_lifts_the_hold_and_the_flow_ramps_up(own: OwnIntegration) -> None:
     own.fill(50)
-    hold_for_unavailability(own.flow())
-    assert looked(own.flow(), Kind.UNCHANGED) == "available"
-    assert (own.flow().state().kind, own.flow().state().members) == (None, 0)
-    assert own.flow().state().rate is not None
+    hold_for_unavailability(own.gate())
+    assert looked(own.gate(), OutcomeKind.UNCHANGED) == "available"
+    assert (own.gate().state().kind, own.gate().state().members) == (None, 0)
+    assert own.gate().state().rate is not None
     assert 1 <= len(own.take(50).messages) < 50
 
 
 def test_while_the_list_cannot_be_read_the_hold_doubles_up_to_a_minute(own: OwnIntegration) -> None:
-    flow = own.flow(base=5)
-    hold_for_unavailability(flow)
+    gate = own.gate(base=5)
+    hold_for_unavailability(gate)
     lengths = [float(own.hold()["length"])]
     for _ in range(5):
         own.later(60)
-        assert flow.look_due() == "unavailable"
-        assert looked(flow, Kind.UNAVAILABLE) == ""
+        assert gate.claim_incident_check() == "unavailable"
+        assert looked(gate, OutcomeKind.UNAVAILABLE) == ""
         lengths.append(float(own.hold()["length"]))
-        assert is_about((flow.state().next_look or 0) - own.now(), lengths[-1])
+        assert is_about((gate.state().next_look or 0) - own.now(), lengths[-1])
     assert lengths == [5, 10, 20, 40, LONGEST_UNAVAILABLE_SECONDS, LONGEST_UNAVAILABLE_SECONDS]
 
 
 def test_what_fails_meanwhile_does_not_lengthen_the_hold(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow(base=5))
+    hold_for_unavailability(own.gate(base=5))
     before = own.hold()
-    answered(own.flow(base=5), Kind.UNAVAILABLE, times=100)
+    answered(own.gate(base=5), OutcomeKind.UNAVAILABLE, times=100)
     assert own.hold() == before
 
 
 def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_and_longer(own: OwnIntegration) -> None:
-    flow = own.flow(base=5)
-    hold_for_unavailability(flow)
+    gate = own.gate(base=5)
+    hold_for_unavailability(gate)
     lengths = []
     for _ in range(8):
-        assert looked(flow, Kind.UNCHANGED) == "available"
-        assert answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)[-1] == "unavailable"
+        assert looked(gate, OutcomeKind.UNCHANGED) == "available"
+        assert answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)[-1] == "unavailable"
         lengths.append(float(own.hold()["length"]))
     assert lengths == [10, 20, 40, 80, 160, *[LONGEST_RELAPSE_SECONDS] * 3]
 
 
 def test_after_such_a_hold_one_member_alone_does_not_bring_it_back(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    looked(own.flow(), Kind.UNCHANGED)
-    assert not any(answered(own.flow(), Kind.UNAVAILABLE, times=100, members="bad"))
+    hold_for_unavailability(own.gate())
+    looked(own.gate(), OutcomeKind.UNCHANGED)
+    assert not any(answered(own.gate(), OutcomeKind.UNAVAILABLE, times=100, members="bad"))
 
 
 def test_writes_that_succeed_make_the_next_hold_shorter_again(own: OwnIntegration) -> None:
-    flow = own.flow(base=5)
-    hold_for_unavailability(flow)
+    gate = own.gate(base=5)
+    hold_for_unavailability(gate)
     for _ in range(3):
-        looked(flow, Kind.UNCHANGED)
-        answered(flow, Kind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)
-    looked(flow, Kind.UNCHANGED)
-    answered(flow, Kind.DELIVERED, times=10)
-    hold_for_unavailability(flow)
+        looked(gate, OutcomeKind.UNCHANGED)
+        answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_AGAIN)
+    looked(gate, OutcomeKind.UNCHANGED)
+    answered(gate, OutcomeKind.DELIVERED, times=10)
+    hold_for_unavailability(gate)
     assert float(own.hold()["length"]) == 5
 
 
-@pytest.mark.parametrize("kind", [Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND])
-def test_a_list_that_is_refused_makes_it_an_incident_without_a_dead_letter(own: OwnIntegration, kind: Kind) -> None:
-    hold_for_unavailability(own.flow())
-    assert looked(own.flow(), kind) == "incident"
-    assert own.flow().state().kind == "incident"
+@pytest.mark.parametrize("kind", [OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND])
+def test_a_list_that_is_refused_makes_it_an_incident_without_a_dead_letter(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
+    hold_for_unavailability(own.gate())
+    assert looked(own.gate(), kind) == "incident"
+    assert own.gate().state().kind == "incident"
 
 
 def test_a_list_that_is_answered_429_shows_nothing_and_its_hint_holds(own: OwnIntegration) -> None:
     own.fill(50)
-    hold_for_unavailability(own.flow())
-    assert looked(own.flow(), Kind.THROTTLED, hint=300) == "throttled"
-    assert is_about(own.flow().ask(), 300)
+    hold_for_unavailability(own.gate())
+    assert looked(own.gate(), OutcomeKind.THROTTLED, hint=300) == "throttled"
+    assert is_about(own.gate().seconds_until_open(), 300)
     own.later(300)
     assert own.take(5).messages == []
-    assert own.flow().look_due() == "unavailable"
+    assert own.gate().claim_incident_check() == "unavailable"
 
 
 def test_an_answer_to_a_write_that_was_under_way_lifts_the_hold_too(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert answered(own.flow(), Kind.UNCHANGED, written=False) == [""]
-    assert answered(own.flow(), Kind.DELIVERED) == ["available"]
-    assert own.flow().state().kind is None
+    hold_for_unavailability(own.gate())
+    assert answered(own.gate(), OutcomeKind.UNCHANGED, written=False) == [""]
+    assert answered(own.gate(), OutcomeKind.DELIVERED) == ["available"]
+    assert own.gate().state().kind is None
 
 
 def test_unavailability_never_shortens_what_mailgun_asked_to_wait(own: OwnIntegration) -> None:
     own.fill(5)
-    flow = own.flow(base=1)
-    answered(flow, Kind.THROTTLED, hint=1000)
-    hold_for_unavailability(flow)
+    gate = own.gate(base=1)
+    answered(gate, OutcomeKind.THROTTLED, hint=1000)
+    hold_for_unavailability(gate)
     own.later(60)  # the hold for unavailability is over
     assert own.take().messages == []
-    assert is_about(flow.state().until or 0, own.now() + 940)
-    flow.resume()
-    assert is_about(flow.ask(), 940)
+    assert is_about(gate.state().until or 0, own.now() + 940)
+    gate.resume()
+    assert is_about(gate.seconds_until_open(), 940)
 
 
 def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_ramp(own: OwnIntegration) -> None:
     own.fill(500)
-    answered(own.flow(), Kind.THROTTLED, hint=300)
-    hold_for_unavailability(own.flow())
-    answered(own.flow(), Kind.DELIVERED)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=300)
+    hold_for_unavailability(own.gate())
+    answered(own.gate(), OutcomeKind.DELIVERED)
     own.later(300)
     assert 1 <= len(own.take(500).messages) < 500
 
@@ -380,72 +394,72 @@ def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_r
 
 def test_a_pause_stands_until_it_is_resumed(own: OwnIntegration) -> None:
     own.fill(50)
-    flow = own.flow()
-    assert flow.pause()
-    assert not flow.pause()
+    gate = own.gate()
+    assert gate.pause()
+    assert not gate.pause()
     own.later(1e6)
-    answered(flow, Kind.DELIVERED)
-    assert flow.state().kind == "paused"
-    assert flow.ask() == own.take().wait == UNTIL_LIFTED_SECONDS
-    assert flow.resume()
-    assert not flow.resume()
-    assert flow.ask() == 0
+    answered(gate, OutcomeKind.DELIVERED)
+    assert gate.state().kind == "paused"
+    assert gate.seconds_until_open() == own.take().wait == UNTIL_LIFTED_SECONDS
+    assert gate.resume()
+    assert not gate.resume()
+    assert gate.seconds_until_open() == 0
     assert 1 <= len(own.take(50).messages) < 50
 
 
 def test_resuming_lifts_an_incident_and_its_row(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    assert own.flow().resume()
-    assert own.flow().state().kind is None
-    assert answered(own.flow(), Kind.UNAUTHORIZED, times=2) == ["", ""]
+    hold_for_incident(own.gate())
+    assert own.gate().resume()
+    assert own.gate().state().kind is None
+    assert answered(own.gate(), OutcomeKind.UNAUTHORIZED, times=2) == ["", ""]
 
 
 def test_resuming_lifts_a_hold_for_unavailability_and_its_run(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert own.flow().resume()
-    assert own.flow().state().kind is None
-    assert not any(answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
+    hold_for_unavailability(own.gate())
+    assert own.gate().resume()
+    assert own.gate().state().kind is None
+    assert not any(answered(own.gate(), OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
 
 
 def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(own: OwnIntegration) -> None:
     own.fill(500)
-    assert not own.flow().resume(at_once=True)
-    answered(own.flow(), Kind.THROTTLED, hint=86_400)
-    assert own.flow().resume(at_once=True)
-    assert own.flow().state().kind is None
+    assert not own.gate().resume(at_once=True)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
+    assert own.gate().resume(at_once=True)
+    assert own.gate().state().kind is None
     assert 1 <= len(own.take(500).messages) < 500
 
 
 def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: OwnIntegration) -> None:
     own.fill(500)
-    answered(own.flow(), Kind.THROTTLED, hint=300)
-    assert not own.flow().resume()
-    own.flow().pause()
-    own.flow().resume()
-    assert is_about(own.flow().ask(), 300)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=300)
+    assert not own.gate().resume()
+    own.gate().pause()
+    own.gate().resume()
+    assert is_about(own.gate().seconds_until_open(), 300)
     own.later(300)
     assert 1 <= len(own.take(500).messages) < 500
 
 
 def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(own: OwnIntegration) -> None:
     for hold in HOLDS.values():
-        hold(own.flow())
+        hold(own.gate())
         assert own.redis.ttl(f"signal:{own.name}:pace") > 0 if own.pace() else True
     own.redis.delete(f"signal:{own.name}:pace")
     assert own.redis.ttl(f"signal:{own.name}:hold") == -1
-    assert own.flow().state().kind == "paused"
+    assert own.gate().state().kind == "paused"
 
 
 def test_every_kind_of_outcome_can_be_reported_in_any_state(own: OwnIntegration) -> None:
     for hold in (lambda _: None, *HOLDS.values()):
         own.redis.flushdb()
-        hold(own.flow())
-        for kind in Kind:
+        hold(own.gate())
+        for kind in OutcomeKind:
             for written in (True, False):
-                answered(own.flow(), kind, times=3, written=written)
-                looked(own.flow(), kind)
-                own.flow().look_due()
-                own.flow().state()
+                answered(own.gate(), kind, times=3, written=written)
+                looked(own.gate(), kind)
+                own.gate().claim_incident_check()
+                own.gate().state()
 
 
 # Patience's clock
@@ -455,30 +469,30 @@ def ticks(own: OwnIntegration, seconds: int) -> None:
     """A worker keeps house for so long."""
     for _ in range(seconds):
         own.later(1)
-        own.flow().look_due()
+        own.gate().claim_incident_check()
 
 
 def test_the_clock_of_patience_goes_while_mailgun_may_be_asked(own: OwnIntegration) -> None:
     began = own.now()
-    own.flow().look_due()
+    own.gate().claim_incident_check()
     ticks(own, 100)
-    open_seconds, took = own.flow().open_seconds(), own.now() - began
+    open_seconds, took = own.gate().open_seconds(), own.now() - began
     assert 100 <= open_seconds <= 100 + took + 0.1
 
 
 @pytest.mark.parametrize("hold", HOLDS)
 def test_the_clock_of_patience_stands_still_in_a_hold(own: OwnIntegration, hold: str) -> None:
-    own.flow().look_due()
-    HOLDS[hold](own.flow())
-    before = own.flow().open_seconds()
+    own.gate().claim_incident_check()
+    HOLDS[hold](own.gate())
+    before = own.gate().open_seconds()
     ticks(own, 300)
-    assert own.flow().open_seconds() == before
+    assert own.gate().open_seconds() == before
 
 
 def test_the_clock_of_patience_stands_still_while_no_worker_is_there(own: OwnIntegration) -> None:
-    own.flow().look_due()
+    own.gate().claim_incident_check()
     own.later(100_000)
-    assert own.flow().open_seconds() == 0
-    own.flow().look_due()
+    assert own.gate().open_seconds() == 0
+    own.gate().claim_incident_check()
     ticks(own, 3)
-    assert 3 <= own.flow().open_seconds() < SLACK
+    assert 3 <= own.gate().open_seconds() < SLACK

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from tests.raw_mailguns import RawMailgun, Saying, answer, certified, dripping, in_turn, member_answer, pouring, said
 from tests.servers import eventually
-from worker.mailgun.client import BODY_LIMIT, Mailgun
+from worker.mailgun.client import BODY_LIMIT, MailgunClient
 from worker.mailgun.connection import CHUNK
 from worker.mailgun.http_answer import HEAD_LIMIT, RAW_LIMIT
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, NoAnswer
+from worker.mailgun.outcome import NoResponse, Response
 
 JANE = Member("jane@example.com")
 HANGS_AFTER_SECONDS = 30.0  # far more than all time-outs together: what still waits then, waits for ever
@@ -26,8 +26,8 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
 
 
-def mailgun_at(url: str, *, connect: float = 1.0, read: float = 0.3) -> Mailgun:
-    return Mailgun(
+def mailgun_at(url: str, *, connect: float = 1.0, read: float = 0.3) -> MailgunClient:
+    return MailgunClient(
         base_url=url,
         key=SecretStr("key-5ecret"),
         list_address="news@mg.example.com",
@@ -36,9 +36,9 @@ def mailgun_at(url: str, *, connect: float = 1.0, read: float = 0.3) -> Mailgun:
     )
 
 
-def within_bounds(ask: Callable[[], Answer | NoAnswer]) -> Answer | NoAnswer:
+def within_bounds(ask: Callable[[], Response | NoResponse]) -> Response | NoResponse:
     """What `ask` gives; fails where it waits for ever."""
-    found: list[Answer | NoAnswer] = []
+    found: list[Response | NoResponse] = []
     thread = threading.Thread(target=lambda: found.append(ask()), daemon=True)
     thread.start()
     thread.join(HANGS_AFTER_SECONDS)
@@ -46,7 +46,7 @@ def within_bounds(ask: Callable[[], Answer | NoAnswer]) -> Answer | NoAnswer:
     return found[0]
 
 
-def asked(saying: Saying, **times: float) -> tuple[Answer | NoAnswer, RawMailgun]:
+def asked(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
     with RawMailgun(saying) as far:
         return within_bounds(mailgun_at(far.url, **times).read_list), far
 
@@ -80,7 +80,7 @@ def test_dripping_answer_ends_at_the_deadline_with_its_connection_closed(saying:
         mailgun = mailgun_at(far.url)
         for _ in range(2):
             found = within_bounds(mailgun.read_list)
-            assert isinstance(found, NoAnswer)
+            assert isinstance(found, NoResponse)
             assert found.reason.startswith("time-out")
             assert found.asked
         assert far.connections == 2
@@ -97,7 +97,7 @@ def test_dripping_over_tls_ends_at_the_deadline(part: str, tmp_path: Path, monke
         mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"))
         mailgun._through_proxies = True  # the environment's authority counts
         found = within_bounds(mailgun.read_list)
-    assert isinstance(found, NoAnswer)
+    assert isinstance(found, NoResponse)
     assert found.asked is (part != "handshake")
 
 
@@ -118,7 +118,7 @@ def test_proxy_that_drips_is_given_up_at_the_deadline(monkeypatch: pytest.Monkey
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "")
         found = within_bounds(mailgun_at("https://mailgun.test").read_list)
-    assert isinstance(found, NoAnswer)
+    assert isinstance(found, NoResponse)
     assert proxy.connections == 1
 
 
@@ -126,7 +126,7 @@ def test_far_side_that_reads_nothing_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         found = within_bounds(lambda: mailgun_at(url).upsert_many(["x" * 30_000_000]))
-    assert isinstance(found, NoAnswer)
+    assert isinstance(found, NoResponse)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def test_host_with_many_dead_addresses_has_one_deadline_for_all(monkeypatch: pyt
         mailgun = mailgun_at(url)
         mailgun._through_proxies = False
         found = within_bounds(mailgun.read_list)
-    assert found == NoAnswer("time-out: no connection to Mailgun in time", asked=False)
+    assert found == NoResponse("time-out: no connection to Mailgun in time", asked=False)
 
 
 POURED = {
@@ -173,7 +173,7 @@ POURED = {
 @pytest.mark.parametrize("saying", POURED.values(), ids=POURED)
 def test_of_what_is_no_body_little_is_read(saying: Saying) -> None:
     found, far = asked(saying, read=HANGS_AFTER_SECONDS)
-    assert isinstance(found, NoAnswer)
+    assert isinstance(found, NoResponse)
     assert found.reason.startswith("no usable answer")
     assert far.sent < 32 * 1024 * 1024  # what the system's buffers take, and no more than that is read
 
@@ -191,7 +191,7 @@ BODIES = {
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 1600000000\r\n"], ids=["no length", "1.6 GB"])
 def test_of_an_endless_body_its_limit_is_read_whatever_the_status(head: bytes, length: bytes) -> None:
     found, far = asked(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert found.status == int(head.split()[1])
     assert len(found.body) == BODY_LIMIT
     assert far.sent < 32 * 1024 * 1024
@@ -201,32 +201,32 @@ def test_of_an_endless_body_its_limit_is_read_whatever_the_status(head: bytes, l
 def test_answer_of_too_many_values_counts_as_too_long(item: bytes) -> None:
     body = b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
     found, _ = asked(said(answer(body)), read=HANGS_AFTER_SECONDS)
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert found.is_json_cut
     assert len(found.body) < 100_000
 
 
 def test_gzip_stream_that_yields_nothing_is_read_to_the_limit_of_the_wire() -> None:
     found, far = asked(pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS)
-    assert isinstance(found, NoAnswer)
+    assert isinstance(found, NoResponse)
     assert far.sent < 2 * RAW_LIMIT
 
 
 def test_gzip_bomb_is_unpacked_to_the_limit() -> None:
     bomb = gzip.compress(b"\0" * (100 * BODY_LIMIT))
     found, _ = asked(said(ZIPPED + bomb), read=HANGS_AFTER_SECONDS)
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert found.body == b"\0" * BODY_LIMIT
 
 
 def test_body_that_is_not_as_encoded_leaves_the_status_to_be_heeded() -> None:
     found, _ = asked(said(answer(b"no gzip", "429 Too Many Requests", "Content-Encoding: gzip", "Retry-After: 7")))
-    assert isinstance(found, Answer)
+    assert isinstance(found, Response)
     assert (found.status, found.body, found.headers["retry-after"]) == (429, b"", "7")
 
 
-def body_of(found: Answer | NoAnswer) -> bytes | str:
-    return found.body if isinstance(found, Answer) else found.reason
+def body_of(found: Response | NoResponse) -> bytes | str:
+    return found.body if isinstance(found, Response) else found.reason
 
 
 def test_ordinary_answers_share_one_connection() -> None:
@@ -288,7 +288,7 @@ def test_refused_write_after_an_early_hint_is_not_counted_for_the_next() -> None
     with RawMailgun(in_turn(HINT + member_answer("a@x.com"), HINT + refused, HINT + member_answer("c@x.com"))) as far:
         mailgun = mailgun_at(far.url, read=10)
         statuses = [mailgun.upsert(Member(each)) for each in ("a@x.com", "b@x.com", "c@x.com")]
-    assert [each.status for each in statuses if isinstance(each, Answer)] == [200, 400, 200]
+    assert [each.status for each in statuses if isinstance(each, Response)] == [200, 400, 200]
 
 
 def test_what_comes_before_a_request_is_not_its_answer() -> None:
@@ -346,7 +346,7 @@ def test_what_is_no_whole_http_answer_is_none_and_quotes_nothing(
     with caplog.at_level(0), RawMailgun(saying) as far:
         mailgun = mailgun_at(far.url, read=10)
         found = within_bounds(mailgun.read_list)
-        assert isinstance(found, NoAnswer)
+        assert isinstance(found, NoResponse)
         assert found.asked
         assert body_of(mailgun.read_list()) == b"next"
     assert "hello" not in found.reason

@@ -16,7 +16,7 @@ from worker.consumer.application import celery_app
 from worker.consumer.switched_off import SwitchedOff
 from worker.queue import in_flight
 from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
-from worker.queue.message import Message, encoded
+from worker.queue.message import Message, encode
 from worker.settings import Settings
 
 
@@ -158,7 +158,7 @@ def test_our_queue_is_read_by_our_script_beside_other_queues_and_neither_starves
     own: OwnIntegration, connection: Connection
 ) -> None:
     other = f"other.{own.name}"
-    own.redis.lpush(own.queue, *(encoded(Message(id=f"ours{each}", args=({},)), own.queue) for each in range(5)))
+    own.redis.lpush(own.queue, *(encode(Message(id=f"ours{each}", args=({},)), own.queue) for each in range(5)))
     for each in range(5):
         Producer(connection).publish({"number": each}, routing_key=other, serializer="json")
     ours, theirs = [], []
@@ -196,7 +196,7 @@ def test_a_message_from_another_queue_whose_reader_died_goes_back_there(
 def test_messages_that_arrive_after_their_consumer_was_cancelled_are_put_back_in_order(
     own: OwnIntegration, connection: Connection
 ) -> None:
-    own.redis.lpush(own.queue, *(encoded(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5)))
+    own.redis.lpush(own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5)))
     consumer = Consumer(connection, [Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"])
     consumer.consume()
     channel = consumer.channel

@@ -19,124 +19,126 @@ from worker.gate.config import (
     UNAVAILABLE_MEMBERS,
     UNTIL_LIFTED_SECONDS,
 )
-from worker.gate.gate import Flow
-from worker.mailgun.outcome import Kind
+from worker.gate.gate import Gate
+from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
 
-REFUSED = [Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND, Kind.UNEXPECTED_STATUS, Kind.REJECTED]
+REFUSED = [OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.REJECTED]
 
 
-def threshold_of(kind: Kind) -> int:
+def threshold_of(kind: OutcomeKind) -> int:
     """How many members refused so are an incident here."""
-    return rules_with().rejected_threshold if kind is Kind.REJECTED else rules_with().incident_threshold
+    return rules_with().rejected_threshold if kind is OutcomeKind.REJECTED else rules_with().incident_threshold
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_so_many_members_refused_in_a_row_are_an_incident(own: OwnIntegration, kind: Kind) -> None:
+def test_so_many_members_refused_in_a_row_are_an_incident(own: OwnIntegration, kind: OutcomeKind) -> None:
     enough = threshold_of(kind)
-    assert answered(own.flow(), kind, times=enough + 2) == [*[""] * (enough - 1), "incident", "", ""]
-    state = own.flow().state()
+    assert answered(own.gate(), kind, times=enough + 2) == [*[""] * (enough - 1), "incident", "", ""]
+    state = own.gate().state()
     assert (state.kind, state.until) == ("incident", None)
     assert state.why.startswith(str(kind))
     assert state.members == enough + 2
-    assert own.flow().ask() == UNTIL_LIFTED_SECONDS
+    assert own.gate().seconds_until_open() == UNTIL_LIFTED_SECONDS
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_one_member_refused_a_hundred_times_is_none(own: OwnIntegration, kind: Kind) -> None:
-    assert not any(answered(own.flow(), kind, times=100, members="bad"))
-    assert own.flow().state().members == 1
+def test_one_member_refused_a_hundred_times_is_none(own: OwnIntegration, kind: OutcomeKind) -> None:
+    assert not any(answered(own.gate(), kind, times=100, members="bad"))
+    assert own.gate().state().members == 1
 
 
 def test_refusals_of_different_kinds_but_400_count_towards_one_incident(own: OwnIntegration) -> None:
-    flow = own.flow(incident_threshold=3)
-    kinds = (Kind.UNAUTHORIZED, Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.LIST_NOT_FOUND)
-    assert [answered(flow, kind) for kind in kinds] == [[""], [""], [""], ["incident"]]
+    gate = own.gate(incident_threshold=3)
+    kinds = (OutcomeKind.UNAUTHORIZED, OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.LIST_NOT_FOUND)
+    assert [answered(gate, kind) for kind in kinds] == [[""], [""], [""], ["incident"]]
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_write_that_succeeds_ends_the_row_of_refusals(own: OwnIntegration, kind: Kind) -> None:
+def test_a_write_that_succeeds_ends_the_row_of_refusals(own: OwnIntegration, kind: OutcomeKind) -> None:
     enough = threshold_of(kind)
-    answered(own.flow(), kind, times=enough - 1)
-    answered(own.flow(), Kind.DELIVERED)
-    assert answered(own.flow(), kind, times=enough)[-2:] == ["", "incident"]
+    answered(own.gate(), kind, times=enough - 1)
+    answered(own.gate(), OutcomeKind.DELIVERED)
+    assert answered(own.gate(), kind, times=enough)[-2:] == ["", "incident"]
 
 
 def test_reads_that_succeed_do_not_hide_that_writes_are_refused(own: OwnIntegration) -> None:
     for expected in ("", "", "incident"):
-        answered(own.flow(), Kind.UNCHANGED, written=False)
-        assert answered(own.flow(), Kind.UNAUTHORIZED) == [expected]
+        answered(own.gate(), OutcomeKind.UNCHANGED, written=False)
+        assert answered(own.gate(), OutcomeKind.UNAUTHORIZED) == [expected]
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_threshold_of_zero_turns_incidents_off(own: OwnIntegration, kind: Kind) -> None:
-    flow = own.flow(incident_threshold=0, rejected_threshold=0)
-    assert not any(answered(flow, kind, times=120))
-    assert flow.state().kind is None
+def test_a_threshold_of_zero_turns_incidents_off(own: OwnIntegration, kind: OutcomeKind) -> None:
+    gate = own.gate(incident_threshold=0, rejected_threshold=0)
+    assert not any(answered(gate, kind, times=120))
+    assert gate.state().kind is None
 
 
 def test_a_refusal_shows_that_mailgun_is_available(own: OwnIntegration) -> None:
-    hold_for_unavailability(own.flow())
-    assert answered(own.flow(), Kind.UNAUTHORIZED) == ["available"]
-    assert own.flow().state().kind is None
+    hold_for_unavailability(own.gate())
+    assert answered(own.gate(), OutcomeKind.UNAUTHORIZED) == ["available"]
+    assert own.gate().state().kind is None
 
 
 def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnIntegration) -> None:
     own.fill(5)
-    hold_for_incident(own.flow())
+    hold_for_incident(own.gate())
     own.later(1e6)
-    answered(own.flow(), Kind.DELIVERED)
-    answered(own.flow(), Kind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)
-    assert own.flow().state().kind == "incident"
+    answered(own.gate(), OutcomeKind.DELIVERED)
+    answered(own.gate(), OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)
+    assert own.gate().state().kind == "incident"
     assert own.take().messages == []
 
 
 def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(own: OwnIntegration) -> None:
-    assert own.flow().look_due() == ""
-    hold_for_incident(own.flow())
-    assert own.flow().look_due() == ""
+    assert own.gate().claim_incident_check() == ""
+    hold_for_incident(own.gate())
+    assert own.gate().claim_incident_check() == ""
     for _ in range(2):
         own.later(600)
         with ThreadPoolExecutor(16) as threads:
-            assert "".join(threads.map(lambda _: own.flow().look_due(), range(32))) == "incident"
-        assert looked(own.flow(), Kind.UNAUTHORIZED) == ""
+            assert "".join(threads.map(lambda _: own.gate().claim_incident_check(), range(32))) == "incident"
+        assert looked(own.gate(), OutcomeKind.UNAUTHORIZED) == ""
 
 
-@pytest.mark.parametrize("hold", [lambda flow: answered(flow, Kind.THROTTLED, hint=3000), Flow.pause])
+@pytest.mark.parametrize("hold", [lambda gate: answered(gate, OutcomeKind.THROTTLED, hint=3000), Gate.pause])
 def test_no_look_is_due_while_nobody_may_ask(own: OwnIntegration, hold: Any) -> None:
-    hold_for_incident(own.flow())
-    hold(own.flow())
+    hold_for_incident(own.gate())
+    hold(own.gate())
     own.later(600)
-    assert own.flow().look_due() == ""
+    assert own.gate().claim_incident_check() == ""
     own.later(2400)
     own.redis.hdel(f"signal:{own.name}:hold", "paused")
-    assert own.flow().look_due() == "incident"
+    assert own.gate().claim_incident_check() == "incident"
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(own: OwnIntegration, kind: Kind) -> None:
+def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     own.fill(50)
-    hold_for_incident(own.flow())
-    assert looked(own.flow(), Kind.UNCHANGED) == "over"
-    assert own.flow().state().kind is None
+    hold_for_incident(own.gate())
+    assert looked(own.gate(), OutcomeKind.UNCHANGED) == "over"
+    assert own.gate().state().kind is None
     assert 1 <= len(own.take(50).messages) < 50
-    assert not any(answered(own.flow(), kind, times=20, members="bad"))
-    assert answered(own.flow(), kind, times=REFUSED_AGAIN - 1)[-1] == "incident"
+    assert not any(answered(own.gate(), kind, times=20, members="bad"))
+    assert answered(own.gate(), kind, times=REFUSED_AGAIN - 1)[-1] == "incident"
 
 
 def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_often(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
+    hold_for_incident(own.gate())
     lengths = []
     for _ in range(5):
-        looked(own.flow(), Kind.UNCHANGED)
-        answered(own.flow(), Kind.REJECTED, times=REFUSED_AGAIN)
+        looked(own.gate(), OutcomeKind.UNCHANGED)
+        answered(own.gate(), OutcomeKind.REJECTED, times=REFUSED_AGAIN)
         lengths.append(float(own.hold()["length"]))
     assert lengths == [1200, 2400, *[LONGEST_PROBE_SECONDS] * 3]
 
 
 def test_after_an_incident_a_delivered_event_begins_the_row_anew(own: OwnIntegration) -> None:
-    hold_for_incident(own.flow())
-    looked(own.flow(), Kind.UNCHANGED)
-    answered(own.flow(), Kind.DELIVERED)
-    assert answered(own.flow(), Kind.UNAUTHORIZED, times=2) == ["", ""]
+    hold_for_incident(own.gate())
+    looked(own.gate(), OutcomeKind.UNCHANGED)
+    answered(own.gate(), OutcomeKind.DELIVERED)
+    assert answered(own.gate(), OutcomeKind.UNAUTHORIZED, times=2) == ["", ""]

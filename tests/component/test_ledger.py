@@ -12,10 +12,10 @@ from tests.adapters import HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
-from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Kind, Outcome
-from worker.members.lease import Held, Opened, Visit
-from worker.members.merge import Subscribing
+from worker.mailgun.client import MailgunClient
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.lease import LeaseResult, MemberLease, OnHold
+from worker.members.merge import SubscriptionRules
 from worker.sandbox.state import SandboxConfig
 from worker.signal.patch import Patch
 
@@ -33,10 +33,10 @@ def bring(
     patch: Patch,
     at: float = 1,
     *,
-    rules: Subscribing | None = None,
+    rules: SubscriptionRules | None = None,
     **ledger: Any,
 ) -> Outcome:
-    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).attempt(patch, at)
+    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).deliver_one(patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -53,16 +53,16 @@ def keys(own: OwnIntegration, kind: str) -> list[str]:
     return list(own.redis.scan_iter(f"signal:{own.name}:{kind}:*"))
 
 
-def only_visit(opened: list[Opened] | Held) -> Visit:
+def only_visit(opened: list[LeaseResult] | OnHold) -> MemberLease:
     """The one member that was opened."""
-    assert not isinstance(opened, Held)
-    (visit,) = opened
-    assert isinstance(visit, Visit)
-    return visit
+    assert not isinstance(opened, OnHold)
+    (lease,) = opened
+    assert isinstance(lease, MemberLease)
+    return lease
 
 
-def opened(own: OwnIntegration, **ledger: Any) -> Visit:
-    return only_visit(own.ledger(**ledger).open([ADDRESS]))
+def opened(own: OwnIntegration, **ledger: Any) -> MemberLease:
+    return only_visit(own.ledger(**ledger).acquire([ADDRESS]))
 
 
 # One delivery per member at a time
@@ -71,7 +71,7 @@ def opened(own: OwnIntegration, **ledger: Any) -> Visit:
 def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_lost(own: OwnIntegration) -> None:
     config = SandboxConfig()
     with RunningSandbox("--log-size", "0", "--latency-ms", "3") as sandbox:
-        mailgun = Mailgun(
+        mailgun = MailgunClient(
             base_url=sandbox.base_url,
             key=SecretStr("sandbox-key"),
             list_address=config.lists[0],
@@ -80,42 +80,42 @@ def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_l
         )
         delivery = own.delivery(mailgun)
 
-        def until_delivered(number: int) -> Kind | None:
+        def until_delivered(number: int) -> OutcomeKind | None:
             # The later an event starts, the older it is: what all of them set is the first one's in the end.
             sets = {"last_page_url": f"/{number}", f"field_{number}": number}
             mine = Patch(ADDRESS, None, sets, None, None)
-            return eventually(lambda: _unless_busy(delivery.attempt(mine, at=1000.0 - number).kind), 60)
+            return eventually(lambda: _unless_busy(delivery.deliver_one(mine, at=1000.0 - number).kind), 60)
 
         with ThreadPoolExecutor(16) as threads:
             kinds = list(threads.map(until_delivered, range(48)))
         records = [each for each in sandbox.control.requests() if each.address == ADDRESS]
         members = sandbox.control.members()
-    assert set(kinds) == {Kind.DELIVERED}
+    assert set(kinds) == {OutcomeKind.DELIVERED}
     assert members[ADDRESS].vars == {"last_page_url": "/0", **{f"field_{each}": each for each in range(48)}}
     assert [each.method for each in records] == ["GET", "POST"] * 48
     assert all(before.answered_at is not None and before.answered_at <= after.at for before, after in pairwise(records))
 
 
-def _unless_busy(kind: Kind) -> Kind | None:
-    return None if kind is Kind.BUSY else kind
+def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
+    return None if kind is OutcomeKind.BUSY else kind
 
 
 def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     opened(own)
     found = bring(own, there, patch(plan="pro"))
-    assert (found.kind, found.requests) == (Kind.BUSY, 0)
+    assert (found.kind, found.requests) == (OutcomeKind.BUSY, 0)
     assert there.asked() == []
 
 
 def test_another_member_is_not_busy(own: OwnIntegration) -> None:
     opened(own)
-    only_visit(own.ledger().open(["john@example.com"]))
+    only_visit(own.ledger().acquire(["john@example.com"]))
 
 
 def test_another_integrations_member_is_another(own: OwnIntegration) -> None:
     opened(own)
-    only_visit(OwnIntegration(own.redis, f"{own.name}-other").ledger().open([ADDRESS]))
+    only_visit(OwnIntegration(own.redis, f"{own.name}-other").ledger().acquire([ADDRESS]))
 
 
 def test_the_lock_of_a_delivery_that_died_ends_with_its_lease(own: OwnIntegration) -> None:
@@ -123,7 +123,7 @@ def test_the_lock_of_a_delivery_that_died_ends_with_its_lease(own: OwnIntegratio
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
     own.redis.pexpire(lock, 100)
-    eventually(lambda: isinstance(own.ledger().open([ADDRESS])[0], Visit))  # type: ignore[index]
+    eventually(lambda: isinstance(own.ledger().acquire([ADDRESS])[0], MemberLease))  # type: ignore[index]
 
 
 def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
@@ -138,12 +138,12 @@ def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
 def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNAVAILABLE
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNAVAILABLE
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.BUSY
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.BUSY
     own.redis.delete(lock)  # the time is over
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is Kind.UNCHANGED
+    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNCHANGED
     assert keys(own, "lock") == []
 
 
@@ -157,7 +157,7 @@ def test_a_read_or_a_write_that_was_answered_has_nothing_to_settle(
     assert keys(own, "lock") == []
 
 
-def somebody_else_has_it(own: OwnIntegration) -> Visit:
+def somebody_else_has_it(own: OwnIntegration) -> MemberLease:
     own.redis.delete(*keys(own, "lock"))
     return opened(own)
 
@@ -166,7 +166,7 @@ def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIn
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = lambda: somebody_else_has_it(own)
     found = bring(own, there, patch(consent=False, plan="pro"))
-    assert (found.kind, there.asked(), there.held) == (Kind.BUSY, ["GET"], HELD)
+    assert (found.kind, there.asked(), there.held) == (OutcomeKind.BUSY, ["GET"], HELD)
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]
@@ -175,7 +175,7 @@ def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIn
 def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["POST"] = lambda: somebody_else_has_it(own)
-    assert bring(own, there, patch(plan="pro")).kind is Kind.BUSY
+    assert bring(own, there, patch(plan="pro")).kind is OutcomeKind.BUSY
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]
@@ -187,7 +187,7 @@ def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_
 def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", name="J. Doe"), at=20)
-    assert bring(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind is OutcomeKind.DELIVERED
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
     assert there.held
     assert there.held["name"] == "J. Doe"
@@ -198,42 +198,42 @@ def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_req
     bring(own, there, patch(plan="pro"), at=20)
     there.far.requests.clear()
     found = bring(own, there, patch(plan="basic"), at=10)
-    assert (found.kind, found.requests, there.asked()) == (Kind.SUPERSEDED, 0, [])
+    assert (found.kind, found.requests, there.asked()) == (OutcomeKind.SUPERSEDED, 0, [])
 
 
 def test_an_older_event_leaves_the_time_of_a_newer_field_as_it_is(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), at=20)
     bring(own, there, patch(plan="basic", company="Umbrella"), at=10)
-    assert bring(own, there, patch(plan="free"), at=15).kind is Kind.SUPERSEDED
+    assert bring(own, there, patch(plan="free"), at=15).kind is OutcomeKind.SUPERSEDED
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
 
 
 def test_an_event_that_changed_nothing_still_goes_before_an_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert bring(own, there, patch(plan="free"), at=20).kind is Kind.UNCHANGED
-    assert bring(own, there, patch(plan="pro"), at=10).kind is Kind.SUPERSEDED
+    assert bring(own, there, patch(plan="free"), at=20).kind is OutcomeKind.UNCHANGED
+    assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.SUPERSEDED
 
 
 def test_an_event_that_failed_does_not_go_before_an_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(400)
-    assert bring(own, there, patch(plan="enterprise"), at=20).kind is Kind.REJECTED
-    assert bring(own, there, patch(plan="pro"), at=10).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="enterprise"), at=20).kind is OutcomeKind.REJECTED
+    assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.DELIVERED
 
 
 def test_the_same_event_again_asks_and_changes_nothing_more(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.DELIVERED
     held = there.held
-    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is Kind.UNCHANGED
+    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.UNCHANGED
     assert there.held == held
 
 
 def test_an_event_that_says_nothing_but_who_makes_a_new_member(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
-    assert bring(own, there, patch()).kind is Kind.DELIVERED
-    assert bring(own, there, patch()).kind is Kind.UNCHANGED
+    assert bring(own, there, patch()).kind is OutcomeKind.DELIVERED
+    assert bring(own, there, patch()).kind is OutcomeKind.UNCHANGED
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
@@ -264,7 +264,7 @@ def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(own:
     bring(own, there, patch(plan="pro", consent=False), at=day)
     bring(own, there, patch(last_page_url="/a"), at=2 * day)
     own.later(3 * day)
-    assert bring(own, there, dead, at=0).kind is Kind.DELIVERED
+    assert bring(own, there, dead, at=0).kind is OutcomeKind.DELIVERED
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella", "last_page_url": "/a"}
     assert not is_subscribed(there)
 
@@ -273,8 +273,8 @@ def test_times_are_kept_exactly(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     at = 1714557600.1234567
     bring(own, there, patch(plan="pro"), at=at)
-    assert bring(own, there, patch(plan="basic"), at=at - 1e-6).kind is Kind.SUPERSEDED
-    assert bring(own, there, patch(plan="basic"), at=at + 1e-6).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="basic"), at=at - 1e-6).kind is OutcomeKind.SUPERSEDED
+    assert bring(own, there, patch(plan="basic"), at=at + 1e-6).kind is OutcomeKind.DELIVERED
 
 
 # The copy
@@ -285,14 +285,14 @@ def test_within_its_time_the_copy_shows_that_nothing_needs_writing(own: OwnInteg
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.far.requests.clear()
     found = bring(own, there, patch(plan="pro", company="Acme"), 2, cache_seconds=100)
-    assert (found.kind, found.requests, there.asked()) == (Kind.UNCHANGED, 0, [])
-    assert bring(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind is Kind.SUPERSEDED
+    assert (found.kind, found.requests, there.asked()) == (OutcomeKind.UNCHANGED, 0, [])
+    assert bring(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind is OutcomeKind.SUPERSEDED
 
 
 def test_what_was_read_and_not_written_is_a_copy_too(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for at in (1, 2):
-        assert bring(own, there, patch(plan="free"), at, cache_seconds=100).kind is Kind.UNCHANGED
+        assert bring(own, there, patch(plan="free"), at, cache_seconds=100).kind is OutcomeKind.UNCHANGED
     assert there.asked() == ["GET"]
 
 
@@ -322,7 +322,7 @@ def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(ow
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
     assert not is_subscribed(there)
     assert vars_of(there)["plan"] == "basic"
 
@@ -331,7 +331,7 @@ def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(own: 
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind is Kind.UNCHANGED
+    assert bring(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED
     own.later(100)
     bring(own, there, patch(plan="basic", consent=True), 3, cache_seconds=100)
     assert not is_subscribed(there)
@@ -350,25 +350,25 @@ def test_a_copy_is_never_written_back_not_even_for_whoever_is_unsubscribed(own: 
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.held = {**HELD, "subscribed": True}
-    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
     assert there.held == {**HELD, "subscribed": True, "vars": {"plan": "basic", "company": "Acme"}}
 
 
 def test_the_copy_is_not_trusted_after_a_delivery_that_died(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), cache_seconds=100)
-    visit = opened(own, cache_seconds=100)
-    assert visit.copy
-    assert own.ledger().ask_again([visit], [visit.record], 0) == [True]
+    lease = opened(own, cache_seconds=100)
+    assert lease.cached
+    assert own.ledger().renew([lease], [lease.record], 0) == [True]
     own.redis.delete(*keys(own, "lock"))
-    assert opened(own, cache_seconds=100).copy is None
+    assert opened(own, cache_seconds=100).cached is None
 
 
 def test_the_copy_is_not_trusted_after_a_write_without_an_answer(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.afterwards["POST"] = timed_out
-    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is Kind.UNAVAILABLE
+    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.UNAVAILABLE
     there.far.requests.clear()
     bring(own, there, patch(plan="pro"), 3, cache_seconds=100)
     assert there.asked()[0] == "GET"
@@ -379,7 +379,7 @@ def test_a_copy_keeps_every_value_and_its_json_type(own: OwnIntegration) -> None
     held = {**HELD, "name": "Jäne 😀", "vars": {"a": 1, "b": True, "c": None, "d": [], "e": {}, "f": 1.5, "g": "ü"}}
     there = HoldsOneMember(held)
     bring(own, there, patch(a=1), 1, cache_seconds=100)
-    assert bring(own, there, patch(**held["vars"]), 2, cache_seconds=100).kind is Kind.UNCHANGED  # type: ignore[arg-type]
+    assert bring(own, there, patch(**held["vars"]), 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED  # type: ignore[arg-type]
     assert there.asked() == ["GET"]
 
 
@@ -482,7 +482,7 @@ def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(own: O
 
 def test_a_new_member_whom_we_did_not_subscribe_can_be_subscribed(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
-    rules = Subscribing(subscribe_new=False)
+    rules = SubscriptionRules(subscribe_new=False)
     bring(own, there, patch(plan="pro"), 1, rules=rules)
     assert not is_subscribed(there)
     bring(own, there, patch(consent=True), 2, rules=rules)
@@ -491,7 +491,7 @@ def test_a_new_member_whom_we_did_not_subscribe_can_be_subscribed(own: OwnIntegr
 
 def test_with_resubscribe_a_granted_consent_undoes_an_opt_out(own: OwnIntegration) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(consent=True), rules=Subscribing(resubscribe=True))
+    bring(own, there, patch(consent=True), rules=SubscriptionRules(resubscribe=True))
     assert is_subscribed(there)
 
 
@@ -511,7 +511,9 @@ def test_without_the_ledger_mailgun_is_read_and_nothing_it_holds_is_lost(own: Ow
     bring(own, there, patch(plan="pro", name="J. Doe"), 1, cache_seconds=100)
     there.unsubscribe()
     own.redis.flushdb()
-    assert bring(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind is Kind.DELIVERED
+    assert (
+        bring(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+    )
     assert there.held == {
         **HELD,
         "name": "J. Doe",
@@ -551,14 +553,14 @@ def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIn
     assert len(stored) == 2
     assert not any("jane" in each or "example" in each for each in stored)
     other = own.ledger()
-    other = type(other)(other.flow, own.name, b"other", 60, 0, 30)
-    visit = only_visit(other.open([ADDRESS]))
-    assert visit.record.orders == {}
+    other = type(other)(other.gate, own.name, b"other", 60, 0, 30)
+    lease = only_visit(other.acquire([ADDRESS]))
+    assert lease.record.orders == {}
 
 
 def test_a_delivery_reports_what_came_of_it_to_the_flow(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "300"})
     bring(own, there, patch(plan="pro"))
-    assert own.flow().state().kind == "throttled"
-    assert own.flow().ask() > 200
+    assert own.gate().state().kind == "throttled"
+    assert own.gate().seconds_until_open() > 200

@@ -10,13 +10,13 @@ import redis
 from tests.integrations import OwnIntegration
 from tests.relays import Relay
 from tests.servers import RedisServer
-from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, Takings
-from worker.gate.gate import Report
-from worker.members.lease import Busy, Visit
+from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, LostFetches
+from worker.gate.gate import RequestReport
+from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import Ledger
-from worker.queue.dead_letter_filter import Selection
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.dead_letter_filter import DeadLetterFilter
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.in_flight import put_back_takings
 from worker.queue.message import Message
 from worker.queue.replay_by_filter import Replayed, replayed
@@ -38,20 +38,20 @@ def over_relay(own: OwnIntegration, relay: Relay) -> OwnIntegration:
     db = own.redis.connection_pool.connection_kwargs["db"]
     there = replace(own, redis=connect(relay.url.removesuffix("0") + str(db)))
     ledger = there.ledger()
-    ledger.close(cast("list[Visit]", ledger.open(["warm@example.com"])), [], 0)
+    ledger.release(cast("list[MemberLease]", ledger.acquire(["warm@example.com"])), [], 0)
     return there
 
 
-def visit(ledger: Ledger) -> Visit:
-    (opened,) = cast("list[Any]", ledger.open([ADDRESS]))
-    assert isinstance(opened, Visit)
+def lease(ledger: Ledger) -> MemberLease:
+    (opened,) = cast("list[Any]", ledger.acquire([ADDRESS]))
+    assert isinstance(opened, MemberLease)
     return opened
 
 
 def open_in_vain(ledger: Ledger, relay: Relay) -> None:
     relay.lose_replies(TWICE)
     with pytest.raises(redis.ConnectionError):
-        ledger.open([ADDRESS])
+        ledger.acquire([ADDRESS])
 
 
 def is_busy(own: OwnIntegration) -> bool:
@@ -62,17 +62,17 @@ def test_member_whose_opening_was_not_answered_is_opened(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     relay.lose_replies(1)
-    visit(over_relay.ledger())
+    lease(over_relay.ledger())
     assert is_busy(own)
 
 
 def test_member_that_another_delivery_has_stays_busy(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
-    visit(own.ledger())
+    lease(own.ledger())
     relay.lose_replies(1)
-    (opened,) = cast("list[Any]", over_relay.ledger().open([ADDRESS]))
-    assert isinstance(opened, Busy)
+    (opened,) = cast("list[Any]", over_relay.ledger().acquire([ADDRESS]))
+    assert isinstance(opened, Locked)
 
 
 def test_member_whose_opening_was_never_answered_is_released(
@@ -89,9 +89,9 @@ def test_closing_that_was_not_answered_is_answered_as_at_first(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
-    opened = visit(ledger)
+    opened = lease(ledger)
     relay.lose_replies(1)
-    changes = ledger.close([opened], [Report("throttled", 1, 5.0, "429", [], written=True)], 0)
+    changes = ledger.release([opened], [RequestReport("throttled", 1, 5.0, "429", [], written=True)], 0)
     assert [each.kind for each in changes] == ["throttled"]
     assert (opened.lost, is_busy(own), own.redis.zcard(own.look_after_key)) == (False, False, 0)
     assert own.redis.hget(f"signal:{own.name}:pace", "throttles") == "1"
@@ -101,10 +101,10 @@ def test_closing_that_was_never_answered_is_told_again(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
-    opened = visit(ledger)
+    opened = lease(ledger)
     relay.lose_replies(TWICE)
     with pytest.raises(redis.ConnectionError):
-        ledger.close([opened], [], 0)
+        ledger.release([opened], [], 0)
     ledger.repeat()
     assert not is_busy(own)
 
@@ -115,7 +115,7 @@ def test_member_that_is_anothers_by_now_is_not_released(
     ledger = over_relay.ledger()
     open_in_vain(ledger, relay)
     own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
-    visit(own.ledger())
+    lease(own.ledger())
     ledger.repeat()
     assert is_busy(own)
 
@@ -159,10 +159,10 @@ def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
 ) -> None:
     ledger = own.ledger(settle_seconds=settle_seconds)
     tell_late = late_copies(ledger, name, monkeypatch)
-    opened = visit(ledger)
-    ledger.ask_again([opened], [opened.record], 0)
-    opened.unsettled = bool(settle_seconds)
-    ledger.close([opened], [], 0)
+    opened = lease(ledger)
+    ledger.renew([opened], [opened.record], 0)
+    opened.write_pending = bool(settle_seconds)
+    ledger.release([opened], [], 0)
     tell_late()
     left = own.redis.pttl(own.ledger().keys_of(ADDRESS)[0])
     assert left <= settle_seconds * 1000
@@ -182,10 +182,10 @@ def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
 
 def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    first, second = cast("list[Visit]", ledger.open([ADDRESS, "john@example.com"]))
-    ledger.close([first], [], 0)
-    assert ledger.ask_again([second], [second.record], 0) == [True]
-    ledger.close([second], [], 0)
+    first, second = cast("list[MemberLease]", ledger.acquire([ADDRESS, "john@example.com"]))
+    ledger.release([first], [], 0)
+    assert ledger.renew([second], [second.record], 0) == [True]
+    ledger.release([second], [], 0)
     assert (first.lost, second.lost) == (False, False)
     assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
 
@@ -193,9 +193,9 @@ def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None
 def test_dead_letter_whose_burial_was_not_answered_is_one(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
-    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
     message = Message(id="m-1", args=({},))
-    letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letter = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
     relay.lose_replies(1)
     letters.bury(message, letter)
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
@@ -205,9 +205,9 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
 def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, way: str
 ) -> None:
-    letters = DeadLetters(over_relay.redis, own.name, own.queue)
+    letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
     message = Message(id="m-1", args=({},))
-    letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letter = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
     letters.bury_many([(message, letter)] * 3)  # equal ones: a repeat would find another
     oldest = letters.oldest(2)
     relay.lose_replies(1)
@@ -219,19 +219,21 @@ def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
 def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    letters = DeadLetters(over_relay.redis, own.name, own.queue)
-    replay = DeadLetters.replay
+    letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
+    replay = DeadLetterQueue.replay
     for number in range(5):
         message = Message(id=f"m-{number}", args=({},))
-        letter = dead_letter(Reason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+        letter = dead_letter(
+            DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
+        )
         letters.bury(message, letter)
 
     def losing_a_reply(*arguments: Any) -> int:
         relay.lose_replies(1)
         return replay(*arguments)
 
-    monkeypatch.setattr(DeadLetters, "replay", losing_a_reply)
-    assert replayed(letters, Selection(), 4, 2.0) == Replayed(offered=4, moved=4)
+    monkeypatch.setattr(DeadLetterQueue, "replay", losing_a_reply)
+    assert replayed(letters, DeadLetterFilter(), 4, 2.0) == Replayed(offered=4, moved=4)
     assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
@@ -249,7 +251,7 @@ def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnInt
 def test_taking_is_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("worker.consumer.lost_fetches.monotonic", lambda: now)
-    takings = Takings()
+    takings = LostFetches()
     answered = takings.begin()
     assert takings.answer(answered)
     lost = takings.begin()

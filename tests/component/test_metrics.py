@@ -18,24 +18,24 @@ from tests.integrations import OwnIntegration
 from tests.integrations import answered as reported
 from tests.servers import eventually, free_port
 from worker.delivery import retry_policy as deciding
-from worker.delivery.retry_policy import Bury, Done, Patience, Retry, Snooze, decide
+from worker.delivery.retry_policy import Bury, Done, Retry, RetryPolicy, Snooze, decide
 from worker.gate.gate import HoldState
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.monitoring import metrics as module
 from worker.monitoring import metrics_server
-from worker.monitoring.metrics import OUTCOMES, Metrics, Standing, StandingCollector, read_standing, serve_metrics
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, dead_letter
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, encoded
+from worker.monitoring.metrics import OUTCOMES, IntegrationGauges, Metrics, RedisCollector, read_standing, serve_metrics
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message, encode
 from worker.settings import Settings
-from worker.signal.patch import Skip
+from worker.signal.patch import SkipReason
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 OPEN = HoldState(None, "", None, None, None)
-STANDING = Standing(
-    queued=3, oldest_age=12.5, parked=2, dead_letters={"rejected": 4}, hold=OPEN, workers={"consuming": 2}
+STANDING = IntegrationGauges(
+    queued=3, oldest_age=12.5, delayed=2, dead_letters={"rejected": 4}, hold=OPEN, workers={"consuming": 2}
 )
 
 
@@ -69,17 +69,17 @@ def settings_with(**given: Any) -> Settings:
 
 
 def event(**fields: Any) -> Message:
-    return Message(id="m-1", args=({},), patience_from=1000.0, **fields)
+    return Message(id="m-1", args=({},), retry_window_start=1000.0, **fields)
 
 
 # --- what a process counts
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_outcome_is_counted_under_its_own_name(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
     before = told(metrics.registry)
-    decision = decide(Outcome(kind), deciding.Standing(0, 0, 0), Patience(), now=NOW, chance=0)
+    decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
     metrics.handled(event(), decision, Outcome(kind))
     after = told(metrics.registry)
     grown = {name for name in after if name.startswith("outcomes_total") and after[name] != before[name]}
@@ -89,9 +89,9 @@ def test_every_outcome_is_counted_under_its_own_name(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("decision", "name"),
     [
-        *((Done(f"skipped: {skip}"), f"skipped_{skip}") for skip in Skip),
-        (Bury(Reason.MALFORMED_EVENT), "malformed_event"),
-        (Bury(Reason.MALFORMED_EMAIL), "malformed_email"),
+        *((Done(f"skipped: {skip}"), f"skipped_{skip}") for skip in SkipReason),
+        (Bury(DeadLetterReason.MALFORMED_EVENT), "malformed_event"),
+        (Bury(DeadLetterReason.MALFORMED_EMAIL), "malformed_email"),
     ],
 )
 def test_what_never_reached_mailgun_is_counted_apart(decision: Done | Bury, name: str) -> None:
@@ -105,24 +105,26 @@ def test_what_never_reached_mailgun_is_counted_apart(decision: Done | Bury, name
 def test_all_that_can_be_counted_is_there_from_the_start_at_0() -> None:
     found = told(Metrics("default").registry)
     assert {name for name in found if name.startswith("outcomes_total")} == {f"outcomes_total {o}" for o in OUTCOMES}
-    assert {name for name in found if name.startswith("buried_total")} == {f"buried_total {r}" for r in Reason}
+    assert {name for name in found if name.startswith("buried_total")} == {
+        f"buried_total {r}" for r in DeadLetterReason
+    }
     assert not any(value for name, value in found.items() if "_total" in name and "process" not in name)
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_dead_letters_are_counted_by_reason(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", DeadLetterReason)
+def test_dead_letters_are_counted_by_reason(reason: DeadLetterReason) -> None:
     metrics = Metrics("default")
     metrics.handled(event(), Bury(reason), None)
-    metrics.handled(event(), Bury(reason), Outcome(Kind.UNAVAILABLE))
+    metrics.handled(event(), Bury(reason), Outcome(OutcomeKind.UNAVAILABLE))
     assert told(metrics.registry)[f"buried_total {reason}"] == 2
 
 
 def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
     metrics = Metrics("default")
-    metrics.handled(event(attempts=1), Retry(1), Outcome(Kind.UNAVAILABLE))
+    metrics.handled(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
     assert told(metrics.registry)["event_attempts_count"] == 0
-    metrics.handled(event(attempts=2), Done("delivered"), Outcome(Kind.DELIVERED))
-    metrics.handled(event(attempts=49), Bury(Reason.RETRIES_EXHAUSTED), Outcome(Kind.UNAVAILABLE))
+    metrics.handled(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+    metrics.handled(event(attempts=49), Bury(DeadLetterReason.RETRIES_EXHAUSTED), Outcome(OutcomeKind.UNAVAILABLE))
     found = told(metrics.registry)
     assert (found["event_attempts_sum"], found["event_attempts_count"]) == (53, 2)
     assert (found["event_attempts_bucket 2.0"], found["event_attempts_bucket 3.0"]) == (0, 1)
@@ -130,17 +132,17 @@ def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
 
 def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     metrics = Metrics("default", clock=lambda: 1060.0)
-    metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
-    metrics.handled(event().replayed(1059.0), Done("unchanged"), Outcome(Kind.UNCHANGED))
-    metrics.handled(event(), Bury(Reason.REJECTED), Outcome(Kind.REJECTED))
-    metrics.handled(event(), Snooze(1), Outcome(Kind.HELD))
+    metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+    metrics.handled(event().reset_for_replay(1059.0), Done("unchanged"), Outcome(OutcomeKind.UNCHANGED))
+    metrics.handled(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
+    metrics.handled(event(), Snooze(1), Outcome(OutcomeKind.HELD))
     found = told(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (61, 2)
 
 
 def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
     metrics = Metrics("default", clock=lambda: 900.0)
-    metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
+    metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
     assert told(metrics.registry)["delivery_duration_seconds_sum"] == 0
 
 
@@ -179,56 +181,56 @@ def settings(own: OwnIntegration) -> Settings:
     return settings_with(signal_integration=own.name)
 
 
-def gauges(collector: StandingCollector) -> dict[str, float]:
+def gauges(collector: RedisCollector) -> dict[str, float]:
     """What a scrape gives of the integration."""
     return told(cast("CollectorRegistry", collector))
 
 
 def test_the_integration_is_told_as_it_stands_in_redis(own: OwnIntegration, settings: Settings) -> None:
-    parking, letters = Parking(own.redis, own.name, own.queue), DeadLetters(own.redis, own.name, own.queue)
-    own.redis.lpush(own.queue, *(encoded(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3)))
-    parking.park(event(), 600)
-    for reason in (Reason.REJECTED, Reason.REJECTED, Reason.UNAUTHORIZED):
+    delay_queue, letters = DelayQueue(own.redis, own.name, own.queue), DeadLetterQueue(own.redis, own.name, own.queue)
+    own.redis.lpush(own.queue, *(encode(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3)))
+    delay_queue.delay(event(), 600)
+    for reason in (DeadLetterReason.REJECTED, DeadLetterReason.REJECTED, DeadLetterReason.UNAUTHORIZED):
         letter = dead_letter(reason, event(), status=400, answer="", died_at=0, integration=own.name)
         letters.bury(event(), letter)
-    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert found.pop("oldest_queued_age_seconds") >= 99
     assert {name: value for name, value in found.items() if value} == {
         "redis_up": 1,
         "queued_events": 3,
-        "parked_events": 1,
+        "delayed_events": 1,
         "dead_letters rejected": 2,
         "dead_letters unauthorized": 1,
     }
 
 
 def test_an_empty_integration_is_told_with_zeros(own: OwnIntegration, settings: Settings) -> None:
-    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert found.pop("redis_up") == 1
     assert set(found.values()) == {0}
-    assert {"queued_events", "parked_events", "oldest_queued_age_seconds"} <= found.keys()
-    assert {f"dead_letters {reason}" for reason in Reason} | {"dead_letters unknown"} <= found.keys()
+    assert {"queued_events", "delayed_events", "oldest_queued_age_seconds"} <= found.keys()
+    assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {"dead_letters unknown"} <= found.keys()
     assert {f"held {kind}" for kind in module.HOLDS} <= found.keys()
 
 
 HELD: dict[str, Any] = {
-    "paused": lambda flow: flow.pause(),
-    "incident": lambda flow: reported(flow, Kind.UNAUTHORIZED, times=3),
-    "throttled": lambda flow: reported(flow, Kind.THROTTLED, hint=1000),
-    "unavailable": lambda flow: reported(flow, Kind.UNAVAILABLE, times=10),
+    "paused": lambda gate: gate.pause(),
+    "incident": lambda gate: reported(gate, OutcomeKind.UNAUTHORIZED, times=3),
+    "throttled": lambda gate: reported(gate, OutcomeKind.THROTTLED, hint=1000),
+    "unavailable": lambda gate: reported(gate, OutcomeKind.UNAVAILABLE, times=10),
 }
 
 
 @pytest.mark.parametrize("kind", HELD)
 def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
-    HELD[kind](own.flow())
-    found = gauges(StandingCollector(own.name, lambda: read_standing(settings, own.redis)))
+    HELD[kind](own.gate())
+    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert [name for name, value in found.items() if name.startswith("held") and value] == [f"held {kind}"]
 
 
 def test_the_pace_is_told_where_there_is_one(own: OwnIntegration) -> None:
     limited = settings_with(signal_integration=own.name, mailgun_rate_limit=120)
-    found = gauges(StandingCollector(own.name, lambda: read_standing(limited, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_standing(limited, own.redis)))
     assert found["pace_requests_per_second"] == 2
 
 
@@ -237,7 +239,7 @@ def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_no
 ) -> None:
     own.redis.lpush(f"{own.queue}.dead_letter", "what is this", "and this")
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "jane@example.com", "1")
-    collector = StandingCollector(own.name, lambda: read_standing(settings, own.redis))
+    collector = RedisCollector(own.name, lambda: read_standing(settings, own.redis))
     found = gauges(collector)
     assert found["dead_letters unknown"] == 2
     assert not [name for name in found if "@" in name]
@@ -251,7 +253,7 @@ def test_a_dead_letter_queue_that_somebody_deleted_is_empty(own: OwnIntegration,
 
 def test_one_reading_serves_the_scrapes_of_a_second() -> None:
     now, readings = [0.0], [STANDING, STANDING]
-    collector = StandingCollector("default", readings.pop, clock=lambda: now[0])
+    collector = RedisCollector("default", readings.pop, clock=lambda: now[0])
     assert gauges(collector)["queued_events"] == gauges(collector)["queued_events"] == 3
     assert len(readings) == 1
     now[0] += 1
@@ -263,12 +265,12 @@ def test_one_reading_serves_the_scrapes_of_a_second() -> None:
 def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(error: Exception) -> None:
     now = [0.0]
 
-    def read() -> Standing:
+    def read() -> IntegrationGauges:
         if now[0]:
             raise error
         return STANDING
 
-    collector = StandingCollector("default", read, clock=lambda: now[0])
+    collector = RedisCollector("default", read, clock=lambda: now[0])
     assert gauges(collector)["redis_up"] == 1
     now[0] += 5
     assert gauges(collector) == {"redis_up": 0}
@@ -278,12 +280,12 @@ def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(monkeypa
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
-    def read() -> Standing:
+    def read() -> IntegrationGauges:
         begun.append(now[0])
         assert go_on.wait(60)
         return STANDING
 
-    collector = StandingCollector("default", read, clock=lambda: now[0])
+    collector = RedisCollector("default", read, clock=lambda: now[0])
     for _ in range(3):
         assert gauges(collector) == {"redis_up": 0}
         now[0] += 5
@@ -325,7 +327,7 @@ def test_processes_on_one_host_get_ports_in_a_row_each_with_its_own_counts() -> 
     for count in range(3):
         metrics = Metrics("default")
         for _ in range(count):
-            metrics.handled(event(), Done("delivered"), Outcome(Kind.DELIVERED))
+            metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
         ports.append(cast("int", serve_metrics(metrics, settings_with(metrics_port=first))))
     assert len(set(ports)) == 3
     assert sorted(ports) == ports
@@ -411,7 +413,7 @@ def test_a_client_that_asks_nothing_keeps_no_other_waiting() -> None:
 
 def test_what_is_told_of_a_message_is_none_of_its_words() -> None:
     metrics = Metrics("default")
-    message = SimpleNamespace(id="jane@example.com", kind="jane@example.com", attempts=0, patience_from=1.0)
-    outcome = Outcome(Kind.REJECTED, 400, "jane@example.com is no address")
-    metrics.handled(cast("Message", message), Bury(Reason.REJECTED), outcome)
+    message = SimpleNamespace(id="jane@example.com", kind="jane@example.com", attempts=0, retry_window_start=1.0)
+    outcome = Outcome(OutcomeKind.REJECTED, 400, "jane@example.com is no address")
+    metrics.handled(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
     assert not [name for name in told(metrics.registry) if "jane" in name]

@@ -24,8 +24,8 @@ from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
 from worker.cli import cli
 from worker.cli.errors import ended
-from worker.monitoring.metrics import StandingCollector, read_standing
-from worker.queue.dead_letter_reasons import CAUSES
+from worker.monitoring.metrics import RedisCollector, read_standing
+from worker.queue.dead_letter_reasons import ADVICE
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message, envelope
 from worker.redis_client.client import connect
@@ -93,7 +93,7 @@ READING = (
     ("explain", "m"),
     ("explain", "jane@example.com"),
 )
-PLACES = ("queue", "priority", "dead", "parked", "taken", "counts", "totals")
+PLACES = ("queue", "priority", "dead", "delayed", "taken", "counts", "totals")
 CHANGING = (
     ("forget", "jane@example.com", "--yes", "--json"),
     ("dead-letters", "replay", "--yes", "--limit=1"),
@@ -107,7 +107,7 @@ whole = st.builds(
             "mailgun.default",
             dead_letter={
                 **vars(
-                    dead_letter(next(iter(CAUSES)), message, status=400, answer=answer, died_at=1.0, integration="x")
+                    dead_letter(next(iter(ADVICE)), message, status=400, answer=answer, died_at=1.0, integration="x")
                 ),
                 "reason": reason,
             },
@@ -187,7 +187,7 @@ def scraped() -> bytes:
     registry = CollectorRegistry()
     given = Settings()
     store = connect(given.redis_url)
-    registry.register(StandingCollector("default", lambda: read_standing(given, store)))
+    registry.register(RedisCollector("default", lambda: read_standing(given, store)))
     return generate_latest(registry)
 
 
@@ -198,7 +198,7 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
             raw.lpush("mailgun.default", *messages)
         case "dead":
             raw.lpush("mailgun.default.dead_letter", *messages)
-        case "parked":
+        case "delayed":
             raw.zadd(
                 "signal:default:delayed", {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)}
             )

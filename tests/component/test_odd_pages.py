@@ -15,13 +15,13 @@ from tests.adapters import US, Far, answered, asking
 from tests.integrations import OwnIntegration
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.client import PAGE_BODY_LIMIT
-from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import Page
-from worker.members.merge_plan import Wanted
-from worker.members.opt_outs import OptOuts, last_read
-from worker.members.page_import import Census
+from worker.members.merge_plan import TimedPatch
+from worker.members.opt_outs import OptOutScanner, last_read
+from worker.members.page_import import PageImporter
 from worker.members.record import EventOrder
-from worker.members.sync import MORE_MEMBERS, SoFar, Sync
+from worker.members.sync import MORE_MEMBERS, ListSync, SyncProgress
 from worker.signal.patch import Patch
 
 REFRESH = 1000.0
@@ -44,22 +44,22 @@ def once(*items: bytes) -> Paging:
     return lambda query: ([] if "page" in query else list(items), f"{URL}?page=next&address=last")
 
 
-def census(own: OwnIntegration, far: Far) -> Census:
-    return Census(asking(far), own.ledger(own.flow()), lambda: datetime.now(UTC), lambda _kind, _why: None)
+def page_importer(own: OwnIntegration, far: Far) -> PageImporter:
+    return PageImporter(asking(far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None)
 
 
 def synced(own: OwnIntegration, far: Far, total: int | None = None) -> list[Any]:
     """The steps of a sync, to its end."""
-    sync = Sync(census(own, far), OptOuts(census(own, far), REFRESH, 500))
+    sync = ListSync(page_importer(own, far), OptOutScanner(page_importer(own, far), REFRESH, 500))
     return list(sync.steps(sync.begin(anew=True), total))
 
 
 def read(own: OwnIntegration, far: Far) -> Outcome | float | None:
     """How a reading of those who unsubscribed ends."""
-    reading = OptOuts(census(own, far), REFRESH, 500)
-    turn = reading.turn()
+    reading = OptOutScanner(page_importer(own, far), REFRESH, 500)
+    turn = reading.try_start()
     assert turn
-    return reading.read(turn)
+    return reading.run(turn)
 
 
 def copies(own: OwnIntegration, *names: str) -> list[bool]:
@@ -74,7 +74,7 @@ def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
 ) -> None:
     far = paging(once(spelt("ann@example.com"), spelt("jane@example.com", **fields), spelt("zoe@example.com")))
     *_, done = synced(own, far)
-    assert isinstance(done, SoFar)
+    assert isinstance(done, SyncProgress)
     assert (done.query, done.members, done.unreadable) == (None, 2, 1)
     assert copies(own, "ann", "jane", "zoe") == [True, False, True]
     own.redis.delete(f"signal:{own.name}:opt_outs")
@@ -83,22 +83,22 @@ def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
 
 
 def test_copy_of_a_member_that_a_page_shows_unreadable_is_not_trusted_any_more(own: OwnIntegration) -> None:
-    census(own, paging(once(spelt("jane@example.com", subscribed=b"true")))).read({"limit": "100"})
+    page_importer(own, paging(once(spelt("jane@example.com", subscribed=b"true")))).read({"limit": "100"})
     assert copies(own, "jane") == [True]
     own.later(1)
-    found = census(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
+    found = page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
     assert isinstance(found, Page)
     assert copies(own, "jane") == [False]
 
 
 def test_delivery_that_has_the_member_is_told_of_the_unreadable_page(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    wanted = [Wanted(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
-    opened = ledger.open(list(ledger.grouped(wanted, [0])[0]))
+    wanted = [TimedPatch(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
+    opened = ledger.acquire(list(ledger.group_by_member(wanted, [0])[0]))
     assert isinstance(opened, list)
-    census(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
-    visits: list[Any] = list(opened)
-    assert ledger.ask_again(visits, [each.record for each in visits], 0) == [False]
+    page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
+    leases: list[Any] = list(opened)
+    assert ledger.renew(leases, [each.record for each in leases], 0) == [False]
 
 
 def long_members(query: dict[str, str]) -> tuple[list[bytes], str]:
@@ -114,7 +114,7 @@ def long_members(query: dict[str, str]) -> tuple[list[bytes], str]:
 def test_page_of_long_members_is_read_in_smaller_ones(own: OwnIntegration) -> None:
     far = paging(long_members)
     *_, done = synced(own, far)
-    assert isinstance(done, SoFar)
+    assert isinstance(done, SyncProgress)
     assert (done.members, done.query) == (40, None)
     assert all(copies(own, *(f"p{each:02}" for each in range(40))))
 
@@ -122,11 +122,11 @@ def test_page_of_long_members_is_read_in_smaller_ones(own: OwnIntegration) -> No
 def test_one_member_longer_than_a_page_ends_the_reading_with_its_reason(own: OwnIntegration) -> None:
     text = b'{"a":"' + b"x" * PAGE_BODY_LIMIT + b'"}'
     *_, last = synced_until_outcome(own, paging(once(spelt("p@example.com", vars=text))))
-    assert last.kind is Kind.UNREADABLE_MEMBER
+    assert last.kind is OutcomeKind.UNREADABLE_MEMBER
 
 
 def synced_until_outcome(own: OwnIntegration, far: Far) -> Iterator[Any]:
-    sync = Sync(census(own, far), OptOuts(census(own, far), REFRESH, 500))
+    sync = ListSync(page_importer(own, far), OptOutScanner(page_importer(own, far), REFRESH, 500))
     for step in sync.steps(sync.begin(anew=True)):
         yield step
         if isinstance(step, Outcome):

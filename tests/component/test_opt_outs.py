@@ -20,9 +20,9 @@ from worker.cli.status import rows
 from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
 from worker.gate.gate import HoldState
-from worker.mailgun.outcome import Kind, Outcome
-from worker.members.opt_outs import LastRead, OptOuts, Turn, last_read
-from worker.members.page_import import Census
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, last_read
+from worker.members.page_import import PageImporter
 from worker.monitoring.hold_log import tell_of_opt_outs
 from worker.monitoring.metrics import families, read_standing
 from worker.monitoring.status import Status
@@ -32,14 +32,16 @@ REFRESH = 1000.0
 LEASE = 500.0
 
 
-def opt_outs(own: OwnIntegration, there: HoldsAList, sleep: Callable[[float], None] | None = None) -> OptOuts:
+def opt_outs(own: OwnIntegration, there: HoldsAList, sleep: Callable[[float], None] | None = None) -> OptOutScanner:
     """A worker's part in it."""
-    census = Census(asking(there.far), own.ledger(own.flow()), lambda: datetime.now(UTC), lambda _kind, _why: None)
-    return OptOuts(census, REFRESH, LEASE, sleep or own.later)
+    page_importer = PageImporter(
+        asking(there.far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None
+    )
+    return OptOutScanner(page_importer, REFRESH, LEASE, sleep or own.later)
 
 
-def taken(reading: OptOuts) -> Turn:
-    turn = reading.turn()
+def taken(reading: OptOutScanner) -> ScanLease:
+    turn = reading.try_start()
     assert turn
     return turn
 
@@ -55,7 +57,7 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
     return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
 
 
-def last(own: OwnIntegration) -> LastRead:
+def last(own: OwnIntegration) -> OptOutStatus:
     return last_read(own.redis, own.name, REFRESH)
 
 
@@ -66,7 +68,7 @@ def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(ow
     there = HoldsAList(5, subscribed=3)
     reading = opt_outs(own, there)
     before = own.now()
-    took = reading.read(taken(reading))
+    took = reading.run(taken(reading))
     assert isinstance(took, float)
     assert 0 < took < 60
     assert subscribed(own) == dict.fromkeys([f"no{each:03}@example.com" for each in range(5)], False)
@@ -80,7 +82,7 @@ def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(ow
 
 def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(3))
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     fresh_from = float(stored(own)["fresh_from"])
     copies = [own.ledger().look_up(f"no{each:03}@example.com") for each in range(3)]
     assert all(each and each.copy and float(each.copy.at) >= fresh_from for each in copies)
@@ -89,7 +91,7 @@ def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(own: Own
 def test_where_nobody_unsubscribed_one_request_shows_it(own: OwnIntegration) -> None:
     there = HoldsAList(0, subscribed=5)
     reading = opt_outs(own, there)
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     assert len(there.far.requests) == 1
     assert last(own).members == 0
     assert last(own).trusted
@@ -105,7 +107,7 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
         return there.answer(there.far.requests[-1])
 
     there.instead[1] = meanwhile
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     assert {*subscribed(own)} == {f"no{each:03}@example.com" for each in range(6)}
     found = own.ledger().look_up("zzz@example.com")
     assert found
@@ -118,29 +120,29 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
 
 def test_one_worker_at_a_time_has_the_turn(own: OwnIntegration) -> None:
     one, other = (opt_outs(own, HoldsAList(5)) for _ in range(2))
-    assert one.turn()
-    assert other.turn() is None
-    assert one.turn() is None
+    assert one.try_start()
+    assert other.try_start() is None
+    assert one.try_start() is None
 
 
 def test_the_next_reading_is_due_a_refresh_after_the_last_one_began(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
     turn = taken(reading)
     own.later(400)
-    reading.read(turn)
+    reading.run(turn)
     own.later(REFRESH - 450)
-    assert reading.turn() is None
+    assert reading.try_start() is None
     own.later(50)
-    assert reading.turn()
+    assert reading.try_start()
 
 
 def test_a_reading_that_took_longer_than_a_refresh_is_followed_at_once(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
     turn = taken(reading)
     own.later(REFRESH * 1.5)
-    assert reading.read(turn) == pytest.approx(REFRESH * 1.5, abs=60)
+    assert reading.run(turn) == pytest.approx(REFRESH * 1.5, abs=60)
     assert last(own).took == pytest.approx(REFRESH * 1.5, abs=60)
-    assert reading.turn()
+    assert reading.try_start()
 
 
 def test_a_killed_workers_reading_is_gone_on_with_where_it_stopped_once_its_lease_has_ended(
@@ -156,13 +158,13 @@ def test_a_killed_workers_reading_is_gone_on_with_where_it_stopped_once_its_leas
     there.instead[2] = killed
     one, other = opt_outs(own, there), opt_outs(own, there)
     with pytest.raises(Killed):
-        one.read(taken(one))
+        one.run(taken(one))
     own.later(LEASE - 50)
-    assert other.turn() is None
+    assert other.try_start() is None
     own.later(50)
     turn = taken(other)
     assert (turn.query["address"], turn.so_far) == ("no003@example.com", 4)
-    other.read(turn)
+    other.run(turn)
     assert len(there.far.requests) == 3 + 2
     assert last(own).members == 6
     assert last(own).age == pytest.approx(LEASE, abs=60)
@@ -171,16 +173,16 @@ def test_a_killed_workers_reading_is_gone_on_with_where_it_stopped_once_its_leas
 def test_a_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
     there = HoldsAList(6)
     one, other = opt_outs(own, there), opt_outs(own, there)
-    turns: list[Turn | None] = []
+    turns: list[ScanLease | None] = []
 
     def slow() -> urllib3.HTTPResponse:
         own.later(LEASE * 0.6)
-        turns.append(other.turn())
+        turns.append(other.try_start())
         del there.instead[len(there.far.requests) - 1]
         return there.answer(there.far.requests[-1])
 
     there.instead |= dict.fromkeys(range(3), slow)
-    one.read(taken(one))
+    one.run(taken(one))
     assert turns == [None] * 3
 
 
@@ -191,7 +193,7 @@ def test_a_worker_whose_turn_went_to_another_stops_after_its_page_and_spoils_not
     own.later(LEASE)
     taken(other)
     before = stored(own)
-    assert one.read(turn) is None
+    assert one.run(turn) is None
     assert len(there.far.requests) == 1
     assert stored(own) == before
 
@@ -203,9 +205,9 @@ def test_a_worker_whose_turn_went_to_another_does_not_end_the_others_reading(own
     own.later(LEASE)
     taken(other)
     before = stored(own)
-    assert one.read(turn) is None
+    assert one.run(turn) is None
     there.instead[1] = lambda: answered(500)
-    assert isinstance(one.read(turn), Outcome)
+    assert isinstance(one.run(turn), Outcome)
     assert stored(own) == before
 
 
@@ -213,20 +215,20 @@ def test_a_worker_whose_turn_went_to_another_does_not_end_the_others_reading(own
 
 
 HOLDS: dict[str, Any] = {
-    "throttled": lambda flow: reported(flow, Kind.THROTTLED, hint=300),
+    "throttled": lambda gate: reported(gate, OutcomeKind.THROTTLED, hint=300),
     "unavailable": hold_for_unavailability,
     "incident": hold_for_incident,
-    "paused": lambda flow: flow.pause(),
+    "paused": lambda gate: gate.pause(),
 }
 
 
 @pytest.mark.parametrize("hold", HOLDS)
 def test_while_held_it_is_nobodys_turn(own: OwnIntegration, hold: str) -> None:
-    HOLDS[hold](own.flow())
+    HOLDS[hold](own.gate())
     reading = opt_outs(own, HoldsAList(1))
-    assert reading.turn() is None
-    own.redis.delete(*own.flow().keys)
-    assert reading.turn()
+    assert reading.try_start() is None
+    own.redis.delete(*own.gate().keys)
+    assert reading.try_start()
 
 
 def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(own: OwnIntegration) -> None:
@@ -237,38 +239,38 @@ def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(own:
         return answered(429, b"", {"Retry-After": "300"})
 
     there.instead[2] = throttled
-    outcome = one.read(taken(one))
+    outcome = one.run(taken(one))
     assert isinstance(outcome, Outcome)
-    assert outcome.kind is Kind.THROTTLED
-    assert other.turn() is None
+    assert outcome.kind is OutcomeKind.THROTTLED
+    assert other.try_start() is None
     own.later(310)
     turn = taken(other)
     assert turn.query["address"] == "no003@example.com"
-    assert other.read(turn) == pytest.approx(310, abs=60)
+    assert other.run(turn) == pytest.approx(310, abs=60)
     assert last(own).members == 6
 
 
 def test_what_the_pace_asks_for_is_waited_for_when_it_is_short(own: OwnIntegration) -> None:
     there, slept = HoldsAList(6), list[float]()
-    own.redis.hset(own.flow().keys[1], mapping={"limit": 4, "limit_at": own.now()})
+    own.redis.hset(own.gate().keys[1], mapping={"limit": 4, "limit_at": own.now()})
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         own.later(seconds)
 
     reading = opt_outs(own, there, sleep)
-    assert isinstance(reading.read(taken(reading)), float)
+    assert isinstance(reading.run(taken(reading)), float)
     assert len(slept) >= 3
     assert all(0 < each <= 1 for each in slept)
 
 
 def test_where_the_pace_asks_for_more_the_turn_is_given_up_until_then(own: OwnIntegration) -> None:
     there = HoldsAList(6)
-    own.redis.hset(own.flow().keys[1], mapping={"limit": 0.2, "limit_at": own.now()})
+    own.redis.hset(own.gate().keys[1], mapping={"limit": 0.2, "limit_at": own.now()})
     one, other = opt_outs(own, there), opt_outs(own, there)
-    assert one.read(taken(one)) is None
+    assert one.run(taken(one)) is None
     assert len(there.far.requests) == 1
-    assert other.turn() is None
+    assert other.try_start() is None
     own.later(10)
     assert taken(other).query["address"] == "no001@example.com"
 
@@ -278,24 +280,24 @@ def test_a_page_that_cannot_be_read_leaves_what_was_fresh_and_is_tried_again_lat
     own: OwnIntegration, status: int | None
 ) -> None:
     reading = opt_outs(own, HoldsAList(3))
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     fresh = last(own)
     own.later(REFRESH)
     there = HoldsAList(3)
     failing: Callable[[], urllib3.HTTPResponse] = timed_out if status is None else lambda: answered(status)
     there.instead |= {1: failing, 2: failing}
     reading = opt_outs(own, there)
-    assert isinstance(reading.read(taken(reading)), Outcome)
-    assert reading.turn() is None
+    assert isinstance(reading.run(taken(reading)), Outcome)
+    assert reading.try_start() is None
     own.later(LONGEST_UNAVAILABLE_SECONDS)
-    assert isinstance(reading.read(taken(reading)), Outcome)
+    assert isinstance(reading.run(taken(reading)), Outcome)
     assert stored(own)["failures"] == "2"
     assert fresh.age is not None
     assert last(own).age == pytest.approx(fresh.age + REFRESH + LONGEST_UNAVAILABLE_SECONDS, abs=60)
     own.later(LONGEST_UNAVAILABLE_SECONDS)
     turn = taken(reading)
     assert turn.query["address"] == "no001@example.com"
-    assert isinstance(reading.read(turn), float)
+    assert isinstance(reading.run(turn), float)
     assert stored(own).keys() == {"since", "fresh_from", "ended", "members", "seconds"}
 
 
@@ -305,8 +307,8 @@ def test_each_failure_waits_longer_than_the_one_before(own: OwnIntegration) -> N
     waits = []
     for _ in range(6):
         reading = opt_outs(own, there)
-        reading = replace(reading, census=replace(reading.census, ledger=own.ledger(own.flow(base=4))))
-        reading.read(taken(reading))
+        reading = replace(reading, page_importer=replace(reading.page_importer, ledger=own.ledger(own.gate(base=4))))
+        reading.run(taken(reading))
         waits.append(float(stored(own)["resume_at"]) - own.now())
         own.later(LONGEST_UNAVAILABLE_SECONDS)
     assert [round(each) for each in waits] == [4, 8, 16, 32, 60, 60]
@@ -317,7 +319,7 @@ def test_a_page_that_was_read_ends_the_run_of_failures(own: OwnIntegration) -> N
     there.instead |= dict.fromkeys((0, 2), lambda: answered(503))
     reading = opt_outs(own, there)
     for _ in range(2):
-        reading.read(taken(reading))
+        reading.run(taken(reading))
         assert stored(own)["failures"] == "1"
         own.later(LONGEST_UNAVAILABLE_SECONDS)
 
@@ -326,7 +328,7 @@ def test_a_reading_that_began_too_long_ago_begins_anew(own: OwnIntegration) -> N
     there = HoldsAList(6)
     there.instead[2] = lambda: answered(503)
     reading = opt_outs(own, there)
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     own.later(2 * REFRESH - 60)
     assert taken(reading).so_far == 4
     own.later(LEASE)
@@ -340,7 +342,7 @@ def test_a_reading_that_began_too_long_ago_begins_anew(own: OwnIntegration) -> N
 
 def test_it_is_trusted_for_two_refreshes_from_when_it_began(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     assert last(own).trusted
     own.later(2 * REFRESH - 100)
     assert last(own).trusted
@@ -351,11 +353,11 @@ def test_it_is_trusted_for_two_refreshes_from_when_it_began(own: OwnIntegration)
 def test_before_the_first_reading_nothing_is_trusted_and_its_age_counts_from_when_it_was_due(
     own: OwnIntegration,
 ) -> None:
-    assert last(own) == LastRead(None, None, None, trusted=False)
-    HOLDS["paused"](own.flow())
-    assert opt_outs(own, HoldsAList(1)).turn() is None
+    assert last(own) == OptOutStatus(None, None, None, trusted=False)
+    HOLDS["paused"](own.gate())
+    assert opt_outs(own, HoldsAList(1)).try_start() is None
     own.later(100)
-    opt_outs(own, HoldsAList(1)).turn()
+    opt_outs(own, HoldsAList(1)).try_start()
     found = last(own)
     assert found.age == pytest.approx(100, abs=40)
     assert (found.members, found.took, found.trusted) == (None, None, False)
@@ -368,9 +370,9 @@ def test_whoever_read_everybody_has_read_the_unsubscribed_too(own: OwnIntegratio
     assert found.age == pytest.approx(100, abs=40)
     assert found.took == pytest.approx(100, abs=40)
     assert found.members == 7
-    assert reading.turn() is None
+    assert reading.try_start() is None
     own.later(REFRESH - 100)
-    assert reading.turn()
+    assert reading.try_start()
 
 
 def test_an_older_reading_never_goes_before_a_newer_one(own: OwnIntegration) -> None:
@@ -379,7 +381,7 @@ def test_an_older_reading_never_goes_before_a_newer_one(own: OwnIntegration) -> 
     began = own.now()
     reading.complete(began, 7)
     reading.complete(began - 100, 9)
-    assert isinstance(reading.read(turn), float)
+    assert isinstance(reading.run(turn), float)
     assert stored(own)["members"] == "7"
     assert float(stored(own)["fresh_from"]) == pytest.approx(began, abs=1e-5)
     assert "token" not in stored(own)
@@ -397,11 +399,11 @@ def test_everybody_read_meanwhile_does_not_take_the_turn_from_who_has_it(own: Ow
 
 def test_moments_that_lie_ahead_neither_count_as_fresh_nor_stop_the_readings(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    reading.read(taken(reading))
-    reading.turn()
+    reading.run(taken(reading))
+    reading.try_start()
     own.later(-1e6)
     assert not last(own).trusted
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     assert last(own).trusted
     assert last(own).age == pytest.approx(0, abs=60)
 
@@ -412,26 +414,26 @@ def test_a_lease_and_a_failure_that_lie_far_ahead_have_ended(own: OwnIntegration
     reading = opt_outs(own, there)
     taken(reading)
     own.later(-1e6)
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     own.later(-1e6)
-    assert reading.turn()
+    assert reading.try_start()
 
 
 def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -> None:
     reading, key = opt_outs(own, HoldsAList(1)), f"signal:{own.name}:opt_outs"
     lives = range(86_400 - 60, 86_401)
-    own.flow().pause()
-    assert reading.turn() is None
+    own.gate().pause()
+    assert reading.try_start() is None
     assert own.redis.ttl(key) in lives
-    own.flow().resume()
-    own.redis.delete(*own.flow().keys)
+    own.gate().resume()
+    own.redis.delete(*own.gate().keys)
     own.redis.expire(key, 1000)
     turn = taken(reading)
     assert own.redis.ttl(key) in lives
     own.redis.expire(key, 1000)
-    reading.read(turn)
+    reading.run(turn)
     assert own.redis.ttl(key) in lives
-    assert reading.turn() is None
+    assert reading.try_start() is None
 
 
 # --- what operators are told
@@ -443,9 +445,9 @@ def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -
         (None, None),
         (REFRESH, None),
         (REFRESH + 1, "WARNING"),
-        (Outcome(Kind.UNAVAILABLE, 503), "INFO"),
-        (Outcome(Kind.THROTTLED, 429), "INFO"),
-        (Outcome(Kind.UNAUTHORIZED, 401, "Forbidden"), "WARNING"),
+        (Outcome(OutcomeKind.UNAVAILABLE, 503), "INFO"),
+        (Outcome(OutcomeKind.THROTTLED, 429), "INFO"),
+        (Outcome(OutcomeKind.UNAUTHORIZED, 401, "Forbidden"), "WARNING"),
     ],
 )
 def test_a_reading_that_failed_or_took_too_long_is_told_in_one_line(
@@ -459,10 +461,10 @@ def test_a_reading_that_failed_or_took_too_long_is_told_in_one_line(
 def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
     tell_of_opt_outs(1200.0, REFRESH)
     [record] = caplog.records
-    assert record.__dict__["mend"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
+    assert record.__dict__["fix"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
 
 
-def screen(read: LastRead | None) -> dict[str, Text]:
+def screen(read: OptOutStatus | None) -> dict[str, Text]:
     """The lines of `status`."""
     hold = HoldState(None, "", None, None, None)
     status = Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, [WorkerEntry("worker")], read)
@@ -470,13 +472,13 @@ def screen(read: LastRead | None) -> dict[str, Text]:
 
 
 def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:
-    assert screen(LastRead(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain == "1234, read 1 min ago in 2.3 s"
+    assert screen(OptOutStatus(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain == "1234, read 1 min ago in 2.3 s"
 
 
 def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> None:
-    old = screen(LastRead(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
+    old = screen(OptOutStatus(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
     assert (old.plain, old.style) == ("1234, read 2 h 0 min ago in 2.3 s: members are read one by one", "red")
-    for never in (LastRead(None, None, None, trusted=False), LastRead(50.0, None, None, trusted=False)):
+    for never in (OptOutStatus(None, None, None, trusted=False), OptOutStatus(50.0, None, None, trusted=False)):
         assert str(screen(never)["opt-outs"]) == "not read yet: members are read one by one"
 
 
@@ -489,7 +491,7 @@ def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(own: OwnIntegr
     settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
     assert read_standing(settings, own.redis).opt_outs_age is None
     reading = opt_outs(own, HoldsAList(1))
-    reading.read(taken(reading))
+    reading.run(taken(reading))
     own.later(100)
     age = read_standing(settings, own.redis).opt_outs_age
     assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)

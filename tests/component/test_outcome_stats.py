@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 import redis
 
-from worker.delivery.outcome_stats import MINUTE_LIVES_SECONDS, Tally
+from worker.delivery.outcome_stats import MINUTE_LIVES_SECONDS, OutcomeStats
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def far() -> fakeredis.FakeServer:
     return fakeredis.FakeServer()
 
 
-def tally(far: fakeredis.FakeServer, integration: str = "default") -> Tally:
-    return Tally(client(far), integration)
+def outcome_stats(far: fakeredis.FakeServer, integration: str = "default") -> OutcomeStats:
+    return OutcomeStats(client(far), integration)
 
 
 def client(far: fakeredis.FakeServer) -> redis.Redis:
@@ -23,22 +23,22 @@ def client(far: fakeredis.FakeServer) -> redis.Redis:
 
 
 def test_nothing_is_stored_before_it_is_told_to(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     mine.count("delivered")
     assert mine.totals() == {}
 
 
 def test_the_counts_of_several_workers_add_up(far: fakeredis.FakeServer) -> None:
-    for worker in (tally(far), tally(far)):
+    for worker in (outcome_stats(far), outcome_stats(far)):
         worker.count("delivered")
         worker.count("delivered")
         worker.count("skipped: no_email")
         worker.store(now=120.0)
-    assert tally(far).totals() == {"delivered": 4, "skipped: no_email": 2}
+    assert outcome_stats(far).totals() == {"delivered": 4, "skipped: no_email": 2}
 
 
 def test_a_count_is_stored_once(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     mine.count("delivered")
     for _ in range(3):
         mine.store(now=120.0)
@@ -46,7 +46,7 @@ def test_a_count_is_stored_once(far: fakeredis.FakeServer) -> None:
 
 
 def test_counts_are_told_by_the_minute_for_two_hours(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     for now in (119.0, 120.0, 179.0):
         mine.count("delivered")
         mine.store(now=now)
@@ -56,7 +56,7 @@ def test_counts_are_told_by_the_minute_for_two_hours(far: fakeredis.FakeServer) 
 
 
 def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     mine.count("delivered")
     far.connected = False
     with pytest.raises(redis.RedisError):
@@ -68,7 +68,7 @@ def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None
 
 
 def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     mine.count_not_understood(("consent", "timestamp"))
     far.connected = False
     with pytest.raises(redis.RedisError):
@@ -82,7 +82,7 @@ def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_aw
 
 
 def test_threads_count_together(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: mine.count("delivered"), range(2000)))
     mine.store(now=120.0)
@@ -90,7 +90,7 @@ def test_threads_count_together(far: fakeredis.FakeServer) -> None:
 
 
 def test_integrations_are_counted_apart(far: fakeredis.FakeServer) -> None:
-    mine = tally(far)
+    mine = outcome_stats(far)
     mine.count("delivered")
     mine.store(now=120.0)
-    assert tally(far, "other").totals() == {}
+    assert outcome_stats(far, "other").totals() == {}

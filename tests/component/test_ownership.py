@@ -11,15 +11,15 @@ from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration
-from worker.delivery.deliverer import Delivery
-from worker.delivery.late_writes import CLAIM_SECONDS, LookAfter
-from worker.mailgun.outcome import Kind, Outcome
-from worker.members.lease import Held, Visit
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.lease import MemberLease, OnHold
 from worker.members.ledger import Ledger
-from worker.members.merge import Subscribing
-from worker.members.merge_plan import Wanted
+from worker.members.merge import SubscriptionRules
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import ABSENCE_SECONDS, EventOrder
-from worker.sandbox.request import Call, Reply, json_reply
+from worker.sandbox.request import Reply, Request, json_reply
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
@@ -31,12 +31,14 @@ def patch(consent: bool | None = None, **fields: object) -> Patch:  # noqa: FBT0
     return Patch(ADDRESS, None, fields, consent, None)
 
 
-def delivering(own: OwnIntegration, there: HoldsOneMember, rules: Subscribing | None = None, **ledger: Any) -> Delivery:
+def delivering(
+    own: OwnIntegration, there: HoldsOneMember, rules: SubscriptionRules | None = None, **ledger: Any
+) -> Deliverer:
     return own.delivery(asking(there.far), ledger=own.ledger(**{"lag_seconds": LAG, **ledger}), rules=rules)
 
 
 def bring(own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any) -> Outcome:
-    return delivering(own, there, **options).attempt(patch, at)
+    return delivering(own, there, **options).deliver_one(patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -56,9 +58,9 @@ def shows(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
     return lambda: answered(200, json.dumps({"member": member}).encode())
 
 
-def looking(own: OwnIntegration, there: HoldsOneMember, **ledger: Any) -> LookAfter:
+def looking(own: OwnIntegration, there: HoldsOneMember, **ledger: Any) -> LateWrites:
     here = delivering(own, there, **ledger)
-    return LookAfter(here, own.ledger(**{"lag_seconds": LAG, **ledger}))
+    return LateWrites(here, own.ledger(**{"lag_seconds": LAG, **ledger}))
 
 
 def look(own: OwnIntegration, there: HoldsOneMember) -> list[str]:
@@ -128,9 +130,9 @@ def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegrat
     bring(own, there, patch(consent=True), 2)
     there.instead["GET"] = shows(before)
     found = bring(own, there, patch(plan="pro"), 3)
-    assert (found.kind, found.requests, is_subscribed(there)) == (Kind.DOUBTFUL, 1, True)
+    assert (found.kind, found.requests, is_subscribed(there)) == (OutcomeKind.DOUBTFUL, 1, True)
     assert found.again_in >= 1
-    assert bring(own, there, patch(plan="pro"), 3).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DELIVERED
     assert is_subscribed(there)
 
 
@@ -139,9 +141,9 @@ def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the
     bring(own, there, patch(consent=False), 1)
     bring(own, there, patch(consent=True), 2)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="pro"), 3).kind is Kind.DOUBTFUL
+    assert bring(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DOUBTFUL
     own.later(LAG + 1)
-    assert bring(own, there, patch(plan="pro", consent=True), 3).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="pro", consent=True), 3).kind is OutcomeKind.DELIVERED
     assert not is_subscribed(there)
 
 
@@ -149,9 +151,9 @@ def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created
     there = HoldsOneMember(None)
     bring(own, there, patch(plan="pro", consent=False), 1)
     there.instead["GET"] = shows(None)
-    assert bring(own, there, patch(company="Acme"), 2).kind is Kind.DOUBTFUL
+    assert bring(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DOUBTFUL
     own.later(2)
-    assert bring(own, there, patch(company="Acme"), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DELIVERED
     assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme"}, False)
 
 
@@ -164,11 +166,11 @@ def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothi
     own.later(2 * LAG)
     there.instead["GET"] = shows(None)
     asked = len(there.asked())
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DOUBTFUL
-    assert bring(own, there, patch(last_page_url="/b"), 3).kind is Kind.DOUBTFUL  # waits with the other, unasked
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
+    assert bring(own, there, patch(last_page_url="/b"), 3).kind is OutcomeKind.DOUBTFUL  # waits with the other, unasked
     assert len(there.asked()) == asked + 1
     own.later(2)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme", "last_page_url": "/a"}, False)
 
 
@@ -201,9 +203,9 @@ def test_who_was_deleted_does_not_come_back_with_old_values(
     bring(own, there, patch(plan="pro", consent=consent), 1)
     there.held = None
     own.later(LAG)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DOUBTFUL
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
     own.later(ABSENCE_SECONDS)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert there.held == {
         "address": ADDRESS,
         "name": "",
@@ -218,7 +220,7 @@ def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(ow
     there.held = None
     own.ledger(lag_seconds=LAG).note_sync(own.now() + LAG + 1)
     own.later(LAG + 2)
-    assert bring(own, there, patch(consent=True), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(consent=True), 2).kind is OutcomeKind.DELIVERED
     assert not is_subscribed(there)
 
 
@@ -231,7 +233,7 @@ def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegr
     entry = own.ledger(lag_seconds=LAG).look_up(ADDRESS)
     assert entry
     assert (entry.record.vars, entry.record.orders, entry.copy) == ({}, {}, None)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert vars_of(there) == {"last_page_url": "/a"}
 
 
@@ -244,7 +246,7 @@ def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(own: Own
     there.held = None
     own.later(2)
     own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
-    assert bring(own, there, patch(last_page_url="/a"), 2, **options).kind is Kind.DOUBTFUL
+    assert bring(own, there, patch(last_page_url="/a"), 2, **options).kind is OutcomeKind.DOUBTFUL
     assert there.asked()[-1] == "GET"
 
 
@@ -255,8 +257,8 @@ def test_a_late_write_is_found_and_the_newest_values_are_written_again(own: OwnI
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
     late = {**HELD, "vars": {**HELD["vars"], "plan": "old"}}  # type: ignore[dict-item]
-    assert bring(own, there, patch(plan="old"), 1).kind is Kind.UNAVAILABLE
-    assert bring(own, there, patch(plan="pro", last_page_url="/a"), 2).kind is Kind.DELIVERED
+    assert bring(own, there, patch(plan="old"), 1).kind is OutcomeKind.UNAVAILABLE
+    assert bring(own, there, patch(plan="pro", last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     newest = there.held
     there.held = late
     assert look(own, there) == []
@@ -281,7 +283,7 @@ def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(own: O
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
     bring(own, there, patch(consent=False), 1)
-    assert bring(own, there, patch(consent=True), 2).kind is Kind.UNCHANGED
+    assert bring(own, there, patch(consent=True), 2).kind is OutcomeKind.UNCHANGED
     there.unsubscribe()
     own.later(1)
     look(own, there)
@@ -340,7 +342,7 @@ def test_while_held_nobody_is_looked_at(own: OwnIntegration) -> None:
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
     own.later(1)
-    own.flow().pause()
+    own.gate().pause()
     assert look(own, there) == []
 
 
@@ -359,21 +361,21 @@ def test_to_forget_somebody_ends_looking_after_them(own: OwnIntegration) -> None
 @pytest.fixture
 def frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> float:
     """Every process stands still between being allowed to write and writing; the lease in seconds that ends meanwhile."""
-    lease, ask = 0.02, Ledger.ask_again
+    lease, ask = 0.02, Ledger.renew
 
-    def ask_and_freeze(*asked: Any) -> list[bool] | Held:
+    def ask_and_freeze(*asked: Any) -> list[bool] | OnHold:
         answer = ask(*asked)
         sleep(lease)
         return answer
 
-    monkeypatch.setattr(Ledger, "ask_again", ask_and_freeze)
+    monkeypatch.setattr(Ledger, "renew", ask_and_freeze)
     return lease
 
 
 def test_after_the_lease_nothing_is_written(own: OwnIntegration, frozen_before_writing: float) -> None:
     there = HoldsOneMember(HELD)
     found = bring(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
-    assert (found.kind, there.held) == (Kind.BUSY, HELD)
+    assert (found.kind, there.held) == (OutcomeKind.BUSY, HELD)
     assert "POST" not in there.asked()
 
 
@@ -383,8 +385,8 @@ def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
     ledger = own.ledger(lease_seconds=frozen_before_writing)
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [Wanted(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(3)]
-    assert {each.kind for each in here.attempts(wanted)} == {Kind.BUSY}
+    wanted = [TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(3)]
+    assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.BUSY}
     assert there.entries() == []
 
 
@@ -393,30 +395,30 @@ def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnI
 
     def another_writes() -> None:
         own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
-        (visit,) = own.ledger().open([ADDRESS])  # type: ignore[misc]
-        assert isinstance(visit, Visit)
-        visit.record = visit.record._replace(seen_at=own.now())
-        own.ledger().close([visit], [], 0)
+        (lease,) = own.ledger().acquire([ADDRESS])  # type: ignore[misc]
+        assert isinstance(lease, MemberLease)
+        lease.record = lease.record._replace(seen_at=own.now())
+        own.ledger().release([lease], [], 0)
 
     there.meanwhile["POST"] = another_writes
     found = bring(own, there, patch(plan="pro"), 1)
-    assert found.kind is Kind.BUSY
+    assert found.kind is OutcomeKind.BUSY
     assert look_in(own) is not None
-    assert bring(own, there, patch(plan="pro"), 1).kind is Kind.UNCHANGED
+    assert bring(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
 
 
 def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(own: OwnIntegration) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
     ledger = own.ledger()
 
-    def lose_one(_call: Call) -> Reply | None:
+    def lose_one(_call: Request) -> Reply | None:
         own.redis.delete(ledger.keys_of("p0@example.com")[0])
         return None
 
     there.meanwhile[3] = lose_one
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [Wanted(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(2)]
-    assert [each.kind for each in here.attempts(wanted)] == [Kind.BUSY, Kind.DELIVERED]
+    wanted = [TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(2)]
+    assert [each.kind for each in here.deliver(wanted)] == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
 
 
 # Ties
@@ -434,12 +436,12 @@ def test_of_events_of_one_time_the_later_enqueued_one_wins(
 ) -> None:
     there = HoldsOneMember(HELD)
     events = [
-        Wanted(patch(consent=consent, plan=str(consent)), EventOrder(5.0, enqueued_at))
+        TimedPatch(patch(consent=consent, plan=str(consent)), EventOrder(5.0, enqueued_at))
         for enqueued_at, consent in ((100.0, first), (100.000001, second))
     ]
     wanted = [events[each] for each in arriving]
     for some in [wanted] if together else [[each] for each in wanted]:
-        delivering(own, there).attempts(some)
+        delivering(own, there).deliver(some)
     assert (is_subscribed(there), vars_of(there)["plan"]) == (second, str(second))
 
 
@@ -472,9 +474,9 @@ def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(own: O
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [
-        Wanted(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(4)
+        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(4)
     ]
-    assert Kind.DELIVERED not in {each.kind for each in here.attempts(wanted)}
+    assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(wanted)}
     for each in range(4):
         entry = ledger.look_up(f"p{each}@example.com")
         assert entry is None or entry.record.no is None
@@ -488,9 +490,9 @@ def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(own
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [
-        Wanted(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(2)
+        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(2)
     ]
-    assert {each.kind for each in here.attempts(wanted)} == {Kind.UNAUTHORIZED}
+    assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.UNAUTHORIZED}
     for each in range(2):
         entry = ledger.look_up(f"p{each}@example.com")
         assert entry

@@ -14,7 +14,7 @@ from tests.limiters import Limiter, against, at_random, changing, fixed_window, 
 from worker.gate.config import (
     SLOWEST_RATE,
 )
-from worker.mailgun.outcome import Kind
+from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
 
@@ -63,31 +63,31 @@ def test_only_what_was_taken_is_charged(own: OwnIntegration) -> None:
 
 
 def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
+    rules, gate = rules_with(rate_limit=0.6), own.gate(rate_limit=0.6)
     own.fill(5)
     assert own.take(5, rules=rules).messages == ["1"]
-    flow.spare(flow.rules.event_cost)
+    gate.release(gate.rules.event_cost)
     assert own.take(5, rules=rules).messages == []
-    flow.refund()
+    gate.flush_released()
     assert own.take(5, rules=rules).messages == ["2"]
-    flow.refund()
+    gate.flush_released()
     assert own.take(5, rules=rules).messages == []
 
 
 def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
-    rules, flow = rules_with(rate_limit=0.6), own.flow(rate_limit=0.6)
+    rules, gate = rules_with(rate_limit=0.6), own.gate(rate_limit=0.6)
     own.fill(50)
     own.take(rules=rules)
     for _ in range(40):
-        flow.spare(flow.rules.event_cost)
-    flow.refund()
+        gate.release(gate.rules.event_cost)
+    gate.flush_released()
     assert own.take(50, rules=rules).messages == ["2"]
 
 
 @pytest.mark.parametrize("hold", [1, 1000])
 def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnIntegration, hold: float) -> None:
     own.fill(50)
-    answered(own.flow(), Kind.THROTTLED, hint=hold)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=hold)
     own.later(hold)
     taken = len(own.take(50).messages)
     passed = own.now() - float(own.pace()["ramp_from"])
@@ -96,12 +96,12 @@ def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnInteg
 
 def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(own: OwnIntegration) -> None:
     own.fill(5000)
-    answered(own.flow(), Kind.THROTTLED, hint=100)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=100)
     own.later(100)
     rates = []
     for _ in range(4):
         before = own.now()
-        rate = own.flow().state().rate
+        rate = own.gate().state().rate
         since = before - float(own.pace()["ramp_from"])
         passed = own.now() - before
         assert rate is not None
@@ -111,34 +111,34 @@ def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seco
         own.later(2)
     assert all(later >= 4 * earlier * 0.99 for earlier, later in pairwise(rates))
     own.later(10)
-    assert own.flow().state().rate is None
+    assert own.gate().state().rate is None
     assert len(own.take(5000).messages) == 5000
 
 
 @pytest.mark.parametrize("hint", [100, 10_000, 80_000])
 def test_what_ramps_up_after_a_hold_outlives_it_however_long(own: OwnIntegration, hint: float) -> None:
-    answered(own.flow(), Kind.THROTTLED, hint=hint)
-    answered(own.flow(), Kind.DELIVERED)
-    own.flow().refund()
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=hint)
+    answered(own.gate(), OutcomeKind.DELIVERED)
+    own.gate().flush_released()
     assert own.redis.ttl(f"signal:{own.name}:pace") > hint
 
 
 def test_a_single_429_teaches_nothing_but_to_wait(own: OwnIntegration) -> None:
-    answered(own.flow(), Kind.DELIVERED, requests=1000)
-    answered(own.flow(), Kind.THROTTLED, hint=1)
+    answered(own.gate(), OutcomeKind.DELIVERED, requests=1000)
+    answered(own.gate(), OutcomeKind.THROTTLED, hint=1)
     own.later(20)
-    assert own.flow().state().rate is None
+    assert own.gate().state().rate is None
 
 
 def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
     """The rate learned where so many requests a second were let through for half a minute, and one in ten more refused."""
-    answered(own.flow(), Kind.DELIVERED)
+    answered(own.gate(), OutcomeKind.DELIVERED)
     own.later(30)
-    answered(own.flow(), Kind.DELIVERED, requests=30 * a_second)
+    answered(own.gate(), OutcomeKind.DELIVERED, requests=30 * a_second)
     for _ in range(3 * a_second):
-        answered(own.flow(), Kind.THROTTLED)
+        answered(own.gate(), OutcomeKind.THROTTLED)
     own.later(100)  # the wait that these made
-    answered(own.flow(), Kind.DELIVERED)
+    answered(own.gate(), OutcomeKind.DELIVERED)
     return float(own.pace()["limit"])
 
 
@@ -146,7 +146,7 @@ def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(own:
     first = learned(own)
     assert first > 0
     own.later(10)  # the ramp
-    assert (own.flow().state().rate or 0) == pytest.approx(0.95 * first, rel=0.05)
+    assert (own.gate().state().rate or 0) == pytest.approx(0.95 * first, rel=0.05)
 
 
 def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and_is_forgotten(
@@ -157,27 +157,27 @@ def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and
     found = []
     for _ in range(4):
         own.later(30)
-        found.append((own.flow().state().rate or 0) / first)
+        found.append((own.gate().state().rate or 0) / first)
     own.later(1200)
     assert found == sorted(found)
     assert found[0] == pytest.approx(1.0, abs=0.05)
     assert found[1] < 1.2
     assert found[3] > 1.5
-    assert own.flow().state().rate is None
+    assert own.gate().state().rate is None
 
 
 def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
     for _ in range(40):
-        answered(own.flow(), Kind.DELIVERED, times=5)
+        answered(own.gate(), OutcomeKind.DELIVERED, times=5)
         own.later(100)
-        answered(own.flow(), Kind.THROTTLED, times=5)
+        answered(own.gate(), OutcomeKind.THROTTLED, times=5)
         own.later(100)
     assert float(own.pace().get("limit", SLOWEST_RATE)) >= SLOWEST_RATE
 
 
 def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
     for _ in range(5):
-        answered(own.flow(), Kind.THROTTLED, hint=1)
+        answered(own.gate(), OutcomeKind.THROTTLED, hint=1)
         own.later(5)
     assert "limit" not in own.pace()
 
@@ -185,8 +185,8 @@ def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) 
 def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegration) -> None:
     first = learned(own)
     own.later(10)
-    assert own.flow(rate_limit=6).state().rate == pytest.approx(0.1)
-    assert (own.flow(rate_limit=600_000).state().rate or 0) < first * 1.2
+    assert own.gate(rate_limit=6).state().rate == pytest.approx(0.1)
+    assert (own.gate(rate_limit=600_000).state().rate or 0) < first * 1.2
 
 
 # Against limiters

@@ -11,10 +11,10 @@ import urllib3
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration, hold_for_unavailability
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import EVERYBODY, Page
-from worker.members.ledger import Entry
-from worker.members.page_import import Census, Wait
+from worker.members.ledger import LedgerEntry
+from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.record import EventOrder
 from worker.signal.patch import Patch
 
@@ -24,8 +24,12 @@ OPTED_OUT = replace(JANE, subscribed=False)
 PAGES_URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"
 
 
-def census(own: OwnIntegration, far: Far | None = None, told: Any = lambda _kind, _why: None, **ledger: Any) -> Census:
-    return Census(asking(far or Far(lambda _: answered(503))), own.ledger(**ledger), lambda: datetime.now(UTC), told)
+def page_importer(
+    own: OwnIntegration, far: Far | None = None, told: Any = lambda _kind, _why: None, **ledger: Any
+) -> PageImporter:
+    return PageImporter(
+        asking(far or Far(lambda _: answered(503))), own.ledger(**ledger), lambda: datetime.now(UTC), told
+    )
 
 
 def key_of(own: OwnIntegration) -> str:
@@ -36,7 +40,7 @@ def fields(own: OwnIntegration) -> dict[str, str]:
     return cast("dict[str, str]", own.redis.hgetall(key_of(own)))
 
 
-def entry(own: OwnIntegration) -> Entry:
+def entry(own: OwnIntegration) -> LedgerEntry:
     found = own.ledger().look_up(ADDRESS)
     assert found
     return found
@@ -57,7 +61,7 @@ def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) ->
     """A delivery found, or made, Mailgun hold that."""
     there = HoldsOneMember({"address": ADDRESS, "name": held.name, "subscribed": held.subscribed, "vars": held.vars})
     sets = Patch(ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None)
-    assert own.delivery(asking(there.far)).attempt(sets, at).kind in {Kind.UNCHANGED, Kind.DELIVERED}
+    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {OutcomeKind.UNCHANGED, OutcomeKind.DELIVERED}
 
 
 def a_delivery_has_it(own: OwnIntegration) -> None:
@@ -69,7 +73,7 @@ def a_delivery_has_it(own: OwnIntegration) -> None:
 
 def test_a_member_nothing_is_known_of_is_known_as_the_page_says(own: OwnIntegration) -> None:
     at = own.now()
-    census(own).take_in((JANE,), at)
+    page_importer(own).store_page((JANE,), at)
     assert copy(own) == JANE
     assert copy_at(own) == pytest.approx(at, abs=1e-5)
     assert fields(own).keys() == {"copy", "copy_at", "seen_at"}
@@ -79,7 +83,7 @@ def test_it_is_stored_as_a_delivery_stores_what_was_confirmed(own: OwnIntegratio
     confirmed(own, JANE)
     by_delivery = fields(own)["copy"]
     own.redis.delete(key_of(own))
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert fields(own)["copy"] == by_delivery
 
 
@@ -88,7 +92,7 @@ def test_it_is_stored_as_a_delivery_stores_what_was_confirmed(own: OwnIntegratio
 def test_a_page_goes_before_an_older_copy(own: OwnIntegration, held: Member, page: Member) -> None:
     confirmed(own, held)
     page = replace(page, vars={"plan": "pro"})
-    census(own).take_in((page,), own.now())
+    page_importer(own).store_page((page,), own.now())
     assert copy(own) == page
 
 
@@ -96,7 +100,7 @@ def test_a_newer_copy_that_agrees_on_who_is_subscribed_stands(own: OwnIntegratio
     before = own.now()
     confirmed(own, JANE)
     stored = fields(own)
-    census(own).take_in((replace(JANE, name="Joan", vars={}),), before)
+    page_importer(own).store_page((replace(JANE, name="Joan", vars={}),), before)
     assert fields(own) == stored
 
 
@@ -104,7 +108,7 @@ def test_a_no_goes_before_a_newer_yes_and_whoever_wrote_that_is_looked_after(own
     before = own.now()
     confirmed(own, JANE)
     assert entry(own).look_at is None
-    census(own).take_in((OPTED_OUT,), before)
+    page_importer(own).store_page((OPTED_OUT,), before)
     found = entry(own)
     assert copy(own) == OPTED_OUT
     assert copy_at(own) == pytest.approx(before, abs=1e-5)
@@ -117,7 +121,7 @@ def test_a_newer_no_stands_against_a_yes(own: OwnIntegration) -> None:
     before = own.now()
     confirmed(own, OPTED_OUT)
     stored = fields(own)
-    census(own).take_in((JANE,), before)
+    page_importer(own).store_page((JANE,), before)
     assert fields(own) == stored
 
 
@@ -126,7 +130,7 @@ def test_a_yes_goes_before_an_older_no_only_where_the_page_cannot_lag(
     own: OwnIntegration, lag: float, kept: Member
 ) -> None:
     confirmed(own, OPTED_OUT)
-    census(own, lag_seconds=lag).take_in((JANE,), own.now() + 1)
+    page_importer(own, lag_seconds=lag).store_page((JANE,), own.now() + 1)
     assert copy(own) == kept
 
 
@@ -134,29 +138,29 @@ def test_a_newer_copy_that_cannot_be_read_counts_as_a_no(own: OwnIntegration) ->
     text = "[" * 2000 + "]" * 2000
     own.redis.hset(key_of(own), mapping={"copy": f'["Jane", true, {{"a": {text}}}]', "copy_at": own.now() + 10})
     stored = fields(own)
-    census(own).take_in((OPTED_OUT,), own.now())
+    page_importer(own).store_page((OPTED_OUT,), own.now())
     assert fields(own)["copy"] == stored["copy"]
 
 
 def test_what_is_known_lives_its_days_after_the_page(own: OwnIntegration) -> None:
     lives = range(30 * 86_400 - 60, 30 * 86_400 + 1)
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert own.redis.ttl(key_of(own)) in lives
     own.redis.expire(key_of(own), 1000)
-    census(own).take_in((JANE,), own.now() - 100)
+    page_importer(own).store_page((JANE,), own.now() - 100)
     assert own.redis.ttl(key_of(own)) in lives
     own.redis.delete(key_of(own))
     a_delivery_has_it(own)
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert own.redis.ttl(key_of(own)) in lives
 
 
 def test_a_hundred_members_are_one_script(own: OwnIntegration) -> None:
     members = tuple(replace(JANE, address=f"p{number}@example.com") for number in range(100))
-    counting = census(own)
-    counting.take_in(members, own.now())
+    counting = page_importer(own)
+    counting.store_page(members, own.now())
     before = own.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
-    counting.take_in(members, own.now())
+    counting.store_page(members, own.now())
     assert own.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
     found = [own.ledger().look_up(member.address) for member in members]
     assert [each.copy.member for each in found if each and each.copy] == list(members)
@@ -169,7 +173,7 @@ def test_of_a_member_that_a_delivery_has_no_copy_is_kept(own: OwnIntegration) ->
     confirmed(own, JANE)
     record = fields(own)["record"]
     a_delivery_has_it(own)
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert fields(own).keys() == {"record", "doubt", "seen_at"}
     assert fields(own)["record"] == record
 
@@ -177,7 +181,7 @@ def test_of_a_member_that_a_delivery_has_no_copy_is_kept(own: OwnIntegration) ->
 def test_a_no_on_a_page_is_kept_although_a_delivery_has_the_member(own: OwnIntegration) -> None:
     confirmed(own, JANE)
     a_delivery_has_it(own)
-    census(own).take_in((OPTED_OUT,), own.now())
+    page_importer(own).store_page((OPTED_OUT,), own.now())
     assert fields(own)["doubt"] == "1"
     assert copy(own) == OPTED_OUT
 
@@ -187,11 +191,11 @@ def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
 
     def clicks_and_is_read() -> None:
         there.unsubscribe()
-        census(own, lag_seconds=600).take_in((OPTED_OUT,), own.now())
+        page_importer(own, lag_seconds=600).store_page((OPTED_OUT,), own.now())
 
     there.meanwhile["POST"] = clicks_and_is_read
     here = own.delivery(asking(there.far), ledger=own.ledger(lag_seconds=600))
-    here.attempt(Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
+    here.deliver_one(Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
     assert there.held
     assert there.held["subscribed"]
     assert entry(own).look_at is not None
@@ -206,7 +210,7 @@ def test_which_event_set_what_stays_exactly_as_it_was(own: OwnIntegration) -> No
     at = 1714557600.1234567
     confirmed(own, JANE, at)
     record = fields(own)["record"]
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert fields(own)["record"] == record
     found = entry(own).record
     assert (found.vars, found.orders) == ({"plan": "free"}, {"vars.plan": EventOrder(at)})
@@ -215,11 +219,11 @@ def test_which_event_set_what_stays_exactly_as_it_was(own: OwnIntegration) -> No
 def test_a_no_of_ours_that_became_a_yes_is_ours_no_more(own: OwnIntegration) -> None:
     confirmed(own, JANE, 1714557600.1234567, consent=False)
     assert entry(own).record.no
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     assert entry(own).record.no is None
-    census(own).take_in((OPTED_OUT,), own.now())
+    page_importer(own).store_page((OPTED_OUT,), own.now())
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
-    own.delivery(asking(there.far)).attempt(Patch(ADDRESS, None, {}, True, None), 1714557700)  # noqa: FBT003
+    own.delivery(asking(there.far)).deliver_one(Patch(ADDRESS, None, {}, True, None), 1714557700)  # noqa: FBT003
     assert there.held
     assert not there.held["subscribed"]
 
@@ -229,7 +233,7 @@ def test_a_no_of_ours_that_the_page_confirms_or_is_older_than_stays_ours(
     own: OwnIntegration, page: Member, ahead: float
 ) -> None:
     confirmed(own, JANE, consent=False)
-    census(own).take_in((page,), own.now() + ahead)
+    page_importer(own).store_page((page,), own.now() + ahead)
     no = entry(own).record.no
     assert no
     assert no.by
@@ -238,7 +242,7 @@ def test_a_no_of_ours_that_the_page_confirms_or_is_older_than_stays_ours(
 def test_a_no_of_ours_that_is_under_way_stays_ours(own: OwnIntegration) -> None:
     confirmed(own, JANE, consent=False)
     a_delivery_has_it(own)
-    census(own).take_in((JANE,), own.now())
+    page_importer(own).store_page((JANE,), own.now())
     no = entry(own).record.no
     assert no
     assert no.by
@@ -261,7 +265,7 @@ def test_a_page_is_read_into_the_ledger_as_of_before_it_was_asked_for(own: OwnIn
 
     before = own.now()
     far = Far(answer)
-    found = census(own, far).read(EVERYBODY)
+    found = page_importer(own, far).read(EVERYBODY)
     assert isinstance(found, Page)
     assert found.following == {**EVERYBODY, "page": "next", "address": "Jane@Example.com"}
     assert [request.url for request in far.requests] == [f"{PAGES_URL}?limit=100"]
@@ -274,22 +278,22 @@ def test_an_opt_out_that_a_delivery_overtook_while_the_page_was_read_is_kept(own
         confirmed(own, JANE)
         return a_page({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
 
-    census(own, Far(answer)).read(EVERYBODY)
+    page_importer(own, Far(answer)).read(EVERYBODY)
     found = copy(own)
     assert found
     assert not found.subscribed
 
 
 def test_the_last_page_changes_nothing(own: OwnIntegration) -> None:
-    assert census(own, Far(lambda _: a_page())).read(EVERYBODY) == Page((), None)
+    assert page_importer(own, Far(lambda _: a_page())).read(EVERYBODY) == Page((), None)
     assert list(own.redis.scan_iter(f"signal:{own.name}:member:*")) == []
 
 
 def test_while_held_no_page_is_asked_for(own: OwnIntegration) -> None:
     far = Far(lambda _: a_page())
-    hold_for_unavailability(own.flow())
-    found = census(own, far).read(EVERYBODY)
-    assert isinstance(found, Wait)
+    hold_for_unavailability(own.gate())
+    found = page_importer(own, far).read(EVERYBODY)
+    assert isinstance(found, RetryAfter)
     assert found.seconds > 0
     assert far.requests == []
 
@@ -297,17 +301,17 @@ def test_while_held_no_page_is_asked_for(own: OwnIntegration) -> None:
 def test_a_429_holds_everybody_and_is_told(own: OwnIntegration) -> None:
     told: list[str] = []
     far = Far(lambda _: answered(429, b"", {"Retry-After": "300"}))
-    found = census(own, far, told=lambda kind, _: told.append(kind)).read(EVERYBODY)
+    found = page_importer(own, far, told=lambda kind, _: told.append(kind)).read(EVERYBODY)
     assert isinstance(found, Outcome)
-    assert found.kind is Kind.THROTTLED
-    assert own.flow().ask() > 200
+    assert found.kind is OutcomeKind.THROTTLED
+    assert own.gate().seconds_until_open() > 200
     assert told == ["throttled"]
 
 
 def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(own: OwnIntegration) -> None:
     told: list[str] = []
     for _ in range(20):
-        census(own, Far(lambda _: answered(401)), told=lambda kind, _: told.append(kind)).read(EVERYBODY)
+        page_importer(own, Far(lambda _: answered(401)), told=lambda kind, _: told.append(kind)).read(EVERYBODY)
     assert told == []
 
 
@@ -315,16 +319,16 @@ def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(own: Ow
 def test_no_usable_answer_changes_nothing_in_the_ledger(own: OwnIntegration, status: int | None) -> None:
     confirmed(own, JANE)
     stored = fields(own)
-    found = census(own, Far(lambda _: timed_out() if status is None else answered(status))).read(EVERYBODY)
+    found = page_importer(own, Far(lambda _: timed_out() if status is None else answered(status))).read(EVERYBODY)
     assert isinstance(found, Outcome)
-    assert found.kind is Kind.UNAVAILABLE
+    assert found.kind is OutcomeKind.UNAVAILABLE
     assert fields(own) == stored
-    assert own.flow().state().members == 1
+    assert own.gate().state().members == 1
 
 
 def test_lock_and_record_are_those_of_a_delivery(own: OwnIntegration) -> None:
     lock, record = own.ledger().keys_of(ADDRESS)
-    own.ledger().open([ADDRESS])
+    own.ledger().acquire([ADDRESS])
     assert own.redis.exists(lock)
     own.redis.delete(lock)
     confirmed(own, JANE)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from tests.servers import RedisServer
 from worker.cli import cli
 from worker.ops.person_search import Person
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import DELIVER_MANY, TASK, Message, encoded
+from worker.queue.message import DELIVER_MANY, TASK, Message, encode
 from worker.signal.preset import load_preset
 
 JANE, BOB = "jane.doe+x@example.com", "bob@example.com"
@@ -55,7 +55,7 @@ def body_of(event: Any) -> bytes:
 HEADERS = {"task": TASK, "id": "m"}
 PICKLE = {"content-type": "application/x-python-serialize"}
 FORMS: dict[str, Callable[[Any], bytes]] = {
-    "ours": lambda event: encoded(Message(id="m", args=(event,)), "q").encode(),
+    "ours": lambda event: encode(Message(id="m", args=(event,)), "q").encode(),
     "protocol 1": lambda event: celery(json.dumps({"task": TASK, "id": "m", "args": [event]}).encode(), {}),
     "keyword": lambda event: celery(json.dumps([[], {"event": event}, {}]).encode(), HEADERS),
     "text": lambda event: celery(json.dumps([[json.dumps(event)], {}, {}]).encode(), HEADERS),
@@ -63,7 +63,7 @@ FORMS: dict[str, Callable[[Any], bytes]] = {
     "bzip2 without a word": lambda event: celery(bz2.compress(body_of(event)), HEADERS),
     "unknown task": lambda event: celery(body_of(event), {**HEADERS, "task": "shop.sync"}),
     "bare": lambda event: json.dumps(event).encode(),
-    "bundle": lambda event: encoded(Message(id="m", args=([event],), task=DELIVER_MANY), "q").encode(),
+    "bundle": lambda event: encode(Message(id="m", args=([event],), task=DELIVER_MANY), "q").encode(),
     "strange keyword": lambda event: celery(json.dumps([[], {"what": event}, {}]).encode(), HEADERS),
     # Of these no event can be read.
     "pickle": lambda event: celery(pickle.dumps([[event], {}, {}]), HEADERS, **PICKLE),
@@ -93,16 +93,16 @@ def lay(client: "redis.Redis", place: str, text: bytes, number: int) -> None:
             client.lpush("mailgun.default", text)
         case "priority":
             client.lpush("mailgun.default\x06\x163", text)
-        case "parked":
+        case "delayed":
             client.zadd("signal:default:delayed", {text: 2e9 + number})
         case "dead":
             client.lpush("mailgun.default.dead_letter", text)
         case "buried":
             whole = Message(id=f"d{number}", args=(), original=text.decode("utf-8", "surrogateescape"))
             letter = dead_letter(
-                Reason.UNREADABLE_MESSAGE, whole, status=None, answer="", died_at=1.0, integration="default"
+                DeadLetterReason.UNREADABLE_MESSAGE, whole, status=None, answer="", died_at=1.0, integration="default"
             )
-            client.lpush("mailgun.default.dead_letter", encoded(whole, "q", dead_letter=vars(letter)))
+            client.lpush("mailgun.default.dead_letter", encode(whole, "q", dead_letter=vars(letter)))
 
 
 def lying(client: "redis.Redis") -> list[bytes]:
@@ -128,7 +128,7 @@ def holds(texts: list[bytes], address: str) -> int:
 @given(
     st.sampled_from(list(FORMS)),
     st.sampled_from(EVENTS),
-    st.sampled_from(["queue", "priority", "parked", "dead", "buried"]),
+    st.sampled_from(["queue", "priority", "delayed", "dead", "buried"]),
 )
 def test_a_person_is_found_in_every_form_and_place(raw: "redis.Redis", form: str, event: Any, place: str) -> None:
     raw.flushall()
@@ -146,7 +146,7 @@ def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(
     raw.flushall()
     mentions = {**identify(BOB), "properties": {"referred_by": JANE}}
     bundle = Message(id="b", args=([identify(BOB), {"who": JANE}, mentions, 7],), task=DELIVER_MANY)
-    raw.lpush("mailgun.default", encoded(bundle, "q"))
+    raw.lpush("mailgun.default", encode(bundle, "q"))
     assert forget()["queue"] == 1
     [left] = lying(raw)
     body = json.loads(base64.b64decode(json.loads(left)["body"]))
@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_counted_by_place(raw: "redis.Redis") -> None:
     raw.zadd("signal:default:delayed", {b"\x80": 2e9})
     raw.hset("signal:default:unacked", "t", b"\x80")
     raw.lpush("mailgun.default.dead_letter", b"\x80\x04", FORMS["ours"](identify(BOB)))
-    assert forget()["unread"] == {"queue": 2, "parked": 1, "dead letters": 1, "in flight": 1}
+    assert forget()["unread"] == {"queue": 2, "delayed": 1, "dead letters": 1, "in flight": 1}
 
 
 @pytest.mark.parametrize(

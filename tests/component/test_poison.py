@@ -9,11 +9,11 @@ import pytest
 
 from tests.integrations import OwnIntegration, rules_with
 from worker.consumer.transport import TAKE
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, again, dead_letter_counts, dead_letter_queue
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, again, dead_letter_counts, dead_letter_queue
 from worker.queue.in_flight import put_back, restore_overdue
-from worker.queue.intake import admitted, events_read
-from worker.queue.message import DELIVER_MANY, TASK, Limits, Message, Try, encoded
+from worker.queue.intake import events_read, parse_raw
+from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Limits, Message, encode
 from worker.queue.poison import limits_for_script
 from worker.redis_client.raw_text import bytes_of
 
@@ -33,7 +33,7 @@ class Took(NamedTuple):
 def take(own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: int = LIMITS.bytes) -> Took:
     """What a worker with these limits gets now."""
     letters = dead_letter_queue(own.queue)
-    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
     aside = (letters, dead_letter_counts(own.name))
     tag = f"{own.redis.incr('takes'):09d}"
     arguments = (rules_with().encoded(), room, tag, bytes_left, limits_for_script(LIMITS, own.name, letters), in_hand)
@@ -41,12 +41,12 @@ def take(own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: 
     return Took(float(reply[0]), reply[1], reply[3], reply[4])
 
 
-def letters_of(own: OwnIntegration) -> DeadLetters:
-    return DeadLetters(own.redis, own.name, own.queue)
+def letters_of(own: OwnIntegration) -> DeadLetterQueue:
+    return DeadLetterQueue(own.redis, own.name, own.queue)
 
 
 def message(id: str, own: OwnIntegration, **fields: Any) -> str:
-    return encoded(Message(id=id, args=({**EVENT, **fields},), enqueued_at=1.0), own.queue)
+    return encode(Message(id=id, args=({**EVENT, **fields},), enqueued_at=1.0), own.queue)
 
 
 def bare(id: str) -> str:
@@ -80,7 +80,7 @@ def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(own: OwnInte
     assert took.aside[0] == "too_large"
     assert own.redis.llen(own.queue) == 0
     letters = letters_of(own)
-    assert letters.totals() == letters.noted() == {"too_large": 1}
+    assert letters.totals() == letters.cached_counts() == {"too_large": 1}
     [buried] = letters.newest_first()
     assert (buried.letter.reason, buried.letter.integration) == ("too_large", own.name)
     assert (
@@ -163,7 +163,7 @@ def test_a_replayed_one_has_all_its_returns_again(own: OwnIntegration) -> None:
     [buried] = letters_of(own).newest_first()
     letters_of(own).replay([buried], 0.0)
     [again_taken] = take(own).messages
-    assert (admitted(again_taken, str).id, admitted(again_taken, str).returns) == ("m-1", 0)
+    assert (parse_raw(again_taken, str).id, parse_raw(again_taken, str).returns) == ("m-1", 0)
 
 
 def test_what_a_worker_gives_back_in_order_counts_nothing(own: OwnIntegration) -> None:
@@ -190,26 +190,26 @@ def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> N
     busy = take(own, in_hand=1)
     assert (busy.messages, busy.wait > 0) == ([], True)
     taken = [take(own).messages for _ in range(3)]
-    assert [[admitted(each, str).id for each in messages] for messages in taken] == [["m-0"], ["m-1"], ["m-2"]]
+    assert [[parse_raw(each, str).id for each in messages] for messages in taken] == [["m-0"], ["m-1"], ["m-2"]]
 
 
 def test_a_fresh_message_is_not_taken_with_one_that_came_back_twice(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("suspect", own), message("fresh", own))
     for _ in range(2):
         put_back(own.redis, own.queue, own.unacked_keys, take(own, room=1).tags, failed=True)
-    assert [admitted(each, str).id for each in take(own).messages] == ["suspect"]
-    assert [admitted(each, str).id for each in take(own, in_hand=1).messages] == ["fresh"]
+    assert [parse_raw(each, str).id for each in take(own).messages] == ["suspect"]
+    assert [parse_raw(each, str).id for each in take(own, in_hand=1).messages] == ["fresh"]
 
 
 def test_a_return_changes_nothing_that_is_read(own: OwnIntegration) -> None:
     """Neither what the message says nor the stamp of its first taking."""
     for raw in (bare("b"), f"  {bare('c')}", message("m", own)):
         own.redis.lpush(own.queue, raw)
-        first = admitted(take(own).messages[0], str)
+        first = parse_raw(take(own).messages[0], str)
         died(own)
-        second = admitted(take(own).messages[0], str)
+        second = parse_raw(take(own).messages[0], str)
         died(own)
-        third = admitted(take(own).messages[0], str)
+        third = parse_raw(take(own).messages[0], str)
         assert [each.returns for each in (first, second, third)] == [0, 1, 2]
         assert first == replace(second, returns=0) == replace(third, returns=0)
         own.redis.delete(own.queue, *own.unacked_keys)
@@ -221,15 +221,15 @@ def test_what_is_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) 
     for _ in range(2):
         take(own)
         died(own)
-    assert admitted(take(own).messages[0], str).original == raw
+    assert parse_raw(take(own).messages[0], str).original == raw
 
 
 def test_a_return_is_remembered_while_the_event_waits_untried_and_no_longer() -> None:
     """Its member may be locked still by the worker that died with it."""
     message = Message(id="m", args=(EVENT,), returns=2)
-    assert admitted(encoded(message.parked(), "q"), str).returns == 2
-    tried = message.tried(Try(1.0, "unavailable", None), 0.0, spent=True)
-    assert [admitted(encoded(each, "q"), str).returns for each in (tried, message.replayed(1.0))] == [0, 0]
+    assert parse_raw(encode(message.after_wait(), "q"), str).returns == 2
+    tried = message.after_attempt(AttemptRecord(1.0, "unavailable", None), 0.0, spent=True)
+    assert [parse_raw(encode(each, "q"), str).returns for each in (tried, message.reset_for_replay(1.0))] == [0, 0]
 
 
 # -- too many events
@@ -237,11 +237,11 @@ def test_a_return_is_remembered_while_the_event_waits_untried_and_no_longer() ->
 
 @pytest.mark.parametrize(("events", "refused"), [(100, False), (101, True)])
 def test_a_bundle_of_too_many_events_is_refused_whole(events: int, *, refused: bool) -> None:
-    raw = encoded(Message(id="b", args=([EVENT] * events,), task=DELIVER_MANY), "q")
-    found = admitted(raw, str, LIMITS)
+    raw = encode(Message(id="b", args=([EVENT] * events,), task=DELIVER_MANY), "q")
+    found = parse_raw(raw, str, LIMITS)
     assert (found.refusal is not None) == refused
     if found.refusal:
-        assert found.refusal.reason is Reason.TOO_MANY_EVENTS
+        assert found.refusal.reason is DeadLetterReason.TOO_MANY_EVENTS
         assert found.refusal.text == "the bundle has 101 events, and MESSAGE_MAX_EVENTS is 100"
         assert found.original == raw
         assert len(events_read(found)) == 101

@@ -24,9 +24,9 @@ def test_lists_of_kombus_own_names_are_gathered_behind_what_waits(
 ) -> None:
     own.redis.lpush(own.queue, "waiting")
     own.redis.lpush(f"{own.queue}{KOMBU}{step}", "first", "second")
-    assert lists.gather() == 2
+    assert lists.drain() == 2
     assert queued(own) == ["waiting", "first", "second"]
-    assert lists.gather() == 0
+    assert lists.drain() == 0
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_lists_of_other_names_are_gathered_once_they_were_looked_for(
     own: OwnIntegration, lists: PriorityLists, suffix: str
 ) -> None:
     own.redis.lpush(f"{own.queue}{suffix}", "first", "second")
-    assert lists.gather() == 0
+    assert lists.drain() == 0
     lists.look()
     assert lists.counts() == {f"{own.queue}{suffix}": 2}
-    assert lists.gather() == 2
+    assert lists.drain() == 2
     assert queued(own) == ["first", "second"]
 
 
@@ -68,7 +68,7 @@ def test_no_other_list_is_taken_for_one(own: OwnIntegration, lists: PriorityList
     own.redis.sadd(f"signal:{own.name}:priority_lists", name)
     lists.look()
     assert lists.counts() == {}
-    assert lists.gather() == 0
+    assert lists.drain() == 0
     assert own.redis.lrange(name, 0, -1) == ["not mine"]
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_list_is_left_alone_also_where_it_was_one(own: OwnIntegration
     own.redis.delete(f"{own.queue}:3")
     own.redis.set(f"{own.queue}:3", "text")
     assert lists.counts() == {f"{own.queue}:4": 1}
-    assert lists.gather() == 1
+    assert lists.drain() == 1
     assert own.redis.get(f"{own.queue}:3") == "text"
 
 
@@ -88,7 +88,7 @@ def test_lists_are_found_among_thousands_of_keys(own: OwnIntegration, lists: Pri
     own.redis.mset({f"{own.queue}.key{number}": "x" for number in range(5 * AT_ONCE)})
     own.redis.lpush(f"{own.queue}:9", "a")
     lists.look()
-    assert lists.gather() == 1
+    assert lists.drain() == 1
 
 
 def test_one_worker_looks_in_a_minute(own: OwnIntegration, lists: PriorityLists) -> None:
@@ -99,12 +99,12 @@ def test_one_worker_looks_in_a_minute(own: OwnIntegration, lists: PriorityLists)
 def test_gathering_stops_at_its_limit(own: OwnIntegration, lists: PriorityLists) -> None:
     for step in (3, 6, 9):
         own.redis.lpush(f"{own.queue}{KOMBU}{step}", "a", "b")
-    assert [lists.gather(4), lists.gather(4)] == [4, 2]
+    assert [lists.drain(4), lists.drain(4)] == [4, 2]
     assert own.redis.llen(own.queue) == 6
 
 
 def test_what_is_not_utf_8_is_gathered_byte_for_byte(own: OwnIntegration, lists: PriorityLists) -> None:
     own.redis.lpush(f"{own.queue}:3", b"\xff\x80binary")
     lists.look()
-    assert lists.gather() == 1
+    assert lists.drain() == 1
     assert [each.encode("utf-8", "surrogateescape") for each in queued(own)] == [b"\xff\x80binary"]

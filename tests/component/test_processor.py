@@ -1,4 +1,4 @@
-"""One event handled: what is at Mailgun, parked or buried once it is, on a real server and a Mailgun with one member."""
+"""One event handled: what is at Mailgun, delayed or buried once it is, on a real server and a Mailgun with one member."""
 
 import json
 import logging
@@ -12,19 +12,19 @@ import redis
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import DIGEST_KEY, OwnIntegration
-from worker.delivery.deliverer import Delivery
-from worker.delivery.event_delivery import Dead, Parked, order_of
-from worker.delivery.outcome_stats import Tally
-from worker.delivery.processor import Handling
-from worker.delivery.retry_policy import Done, Patience
-from worker.delivery.worker_registry import Roll
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.event_delivery import Buried, Rescheduled, order_of
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.processor import EventProcessor
+from worker.delivery.retry_policy import Done, RetryPolicy
+from worker.delivery.worker_registry import WorkerRegistry
 from worker.gate.config import UNAVAILABLE_MEMBERS
 from worker.mailgun.outcome import Outcome
 from worker.members.ledger import Ledger
-from worker.members.merge_plan import Wanted
-from worker.queue.dead_letters import Buried, DeadLetters
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, decoded
+from worker.members.merge_plan import TimedPatch
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message, decode
 from worker.signal.patch import Patch
 from worker.signal.preset import load_preset
 
@@ -34,16 +34,16 @@ EVENT: dict[str, Any] = {"type": "identify", "traits": {"email": ADDRESS, "plan"
 ENQUEUED = datetime(2024, 5, 1, 10, tzinfo=UTC)
 
 
-def handling(own: OwnIntegration, there: HoldsOneMember, **patience: Any) -> Handling:
-    return Handling(
+def processor(own: OwnIntegration, there: HoldsOneMember, **retry_policy: Any) -> EventProcessor:
+    return EventProcessor(
         preset=load_preset(None),
         delivery=own.delivery(asking(there.far)),
-        parking=Parking(own.redis, own.name, own.queue),
+        delay_queue=DelayQueue(own.redis, own.name, own.queue),
         waiting=own.waiting(),
-        dead_letters=DeadLetters(own.redis, own.name, own.queue),
-        tally=Tally(own.redis, own.name),
-        roll=Roll(own.redis, own.name),
-        patience=Patience(**patience),
+        dead_letters=DeadLetterQueue(own.redis, own.name, own.queue),
+        outcome_stats=OutcomeStats(own.redis, own.name),
+        worker_registry=WorkerRegistry(own.redis, own.name),
+        retry_policy=RetryPolicy(**retry_policy),
         digest_key=DIGEST_KEY,
         clock=lambda: ENQUEUED + timedelta(seconds=10),
         chance=lambda: 0.0,
@@ -54,16 +54,16 @@ def message(event: Any = EVENT, **known: Any) -> Message:
     return Message(id="m1", args=(event,), **{"kind": "identify", "enqueued_at": ENQUEUED.timestamp(), **known})
 
 
-def parked(own: OwnIntegration) -> list[Message]:
-    return [decoded(raw)[0] for raw, _ in Parking(own.redis, own.name, own.queue).waiting()]
+def delayed(own: OwnIntegration) -> list[Message]:
+    return [decode(raw)[0] for raw, _ in DelayQueue(own.redis, own.name, own.queue).waiting()]
 
 
-def buried(own: OwnIntegration) -> list[Buried]:
-    return list(DeadLetters(own.redis, own.name, own.queue).newest_first())
+def buried(own: OwnIntegration) -> list[DeadLetter]:
+    return list(DeadLetterQueue(own.redis, own.name, own.queue).newest_first())
 
 
 def everywhere(own: OwnIntegration) -> tuple[int, int]:
-    return len(parked(own)), len(buried(own))
+    return len(delayed(own)), len(buried(own))
 
 
 # Done
@@ -71,7 +71,7 @@ def everywhere(own: OwnIntegration) -> tuple[int, int]:
 
 def test_a_delivered_event_is_done_and_nothing_is_left_of_it(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert handling(own, there).handle(message()) == Done("delivered")
+    assert processor(own, there).handle(message()) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
     assert everywhere(own) == (0, 0)
 
@@ -79,14 +79,14 @@ def test_a_delivered_event_is_done_and_nothing_is_left_of_it(own: OwnIntegration
 def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "free"}}
-    assert handling(own, there).handle(message(event)) == Done("unchanged")
+    assert processor(own, there).handle(message(event)) == Done("unchanged")
 
 
 def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    handling(own, there).handle(message({**EVENT, "timestamp": "2024-05-01T09:00:00Z"}))
+    processor(own, there).handle(message({**EVENT, "timestamp": "2024-05-01T09:00:00Z"}))
     older = {"type": "identify", "traits": {"email": ADDRESS, "plan": "old"}, "timestamp": "2024-05-01T08:00:00Z"}
-    assert handling(own, there).handle(message(older)) == Done("superseded")
+    assert processor(own, there).handle(message(older)) == Done("superseded")
 
 
 @pytest.mark.parametrize(
@@ -101,57 +101,57 @@ def test_a_skipped_event_is_done_with_its_reason_and_asks_nothing(
     own: OwnIntegration, event: dict[str, Any], skip: str
 ) -> None:
     there = HoldsOneMember(HELD)
-    assert handling(own, there).handle(message(event)) == Done(f"skipped: {skip}")
+    assert processor(own, there).handle(message(event)) == Done(f"skipped: {skip}")
     assert there.asked() == []
     assert everywhere(own) == (0, 0)
 
 
-# Parked
+# Delayed
 
 
-def test_while_held_an_event_is_parked_free_of_charge(own: OwnIntegration) -> None:
+def test_while_held_an_event_is_delayed_free_of_charge(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    own.flow().pause()
+    own.gate().pause()
     before = message(attempts=3, throttled=2)
-    assert isinstance(handling(own, there).handle(before), Parked)
-    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
+    assert isinstance(processor(own, there).handle(before), Rescheduled)
+    assert delayed(own) == [replace(before.with_timestamps(2e9), requeues=1)]
     assert there.asked() == []
 
 
-def test_while_its_member_is_busy_an_event_is_parked_free_of_charge(own: OwnIntegration) -> None:
+def test_while_its_member_is_busy_an_event_is_delayed_free_of_charge(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    own.ledger().open([ADDRESS])
+    own.ledger().acquire([ADDRESS])
     before = message(attempts=3, throttled=2)
-    found = handling(own, there).handle(before)
-    assert isinstance(found, Parked)
+    found = processor(own, there).handle(before)
+    assert isinstance(found, Rescheduled)
     assert found.why.startswith("busy")
-    assert parked(own) == [replace(before.seen(2e9), parkings=1)]
+    assert delayed(own) == [replace(before.with_timestamps(2e9), requeues=1)]
     assert there.asked() == []
 
 
 def test_an_event_that_waits_is_never_given_up_however_long_it_does(own: OwnIntegration) -> None:
-    own.flow().pause()
+    own.gate().pause()
     old = message(enqueued_at=0.0, attempts=49)
-    assert isinstance(handling(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Parked)
+    assert isinstance(processor(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Rescheduled)
 
 
 def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "900"})
-    assert isinstance(handling(own, there).handle(message(attempts=3)), Parked)
-    assert own.flow().ask() > 800
-    (waiting,) = parked(own)
-    assert (waiting.attempts, waiting.throttled, waiting.parkings) == (3, 1, 1)
-    assert [(each.outcome, each.status) for each in waiting.trail] == [("throttled", 429)]
+    assert isinstance(processor(own, there).handle(message(attempts=3)), Rescheduled)
+    assert own.gate().seconds_until_open() > 800
+    (waiting,) = delayed(own)
+    assert (waiting.attempts, waiting.throttled, waiting.requeues) == (3, 1, 1)
+    assert [(each.outcome, each.status) for each in waiting.attempt_history] == [("throttled", 429)]
 
 
-def test_an_event_without_an_answer_is_parked_and_spends_an_attempt(own: OwnIntegration) -> None:
+def test_an_event_without_an_answer_is_delayed_and_spends_an_attempt(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = timed_out
-    found = handling(own, there).handle(message(attempts=3))
-    assert isinstance(found, Parked)
+    found = processor(own, there).handle(message(attempts=3))
+    assert isinstance(found, Rescheduled)
     assert "jane" not in found.why
-    (waiting,) = parked(own)
+    (waiting,) = delayed(own)
     assert (waiting.attempts, waiting.throttled) == (4, 0)
 
 
@@ -159,54 +159,54 @@ def crash(*_: object) -> Any:
     raise RecursionError(ADDRESS)
 
 
-@pytest.mark.parametrize("where", ["_patch", "attempts", "deep within"])
+@pytest.mark.parametrize("where", ["_patch", "deliver", "deep within"])
 def test_our_own_bug_parks_the_event_and_tells_no_data(
     own: OwnIntegration, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsOneMember(HELD)
     if where == "_patch":
-        monkeypatch.setattr(Handling, "_patch", crash)
-    elif where == "attempts":
-        monkeypatch.setattr(Delivery, "attempts", crash)
+        monkeypatch.setattr(EventProcessor, "_patch", crash)
+    elif where == "deliver":
+        monkeypatch.setattr(Deliverer, "deliver", crash)
     else:
         there.meanwhile["POST"] = crash
-    found = handling(own, there).handle(message())
-    assert isinstance(found, Parked)
-    (waiting,) = parked(own)
+    found = processor(own, there).handle(message())
+    assert isinstance(found, Rescheduled)
+    (waiting,) = delayed(own)
     assert (waiting.attempts, waiting.args) == (1, (EVENT,))
     assert ADDRESS not in caplog.text + found.why + json.dumps([vars(each) for each in caplog.records], default=str)
 
 
 def test_our_own_bug_over_one_event_takes_no_other_along(own: OwnIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
     there = HoldsMembers()
-    attempts = Delivery.attempts
+    attempts = Deliverer.deliver
 
-    def crashes_over_one(self: Delivery, wanted: Sequence[Wanted]) -> list[Outcome]:
+    def crashes_over_one(self: Deliverer, wanted: Sequence[TimedPatch]) -> list[Outcome]:
         if any(each.patch.address == "p2@example.com" for each in wanted):
             raise RecursionError(ADDRESS)
         return attempts(self, wanted)
 
-    monkeypatch.setattr(Delivery, "attempts", crashes_over_one)
-    here = replace(handling(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100))
+    monkeypatch.setattr(Deliverer, "deliver", crashes_over_one)
+    here = replace(processor(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100))
     events = [{"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)]
-    handled = here.handle_many([replace(message(each), id=f"m{number}") for number, each in enumerate(events)])
-    assert [type(each) for each in handled] == [Done, Done, Parked, Done]
-    assert [each.id for each in parked(own)] == ["m2"]
+    handled = here.process([replace(message(each), id=f"m{number}") for number, each in enumerate(events)])
+    assert [type(each) for each in handled] == [Done, Done, Rescheduled, Done]
+    assert [each.id for each in delayed(own)] == ["m2"]
     assert len(there.list) == 3
 
 
-def test_a_parked_event_comes_back_to_the_front_of_the_queue_whole(own: OwnIntegration) -> None:
+def test_a_delayed_event_comes_back_to_the_front_of_the_queue_whole(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     own.fill(2)
-    own.flow().pause()
-    handling(own, there).handle(message())
-    parking = Parking(own.redis, own.name, own.queue)
-    ((raw, _),) = parking.waiting()
-    own.redis.zadd(parking.key, {raw: 0.0})  # it is due
-    parking.return_due()
-    own.flow().resume()
+    own.gate().pause()
+    processor(own, there).handle(message())
+    delay_queue = DelayQueue(own.redis, own.name, own.queue)
+    ((raw, _),) = delay_queue.waiting()
+    own.redis.zadd(delay_queue.key, {raw: 0.0})  # it is due
+    delay_queue.requeue_due()
+    own.gate().resume()
     (first,) = own.take().messages
-    assert handling(own, there).handle(decoded(first)[0]) == Done("delivered")
+    assert processor(own, there).handle(decode(first)[0]) == Done("delivered")
 
 
 # Buried
@@ -227,7 +227,7 @@ def test_a_malformed_event_is_buried_whole_without_a_request(
     own: OwnIntegration, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
 ) -> None:
     there = HoldsOneMember(HELD)
-    assert isinstance(handling(own, there).handle(replace(message(), args=args, kwargs=kwargs)), Dead)
+    assert isinstance(processor(own, there).handle(replace(message(), args=args, kwargs=kwargs)), Buried)
     (letter,) = buried(own)
     assert (letter.letter.reason, letter.message.args, letter.message.kwargs) == (reason, args, kwargs)
     assert there.asked() == []
@@ -246,8 +246,8 @@ def test_a_malformed_event_is_buried_whole_without_a_request(
 def test_a_refused_event_is_buried_with_mailguns_words(own: OwnIntegration, status: int, reason: str) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(status, b'{"message":"no, jane@example.com"}')
-    found = handling(own, there).handle(message())
-    assert isinstance(found, Dead)
+    found = processor(own, there).handle(message())
+    assert isinstance(found, Buried)
     assert ADDRESS not in found.why
     (letter,) = buried(own)
     assert (letter.letter.reason, letter.letter.status, letter.letter.answer) == (reason, status, f"no, {ADDRESS}")
@@ -257,9 +257,9 @@ def test_a_refused_event_is_buried_with_mailguns_words(own: OwnIntegration, stat
 def test_an_event_whose_patience_is_at_its_end_is_buried(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(503)
-    assert isinstance(handling(own, there, max_attempts=4).handle(message(attempts=3)), Dead)
+    assert isinstance(processor(own, there, max_attempts=4).handle(message(attempts=3)), Buried)
     assert [each.letter.reason for each in buried(own)] == ["retries_exhausted"]
-    assert parked(own) == []
+    assert delayed(own) == []
 
 
 # Redis is away
@@ -273,22 +273,22 @@ def away(*_: object, **__: object) -> Any:
     raise Away
 
 
-@pytest.mark.parametrize("step", ["open", "ask_again", "close"])
-def test_where_redis_does_not_answer_during_an_attempt_nothing_is_parked_or_buried(
+@pytest.mark.parametrize("step", ["acquire", "renew", "release"])
+def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_buried(
     own: OwnIntegration, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = HoldsOneMember(HELD)
     monkeypatch.setattr(Ledger, step, away)
     with pytest.raises(Away):
-        handling(own, there).handle(message())
+        processor(own, there).handle(message())
     monkeypatch.undo()
     assert everywhere(own) == (0, 0)
     own.redis.delete(*own.redis.scan_iter(f"signal:{own.name}:lock:*"), "none")  # its lease ended
-    assert isinstance(handling(own, there).handle(message()), Done)
+    assert isinstance(processor(own, there).handle(message()), Done)
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
 
 
-@pytest.mark.parametrize(("status", "step"), [(503, (Parking, "park_many")), (400, (DeadLetters, "bury_many"))])
+@pytest.mark.parametrize(("status", "step"), [(503, (DelayQueue, "delay_many")), (400, (DeadLetterQueue, "bury_many"))])
 def test_where_redis_does_not_take_an_event_the_error_goes_up(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,18 +296,18 @@ def test_where_redis_does_not_take_an_event_the_error_goes_up(
     there.instead["GET"] = lambda: answered(status)
     monkeypatch.setattr(*step, away)
     with pytest.raises(Away):
-        handling(own, there).handle(message())
+        processor(own, there).handle(message())
 
 
 # The allowance
 
 
 def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
-    here = handling(own, HoldsOneMember(HELD))
+    here = processor(own, HoldsOneMember(HELD))
     given_back: list[float] = []
     for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
         here.handle(message(event))
-        given_back.append(here.delivery.flow._unused)
+        given_back.append(here.delivery.gate._unused)
     assert given_back == [0, 1, 2]
 
 
@@ -336,10 +336,10 @@ def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: t
 def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "pro", "company": "Acme"}, "timestamp": "soon"}
-    assert handling(own, there).handle(message(event)) == Done("delivered")
+    assert processor(own, there).handle(message(event)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "free", "company": "Acme"}}
     older = {"type": "identify", "traits": {"email": ADDRESS, "company": "Old"}, "timestamp": "2001-01-01T00:00:00Z"}
-    assert handling(own, there).handle(message(older)) == Done("delivered")
+    assert processor(own, there).handle(message(older)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "free", "company": "Old"}}
 
 
@@ -348,31 +348,31 @@ def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_ye
 ) -> None:
     there = HoldsOneMember()
     perhaps = {**EVENT, "context": {"consent": {"canonical": {"marketing": "perhaps"}}}}
-    assert handling(own, there).handle(message(perhaps)) == Done("delivered")
+    assert processor(own, there).handle(message(perhaps)) == Done("delivered")
     assert there.held
     assert there.held["subscribed"] is False
     yes = {**EVENT, "context": {"consent": {"canonical": {"marketing": "yes"}}}}
-    assert handling(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done("delivered")
+    assert processor(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done("delivered")
     assert there.held["subscribed"] is True
 
 
 def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    handling(own, there).handle(message({**EVENT, "timestamp": "2093-01-01T00:00:00Z"}))
+    processor(own, there).handle(message({**EVENT, "timestamp": "2093-01-01T00:00:00Z"}))
     later = {"type": "identify", "traits": {"email": ADDRESS, "plan": "basic"}, "timestamp": "2024-05-01T10:00:01Z"}
-    assert handling(own, there).handle(message(later)) == Done("delivered")
+    assert processor(own, there).handle(message(later)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "basic"}}
 
 
 def test_a_replayed_event_still_counts_as_of_when_it_was_enqueued(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(400)
-    handling(own, there).handle(message())
+    processor(own, there).handle(message())
     later = {"type": "identify", "traits": {"email": ADDRESS, "plan": "basic"}}
-    handling(own, there).handle(message(later, enqueued_at=ENQUEUED.timestamp() + 100))
+    processor(own, there).handle(message(later, enqueued_at=ENQUEUED.timestamp() + 100))
     (letter,) = buried(own)
-    replayed = letter.message.replayed(ENQUEUED.timestamp() + 1e6)
-    assert handling(own, there).handle(replayed) == Done("superseded")
+    replayed = letter.message.reset_for_replay(ENQUEUED.timestamp() + 1e6)
+    assert processor(own, there).handle(replayed) == Done("superseded")
     assert there.held == {**HELD, "vars": {"plan": "basic"}}
 
 
@@ -387,15 +387,15 @@ def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written
     there.instead[method] = lambda: answered(
         200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
     )
-    found = handling(own, there).handle(message())
-    assert isinstance(found, Dead)
+    found = processor(own, there).handle(message())
+    assert isinstance(found, Buried)
     assert found.why.startswith("wrong_member (200): 200, but for another address")
     assert "joe" not in found.why
     (letter,) = buried(own)
     assert (letter.letter.reason, letter.letter.attempts) == ("wrong_member", 1)
     assert "joe@example.com" in letter.letter.answer
     assert there.asked() == asked
-    assert parked(own) == []
+    assert delayed(own) == []
 
 
 def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> None:
@@ -404,8 +404,8 @@ def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> N
         there.instead["GET"] = lambda: answered(
             200, json.dumps({"member": {**HELD, "address": "joe@example.com"}}).encode()
         )
-        assert isinstance(handling(own, there).handle(message()), Dead)
-    assert own.flow().state().kind is None
+        assert isinstance(processor(own, there).handle(message()), Buried)
+    assert own.gate().state().kind is None
 
 
 # What is told
@@ -416,18 +416,18 @@ def test_what_is_not_understood_is_counted_once_when_the_event_ends(
 ) -> None:
     caplog.set_level(logging.INFO)
     there = HoldsOneMember(HELD)
-    here = handling(own, there)
+    here = processor(own, there)
     odd = {**EVENT, "timestamp": "soon", "context": {"consent": {"marketing": "perhaps"}}}
     there.instead["GET"] = lambda: answered(503)
     here.handle(message(odd))
-    here.tally.store()
-    assert here.tally.not_understood() == {}
+    here.outcome_stats.store()
+    assert here.outcome_stats.not_understood() == {}
     here.handle(message({**odd, "traits": {**EVENT["traits"], "company": "Acme"}}))
     there.instead["GET"] = lambda: answered(400)
     here.handle(message({**odd, "context": {}}))
     here.handle(message())
-    here.tally.store()
-    assert here.tally.not_understood() == {"consent": 1, "timestamp": 2}
+    here.outcome_stats.store()
+    assert here.outcome_stats.not_understood() == {"consent": 1, "timestamp": 2}
     told = [getattr(each, "not_understood", None) for each in caplog.records]
     assert told == ["consent, timestamp", "consent, timestamp", "timestamp", None]
 
@@ -435,7 +435,7 @@ def test_what_is_not_understood_is_counted_once_when_the_event_ends(
 def test_each_end_is_counted_once_and_told_without_data(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     there = HoldsOneMember(HELD)
-    here = handling(own, there)
+    here = processor(own, there)
     here.handle(message())
     here.handle(message({"type": "identify", "traits": {}}))
     there.instead["GET"] = lambda: answered(503)
@@ -443,10 +443,10 @@ def test_each_end_is_counted_once_and_told_without_data(own: OwnIntegration, cap
     there.instead["GET"] = lambda: answered(400, b'{"message":"no jane@example.com"}')
     here.handle(message())
     here.handle(message("malformed"))
-    own.flow().pause()
+    own.gate().pause()
     here.handle(message())
-    here.tally.store()
-    assert here.tally.totals() == {
+    here.outcome_stats.store()
+    assert here.outcome_stats.totals() == {
         "delivered": 1,
         "skipped: no_email": 1,
         "retried": 1,

@@ -13,7 +13,7 @@ from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker import MalformedEvent, enqueue, enqueue_many
 from worker.queue import producer
-from worker.queue.message import decoded, events_in
+from worker.queue.message import decode, events_in
 from worker.queue.producer import TRIP_EVENTS
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
@@ -64,7 +64,7 @@ def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) 
     assert enqueue_many({**EVENT, "userId": n} for n in range(3 * TRIP_EVENTS)) == 3 * TRIP_EVENTS
     assert commands(producing)["lpush"] - before["lpush"] == 3
     raws = reversed(producing.redis.lrange(producing.queue, 0, -1))
-    found = [each.args[0].get("userId") for raw in raws for each in events_in(decoded(str(raw))[0])]
+    found = [each.args[0].get("userId") for raw in raws for each in events_in(decode(str(raw))[0])]
     assert found == [None, *range(3 * TRIP_EVENTS)]
 
 
@@ -80,7 +80,7 @@ def test_what_workers_would_put_aside_is_refused_by_the_setting_that_they_read(
         enqueue_many([EVENT, EVENT, large, EVENT])
     enqueue({**EVENT, "name": "\u0436" * 20_000})
     raws = producing.redis.lrange(producing.queue, 0, -1)
-    assert [each.args[0].get("name", "") for raw in raws for each in events_in(decoded(str(raw))[0])] == [
+    assert [each.args[0].get("name", "") for raw in raws for each in events_in(decode(str(raw))[0])] == [
         "\u0436" * 20_000,
         *[""] * 3,
     ]

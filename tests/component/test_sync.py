@@ -8,28 +8,30 @@ import pytest
 
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
-from worker.cli.console import Failure
+from worker.cli.console import CommandError
 from worker.cli.sync import TRIES, _each, _shown
-from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import EVERYBODY
-from worker.members.opt_outs import OptOuts, last_read
-from worker.members.page_import import Census, Wait
-from worker.members.sync import BegunAnew, SoFar, Sync
+from worker.members.opt_outs import OptOutScanner, last_read
+from worker.members.page_import import PageImporter, RetryAfter
+from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 from worker.settings import Settings
 
 REFRESH = 1000.0
 
 
-def sync_of(own: OwnIntegration, there: HoldsAList) -> Sync:
+def sync_of(own: OwnIntegration, there: HoldsAList) -> ListSync:
     """A process that syncs; a second passes with each look at its clock."""
-    census = Census(asking(there.far), own.ledger(own.flow()), lambda: datetime.now(UTC), lambda _kind, _why: None)
+    page_importer = PageImporter(
+        asking(there.far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None
+    )
     seconds = count()
-    return Sync(census, OptOuts(census, REFRESH, 500), monotonic=lambda: next(seconds))
+    return ListSync(page_importer, OptOutScanner(page_importer, REFRESH, 500), monotonic=lambda: next(seconds))
 
 
-def steps(sync: Sync, so_far: SoFar, most: int = 100) -> list[SoFar]:
+def steps(sync: ListSync, so_far: SyncProgress, most: int = 100) -> list[SyncProgress]:
     """The pages that it reads, `most` of them at most."""
-    return [step for step in islice(sync.steps(so_far), most) if isinstance(step, SoFar)]
+    return [step for step in islice(sync.steps(so_far), most) if isinstance(step, SyncProgress)]
 
 
 def copies(own: OwnIntegration, there: HoldsAList) -> dict[str, bool]:
@@ -47,7 +49,7 @@ def test_everybody_is_read_into_the_ledger(own: OwnIntegration) -> None:
     sync = sync_of(own, there)
     *_, done = steps(sync, sync.begin(anew=False))
     assert copies(own, there) == there.members
-    assert replace(done, began="") == SoFar("", None, members=7, unsubscribed=3, requests=5, seconds=5)
+    assert replace(done, began="") == SyncProgress("", None, members=7, unsubscribed=3, requests=5, seconds=5)
     assert not stored(own)
 
 
@@ -89,7 +91,7 @@ def test_begun_anew_it_starts_from_the_first_page(own: OwnIntegration) -> None:
     steps(sync, begun, most=2)
     anew = sync.begin(anew=True)
     assert anew.began > begun.began
-    assert replace(anew, began="") == SoFar("", EVERYBODY)
+    assert replace(anew, began="") == SyncProgress("", EVERYBODY)
 
 
 def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_alone(own: OwnIntegration) -> None:
@@ -97,7 +99,7 @@ def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_
     one, other = sync_of(own, there), sync_of(own, there)
     replaced = one.begin(anew=False)
     begun = other.begin(anew=True)
-    with pytest.raises(BegunAnew):
+    with pytest.raises(SyncReplaced):
         steps(one, replaced)
     assert other.begin(anew=False) == begun
 
@@ -119,10 +121,10 @@ def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_aske
     found = list(sync.steps(sync.begin(anew=False)))
     outcome = found[1]
     assert isinstance(outcome, Outcome)
-    assert outcome.kind is Kind.UNAVAILABLE
-    assert [type(step) for step in found] == [SoFar, Outcome, SoFar, SoFar]
+    assert outcome.kind is OutcomeKind.UNAVAILABLE
+    assert [type(step) for step in found] == [SyncProgress, Outcome, SyncProgress, SyncProgress]
     done = found[-1]
-    assert isinstance(done, SoFar)
+    assert isinstance(done, SyncProgress)
     assert (done.members, done.requests) == (3, 4)
 
 
@@ -134,8 +136,8 @@ def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_r
         pages = list(_each(settings, sync, sync.begin(anew=False), shown))
         assert pages[-1].members == 3
         there.instead = dict.fromkeys(range(100), lambda: answered(503))
-        own.redis.delete(*own.flow().keys)
-        with pytest.raises(Failure, match="503"):
+        own.redis.delete(*own.gate().keys)
+        with pytest.raises(CommandError, match="503"):
             list(_each(settings, sync, sync.begin(anew=True), shown))
     assert len(there.far.requests) == 3 + 10 + TRIES
 
@@ -143,10 +145,10 @@ def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_r
 def test_while_held_each_step_says_how_long_and_nothing_is_asked(own: OwnIntegration) -> None:
     there = HoldsAList(3)
     sync = sync_of(own, there)
-    own.flow().pause()
+    own.gate().pause()
     found = list(islice(sync.steps(sync.begin(anew=False)), 3))
-    assert all(isinstance(step, Wait) for step in found)
-    own.flow().resume()
+    assert all(isinstance(step, RetryAfter) for step in found)
+    own.gate().resume()
     assert there.far.requests == []
 
 

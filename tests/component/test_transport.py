@@ -16,8 +16,8 @@ from worker.consumer.application import celery_app
 from worker.consumer.load import Load, Weight, load
 from worker.consumer.transport import TAKE
 from worker.queue.in_flight import PUT_BACK
-from worker.queue.intake import admitted
-from worker.queue.message import DELIVER_MANY, TASK, Message, decoded, encoded
+from worker.queue.intake import parse_raw
+from worker.queue.message import DELIVER_MANY, TASK, Message, decode, encode
 from worker.queue.poison import ALONE_AFTER
 from worker.settings import Settings
 
@@ -58,7 +58,7 @@ def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> Non
 
 def bundled(id: str, events: int, own: OwnIntegration) -> str:
     message = Message(id=id, args=([{"type": "page"}] * events,), task=DELIVER_MANY)
-    return encoded(message, own.queue)
+    return encode(message, own.queue)
 
 
 @pytest.mark.parametrize(("room", "taken"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (100, 3)])
@@ -82,7 +82,7 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
 
 def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
-    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
     taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000")
     assert taken[2] == [100, 50]
 
@@ -94,7 +94,7 @@ def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
     own: OwnIntegration, said: str, counted: int
 ) -> None:
     own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
-    keys = (*own.flow().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
     taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000")
     assert taken[2] == [counted]
 
@@ -148,7 +148,7 @@ def bare(id: str, *, task: str = TASK, enqueued_at: object = None) -> str:
 
 
 def enqueued_at(raw: str) -> float:
-    found = admitted(raw, lambda: "new").enqueued_at
+    found = parse_raw(raw, lambda: "new").enqueued_at
     assert found is not None
     return found
 
@@ -157,7 +157,7 @@ def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the
     own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
     before = own.now()
     taken = [raw for _ in range(10) for raw in own.take(5).messages]
-    assert [decoded(each)[0].id for each in taken] == [str(each) for each in range(50)]
+    assert [decode(each)[0].id for each in taken] == [str(each) for each in range(50)]
     stamps = [enqueued_at(each) for each in taken]
     assert sorted(set(stamps)) == stamps
     assert before - 0.001 <= stamps[0] <= stamps[-1] <= own.now() + 0.001
@@ -175,9 +175,9 @@ def test_a_stamp_outlives_the_worker_and_a_way_back_to_the_queue(own: OwnIntegra
 def test_a_stamp_outlives_the_wait_for_another_try(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bare("a"))
     (raw,) = own.take().messages
-    message = admitted(raw, lambda: "new")
-    again = admitted(encoded(message.parked(), own.queue), lambda: "new")
-    assert again.enqueued_at == message.enqueued_at == message.seen(own.now()).patience_from
+    message = parse_raw(raw, lambda: "new")
+    again = parse_raw(encode(message.after_wait(), own.queue), lambda: "new")
+    assert again.enqueued_at == message.enqueued_at == message.with_timestamps(own.now()).retry_window_start
 
 
 @pytest.mark.parametrize("said", [1714557600.5, 1714557600])
@@ -232,7 +232,7 @@ def received(connection: Connection, own: OwnIntegration, count: int, *, acknowl
 
 
 def put(own: OwnIntegration, *ids: str) -> None:
-    own.redis.lpush(own.queue, *(encoded(Message(id=each, args=({},)), own.queue) for each in ids))
+    own.redis.lpush(own.queue, *(encode(Message(id=each, args=({},)), own.queue) for each in ids))
 
 
 def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) -> None:
@@ -283,7 +283,7 @@ def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
     own: OwnIntegration, app: Celery, beside: Load, weight: Weight
 ) -> None:
     suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
-    own.redis.lpush(own.queue, encoded(suspect, own.queue))
+    own.redis.lpush(own.queue, encode(suspect, own.queue))
     beside.add({"beside": weight})
     taken: list[object] = []
     with app.connection_for_read() as connection:

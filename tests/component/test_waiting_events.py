@@ -8,10 +8,10 @@ import redis
 
 from tests.integrations import OwnIntegration
 from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
-from worker.members.lease import Visit
+from worker.members.lease import MemberLease
 from worker.members.ledger import Ledger
 from worker.queue.in_flight import restore_overdue
-from worker.queue.message import Message, decoded, encoded
+from worker.queue.message import Message, decode, encode
 from worker.queue.poison import ALONE_AFTER
 
 JANE, JOHN = "jane@example.com", "john@example.com"
@@ -22,22 +22,22 @@ def message(number: int) -> Message:
     return Message(id=f"m{number}", args=({"n": number},), kind="identify", enqueued_at=1.7e9 + number)
 
 
-def opened(ledger: Ledger, *addresses: str) -> list[Visit]:
-    found = ledger.open(addresses)
+def opened(ledger: Ledger, *addresses: str) -> list[MemberLease]:
+    found = ledger.acquire(addresses)
     assert isinstance(found, list)
-    return [each for each in found if isinstance(each, Visit)]
+    return [each for each in found if isinstance(each, MemberLease)]
 
 
 def ids(adopted: Adopted) -> list[list[str]]:
-    return [[decoded(raw)[0].id for raw, _ in events] for events in adopted]
+    return [[decode(raw)[0].id for raw, _ in events] for events in adopted]
 
 
 def wait(waiting: Waiting, address: str, *numbers: int) -> None:
     waiting.wait([(address, message(each)) for each in numbers])
 
 
-def parked(own: OwnIntegration) -> int:
-    return own.waiting().parking.count()
+def delayed(own: OwnIntegration) -> int:
+    return own.waiting().delay_queue.count()
 
 
 def in_hand(own: OwnIntegration) -> set[str]:
@@ -57,17 +57,17 @@ def look_now(own: OwnIntegration) -> None:
 
 def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in_order(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, visits = own.waiting(ledger), opened(ledger, JANE)
+    waiting, leases = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1, 2)
     wait(waiting, JANE, 3)
     assert waiting.adopt_awaited() == []
     assert waiting.adopt() == []
-    assert (parked(own), in_hand(own)) == (3, set())
-    ledger.close(visits, [], 0)
+    assert (delayed(own), in_hand(own)) == (3, set())
+    ledger.release(leases, [], 0)
     adopted = waiting.adopt_awaited()
     assert ids(adopted) == [["m1", "m2", "m3"]]
     assert in_hand(own) == {tag for _, tag in adopted[0]}
-    assert (parked(own), index(own)) == (0, [])
+    assert (delayed(own), index(own)) == (0, [])
     assert waiting.adopt_awaited() == []
 
 
@@ -77,7 +77,7 @@ def test_what_waits_goes_on_by_itself_later_than_any_lease_ends(own: OwnIntegrat
     seconds, _ = own.redis.time()
     due = own.waiting(ledger).wait([(JANE, message(1))])
     assert due >= seconds + ledger.lease_seconds + MARGIN_SECONDS
-    assert own.waiting().parking.next_due() == pytest.approx(due, abs=0.01)
+    assert own.waiting().delay_queue.next_due() == pytest.approx(due, abs=0.01)
 
 
 def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegration) -> None:
@@ -86,9 +86,9 @@ def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegrat
     wait(waiting, JANE, 1, 2)
     wait(waiting, JOHN, 3)
     wait(waiting, "free@example.com", 4)
-    ledger.close([jane], [], 0)
+    ledger.release([jane], [], 0)
     assert sorted(ids(waiting.adopt_awaited())) == [["m1", "m2"], ["m4"]]
-    assert parked(own) == 1
+    assert delayed(own) == 1
 
 
 def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: OwnIntegration) -> None:
@@ -96,12 +96,12 @@ def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: O
     waiting = own.waiting(ledger)
     many = [f"p{number}@example.com" for number in range(60)]
     opened(ledger, *(f"busy{number}@example.com" for number in range(300)))
-    visits = opened(ledger, *many)
+    leases = opened(ledger, *many)
     for number in range(300):
         wait(waiting, f"busy{number}@example.com", number)
     for number, address in enumerate(many, 1000):
         wait(waiting, address, number)
-    ledger.close(visits, [], 0)
+    ledger.release(leases, [], 0)
     adopted = [ids(waiting.adopt_awaited()) for _ in range(3)]
     assert sorted(each for part in adopted for (each,) in part) == [f"m{number}" for number in range(1000, 1060)]
 
@@ -114,22 +114,22 @@ def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_
 
 def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, (visit,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1)
     assert waiting.adopt() == []
-    own.redis.delete(ledger.keys.lock(visit.digest))
+    own.redis.delete(ledger.keys.lock(lease.digest))
     look_now(own)
     assert ids(own.waiting().adopt()) == [["m1"]]
 
 
 def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(own: OwnIntegration) -> None:
     ledger = own.ledger(settle_seconds=60)
-    waiting, (visit,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1)
-    visit.unsettled = True
-    ledger.close([visit], [], 0)
+    lease.write_pending = True
+    ledger.release([lease], [], 0)
     assert waiting.adopt_awaited() == []
-    own.redis.delete(ledger.keys.lock(visit.digest))
+    own.redis.delete(ledger.keys.lock(lease.digest))
     look_now(own)
     assert ids(waiting.adopt()) == [["m1"]]
 
@@ -139,7 +139,7 @@ def test_what_was_taken_on_by_a_worker_that_dies_comes_back(own: OwnIntegration)
     wait(waiting, JANE, 1, 2)
     waiting.adopt()
     assert restore_overdue(own.redis, own.queue, own.unacked_keys, 0) == 2
-    on_queue = [decoded(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)]
+    on_queue = [decode(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)]
     assert on_queue == ["m2", "m1"]
 
 
@@ -167,8 +167,8 @@ def test_what_was_taken_on_by_a_call_whose_reply_was_lost_is_given_by_the_next(
 def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1, 2)
-    gone = next(raw for raw, _ in waiting.parking.waiting() if decoded(raw)[0].id == "m1")
-    waiting.parking.replace(gone, "")
+    gone = next(raw for raw, _ in waiting.delay_queue.waiting() if decode(raw)[0].id == "m1")
+    waiting.delay_queue.replace(gone, "")
     assert ids(waiting.adopt()) == [["m2"]]
     assert len(in_hand(own)) == 1
 
@@ -176,10 +176,10 @@ def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> No
 def test_while_held_nothing_is_taken_on_and_nothing_is_lost(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
-    own.flow().pause()
+    own.gate().pause()
     assert waiting.adopt() == []
-    assert parked(own) == 1
-    own.flow().resume()
+    assert delayed(own) == 1
+    own.gate().resume()
     assert ids(waiting.adopt()) == [["m1"]]
 
 
@@ -189,13 +189,13 @@ def test_more_than_go_together_go_on_in_turns(own: OwnIntegration) -> None:
     wait(waiting, JANE, *range(EVENTS_AT_ONCE + 1))
     (first,) = waiting.adopt()
     assert len(first) == EVENTS_AT_ONCE
-    ledger.close(opened(ledger, JANE), [], 0)
+    ledger.release(opened(ledger, JANE), [], 0)
     assert ids(waiting.adopt_awaited()) == [[f"m{EVENTS_AT_ONCE}"]]
 
 
 def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegration) -> None:
-    flow = own.flow(rate_limit=6)
-    ledger = own.ledger(flow)
+    gate = own.gate(rate_limit=6)
+    ledger = own.ledger(gate)
     waiting = own.waiting(ledger)
     for member in range(6):
         wait(waiting, f"{member}@example.com", *range(10 * member, 10 * member + 10))
@@ -203,7 +203,7 @@ def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegrat
     assert 0 < len(first) < 6
     assert all(len(each) == 10 for each in first)
     assert waiting.adopt() == []
-    assert parked(own) == 60 - 10 * len(first)
+    assert delayed(own) == 60 - 10 * len(first)
 
 
 def test_of_a_forgotten_person_nothing_stays_noted(own: OwnIntegration) -> None:
@@ -218,7 +218,7 @@ def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
     wait(waiting, JANE, 1)
-    assert parked(own) == 1
+    assert delayed(own) == 1
     assert ids(waiting.adopt()) == [["m1"]]
 
 
@@ -228,14 +228,14 @@ def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(own:
     waiting.wait([(JANE, replace(message(2), returns=ALONE_AFTER)), (JOHN, replace(message(3), returns=ALONE_AFTER))])
     wait(waiting, JANE, 4)
     assert ids(waiting.adopt()) == [["m1", "m4"]]
-    assert sorted(decoded(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)) == ["m2", "m3"]
-    assert (parked(own), len(in_hand(own)), index(own)) == (0, 2, [])
+    assert sorted(decode(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)) == ["m2", "m3"]
+    assert (delayed(own), len(in_hand(own)), index(own)) == (0, 2, [])
 
 
 def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     waiting.wait([(JANE, replace(message(1), returns=ALONE_AFTER))])
-    own.redis.delete(waiting.parking.key)
+    own.redis.delete(waiting.delay_queue.key)
     assert waiting.adopt() == []
     assert own.redis.llen(own.queue) == 0
 
@@ -244,7 +244,7 @@ def test_events_go_on_as_far_as_there_is_room_and_a_larger_one_only_where_nothin
     own: OwnIntegration,
 ) -> None:
     waiting = own.waiting(own.ledger())
-    size = len(encoded(message(1), own.queue))
+    size = len(encode(message(1), own.queue))
     wait(waiting, JANE, 1, 2, 3)
     assert waiting.adopt(size - 1, idle=False) == []
     look_now(own)

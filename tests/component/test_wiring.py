@@ -12,28 +12,28 @@ import urllib3
 from tests.adapters import Far, HoldsOneMember, answered, asking
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker.delivery.event_delivery import Dead, Parked
-from worker.delivery.processor import Handling
+from worker.delivery.event_delivery import Buried, Rescheduled
+from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import Done
-from worker.queue.message import Message, decoded
+from worker.queue.message import Message, decode
 from worker.settings import Settings
-from worker.wiring import handling_for, opt_outs_for
+from worker.wiring import opt_outs_for, processor_for
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com", "plan": "pro"}}
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MESSAGE = Message(id="m-1", args=(EVENT,), kind="identify", enqueued_at=NOW.timestamp() - 60)
 SLOW_MACHINE_SECONDS = 60
 
-Assembled = Callable[..., Handling]
+Assembled = Callable[..., EventProcessor]
 
 
 @pytest.fixture
 def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
     """How events are handled under these settings, when `far` answers for Mailgun."""
 
-    def made(far: Far, **settings: Any) -> Handling:
+    def made(far: Far, **settings: Any) -> EventProcessor:
         given = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com", **settings}
-        parts = handling_for(
+        parts = processor_for(
             Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given), clock=lambda: NOW
         )
         return replace(parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0)
@@ -70,7 +70,7 @@ def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
     parts = assembled(always(503))
     before = own.now()
     parts.handle(replace(MESSAGE, attempts=attempts))
-    due = parts.parking.next_due()
+    due = parts.delay_queue.next_due()
     assert due
     assert seconds - 0.001 <= due - before <= seconds + SLOW_MACHINE_SECONDS
 
@@ -78,10 +78,10 @@ def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
 @pytest.mark.parametrize(
     ("settings", "attempts", "handled"),
     [
-        ({}, 48, Parked),
-        ({}, 49, Dead),
-        ({"retry_max_attempts": 3}, 1, Parked),
-        ({"retry_max_attempts": 3}, 2, Dead),
+        ({}, 48, Rescheduled),
+        ({}, 49, Buried),
+        ({"retry_max_attempts": 3}, 1, Rescheduled),
+        ({"retry_max_attempts": 3}, 2, Buried),
     ],
 )
 def test_patience_ends_with_the_last_attempt(
@@ -93,10 +93,10 @@ def test_patience_ends_with_the_last_attempt(
 @pytest.mark.parametrize(
     ("settings", "hours", "handled"),
     [
-        ({}, 23.9, Parked),
-        ({}, 24, Dead),
-        ({"retry_max_age_hours": 1}, 0.9, Parked),
-        ({"retry_max_age_hours": 1}, 1.1, Dead),
+        ({}, 23.9, Rescheduled),
+        ({}, 24, Buried),
+        ({"retry_max_age_hours": 1}, 0.9, Rescheduled),
+        ({"retry_max_age_hours": 1}, 1.1, Buried),
     ],
 )
 def test_patience_ends_so_long_after_the_first_attempt(
@@ -111,8 +111,8 @@ def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
     own: OwnIntegration, assembled: Assembled
 ) -> None:
     own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1e6)
-    assert isinstance(assembled(always(503)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
-    assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Parked)
+    assert isinstance(assembled(always(503)).handle(replace(MESSAGE, enqueued_at=0.0)), Rescheduled)
+    assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Rescheduled)
 
 
 @pytest.mark.parametrize("error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()])
@@ -121,10 +121,10 @@ def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
 ) -> None:
     parts = assembled(raising(error))
     handled = parts.handle(MESSAGE)
-    [(raw, _)] = parts.parking.waiting()
-    assert isinstance(handled, Parked)
+    [(raw, _)] = parts.delay_queue.waiting()
+    assert isinstance(handled, Rescheduled)
     assert handled.why.startswith(f"crashed: {type(error).__name__} at test_wiring.py:")
-    assert decoded(raw)[0].args == (EVENT,)
+    assert decode(raw)[0].args == (EVENT,)
     assert "jane@example.com" not in caplog.text
 
 
@@ -134,13 +134,13 @@ def test_a_bug_in_reading_an_event_costs_no_event_either(assembled: Assembled, m
 
     monkeypatch.setattr("worker.delivery.processor.parse_event", bug)
     parts = assembled(always(200))
-    assert isinstance(parts.handle(MESSAGE), Parked)
-    assert parts.parking.count() == 1
+    assert isinstance(parts.handle(MESSAGE), Rescheduled)
+    assert parts.delay_queue.count() == 1
 
 
 def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
     parts = assembled(raising(KeyError("x")), retry_max_attempts=1)
-    assert isinstance(parts.handle(MESSAGE), Dead)
+    assert isinstance(parts.handle(MESSAGE), Buried)
     [buried] = parts.dead_letters.oldest_first()
     assert (buried.letter.reason, buried.letter.status) == ("retries_exhausted", None)
     assert buried.message.args == (EVENT,)
@@ -154,6 +154,6 @@ def test_the_settings_reach_the_reading_of_opt_outs_and_its_lease_outlives_any_p
     settings = Settings(_env_file=None, signal_integration=own.name, **given)
     reading = opt_outs_for(settings, assembled(always(503), **given).delivery)
     assert reading.refresh_seconds == 30
-    assert reading.census.ledger.days == 7
+    assert reading.page_importer.ledger.days == 7
     longest_page = settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
     assert longest_page < reading.lease_seconds < 2 * longest_page

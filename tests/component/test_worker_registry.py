@@ -5,33 +5,33 @@ import time
 import pytest
 
 from tests.integrations import OwnIntegration
-from worker.delivery.worker_registry import Roll, WorkerEntry
+from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 
 
-def roll(own: OwnIntegration) -> Roll:
-    return Roll(own.redis, own.name)
+def worker_registry(own: OwnIntegration) -> WorkerRegistry:
+    return WorkerRegistry(own.redis, own.name)
 
 
 def test_a_worker_is_on_the_roll_with_its_state(own: OwnIntegration) -> None:
     before = own.now()
-    roll(own).store("host:1", "consuming", node="celery@host", version="1.2")
-    [entry] = roll(own).alive()
+    worker_registry(own).store("host:1", "consuming", node="celery@host", version="1.2")
+    [entry] = worker_registry(own).alive()
     assert (entry.name, entry.node, entry.version, entry.state) == ("host:1", "celery@host", "1.2", "consuming")
     assert entry.started == entry.since
     assert before <= (entry.since or 0) <= own.now()
 
 
 def test_a_state_has_the_moment_when_it_began(own: OwnIntegration) -> None:
-    mine = roll(own)
+    mine = worker_registry(own)
     mine.store("host:1", "cancelled")
     first, second, third = (_stored(own, mine, state) for state in ("consuming", "cancelled", "cancelled"))
     assert first.started == third.started
     assert (first.since or 0) < (second.since or 0) == third.since
 
 
-def _stored(own: OwnIntegration, mine: Roll, state: str) -> WorkerEntry:
+def _stored(own: OwnIntegration, mine: WorkerRegistry, state: str) -> WorkerEntry:
     mine.store("host:1", state)  # type: ignore[arg-type]
-    [entry] = roll(own).alive()
+    [entry] = worker_registry(own).alive()
     return entry
 
 
@@ -41,29 +41,29 @@ def test_a_worker_whose_clock_is_wrong_is_alive(
 ) -> None:
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() + off)
-    mine = roll(own)
+    mine = worker_registry(own)
     mine.note("m-1", "delivered")
     mine.store("host:1", "consuming")
-    assert [each.name for each in roll(own).alive()] == ["host:1"]
-    at, outcome = roll(own).ended("m-1") or (0.0, "")
+    assert [each.name for each in worker_registry(own).alive()] == ["host:1"]
+    at, outcome = worker_registry(own).ended("m-1") or (0.0, "")
     assert outcome == "delivered"
     assert at == pytest.approx(own.now(), abs=60)
 
 
 def test_a_worker_that_left_is_not_on_the_roll(own: OwnIntegration) -> None:
-    roll(own).store("host:1", "stopping")
-    roll(own).store("host:2", "consuming")
-    roll(own).leave("host:1")
-    assert [each.name for each in roll(own).alive()] == ["host:2"]
+    worker_registry(own).store("host:1", "stopping")
+    worker_registry(own).store("host:2", "consuming")
+    worker_registry(own).leave("host:1")
+    assert [each.name for each in worker_registry(own).alive()] == ["host:2"]
 
 
 @pytest.mark.parametrize(
     "told", [None, "no JSON", "[]", '{"state": "dancing"}', '{"state": "consuming", "since": "x"}']
 )
 def test_a_worker_of_another_version_is_on_the_roll_all_the_same(own: OwnIntegration, told: str | None) -> None:
-    roll(own).store("host:1", "consuming")
+    worker_registry(own).store("host:1", "consuming")
     key = f"signal:{own.name}:worker:host:1"
     own.redis.delete(key)
     if told is not None:
         own.redis.set(key, told)
-    assert [(each.name, each.state) for each in roll(own).alive()] == [("host:1", "unknown")]
+    assert [(each.name, each.state) for each in worker_registry(own).alive()] == [("host:1", "unknown")]

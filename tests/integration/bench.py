@@ -15,10 +15,10 @@ from typing import Any, cast
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.delivery.outcome_stats import Tally
-from worker.queue.dead_letters import Buried, DeadLetters
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, decoded, events_in
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message, decode, events_in
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.sandbox.request_log import Record
@@ -83,12 +83,12 @@ class Bench:
         return connect(self.server.url)
 
     @property
-    def parking(self) -> Parking:
-        return Parking(self.redis, self.integration, self.queue)
+    def delay_queue(self) -> DelayQueue:
+        return DelayQueue(self.redis, self.integration, self.queue)
 
     @property
-    def dead_letters(self) -> DeadLetters:
-        return DeadLetters(self.redis, self.integration, self.queue)
+    def dead_letters(self) -> DeadLetterQueue:
+        return DeadLetterQueue(self.redis, self.integration, self.queue)
 
     def environment(self, **settings: str) -> dict[str, str]:
         """The settings of a worker on this bench, those given last."""
@@ -145,16 +145,16 @@ class Bench:
         self.redis.lpush(self.queue, *texts)
 
     def ended(self, within: float = 60) -> None:
-        """Waits until nothing is queued, in a worker's hands, or parked."""
+        """Waits until nothing is queued, in a worker's hands, or delayed."""
         eventually(self._nothing_under_way, within, "an end of all events")
 
     def idle(self, within: float = 30) -> None:
-        """Waits until nothing is queued or in a worker's hands; parked events may wait."""
+        """Waits until nothing is queued or in a worker's hands; delayed events may wait."""
         eventually(self._nothing_in_hands, within, "an idle worker")
 
     def _nothing_under_way(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
-            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked").zcard(self.parking.key)
+            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked").zcard(self.delay_queue.key)
             return not any(at_once.execute())
 
     def _nothing_in_hands(self) -> bool:
@@ -169,20 +169,20 @@ class Bench:
     def queued_events(self) -> list[Message]:
         """The events on the queue, in messages of their own or in bundles, the next one first."""
         raws = reversed(self.redis.lrange(self.queue, 0, -1))
-        return [event for raw in raws for event in events_in(decoded(raw)[0])]
+        return [event for raw in raws for event in events_in(decode(raw)[0])]
 
     def unacknowledged(self) -> int:
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
 
-    def parked(self) -> list[tuple[Message, float]]:
-        """The parked messages and when they are due."""
-        return [(decoded(raw)[0], due) for raw, due in self.parking.waiting()]
+    def delayed(self) -> list[tuple[Message, float]]:
+        """The delayed messages and when they are due."""
+        return [(decode(raw)[0], due) for raw, due in self.delay_queue.waiting()]
 
-    def letters(self) -> list[Buried]:
+    def letters(self) -> list[DeadLetter]:
         """The dead letters, oldest first."""
         return list(self.dead_letters.oldest_first())
 
-    def the_letter(self) -> Buried:
+    def the_letter(self) -> DeadLetter:
         """The one dead letter, once it is there."""
         eventually(self.dead_letters.count, what="a dead letter")
         self.ended()
@@ -196,7 +196,7 @@ class Bench:
 
     def totals(self) -> dict[str, int]:
         """How many events ended how, as far as it is stored."""
-        return Tally(self.redis, self.integration).totals()
+        return OutcomeStats(self.redis, self.integration).totals()
 
     def counted(self, outcome: str, events: int = 1) -> None:
         """Waits until so many events have ended so."""
@@ -229,9 +229,9 @@ class Bench:
         self.redis.flushall()
 
     def settle(self) -> None:
-        """Waits until a running worker has nothing in hand; what is queued or parked is dropped."""
+        """Waits until a running worker has nothing in hand; what is queued or delayed is dropped."""
         self.sandbox.control.reset()
-        self.redis.delete(self.queue, self.parking.key)
+        self.redis.delete(self.queue, self.delay_queue.key)
         eventually(lambda: not self.unacknowledged(), 30, "empty hands")
 
 

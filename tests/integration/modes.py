@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.queue.producer import EventQueue, Written, message_for
+from worker.queue.producer import EventQueue, SerializedEvent, message_for
 from worker.signal.json_value import event_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Mode:
         """Put the events at the back of the queue."""
         there = EventQueue(redis, queue)
         if self.bundled:
-            there.put_many([Written(event_text(each), time.time()) for each in events])
+            there.put_many([SerializedEvent(event_text(each), time.time()) for each in events])
         else:
             there.put([message_for(each) for each in events])
 

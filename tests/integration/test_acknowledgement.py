@@ -44,7 +44,7 @@ def test_a_worker_told_to_stop_while_busy_ends_by_itself_and_loses_nobody(own: B
     worker = own.worker().ready()
     until(lambda: own.delivered() >= 20, "20 members")
     assert worker.stop() == 0
-    under_way = own.queued() + own.parking.count()
+    under_way = own.queued() + own.delay_queue.count()
     assert own.unacknowledged() == 0
     assert len(own.members()) + under_way >= 400
     own.sandbox.control.latency(0)
@@ -59,7 +59,7 @@ def test_a_worker_told_to_stop_finishes_the_request_it_has_begun(own: Bench) -> 
     own.put(identified("slow@example.com"))
     until(lambda: own.posts("slow@example.com"), "a request under way")
     assert worker.stop() == 0
-    assert (own.queued(), own.unacknowledged(), own.parking.count()) == (0, 0, 0)
+    assert (own.queued(), own.unacknowledged(), own.delay_queue.count()) == (0, 0, 0)
     assert list(own.members()) == ["slow@example.com"]
     assert len(own.posts()) == 1
 

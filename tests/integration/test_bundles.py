@@ -1,4 +1,4 @@
-"""Many events in one message: each is delivered, counted, parked, buried, found and erased on its own."""
+"""Many events in one message: each is delivered, counted, delayed, buried, found and erased on its own."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from celery import Celery
 
 from tests.integration.bench import IMPATIENT, Bench, identified, viewed
 from tests.servers import eventually
-from worker.queue.message import DELIVER_MANY, TASK, Message, encoded
+from worker.queue.message import DELIVER_MANY, TASK, Message, encode
 
 ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 
@@ -17,7 +17,7 @@ ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 def put_bundle(bench: Bench, *events: Any, id: str = "b1") -> None:
     """One message with these events is on the queue."""
     message = Message(id=id, args=(list(events),), kind="a bundle", enqueued_at=time.time(), task=DELIVER_MANY)
-    bench.put_raw(encoded(message, bench.queue))
+    bench.put_raw(encode(message, bench.queue))
 
 
 def letters(bench: Bench) -> dict[str, str]:
@@ -65,11 +65,11 @@ def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> N
     own.sandbox.control.add_fault("status", status=503, address=BOB)
     with own.working(RETRY_BASE_SECONDS="60", RETRY_MAX_DELAY_SECONDS="60"):
         put_bundle(own, *(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
-        eventually(own.parked, what="a parked event")
+        eventually(own.delayed, what="a delayed event")
         own.member(CAT)
         own.idle()
-    [(parked, _)] = own.parked()
-    assert (parked.id, parked.task, parked.args) == ("b1.1", TASK, (identified(BOB, plan="pro"),))
+    [(delayed, _)] = own.delayed()
+    assert (delayed.id, delayed.task, delayed.args) == ("b1.1", TASK, (identified(BOB, plan="pro"),))
     assert set(own.members()) == {ANN, CAT}
     assert "unavailable 503" in own.run("explain", "b1.1").out
 
@@ -113,7 +113,7 @@ def test_a_bundle_of_nothing_ends(bench: Bench) -> None:
 
 @pytest.mark.parametrize("args", [("x",), (None,), (), ([identified(ANN)], [identified(BOB)])])
 def test_what_is_no_bundle_although_it_says_so_is_one_dead_letter_whole(bench: Bench, args: tuple[Any, ...]) -> None:
-    bench.put_raw(encoded(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
+    bench.put_raw(encode(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
     letter = bench.the_letter()
     assert (letter.message.id, letter.message.args, letter.letter.reason) == ("b1", args, "malformed_event")
     assert bench.members() == {}
@@ -145,7 +145,7 @@ def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Benc
     assert own.run("explain", "ann").out == own.run("explain", "b1.1").out == "queued  1 message before it\n"
     assert "2 events of this member" in own.run("explain", ANN).out
     found = json.loads(own.run("forget", ANN, "--yes", "--json").out)
-    assert found == {"queue": 2, "parked": 0, "dead letters": 0, "ledger": 0, "in flight": 0, "unread": {}}
+    assert found == {"queue": 2, "delayed": 0, "dead letters": 0, "ledger": 0, "in flight": 0, "unread": {}}
     with own.working():
         own.ended()
         assert set(own.members()) == {"first@example.com", BOB, CAT}

@@ -93,13 +93,13 @@ def test_two_integrations_on_one_redis_do_not_touch_each_other(own: Bench) -> No
         other.counted("delivered")
         assert own.queued() == 3
         with own.working():
-            until(own.parked, "a parked event")
+            until(own.delayed, "a delayed event")
             own.counted("dead letter: rejected")
             own.counted("delivered")
-            assert (len(other.letters()), other.parked(), other.queued()) == (0, [], 0)
+            assert (len(other.letters()), other.delayed(), other.queued()) == (0, [], 0)
             other.put(identified("pat@example.com"))
             other.ended()
-            assert own.parked()
+            assert own.delayed()
     lists = own.sandbox.control
     assert set(lists.members("other@mg.example.com")) == {"sam@example.com", "pat@example.com"}
     assert set(lists.members()) == {JANE}

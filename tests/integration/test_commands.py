@@ -276,7 +276,7 @@ def test_check_finds_all_well_and_ends_with_0(own: Bench) -> None:
 def test_check_for_programs(own: Bench) -> None:
     found = json.loads(own.run("check", "--json").out)
     looked_at = ("Redis", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights", "Preset", "Mailgun")
-    assert [(each["what"], each["ok"], each["mend"]) for each in found] == [(what, True, "") for what in looked_at]
+    assert [(each["what"], each["ok"], each["fix"]) for each in found] == [(what, True, "") for what in looked_at]
 
 
 CHECKS: dict[str, tuple[dict[str, str | None], str, tuple[str, ...]]] = {
@@ -301,16 +301,16 @@ def checked(the_bench: Bench) -> dict[str, Printed]:
 
 
 @pytest.mark.parametrize("wrong", CHECKS)
-def test_check_names_what_is_wrong_and_its_mend_and_ends_with_1(checked: dict[str, Printed], wrong: str) -> None:
+def test_check_names_what_is_wrong_and_its_fix_and_ends_with_1(checked: dict[str, Printed], wrong: str) -> None:
     _, what, words = CHECKS[wrong]
     printed = checked[wrong]
     bad = [each for each in json.loads(printed.out) if not each["ok"]]
     assert (printed.status, [each["what"] for each in bad]) == (1, [what])
-    assert all(word in bad[0]["found"] + bad[0]["mend"] for word in words)
+    assert all(word in bad[0]["found"] + bad[0]["fix"] for word in words)
     assert "wrong" not in printed.everything  # the key itself
 
 
-def test_check_shows_the_mend_to_people(own: Bench) -> None:
+def test_check_shows_the_fix_to_people(own: Bench) -> None:
     printed = own.run("check", MAILGUN_LIST_ADDRESS="nobody@mg.example.com")
     assert printed.status == 1
     assert "✗ Mailgun" in printed.out

@@ -1,4 +1,4 @@
-"""`signal-mailgun dead-letters`: look through what Mailgun refused, and bring it back once the fault is mended."""
+"""`signal-mailgun dead-letters`: look through what Mailgun refused, and bring it back once the fault is fixed."""
 
 import json
 import subprocess
@@ -98,7 +98,7 @@ def test_a_span_that_is_none_is_wrong_usage(own: Bench) -> None:
     assert letters(own, "list", "--since=yesterday").status == 2
 
 
-def test_one_letter_is_shown_with_event_request_answer_cause_and_mend(refused: Bench) -> None:
+def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Bench) -> None:
     printed = letters(refused, "show", "m-rex")
     assert printed.status == 0
     for text in (
@@ -151,7 +151,7 @@ def test_a_rehearsal_shows_each_request_and_changes_nothing(refused: Bench) -> N
     assert refused.queued() == 0
 
 
-def test_a_replayed_event_is_delivered_once_the_fault_is_mended(refused: Bench) -> None:
+def test_a_replayed_event_is_delivered_once_the_fault_is_fixed(refused: Bench) -> None:
     refused.sandbox.control.clear_faults()
     printed = letters(refused, "replay", "--yes", "--reason=rejected")
     assert printed.status == 0
@@ -174,7 +174,7 @@ def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_sto
     refused.ended()
     [again] = [each for each in refused.letters() if each.message.id == "m-rex"]
     assert again.letter.reason == "rejected"
-    assert [each.status for each in again.message.trail] == [400, 400]
+    assert [each.status for each in again.message.attempt_history] == [400, 400]
     assert again.letter.attempts == 1
     assert len(refused.letters()) == 4
 

@@ -8,7 +8,7 @@ from celery import Celery
 
 from tests.integration.bench import KEY, Bench, identified
 from tests.workers import RunningWorker
-from worker.queue.message import Message, encoded
+from worker.queue.message import Message, encode
 
 JANE = "jane@example.com"
 EVENT = {
@@ -132,7 +132,7 @@ def test_an_address_that_cannot_be_one_is_a_dead_letter_without_a_request(bench:
 
 def sent(*args: Any, id: str = "m-2", **kwargs: Any) -> str:
     """A message with these arguments, as it lies on Redis."""
-    return encoded(Message(id=id, args=args, kwargs=kwargs), "mailgun.default")
+    return encode(Message(id=id, args=args, kwargs=kwargs), "mailgun.default")
 
 
 @pytest.mark.parametrize(

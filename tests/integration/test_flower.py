@@ -54,12 +54,12 @@ def test_a_dead_letter_is_a_failure_that_says_why(bench: Bench, flower: Flower, 
     assert found["exception"] == f"DeadLettered('{reason} ({status}): {shown('No good')}')"
 
 
-def test_a_parked_event_is_a_retry_that_says_why_and_until_when(bench: Bench, flower: Flower) -> None:
+def test_a_delayed_event_is_a_retry_that_says_why_and_until_when(bench: Bench, flower: Flower) -> None:
     bench.sandbox.control.add_fault(
-        "status", status=429, hint="retry_after_seconds", wait_seconds=600, address=address("parked")
+        "status", status=429, hint="retry_after_seconds", wait_seconds=600, address=address("delayed")
     )
-    bench.put(of("parked"))
-    found = flower.task("m-parked", "RETRY")
+    bench.put(of("delayed"))
+    found = flower.task("m-delayed", "RETRY")
     assert "429" in found["exception"]
     assert "next try" in found["exception"]
     assert "UTC" in found["exception"]

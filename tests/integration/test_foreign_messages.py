@@ -21,7 +21,7 @@ from kombu.compression import encoders
 from tests.integration.bench import Bench, identified
 from tests.servers import eventually
 from tests.workers import RunningWorker
-from worker.queue.dead_letters import Buried
+from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.raw_text import bytes_of
 
 FOLDER = Path(__file__).parent / "foreign"
@@ -101,7 +101,7 @@ def addresses(names: list[str]) -> set[str]:
     return {each if "@" in each else f"{each}@example.com" for each in names}
 
 
-def original(buried: Buried) -> bytes:
+def original(buried: DeadLetter) -> bytes:
     assert buried.message.original is not None
     return bytes_of(buried.message.original)
 
@@ -225,7 +225,7 @@ def test_every_command_works_with_anything_in_every_place(own: Bench) -> None:
         client.lpush(f"{own.queue}:3", *everything)
         client.sadd(f"signal:{own.integration}:priority_lists", f"{own.queue}:3")
         client.lpush(own.dead_letters.key, *everything)
-        client.zadd(own.parking.key, dict.fromkeys(everything, 4e9))
+        client.zadd(own.delay_queue.key, dict.fromkeys(everything, 4e9))
         client.hset(f"signal:{own.integration}:unacked", mapping={f"t{n}": each for n, each in enumerate(everything)})
         for command in COMMANDS:
             ended = own.run(*command, COLUMNS="200")

@@ -41,7 +41,7 @@ def test_worker_whose_every_thread_is_dripped_upon_stops_and_loses_nothing(own: 
         eventually(lambda: len(far.asked) == EVENTS, what="every thread asking")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(ENDS_WITHIN_SECONDS) == 0
-    kept = [message.id for message, _ in own.parked()] + [message.id for message in own.queued_events()]
+    kept = [message.id for message, _ in own.delayed()] + [message.id for message in own.queued_events()]
     assert sorted(kept) == sorted(sent)
     assert not own.unacknowledged()
 
@@ -107,8 +107,8 @@ def test_429_is_heeded_whatever_its_body(own: Bench, content: bytes) -> None:
         with own.working(MAILGUN_API_BASE_URL=far.url) as worker:
             own.put(identified("jane@example.com"))
             eventually(lambda: own.redis.hget(f"signal:{own.integration}:hold", "not_before"), what="a hold")
-            eventually(lambda: own.queued() + len(own.parked()), what="the event waiting")
+            eventually(lambda: own.queued() + len(own.delayed()), what="the event waiting")
             eventually(lambda: not own.unacknowledged(), what="empty hands")
-        assert own.queued() + len(own.parked()) == 1
+        assert own.queued() + len(own.delayed()) == 1
         assert '"level": "error"' not in worker.printed()
         assert len(far.asked) == 1

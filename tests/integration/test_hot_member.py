@@ -89,7 +89,7 @@ def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_an
     mode.put(own.redis, own.queue, *hot(1))
     until(lambda: own.posts(HOT), "a write that hangs")
     mode.put(own.redis, own.queue, *hot(99, start=1))
-    until(lambda: own.parking.count() >= 99, "events that wait for the write")
+    until(lambda: own.delay_queue.count() >= 99, "events that wait for the write")
     first.kill()
     own.sandbox.control.clear_faults()
     mode.put(own.redis, own.queue, *others(OTHERS), *hot(50, start=100))
@@ -115,13 +115,13 @@ def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
     hangs(own)
     own.put(*hot(20))
     own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "20", "VISIBILITY_TIMEOUT_SECONDS": "180"})
-    until(lambda: own.parking.count() == 19, "events that wait")
-    explained = own.run("explain", own.parked()[0][0].id).out
+    until(lambda: own.delay_queue.count() == 19, "events that wait")
+    explained = own.run("explain", own.delayed()[0][0].id).out
     assert "next try once the delivery of its member that is under way has ended" in explained
     assert "19 events of this member" in own.run("explain", HOT).out
-    assert json.loads(own.run("status", "--json").out)["parked"] == 19
+    assert json.loads(own.run("status", "--json").out)["delayed"] == 19
     assert own.run("forget", "--yes", HOT).status == 0
-    assert own.parked() == []
+    assert own.delayed() == []
     assert list(own.redis.scan_iter(f"signal:{own.integration}:waiting:*")) == []
 
 
@@ -129,8 +129,8 @@ def test_a_pause_keeps_waiting_events_and_resume_lets_them_go_on(own: Bench) -> 
     hangs(own, count=1)
     own.put(*hot(20))
     own.worker(**SETTINGS)
-    until(lambda: own.parking.count() == 19, "events that wait")
+    until(lambda: own.delay_queue.count() == 19, "events that wait")
     own.run("pause")
-    until(lambda: own.parking.count() == 20, "the end of the write")
+    until(lambda: own.delay_queue.count() == 20, "the end of the write")
     own.run("resume")
     ends_with(own, 19)

@@ -93,7 +93,7 @@ def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
     assert found["signal_mailgun_delivery_duration_seconds_count"] == 3
     assert found["signal_mailgun_event_attempts_count"] == 4
     assert found["signal_mailgun_event_attempts_sum"] == 1 + 1 + 1 + 3
-    assert (found["signal_mailgun_queued_events"], found["signal_mailgun_parked_events"]) == (0, 0)
+    assert (found["signal_mailgun_queued_events"], found["signal_mailgun_delayed_events"]) == (0, 0)
     assert found["signal_mailgun_redis_up"] == 1
     assert [word for word in ("@", "example.com", "jane", "thimble") if word in text] == []
 

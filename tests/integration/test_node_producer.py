@@ -11,7 +11,7 @@ from tests.integration.bench import Bench
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
-from worker.queue.intake import admitted
+from worker.queue.intake import parse_raw
 from worker.queue.message import DELIVER_MANY
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "enqueue.mjs"
@@ -61,7 +61,7 @@ def test_an_array_goes_in_bundles_that_are_read_as_our_own(own: Bench) -> None:
     ]
     headers = [json.loads(raw)["headers"] for raw in own.redis.lrange(own.queue, 0, -1)]
     assert [each["argsrepr"] for each in headers] == ["50 events", "100 events", "100 events"]
-    assert all(admitted(raw, str).task == DELIVER_MANY for raw in own.redis.lrange(own.queue, 0, -1))
+    assert all(parse_raw(raw, str).task == DELIVER_MANY for raw in own.redis.lrange(own.queue, 0, -1))
 
 
 @node

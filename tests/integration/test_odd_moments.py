@@ -9,19 +9,24 @@ import pytest
 
 from tests.integration.bench import clean_environment
 from tests.servers import RedisServer, eventually
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters, dead_letter
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.message import Message
 from worker.redis_client.client import connect
 
 
-def buried(letters: DeadLetters, count: int) -> None:
+def buried(letters: DeadLetterQueue, count: int) -> None:
     """So many dead letters."""
     for number in range(count):
         event = {"type": "identify", "traits": {"email": f"p{number}@example.com"}}
         message = Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=time.time())
         letter = dead_letter(
-            Reason.REJECTED, message, status=400, answer="no", died_at=time.time(), integration=letters.integration
+            DeadLetterReason.REJECTED,
+            message,
+            status=400,
+            answer="no",
+            died_at=time.time(),
+            integration=letters.integration,
         )
         letters.bury(message, letter)
 
@@ -29,7 +34,7 @@ def buried(letters: DeadLetters, count: int) -> None:
 def test_redis_gone_in_the_middle_of_a_replay_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     try:
-        letters = DeadLetters(connect(server.url), "default", "mailgun.default")
+        letters = DeadLetterQueue(connect(server.url), "default", "mailgun.default")
         buried(letters, 40)
         replaying = subprocess.Popen(
             [sys.executable, "-m", "worker", "dead-letters", "replay", "--yes", "--rate", "20"],
@@ -55,7 +60,7 @@ def test_redis_gone_in_the_middle_of_a_replay_is_one_line_and_loses_nothing(tmp_
 def test_a_reader_that_leaves_gets_no_traceback(command: str, tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     try:
-        buried(DeadLetters(connect(server.url), "default", "mailgun.default"), 300)
+        buried(DeadLetterQueue(connect(server.url), "default", "mailgun.default"), 300)
         printing = subprocess.Popen(
             [sys.executable, "-m", "worker", "dead-letters", command],
             env=clean_environment(REDIS_URL=server.url),

@@ -40,7 +40,7 @@ def test_status_counts_what_waits_and_what_died(own: Bench) -> None:
     own.run("pause")
     own.put(identified("waits@example.com"))
     status = asked(own, "status", "--json")
-    assert (status["queued"], status["in_flight"], status["parked"]) == (1, 0, 0)
+    assert (status["queued"], status["in_flight"], status["delayed"]) == (1, 0, 0)
     assert status["oldest_age"] >= 0
     assert status["hold"]["kind"] == "paused"
     assert status["dead_letters"] == {"rejected": 2}
@@ -101,7 +101,7 @@ def test_forget_erases_a_person_everywhere_and_nobody_else(own: Bench) -> None:
         own.ended()
     own.put(identified("ann@example.com", plan="x"), identified("bob@example.com"))
     found = asked(own, "forget", " Ann@example.com", "--yes", "--json")
-    assert found == {"queue": 1, "parked": 0, "dead letters": 1, "ledger": 1, "in flight": 0, "unread": {}}
+    assert found == {"queue": 1, "delayed": 0, "dead letters": 1, "ledger": 1, "in flight": 0, "unread": {}}
     assert (own.queued(), [each.message.id for each in own.letters()]) == (1, ["bob"])
     assert own.run("explain", "ann@example.com").status == 1
 

@@ -5,7 +5,7 @@ import time
 from tests.integration.bench import Bench, identified, until
 from tests.integration.modes import Mode, each_mode
 from tests.integrations import rules_with
-from worker.gate.gate import Flow
+from worker.gate.gate import Gate
 
 PATIENCE_SECONDS = 10
 SETTINGS = {"RETRY_MAX_AGE_HOURS": f"{PATIENCE_SECONDS / 3600:.6f}"}
@@ -13,16 +13,16 @@ SETTINGS = {"RETRY_MAX_AGE_HOURS": f"{PATIENCE_SECONDS / 3600:.6f}"}
 
 @each_mode
 def test_failure_after_a_pause_longer_than_all_patience_buries_no_event(own: Bench, mode: Mode) -> None:
-    flow = Flow(own.redis, own.integration, rules_with(), lambda: 0.5)
+    gate = Gate(own.redis, own.integration, rules_with(), lambda: 0.5)
     own.sandbox.control.add_fault("status", status=503, method="POST")
     with own.working(**{**SETTINGS, **mode.settings}):
         mode.put(own.redis, own.queue, identified("tried@example.com", plan="pro"))
-        until(own.parking.count, "a failed attempt")
-        flow.pause()
+        until(own.delay_queue.count, "a failed attempt")
+        gate.pause()
         mode.put(own.redis, own.queue, identified("untried@example.com", plan="pro"))
         time.sleep(PATIENCE_SECONDS + 1)  # how long the pause lasts is what is tried here
         asked = len(own.posts())
-        flow.resume()
+        gate.resume()
         until(lambda: len(own.posts()) > asked, "another failed attempt")
         own.sandbox.control.clear_faults()
         own.ended()

@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from tests.integration.bench import Bench, Printed, identified, printed_by
-from worker.queue.message import Message, encoded
+from worker.queue.message import Message, encode
 
 JANE = "jane@example.com"
 EVENT = {**identified(JANE, plan="pro"), "messageId": "m-1"}
@@ -124,7 +124,7 @@ def test_an_event_is_shown_by_its_own_id_and_not_by_its_arguments(own: Bench) ->
 def test_the_bare_message_is_built_as_celerys_own_client_builds_it(own: Bench) -> None:
     client = Celery(broker=own.server.url)
     client.send_task("signal.deliver", [EVENT], queue=own.queue, task_id="m-1")
-    own.put_raw(encoded(Message(id="m-1", args=(EVENT,)), own.queue))
+    own.put_raw(encode(Message(id="m-1", args=(EVENT,)), own.queue))
     ours, celerys = (json.loads(own.redis.lindex(own.queue, place)) for place in (0, 1))
     assert set(ours) == set(celerys)
     assert set(ours["headers"]) == {*celerys["headers"], "signal"}

@@ -16,7 +16,7 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from tests.tls import TlsRelay
 from tests.workers import RunningWorker
-from worker.queue.message import encoded
+from worker.queue.message import encode
 from worker.queue.producer import message_for
 from worker.redis_client.address import redis_address
 
@@ -60,7 +60,7 @@ def running(
 
 def test_a_worker_delivers_from_that_database(running: Running) -> None:
     event = identified(running.address("worker"))
-    running.place.client.lpush(running.parts.queue, encoded(message_for(event), running.parts.queue))
+    running.place.client.lpush(running.parts.queue, encode(message_for(event), running.parts.queue))
     until(lambda: running.parts.holds(running.address("worker")), "the member")
 
 

@@ -14,7 +14,7 @@ from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.consumer.application import celery_app
 from worker.consumer.switched_off import SwitchedOff
-from worker.delivery.worker_registry import Roll, WorkerEntry
+from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.settings import Settings
 
 CELERY = ("-m", "celery", "-A", "worker.app")
@@ -47,8 +47,10 @@ def entries(bench: Bench) -> list[dict[str, Any]]:
 
 def in_state(bench: Bench, state: str) -> WorkerEntry:
     """The one worker of the bench, once it is in that state."""
-    roll = Roll(bench.redis, bench.integration)
-    found = eventually(lambda: next((each for each in roll.alive() if each.state == state), None), what=state)
+    worker_registry = WorkerRegistry(bench.redis, bench.integration)
+    found = eventually(
+        lambda: next((each for each in worker_registry.alive() if each.state == state), None), what=state
+    )
     assert found
     return found
 

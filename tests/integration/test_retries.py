@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import IMPATIENT, Bench, identified, until, viewed
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.sandbox.retry_hints import HintKind
 
 JANE = "jane@example.com"
@@ -95,14 +95,14 @@ def test_being_told_to_wait_costs_no_attempt(own: Bench) -> None:
 def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=503, hint="retry_after_seconds", wait_seconds=600, address=JANE)
     [name] = bench.put(identified(JANE))
-    until(bench.parked, "a parked event")
+    until(bench.delayed, "a delayed event")
     bench.idle()
-    [(message, due)] = bench.parked()
+    [(message, due)] = bench.delayed()
     [told] = [each.wait_until for each in bench.requests(JANE)]
     assert told is not None
     assert due >= told - 0.001  # kept to the millisecond
     assert (message.id, message.args[0], message.attempts) == (name, identified(JANE), 1)
-    assert [(each.outcome, each.status) for each in message.trail] == [("unavailable", 503)]
+    assert [(each.outcome, each.status) for each in message.attempt_history] == [("unavailable", 503)]
     assert (bench.queued(), bench.unacknowledged(), bench.letters()) == (0, 0, [])
 
 
@@ -110,7 +110,7 @@ def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_it
     own.sandbox.control.add_fault("status", status=429, hint="retry_after_seconds", wait_seconds=86_400, count=1)
     with own.working():
         own.put(identified(JANE))
-        until(lambda: own.queued() and not own.parked() and not own.unacknowledged(), "the event back on the queue")
+        until(lambda: own.queued() and not own.delayed() and not own.unacknowledged(), "the event back on the queue")
         own.put(identified("sam@example.com"))
         assert "`resume --now` lifts it" in own.run("resume").out
         assert "resumes" in own.run("resume", "--now").out
@@ -142,16 +142,16 @@ def test_after_an_outage_that_the_list_shows_to_be_over_everything_is_delivered(
 def test_others_are_delivered_while_one_waits_for_an_unavailable_mailgun(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=503, address=JANE)
     bench.put(identified(JANE))
-    until(bench.parked, "a parked event")
+    until(bench.delayed, "a delayed event")
     bench.put(identified("sam@example.com"))
     assert bench.member("sam@example.com").subscribed
 
 
-def test_a_parked_event_survives_the_worker_that_parked_it(own: Bench) -> None:
+def test_a_delayed_event_survives_the_worker_that_delayed_it(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=503, count=1, hint="retry_after_seconds", wait_seconds=2)
     first = own.worker().ready()
     own.put(identified(JANE, plan="pro"))
-    until(own.parked, "a parked event")
+    until(own.delayed, "a delayed event")
     own.idle()
     first.kill()
     assert JANE not in own.members()
@@ -167,9 +167,9 @@ def test_an_event_whose_attempts_are_spent_is_a_dead_letter_with_the_last_answer
     with own.working(RETRY_MAX_ATTEMPTS="2"):
         own.put(identified(JANE))
         buried = own.the_letter()
-    assert buried.letter.reason == Reason.RETRIES_EXHAUSTED
+    assert buried.letter.reason == DeadLetterReason.RETRIES_EXHAUSTED
     assert (buried.letter.status, buried.letter.answer, buried.letter.attempts) == (503, "Try later", 2)
-    assert [each.status for each in buried.message.trail] == [500, 503]
+    assert [each.status for each in buried.message.attempt_history] == [500, 503]
     assert "RETRY_MAX_AGE_HOURS" in buried.letter.cause
 
 
@@ -179,7 +179,7 @@ def test_an_event_that_has_grown_too_old_is_a_dead_letter(own: Bench, status: in
     with own.working(RETRY_MAX_AGE_HOURS="0.0002"):
         own.put(identified(JANE))
         buried = own.the_letter()
-    assert (buried.letter.reason, buried.letter.status) == (Reason.RETRIES_EXHAUSTED, status)
+    assert (buried.letter.reason, buried.letter.status) == (DeadLetterReason.RETRIES_EXHAUSTED, status)
     assert buried.letter.first_seen is not None
     assert buried.letter.died_at - buried.letter.first_seen >= 0.0002 * 3600
 
@@ -189,7 +189,7 @@ def test_a_hold_up_that_never_answered_is_told_without_a_status(own: Bench) -> N
     with own.working(RETRY_MAX_ATTEMPTS="1"):
         own.put(identified(JANE))
         buried = own.the_letter()
-    assert (buried.letter.reason, buried.letter.status) == (Reason.RETRIES_EXHAUSTED, None)
+    assert (buried.letter.reason, buried.letter.status) == (DeadLetterReason.RETRIES_EXHAUSTED, None)
     assert "no connection" in buried.letter.answer
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.bench import Bench, clean_environment, identified
 from tests.servers import eventually
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message
 
@@ -57,7 +57,7 @@ def filled(the_bench: Bench) -> Bench:
         name = {0: UUID, 1: LONG}.get(number, f"m-{number}")
         message = Message(id=name, args=(event,), kind="identify", enqueued_at=1.8e9)
         letter = dead_letter(
-            Reason.REJECTED, message, status=400, answer="no", died_at=1.8e9 + number, integration="streams"
+            DeadLetterReason.REJECTED, message, status=400, answer="no", died_at=1.8e9 + number, integration="streams"
         )
         bench.dead_letters.bury(message, letter)
     bench.redis.hset("signal:streams:totals", "delivered", 1)  # a worker has served it

@@ -15,11 +15,11 @@ import pytest
 from pydantic import SecretStr
 
 from tests.integration.bench import KEY, LIST, Bench, clean_environment, consenting, identified, until
-from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Answer
-from worker.members.ledger import Entry, Ledger
+from worker.mailgun.client import MailgunClient
+from worker.mailgun.outcome import Response
+from worker.members.ledger import Ledger, LedgerEntry
 from worker.settings import Settings
-from worker.wiring import flow_for, ledger_for
+from worker.wiring import gate_for, ledger_for
 
 LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
 STOP_SECONDS = 30
@@ -28,16 +28,16 @@ STOP_SECONDS = 30
 def ledger(bench: Bench) -> Ledger:
     """The ledger that the bench's workers use."""
     settings = Settings(_env_file=None, signal_integration=bench.integration)
-    return ledger_for(settings, flow_for(settings, bench.redis))
+    return ledger_for(settings, gate_for(settings, bench.redis))
 
 
-def known(bench: Bench, address: str) -> Entry | None:
+def known(bench: Bench, address: str) -> LedgerEntry | None:
     return ledger(bench).look_up(address)
 
 
 def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:
     """So many members are on the list; the first of them unsubscribed."""
-    mailgun = Mailgun(
+    mailgun = MailgunClient(
         base_url=bench.sandbox.base_url,
         key=SecretStr(KEY),
         list_address=LIST,
@@ -50,7 +50,7 @@ def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:
     ]
     for start in range(0, count, 100):
         answer = mailgun.upsert_many([json.dumps(each) for each in members[start : start + 100]])
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         assert answer.status == 200
 
 
@@ -231,7 +231,7 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_sync_says_in_one_line_what_to_mend(own: Bench, wrong: str) -> None:
+def test_a_sync_says_in_one_line_what_to_fix(own: Bench, wrong: str) -> None:
     settings, words = WRONG[wrong]
     printed = own.run("sync", **{**LEDGER, **settings})
     assert (printed.status, printed.out) == (1, "")

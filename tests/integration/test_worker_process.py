@@ -14,10 +14,10 @@ COMMANDS = [CELERY, OURS]
 # Runs the command that follows with a bug of our own in the worker's loop, once an event has ended.
 WITH_A_BUG = """
 import runpy, sys
-from worker.consumer.batch_consumer import Consuming
+from worker.consumer.batch_consumer import BatchConsumer
 def bug(self):
     raise LookupError("jane@example.com and other secrets")
-Consuming._tell_ended = bug
+BatchConsumer._tell_ended = bug
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists
-from worker.ops.account_probe.probe_member import ThrowAway
+from worker.ops.account_probe.probe_member import ProbeMember
 from worker.ops.account_probe.questions import BOTH, MERGE, QUESTIONS, Question
-from worker.ops.account_probe.runner import Probed, probed
+from worker.ops.account_probe.runner import ProbeReport, probed
 
 KEY = os.environ.get("MAILGUN_LIVE_API_KEY", "")
 LIST = os.environ.get("MAILGUN_LIVE_LIST_ADDRESS", "")
@@ -29,36 +29,36 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def mailgun() -> Mailgun:
-    return Mailgun(base_url=BASE_URL, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=30)
+def mailgun() -> MailgunClient:
+    return MailgunClient(base_url=BASE_URL, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=30)
 
 
 @pytest.fixture(scope="module")
-def throw_away(mailgun: Mailgun) -> Iterator[ThrowAway]:
+def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
     assert list_exists(mailgun.read_list()), "the key is wrong, or the list is not there, or in the other region"
-    it = ThrowAway(mailgun, LIST)
+    it = ProbeMember(mailgun, LIST)
     yield it
     assert it.clean(), f"{it.address} is still on the list: delete it in Mailgun"
 
 
 @pytest.fixture(scope="module")
-def result(throw_away: ThrowAway) -> Probed:
+def result(throw_away: ProbeMember) -> ProbeReport:
     return probed(throw_away, "merge")
 
 
-def test_the_probe_comes_to_its_end_and_leaves_nothing(result: Probed, throw_away: ThrowAway) -> None:
+def test_the_probe_comes_to_its_end_and_leaves_nothing(result: ProbeReport, throw_away: ProbeMember) -> None:
     assert result.trouble is None
     assert result.gone
     assert throw_away.read() is None
 
 
 @pytest.mark.parametrize("question", RELIED_ON, ids=lambda question: question.tried)
-def test_what_the_worker_relies_on_is_so(result: Probed, question: Question) -> None:
+def test_what_the_worker_relies_on_is_so(result: ProbeReport, question: Question) -> None:
     found = {finding.tried: finding.found for finding in result.findings}
     assert found[question.tried] == question.assumed
 
 
-def test_what_nobody_recorded_is_printed(result: Probed) -> None:
+def test_what_nobody_recorded_is_printed(result: ProbeReport) -> None:
     for finding in result.findings:
         print(f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, to set: {finding.to_set}")  # noqa: T201
     assert len(result.findings) == len(QUESTIONS)

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from worker.mailgun.member import Member
-from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, Message, Try
+from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, AttemptRecord, Message
 from worker.signal.patch import Patch
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too: JSON can spell them
@@ -42,13 +42,13 @@ messages = st.builds(
     kwargs=json_objects,
     kind=st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=80),
     enqueued_at=st.none() | seconds,
-    patience_from=st.none() | seconds,
+    retry_window_start=st.none() | seconds,
     first_tried=st.none() | seconds,
     attempts=counts,
     throttled=counts,
-    parkings=counts,
-    trail=st.lists(
-        st.builds(Try, at=seconds, outcome=st.text(max_size=10), status=st.none() | st.integers(100, 599)),
+    requeues=counts,
+    attempt_history=st.lists(
+        st.builds(AttemptRecord, at=seconds, outcome=st.text(max_size=10), status=st.none() | st.integers(100, 599)),
         max_size=TRAIL_LENGTH,
     ).map(tuple),
     task=st.sampled_from([TASK, DELIVER_MANY]),

@@ -17,7 +17,7 @@ from tests.bench.verdict import RIGHT, Wanted, verdict, wanted
 from worker.sandbox.request_log import Record
 from worker.sandbox.stored_member import StoredMember
 from worker.signal.event import parse_event
-from worker.signal.patch import Patch, patch_of
+from worker.signal.patch import Patch, patch_from_event
 from worker.signal.preset import load_preset
 
 PRESET = load_preset()
@@ -143,7 +143,7 @@ def test_every_event_changes_something_about_its_person(number: int) -> None:
 @pytest.mark.parametrize("number", range(8))
 def test_the_others_send_for_an_event_what_this_program_reads_in_it(number: int) -> None:
     [sent] = events([number])
-    patch = patch_of(parse_event(sent), PRESET)
+    patch = patch_from_event(parse_event(sent), PRESET)
     assert isinstance(patch, Patch)
     assert (patch.name, patch.vars) == said_by(sent)
     assert patch.consent is True

@@ -53,8 +53,8 @@ USED = [
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
 OURS = (
-    transport.Unacked,
-    transport.TakesAtomically,
+    transport.EventQoS,
+    transport.AtomicFetchMixin,
     transport.Channel,
     transport.Transport,
     worker_process.Worker,
@@ -81,7 +81,7 @@ def test_what_is_overridden_or_called_is_there_with_this_signature(used: str) ->
 
 def overridden(ours: type) -> Iterator[str]:
     """The names of methods that this class has instead of theirs."""
-    bases = transport.Channel.__mro__ if ours is transport.TakesAtomically else ours.__mro__
+    bases = transport.Channel.__mro__ if ours is transport.AtomicFetchMixin else ours.__mro__
     for name, member in vars(ours).items():
         theirs = any(name in vars(base) and base.__module__.startswith(THEIRS) for base in bases)
         if inspect.isfunction(member) and theirs and not name.startswith("__"):

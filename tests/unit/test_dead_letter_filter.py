@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, strange_json
-from worker.queue.dead_letter_filter import FILTERS, selected
+from worker.queue.dead_letter_filter import FILTERS, parse_filter
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 def refusal(**filters: Any) -> str:
     """Why these filters are refused: one line."""
     with pytest.raises(ValueError, match=r"\w") as caught:
-        selected(NOW, filters)
+        parse_filter(NOW, filters)
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -29,8 +29,8 @@ def test_an_unknown_reason_is_told_with_those_there_are_and_the_one_that_may_be_
 
 
 def test_a_reason_that_another_program_left_there_can_be_chosen() -> None:
-    assert selected(NOW, {"reason": "odd"}, others=lambda: ["odd"]).reason == "odd"
-    assert selected(NOW, {"reason": "unknown"}).reason == "unknown"
+    assert parse_filter(NOW, {"reason": "odd"}, others=lambda: ["odd"]).reason == "odd"
+    assert parse_filter(NOW, {"reason": "unknown"}).reason == "unknown"
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -64,11 +64,11 @@ def test_a_wrong_value_is_told_with_what_would_be_right(filters: dict[str, Any],
 
 
 def test_right_values_mean_what_they_say() -> None:
-    wanted = selected(NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "})
+    wanted = parse_filter(NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "})
     assert wanted.since == NOW - timedelta(hours=2)
     assert wanted.until == datetime(2099, 12, 31, 22, tzinfo=UTC)
     assert (wanted.status, wanted.email, wanted.reason) == (400, " A@x.com ", None)
-    assert selected(NOW, dict.fromkeys(FILTERS)) == selected(NOW, {})
+    assert parse_filter(NOW, dict.fromkeys(FILTERS)) == parse_filter(NOW, {})
 
 
 spans = st.from_regex(r"\A[0-9.+-]{1,400}[smhd]\Z")
@@ -78,6 +78,6 @@ spans = st.from_regex(r"\A[0-9.+-]{1,400}[smhd]\Z")
 @given(st.dictionaries(st.sampled_from(FILTERS) | any_text, strange_json | spans, max_size=3))
 def test_any_filters_are_understood_or_refused_in_one_line(filters: dict[str, Any]) -> None:
     try:
-        selected(NOW, filters)
+        parse_filter(NOW, filters)
     except ValueError as error:
         assert str(error).isprintable()  # noqa: PT017  both ends are right

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from worker.gate.gate import HoldState
-from worker.monitoring.metrics import Metrics, Standing, families
+from worker.monitoring.metrics import IntegrationGauges, Metrics, families
 from worker.redis_client.keys import table
 from worker.settings import Settings
 
@@ -44,9 +44,11 @@ def test_the_table_of_settings_is_the_codes() -> None:
 def test_the_table_of_metrics_is_the_codes() -> None:
     told = {re.sub(r"\{.*", "", names[0]) for names, _ in rows("metrics.md")}
     hold = HoldState(None, "", None, None, 1.0)
-    standing = Standing(queued=0, oldest_age=0, parked=0, dead_letters={}, hold=hold, opt_outs_age=0)
+    retry_state = IntegrationGauges(queued=0, oldest_age=0, delayed=0, dead_letters={}, hold=hold, opt_outs_age=0)
     counted = re.findall(rb"^# TYPE (signal_mailgun_\S+) ", generate_latest(Metrics("default").registry), re.MULTILINE)
-    gauges = {f"{each.name}_total" if each.type == "counter" else each.name for each in families("default", standing)}
+    gauges = {
+        f"{each.name}_total" if each.type == "counter" else each.name for each in families("default", retry_state)
+    }
     assert told == {each.decode() for each in counted if not each.endswith(b"_created")} | gauges
 
 

@@ -21,15 +21,24 @@ from kombu.utils import json as kombu_json
 
 from tests.unit.strategies import any_text, messages, strange_json
 from worker.queue.compression import LIMIT_BYTES, zstd
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.intake import admitted, events_read, shown_id, without
-from worker.queue.message import AHEAD_SECONDS, DELIVER_MANY, TASK, Message, decoded, encoded, events_in, message_of
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.intake import events_read, parse_raw, shown_id, without
+from worker.queue.message import (
+    AHEAD_SECONDS,
+    DELIVER_MANY,
+    TASK,
+    Message,
+    decode,
+    encode,
+    events_in,
+    message_from_headers,
+)
 from worker.queue.message import envelope as envelope_of
 from worker.redis_client.raw_text import bytes_of
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
 from worker.signal.event_json import why_no_event
-from worker.signal.json_value import plain
-from worker.signal.patch import patch_of
+from worker.signal.json_value import to_json_value
+from worker.signal.patch import patch_from_event
 from worker.signal.preset import load_preset
 
 QUEUE = "mailgun.default"
@@ -38,7 +47,7 @@ MESSAGE = Message(id="m1", args=(EVENT,), kind="identify", enqueued_at=100.0)
 
 
 def message_in(raw: object) -> Message:
-    return admitted(raw if isinstance(raw, str | bytes) else json.dumps(raw), lambda: "new-id")
+    return parse_raw(raw if isinstance(raw, str | bytes) else json.dumps(raw), lambda: "new-id")
 
 
 def admit(raw: object) -> dict[str, Any]:
@@ -54,10 +63,10 @@ def body_of(payload: dict[str, Any]) -> Any:
 
 def envelope(**headers: object) -> dict[str, Any]:
     """A well-formed message as a bare client sends it, with further `headers`."""
-    plain: dict[str, Any] = json.loads(encoded(MESSAGE, QUEUE))
-    del plain["headers"]["signal"]
-    plain["headers"] |= {"argsrepr": "({'email': 'jane@example.com'},)", "origin": "gen1@elsewhere", **headers}
-    return plain
+    to_json_value: dict[str, Any] = json.loads(encode(MESSAGE, QUEUE))
+    del to_json_value["headers"]["signal"]
+    to_json_value["headers"] |= {"argsrepr": "({'email': 'jane@example.com'},)", "origin": "gen1@elsewhere", **headers}
+    return to_json_value
 
 
 def with_body(body: object) -> dict[str, Any]:
@@ -65,9 +74,9 @@ def with_body(body: object) -> dict[str, Any]:
 
 
 def with_properties(**properties: object) -> dict[str, Any]:
-    plain = envelope()
-    plain["properties"] |= properties
-    return plain
+    to_json_value = envelope()
+    to_json_value["properties"] |= properties
+    return to_json_value
 
 
 def assert_celery_takes(payload: dict[str, Any]) -> None:
@@ -89,7 +98,9 @@ def assert_celery_takes(payload: dict[str, Any]) -> None:
     assert payload["content-type"] == "application/json"
 
 
-def assert_refused(raw: str | bytes, reason: Reason = Reason.UNREADABLE_MESSAGE, says: str = "") -> None:
+def assert_refused(
+    raw: str | bytes, reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE, says: str = ""
+) -> None:
     """The message says what is wrong, and keeps what came byte for byte, also as a dead letter."""
     message = message_in(raw)
     assert_celery_takes(envelope_of(message, QUEUE))
@@ -98,7 +109,7 @@ def assert_refused(raw: str | bytes, reason: Reason = Reason.UNREADABLE_MESSAGE,
     assert says in message.refusal.text
     assert "jane" not in message.refusal.text
     assert message.args == ()
-    buried = decoded(encoded(message, QUEUE))[0]
+    buried = decode(encode(message, QUEUE))[0]
     assert bytes_of(buried.original or "") == (raw if isinstance(raw, bytes) else bytes_of(raw))
 
 
@@ -123,7 +134,7 @@ def test_the_bare_event_is_no_message_and_can_be_read_all_the_same() -> None:
     assert [each.args for each in events_read(message_in(raw))] == [(EVENT,)]
 
 
-U, T, E = Reason.UNREADABLE_MESSAGE, Reason.UNKNOWN_TASK, Reason.UNSUPPORTED_ENCODING
+U, T, E = DeadLetterReason.UNREADABLE_MESSAGE, DeadLetterReason.UNKNOWN_TASK, DeadLetterReason.UNSUPPORTED_ENCODING
 
 
 @pytest.mark.parametrize(
@@ -165,7 +176,9 @@ U, T, E = Reason.UNREADABLE_MESSAGE, Reason.UNKNOWN_TASK, Reason.UNSUPPORTED_ENC
         (with_body([[EVENT], ["x"], {}]), U, "the keyword arguments no object"),
     ],
 )
-def test_what_cannot_be_read_is_named_and_kept_whole(message: dict[str, Any], reason: Reason, says: str) -> None:
+def test_what_cannot_be_read_is_named_and_kept_whole(
+    message: dict[str, Any], reason: DeadLetterReason, says: str
+) -> None:
     assert_refused(json.dumps(message), reason, says)
 
 
@@ -235,7 +248,7 @@ def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
     in_pieces = b"".join(map(compress, (b"[[", json.dumps(EVENT).encode(), b"], {}, {}]")))
     assert body_of(admit(with_data(in_pieces)))[0] == [EVENT]
     big = with_data(compress(b" " * (LIMIT_BYTES + 1)))
-    assert_refused(big, Reason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed")
+    assert_refused(big, DeadLetterReason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed")
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
@@ -258,9 +271,9 @@ def test_a_body_in_a_charset_that_it_does_not_name_is_not_guessed() -> None:
     body = json.dumps([[{**EVENT, "name": "René"}], {}, {}], ensure_ascii=False).encode("latin-1")
     message = {**envelope(), "body": base64.b64encode(body).decode()}
     assert_refused(json.dumps(message), E, "the body is not UTF-8 text")
-    plain = {**with_properties(body_encoding=None), "body": "BODY"}
+    to_json_value = {**with_properties(body_encoding=None), "body": "BODY"}
     raw = (
-        json.dumps(plain)
+        json.dumps(to_json_value)
         .encode()
         .replace(b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1"))
     )
@@ -277,7 +290,7 @@ def test_what_pythons_own_clients_wrap_in_json_is_read_as_our_producers_write_it
     body = [[sent], {}, {}]
     message = {**envelope(), "body": base64.b64encode(kombu_json.dumps(body).encode()).decode()}
     [event] = body_of(admit(message))[0]
-    assert event == {**plain(sent), "not": sent["not"]}
+    assert event == {**to_json_value(sent), "not": sent["not"]}
 
 
 def test_an_event_of_an_unknown_task_can_be_read() -> None:
@@ -288,15 +301,15 @@ def test_an_event_of_an_unknown_task_can_be_read() -> None:
 
 def test_a_dead_letter_that_was_moved_to_the_queue_counts_as_what_it_was_about() -> None:
     raw = json.dumps(envelope(task="tasks.deliver"))
-    letter = encoded(message_in(raw), QUEUE, dead_letter={"reason": "unknown_task"})
+    letter = encode(message_in(raw), QUEUE, dead_letter={"reason": "unknown_task"})
     assert message_in(letter).original == raw
 
 
 @given(messages)
 def test_our_own_message_arrives_as_it_was_written(message: Message) -> None:
-    payload = admit(encoded(message, QUEUE))
+    payload = admit(encode(message, QUEUE))
     assert_celery_takes(payload)
-    assert decoded(json.dumps(payload))[0] == replace(message, id=shown_id(message.id))
+    assert decode(json.dumps(payload))[0] == replace(message, id=shown_id(message.id))
 
 
 def test_an_id_that_could_be_an_address_is_shown_as_a_digest_that_stays_the_same() -> None:
@@ -365,17 +378,19 @@ def test_nothing_in_an_envelope_stops_a_worker_or_loses_the_event(message: dict[
 def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> None:
     for signal in (
         value,
-        *({name: value} for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail")),
+        *({name: value} for name in ("enqueued_at", "retry_window_start", "first_tried", "attempts", "throttled", "attempt_history")),
     ):
         payload = admit(envelope(signal=signal))
         args, kwargs, _ = body_of(payload)
-        seen = message_of(id="m1", args=args, kwargs=kwargs, headers=payload["headers"]).seen(1000.0)
+        seen = message_from_headers(id="m1", args=args, kwargs=kwargs, headers=payload["headers"]).with_timestamps(
+            1000.0
+        )
         assert seen.enqueued_at is not None
-        assert seen.patience_from is not None
+        assert seen.retry_window_start is not None
         assert 0 <= seen.enqueued_at <= 1000.0 + AHEAD_SECONDS
-        assert 0 <= seen.patience_from <= 1000.0 + AHEAD_SECONDS
-        assert seen.attempts + seen.throttled + seen.parkings >= 0
-        assert decoded(encoded(seen, QUEUE))[0] == seen
+        assert 0 <= seen.retry_window_start <= 1000.0 + AHEAD_SECONDS
+        assert seen.attempts + seen.throttled + seen.requeues >= 0
+        assert decode(encode(seen, QUEUE))[0] == seen
 
 
 @given(strange_json, strange_json, strange_json, strange_json)
@@ -397,7 +412,7 @@ def test_an_event_nested_too_deep_is_malformed_and_breaks_nothing(depth: int) ->
     body = base64.b64encode(f"[[{nested}],{{}},{{}}]".encode()).decode()
     args = body_of(admit(raw.replace(json.loads(raw)["body"], body)))[0]
     with suppress(MalformedEvent):
-        patch_of(parse_event(args[0]), load_preset())
+        patch_from_event(parse_event(args[0]), load_preset())
 
 
 def protocol_1(**fields: object) -> dict[str, Any]:
@@ -434,7 +449,7 @@ BUNDLE = Message(id="b1", args=([EVENT, {**EVENT, "messageId": "m2"}],), kind="2
 
 def events_of(payload: dict[str, Any]) -> list[Any]:
     """What the task is given, event by event."""
-    return [each.args[0] for each in events_in(decoded(json.dumps(payload))[0])]
+    return [each.args[0] for each in events_in(decode(json.dumps(payload))[0])]
 
 
 def deep(depth: int) -> dict[str, Any]:
@@ -446,9 +461,9 @@ def deep(depth: int) -> dict[str, Any]:
 
 
 def test_a_bundle_stays_one() -> None:
-    payload = admit(encoded(BUNDLE, QUEUE))
+    payload = admit(encode(BUNDLE, QUEUE))
     assert_celery_takes(payload)
-    assert decoded(json.dumps(payload))[0] == BUNDLE
+    assert decode(json.dumps(payload))[0] == BUNDLE
 
 
 def test_a_bare_clients_bundle_keeps_its_id_and_its_events_and_shows_none_of_them() -> None:
@@ -468,14 +483,14 @@ def test_a_bundle_of_celerys_protocol_1_is_one_too() -> None:
 
 @pytest.mark.parametrize("args", [[], ["x"], [[EVENT], [EVENT]], [None], [5]])
 def test_what_is_no_bundle_is_admitted_for_the_task_to_bury(args: list[Any]) -> None:
-    payload = admit(encoded(replace(BUNDLE, args=tuple(args)), QUEUE))
+    payload = admit(encode(replace(BUNDLE, args=tuple(args)), QUEUE))
     assert_celery_takes(payload)
     assert body_of(payload)[0] == args
 
 
 def test_an_event_in_a_bundle_may_be_as_deep_as_one_alone() -> None:
     events = [deep(NESTING_LIMIT - 1), EVENT]
-    assert events_of(admit(encoded(replace(BUNDLE, args=(events,)), QUEUE))) == events
+    assert events_of(admit(encode(replace(BUNDLE, args=(events,)), QUEUE))) == events
     parse_event(events[0])
 
 
@@ -483,13 +498,13 @@ def test_an_event_a_little_too_deep_goes_as_it_was_sent_alone_and_in_a_bundle() 
     event = deep(NESTING_LIMIT)
     with pytest.raises(MalformedEvent):
         parse_event(event)
-    assert events_of(admit(encoded(replace(MESSAGE, args=(event,)), QUEUE))) == [event]
-    assert events_of(admit(encoded(replace(BUNDLE, args=([event, EVENT],)), QUEUE))) == [event, EVENT]
+    assert events_of(admit(encode(replace(MESSAGE, args=(event,)), QUEUE))) == [event]
+    assert events_of(admit(encode(replace(BUNDLE, args=([event, EVENT],)), QUEUE))) == [event, EVENT]
 
 
 @pytest.mark.parametrize("depth", [NESTING_LIMIT + 1, NESTING_LIMIT + 2, NESTING_LIMIT + 3, 300, 900])
 def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth: int) -> None:
-    before, bad, after = events_of(admit(encoded(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE)))
+    before, bad, after = events_of(admit(encode(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE)))
     assert (before, after) == (EVENT, EVENT)
     with pytest.raises(MalformedEvent):
         parse_event(bad)

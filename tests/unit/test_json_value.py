@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.strategies import any_text, json_objects, json_values, strange_json
 from worker import MalformedEvent, SignalEvent
 from worker.signal.event import NESTING_LIMIT, parse_event
-from worker.signal.json_value import event_text, plain
+from worker.signal.json_value import event_text, to_json_value
 
 EVENT = {"type": "identify", "messageId": "m1", "traits": {"email": "jane@example.com"}}
 
@@ -56,7 +56,7 @@ def read_back(event: Any) -> Any:
 def read_closely(event: Any) -> Any:
     """The same by its meaning: each value made plain, and the whole parsed."""
     try:
-        sent = plain(event)
+        sent = to_json_value(event)
         parse_event(sent)
         return repr(json.loads(json.dumps(sent)))
     except MalformedEvent as error:
@@ -159,7 +159,7 @@ def test_half_characters_stay_what_they_are(half: str) -> None:
     ],
 )
 def test_what_json_does_not_know_goes_as_what_it_does(value: object, sent: object) -> None:
-    assert plain({"a": [value]}) == {"a": [sent]}
+    assert to_json_value({"a": [value]}) == {"a": [sent]}
     assert json.loads(event_text({**EVENT, "properties": {"a": [value]}}))["properties"] == {"a": [sent]}
 
 
@@ -181,7 +181,7 @@ def test_a_number_that_json_cannot_carry_is_refused_without_being_quoted(value: 
 
 @given(json_values)
 def test_json_goes_as_it_is(value: Any) -> None:
-    assert plain(value) == value
+    assert to_json_value(value) == value
 
 
 def test_a_signal_event_goes_as_one_that_reads_the_same() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import json_values, members, patches
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind
-from worker.members.merge import Subscribing, fields_of, surviving
-from worker.members.merge_plan import Plan, Wanted, noted, planned
+from worker.mailgun.outcome import OutcomeKind
+from worker.members.merge import SubscriptionRules, fields_of, surviving
+from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge
 from worker.members.record import (
     ABSENCE_SECONDS,
     CONSENT,
@@ -35,18 +35,20 @@ from worker.signal.patch import Patch
 ADDRESS = "jane@example.com"
 LAG = 100.0
 EVENT = EventOrder(5.0)
-rules = st.builds(Subscribing, st.booleans(), st.booleans())
+rules = st.builds(SubscriptionRules, st.booleans(), st.booleans())
 
 
 def patch(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
     return Patch(ADDRESS, name, fields, consent, None)
 
 
-def merged(held: Member | None, patch: Patch, rules: Subscribing | None = None, *, our_no: bool = False) -> Member:
+def merged(
+    held: Member | None, patch: Patch, rules: SubscriptionRules | None = None, *, our_no: bool = False
+) -> Member:
     """What one event makes of the member; `our_no` says that a "no" which Mailgun holds is ours."""
     record = Record(no=No(0.0, FIRST)) if our_no else Record()
     known = after_reading(record, held, 1000.0, 0.0).record if held else record
-    member = planned(held, known, [Wanted(patch, EVENT)], rules or Subscribing(), 1000.0).member
+    member = plan_merge(held, known, [TimedPatch(patch, EVENT)], rules or SubscriptionRules(), 1000.0).member
     assert member
     return member
 
@@ -80,30 +82,30 @@ def test_who_is_subscribed(
     if (held, consent) == (False, True):
         expected = our_no or resubscribe
     member = None if held is None else Member(ADDRESS, subscribed=held)
-    found = merged(member, patch(consent), Subscribing(subscribe_new, resubscribe), our_no=our_no)
+    found = merged(member, patch(consent), SubscriptionRules(subscribe_new, resubscribe), our_no=our_no)
     assert found.subscribed is expected
 
 
 def test_by_default_a_new_member_is_subscribed_and_an_opt_out_stands() -> None:
-    assert merged(None, patch(), Subscribing()).subscribed
-    assert not merged(Member(ADDRESS, subscribed=False), patch(consent=True), Subscribing()).subscribed
+    assert merged(None, patch(), SubscriptionRules()).subscribed
+    assert not merged(Member(ADDRESS, subscribed=False), patch(consent=True), SubscriptionRules()).subscribed
 
 
 def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
     held = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
-    found = merged(held, patch(plan="pro", last_page_url="/a"), Subscribing())
+    found = merged(held, patch(plan="pro", last_page_url="/a"), SubscriptionRules())
     assert found == Member(ADDRESS, "Jane Doe", vars={"plan": "pro", "company": "Acme", "last_page_url": "/a"})
 
 
 def test_a_name_in_the_event_replaces_the_held_one() -> None:
-    assert merged(Member(ADDRESS, "J"), patch(name="Jane"), Subscribing()).name == "Jane"
+    assert merged(Member(ADDRESS, "J"), patch(name="Jane"), SubscriptionRules()).name == "Jane"
 
 
 @given(members, patches, rules, st.booleans())
 def test_every_field_of_the_patch_is_set_and_every_other_is_kept(
     held: Member,
     patch: Patch,
-    rules: Subscribing,
+    rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
     found = merged(held, patch, rules, our_no=our_no)
@@ -118,7 +120,7 @@ def test_every_field_of_the_patch_is_set_and_every_other_is_kept(
 def test_merging_twice_is_merging_once(
     held: Member | None,
     patch: Patch,
-    rules: Subscribing,
+    rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
     once = merged(held, patch, rules, our_no=our_no)
@@ -128,20 +130,20 @@ def test_merging_twice_is_merging_once(
 @given(members, patches, patches)
 def test_patches_of_different_fields_can_come_in_any_order(held: Member, one: Patch, other: Patch) -> None:
     other = replace(other, vars={f"other_{k}": v for k, v in other.vars.items()}, name=None, consent=None)
-    both = merged(merged(held, one, Subscribing()), other, Subscribing())
-    assert merged(merged(held, other, Subscribing()), one, Subscribing()) == both
+    both = merged(merged(held, one, SubscriptionRules()), other, SubscriptionRules())
+    assert merged(merged(held, other, SubscriptionRules()), one, SubscriptionRules()) == both
 
 
 @given(members, patches)
 def test_merging_changes_neither_the_held_member_nor_the_patch(held: Member, patch: Patch) -> None:
     before = dict(held.vars), dict(patch.vars)
-    merged(held, patch, Subscribing())
+    merged(held, patch, SubscriptionRules())
     assert (held.vars, patch.vars) == before
 
 
 @given(members, patches.map(lambda each: replace(each, consent=None)))
 def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch) -> None:
-    assert merged(held, patch, Subscribing()).subscribed is held.subscribed
+    assert merged(held, patch, SubscriptionRules()).subscribed is held.subscribed
 
 
 # What newer events have set
@@ -195,8 +197,8 @@ def test_where_nothing_is_known_all_of_a_patch_survives(patch: Patch, at: float)
 # Whose "no" it is
 
 
-def after(held: Member | None, record: Record, *patches: Patch, now: float = 1000.0) -> Plan:
-    return planned(held, record, [Wanted(each, EVENT) for each in patches], Subscribing(), now)
+def after(held: Member | None, record: Record, *patches: Patch, now: float = 1000.0) -> MergePlan:
+    return plan_merge(held, record, [TimedPatch(each, EVENT) for each in patches], SubscriptionRules(), now)
 
 
 @pytest.mark.parametrize("held", [None, Member(ADDRESS)])
@@ -357,14 +359,18 @@ def undated(consent: bool | None = None, name: str | None = None, **fields: obje
 
 
 def on(
-    held: Member | None, record: Record, patch: Patch, order: EventOrder = UNDATED, rules: Subscribing | None = None
-) -> Plan:
-    return planned(held, record, [Wanted(patch, order)], rules or Subscribing(), 1000.0)
+    held: Member | None,
+    record: Record,
+    patch: Patch,
+    order: EventOrder = UNDATED,
+    rules: SubscriptionRules | None = None,
+) -> MergePlan:
+    return plan_merge(held, record, [TimedPatch(patch, order)], rules or SubscriptionRules(), 1000.0)
 
 
 @pytest.mark.parametrize("subscribe_new", [True, False])
 def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(subscribe_new: bool) -> None:  # noqa: FBT001
-    created = on(None, Record(), unclear(plan="pro"), EVENT, Subscribing(subscribe_new))
+    created = on(None, Record(), unclear(plan="pro"), EVENT, SubscriptionRules(subscribe_new))
     assert created.member == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
     assert created.record.no == No(1000.0, FIRST)
     # Even an older one lifts it: no event has set the consent.
@@ -377,7 +383,7 @@ def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_i
 def test_a_consent_that_is_not_understood_changes_nothing_else(
     held: Member,
     patch: Patch,
-    rules: Subscribing,
+    rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
     unknown = replace(patch, consent=None)
@@ -390,7 +396,7 @@ def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew()
     there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
     assert there.member == Member(ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True})
     assert there.record.orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
-    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (Kind.SUPERSEDED,)
+    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (OutcomeKind.SUPERSEDED,)
     dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
     assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
 
@@ -427,13 +433,13 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
     record = owned(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
     member = None if held is None else Member(ADDRESS, subscribed=held)
     record = after_reading(record, member, 999.0, LAG * 100).record
-    found = on(member, record, undated(consent, plan="pro"), rules=Subscribing(resubscribe=resubscribe)).member
+    found = on(member, record, undated(consent, plan="pro"), rules=SubscriptionRules(resubscribe=resubscribe)).member
     assert found
     assert found.subscribed is UNDATED_CONSENT[held, consent, set_at, our_no]
 
 
 @given(members, patches, patches, rules)
-def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patch, rules: Subscribing) -> None:
+def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patch, rules: SubscriptionRules) -> None:
     record = after_reading(Record(), start, 999.0, LAG).record
     before = on(start, record, dated, EVENT, rules)
     found = on(before.member, before.record, replace(late, undated=True), rules=rules).member
@@ -453,7 +459,7 @@ class There:
 
     shows: Callable[[], float]
     """How old what it shows is, each time it is asked; seconds."""
-    rules: Subscribing = field(default_factory=Subscribing)
+    rules: SubscriptionRules = field(default_factory=SubscriptionRules)
     record: Record = field(default_factory=Record)
     now: float = 10_000.0
     absent: Callable[[], bool] = lambda: False
@@ -481,7 +487,7 @@ class There:
         self.seen_no = self.seen_no or (held is not None and not held.subscribed)
         return held
 
-    def deliver(self, *wanted: Wanted) -> None:
+    def deliver(self, *wanted: TimedPatch) -> None:
         """Events are delivered, at the second try or at the tenth."""
         for _ in range(40):
             self.now += 1.0
@@ -490,7 +496,7 @@ class There:
             if doubt is None:
                 break
             self.now += doubt
-        plan = planned(held, self.record, wanted, self.rules, self.now)
+        plan = plan_merge(held, self.record, wanted, self.rules, self.now)
         self.record = plan.record
         if plan.writes:
             self.hold(plan.member)
@@ -504,7 +510,7 @@ class There:
 
 
 ages = st.lists(st.floats(0, LAG - 2), min_size=1, max_size=20)
-wanted = st.builds(Wanted, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6)))
+wanted = st.builds(TimedPatch, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6)))
 events = st.lists(wanted, min_size=1, max_size=6, unique_by=lambda each: each.order)
 
 
@@ -519,11 +525,11 @@ def lagging(ages: list[float]) -> Callable[[], float]:
     return age
 
 
-def in_order(events: Sequence[Wanted]) -> list[Wanted]:
+def in_order(events: Sequence[TimedPatch]) -> list[TimedPatch]:
     return sorted(events, key=lambda each: each.order)
 
 
-def expected(held: Member | None, events: Sequence[Wanted], subscribe_new: bool) -> str:  # noqa: FBT001
+def expected(held: Member | None, events: Sequence[TimedPatch], subscribe_new: bool) -> str:  # noqa: FBT001
     """The member after all events in their order, by a rule of its own; as text: to Python 1 equals true."""
     name, subscribed, vars_ = (held.name, held.subscribed, dict(held.vars)) if held else ("", subscribe_new, {})
     for each in in_order(events):
@@ -544,12 +550,12 @@ starts = st.none() | members.map(lambda each: replace(each, subscribed=True))
 @given(starts, events, ages, st.booleans(), st.data())
 def test_events_end_the_same_in_every_order_however_often_and_however_old_the_readings_are(
     start: Member | None,
-    events: list[Wanted],
+    events: list[TimedPatch],
     ages: list[float],
     subscribe_new: bool,  # noqa: FBT001
     data: st.DataObject,
 ) -> None:
-    there = There(lagging(ages), Subscribing(subscribe_new))
+    there = There(lagging(ages), SubscriptionRules(subscribe_new))
     if start:
         there.hold(start)
     there.now += LAG
@@ -564,12 +570,12 @@ def test_events_end_the_same_in_every_order_however_often_and_however_old_the_re
 
 @given(starts.filter(bool), events, ages, st.lists(st.booleans(), min_size=1))
 def test_members_that_are_not_shown_for_a_moment_end_the_same(
-    start: Member, events: list[Wanted], ages: list[float], missing: list[bool]
+    start: Member, events: list[TimedPatch], ages: list[float], missing: list[bool]
 ) -> None:
     turns = iter(missing)
     there = There(lagging(ages)).hold(start)
     there.now += LAG
-    there.deliver(Wanted(patch(), FIRST))
+    there.deliver(TimedPatch(patch(), FIRST))
     before = [0]
 
     def passing() -> bool:
@@ -592,7 +598,7 @@ def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
     ages: list[float],
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
-    rules = Subscribing(subscribe_new, resubscribe=False)
+    rules = SubscriptionRules(subscribe_new, resubscribe=False)
     there = There(lagging(ages), rules).hold(start)
     there.now += LAG
     seen = False
@@ -608,10 +614,10 @@ def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
 @given(starts.filter(bool), events, st.booleans())
 def test_an_opt_out_is_never_undone_where_readings_do_not_lag(
     start: Member,
-    events: list[Wanted],
+    events: list[TimedPatch],
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
-    there = There(lambda: 0.0, Subscribing(subscribe_new)).hold(start)
+    there = There(lambda: 0.0, SubscriptionRules(subscribe_new)).hold(start)
     there.now += LAG
     there.opt_out()
     for each in events:
@@ -622,9 +628,9 @@ def test_an_opt_out_is_never_undone_where_readings_do_not_lag(
 
 @given(starts, events, ages)
 def test_with_resubscribe_the_newest_known_consent_stands(
-    start: Member | None, events: list[Wanted], ages: list[float]
+    start: Member | None, events: list[TimedPatch], ages: list[float]
 ) -> None:
-    there = There(lagging(ages), Subscribing(resubscribe=True))
+    there = There(lagging(ages), SubscriptionRules(resubscribe=True))
     if start:
         there.hold(replace(start, subscribed=False))
     there.now += LAG
@@ -637,7 +643,9 @@ def test_with_resubscribe_the_newest_known_consent_stands(
 
 
 @given(starts.filter(bool), events, events)
-def test_what_a_late_write_overwrote_is_written_again(start: Member, before: list[Wanted], after: list[Wanted]) -> None:
+def test_what_a_late_write_overwrote_is_written_again(
+    start: Member, before: list[TimedPatch], after: list[TimedPatch]
+) -> None:
     there = There(lambda: 0.0).hold(start)
     there.now += LAG
     for each in before:
@@ -655,7 +663,7 @@ def test_what_a_late_write_overwrote_is_written_again(start: Member, before: lis
 
 @given(starts.filter(bool), events, ages)
 def test_whoever_was_deleted_comes_back_with_nothing_but_the_next_event(
-    start: Member, events: list[Wanted], ages: list[float]
+    start: Member, events: list[TimedPatch], ages: list[float]
 ) -> None:
     there = There(lagging(ages)).hold(start)
     there.now += LAG
@@ -664,5 +672,5 @@ def test_whoever_was_deleted_comes_back_with_nothing_but_the_next_event(
     denied = there.record.denies
     there.hold(None)
     there.now += 2 * LAG
-    there.deliver(Wanted(patch(only="this"), EventOrder(100.0)))
+    there.deliver(TimedPatch(patch(only="this"), EventOrder(100.0)))
     assert there.held == Member(ADDRESS, subscribed=not denied, vars={"only": "this"})

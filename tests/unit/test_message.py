@@ -17,14 +17,14 @@ from worker.queue.message import (
     DELIVER_MANY,
     TASK,
     TRAIL_LENGTH,
+    AttemptRecord,
+    DecodeError,
     Message,
-    Try,
-    UnreadableMessage,
-    decoded,
-    encoded,
+    decode,
+    encode,
     encoded_texts,
     events_in,
-    message_of,
+    message_from_headers,
     progress,
     usable_id,
 )
@@ -33,7 +33,7 @@ from worker.signal.event import MalformedEvent, parse_event
 QUEUE = "mailgun.default"
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
 MESSAGE = Message(id="m1", args=(EVENT,), kind="identify", enqueued_at=100.0)
-FAILED = Try(at=200.0, outcome="unavailable", status=503)
+FAILED = AttemptRecord(at=200.0, outcome="unavailable", status=503)
 
 
 def headers_of(raw: str) -> dict[str, Any]:
@@ -43,18 +43,18 @@ def headers_of(raw: str) -> dict[str, Any]:
 
 @given(messages)
 def test_a_message_reads_back_as_it_was_written(message: Message) -> None:
-    assert decoded(encoded(message, QUEUE))[0] == message
+    assert decode(encode(message, QUEUE))[0] == message
 
 
 @given(messages)
 def test_what_lies_on_redis_is_plain_ascii_on_one_line(message: Message) -> None:
-    raw = encoded(message, QUEUE)
+    raw = encode(message, QUEUE)
     assert raw.isascii()
     assert raw.isprintable()
 
 
 def test_the_form_is_celerys_protocol_2() -> None:
-    envelope = json.loads(encoded(MESSAGE, QUEUE))
+    envelope = json.loads(encode(MESSAGE, QUEUE))
     assert envelope["headers"]["task"] == TASK
     assert envelope["headers"]["id"] == envelope["properties"]["correlation_id"] == "m1"
     assert envelope["properties"]["delivery_info"] == {"exchange": "", "routing_key": QUEUE}
@@ -68,28 +68,28 @@ def test_the_form_is_celerys_protocol_2() -> None:
 def test_a_message_written_from_texts_is_the_same(message: Message) -> None:
     [event, *rest] = message.args or (EVENT,)
     alone = replace(message, args=(event,), kwargs={}, task=TASK)
-    assert decoded(encoded_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
+    assert decode(encoded_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
     bundle = replace(alone, args=(rest,), task=DELIVER_MANY)
-    assert decoded(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[0] == bundle
+    assert decode(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[0] == bundle
 
 
 def test_flower_is_shown_the_kind_in_place_of_the_arguments() -> None:
-    raw = encoded(MESSAGE, QUEUE)
+    raw = encode(MESSAGE, QUEUE)
     assert (headers_of(raw)["argsrepr"], headers_of(raw)["kwargsrepr"]) == ("identify", "{}")
     assert "jane" not in raw
 
 
 def test_nothing_expires_or_waits_in_a_workers_memory() -> None:
-    headers = headers_of(encoded(MESSAGE, QUEUE))
+    headers = headers_of(encode(MESSAGE, QUEUE))
     assert (headers["eta"], headers["expires"], headers["timelimit"]) == (None, None, [None, None])
 
 
-def test_flowers_retries_are_the_parkings() -> None:
-    assert headers_of(encoded(replace(MESSAGE, parkings=3), QUEUE))["retries"] == 3
+def test_flowers_retries_are_the_delay_queues() -> None:
+    assert headers_of(encode(replace(MESSAGE, requeues=3), QUEUE))["retries"] == 3
 
 
 def test_further_headers_are_kept_and_given_back() -> None:
-    message, headers = decoded(encoded(MESSAGE, QUEUE, dead_letter={"reason": "rejected"}))
+    message, headers = decode(encode(MESSAGE, QUEUE, dead_letter={"reason": "rejected"}))
     assert message == MESSAGE
     assert headers["dead_letter"] == {"reason": "rejected"}
 
@@ -114,93 +114,97 @@ def test_further_headers_are_kept_and_given_back() -> None:
     ],
 )
 def test_what_is_no_message_is_unreadable_in_one_line(raw: str) -> None:
-    with pytest.raises(UnreadableMessage) as caught:
-        decoded(raw)
+    with pytest.raises(DecodeError) as caught:
+        decode(raw)
     assert str(caught.value).isprintable()
 
 
 @given(any_text | strange_json.map(json.dumps))
 def test_any_text_is_a_message_or_unreadable(raw: str) -> None:
-    with suppress(UnreadableMessage):
-        assert isinstance(decoded(raw)[0], Message)
+    with suppress(DecodeError):
+        assert isinstance(decode(raw)[0], Message)
 
 
 @given(strange_json)
 def test_a_message_whose_progress_is_garbage_is_read_or_unreadable(value: Any) -> None:
-    envelope = json.loads(encoded(MESSAGE, QUEUE))
-    for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail"):
+    envelope = json.loads(encode(MESSAGE, QUEUE))
+    for name in ("enqueued_at", "retry_window_start", "first_tried", "attempts", "throttled", "attempt_history"):
         envelope["headers"]["signal"] = {name: value}
-        with suppress(UnreadableMessage):
-            decoded(json.dumps(envelope))[0].seen(1.0)
+        with suppress(DecodeError):
+            decode(json.dumps(envelope))[0].with_timestamps(1.0)
 
 
 def test_a_bare_clients_message_says_nothing_of_its_way() -> None:
-    found = message_of(id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "({'email': 'jane@example.com'},)"})
+    found = message_from_headers(
+        id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "({'email': 'jane@example.com'},)"}
+    )
     assert found == Message(id="t1", args=(EVENT,), kind="event")
 
 
 def test_what_a_bare_client_shows_of_its_arguments_is_not_taken_over_with_empty_progress() -> None:
-    found = message_of(id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "jane@example.com", "signal": {}})
+    found = message_from_headers(
+        id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "jane@example.com", "signal": {}}
+    )
     assert found.kind == "event"
 
 
 def test_a_failed_attempt_is_counted_and_ends_a_row_of_throttlings() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, 0.0, spent=True)
-    assert (found.attempts, found.throttled, found.parkings, found.trail) == (2, 0, 6, (FAILED,))
+    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(FAILED, 0.0, spent=True)
+    assert (found.attempts, found.throttled, found.requeues, found.attempt_history) == (2, 0, 6, (FAILED,))
 
 
 def test_a_throttled_attempt_is_free() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, parkings=5).tried(FAILED, 0.0, spent=False)
-    assert (found.attempts, found.throttled, found.parkings) == (1, 5, 6)
+    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(FAILED, 0.0, spent=False)
+    assert (found.attempts, found.throttled, found.requeues) == (1, 5, 6)
 
 
-def test_waiting_without_being_tried_counts_only_as_a_parking() -> None:
-    tired = replace(MESSAGE, attempts=1, throttled=4, parkings=5, trail=(FAILED,))
-    assert tired.parked() == replace(tired, parkings=6)
+def test_waiting_without_being_tried_counts_only_as_a_delay_queue() -> None:
+    tired = replace(MESSAGE, attempts=1, throttled=4, requeues=5, attempt_history=(FAILED,))
+    assert tired.after_wait() == replace(tired, requeues=6)
 
 
 def test_the_trail_keeps_the_latest_attempts() -> None:
     message = MESSAGE
     for at in range(TRAIL_LENGTH + 5):
-        message = message.tried(Try(at, "unavailable", 503), 0.0, spent=True)
-    assert [each.at for each in message.trail] == list(range(5, TRAIL_LENGTH + 5))
+        message = message.after_attempt(AttemptRecord(at, "unavailable", 503), 0.0, spent=True)
+    assert [each.at for each in message.attempt_history] == list(range(5, TRAIL_LENGTH + 5))
 
 
 def test_an_event_waits_since_it_was_enqueued() -> None:
-    assert MESSAGE.seen(500.0) == replace(MESSAGE, patience_from=100.0)
+    assert MESSAGE.with_timestamps(500.0) == replace(MESSAGE, retry_window_start=100.0)
 
 
 def test_patience_counts_from_the_first_attempt_on_the_clock_that_stands_still_in_a_hold() -> None:
     assert MESSAGE.patience_spent(1000.0) == 0
-    once = MESSAGE.tried(FAILED, 1000.0, spent=True)
+    once = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
     assert once.patience_spent(1000.0) == 0
-    twice = once.tried(FAILED, 1060.0, spent=False)
+    twice = once.after_attempt(FAILED, 1060.0, spent=False)
     assert twice.patience_spent(1090.0) == 90
-    assert decoded(encoded(twice, QUEUE))[0].patience_spent(1090.0) == 90
+    assert decode(encode(twice, QUEUE))[0].patience_spent(1090.0) == 90
 
 
 def test_patience_begins_anew_where_its_clock_did() -> None:
-    tried = MESSAGE.tried(FAILED, 1000.0, spent=True)
+    tried = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
     assert tried.patience_spent(5.0) == 0
-    assert tried.tried(FAILED, 5.0, spent=True).patience_spent(8.0) == 3
+    assert tried.after_attempt(FAILED, 5.0, spent=True).patience_spent(8.0) == 3
 
 
 def test_a_bare_clients_event_waits_since_it_was_first_seen() -> None:
-    found = replace(MESSAGE, enqueued_at=None).seen(500.0)
-    assert (found.enqueued_at, found.patience_from) == (500.0, 500.0)
-    assert found.seen(900.0) == found
+    found = replace(MESSAGE, enqueued_at=None).with_timestamps(500.0)
+    assert (found.enqueued_at, found.retry_window_start) == (500.0, 500.0)
+    assert found.with_timestamps(900.0) == found
 
 
 @pytest.mark.parametrize("ahead", [1e9, 5e10])
 def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(ahead: float) -> None:
-    found = replace(MESSAGE, enqueued_at=ahead, patience_from=ahead).seen(500.0)
-    assert (found.enqueued_at, found.patience_from) == (500.0, 500.0)
-    assert found.seen(900.0) == found
+    found = replace(MESSAGE, enqueued_at=ahead, retry_window_start=ahead).with_timestamps(500.0)
+    assert (found.enqueued_at, found.retry_window_start) == (500.0, 500.0)
+    assert found.with_timestamps(900.0) == found
 
 
 def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> None:
-    bundle = replace(BUNDLE, enqueued_at=500.0, patience_from=500.0).seen(500.0)
-    events = [each.seen(500.0) for each in events_in(bundle)]
+    bundle = replace(BUNDLE, enqueued_at=500.0, retry_window_start=500.0).with_timestamps(500.0)
+    events = [each.with_timestamps(500.0) for each in events_in(bundle)]
     times = [each.enqueued_at or 0 for each in events]
     assert times == sorted(set(times))
 
@@ -208,22 +212,30 @@ def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> 
 @pytest.mark.parametrize("kind", ["\x1b[31mred\n", "a" * 5000, 5, None, "\ud800", "\u202egnp"])
 def test_what_flower_shows_is_short_and_on_one_line(kind: object) -> None:
     headers = {"argsrepr": kind, "signal": {"attempts": 1}}
-    found = message_of(id="m", args=[], kwargs={}, headers=headers).kind
+    found = message_from_headers(id="m", args=[], kwargs={}, headers=headers).kind
     assert found
     assert found.isprintable()
     assert len(found) <= 80
 
 
 def test_a_time_of_zero_is_a_time() -> None:
-    found = Message(id="m", args=(), enqueued_at=0.0, patience_from=0.0)
-    assert found.seen(500.0) == found
+    found = Message(id="m", args=(), enqueued_at=0.0, retry_window_start=0.0)
+    assert found.with_timestamps(500.0) == found
 
 
 def test_a_replayed_event_has_all_patience_ahead_of_it_and_keeps_its_story() -> None:
     tired = replace(
-        MESSAGE, patience_from=100.0, first_tried=7.0, attempts=50, throttled=3, parkings=60, trail=(FAILED,)
+        MESSAGE,
+        retry_window_start=100.0,
+        first_tried=7.0,
+        attempts=50,
+        throttled=3,
+        requeues=60,
+        attempt_history=(FAILED,),
     )
-    assert tired.replayed(900.0) == replace(tired, attempts=0, throttled=0, patience_from=900.0, first_tried=None)
+    assert tired.reset_for_replay(900.0) == replace(
+        tired, attempts=0, throttled=0, retry_window_start=900.0, first_tried=None
+    )
 
 
 @given(messages)
@@ -270,7 +282,7 @@ def test_a_bundle_carries_each_event_as_the_message_that_it_would_be_alone() -> 
 def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_time(own: object) -> None:
     bundle = replace(BUNDLE, args=([{**JANE, "messageId": own}] * 3,))
     assert [each.id for each in events_in(bundle)] == ["b1.0", "b1.1", "b1.2"]
-    assert events_in(decoded(encoded(bundle, QUEUE))[0]) == events_in(bundle)
+    assert events_in(decode(encode(bundle, QUEUE))[0]) == events_in(bundle)
 
 
 @pytest.mark.parametrize("item", [None, 5, "x", True, [], [JANE], {}, {"type": 5}, {"type": " "}])
@@ -314,10 +326,10 @@ def test_events_that_came_together_are_a_microsecond_apart_where_it_is_known_whe
 @given(messages)
 def test_whatever_a_message_carries_takes_its_story_along(message: Message) -> None:
     for each in events_in(message):
-        assert (each.patience_from, each.attempts, each.throttled, each.parkings, each.trail) == (
-            (message.patience_from, message.attempts, message.throttled, message.parkings, message.trail)
+        assert (each.retry_window_start, each.attempts, each.throttled, each.requeues, each.attempt_history) == (
+            (message.retry_window_start, message.attempts, message.throttled, message.requeues, message.attempt_history)
         )
-        assert decoded(encoded(each, QUEUE))[0] == each
+        assert decode(encode(each, QUEUE))[0] == each
 
 
 @given(json_values, json_values)
@@ -331,21 +343,21 @@ def test_an_event_of_a_bundle_is_named_as_the_parsed_event_is(kind: Any, own: An
 
 
 def test_a_bundle_is_one_wherever_it_lies() -> None:
-    raw = encoded(BUNDLE, QUEUE)
+    raw = encode(BUNDLE, QUEUE)
     assert headers_of(raw)["task"] == "signal.deliver_many"
-    assert decoded(raw)[0] == BUNDLE
-    assert BUNDLE.parked().task == DELIVER_MANY
+    assert decode(raw)[0] == BUNDLE
+    assert BUNDLE.after_wait().task == DELIVER_MANY
 
 
 def test_a_bundle_whose_events_are_others_is_the_same_in_all_else() -> None:
-    envelope = json.loads(encoded(BUNDLE, QUEUE, trace="t1"))
+    envelope = json.loads(encode(BUNDLE, QUEUE, trace="t1"))
     changed = json.loads(opened(json.dumps(envelope)).with_args([[ORDER]]))
     assert json.loads(base64.b64decode(changed.pop("body")))[0] == [[ORDER]]
     assert changed == {key: value for key, value in envelope.items() if key != "body"}
 
 
 def test_a_bundle_of_another_client_may_have_its_body_as_it_is() -> None:
-    envelope = json.loads(encoded(BUNDLE, QUEUE))
+    envelope = json.loads(encode(BUNDLE, QUEUE))
     envelope["body"] = base64.b64decode(envelope["body"]).decode()
     del envelope["properties"]["body_encoding"]
-    assert decoded(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(BUNDLE, args=([JANE],))
+    assert decode(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(BUNDLE, args=([JANE],))

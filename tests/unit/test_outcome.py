@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, hinted, read_outcome, write_outcome
+from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, classify_read, classify_write, hinted
 from worker.mailgun.texts import ANSWER_LIMIT
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -22,14 +22,14 @@ JANE = Member(ADDRESS, "Jane", False, {"plan": "pro"})  # noqa: FBT003
 
 # The table of the design: every status but 200. Whatever is not here is unexpected.
 KINDS = {
-    **dict.fromkeys(range(500, 600), Kind.UNAVAILABLE),
-    408: Kind.UNAVAILABLE,
-    420: Kind.THROTTLED,
-    429: Kind.THROTTLED,
-    400: Kind.REJECTED,
-    401: Kind.UNAUTHORIZED,
-    403: Kind.UNAUTHORIZED,
-    404: Kind.LIST_NOT_FOUND,
+    **dict.fromkeys(range(500, 600), OutcomeKind.UNAVAILABLE),
+    408: OutcomeKind.UNAVAILABLE,
+    420: OutcomeKind.THROTTLED,
+    429: OutcomeKind.THROTTLED,
+    400: OutcomeKind.REJECTED,
+    401: OutcomeKind.UNAUTHORIZED,
+    403: OutcomeKind.UNAUTHORIZED,
+    404: OutcomeKind.LIST_NOT_FOUND,
 }
 
 
@@ -61,36 +61,36 @@ STRANGE_BODIES = {
     "very long": b"x" * 100_000,
 }
 
-Read = Callable[[Answer | NoAnswer, str, datetime], Outcome | Member | None]
+Read = Callable[[Response | NoResponse, str, datetime], Outcome | Member | None]
 
 
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), OURS], ids=[*STRANGE_BODIES, "ours"])
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 def test_every_status_but_200_has_one_outcome_whatever_its_body(outcome_of: Read, content: bytes) -> None:
-    message = Answer(200, content).text()
+    message = Response(200, content).text()
     for status in (each for each in range(100, 600) if each != 200):
-        found = outcome_of(Answer(status, content), ADDRESS, NOW)
-        if outcome_of is read_outcome and status == 404 and content == OURS:
+        found = outcome_of(Response(status, content), ADDRESS, NOW)
+        if outcome_of is classify_read and status == 404 and content == OURS:
             continue  # JSON that speaks of a member
-        assert found == Outcome(KINDS.get(status, Kind.UNEXPECTED_STATUS), status, message), status
+        assert found == Outcome(KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS), status, message), status
 
 
 @pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 def test_a_200_that_is_not_mailguns_answer_counts_as_unavailable(outcome_of: Read, content: bytes) -> None:
-    found = outcome_of(Answer(200, content), ADDRESS, NOW)
+    found = outcome_of(Response(200, content), ADDRESS, NOW)
     assert isinstance(found, Outcome)
-    assert (found.kind, found.status, found.member) == (Kind.UNAVAILABLE, 200, None)
+    assert (found.kind, found.status, found.member) == (OutcomeKind.UNAVAILABLE, 200, None)
     assert found.answer.startswith("200, but not Mailgun's answer")
     assert len(found.answer) <= ANSWER_LIMIT
 
 
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 @pytest.mark.parametrize("named", ["joe@example.com", "jane@example.org", "\u212aate@example.com", "x" * 5000])
 def test_a_200_about_another_address_is_no_outage(outcome_of: Read, named: str) -> None:
-    found = outcome_of(Answer(200, body({"member": {**MEMBER, "address": named}})), ADDRESS, NOW)
+    found = outcome_of(Response(200, body({"member": {**MEMBER, "address": named}})), ADDRESS, NOW)
     assert isinstance(found, Outcome)
-    assert (found.kind, found.status, found.member, found.unsettled) == (Kind.WRONG_MEMBER, 200, None, False)
+    assert (found.kind, found.status, found.member, found.unsettled) == (OutcomeKind.WRONG_MEMBER, 200, None, False)
     assert found.answer.startswith("200, but for another address: ")
     assert len(found.answer) <= ANSWER_LIMIT
 
@@ -106,21 +106,21 @@ def test_a_200_about_another_address_is_no_outage(outcome_of: Read, named: str) 
     ],
 )
 def test_an_answer_may_spell_our_address_otherwise(ours: str, named: str) -> None:
-    for outcome_of in (read_outcome, write_outcome):
-        found = outcome_of(Answer(200, body({"member": {**MEMBER, "address": named}})), ours, NOW)
+    for outcome_of in (classify_read, classify_write):
+        found = outcome_of(Response(200, body({"member": {**MEMBER, "address": named}})), ours, NOW)
         member = found if isinstance(found, Member) else found and found.member
         assert member
         assert member.address == ours
 
 
 def test_a_200_with_our_member_is_delivered_as_mailgun_confirmed_it() -> None:
-    found = write_outcome(Answer(200, OURS), ADDRESS, NOW)
-    assert found == Outcome(Kind.DELIVERED, 200, "Mailing list member has been created", member=JANE)
+    found = classify_write(Response(200, OURS), ADDRESS, NOW)
+    assert found == Outcome(OutcomeKind.DELIVERED, 200, "Mailing list member has been created", member=JANE)
 
 
 def test_reading_a_member_gives_it_ignoring_the_case_of_its_address() -> None:
-    assert read_outcome(Answer(200, OURS), ADDRESS, NOW) == JANE
-    assert read_outcome(Answer(200, OURS), "JANE@example.com", NOW) == replace(JANE, address="JANE@example.com")
+    assert classify_read(Response(200, OURS), ADDRESS, NOW) == JANE
+    assert classify_read(Response(200, OURS), "JANE@example.com", NOW) == replace(JANE, address="JANE@example.com")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_reading_a_member_gives_it_ignoring_the_case_of_its_address() -> None:
     ["Member jane@example.com of mailing list news@mg.example.com not found", "member not found"],
 )
 def test_on_reading_a_404_that_speaks_of_the_member_says_it_is_absent(message: str) -> None:
-    assert read_outcome(Answer(404, body({"message": message})), ADDRESS, NOW) is None
+    assert classify_read(Response(404, body({"message": message})), ADDRESS, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -145,52 +145,52 @@ def test_on_reading_a_404_that_speaks_of_the_member_says_it_is_absent(message: s
     ],
 )
 def test_on_reading_any_other_404_says_the_list_is_missing(content: bytes) -> None:
-    found = read_outcome(Answer(404, content), ADDRESS, NOW)
+    found = classify_read(Response(404, content), ADDRESS, NOW)
     assert isinstance(found, Outcome)
-    assert found.kind is Kind.LIST_NOT_FOUND
+    assert found.kind is OutcomeKind.LIST_NOT_FOUND
 
 
 def test_on_writing_a_404_always_says_the_list_is_missing() -> None:
-    found = write_outcome(Answer(404, body({"message": "Member x of mailing list y not found"})), ADDRESS, NOW)
-    assert found.kind is Kind.LIST_NOT_FOUND
+    found = classify_write(Response(404, body({"message": "Member x of mailing list y not found"})), ADDRESS, NOW)
+    assert found.kind is OutcomeKind.LIST_NOT_FOUND
 
 
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 def test_no_answer_is_unavailable_with_its_reason(outcome_of: Read) -> None:
-    found = outcome_of(NoAnswer("refused", asked=False), ADDRESS, NOW)
-    assert found == Outcome(Kind.UNAVAILABLE, None, "refused")
+    found = outcome_of(NoResponse("refused", asked=False), ADDRESS, NOW)
+    assert found == Outcome(OutcomeKind.UNAVAILABLE, None, "refused")
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_write_without_an_answer_is_unsettled_where_it_may_have_reached_mailgun(*, asked: bool) -> None:
-    assert write_outcome(NoAnswer("time-out", asked=asked), ADDRESS, NOW).unsettled is asked
-    found = read_outcome(NoAnswer("time-out", asked=asked), ADDRESS, NOW)
+    assert classify_write(NoResponse("time-out", asked=asked), ADDRESS, NOW).unsettled is asked
+    found = classify_read(NoResponse("time-out", asked=asked), ADDRESS, NOW)
     assert isinstance(found, Outcome)
     assert not found.unsettled
 
 
 def test_the_answer_for_people_is_mailguns_message_and_else_the_body() -> None:
-    assert Answer(400, body({"message": "no"})).text() == "no"
-    assert Answer(400, body({"message": 5})).text() == '{"message": 5}'
-    assert Answer(401, b"Forbidden").text() == "Forbidden"
-    assert Answer(400, b"\xff").text() == "\ufffd"
+    assert Response(400, body({"message": "no"})).text() == "no"
+    assert Response(400, body({"message": 5})).text() == '{"message": 5}'
+    assert Response(401, b"Forbidden").text() == "Forbidden"
+    assert Response(400, b"\xff").text() == "\ufffd"
 
 
 def test_the_answer_for_people_is_cut_to_two_kib() -> None:
-    assert len(Answer(500, b"x" * 100_000).text()) == 2048
-    assert len(Answer(500, body({"message": "x" * 100_000})).text()) == 2048
+    assert len(Response(500, b"x" * 100_000).text()) == 2048
+    assert len(Response(500, body({"message": "x" * 100_000})).text()) == 2048
 
 
 def waits(data: object = None, **headers: str) -> float | None:
     """Seconds until which the answer asks to wait."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    until = hinted(Answer(429, body(data), named), NOW)
+    until = hinted(Response(429, body(data), named), NOW)
     return None if until is None else (until - NOW).total_seconds()
 
 
 def test_without_a_hint_there_is_none() -> None:
     assert waits({"message": "Too Many Requests"}) is None
-    assert hinted(Answer(429, b"<html>"), NOW) is None
+    assert hinted(Response(429, b"<html>"), NOW) is None
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), (" 7 ", 7), ("1.5", 1.5), ("0", None), ("-5", None)])
@@ -255,7 +255,7 @@ def test_a_hint_is_at_most_a_day_however_large() -> None:
 
 @pytest.mark.parametrize("status", [429, 420, 503, 408])
 def test_every_answer_that_is_retried_carries_its_hint(status: int) -> None:
-    found = write_outcome(Answer(status, b"", {"retry-after": "30"}), ADDRESS, NOW)
+    found = classify_write(Response(status, b"", {"retry-after": "30"}), ADDRESS, NOW)
     assert found.wait_until == NOW + timedelta(seconds=30)
 
 
@@ -267,8 +267,8 @@ def test_no_hint_breaks_the_reading_or_lies_in_the_past(text: str, value: object
 
 @given(st.integers(100, 599), st.binary() | strange_json.map(body))
 def test_any_bytes_have_an_outcome(status: int, content: bytes) -> None:
-    assert isinstance(write_outcome(Answer(status, content), ADDRESS, NOW), Outcome)
-    read_outcome(Answer(status, content), ADDRESS, NOW)
+    assert isinstance(classify_write(Response(status, content), ADDRESS, NOW), Outcome)
+    classify_read(Response(status, content), ADDRESS, NOW)
 
 
 def test_a_hint_that_was_sent_twice_is_the_longer_one() -> None:

@@ -13,7 +13,7 @@ from tests.unit.strategies import any_text, json_objects, strange_json
 from tests.unit.test_outcome import KINDS, STRANGE_BODIES
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, page_outcome
+from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, page_outcome
 from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, Query, Round, page_in
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -28,7 +28,7 @@ def answered(*items: object, link: object = NEXT) -> dict[str, Any]:
 
 
 def read(data: object) -> Page | Outcome:
-    return page_outcome(Answer(200, json.dumps(data).encode()), OPTED_OUT, URL, NOW)
+    return page_outcome(Response(200, json.dumps(data).encode()), OPTED_OUT, URL, NOW)
 
 
 def test_a_page_gives_its_members_whole_with_addresses_in_lower_case_and_what_to_ask_for_next() -> None:
@@ -126,7 +126,7 @@ def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes
     link = json.dumps(NEXT).encode()
     for order in (items, items[::-1]):
         content = b'{"items":[%b],"paging":{"next":%b}}' % (b",".join(order), link)
-        found = page_outcome(Answer(200, content), OPTED_OUT, URL, NOW)
+        found = page_outcome(Response(200, content), OPTED_OUT, URL, NOW)
         assert isinstance(found, Page)
         assert [each.address for each in found.members] == ["joe@example.com"]
         assert found.unreadable == ("jane@example.com",)
@@ -136,14 +136,14 @@ def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes
 def test_page_that_is_too_long_is_asked_for_by_halves_down_to_one_member() -> None:
     query: Query = OPTED_OUT
     limits = []
-    while isinstance(found := page_outcome(Answer(200, b'{"items":[', cut=True), query, URL, NOW), Page):
+    while isinstance(found := page_outcome(Response(200, b'{"items":[', cut=True), query, URL, NOW), Page):
         assert (found.members, found.unreadable) == ((), ())
         assert found.following
         query = found.following
         limits.append(query["limit"])
         assert query["subscribed"] == "no"
     assert limits == ["50", "25", "12", "6", "3", "1"]
-    assert found.kind is Kind.UNREADABLE_MEMBER
+    assert found.kind is OutcomeKind.UNREADABLE_MEMBER
 
 
 def test_page_after_a_halved_one_is_twice_as_large() -> None:
@@ -180,16 +180,16 @@ def test_pages_that_go_on_are_no_round() -> None:
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), json.dumps(answered(JANE)).encode()])
 def test_every_status_but_200_has_one_outcome_whatever_its_body(content: bytes) -> None:
     for status in (each for each in range(100, 600) if each != 200):
-        found = page_outcome(Answer(status, content), EVERYBODY, URL, NOW)
+        found = page_outcome(Response(status, content), EVERYBODY, URL, NOW)
         assert isinstance(found, Outcome)
-        assert (found.kind, found.status) == (KINDS.get(status, Kind.UNEXPECTED_STATUS), status)
+        assert (found.kind, found.status) == (KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS), status)
 
 
 @pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
 def test_a_200_that_is_no_page_counts_as_unavailable(content: bytes) -> None:
-    found = page_outcome(Answer(200, content), EVERYBODY, URL, NOW)
+    found = page_outcome(Response(200, content), EVERYBODY, URL, NOW)
     assert isinstance(found, Outcome)
-    assert (found.kind, found.status) == (Kind.UNAVAILABLE, 200)
+    assert (found.kind, found.status) == (OutcomeKind.UNAVAILABLE, 200)
 
 
 def test_of_what_is_no_page_nothing_is_quoted() -> None:
@@ -199,8 +199,8 @@ def test_of_what_is_no_page_nothing_is_quoted() -> None:
 
 
 def test_no_answer_counts_as_unavailable() -> None:
-    found = page_outcome(NoAnswer("time-out"), EVERYBODY, URL, NOW)
-    assert found == Outcome(Kind.UNAVAILABLE, None, "time-out")
+    found = page_outcome(NoResponse("time-out"), EVERYBODY, URL, NOW)
+    assert found == Outcome(OutcomeKind.UNAVAILABLE, None, "time-out")
 
 
 any_item = strange_json | st.fixed_dictionaries(

@@ -10,7 +10,7 @@ from tests.unit.strategies import any_text, json_objects, json_values
 from tests.unit.test_merge import merged
 from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
-from worker.signal.patch import Patch, Skip, clean, patch_of
+from worker.signal.patch import Patch, SkipReason, clean, patch_from_event
 from worker.signal.preset import load_preset
 
 PRESET = load_preset()
@@ -25,8 +25,8 @@ upsert=true
 vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
 
 
-def read(event: dict[str, Any]) -> Patch | Skip:
-    return patch_of(parse_event(event), PRESET)
+def read(event: dict[str, Any]) -> Patch | SkipReason:
+    return patch_from_event(parse_event(event), PRESET)
 
 
 def patch(event: dict[str, Any]) -> Patch:
@@ -199,12 +199,12 @@ def test_the_address_falls_back_to_the_contexts_traits() -> None:
     ],
 )
 def test_an_event_without_an_address_is_skipped(event: dict[str, Any]) -> None:
-    assert read(event) is Skip.NO_EMAIL
+    assert read(event) is SkipReason.NO_EMAIL
 
 
 @pytest.mark.parametrize("email", ["a" * 64, "A" * 64, " 0123456789abcdef" + "0" * 48])
 def test_a_hashed_address_is_skipped(email: str) -> None:
-    assert read({"type": "identify", "traits": {"email": email}}) is Skip.HASHED_EMAIL
+    assert read({"type": "identify", "traits": {"email": email}}) is SkipReason.HASHED_EMAIL
 
 
 @pytest.mark.parametrize("email", ["a" * 63, "a" * 65, "g" * 64])
@@ -227,7 +227,7 @@ def test_what_only_resembles_a_hash_is_malformed(email: str) -> None:
     ],
 )
 def test_an_event_that_the_preset_does_not_map_is_skipped(event: dict[str, Any]) -> None:
-    assert read({**event, "traits": EMAIL}) is Skip.UNMAPPED_EVENT
+    assert read({**event, "traits": EMAIL}) is SkipReason.UNMAPPED_EVENT
 
 
 @pytest.mark.parametrize(
@@ -371,11 +371,11 @@ def test_within_a_value_a_number_that_json_cannot_spell_becomes_null() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "fixed"),
     [("a\ud800b", "a\ufffdb"), ("\udc00", "\ufffd"), ("\ud83d\ude00", "\U0001f600"), ("\ufeffx", "\ufeffx")],
 )
-def test_half_characters_become_the_replacement_character(text: str, mended: str) -> None:
-    assert patch({"type": "identify", "anonymousId": text}).vars == {"anonymous_id": mended}
+def test_half_characters_become_the_replacement_character(text: str, fixed: str) -> None:
+    assert patch({"type": "identify", "anonymousId": text}).vars == {"anonymous_id": fixed}
 
 
 @given(json_values)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from worker.signal.event import parse_event
-from worker.signal.patch import Patch, Skip, patch_of
+from worker.signal.patch import Patch, SkipReason, patch_from_event
 from worker.signal.preset import Preset, PresetError, _folded, folded, load_preset, preset_of
 
 GOOD = """
@@ -33,7 +33,7 @@ types = ["group"]
 
 
 def changed(preset: Preset, **event: Any) -> Patch:
-    found = patch_of(parse_event({"traits": {"email": "jane@example.com"}, **event}), preset)
+    found = patch_from_event(parse_event({"traits": {"email": "jane@example.com"}, **event}), preset)
     assert isinstance(found, Patch)
     return found
 
@@ -50,7 +50,10 @@ def test_an_operators_own_preset_says_what_is_read_where(tmp_path: Path) -> None
 
 def test_an_operators_own_preset_maps_nothing_but_its_own_events() -> None:
     preset = preset_of(GOOD, "own.toml")
-    assert patch_of(parse_event({"type": "identify", "traits": {"email": "a@b.c"}}), preset) is Skip.UNMAPPED_EVENT
+    assert (
+        patch_from_event(parse_event({"type": "identify", "traits": {"email": "a@b.c"}}), preset)
+        is SkipReason.UNMAPPED_EVENT
+    )
 
 
 def test_a_type_can_be_mapped_and_an_event_field_read() -> None:

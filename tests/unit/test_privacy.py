@@ -10,7 +10,7 @@ from tests.unit.strategies import any_text
 from worker.privacy import digest, redacted
 from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
-from worker.signal.patch import Patch, patch_of
+from worker.signal.patch import Patch, patch_from_event
 from worker.signal.preset import load_preset
 
 KEY = b"key"
@@ -20,7 +20,9 @@ PRESET = load_preset()
 def taken(email: str) -> bool:
     """Would an event with this address be sent to Mailgun?"""
     try:
-        return isinstance(patch_of(parse_event({"type": "identify", "traits": {"email": email}}), PRESET), Patch)
+        return isinstance(
+            patch_from_event(parse_event({"type": "identify", "traits": {"email": email}}), PRESET), Patch
+        )
     except MalformedEmail:
         return False
 

@@ -14,18 +14,18 @@ from pydantic import ValidationError
 
 from tests.unit.strategies import json_objects
 from worker import MalformedEvent, enqueue, enqueue_many
-from worker.mailgun.outcome import Kind
+from worker.mailgun.outcome import OutcomeKind
 from worker.queue import producer
-from worker.queue.message import DELIVER_MANY, TASK, Message, Try, decoded, encoded, events_in
+from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Message, decode, encode, events_in
 from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,
     ENVELOPE_BYTES,
     TRIP_BYTES,
     TRIP_EVENTS,
-    Bulk,
+    BulkEnqueuer,
     EventQueue,
-    Written,
+    SerializedEvent,
     bundles,
     message_for,
 )
@@ -48,7 +48,7 @@ class Puts:
 
     @property
     def messages(self) -> list[Message]:
-        return [decoded(raw)[0] for trip in self.trips for raw in trip]
+        return [decode(raw)[0] for trip in self.trips for raw in trip]
 
     @property
     def events(self) -> list[Message]:
@@ -91,8 +91,8 @@ def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing
     enqueue_many([EVENT])
     [[one], [many]] = puts.trips
     for raw in (one, many):
-        message, headers = decoded(raw)
-        assert encoded(message, "q") == raw
+        message, headers = decode(raw)
+        assert encode(message, "q") == raw
         assert (message.id, message.kind, message.args, headers["task"]) == ("m1", "identify", (EVENT,), TASK)
 
 
@@ -112,7 +112,7 @@ def test_flower_is_told_how_many_events_a_bundle_has_and_nothing_of_the_persons(
 def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
     message = message_for(EVENT)
     assert message.enqueued_at is not None
-    assert (message.attempts, message.throttled, message.parkings, message.trail) == (0, 0, 0, ())
+    assert (message.attempts, message.throttled, message.requeues, message.attempt_history) == (0, 0, 0, ())
 
 
 @pytest.mark.parametrize("event", [None, 5, "page", [], {}, {"type": ""}, {"event": "Signed Up"}])
@@ -127,7 +127,7 @@ def test_what_is_no_event_is_refused_and_nothing_is_put(puts: Puts, event: Any) 
 @given(json_objects)
 def test_any_event_can_be_written_and_read_back(properties: dict[str, Any]) -> None:
     message = message_for({**EVENT, "properties": properties})
-    assert decoded(encoded(message, "q"))[0] == message
+    assert decode(encode(message, "q"))[0] == message
 
 
 # -- how large -----------------------------------------------------------------------------------------------------
@@ -153,12 +153,14 @@ def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attem
     puts, queue = Puts(), "mailgun." + "q" * 63
     wide = {"messageId": "m" * 128, "type": "track", "event": "\U0001f600" * 80}
     enqueued = EventQueue(cast("Any", puts), queue, limit)
-    enqueued.put_one(Written(event_text(of_size(room_in(limit), letter, **wide)), 1_700_000_000.123456))
+    enqueued.put_one(SerializedEvent(event_text(of_size(room_in(limit), letter, **wide)), 1_700_000_000.123456))
     [[raw]] = puts.trips
-    message = replace(decoded(raw)[0], returns=999, patience_from=1_700_000_000.123456)
+    message = replace(decode(raw)[0], returns=999, retry_window_start=1_700_000_000.123456)
     for _ in range(12):
-        message = message.tried(Try(1_700_000_000.123456, max(Kind, key=len), 503), 1e6 / 3, spent=True)
-    assert limit - ENVELOPE_BYTES - 100 < len(raw) < len(encoded(replace(message, returns=999), queue)) <= limit
+        message = message.after_attempt(
+            AttemptRecord(1_700_000_000.123456, max(OutcomeKind, key=len), 503), 1e6 / 3, spent=True
+        )
+    assert limit - ENVELOPE_BYTES - 100 < len(raw) < len(encode(replace(message, returns=999), queue)) <= limit
 
 
 @pytest.mark.parametrize("letter", LETTERS)
@@ -169,8 +171,8 @@ def test_a_larger_event_is_refused_and_nothing_is_put(letter: str) -> None:
     with pytest.raises(
         MalformedEvent, match=r"^the event is too large: \d+ bytes .*MESSAGE_MAX_BYTES=65536"
     ) as refused:
-        queue.put_one(Written(text, 0.0))
-    with Bulk(queue) as bulk, pytest.raises(MalformedEvent, match="too large"):
+        queue.put_one(SerializedEvent(text, 0.0))
+    with BulkEnqueuer(queue) as bulk, pytest.raises(MalformedEvent, match="too large"):
         bulk.add(text)
     assert "\n" not in str(refused.value)
     assert puts.trips == []
@@ -179,7 +181,7 @@ def test_a_larger_event_is_refused_and_nothing_is_put(letter: str) -> None:
 @given(st.lists(st.tuples(st.integers(100, 46_000), st.sampled_from(LETTERS)), max_size=12))
 def test_no_bundle_is_larger_than_workers_take(sizes: list[tuple[int, str]]) -> None:
     puts = Puts()
-    with Bulk(EventQueue(cast("Any", puts), "q", LIMITS[0])) as bulk:
+    with BulkEnqueuer(EventQueue(cast("Any", puts), "q", LIMITS[0])) as bulk:
         for size, letter in sizes:
             bulk.add(event_text(of_size(size, letter)))
     assert len(puts.events) == len(sizes)
@@ -212,21 +214,23 @@ def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip
 FEW_BYTES = 1000
 
 written = st.lists(st.integers(2, 20) | st.integers(300, 500) | st.integers(900, 3000), max_size=300).map(
-    lambda sizes: [Written("x" * size, number) for number, size in enumerate(sizes)]
+    lambda sizes: [SerializedEvent("x" * size, number) for number, size in enumerate(sizes)]
 )
 
 
-def bundled(events: list[Written]) -> list[list[Written]]:
+def bundled(events: list[SerializedEvent]) -> list[list[SerializedEvent]]:
     """The bundles, were a message to carry no more than a thousand bytes."""
     return list(bundles(events, FEW_BYTES))
 
 
-def size_of(bundle: list[Written]) -> int:
+def size_of(bundle: list[SerializedEvent]) -> int:
     return sum(len(each.text) + 1 for each in bundle)
 
 
 @given(written)
-def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_carry(events: list[Written]) -> None:
+def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_carry(
+    events: list[SerializedEvent],
+) -> None:
     made = bundled(events)
     assert [event for bundle in made for event in bundle] == events
     for bundle in made:
@@ -235,7 +239,7 @@ def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_c
 
 
 @given(written)
-def test_no_bundle_is_begun_while_the_last_one_has_room(events: list[Written]) -> None:
+def test_no_bundle_is_begun_while_the_last_one_has_room(events: list[SerializedEvent]) -> None:
     for before, after in pairwise(bundled(events)):
         assert len(before) == BUNDLE_EVENTS or size_of([*before, after[0]]) > FEW_BYTES
 
@@ -260,7 +264,7 @@ def test_no_round_trip_carries_more_than_it_may_and_one_event(puts: Puts) -> Non
 
 
 def events_of_trips(puts: Puts) -> list[list[Any]]:
-    return [[each.args[0] for raw in trip for each in events_in(decoded(raw)[0])] for trip in puts.trips]
+    return [[each.args[0] for raw in trip for each in events_in(decode(raw)[0])] for trip in puts.trips]
 
 
 def test_events_are_taken_as_they_are_needed(puts: Puts) -> None:
@@ -324,7 +328,7 @@ def test_a_round_trip_that_fails_is_not_repeated(puts: Puts, monkeypatch: pytest
 
 
 def test_what_was_sent_is_counted_once_it_is_on_the_queue(puts: Puts) -> None:
-    with Bulk(EventQueue(cast("Any", puts), "q")) as bulk:
+    with BulkEnqueuer(EventQueue(cast("Any", puts), "q")) as bulk:
         counts = []
         for _ in range(TRIP_EVENTS + 1):
             bulk.add('{"type":"page"}')

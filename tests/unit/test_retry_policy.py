@@ -11,49 +11,52 @@ from worker.delivery.retry_policy import (
     Bury,
     Decision,
     Done,
-    Patience,
     Retry,
+    RetryPolicy,
+    RetryState,
     Snooze,
-    Standing,
     decide,
     retry_delay,
 )
-from worker.mailgun.outcome import Kind, Outcome
-from worker.queue.dead_letter_reasons import Reason
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.queue.dead_letter_reasons import DeadLetterReason
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
-FRESH = Standing(attempts=0, throttled=0, age_seconds=0)
+FRESH = RetryState(attempts=0, throttled=0, age_seconds=0)
 CHANCES = st.floats(0, 1, exclude_max=True)
 
 
 def decided(
-    outcome: Outcome | Kind, standing: Standing = FRESH, patience: Patience | None = None, chance: float = 0.0
+    outcome: Outcome | OutcomeKind,
+    retry_state: RetryState = FRESH,
+    retry_policy: RetryPolicy | None = None,
+    chance: float = 0.0,
 ) -> Decision:
-    outcome = Outcome(outcome, again_in=7.0) if isinstance(outcome, Kind) else outcome
-    return decide(outcome, standing, patience or Patience(), now=NOW, chance=chance)
+    outcome = Outcome(outcome, again_in=7.0) if isinstance(outcome, OutcomeKind) else outcome
+    return decide(outcome, retry_state, retry_policy or RetryPolicy(), now=NOW, chance=chance)
 
 
-EXPECTED: dict[Kind, Decision] = {
-    Kind.DELIVERED: Done("delivered"),
-    Kind.UNCHANGED: Done("unchanged"),
-    Kind.SUPERSEDED: Done("superseded"),
-    Kind.HELD: Snooze(1.0),
-    Kind.BUSY: Snooze(0.0),
-    Kind.DOUBTFUL: Snooze(7.0),
-    Kind.THROTTLED: Snooze(2.0),
-    Kind.UNAVAILABLE: Retry(2.0),
-    Kind.CRASHED: Retry(2.0),
-    Kind.REJECTED: Bury(Reason.REJECTED),
-    Kind.UNAUTHORIZED: Bury(Reason.UNAUTHORIZED),
-    Kind.LIST_NOT_FOUND: Bury(Reason.LIST_NOT_FOUND),
-    Kind.UNEXPECTED_STATUS: Bury(Reason.UNEXPECTED_STATUS),
-    Kind.WRONG_MEMBER: Bury(Reason.WRONG_MEMBER),
-    Kind.UNREADABLE_MEMBER: Bury(Reason.UNREADABLE_MEMBER),
+EXPECTED: dict[OutcomeKind, Decision] = {
+    OutcomeKind.DELIVERED: Done("delivered"),
+    OutcomeKind.UNCHANGED: Done("unchanged"),
+    OutcomeKind.SUPERSEDED: Done("superseded"),
+    OutcomeKind.HELD: Snooze(1.0),
+    OutcomeKind.BUSY: Snooze(0.0),
+    OutcomeKind.DOUBTFUL: Snooze(7.0),
+    OutcomeKind.THROTTLED: Snooze(2.0),
+    OutcomeKind.UNAVAILABLE: Retry(2.0),
+    OutcomeKind.CRASHED: Retry(2.0),
+    OutcomeKind.REJECTED: Bury(DeadLetterReason.REJECTED),
+    OutcomeKind.UNAUTHORIZED: Bury(DeadLetterReason.UNAUTHORIZED),
+    OutcomeKind.LIST_NOT_FOUND: Bury(DeadLetterReason.LIST_NOT_FOUND),
+    OutcomeKind.UNEXPECTED_STATUS: Bury(DeadLetterReason.UNEXPECTED_STATUS),
+    OutcomeKind.WRONG_MEMBER: Bury(DeadLetterReason.WRONG_MEMBER),
+    OutcomeKind.UNREADABLE_MEMBER: Bury(DeadLetterReason.UNREADABLE_MEMBER),
 }
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_outcome_has_one_decision(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_each_outcome_has_one_decision(kind: OutcomeKind) -> None:
     assert decided(kind) == EXPECTED[kind]
 
 
@@ -64,80 +67,84 @@ def test_each_outcome_has_one_decision(kind: Kind) -> None:
 def test_the_wait_doubles_from_two_to_four_seconds_up_to_half_an_hour_to_an_hour(
     failures: int, shortest: float, longest: float
 ) -> None:
-    assert retry_delay(failures, Patience(), 0.0) == shortest
-    assert retry_delay(failures, Patience(), 1.0) == longest
+    assert retry_delay(failures, RetryPolicy(), 0.0) == shortest
+    assert retry_delay(failures, RetryPolicy(), 1.0) == longest
 
 
 @given(st.integers(1, 10_000), CHANCES, st.floats(0.001, 1e6), st.floats(0.001, 1e6))
 def test_the_wait_is_half_to_all_of_the_doubled_base_and_of_the_ceiling(
     failures: int, chance: float, base: float, ceiling: float
 ) -> None:
-    wait = retry_delay(failures, Patience(base, ceiling), chance)
+    wait = retry_delay(failures, RetryPolicy(base, ceiling), chance)
     whole = ceiling if failures > 64 else min(ceiling, base * 2 ** (failures - 1))
     assert whole / 2 <= wait <= whole
 
 
 @given(st.integers(1, 100), CHANCES)
 def test_the_same_chance_never_waits_shorter_after_more_failures(failures: int, chance: float) -> None:
-    assert retry_delay(failures + 1, Patience(), chance) >= retry_delay(failures, Patience(), chance)
+    assert retry_delay(failures + 1, RetryPolicy(), chance) >= retry_delay(failures, RetryPolicy(), chance)
 
 
 def test_chance_spreads_the_waits_at_the_ceiling_too() -> None:
-    assert len({retry_delay(50, Patience(), chance / 10) for chance in range(10)}) == 10
+    assert len({retry_delay(50, RetryPolicy(), chance / 10) for chance in range(10)}) == 10
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
 def test_a_hint_is_a_floor_and_never_shortened(hint: float) -> None:
-    found = decided(Outcome(Kind.UNAVAILABLE, wait_until=NOW + timedelta(seconds=hint)))
+    found = decided(Outcome(OutcomeKind.UNAVAILABLE, wait_until=NOW + timedelta(seconds=hint)))
     assert found == Retry(max(2.0, hint))
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
 def test_what_was_told_to_wait_goes_back_to_where_the_hold_keeps_it(hint: float) -> None:
-    found = decided(Outcome(Kind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
+    found = decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
     assert found == Snooze(HELD_SECONDS)
 
 
 def test_a_hint_that_is_past_shortens_nothing() -> None:
-    assert decided(Outcome(Kind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(2.0)
+    assert decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(2.0)
 
 
-@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.CRASHED])
-def test_the_last_attempt_that_may_fail_buries_the_event(kind: Kind) -> None:
-    patience = Patience(max_attempts=3)
-    assert isinstance(decided(kind, Standing(1, 0, 0), patience), Retry | Snooze)
-    assert decided(kind, Standing(2, 0, 0), patience) == Bury(Reason.RETRIES_EXHAUSTED)
+@pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.CRASHED])
+def test_the_last_attempt_that_may_fail_buries_the_event(kind: OutcomeKind) -> None:
+    retry_policy = RetryPolicy(max_attempts=3)
+    assert isinstance(decided(kind, RetryState(1, 0, 0), retry_policy), Retry | Snooze)
+    assert decided(kind, RetryState(2, 0, 0), retry_policy) == Bury(DeadLetterReason.RETRIES_EXHAUSTED)
 
 
 def test_with_one_attempt_the_first_failure_buries_the_event() -> None:
-    assert decided(Kind.UNAVAILABLE, FRESH, Patience(max_attempts=1)) == Bury(Reason.RETRIES_EXHAUSTED)
+    assert decided(OutcomeKind.UNAVAILABLE, FRESH, RetryPolicy(max_attempts=1)) == Bury(
+        DeadLetterReason.RETRIES_EXHAUSTED
+    )
 
 
-@pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.UNAVAILABLE, Kind.CRASHED])
-def test_an_event_that_is_too_old_is_given_up(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE, OutcomeKind.CRASHED])
+def test_an_event_that_is_too_old_is_given_up(kind: OutcomeKind) -> None:
     day = 24 * 3600
-    assert isinstance(decided(kind, Standing(0, 0, day - 1)), Retry | Snooze)
-    assert decided(kind, Standing(0, 0, day)) == Bury(Reason.RETRIES_EXHAUSTED)
+    assert isinstance(decided(kind, RetryState(0, 0, day - 1)), Retry | Snooze)
+    assert decided(kind, RetryState(0, 0, day)) == Bury(DeadLetterReason.RETRIES_EXHAUSTED)
 
 
 def test_being_told_to_wait_costs_no_attempt_however_often() -> None:
-    found = decided(Kind.THROTTLED, Standing(attempts=0, throttled=1000, age_seconds=0), Patience(max_attempts=1))
+    found = decided(
+        OutcomeKind.THROTTLED, RetryState(attempts=0, throttled=1000, age_seconds=0), RetryPolicy(max_attempts=1)
+    )
     assert found == Snooze(1800)
 
 
 def test_throttling_and_failing_back_off_apart() -> None:
-    assert decided(Kind.THROTTLED, Standing(10, 0, 0)) == Snooze(2.0)
-    assert decided(Kind.UNAVAILABLE, Standing(0, 10, 0)) == Retry(2.0)
+    assert decided(OutcomeKind.THROTTLED, RetryState(10, 0, 0)) == Snooze(2.0)
+    assert decided(OutcomeKind.UNAVAILABLE, RetryState(0, 10, 0)) == Retry(2.0)
 
 
-@pytest.mark.parametrize("kind", [Kind.HELD, Kind.BUSY])
-def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(kind: Kind) -> None:
-    found = decided(kind, Standing(10**6, 10**6, 1e9), Patience(max_attempts=1))
+@pytest.mark.parametrize("kind", [OutcomeKind.HELD, OutcomeKind.BUSY])
+def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(kind: OutcomeKind) -> None:
+    found = decided(kind, RetryState(10**6, 10**6, 1e9), RetryPolicy(max_attempts=1))
     assert found == EXPECTED[kind]
 
 
 @pytest.mark.parametrize(
     "kind", [each for each, decision in EXPECTED.items() if not isinstance(decision, Retry | Snooze)]
 )
-def test_neither_age_nor_attempts_change_a_final_decision(kind: Kind) -> None:
-    assert decided(kind, Standing(10**6, 10**6, 1e9)) == EXPECTED[kind]
+def test_neither_age_nor_attempts_change_a_final_decision(kind: OutcomeKind) -> None:
+    assert decided(kind, RetryState(10**6, 10**6, 1e9)) == EXPECTED[kind]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.consumer.task_events import ending_of, ending_of_bundle
-from worker.delivery.event_delivery import Dead, Handled, Parked
+from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
 
 DUE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -14,30 +14,30 @@ def test_what_is_done_succeeds_with_its_result() -> None:
     assert (ending.event, ending.fields) == ("task-succeeded", {"result": "'delivered'"})
 
 
-def test_what_is_parked_is_retried_and_says_why_and_until_when() -> None:
-    ending = ending_of(Parked("unavailable (503): no", DUE))
+def test_what_is_delayed_is_retried_and_says_why_and_until_when() -> None:
+    ending = ending_of(Rescheduled("unavailable (503): no", DUE))
     assert ending.event == "task-retried"
-    assert ending.fields["exception"] == "NextTry('unavailable (503): no; next try 2026-01-02 03:04:05 UTC')"
+    assert ending.fields["exception"] == "RetryScheduled('unavailable (503): no; next try 2026-01-02 03:04:05 UTC')"
     assert ending.fields["traceback"] == ""
 
 
 def test_what_is_dead_fails_with_the_reason() -> None:
-    ending = ending_of(Dead("rejected (400): no"))
+    ending = ending_of(Buried("rejected (400): no"))
     assert (ending.event, ending.fields["exception"]) == ("task-failed", "DeadLettered('rejected (400): no')")
 
 
 def test_a_bundle_succeeds_and_counts_how_its_events_ended() -> None:
-    handled: list[Handled] = [
+    handled: list[Result] = [
         Done("delivered"),
         Done("delivered"),
-        Parked("busy", DUE),
-        Dead("rejected (400): no"),
-        Dead("malformed_email: no"),
+        Rescheduled("busy", DUE),
+        Buried("rejected (400): no"),
+        Buried("malformed_email: no"),
     ]
     ending = ending_of_bundle(handled)
     assert ending.event == "task-succeeded"
     assert ending.fields == {
-        "result": "'delivered 2, parked 1, dead letter: rejected 1, dead letter: malformed_email 1'"
+        "result": "'delivered 2, delayed 1, dead letter: rejected 1, dead letter: malformed_email 1'"
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text
-from worker.mailgun.outcome import Answer, Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind, Response
 from worker.mailgun.texts import ANSWER_LIMIT, KNOWN, LEADS, shown
 
 ADDRESS = "jane.roe+news@example.com"
@@ -68,14 +68,16 @@ def test_no_text_breaks_what_is_shown_or_makes_it_long(text: str) -> None:
 
 
 def test_text_that_was_cut_says_so() -> None:
-    outcome = Outcome(Kind.UNAVAILABLE, 503, Answer(503, b"x" * 10_000).text())
+    outcome = Outcome(OutcomeKind.UNAVAILABLE, 503, Response(503, b"x" * 10_000).text())
     assert outcome.summary.startswith(f"{ANSWER_LIMIT} or more characters")
 
 
 def test_own_words_are_shown_whole() -> None:
-    assert Outcome(Kind.UNAVAILABLE, None, "time-out: the answer did not end in time").summary.endswith("in time")
+    assert Outcome(OutcomeKind.UNAVAILABLE, None, "time-out: the answer did not end in time").summary.endswith(
+        "in time"
+    )
 
 
 def test_half_a_character_in_an_answer_is_kept_escaped() -> None:
-    text = Answer(400, rb'{"message":"bad \ud800 thing"}').text()
+    text = Response(400, rb'{"message":"bad \ud800 thing"}').text()
     assert text == r"bad \ud800 thing"

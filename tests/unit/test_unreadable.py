@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.answer_json import DEEPEST, MOST_DIGITS, decoded, why_unusable
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, Outcome, hinted, read_outcome, write_many_outcome, write_outcome
+from worker.mailgun.outcome import (
+    Outcome,
+    OutcomeKind,
+    Response,
+    classify_bulk_write,
+    classify_read,
+    classify_write,
+    hinted,
+)
 from worker.mailgun.texts import shown
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -66,30 +74,38 @@ def spelt(address: str, **fields: bytes) -> bytes:
     return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), value) for name, value in every.items() if value)
 
 
-def answer(**fields: bytes) -> Answer:
-    return Answer(200, b'{"message":"ok","member":%b}' % spelt(JANE, **fields))
+def answer(**fields: bytes) -> Response:
+    return Response(200, b'{"message":"ok","member":%b}' % spelt(JANE, **fields))
 
 
 @pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 def test_unreadable_member_has_an_outcome_with_a_reason_of_its_own(
     outcome_of: object, fields: dict[str, bytes]
 ) -> None:
     found = outcome_of(answer(**fields), JANE, NOW)  # type: ignore[operator]
     assert isinstance(found, Outcome)
-    assert (found.kind, found.status, found.member, found.unsettled) == (Kind.UNREADABLE_MEMBER, 200, None, False)
+    assert (found.kind, found.status, found.member, found.unsettled) == (
+        OutcomeKind.UNREADABLE_MEMBER,
+        200,
+        None,
+        False,
+    )
     assert found.summary == found.answer == shown(found.answer)
     assert "digest" not in found.answer
 
 
-@pytest.mark.parametrize("outcome_of", [read_outcome, write_outcome])
+@pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
 def test_member_that_is_too_long_is_no_outage(outcome_of: object) -> None:
-    cut = Answer(200, b' {"member":{"address":"jane@example.com","vars":{"a":"xxxx', cut=True)
+    cut = Response(200, b' {"member":{"address":"jane@example.com","vars":{"a":"xxxx', cut=True)
     found = outcome_of(cut, JANE, NOW)  # type: ignore[operator]
     assert isinstance(found, Outcome)
-    assert (found.kind, found.answer) == (Kind.UNREADABLE_MEMBER, "200, but the member cannot be read: it is too long")
-    strange = outcome_of(Answer(200, b"<html>xxxx", cut=True), JANE, NOW)  # type: ignore[operator]
-    assert strange.kind is Kind.UNAVAILABLE
+    assert (found.kind, found.answer) == (
+        OutcomeKind.UNREADABLE_MEMBER,
+        "200, but the member cannot be read: it is too long",
+    )
+    strange = outcome_of(Response(200, b"<html>xxxx", cut=True), JANE, NOW)  # type: ignore[operator]
+    assert strange.kind is OutcomeKind.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -109,7 +125,7 @@ def test_member_that_is_too_long_is_no_outage(outcome_of: object) -> None:
     ],
 )
 def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected: Member) -> None:
-    found = read_outcome(answer(**fields), JANE, NOW)
+    found = classify_read(answer(**fields), JANE, NOW)
     assert found == expected
     assert isinstance(found, Member)
     json.loads(found.form()["vars"])
@@ -119,10 +135,10 @@ def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected:
 @pytest.mark.parametrize("named", [rb'"\\ud800@example.com"', b"[" * 900 + b"]" * 900, b"5" * 5000, b"NaN", b"null"])
 def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
     for what in (b"member", b"list"):
-        odd = Answer(200, b'{"%b":{"address":%b}}' % (what, named))
-        assert write_outcome(odd, JANE, NOW).kind in {Kind.WRONG_MEMBER, Kind.UNAVAILABLE}
-        assert write_many_outcome(odd, "l@example.com", NOW).kind is Kind.UNAVAILABLE
-        write_outcome(odd, JANE, NOW).answer.encode()
+        odd = Response(200, b'{"%b":{"address":%b}}' % (what, named))
+        assert classify_write(odd, JANE, NOW).kind in {OutcomeKind.WRONG_MEMBER, OutcomeKind.UNAVAILABLE}
+        assert classify_bulk_write(odd, "l@example.com", NOW).kind is OutcomeKind.UNAVAILABLE
+        classify_write(odd, JANE, NOW).answer.encode()
 
 
 @given(any_text | strange_json, strange_json | any_text, strange_json)
@@ -130,12 +146,12 @@ def test_whatever_a_member_holds_it_is_readable_and_can_be_sent_or_is_not(
     name: object, vars_: object, yes: object
 ) -> None:
     content = json.dumps({"member": {"address": JANE, "name": name, "vars": vars_, "subscribed": yes}}).encode()
-    found = read_outcome(Answer(200, content), JANE, NOW)
+    found = classify_read(Response(200, content), JANE, NOW)
     if isinstance(found, Member):
         f"{found.form()} {found.entry()}".encode()
     else:
         assert found
-        assert found.kind is Kind.UNREADABLE_MEMBER
+        assert found.kind is OutcomeKind.UNREADABLE_MEMBER
 
 
 @given(st.binary() | strange_json.map(lambda value: json.dumps(value).encode()))
@@ -149,11 +165,11 @@ def test_any_bytes_are_decoded_or_are_none(content: bytes) -> None:
     "more", [b"", rb',"x":"\ud800"', b',"x":' + b"9" * 5000, b',"x":NaN', b',"x":' + b"[" * 9000 + b"]" * 9000]
 )
 def test_hint_beside_what_cannot_be_held_is_heeded(more: bytes) -> None:
-    until = hinted(Answer(429, b'{"retry-seconds":60%b}' % more), NOW)
+    until = hinted(Response(429, b'{"retry-seconds":60%b}' % more), NOW)
     assert until
     assert (until - NOW).total_seconds() == 60
 
 
 @pytest.mark.parametrize("value", [b"1e400", b"NaN", b"9" * 5000, b"[" * 500 + b"]" * 500, b"true", rb'"\ud800"'])
 def test_hint_that_cannot_be_held_is_none(value: bytes) -> None:
-    assert hinted(Answer(429, b'{"retry-seconds":%b}' % value), NOW) is None
+    assert hinted(Response(429, b'{"retry-seconds":%b}' % value), NOW) is None

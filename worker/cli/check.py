@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import Failure, out, styled
+from worker.cli.console import CommandError, out, styled
 from worker.cli.probe import probe_account
-from worker.mailgun.client import Mailgun
-from worker.mailgun.outcome import Answer, NoAnswer, list_exists
+from worker.mailgun.client import MailgunClient
+from worker.mailgun.outcome import NoResponse, Response, list_exists
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed
@@ -47,19 +47,19 @@ def check(
 
 
 def all_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Every look, in the order in which mending makes sense."""
+    """Every look, in the order in which fixing makes sense."""
     yield from report_on_redis(settings.redis_url, settings.signal_integration).results
     yield _preset_finding(settings)
     try:
         yield finding_for(settings)
     except SettingsError as error:
-        yield failed("Mailgun", "not looked at", str(error))
+        yield failed("MailgunClient", "not looked at", str(error))
 
 
 def _probe(settings: Settings, *, as_json: bool) -> None:
     first = finding_for(settings)
     if not first.ok:
-        raise Failure(first.in_one_line())
+        raise CommandError(first.in_one_line())
     probe_account(
         settings,
         as_json=as_json,
@@ -87,30 +87,34 @@ def other_region(base_url: str) -> str | None:
     return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
 
 
-def mailgun_finding(here: Mailgun, base_url: str, there: Mailgun | None = None, other_url: str = "") -> CheckResult:
+def mailgun_finding(
+    here: MailgunClient, base_url: str, there: MailgunClient | None = None, other_url: str = ""
+) -> CheckResult:
     """Is the key right and does the list exist? If not, does the other region know both? It is only looked at, never used."""
     answer = here.read_list()
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoResponse):
         return trouble_finding(answer, base_url)
     if list_exists(answer):
-        return passed("Mailgun", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)")
+        return passed(
+            "MailgunClient", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)"
+        )
     if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
         return failed(
-            "Mailgun",
+            "MailgunClient",
             f"{base_url}: {answer.status}, but the list is in the other region",
             f"Set MAILGUN_API_BASE_URL={other_url}",
         )
     return _answer_finding(answer, base_url, here.quoted(answer))
 
 
-def trouble_finding(answer: Answer | NoAnswer, base_url: str) -> CheckResult:
+def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult:
     """Why Mailgun cannot be asked, and the fix."""
-    if isinstance(answer, NoAnswer):
-        return failed("Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
+    if isinstance(answer, NoResponse):
+        return failed("MailgunClient", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
     return _answer_finding(answer, base_url, shown(answer.text()))
 
 
-def _answer_finding(answer: Answer, base_url: str, text: str) -> CheckResult:
+def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
     match answer.status:
         case 401 | 403:
             fix = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
@@ -122,10 +126,10 @@ def _answer_finding(answer: Answer, base_url: str, text: str) -> CheckResult:
             fix = "Mailgun is unavailable: try again, and look at its status page."
         case _:
             fix = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
-    return failed("Mailgun", f"{base_url}: {answer.status} {text}", fix)
+    return failed("MailgunClient", f"{base_url}: {answer.status} {text}", fix)
 
 
-def members_count(answer: Answer) -> int:
+def members_count(answer: Response) -> int:
     """How many members the list in `answer` has."""
     count = answer.json()["list"].get("members_count")
     return count if isinstance(count, int) and count > 0 else 0
@@ -141,7 +145,7 @@ def _as_json(finding: CheckResult) -> dict[str, object]:
     return {
         "what": finding.what,
         "found": finding.found,
-        "mend": finding.fix,
+        "fix": finding.fix,
         "ok": finding.ok,
         "warning": finding.severity is Severity.WARNING,
         "severity": finding.severity,

@@ -23,11 +23,11 @@ Styled = Text  # what `styled` returns
 LATEST = 1e11  # epoch seconds: the year 5138
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """A command cannot do what was asked; the text is one line that says what to do."""
 
 
-class Stopped(Failure):
+class Stopped(CommandError):
     """Told to stop, by Ctrl-C or a signal; the text says what was done until then."""
 
     def __init__(self, text: str, signal: int = SIGINT) -> None:
@@ -35,7 +35,7 @@ class Stopped(Failure):
         self.signal = signal
 
 
-class OutputFailed(Failure):
+class OutputFailed(CommandError):
     """Standard output or standard error takes no more, as on a full disk."""
 
 
@@ -63,9 +63,9 @@ class Door(Console):
         self.print(*_laid_out(json, data), sep="\n")
 
     def print_bytes(self, data: bytes) -> None:
-        """Write `data` as it is. Raises `Failure` on a terminal, which might obey it."""
+        """Write `data` as it is. Raises `CommandError` on a terminal, which might obey it."""
         if self.is_terminal:
-            raise Failure("these bytes may be orders to a terminal; write them to a file or a pipe")
+            raise CommandError("these bytes may be orders to a terminal; write them to a file or a pipe")
         self._write("")  # what was printed before comes first
         try:
             self.file.buffer.write(data)  # type: ignore[attr-defined]

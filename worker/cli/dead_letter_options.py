@@ -7,8 +7,8 @@ import typer
 
 from worker.cli.console import err
 from worker.privacy import redacted
-from worker.queue.dead_letter_filter import Selection, opened, selected
-from worker.queue.dead_letters import DeadLetters
+from worker.queue.dead_letter_filter import DeadLetterFilter, opened, parse_filter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import load_settings
 from worker.signal.preset import load_preset
 from worker.wiring import utc_now
@@ -34,7 +34,7 @@ def selection(
     kind: str | None,
     email: str | None,
     id: str | None,
-) -> Selection:
+) -> DeadLetterFilter:
     """What the options mean. Raises `typer.BadParameter`."""
     preset = load_preset(load_settings().mailgun_preset)
     filters = {
@@ -47,12 +47,12 @@ def selection(
         "id": id,
     }
     try:
-        return selected(utc_now(), filters, preset, lambda: opened(load_settings()).noted())
+        return parse_filter(utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def tell_no_match(letters: DeadLetters, wanted: Selection) -> None:
+def tell_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Say on standard error which kinds there are, where nothing matches because none is of the wanted kind."""
     if wanted.kind is None:
         return

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli import replay
-from worker.cli.console import Failure, clock_time, err, out
+from worker.cli.console import CommandError, clock_time, err, out
 from worker.cli.dead_letter_options import (
     AsJson,
     Email,
@@ -32,8 +32,8 @@ from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
-from worker.queue.dead_letter_filter import Selection, addresses_in, chosen
-from worker.queue.dead_letters import Buried, DeadLetters, again
+from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, chosen
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, again
 from worker.queue.intake import events_read
 from worker.queue.message import Message
 from worker.redis_client.raw_text import bytes_of
@@ -68,7 +68,7 @@ def list_(
     if as_json:
         out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
-        out.print("no dead letters" + ("" if wanted == Selection() else " match"))
+        out.print("no dead letters" + ("" if wanted == DeadLetterFilter() else " match"))
         tell_no_match(letters, wanted)
     else:
         print_rows(HEADER, shown, key=1)
@@ -86,11 +86,11 @@ def show(
         bool, typer.Option("--raw", help="write the message that a replay would put on the queue, byte for byte")
     ] = False,
 ) -> None:
-    """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the mend."""
+    """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the fix."""
     settings = load_settings()
     buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
     if buried is None:
-        raise Failure(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
+        raise CommandError(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
     if raw:
         out.print_bytes(_raw(buried, settings.queue))
         return
@@ -140,18 +140,18 @@ def export(
         err.print(f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are")
 
 
-def as_record(buried: Buried) -> dict[str, Any]:
+def as_record(buried: DeadLetter) -> dict[str, Any]:
     """A dead letter for programs, without the event and without what Mailgun's answer may quote of it."""
-    trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.trail]
+    trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.attempt_history]
     letter = {**asdict(buried.letter), "answer": buried.letter.summary}
     return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
 
 
-def _events(buried: Buried) -> list[Any]:
+def _events(buried: DeadLetter) -> list[Any]:
     return [argument for each in events_read(buried.message) for argument in each.args]
 
 
-def _raw(buried: Buried, queue: str) -> bytes:
+def _raw(buried: DeadLetter, queue: str) -> bytes:
     return bytes_of(again(buried.message, queue, time.time()))
 
 
@@ -160,24 +160,24 @@ def _base64(data: bytes) -> str:
 
 
 def _found(
-    letters: DeadLetters, wanted: Selection, limit: int | None, shown_as: Callable[[Buried], Any]
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, shown_as: Callable[[DeadLetter], Any]
 ) -> tuple[list[Any], dict[str, int]]:
     """The letters as they are shown, of which none stays in memory, and how many there are for each reason."""
-    if wanted == Selection(reason=wanted.reason):  # the counts are kept, so only the first page need be read
+    if wanted == DeadLetterFilter(reason=wanted.reason):  # the counts are kept, so only the first page need be read
         totals = {each: count for each, count in letters.totals().items() if wanted.reason in {None, each}}
         there = sum(totals.values())
         most = there if limit is None else min(limit, there)
-        return list(map(shown_as, islice(filter(wanted.holds, letters.newest_first()), most))), totals
+        return list(map(shown_as, islice(filter(wanted.matches, letters.newest_first()), most))), totals
     shown: list[Any] = []
     counts: Counter[str] = Counter()
-    for buried in filter(wanted.holds, letters.newest_first()):
+    for buried in filter(wanted.matches, letters.newest_first()):
         counts[buried.letter.reason] += 1
         if limit is None or len(shown) < limit:
             shown.append(shown_as(buried))
     return shown, counts
 
 
-def _row(buried: Buried) -> tuple[str, ...]:
+def _row(buried: DeadLetter) -> tuple[str, ...]:
     letter, message = buried.letter, buried.message
     return (
         clock_time(letter.died_at)[-14:],  # without the year
@@ -190,7 +190,7 @@ def _row(buried: Buried) -> tuple[str, ...]:
     )
 
 
-def _show(buried: Buried, request: dict[str, Any]) -> None:
+def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
     letter, message = buried.letter, buried.message
     lines = [
         f"event      {message.id} ({message.kind}), enqueued {clock_time(message.enqueued_at)} UTC",
@@ -198,8 +198,11 @@ def _show(buried: Buried, request: dict[str, Any]) -> None:
         f"reason     {letter.reason}{f' (HTTP {letter.status})' if letter.status else ''}",
         f"answer     {letter.answer}",
         f"cause      {letter.cause}",
-        f"mend       {letter.fix}",
-        *(f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}" for each in message.trail),
+        f"fix       {letter.fix}",
+        *(
+            f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}"
+            for each in message.attempt_history
+        ),
         "",
         *_content(message),
         "",

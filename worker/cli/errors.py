@@ -13,7 +13,7 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from worker.cli import streams
-from worker.cli.console import Failure, OutputFailed, ReaderGone, Stopped, err, reason
+from worker.cli.console import CommandError, OutputFailed, ReaderGone, Stopped, err, reason
 from worker.monitoring.log import said
 from worker.ops.redis_check.errors import describe_redis_error
 from worker.privacy import whereabouts
@@ -94,7 +94,7 @@ def _tell_usage(error: TyperException) -> None:
 
 def _trouble(error: BaseException) -> str:
     match error:
-        case SettingsError() | PresetError() | Failure():
+        case SettingsError() | PresetError() | CommandError():
             return str(error)
         case redis.RedisError():
             return _redis_trouble(error)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import Failure, clock_time, messages, out
+from worker.cli.console import CommandError, clock_time, messages, out
 from worker.cli.integration import store_of
-from worker.delivery.worker_registry import Roll
-from worker.members.ledger import Entry
+from worker.delivery.worker_registry import WorkerRegistry
+from worker.members.ledger import LedgerEntry
 from worker.members.record import UNDATED_AT, No
-from worker.ops.event_search import Places
+from worker.ops.event_search import EventSearch
 from worker.ops.person_search import Person
 from worker.ops.preview import not_understood_in
 from worker.queue.dead_letter_filter import address_of
@@ -20,7 +20,7 @@ from worker.queue.message import Message
 from worker.settings import Settings, load_settings
 from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
-from worker.wiring import flow_for, ledger_for
+from worker.wiring import gate_for, ledger_for
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
@@ -30,8 +30,8 @@ def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, a
     settings = load_settings()
     lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
     if not lines:
-        raise Failure(
-            f"nothing is known of {what}: not sent, or ended too long ago (dead letters and parked events never are)"
+        raise CommandError(
+            f"nothing is known of {what}: not sent, or ended too long ago (dead letters and delayed events never are)"
         )
     if as_json:
         out.print(json.dumps(lines))
@@ -46,11 +46,11 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a person from queue, parked events, dead letters and ledger. The member at Mailgun is not touched."""
+    """Erase a person from queue, delayed events, dead letters and ledger. The member at Mailgun is not touched."""
     settings = load_settings()
     address = lenient_address(email)
     if address.count("@") != 1:
-        raise Failure(f"{email} is not an e-mail address")
+        raise CommandError(f"{email} is not an e-mail address")
     if not yes and not typer.confirm("erase this person's events and records for good?"):
         raise typer.Exit(1)
     places, person = _places(settings), Person(address, load_preset(settings.mailgun_preset))
@@ -71,10 +71,10 @@ def forget(
         )
 
 
-def _places(settings: Settings) -> Places:
+def _places(settings: Settings) -> EventSearch:
     store = store_of(settings)
-    ledger = ledger_for(settings, flow_for(settings, store))
-    return Places(store, settings.signal_integration, settings.queue, ledger)
+    ledger = ledger_for(settings, gate_for(settings, store))
+    return EventSearch(store, settings.signal_integration, settings.queue, ledger)
 
 
 def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
@@ -90,16 +90,16 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         unread = _not_understood(found.events[0], preset)
     if places.in_flight(wanted):
         yield {"place": "in flight", "detail": "a worker has it now"}
-    for found, due in places.parked(wanted):
+    for found, due in places.delayed(wanted):
         message = found.events[0]
         unread = _not_understood(message, preset)
-        last = message.trail[-1] if message.trail else None
+        last = message.attempt_history[-1] if message.attempt_history else None
         reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
         address = address_of(message.args, preset)
         when = f"next try {clock_time(due)} UTC"
         if address and places.waits(address, found.raw):
             when = f"next try once the delivery of its member that is under way has ended, at {clock_time(due)} UTC at the latest"
-        yield {"place": "parked", "detail": f"{reason}; {message.attempts} attempts; {when}"}
+        yield {"place": "delayed", "detail": f"{reason}; {message.attempts} attempts; {when}"}
     for buried in places.dead(wanted):
         yield {
             "place": "dead letter",
@@ -107,7 +107,7 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         }
         unread = _not_understood(buried.message, preset)
     yield from ({"place": "note", "detail": each} for each in unread)
-    ended = Roll(places.redis, settings.signal_integration).ended(id)
+    ended = WorkerRegistry(places.redis, settings.signal_integration).ended(id)
     if ended:
         yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
 
@@ -126,7 +126,7 @@ def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
     for place, count in (
         ("queued", sum(len(found.events) for _, found in places.queued(wanted))),
         ("in flight", places.in_flight(wanted)),
-        ("parked", sum(len(found.events) for found, _ in places.parked(wanted))),
+        ("delayed", sum(len(found.events) for found, _ in places.delayed(wanted))),
         ("dead letters", sum(1 for _ in places.dead(wanted))),
     ):
         if count:
@@ -136,7 +136,7 @@ def _of_member(settings: Settings, email: str) -> Iterator[dict[str, str]]:
         yield from _of_ledger(entry)
 
 
-def _of_ledger(entry: Entry) -> Iterator[dict[str, str]]:
+def _of_ledger(entry: LedgerEntry) -> Iterator[dict[str, str]]:
     if entry.copy:
         yield {
             "place": "ledger",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from worker.cli.console import err
 from worker.ops.integrations import integrations, is_known
 from worker.queue.dead_letter_filter import opened
-from worker.queue.dead_letters import DeadLetters
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.redis_client.client import connect
 from worker.settings import Settings
 
@@ -31,7 +31,7 @@ def store_of(settings: Settings) -> "redis.Redis":
     return store
 
 
-def letters_of(settings: Settings) -> DeadLetters:
+def letters_of(settings: Settings) -> DeadLetterQueue:
     """Return the integration's dead letters, as `store_of` does its Redis."""
     store_of(settings)
     return opened(settings)

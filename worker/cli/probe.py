@@ -9,11 +9,11 @@ from types import FrameType
 import typer
 from rich.table import Table
 
-from worker.cli.console import Failure, Stopped, Styled, err, out, styled
+from worker.cli.console import CommandError, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
-from worker.mailgun.outcome import Answer, NoAnswer
-from worker.ops.account_probe.probe_member import ThrowAway
-from worker.ops.account_probe.runner import Finding, Probed, probed
+from worker.mailgun.outcome import NoResponse, Response
+from worker.ops.account_probe.probe_member import ProbeMember
+from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 
@@ -23,35 +23,35 @@ TABLE_WIDTH = 80
 WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
 
 
-class GivenUp(BaseException):
+class ForceQuit(BaseException):
     """Somebody will not wait any longer."""
 
 
-def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Answer | NoAnswer], str]) -> None:
+def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Response | NoResponse], str]) -> None:
     """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
 
-    `trouble` says in one line why Mailgun could not be asked. Raises `Failure` when the probe ended early or left its member.
+    `trouble` says in one line why Mailgun could not be asked. Raises `CommandError` when the probe ended early or left its member.
     """
     caught: list[int] = []  # signals
     throw_away, result = _probed(settings, caught)
     rest = _rest(throw_away, result)
     if result.trouble:
-        raise Failure(f"{trouble(result.trouble)}; {rest}")
+        raise CommandError(f"{trouble(result.trouble)}; {rest}")
     if caught:
         raise Stopped(f"stopped; {rest}", caught[0])
     _show(result, throw_away.requests, as_json=as_json)
     if not result.gone:
-        raise Failure(rest)
+        raise CommandError(rest)
     if not all(finding.well for finding in result.findings):
         raise typer.Exit(1)
 
 
-def _probed(settings: Settings, caught: list[int]) -> tuple[ThrowAway, Probed]:
-    throw_away = ThrowAway(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
+def _probed(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
+    throw_away = ProbeMember(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
     try:
         with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
             return throw_away, probed(throw_away, settings.mailgun_write_mode)
-    except GivenUp:
+    except ForceQuit:
         raise Stopped(f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]) from None
 
 
@@ -60,7 +60,7 @@ def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[
     def note(number: int, _: FrameType | None) -> None:
         caught.append(number)
         if len(caught) >= PATIENCE:
-            raise GivenUp
+            raise ForceQuit
         told(f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …")
 
     before = {each: signal.signal(each, note) for each in ENDING if signal.getsignal(each) != signal.SIG_IGN}
@@ -71,7 +71,7 @@ def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[
             signal.signal(each, handler)
 
 
-def _show_findings(heading: str, findings: list[Finding]) -> None:
+def _show_findings(heading: str, findings: list[ProbeFinding]) -> None:
     if out.width >= TABLE_WIDTH:
         out.print(findings_table(heading, findings), soft_wrap=False)
         return
@@ -79,7 +79,7 @@ def _show_findings(heading: str, findings: list[Finding]) -> None:
     print_rows(header, [(each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings])
 
 
-def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
+def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
     """What was tried, assumed and found, and what to set, 80 columns wide."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(width=1)
@@ -92,17 +92,17 @@ def findings_table(heading: str, findings: Iterable[Finding]) -> Table:
     return table
 
 
-def _is_long(finding: Finding) -> bool:
+def _is_long(finding: ProbeFinding) -> bool:
     return len(finding.to_set) > WIDTHS["what to set"]
 
 
-def _mark(finding: Finding) -> Styled:
+def _mark(finding: ProbeFinding) -> Styled:
     if not finding.relied_on:
         return styled("·", "")
     return styled("✓", "green") if finding.well else styled("✗", "red")
 
 
-def _show(result: Probed, requests: int, *, as_json: bool) -> None:
+def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
     if as_json:
         out.print_json(data=[{**asdict(finding), "ok": finding.well} for finding in result.findings])
         return
@@ -118,11 +118,11 @@ def _show(result: Probed, requests: int, *, as_json: bool) -> None:
     out.print(f"{verdict}. {requests} requests.{leftover}")
 
 
-def _rest(throw_away: ThrowAway, result: Probed) -> str:
+def _rest(throw_away: ProbeMember, result: ProbeReport) -> str:
     if not result.gone:
         return _left(throw_away, "could not be deleted")
     return "the throw-away member is deleted again" if throw_away.made else "nothing was put on the list"
 
 
-def _left(throw_away: ThrowAway, how: str) -> str:
+def _left(throw_away: ProbeMember, how: str) -> str:
     return f"{throw_away.address} {how}: delete it in Mailgun, or run `check --probe` again"

@@ -24,8 +24,8 @@ from worker.cli.dead_letter_options import (
 from worker.cli.integration import letters_of
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
-from worker.queue.dead_letter_filter import Selection, batches, chosen
-from worker.queue.dead_letters import Buried, DeadLetters
+from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.settings import Settings, load_settings
 
 BATCH = 200
@@ -78,9 +78,9 @@ def purge(
     out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
 
 
-def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither: str, *, yes: bool) -> int:
+def _agreed(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, whither: str, *, yes: bool) -> int:
     """How many are meant, after telling and asking. Raises `typer.Exit` when there is none, or nobody agrees."""
-    meant = filter(wanted.holds, letters.newest_first()) if limit is None else chosen(letters, wanted, limit)
+    meant = filter(wanted.matches, letters.newest_first()) if limit is None else chosen(letters, wanted, limit)
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
@@ -94,7 +94,11 @@ def _agreed(letters: DeadLetters, wanted: Selection, limit: int | None, whither:
 
 
 def _each(
-    letters: DeadLetters, wanted: Selection, count: int, rate: float | None, act: Callable[[list[Buried]], int]
+    letters: DeadLetterQueue,
+    wanted: DeadLetterFilter,
+    count: int,
+    rate: float | None,
+    act: Callable[[list[DeadLetter]], int],
 ) -> int:
     """Do it to the first `count` that are meant; gives how many it was done to. Raises `Stopped` at Ctrl-C."""
     done = 0
@@ -111,7 +115,7 @@ def _each(
     return done
 
 
-def _rehearse(letters: DeadLetters, wanted: Selection, limit: int | None, settings: Settings) -> None:
+def _rehearse(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, settings: Settings) -> None:
     rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
         lines = as_lines(rehearsal.request(buried, number))

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from worker.cli.console import Failure, err, out
+from worker.cli.console import CommandError, err, out
 from worker.cli.tables import print_rows
 from worker.local.processes import PortTaken, free_port
-from worker.local.stack import SETTLE_SECONDS, Local, NotStarted, Ports
+from worker.local.stack import SETTLE_SECONDS, LocalStack, Ports, StartupError
 from worker.monitoring import log
 from worker.privacy import redacted
-from worker.queue.dead_letters import DeadLetters
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import load_settings
 
 MEANINGS = {
@@ -68,7 +68,7 @@ def sandbox(
 ) -> None:
     """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
     if importlib.util.find_spec("aiohttp") is None:
-        raise Failure("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
+        raise CommandError("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
     from worker.sandbox.server import serve  # noqa: PLC0415  not there in a plain installation
     from worker.sandbox.state import SandboxConfig  # noqa: PLC0415
 
@@ -76,13 +76,13 @@ def sandbox(
         config = SandboxConfig(host=host, port=port, allow_remote=allow_remote, allow_hosts=tuple(allow_host or ()))
         serve(config, ready=lambda url: out.print(f"sandbox listening on {url}"))
     except ValidationError as error:
-        raise Failure(
+        raise CommandError(
             f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; give NAME alone"
         ) from None
     except OSError as error:
-        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
+        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
     except ValueError as error:
-        raise Failure(f"{error}; add --allow-remote if that is meant") from None
+        raise CommandError(f"{error}; add --allow-remote if that is meant") from None
 
 
 def run(
@@ -103,15 +103,15 @@ def run(
             flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
             sandbox=free_port(_chosen(sandbox_port, 8025, once=once), "--sandbox-port"),
         )
-        with Local(load_settings(), ports) as local:
+        with LocalStack(load_settings(), ports) as local:
             _run(local, began, once=once)
-    except (PortTaken, NotStarted) as error:
-        raise Failure(str(error)) from None
+    except (PortTaken, StartupError) as error:
+        raise CommandError(str(error)) from None
     except KeyboardInterrupt:
         err.print("stopped")
 
 
-def _run(local: Local, began: float, *, once: bool) -> None:
+def _run(local: LocalStack, began: float, *, once: bool) -> None:
     with err.status("starting …"):
         local.start()
     if not local.real:
@@ -121,7 +121,7 @@ def _run(local: Local, began: float, *, once: bool) -> None:
         _stay(local)
 
 
-def _show_samples(local: Local, began: float) -> None:
+def _show_samples(local: LocalStack, began: float) -> None:
     out.print(
         f"Everything is up after {time.monotonic() - began:.1f} s. Sending sample events of every kind and fault …"
     )
@@ -130,10 +130,10 @@ def _show_samples(local: Local, began: float) -> None:
         settled = local.settled()
     _show_totals(local)
     if not settled:
-        raise Failure(f"the samples did not all end within {SETTLE_SECONDS:g} s")
+        raise CommandError(f"the samples did not all end within {SETTLE_SECONDS:g} s")
 
 
-def _show_totals(local: Local) -> None:
+def _show_totals(local: LocalStack) -> None:
     parts = local.parts()
     totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
     rows = [(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], "")) for outcome, count in totals]
@@ -141,7 +141,7 @@ def _show_totals(local: Local) -> None:
     _show_letters(parts.dead_letters)
 
 
-def _show_letters(letters: DeadLetters) -> None:
+def _show_letters(letters: DeadLetterQueue) -> None:
     out.print("", "Dead letters, and what to do about each:", sep="\n")
     for buried in letters.oldest_first():
         letter = buried.letter
@@ -150,7 +150,7 @@ def _show_letters(letters: DeadLetters) -> None:
         out.print(f"      → {letter.fix}")
 
 
-def _show_where_to_look(local: Local) -> None:
+def _show_where_to_look(local: LocalStack) -> None:
     out.print("", "Where to look:", sep="\n")
     if not local.real:
         out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
@@ -165,11 +165,11 @@ def _show_where_to_look(local: Local) -> None:
     out.print(f"  export SIGNAL_INTEGRATION={local.settings.signal_integration}{own}")
 
 
-def _stay(local: Local) -> None:
+def _stay(local: LocalStack) -> None:
     out.print("", "Ctrl-C stops everything that was started here.", sep="\n")
     while True:
         time.sleep(1)
-        for name in local.household.revive():
+        for name in local.household.restart_exited():
             err.print(f"the {name} had ended and was started again")
 
 

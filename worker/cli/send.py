@@ -10,11 +10,11 @@ import redis
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.cli.console import Failure, Stopped, err, out, reason
-from worker.ops.event_file import Entry, entries, open_events
+from worker.cli.console import CommandError, Stopped, err, out, reason
+from worker.ops.event_file import FileEntry, entries, open_events
 from worker.ops.integrations import is_served
 from worker.ops.text_file import NotText, text_in
-from worker.queue.producer import Bulk, EventQueue
+from worker.queue.producer import BulkEnqueuer, EventQueue
 from worker.redis_client.client import connect
 from worker.settings import load_settings
 from worker.signal.event import MalformedEvent
@@ -32,13 +32,13 @@ def send(file: File) -> None:
     store = connect(settings.redis_url)
     if not is_served(settings, store):
         err.print(f"no worker has ever served {settings.queue}: the events wait there until one does")
-    bulk = Bulk(EventQueue(store, settings.queue, settings.message_max_bytes))
+    bulk = BulkEnqueuer(EventQueue(store, settings.queue, settings.message_max_bytes))
     try:
         bad = _sent(events_from(file), bulk)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
-    except Failure as failure:
-        raise Failure(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
+    except CommandError as failure:
+        raise CommandError(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
     except redis.RedisError:
         if bulk.sent:
             err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm")
@@ -48,7 +48,7 @@ def send(file: File) -> None:
         raise typer.Exit(1)
 
 
-def _sent(found: Iterator[Entry], bulk: Bulk) -> int:
+def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
     """Enqueue what is an event; gives how many are none. Interrupted, what was read until then is enqueued."""
     bad = 0
     with _progress() as progress, bulk:
@@ -61,8 +61,8 @@ def _sent(found: Iterator[Entry], bulk: Bulk) -> int:
     return bad
 
 
-def events_from(file: str) -> Iterator[Entry]:
-    """The entries of `file`, or of standard input for "-". Raises `Failure` when it cannot be read, or read on."""
+def events_from(file: str) -> Iterator[FileEntry]:
+    """The entries of `file`, or of standard input for "-". Raises `CommandError` when it cannot be read, or read on."""
     name = "standard input" if file == "-" else file
     with ExitStack() as stack:
         try:
@@ -71,12 +71,12 @@ def events_from(file: str) -> Iterator[Entry]:
             else:
                 yield from entries(stack.enter_context(open_events(Path(file))))
         except NotText as error:
-            raise Failure(f"{name} is {error}") from None
+            raise CommandError(f"{name} is {error}") from None
         except OSError as error:
-            raise Failure(f"{name} cannot be read: {reason(error)}") from None
+            raise CommandError(f"{name} cannot be read: {reason(error)}") from None
 
 
-def _added(entry: Entry, bulk: Bulk) -> bool:
+def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
     """Return False if the entry cannot be sent, which is told."""
     try:
         if entry.complaint:

@@ -10,7 +10,7 @@ import typer
 from worker.cli.console import Styled, clock_time, messages, out, span, styled
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import WorkerEntry
-from worker.members.opt_outs import LastRead
+from worker.members.opt_outs import OptOutStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
 from worker.settings import load_settings
@@ -27,7 +27,7 @@ def status(
         float, typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch")
     ] = 2.0,
 ) -> None:
-    """How the integration stands: queue, parked, held, failing members, pace, dead letters, workers."""
+    """How the integration stands: queue, delayed, held, failing members, pace, dead letters, workers."""
     settings = load_settings()
     store = store_of(settings)
     _show(read_status(settings, store), as_json=as_json)
@@ -54,7 +54,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
     return [
         ("queued", f"{messages(status.queued)}{oldest}"),
         ("in flight", messages(status.in_flight)),
-        ("parked", f"{messages(status.parked)}{due}"),
+        ("delayed", f"{messages(status.delayed)}{due}"),
         ("held", _held(status)),
         *([("failing", _failing(status.hold.members))] if status.hold.members else []),
         ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
@@ -121,7 +121,7 @@ def _worker(entry: WorkerEntry, now: float) -> Styled:
             assert_never(entry.state)
 
 
-def _opt_outs(read: LastRead) -> Styled:
+def _opt_outs(read: OptOutStatus) -> Styled:
     if read.members is None or read.took is None or read.age is None:
         return styled("not read yet: members are read one by one", "red")
     found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"

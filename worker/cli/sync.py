@@ -12,16 +12,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from worker.cli.check import finding_for, members_count, trouble_finding
-from worker.cli.console import Failure, Stopped, err, out
-from worker.delivery.retry_policy import Patience, retry_delay
-from worker.mailgun.outcome import Answer, Kind, NoAnswer, Outcome, list_exists
-from worker.members.page_import import Wait
-from worker.members.sync import BegunAnew, SoFar, Sync
+from worker.cli.console import CommandError, Stopped, err, out
+from worker.delivery.retry_policy import RetryPolicy, retry_delay
+from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, list_exists
+from worker.members.page_import import RetryAfter
+from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 from worker.monitoring.hold_log import tell_of_hold
 from worker.printable import printable
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
-from worker.wiring import delivery_for, opt_outs_for, utc_now
+from worker.wiring import deliverer_for, opt_outs_for, utc_now
 
 TRIES = 6  # in a row without a usable answer, until it is given up
 LOOK_SECONDS = 1.0  # between two looks whether a hold is over
@@ -37,8 +37,8 @@ def sync(
     settings = load_settings()
     if settings.mailgun_member_state == "read":
         err.print(UNUSED)
-    opt_outs = opt_outs_for(settings, delivery_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold))
-    done = _done(settings, Sync(opt_outs.census, opt_outs), restart=restart)
+    opt_outs = opt_outs_for(settings, deliverer_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold))
+    done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
     if as_json:
         counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
         counts |= {"unreadable": done.unreadable} if done.unreadable else {}
@@ -55,14 +55,14 @@ def sync(
 
 
 @dataclass
-class Shown:
+class ProgressDisplay:
     """What people see meanwhile: on a terminal a bar, elsewhere a line for each hold, but none for the pace."""
 
     progress: Progress
     bar: TaskID
     waits: str = field(default="")
 
-    def pages(self, so_far: SoFar) -> None:
+    def pages(self, so_far: SyncProgress) -> None:
         """It has come so far."""
         self.waits = ""
         self.progress.update(self.bar, completed=so_far.members, description="members read")
@@ -79,7 +79,7 @@ class Shown:
         self.waits = why
 
 
-def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
+def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
     so_far = sync.begin(anew=restart)
     try:
         with _shown() as shown:
@@ -90,57 +90,59 @@ def _done(settings: Settings, sync: Sync, *, restart: bool) -> SoFar:
                 shown.pages(so_far)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
-    except BegunAnew:
-        raise Failure("another sync was begun meanwhile, and goes on in place of this one") from None
+    except SyncReplaced:
+        raise CommandError("another sync was begun meanwhile, and goes on in place of this one") from None
     except redis.RedisError:
         err.print(_how_to_go_on(so_far))
         raise
-    except Failure as failure:
-        raise Failure(f"{failure}; {_how_to_go_on(so_far)}") from None
+    except CommandError as failure:
+        raise CommandError(f"{failure}; {_how_to_go_on(so_far)}") from None
     return so_far
 
 
-def _how_to_go_on(so_far: SoFar) -> str:
+def _how_to_go_on(so_far: SyncProgress) -> str:
     return f"{so_far.members} members are read: run `signal-mailgun sync` again to go on from there"
 
 
-def _total(settings: Settings, sync: Sync, shown: Shown) -> int | None:
-    """How many members the list says it has, None where it does not answer. Raises `Failure` where key or list are wrong."""
-    while (wait := sync.census.ledger.flow.pay()[0]) > 0:
+def _total(settings: Settings, sync: ListSync, shown: ProgressDisplay) -> int | None:
+    """How many members the list says it has, None where it does not answer. Raises `CommandError` where key or list are wrong."""
+    while (wait := sync.page_importer.ledger.gate.acquire_background()[0]) > 0:
         _wait(sync, wait, shown)
-    answer = sync.census.mailgun.read_list()
-    if isinstance(answer, Answer) and list_exists(answer):
+    answer = sync.page_importer.mailgun.read_list()
+    if isinstance(answer, Response) and list_exists(answer):
         return members_count(answer)
-    if isinstance(answer, Answer) and answer.status in {401, 403, 404}:
-        raise Failure(finding_for(settings).in_one_line())
+    if isinstance(answer, Response) and answer.status in {401, 403, 404}:
+        raise CommandError(finding_for(settings).in_one_line())
     return None
 
 
-def _each(settings: Settings, sync: Sync, so_far: SoFar, shown: Shown, total: int | None = None) -> Iterator[SoFar]:
-    """Each page's stand, until the last. Raises `Failure` when it is no use going on."""
-    patience = Patience(settings.retry_base_seconds, settings.retry_max_delay_seconds)
+def _each(
+    settings: Settings, sync: ListSync, so_far: SyncProgress, shown: ProgressDisplay, total: int | None = None
+) -> Iterator[SyncProgress]:
+    """Each page's stand, until the last. Raises `CommandError` when it is no use going on."""
+    retry_policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_delay_seconds)
     failures = 0
     for step in sync.steps(so_far, total):
         match step:
-            case SoFar():
+            case SyncProgress():
                 failures = 0
                 yield step
-            case Wait(seconds):
+            case RetryAfter(seconds):
                 _wait(sync, seconds, shown)
-            case Outcome(Kind.THROTTLED):
+            case Outcome(OutcomeKind.THROTTLED):
                 pass  # now there is a hold to wait for
             case Outcome():
                 failures += 1
-                if step.kind is not Kind.UNAVAILABLE or failures == TRIES:
-                    raise Failure(_trouble(step, settings.mailgun_api_base_url))
+                if step.kind is not OutcomeKind.UNAVAILABLE or failures == TRIES:
+                    raise CommandError(_trouble(step, settings.mailgun_api_base_url))
                 shown.waiting(f"Mailgun is unavailable, {failures} of {TRIES} tries")
-                time.sleep(retry_delay(failures, patience, random.random()))  # noqa: S311  no secret
+                time.sleep(retry_delay(failures, retry_policy, random.random()))  # noqa: S311  no secret
             case _:
                 assert_never(step)
 
 
-def _wait(sync: Sync, seconds: float, shown: Shown) -> None:
-    hold = sync.census.ledger.flow.state()
+def _wait(sync: ListSync, seconds: float, shown: ProgressDisplay) -> None:
+    hold = sync.page_importer.ledger.gate.state()
     if hold.kind:
         shown.waiting(f"{hold.kind}: {hold.why}")
     elif hold.rate:
@@ -152,12 +154,12 @@ def _wait(sync: Sync, seconds: float, shown: Shown) -> None:
 
 def _trouble(outcome: Outcome, base_url: str) -> str:
     status, text = outcome.status, outcome.answer
-    answer = Answer(status, text.encode()) if status else NoAnswer(text)
+    answer = Response(status, text.encode()) if status else NoResponse(text)
     return trouble_finding(answer, base_url).in_one_line()
 
 
 @contextmanager
-def _shown() -> Iterator[Shown]:
+def _shown() -> Iterator[ProgressDisplay]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield Shown(progress, progress.add_task("members read", total=None))
+        yield ProgressDisplay(progress, progress.add_task("members read", total=None))

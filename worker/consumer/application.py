@@ -11,7 +11,7 @@ from worker.consumer.runtime import Runtime
 from worker.gate.gate import keys
 from worker.redis_client.keys import Keys
 from worker.settings import Settings
-from worker.wiring import limits_for, rules_for
+from worker.wiring import gate_config_for, limits_for
 
 NOTICE_SECONDS = 3  # by which a reply of Redis may be overdue, until the connection counts as lost
 
@@ -49,8 +49,8 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
             "address": settings.redis_address,
             "health_check_interval": NOTICE_SECONDS,
             "queue": settings.queue,
-            "flow_keys": keys(settings.signal_integration),
-            "flow_rules": rules_for(settings).encoded(),
+            "gate_keys": keys(settings.signal_integration),
+            "gate_config": gate_config_for(settings).encoded(),
             "priority_steps": [0],
             "taken_at_key": Keys(settings.signal_integration).fetched_at,
             "integration": settings.signal_integration,

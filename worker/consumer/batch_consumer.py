@@ -2,7 +2,7 @@
 
 Celery hands each message of the task `signal.deliver` to a strategy, its own extension point for this. Celery's default one runs
 a task a message, at about a millisecond of Python each; ours runs a batch of events at once, and tells Flower of each message as
-Celery would. A message is acknowledged only once each of its events is safe: at Mailgun, parked, or on the dead-letter queue.
+Celery would. A message is acknowledged only once each of its events is safe: at Mailgun, delayed, or on the dead-letter queue.
 """
 
 import logging
@@ -22,14 +22,14 @@ import redis
 
 from worker.consumer.load import Load, Weight, weight_of
 from worker.consumer.remote_control import is_stopping, takes_events
-from worker.consumer.task_events import Ending, ending_of, ending_of_bundle
+from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
 from worker.consumer.transport import TAKEN, WEIGHT
-from worker.delivery.processor import Handling
+from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
 from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
-from worker.queue.intake import admitted
+from worker.queue.intake import parse_raw
 from worker.queue.message import Message, each_event
 from worker.redis_client.repeats import Repeats
 
@@ -43,7 +43,7 @@ KEEPS_PER_TIMEOUT = 5  # how often within a visibility time-out what is under wa
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FetchedMessage:
     """A message in hand."""
 
     message: Message
@@ -53,12 +53,12 @@ class Taken:
     weight: Weight
 
 
-class Consuming:
+class BatchConsumer:
     """What one worker process has in hand. Messages are taken in Celery's loop and handled in threads of their own."""
 
     def __init__(
         self,
-        handling: Handling,
+        processor: EventProcessor,
         queue: str,
         keys: tuple[str, str],
         *,
@@ -73,25 +73,29 @@ class Consuming:
         """
         self._most_bytes = most_bytes
         self._load = load
-        self._handling = handling
-        self._redis = handling.parking.redis
+        self._handling = processor
+        self._redis = processor.delay_queue.redis
         self._queue = queue
         self._keys = keys
-        self._batching = handling.delivery.batching
+        self._batching = processor.delivery.batch_policy
         self._threads = ThreadPoolExecutor(threads, "delivering")
         self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
         self._kept_at = time.monotonic()
         self._consumer: Any = None
-        self._gathered: list[Taken] = []
+        self._gathered: list[FetchedMessage] = []
         self._events = 0  # gathered
         self._linger: Any = None
-        self._in_hand: dict[str, Taken] = {}
-        self._ended: deque[tuple[Sequence[Taken], Sequence[Ending]]] = deque()  # by the threads, and not told yet
+        self._in_hand: dict[str, FetchedMessage] = {}
+        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = (
+            deque()
+        )  # by the threads, and not told yet
         self._changed = Condition()
-        self._not_begun: dict[int, Sequence[Taken]] = {}  # batches that wait for a thread, each by its identity
+        self._not_begun: dict[
+            int, Sequence[FetchedMessage]
+        ] = {}  # batches that wait for a thread, each by its identity
         self._repeats = Repeats()
 
-    def attach(self, consumer: Any) -> None:
+    def bind(self, consumer: Any) -> None:
         """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
         self._consumer = consumer
         if consumer.event_dispatcher:
@@ -99,13 +103,13 @@ class Consuming:
         self._count(list(self._in_hand.values()))  # which the new channel does not know
         self._load.remove(self._ended_tags())
 
-    def take(self, message: Any) -> None:
+    def add(self, message: Any) -> None:
         """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
         if TAKEN not in message.properties:
             logger.error("a message came from another queue: it is left alone", extra={"event": message.delivery_tag})
             return
         weight = message.properties.get(WEIGHT, Weight())
-        taken = Taken(
+        taken = FetchedMessage(
             message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic(), weight
         )
         self._in_hand[taken.tag] = taken
@@ -144,7 +148,7 @@ class Consuming:
         if batch:
             self._submit(batch)
 
-    def keep(self) -> None:
+    def extend_visibility(self) -> None:
         """What is under way stays this worker's, however long it takes. To be called often; raises `redis.RedisError`."""
         if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
             keep(self._redis, self._keys[0], list(self._in_hand))
@@ -173,7 +177,7 @@ class Consuming:
         """Celery's name of this worker, empty before it has connected."""
         return str(self._consumer.hostname) if self._consumer else ""
 
-    def finish(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def drain(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Handle what is in hand to its end, for at most so long; `meanwhile` is called about once a second."""
         self.flush()
         ends = time.monotonic() + seconds
@@ -181,7 +185,7 @@ class Consuming:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS)
             with suppress(redis.RedisError):
-                self.keep()
+                self.extend_visibility()
                 meanwhile()
         self._tell_ended()
 
@@ -192,10 +196,10 @@ class Consuming:
     def _ended_tags(self) -> list[str]:
         return [taken.tag for batch, _ in list(self._ended) for taken in batch]
 
-    def _count(self, batch: Sequence[Taken]) -> None:
+    def _count(self, batch: Sequence[FetchedMessage]) -> None:
         self._load.add({each.tag: each.weight for each in batch})
 
-    def _submit(self, batch: Sequence[Taken]) -> None:
+    def _submit(self, batch: Sequence[FetchedMessage]) -> None:
         with self._changed:
             self._not_begun[id(batch)] = batch
         try:
@@ -208,12 +212,12 @@ class Consuming:
                 self._end(batch, ())
                 time.sleep(REDIS_PAUSE_SECONDS)  # without it they might be taken at once
 
-    def _begins(self, batch: Sequence[Taken]) -> bool:
+    def _begins(self, batch: Sequence[FetchedMessage]) -> bool:
         """Return True to the first who asks: a batch whose submission failed may have a thread all the same."""
         with self._changed:
             return self._not_begun.pop(id(batch), None) is not None
 
-    def _end(self, batch: Sequence[Taken], endings: Sequence[Ending]) -> None:
+    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[TaskEvent]) -> None:
         with self._changed:
             self._ended.append((batch, endings))
             self._changed.notify_all()
@@ -222,18 +226,18 @@ class Consuming:
 
     # In a thread
 
-    def _handle(self, batch: Sequence[Taken]) -> None:
+    def _handle(self, batch: Sequence[FetchedMessage]) -> None:
         if not self._begins(batch):
             return
-        endings: Sequence[Ending] = ()
+        endings: Sequence[TaskEvent] = ()
         try:
             endings = self._endings(batch)
             acknowledge(self._redis, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
-            self._give_back(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
+            self._requeue(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event
             why = "a bug: an event stays on the queue, please report it"
-            self._give_back(batch, why, whereabouts(error), failed=True)
+            self._requeue(batch, why, whereabouts(error), failed=True)
         finally:
             self._end(batch, endings)
         with suppress(redis.RedisError):  # else they are adopted by the housekeeping
@@ -258,32 +262,32 @@ class Consuming:
             self._consumer.call_soon(partial(self._tell_received, batch))
             self._submit(batch)
 
-    def _batched(self, adopted: Sequence[Sequence[tuple[str, str]]]) -> Iterator[list[Taken]]:
+    def _batched(self, adopted: Sequence[Sequence[tuple[str, str]]]) -> Iterator[list[FetchedMessage]]:
         """Yield the messages of each member; of several at once as far as they may share a request."""
-        batch: list[Taken] = []
+        batch: list[FetchedMessage] = []
         for members, found in enumerate(adopted, 1):
             batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
             if members % self._batching.size == 0 or members == len(adopted):
                 yield batch
                 batch = []
 
-    def _adopted(self, raw: str, tag: str, *, first: bool) -> Taken:
+    def _adopted(self, raw: str, tag: str, *, first: bool) -> FetchedMessage:
         """Return the message; one request serves all events of a member, so the others were not paid for and take no room."""
-        message = replace(admitted(raw, lambda: tag), paid=first)
-        return Taken(message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first)))
+        message = replace(parse_raw(raw, lambda: tag), paid=first)
+        return FetchedMessage(message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first)))
 
     def _takes(self) -> bool:
         consumer = self._consumer
         return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
 
-    def _endings(self, batch: Sequence[Taken]) -> list[Ending]:
+    def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
         now = self._handling.clock().timestamp()
-        flow = self._handling.delivery.flow
-        flow.spare(flow.rules.event_cost * sum(each.message.surplus for each in batch))
-        events = chain.from_iterable(each_event(each.message.seen(now)) for each in batch)
+        gate = self._handling.delivery.gate
+        gate.release(gate.rules.event_cost * sum(each.message.surplus for each in batch))
+        events = chain.from_iterable(each_event(each.message.with_timestamps(now)) for each in batch)
         # A bundle of thousands costs no memory for all at once.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
-        ends = iter([end for share in shares for end in self._handling.handle_many(share)])
+        ends = iter([end for share in shares for end in self._handling.process(share)])
         return [
             ending_of_bundle(list(islice(ends, each.message.events)))
             if each.message.is_bundle
@@ -291,7 +295,7 @@ class Consuming:
             for each in batch
         ]
 
-    def _give_back(self, batch: Sequence[Taken], why: str, error: str, *, failed: bool = False) -> None:
+    def _requeue(self, batch: Sequence[FetchedMessage], why: str, error: str, *, failed: bool = False) -> None:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
         time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
@@ -312,11 +316,11 @@ class Consuming:
             for each, ending in zip(batch, endings, strict=False):
                 self._tell(ending.event, each, **ending.fields, **_runtime(ending, each))
 
-    def _tell_received(self, batch: Sequence[Taken]) -> None:
+    def _tell_received(self, batch: Sequence[FetchedMessage]) -> None:
         for each in batch:
             self._tell("task-received", each, **_as_received(each.message))
 
-    def _tell(self, event: str, taken: Taken, **fields: Any) -> None:
+    def _tell(self, event: str, taken: FetchedMessage, **fields: Any) -> None:
         dispatcher = self._consumer.event_dispatcher
         if dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups):
             dispatcher.send(event, uuid=taken.message.id, **fields)
@@ -329,11 +333,11 @@ def _as_received(message: Message) -> dict[str, Any]:
         "kwargs": "{}",
         "root_id": message.id,
         "parent_id": None,
-        "retries": message.parkings,
+        "retries": message.requeues,
         "eta": None,
         "expires": None,
     }
 
 
-def _runtime(ending: Ending, taken: Taken) -> dict[str, float]:
+def _runtime(ending: TaskEvent, taken: FetchedMessage) -> dict[str, float]:
     return {"runtime": time.monotonic() - taken.at} if ending.event == "task-succeeded" else {}

@@ -15,7 +15,7 @@ KEEP_HOUSE_EVERY_SECONDS = 1.0
 
 
 class Housekeeping(bootsteps.StartStopStep):
-    """Every worker puts parked events that are due back on the queue and stores its counts, once a second."""
+    """Every worker puts delayed events that are due back on the queue and stores its counts, once a second."""
 
     requires = (Tasks,)
 

@@ -11,14 +11,14 @@ from threading import Thread
 import redis
 from celery.worker import state
 
-from worker.consumer.lost_fetches import takings
+from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.runtime import Runtime
-from worker.delivery.deliverer import Delivery
-from worker.delivery.late_writes import LookAfter
-from worker.members.opt_outs import OptOuts, Turn
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.late_writes import LateWrites
+from worker.members.opt_outs import OptOutScanner, ScanLease
 from worker.monitoring.hold_log import look_at_list, tell_of_opt_outs
 from worker.privacy import whereabouts
-from worker.queue.dead_letter_limits import LetterBounds
+from worker.queue.dead_letter_limits import DeadLetterLimits
 from worker.queue.in_flight import put_back_takings, restore_overdue
 from worker.queue.priority_lists import PriorityLists
 from worker.wiring import utc_now
@@ -35,19 +35,19 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
     Does nothing if another thread still keeps house after `wait` seconds.
     """
-    parts = runtime.handling
+    parts = runtime.processor
     steps = (
-        runtime.consuming.keep,
+        runtime.consuming.extend_visibility,
         runtime.consuming.repeat,
-        parts.delivery.desk.repeat,
+        parts.delivery.member_store.repeat,
         partial(_put_back_lost, runtime),
         partial(_restore_overdue, runtime),
         runtime.consuming.adopt,
-        parts.parking.return_due,
-        runtime.priorities.gather,
-        parts.tally.store,
+        parts.delay_queue.requeue_due,
+        runtime.priorities.drain,
+        parts.outcome_stats.store,
         partial(_tell_roll, runtime),
-        parts.delivery.flow.refund,
+        parts.delivery.gate.flush_released,
         partial(_look_after_hold, parts.delivery),
         partial(_look_after_opt_outs, runtime),
         partial(_look_for_priority_lists, runtime),
@@ -58,16 +58,18 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
 
 def _put_back_lost(runtime: Runtime) -> None:
-    lost = takings().lost()
-    restored = put_back_takings(runtime.handling.parking.redis, runtime.settings.queue, runtime.in_flight_keys, lost)
-    takings().looked_for(lost)
+    lost = lost_fetches().lost()
+    restored = put_back_takings(
+        runtime.processor.delay_queue.redis, runtime.settings.queue, runtime.in_flight_keys, lost
+    )
+    lost_fetches().looked_for(lost)
     if restored:
         logger.warning("messages that did not reach this worker are back on the queue", extra={"messages": restored})
 
 
 def _restore_overdue(runtime: Runtime) -> None:
     restored = restore_overdue(
-        runtime.handling.parking.redis,
+        runtime.processor.delay_queue.redis,
         runtime.settings.queue,
         runtime.in_flight_keys,
         runtime.settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
@@ -77,14 +79,16 @@ def _restore_overdue(runtime: Runtime) -> None:
 
 
 def _tell_roll(runtime: Runtime) -> None:
-    runtime.handling.roll.store(WORKER, runtime.consuming.state(), node=runtime.consuming.node, version=VERSION)
+    runtime.processor.worker_registry.store(
+        WORKER, runtime.consuming.state(), node=runtime.consuming.node, version=VERSION
+    )
 
 
 def finish(runtime: Runtime) -> None:
     """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
     with suppress(redis.RedisError):
         _tell_roll(runtime)
-    runtime.consuming.finish(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
+    runtime.consuming.drain(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
 
 
 def has_ended(runtime: Runtime) -> bool:
@@ -96,31 +100,31 @@ def leave(runtime: Runtime) -> None:
     """Store the last counts and take this worker off the roll."""
     run_housekeeping(runtime, LEAVE_SECONDS)
     with suppress(redis.RedisError):
-        runtime.handling.roll.leave(WORKER)
+        runtime.processor.worker_registry.leave(WORKER)
 
 
-def _look_after_hold(delivery: Delivery) -> None:
-    if delivery.flow.look_due():
+def _look_after_hold(delivery: Deliverer) -> None:
+    if delivery.gate.claim_incident_check():
         Thread(target=_look, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
 
 
-def _look(delivery: Delivery) -> None:
+def _look(delivery: Deliverer) -> None:
     try:
-        look_at_list(delivery.flow, delivery.mailgun, delivery.clock)
+        look_at_list(delivery.gate, delivery.mailgun, delivery.clock)
     except Exception as error:  # noqa: BLE001  it is tried again after a while
         logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
 
 
 def _look_after_opt_outs(runtime: Runtime) -> None:
     reading = runtime.opt_outs
-    turn = reading.turn() if reading else None
+    turn = reading.try_start() if reading else None
     if reading and turn:
         Thread(target=_read_opt_outs, args=(reading, turn), daemon=True).start()
 
 
-def _read_opt_outs(opt_outs: OptOuts, turn: Turn) -> None:
+def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
     try:
-        tell_of_opt_outs(opt_outs.read(turn), opt_outs.refresh_seconds)
+        tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
     except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
         logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
 
@@ -146,7 +150,7 @@ def _look_after_writes(runtime: Runtime) -> None:
         Thread(target=_look_at, args=(writes, addresses), daemon=True).start()
 
 
-def _look_at(writes: LookAfter, addresses: list[str]) -> None:
+def _look_at(writes: LateWrites, addresses: list[str]) -> None:
     try:
         writes.look(addresses)
     except redis.RedisError as error:
@@ -160,7 +164,7 @@ def _bound_letters(runtime: Runtime) -> None:
         Thread(target=_remove_letters, args=(runtime.letter_bounds,), daemon=True).start()
 
 
-def _remove_letters(bounds: LetterBounds) -> None:
+def _remove_letters(bounds: DeadLetterLimits) -> None:
     try:
         bounds.enforce(utc_now().timestamp())
     except redis.RedisError as error:

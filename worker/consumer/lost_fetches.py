@@ -9,7 +9,7 @@ LOST_AFTER_SECONDS = 10.0  # longer than a reply may be overdue before its conne
 LOOKED_FOR_SECONDS = 30.0  # Redis may yet carry out what it was told over a connection that is lost
 
 
-class Takings:
+class LostFetches:
     """The takings of this process that have not been answered. Safe to share between threads.
 
     A taking is either answered or lost, never both: what is lost is put back, so an answer that comes after all is of no use.
@@ -52,15 +52,15 @@ class Takings:
         with self._lock:
             return list(self._lost)
 
-    def looked_for(self, takings: list[str]) -> None:
+    def looked_for(self, lost_fetches: list[str]) -> None:
         """Note that Redis was asked for these. Each is looked for again for some time, in case Redis comes to it late."""
         now = monotonic()
         with self._lock:
-            self._lost |= {each: now for each in takings if self._lost.get(each, now) is None}
+            self._lost |= {each: now for each in lost_fetches if self._lost.get(each, now) is None}
             self._lost = {each: at for each, at in self._lost.items() if at is None or now - at <= LOOKED_FOR_SECONDS}
 
 
 @lru_cache(maxsize=1)
-def takings() -> Takings:
+def lost_fetches() -> LostFetches:
     """Return those of this process."""
-    return Takings()
+    return LostFetches()

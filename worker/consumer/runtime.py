@@ -2,19 +2,19 @@
 
 from functools import cached_property
 
-from worker.consumer.batch_consumer import Consuming
+from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.housekeeping_rounds import Rounds
 from worker.consumer.load import load
-from worker.delivery.late_writes import LookAfter
-from worker.delivery.processor import Handling
-from worker.members.opt_outs import OptOuts
+from worker.delivery.late_writes import LateWrites
+from worker.delivery.processor import EventProcessor
+from worker.members.opt_outs import OptOutScanner
 from worker.monitoring.hold_log import tell_of_hold
 from worker.monitoring.metrics import Metrics
-from worker.queue.dead_letter_limits import LetterBounds
+from worker.queue.dead_letter_limits import DeadLetterLimits
 from worker.queue.in_flight import in_flight_keys
 from worker.queue.priority_lists import PriorityLists
 from worker.settings import Settings
-from worker.wiring import handling_for, look_after_for, opt_outs_for
+from worker.wiring import late_writes_for, opt_outs_for, processor_for
 
 
 class Runtime:
@@ -27,17 +27,17 @@ class Runtime:
         self.rounds = Rounds()
 
     @cached_property
-    def handling(self) -> Handling:
+    def processor(self) -> EventProcessor:
         """How events are handled. Raises `SettingsError` or `PresetError`."""
-        return handling_for(
+        return processor_for(
             self.settings, measured=self.metrics.handled, observed=self.metrics.asked, told=tell_of_hold
         )
 
     @cached_property
-    def consuming(self) -> Consuming:
+    def consuming(self) -> BatchConsumer:
         """The messages in hand."""
-        return Consuming(
-            self.handling,
+        return BatchConsumer(
+            self.processor,
             self.settings.queue,
             self.in_flight_keys,
             load=load(),
@@ -49,25 +49,25 @@ class Runtime:
     @cached_property
     def priorities(self) -> PriorityLists:
         """The lists of messages with a priority."""
-        return PriorityLists(self.handling.parking.redis, self.settings.signal_integration, self.settings.queue)
+        return PriorityLists(self.processor.delay_queue.redis, self.settings.signal_integration, self.settings.queue)
 
     @cached_property
-    def opt_outs(self) -> OptOuts | None:
+    def opt_outs(self) -> OptOutScanner | None:
         """The scan of members who unsubscribed; None if the ledger is not trusted."""
         trusted = self.settings.mailgun_member_state == "ledger"
-        return opt_outs_for(self.settings, self.handling.delivery) if trusted else None
+        return opt_outs_for(self.settings, self.processor.delivery) if trusted else None
 
     @cached_property
-    def late_writes(self) -> LookAfter | None:
+    def late_writes(self) -> LateWrites | None:
         """The check of writes that got no answer; None if nothing is merged."""
         merges = self.settings.mailgun_write_mode == "merge"
-        return look_after_for(self.settings, self.handling.delivery) if merges else None
+        return late_writes_for(self.settings, self.processor.delivery) if merges else None
 
     @cached_property
-    def letter_bounds(self) -> LetterBounds:
+    def letter_bounds(self) -> DeadLetterLimits:
         """The limits of the dead-letter queue."""
         most, days = self.settings.dead_letters_max, self.settings.dead_letters_max_days
-        return LetterBounds(self.handling.dead_letters, most, days, self.metrics.letter_removed)
+        return DeadLetterLimits(self.processor.dead_letters, most, days, self.metrics.letter_removed)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -76,6 +76,6 @@ class Runtime:
 
     def count_put_aside(self, id: str, reason: str) -> None:
         """Count a message that was put aside unread as what it is now: a dead letter."""
-        self.handling.tally.count(f"dead letter: {reason}")
-        self.handling.roll.note(id, f"dead letter: {reason}")
+        self.processor.outcome_stats.count(f"dead letter: {reason}")
+        self.processor.worker_registry.note(id, f"dead letter: {reason}")
         self.metrics.put_aside(reason)

@@ -29,7 +29,7 @@ def settings_or_exit() -> Settings:
 def validate_configuration(runtime: Runtime) -> None:
     """End the program with one line if a setting or the preset would let no event through."""
     try:
-        _ = runtime.handling
+        _ = runtime.processor
     except (SettingsError, PresetError) as error:
         sys.exit(printable(f"signal-mailgun: {error}"))
 

@@ -9,14 +9,14 @@ from celery import Task, shared_task
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
-from worker.delivery.processor import Handling
-from worker.queue.dead_letter_filter import Selection, selected
+from worker.delivery.processor import EventProcessor
+from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.queue.replay_by_filter import replayed
 from worker.wiring import utc_now
 
 
-class WrongFilter(Exception):
+class InvalidFilter(Exception):
     """The replay was asked for with filters that make no sense; nothing was replayed."""
 
 
@@ -52,7 +52,7 @@ def deliver_many(*_: Any, **__: Any) -> None:
     deliver()
 
 
-@shared_task(name=REPLAY_TASK, bind=True, throws=(WrongFilter,), max_retries=None)
+@shared_task(name=REPLAY_TASK, bind=True, throws=(InvalidFilter,), max_retries=None)
 def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> str:
     """Replay dead letters by filter, from Flower or any Celery client; filters as `dead-letters replay` takes them.
 
@@ -60,13 +60,13 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     after the start is not meant.
     """
     now = utc_now()
-    handling = task.app.runtime.handling
-    flow = handling.delivery.flow
+    processor = task.app.runtime.processor
+    gate = processor.delivery.gate
     try:
-        flow.spare(flow.rules.event_cost)
+        gate.spare(gate.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
-        wanted = _wanted(handling, args, limit, filters, now)
-        done = replayed(handling.dead_letters, wanted, limit, now.timestamp())
+        wanted = _wanted(processor, args, limit, filters, now)
+        done = replayed(processor.dead_letters, wanted, limit, now.timestamp())
         rest = done.rest(limit)
         if rest is not None:
             task.apply_async(kwargs={**filters, **rest})
@@ -76,11 +76,11 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
 
 
 def _wanted(
-    handling: Handling, args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime
-) -> Selection:
+    processor: EventProcessor, args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime
+) -> DeadLetterFilter:
     if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
-        raise WrongFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
+        raise InvalidFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
     try:
-        return selected(now, filters, handling.preset, handling.dead_letters.noted)
+        return parse_filter(now, filters, processor.preset, processor.dead_letters.cached_counts)
     except ValueError as error:
-        raise WrongFilter(str(error)) from None
+        raise InvalidFilter(str(error)) from None

@@ -27,13 +27,13 @@ from redis.retry import Retry
 
 from worker.consumer.broadcasts import CHANNEL, command_in
 from worker.consumer.load import Weight, load, weight_of
-from worker.consumer.lost_fetches import takings
+from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.switched_off import PURGE, SwitchedOff
-from worker.gate.gate import FREES, LIBRARY
+from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
 from worker.queue.dead_letters import dead_letter_counts, dead_letter_queue
 from worker.queue.in_flight import put_back
-from worker.queue.intake import admitted
+from worker.queue.intake import parse_raw
 from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
@@ -50,7 +50,7 @@ LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
 TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
 
-TAKE = LIBRARY + FREES + PUTS_ASIDE + script("worker.consumer", "fetch")
+TAKE = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
 REPLY_BYTES = 8 * 1024 * 1024
 
 # Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
@@ -60,7 +60,7 @@ CONNECTION: dict[str, Any] = {
 }
 
 
-class Unacked(kombu_redis.QoS):
+class EventQoS(kombu_redis.QoS):
     """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken.
 
     There is room for more as long as they hold fewer events than the prefetch count, and fewer bytes than a worker may have; what
@@ -137,19 +137,19 @@ class Unacked(kombu_redis.QoS):
         self._delivered.clear()
 
 
-class TakesAtomically:
+class AtomicFetchMixin:
     """A kombu channel that takes messages from the queue of events, several at once, in one step with noting them.
 
     It alternates on kombu's polling connection: wait until the queue has something (BLMOVE onto itself), take until it is empty.
     Other queues, such as those on which Celery's remote control is answered, are read as kombu does it.
     """
 
-    QoS = Unacked
+    QoS = EventQoS
     from_transport_options = (
         *kombu_redis.Channel.from_transport_options,
         "queue",
-        "flow_keys",
-        "flow_rules",
+        "gate_keys",
+        "gate_config",
         "taken_at_key",
         "limits",
         "integration",
@@ -160,8 +160,8 @@ class TakesAtomically:
     integration: str = ""
     limits: Limits | None = None
     put_aside_told: Callable[[str, str], None] | None = None  # a message's id, and the reason
-    flow_keys: tuple[str, str]
-    flow_rules: str
+    gate_keys: tuple[str, str]
+    gate_config: str
     _waiting = False  # for the queue to have something
     _taking: str | None = None  # what the delivery tags of the script that was sent begin with
     _queue_has_some = False
@@ -224,10 +224,10 @@ class TakesAtomically:
         if not self._queue_has_some:
             self._waiting = True
             return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
-        self._taking = takings().begin()
+        self._taking = lost_fetches().begin()
         room = self.qos.can_consume_max_estimate() or 1
-        keys: tuple[str, ...] = (*self.flow_keys, self.queue, *self.unacked_keys, self.taken_at_key)
-        arguments: tuple[Any, ...] = (self.flow_rules, room, self._taking, max(1, self.qos.bytes_left))
+        keys: tuple[str, ...] = (*self.gate_keys, self.queue, *self.unacked_keys, self.taken_at_key)
+        arguments: tuple[Any, ...] = (self.gate_config, room, self._taking, max(1, self.qos.bytes_left))
         if self.limits:
             letters = dead_letter_queue(self.queue)
             keys += (letters, dead_letter_counts(self.integration))
@@ -241,7 +241,7 @@ class TakesAtomically:
         try:
             reply = self.client.parse_response(self.client.connection, "EVAL" if taking else "BLMOVE", **options)
         except redis.ResponseError as error:
-            takings().answer(taking or "")
+            lost_fetches().answer(taking or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
                 raise  # it has become a replica: to connect again finds the new master
             # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
@@ -250,7 +250,7 @@ class TakesAtomically:
             self._tell_of_refusal(error)
             raise Empty from None
         except self.connection_errors:
-            takings().lose(taking or "")
+            lost_fetches().lose(taking or "")
             self._queue_has_some = False
             self.client.connection.disconnect()
             raise
@@ -260,7 +260,7 @@ class TakesAtomically:
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
-        if not takings().answer(taking):
+        if not lost_fetches().answer(taking):
             raise Empty  # so late that the messages are back on the queue
         wait, messages, paid, tags, *aside = reply
         self._tell_of_put_aside(*aside)
@@ -313,7 +313,7 @@ class TakesAtomically:
             self.connection._deliver(payload, self.queue)
 
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
-        message = admitted(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
+        message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
         payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
         weight = weight_of(message, len(raw), max(1, message.events))
         payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, WEIGHT: weight}
@@ -331,10 +331,10 @@ def bare_envelope(message: Message) -> dict[str, Any]:
     }
 
 
-class Channel(TakesAtomically, kombu_redis.Channel):
+class Channel(AtomicFetchMixin, kombu_redis.Channel):
     """A channel to Redis, whose connections are made as everywhere else; kombu's reading of its URL plays no part."""
 
-    from_transport_options = (*TakesAtomically.from_transport_options, "address")
+    from_transport_options = (*AtomicFetchMixin.from_transport_options, "address")
     address: RedisAddress | None = None
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  kombu's

@@ -2,11 +2,11 @@
 -- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
 -- taken from where it was. Told again because the reply was lost, it answers as it did.
 -- One that came back from a worker too often to be taken with others goes to the queue, from where it is taken alone.
--- KEYS 3: index of what is in hand, 4: what is in hand, 5: parked, 6: the queue, 7: members that are waited for.
+-- KEYS 3: index of what is in hand, 4: what is in hand, 5: delayed, 6: the queue, 7: members that are waited for.
 -- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
 -- 6: bytes of all of them at most, 7: returns from which a message is taken alone, 8: 1 where the first may have more bytes.
 -- Returns of each member its events, each as {message, tag}.
-local index, in_hand, parked, queue, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[2]
+local index, in_hand, delayed, queue, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[2]
 local LOOKS, LOOK_AGAIN = 200, 1
 local moment = string.format('%d.%06d.', time[1], time[2])
 local count, bytes = 0, 0
@@ -27,9 +27,9 @@ local function is_to_be_alone(message)
 end
 
 local function put_on_queue(message)
-    if not redis.call('ZSCORE', parked, message) then return end
+    if not redis.call('ZSCORE', delayed, message) then return end
     redis.call('RPUSH', queue, message)
-    redis.call('ZREM', parked, message)
+    redis.call('ZREM', delayed, message)
 end
 
 local function take(message)
@@ -37,7 +37,7 @@ local function take(message)
     local tag = moment .. ARGV[3] .. string.format('.%06d', count)
     redis.call('ZADD', index, now, tag)
     redis.call('HSET', in_hand, tag, message)
-    if redis.call('ZREM', parked, message) == 1 then
+    if redis.call('ZREM', delayed, message) == 1 then
         count = count + 1
         return {message, tag}
     end

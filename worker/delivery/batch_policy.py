@@ -23,7 +23,7 @@ ALONE_SECONDS = 600.0  # how long members go alone after a doubt
 MOST_SUSPECTS = 10_000  # that are remembered
 
 
-class Batching:
+class BatchPolicy:
     """How the members of one process share requests. Safe to share between threads."""
 
     def __init__(self, size: int = 1, linger: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Batching:
         """Do members share requests now?"""
         return self.size > 1 and self._clock() >= self._alone_until
 
-    def distrust(self) -> bool:
+    def suspend(self) -> bool:
         """Members go alone for ALONE_SECONDS from now; were they sharing until now?"""
         with self._lock:
             before = self.shares()
@@ -71,12 +71,12 @@ class Batching:
         return number <= FIRST_CALLS or number % LATER_CALLS == 0
 
 
-def is_ordinary(address: str) -> bool:
+def is_plain_address(address: str) -> bool:
     """Would anybody's check of addresses take this one?"""
     return ORDINARY.fullmatch(address) is not None
 
 
-def calls(sizes: Sequence[int], most: int) -> Iterator[slice]:
+def chunked(sizes: Sequence[int], most: int) -> Iterator[slice]:
     """Entries of these `sizes` in bytes, in calls of at most `most` entries and LARGEST_CALL bytes."""
     start = total = 0
     for place, size in enumerate(sizes):

@@ -6,19 +6,19 @@ from functools import cached_property
 from typing import assert_never
 
 from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
-from worker.mailgun.outcome import Kind, Outcome, why
-from worker.members.merge_plan import Wanted
+from worker.mailgun.outcome import Outcome, OutcomeKind, why
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import UNDATED_AT, EventOrder
 from worker.privacy import redacted
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.message import Message, Try
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.message import AttemptRecord, Message
 from worker.signal.patch import Patch
 
 WRONG_CLOCK_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
-class Parked:
+class Rescheduled:
     """The event waits in Redis until `due`."""
 
     why: str
@@ -26,17 +26,17 @@ class Parked:
 
 
 @dataclass(frozen=True)
-class Dead:
+class Buried:
     """The event is on the dead-letter queue."""
 
     why: str
 
 
-Handled = Done | Parked | Dead
+Result = Done | Rescheduled | Buried
 
 
 @dataclass
-class Case:
+class EventDelivery:
     """One event and what is known of it so far."""
 
     message: Message
@@ -46,7 +46,7 @@ class Case:
     refusal: str = ""  # why it can be no event, or of no member
     due: datetime | None = None  # of its next try
 
-    def refuse(self, reason: Reason, refusal: str) -> None:
+    def refuse(self, reason: DeadLetterReason, refusal: str) -> None:
         """It is to be buried without an attempt."""
         self.decision, self.refusal = Bury(reason), refusal
 
@@ -65,7 +65,7 @@ class Case:
     @property
     def is_busy(self) -> bool:
         """Return whether another delivery has its member."""
-        return self.outcome is not None and self.outcome.kind is Kind.BUSY
+        return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY
 
     @property
     def answer(self) -> str:
@@ -77,32 +77,32 @@ class Case:
         """The same as it may be shown."""
         return self.outcome.summary if self.outcome else self.refusal
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> TimedPatch:
         """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
         if self.patch is None:
             raise LookupError("the event changes no member")
-        last = self.message.trail[-1] if self.message.trail else None
-        alone = last is not None and last.status is None and last.outcome == Kind.UNAVAILABLE
-        return Wanted(self.patch, order_of(self.patch, self.message), self.message.paid, alone)
+        last = self.message.attempt_history[-1] if self.message.attempt_history else None
+        alone = last is not None and last.status is None and last.outcome == OutcomeKind.UNAVAILABLE
+        return TimedPatch(self.patch, order_of(self.patch, self.message), self.message.paid, alone)
 
     def waiting(self, now: float, open_seconds: float) -> Message:
-        """The message to be parked; `open_seconds` is the integration's own clock."""
-        outcome = self.outcome or Outcome(Kind.CRASHED)
-        if outcome.kind in {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL}:
-            return self.message.parked()
-        attempt = Try(now, outcome.kind, outcome.status)
-        return self.message.tried(attempt, open_seconds, spent=outcome.kind is not Kind.THROTTLED)
+        """The message to be delayed; `open_seconds` is the integration's own clock."""
+        outcome = self.outcome or Outcome(OutcomeKind.CRASHED)
+        if outcome.kind in {OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.DOUBTFUL}:
+            return self.message.after_wait()
+        attempt = AttemptRecord(now, outcome.kind, outcome.status)
+        return self.message.after_attempt(attempt, open_seconds, spent=outcome.kind is not OutcomeKind.THROTTLED)
 
-    def handled(self) -> Handled:
+    def handled(self) -> Result:
         """How that ended."""
         match self.decision, self.due:
             case Done() as done, _:
                 return done
             case Bury(reason), _:
                 status = f" ({self.outcome.status})" if self.outcome and self.outcome.status else ""
-                return Dead(redacted(f"{reason}{status}: {self.summary}"))
+                return Buried(redacted(f"{reason}{status}: {self.summary}"))
             case Retry() | Snooze(), datetime() as due:
-                return Parked(why(self.outcome or Outcome(Kind.CRASHED)), due)
+                return Rescheduled(why(self.outcome or Outcome(OutcomeKind.CRASHED)), due)
             case _:
                 raise LookupError("the event was not handled")
 

@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from worker.delivery.deliverer import Delivery
-from worker.gate.gate import FREES
+from worker.delivery.deliverer import Deliverer
+from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
 from worker.redis_client.lua import script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
 CLAIM_SECONDS = 30.0  # after which a look that came to nothing is due again
 
-CLAIM = FREES + script("worker.delivery", "late_writes")
+CLAIM = ALLOW_WHEN_FULL + script("worker.delivery", "late_writes")
 
 
 @dataclass(frozen=True)
-class LookAfter:
+class LateWrites:
     """The members of one integration that are to be looked at again."""
 
-    delivery: Delivery
+    delivery: Deliverer
     ledger: Ledger
 
     def due(self) -> list[str]:
         """Claim the members to look at now, and return their addresses. Cheap: to be asked once a second."""
-        flow = self.ledger.flow
-        keys = [*flow.keys, self.ledger.keys.look_after]
-        return [str(each) for each in self._claim(keys=keys, args=[*flow.first_args(), AT_ONCE, CLAIM_SECONDS])]
+        gate = self.ledger.gate
+        keys = [*gate.keys, self.ledger.keys.look_after]
+        return [str(each) for each in self._claim(keys=keys, args=[*gate.first_args(), AT_ONCE, CLAIM_SECONDS])]
 
     def look(self, addresses: list[str]) -> None:
         """Look at these members; their claims are followed up as they are closed. Raises `redis.RedisError`."""
@@ -43,4 +43,4 @@ class LookAfter:
 
     @cached_property
     def _claim(self) -> Any:
-        return self.ledger.flow.script(CLAIM)
+        return self.ledger.gate.script(CLAIM)

@@ -4,28 +4,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.gate.gate import Change, Flow, Report
-from worker.members.lease import Held, Opened, Trust, Visit
-from worker.members.merge_plan import Wanted
+from worker.gate.gate import Gate, HoldChange, RequestReport
+from worker.members.lease import LeaseResult, MemberLease, OnHold, Trust
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record
 
 
-class Desk(Protocol):
+class MemberStore(Protocol):
     """Where members are given out, one delivery each."""
 
-    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+    def group_by_member(
+        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+    ) -> tuple[dict[str, list[int]], list[int]]:
         """The places by address, as far as those of one member may go together, and the places that have to wait."""
         ...
 
-    def open(self, addresses: Sequence[str]) -> Sequence[Opened] | Held:
+    def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult] | OnHold:
         """Take these members, each named once."""
         ...
 
-    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> Sequence[bool] | Held:
+    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> Sequence[bool] | OnHold:
         """May these members be written? For each: is it still this visit's?"""
         ...
 
-    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> Sequence[Change]:
+    def release(
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+    ) -> Sequence[HoldChange]:
         """Write what was learned, report what Mailgun answered, release the members."""
         ...
 
@@ -35,12 +39,14 @@ class Desk(Protocol):
 
 
 @dataclass(frozen=True)
-class Overwriting:
+class NoLedger:
     """A desk that gives out every member at once and remembers nothing: one write an event, with that event's fields."""
 
-    flow: Flow
+    gate: Gate
 
-    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+    def group_by_member(
+        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+    ) -> tuple[dict[str, list[int]], list[int]]:
         """One place an address; further events of that member wait, in their order."""
         grouped: dict[str, list[int]] = {}
         left = []
@@ -51,22 +57,24 @@ class Overwriting:
                 grouped[wanted[place].patch.address] = [place]
         return grouped, left
 
-    def open(self, addresses: Sequence[str]) -> Sequence[Opened]:
+    def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult]:
         """As if Mailgun held none of them."""
-        return [Visit(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
+        return [MemberLease(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
 
-    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> Sequence[bool] | Held:
+    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> Sequence[bool] | OnHold:
         """May Mailgun be asked?"""
-        wait = self.flow.ask()
+        wait = self.gate.seconds_until_open()
         if wait:
-            return Held(wait)
-        self.flow.spare(-pay)
-        return [True for _ in zip(visits, notes, strict=True)]
+            return OnHold(wait)
+        self.gate.release(-pay)
+        return [True for _ in zip(leases, notes, strict=True)]
 
-    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> Sequence[Change]:  # noqa: ARG002
+    def release(
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+    ) -> Sequence[HoldChange]:  # noqa: ARG002
         """Report what Mailgun answered."""
-        self.flow.spare(-pay)
-        return self.flow.report_all(reports)
+        self.gate.release(-pay)
+        return self.gate.record(reports)
 
     def repeat(self) -> None:
         """Do nothing: no member is taken."""

@@ -12,35 +12,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind, Outcome
-from worker.members.lease import Trust, Visit
-from worker.members.merge import Subscribing
-from worker.members.merge_plan import Plan, Wanted, noted, planned, same, superseded
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.lease import MemberLease, Trust
+from worker.members.merge import SubscriptionRules
+from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge, same, superseded
 from worker.members.record import Late, Record, after_reading, digest_of, looked_at
 from worker.members.stored import Copy
 
-NOT_SENT = frozenset({Kind.HELD, Kind.BUSY})
+NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
 
 
 @dataclass(eq=False)
-class Stay:
+class MemberUpdate:
     """A member and the patches for it, in the order in which they came; without any, it is looked after."""
 
-    visit: Visit
-    wanted: list[Wanted]
+    lease: MemberLease
+    wanted: list[TimedPatch]
     places: list[int]  # of the patches, in whatever they were taken from
     lag: float = 0.0  # MAILGUN_READ_LAG_SECONDS
-    plan: Plan | None = None
+    plan: MergePlan | None = None
     outcome: Outcome | None = None
     requests: int = 0  # in which the member had a part
-    parts: "tuple[Stay, ...]" = ()  # where each patch was tried by itself
+    parts: "tuple[MemberUpdate, ...]" = ()  # where each patch was tried by itself
     # What was known, and found, before it was sent.
     _before: tuple[Record, Copy | None] = (Record(), None)
 
     @property
     def address(self) -> str:
         """The member's."""
-        return self.visit.address
+        return self.lease.address
 
     @property
     def member(self) -> Member:
@@ -60,21 +60,21 @@ class Stay:
         return self.held is not None
 
     @property
-    def is_unread(self) -> bool:
+    def needs_read(self) -> bool:
         """Does the member have to be read?"""
         return self.plan is None and self.outcome is None
 
     @property
-    def is_unwritten(self) -> bool:
+    def needs_write(self) -> bool:
         """Does the member have to be stored?"""
         return self.outcome is None and self.plan is not None and self.plan.writes
 
     @property
     def is_looked_at(self) -> bool:
         """Was the member looked at, without an event, and is it as it should be?"""
-        if self.outcome and self.outcome.kind is Kind.UNREADABLE_MEMBER:
+        if self.outcome and self.outcome.kind is OutcomeKind.UNREADABLE_MEMBER:
             return not self.wanted  # no look will tell more
-        done = self.outcome is None or self.outcome.kind is Kind.DELIVERED
+        done = self.outcome is None or self.outcome.kind is OutcomeKind.DELIVERED
         return not self.wanted and self.plan is not None and done
 
     @property
@@ -86,73 +86,73 @@ class Stay:
         """Does Mailgun hold what was sent? Who is subscribed may have changed since by the recipient's doing."""
         return same(replace(held, subscribed=self.member.subscribed), self.member)
 
-    def plan_unread(self, rules: Subscribing) -> None:
+    def plan_from_cache(self, rules: SubscriptionRules) -> None:
         """Plan on what is known without a reading, where that will do.
 
         A copy that is merely fresh shows that nothing needs writing. It is never written back: a recipient, or anybody, may
         have changed the member since, and a "yes" from a copy would undo an opt-out. A trusted one stands for a reading.
         """
-        visit = self.visit
-        if self.wanted and all(superseded(each, visit.record) for each in self.wanted):
-            self.outcome = Outcome(Kind.SUPERSEDED)
+        lease = self.lease
+        if self.wanted and all(superseded(each, lease.record) for each in self.wanted):
+            self.outcome = Outcome(OutcomeKind.SUPERSEDED)
             return
-        if self.wanted and visit.trust:
-            held = visit.copy.member if visit.copy else None
-            plan = planned(held, visit.record, self.wanted, rules, visit.now())
-            if visit.trust is Trust.STANDS or not plan.writes:
-                visit.found = visit.copy
+        if self.wanted and lease.trust:
+            held = lease.cached.member if lease.cached else None
+            plan = plan_merge(held, lease.record, self.wanted, rules, lease.now())
+            if lease.trust is Trust.STANDS or not plan.writes:
+                lease.found = lease.cached
                 self._plan(plan)
                 return
-        again = looked_at(visit.record)
-        if again is not None and again > visit.now():
-            self.outcome = doubtful_outcome(again - visit.now())
+        again = looked_at(lease.record)
+        if again is not None and again > lease.now():
+            self.outcome = doubtful_outcome(again - lease.now())
 
-    def plan_on(self, held: Member | None, rules: Subscribing) -> None:
+    def plan_from(self, held: Member | None, rules: SubscriptionRules) -> None:
         """Plan on what Mailgun, read on this visit, holds. Where that may be no proof, the member waits for another look."""
-        visit = self.visit
-        visit.record, doubt = after_reading(visit.record, held, visit.opened_at, self.lag)
-        visit.found = Copy(held) if held else None
+        lease = self.lease
+        lease.record, doubt = after_reading(lease.record, held, lease.opened_at, self.lag)
+        lease.found = Copy(held) if held else None
         if doubt is None:
-            self._plan(planned(held, visit.record, self.wanted, rules, visit.now()))
+            self._plan(plan_merge(held, lease.record, self.wanted, rules, lease.now()))
         else:
             self.outcome = doubtful_outcome(doubt)
 
-    def plan_after(self, held: Member | None, rules: Subscribing) -> None:
+    def plan_after(self, held: Member | None, rules: SubscriptionRules) -> None:
         """Plan on what an earlier write on this visit left."""
-        self._plan(planned(held, self.visit.record, self.wanted, rules, self.visit.now()))
+        self._plan(plan_merge(held, self.lease.record, self.wanted, rules, self.lease.now()))
 
     def noted(self) -> Record:
         """What must be known before the member is written."""
-        return noted(self.visit.record, self._planned, self.visit.now())
+        return noted(self.lease.record, self._planned, self.lease.now())
 
     def send(self, note: Record) -> None:
         """The member is about to be written: until an answer says otherwise, Mailgun may hold it or not."""
-        self._before = self.visit.record, self.visit.found
-        self.visit.record, self.visit.found = note, None
+        self._before = self.lease.record, self.lease.found
+        self.lease.record, self.lease.found = note, None
 
     def refuse(self) -> None:
         """Mailgun did not store what was sent, or was not sent it: all is as it was before."""
-        self.visit.record, self.visit.found = self._before
+        self.lease.record, self.lease.found = self._before
 
     def lose(self) -> None:
         """The member is another's to write, or a page came that may know better."""
-        self.parts, self.outcome = (), busy_outcome()
+        self.parts, self.outcome = (), locked_outcome()
 
-    def hold(self, seconds: float) -> None:
+    def defer(self, seconds: float) -> None:
         """Nobody may be asked for so long."""
-        self.outcome = held_outcome(seconds)
+        self.outcome = on_hold_outcome(seconds)
 
-    def deliver(self, outcome: Outcome) -> None:
+    def complete(self, outcome: Outcome) -> None:
         """Mailgun holds the member, as `outcome` has it."""
-        visit = self.visit
+        lease = self.lease
         self.outcome = outcome
-        visit.record = self._planned.record._replace(seen_at=visit.now(), absent=None, late=visit.record.late)
-        visit.found = Copy(outcome.member) if outcome.member else None
+        lease.record = self._planned.record._replace(seen_at=lease.now(), absent=None, late=lease.record.late)
+        lease.found = Copy(outcome.member) if outcome.member else None
 
-    def conclude(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Asking ended so. What was not sent, or refused by 4xx, is not stored; after anything else it may be."""
-        if outcome.kind is Kind.DELIVERED:
-            self.deliver(outcome)
+        if outcome.kind is OutcomeKind.DELIVERED:
+            self.complete(outcome)
             return
         self.outcome = outcome
         if self.plan is None:
@@ -160,15 +160,15 @@ class Stay:
         if outcome.is_refusal or outcome.kind in NOT_SENT:
             self.refuse()
         elif outcome.unsettled:
-            self.visit.unsettled = True
-            late = Late(self.visit.now(), digest_of(self.member))
-            self.visit.record = self.visit.record._replace(late=late)
+            self.lease.write_pending = True
+            late = Late(self.lease.now(), digest_of(self.member))
+            self.lease.record = self.lease.record._replace(late=late)
 
-    def split(self) -> "tuple[Stay, ...]":
+    def split(self) -> "tuple[MemberUpdate, ...]":
         """Each patch by itself, once all of them together were refused."""
         self.refuse()
         self.parts = tuple(
-            Stay(self.visit, [wanted], [place], self.lag, requests=self.requests)
+            MemberUpdate(self.lease, [wanted], [place], self.lag, requests=self.requests)
             for wanted, place in zip(self.wanted, self.places, strict=True)
         )
         return self.parts
@@ -183,38 +183,38 @@ class Stay:
                 yield place, self._of(number, outcome)
 
     @property
-    def _planned(self) -> Plan:
+    def _planned(self) -> MergePlan:
         if self.plan is None:
             raise LookupError("nothing is planned")
         return self.plan
 
-    def _plan(self, plan: Plan) -> None:
+    def _plan(self, plan: MergePlan) -> None:
         self.plan = plan
         if not plan.writes:
-            self.visit.record = plan.record
+            self.lease.record = plan.record
 
     def _of(self, number: int, outcome: Outcome | None) -> Outcome:
         if self.plan is None or (outcome is None and self.plan.writes):
-            return outcome or Outcome(Kind.CRASHED)  # no request was made for it: it is not done
+            return outcome or Outcome(OutcomeKind.CRASHED)  # no request was made for it: it is not done
         kind = self.plan.kinds[number]
         if outcome is None:
-            settled = kind if kind is Kind.SUPERSEDED else Kind.UNCHANGED
+            settled = kind if kind is OutcomeKind.SUPERSEDED else OutcomeKind.UNCHANGED
             return Outcome(settled, member=self.plan.member, requests=self.requests)
-        if outcome.kind is Kind.DELIVERED and kind is not Kind.DELIVERED:
+        if outcome.kind is OutcomeKind.DELIVERED and kind is not OutcomeKind.DELIVERED:
             return replace(outcome, kind=kind)
         return outcome
 
 
-def held_outcome(seconds: float) -> Outcome:
+def on_hold_outcome(seconds: float) -> Outcome:
     """Nobody may ask Mailgun for so many seconds."""
-    return Outcome(Kind.HELD, None, f"the integration is held for {seconds:.0f} s")
+    return Outcome(OutcomeKind.HELD, None, f"the integration is held for {seconds:.0f} s")
 
 
-def busy_outcome() -> Outcome:
+def locked_outcome() -> Outcome:
     """Another delivery has the member."""
-    return Outcome(Kind.BUSY, None, "another event of the same member is under way")
+    return Outcome(OutcomeKind.BUSY, None, "another event of the same member is under way")
 
 
 def doubtful_outcome(seconds: float) -> Outcome:
     """What Mailgun answers contradicts what was so lately; it is looked at again after so many seconds."""
-    return Outcome(Kind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds)
+    return Outcome(OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MINUTE_LIVES_SECONDS = 7200
 
 
-class Tally:
+class OutcomeStats:
     """The counts of one integration. Safe to share between threads."""
 
     def __init__(self, redis: "redis.Redis", integration: str) -> None:

@@ -9,23 +9,23 @@ from typing import Any
 
 import redis
 
-from worker.delivery.batch_write import AT_ONCE
-from worker.delivery.deliverer import Delivery
-from worker.delivery.event_delivery import Case, Handled
-from worker.delivery.outcome_stats import Tally
-from worker.delivery.retry_policy import Bury, Decision, Done, Patience, Retry, Snooze, Standing, decide
+from worker.delivery.batch_write import CHUNK_SIZE
+from worker.delivery.deliverer import Deliverer
+from worker.delivery.event_delivery import EventDelivery, Result
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.retry_policy import Bury, Decision, Done, Retry, RetryPolicy, RetryState, Snooze, decide
 from worker.delivery.waiting_events import Waiting
-from worker.delivery.worker_registry import Roll
-from worker.mailgun.outcome import Kind, Outcome
+from worker.delivery.worker_registry import WorkerRegistry
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest, redacted, whereabouts
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetter, DeadLetters, dead_letter
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, Try
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterInfo, DeadLetterQueue, dead_letter
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import AttemptRecord, Message
 from worker.signal.address import MalformedEmail
 from worker.signal.event import MalformedEvent, parse_event
 from worker.signal.event_json import why_no_event
-from worker.signal.patch import Patch, Skip, patch_of
+from worker.signal.patch import Patch, SkipReason, patch_from_event
 from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
@@ -36,92 +36,101 @@ LEVELS = {
     Snooze: logging.INFO,
     Bury: logging.WARNING,
 }  # by whose fault: an expected retry is no error
-TRIED = frozenset(Kind) - {Kind.HELD, Kind.BUSY, Kind.DOUBTFUL, Kind.DELIVERED, Kind.UNCHANGED, Kind.SUPERSEDED}
+TRIED = frozenset(OutcomeKind) - {
+    OutcomeKind.HELD,
+    OutcomeKind.BUSY,
+    OutcomeKind.DOUBTFUL,
+    OutcomeKind.DELIVERED,
+    OutcomeKind.UNCHANGED,
+    OutcomeKind.SUPERSEDED,
+}
 
 
-Measured = Callable[[Message, Decision, Outcome | None], None]  # the outcome is None where Mailgun was not to be asked
+OnProcessed = Callable[
+    [Message, Decision, Outcome | None], None
+]  # the outcome is None where Mailgun was not to be asked
 
 
-def unmeasured(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
+def ignore_processed(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
     """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
-class Handling:
+class EventProcessor:
     """How a worker handles the events of one integration."""
 
     preset: Preset
-    delivery: Delivery
-    parking: Parking
+    delivery: Deliverer
+    delay_queue: DelayQueue
     waiting: Waiting
-    dead_letters: DeadLetters
-    tally: Tally
-    roll: Roll
-    patience: Patience
+    dead_letters: DeadLetterQueue
+    outcome_stats: OutcomeStats
+    worker_registry: WorkerRegistry
+    retry_policy: RetryPolicy
     digest_key: bytes
     clock: Callable[[], datetime]  # UTC
     chance: Callable[[], float]  # random, [0, 1)
-    measured: Measured = unmeasured  # told how each event's handling ended
+    on_processed: OnProcessed = ignore_processed  # told how each event's handling ended
 
-    def handle(self, message: Message) -> Handled:
+    def handle(self, message: Message) -> Result:
         """Bring one event to Mailgun, as `handle_many` does."""
-        return self.handle_many([message])[0]
+        return self.process([message])[0]
 
-    def handle_many(self, messages: Sequence[Message]) -> list[Handled]:
-        """Bring each event to Mailgun, or park it, or bury it. Raises `redis.RedisError` when Redis did not take one.
+    def process(self, messages: Sequence[Message]) -> list[Result]:
+        """Bring each event to Mailgun, or delay it, or bury it. Raises `redis.RedisError` when Redis did not take one.
 
         Events go to Mailgun together as far as MAILGUN_BATCH_SIZE allows; what becomes of each is decided on its own.
         """
         now = self.clock().timestamp()
-        events = [Case(each.seen(now)) for each in messages]
+        events = [EventDelivery(each.with_timestamps(now)) for each in messages]
         for event in events:
             self._read(event)
         self._attempt([each for each in events if isinstance(each.patch, Patch)])
         clock = self._open_seconds(events)
         for event in events:
             event.decision = event.decision or self._decided(event, clock)
-        self._carry_out(events, clock)
+        self._apply_decisions(events, clock)
         self._spare(events)
-        self._tell(events)
+        self._record_results(events)
         return [each.handled() for each in events]
 
-    def _read(self, event: Case) -> None:
+    def _read(self, event: EventDelivery) -> None:
         if refusal := event.message.refusal:
             event.refuse(refusal.reason, refusal.text)
             return
         try:
             patch = self._patch(event.message)
         except MalformedEvent as error:
-            event.refuse(Reason.MALFORMED_EVENT, str(error))
+            event.refuse(DeadLetterReason.MALFORMED_EVENT, str(error))
         except MalformedEmail as error:
-            event.refuse(Reason.MALFORMED_EMAIL, str(error))
+            event.refuse(DeadLetterReason.MALFORMED_EMAIL, str(error))
         except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
             event.outcome = _crashed(error)
         else:
-            if isinstance(patch, Skip):
+            if isinstance(patch, SkipReason):
                 event.decision = Done(f"skipped: {patch}")
             else:
                 event.patch = patch
 
-    def _patch(self, message: Message) -> Patch | Skip:
+    def _patch(self, message: Message) -> Patch | SkipReason:
         if len(message.args) != 1 or message.kwargs:
             raise MalformedEvent("signal.deliver takes one positional argument: the event")
         (event,) = message.args
         if isinstance(event, str) and (why := why_no_event(event)):
             raise MalformedEvent(why)
-        return patch_of(parse_event(event), self.preset)
+        return patch_from_event(parse_event(event), self.preset)
 
-    def _attempt(self, events: Sequence[Case]) -> None:
+    def _attempt(self, events: Sequence[EventDelivery]) -> None:
         size = max(
-            self.delivery.batching.size, AT_ONCE
+            self.delivery.batch_policy.size, CHUNK_SIZE
         )  # without batches the members of a bundle are asked for at once
         for together in _together(events, size):
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
 
-    def _outcomes(self, events: Sequence[Case]) -> list[Outcome]:
+    def _outcomes(self, events: Sequence[EventDelivery]) -> list[Outcome]:
         try:
-            return self.delivery.attempts([each.wanted() for each in events])
+            return self.delivery.deliver([each.wanted() for each in events])
         except redis.RedisError:
             raise  # the events stay on the queue
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
@@ -129,28 +138,28 @@ class Handling:
                 return [_crashed(error)]
         return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
 
-    def _open_seconds(self, events: Sequence[Case]) -> float:
+    def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
         """The integration's own clock, where it matters to one of them."""
         matters = any(each.outcome and each.outcome.kind in TRIED for each in events)
-        return self.delivery.flow.open_seconds() if matters else 0.0
+        return self.delivery.gate.open_seconds() if matters else 0.0
 
-    def _decided(self, event: Case, open_seconds: float) -> Decision:
-        outcome, message = event.outcome or Outcome(Kind.CRASHED), event.message
-        standing = Standing(message.attempts, message.throttled, message.patience_spent(open_seconds))
-        return decide(outcome, standing, self.patience, now=self.clock(), chance=self.chance())
+    def _decided(self, event: EventDelivery, open_seconds: float) -> Decision:
+        outcome, message = event.outcome or Outcome(OutcomeKind.CRASHED), event.message
+        retry_state = RetryState(message.attempts, message.throttled, message.patience_spent(open_seconds))
+        return decide(outcome, retry_state, self.retry_policy, now=self.clock(), chance=self.chance())
 
-    def _carry_out(self, events: Sequence[Case], open_seconds: float) -> None:
+    def _apply_decisions(self, events: Sequence[EventDelivery], open_seconds: float) -> None:
         now = self.clock().timestamp()
         busy = [each for each in events if each.is_busy]
-        parked = [
+        delayed = [
             (each, each.decision.delay)
             for each in events
             if isinstance(each.decision, Retry | Snooze) and not each.is_busy
         ]
         buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
-        if parked:
-            dues = self.parking.park_many([(event.waiting(now, open_seconds), delay) for event, delay in parked])
-            for (event, _), due in zip(parked, dues, strict=True):
+        if delayed:
+            dues = self.delay_queue.add([(event.waiting(now, open_seconds), delay) for event, delay in delayed])
+            for (event, _), due in zip(delayed, dues, strict=True):
                 again = datetime.fromtimestamp(due, UTC)
                 told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
                 event.due = max(again, told) if told else again
@@ -161,10 +170,12 @@ class Handling:
         if buried:
             self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
 
-    def _letter(self, event: Case, reason: Reason, now: float, open_seconds: float) -> tuple[Message, DeadLetter]:
+    def _letter(
+        self, event: EventDelivery, reason: DeadLetterReason, now: float, open_seconds: float
+    ) -> tuple[Message, DeadLetterInfo]:
         message, outcome = event.message, event.outcome
         if outcome:
-            message = message.tried(Try(now, outcome.kind, outcome.status), open_seconds, spent=True)
+            message = message.after_attempt(AttemptRecord(now, outcome.kind, outcome.status), open_seconds, spent=True)
         letter = dead_letter(
             reason,
             message,
@@ -175,19 +186,19 @@ class Handling:
         )
         return message, letter
 
-    def _spare(self, events: Sequence[Case]) -> None:
+    def _spare(self, events: Sequence[EventDelivery]) -> None:
         """What was paid for events that needed no attempt is free again."""
-        flow = self.delivery.flow
-        flow.spare(flow.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
+        gate = self.delivery.gate
+        gate.release(gate.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
 
-    def _tell(self, events: Sequence[Case]) -> None:
+    def _record_results(self, events: Sequence[EventDelivery]) -> None:
         for event in events:
             said = event.said
-            self.tally.count(said)
+            self.outcome_stats.count(said)
             if event.patch and not isinstance(event.ending, Retry | Snooze):  # once an event, however often it is tried
-                self.tally.count_not_understood(event.patch.not_understood)
-            self.measured(event.message, event.ending, event.outcome)
-            self.roll.note(event.message.id, said)
+                self.outcome_stats.count_not_understood(event.patch.not_understood)
+            self.on_processed(event.message, event.ending, event.outcome)
+            self.worker_registry.note(event.message.id, said)
             # One line an event at INFO; of those that came along with others and are done, one in all.
             level = (
                 logging.DEBUG if len(events) > 1 and isinstance(event.decision, Done) else LEVELS[type(event.ending)]
@@ -197,7 +208,7 @@ class Handling:
         if len(events) > 1 and logger.isEnabledFor(logging.INFO):
             logger.info("%d events handled", len(events), extra=dict(Counter(each.said for each in events)))
 
-    def _fields(self, event: Case) -> dict[str, Any]:
+    def _fields(self, event: EventDelivery) -> dict[str, Any]:
         message, decision, outcome = event.message, event.decision, event.outcome
         return {
             "event": message.id,
@@ -213,9 +224,9 @@ class Handling:
         }
 
 
-def _together(events: Sequence[Case], members: int) -> Iterator[list[Case]]:
+def _together(events: Sequence[EventDelivery], members: int) -> Iterator[list[EventDelivery]]:
     """Yield the events in parts with so many members each, as they follow each other: those of one member share its requests."""
-    part: list[Case] = []
+    part: list[EventDelivery] = []
     seen: set[str] = set()
     for event in events:
         address = event.wanted().patch.address
@@ -230,4 +241,4 @@ def _together(events: Sequence[Case], members: int) -> Iterator[list[Case]]:
 
 def _crashed(error: Exception) -> Outcome:
     logger.error("crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)})
-    return Outcome(Kind.CRASHED, None, whereabouts(error))
+    return Outcome(OutcomeKind.CRASHED, None, whereabouts(error))

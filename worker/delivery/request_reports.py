@@ -6,18 +6,18 @@ from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
 
-from worker.delivery.member_update import held_outcome
-from worker.gate.gate import Flow, Report, reported
-from worker.mailgun.outcome import Kind, Outcome, why
+from worker.delivery.member_update import on_hold_outcome
+from worker.gate.gate import Gate, RequestReport, reported
+from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
     {
-        *(Kind.REJECTED, Kind.UNEXPECTED_STATUS, Kind.UNAUTHORIZED, Kind.LIST_NOT_FOUND),
-        *(Kind.WRONG_MEMBER, Kind.UNREADABLE_MEMBER),
+        *(OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND),
+        *(OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
     }
 )
-OF_MEMBERS = frozenset({Kind.REJECTED, Kind.UNREADABLE_MEMBER})  # may be for what each of them holds
-WELL = frozenset({Kind.DELIVERED, Kind.UNCHANGED})
+OF_MEMBERS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER})  # may be for what each of them holds
+WELL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.UNCHANGED})
 HELD_BY_PACE_SECONDS = 1.0
 
 
@@ -28,16 +28,16 @@ class Refused(NamedTuple):
     written: bool  # and not only read
 
 
-class Answers:
+class RequestReports:
     """The answers of one round. Safe to share between threads, which get them at the same moment."""
 
-    def __init__(self, flow: Flow, clock: Callable[[], datetime]) -> None:
+    def __init__(self, gate: Gate, clock: Callable[[], datetime]) -> None:
         """`clock` gives UTC."""
         self.requests = 0
         self.stopped = False  # nobody is asked any more
-        self._flow = flow
+        self._flow = gate
         self._clock = clock
-        self._reports: list[Report] = []
+        self._reports: list[RequestReport] = []
         self._refused: dict[str, Refused] = {}  # by address, since the last success
         self._throttled = 0  # times in a row
         self._lock = Lock()
@@ -50,7 +50,7 @@ class Answers:
         with self._lock:
             self.requests += 1
             self._add(addresses, outcome, written=written)
-            self._throttled = self._throttled + 1 if outcome.kind is Kind.THROTTLED else 0
+            self._throttled = self._throttled + 1 if outcome.kind is OutcomeKind.THROTTLED else 0
             if self._throttled > 1 or (self._throttled and outcome.wait_until):
                 self.stopped = True
             if outcome.kind in WELL:
@@ -64,23 +64,23 @@ class Answers:
         with self._lock:
             self._add(addresses, outcome, written=True)
 
-    def urgent(self) -> list[Report]:
+    def urgent(self) -> list[RequestReport]:
         """Take what is to be reported before more is asked, because it may begin a hold; empty where nothing may."""
         with self._lock:
             return self._taken() if any(each.kind not in WELL for each in self._reports) else []
 
-    def rest(self) -> list[Report]:
+    def rest(self) -> list[RequestReport]:
         """Take what is still to be reported."""
         with self._lock:
             return self._taken()
 
-    def _taken(self) -> list[Report]:
+    def _taken(self) -> list[RequestReport]:
         reports, self._reports = self._reports, []
         return reports
 
     def _add(self, addresses: Sequence[str], outcome: Outcome, *, written: bool) -> None:
         """Of requests in a row that went well one report tells."""
-        counts = outcome.kind in {*REFUSALS, Kind.UNAVAILABLE}
+        counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
         marks = [self._flow.mark(each) for each in addresses] if counts else []
         report = reported(replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written)
         last = self._reports[-1] if self._reports else None
@@ -96,6 +96,6 @@ class Answers:
         if 0 < threshold <= others + 1:
             self.stopped = True
         if 0 < threshold <= others:
-            return held_outcome(HELD_BY_PACE_SECONDS)
+            return on_hold_outcome(HELD_BY_PACE_SECONDS)
         self._refused[address] = Refused(rejected, written)
         return outcome

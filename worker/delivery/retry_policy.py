@@ -1,11 +1,11 @@
-"""What follows from an outcome: done, parked until a time, or a dead letter. Carrying it out is the handling's work."""
+"""What follows from an outcome: done, delayed until a time, or a dead letter. Carrying it out is the handling's work."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from worker.mailgun.outcome import Kind, Outcome
-from worker.queue.dead_letter_reasons import Reason
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.queue.dead_letter_reasons import DeadLetterReason
 
 HELD_SECONDS = 1.0
 
@@ -35,14 +35,14 @@ class Snooze:
 class Bury:
     """A dead letter, for `reason`."""
 
-    reason: Reason
+    reason: DeadLetterReason
 
 
 Decision = Done | Retry | Snooze | Bury
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long an event is tried: RETRY_* in seconds and attempts."""
 
     base_seconds: float = 4
@@ -52,7 +52,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RetryState:
     """Where an event stands when its attempt has ended."""
 
     attempts: int  # spent before this one
@@ -60,51 +60,57 @@ class Standing:
     age_seconds: float  # since its first attempt, while Mailgun might be asked
 
 
-def retry_delay(failures: int, patience: Patience, chance: float) -> float:
+def retry_delay(failures: int, retry_policy: RetryPolicy, chance: float) -> float:
     """Seconds to wait after `failures` (≥ 1) failures: base · 2^(failures-1), at most the ceiling, times a random 50-100 %.
 
     With the defaults: 2-4 s after the first, 1800-3600 s from the eleventh on. `chance` is a random number in [0, 1).
     """
     doublings = min(failures - 1, 64)
-    ceiling = min(patience.max_delay_seconds, patience.base_seconds * 2.0**doublings)
+    ceiling = min(retry_policy.max_delay_seconds, retry_policy.base_seconds * 2.0**doublings)
     return ceiling * (0.5 + chance / 2)
 
 
-def decide(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
+def decide(
+    outcome: Outcome, retry_state: RetryState, retry_policy: RetryPolicy, *, now: datetime, chance: float
+) -> Decision:
     """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
     match outcome.kind:
-        case Kind.DELIVERED | Kind.UNCHANGED | Kind.SUPERSEDED:
+        case OutcomeKind.DELIVERED | OutcomeKind.UNCHANGED | OutcomeKind.SUPERSEDED:
             return Done(outcome.kind)
-        case Kind.HELD | Kind.BUSY | Kind.DOUBTFUL:
+        case OutcomeKind.HELD | OutcomeKind.BUSY | OutcomeKind.DOUBTFUL:
             return Snooze(_wait_free_of_charge(outcome))
-        case Kind.THROTTLED | Kind.UNAVAILABLE | Kind.CRASHED:
-            return _again(outcome, standing, patience, now=now, chance=chance)
-        case Kind.REJECTED | Kind.UNAUTHORIZED | Kind.LIST_NOT_FOUND | Kind.UNEXPECTED_STATUS:
-            return Bury(Reason(outcome.kind))  # they go by the same names
-        case Kind.WRONG_MEMBER | Kind.UNREADABLE_MEMBER:
-            return Bury(Reason(outcome.kind))
+        case OutcomeKind.THROTTLED | OutcomeKind.UNAVAILABLE | OutcomeKind.CRASHED:
+            return _again(outcome, retry_state, retry_policy, now=now, chance=chance)
+        case (
+            OutcomeKind.REJECTED | OutcomeKind.UNAUTHORIZED | OutcomeKind.LIST_NOT_FOUND | OutcomeKind.UNEXPECTED_STATUS
+        ):
+            return Bury(DeadLetterReason(outcome.kind))  # they go by the same names
+        case OutcomeKind.WRONG_MEMBER | OutcomeKind.UNREADABLE_MEMBER:
+            return Bury(DeadLetterReason(outcome.kind))
         case _:
             assert_never(outcome.kind)
 
 
 def _wait_free_of_charge(outcome: Outcome) -> float:
     match outcome.kind:
-        case Kind.HELD:
+        case OutcomeKind.HELD:
             return HELD_SECONDS  # back at the front of the queue, where the hold keeps it
-        case Kind.DOUBTFUL:
+        case OutcomeKind.DOUBTFUL:
             return outcome.again_in
         case _:
             return 0.0  # until its member is free
 
 
-def _again(outcome: Outcome, standing: Standing, patience: Patience, *, now: datetime, chance: float) -> Decision:
-    told_to_wait = outcome.kind is Kind.THROTTLED
-    attempts = standing.attempts + (not told_to_wait)
-    if standing.age_seconds >= patience.max_age_seconds or attempts >= patience.max_attempts:
-        return Bury(Reason.RETRIES_EXHAUSTED)
+def _again(
+    outcome: Outcome, retry_state: RetryState, retry_policy: RetryPolicy, *, now: datetime, chance: float
+) -> Decision:
+    told_to_wait = outcome.kind is OutcomeKind.THROTTLED
+    attempts = retry_state.attempts + (not told_to_wait)
+    if retry_state.age_seconds >= retry_policy.max_age_seconds or attempts >= retry_policy.max_attempts:
+        return Bury(DeadLetterReason.RETRIES_EXHAUSTED)
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
     if told_to_wait and hint > 0:
         return Snooze(HELD_SECONDS)  # the hold keeps to the hint, and what ends the hold ends the wait
-    failures = standing.throttled + 1 if told_to_wait else attempts
-    delay = max(retry_delay(failures, patience, chance), hint)
+    failures = retry_state.throttled + 1 if told_to_wait else attempts
+    delay = max(retry_delay(failures, retry_policy, chance), hint)
     return Snooze(delay) if told_to_wait else Retry(delay)

@@ -1,14 +1,14 @@
 -- Park events whose members other deliveries have, and note for which member each waits.
--- KEYS 3: parked, 4: members that are waited for.
+-- KEYS 3: delayed, 4: members that are waited for.
 -- ARGV 2: what members' keys begin with, 3: seconds after which an event goes on by itself; then of each event its member's digest
 -- and the message.
 -- Returns {whether a member is free by now, 1 or 0, when the events go on by themselves}.
-local parked, waited_for, prefix, longest = KEYS[3], KEYS[4], ARGV[2], tonumber(ARGV[3])
+local delayed, waited_for, prefix, longest = KEYS[3], KEYS[4], ARGV[2], tonumber(ARGV[3])
 local due, free = string.format('%.3f', now + longest), 0
 for i = 4, #ARGV, 2 do
     local digest, message = ARGV[i], ARGV[i + 1]
     local waiting = prefix .. 'waiting:' .. digest
-    redis.call('ZADD', parked, due, message)
+    redis.call('ZADD', delayed, due, message)
     redis.call('ZADD', waiting, string.format('%.6f', now + i * 0.000001), message)
     redis.call('EXPIRE', waiting, math.ceil(2 * longest))
     if redis.call('EXISTS', prefix .. 'lock:' .. digest) == 0 then free = 1 end

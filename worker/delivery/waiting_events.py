@@ -1,11 +1,11 @@
 """Events whose members other deliveries have: they wait aside, and go on together once their member is free.
 
-    signal:<integration>:parked             sorted set   each of these events, due when it goes on in any case (parking.py)
+    signal:<integration>:delayed             sorted set   each of these events, due when it goes on in any case (delay_queue.py)
     signal:<integration>:waiting:<digest>   sorted set   message -> when it began to wait for this member, epoch seconds
     signal:<integration>:waiting            sorted set   digest -> when to look whether that member is free, epoch seconds
     signal:<integration>:adopted:<token>    string       what was taken on, should the reply be lost; a minute
 
-The parked events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
+The delayed events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
 releases a member marks it to be looked at at once (close.lua). What a worker takes on is noted as in hand in the same step that
 takes it from where it waited. A lease that ends by time, because its worker died, is noticed about a second later.
 """
@@ -20,10 +20,10 @@ from uuid import uuid4
 
 import redis
 
-from worker.gate.gate import FREES
+from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
-from worker.queue.delay_queue import Parking
-from worker.queue.message import Message, encoded
+from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message, encode
 from worker.queue.poison import ALONE_AFTER
 from worker.redis_client.lua import script
 
@@ -32,8 +32,8 @@ EVENTS_AT_ONCE = 500  # of one member
 REPLY_BYTES = 8 * 1024 * 1024
 MARGIN_SECONDS = 10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
 
-WAIT = FREES + script("worker.delivery", "wait")
-ADOPT = FREES + script("worker.delivery", "adopt")
+WAIT = ALLOW_WHEN_FULL + script("worker.delivery", "wait")
+ADOPT = ALLOW_WHEN_FULL + script("worker.delivery", "adopt")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Waiting:
     """The events of one integration that wait for busy members."""
 
     ledger: Ledger
-    parking: Parking
+    delay_queue: DelayQueue
     in_flight: tuple[str, str]  # the keys of what workers have in hand: of the index, and of the messages
     unanswered: deque[str] = field(default_factory=deque)  # tokens of what may have been taken on, its reply lost
 
@@ -51,10 +51,10 @@ class Waiting:
         Returns when they go on in any case, epoch seconds by Redis's clock. Raises `redis.RedisError`.
         """
         of_each = (
-            (self.ledger.digest_of(address), encoded(message, self.parking.queue)) for address, message in events
+            (self.ledger.digest_of(address), encode(message, self.delay_queue.queue)) for address, message in events
         )
         longest = self.ledger.lease_seconds + MARGIN_SECONDS
-        free, due = self._run(self._wait, [self.parking.key], self._prefix, longest, *chain.from_iterable(of_each))
+        free, due = self._run(self._wait, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each))
         if free:
             self.ledger.awaited.set()
         return float(due)
@@ -74,7 +74,7 @@ class Waiting:
         Returns of each member its messages as they lay on Redis, the oldest first, each with its delivery tag. One event's
         requests were paid for each member. Raises `redis.RedisError`.
         """
-        keys = [*self.in_flight, self.parking.key, self.parking.queue]
+        keys = [*self.in_flight, self.delay_queue.key, self.delay_queue.queue]
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
             bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, min(room, REPLY_BYTES), ALONE_AFTER, int(idle)
@@ -92,13 +92,13 @@ class Waiting:
         return self.ledger.keys.prefix
 
     def _run(self, script: Any, keys: Sequence[str], *args: Any) -> Any:
-        flow = self.ledger.flow
-        return script(keys=[*flow.keys, *keys, self.ledger.keys.waiting], args=[*flow.first_args(), *args])
+        gate = self.ledger.gate
+        return script(keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args])
 
     @cached_property
     def _wait(self) -> Any:
-        return self.ledger.flow.script(WAIT)
+        return self.ledger.gate.script(WAIT)
 
     @cached_property
     def _adopt(self) -> Any:
-        return self.ledger.flow.script(ADOPT)
+        return self.ledger.gate.script(ADOPT)

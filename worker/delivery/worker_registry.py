@@ -48,7 +48,7 @@ class WorkerEntry:
 STORED = TypeAdapter(WorkerEntry)
 
 
-class Roll:
+class WorkerRegistry:
     """The roll of one integration. Safe to share between threads."""
 
     def __init__(self, redis: "redis.Redis", integration: str) -> None:

@@ -22,7 +22,7 @@ MOST_MARKS = 100  # members whose failures are told apart, or as many as a thres
 
 
 @dataclass(frozen=True)
-class Rules:
+class GateConfig:
     """What the scripts need to know of the settings; seconds, except where the name says otherwise."""
 
     base: float  # RETRY_BASE_SECONDS: the first hold where Mailgun gives no hint

@@ -19,8 +19,8 @@ from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worker.gate.config import Rules
-from worker.mailgun.outcome import Kind, Outcome
+from worker.gate.config import GateConfig
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.redis_client.keys import NEVER, Keys
 from worker.redis_client.lua import script
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LIBRARY = script("worker.gate", "pace", "gate")
 
-FREES = (
+ALLOW_WHEN_FULL = (
     f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
 )
 
@@ -37,21 +37,21 @@ FREES = (
 ASK = "return tostring(held(true))"
 GRANT = "return granted(tonumber(ARGV[2]))"
 OPEN_SECONDS = "return tostring(open_seconds())"
-REPORT_ALL = FREES + "return reported(cjson.decode(ARGV[2]))"
+REPORT_ALL = ALLOW_WHEN_FULL + "return reported(cjson.decode(ARGV[2]))"
 
-LOOK_DUE = FREES + script("worker.gate", "look_due")
-LOOKED = FREES + script("worker.gate", "looked")
-PAUSE = FREES + script("worker.gate", "pause")
+LOOK_DUE = ALLOW_WHEN_FULL + script("worker.gate", "look_due")
+LOOKED = ALLOW_WHEN_FULL + script("worker.gate", "looked")
+PAUSE = ALLOW_WHEN_FULL + script("worker.gate", "pause")
 # When a request besides those of events may be made, such as one for a page of members.
 PAYABLE = script("worker.gate", "payable")
-PAY = FREES + PAYABLE + script("worker.gate", "pay")
+PAY = ALLOW_WHEN_FULL + PAYABLE + script("worker.gate", "pay")
 REFUND = script("worker.gate", "refund")
-REPORT_READING = FREES + script("worker.gate", "report_reading")
-RESUME = FREES + script("worker.gate", "resume")
+REPORT_READING = ALLOW_WHEN_FULL + script("worker.gate", "report_reading")
+RESUME = ALLOW_WHEN_FULL + script("worker.gate", "resume")
 STATE = script("worker.gate", "state")
 
 
-class Report(NamedTuple):
+class RequestReport(NamedTuple):
     """What some requests that ended alike came to, as the scripts take it."""
 
     kind: str  # of the outcome
@@ -62,7 +62,7 @@ class Report(NamedTuple):
     written: bool  # they were to be written, not only read
 
 
-class Change(NamedTuple):
+class HoldChange(NamedTuple):
     """A hold that a report began or ended."""
 
     kind: str  # throttled, unthrottled, unavailable, available, incident, over
@@ -88,10 +88,10 @@ def keys(integration: str) -> tuple[str, str]:
     return keys.hold, keys.pace
 
 
-class Flow:
+class Gate:
     """The hold and the pace of one integration. Safe to share between threads."""
 
-    def __init__(self, redis: "redis.Redis", integration: str, rules: Rules, chance: Callable[[], float]) -> None:
+    def __init__(self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]) -> None:
         """`chance` gives random numbers in [0, 1)."""
         self.redis = redis
         self.keys = keys(integration)
@@ -100,24 +100,24 @@ class Flow:
         self._unused = 0.0  # requests
         self._lock = Lock()
 
-    def ask(self) -> float:
+    def seconds_until_open(self) -> float:
         """May the event's first request be made, which was paid for when it was taken? 0, or the seconds for which none may."""
         return float(self._run(self._ask))
 
-    def report_all(self, reports: Sequence[Report]) -> list[Change]:
+    def record(self, reports: Sequence[RequestReport]) -> list[HoldChange]:
         """What came of several requests, in the order in which they ended; gives the holds that this began or ended."""
-        return [Change(*each) for each in self._run(self._report_all, json.dumps(reports))] if reports else []
+        return [HoldChange(*each) for each in self._run(self._report_all, json.dumps(reports))] if reports else []
 
     def mark(self, address: str) -> str:
         """What stands for a member in a report: no address, and the same for every worker."""
         key = f"signal-mailgun/{self.keys[0]}".encode()[:64]
         return blake2b(address.encode("utf-8", "replace"), key=key, digest_size=6).hexdigest()
 
-    def grant(self, requests: int) -> int:
+    def acquire(self, requests: int) -> int:
         """How many of so many requests may be made now; those are paid for."""
         return int(self._run(self._grant, requests))
 
-    def pay(self) -> tuple[float, float]:
+    def acquire_background(self) -> tuple[float, float]:
         """May one request be made now that no event was taken for? 0 where it may, and it is charged; else seconds to wait.
 
         And the moment of this by Redis's clock, epoch seconds.
@@ -125,17 +125,17 @@ class Flow:
         wait, at = self._run(self._pay)
         return float(wait), float(at)
 
-    def report_reading(self, outcome: Outcome, why: str, now: datetime) -> str:
+    def record_page(self, outcome: Outcome, why: str, now: datetime) -> str:
         """What came of a page of members that was paid by `pay`; gives the hold that this began or ended, or ""."""
         report = reported(outcome, why, now, ["pages"], written=False)
-        return str(self._run(self._report_reading, json.dumps(report), int(outcome.kind is Kind.UNCHANGED)))
+        return str(self._run(self._report_reading, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)))
 
-    def spare(self, requests: float) -> None:
+    def release(self, requests: float) -> None:
         """So many requests were paid for and not made; where negative, made and not paid for."""
         with self._lock:
             self._unused += requests
 
-    def refund(self) -> None:
+    def flush_released(self) -> None:
         """Give back what was not used since the last time."""
         with self._lock:
             unused, self._unused = self._unused, 0.0
@@ -153,14 +153,14 @@ class Flow:
         """
         return bool(self._run(self._resume, int(at_once)))
 
-    def look_due(self) -> str:
+    def claim_incident_check(self) -> str:
         """The hold for whose end the list is to be read now, by this caller alone, or "". To be called once a second.
 
         It also moves the clock of `open_seconds`.
         """
         return str(self._run(self._look_due))
 
-    def looked(self, outcome: Outcome, why: str, now: datetime) -> str:
+    def record_incident_check(self, outcome: Outcome, why: str, now: datetime) -> str:
         """The list was read: gives the hold that this began or ended, or "". `unchanged`: it is there."""
         report = reported(outcome, why, now)
         return str(self._run(self._looked, report.kind, report.seconds, report.why))
@@ -201,10 +201,12 @@ class Flow:
     _state = cached_property(lambda self: self.script(STATE))
 
 
-def reported(outcome: Outcome, why: str, now: datetime, members: Sequence[str] = (), *, written: bool = True) -> Report:
+def reported(
+    outcome: Outcome, why: str, now: datetime, members: Sequence[str] = (), *, written: bool = True
+) -> RequestReport:
     """An outcome as the scripts take it."""
     seconds = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return Report(outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written)
+    return RequestReport(outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written)
 
 
 def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: float) -> HoldState:

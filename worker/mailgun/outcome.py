@@ -33,7 +33,7 @@ MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in se
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
-class Kind(StrEnum):
+class OutcomeKind(StrEnum):
     """The closed set of outcomes of an attempt."""
 
     DELIVERED = "delivered"
@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back over HTTP: the body up to the client's bound."""
 
     status: int
@@ -88,7 +88,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class NoAnswer:
+class NoResponse:
     """Nothing came back, or nothing whole; `reason` is safe to show and may mean that Mailgun did store the member."""
 
     reason: str
@@ -99,7 +99,7 @@ class NoAnswer:
 class Outcome:
     """How one attempt ended."""
 
-    kind: Kind
+    kind: OutcomeKind
     status: int | None = None  # HTTP status, where there was one
     answer: str = ""  # Mailgun's words, or without a status why there were none; only a dead letter keeps them
     wait_until: datetime | None = None  # Mailgun's own hint, a floor
@@ -119,80 +119,80 @@ class Outcome:
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
 
-def read_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Member | Outcome | None:
+def classify_read(answer: Response | NoResponse, address: str, now: datetime) -> Member | Outcome | None:
     """What reading a member gave: the member, None where the list does not hold it, or why it could not be read."""
-    if isinstance(answer, Answer) and answer.status == 404 and _says_member_absent(answer):
+    if isinstance(answer, Response) and answer.status == 404 and _says_member_absent(answer):
         return None
-    if isinstance(answer, Answer) and answer.status == 200:
+    if isinstance(answer, Response) and answer.status == 200:
         return _member_or_why_not(answer, address)
     return _trouble(answer, now)
 
 
-def write_outcome(answer: Answer | NoAnswer, address: str, now: datetime) -> Outcome:
+def classify_write(answer: Response | NoResponse, address: str, now: datetime) -> Outcome:
     """What became of an upsert of the member at `address`."""
-    if isinstance(answer, Answer) and answer.status == 200:
+    if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
-        return Outcome(Kind.DELIVERED, 200, answer.text(), member=found) if isinstance(found, Member) else found
+        return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), member=found) if isinstance(found, Member) else found
     return _unwritten(answer, now)
 
 
-def write_many_outcome(answer: Answer | NoAnswer, list_address: str, now: datetime) -> Outcome:
+def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
     """What became of a call for many members. `delivered`: the list's own JSON, and no job that stores them later."""
-    if isinstance(answer, Answer) and answer.status == 200:
+    if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
         found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
         named = found.get("address") if isinstance(found, dict) else None
         ours = isinstance(named, str) and is_same_address(named, list_address)
-        return Outcome(Kind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
+        return Outcome(OutcomeKind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
     return _unwritten(answer, now)
 
 
-def page_outcome(answer: Answer | NoAnswer, query: Query, url: str, now: datetime) -> Page | Outcome:
+def page_outcome(answer: Response | NoResponse, query: Query, url: str, now: datetime) -> Page | Outcome:
     """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted.
 
     In place of one that is too long: a page of nobody, after which a smaller one follows.
     """
-    if isinstance(answer, Answer) and answer.status == 200:
+    if isinstance(answer, Response) and answer.status == 200:
         if answer.is_json_cut:
             half = smaller(query)
-            return Page((), half) if half else Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
-        return page_in(answer.json(), query, url) or Outcome(Kind.UNAVAILABLE, 200, NO_PAGE)
+            return Page((), half) if half else Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+        return page_in(answer.json(), query, url) or Outcome(OutcomeKind.UNAVAILABLE, 200, NO_PAGE)
     return _trouble(answer, now)
 
 
 def endless_outcome() -> Outcome:
     """Pages of members do not end."""
-    return Outcome(Kind.UNEXPECTED_STATUS, 200, ENDLESS)
+    return Outcome(OutcomeKind.UNEXPECTED_STATUS, 200, ENDLESS)
 
 
-def list_outcome(answer: Answer | NoAnswer, now: datetime) -> Outcome:
+def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
     """What reading the list gave: `unchanged` where it is there, else why it could not be read."""
     if list_exists(answer):
-        return Outcome(Kind.UNCHANGED, 200, requests=1)
-    if isinstance(answer, Answer) and answer.status == 200:
+        return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
+    if isinstance(answer, Response) and answer.status == 200:
         return replace(_strange(answer), requests=1)
     return replace(_trouble(answer, now), requests=1)
 
 
-def list_exists(answer: Answer | NoAnswer) -> bool:
+def list_exists(answer: Response | NoResponse) -> bool:
     """Did reading the list give the list?"""
-    data = answer.json() if isinstance(answer, Answer) and answer.status == 200 else None
+    data = answer.json() if isinstance(answer, Response) and answer.status == 200 else None
     return isinstance(data, dict) and isinstance(data.get("list"), dict)
 
 
-def _says_member_absent(answer: Answer) -> bool:
+def _says_member_absent(answer: Response) -> bool:
     # "Member x of mailing list y not found" against "Mailing list y not found"; without JSON it is the wrong host or path.
     data = answer.json()
     message = data.get("message") if isinstance(data, dict) else None
     return isinstance(message, str) and message.lower().startswith("member ")
 
 
-def _member_or_why_not(answer: Answer, address: str) -> Member | Outcome:
+def _member_or_why_not(answer: Response, address: str) -> Member | Outcome:
     found = found_in(answer.json(), address)
     if isinstance(found, Unreadable):
-        return Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{found.why}")
+        return Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{found.why}")
     if found is None and answer.is_json_cut:
-        return Outcome(Kind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+        return Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
     return found or _not_it(answer, address)
 
 
@@ -201,47 +201,47 @@ def _escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _not_it(answer: Answer, address: str) -> Outcome:
+def _not_it(answer: Response, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(Kind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT])
+    return Outcome(OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT])
 
 
-def _strange(answer: Answer) -> Outcome:
-    return Outcome(Kind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT])
+def _strange(answer: Response) -> Outcome:
+    return Outcome(OutcomeKind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT])
 
 
-def _unwritten(answer: Answer | NoAnswer, now: datetime) -> Outcome:
-    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoAnswer) and answer.asked)
+def _unwritten(answer: Response | NoResponse, now: datetime) -> Outcome:
+    return replace(_trouble(answer, now), unsettled=isinstance(answer, NoResponse) and answer.asked)
 
 
-def _trouble(answer: Answer | NoAnswer, now: datetime) -> Outcome:
-    if isinstance(answer, NoAnswer):
-        return Outcome(Kind.UNAVAILABLE, None, answer.reason)
+def _trouble(answer: Response | NoResponse, now: datetime) -> Outcome:
+    if isinstance(answer, NoResponse):
+        return Outcome(OutcomeKind.UNAVAILABLE, None, answer.reason)
     return Outcome(kind_of_status(answer.status), answer.status, answer.text(), hinted(answer, now))
 
 
-def kind_of_status(status: int) -> Kind:
+def kind_of_status(status: int) -> OutcomeKind:
     """The outcome of any status but 200, whatever its body."""
     match status:
         case 420 | 429:
-            return Kind.THROTTLED
+            return OutcomeKind.THROTTLED
         case 400:
-            return Kind.REJECTED
+            return OutcomeKind.REJECTED
         case 401 | 403:
-            return Kind.UNAUTHORIZED
+            return OutcomeKind.UNAUTHORIZED
         case 404:
-            return Kind.LIST_NOT_FOUND
+            return OutcomeKind.LIST_NOT_FOUND
         case 408:
-            return Kind.UNAVAILABLE
+            return OutcomeKind.UNAVAILABLE
         case _ if 500 <= status <= 599:
-            return Kind.UNAVAILABLE
+            return OutcomeKind.UNAVAILABLE
         case _:
-            return Kind.UNEXPECTED_STATUS
+            return OutcomeKind.UNEXPECTED_STATUS
 
 
-def hinted(answer: Answer, now: datetime) -> datetime | None:
+def hinted(answer: Response, now: datetime) -> datetime | None:
     """Until when Mailgun asks to wait: the latest of all hints that can be read, at most a day ahead; None without any.
 
     `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or milliseconds), body `retry-seconds`.

@@ -27,7 +27,7 @@ class Trust(IntEnum):
 
 
 @dataclass
-class Visit:
+class MemberLease:
     """A member that a delivery has to itself."""
 
     address: str
@@ -37,7 +37,7 @@ class Visit:
     record: Record
     stored: Record | None = None
     # As Mailgun last confirmed it before this visit.
-    copy: Copy | None = None
+    cached: Copy | None = None
     trust: Trust = Trust.NONE
     # The moment of opening: epoch seconds by Redis's clock, and, a little later, by the uptime.
     opened_at: float = 0.0
@@ -47,7 +47,7 @@ class Visit:
     # What Mailgun is known to hold; None: nothing, or a write may have changed it.
     found: Copy | None = None
     # Mailgun may yet apply a write of this visit.
-    unsettled: bool = False
+    write_pending: bool = False
     # When the latest write without an answer, or over another delivery's, was made; None: there is none to look after.
     late_at: float | None = None
     # It was opened to look after such a write, and that was done.
@@ -65,14 +65,14 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Held:
+class OnHold:
     """Nobody may ask Mailgun for so many seconds."""
 
     seconds: float
 
 
-class Busy:
+class Locked:
     """Another delivery has the member."""
 
 
-Opened = Visit | Busy
+LeaseResult = MemberLease | Locked

@@ -24,9 +24,9 @@ from threading import Event
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
-from worker.gate.gate import FREES, Change, Flow, Report
-from worker.members.lease import Busy, Held, Opened, Trust, Visit, uptime
-from worker.members.merge_plan import Wanted
+from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
+from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, Trust, uptime
+from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.redis_client.keys import Keys
@@ -37,10 +37,10 @@ FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not know
 TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
 
 OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
-    FREES + script("worker.members", "lease", "open"),
-    FREES + script("worker.members", "lease", "ask_again"),
-    FREES + script("worker.members", "lease", "close"),
-    FREES + script("worker.members", "lease", "give_up"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "open"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "ask_again"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "close"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "give_up"),
 )
 NOTE_SYNC = script("worker.members", "note_sync")
 
@@ -48,7 +48,7 @@ NEW = Record()  # nothing is known of the member
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """What the ledger holds of a member, for people."""
 
     record: Record
@@ -60,7 +60,7 @@ class Entry:
 class Ledger:
     """The ledger of one integration."""
 
-    flow: Flow
+    gate: Gate
     integration: str
     digest_key: bytes
     lease_seconds: float
@@ -75,14 +75,16 @@ class Ledger:
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
-    def grouped(self, wanted: Sequence[Wanted], places: Sequence[int]) -> tuple[dict[str, list[int]], list[int]]:
+    def group_by_member(
+        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+    ) -> tuple[dict[str, list[int]], list[int]]:
         """The places by address: all events of a member go together, and none has to wait."""
         grouped: dict[str, list[int]] = {}
         for place in places:
             grouped.setdefault(wanted[place].patch.address, []).append(place)
         return grouped, []
 
-    def open(self, addresses: Sequence[str]) -> list[Opened] | Held:
+    def acquire(self, addresses: Sequence[str]) -> list[LeaseResult] | OnHold:
         """Take the locks of these members, each named once, and read what is known of them."""
         digests = [self.digest_of(each) for each in addresses]
         token = uuid4().hex
@@ -92,30 +94,30 @@ class Ledger:
             otherwise=partial(self._release, [self.keys.lock(each) for each in digests], token),
         )
         if answer[0] == "held":
-            return Held(float(answer[1]))
+            return OnHold(float(answer[1]))
         return self._opened(answer, addresses, digests, token, began)
 
     def _opened(
         self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str, began: float
-    ) -> list[Opened]:
+    ) -> list[LeaseResult]:
         _, *moments = answer[:4]
         seen, up = _Seen(*(float(each or 0) for each in moments)), uptime()
         return [
             self._visit(
-                Visit(address, digest, token, NEW, opened_at=seen.now, opened_up=up), Stored(*found), seen, began
+                MemberLease(address, digest, token, NEW, opened_at=seen.now, opened_up=up), Stored(*found), seen, began
             )
             if found
-            else Busy()
+            else Locked()
             for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
         ]
 
-    def _visit(self, visit: Visit, stored: Stored, seen: "_Seen", began: float) -> Visit:
-        visit.record, visit.copy = stored.known(visit.address, seen.synced, self.lag_seconds)
-        visit.stored = visit.record
-        visit.writes_until = began + self.lease_seconds / 2
-        visit.late_at = moment(stored.late_at)
-        visit.trust = self._trust(visit.copy, seen)
-        return visit
+    def _visit(self, lease: MemberLease, stored: Stored, seen: "_Seen", began: float) -> MemberLease:
+        lease.record, lease.cached = stored.known(lease.address, seen.synced, self.lag_seconds)
+        lease.stored = lease.record
+        lease.writes_until = began + self.lease_seconds / 2
+        lease.late_at = moment(stored.late_at)
+        lease.trust = self._trust(lease.cached, seen)
+        return lease
 
     def _trust(self, copy: Copy | None, seen: "_Seen") -> Trust:
         if copy is None:
@@ -127,7 +129,7 @@ class Ledger:
             return Trust.STANDS
         return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
 
-    def ask_again(self, visits: Sequence[Visit], notes: Sequence[Record], pay: float) -> list[bool] | Held:
+    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> list[bool] | OnHold:
         """May these members be written? For each: is it still this visit's, or has its lease ended, or a page of members come
         that may know better? Renews the leases.
 
@@ -135,50 +137,50 @@ class Ledger:
         what the request costs beyond what was paid for it.
         """
         began = uptime()
-        records = [encoded(note) if note is not visit.record else "" for visit, note in zip(visits, notes, strict=True)]
-        digests = [each.digest for each in visits]
-        answer = self._run(self._ask_again, digests, visits[0].token, self._lease, pay, self._lives, *records)
+        records = [encoded(note) if note is not lease.record else "" for lease, note in zip(leases, notes, strict=True)]
+        digests = [each.digest for each in leases]
+        answer = self._run(self._ask_again, digests, leases[0].token, self._lease, pay, self._lives, *records)
         if answer[0] == "held":
-            return Held(float(answer[1]))
+            return OnHold(float(answer[1]))
         ours = [bool(each) for each in answer[1:]]
-        for visit, note, mine in zip(visits, notes, ours, strict=True):
-            visit.writes_until = began + self.lease_seconds / 2
-            if mine and note is not visit.record:
-                visit.stored = note
+        for lease, note, mine in zip(leases, notes, ours, strict=True):
+            lease.writes_until = began + self.lease_seconds / 2
+            if mine and note is not lease.record:
+                lease.stored = note
         return ours
 
-    def close(self, visits: Sequence[Visit], reports: Sequence[Report], pay: float) -> list[Change]:
+    def release(self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float) -> list[HoldChange]:
         """Write what was learned, report what Mailgun answered, release the members; gives the holds that began or ended.
 
         After a write without an answer a member is not released before that has settled, and is looked after for as long as it
         may yet be applied. A visit whose lease has ended is `lost` afterwards.
         """
-        closing = list(chain.from_iterable(self._closing(each) for each in visits))
-        close = partial(self._run, self._close, [each.digest for each in visits], visits[0].token, pay, self._lives)
+        closing = list(chain.from_iterable(self._closing(each) for each in leases))
+        close = partial(self._run, self._close, [each.digest for each in leases], leases[0].token, pay, self._lives)
         began, lost, awaited = self.repeats.attempt(
             partial(close, json.dumps(reports), *closing),
             otherwise=partial(close, json.dumps([]), *closing),  # later the answers would be told as new
         )
         for number in lost:
-            visits[number].lost = True
+            leases[number].lost = True
         if awaited:
             self.awaited.set()
-        return [Change(*each) for each in began]
+        return [HoldChange(*each) for each in began]
 
     def repeat(self) -> None:
         """Release the members whose opening or closing Redis did not answer. Raises `redis.RedisError`."""
         self.repeats.run()
 
-    def look_up(self, address: str) -> "Entry | None":
+    def look_up(self, address: str) -> "LedgerEntry | None":
         """What is known of a member, for people; changes nothing."""
         key = self.keys.member(self.digest_of(address))
-        fields = cast("dict[str, str]", self.flow.redis.hgetall(key))
-        look_at = self.flow.redis.zscore(self.keys.look_after, address)
+        fields = cast("dict[str, str]", self.gate.redis.hgetall(key))
+        look_at = self.gate.redis.zscore(self.keys.look_after, address)
         if not fields and look_at is None:
             return None
-        synced = cast("str | None", self.flow.redis.get(self.keys.synced))
+        synced = cast("str | None", self.gate.redis.get(self.keys.synced))
         stored = Stored(*(fields.get(name, "") for name in Stored._fields))
-        return Entry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
+        return LedgerEntry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """The keys of a member's lock and of what is known of it."""
@@ -187,7 +189,7 @@ class Ledger:
 
     def forget(self, address: str) -> int:
         """Erase what is known of a member; gives how many records there were."""
-        redis, digest = self.flow.redis, self.digest_of(address)
+        redis, digest = self.gate.redis, self.digest_of(address)
         redis.delete(self.keys.waiting_for(digest))
         return int(redis.delete(self.keys.member(digest))) + int(redis.zrem(self.keys.look_after, address))
 
@@ -208,21 +210,21 @@ class Ledger:
         if self._give_up(keys=[self.keys.look_after, self.keys.waiting, *locks], args=[token]):
             self.awaited.set()
 
-    def _closing(self, visit: Visit) -> tuple[str | int, ...]:
-        record = encoded(visit.record) if visit.record is not visit.stored else ""
-        copy, copy_at = (copy_of(visit.found.member), visit.found.at) if visit.found else ("", "")
-        seen_at = visit.record.seen_at
+    def _closing(self, lease: MemberLease) -> tuple[str | int, ...]:
+        record = encoded(lease.record) if lease.record is not lease.stored else ""
+        copy, copy_at = (copy_of(lease.found.member), lease.found.at) if lease.found else ("", "")
+        seen_at = lease.record.seen_at
         seen = f"{seen_at:.6f}" if seen_at is not None else ""
-        settles = int(self.settle_seconds * 1000) if visit.unsettled else ""
-        return record, copy, copy_at, seen, settles, self._look_again_in(visit), visit.address
+        settles = int(self.settle_seconds * 1000) if lease.write_pending else ""
+        return record, copy, copy_at, seen, settles, self._look_again_in(lease), lease.address
 
-    def _look_again_in(self, visit: Visit) -> str:
+    def _look_again_in(self, lease: MemberLease) -> str:
         """Return the seconds: first when the write must have settled, then as long again as it is since; "0" at the end."""
-        if visit.unsettled:
+        if lease.write_pending:
             return f"{max(FIRST_LOOK_SECONDS, self.settle_seconds):.3f}"
-        if not visit.looks:
+        if not lease.looks:
             return ""
-        age = visit.now() - visit.late_at if visit.late_at is not None else self.lag_seconds
+        age = lease.now() - lease.late_at if lease.late_at is not None else self.lag_seconds
         left = self.lag_seconds - age
         return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
 
@@ -237,28 +239,28 @@ class Ledger:
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
         members = chain.from_iterable((self.keys.lock(each), self.keys.member(each)) for each in digests)
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
-        keys = [*self.flow.keys, *ours, *members]
-        return script(keys=keys, args=[*self.flow.first_args(), *args])
+        keys = [*self.gate.keys, *ours, *members]
+        return script(keys=keys, args=[*self.gate.first_args(), *args])
 
     @cached_property
     def _open(self) -> Any:
-        return self.flow.script(OPEN)
+        return self.gate.script(OPEN)
 
     @cached_property
     def _give_up(self) -> Any:
-        return self.flow.redis.register_script(GIVE_UP)
+        return self.gate.redis.register_script(GIVE_UP)
 
     @cached_property
     def _ask_again(self) -> Any:
-        return self.flow.script(ASK_AGAIN)
+        return self.gate.script(ASK_AGAIN)
 
     @cached_property
     def _note_sync(self) -> Any:
-        return self.flow.redis.register_script(NOTE_SYNC)
+        return self.gate.redis.register_script(NOTE_SYNC)
 
     @cached_property
     def _close(self) -> Any:
-        return self.flow.script(CLOSE)
+        return self.gate.script(CLOSE)
 
 
 class _Seen(NamedTuple):

@@ -16,7 +16,7 @@ from worker.signal.patch import Patch
 
 
 @dataclass(frozen=True)
-class Subscribing:
+class SubscriptionRules:
     """The operator's choices on who is subscribed."""
 
     subscribe_new: bool = True  # MAILGUN_SUBSCRIBE_NEW: a new member whose consent is unknown
@@ -77,7 +77,7 @@ def fields_of(patch: Patch) -> list[str]:
     return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
 
 
-def after_patch(record: Record, patch: Patch, order: EventOrder, rules: Subscribing, now: float) -> Record:
+def after_patch(record: Record, patch: Patch, order: EventOrder, rules: SubscriptionRules, now: float) -> Record:
     """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
     known = dict.fromkeys(fields_of(patch), order)
     record = record._replace(vars={**record.vars, **patch.vars}, orders={**record.orders, **known})
@@ -88,7 +88,7 @@ def after_patch(record: Record, patch: Patch, order: EventOrder, rules: Subscrib
     return record
 
 
-def _no_after(no: No | None, consent: bool, order: EventOrder, rules: Subscribing, now: float) -> No | None:  # noqa: FBT001
+def _no_after(no: No | None, consent: bool, order: EventOrder, rules: SubscriptionRules, now: float) -> No | None:  # noqa: FBT001
     match consent, no:
         case True, No() if rules.resubscribe:
             return no._replace(by=order)
@@ -100,7 +100,7 @@ def _no_after(no: No | None, consent: bool, order: EventOrder, rules: Subscribin
             return no
 
 
-def after_creation(record: Record, patch: Patch, rules: Subscribing, now: float) -> Record:
+def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: float) -> Record:
     """What is known of a member that Mailgun does not hold, once `patch` creates it at the moment `now`."""
     subscribes = rules.subscribe_new and not patch.consent_unclear if record.consent is None else record.consent
     if record.no or patch.consent is not None or subscribes:
@@ -108,7 +108,7 @@ def after_creation(record: Record, patch: Patch, rules: Subscribing, now: float)
     return record._replace(no=No(now, record.orders.get(CONSENT, FIRST)))
 
 
-def standing(held: Member, record: Record) -> Member:
+def retry_state(held: Member, record: Record) -> Member:
     """The whole member to stand: `held`, overlaid with what events have set."""
     name = held.name if record.name is None else record.name
     return Member(held.address, name, not record.denies, {**held.vars, **record.vars})

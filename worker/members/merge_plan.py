@@ -4,14 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind
-from worker.members.merge import Subscribing, after_creation, after_patch, fields_of, filling, standing, surviving
+from worker.mailgun.outcome import OutcomeKind
+from worker.members.merge import (
+    SubscriptionRules,
+    after_creation,
+    after_patch,
+    fields_of,
+    filling,
+    retry_state,
+    surviving,
+)
 from worker.members.record import EventOrder, No, Record, digest_of
 from worker.signal.patch import Patch
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TimedPatch:
     """One patch that Mailgun should hold."""
 
     patch: Patch
@@ -21,13 +29,13 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MergePlan:
     """What is to become of one member."""
 
     held: Member | None  # as Mailgun holds it; None: it does not
     member: Member | None  # to stand; None: there is to be none
     record: Record  # once it stands
-    kinds: tuple[Kind, ...]  # of each patch, once it stands: superseded, unchanged or delivered
+    kinds: tuple[OutcomeKind, ...]  # of each patch, once it stands: superseded, unchanged or delivered
 
     @property
     def writes(self) -> bool:
@@ -35,29 +43,31 @@ class Plan:
         return self.member is not None and not same(self.held, self.member)
 
 
-def planned(held: Member | None, record: Record, wanted: Sequence[Wanted], rules: Subscribing, now: float) -> Plan:
+def plan_merge(
+    held: Member | None, record: Record, wanted: Sequence[TimedPatch], rules: SubscriptionRules, now: float
+) -> MergePlan:
     """What `wanted`, in this order, makes at the moment `now` of the member that Mailgun holds.
 
     `record` has taken in that reading. Without anything wanted the member that stands is planned all the same, but none is
     created.
     """
-    member, kinds = standing(held, record) if held else None, list[Kind]()
+    member, kinds = retry_state(held, record) if held else None, list[OutcomeKind]()
     for each in wanted:
         left = filling(surviving(each.patch, record, each.order), member)
         if is_superseded(each, left):
-            kinds.append(Kind.SUPERSEDED)
+            kinds.append(OutcomeKind.SUPERSEDED)
             continue
         if member is None:
             record = after_creation(record, left, rules, now)
         record = after_patch(record, left, each.order, rules, now)
-        after = standing(member or Member(each.patch.address), record)
-        kinds.append(Kind.UNCHANGED if same(member, after) else Kind.DELIVERED)
+        after = retry_state(member or Member(each.patch.address), record)
+        kinds.append(OutcomeKind.UNCHANGED if same(member, after) else OutcomeKind.DELIVERED)
         member = after
     written = record if same(held, member) else _confirmed(record, now)
-    return Plan(held, member, written, tuple(kinds))
+    return MergePlan(held, member, written, tuple(kinds))
 
 
-def noted(record: Record, plan: Plan, now: float) -> Record:
+def noted(record: Record, plan: MergePlan, now: float) -> Record:
     """What must be known before the member is written at the moment `now`: were the worker killed once it is stored, a "no" of
     this program would look like the recipient's."""
     no = plan.record.no
@@ -66,12 +76,12 @@ def noted(record: Record, plan: Plan, now: float) -> Record:
     return record._replace(no=No(now, no.by, digest_of(plan.member)))
 
 
-def superseded(wanted: Wanted, record: Record) -> bool:
+def superseded(wanted: TimedPatch, record: Record) -> bool:
     """Have newer events set all that the patch would?"""
     return is_superseded(wanted, surviving(wanted.patch, record, wanted.order))
 
 
-def is_superseded(wanted: Wanted, left: Patch) -> bool:
+def is_superseded(wanted: TimedPatch, left: Patch) -> bool:
     """Is nothing left of what the patch would set?"""
     return left is not wanted.patch and not fields_of(left) and bool(fields_of(wanted.patch))
 

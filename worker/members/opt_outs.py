@@ -17,11 +17,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import FREES, PAYABLE
+from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, Query, Round
 from worker.members.ledger import TRUST_REFRESHES
-from worker.members.page_import import Census, Wait
+from worker.members.page_import import PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
@@ -33,14 +33,14 @@ LIVES_SECONDS = 86_400
 LONGEST_READING_SECONDS = 3600.0  # or ten times the refresh interval: pages that go on for ever are given up
 LONGEST_WAIT_SECONDS = 1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
 
-START = FREES + PAYABLE + script("worker.members", "opt_outs_start")
-GO_ON = FREES + script("worker.members", "opt_outs_go_on")
-LEAVE = FREES + script("worker.members", "opt_outs_leave")
-COMPLETE = FREES + script("worker.members", "opt_outs_complete")
+START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
+GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
+LEAVE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_leave")
+COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
 
 
 @dataclass(frozen=True)
-class Turn:
+class ScanLease:
     """A reading that is this process's to go on with."""
 
     token: str
@@ -49,7 +49,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class LastRead:
+class OptOutStatus:
     """What operators are told of the readings. Seconds."""
 
     age: (
@@ -61,15 +61,15 @@ class LastRead:
 
 
 @dataclass(frozen=True)
-class OptOuts:
+class OptOutScanner:
     """The readings of one integration."""
 
-    census: Census
+    page_importer: PageImporter
     refresh_seconds: float  # MAILGUN_OPT_OUT_REFRESH_SECONDS
     lease_seconds: float  # longer than any page takes
     sleep: Callable[[float], None] = time.sleep
 
-    def turn(self) -> Turn | None:
+    def try_start(self) -> ScanLease | None:
         """Is a reading due, or to be gone on with, and is it this caller's turn? Cheap: to be asked once a second."""
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
@@ -77,9 +77,9 @@ class OptOuts:
         if not found:
             return None
         cursor, so_far = found
-        return Turn(token, json.loads(cursor) if cursor else OPTED_OUT, int(so_far))
+        return ScanLease(token, json.loads(cursor) if cursor else OPTED_OUT, int(so_far))
 
-    def read(self, turn: Turn) -> Outcome | float | None:
+    def run(self, turn: ScanLease) -> Outcome | float | None:
         """Go on with a reading to its end, or as far as it goes now.
 
         Gives the seconds that a complete one took in all, what Mailgun answered instead of a page, or None: held, or others
@@ -87,10 +87,10 @@ class OptOuts:
         """
         query, so_far, pages = turn.query, turn.so_far, Round()
         while True:
-            match self.census.read(query):
-                case Wait(seconds) if seconds <= LONGEST_WAIT_SECONDS:
+            match self.page_importer.read(query):
+                case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:
                     self.sleep(seconds)
-                case Wait():
+                case RetryAfter():
                     self._run(self._leave, turn.token, "held")
                     return None
                 case Outcome() as outcome:
@@ -119,24 +119,24 @@ class OptOuts:
         return float(took) if took else None
 
     def _run(self, script: Any, *args: Any) -> Any:
-        flow = self.census.ledger.flow
-        return script(keys=[*flow.keys, key(self.census.ledger.integration)], args=[*flow.first_args(), *args])
+        gate = self.page_importer.ledger.gate
+        return script(keys=[*gate.keys, key(self.page_importer.ledger.integration)], args=[*gate.first_args(), *args])
 
     @cached_property
     def _turn(self) -> Any:
-        return self.census.ledger.flow.script(START)
+        return self.page_importer.ledger.gate.script(START)
 
     @cached_property
     def _go_on(self) -> Any:
-        return self.census.ledger.flow.script(GO_ON)
+        return self.page_importer.ledger.gate.script(GO_ON)
 
     @cached_property
     def _leave(self) -> Any:
-        return self.census.ledger.flow.script(LEAVE)
+        return self.page_importer.ledger.gate.script(LEAVE)
 
     @cached_property
     def _ended(self) -> Any:
-        return self.census.ledger.flow.script(COMPLETE)
+        return self.page_importer.ledger.gate.script(COMPLETE)
 
 
 def key(integration: str) -> str:
@@ -144,13 +144,13 @@ def key(integration: str) -> str:
     return Keys(integration).opt_outs
 
 
-def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> LastRead:
+def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
     """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
     names = ("fresh_from", "since", "members", "seconds")
     fresh_from, since, members, took = cast("list[str | None]", redis.hmget(key(integration), list(names)))
     counts_from = fresh_from or since
     age = redis_now(redis) - float(counts_from) if counts_from else None
-    return LastRead(
+    return OptOutStatus(
         age=age,
         members=int(members) if members else None,
         took=float(took) if took else None,

@@ -14,9 +14,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Kind, Outcome, page_outcome, why
+from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome, why
 from worker.mailgun.page import Page, Query
 from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
@@ -26,33 +26,33 @@ TAKE_IN = script("worker.members", "store_page")
 
 
 @dataclass(frozen=True)
-class Wait:
+class RetryAfter:
     """No page may be asked for during so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Census:
+class PageImporter:
     """How the members of one list are read into the ledger."""
 
-    mailgun: Mailgun
+    mailgun: MailgunClient
     ledger: Ledger
     clock: Callable[[], datetime]  # UTC
     told: Callable[[str, str], None]  # what to do when a hold begins or ends: its kind, and why
 
-    def read(self, query: Query) -> Page | Wait | Outcome:
+    def read(self, query: Query) -> Page | RetryAfter | Outcome:
         """Read the page that `query` asks for into the ledger, if hold and pace allow; gives it, or why there is none."""
-        wait, at = self.ledger.flow.pay()
+        wait, at = self.ledger.gate.acquire_background()
         if wait > 0:
-            return Wait(wait)
+            return RetryAfter(wait)
         found = page_outcome(self.mailgun.read_page(query), query, self.mailgun.pages_url, self.clock())
-        self._report(found if isinstance(found, Outcome) else Outcome(Kind.UNCHANGED, 200))
+        self._report(found if isinstance(found, Outcome) else Outcome(OutcomeKind.UNCHANGED, 200))
         if isinstance(found, Page) and (found.members or found.unreadable):
-            self.take_in(found.members, at, found.unreadable)
+            self.store_page(found.members, at, found.unreadable)
         return found
 
-    def take_in(self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()) -> None:
+    def store_page(self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()) -> None:
         """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock.
 
         Of those that cannot be read it knows no copy any more: they are read before they are written.
@@ -67,13 +67,13 @@ class Census:
 
     def _report(self, outcome: Outcome) -> None:
         outcome, reason = replace(outcome, requests=1), why(outcome)
-        hold = self.ledger.flow.report_reading(outcome, reason, self.clock())
+        hold = self.ledger.gate.record_page(outcome, reason, self.clock())
         if hold:
             self.told(hold, reason)
 
     @cached_property
     def _take_in(self) -> Any:
-        return self.ledger.flow.redis.register_script(TAKE_IN)
+        return self.ledger.gate.redis.register_script(TAKE_IN)
 
 
 def _texts(member: Member) -> Iterator[str]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import EVERYBODY, Page, Query, Round
-from worker.members.opt_outs import OptOuts
-from worker.members.page_import import Census, Wait
+from worker.members.opt_outs import OptOutScanner
+from worker.members.page_import import PageImporter, RetryAfter
 from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ BEGIN = script("worker.members", "sync_begin")
 STORE = script("worker.members", "sync_store")
 
 
-class BegunAnew(Exception):
+class SyncReplaced(Exception):
     """Another sync of the same list was begun, and goes on in place of this one."""
 
 
 @dataclass(frozen=True)
-class SoFar:
+class SyncProgress:
     """How far a sync has come."""
 
     began: str
@@ -46,23 +46,23 @@ class SoFar:
 
 
 @dataclass(frozen=True)
-class Sync:
+class ListSync:
     """The sync of one integration."""
 
-    census: Census
-    opt_outs: OptOuts
+    page_importer: PageImporter
+    opt_outs: OptOutScanner
     monotonic: Callable[[], float] = time.monotonic
 
-    def begin(self, *, anew: bool) -> SoFar:
+    def begin(self, *, anew: bool) -> SyncProgress:
         """The sync that was interrupted, or, if there is none or `anew`, a new one."""
         pairs = self._begin(keys=[self._key], args=["anew" if anew else "", LIVES_SECONDS])
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         query = json.loads(fields.pop("cursor", "null")) or EVERYBODY
         began, seconds = fields.pop("began"), float(fields.pop("seconds", 0))
-        return SoFar(began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds)
+        return SyncProgress(began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds)
 
-    def steps(self, so_far: SoFar, total: int | None = None) -> Iterator[SoFar | Wait | Outcome]:
-        """Go on until it is complete: after each page how far it has come, and why there was none. Raises `BegunAnew`.
+    def steps(self, so_far: SyncProgress, total: int | None = None) -> Iterator[SyncProgress | RetryAfter | Outcome]:
+        """Go on until it is complete: after each page how far it has come, and why there was none. Raises `SyncReplaced`.
 
         When to try again is for whoever takes the steps to say. Pages that lead back to one another, or show far more members
         than the list says it has (`total`), are no list: the last step says so.
@@ -70,9 +70,9 @@ class Sync:
         started, pages = self.monotonic() - so_far.seconds, Round()
         most = math.inf if total is None else 2 * total + MORE_MEMBERS
         while so_far.query is not None:
-            found = self.census.read(so_far.query)
+            found = self.page_importer.read(so_far.query)
             match found:
-                case Wait():
+                case RetryAfter():
                     yield found
                 case Outcome():
                     so_far = replace(so_far, requests=so_far.requests + 1)
@@ -87,26 +87,26 @@ class Sync:
                 case _:
                     assert_never(found)
 
-    def _store(self, so_far: SoFar) -> None:
+    def _store(self, so_far: SyncProgress) -> None:
         """The page is in the ledger by now: a crash in between reads it once more."""
         fields = asdict(so_far)
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
             self.opt_outs.complete(float(began), so_far.unsubscribed)
-            self.census.ledger.note_sync(float(began))
+            self.page_importer.ledger.note_sync(float(began))
             self._stored(keys=[self._key], args=[began, LIVES_SECONDS])
             return
         pairs = [each for pair in {"cursor": json.dumps(query), **fields}.items() for each in pair]
         if not self._stored(keys=[self._key], args=[began, LIVES_SECONDS, *pairs]):
-            raise BegunAnew
+            raise SyncReplaced
 
     @property
     def _redis(self) -> "redis.Redis":
-        return self.census.ledger.flow.redis
+        return self.page_importer.ledger.gate.redis
 
     @property
     def _key(self) -> str:
-        return self.census.ledger.keys.sync
+        return self.page_importer.ledger.keys.sync
 
     @cached_property
     def _begin(self) -> Any:
@@ -117,7 +117,7 @@ class Sync:
         return self._redis.register_script(STORE)
 
 
-def after(page: Page, so_far: SoFar, seconds: float) -> SoFar:
+def after(page: Page, so_far: SyncProgress, seconds: float) -> SyncProgress:
     """How far a sync has come with one more page, `seconds` spent on it in all."""
     return replace(
         so_far,

@@ -12,7 +12,7 @@ Of this process, so that sums over all workers are right:
 Of the integration, read from Redis at each scrape; every worker says the same, so take `max by (integration)`:
 
     signal_mailgun_redis_up                                      0: Redis did not answer, and what follows is left out
-    signal_mailgun_queued_events, signal_mailgun_parked_events, signal_mailgun_dead_letters{reason}
+    signal_mailgun_queued_events, signal_mailgun_delayed_events, signal_mailgun_dead_letters{reason}
     signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
     signal_mailgun_workers{state}                                workers alive; consuming, cancelled (by remote control), stopping
     signal_mailgun_held{kind}                                    1: held by that
@@ -42,24 +42,24 @@ from prometheus_client.registry import Collector
 from redis.backoff import NoBackoff
 from redis.retry import Retry as CommandRetry
 
-from worker.delivery.outcome_stats import Tally
+from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
-from worker.delivery.worker_registry import Roll, WorkerState
+from worker.delivery.worker_registry import WorkerRegistry, WorkerState
 from worker.gate.gate import HoldState
-from worker.mailgun.outcome import Kind, Outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.monitoring.metrics_server import serve
 from worker.monitoring.redis_memory import memory_share
 from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import DeadLetters
-from worker.queue.delay_queue import Parking
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.redis_client.clock import redis_now
 from worker.settings import Settings
-from worker.signal.patch import NOT_UNDERSTOOD, Skip
-from worker.wiring import flow_for
+from worker.signal.patch import NOT_UNDERSTOOD, SkipReason
+from worker.wiring import gate_for
 
 logger = logging.getLogger("signal_mailgun.metrics")
 
@@ -74,16 +74,16 @@ REDIS_TIMEOUTS: dict[str, Any] = {
 
 # Why there was no attempt.
 UNASKED = (
-    Reason.UNREADABLE_MESSAGE,
-    Reason.UNKNOWN_TASK,
-    Reason.UNSUPPORTED_ENCODING,
-    Reason.TOO_LARGE,
-    Reason.TOO_MANY_EVENTS,
-    Reason.POISON_MESSAGE,
-    Reason.MALFORMED_EVENT,
-    Reason.MALFORMED_EMAIL,
+    DeadLetterReason.UNREADABLE_MESSAGE,
+    DeadLetterReason.UNKNOWN_TASK,
+    DeadLetterReason.UNSUPPORTED_ENCODING,
+    DeadLetterReason.TOO_LARGE,
+    DeadLetterReason.TOO_MANY_EVENTS,
+    DeadLetterReason.POISON_MESSAGE,
+    DeadLetterReason.MALFORMED_EVENT,
+    DeadLetterReason.MALFORMED_EMAIL,
 )
-OUTCOMES = (*Kind, *(f"skipped_{each}" for each in Skip), *UNASKED)
+OUTCOMES = (*OutcomeKind, *(f"skipped_{each}" for each in SkipReason), *UNASKED)
 HOLDS = ("paused", "incident", "throttled", "unavailable")
 UNKNOWN = "unknown"  # reason of what some other program put on the dead-letter queue
 ATTEMPTS = (1, 2, 3, 5, 10, 20, 50)
@@ -118,7 +118,7 @@ class Metrics:
             self._removed.labels(integration, bound)
         for outcome in OUTCOMES:
             self._outcomes.labels(integration, str(outcome))
-        for reason in Reason:
+        for reason in DeadLetterReason:
             self._buried.labels(integration, str(reason))
         self._attempts.labels(integration)
         self._deliveries.labels(integration)
@@ -131,8 +131,8 @@ class Metrics:
             self._buried.labels(self._integration, str(decision.reason)).inc()
         if outcome and not isinstance(decision, Retry | Snooze):
             self._attempts.labels(self._integration).observe(message.attempts + 1)
-        if outcome and isinstance(decision, Done) and message.patience_from is not None:
-            self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.patience_from))
+        if outcome and isinstance(decision, Done) and message.retry_window_start is not None:
+            self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.retry_window_start))
 
     def put_aside(self, reason: str) -> None:
         """A message was put aside unread, for that reason."""
@@ -158,16 +158,16 @@ def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
         case Done(result):
             return result.replace(": ", "_")
         case Retry() | Snooze():
-            return str(Kind.CRASHED)  # nothing else is parked without an outcome
+            return str(OutcomeKind.CRASHED)  # nothing else is delayed without an outcome
 
 
 @dataclass(frozen=True)
-class Standing:
+class IntegrationGauges:
     """How an integration stands, as far as Prometheus is told."""
 
     queued: int
     oldest_age: float | None
-    parked: int
+    delayed: int
     dead_letters: dict[str, int]  # reason -> count
     hold: HoldState
     opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
@@ -181,36 +181,38 @@ class Standing:
     letters_share: float | None = None
 
 
-def read_standing(settings: Settings, store: "redis.Redis") -> Standing:
+def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
     queued = queued_messages(settings, store)
     opt_outs = opt_outs_read(settings, store)
-    return Standing(
+    return IntegrationGauges(
         queued=queued,
         oldest_age=oldest_age(store, settings.queue, redis_now(store)) if queued else 0.0,
-        parked=Parking(store, *where).count(),
-        dead_letters=DeadLetters(store, *where).noted(),
-        hold=flow_for(settings, store).state(),
-        workers=Counts(each.state for each in Roll(store, settings.signal_integration).alive()),
-        not_understood=Tally(store, settings.signal_integration).not_understood(),
+        delayed=DelayQueue(store, *where).count(),
+        dead_letters=DeadLetterQueue(store, *where).cached_counts(),
+        hold=gate_for(settings, store).state(),
+        workers=Counts(each.state for each in WorkerRegistry(store, settings.signal_integration).alive()),
+        not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
         memory=memory_share(store),
-        letters_share=letters_share(settings, sum(DeadLetters(store, *where).noted().values())),
+        letters_share=letters_share(settings, sum(DeadLetterQueue(store, *where).cached_counts().values())),
     )
 
 
-class StandingCollector(Collector):
+class RedisCollector(Collector):
     """The gauges of the integration. A Redis that is away or hangs neither fails nor holds up a scrape."""
 
-    def __init__(self, integration: str, read: Callable[[], Standing], clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, integration: str, read: Callable[[], IntegrationGauges], clock: Callable[[], float] = time.monotonic
+    ):
         """`read` may raise and may hang; no two of it are ever under way."""
         self._integration = integration
         self._read = read
         self._clock = clock
         self._lock = Lock()
         self._reader: Thread | None = None
-        self._last: Standing | None = None
+        self._last: IntegrationGauges | None = None
         self._read_at = float("-inf")
 
     def describe(self) -> Iterable[Metric]:
@@ -221,7 +223,7 @@ class StandingCollector(Collector):
         """The gauges now."""
         return families(self._integration, self._current())
 
-    def _current(self) -> Standing | None:
+    def _current(self) -> IntegrationGauges | None:
         with self._lock:
             if not (self._reader and self._reader.is_alive()) and self._clock() - self._read_at >= CACHE_SECONDS:
                 self._reader = Thread(target=self._renew, name="metrics-reader", daemon=True)
@@ -243,31 +245,31 @@ class StandingCollector(Collector):
         self._read_at = self._clock()
 
 
-def families(integration: str, standing: Standing | None) -> Iterator[Metric]:
+def families(integration: str, retry_state: IntegrationGauges | None) -> Iterator[Metric]:
     """The gauges of the integration; only that Redis does not answer where nothing is known."""
-    yield _gauge(integration, "redis_up", "Whether Redis answers this worker.", float(standing is not None))
-    if standing is None:
+    yield _gauge(integration, "redis_up", "Whether Redis answers this worker.", float(retry_state is not None))
+    if retry_state is None:
         return
     one, several = partial(_gauge, integration), partial(_gauges, integration)
-    yield one("queued_events", "Messages on the queue, each of one event or many.", standing.queued)
-    yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", standing.oldest_age)
-    yield one("parked_events", "Events that wait for their next try.", standing.parked)
-    yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(standing.dead_letters))
-    workers = {state: float(standing.workers.get(state, 0)) for state in get_args(WorkerState)}
+    yield one("queued_events", "Messages on the queue, each of one event or many.", retry_state.queued)
+    yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", retry_state.oldest_age)
+    yield one("delayed_events", "Events that wait for their next try.", retry_state.delayed)
+    yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(retry_state.dead_letters))
+    workers = {state: float(retry_state.workers.get(state, 0)) for state in get_args(WorkerState)}
     yield several("workers", "Workers that are alive, by what they do.", "state", workers)
-    held = {kind: float(kind == standing.hold.kind) for kind in HOLDS}
+    held = {kind: float(kind == retry_state.hold.kind) for kind in HOLDS}
     yield several("held", "Whether the integration is held, by what.", "kind", held)
     text = "Members whom failures are about since the last success; many of them begin a hold."
-    yield one("failing_members", text, standing.hold.members)
+    yield one("failing_members", text, retry_state.hold.members)
     text = "Requests a second that are allowed now; left out while nothing limits them."
-    yield one("pace_requests_per_second", text, standing.hold.rate)
+    yield one("pace_requests_per_second", text, retry_state.hold.rate)
     text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
-    yield one("opt_outs_age_seconds", text, standing.opt_outs_age)
+    yield one("opt_outs_age_seconds", text, retry_state.opt_outs_age)
     text = "Share of maxmemory that Redis uses; at 1 producers are refused. Left out where there is no limit."
-    yield one("redis_memory_used_ratio", text, standing.memory)
+    yield one("redis_memory_used_ratio", text, retry_state.memory)
     text = "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed for good. Left out where it is 0."
-    yield one("dead_letters_bound_ratio", text, standing.letters_share)
-    yield _not_understood(integration, standing.not_understood)
+    yield one("dead_letters_bound_ratio", text, retry_state.letters_share)
+    yield _not_understood(integration, retry_state.not_understood)
 
 
 def _gauge(integration: str, name: str, text: str, value: float | None) -> Metric:
@@ -294,7 +296,7 @@ def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
 
 def _by_reason(counts: dict[str, int]) -> dict[str, float]:
     # What another program wrote as a reason may be anything, an address too: it is shown as unknown.
-    known = {str(reason): float(counts.get(reason, 0)) for reason in Reason}
+    known = {str(reason): float(counts.get(reason, 0)) for reason in DeadLetterReason}
     return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
 
 
@@ -304,5 +306,5 @@ def serve_metrics(metrics: Metrics, settings: Settings) -> int | None:
         return None
     disable_created_metrics()  # type: ignore[no-untyped-call]
     store = connect(settings.redis_url, **REDIS_TIMEOUTS)
-    metrics.registry.register(StandingCollector(settings.signal_integration, lambda: read_standing(settings, store)))
+    metrics.registry.register(RedisCollector(settings.signal_integration, lambda: read_standing(settings, store)))
     return serve(metrics.registry, settings.metrics_host, settings.metrics_port)

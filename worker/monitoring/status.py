@@ -5,18 +5,18 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from worker.delivery.outcome_stats import Tally
-from worker.delivery.worker_registry import Roll, WorkerEntry
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.gate.gate import HoldState
-from worker.members.opt_outs import LastRead, last_read
+from worker.members.opt_outs import OptOutStatus, last_read
 from worker.monitoring.redis_memory import memory_share
-from worker.queue.dead_letters import DeadLetters
-from worker.queue.delay_queue import Parking
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.priority_lists import PriorityLists
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.settings import Settings
-from worker.wiring import flow_for
+from worker.wiring import gate_for
 
 if TYPE_CHECKING:
     import redis
@@ -28,16 +28,16 @@ class Status:
 
     integration: str
     at: float
-    queued: int  # messages, each of one event or many; so are those in flight and parked
+    queued: int  # messages, each of one event or many; so are those in flight and delayed
     oldest_age: float | None  # of the event at the queue's front, where it says when it was enqueued
     in_flight: int
-    parked: int
+    delayed: int
     next_due: float | None
     hold: HoldState
     dead_letters: dict[str, int]  # reason -> count
     last_minute: dict[str, int]  # outcome -> events in the last whole minute
     workers: list[WorkerEntry]
-    opt_outs: LastRead | None  # None: MAILGUN_MEMBER_STATE=read
+    opt_outs: OptOutStatus | None  # None: MAILGUN_MEMBER_STATE=read
     # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
     # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
@@ -49,7 +49,7 @@ class Status:
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
     """How the integration stands now. Raises `redis.RedisError`."""
     where = settings.signal_integration, settings.queue
-    parking, letters = Parking(store, *where), DeadLetters(store, *where).totals()
+    delay_queue, letters = DelayQueue(store, *where), DeadLetterQueue(store, *where).totals()
     now = redis_now(store)
     return Status(
         integration=settings.signal_integration,
@@ -57,14 +57,14 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         queued=queued_messages(settings, store),
         oldest_age=oldest_age(store, settings.queue, now),
         in_flight=store.hlen(Keys(settings.signal_integration).in_flight),
-        parked=parking.count(),
-        next_due=parking.next_due(),
-        hold=flow_for(settings, store).state(),
+        delayed=delay_queue.count(),
+        next_due=delay_queue.next_due(),
+        hold=gate_for(settings, store).state(),
         dead_letters=letters,
-        last_minute=Tally(store, settings.signal_integration).minute(int(now // 60) - 1),
-        workers=Roll(store, settings.signal_integration).alive(),
+        last_minute=OutcomeStats(store, settings.signal_integration).minute(int(now // 60) - 1),
+        workers=WorkerRegistry(store, settings.signal_integration).alive(),
         opt_outs=opt_outs_read(settings, store),
-        not_understood=Tally(store, settings.signal_integration).not_understood(),
+        not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         memory=memory_share(store),
         letters_share=letters_share(settings, sum(letters.values())),
     )
@@ -81,7 +81,7 @@ def letters_share(settings: Settings, letters: int) -> float | None:
     return letters / settings.dead_letters_max if settings.dead_letters_max else None
 
 
-def opt_outs_read(settings: Settings, store: "redis.Redis") -> LastRead | None:
+def opt_outs_read(settings: Settings, store: "redis.Redis") -> OptOutStatus | None:
     """What is known of the readings of those who unsubscribed, where they matter. Raises `redis.RedisError`."""
     if settings.mailgun_member_state != "ledger":
         return None

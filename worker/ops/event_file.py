@@ -24,7 +24,7 @@ _first_value = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """One value of the file, or why there is none."""
 
     number: int  # of its first line, or its place in the array, from 1
@@ -32,7 +32,7 @@ class Entry:
     complaint: str | None = None
 
 
-def entries(stream: IO[str]) -> Iterator[Entry]:
+def entries(stream: IO[str]) -> Iterator[FileEntry]:
     """Every value in `stream`, in flat memory. Raises `NotText`, and `OSError` when reading fails.
 
     A damaged compressed file ends with a complaint; what comes before the damage has been read by then.
@@ -43,11 +43,11 @@ def entries(stream: IO[str]) -> Iterator[Entry]:
             number = entry.number
             yield entry
     except BROKEN:
-        yield Entry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+        yield FileEntry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
     except OSError as error:
         if error.errno is not None:
             raise
-        yield Entry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+        yield FileEntry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def open_events(file: Path) -> Iterator[IO[str]]:
         yield text_in(opened)
 
 
-def _entries(stream: IO[str]) -> Iterator[Entry]:
+def _entries(stream: IO[str]) -> Iterator[FileEntry]:
     blank, start = 0, stream.readline(CHUNK)
     while start and not start.strip(BLANKS):
         blank, start = blank + start.endswith("\n"), stream.readline(CHUNK)
@@ -96,7 +96,7 @@ def _refuse_csv(first: str, second: str) -> None:
 # One array
 
 
-def _elements(text: str, stream: IO[str]) -> Iterator[Entry]:
+def _elements(text: str, stream: IO[str]) -> Iterator[FileEntry]:
     """The elements of the array that goes on with `text`, and then in `stream`, and of the arrays that follow it."""
     number = 1
     while True:
@@ -111,10 +111,10 @@ def _elements(text: str, stream: IO[str]) -> Iterator[Entry]:
             yield _entry(Document(number, value, spelled))
             number += 1
         else:
-            yield Entry(number, complaint="not JSON from here on: the rest of the array is left out")
+            yield FileEntry(number, complaint="not JSON from here on: the rest of the array is left out")
             return
     if text:
-        yield Entry(number, complaint="not JSON: what follows the array is left out")
+        yield FileEntry(number, complaint="not JSON: what follows the array is left out")
 
 
 def _element(text: str, stream: IO[str]) -> tuple[Any, str, str] | None:
@@ -140,14 +140,14 @@ def _not_blank(text: str, stream: IO[str]) -> str:
     return text
 
 
-def _entry(document: Document) -> Entry:
+def _entry(document: Document) -> FileEntry:
     number, value = document.number, document.value
     if NOT_TEXT in document.text:
-        return Entry(number, complaint=BAD_BYTES)
+        return FileEntry(number, complaint=BAD_BYTES)
     if isinstance(value, dict) and not isinstance(value.get("type"), str):
         for name in BATCHES:
             if isinstance(value.get(name), list):
-                return Entry(
+                return FileEntry(
                     number, complaint=f"its events lie in `{name}`: send those, as jq -c '.{name}[]' FILE prints"
                 )
-    return Entry(number, value, document.complaint)
+    return FileEntry(number, value, document.complaint)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.mailgun.member import Member
-from worker.members.merge import Subscribing, fields_of, filling, surviving
-from worker.members.merge_plan import Wanted, planned
+from worker.members.merge import SubscriptionRules, fields_of, filling, surviving
+from worker.members.merge_plan import TimedPatch, plan_merge
 from worker.members.record import EventOrder, Record
-from worker.ops.event_file import Entry
+from worker.ops.event_file import FileEntry
 from worker.settings import Settings
 from worker.signal.address import MalformedEmail
 from worker.signal.event import MalformedEvent, parse_event
-from worker.signal.patch import Patch, Skip, patch_of
+from worker.signal.patch import Patch, SkipReason, patch_from_event
 from worker.signal.preset import Preset
 
 NEWEST = EventOrder(math.inf)
@@ -25,7 +25,7 @@ NOT_UNDERSTOOD = {
 
 
 @dataclass(frozen=True)
-class Background:
+class MemberContext:
     """What is known of a member before the event; nothing: it is a new one."""
 
     record: Record = field(default_factory=Record)
@@ -34,17 +34,20 @@ class Background:
 
 
 def previewed(
-    entry: Entry, settings: Settings, preset: Preset, background: Callable[[Patch], Background] = lambda _: Background()
+    entry: FileEntry,
+    settings: Settings,
+    preset: Preset,
+    background: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
 ) -> dict[str, Any]:
     """What the event becomes: its request, the reason it is skipped or superseded, or would be a dead letter."""
     place = {"line": entry.number}
     try:
         if entry.complaint:
             return {**place, "bad_line": entry.complaint}
-        patch = patch_of(parse_event(entry.value), preset)
+        patch = patch_from_event(parse_event(entry.value), preset)
     except (MalformedEvent, MalformedEmail) as error:
         return {**place, "dead_letter": str(error)}
-    if isinstance(patch, Skip):
+    if isinstance(patch, SkipReason):
         return {**place, "skipped": patch.value}
     before = background(patch)
     left = filling(surviving(patch, before.record, before.order), before.held)
@@ -53,8 +56,8 @@ def previewed(
     if gone and not fields_of(left):
         why = "set already" if patch.undated else "newer events have set"
         return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
-    rules = Subscribing(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
-    member = planned(before.held, before.record, [Wanted(left, before.order)], rules, now=0.0).member
+    rules = SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
+    member = plan_merge(before.held, before.record, [TimedPatch(left, before.order)], rules, now=0.0).member
     if member is None:
         raise LookupError("an event makes a member")
     url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
@@ -66,10 +69,10 @@ def previewed(
 def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
     """What of the event in `data` is there and is not understood, for people; nothing for what cannot be an event."""
     try:
-        patch = patch_of(parse_event(data), preset)
+        patch = patch_from_event(parse_event(data), preset)
     except (MalformedEvent, MalformedEmail):
         return ()
-    return () if isinstance(patch, Skip) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
+    return () if isinstance(patch, SkipReason) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
 
 
 def as_lines(shown: dict[str, Any]) -> list[str]:

@@ -5,41 +5,41 @@ from typing import Any
 
 from worker.delivery.event_delivery import order_of
 from worker.members.ledger import Ledger
-from worker.ops.event_file import Entry
-from worker.ops.preview import Background, previewed
-from worker.queue.dead_letters import Buried
+from worker.ops.event_file import FileEntry
+from worker.ops.preview import MemberContext, previewed
+from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.patch import Patch
 from worker.signal.preset import Preset, load_preset
-from worker.wiring import flow_for, ledger_for
+from worker.wiring import gate_for, ledger_for
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class ReplayPreview:
     """How replays are tried without any effect."""
 
     settings: Settings
     preset: Preset
     ledger: Ledger
 
-    def request(self, buried: Buried, number: int = 1) -> dict[str, Any]:
+    def request(self, buried: DeadLetter, number: int = 1) -> dict[str, Any]:
         """The request that the event would be now, and which of its fields newer events have set since."""
 
-        def background(patch: Patch) -> Background:
+        def background(patch: Patch) -> MemberContext:
             entry = self.ledger.look_up(patch.address)
             if entry is None:
-                return Background()
+                return MemberContext()
             held = entry.copy.member if entry.copy else None
-            return Background(entry.record, held, order_of(patch, buried.message))
+            return MemberContext(entry.record, held, order_of(patch, buried.message))
 
         if buried.message.original is not None:
             return {"line": number, "dead_letter": buried.letter.summary or "not a message of this program"}
         args = buried.message.args
-        return previewed(Entry(number, args[0] if args else None), self.settings, self.preset, background)
+        return previewed(FileEntry(number, args[0] if args else None), self.settings, self.preset, background)
 
 
-def rehearsal_for(settings: Settings) -> Rehearsal:
+def rehearsal_for(settings: Settings) -> ReplayPreview:
     """A rehearsal under `settings`. Raises `PresetError`."""
-    ledger = ledger_for(settings, flow_for(settings, connect(settings.redis_url)))
-    return Rehearsal(settings, load_preset(settings.mailgun_preset), ledger)
+    ledger = ledger_for(settings, gate_for(settings, connect(settings.redis_url)))
+    return ReplayPreview(settings, load_preset(settings.mailgun_preset), ledger)

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from worker.printable import printable
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.dead_letters import UNKNOWN, Buried, DeadLetters
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import UNKNOWN, DeadLetter, DeadLetterQueue
 from worker.queue.intake import events_read
 from worker.queue.message import Message
 from worker.redis_client.client import connect
@@ -23,12 +23,12 @@ from worker.signal.preset import Preset, load_preset
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 FILTERS = ("reason", "status", "since", "until", "kind", "email", "id")
-REASONS = (*map(str, Reason), UNKNOWN)
+REASONS = (*map(str, DeadLetterReason), UNKNOWN)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True)
-class Selection:
+class DeadLetterFilter:
     """Which dead letters are meant."""
 
     reason: str | None = None
@@ -42,7 +42,7 @@ class Selection:
         default=None, compare=False
     )  # through which addresses are read; None: the Default one
 
-    def holds(self, buried: Buried) -> bool:
+    def matches(self, buried: DeadLetter) -> bool:
         """Is this one meant?"""
         letter, message = buried.letter, buried.message
         died = datetime.fromtimestamp(letter.died_at, UTC)
@@ -69,9 +69,9 @@ def instant(text: str, now: datetime) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def selected(
+def parse_filter(
     now: datetime, filters: Mapping[str, Any], preset: Preset | None = None, others: Callable[[], Iterable[str]] = tuple
-) -> Selection:
+) -> DeadLetterFilter:
     """Return what `filters`, given as text by their names, mean at `now`; None, or a filter left out, means any.
 
     `others` gives reasons that lie there besides those of this program; it is asked only about one that is not known.
@@ -92,7 +92,7 @@ def selected(
         raise ValueError(f"{given['status']} is no HTTP status; they go from 100 to 599")
     if "email" in given and not re.fullmatch(r"[^@]+@[^@]+", given["email"].strip()):
         raise ValueError("the filter email takes an address such as jane@example.com")
-    return Selection(preset=preset, since=since, until=until, **given)
+    return DeadLetterFilter(preset=preset, since=since, until=until, **given)
 
 
 def _right_type(name: str, value: Any) -> Any:
@@ -145,16 +145,18 @@ def _default_preset() -> Preset:
     return load_preset()
 
 
-def chosen(letters: DeadLetters, wanted: Selection, limit: int | None) -> Iterator[Buried]:
+def chosen(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None) -> Iterator[DeadLetter]:
     """The dead letters meant, oldest first, at most `limit`."""
-    return islice((each for each in letters.oldest_first() if wanted.holds(each)), limit)
+    return islice((each for each in letters.oldest_first() if wanted.matches(each)), limit)
 
 
-def batches(letters: DeadLetters, wanted: Selection, limit: int, *, at_once: int) -> Iterator[list[Buried]]:
+def batches(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int, *, at_once: int
+) -> Iterator[list[DeadLetter]]:
     """The same in lists of at most `at_once`, each to be taken away before the next one is asked for."""
     left = limit
     for page in letters.pages():
-        meant = [each for each in page if wanted.holds(each)][:left]
+        meant = [each for each in page if wanted.matches(each)][:left]
         left -= len(meant)
         taken = 0
         for start in range(0, len(meant), at_once):
@@ -166,6 +168,6 @@ def batches(letters: DeadLetters, wanted: Selection, limit: int, *, at_once: int
             return
 
 
-def opened(settings: Settings) -> DeadLetters:
+def opened(settings: Settings) -> DeadLetterQueue:
     """The integration's dead letters."""
-    return DeadLetters(connect(settings.redis_url), settings.signal_integration, settings.queue)
+    return DeadLetterQueue(connect(settings.redis_url), settings.signal_integration, settings.queue)

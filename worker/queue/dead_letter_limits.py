@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.queue.dead_letters import Buried, DeadLetters
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.redis_client.keys import Keys
 
 logger = logging.getLogger("signal_mailgun.dead_letters")
@@ -20,10 +20,10 @@ DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
-class LetterBounds:
+class DeadLetterLimits:
     """How many dead letters are kept, and for how many days; 0: all, and for ever."""
 
-    letters: DeadLetters
+    letters: DeadLetterQueue
     most: int = 0
     days: float = 0
     # Told the bound of each letter that is removed: `number` or `age`.
@@ -48,7 +48,7 @@ class LetterBounds:
                 logger.warning("a dead letter was removed for good", extra=extra)
         return done
 
-    def _beyond(self, buried: Buried, count: int, now: float) -> str:
+    def _beyond(self, buried: DeadLetter, count: int, now: float) -> str:
         """Return the bound beyond which the oldest of `count` letters is; "" if it stays. One that says no time has no age."""
         if self.most and count > self.most:
             return "number"

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class DeadLetterReason(StrEnum):
     """Why an event became a dead letter."""
 
     UNREADABLE_MESSAGE = "unreadable_message"
@@ -24,69 +24,69 @@ class Reason(StrEnum):
 
 
 # What to think and do, from the integration's page, "Troubleshooting", and what that page does not know.
-CAUSES: dict[Reason, tuple[str, str]] = {
-    Reason.UNAUTHORIZED: (
+ADVICE: dict[DeadLetterReason, tuple[str, str]] = {
+    DeadLetterReason.UNAUTHORIZED: (
         "Wrong key, wrong username, or wrong region",
         "Confirm the key is the Private key, the Base URL matches the key's region (US vs EU).",
     ),
-    Reason.LIST_NOT_FOUND: (
+    DeadLetterReason.LIST_NOT_FOUND: (
         "List does not exist, or wrong Base URL",
         "Create the mailing list in Mailgun first; verify the Mailing List Address and region host.",
     ),
-    Reason.REJECTED: (
+    DeadLetterReason.REJECTED: (
         "Missing or malformed email",
         "Ensure events carry $traits.email; anonymous events have no address to upsert.",
     ),
-    Reason.MALFORMED_EMAIL: (
+    DeadLetterReason.MALFORMED_EMAIL: (
         "The event's email cannot be an address",
-        "Mend the source that sends it, then send the corrected event; this one will not get through.",
+        "Fix the source that sends it, then send the corrected event; this one will not get through.",
     ),
-    Reason.UNREADABLE_MESSAGE: (
+    DeadLetterReason.UNREADABLE_MESSAGE: (
         "What lay on the queue is not a Celery message with a list of arguments",
         "Fix what writes to the queue (docs/producers.md). `dead-letters export` gives the events that can be read, "
         "`dead-letters show ID --raw` the message byte for byte.",
     ),
-    Reason.UNKNOWN_TASK: (
+    DeadLetterReason.UNKNOWN_TASK: (
         "The message is for a task that this program does not have",
         "Fix the producer: the task is signal.deliver, or signal.deliver_many for a list. The events are whole: "
         "`dead-letters export --reason unknown_task`, then `send` what it gave.",
     ),
-    Reason.UNSUPPORTED_ENCODING: (
+    DeadLetterReason.UNSUPPORTED_ENCODING: (
         "The message is serialized, compressed or encoded in a way that this program does not read",
         "Fix the producer: JSON in UTF-8, plain or compressed with gzip, bzip2, lzma or zstd. Replay what is here once a "
         "worker can read it; `dead-letters show ID --raw` gives it byte for byte.",
     ),
-    Reason.TOO_LARGE: (
+    DeadLetterReason.TOO_LARGE: (
         "The message, or what it holds when decompressed, is larger than MESSAGE_MAX_BYTES; a worker would need up to 36 times "
         "as much memory",
         "Let the producer send fewer events a message. Or raise MESSAGE_MAX_BYTES, and the workers' memory with it, then replay.",
     ),
-    Reason.TOO_MANY_EVENTS: (
+    DeadLetterReason.TOO_MANY_EVENTS: (
         "The bundle holds more events than MESSAGE_MAX_EVENTS",
         "Let the producer send smaller bundles. `dead-letters export` gives the events, and `send` puts them on the queue in "
         "bundles; or raise MESSAGE_MAX_EVENTS and replay.",
     ),
-    Reason.POISON_MESSAGE: (
+    DeadLetterReason.POISON_MESSAGE: (
         "Workers ended, or failed, each time while they had it; most likely it is what ended them",
         "Look at the workers' last log lines and their memory. Replay it once that is understood, with one worker watching.",
     ),
-    Reason.MALFORMED_EVENT: (
+    DeadLetterReason.MALFORMED_EVENT: (
         "The message is not a Signal event",
-        "Mend the producer: one JSON object with a `type`, as the task's only argument.",
+        "Fix the producer: one JSON object with a `type`, as the task's only argument.",
     ),
-    Reason.UNEXPECTED_STATUS: (
+    DeadLetterReason.UNEXPECTED_STATUS: (
         "Mailgun, or a proxy before it, gave an answer that its documents do not know",
         "Look at the status and the answer; check MAILGUN_API_BASE_URL, then replay.",
     ),
-    Reason.WRONG_MEMBER: (
+    DeadLetterReason.WRONG_MEMBER: (
         "Mailgun answered for another address than the event's, so it may take the one for the other",
         "Compare the address in the answer with the event's, and at both members at Mailgun; then fix the source, or replay.",
     ),
-    Reason.UNREADABLE_MEMBER: (
+    DeadLetterReason.UNREADABLE_MEMBER: (
         "Mailgun shows the member as no program can hold it: the answer says why",
         "Look at the member at Mailgun and correct it there, or delete it; then replay.",
     ),
-    Reason.RETRIES_EXHAUSTED: (
+    DeadLetterReason.RETRIES_EXHAUSTED: (
         "Mailgun was unavailable for longer than RETRY_MAX_AGE_HOURS or RETRY_MAX_ATTEMPTS allow",
         "Check Mailgun's status and the network, then replay.",
     ),

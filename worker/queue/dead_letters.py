@@ -15,11 +15,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from worker.gate.gate import FREES
+from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.mailgun.texts import ANSWER_LIMIT, shown
-from worker.queue.dead_letter_reasons import CAUSES, Reason
-from worker.queue.intake import admitted
-from worker.queue.message import LATEST, Message, UnreadableMessage, decoded, encoded
+from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
+from worker.queue.intake import parse_raw
+from worker.queue.message import LATEST, DecodeError, Message, decode, encode
 from worker.redis_client.counts import counts_in
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
@@ -32,8 +32,8 @@ UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
 READ_PAGE = script("worker.queue", "dead_letter_page")
-BURY = FREES + script("worker.queue", "bury")
-TAKE_AWAY = FREES + script("worker.queue", "take_away")
+BURY = ALLOW_WHEN_FULL + script("worker.queue", "bury")
+TAKE_AWAY = ALLOW_WHEN_FULL + script("worker.queue", "take_away")
 
 
 def dead_letter_queue(queue: str) -> str:
@@ -47,7 +47,7 @@ def dead_letter_counts(integration: str) -> str:
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class DeadLetterInfo:
     """Why and how an event died: the `dead_letter` header."""
 
     reason: str
@@ -67,27 +67,27 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class Buried:
+class DeadLetter:
     """A dead letter where it lies: the message, why it died, and the raw text that is its place in the queue."""
 
     message: Message
-    letter: DeadLetter
+    letter: DeadLetterInfo
     raw: str
     place: int = 0  # from the end of the queue when it was read: -1 is the oldest; a hint
 
 
 def dead_letter(
-    reason: Reason, message: Message, *, status: int | None, answer: str, died_at: float, integration: str
-) -> DeadLetter:
+    reason: DeadLetterReason, message: Message, *, status: int | None, answer: str, died_at: float, integration: str
+) -> DeadLetterInfo:
     """The header for `message`, with the likely cause and the fix of `reason`."""
-    cause, fix = CAUSES[reason]
-    return DeadLetter(
+    cause, fix = ADVICE[reason]
+    return DeadLetterInfo(
         reason, status, answer[:ANSWER_LIMIT], cause, fix, message.attempts, message.enqueued_at, died_at, integration
     )
 
 
 @dataclass(frozen=True)
-class DeadLetters:
+class DeadLetterQueue:
     """The dead letters of one integration."""
 
     redis: "redis.Redis"
@@ -99,14 +99,14 @@ class DeadLetters:
         """The dead-letter queue."""
         return dead_letter_queue(self.queue)
 
-    def bury(self, message: Message, letter: DeadLetter) -> None:
+    def bury(self, message: Message, letter: DeadLetterInfo) -> None:
         """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
         self.bury_many([(message, letter)])
 
-    def bury_many(self, letters: Sequence[tuple[Message, DeadLetter]]) -> None:
+    def bury_many(self, letters: Sequence[tuple[Message, DeadLetterInfo]]) -> None:
         """Put each message on the dead-letter queue, all in one step."""
         parts = chain.from_iterable(
-            (encoded(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
+            (encode(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
         )
         once = Keys(self.integration).buried(uuid4().hex)
         self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
@@ -115,23 +115,23 @@ class DeadLetters:
         """How many dead letters there are."""
         return self.redis.llen(self.key)
 
-    def oldest(self, limit: int) -> list[Buried]:
+    def oldest(self, limit: int) -> list[DeadLetter]:
         """The oldest dead letters, the oldest first."""
         return [_buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)]
 
-    def newest_first(self) -> Iterator[Buried]:
+    def newest_first(self) -> Iterator[DeadLetter]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
         start = -self.count()
         while start < 0 and (page := self._page(start, 1, min(PAGE, -start))):
             start += len(page)
             yield from map(_buried, page)
 
-    def oldest_first(self) -> Iterator[Buried]:
+    def oldest_first(self) -> Iterator[DeadLetter]:
         """Every dead letter; one taken away while iterating does not disturb the rest."""
         for page in self.pages():
             yield from page
 
-    def pages(self) -> Iterator[list[Buried]]:
+    def pages(self) -> Iterator[list[DeadLetter]]:
         """Every dead letter in pages, oldest first; those taken away while iterating do not disturb the rest."""
         kept = 0
         while page := self._page(-kept - 1, -1):
@@ -139,7 +139,7 @@ class DeadLetters:
             left = set(self._page(-kept - 1, -1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
-    def replay(self, buried: Sequence[Buried], now: float) -> int:
+    def replay(self, buried: Sequence[DeadLetter], now: float) -> int:
         """Put the events back on their queue with all patience ahead of them, and take the letters away, in one step each.
 
         A message that could not be read goes back as it came, byte for byte.
@@ -147,7 +147,7 @@ class DeadLetters:
         """
         return self._take_away(buried, lambda each: again(each.message, self.queue, now))
 
-    def purge(self, buried: Sequence[Buried]) -> int:
+    def purge(self, buried: Sequence[DeadLetter]) -> int:
         """Take the letters away for good; gives how many, as `replay` does."""
         return self._take_away(buried, lambda _: "")
 
@@ -156,7 +156,7 @@ class DeadLetters:
         counts = counts_in(self.redis.hgetall(self._counts_key))
         return counts if sum(counts.values()) == self.count() else self._counted_anew()
 
-    def noted(self) -> dict[str, int]:
+    def cached_counts(self) -> dict[str, int]:
         """How many there are for each reason, as was noted: cheap, and looks at none of them."""
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(self._counts_key)
@@ -179,7 +179,7 @@ class DeadLetters:
             pipe.execute()
         return dict(counts)
 
-    def _take_away(self, buried: Sequence[Buried], instead: Callable[[Buried], str]) -> int:
+    def _take_away(self, buried: Sequence[DeadLetter], instead: Callable[[DeadLetter], str]) -> int:
         done = 0
         for batch in _batches(buried):
             keys = (self.key, self._counts_key, self.queue, Keys(self.integration).removed(uuid4().hex))
@@ -199,11 +199,11 @@ class DeadLetters:
 
 def again(message: Message, queue: str, now: float) -> str:
     """The text of `message` for another try; of one that could not be read, the text as it came."""
-    return encoded(message.replayed(now), queue) if message.original is None else message.original
+    return encode(message.reset_for_replay(now), queue) if message.original is None else message.original
 
 
-def _batches(buried: Sequence[Buried]) -> Iterator[list[Buried]]:
-    batch: list[Buried] = []
+def _batches(buried: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    batch: list[DeadLetter] = []
     size = 0
     for each in buried:
         if batch and (len(batch) == AT_ONCE_LETTERS or size + len(each.raw) > AT_ONCE_BYTES):
@@ -215,22 +215,24 @@ def _batches(buried: Sequence[Buried]) -> Iterator[list[Buried]]:
         yield batch
 
 
-def _buried(raw: str, place: int = 0) -> Buried:
+def _buried(raw: str, place: int = 0) -> DeadLetter:
     """The dead letter in `raw`; what another program put there is read as on the queue, and shown as a letter without a story."""
     try:
-        message, headers = decoded(raw)
+        message, headers = decode(raw)
         if isinstance(headers.get("dead_letter"), dict):
-            return Buried(message, _letter(headers["dead_letter"]), raw, place)
-    except UnreadableMessage:
+            return DeadLetter(message, _letter(headers["dead_letter"]), raw, place)
+    except DecodeError:
         pass
-    return Buried(admitted(raw, lambda: "?"), _letter(None), raw, place)
+    return DeadLetter(parse_raw(raw, lambda: "?"), _letter(None), raw, place)
 
 
-def _letter(header: Any) -> DeadLetter:
-    """The `dead_letter` header; what it says in another shape than `DeadLetter` counts as not said."""
+def _letter(header: Any) -> DeadLetterInfo:
+    """The `dead_letter` header; what it says in another shape than `DeadLetterInfo` counts as not said."""
     known = header if isinstance(header, dict) else {}
-    empty: dict[str, Any] = asdict(DeadLetter(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
-    return DeadLetter(**{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()})
+    empty: dict[str, Any] = asdict(DeadLetterInfo(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
+    return DeadLetterInfo(
+        **{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()}
+    )
 
 
 def _fits(field: str, value: object) -> bool:

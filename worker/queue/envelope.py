@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.queue.compression import LIMIT_BYTES, compression_of, decompressed
-from worker.queue.dead_letter_reasons import Reason
-from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, UnreadableMessage
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, DecodeError
 from worker.signal.event import NESTING_LIMIT
 from worker.signal.event_json import read_json
 
@@ -80,22 +80,22 @@ class Envelope:
 
 
 def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
-    """Return what the message in `text` holds, decompressed up to so many bytes. Raises `UnreadableMessage`."""
+    """Return what the message in `text` holds, decompressed up to so many bytes. Raises `DecodeError`."""
     outer = _outer(text)
     headers, properties = _mapping(outer.get("headers")), _mapping(outer.get("properties"))
     own_id = _id(headers.get("id"), properties.get("correlation_id"))
     try:
         body, size = _body(outer, headers, properties, limit_bytes)
-    except UnreadableMessage as error:
+    except DecodeError as error:
         raise _told(error, headers.get("task"), own_id) from None
     if isinstance(body, dict) and "args" not in body and "kwargs" not in body and "task" not in body:
-        raise UnreadableMessage("the body has neither a task nor arguments", id=own_id)
+        raise DecodeError("the body has neither a task nor arguments", id=own_id)
     if not isinstance(body, list | dict) or body == []:
-        raise UnreadableMessage("the body is no list of arguments", id=own_id)
+        raise DecodeError("the body is no list of arguments", id=own_id)
     in_body = body if isinstance(body, dict) else {}
     task = headers.get("task") if headers.get("task") is not None else in_body.get("task")
     if not isinstance(task, str):
-        raise UnreadableMessage("the message names no task", Reason.UNKNOWN_TASK, own_id)
+        raise DecodeError("the message names no task", DeadLetterReason.UNKNOWN_TASK, own_id)
     own_id = _id(headers.get("id"), in_body.get("id"), properties.get("correlation_id"))
     return Envelope(outer, headers, body, task, own_id, size)
 
@@ -107,28 +107,28 @@ def quoted(name: object) -> str:
     return f"of type {type(name).__name__}"
 
 
-def unknown_task(task: str, own_id: str | None, more: str = "") -> UnreadableMessage:
+def unknown_task(task: str, own_id: str | None, more: str = "") -> DecodeError:
     """Return the refusal of a message for `task`."""
-    return UnreadableMessage(f"no task is called {quoted(task)}{more}", Reason.UNKNOWN_TASK, own_id)
+    return DecodeError(f"no task is called {quoted(task)}{more}", DeadLetterReason.UNKNOWN_TASK, own_id)
 
 
-def _told(error: UnreadableMessage, task: object, own_id: str | None) -> UnreadableMessage:
+def _told(error: DecodeError, task: object, own_id: str | None) -> DecodeError:
     if isinstance(task, str) and task not in TASKS:  # another program's message, most likely
         return unknown_task(task, own_id, f", and {error}")
-    return UnreadableMessage(str(error), error.reason, own_id)
+    return DecodeError(str(error), error.reason, own_id)
 
 
 def _outer(text: str) -> dict[str, Any]:
     try:
         outer = read_json(text, levels=2)
     except ValueError:
-        raise UnreadableMessage(f"not a Celery message: {_what(text)}") from None
+        raise DecodeError(f"not a Celery message: {_what(text)}") from None
     if not isinstance(outer, dict):
-        raise UnreadableMessage("not a Celery message: JSON, but no object")
+        raise DecodeError("not a Celery message: JSON, but no object")
     if "body" not in outer:
         event = isinstance(outer.get("type"), str)
         what = "an event without a Celery message around it" if event else "a JSON object without a `body`"
-        raise UnreadableMessage(f"not a Celery message: {what}")
+        raise DecodeError(f"not a Celery message: {what}")
     return outer
 
 
@@ -146,7 +146,7 @@ def _body(
     if isinstance(body, list | dict):
         return body, 0
     if not isinstance(body, str):
-        raise UnreadableMessage("the body is neither text nor base64")
+        raise DecodeError("the body is neither text nor base64")
     text = _body_text(body, outer, headers, properties, limit)
     return _json(text, headers.get("task")), len(text)
 
@@ -159,7 +159,7 @@ def _json(text: str, task: object) -> Any:
         levels = 3 if bundle else 2
         return read_json(text, levels, NESTING_LIMIT + AROUND_AN_EVENT + bundle)
     except (ValueError, AttributeError):
-        raise UnreadableMessage("the body is not JSON") from None
+        raise DecodeError("the body is not JSON") from None
 
 
 def _body_text(
@@ -196,7 +196,7 @@ def _base64(body: str) -> bytes:
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except ValueError:
-        raise UnreadableMessage("the body is neither JSON nor base64") from None
+        raise DecodeError("the body is neither JSON nor base64") from None
 
 
 def _uncompressed(data: bytes, compression: object, limit: int) -> bytes:
@@ -205,7 +205,9 @@ def _uncompressed(data: bytes, compression: object, limit: int) -> bytes:
     except LookupError:
         raise _unsupported(f"the body is compressed with {quoted(compression)}, which is not known here") from None
     except OverflowError:
-        raise UnreadableMessage(f"the body is more than {limit} bytes when decompressed", Reason.TOO_LARGE) from None
+        raise DecodeError(
+            f"the body is more than {limit} bytes when decompressed", DeadLetterReason.TOO_LARGE
+        ) from None
     except ValueError:
         raise _unsupported(f"the body is said to be compressed with {quoted(compression)}, and is not") from None
 
@@ -226,8 +228,8 @@ def _text(data: bytes, charset: object) -> str:
         raise _unsupported(f"the body's content encoding is {quoted(charset)}, which is not known here") from None
 
 
-def _unsupported(text: str) -> UnreadableMessage:
-    return UnreadableMessage(text, Reason.UNSUPPORTED_ENCODING)
+def _unsupported(text: str) -> DecodeError:
+    return DecodeError(text, DeadLetterReason.UNSUPPORTED_ENCODING)
 
 
 def _is_unicode(text: str) -> bool:

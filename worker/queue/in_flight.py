@@ -11,7 +11,7 @@ it was: a script that fails in between repeats a message and loses none.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from worker.gate.gate import FREES
+from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 RESTORE_AT_ONCE = 1000  # messages in one turn: Redis does nothing else meanwhile
 
-KEEP = FREES + script("worker.queue", "in_flight_keep")
-PUT_BACK = FREES + script("worker.queue", "in_flight", "in_flight_put_back")
-RESTORE = FREES + script("worker.queue", "in_flight", "in_flight_restore")
-PUT_BACK_TAKINGS = FREES + script("worker.queue", "in_flight", "in_flight_put_back_takings")
+KEEP = ALLOW_WHEN_FULL + script("worker.queue", "in_flight_keep")
+PUT_BACK = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back")
+RESTORE = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_restore")
+PUT_BACK_TAKINGS = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back_takings")
 
 
 def in_flight_keys(integration: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.envelope import TASKS, Envelope, opened, unknown_task
 from worker.queue.message import (
     DELIVER_MANY,
@@ -14,12 +14,12 @@ from worker.queue.message import (
     RETURNS,
     STAMP,
     TASK,
+    DecodeError,
     Limits,
     Message,
     Refusal,
-    UnreadableMessage,
     events_in,
-    message_of,
+    message_from_headers,
     usable_id,
     without_stamp,
 )
@@ -29,7 +29,7 @@ from worker.signal.event import id_in
 KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}  # under which an event, or a bundle's, may be given instead
 
 
-def admitted(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LIMITS) -> Message:
+def parse_raw(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LIMITS) -> Message:
     """The message for what was found on a queue.
 
     Of a message that can be read its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
@@ -45,10 +45,10 @@ def admitted(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LI
         message = _message(envelope, new_id)
         if message.is_bundle and message.events > limits.events:
             raise _too_many(message, limits)
-    except UnreadableMessage as error:
+    except DecodeError as error:
         return _refused(error, text, new_id)
     # A dead letter that was moved to the queue by hand counts as what it was about; each holds less than the one around it.
-    return message if message.original is None else admitted(message.original, new_id, limits)
+    return message if message.original is None else parse_raw(message.original, new_id, limits)
 
 
 def events_read(message: Message) -> list[Message]:
@@ -62,14 +62,14 @@ def events_read(message: Message) -> list[Message]:
         envelope = opened(message.original)
         task = DELIVER_MANY if _is_one_list(envelope.args) else TASK
         return events_in(_message(replace(envelope, task=task), lambda: message.id))
-    except UnreadableMessage:
+    except DecodeError:
         bare = _bare_event(message.original)
         return [replace(message, args=(bare,), original=None)] if bare else []
 
 
 def without(raw: str, unwanted: Callable[[Message], bool]) -> str:
     """The message in `raw` without its unwanted events; "" where none is left."""
-    events = events_read(admitted(raw, str))
+    events = events_read(parse_raw(raw, str))
     left = [each.args[0] for each in events if each.args and not unwanted(each)]
     return opened(raw).with_args([left]) if left else ""
 
@@ -82,22 +82,24 @@ def shown_id(id: str) -> str:
 def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = envelope.args, envelope.kwargs
     if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise UnreadableMessage("the arguments are no list, or the keyword arguments no object", id=envelope.id)
+        raise DecodeError("the arguments are no list, or the keyword arguments no object", id=envelope.id)
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
     taken_at = envelope.outer.get(STAMP)
     returns = envelope.outer.get(RETURNS)
-    message = message_of(id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=taken_at, returns=returns)
+    message = message_from_headers(
+        id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=taken_at, returns=returns
+    )
     return replace(message, size=envelope.size)
 
 
-def _too_many(message: Message, limits: Limits) -> UnreadableMessage:
+def _too_many(message: Message, limits: Limits) -> DecodeError:
     text = f"the bundle has {message.events} events, and MESSAGE_MAX_EVENTS is {limits.events}"
-    return UnreadableMessage(text, Reason.TOO_MANY_EVENTS, message.id)
+    return DecodeError(text, DeadLetterReason.TOO_MANY_EVENTS, message.id)
 
 
-def _refused(error: UnreadableMessage, text: str, new_id: Callable[[], str]) -> Message:
+def _refused(error: DecodeError, text: str, new_id: Callable[[], str]) -> Message:
     own_id = shown_id(error.id) if isinstance(error.id, str) else new_id()
     kind = error.reason.replace("_", " ")
     return Message(

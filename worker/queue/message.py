@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.privacy import redacted
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.redis_client.raw_text import bytes_of, text_of
 from worker.signal.event import id_in, kind_in
 from worker.signal.json_text import json_text
@@ -34,10 +34,12 @@ KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
 
-class UnreadableMessage(ValueError):
+class DecodeError(ValueError):
     """Not a message that this program can read; the text says what is wrong and quotes no event."""
 
-    def __init__(self, text: str, reason: Reason = Reason.UNREADABLE_MESSAGE, id: object = None) -> None:
+    def __init__(
+        self, text: str, reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE, id: object = None
+    ) -> None:
         """Say what is wrong in `text`; `id` is the message's own, where it could be read."""
         super().__init__(text)
         self.reason, self.id = reason, id
@@ -63,12 +65,12 @@ NO_LIMITS = Limits(32 * 1024 * 1024, 1 << 40, 1 << 40)
 class Refusal:
     """Why a message is a dead letter without having been understood."""
 
-    reason: Reason
+    reason: DeadLetterReason
     text: str
 
 
 @dataclass(frozen=True)
-class Try:
+class AttemptRecord:
     """One attempt that did not deliver."""
 
     at: float  # epoch seconds
@@ -85,12 +87,12 @@ class Message:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "event"  # what Flower shows in place of the arguments: no personal data
     enqueued_at: float | None = None  # epoch seconds; None: the producer said nothing
-    patience_from: float | None = None  # epoch seconds: when it was enqueued, or last replayed
+    retry_window_start: float | None = None  # epoch seconds: when it was enqueued, or last replayed
     first_tried: float | None = None  # on the integration's own clock (`Flow.open_seconds`); None: not yet
     attempts: int = 0  # attempts spent
     throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
-    parkings: int = 0  # Flower's "retries"
-    trail: tuple[Try, ...] = ()  # the latest attempts, oldest first
+    requeues: int = 0  # Flower's "retries"
+    attempt_history: tuple[AttemptRecord, ...] = ()  # the latest attempts, oldest first
     paid: bool = True  # its first request was paid for when it was taken
     unpaid: int = 0  # of a bundle: how many of its last events were not
     # Events beyond those it carries for which was paid when it was taken, since its header said so.
@@ -114,20 +116,20 @@ class Message:
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
         return whole and isinstance(self.args[0], list)
 
-    def tried(self, attempt: Try, open_seconds: float, *, spent: bool) -> "Message":
+    def after_attempt(self, attempt: AttemptRecord, open_seconds: float, *, spent: bool) -> "Message":
         """The message after one more attempt that did not deliver; `open_seconds` is the integration's own clock."""
         return replace(
-            self.parked(),
+            self.after_wait(),
             first_tried=open_seconds - self.patience_spent(open_seconds),
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
             returns=0,
-            trail=(*self.trail, attempt)[-TRAIL_LENGTH:],
+            attempt_history=(*self.attempt_history, attempt)[-TRAIL_LENGTH:],
         )
 
-    def parked(self) -> "Message":
+    def after_wait(self) -> "Message":
         """The message after it had to wait without having been tried."""
-        return replace(self, parkings=self.parkings + 1)
+        return replace(self, requeues=self.requeues + 1)
 
     def patience_spent(self, open_seconds: float) -> float:
         """Seconds since its first attempt, on the integration's own clock, which now says `open_seconds`.
@@ -144,20 +146,20 @@ class Message:
             return self
         return replace(self, unpaid=max(0, self.events - events), surplus=max(0, events - self.events))
 
-    def seen(self, now: float) -> "Message":
+    def with_timestamps(self, now: float) -> "Message":
         """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it.
 
         So does a time ahead of `now`: it would keep newer events from setting a field, and the patience from ever ending.
         """
         enqueued_at = _bounded(self.enqueued_at, now)
-        patience_from = enqueued_at if self.patience_from is None else _bounded(self.patience_from, now)
-        if (enqueued_at, patience_from) == (self.enqueued_at, self.patience_from):
+        patience_from = enqueued_at if self.retry_window_start is None else _bounded(self.retry_window_start, now)
+        if (enqueued_at, patience_from) == (self.enqueued_at, self.retry_window_start):
             return self
-        return replace(self, enqueued_at=enqueued_at, patience_from=patience_from)
+        return replace(self, enqueued_at=enqueued_at, retry_window_start=patience_from)
 
-    def replayed(self, now: float) -> "Message":
+    def reset_for_replay(self, now: float) -> "Message":
         """The message with all patience ahead of it again; when it was enqueued stays known."""
-        return replace(self, attempts=0, throttled=0, patience_from=now, first_tried=None, returns=0)
+        return replace(self, attempts=0, throttled=0, retry_window_start=now, first_tried=None, returns=0)
 
 
 def events_in(message: Message) -> list[Message]:
@@ -202,11 +204,11 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
     return {
         **({"events": events} if message.task == DELIVER_MANY else {}),
         "enqueued_at": message.enqueued_at,
-        "patience_from": message.patience_from,
+        "patience_from": message.retry_window_start,
         "first_tried": message.first_tried,
         "attempts": message.attempts,
         "throttled": message.throttled,
-        "trail": [[each.at, each.outcome, each.status] for each in message.trail],
+        "trail": [[each.at, each.outcome, each.status] for each in message.attempt_history],
         **({} if message.original is None else {"original": base64.b64encode(bytes_of(message.original)).decode()}),
     }
 
@@ -216,7 +218,7 @@ def without_stamp(text: str) -> str:
     return STAMPED.sub(r"\1{", text, count=1)
 
 
-def message_of(
+def message_from_headers(
     *, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None, returns: object = 0
 ) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
@@ -236,12 +238,12 @@ def message_of(
         kwargs=dict(kwargs),
         kind=_kind(headers.get("argsrepr")) if known else "event",
         enqueued_at=enqueued_at,
-        patience_from=patience_from,
+        retry_window_start=patience_from,
         first_tried=_time(known.get("first_tried")),
         attempts=_count(known.get("attempts")),
         throttled=_count(known.get("throttled")),
-        parkings=_count(headers.get("retries")),
-        trail=_trail(known.get("trail")),
+        requeues=_count(headers.get("retries")),
+        attempt_history=_trail(known.get("trail")),
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
         original=_original(known),
         returns=_count(returns),
@@ -275,9 +277,9 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST else 0
 
 
-def _trail(value: object) -> tuple[Try, ...]:
+def _trail(value: object) -> tuple[AttemptRecord, ...]:
     tries = value if isinstance(value, list) else []
-    return tuple(Try(*each) for each in tries if _is_try(each))[-TRAIL_LENGTH:]
+    return tuple(AttemptRecord(*each) for each in tries if _is_try(each))[-TRAIL_LENGTH:]
 
 
 def _is_try(value: object) -> bool:
@@ -288,7 +290,7 @@ def _is_try(value: object) -> bool:
             return False
 
 
-def encoded(message: Message, queue: str, **headers: Any) -> str:
+def encode(message: Message, queue: str, **headers: Any) -> str:
     """The message as it lies on Redis for `queue`, with any further `headers`."""
     text = json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
     return f'{{"{RETURNS}":{message.returns},{text[1:]}' if message.returns else text
@@ -338,7 +340,7 @@ def _celery_headers(message: Message) -> dict[str, Any]:
         "shadow": None,
         "eta": None,
         "expires": None,
-        "retries": message.parkings,
+        "retries": message.requeues,
         "timelimit": [None, None],
         "argsrepr": message.kind,
         "kwargsrepr": "{}",
@@ -358,16 +360,18 @@ def body_of(envelope: Mapping[str, Any]) -> Any:
     return json.loads(body)
 
 
-def decoded(raw: str) -> tuple[Message, dict[str, Any]]:
-    """The message in `raw` and its headers. Raises `UnreadableMessage`."""
+def decode(raw: str) -> tuple[Message, dict[str, Any]]:
+    """The message in `raw` and its headers. Raises `DecodeError`."""
     try:
         envelope = json.loads(raw)
         headers = envelope["headers"]
         args, kwargs, *_ = body_of(envelope)
         stamp = envelope.get(STAMP)
-        return message_of(id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp), headers
+        return message_from_headers(
+            id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp
+        ), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise UnreadableMessage(f"not a Celery message ({type(error).__name__})") from None
+        raise DecodeError(f"not a Celery message ({type(error).__name__})") from None
 
 
 def _base64(text: str) -> str:

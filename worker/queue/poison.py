@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 
-from worker.queue.dead_letter_reasons import Reason
+from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Limits, Message, envelope
 from worker.redis_client.lua import script
@@ -23,8 +23,8 @@ LOOK_AGAIN_SECONDS = 0.2
 def limits_for_script(limits: Limits, integration: str, dead_letter_queue: str) -> str:
     """Return the limits as the script takes them, with the dead letter that each reason makes."""
     answers = {
-        Reason.TOO_LARGE: f"put aside unread: MESSAGE_MAX_BYTES is {limits.bytes}, and the message has more",
-        Reason.POISON_MESSAGE: f"put aside unread: {limits.returns} times a worker ended, or failed, while it had it",
+        DeadLetterReason.TOO_LARGE: f"put aside unread: MESSAGE_MAX_BYTES is {limits.bytes}, and the message has more",
+        DeadLetterReason.POISON_MESSAGE: f"put aside unread: {limits.returns} times a worker ended, or failed, while it had it",
     }
     letters = {str(each): _template(each, integration, dead_letter_queue) for each in answers}
     data = {
@@ -38,7 +38,7 @@ def limits_for_script(limits: Limits, integration: str, dead_letter_queue: str) 
     return json.dumps(data, separators=(",", ":"))
 
 
-def _template(reason: Reason, integration: str, queue: str) -> dict[str, object]:
+def _template(reason: DeadLetterReason, integration: str, queue: str) -> dict[str, object]:
     message = Message(id="", args=(), kind=reason.replace("_", " "))
     letter = dead_letter(reason, message, status=None, answer="", died_at=0.0, integration=integration)
     return envelope(message, queue, dead_letter=asdict(letter))

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from worker.gate.gate import FREES
+from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 
@@ -26,7 +26,7 @@ AT_ONCE = 1000
 MOST_LISTS = 1000
 SUFFIX = re.compile(r"[^a-zA-Z0-9_-][^a-zA-Z0-9]{0,9}[1-9]\d{0,2}")
 
-GATHER = FREES + script("worker.queue", "drain_priority_lists")
+GATHER = ALLOW_WHEN_FULL + script("worker.queue", "drain_priority_lists")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PriorityLists:
     integration: str
     queue: str
 
-    def gather(self, limit: int = 500) -> int:
+    def drain(self, limit: int = 500) -> int:
         """Bring at most `limit` messages to the back of the queue, each list's oldest first; gives how many."""
         lists = self.names()
         return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import uuid4
 
 from worker.privacy import redacted
-from worker.queue.message import DELIVER_MANY, NO_LIMITS, Message, encoded, encoded_texts, usable_id
+from worker.queue.message import DELIVER_MANY, NO_LIMITS, Message, encode, encoded_texts, usable_id
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
 from worker.signal.event import MalformedEvent, SignalEvent, id_in, kind_in
@@ -30,7 +30,7 @@ def enqueue(event: Mapping[str, Any] | SignalEvent) -> str:
     setting, `RedisError` when Redis is away.
     """
     text = event_text(event)
-    return _queue().put_one(Written(text, time.time()))
+    return _queue().put_one(SerializedEvent(text, time.time()))
 
 
 def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
@@ -39,7 +39,7 @@ def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
     Raises as `enqueue` does. The first that is no event, or too large, stops it: those before it
     are enqueued, the error gives its number.
     """
-    with Bulk(_queue()) as bulk:
+    with BulkEnqueuer(_queue()) as bulk:
         for number, event in enumerate(events, 1):
             try:
                 bulk.add(event_text(event))
@@ -50,10 +50,10 @@ def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
 
 def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
     """The message that carries `event` alone. Raises `MalformedEvent`."""
-    return _alone(Written(event_text(event), time.time()))
+    return _alone(SerializedEvent(event_text(event), time.time()))
 
 
-class Written(NamedTuple):
+class SerializedEvent(NamedTuple):
     """An event as it goes."""
 
     text: str  # JSON
@@ -74,7 +74,7 @@ class EventQueue:
         self._queue = queue
         self._most_bytes = most_bytes
 
-    def check(self, event: Written) -> None:
+    def check(self, event: SerializedEvent) -> None:
         """Make sure that workers take a message with this event. Raises `MalformedEvent`."""
         if event.size > self._room:
             raise MalformedEvent(
@@ -84,16 +84,16 @@ class EventQueue:
 
     def put(self, messages: list[Message]) -> int:
         """Put `messages` at the back, in one round trip; gives how many."""
-        return self._push(encoded(message, self._queue) for message in messages)
+        return self._push(encode(message, self._queue) for message in messages)
 
-    def put_one(self, event: Written) -> str:
+    def put_one(self, event: SerializedEvent) -> str:
         """Put one event at the back; gives its id. Raises `MalformedEvent` if it is too large."""
         self.check(event)
         message = _alone(event)
         self._push([encoded_texts(message, self._queue, [event.text])])
         return message.id
 
-    def put_many(self, events: list[Written]) -> int:
+    def put_many(self, events: list[SerializedEvent]) -> int:
         """Put `events` at the back, bundled, in one round trip; gives how many."""
         made = bundles(events, min(BUNDLE_BYTES, self._room))
         self._push(encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made)
@@ -111,19 +111,19 @@ class EventQueue:
         return len(given)
 
 
-class Bulk:
+class BulkEnqueuer:
     """Events on their way to the queue, a round trip at a time; what is left goes at the end of the block, however that ends."""
 
     def __init__(self, queue: EventQueue) -> None:
         """Nothing is on its way yet."""
         self.sent = 0  # on the queue
         self._queue = queue
-        self._ready: list[Written] = []
+        self._ready: list[SerializedEvent] = []
         self._bytes = 0
 
     def add(self, text: str) -> None:
         """One more event, given as its JSON text. Raises `MalformedEvent` if it is too large; the others go on."""
-        event = Written(text, time.time())
+        event = SerializedEvent(text, time.time())
         self._queue.check(event)
         self._ready.append(event)
         self._bytes += event.size
@@ -141,9 +141,9 @@ class Bulk:
         self.sent += self._queue.put_many(ready)
 
 
-def bundles(events: Iterable[Written], most_bytes: int) -> Iterator[list[Written]]:
+def bundles(events: Iterable[SerializedEvent], most_bytes: int) -> Iterator[list[SerializedEvent]]:
     """`events` in order, in lists that are a message each: of at most so many bytes, commas included, or of one event."""
-    bundle: list[Written] = []
+    bundle: list[SerializedEvent] = []
     size = 0
     for event in events:
         size += event.size + 1
@@ -155,14 +155,14 @@ def bundles(events: Iterable[Written], most_bytes: int) -> Iterator[list[Written
         yield bundle
 
 
-def _carrier(events: list[Written]) -> Message:
+def _carrier(events: list[SerializedEvent]) -> Message:
     """The message for `events`, without them: a bundle, or for a single one its own."""
     if len(events) == 1:
         return _alone(events[0])
     return Message(id=str(uuid4()), args=(), kind=f"{len(events)} events", enqueued_at=events[0].at, task=DELIVER_MANY)
 
 
-def _alone(event: Written) -> Message:
+def _alone(event: SerializedEvent) -> Message:
     sent = json.loads(event.text)
     return Message(
         id=usable_id(id_in(sent)) or str(uuid4()),

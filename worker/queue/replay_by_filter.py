@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from worker.queue.dead_letter_filter import Selection, batches
-from worker.queue.dead_letters import DeadLetters
+from worker.queue.dead_letter_filter import DeadLetterFilter, batches
+from worker.queue.dead_letters import DeadLetterQueue
 
 REPLAY_AT_ONCE = 2000
 IN_ONE_STEP = 200
@@ -28,7 +28,7 @@ class Replayed(NamedTuple):
         return {"limit": limit - self.moved} if limit else {}
 
 
-def replayed(letters: DeadLetters, wanted: Selection, limit: int | None, now: float) -> Replayed:
+def replayed(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, now: float) -> Replayed:
     """Put the oldest letters that are meant back on their queue, at most `limit` and `REPLAY_AT_ONCE`.
 
     Raises `redis.RedisError`.

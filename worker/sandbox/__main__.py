@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from worker.sandbox.quirks import Switches
+from worker.sandbox.quirks import Quirks
 from worker.sandbox.server import serve
 from worker.sandbox.state import SandboxConfig
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_switch,
         metavar="NAME=VALUE",
-        help="may be repeated: " + ", ".join(Switches.model_fields),
+        help="may be repeated: " + ", ".join(Quirks.model_fields),
     )
     return parser
 

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from worker.sandbox.lists import (
     BAD_ADDRESS,
+    MailgunError,
     MailingList,
-    Refused,
-    Said,
+    MemberFields,
     is_upsert,
     named_address,
     put_member,
@@ -21,8 +21,8 @@ from worker.sandbox.lists import (
     upserted_member,
 )
 from worker.sandbox.pages import page_of
-from worker.sandbox.request import PLAIN, Call, Reply, json_reply
-from worker.sandbox.state import World
+from worker.sandbox.request import PLAIN, Reply, Request, json_reply
+from worker.sandbox.state import SandboxState
 
 MAX_SYNCHRONOUS_BULK = 100  # Mailgun docs: more than 100 entries are applied asynchronously
 MAX_BULK = 1000  # Mailgun docs: up to 1000 per call
@@ -32,10 +32,10 @@ MAGNIFICENT = Reply(200, b"Mailgun Magnificent API", PLAIN)
 NO_SUCH_PATH = Reply(404, b"404 page not found", PLAIN)
 BULK_DONE = {"message": "Mailing list has been updated"}
 
-Act = Callable[[World, Call, float], Reply]
+Act = Callable[[SandboxState, Request, float], Reply]
 
 
-def answer(world: World, call: Call, *, now: float) -> Reply:
+def answer(world: SandboxState, call: Request, *, now: float) -> Reply:
     """Mailgun's answer; what the call changes is changed when this returns. A wrong path is answered without a look at
     the key: `Mailgun Magnificent API` to a GET, a 404 that is not JSON to everything else."""
     act = route(call)
@@ -45,11 +45,11 @@ def answer(world: World, call: Call, *, now: float) -> Reply:
         return forbidden(world)
     try:
         return act(world, call, now)
-    except Refused as refused:
+    except MailgunError as refused:
         return json_reply(refused.status, {"message": refused.message})
 
 
-def route(call: Call) -> Act | None:
+def route(call: Request) -> Act | None:
     """What the call asks for; None for a path that Mailgun does not have."""
     match (call.method, *call.segments):
         case ("POST", "v3", "lists", _, "members"):
@@ -66,41 +66,41 @@ def route(call: Call) -> Act | None:
             return None
 
 
-def forbidden(world: World) -> Reply:
+def forbidden(world: SandboxState) -> Reply:
     """The answer to a wrong key: plain text; with 403 there is no invitation to log in."""
     status = world.switches.bad_key_status
     return FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
 
 
-def get_list(world: World, call: Call, _now: float) -> Reply:
+def get_list(world: SandboxState, call: Request, _now: float) -> Reply:
     return json_reply(200, {"list": list_as_mailgun(_list_of(world, call))})
 
 
-def get_page(world: World, call: Call, now: float) -> Reply:
+def get_page(world: SandboxState, call: Request, now: float) -> Reply:
     path = call.path.partition("?")[0]
     shown = _list_of(world, call).as_of(now - world.switches.read_lag_seconds)
     return json_reply(200, page_of(shown, call.query, url=call.base_url + path))
 
 
-def get_member(world: World, call: Call, now: float) -> Reply:
+def get_member(world: SandboxState, call: Request, now: float) -> Reply:
     shown = _list_of(world, call).shown(_member_in(world, call), now - world.switches.read_lag_seconds)
     return json_reply(200, {"member": shown.as_mailgun()})
 
 
-def post_member(world: World, call: Call, now: float) -> Reply:
+def post_member(world: SandboxState, call: Request, now: float) -> Reply:
     """Creates, or with `upsert` updates. The answer to both has the same text: "has been created"."""
     mailing_list = _list_of(world, call)
     said = _taken(world, read_form(call.fields, world.switches))
     held = mailing_list.find(said.address)
     if held and not is_upsert(call.fields):
-        raise Refused(400, f"Address already exists '{said.address}'")
+        raise MailgunError(400, f"Address already exists '{said.address}'")
     member = upserted_member(held, said, world.switches, bulk=False, now=now)
     mailing_list.put(member)
     content = {"member": member.as_mailgun(), "message": "Mailing list member has been created"}
     return json_reply(200, content, touched=1)
 
 
-def put_one(world: World, call: Call, now: float) -> Reply:
+def put_one(world: SandboxState, call: Request, now: float) -> Reply:
     """Updates what the form has. Without a form – no Content-Type – nothing is changed; the answer is 200 anyway."""
     mailing_list = _list_of(world, call)
     held = mailing_list.member(_member_in(world, call))
@@ -109,25 +109,25 @@ def put_one(world: World, call: Call, now: float) -> Reply:
     member = put_member(held, _taken(world, read_form(call.form, world.switches, address=held.address)), now=now)
     if member.address.lower() != held.address.lower():
         if mailing_list.find(member.address):
-            raise Refused(400, f"Address already exists '{member.address}'")
+            raise MailgunError(400, f"Address already exists '{member.address}'")
         mailing_list.remove(held.address, now=now)
     mailing_list.put(member)
     return _updated(member.as_mailgun(), touched=1)
 
 
-def delete_member(world: World, call: Call, now: float) -> Reply:
+def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
     removed = _list_of(world, call).remove(_member_in(world, call), now=now)
     content = {"member": {"address": removed.address}, "message": "Mailing list member has been deleted"}
     return json_reply(200, content, touched=1)
 
 
-def post_members(world: World, call: Call, now: float) -> Reply:
+def post_members(world: SandboxState, call: Request, now: float) -> Reply:
     """Many at once. Up to 100 are applied before the answer, unless the switch for it says otherwise; up to 1000 by a job
     that nobody can ask about, with a `task-id` in the answer."""
     mailing_list = _list_of(world, call)
     entries = read_entries(call.fields.get("members"))
     if len(entries) > MAX_BULK:
-        raise Refused(400, f"'members' parameter has more than {MAX_BULK} entries")
+        raise MailgunError(400, f"'members' parameter has more than {MAX_BULK} entries")
     apply = partial(apply_entries, world, mailing_list, entries, upsert=is_upsert(call.fields))
     if len(entries) > MAX_SYNCHRONOUS_BULK or world.switches.bulk_answer == "task_id":
         accepted = json_reply(200, {"list": list_as_mailgun(mailing_list), **BULK_DONE, "task-id": uuid4().hex})
@@ -137,7 +137,9 @@ def post_members(world: World, call: Call, now: float) -> Reply:
     return json_reply(200, {**shown, **BULK_DONE}, touched=touched)
 
 
-def apply_entries(world: World, mailing_list: MailingList, entries: list[object], now: float, *, upsert: bool) -> int:
+def apply_entries(
+    world: SandboxState, mailing_list: MailingList, entries: list[object], now: float, *, upsert: bool
+) -> int:
     """How many members a bulk call changed. Without `upsert`, members that exist are passed over (Mailgun docs)."""
     touched = 0
     for said in _readable(world, entries):
@@ -162,29 +164,29 @@ def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
     }
 
 
-def _readable(world: World, entries: list[object]) -> list[Said]:
-    def read() -> Iterator[Said]:
+def _readable(world: SandboxState, entries: list[object]) -> list[MemberFields]:
+    def read() -> Iterator[MemberFields]:
         for entry in entries:
             try:
                 yield _taken(world, read_entry(entry, world.switches))
-            except Refused:
+            except MailgunError:
                 if world.switches.bulk_bad_member != "skipped":
                     raise
 
     return list(read())
 
 
-def _taken(world: World, said: Said) -> Said:
+def _taken(world: SandboxState, said: MemberFields) -> MemberFields:
     if said.address.lower() in world.refused:
-        raise Refused(400, BAD_ADDRESS)
+        raise MailgunError(400, BAD_ADDRESS)
     return said
 
 
-def _list_of(world: World, call: Call) -> MailingList:
+def _list_of(world: SandboxState, call: Request) -> MailingList:
     return world.mailing_list(call.segments[2])
 
 
-def _member_in(world: World, call: Call) -> str:
+def _member_in(world: SandboxState, call: Request) -> str:
     given = call.segments[4]
     return given if _list_of(world, call).find(given) else named_address(given, world.switches)
 

@@ -15,10 +15,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.sandbox.faults import ActiveFault, Fault, Limit, Throttle
-from worker.sandbox.lists import MailingList, Refused, is_address, read_entries, unsubscribed
-from worker.sandbox.quirks import Switches
+from worker.sandbox.lists import MailgunError, MailingList, is_address, read_entries, unsubscribed
+from worker.sandbox.quirks import Quirks
 from worker.sandbox.request_log import Record, Unsubscribed
-from worker.sandbox.state import MAX_LATENCY_MS, World
+from worker.sandbox.state import MAX_LATENCY_MS, SandboxState
 from worker.sandbox.stored_member import StoredMember
 
 SHOWN_MEMBERS = 100
@@ -26,7 +26,7 @@ SHOWN_REQUESTS = 30
 MAX_RECORDS = 10_000
 
 Json = dict[str, Any]
-Control = Callable[[World, Json], Json]
+Control = Callable[[SandboxState, Json], Json]
 
 
 class BadInput(Exception):
@@ -71,7 +71,7 @@ class Nothing(_Input):
     pass
 
 
-async def control(world: World, request: web.BaseRequest) -> web.Response:
+async def control(world: SandboxState, request: web.BaseRequest) -> web.Response:
     """Answers one control call: 200 with JSON; 400, 403 or 404 with `{"error": one line}`."""
     path, _, query = request.raw_path.partition("?")
     act = CONTROLS.get((request.method, path))
@@ -81,7 +81,7 @@ async def control(world: World, request: web.BaseRequest) -> web.Response:
         return _json(200, act(world, read_input(query, await request.read())))
     except ValidationError as error:
         return _json(400, {"error": one_line(error)})
-    except (BadInput, Refused) as error:
+    except (BadInput, MailgunError) as error:
         return _json(400, {"error": str(error)})
 
 
@@ -103,7 +103,7 @@ def one_line(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-def get_state(world: World, given: Json) -> Json:
+def get_state(world: SandboxState, given: Json) -> Json:
     """All that the page shows."""
     mailing_list = _list_named(world, OfList(**given).list) if world.lists else None
     return {
@@ -123,68 +123,68 @@ def get_state(world: World, given: Json) -> Json:
     }
 
 
-def get_members(world: World, given: Json) -> Json:
+def get_members(world: SandboxState, given: Json) -> Json:
     mailing_list = _list_named(world, OfList(**given).list)
     return {"list": mailing_list.address, "members": [_flat(member) for member in mailing_list]}
 
 
-def get_requests(world: World, given: Json) -> Json:
+def get_requests(world: SandboxState, given: Json) -> Json:
     asked = Records(**given)
     records = world.log.since(asked.since, asked.limit)
     return {"requests": [_flat(record) for record in records], "last": world.log.last_seq}
 
 
-def get_events(world: World, given: Json) -> Json:
+def get_events(world: SandboxState, given: Json) -> Json:
     Nothing(**given)
     return {"events": [_flat(event) for event in world.log.events]}
 
 
-def post_fault(world: World, given: Json) -> Json:
+def post_fault(world: SandboxState, given: Json) -> Json:
     return _fault_as_json(world.faults.add(Fault(**given)))
 
 
-def delete_faults(world: World, given: Json) -> Json:
+def delete_faults(world: SandboxState, given: Json) -> Json:
     Nothing(**given)
     world.faults.clear()
     return {}
 
 
-def post_refusals(world: World, given: Json) -> Json:
+def post_refusals(world: SandboxState, given: Json) -> Json:
     """From now on Mailgun takes these, too, for no addresses."""
     world.refuse(Addresses(**given).addresses)
     return {"refused": sorted(world.refused)}
 
 
-def delete_refusals(world: World, given: Json) -> Json:
+def delete_refusals(world: SandboxState, given: Json) -> Json:
     Nothing(**given)
     world.refused.clear()
     return {}
 
 
-def post_limit(world: World, given: Json) -> Json:
+def post_limit(world: SandboxState, given: Json) -> Json:
     """A new limit starts with a new window."""
     world.throttle = Throttle(Limit(**given))
     return world.throttle.limit.model_dump()
 
 
-def post_switches(world: World, given: Json) -> Json:
+def post_switches(world: SandboxState, given: Json) -> Json:
     """Those named are set, the others stay."""
-    world.use_switches(Switches(**(world.switches.model_dump() | given)))
+    world.use_switches(Quirks(**(world.switches.model_dump() | given)))
     return world.switches.model_dump()
 
 
-def post_latency(world: World, given: Json) -> Json:
+def post_latency(world: SandboxState, given: Json) -> Json:
     world.latency_ms = Latency(**given).ms
     return {"ms": world.latency_ms}
 
 
-def post_key(world: World, given: Json) -> Json:
+def post_key(world: SandboxState, given: Json) -> Json:
     """From now on this key is good and no other."""
     world.use_keys(Key(**given).key)
     return {}
 
 
-def post_list(world: World, given: Json) -> Json:
+def post_list(world: SandboxState, given: Json) -> Json:
     address = ListAddress(**given).address
     if not is_address(address):
         raise BadInput(f"{address!r} is not an e-mail address")
@@ -192,12 +192,12 @@ def post_list(world: World, given: Json) -> Json:
     return {"address": address}
 
 
-def delete_list(world: World, given: Json) -> Json:
+def delete_list(world: SandboxState, given: Json) -> Json:
     world.remove_list(ListAddress(**given).address)
     return {}
 
 
-def post_unsubscribe(world: World, given: Json) -> Json:
+def post_unsubscribe(world: SandboxState, given: Json) -> Json:
     """The recipient clicks the unsubscribe link of a mail: Mailgun sets `subscribed` to false, and nobody is asked."""
     recipient, now = Recipient(**given), time.time()
     mailing_list = _list_named(world, recipient.list)
@@ -207,7 +207,7 @@ def post_unsubscribe(world: World, given: Json) -> Json:
     return _flat(member)
 
 
-def post_reset(world: World, given: Json) -> Json:
+def post_reset(world: SandboxState, given: Json) -> Json:
     Nothing(**given)
     world.reset(now=time.time())
     return {}
@@ -233,7 +233,7 @@ CONTROLS: dict[tuple[str, str], Control] = {
 }
 
 
-def _list_named(world: World, address: str | None) -> MailingList:
+def _list_named(world: SandboxState, address: str | None) -> MailingList:
     """The list, or the first one when none is named."""
     if address is not None:
         return world.mailing_list(address)
@@ -264,7 +264,7 @@ def _summary(record: Record) -> Json:
 def _entry_count(members: str) -> int | None:
     try:
         return len(read_entries(members))
-    except Refused:
+    except MailgunError:
         return None
 
 

@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 
 from worker.sandbox.api import MAGNIFICENT
 from worker.sandbox.faults import Fault
-from worker.sandbox.request import HTML, PLAIN, Call, Reply, json_reply
+from worker.sandbox.request import HTML, PLAIN, Reply, Request, json_reply
 from worker.sandbox.retry_hints import HintKind, hint
 
 MadeUp = Literal["status", "html_502", "magnificent", "other_member"]
@@ -36,7 +36,7 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
     return replace(reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until)
 
 
-def member_not_found(call: Call) -> Reply | None:
+def member_not_found(call: Request) -> Reply | None:
     """To who reads one member, that there is none; None for any other call."""
     match (call.method, *call.segments):
         case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":

@@ -16,17 +16,17 @@ from yarl import query_to_pairs
 from worker.sandbox.api import answer
 from worker.sandbox.fault_replies import made_up, member_not_found, throttled
 from worker.sandbox.faults import Fault
-from worker.sandbox.lists import Refused
-from worker.sandbox.request import Call, Reply
+from worker.sandbox.lists import MailgunError
+from worker.sandbox.request import Reply, Request
 from worker.sandbox.request_log import Record, RequestLog
-from worker.sandbox.state import World
+from worker.sandbox.state import SandboxState
 
 MEGABYTE = b"x" * 1_000_000
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: closing sends RST
 FIRST_FINAL_STATUS = 200
 
 
-async def respond(world: World, request: web.BaseRequest) -> web.StreamResponse:
+async def respond(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
     """Answers one request to Mailgun's API: the limit first, then the faults, then Mailgun's rules."""
     at, call = time.time(), await read_call(request)
     exchange = Exchange(world, request, call, world.log, world.log.open(call, at=at))
@@ -76,9 +76,9 @@ async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
 class Exchange:
     """One request, and the ways in which it can end. It keeps the log that it was opened in, which a reset replaces."""
 
-    world: World
+    world: SandboxState
     request: web.BaseRequest
-    call: Call
+    call: Request
     log: RequestLog
     record: Record
 
@@ -146,15 +146,15 @@ class Exchange:
     def _run(self, job: Callable[[float], int]) -> None:
         try:
             touched = job(time.time())
-        except Refused:  # one bad entry spoiled the job; at Mailgun, too, nobody is told
+        except MailgunError:  # one bad entry spoiled the job; at Mailgun, too, nobody is told
             return
         self.log.commit(self.record, touched)
 
 
-async def read_call(request: web.BaseRequest) -> Call:
+async def read_call(request: web.BaseRequest) -> Request:
     """The request as Mailgun reads it."""
     path, _, query = request.raw_path.partition("?")
-    return Call(
+    return Request(
         method=request.method,
         path=request.raw_path,
         segments=tuple(unquote_plus(path).split("/")[1:]),

@@ -1,6 +1,6 @@
 """What the sandbox holds, and Mailgun's rules for changing it.
 
-Pure: the time is handed in, and what Mailgun refuses is raised as `Refused` with the status and text that it answers.
+Pure: the time is handed in, and what Mailgun refuses is raised as `MailgunError` with the status and text that it answers.
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from worker.sandbox.flanker import parsed
 from worker.sandbox.past import Past
-from worker.sandbox.quirks import Switches
-from worker.sandbox.sorted_addresses import Ascending
+from worker.sandbox.quirks import Quirks
+from worker.sandbox.sorted_addresses import SortedAddresses
 from worker.sandbox.stored_member import StoredMember
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def _no_constant(name: str) -> None:
 STRICT_JSON = json.JSONDecoder(parse_constant=_no_constant)  # no NaN, no Infinity
 
 
-class Refused(Exception):
+class MailgunError(Exception):
     """Mailgun says no, and changes nothing."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -43,7 +43,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MemberFields:
     """What a request says about one member; None means left out."""
 
     address: str
@@ -59,8 +59,8 @@ class MailingList:
         self.address = address
         self.created_at = created_at
         self._by_change: dict[str, StoredMember] = {}  # oldest change first
-        self._everybody = Ascending()
-        self._by_subscription = {True: Ascending(), False: Ascending()}
+        self._everybody = SortedAddresses()
+        self._by_subscription = {True: SortedAddresses(), False: SortedAddresses()}
         self.past = Past()
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class MailingList:
         """The member, or Mailgun's 404."""
         if held := self.find(address):
             return held
-        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+        raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def shown(self, address: str, moment: float) -> StoredMember:
         """The member as it was at the epoch `moment`, or Mailgun's 404."""
@@ -85,7 +85,7 @@ class MailingList:
             return self.member(address)
         if held := self.past.member(key, moment):
             return held
-        raise Refused(404, f"Member {address} of mailing list {self.address} not found")
+        raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def as_of(self, moment: float) -> "MailingList":
         """The list as it was at the epoch `moment`."""
@@ -142,9 +142,9 @@ def is_address(text: object) -> bool:
     return bool(local and at and domain) and "@" not in domain and text.isprintable() and " " not in text
 
 
-def read_form(form: Mapping[str, str], switches: Switches, *, address: str | None = None) -> Said:
+def read_form(form: Mapping[str, str], switches: Quirks, *, address: str | None = None) -> MemberFields:
     """What a form says about a member; `address` stands in where the form has none (PUT names it in the path)."""
-    return Said(
+    return MemberFields(
         address=_address(form.get("address", address), switches),
         name=form.get("name"),
         subscribed=read_subscribed(form.get("subscribed")),
@@ -152,25 +152,27 @@ def read_form(form: Mapping[str, str], switches: Switches, *, address: str | Non
     )
 
 
-def read_entry(entry: object, switches: Switches) -> Said:
+def read_entry(entry: object, switches: Quirks) -> MemberFields:
     """What one entry of a bulk call says: an address alone, or an object whose `vars` is an object."""
     if isinstance(entry, str):
         entry = {"address": entry}
     if not isinstance(entry, dict):
-        raise Refused(400, BAD_ADDRESS)
+        raise MailgunError(400, BAD_ADDRESS)
     name, said_vars = entry.get("name"), entry.get("vars")
     if name is not None and not isinstance(name, str):
-        raise Refused(400, BAD_NAME)
+        raise MailgunError(400, BAD_NAME)
     if said_vars is not None and not isinstance(said_vars, dict):
-        raise Refused(400, BAD_VARS)
-    return Said(_address(entry.get("address"), switches), name, read_subscribed(entry.get("subscribed")), said_vars)
+        raise MailgunError(400, BAD_VARS)
+    return MemberFields(
+        _address(entry.get("address"), switches), name, read_subscribed(entry.get("subscribed")), said_vars
+    )
 
 
 def read_entries(text: str | None) -> list[object]:
     """The entries of a bulk call, each still unread."""
     entries = _json(text or "", otherwise=BAD_MEMBERS)
     if not isinstance(entries, list):
-        raise Refused(400, BAD_MEMBERS)
+        raise MailgunError(400, BAD_MEMBERS)
     return entries
 
 
@@ -181,7 +183,7 @@ def read_subscribed(value: object) -> bool | None:
     try:
         return SUBSCRIBED[str(value).lower()]
     except KeyError:
-        raise Refused(400, BAD_SUBSCRIBED) from None
+        raise MailgunError(400, BAD_SUBSCRIBED) from None
 
 
 def is_upsert(form: Mapping[str, str]) -> bool:
@@ -189,7 +191,7 @@ def is_upsert(form: Mapping[str, str]) -> bool:
 
 
 def upserted_member(
-    held: StoredMember | None, said: Said, switches: Switches, *, bulk: bool, now: float
+    held: StoredMember | None, said: MemberFields, switches: Quirks, *, bulk: bool, now: float
 ) -> StoredMember:
     """The member after an upsert. A new one is subscribed unless told otherwise (Mailgun docs: `subscribed` defaults to
     yes); what happens to the fields that an update leaves out is for the switches to say."""
@@ -205,7 +207,7 @@ def upserted_member(
     )
 
 
-def put_member(held: StoredMember, said: Said, *, now: float) -> StoredMember:
+def put_member(held: StoredMember, said: MemberFields, *, now: float) -> StoredMember:
     """The member after a PUT: what is left out is not touched; `vars` is one property, replaced whole (Mailgun docs)."""
     return StoredMember(
         address=said.address,
@@ -221,7 +223,7 @@ def unsubscribed(held: StoredMember, *, now: float) -> StoredMember:
     return replace(held, subscribed=False, updated_at=now)
 
 
-def _upserted_vars(held: dict[str, Any], said: dict[str, Any] | None, switches: Switches) -> dict[str, Any]:
+def _upserted_vars(held: dict[str, Any], said: dict[str, Any] | None, switches: Quirks) -> dict[str, Any]:
     if said is None:
         return held if switches.omitted_vars == "kept" else {}
     return {**held, **said} if switches.vars_on_update == "merged" else said
@@ -231,15 +233,15 @@ def _given(value: T | None, *, otherwise: T) -> T:
     return otherwise if value is None else value
 
 
-def named_address(text: str, switches: Switches) -> str:
+def named_address(text: str, switches: Quirks) -> str:
     """The address that Mailgun takes `text` for; not necessarily one that can be an address."""
     return parsed(text) if switches.addresses == "flanker" else text
 
 
-def _address(value: object, switches: Switches) -> str:
+def _address(value: object, switches: Quirks) -> str:
     address = named_address(value, switches) if isinstance(value, str) else value
     if not is_address(address):
-        raise Refused(400, BAD_ADDRESS)
+        raise MailgunError(400, BAD_ADDRESS)
     return str(address)
 
 
@@ -248,7 +250,7 @@ def _decoded_vars(text: str | None) -> dict[str, Any] | None:
         return None
     decoded = _json(text, otherwise=BAD_VARS)
     if not isinstance(decoded, dict):
-        raise Refused(400, BAD_VARS)
+        raise MailgunError(400, BAD_VARS)
     return decoded
 
 
@@ -256,4 +258,4 @@ def _json(text: str, *, otherwise: str) -> Any:
     try:
         return STRICT_JSON.decode(text)
     except (ValueError, RecursionError):
-        raise Refused(400, otherwise) from None
+        raise MailgunError(400, otherwise) from None

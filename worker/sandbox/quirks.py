@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Switches(BaseModel):
+class Quirks(BaseModel):
     """How the sandbox plays the facts that are not certain."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

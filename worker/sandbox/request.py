@@ -14,7 +14,7 @@ HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True)
-class Call:
+class Request:
     """One request. `path` is as received; `segments` is the decoded path between its slashes. Mailgun decodes before it
     splits, so `%2F` in an address breaks routing; a bare `+` is a blank, only `%2B` is a plus."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from worker.sandbox.request import Call
+from worker.sandbox.request import Request
 
 MAX_EVENTS = 10_000
 
@@ -49,7 +49,7 @@ class RequestLog:
         self.by_status: Counter[str] = Counter()
         self.by_fault: Counter[str] = Counter()
 
-    def open(self, call: Call, *, at: float) -> Record:
+    def open(self, call: Request, *, at: float) -> Record:
         """A request has arrived; `close` says how it ended."""
         self.last_seq += 1
         record = Record(self.last_seq, at, call.method, call.path, call.list_address, call.address, call.fields)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from worker.sandbox.control import control
 from worker.sandbox.http import respond
-from worker.sandbox.state import SandboxConfig, World
+from worker.sandbox.state import SandboxConfig, SandboxState
 from worker.web_origin import is_address, is_allowed, is_from_elsewhere, is_loopback
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -35,7 +35,7 @@ async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    handler = partial(handle, World(config, now=time.time()))
+    handler = partial(handle, SandboxState(config, now=time.time()))
     server = web.Server(handler, request_factory=_request, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
@@ -47,7 +47,7 @@ async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
         await runner.cleanup()
 
 
-async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
+async def handle(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
     """One request: the page, a control call, or a call to Mailgun's API. Mailgun's paths are matched by hand, because
     they are decoded before they are split, which no router of aiohttp's does."""
     if why := refusal(world.config, request):

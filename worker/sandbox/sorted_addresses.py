@@ -1,7 +1,7 @@
 """Addresses in ascending order, sorted when somebody looks and not at every change."""
 
 
-class Ascending:
+class SortedAddresses:
     """A set of addresses that can be read in order. A look costs next to nothing where little changed since the last."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worker.sandbox.faults import Faults, Limit, Throttle
-from worker.sandbox.lists import MailingList, Refused, is_address
-from worker.sandbox.quirks import Switches
+from worker.sandbox.lists import MailgunError, MailingList, is_address
+from worker.sandbox.quirks import Quirks
 from worker.sandbox.request_log import RequestLog
 from worker.web_origin import host_name
 
@@ -36,7 +36,7 @@ class SandboxConfig(BaseModel):
     latency_ms: int = Field(default=0, ge=0, le=MAX_LATENCY_MS)
     bulk_job_seconds: float = Field(default=0.2, ge=0, le=3600)
     """How long after its answer a background bulk job is applied."""
-    switches: Switches = Switches()
+    switches: Quirks = Quirks()
 
     @field_validator("allow_hosts")
     @classmethod
@@ -55,7 +55,7 @@ class SandboxConfig(BaseModel):
         return lists
 
 
-class World:
+class SandboxState:
     """What the sandbox holds and how it behaves."""
 
     def __init__(self, config: SandboxConfig, *, now: float) -> None:
@@ -76,7 +76,7 @@ class World:
         self.latency_ms = self.config.latency_ms
         self.log = RequestLog(self.config.log_size)
 
-    def use_switches(self, switches: Switches) -> None:
+    def use_switches(self, switches: Quirks) -> None:
         """From now on the facts that are not certain are played so."""
         self.switches = switches
         for each in self.lists.values():
@@ -108,7 +108,7 @@ class World:
         try:
             return self.lists[address.lower()]
         except KeyError:
-            raise Refused(404, f"Mailing list {address} not found") from None
+            raise MailgunError(404, f"Mailing list {address} not found") from None
 
 
 def basic_authorization(key: str) -> str:

@@ -21,7 +21,7 @@ def event_text(event: Mapping[str, Any] | SignalEvent) -> str:
     return _text_of_the_usual(event) or _text_of_any(event)
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def to_json_value(value: Any, depth: int = 0) -> Any:
     """`value` as JSON can carry it: dates as ISO 8601, decimals as numbers, UUIDs as text. Raises `MalformedEvent`."""
     if depth > NESTING_LIMIT:
         raise MalformedEvent(f"the event is nested more than {NESTING_LIMIT} deep")
@@ -29,9 +29,9 @@ def plain(value: Any, depth: int = 0) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case Mapping():
-            return {str(key): plain(each, depth + 1) for key, each in value.items()}
+            return {str(key): to_json_value(each, depth + 1) for key, each in value.items()}
         case list() | tuple():
-            return [plain(each, depth + 1) for each in value]
+            return [to_json_value(each, depth + 1) for each in value]
         case datetime() | date():
             return value.isoformat()
         case Decimal():
@@ -57,7 +57,7 @@ def _text_of_the_usual(event: object) -> str | None:
 
 def _text_of_any(event: object) -> str:
     try:
-        sent = plain(event)
+        sent = to_json_value(event)
         parse_event(sent)
         return json_text(sent)
     except MalformedEvent:

@@ -11,13 +11,13 @@ from worker.signal.address import MalformedEmail, lenient_address, normalize_add
 from worker.signal.consent import Consent, read_consent, read_consent_above, resolve_consent
 from worker.signal.event import SignalEvent
 from worker.signal.hashed import is_hashed
-from worker.signal.preset import Place, Preset, text_in
+from worker.signal.preset import FieldSource, Preset, text_in
 
 KNOWN = {Consent.YES: True, Consent.NO: False}
 NOT_UNDERSTOOD = ("consent", "timestamp")  # what `Patch.not_understood` can name
 
 
-class Skip(StrEnum):
+class SkipReason(StrEnum):
     """Why an event changes no member, and is nobody's fault."""
 
     NO_EMAIL = "no_email"
@@ -46,13 +46,13 @@ class Patch:
         return tuple(what for what, is_unread in unread if is_unread)
 
 
-def patch_of(event: SignalEvent, preset: Preset) -> Patch | Skip:
+def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
     """What `event` changes under `preset`, or why it is skipped. Raises `MalformedEmail`."""
     mapped = preset.mapped(event)
     if mapped is None:
-        return Skip.UNMAPPED_EVENT
+        return SkipReason.UNMAPPED_EVENT
     address = _address(_first(event, preset.address, blanks=False))
-    if isinstance(address, Skip):
+    if isinstance(address, SkipReason):
         return address
     sets = {**mapped.sets, **preset.always}
     names = sets.pop("name", ())
@@ -75,7 +75,7 @@ def address_in(event: SignalEvent, preset: Preset) -> str | None:
     return lenient_address(str(value)) if value is not None else None
 
 
-def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True) -> Any:
+def _first(event: SignalEvent, places: tuple[FieldSource, ...], *, blanks: bool = True) -> Any:
     """The value at the first of `places` that has one JSON can carry; without `blanks`, one that is more than white space."""
     for place in places:
         value = clean(place.read(event))
@@ -84,17 +84,17 @@ def _first(event: SignalEvent, places: tuple[Place, ...], *, blanks: bool = True
     return None
 
 
-def _address(value: object) -> str | Skip:
+def _address(value: object) -> str | SkipReason:
     if value is None or value == "":
-        return Skip.NO_EMAIL
+        return SkipReason.NO_EMAIL
     if not isinstance(value, str):
         raise MalformedEmail("the e-mail address is not a string")
     if not value.strip():
-        return Skip.NO_EMAIL
-    return Skip.HASHED_EMAIL if is_hashed(value) else normalize_address(value)
+        return SkipReason.NO_EMAIL
+    return SkipReason.HASHED_EMAIL if is_hashed(value) else normalize_address(value)
 
 
-def _consent(event: SignalEvent, places: tuple[Place, ...]) -> Consent:
+def _consent(event: SignalEvent, places: tuple[FieldSource, ...]) -> Consent:
     found = [place.seek(event) for place in places]
     keys = [key for place in places for path in place.paths for key in path[1:]]
     unread = [Consent.UNCLEAR] if event.context_unread else []

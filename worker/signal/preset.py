@@ -26,7 +26,7 @@ class PresetError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class FieldSource:
     """Where a value is read: one path, or several whose texts are joined with a space."""
 
     paths: tuple[Path_, ...]
@@ -88,10 +88,10 @@ def _folded(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-def _place(text: object) -> Place:
+def _place(text: object) -> FieldSource:
     if not isinstance(text, str):
         raise ValueError("a place is a string such as traits.email")  # noqa: TRY004 pydantic reports ValueErrors
-    return Place(tuple(_path(part.strip()) for part in text.split("+")))
+    return FieldSource(tuple(_path(part.strip()) for part in text.split("+")))
 
 
 def _path(text: str) -> Path_:
@@ -121,12 +121,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-Places = Annotated[tuple[Annotated[Place, BeforeValidator(_place)], ...], Field(min_length=1)]
+Places = Annotated[tuple[Annotated[FieldSource, BeforeValidator(_place)], ...], Field(min_length=1)]
 Type = Annotated[str, AfterValidator(_type)]
 Sets = dict[Annotated[str, AfterValidator(_target)], Places]
 
 
-class Mapped(_Strict):
+class EventMapping(_Strict):
     """One kind of event that matters, the types or track names it comes under, and what it sets."""
 
     kind: str
@@ -156,10 +156,10 @@ class Preset(_Strict):
 
     address: Places
     consent: Places
-    event: Annotated[tuple[Mapped, ...], Field(min_length=1)]
+    event: Annotated[tuple[EventMapping, ...], Field(min_length=1)]
     always: Sets = Field(default_factory=dict)
 
-    def mapped(self, event: SignalEvent) -> Mapped | None:
+    def mapped(self, event: SignalEvent) -> EventMapping | None:
         """The first kind that covers `event`; None when the preset does not map it."""
         for mapped in self.event:
             if mapped.covers(event):

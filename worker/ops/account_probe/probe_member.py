@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.mailgun.client import Mailgun
+from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Answer, Kind, NoAnswer, kind_of_status, read_outcome, write_many_outcome
+from worker.mailgun.outcome import NoResponse, OutcomeKind, Response, classify_bulk_write, classify_read, kind_of_status
 from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
@@ -21,27 +21,27 @@ DELETE_AFTER_SECONDS = (0.0, 1.0, 3.0, 10.0, 20.0, 30.0)  # before each try to d
 TRIES = 3  # all the further ones are for a Mailgun that says to wait: its limits are by the minute
 
 
-class Trouble(Exception):
+class MailgunUnavailable(Exception):
     """Mailgun cannot be asked on: it is away, refuses the key, knows no such list, or says to wait."""
 
-    def __init__(self, answer: Answer | NoAnswer) -> None:
+    def __init__(self, answer: Response | NoResponse) -> None:
         super().__init__("Mailgun cannot be asked on")
         self.answer = answer
 
 
-class Stopped(Exception):
+class ProbeCancelled(Exception):
     """Somebody wants the probe to end."""
 
 
-class Unclear(Exception):
+class UnexpectedAnswer(Exception):
     """Mailgun's answer settles the question in a way nobody thought of; the text is what it did, without addresses."""
 
 
 @dataclass
-class ThrowAway:
-    """The member. Every request but those of `clean` raises `Trouble`, or `Stopped` once `stopped` says so."""
+class ProbeMember:
+    """The member. Every request but those of `clean` raises `MailgunUnavailable`, or `ProbeCancelled` once `stopped` says so."""
 
-    mailgun: Mailgun
+    mailgun: MailgunClient
     list_address: str
     stopped: Callable[[], bool] = lambda: False  # asked before each request: none is broken off in the middle
     sleep: Callable[[float], None] = time.sleep
@@ -61,42 +61,42 @@ class ThrowAway:
         return Member(self.address, name, subscribed, vars)
 
     def read(self, address: str | None = None) -> Member | None:
-        """What the worker would make of `GET`: the member, or None where the list does not hold it. Raises `Unclear`."""
+        """What the worker would make of `GET`: the member, or None where the list does not hold it. Raises `UnexpectedAnswer`."""
         answer = self._asked(lambda: self.mailgun.read_member(address or self.address), 200, 404)
-        read = read_outcome(answer, address or self.address, datetime.now(UTC))
+        read = classify_read(answer, address or self.address, datetime.now(UTC))
         if read is None or isinstance(read, Member):
             return read
-        raise Unclear(said(answer))
+        raise UnexpectedAnswer(said(answer))
 
     def held(self) -> Member:
-        """The member as the list holds it. Raises `Unclear` where it does not."""
+        """The member as the list holds it. Raises `UnexpectedAnswer` where it does not."""
         read = self.read()
         if read is None:
-            raise Unclear("not on the list after a POST")
+            raise UnexpectedAnswer("not on the list after a POST")
         return read
 
-    def renew(self, member: Member) -> Answer:
-        """The list holds exactly `member`: deleted and made anew, so that nothing earlier shows through. Raises `Unclear`."""
+    def renew(self, member: Member) -> Response:
+        """The list holds exactly `member`: deleted and made anew, so that nothing earlier shows through. Raises `UnexpectedAnswer`."""
         self.delete()
         return self.write(member.form())
 
-    def write(self, form: Mapping[str, str]) -> Answer:
-        """`POST` of the form as it is. Raises `Unclear` where Mailgun refuses it."""
+    def write(self, form: Mapping[str, str]) -> Response:
+        """`POST` of the form as it is. Raises `UnexpectedAnswer` where Mailgun refuses it."""
         answer = self._written([self.address], lambda: self.mailgun.write(form))
         if answer.status == 400:
-            raise Unclear(said(answer))
+            raise UnexpectedAnswer(said(answer))
         return answer
 
-    def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Answer:
+    def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Response:
         """The bulk call; 200 or 400."""
         return self._written(
             [entry["address"] for entry in entries],
             lambda: self.mailgun.upsert_many([json.dumps(each) for each in entries]),
         )
 
-    def shows_list(self, answer: Answer) -> bool:
+    def shows_list(self, answer: Response) -> bool:
         """Does the answer to the bulk call show that its entries are stored?"""
-        return write_many_outcome(answer, self.mailgun.list_address, datetime.now(UTC)).kind is Kind.DELIVERED
+        return classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC)).kind is OutcomeKind.DELIVERED
 
     def delete(self) -> bool:
         """The member is not on the list; was it?"""
@@ -122,45 +122,45 @@ class ThrowAway:
                 break
         return gone
 
-    def _is_gone(self, address: str, answer: Answer | NoAnswer) -> bool:
-        if not isinstance(answer, Answer) or not isinstance(answer.json(), dict):
+    def _is_gone(self, address: str, answer: Response | NoResponse) -> bool:
+        if not isinstance(answer, Response) or not isinstance(answer.json(), dict):
             return False
         return answer.status in {200, 404} or (answer.status == 400 and address != self.address)
 
-    def _written(self, addresses: Iterable[str], ask: Callable[[], Answer | NoAnswer]) -> Answer:
-        def write() -> Answer | NoAnswer:
+    def _written(self, addresses: Iterable[str], ask: Callable[[], Response | NoResponse]) -> Response:
+        def write() -> Response | NoResponse:
             before = set(self._there)
             self._there.update(addresses)
             self.made = True
             answer = ask()
-            self._unsure = isinstance(answer, NoAnswer)
+            self._unsure = isinstance(answer, NoResponse)
             if _is_refusal(answer):
                 self._there = before
             return answer
 
         return self._asked(write, 200, 400)
 
-    def _asked(self, ask: Callable[[], Answer | NoAnswer], *expected: int) -> Answer:
+    def _asked(self, ask: Callable[[], Response | NoResponse], *expected: int) -> Response:
         if self.stopped():
-            raise Stopped
+            raise ProbeCancelled
         self.requests += 1
         answer = ask()
-        if isinstance(answer, NoAnswer) or answer.status not in expected:
-            raise Trouble(answer)
+        if isinstance(answer, NoResponse) or answer.status not in expected:
+            raise MailgunUnavailable(answer)
         self.headers |= answer.headers
         return answer
 
 
-def said(answer: Answer) -> str:
+def said(answer: Response) -> str:
     """Status and text in a few words."""
     return f"{answer.status} {shown(answer.text())[:70]}".strip()
 
 
-def _is_refusal(answer: Answer | NoAnswer) -> bool:
-    if not isinstance(answer, Answer) or answer.status == 200:
+def _is_refusal(answer: Response | NoResponse) -> bool:
+    if not isinstance(answer, Response) or answer.status == 200:
         return False
-    return kind_of_status(answer.status) is not Kind.UNAVAILABLE
+    return kind_of_status(answer.status) is not OutcomeKind.UNAVAILABLE
 
 
-def _says_to_wait(answer: Answer | NoAnswer) -> bool:
-    return isinstance(answer, Answer) and kind_of_status(answer.status) is Kind.THROTTLED
+def _says_to_wait(answer: Response | NoResponse) -> bool:
+    return isinstance(answer, Response) and kind_of_status(answer.status) is OutcomeKind.THROTTLED

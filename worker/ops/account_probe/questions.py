@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from worker.mailgun.member import Member, member_in
-from worker.ops.account_probe.probe_member import ThrowAway, Unclear, said
+from worker.ops.account_probe.probe_member import ProbeMember, UnexpectedAnswer, said
 
 Mode = Literal["merge", "overwrite"]
 NEITHER: frozenset[Mode] = frozenset()
@@ -23,7 +23,7 @@ UNKNOWN = "unknown"
 RATE_HEADER = re.compile(r"(x-)?ratelimit[a-z-]{0,20}|retry-after")
 NUMBERS = re.compile(r"[\d ,;.=w-]{1,40}")  # any other value may quote what was sent
 NOTHING = "nothing"
-NO_MEND = "do not start a worker; report this"
+NO_FIX = "do not start a worker; report this"
 READ_NOTHING = "MAILGUN_WRITE_MODE=overwrite, which reads nothing; report this"
 MERGE_INSTEAD = "MAILGUN_WRITE_MODE=merge, or events erase each other's fields"
 
@@ -50,95 +50,97 @@ class Question:
 
     tried: str
     assumed: str
-    ask: Callable[[ThrowAway], str]  # what is found, in the words of `assumed` where it is that; may raise `Unclear`
+    ask: Callable[
+        [ProbeMember], str
+    ]  # what is found, in the words of `assumed` where it is that; may raise `UnexpectedAnswer`
     relied_on: frozenset[Mode] = NEITHER  # the write modes that go wrong where it is not as assumed
-    mend: str = NO_MEND  # what to set then
+    fix: str = NO_FIX  # what to set then
     lost_by_overwriting: str = ""  # a finding that makes MAILGUN_WRITE_MODE=overwrite lose fields
     advice: Callable[[str], str] = field(default=lambda _: NOTHING)  # what to set, given what is found
 
 
-def _missing(it: ThrowAway) -> str:
+def _missing(it: ProbeMember) -> str:
     it.delete()
     return "“Member …”" if it.read() is None else "there after DELETE"
 
 
-def _made_unsubscribed(it: ThrowAway) -> str:
+def _made_unsubscribed(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     return _subscription(it.held())
 
 
-def _answer_to_post(it: ThrowAway) -> str:
+def _answer_to_post(it: ProbeMember) -> str:
     answer = it.renew(it.member(plan="a"))
     return "its address" if member_in(answer.json(), it.address) else said(answer)
 
 
-def _answer_whole(it: ThrowAway) -> str:
+def _answer_whole(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False, plan="a"))
     changed = it.member(name=OTHER_NAME, subscribed=True, plan="b", company="c")
     return _compared(member_in(it.write(changed.form()).json(), it.address), changed)
 
 
-def _read_back(it: ThrowAway) -> str:
+def _read_back(it: ProbeMember) -> str:
     member = it.member(subscribed=False, plan="a", company="b")
     it.renew(member)
     return _compared(it.held(), member)
 
 
-def _updated(it: ThrowAway) -> str:
+def _updated(it: ProbeMember) -> str:
     it.renew(it.member(plan="a", company="b"))
     changed = it.member(name=OTHER_NAME, plan="c", company="d")
     it.write(changed.form())
     return "updated" if _compared(it.held(), changed) == "as sent" else "not changed"
 
 
-def _capitals(it: ThrowAway) -> str:
+def _capitals(it: ProbeMember) -> str:
     it.renew(it.member())
     return "the same member" if it.read(it.address.upper()) else "no such member"
 
 
-def _subscribed_false(it: ThrowAway) -> str:
+def _subscribed_false(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=True))
     it.write(it.member(subscribed=False).form())
     return _subscription(it.held())
 
 
-def _subscribed_true(it: ThrowAway) -> str:
+def _subscribed_true(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     it.write(it.member(subscribed=True).form())
     return _subscription(it.held())
 
 
-def _vars_on_update(it: ThrowAway) -> str:
+def _vars_on_update(it: ProbeMember) -> str:
     it.renew(it.member(plan="a"))
     it.write(it.member(company="b").form())
     held = it.held().vars
     return {("company",): "replaced", ("company", "plan"): "merged"}.get(tuple(sorted(held)), "neither")
 
 
-def _left_out(it: ThrowAway, name: str) -> Member:
+def _left_out(it: ProbeMember, name: str) -> Member:
     it.renew(it.member(subscribed=False, plan="a"))
     it.write({key: value for key, value in it.member(name=OTHER_NAME, plan="b").form().items() if key != name})
     return it.held()
 
 
-def _vars_left_out(it: ThrowAway) -> str:
+def _vars_left_out(it: ProbeMember) -> str:
     return "kept" if _left_out(it, "vars").vars else "cleared"
 
 
-def _name_left_out(it: ThrowAway) -> str:
+def _name_left_out(it: ProbeMember) -> str:
     return "kept" if _left_out(it, "name").name else "cleared"
 
 
-def _subscribed_left_out(it: ThrowAway) -> str:
+def _subscribed_left_out(it: ProbeMember) -> str:
     return "subscribes" if _left_out(it, "subscribed").subscribed else "kept"
 
 
-def _spellings(it: ThrowAway, words: tuple[str, ...], *, meaning: bool) -> str:
+def _spellings(it: ProbeMember, words: tuple[str, ...], *, meaning: bool) -> str:
     def fate(word: str) -> str:
         it.renew(it.member(subscribed=not meaning))
         try:
             it.write({**it.member().form(), "subscribed": word})
-        except Unclear:
+        except UnexpectedAnswer:
             return "refused"
         return "taken" if it.held().subscribed is meaning else "not understood"
 
@@ -147,7 +149,7 @@ def _spellings(it: ThrowAway, words: tuple[str, ...], *, meaning: bool) -> str:
     return "; ".join(f"{each}: {' '.join(of_it)}" for each, of_it in by_fate.items())
 
 
-def _types(it: ThrowAway) -> str:
+def _types(it: ProbeMember) -> str:
     it.renew(it.member(**EVERY_TYPE))
     held = it.held().vars
     changed = [
@@ -160,7 +162,7 @@ def _types_to_set(found: str) -> str:
     return "long numbers as text in events" if "large" in found else NOTHING
 
 
-def _bulk_subscribed_left_out(it: ThrowAway) -> str:
+def _bulk_subscribed_left_out(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     answer = it.write_many([{"address": it.address, "name": OTHER_NAME}])
     if answer.status == 400:
@@ -168,7 +170,7 @@ def _bulk_subscribed_left_out(it: ThrowAway) -> str:
     return "subscribes" if it.held().subscribed else "kept"
 
 
-def _bulk_answer(it: ThrowAway) -> str:
+def _bulk_answer(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     answer = it.write_many([{"address": it.address, "name": OTHER_NAME, "subscribed": False}])
     if answer.status == 400:
@@ -179,7 +181,7 @@ def _bulk_answer(it: ThrowAway) -> str:
     return "the list" if it.shows_list(answer) else "no list"
 
 
-def _bulk_bad_member(it: ThrowAway) -> str:
+def _bulk_bad_member(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     good = {"address": it.address, "name": OTHER_NAME, "subscribed": False}
     answer = it.write_many([good, {"address": NO_ADDRESS, "subscribed": False}])
@@ -199,7 +201,7 @@ def _batch_to_set(found: str) -> str:
     return NOTHING if found == "the list" else "MAILGUN_BATCH_SIZE=1: members would go alone anyway"
 
 
-def _rate_limit_headers(it: ThrowAway) -> str:
+def _rate_limit_headers(it: ProbeMember) -> str:
     told = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
     return (
         ", ".join(f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}" for name, value in told.items())
