@@ -603,7 +603,7 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
     def no_memory(*_: object) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(batch_consumer, "admitted", no_memory)
+    monkeypatch.setattr(batch_consumer, "parse_raw", no_memory)
     with pytest.raises(MemoryError):
         it.consuming.adopt()
     on_queue = [parse_raw(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]

@@ -288,7 +288,7 @@ def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_bur
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
 
 
-@pytest.mark.parametrize(("status", "step"), [(503, (DelayQueue, "delay_many")), (400, (DeadLetterQueue, "bury_many"))])
+@pytest.mark.parametrize(("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))])
 def test_where_redis_does_not_take_an_event_the_error_goes_up(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

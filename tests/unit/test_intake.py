@@ -378,7 +378,7 @@ def test_nothing_in_an_envelope_stops_a_worker_or_loses_the_event(message: dict[
 def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> None:
     for signal in (
         value,
-        *({name: value} for name in ("enqueued_at", "retry_window_start", "first_tried", "attempts", "throttled", "attempt_history")),
+        *({name: value} for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail")),
     ):
         payload = admit(envelope(signal=signal))
         args, kwargs, _ = body_of(payload)

@@ -128,7 +128,7 @@ def test_any_text_is_a_message_or_unreadable(raw: str) -> None:
 @given(strange_json)
 def test_a_message_whose_progress_is_garbage_is_read_or_unreadable(value: Any) -> None:
     envelope = json.loads(encode(MESSAGE, QUEUE))
-    for name in ("enqueued_at", "retry_window_start", "first_tried", "attempts", "throttled", "attempt_history"):
+    for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail"):
         envelope["headers"]["signal"] = {name: value}
         with suppress(DecodeError):
             decode(json.dumps(envelope))[0].with_timestamps(1.0)
