@@ -21,9 +21,9 @@ from typing import Any
 import redis
 
 from worker.consumer.load import Load, Weight, weight_of
-from worker.consumer.remote_control import is_stopping, takes_events
 from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
 from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
 from worker.printable import printable

@@ -8,8 +8,8 @@ from typing import Any
 from celery import bootsteps
 from celery.worker.consumer import Tasks
 
-from worker.consumer import remote_control
 from worker.consumer.housekeeping import finish, run_housekeeping
+from worker.consumer.worker_state import is_stopping
 
 KEEP_HOUSE_EVERY_SECONDS = 1.0
 
@@ -55,5 +55,5 @@ class DrainOnShutdown(bootsteps.StartStopStep):
 
     def stop(self, consumer: Any) -> None:
         """Handle what is in hand to its end, if the worker ends."""
-        if remote_control.is_stopping() or consumer.controller.exitcode is not None:
+        if is_stopping() or consumer.controller.exitcode is not None:
             finish(consumer.app.runtime)

@@ -37,14 +37,14 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
     """
     parts = runtime.processor
     steps = (
-        runtime.consuming.extend_visibility,
-        runtime.consuming.repeat,
+        runtime.batch_consumer.extend_visibility,
+        runtime.batch_consumer.repeat,
         parts.delivery.member_store.repeat,
         partial(_put_back_lost, runtime),
         partial(_restore_overdue, runtime),
-        runtime.consuming.adopt,
+        runtime.batch_consumer.adopt,
         parts.delay_queue.requeue_due,
-        runtime.priorities.drain,
+        runtime.priority_lists.drain,
         parts.outcome_stats.store,
         partial(_tell_roll, runtime),
         parts.delivery.gate.flush_released,
@@ -80,7 +80,7 @@ def _restore_overdue(runtime: Runtime) -> None:
 
 def _tell_roll(runtime: Runtime) -> None:
     runtime.processor.worker_registry.store(
-        WORKER, runtime.consuming.state(), node=runtime.consuming.node, version=VERSION
+        WORKER, runtime.batch_consumer.state(), node=runtime.batch_consumer.node, version=VERSION
     )
 
 
@@ -88,12 +88,12 @@ def finish(runtime: Runtime) -> None:
     """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
     with suppress(redis.RedisError):
         _tell_roll(runtime)
-    runtime.consuming.drain(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
+    runtime.batch_consumer.drain(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
 
 
 def has_ended(runtime: Runtime) -> bool:
     """Return True if nothing is in hand: no event, and no replay, which runs as a task in Celery's pool."""
-    return runtime.consuming.has_ended() and not state.active_requests
+    return runtime.batch_consumer.has_ended() and not state.active_requests
 
 
 def leave(runtime: Runtime) -> None:
@@ -130,9 +130,9 @@ def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:
-    if runtime.priorities.turn():
+    if runtime.priority_lists.turn():
         Thread(
-            target=_find_priority_lists, args=(runtime.priorities,), daemon=True
+            target=_find_priority_lists, args=(runtime.priority_lists,), daemon=True
         ).start()  # it may take seconds where Redis holds much
 
 
@@ -160,8 +160,8 @@ def _look_at(writes: LateWrites, addresses: list[str]) -> None:
 
 
 def _bound_letters(runtime: Runtime) -> None:
-    if runtime.letter_bounds.turn():
-        Thread(target=_remove_letters, args=(runtime.letter_bounds,), daemon=True).start()
+    if runtime.dead_letter_limits.turn():
+        Thread(target=_remove_letters, args=(runtime.dead_letter_limits,), daemon=True).start()
 
 
 def _remove_letters(bounds: DeadLetterLimits) -> None:

@@ -13,7 +13,9 @@ from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from kombu import pidbox
 
+from worker.consumer.runtime import Runtime
 from worker.consumer.switched_off import COMMANDS, PURGE, SwitchedOff
+from worker.consumer.worker_state import takes_events
 from worker.privacy import redacted, whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -123,18 +125,6 @@ def install(commands: Commands) -> None:
         Panel.meta[name] = Panel.meta[name]._replace(help=f"S{instead[1:]}.", args=None, variadic="words", signature="")
 
 
-def takes_events(consumer: Any, queue: str) -> bool:
-    """Return whether this Celery consumer takes messages from the queue."""
-    return bool(consumer.task_consumer and consumer.task_consumer.consuming_from(queue))
-
-
-def is_stopping() -> bool:
-    """Return whether this worker was told to stop."""
-    return any(
-        each is not None and each is not False for each in (worker_state.should_stop, worker_state.should_terminate)
-    )
-
-
 def shutdown(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  Celery's
     """Stop the worker as SIGTERM does."""
     logger.warning("this worker stops: shutdown by remote control")
@@ -154,7 +144,8 @@ def query_task(state: Any, ids: Any = (), **_: Any) -> dict[str, tuple[str, dict
 
 
 def _in_hand(state: Any) -> list[dict[str, Any]]:
-    return [{**each, "hostname": state.hostname} for each in state.app.runtime.consuming.in_hand()]
+    runtime: Runtime = state.app.runtime
+    return [{**each, "hostname": state.hostname} for each in runtime.batch_consumer.in_hand()]
 
 
 def _switched_off(name: str, instead: str) -> Command:

@@ -34,7 +34,7 @@ class Runtime:
         )
 
     @cached_property
-    def consuming(self) -> BatchConsumer:
+    def batch_consumer(self) -> BatchConsumer:
         """The messages in hand."""
         return BatchConsumer(
             self.processor,
@@ -47,7 +47,7 @@ class Runtime:
         )
 
     @cached_property
-    def priorities(self) -> PriorityLists:
+    def priority_lists(self) -> PriorityLists:
         """The lists of messages with a priority."""
         return PriorityLists(self.processor.delay_queue.redis, self.settings.signal_integration, self.settings.queue)
 
@@ -64,7 +64,7 @@ class Runtime:
         return late_writes_for(self.settings, self.processor.delivery) if merges else None
 
     @cached_property
-    def letter_bounds(self) -> DeadLetterLimits:
+    def dead_letter_limits(self) -> DeadLetterLimits:
         """The limits of the dead-letter queue."""
         most, days = self.settings.dead_letters_max, self.settings.dead_letters_max_days
         return DeadLetterLimits(self.processor.dead_letters, most, days, self.metrics.letter_removed)

@@ -9,6 +9,7 @@ from celery import Task, shared_task
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
+from worker.consumer.runtime import Runtime
 from worker.delivery.processor import EventProcessor
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
@@ -28,11 +29,11 @@ class DeliveryTask(Task):
 
 def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
     """Return what a worker does with each message of such a task (a Celery strategy)."""
-    consuming = app.runtime.consuming
-    consuming.attach(consumer)
+    runtime: Runtime = app.runtime
+    runtime.batch_consumer.bind(consumer)
 
     def take(message: Any, *_: Any, **__: Any) -> None:
-        consuming.take(message)
+        runtime.batch_consumer.add(message)
 
     return take
 
@@ -60,10 +61,10 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     after the start is not meant.
     """
     now = utc_now()
-    processor = task.app.runtime.processor
+    processor: EventProcessor = task.app.runtime.processor
     gate = processor.delivery.gate
     try:
-        gate.spare(gate.rules.event_cost)
+        gate.release(gate.rules.event_cost)
         filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         wanted = _wanted(processor, args, limit, filters, now)
         done = replayed(processor.dead_letters, wanted, limit, now.timestamp())

@@ -71,7 +71,7 @@ class NoLedger:
 
     def release(
         self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
-    ) -> Sequence[HoldChange]:  # noqa: ARG002
+    ) -> Sequence[HoldChange]:
         """Report what Mailgun answered."""
         self.gate.release(-pay)
         return self.gate.record(reports)

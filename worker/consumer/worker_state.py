@@ -1,0 +1,17 @@
+"""What a worker does at the moment: does it fetch events, was it told to stop?"""
+
+from typing import Any
+
+from celery.worker import state as worker_state
+
+
+def takes_events(consumer: Any, queue: str) -> bool:
+    """Return whether this Celery consumer takes messages from the queue."""
+    return bool(consumer.task_consumer and consumer.task_consumer.consuming_from(queue))
+
+
+def is_stopping() -> bool:
+    """Return whether this worker was told to stop."""
+    return any(
+        each is not None and each is not False for each in (worker_state.should_stop, worker_state.should_terminate)
+    )
