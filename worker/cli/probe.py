@@ -30,7 +30,8 @@ class ForceQuit(BaseException):
 def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Response | NoResponse], str]) -> None:
     """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
 
-    `trouble` says in one line why Mailgun could not be asked. Raises `CommandError` when the probe ended early or left its member.
+    `trouble` says in one line why Mailgun could not be asked. Raises `CommandError` when the probe ended early or left its
+    member.
     """
     caught: list[int] = []  # signals
     throw_away, result = _probed(settings, caught)

@@ -5,7 +5,7 @@ A command that is switched off is answered with what to do instead. Whatever arr
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.app import control
 from celery.platforms import EX_OK
@@ -13,10 +13,12 @@ from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from kombu import pidbox
 
-from worker.consumer.runtime import Runtime
 from worker.consumer.switched_off import COMMANDS, PURGE, SwitchedOff
 from worker.consumer.worker_state import takes_events
 from worker.privacy import redacted, whereabouts
+
+if TYPE_CHECKING:
+    from worker.consumer.runtime import Runtime
 
 logger = logging.getLogger("signal_mailgun.worker")
 

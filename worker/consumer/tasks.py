@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from celery import Task, shared_task
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
-from worker.consumer.runtime import Runtime
 from worker.delivery.processor import EventProcessor
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.queue.replay_by_filter import replayed
 from worker.wiring import utc_now
+
+if TYPE_CHECKING:
+    from worker.consumer.runtime import Runtime
 
 
 class InvalidFilter(Exception):

@@ -70,7 +70,10 @@ class NoLedger:
         return [True for _ in zip(leases, notes, strict=True)]
 
     def release(
-        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+        self,
+        leases: Sequence[MemberLease],  # noqa: ARG002  `MemberStore`'s
+        reports: Sequence[RequestReport],
+        pay: float,
     ) -> Sequence[HoldChange]:
         """Report what Mailgun answered."""
         self.gate.release(-pay)

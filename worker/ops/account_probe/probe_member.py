@@ -76,7 +76,7 @@ class ProbeMember:
         return read
 
     def renew(self, member: Member) -> Response:
-        """The list holds exactly `member`: deleted and made anew, so that nothing earlier shows through. Raises `UnexpectedAnswer`."""
+        """Delete the member and make it anew as `member`, so that nothing earlier shows through. Raises `UnexpectedAnswer`."""
         self.delete()
         return self.write(member.form())
 
