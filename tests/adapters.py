@@ -67,10 +67,16 @@ def answered(
     return urllib3.HTTPResponse(stream, dict(headers or {}), status, preload_content=False)
 
 
-def asking(far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com") -> MailgunClient:
+def asking(
+    far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com"
+) -> MailgunClient:
     """The real client of this thread, with `far` at the other end."""
     mailgun = MailgunClient(
-        base_url=base_url, key=SecretStr(KEY), list_address=list_address, connect_timeout=5, read_timeout=15
+        base_url=base_url,
+        key=SecretStr(KEY),
+        list_address=list_address,
+        connect_timeout=5,
+        read_timeout=15,
     )
     for scheme in ("https://", "http://"):
         mailgun._session().mount(scheme, far)
@@ -86,7 +92,8 @@ def form_of(request: requests.PreparedRequest) -> dict[str, str] | None:
     kind = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     parts = email.message_from_bytes(kind + request.body, policy=email.policy.HTTP).iter_parts()
     return {
-        str(each.get_param("name", header="content-disposition")): each.get_content().rstrip("\n") for each in parts
+        str(each.get_param("name", header="content-disposition")): each.get_content().rstrip("\n")
+        for each in parts
     }
 
 
@@ -131,7 +138,9 @@ class HoldsOneMember:
 
     def _member(self) -> urllib3.HTTPResponse:
         if self.held is None:
-            return answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
+            return answered(
+                404, b'{"message":"Member jane@example.com of mailing list news not found"}'
+            )
         return answered(200, json.dumps({"member": self.held}).encode())
 
 
@@ -151,10 +160,18 @@ class HoldsAList:
         if number in self.instead:
             return self.instead[number]()
         query = dict(parse_qsl(urlsplit(str(request.url)).query))
-        wanted = sorted(each for each, yes in self.members.items() if not yes or "subscribed" not in query)
+        wanted = sorted(
+            each for each, yes in self.members.items() if not yes or "subscribed" not in query
+        )
         page = wanted[bisect_right(wanted, query.get("address", "")) :][:2]
         items = [
-            {"address": each, "name": "", "subscribed": self.members[each], "vars": {"from": "page"}} for each in page
+            {
+                "address": each,
+                "name": "",
+                "subscribed": self.members[each],
+                "vars": {"from": "page"},
+            }
+            for each in page
         ]
         link = f"{US}/v3/lists/newsletter@mg.example.com/members/pages?page=next&address={page[-1] if page else ''}"
         return answered(200, json.dumps({"items": items, "paging": {"next": link}}).encode())
@@ -180,7 +197,11 @@ class HoldsMembers:
         self.meanwhile: dict[int, Callable[[Request], Reply | None]] = {}
         """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
         for member in members:
-            self.list.put(StoredMember(**{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}))
+            self.list.put(
+                StoredMember(
+                    **{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}
+                )
+            )
         self.alone: AbstractContextManager[Any] = threading.Lock()  # one request at a time
 
     def asking(self) -> MailgunClient:
@@ -216,7 +237,9 @@ class HoldsMembers:
             path = urlsplit(str(request.url)).path
             authorization = request.headers["Authorization"]
             segments = tuple(unquote_plus(path).split("/")[1:])
-            call = Request(str(request.method), path, segments, {}, form_of(request), authorization, US)
+            call = Request(
+                str(request.method), path, segments, {}, form_of(request), authorization, US
+            )
             self.calls.append(call)
             instead = self.meanwhile.get(len(self.calls), nothing)(call)
             reply = instead or sandbox_answer(self.world, call, now=0)

@@ -30,10 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     stash = session.config.stash
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["chaos"] = pickle.dumps((stash.get(FIGURES, []), stash.get(LINES, [])))
+        session.config.workeroutput["chaos"] = pickle.dumps(
+            (stash.get(FIGURES, []), stash.get(LINES, []))
+        )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     if figures := config.stash.get(FIGURES, []):
         from tests.chaos.report import table  # noqa: PLC0415  a run without storms needs none of it
 

@@ -60,12 +60,22 @@ class OwnIntegration:
 
     def ledger(self, gate: Gate | None = None, **options: Any) -> Ledger:
         """Its ledger; `options` in place of those of the tests."""
-        given: dict[str, Any] = {"lease_seconds": 60, "cache_seconds": 0, "days": 30, "lag_seconds": 0, **options}
+        given: dict[str, Any] = {
+            "lease_seconds": 60,
+            "cache_seconds": 0,
+            "days": 30,
+            "lag_seconds": 0,
+            **options,
+        }
         return Ledger(gate or self.gate(), self.name, DIGEST_KEY, **given)
 
     def waiting(self, ledger: Ledger | None = None) -> Waiting:
         """Its events that wait for busy members."""
-        return Waiting(ledger or self.ledger(), DelayQueue(self.redis, self.name, self.queue), self.unacked_keys)
+        return Waiting(
+            ledger or self.ledger(),
+            DelayQueue(self.redis, self.name, self.queue),
+            self.unacked_keys,
+        )
 
     def delivery(
         self,
@@ -114,7 +124,10 @@ class OwnIntegration:
                         self.redis.hincrbyfloat(key, field, -seconds)
         for key in self.redis.scan_iter(f"signal:{self.name}:member:*"):
             self._age_record(key, seconds)
-        due = cast("list[tuple[str, float]]", self.redis.zrange(self.look_after_key, 0, -1, withscores=True))
+        due = cast(
+            "list[tuple[str, float]]",
+            self.redis.zrange(self.look_after_key, 0, -1, withscores=True),
+        )
         for address, at in due:
             self.redis.zadd(self.look_after_key, {address: at - seconds})
         if synced := self.redis.get(f"signal:{self.name}:synced"):
@@ -190,13 +203,21 @@ def answered(
 
     Each is about so many members, whom no other is about; or about the one that is named.
     """
-    outcome = Outcome(kind, requests=requests, wait_until=NOW + timedelta(seconds=hint) if hint else None)
+    outcome = Outcome(
+        kind, requests=requests, wait_until=NOW + timedelta(seconds=hint) if hint else None
+    )
 
     def about() -> list[str]:
-        return [members] if isinstance(members, str) else [f"m{next(numbers)}" for _ in range(members)]
+        return (
+            [members] if isinstance(members, str) else [f"m{next(numbers)}" for _ in range(members)]
+        )
 
-    reports = ([reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times))
-    return [change.kind if (change := next(iter(gate.record(each)), None)) else "" for each in reports]
+    reports = (
+        [reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times)
+    )
+    return [
+        change.kind if (change := next(iter(gate.record(each)), None)) else "" for each in reports
+    ]
 
 
 def looked(gate: Gate, kind: OutcomeKind, *, hint: float = 0) -> str:
@@ -212,4 +233,7 @@ def hold_for_unavailability(gate: Gate) -> None:
 
 def hold_for_incident(gate: Gate) -> None:
     """So many members were refused that it is an incident."""
-    assert answered(gate, OutcomeKind.UNAUTHORIZED, times=gate.rules.incident_threshold)[-1] == "incident"
+    assert (
+        answered(gate, OutcomeKind.UNAUTHORIZED, times=gate.rules.incident_threshold)[-1]
+        == "incident"
+    )

@@ -83,7 +83,9 @@ def closing() -> OddServer:
 def tls(folder: Path) -> OddServer:
     """Speak TLS with a certificate that no system trusts, and say nothing over it."""
     file = folder / "server.pem"
-    trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        file
+    )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
 
@@ -115,11 +117,16 @@ def proxy_that_forgets_transactions(target: int) -> OddServer:
 
 
 def _unknown(*commands: str) -> dict[str, bytes]:
-    return {each: f"-ERR unknown command '{each}', with args beginning with: \r\n".encode() for each in commands}
+    return {
+        each: f"-ERR unknown command '{each}', with args beginning with: \r\n".encode()
+        for each in commands
+    }
 
 
 def _relay(
-    target: int, own_answers: dict[str, bytes], rewritten: Callable[[bytes], bytes] = lambda reply: reply
+    target: int,
+    own_answers: dict[str, bytes],
+    rewritten: Callable[[bytes], bytes] = lambda reply: reply,
 ) -> OddServer:
     """Read commands one by one; those with an answer of its own are answered here, the others there."""
 

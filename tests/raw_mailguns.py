@@ -15,7 +15,9 @@ import trustme
 
 DRIP_SECONDS = 0.05
 
-Saying = Callable[[int], Iterator[bytes]]  # what is said to the request of that number, counted from 1
+Saying = Callable[
+    [int], Iterator[bytes]
+]  # what is said to the request of that number, counted from 1
 
 
 def said(*parts: bytes) -> Saying:
@@ -66,7 +68,9 @@ def member_answer(address: str, **fields: Any) -> bytes:
 class RawMailgun:
     """A port on loopback whose requests are answered as `saying` has it."""
 
-    def __init__(self, saying: Saying, tls: ssl.SSLContext | None = None, handshake: Saying | None = None) -> None:
+    def __init__(
+        self, saying: Saying, tls: ssl.SSLContext | None = None, handshake: Saying | None = None
+    ) -> None:
         """`tls` wraps each connection; `handshake` is said to each in place of anything else, before it has asked."""
         self._saying, self._tls, self._handshake = saying, tls, handshake
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -127,7 +131,11 @@ def request_on(client: socket.socket) -> bytes:
             return b""
         request += more
     head, _, body = request.partition(b"\r\n\r\n")
-    lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+    lengths = [
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length")
+    ]
     while len(body) < sum(lengths):
         body += client.recv(65536)
     return head + b"\r\n\r\n" + body

@@ -16,7 +16,11 @@ from tests.servers import eventually, free_port
 BINARY = str(get_binary_path())
 USER, PASSWORD = "signal", "s3cret/#@:?100%"  # every character that a URL must escape
 SENTINEL_PASSWORD = "sentinels' own+"
-QUICK_SENTINEL = ("down-after-milliseconds {name} 800", "failover-timeout {name} 3000", "parallel-syncs {name} 1")
+QUICK_SENTINEL = (
+    "down-after-milliseconds {name} 800",
+    "failover-timeout {name} 3000",
+    "parallel-syncs {name} 1",
+)
 
 
 @dataclass
@@ -34,15 +38,26 @@ class Process:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.conf"
         if not config.exists():  # a sentinel writes down there what it learns
-            given = (f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", 'save ""', *self.lines)
+            given = (
+                f"port {self.port}",
+                "bind 127.0.0.1",
+                f"dir {self.folder}",
+                'save ""',
+                *self.lines,
+            )
             config.write_text("\n".join(given) + "\n")
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen([BINARY, str(config), *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [BINARY, str(config), *self.options], stdout=log, stderr=log
+            )
         eventually(self._answers, 10, f"a server ({self.folder / 'server.log'})")
         return self
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as there:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), 1) as there,
+        ):
             there.sendall(b"PING\r\n")
             return there.recv(1) in {b"+", b"-"}
         return False
@@ -62,7 +77,12 @@ class Process:
 def server_with_users(folder: Path, *further: str) -> Process:
     """A server to which nobody comes without user name and password."""
     users = (f'user {USER} on ">{PASSWORD}" ~* &* +@all', "user default off")
-    replicas = (f"masteruser {USER}", f'masterauth "{PASSWORD}"', "appendonly yes", "repl-diskless-sync-delay 0")
+    replicas = (
+        f"masteruser {USER}",
+        f'masterauth "{PASSWORD}"',
+        "appendonly yes",
+        "repl-diskless-sync-delay 0",
+    )
     return Process(folder, (*users, *replicas, *further)).start()
 
 
@@ -91,12 +111,18 @@ class Watched:
             return int(client.sentinel_get_master_addr_by_name(self.name)[1])
 
     def _sentinel_password(self) -> str | None:
-        return SENTINEL_PASSWORD if any("requirepass" in line for line in self.sentinels[0].lines) else None
+        return (
+            SENTINEL_PASSWORD
+            if any("requirepass" in line for line in self.sentinels[0].lines)
+            else None
+        )
 
     def ready(self) -> Self:
         """Wait until every sentinel knows the others and the replicas, which are in step."""
         for sentinel in self.sentinels:
-            eventually(lambda each=sentinel: self._knows_all(each), 20, "sentinels that know each other")  # type: ignore[misc]
+            eventually(
+                lambda each=sentinel: self._knows_all(each), 20, "sentinels that know each other"
+            )  # type: ignore[misc]
         return self
 
     def _knows_all(self, sentinel: Process) -> bool:
@@ -127,13 +153,25 @@ def watched(
     announced: int | None = None,
 ) -> Watched:
     """Start them all; `announced` is the port under which clients find the master, where it is another than its own."""
-    start = server_with_users if users else lambda at, *further: Process(at, ("appendonly yes", *further)).start()
+    start = (
+        server_with_users
+        if users
+        else lambda at, *further: Process(at, ("appendonly yes", *further)).start()
+    )
     master = start(folder / "master")
     all_replicas = [
-        start(folder / f"replica-{number}", f"replicaof 127.0.0.1 {master.port}", "repl-diskless-load swapdb")
+        start(
+            folder / f"replica-{number}",
+            f"replicaof 127.0.0.1 {master.port}",
+            "repl-diskless-load swapdb",
+        )
         for number in range(replicas)
     ]
-    login = [f"sentinel auth-user {name} {USER}", f'sentinel auth-pass {name} "{PASSWORD}"'] if users else []
+    login = (
+        [f"sentinel auth-user {name} {USER}", f'sentinel auth-pass {name} "{PASSWORD}"']
+        if users
+        else []
+    )
     own = [f'requirepass "{SENTINEL_PASSWORD}"'] if own_password else []
     quorum = sentinels // 2 + 1
     lines = (
@@ -142,7 +180,14 @@ def watched(
         *(f"sentinel {line.format(name=name)}" for line in QUICK_SENTINEL),
         *login,
     )
-    watchers = [Process(folder / f"sentinel-{number}", lines, ("--sentinel",)).start() for number in range(sentinels)]
+    watchers = [
+        Process(folder / f"sentinel-{number}", lines, ("--sentinel",)).start()
+        for number in range(sentinels)
+    ]
     return Watched(
-        folder, name, [master, *all_replicas], watchers, {"username": USER, "password": PASSWORD} if users else {}
+        folder,
+        name,
+        [master, *all_replicas],
+        watchers,
+        {"username": USER, "password": PASSWORD} if users else {},
     )

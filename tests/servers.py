@@ -20,7 +20,9 @@ Value = TypeVar("Value")
 PROCESSES = 16  # of one run that may choose ports at the same time
 
 
-def eventually(ask: Callable[[], Value], within: float = 30.0, what: str = "the condition") -> Value:
+def eventually(
+    ask: Callable[[], Value], within: float = 30.0, what: str = "the condition"
+) -> Value:
     """The first truthy value that `ask` gives; fails when there is none `within` seconds."""
     ends = time.monotonic() + within
     while not (value := ask()):
@@ -44,7 +46,10 @@ def free_port() -> int:
 
 def cluster() -> dict[str, str]:
     """The configuration of a Redis Cluster's only node, none of whose slots are served yet."""
-    return {"cluster_enabled": "yes", "cluster_port": str(free_port())}  # its own choice may lie above all ports
+    return {
+        "cluster_enabled": "yes",
+        "cluster_port": str(free_port()),
+    }  # its own choice may lie above all ports
 
 
 class RedisServer:
@@ -63,7 +68,9 @@ class RedisServer:
     def start(self) -> "RedisServer":
         """Start, or start again with what was stored."""
         config = {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction", **self._config}
-        self._server = ValkeyServer(port=self.port, data_dir=self._data, config=config, persist=True)
+        self._server = ValkeyServer(
+            port=self.port, data_dir=self._data, config=config, persist=True
+        )
         self._server.start()
         return self
 

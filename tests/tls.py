@@ -32,12 +32,19 @@ def certificates(folder: Path) -> Certificates:
     """Make them all in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Certificates(
-        *(folder / f"{name}.pem" for name in ("ca", "server", "elsewhere", "client", "client-key", "self-signed"))
+        *(
+            folder / f"{name}.pem"
+            for name in ("ca", "server", "elsewhere", "client", "client-key", "self-signed")
+        )
     )
     authority, itself, client = trustme.CA(), trustme.CA(), None
     authority.cert_pem.write_to_path(found.ca)
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(found.server)
-    authority.issue_cert("redis.example.com").private_key_and_cert_chain_pem.write_to_path(found.elsewhere)
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        found.server
+    )
+    authority.issue_cert("redis.example.com").private_key_and_cert_chain_pem.write_to_path(
+        found.elsewhere
+    )
     client = authority.issue_cert("worker@example.com")
     client.cert_chain_pems[0].write_to_path(found.client)
     client.private_key_pem.write_to_path(found.client_key)
@@ -52,7 +59,12 @@ class TlsRelay:
     """
 
     def __init__(
-        self, target: int, certificate: Path, *, client_ca: Path | None = None, plain_too: bool = False
+        self,
+        target: int,
+        certificate: Path,
+        *,
+        client_ca: Path | None = None,
+        plain_too: bool = False,
     ) -> None:
         self.target = target
         self.read, self.plain = bytearray(), bytearray()
@@ -70,7 +82,10 @@ class TlsRelay:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -86,7 +101,10 @@ class TlsRelay:
 
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
-        with contextlib.suppress(OSError), client:  # a client that refuses the certificate is no news
+        with (
+            contextlib.suppress(OSError),
+            client,
+        ):  # a client that refuses the certificate is no news
             if client.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE:
                 with self._context.wrap_socket(client, server_side=True) as within:
                     self._pass_on(within, self.read)

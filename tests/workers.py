@@ -15,10 +15,18 @@ class RunningWorker:
     """`signal-mailgun worker` as a process of its own; its output goes to a file."""
 
     def __init__(
-        self, environment: dict[str, str], output: Path, *, command: tuple[str, ...] = ("-m", "worker", "worker")
+        self,
+        environment: dict[str, str],
+        output: Path,
+        *,
+        command: tuple[str, ...] = ("-m", "worker", "worker"),
     ) -> None:
         self.output = output
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_"))}
+        clean = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_"))
+        }
         self._file = output.open("ab")
         self.process = subprocess.Popen(
             [sys.executable, *command],
@@ -64,6 +72,9 @@ class RunningWorker:
         return self.ready()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()

@@ -22,10 +22,13 @@ app.steps["consumer"].add(Housekeeping)
 app.steps["consumer"].add(DrainOnShutdown)
 remote_control.install(
     remote_control.Commands(
-        settings.queue, lambda: [dict(queue_named(settings.dead_letter_queue).as_dict(recurse=True))]
+        settings.queue,
+        lambda: [dict(queue_named(settings.dead_letter_queue).as_dict(recurse=True))],
     )
 )
-if "flower.urls" in sys.modules:  # Celery's command line has loaded Flower before it loads this application
+if (
+    "flower.urls" in sys.modules
+):  # Celery's command line has loaded Flower before it loads this application
     task_views.install()
     guard.install()
 

@@ -13,7 +13,18 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 # What this program itself prints, where an encoding does not know it.
 _PLAIN = str.maketrans(
-    {"✓": "+", "✗": "x", "→": "->", "…": "...", "–": "-", "·": "*", "≥": ">=", "━": "-", "╸": "-", "╺": "-"}
+    {
+        "✓": "+",
+        "✗": "x",
+        "→": "->",
+        "…": "...",
+        "–": "-",
+        "·": "*",
+        "≥": ">=",
+        "━": "-",
+        "╸": "-",
+        "╺": "-",
+    }
 )
 
 
@@ -22,7 +33,11 @@ def printable(text: str) -> str:
 
     Of white space only the plain blank stays. A second time nothing changes.
     """
-    return text if _is_fit(text) else "".join(each if _is_fit(each) else _escaped(each) for each in text)
+    return (
+        text
+        if _is_fit(text)
+        else "".join(each if _is_fit(each) else _escaped(each) for each in text)
+    )
 
 
 def readable_json(value: Any, indent: int | None = None) -> str:

@@ -3,13 +3,17 @@
 from hashlib import blake2b
 from pathlib import Path
 
-DIGEST_BYTES = 6  # twelve hex digits: enough to follow one member through a log, too short to be an identity
+DIGEST_BYTES = (
+    6  # twelve hex digits: enough to follow one member through a log, too short to be an identity
+)
 
 
 def digest(address: str, key: bytes) -> str:
     """Twelve hex digits that stand for `address`, the same under the same `key` (BLAKE2b, keyed)."""
     # Of bytes only ASCII is folded, as in `worker.signal.address`.
-    return blake2b(address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=DIGEST_BYTES).hexdigest()
+    return blake2b(
+        address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=DIGEST_BYTES
+    ).hexdigest()
 
 
 def redacted(text: str) -> str:
@@ -20,7 +24,9 @@ def redacted(text: str) -> str:
 
 
 def _could_hold_address(word: str) -> bool:
-    return ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")  # a worker's own name
+    return (
+        ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")
+    )  # a worker's own name
 
 
 def shortened(address: str) -> str:

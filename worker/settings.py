@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.environment.key_file import KeyFileError, key_in, others_may_read
@@ -51,7 +58,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"  # may hold a password
-    signal_integration: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
+    signal_integration: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = (
+        "default"
+    )
     signal_digest_key: SecretStr | None = None
 
     mailgun_api_key: SecretStr | None = None
@@ -76,7 +85,9 @@ class Settings(BaseSettings):
     retry_max_age_hours: Annotated[float, Field(gt=0, le=100_000)] = 24
 
     mailgun_rate_limit: NonNegative = 0
-    mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1  # Mailgun docs: up to 100 are applied before the answer
+    mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = (
+        1  # Mailgun docs: up to 100 are applied before the answer
+    )
     mailgun_batch_linger_ms: Annotated[float, Field(ge=0, le=10_000)] = 50
     incident_threshold: Annotated[int, Field(ge=0)] = 5
     incident_rejected_threshold: Annotated[int, Field(ge=0, le=10_000)] = 50
@@ -107,7 +118,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Leave out of `.env` what counts only from the environment."""
-        env_file = EnvFileSource(settings_cls, env_file=getattr(dotenv_settings, "env_file", ENV_FILE))
+        env_file = EnvFileSource(
+            settings_cls, env_file=getattr(dotenv_settings, "env_file", ENV_FILE)
+        )
         return init_settings, env_settings, env_file, file_secret_settings
 
     @field_validator("log_level", mode="before")
@@ -127,9 +140,16 @@ class Settings(BaseSettings):
     @classmethod
     def _base_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+        ):
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
-        if parts.port == 0 or not value.isprintable():  # of a port that is no number, asking raises ValueError
+        if (
+            parts.port == 0 or not value.isprintable()
+        ):  # of a port that is no number, asking raises ValueError
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
         if parts.username or parts.password:
             raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")
@@ -146,7 +166,9 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         self._check_host()
         if self.mailgun_api_key and self.mailgun_api_key_file:
-            raise ValueError("MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them")
+            raise ValueError(
+                "MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them"
+            )
         if self.retry_max_delay_seconds < self.retry_base_seconds:
             raise ValueError("RETRY_MAX_DELAY_SECONDS is below RETRY_BASE_SECONDS; raise it")
         if self.ledger_days * 24 < self.retry_max_age_hours:
@@ -246,7 +268,9 @@ class Settings(BaseSettings):
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
         if others_may_read(self.mailgun_api_key_file):
-            _warn_once("MAILGUN_API_KEY_FILE can be read by every user of this machine; run chmod o-r on it")
+            _warn_once(
+                "MAILGUN_API_KEY_FILE can be read by every user of this machine; run chmod o-r on it"
+            )
         return usable_key(key, "MAILGUN_API_KEY_FILE")
 
     @property
@@ -300,7 +324,9 @@ def _check_names(*, guest: bool) -> None:
     found = strays([*(name for name, value in os.environ.items() if value), *written.names], known)
     wrong = [f".env line {line} is no NAME=VALUE" for line in written.broken]
     wrong += [
-        f".env line {line}: {name.upper()} has no =" for name, line in written.bare.items() if name.upper() in known
+        f".env line {line}: {name.upper()} has no ="
+        for name, line in written.bare.items()
+        if name.upper() in known
     ]
     if found.typos:
         wrong.append(f"no setting of this program: {described(found.typos)}; correct or unset it")
@@ -322,14 +348,20 @@ def _warn_once(line: str) -> None:
 
 
 def _complaints(error: ValidationError) -> list[str]:
-    return [_complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"]) for e in error.errors()]
+    return [
+        _complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"]) for e in error.errors()
+    ]
 
 
 def _complaint(name: str, message: str) -> str:
     message = message.removeprefix("Value error, ")
     if not name:
         return message
-    return f"{name} {message[0].lower()}{message[1:]}" if message.startswith("is ") else f"{name}: {message}"
+    return (
+        f"{name} {message[0].lower()}{message[1:]}"
+        if message.startswith("is ")
+        else f"{name}: {message}"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,9 @@ def is_safe_host(host: str, allowed: Collection[str] = ()) -> bool:
     name = host_name(host)
     if not name:
         return False
-    is_private = "." not in name or name.rpartition(".")[2] in PRIVATE or name.endswith(".home.arpa")
+    is_private = (
+        "." not in name or name.rpartition(".")[2] in PRIVATE or name.endswith(".home.arpa")
+    )
     return is_private or _is_address(name) or is_allowed(host, allowed)
 
 
@@ -49,7 +51,9 @@ def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
         return False
     if site is not None:
         return site not in ("same-origin", "none")
-    return origin is not None and origin.lower().partition("://")[2] != headers.get("Host", "").lower()
+    return (
+        origin is not None and origin.lower().partition("://")[2] != headers.get("Host", "").lower()
+    )
 
 
 def host_name(host: str) -> str:

@@ -57,8 +57,15 @@ def processor_for(
     """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
-    delivery, delay_queue = deliverer_for(settings, store, clock, observed, told), DelayQueue(store, *where)
-    ledger = delivery.member_store if isinstance(delivery.member_store, Ledger) else ledger_for(settings, delivery.gate)
+    delivery, delay_queue = (
+        deliverer_for(settings, store, clock, observed, told),
+        DelayQueue(store, *where),
+    )
+    ledger = (
+        delivery.member_store
+        if isinstance(delivery.member_store, Ledger)
+        else ledger_for(settings, delivery.gate)
+    )
     return EventProcessor(
         preset=load_preset(settings.mailgun_preset),
         delivery=delivery,
@@ -92,9 +99,13 @@ def deliverer_for(
     return Deliverer(
         mailgun=mailgun_for(settings, observed),
         gate=gate,
-        member_store=NoLedger(gate) if settings.mailgun_write_mode == "overwrite" else ledger_for(settings, gate),
+        member_store=NoLedger(gate)
+        if settings.mailgun_write_mode == "overwrite"
+        else ledger_for(settings, gate),
         rules=SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe),
-        batch_policy=BatchPolicy(settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000),
+        batch_policy=BatchPolicy(
+            settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000
+        ),
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
         on_hold_change=told,
@@ -109,7 +120,9 @@ def gate_for(settings: Settings, store: "redis.Redis") -> Gate:
 
 def limits_for(settings: Settings) -> Limits:
     """What a worker takes at most."""
-    return Limits(settings.message_max_bytes, settings.message_max_events, settings.message_max_returns)
+    return Limits(
+        settings.message_max_bytes, settings.message_max_events, settings.message_max_returns
+    )
 
 
 def gate_config_for(settings: Settings) -> GateConfig:
@@ -136,7 +149,9 @@ def ledger_for(settings: Settings, gate: Gate) -> Ledger:
         cache_seconds=settings.mailgun_member_cache_seconds,
         days=settings.ledger_days,
         settle_seconds=2 * settings.mailgun_read_timeout_seconds,
-        refresh_seconds=settings.mailgun_opt_out_refresh_seconds if settings.trusts_ledger else None,
+        refresh_seconds=settings.mailgun_opt_out_refresh_seconds
+        if settings.trusts_ledger
+        else None,
         lag_seconds=settings.mailgun_read_lag_seconds,
     )
 

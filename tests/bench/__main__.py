@@ -43,7 +43,9 @@ def run_table(options: Options) -> None:
         highest = ceiling(here)
         rows = list(rows_of(here, chosen, options))
     _print(f"{table(rows)}\n\n{LEGEND}\n{highest}\n{machine()}")
-    _print(f"load average {load} before, {load_average()} after; {time.monotonic() - began:.0f} s in all")
+    _print(
+        f"load average {load} before, {load_average()} after; {time.monotonic() - began:.0f} s in all"
+    )
 
 
 def rows_of(here: Ground, chosen: Sequence[Contender], options: Options) -> Iterator[Row]:
@@ -66,7 +68,9 @@ def run_long(options: Options, total: int) -> None:
 
 
 def _told(row: Row) -> Row:
-    _say(f"{row.condition}, {row.workers} × {row.contender}: {row.rate:.1f} events/s, members {row.members}")
+    _say(
+        f"{row.condition}, {row.workers} × {row.contender}: {row.rate:.1f} events/s, members {row.members}"
+    )
     return row
 
 

@@ -26,7 +26,9 @@ class Ceiling:
 
     posts: float  # requests a second
     members: float  # members a second, 100 a request
-    load: float  # the sandbox's CPU time, as a share of the time that passed, while it did the first
+    load: (
+        float  # the sandbox's CPU time, as a share of the time that passed, while it did the first
+    )
 
     def __str__(self) -> str:
         return (
@@ -44,7 +46,9 @@ def ceiling(ground: Ground) -> Ceiling:
     cpu = proc.cpu_seconds(pid)
     posts = answered(base_url, [raw(path, form_of(each)) for each in events(range(PEOPLE))])
     load = (proc.cpu_seconds(pid) - cpu) / SECONDS
-    bulk = answered(base_url, [raw(f"{path}.json", bulk_form(first)) for first in range(0, PEOPLE, AT_ONCE)])
+    bulk = answered(
+        base_url, [raw(f"{path}.json", bulk_form(first)) for first in range(0, PEOPLE, AT_ONCE)]
+    )
     return Ceiling(posts / SECONDS, bulk * AT_ONCE / SECONDS, load)
 
 
@@ -69,7 +73,10 @@ def answered(base_url: str, requests: list[bytes]) -> int:
     """How many requests were answered in the time, over a few connections, each asking the next as soon as it can."""
     ends = time.monotonic() + SECONDS
     counts: list[int] = []
-    clients = [threading.Thread(target=_ask_until, args=[base_url, requests, ends, counts]) for _ in range(CONNECTIONS)]
+    clients = [
+        threading.Thread(target=_ask_until, args=[base_url, requests, ends, counts])
+        for _ in range(CONNECTIONS)
+    ]
     for each in clients:
         each.start()
     for each in clients:

@@ -24,11 +24,15 @@ class CrewError(Exception):
 class Crew:
     """The running processes of one contender: so many workers, and what else it needs."""
 
-    def __init__(self, contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str) -> None:
+    def __init__(
+        self, contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
+    ) -> None:
         """They start at once; each leads a session of its own, so its children are known by that."""
         self._contender, self._workers, self._folder = contender, workers, folder
         self._python = Path(sys.executable) if contender.ours else bench_python
-        self._environment = clean_environment(**settings, **contender.settings, PYTHONPATH=str(PROJECT))
+        self._environment = clean_environment(
+            **settings, **contender.settings, PYTHONPATH=str(PROJECT)
+        )
         self._started: list[subprocess.Popen[bytes]] = []
         for number in range(1 if contender.starts_workers_itself else workers):
             self._start(f"worker-{number}", contender.arguments)
@@ -105,11 +109,15 @@ class Crew:
         return proc.session_of(each.pid for each in self._started)
 
     def _printed(self) -> str:
-        return "".join(each.read_text(errors="replace") for each in sorted(self._folder.glob("*.log")))
+        return "".join(
+            each.read_text(errors="replace") for each in sorted(self._folder.glob("*.log"))
+        )
 
 
 @contextmanager
-def crew(contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str) -> Iterator[Crew]:
+def crew(
+    contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
+) -> Iterator[Crew]:
     """A crew that is ready, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     hands = Crew(contender, workers, folder, bench_python, **settings)

@@ -21,7 +21,13 @@ BACKLOG = 20_000  # events that may wait before more are put
 AT_ONCE = 5000
 REPORTS = 10
 STUCK_SECONDS = 120
-ENDS = {"delivered", "unchanged", "superseded", "skipped", "dead letter"}  # what an event can end as; else it waits
+ENDS = {
+    "delivered",
+    "unchanged",
+    "superseded",
+    "skipped",
+    "dead letter",
+}  # what an event can end as; else it waits
 LOOK_EVERY_SECONDS = 0.05
 MEGABYTE = 1024 * 1024
 
@@ -66,7 +72,9 @@ def endurance(ground: Ground, total: int) -> Iterator[str]:
 
 def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iterator[Milestone]:
     """Puts all events, keeping a backlog; gives how things stand every so often. Raises `Stuck`."""
-    os.environ.update(REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default")  # where `enqueue_many` looks
+    os.environ.update(
+        REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default"
+    )  # where `enqueue_many` looks
     outcome_stats = OutcomeStats(connect(ground.server.url), "default")
     began = time.monotonic()
     put, before, next_at = 0, (0, began), total // REPORTS
@@ -108,11 +116,16 @@ def ended_in(totals: Mapping[str, int]) -> int:
 
 def members(worker: Starter, total: int, people: int) -> str:
     """The verdict over every person, after all events about each."""
-    expected = [wanted(person(each), list(events(range(each, total, people), people))) for each in range(people)]
+    expected = [
+        wanted(person(each), list(events(range(each, total, people), people)))
+        for each in range(people)
+    ]
     return verdict(worker.control.members(), expected)
 
 
-def _milestone(ground: Ground, worker: Starter, ended: int, seconds: float, rate: float) -> Milestone:
+def _milestone(
+    ground: Ground, worker: Starter, ended: int, seconds: float, rate: float
+) -> Milestone:
     redis = ground.redis
     queue = redis.memory_usage(QUEUE) or 0
     used = redis.info("memory")["used_memory"]

@@ -47,7 +47,11 @@ def per(amount: float, events: int) -> float:
 def ratio(row: Row, rows: Iterable[Row]) -> float | None:
     """How many times plain Celery's rate under the same condition with as many workers; None where that was not measured."""
     for each in rows:
-        if (each.contender, each.condition, each.workers) == (YARDSTICK, row.condition, row.workers) and each.rate:
+        if (each.contender, each.condition, each.workers) == (
+            YARDSTICK,
+            row.condition,
+            row.workers,
+        ) and each.rate:
             return row.rate / each.rate
     return None
 

@@ -60,7 +60,9 @@ class Ground:
         self.redis.flushall()
         fill(self.sandbox.base_url, people)
         if contender.keeps_ledger and self._can_sync:
-            printed = printed_by("-m", "worker", "sync", folder=self.folder, **self.settings(), **contender.settings)
+            printed = printed_by(
+                "-m", "worker", "sync", folder=self.folder, **self.settings(), **contender.settings
+            )
             if printed.status:
                 raise RuntimeError(f"the ledger could not be filled: {printed.everything}")
 
@@ -82,7 +84,10 @@ def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Itera
 
     What the contenders print is kept in `logs` where given.
     """
-    with TemporaryDirectory(prefix="bench-") as folder, RunningSandbox("--log-size", str(log_size)) as sandbox:
+    with (
+        TemporaryDirectory(prefix="bench-") as folder,
+        RunningSandbox("--log-size", str(log_size)) as sandbox,
+    ):
         kept = logs or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
         server = RedisServer(Path(folder) / "redis").start()
@@ -97,6 +102,10 @@ def fill(base_url: str, people: range) -> None:
     with requests.Session() as session:
         session.auth, session.trust_env = ("api", KEY), False
         for first in range(people.start, people.stop, AT_ONCE):
-            entries = [person(each).entry() for each in range(first, min(first + AT_ONCE, people.stop))]
+            entries = [
+                person(each).entry() for each in range(first, min(first + AT_ONCE, people.stop))
+            ]
             form = {"members": json.dumps(entries), "upsert": "yes"}
-            session.post(f"{base_url}/v3/lists/{LIST}/members.json", data=form, timeout=30).raise_for_status()
+            session.post(
+                f"{base_url}/v3/lists/{LIST}/members.json", data=form, timeout=30
+            ).raise_for_status()

@@ -8,7 +8,16 @@ from tests.bench.ground import Ground
 from tests.bench.lineup import Contender
 from tests.bench.options import Scale
 from tests.bench.staging import staged
-from tests.bench.starter import Reading, Starter, expected, reading, sandbox_load, starter, stored_among, warm_up
+from tests.bench.starter import (
+    Reading,
+    Starter,
+    expected,
+    reading,
+    sandbox_load,
+    starter,
+    stored_among,
+    warm_up,
+)
 from tests.bench.verdict import verdict
 
 ENOUGH = 1.1  # times what the requests could carry
@@ -42,7 +51,9 @@ def row_after(of: Starter, began: Reading, backlog: range, scale: Scale) -> Row:
     over = reading(of)
     of.crew.check()
     megabytes = of.crew.peak_megabytes()
-    records = [each for each in of.control.requests(began.log.requests) if each.seq <= over.log.requests]
+    records = [
+        each for each in of.control.requests(began.log.requests) if each.seq <= over.log.requests
+    ]
     stored = stored_among(backlog, stored_at(records))
     return Row(
         contender=of.contender.name,

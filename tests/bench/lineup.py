@@ -16,11 +16,15 @@ class Contender:
 
     name: str  # in the table
     producer: str  # whose way to enqueue: "one" or "many" for ours, else a module of contenders/
-    arguments: tuple[str, ...]  # of `python`; `{workers}` where one command starts all worker processes
+    arguments: tuple[
+        str, ...
+    ]  # of `python`; `{workers}` where one command starts all worker processes
     ready: str = " ready."  # what each worker process prints once it takes events
     ours: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
-    beside: tuple[str, ...] = ()  # arguments of one more process, without which retries would not wait
+    beside: tuple[
+        str, ...
+    ] = ()  # arguments of one more process, without which retries would not wait
     workers: tuple[int, ...] = (1, 2)
     latencies_ms: tuple[int, ...] = (0, 100)
     limited: bool = True  # also runs under the rate limit
@@ -37,11 +41,18 @@ class Contender:
 
 
 def ours(
-    name: str, settings: Mapping[str, str], *, producer: str = "one", swift: int = 1, carries: int = 1
+    name: str,
+    settings: Mapping[str, str],
+    *,
+    producer: str = "one",
+    swift: int = 1,
+    carries: int = 1,
 ) -> Contender:
     """This program with these settings."""
     command = ("-m", "worker", "worker", "--name={name}@%h")
-    return Contender(name, producer, command, ours=True, settings=settings, swift=swift, carries=carries)
+    return Contender(
+        name, producer, command, ours=True, settings=settings, swift=swift, carries=carries
+    )
 
 
 def floor(threads: int, latency_ms: int) -> Contender:
@@ -76,7 +87,16 @@ LINEUP: dict[str, Contender] = {
     "taskiq": Contender(
         "taskiq",
         "on_taskiq",
-        ("-m", "taskiq", "worker", f"{OTHERS}.on_taskiq:broker", "--workers", "{workers}", "--max-async-tasks", "100"),
+        (
+            "-m",
+            "taskiq",
+            "worker",
+            f"{OTHERS}.on_taskiq:broker",
+            "--workers",
+            "{workers}",
+            "--max-async-tasks",
+            "100",
+        ),
         ready="Listening started.",
         beside=("-m", "taskiq", "scheduler", f"{OTHERS}.on_taskiq:scheduler"),
     ),

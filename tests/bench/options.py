@@ -58,7 +58,9 @@ def read(arguments: Sequence[str] | None = None) -> Options:
         long=given.long,
         scale=_scale(given),
         logs=given.logs and Path(given.logs).absolute(),
-        bench_python=Path(given.bench_python).absolute(),  # not resolved: a virtual environment's is a link
+        bench_python=Path(
+            given.bench_python
+        ).absolute(),  # not resolved: a virtual environment's is a link
     )
 
 
@@ -74,19 +76,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", action="append", choices=list(LINEUP), help="may be repeated")
     parser.add_argument("--events", type=int, help=f"in each backlog; {Scale.events}")
-    parser.add_argument("--seconds", type=float, help=f"under the rate limit; {Scale.limit_seconds:g}")
     parser.add_argument(
-        "--hint", choices=get_args(HintKind), help=f"how long to wait, as the limit tells it; {Scale.hint}"
+        "--seconds", type=float, help=f"under the rate limit; {Scale.limit_seconds:g}"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="everything with tiny numbers: whether it works, not how fast"
+        "--hint",
+        choices=get_args(HintKind),
+        help=f"how long to wait, as the limit tells it; {Scale.hint}",
     )
-    parser.add_argument("--long", type=int, nargs="?", const=1_000_000, metavar="EVENTS", help="memory over a long run")
     parser.add_argument(
-        "--bench-python", default=PROJECT / ".venv-bench/bin/python", help="that has the other task queues"
+        "--quick",
+        action="store_true",
+        help="everything with tiny numbers: whether it works, not how fast",
+    )
+    parser.add_argument(
+        "--long",
+        type=int,
+        nargs="?",
+        const=1_000_000,
+        metavar="EVENTS",
+        help="memory over a long run",
+    )
+    parser.add_argument(
+        "--bench-python",
+        default=PROJECT / ".venv-bench/bin/python",
+        help="that has the other task queues",
     )
     parser.add_argument("--logs", metavar="FOLDER", help="keep there what the contenders print")
     part = parser.add_mutually_exclusive_group()
-    part.add_argument("--limit-only", action="store_true", help="only what happens under the rate limit")
+    part.add_argument(
+        "--limit-only", action="store_true", help="only what happens under the rate limit"
+    )
     part.add_argument("--no-limit", action="store_true", help="everything but that")
     return parser

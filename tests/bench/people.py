@@ -7,8 +7,32 @@ from random import Random
 from typing import Any
 
 SEED = "signal-mailgun"
-FIRST_NAMES = ("Ada", "Björn", "Chloé", "Diego", "Elif", "Femi", "Grace", "Hana", "Ivo", "Jane", "Kofi", "Łucja")
-LAST_NAMES = ("Doe", "García", "Kovač", "Lindqvist", "Nguyen", "O'Brien", "Okafor", "Şahin", "Smith", "Tanaka")
+FIRST_NAMES = (
+    "Ada",
+    "Björn",
+    "Chloé",
+    "Diego",
+    "Elif",
+    "Femi",
+    "Grace",
+    "Hana",
+    "Ivo",
+    "Jane",
+    "Kofi",
+    "Łucja",
+)
+LAST_NAMES = (
+    "Doe",
+    "García",
+    "Kovač",
+    "Lindqvist",
+    "Nguyen",
+    "O'Brien",
+    "Okafor",
+    "Şahin",
+    "Smith",
+    "Tanaka",
+)
 COMPANIES = ("Acme Ltd", "Globex", "Initech", "Umbrella & Sons", "Wayne GmbH")
 PLANS = ("starter", "pro", "business")
 KINDS = ("identify", "page", "page", "order")
@@ -31,7 +55,12 @@ def person(number: int) -> Person:
     """The person of this number."""
     dice = Random(f"{SEED}/person/{number}")
     first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
-    held = {"first_name": first, "last_name": last, "plan": "free", "company": dice.choice(COMPANIES)}
+    held = {
+        "first_name": first,
+        "last_name": last,
+        "plan": "free",
+        "company": dice.choice(COMPANIES),
+    }
     return Person(f"person-{number}@example.com", f"{first} {last}", held)
 
 
@@ -46,7 +75,11 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
         "anonymousId": f"{dice.getrandbits(64):016x}",
         "context": {
             "consent": {"canonical": {"marketing": True, "analytics": True}},
-            "page": {"url": url, "title": "Products – Shop", "referrer": "https://search.example.com/"},
+            "page": {
+                "url": url,
+                "title": "Products – Shop",
+                "referrer": "https://search.example.com/",
+            },
             "userAgent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
             "locale": "en-GB",
             "timezone": "Europe/Berlin",
@@ -67,7 +100,11 @@ def _happened(kind: str, number: int, about: Person, url: str, dice: Random) -> 
         case "identify":
             return {"type": "identify", "traits": _traits(about, dice)}
         case "page":
-            return {"type": "page", "traits": {"email": about.address}, "properties": {"url": url, "title": "Products"}}
+            return {
+                "type": "page",
+                "traits": {"email": about.address},
+                "properties": {"url": url, "title": "Products"},
+            }
         case _:
             return {
                 "type": "track",
@@ -82,7 +119,9 @@ def _traits(about: Person, dice: Random) -> dict[str, Any]:
 
 
 def _order(number: int, dice: Random) -> dict[str, Any]:
-    products = [{"sku": f"S-{dice.randrange(1000)}", "quantity": dice.randint(1, 3)} for _ in range(2)]
+    products = [
+        {"sku": f"S-{dice.randrange(1000)}", "quantity": dice.randint(1, 3)} for _ in range(2)
+    ]
     return {
         "order_id": f"A-{number}",
         "revenue": dice.randrange(100, 50_000) / 100,

@@ -26,14 +26,20 @@ class Process:
 
 def processes() -> list[Process]:
     """Every process there is."""
-    return [found for each in PROC.iterdir() if each.name.isdecimal() and (found := process(int(each.name)))]
+    return [
+        found
+        for each in PROC.iterdir()
+        if each.name.isdecimal() and (found := process(int(each.name)))
+    ]
 
 
 def process(pid: int) -> Process | None:
     """The process; None where it has gone."""
     with suppress(*GONE):
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return Process(pid, int(fields[SESSION]), sum(map(int, fields[CPU_TIMES])) / TICKS_PER_SECOND)
+        return Process(
+            pid, int(fields[SESSION]), sum(map(int, fields[CPU_TIMES])) / TICKS_PER_SECOND
+        )
     return None
 
 

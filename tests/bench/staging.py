@@ -37,14 +37,21 @@ class Load:
     events: int = 1
 
 
-def staged(ground: Ground, contender: Contender, together: Mapping[range, int]) -> dict[range, list[Load]]:
+def staged(
+    ground: Ground, contender: Contender, together: Mapping[range, int]
+) -> dict[range, list[Load]]:
     """The events of each range of numbers, as the contender's producer enqueues them.
 
     A producer that takes many at once gets as many `together` as the mapping says. To every other one that is the same.
     """
     if contender.producer == "many":
-        return {part: [_many(ground, some) for some in chunks(list(events(part)), together[part])] for part in together}
-    one_by_one = _staged(ground, contender.producer, list(events(range(max(part.stop for part in together)))))
+        return {
+            part: [_many(ground, some) for some in chunks(list(events(part)), together[part])]
+            for part in together
+        }
+    one_by_one = _staged(
+        ground, contender.producer, list(events(range(max(part.stop for part in together))))
+    )
     return {part: one_by_one[part.start : part.stop] for part in together}
 
 
@@ -117,7 +124,9 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
 
 
 def _many(ground: Ground, sent: Sequence[Event]) -> Load:
-    os.environ.update(REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default")  # where `enqueue_many` looks
+    os.environ.update(
+        REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default"
+    )  # where `enqueue_many` looks
     loads = _on_stage(ground, lambda _: enqueue_many(sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 

@@ -48,12 +48,16 @@ def starter(ground: Ground, contender: Contender, workers: int, people: range) -
     ground.prepare(contender, people)
     with ground.crew(contender, workers) as crew:
         feeder = Feeder(ground.redis, crew, queued=contender.producer != "none")
-        yield Starter(contender, workers, crew, ground.sandbox.control, ground.sandbox.process.pid, feeder)
+        yield Starter(
+            contender, workers, crew, ground.sandbox.control, ground.sandbox.process.pid, feeder
+        )
 
 
 def reading(of: Starter) -> Reading:
     """What has been used and done by now."""
-    return Reading(time.time(), of.crew.cpu_seconds(), proc.cpu_seconds(of.sandbox_pid), mark(of.control))
+    return Reading(
+        time.time(), of.crew.cpu_seconds(), proc.cpu_seconds(of.sandbox_pid), mark(of.control)
+    )
 
 
 def warm_up(of: Starter, loads: Sequence[Load]) -> None:

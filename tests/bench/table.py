@@ -40,7 +40,8 @@ def table(rows: Sequence[Row]) -> str:
     cells = [list(COLUMNS), *([cell(row, rows) for cell in COLUMNS.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = [
-        "-" * width if name in LEFT else "-" * (width - 1) + ":" for name, width in zip(COLUMNS, widths, strict=True)
+        "-" * width if name in LEFT else "-" * (width - 1) + ":"
+        for name, width in zip(COLUMNS, widths, strict=True)
     ]
     head, *body = (_placed(line, widths) for line in cells)
     return "\n".join(_line(each) for each in (head, rule, *body))

@@ -16,7 +16,9 @@ Undone = Literal["knowingly", "raced"]
 NO = {"no", "false"}
 
 
-def undone(click: Unsubscribed, asked: Mapping[str, list[Record]], blind_seconds: float) -> Undone | None:
+def undone(
+    click: Unsubscribed, asked: Mapping[str, list[Record]], blind_seconds: float
+) -> Undone | None:
     """How the click was undone by the first "yes" that was applied, or may have been, after it; None where there was none.
 
     `asked` as `by_address` gives it; `blind_seconds` says how old a click may be that a worker without a reading of its own
@@ -29,7 +31,9 @@ def undone(click: Unsubscribed, asked: Mapping[str, list[Record]], blind_seconds
         elif _may_end_after(record, click.at):
             known_from = click.at + blind_seconds
             based_on = record if blind_seconds else read
-            return None if based_on is None else "knowingly" if based_on.at > known_from else "raced"
+            return (
+                None if based_on is None else "knowingly" if based_on.at > known_from else "raced"
+            )
     return None
 
 

@@ -7,7 +7,9 @@ from tests.chaos.producing import Put, bundles, singles
 from worker.queue.producer import EventQueue
 
 REFRESH_SECONDS = 1.0  # of who opted out, where the ledger is trusted
-DECIDED_TO_SENT_SECONDS = 2.0  # on a busy machine: from the decision to write a member until the request is there
+DECIDED_TO_SENT_SECONDS = (
+    2.0  # on a busy machine: from the decision to write a member until the request is there
+)
 
 
 @dataclass(frozen=True)
@@ -15,17 +17,26 @@ class Form:
     """One form of delivery."""
 
     name: str
-    settings: Mapping[str, str] = field(default_factory=dict)  # in place of those that all forms have
+    settings: Mapping[str, str] = field(
+        default_factory=dict
+    )  # in place of those that all forms have
     putting: Callable[[EventQueue], Put] = singles
     burst: int = 25  # events put at once
     pause: float = 0.0  # seconds between two bursts
     backlog: int = 250  # messages that may wait before more are put
-    throttled: int = 120  # events whose requests a rate limit lets through in one and a half seconds
-    blind_seconds: float = 0.0  # how old a click may be that nobody need know of; 0: each write has its own reading
+    throttled: int = (
+        120  # events whose requests a rate limit lets through in one and a half seconds
+    )
+    blind_seconds: float = (
+        0.0  # how old a click may be that nobody need know of; 0: each write has its own reading
+    )
 
 
 BATCHED = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "200"}
-TRUSTING = {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS": f"{REFRESH_SECONDS:g}"}
+TRUSTING = {
+    "MAILGUN_MEMBER_STATE": "ledger",
+    "MAILGUN_OPT_OUT_REFRESH_SECONDS": f"{REFRESH_SECONDS:g}",
+}
 # What a worker goes by is trusted until two refreshes after its reading began, or less; then each member is read again.
 BLIND_SECONDS = 2 * REFRESH_SECONDS + DECIDED_TO_SENT_SECONDS
 

@@ -45,6 +45,8 @@ class Journal:
 def _told(line: bytes) -> Told | None:
     try:
         record = json.loads(line)
-        return Told(datetime.fromisoformat(record["time"]).timestamp(), record["event"], record["message"])
+        return Told(
+            datetime.fromisoformat(record["time"]).timestamp(), record["event"], record["message"]
+        )
     except (ValueError, LookupError, TypeError):
         return None

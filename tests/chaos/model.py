@@ -34,7 +34,9 @@ def final_standings(facts: Iterable[Fact], opted_out: Set[str]) -> dict[str, Sta
     for fact in sorted(facts, key=lambda each: each.at):
         standings[fact.address] = _after(standings.get(fact.address, Standing()), fact)
     for address in opted_out:
-        standings[address] = Standing(standings[address].name, subscribed=False, vars=standings[address].vars)
+        standings[address] = Standing(
+            standings[address].name, subscribed=False, vars=standings[address].vars
+        )
     return standings
 
 

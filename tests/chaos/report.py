@@ -47,7 +47,12 @@ def table(figures: Sequence[Figures]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_placed(row, widths)) for row in rows]
     return "\n".join(
-        [*lines, "", LEGEND, *(f"{each.name}, {each.form}: {note}" for each in figures for note in each.notes)]
+        [
+            *lines,
+            "",
+            LEGEND,
+            *(f"{each.name}, {each.form}: {note}" for each in figures for note in each.notes),
+        ]
     )
 
 

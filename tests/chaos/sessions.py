@@ -25,7 +25,9 @@ ORDERS = (
 CONSENTS: dict[bool | None, tuple[Any, ...]] = {
     True: (True, "granted", "true"),
     False: (False, "denied", "false"),
-    None: (None,),  # a word that says that nothing is known subscribes no new member, which the model does not know
+    None: (
+        None,
+    ),  # a word that says that nothing is known subscribes no new member, which the model does not know
 }
 
 
@@ -56,16 +58,26 @@ def sessions(seed: int, count: int) -> list[Sent]:
     number = 0
     while len(sent) < count:
         number += 1
-        sent += _session(random, _person(number), count // 20 if number == 1 else random.randint(3, 16))
+        sent += _session(
+            random, _person(number), count // 20 if number == 1 else random.randint(3, 16)
+        )
     return sorted(sent[:count], key=lambda each: each.at)
 
 
-def as_produced(happened: list[Sent], seed: int, *, repeated: float = 0.05, late: float = 0.03) -> list[Sent]:
+def as_produced(
+    happened: list[Sent], seed: int, *, repeated: float = 0.05, late: float = 0.03
+) -> list[Sent]:
     """The events as producers deliver them: neighbours swapped, a share sent twice, a share long after the others."""
     random = Random(seed)
     placed = [(place + random.uniform(0, 30), each) for place, each in enumerate(happened)]
-    placed += [(place + random.uniform(0, 400), each) for place, each in placed if random.random() < repeated]
-    moved = [(place + (len(placed) / 3 if random.random() < late else 0), each) for place, each in placed]
+    placed += [
+        (place + random.uniform(0, 400), each)
+        for place, each in placed
+        if random.random() < repeated
+    ]
+    moved = [
+        (place + (len(placed) / 3 if random.random() < late else 0), each) for place, each in placed
+    ]
     return [each for _, each in sorted(moved, key=lambda pair: pair[0])]
 
 
@@ -93,13 +105,18 @@ def _session(random: Random, person: Person, length: int) -> Iterator[Sent]:
 
 def _timed(sent: Sent, at: datetime, *, timed: bool) -> Sent:
     """The event with its time. One without counts as of when it was enqueued, which is after all others of its session."""
-    event = {**sent.event, "timestamp": at.isoformat(timespec="milliseconds")} if timed else sent.event
+    event = (
+        {**sent.event, "timestamp": at.isoformat(timespec="milliseconds")} if timed else sent.event
+    )
     fact = sent.fact and replace(sent.fact, at=at.timestamp() if timed else math.inf)
     return replace(sent, event=event, fact=fact, at=at)
 
 
 def _signed_up(random: Random, person: Person, id: str) -> Sent:
-    name, key = random.choice(("Signed Up", "signed_up", "sign_up")), random.choice(("method", "signup_method"))
+    name, key = (
+        random.choice(("Signed Up", "signed_up", "sign_up")),
+        random.choice(("method", "signup_method")),
+    )
     event = {"type": "track", "event": name, "properties": {key: f"google {id}"}}
     return _member(random, person, id, event, {"signup_method": f"google {id}"})
 
@@ -107,7 +124,9 @@ def _signed_up(random: Random, person: Person, id: str) -> Sent:
 def _page(random: Random, person: Person, id: str) -> Sent:
     url = f"https://shop.example.com/{id}?q=ä&r=1+1"
     if random.random() < 0.7:
-        return _member(random, person, id, {"type": "page", "properties": {"url": url}}, {"last_page_url": url})
+        return _member(
+            random, person, id, {"type": "page", "properties": {"url": url}}, {"last_page_url": url}
+        )
     event = {"type": "page", "name": "Shop", "context": {"page": {"url": url}}}
     return _member(random, person, id, event, {"last_page_url": url})
 
@@ -132,7 +151,9 @@ def _ordered(random: Random, person: Person, id: str) -> Sent:
     amount = random.choice((random.randint(1, 900), random.randint(1, 90_000) / 100))
     properties = {order: id, revenue: amount, "currency": "EUR"}
     sets = {"last_order_id": id, "last_order_revenue": amount, "last_order_currency": "EUR"}
-    return _member(random, person, id, {"type": "track", "event": event, "properties": properties}, sets)
+    return _member(
+        random, person, id, {"type": "track", "event": event, "properties": properties}, sets
+    )
 
 
 def _member(
@@ -150,11 +171,18 @@ def _member(
     traits = {**event.get("traits", {}), "email": _written(random, person.address)}
     said = random.choice(CONSENTS[consent])
     if random.random() < 0.8 or consent is not None:
-        context["consent"] = random.choice(({"canonical": {"marketing": said}}, {"marketing": said}))
+        context["consent"] = random.choice(
+            ({"canonical": {"marketing": said}}, {"marketing": said})
+        )
     if random.random() < 0.3:
         context["traits"], traits = traits, {}
     seen = {"anonymous_id": f"anonymous {id}"} if random.random() < 0.4 else {}
-    whole = {**event, "traits": traits, "context": context, random.choice(("messageId", "message_id")): id}
+    whole = {
+        **event,
+        "traits": traits,
+        "context": context,
+        random.choice(("messageId", "message_id")): id,
+    }
     if seen:
         whole[random.choice(("anonymousId", "anonymous_id"))] = seen["anonymous_id"]
     fact = Fact(person.address, 0.0, name, {**sets, **seen}, consent)
@@ -166,15 +194,23 @@ def _written(random: Random, address: str) -> str:
 
 
 def _anonymous(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(id, {"type": "page", "properties": {"url": f"https://shop.example.com/{id}"}, "traits": None})
+    return _nobody(
+        id,
+        {"type": "page", "properties": {"url": f"https://shop.example.com/{id}"}, "traits": None},
+    )
 
 
 def _hashed(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(id, {"type": "identify", "traits": {"email": f"{random.getrandbits(256):064x}", "plan": id}})
+    return _nobody(
+        id, {"type": "identify", "traits": {"email": f"{random.getrandbits(256):064x}", "plan": id}}
+    )
 
 
 def _unmapped(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(id, {"type": "track", "event": "Cart Viewed", "traits": {"email": person.address, "plan": id}})
+    return _nobody(
+        id,
+        {"type": "track", "event": "Cart Viewed", "traits": {"email": person.address, "plan": id}},
+    )
 
 
 def _misaddressed(random: Random, person: Person, id: str) -> Sent:

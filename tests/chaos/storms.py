@@ -11,7 +11,14 @@ from worker.sandbox.retry_hints import HintKind
 
 REDIS_AWAY_SECONDS = 3.0
 LEASE_SECONDS = 16.6  # of a member, with the time-outs of the storms
-HINTS: tuple[HintKind, ...] = ("retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body", "none")
+HINTS: tuple[HintKind, ...] = (
+    "retry_after_seconds",
+    "retry_after_date",
+    "reset_seconds",
+    "reset_ms",
+    "body",
+    "none",
+)
 
 Storm = Callable[[World], None]
 
@@ -103,7 +110,9 @@ def outage(seconds: float) -> Storm:
         _weather(seconds)
         world.control.clear_faults()
         ended, before = time.time(), world.control.totals()["touched"]
-        world.until(lambda: world.control.totals()["touched"] > before, "Mailgun's recovery noticed", 90)
+        world.until(
+            lambda: world.control.totals()["touched"] > before, "Mailgun's recovery noticed", 90
+        )
         world.back(time.time() - ended)
 
     act.__doc__ = outage.__doc__
@@ -122,7 +131,9 @@ def be_slow_and_hang(world: World) -> None:
 
 def apply_after_time_out(world: World) -> None:
     """What Mailgun is told, it applies at times only after the worker has given up waiting: twice as late as that."""
-    world.control.add_fault("latency", method="POST", share=0.05, ms=int(2000 * READ_TIMEOUT_SECONDS))
+    world.control.add_fault(
+        "latency", method="POST", share=0.05, ms=int(2000 * READ_TIMEOUT_SECONDS)
+    )
     world.drain()
 
 
@@ -140,7 +151,9 @@ def miss_members(world: World) -> None:
 
 def apply_after_the_lease(world: World) -> None:
     """What Mailgun is told, it applies at times when others have long written the member: four time-outs later."""
-    world.control.add_fault("latency", method="POST", share=0.05, ms=int(4000 * READ_TIMEOUT_SECONDS))
+    world.control.add_fault(
+        "latency", method="POST", share=0.05, ms=int(4000 * READ_TIMEOUT_SECONDS)
+    )
     world.drain()
 
 
@@ -196,7 +209,9 @@ def refuse_addresses(world: World) -> None:
     refused = set(sorted(set(facts.values()))[::30])
     world.control.refuse(*refused)
     world.drain()
-    rejected = {each.message.id for each in world.letters.oldest_first() if each.letter.reason == "rejected"}
+    rejected = {
+        each.message.id for each in world.letters.oldest_first() if each.letter.reason == "rejected"
+    }
     died = {facts[each] for each in rejected}
     assert died
     assert died <= refused
@@ -217,11 +232,19 @@ def a_few_bad_members(world: World) -> None:
     for fault, (address, _) in zip(BAD, counts.most_common(len(BAD)), strict=True):
         world.control.add_fault(address=address, **fault)
         world.bad.add(address)
-    healthy = [each.id for each in world.producer.sent if not (each.fact and each.fact.address in world.bad)]
+    healthy = [
+        each.id
+        for each in world.producer.sent
+        if not (each.fact and each.fact.address in world.bad)
+    ]
     world.when_put(1.0)
-    world.until(lambda: not set(healthy) - world.ended_ids(), "an end of everybody else's events", 120)
+    world.until(
+        lambda: not set(healthy) - world.ended_ids(), "an end of everybody else's events", 120
+    )
     bad = len(world.producer.sent) - len(healthy)
-    world.note("{:.0f} events of {:.0f} bad members among {:.0f}", bad, len(BAD), len(world.producer.sent))
+    world.note(
+        "{:.0f} events of {:.0f} bad members among {:.0f}", bad, len(BAD), len(world.producer.sent)
+    )
 
 
 def hang_one_hot_member(world: World) -> None:
@@ -230,7 +253,9 @@ def hang_one_hot_member(world: World) -> None:
     [(hot, count)] = counts.most_common(1)
     world.control.add_fault("hang", method="POST", address=hot, seconds=600)
     world.bad.add(hot)
-    others = {each.id for each in world.producer.sent if not (each.fact and each.fact.address == hot)}
+    others = {
+        each.id for each in world.producer.sent if not (each.fact and each.fact.address == hot)
+    }
     if not world.brief:
         world.control.latency(60)
         world.when_put(0.5)
@@ -238,7 +263,9 @@ def hang_one_hot_member(world: World) -> None:
     world.when_put(1.0)
     took = world.until(lambda: not others - world.ended_ids(), "an end of all others' events", 120)
     world.note(
-        "others had ended {:.0f} s after the last was put, while {:.0f} events of one member waited", took, count
+        "others had ended {:.0f} s after the last was put, while {:.0f} events of one member waited",
+        took,
+        count,
     )
     world.control.clear_faults()
     world.drain()
@@ -263,10 +290,14 @@ def refuse_everything(world: World) -> None:
 
             world.until(comes_again, "an incident that comes again, twice")
             world.note(
-                "{:.0f} dead letters while everything was answered {:.0f}", world.letters.count() - before, status
+                "{:.0f} dead letters while everything was answered {:.0f}",
+                world.letters.count() - before,
+                status,
             )
             world.control.clear_faults()
-            world.back(world.until(lambda: gate.state().kind != "incident", "an end of the incident"))
+            world.back(
+                world.until(lambda: gate.state().kind != "incident", "an end of the incident")
+            )
 
 
 def throttle_one_in_fifty(world: World) -> None:
@@ -284,7 +315,9 @@ def everything_together(world: World) -> None:
     world.control.add_fault("hang_after_commit", method="POST", share=0.02, seconds=3)
     if not world.brief:  # the pace that repeated 429s teach would outlast a short run
         world.control.limit(
-            world.requests_for(2 * world.form.throttled), window_seconds=1.5, hint="retry_after_seconds"
+            world.requests_for(2 * world.form.throttled),
+            window_seconds=1.5,
+            hint="retry_after_seconds",
         )
     world.when_put(0.15)
     world.until(lambda: _clickable(world), "members who may click")
@@ -386,4 +419,7 @@ def _weather(seconds: float) -> None:
 
 def memory(world: World) -> float:
     """The largest worker's, in MB."""
-    return max((resident_megabytes(each) for each in world.workers if each.process.poll() is None), default=0.0)
+    return max(
+        (resident_megabytes(each) for each in world.workers if each.process.poll() is None),
+        default=0.0,
+    )

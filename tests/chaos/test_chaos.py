@@ -26,7 +26,12 @@ FULL = os.environ.get("CHAOS") == "full"
 FORM = os.environ.get("CHAOS_FORM")  # the one to run alone
 SEED = int(os.environ.get("CHAOS_SEED", "20250301"))
 REQUESTS = (SINGLE, BATCHES)  # what hurts requests, or whoever makes them
-EVERY = (SINGLE, BATCHES, LEDGER, VOLUME)  # what may also hurt what is known, or messages that carry many events
+EVERY = (
+    SINGLE,
+    BATCHES,
+    LEDGER,
+    VOLUME,
+)  # what may also hurt what is known, or messages that carry many events
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,23 @@ CASES = (
     Case("SIGSTOP in mid-request", storms.stop_one_in_mid_request, EVERY),
     Case("wrong key, fixed", storms.wrong_key, EVERY),
     Case("addresses refused", storms.refuse_addresses, EVERY),
-    Case("bad members among many", storms.a_few_bad_members, EVERY, brief=200, brief_forms=(SINGLE, VOLUME)),
+    Case(
+        "bad members among many",
+        storms.a_few_bad_members,
+        EVERY,
+        brief=200,
+        brief_forms=(SINGLE, VOLUME),
+    ),
     Case("one hot member", storms.hang_one_hot_member, EVERY, brief=200, brief_forms=(SINGLE,)),
     Case("everything refused", storms.refuse_everything, EVERY, brief=300, brief_forms=(BATCHES,)),
     Case("one 429 in fifty", storms.throttle_one_in_fifty, EVERY),
-    Case("opt-outs while paused", storms.opt_out_while_paused, EVERY, brief=500, brief_forms=(SINGLE, BATCHES)),
+    Case(
+        "opt-outs while paused",
+        storms.opt_out_while_paused,
+        EVERY,
+        brief=500,
+        brief_forms=(SINGLE, BATCHES),
+    ),
     Case("opt-outs at any moment", storms.opt_out_at_any_moment, EVERY),
     Case(
         "everything together",
@@ -102,9 +119,16 @@ def named(case: Case, form: Form) -> str:
     return f"{case.name}-{form.name}".replace(" ", "-")
 
 
-@pytest.mark.parametrize(("case", "form"), [pytest.param(*each, id=named(*each)) for each in chosen()])
+@pytest.mark.parametrize(
+    ("case", "form"), [pytest.param(*each, id=named(*each)) for each in chosen()]
+)
 def test_no_event_is_lost_and_every_member_ends_right(
-    case: Case, form: Form, server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, figures: list[Figures]
+    case: Case,
+    form: Form,
+    server: RedisServer,
+    sandbox: RunningSandbox,
+    tmp_path: Path,
+    figures: list[Figures],
 ) -> None:
     world = World(server, sandbox, tmp_path, f"storm{CASES.index(case)}-{form.name}", form)
     try:
@@ -138,9 +162,15 @@ def weathered(case: Case, world: World) -> Figures:
 def producer(world: World, produced: list[Sent]) -> Producer:
     """Puts events as the form of delivery says; in brief fewer at once."""
     form = world.form
-    made = Producer(form.putting(EventQueue(world.redis, world.queue)), lambda: world.redis.llen(world.queue), produced)
+    made = Producer(
+        form.putting(EventQueue(world.redis, world.queue)),
+        lambda: world.redis.llen(world.queue),
+        produced,
+    )
     made.backlog = form.backlog
-    made.burst, made.pause = (form.burst, form.pause) if FULL else (min(form.burst, 60), form.pause / 10)
+    made.burst, made.pause = (
+        (form.burst, form.pause) if FULL else (min(form.burst, 60), form.pause / 10)
+    )
     return made
 
 
@@ -150,7 +180,9 @@ def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
 ) -> None:
     waiting = 100_000
     world = World(server, sandbox, tmp_path, "flood", SINGLE)
-    world.producer = Producer(singles(EventQueue(world.redis, world.queue)), lambda: 0, sessions(SEED, waiting))
+    world.producer = Producer(
+        singles(EventQueue(world.redis, world.queue)), lambda: 0, sessions(SEED, waiting)
+    )
     try:
         world.start_workers(1)
         sandbox.control.add_fault("status", status=503)

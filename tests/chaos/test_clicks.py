@@ -44,7 +44,9 @@ def judged(*records: Record, blind_seconds: float = 0.0) -> str | None:
 
 
 @pytest.mark.parametrize("write", [alone, together])
-def test_a_yes_on_a_reading_after_the_click_is_knowing_and_on_one_before_it_is_not(write: Any) -> None:
+def test_a_yes_on_a_reading_after_the_click_is_knowing_and_on_one_before_it_is_not(
+    write: Any,
+) -> None:
     assert judged(reading(11), write(12)) == "knowingly"
     assert judged(reading(9), write(12)) == "raced"
     assert judged(reading(9), write(9.95, answered_at=10.2)) == "raced"
@@ -60,9 +62,12 @@ def test_only_the_first_yes_that_may_have_been_applied_after_the_click_counts(wr
 
 
 @pytest.mark.parametrize(
-    ("subscribed", "expected"), [(False, None), ("no", None), (True, "knowingly"), ("yes", "knowingly")]
+    ("subscribed", "expected"),
+    [(False, None), ("no", None), (True, "knowingly"), ("yes", "knowingly")],
 )
-def test_each_entry_of_a_bulk_call_speaks_for_its_own_member(subscribed: object, expected: str | None) -> None:
+def test_each_entry_of_a_bulk_call_speaks_for_its_own_member(
+    subscribed: object, expected: str | None
+) -> None:
     other = {"address": BOB, "subscribed": not expected}
     entry = {"address": "JANE@example.com", "subscribed": subscribed}
     assert judged(reading(11), together(12, other, entry)) == expected
@@ -77,7 +82,10 @@ def test_what_was_not_read_is_no_reading() -> None:
     assert judged(reading(9), reading(11, status=503), alone(12)) == "raced"
     assert judged(reading(9), reading(11, status="hang"), together(12)) == "raced"
     assert judged(reading(9), reading(11, address=BOB), together(12)) == "raced"
-    assert judged(reading(9), request("GET", f"/v3/lists/{LIST}/members/pages", 11, {}), together(12)) == "raced"
+    assert (
+        judged(reading(9), request("GET", f"/v3/lists/{LIST}/members/pages", 11, {}), together(12))
+        == "raced"
+    )
     assert judged(reading(11, status=404), alone(12)) == "knowingly"
 
 

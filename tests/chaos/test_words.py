@@ -45,12 +45,18 @@ def forms(brief: Form) -> list[Form]:
 
 
 def each_form(brief: Form) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("form", [pytest.param(each, id=each.name) for each in forms(brief)])
+    return pytest.mark.parametrize(
+        "form", [pytest.param(each, id=each.name) for each in forms(brief)]
+    )
 
 
 @pytest.fixture
 def world(
-    form: Form, server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, request: pytest.FixtureRequest
+    form: Form,
+    server: RedisServer,
+    sandbox: RunningSandbox,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[World]:
     number = abs(hash(request.node.name)) % 10**6
     made = World(server, sandbox, tmp_path, f"words-{form.name}-{number}", form)
@@ -63,7 +69,9 @@ def address(number: int) -> str:
     return f"p{number}@example.com"
 
 
-def identified(number: int, *, at: float | None = None, consent: bool | None = None, **traits: Any) -> Event:
+def identified(
+    number: int, *, at: float | None = None, consent: bool | None = None, **traits: Any
+) -> Event:
     event: Event = {"type": "identify", "traits": {"email": address(number), **traits}}
     if at is not None:
         event["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
@@ -91,7 +99,14 @@ def bare(event: Event) -> str:
     body = base64.b64encode(json.dumps([[event], {}, {}]).encode()).decode()
     headers = {"task": "signal.deliver", "id": event["messageId"]}
     properties = {"body_encoding": "base64", "delivery_tag": event["messageId"]}
-    return json.dumps({"body": body, "content-type": "application/json", "headers": headers, "properties": properties})
+    return json.dumps(
+        {
+            "body": body,
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }
+    )
 
 
 def ended(world: World) -> dict[str, StoredMember]:
@@ -142,11 +157,16 @@ def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
 ) -> None:
     at = time.time() - 60
     granted, denied = (
-        [identified(n, at=at, consent=consent, plan=plan) | {"messageId": f"{plan}{n}"} for n in range(PEOPLE)]
+        [
+            identified(n, at=at, consent=consent, plan=plan) | {"messageId": f"{plan}{n}"}
+            for n in range(PEOPLE)
+        ]
         for consent, plan in ((True, "first"), (False, "second"))
     )
     put_in_steps(world, put, [granted, denied], killed=killed)
-    found = wrong(ended(world), lambda member: not member.subscribed and member.vars["plan"] == "second")
+    found = wrong(
+        ended(world), lambda member: not member.subscribed and member.vars["plan"] == "second"
+    )
     told(lines, named("granted and denied at one time", killed=killed), form, len(found))
     assert found == []
 
@@ -177,7 +197,10 @@ def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
     lag = READ_LAG_SECONDS if FULL else 2.0
     world.further = {"MAILGUN_READ_LAG_SECONDS": str(lag)}
     world.start_workers(2)
-    put(world, [identified(n, plan="old", company="Acme", consent=n % 2 == 0) for n in range(PEOPLE)])
+    put(
+        world,
+        [identified(n, plan="old", company="Acme", consent=n % 2 == 0) for n in range(PEOPLE)],
+    )
     assert len(ended(world)) == PEOPLE
     time.sleep(lag + 1)  # what was written must not be able to lag any more
     for number in range(PEOPLE):
@@ -185,7 +208,11 @@ def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
         requests.delete(url, auth=("api", KEY), timeout=30).raise_for_status()
     world.run("sync")
     put(
-        world, [{"type": "page", "properties": {"url": "/new"}, "traits": {"email": address(n)}} for n in range(PEOPLE)]
+        world,
+        [
+            {"type": "page", "properties": {"url": "/new"}, "traits": {"email": address(n)}}
+            for n in range(PEOPLE)
+        ],
     )
     eventually(lambda: len(world.control.members()) == PEOPLE, 60, "everybody anew")
     found = wrong(ended(world), _is_new)

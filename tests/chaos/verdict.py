@@ -50,23 +50,37 @@ class Figures:
             "asked too early": self.early,
             "not at its end": self.left,
         }
-        told = [f"{promise}: {len(each)}, such as {each[:3]}" for promise, each in named.items() if each]
-        dead = [f"{self.of - self.alive} workers ended by themselves"] if self.alive != self.of else []
+        told = [
+            f"{promise}: {len(each)}, such as {each[:3]}" for promise, each in named.items() if each
+        ]
+        dead = (
+            [f"{self.of - self.alive} workers ended by themselves"] if self.alive != self.of else []
+        )
         return told + dead
 
 
-def judged(name: str, world: World, sent: list[Sent], died: Counter[str], seconds: float) -> Figures:
+def judged(
+    name: str, world: World, sent: list[Sent], died: Counter[str], seconds: float
+) -> Figures:
     """The figures of a storm that is over: all is put, drained, replayed and drained again."""
     records, clicks = world.control.requests(), world.control.events()
-    last_words = {line.event: line.said for line in sorted(world.told(), key=lambda each: each.at) if line.is_end}
+    last_words = {
+        line.event: line.said
+        for line in sorted(world.told(), key=lambda each: each.at)
+        if line.is_end
+    }
     asked = by_address(records, {each.address for each in clicks})
     ends = [(each.address, undone(each, asked, world.form.blind_seconds)) for each in clicks]
-    raced = {address for address, end in dict(ends).items() if end == "raced"}  # the last click of each
+    raced = {
+        address for address, end in dict(ends).items() if end == "raced"
+    }  # the last click of each
     return Figures(
         name=name,
         form=world.form.name,
         events=len(sent),
-        outcomes=Counter(last_words[each.id].split(":")[0] for each in sent if each.id in last_words),
+        outcomes=Counter(
+            last_words[each.id].split(":")[0] for each in sent if each.id in last_words
+        ),
         requests=len(records),
         throttled=sum(each.wait_until is not None for each in records),
         died=died,
@@ -77,12 +91,17 @@ def judged(name: str, world: World, sent: list[Sent], died: Counter[str], second
         of=len(world.workers),
         megabytes=memory(world),
         clicks=len(clicks),
-        lost=[f"{each.id} ({last_words.get(each.id, 'never told of')})" for each in sent if _is_lost(each, last_words)],
+        lost=[
+            f"{each.id} ({last_words.get(each.id, 'never told of')})"
+            for each in sent
+            if _is_lost(each, last_words)
+        ],
         wrong=wrong_members(world, sent, {address for address, _ in ends}, raced),
         resubscribed=[address for address, end in ends if end == "knowingly"],
         early=early_requests(records, world.unlucky, world.under_way_seconds),
         left=_left_over(world, sent),
-        notes=world.notes + ([f"{len(raced)} clicks undone by who could not know of them"] if raced else []),
+        notes=world.notes
+        + ([f"{len(raced)} clicks undone by who could not know of them"] if raced else []),
     )
 
 
@@ -94,7 +113,10 @@ def slowest_healthy(world: World, sent: list[Sent]) -> float:
             ends[line.event] = min(line.at, ends.get(line.event, line.at))
     put_at = world.producer.put_at
     healthy = [each.id for each in sent if not (each.fact and each.fact.address in world.bad)]
-    return max((ends[each] - put_at[each] for each in healthy if each in ends and each in put_at), default=0.0)
+    return max(
+        (ends[each] - put_at[each] for each in healthy if each in ends and each in put_at),
+        default=0.0,
+    )
 
 
 def _is_lost(sent: Sent, last_words: dict[str, str]) -> bool:
@@ -108,7 +130,9 @@ def _is_lost(sent: Sent, last_words: dict[str, str]) -> bool:
             return said != "dead letter: malformed_email"
 
 
-def wrong_members(world: World, sent: list[Sent], opted_out: Set[str], raced: Set[str]) -> list[str]:
+def wrong_members(
+    world: World, sent: list[Sent], opted_out: Set[str], raced: Set[str]
+) -> list[str]:
     """Where Mailgun's list and the model differ. Who clicked between a worker's read and its write may stand either way."""
     expected = final_standings((each.fact for each in sent if each.fact), opted_out)
     held = {
@@ -131,11 +155,18 @@ def _difference(expected: Standing | None, held: Standing | None, *, either_way:
     keys = sorted(expected.vars.keys() | held.vars.keys())
     pairs = {key: (held.vars.get(key, ABSENT), expected.vars.get(key, ABSENT)) for key in keys}
     return "; ".join(
-        told + [f"{key} {found!r} for {wanted!r}" for key, (found, wanted) in pairs.items() if found != wanted]
+        told
+        + [
+            f"{key} {found!r} for {wanted!r}"
+            for key, (found, wanted) in pairs.items()
+            if found != wanted
+        ]
     )
 
 
-def early_requests(records: list[Record], unlucky: Iterable[tuple[float, float]], under_way: float) -> list[str]:
+def early_requests(
+    records: list[Record], unlucky: Iterable[tuple[float, float]], under_way: float
+) -> list[str]:
     """Requests that came after a 429 was answered and before it allowed them, each with its seconds after that.
 
     What comes within `under_way` seconds was decided before the 429 was read. A 429 whose reader was killed, or could not
@@ -145,15 +176,20 @@ def early_requests(records: list[Record], unlucky: Iterable[tuple[float, float]]
     told = [
         (each.answered_at + under_way, each.wait_until)
         for each in records
-        if each.wait_until and each.answered_at and not any(a <= each.answered_at <= b for a, b in spans)
+        if each.wait_until
+        and each.answered_at
+        and not any(a <= each.answered_at <= b for a, b in spans)
     ]
     closed = _united(sorted(told))
     starts = [start for start, _ in closed]
     early = [
-        (each, *closed[i - 1]) for each in records if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]
+        (each, *closed[i - 1])
+        for each in records
+        if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]
     ]
     return [
-        f"{each.method} after {each.at - start + under_way:.3f} s of {end - start:.3f}" for each, start, end in early
+        f"{each.method} after {each.at - start + under_way:.3f} s of {end - start:.3f}"
+        for each, start, end in early
     ]
 
 
@@ -173,8 +209,14 @@ def _left_over(world: World, sent: list[Sent]) -> list[str]:
     places = {"queued": queued, "in hand": in_hand, "delayed": delayed}
     found = {each.message.id: each.letter.reason for each in world.letters.oldest_first()}
     expected = {each.id: "malformed_email" for each in sent if each.ends == "dead letter"}
-    differ = [each for each in sorted(found.keys() | expected.keys()) if found.get(each) != expected.get(each)]
-    return [f"{count} {place}" for place, count in places.items() if count] + [f"letter of {each}" for each in differ]
+    differ = [
+        each
+        for each in sorted(found.keys() | expected.keys())
+        if found.get(each) != expected.get(each)
+    ]
+    return [f"{count} {place}" for place, count in places.items() if count] + [
+        f"letter of {each}" for each in differ
+    ]
 
 
 def _back_after_kills(world: World) -> list[float]:
@@ -184,6 +226,12 @@ def _back_after_kills(world: World) -> list[float]:
         if line.is_end:
             ends[line.event].append(line.at)
     return [
-        max((min((at for at in ends[each] if at >= killed), default=killed) - killed for each in held), default=0.0)
+        max(
+            (
+                min((at for at in ends[each] if at >= killed), default=killed) - killed
+                for each in held
+            ),
+            default=0.0,
+        )
         for killed, held in world.held_when_killed
     ]

@@ -59,7 +59,12 @@ class World:
     """One integration under storm. Only what it started itself is ever killed."""
 
     def __init__(
-        self, server: RedisServer, sandbox: RunningSandbox, folder: Path, integration: str, form: Form
+        self,
+        server: RedisServer,
+        sandbox: RunningSandbox,
+        folder: Path,
+        integration: str,
+        form: Form,
     ) -> None:
         self.server = server
         self.sandbox = sandbox
@@ -73,13 +78,19 @@ class World:
         self.letters = DeadLetterQueue(self.redis, integration, self.queue)
         self.journals: list[Journal] = []
         self.ended_on_purpose: set[int] = set()
-        self.unlucky: list[tuple[float, float]] = []  # when somebody was killed who may have known of a hold
-        self.held_when_killed: list[tuple[float, set[str]]] = []  # when, and the ids of what was in hand
+        self.unlucky: list[
+            tuple[float, float]
+        ] = []  # when somebody was killed who may have known of a hold
+        self.held_when_killed: list[
+            tuple[float, set[str]]
+        ] = []  # when, and the ids of what was in hand
         self.backs: list[float] = []  # seconds that something took to be as before
         self.notes: list[str] = []
         self.further: dict[str, str] = {}  # settings in place of all others
         self.brief = False  # each thing goes wrong once
-        self.bad: set[str] = set()  # addresses that Mailgun cannot answer, which may wait as long as that lasts
+        self.bad: set[str] = (
+            set()
+        )  # addresses that Mailgun cannot answer, which may wait as long as that lasts
         self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
         self.producer: Producer
 
@@ -109,7 +120,11 @@ class World:
     @property
     def workers(self) -> list[RunningWorker]:
         """Those that should be alive."""
-        return [each.worker for each in self.journals if each.worker.process.pid not in self.ended_on_purpose]
+        return [
+            each.worker
+            for each in self.journals
+            if each.worker.process.pid not in self.ended_on_purpose
+        ]
 
     def start_workers(self, count: int) -> None:
         """So many more workers, each ready."""
@@ -265,7 +280,9 @@ class World:
         """Wait until no write is to be looked after any more."""
         key = f"signal:{self.integration}:look_after"
         eventually(
-            lambda: _unless_away(lambda: not self.redis.zcard(key)), DRAINED_WITHIN_SECONDS, "an end of all looks"
+            lambda: _unless_away(lambda: not self.redis.zcard(key)),
+            DRAINED_WITHIN_SECONDS,
+            "an end of all looks",
         )
 
     def stop_for_a_while(self, worker: RunningWorker, seconds: float) -> None:
@@ -280,7 +297,10 @@ class World:
 
         def each_has() -> bool:
             journals = [each for each in self.journals if each.worker in self.workers]
-            return all(any(line.is_end and line.at > since for line in each.catch_up()[-50:]) for each in journals)
+            return all(
+                any(line.is_end and line.at > since for line in each.catch_up()[-50:])
+                for each in journals
+            )
 
         with self.producer.trickling():
             self.until(each_has, "every worker consumes again", CONSUMES_AGAIN_WITHIN_SECONDS)
@@ -316,7 +336,9 @@ class World:
 def patient_client(url: str) -> "redis.Redis":
     """A client whose connections may be cut: each command is tried again, on a new one."""
     retry = Retry(ConstantBackoff(0.05), 3)
-    return redis.Redis.from_url(url, decode_responses=True, retry=retry, retry_on_error=[redis.ConnectionError])
+    return redis.Redis.from_url(
+        url, decode_responses=True, retry=retry, retry_on_error=[redis.ConnectionError]
+    )
 
 
 def carried_ids(envelope: Mapping[str, Any]) -> list[str]:
@@ -338,6 +360,9 @@ def _unless_away(ask: Callable[[], Any]) -> Any:
 def resident_megabytes(worker: RunningWorker) -> float:
     """The memory that the worker's process has in use."""
     listed = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(worker.process.pid)], capture_output=True, text=True, check=True
+        ["ps", "-o", "rss=", "-p", str(worker.process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(listed.stdout) / 1024

@@ -23,7 +23,14 @@ from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import NoResponse, Response
 from worker.ops.account_probe.probe_member import ProbeMember
-from worker.ops.account_probe.questions import MERGE_INSTEAD, NO_ADDRESS, NO_FIX, NOTHING, READ_NOTHING, Mode
+from worker.ops.account_probe.questions import (
+    MERGE_INSTEAD,
+    NO_ADDRESS,
+    NO_FIX,
+    NOTHING,
+    READ_NOTHING,
+    Mode,
+)
 from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.sandbox import lists
 from worker.sandbox.api import answer
@@ -61,7 +68,11 @@ def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> MailgunC
 
 
 def probing(
-    mailgun: MailgunClient, mode: Mode = "merge", *, after: int = 0, then: Callable[[], object] = int
+    mailgun: MailgunClient,
+    mode: Mode = "merge",
+    *,
+    after: int = 0,
+    then: Callable[[], object] = int,
 ) -> ProbeReport:
     """A probe that waits for nothing, and does `then` before the request that follows the first `after` ones."""
     asked = iter(range(10_000))
@@ -117,7 +128,9 @@ def test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way(
     result = probing(mailgun_at(sandbox))
     after = found(result)
     assert after[tried] == expected
-    also = {name for name in after if switch == "bulk_answer" and name.startswith("bulk")}  # a job is done later
+    also = {
+        name for name in after if switch == "bulk_answer" and name.startswith("bulk")
+    }  # a job is done later
     assert {name for name in after if after[name] != before[name]} <= {tried} | also
     assert wrong(result) == set()
 
@@ -191,7 +204,9 @@ def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
 
 
 @pytest.mark.parametrize("status", [401, 500, 429])
-def test_a_member_that_cannot_be_deleted_is_said_to_be_left(sandbox: RunningSandbox, status: int) -> None:
+def test_a_member_that_cannot_be_deleted_is_said_to_be_left(
+    sandbox: RunningSandbox, status: int
+) -> None:
     fault: dict[str, Any] = {"kind": "status", "status": status}
     result = probing(mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault))
     assert not result.gone
@@ -220,7 +235,9 @@ def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: Runni
 Twist = Callable[[Callable[[Request], Reply], Request], Reply]
 
 
-def crooked(twist: Twist, *, world: SandboxState | None = None) -> tuple[MailgunClient, SandboxState]:
+def crooked(
+    twist: Twist, *, world: SandboxState | None = None
+) -> tuple[MailgunClient, SandboxState]:
     """The real client, and at its other end the sandbox's rules seen through `twist`."""
     held = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
 
@@ -235,7 +252,9 @@ def call_of(request: requests.PreparedRequest) -> Request:
     path = urlsplit(str(request.url)).path
     form = form_of(request)
     segments = tuple(unquote_plus(path).split("/")[1:])
-    return Request(str(request.method), path, segments, {}, form, request.headers["Authorization"], US)
+    return Request(
+        str(request.method), path, segments, {}, form, request.headers["Authorization"], US
+    )
 
 
 def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
@@ -269,7 +288,9 @@ def missing_member_without_its_text(ask: Callable[[Request], Reply], call: Reque
 
 def capitals_are_others(ask: Callable[[Request], Reply], call: Request) -> Reply:
     other = call.method == "GET" and call.segments[-1] != call.segments[-1].lower()
-    return json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
+    return (
+        json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
+    )
 
 
 def no_word_for_true(ask: Callable[[Request], Reply], call: Request) -> Reply:
@@ -312,7 +333,12 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
         "not as sent: name vars",
         READ_NOTHING,
     ),
-    "a page is read": ("GET after POST", pages_for_everybody, "200 Mailgun Magnificent API", READ_NOTHING),
+    "a page is read": (
+        "GET after POST",
+        pages_for_everybody,
+        "200 Mailgun Magnificent API",
+        READ_NOTHING,
+    ),
     "capitals matter": (
         "GET in capitals",
         capitals_are_others,
@@ -355,7 +381,9 @@ def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> Non
     mailgun, _ = crooked(lambda ask, call: ask(call))
     result = probing(mailgun)
     assert wrong(result) == set()
-    assert {each.tried for each in result.findings if each.relied_on} == {tried for tried, *_ in BROKEN.values()}
+    assert {each.tried for each in result.findings if each.relied_on} == {
+        tried for tried, *_ in BROKEN.values()
+    }
 
 
 @pytest.mark.parametrize(
@@ -403,14 +431,17 @@ def test_a_number_that_mailgun_rounds_is_found() -> None:
         if "large" in member["vars"]:
             member["vars"]["large"] = int(float(member["vars"]["large"]))
 
-    finding = only(probing(crooked(retold(rounded, method="GET", segments=5))[0]), "JSON types in vars")
+    finding = only(
+        probing(crooked(retold(rounded, method="GET", segments=5))[0]), "JSON types in vars"
+    )
     assert (finding.found, finding.well) == ("changed: large", True)
     assert finding.to_set == "long numbers as text in events"
 
 
 def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
     world = SandboxState(
-        SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Quirks(bulk_bad_member="skipped")), now=0
+        SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Quirks(bulk_bad_member="skipped")),
+        now=0,
     )
 
     def taking(ask: Callable[[Request], Reply], call: Request) -> Reply:
@@ -423,7 +454,9 @@ def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
     assert len(world.mailing_list(LIST)) == 0
 
 
-def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> None:
+def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> (
+    None
+):
     late: list[Request] = []
     deletes: list[Request] = []
 
@@ -449,7 +482,9 @@ def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_d
 
 
 def environment(base_url: str, **more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}}
+    clean = {
+        name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}
+    }
     return {
         **clean,
         "PYTHONPATH": str(PROJECT),
@@ -485,7 +520,9 @@ def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str,
     return process.returncode, printed, complained
 
 
-def test_the_command_prints_a_table_that_fits_80_columns(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_the_command_prints_a_table_that_fits_80_columns(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     code, printed, complained = run(tmp_path, sandbox.base_url)
     assert (code, complained) == (0, "")
     assert max(map(len, printed.splitlines())) <= 80
@@ -495,17 +532,25 @@ def test_the_command_prints_a_table_that_fits_80_columns(sandbox: RunningSandbox
     assert sandbox.control.members() == {}
 
 
-def test_the_command_for_programs_prints_every_finding(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_the_command_for_programs_prints_every_finding(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     code, printed, _ = run(tmp_path, sandbox.base_url, "--json")
     assert code == 0
-    assert {"tried": "vars left out", "assumed": "unknown", "found": "cleared"}.items() <= json.loads(printed)[
-        10
-    ].items()
+    assert {
+        "tried": "vars left out",
+        "assumed": "unknown",
+        "found": "cleared",
+    }.items() <= json.loads(printed)[10].items()
     assert all(finding["ok"] for finding in json.loads(printed))
 
 
-def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(sandbox: RunningSandbox, tmp_path: Path) -> None:
-    sandbox.control.add_fault("status", status=404, message="not found", method="GET", address=THROW_AWAY)
+def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    sandbox.control.add_fault(
+        "status", status=404, message="not found", method="GET", address=THROW_AWAY
+    )
     code, printed, _ = run(tmp_path, sandbox.base_url)
     assert code == 1
     assert "✗  a missing member's 404  “Member …”       404 not found      see below" in printed
@@ -521,7 +566,9 @@ def a_closed_port() -> str:
 
 
 @pytest.mark.parametrize(("switch", "status"), [("bad_key_status", 401), ("bad_key_status", 403)])
-def test_a_wrong_key_ends_in_one_line(sandbox: RunningSandbox, tmp_path: Path, switch: str, status: int) -> None:
+def test_a_wrong_key_ends_in_one_line(
+    sandbox: RunningSandbox, tmp_path: Path, switch: str, status: int
+) -> None:
     sandbox.control.switches(**{switch: status})
     code, printed, complained = run(tmp_path, sandbox.base_url, MAILGUN_API_KEY="wr0ng-key")
     assert (code, printed) == (1, "")
@@ -533,7 +580,9 @@ def test_a_wrong_key_ends_in_one_line(sandbox: RunningSandbox, tmp_path: Path, s
 
 
 @pytest.mark.parametrize("status", [429, 420])
-def test_being_told_to_wait_ends_in_one_line(sandbox: RunningSandbox, tmp_path: Path, status: int) -> None:
+def test_being_told_to_wait_ends_in_one_line(
+    sandbox: RunningSandbox, tmp_path: Path, status: int
+) -> None:
     sandbox.control.switches(throttled_status=status)
     sandbox.control.limit(20, window_seconds=3)
     code, printed, complained = run(tmp_path, sandbox.base_url)
@@ -554,13 +603,17 @@ def test_being_told_to_wait_ends_in_one_line(sandbox: RunningSandbox, tmp_path: 
 def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
     sandbox: RunningSandbox, tmp_path: Path, base_url: str, list_address: str, says: str
 ) -> None:
-    code, printed, complained = run(tmp_path, base_url or sandbox.base_url, MAILGUN_LIST_ADDRESS=list_address)
+    code, printed, complained = run(
+        tmp_path, base_url or sandbox.base_url, MAILGUN_LIST_ADDRESS=list_address
+    )
     assert (code, printed) == (1, "")
     assert says in complained
     assert complained.count("\n") == 1
 
 
-def test_a_list_that_vanishes_meanwhile_takes_its_member_along(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_list_that_vanishes_meanwhile_takes_its_member_along(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     sandbox.control.latency(50)
     process = started(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
@@ -585,10 +638,17 @@ def test_a_signal_in_the_middle_ends_it_in_one_line_with_the_member_deleted(
     assert sandbox.control.members() == {}
 
 
-def test_a_request_under_way_is_not_broken_off_by_ctrl_c(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     sandbox.control.add_fault("latency", ms=1000, method="POST", count=1)
     process = started(tmp_path, sandbox.base_url)
-    assert eventually(lambda: sandbox.control.requests()[-1:] != [] and sandbox.control.requests()[-1].method == "POST")
+    assert eventually(
+        lambda: (
+            sandbox.control.requests()[-1:] != []
+            and sandbox.control.requests()[-1].method == "POST"
+        )
+    )
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=60)
     assert complained == f"signal-mailgun: stopped; {DELETED_AGAIN}\n"
@@ -599,10 +659,16 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(sandbox: RunningSandbox
 def pending(process: "subprocess.Popen[str]") -> bool:
     """Has the process a signal that it was not given yet?"""
     status = Path(f"/proc/{process.pid}/status").read_text()
-    return any(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd")))
+    return any(
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("SigPnd", "ShdPnd"))
+    )
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at pending signals, which needs /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="looks at pending signals, which needs /proc"
+)
 def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
@@ -613,15 +679,21 @@ def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
     process.send_signal(signal.SIGINT)
     assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
     process.send_signal(signal.SIGTERM)
-    assert eventually(lambda: not pending(process))  # two at once may reach a thread that is not the waiting one
+    assert eventually(
+        lambda: not pending(process)
+    )  # two at once may reach a thread that is not the waiting one
     process.send_signal(signal.SIGHUP)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complained.startswith(f"signal-mailgun: stopped at once; {THROW_AWAY} may still be on the list: delete it")
+    assert complained.startswith(
+        f"signal-mailgun: stopped at once; {THROW_AWAY} may still be on the list: delete it"
+    )
     assert complained.count("\n") == 1
 
 
-def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
     sandbox.control.latency(50)
     process = started(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))

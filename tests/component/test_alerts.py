@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
 TESTS = (PROMETHEUS / "alerts_test.yml").read_text()
 SCRAPED = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
 PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)"
+)
 
 
 def exported() -> dict[str, set[str]]:
@@ -66,8 +70,14 @@ def test_every_query_asks_for_metrics_and_labels_that_a_worker_tells(query: str)
     for name, labels in asked:
         assert name == "up" or name in EXPORTED, name
         of_prometheus = {"job", "instance"}
-        assert set(re.findall(r"(\w+)\s*=", labels)) <= EXPORTED.get(name, set()) | of_prometheus, query
-    grouped = {each.strip() for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", query) for each in labels.split(",")}
+        assert set(re.findall(r"(\w+)\s*=", labels)) <= EXPORTED.get(name, set()) | of_prometheus, (
+            query
+        )
+    grouped = {
+        each.strip()
+        for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", query)
+        for each in labels.split(",")
+    }
     known = {label for name, _ in asked for label in EXPORTED.get(name, set())}
     assert grouped <= known | {"le"}, query
 
@@ -75,7 +85,11 @@ def test_every_query_asks_for_metrics_and_labels_that_a_worker_tells(query: str)
 def test_every_metric_of_the_program_is_on_the_dashboard() -> None:
     shown = {name for query in dashboard_queries() for name, _ in SELECTOR.findall(query)}
     plain = {re.sub("_(bucket|sum|count|total)$", "", name) for name in shown}
-    ours = {re.sub("_(bucket|sum|count|total|created)$", "", name) for name in EXPORTED if "signal_mailgun" in name}
+    ours = {
+        re.sub("_(bucket|sum|count|total|created)$", "", name)
+        for name in EXPORTED
+        if "signal_mailgun" in name
+    }
     assert ours <= plain
 
 
@@ -94,10 +108,14 @@ def test_what_rules_select_is_a_value_that_exists() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_says_how_bad_it_is_what_it_means_and_what_to_do_and_is_tested(rule: dict[str, Any]) -> None:
+def test_every_alert_says_how_bad_it_is_what_it_means_and_what_to_do_and_is_tested(
+    rule: dict[str, Any],
+) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["annotations"].keys() == {"summary", "description"}
-    assert re.search(rf"{rule['alert']}\b|SignalMailgunSlow\.\*", TESTS), "alerts_test.yml does not know it"
+    assert re.search(rf"{rule['alert']}\b|SignalMailgunSlow\.\*", TESTS), (
+        "alerts_test.yml does not know it"
+    )
 
 
 def test_alerts_are_named_once() -> None:
@@ -117,7 +135,11 @@ def test_the_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         at = panel["gridPos"]
-        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
         assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24
         taken |= cells
@@ -126,8 +148,12 @@ def test_the_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
 def test_grafana_finds_dashboard_and_prometheus_where_compose_puts_them() -> None:
     compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
     provisioning = DEPLOY / "grafana/provisioning"
-    [provider] = yaml.safe_load((provisioning / "dashboards/signal-mailgun.yml").read_text())["providers"]
-    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    [provider] = yaml.safe_load((provisioning / "dashboards/signal-mailgun.yml").read_text())[
+        "providers"
+    ]
+    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
     mounted = dict(each.split(":")[:2] for each in compose["grafana"]["volumes"])
     assert mounted["./deploy/grafana/dashboard.json"].startswith(provider["options"]["path"])
     assert source["url"] == "http://prometheus:9090"
@@ -136,7 +162,9 @@ def test_grafana_finds_dashboard_and_prometheus_where_compose_puts_them() -> Non
 def promtool(*words: str) -> str:
     """What promtool says; fails where it is not content."""
     assert PROMTOOL
-    ended = subprocess.run([PROMTOOL, *words], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [PROMTOOL, *words], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

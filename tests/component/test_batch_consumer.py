@@ -108,7 +108,9 @@ class Worker:
     def take(self, *messages: Message, room: int = 1000) -> list[str]:
         """Put these on the queue and let the worker take what it has room for; the tags."""
         if messages:
-            self.own.redis.lpush(self.own.queue, *(encode(each, self.own.queue) for each in messages))
+            self.own.redis.lpush(
+                self.own.queue, *(encode(each, self.own.queue) for each in messages)
+            )
         before = set(self.unacked())
         taken = self.own.take(room).messages
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
@@ -123,7 +125,10 @@ class Worker:
 
     def settled(self) -> None:
         """Everything that was handed to a thread has ended, and the loop has gone round."""
-        eventually(lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon), what="an end")
+        eventually(
+            lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon),
+            what="an end",
+        )
         eventually(self._has_told, what="what ended being told")
 
     def _has_told(self) -> bool:
@@ -160,7 +165,13 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
         )
         loop = Loop()
         it = BatchConsumer(
-            processor, own.queue, own.unacked_keys, load=Load(), most_bytes=100_000, threads=4, visibility_seconds=60
+            processor,
+            own.queue,
+            own.unacked_keys,
+            load=Load(),
+            most_bytes=100_000,
+            threads=4,
+            visibility_seconds=60,
         )
         it.bind(loop)
         return Worker(own, there, loop, it, processor)
@@ -169,11 +180,21 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
 
 
 def event(number: int, **fields: Any) -> dict[str, Any]:
-    return {"type": "identify", "traits": {"email": f"p{number}@example.com", "plan": "pro"}, **fields}
+    return {
+        "type": "identify",
+        "traits": {"email": f"p{number}@example.com", "plan": "pro"},
+        **fields,
+    }
 
 
 def message(number: int, **fields: Any) -> Message:
-    return Message(id=f"m{number}", args=(event(number),), kind="identify", enqueued_at=NOW.timestamp(), **fields)
+    return Message(
+        id=f"m{number}",
+        args=(event(number),),
+        kind="identify",
+        enqueued_at=NOW.timestamp(),
+        **fields,
+    )
 
 
 def names(told: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
@@ -210,7 +231,9 @@ def test_without_batches_nothing_lingers(at_work: Callable[..., Worker]) -> None
     assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p2@example.com"]
 
 
-def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(at_work: Callable[..., Worker]) -> None:
+def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=2)
     tags = it.take(message(1), message(2))
     it.settled()
@@ -222,7 +245,11 @@ def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(at_work: C
         ("task-succeeded", "m2"),
     ]
     received, ended = it.loop.told[0][1], it.loop.told[2][1]
-    assert (received["args"], received["kwargs"], received["name"]) == ("identify", "{}", "signal.deliver")
+    assert (received["args"], received["kwargs"], received["name"]) == (
+        "identify",
+        "{}",
+        "signal.deliver",
+    )
     assert ended["result"] == "'delivered'"
     assert ended["runtime"] >= 0
 
@@ -240,16 +267,24 @@ def test_where_nobody_asked_for_them_no_events_are_sent(
     assert it.loop.told == []
 
 
-def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work: Callable[..., Worker]) -> None:
+def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=100)
     it.there.world.refuse(["p2@example.com"])
     events = [event(1), "malformed", event(2), {"type": "page"}, event(3, messageId="own")]
-    it.take(Message(id="b", args=(events,), kind="5 events", enqueued_at=NOW.timestamp(), task=DELIVER_MANY))
+    it.take(
+        Message(
+            id="b", args=(events,), kind="5 events", enqueued_at=NOW.timestamp(), task=DELIVER_MANY
+        )
+    )
     it.consuming.flush()
     it.settled()
     assert it.unacked() == []
     assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p3@example.com"]
-    letters = {each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()}
+    letters = {
+        each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()
+    }
     assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
     assert names(it.loop.told)[-1] == ("task-succeeded", "b")
     assert it.loop.told[-1][1]["result"] == (
@@ -257,14 +292,19 @@ def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(at_work:
     )
 
 
-def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(at_work: Callable[..., Worker]) -> None:
+def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=100)
     it.take(Message(id="b", args=([],), kind="0 events", task=DELIVER_MANY))
     it.consuming.flush()
     it.settled()
     assert it.unacked() == []
     assert it.processor.dead_letters.count() == 0
-    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (("task-succeeded", "b"), "'no events'")
+    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (
+        ("task-succeeded", "b"),
+        "'no events'",
+    )
     assert it.processor.delivery.gate._unused == it.processor.delivery.gate.rules.event_cost
 
 
@@ -308,7 +348,9 @@ def test_an_event_that_redis_did_not_let_end_goes_back_to_the_front_of_its_queue
 
 
 def test_our_own_bug_costs_no_event(
-    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at_work: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     it = at_work(batch=1)
     monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
@@ -369,7 +411,9 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     assert it.own.redis.zscore(index, "somebody else's") == 0.0
 
 
-def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: Callable[..., Worker]) -> None:
+def test_a_message_that_came_another_way_is_left_alone_and_comes_back(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     it.own.fill(1)
     it.own.take(1)
@@ -381,7 +425,9 @@ def test_a_message_that_came_another_way_is_left_alone_and_comes_back(at_work: C
     assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
 
 
-def test_what_has_ended_is_not_kept(at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_ended_is_not_kept(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = at_work(batch=1)
     it.take(message(1))
     it.settled()
@@ -415,7 +461,9 @@ def test_a_worker_that_ends_handles_what_it_gathered_and_waits_for_what_is_under
     assert len(it.loop.dropped) == 3
 
 
-def test_after_a_new_connection_messages_are_taken_from_there(at_work: Callable[..., Worker]) -> None:
+def test_after_a_new_connection_messages_are_taken_from_there(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=2)
     it.take(message(1))
     before, it.loop = it.loop, replace(it.loop, soon=[], told=[], dropped=[], laters=[])
@@ -432,7 +480,9 @@ def test_after_a_new_connection_messages_are_taken_from_there(at_work: Callable[
 
 def of_one_member(number: int) -> Message:
     event = {"type": "identify", "traits": {"email": "hot@example.com", "plan": f"{number}"}}
-    return Message(id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000)
+    return Message(
+        id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000
+    )
 
 
 def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
@@ -453,13 +503,18 @@ def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     leases: Any = ledger.acquire(["hot@example.com"])
     it.take(*map(of_one_member, range(count)))
     it.consuming.flush()
-    eventually(lambda: it.processor.delay_queue.count() == count and not it.unacked(), what="events that wait")
+    eventually(
+        lambda: it.processor.delay_queue.count() == count and not it.unacked(),
+        what="events that wait",
+    )
     it.settled()
     assert it.there.calls == []
     return ledger, leases
 
 
-def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(at_work: Callable[..., Worker]) -> None:
+def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, leases = wait_for_one_member(it, 40)
     it.loop.told.clear()
@@ -474,7 +529,9 @@ def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(a
     assert it.consuming.in_hand() == []
 
 
-def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[..., Worker]) -> None:
+def test_whoever_releases_a_member_takes_on_what_waits_for_it(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, (lease,) = wait_for_one_member(it, 5)
     it.own.redis.delete(ledger.keys.lock(lease.digest))
@@ -485,7 +542,9 @@ def test_whoever_releases_a_member_takes_on_what_waits_for_it(at_work: Callable[
     assert [each.method for each in it.there.calls] == ["GET", "POST"]  # the others are older
 
 
-def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Callable[..., Worker]) -> None:
+def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, leases = wait_for_one_member(it, 3)
     ledger.release(leases, [], 0)
@@ -494,7 +553,9 @@ def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(at_work: Call
     assert (it.unacked(), it.processor.delay_queue.count()) == ([], 3)
 
 
-def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: Callable[..., Worker]) -> None:
+def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, leases = wait_for_one_member(it, 40)
     ledger.release(leases, [], 0)
@@ -512,7 +573,9 @@ def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(at_work: 
     assert it.consuming._load.weights() == []
 
 
-def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Callable[..., Worker]) -> None:
+def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, leases = wait_for_one_member(it, 3)
     entered, go = first_request_hangs(it)
@@ -532,7 +595,9 @@ def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(at_work: Calla
     assert (it.unacked(), it.processor.delay_queue.count()) == ([], 0)
 
 
-def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(at_work: Callable[..., Worker]) -> None:
+def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     entered, go = first_request_hangs(it)
     it.take(message(1))
@@ -560,7 +625,11 @@ def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
     no_thread_more(it, monkeypatch)
     it.consuming.adopt()
     it.loop.run()
-    assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == ([], 3, 0)
+    assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == (
+        [],
+        3,
+        0,
+    )
     assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
     assert not it.consuming._not_begun
 
@@ -606,11 +675,15 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
     monkeypatch.setattr(batch_consumer, "parse_raw", no_memory)
     with pytest.raises(MemoryError):
         it.consuming.adopt()
-    on_queue = [parse_raw(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)]
+    on_queue = [
+        parse_raw(str(raw), str).returns for raw in it.own.redis.lrange(it.own.queue, 0, -1)
+    ]
     assert (it.unacked(), on_queue) == ([], [1, 1])
 
 
-def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(at_work: Callable[..., Worker]) -> None:
+def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(
+    at_work: Callable[..., Worker],
+) -> None:
     it = at_work(batch=1)
     ledger, leases = wait_for_one_member(it, 3)
     ledger.release(leases, [], 0)

@@ -40,11 +40,15 @@ def wants(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any
     return TimedPatch(Patch(address(number), None, vars, consent, None), EventOrder(at))
 
 
-def bring(own: OwnIntegration, there: HoldsMembers, *wanted: TimedPatch, **options: Any) -> list[OutcomeKind]:
+def bring(
+    own: OwnIntegration, there: HoldsMembers, *wanted: TimedPatch, **options: Any
+) -> list[OutcomeKind]:
     return [each.kind for each in outcomes(own, there, wanted, **options)]
 
 
-def outcomes(own: OwnIntegration, there: HoldsMembers, wanted: Sequence[TimedPatch], **options: Any) -> list[Outcome]:
+def outcomes(
+    own: OwnIntegration, there: HoldsMembers, wanted: Sequence[TimedPatch], **options: Any
+) -> list[Outcome]:
     return delivery(own, there, **options).deliver(wanted)
 
 
@@ -79,7 +83,9 @@ def times_out(_call: Request) -> Reply | None:
     raise requests.ReadTimeout
 
 
-def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(own: OwnIntegration) -> None:
+def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2))
     there.alone = nullcontext()
     seen: list[str | None] = []
@@ -104,7 +110,12 @@ def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
 def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2, 3))
     assert bring(
-        own, there, wants(1, plan="pro"), wants(2, plan="free"), wants(3, plan="pro"), wants(4, plan="pro")
+        own,
+        there,
+        wants(1, plan="pro"),
+        wants(2, plan="free"),
+        wants(3, plan="pro"),
+        wants(4, plan="pro"),
     ) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.UNCHANGED,
@@ -129,20 +140,28 @@ def test_every_entry_says_who_is_subscribed(own: OwnIntegration) -> None:
     bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"), wants(3, plan="pro"))
     (call,) = [each for each in there.calls if each.segments[-1] == "members.json"]
     assert call.fields["upsert"] == "true"
-    assert [each["subscribed"] for each in json.loads(call.fields["members"])] == [True, False, True]
+    assert [each["subscribed"] for each in json.loads(call.fields["members"])] == [
+        True,
+        False,
+        True,
+    ]
     assert not there.list.member(address(2)).subscribed
 
 
 def test_no_call_has_more_members_than_the_batch_size(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(7)))
-    assert set(bring(own, there, *(wants(each, plan="pro") for each in range(7)), batch=3)) == {OutcomeKind.DELIVERED}
+    assert set(bring(own, there, *(wants(each, plan="pro") for each in range(7)), batch=3)) == {
+        OutcomeKind.DELIVERED
+    }
     assert [len(each) for each in there.entries()] == [3, 3]  # and the seventh alone
 
 
 def test_no_call_is_larger_than_a_mebibyte(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(5)))
     large = "x" * 400_000
-    assert set(bring(own, there, *(wants(each, note=large) for each in range(5)))) == {OutcomeKind.DELIVERED}
+    assert set(bring(own, there, *(wants(each, note=large) for each in range(5)))) == {
+        OutcomeKind.DELIVERED
+    }
     assert [len(each) for each in there.entries()] == [2, 2]
 
 
@@ -152,7 +171,11 @@ def test_no_call_is_larger_than_a_mebibyte(own: OwnIntegration) -> None:
 def test_events_of_one_member_go_together_in_the_order_of_their_times(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     assert bring(
-        own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old", company="Acme"), wants(1, 4, plan="older")
+        own,
+        there,
+        wants(1, 5, plan="pro"),
+        wants(1, 3, plan="old", company="Acme"),
+        wants(1, 4, plan="older"),
     ) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.DELIVERED,
@@ -171,7 +194,9 @@ def test_events_that_undo_each_other_need_no_write(own: OwnIntegration) -> None:
     assert there.asked() == [f"GET {address(1)}"]
 
 
-def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_nothing(own: OwnIntegration) -> None:
+def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_nothing(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2))
 
     def refuses(call: Request) -> Reply | None:
@@ -180,7 +205,12 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
         return None
 
     there.meanwhile = dict.fromkeys(range(1, 30), refuses)
-    wanted = [wants(1, 1, plan="pro"), wants(1, 2, bad=1), wants(1, 3, company="Acme"), wants(2, 1, plan="pro")]
+    wanted = [
+        wants(1, 1, plan="pro"),
+        wants(1, 2, bad=1),
+        wants(1, 3, company="Acme"),
+        wants(2, 1, plan="pro"),
+    ]
     assert bring(own, there, *wanted) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.REJECTED,
@@ -191,7 +221,9 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
     assert there.vars_of(address(2)) == {"plan": "pro"}
 
 
-def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it(own: OwnIntegration) -> None:
+def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1))
     there.meanwhile[2] = fails(503)
     assert bring(own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old")) == [
@@ -207,15 +239,19 @@ def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it
 
 
 @pytest.mark.parametrize("culprits", [{0}, {31}, {13}, {3, 4, 29}, set(range(32))])
-def test_of_a_refused_call_only_the_culprits_are_refused(own: OwnIntegration, culprits: set[int]) -> None:
+def test_of_a_refused_call_only_the_culprits_are_refused(
+    own: OwnIntegration, culprits: set[int]
+) -> None:
     there = HoldsMembers(*held(*range(32)))
     there.world.refuse(address(each) for each in culprits)
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(32)))
     assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.REJECTED} == culprits
-    assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.DELIVERED} == set(range(32)) - culprits
-    assert {number for number in range(32) if there.vars_of(address(number)) == {"plan": "pro"}} == set(
+    assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.DELIVERED} == set(
         range(32)
     ) - culprits
+    assert {
+        number for number in range(32) if there.vars_of(address(number)) == {"plan": "pro"}
+    } == set(range(32)) - culprits
 
 
 def test_one_culprit_among_a_hundred_is_found_in_few_requests(own: OwnIntegration) -> None:
@@ -227,9 +263,13 @@ def test_one_culprit_among_a_hundred_is_found_in_few_requests(own: OwnIntegratio
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(own: OwnIntegration, status: int) -> None:
+def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(
+    own: OwnIntegration, status: int
+) -> None:
     there = HoldsMembers(*held(*range(50)))
-    there.meanwhile = {number: fails(status, "Mailing list x not found") for number in range(51, 200)}
+    there.meanwhile = {
+        number: fails(status, "Mailing list x not found") for number in range(51, 200)
+    }
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
     refused = OutcomeKind.UNAUTHORIZED if status == 401 else OutcomeKind.LIST_NOT_FOUND
     assert 0 < kinds.count(refused) <= own.gate().rules.incident_threshold
@@ -238,7 +278,9 @@ def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(own:
     assert locks(own) == []
 
 
-def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(own: OwnIntegration) -> None:
+def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(*range(50)))
     there.meanwhile = dict.fromkeys(range(1, 200), fails(401))
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
@@ -247,7 +289,9 @@ def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(own: Own
     assert len(there.calls) < 20
 
 
-def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(own: OwnIntegration) -> None:
+def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(*range(8)))
     together = threading.Barrier(4)
     there.alone = nullcontext()
@@ -258,7 +302,10 @@ def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(own: 
 
     there.meanwhile = dict.fromkeys(range(1, 20), refuses)
     kinds = bring(
-        own, there, *(wants(each, plan="pro") for each in range(4)), ledger=own.ledger(own.gate(incident_threshold=2))
+        own,
+        there,
+        *(wants(each, plan="pro") for each in range(4)),
+        ledger=own.ledger(own.gate(incident_threshold=2)),
     )
     assert kinds.count(OutcomeKind.UNAUTHORIZED) == 2
     assert kinds.count(OutcomeKind.HELD) == 2
@@ -288,7 +335,9 @@ def test_a_429_to_a_reading_ends_the_round(own: OwnIntegration) -> None:
     assert there.entries() == []
 
 
-def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(own: OwnIntegration) -> None:
+def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[3] = times_out
     ledger = own.ledger(settle_seconds=60)
@@ -301,14 +350,20 @@ def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(own: Ow
 def test_while_the_integration_is_held_nobody_is_asked(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     own.gate().pause()
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.HELD, OutcomeKind.HELD]
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+        OutcomeKind.HELD,
+        OutcomeKind.HELD,
+    ]
     assert there.calls == []
 
 
 def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[2] = doing(own.gate().pause)
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.HELD, OutcomeKind.HELD]
+    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+        OutcomeKind.HELD,
+        OutcomeKind.HELD,
+    ]
     assert there.entries() == []
     assert locks(own) == []
 
@@ -326,12 +381,17 @@ def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> 
     ]
 
 
-def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_are_released(own: OwnIntegration) -> None:
+def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_are_released(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2, 3))
     had: list[int] = []
     there.meanwhile[6] = doing(lambda: had.append(len(locks(own))))
     tried = replace(wants(2, plan="pro"), alone=True)
-    assert bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro")) == [OutcomeKind.DELIVERED] * 3
+    assert (
+        bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro"))
+        == [OutcomeKind.DELIVERED] * 3
+    )
     assert there.entries() == [[address(1), address(3)]]
     assert there.asked()[4:] == [f"GET {address(2)}", "POST members"]
     assert had == [1]
@@ -357,7 +417,9 @@ def test_two_processes_with_the_same_members_lose_none(own: OwnIntegration) -> N
         while wanted := left[id(it)]:
             ended = it.deliver(wanted)
             left[id(it)] = [
-                each for each, outcome in zip(wanted, ended, strict=True) if outcome.kind is OutcomeKind.BUSY
+                each
+                for each, outcome in zip(wanted, ended, strict=True)
+                if outcome.kind is OutcomeKind.BUSY
             ]
 
     with ThreadPoolExecutor(2) as threads:
@@ -387,10 +449,14 @@ def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
     assert len(warnings(caplog)) == 1
     asked = there.asked()
     alone = 3 if form == "message_only" else 6  # those of the sample were found as sent
-    assert asked[6:] == ["POST members.json", *(f"GET {address(each)}" for each in range(3)), *["POST members"] * alone]
-    assert {each.kind for each in here.deliver([wants(each, 2, plan="basic") for each in range(6)])} == {
-        OutcomeKind.DELIVERED
-    }
+    assert asked[6:] == [
+        "POST members.json",
+        *(f"GET {address(each)}" for each in range(3)),
+        *["POST members"] * alone,
+    ]
+    assert {
+        each.kind for each in here.deliver([wants(each, 2, plan="basic") for each in range(6)])
+    } == {OutcomeKind.DELIVERED}
     assert there.asked().count("POST members.json") == 1
     assert len(warnings(caplog)) == 1
 
@@ -409,16 +475,27 @@ def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
 @pytest.mark.parametrize(
     "strange", ["jane@localhost", '"jane.doe"@example.com', "jané@example.com", ".jane@example.com"]
 )
-def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(own: OwnIntegration, strange: str) -> None:
+def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(
+    own: OwnIntegration, strange: str
+) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
     patch = Patch(strange, None, {"plan": "pro"}, None, None)
     assert (
-        bring(own, there, wants(1, plan="pro"), TimedPatch(patch, EventOrder(1.0)), wants(2, plan="pro"))
+        bring(
+            own,
+            there,
+            wants(1, plan="pro"),
+            TimedPatch(patch, EventOrder(1.0)),
+            wants(2, plan="pro"),
+        )
         == [OutcomeKind.DELIVERED] * 3
     )
     assert there.entries() == [[address(1), address(2)]]
     assert bring(
-        own, there, wants(1, 2, plan="x"), TimedPatch(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0))
+        own,
+        there,
+        wants(1, 2, plan="x"),
+        TimedPatch(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0)),
     ) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.DELIVERED,
@@ -435,7 +512,9 @@ def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIn
         here.deliver([wants(1, at, n=at), wants(2, at, n=at)])
     asked = there.asked()[before:]
     assert asked.count("POST members.json") == 99
-    assert len(asked) - 99 == FIRST_CALLS  # the first call of all was one of them; the hundredth is one again
+    assert (
+        len(asked) - 99 == FIRST_CALLS
+    )  # the first call of all was one of them; the hundredth is one again
 
 
 def test_a_doubt_does_not_last_for_ever() -> None:
@@ -474,21 +553,33 @@ def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
     here = delivery(own, there, ledger=trusting(own))
     here.deliver([wants(each, 1, plan="pro") for each in range(20)])
     before = len(there.calls)
-    assert {each.kind for each in here.deliver([wants(each, 2, company="Acme") for each in range(20)])} == {
-        OutcomeKind.DELIVERED
-    }
-    assert there.asked()[before:] in (["POST members.json"], ["POST members.json", f"GET {address(0)}"])
-    assert all(there.vars_of(address(each)) == {"plan": "pro", "company": "Acme"} for each in range(20))
+    assert {
+        each.kind for each in here.deliver([wants(each, 2, company="Acme") for each in range(20)])
+    } == {OutcomeKind.DELIVERED}
+    assert there.asked()[before:] in (
+        ["POST members.json"],
+        ["POST members.json", f"GET {address(0)}"],
+    )
+    assert all(
+        there.vars_of(address(each)) == {"plan": "pro", "company": "Acme"} for each in range(20)
+    )
 
 
-def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(own: OwnIntegration) -> None:
+def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1))
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
     own.later(0)
     own.redis.hset(ledger.keys.opt_outs, "fresh_from", own.now() - 2 * 60 - 1)
     bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
-    assert there.asked() == [f"GET {address(1)}", "POST members", f"GET {address(1)}", "POST members"]
+    assert there.asked() == [
+        f"GET {address(1)}",
+        "POST members",
+        f"GET {address(1)}",
+        "POST members",
+    ]
 
 
 def test_without_any_reading_of_the_unsubscribed_no_copy_is_trusted(own: OwnIntegration) -> None:
@@ -513,7 +604,9 @@ def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_
     assert there.asked().count(f"GET {address(1)}") == asked
 
 
-def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(own: OwnIntegration) -> None:
+def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1))
     ledger = trusting(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
@@ -566,7 +659,9 @@ def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIn
     assert locks(own) == []
 
 
-def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has_to_wait(own: OwnIntegration) -> None:
+def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has_to_wait(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
     there.world.refuse([address(3)])
     ledger = own.ledger(cache_seconds=60)
@@ -585,7 +680,9 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
     ledger = trusting(own)
     here = delivery(own, there, ledger=ledger, batch=1)
     here.deliver([wants(each, 1, plan="pro") for each in range(40)])
-    there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
+    there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(
+        429, b"{}", headers={"Retry-After": "30"}
+    )
     outcomes_ = here.deliver([wants(each, 2, consent=False) for each in range(40)])
     held_back = [number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.HELD]
     assert held_back
@@ -609,14 +706,20 @@ def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIn
     assert not there.list.member(address(1)).subscribed
 
 
-def test_who_cannot_be_looked_at_just_now_is_no_doubt(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_cannot_be_looked_at_just_now_is_no_doubt(
+    own: OwnIntegration, caplog: pytest.LogCaptureFixture
+) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[4] = lambda _call: json_reply(503, {})
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.DELIVERED] * 2
+    assert (
+        bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.DELIVERED] * 2
+    )
     assert warnings(caplog) == []
 
 
-def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(own: OwnIntegration) -> None:
+def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(1, 2, subscribed=False))
     ledger = trusting(own)
     bring(own, there, wants(1, 1, plan="pro"), wants(2, 1, plan="pro"), ledger=ledger)
@@ -642,7 +745,10 @@ def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) ->
     there = HoldsMembers(*held(*range(50)))
     gate = own.gate(rate_limit=300, event_cost=0.01)
     kinds = bring(
-        own, there, *(wants(each, plan="pro") for each in range(50)), ledger=own.ledger(gate, refresh_seconds=60)
+        own,
+        there,
+        *(wants(each, plan="pro") for each in range(50)),
+        ledger=own.ledger(gate, refresh_seconds=60),
     )
     assert 0 < len(there.calls) <= 12
     assert kinds.count(OutcomeKind.HELD) >= 39
@@ -655,7 +761,9 @@ def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None
     ledger = own.ledger(gate, cache_seconds=60)
     bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": -5, "at": own.now()})
-    bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)  # both from their copies
+    bring(
+        own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger
+    )  # both from their copies
     assert float(own.pace()["tokens"]) == pytest.approx(-3, abs=0.5)
 
 
@@ -663,7 +771,9 @@ def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = own.ledger(own.gate(rate_limit=6))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
-    bring(own, there, wants(1, plan="pro"), ledger=ledger)  # the reading was paid for when the event was taken
+    bring(
+        own, there, wants(1, plan="pro"), ledger=ledger
+    )  # the reading was paid for when the event was taken
     assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
 
 
@@ -696,14 +806,20 @@ events = st.lists(
         st.sampled_from([None, None, True, False]),
         plan=st.sampled_from(["a", "b", 1, True]),
     )
-    | st.builds(wants, st.integers(0, 4), st.integers(1, 6).map(float), company=st.sampled_from(["x", "y"])),
+    | st.builds(
+        wants, st.integers(0, 4), st.integers(1, 6).map(float), company=st.sampled_from(["x", "y"])
+    ),
     min_size=1,
     max_size=24,
 )
 
 
-@given(wanted=events, cuts=st.lists(st.integers(1, 8), min_size=24, max_size=24), trusted=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    wanted=events, cuts=st.lists(st.integers(1, 8), min_size=24, max_size=24), trusted=st.booleans()
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_members_end_the_same_whether_events_come_together_or_one_by_one(
     own: OwnIntegration,
     wanted: list[TimedPatch],
@@ -722,10 +838,14 @@ def test_members_end_the_same_whether_events_come_together_or_one_by_one(
                 OutcomeKind.UNCHANGED,
                 OutcomeKind.SUPERSEDED,
             }
-        return sorted((each.as_mailgun() for each in there.list), key=lambda each: str(each["address"]))
+        return sorted(
+            (each.as_mailgun() for each in there.list), key=lambda each: str(each["address"])
+        )
 
     starts = [0]
     for cut in cuts:
         starts.append(starts[-1] + cut)
     together = [wanted[start:end] for start, end in pairwise(starts) if wanted[start:end]]
-    assert json.dumps(ended(together, "together")) == json.dumps(ended([[each] for each in wanted], "alone"))
+    assert json.dumps(ended(together, "together")) == json.dumps(
+        ended([[each] for each in wanted], "alone")
+    )

@@ -23,11 +23,17 @@ def address(number: int) -> str:
 
 def there_are(*, bad: Collection[int] = (), status: int = 500, every: bool = False) -> HoldsMembers:
     """Mailgun with many members, which answers `status` to writes that name a bad one, or to every write."""
-    there = HoldsMembers(*({"address": address(each), "vars": {"plan": "free"}} for each in range(MANY)))
+    there = HoldsMembers(
+        *({"address": address(each), "vars": {"plan": "free"}} for each in range(MANY))
+    )
 
     def fails(call: Request) -> Reply | None:
         named = any(f"{address(each)}" in str(call.fields) for each in bad)
-        return json_reply(status, {"message": "no"}) if call.method == "POST" and (every or named) else None
+        return (
+            json_reply(status, {"message": "no"})
+            if call.method == "POST" and (every or named)
+            else None
+        )
 
     there.meanwhile = dict.fromkeys(range(1, 2000), fails)
     return there
@@ -39,7 +45,10 @@ def bring(
     """How one event of each of these members ended."""
     here = options.pop("here", None) or own.delivery(there.asking(), batch=100, **options)
     found = here.deliver(
-        [TimedPatch(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0)) for each in numbers]
+        [
+            TimedPatch(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0))
+            for each in numbers
+        ]
     )
     return {number: each.kind for number, each in zip(numbers, found, strict=True)}
 
@@ -50,7 +59,9 @@ def calls(there: HoldsMembers) -> int:
 
 @pytest.mark.parametrize("bad", [{0}, {17}, {63}])
 @pytest.mark.parametrize("status", [500, 503, 408])
-def test_one_member_that_makes_a_call_fail_delays_no_other(own: OwnIntegration, bad: set[int], status: int) -> None:
+def test_one_member_that_makes_a_call_fail_delays_no_other(
+    own: OwnIntegration, bad: set[int], status: int
+) -> None:
     there = there_are(bad=bad, status=status)
     kinds = bring(own, there)
     assert {number for number, kind in kinds.items() if kind is OutcomeKind.UNAVAILABLE} == bad

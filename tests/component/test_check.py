@@ -25,7 +25,9 @@ def running() -> Iterator[tuple[RunningSandbox, RunningSandbox]]:
 
 
 @pytest.fixture
-def regions(running: tuple[RunningSandbox, RunningSandbox]) -> tuple[RunningSandbox, RunningSandbox]:
+def regions(
+    running: tuple[RunningSandbox, RunningSandbox],
+) -> tuple[RunningSandbox, RunningSandbox]:
     """The region that is set, and the other one; the key and the list are known to both."""
     for each in running:
         each.control.reset()
@@ -34,7 +36,11 @@ def regions(running: tuple[RunningSandbox, RunningSandbox]) -> tuple[RunningSand
 
 def asking(sandbox: RunningSandbox, key: str = KEY) -> MailgunClient:
     return MailgunClient(
-        base_url=sandbox.base_url, key=SecretStr(key), list_address=LIST, connect_timeout=5, read_timeout=5
+        base_url=sandbox.base_url,
+        key=SecretStr(key),
+        list_address=LIST,
+        connect_timeout=5,
+        read_timeout=5,
     )
 
 
@@ -43,14 +49,18 @@ def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> Che
     return mailgun_finding(asking(here, key), here.base_url, asking(there, key), there.base_url)
 
 
-def test_all_is_well_where_key_and_list_are_known(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
+def test_all_is_well_where_key_and_list_are_known(
+    regions: tuple[RunningSandbox, RunningSandbox],
+) -> None:
     finding = found(regions)
     assert finding.ok
     assert "0 members" in finding.found
     assert regions[1].control.requests() == []
 
 
-def test_a_list_of_the_other_region_is_found_there(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
+def test_a_list_of_the_other_region_is_found_there(
+    regions: tuple[RunningSandbox, RunningSandbox],
+) -> None:
     regions[0].control.remove_list(LIST)
     finding = found(regions)
     assert "other region" in finding.found
@@ -58,7 +68,9 @@ def test_a_list_of_the_other_region_is_found_there(regions: tuple[RunningSandbox
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_of_the_other_region_is_found_there(regions: tuple[RunningSandbox, RunningSandbox], status: int) -> None:
+def test_a_key_of_the_other_region_is_found_there(
+    regions: tuple[RunningSandbox, RunningSandbox], status: int
+) -> None:
     regions[0].control.switches(bad_key_status=status)
     regions[0].control.set_key("another")
     finding = found(regions)
@@ -66,7 +78,9 @@ def test_a_key_of_the_other_region_is_found_there(regions: tuple[RunningSandbox,
     assert finding.fix == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
 
 
-def test_a_list_that_is_nowhere_is_to_be_created(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
+def test_a_list_that_is_nowhere_is_to_be_created(
+    regions: tuple[RunningSandbox, RunningSandbox],
+) -> None:
     for each in regions:
         each.control.remove_list(LIST)
     finding = found(regions)
@@ -74,7 +88,9 @@ def test_a_list_that_is_nowhere_is_to_be_created(regions: tuple[RunningSandbox, 
     assert "Create the mailing list in Mailgun first" in finding.fix
 
 
-def test_a_key_that_nobody_knows_is_to_be_confirmed(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
+def test_a_key_that_nobody_knows_is_to_be_confirmed(
+    regions: tuple[RunningSandbox, RunningSandbox],
+) -> None:
     finding = found(regions, key="wrong-key")
     assert "401" in finding.found
     assert "MAILGUN_API_KEY" in finding.fix
@@ -93,7 +109,9 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_any_other_answer_is_not_well_and_has_a_fix(regions: tuple[RunningSandbox, RunningSandbox], fault: str) -> None:
+def test_any_other_answer_is_not_well_and_has_a_fix(
+    regions: tuple[RunningSandbox, RunningSandbox], fault: str
+) -> None:
     options, word = FAULTS[fault]
     regions[0].control.add_fault(**options)  # type: ignore[arg-type]
     finding = found(regions)
@@ -102,7 +120,10 @@ def test_any_other_answer_is_not_well_and_has_a_fix(regions: tuple[RunningSandbo
 
 
 ANSWERS = {
-    "a proxy's page": (answer(PAGE, "502 Bad Gateway"), "502 <html> <h1>Bad Gateway</h1> squid at proxy.lan </html>"),
+    "a proxy's page": (
+        answer(PAGE, "502 Bad Gateway"),
+        "502 <html> <h1>Bad Gateway</h1> squid at proxy.lan </html>",
+    ),
     "a captive portal": (
         answer(b"<a href='http://login.lan/'>Log in</a>"),
         "200 <a href='http://login.lan/'>Log in</a>",
@@ -120,7 +141,13 @@ ANSWERS = {
 def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name: str) -> None:
     said_bytes, told = ANSWERS[name]
     with RawMailgun(said(said_bytes)) as far:
-        here = MailgunClient(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        here = MailgunClient(
+            base_url=far.url,
+            key=SecretStr(KEY),
+            list_address=LIST,
+            connect_timeout=5,
+            read_timeout=5,
+        )
         finding = mailgun_finding(here, far.url)
     assert not finding.ok
     assert finding.found == f"{far.url}: {told}"
@@ -128,13 +155,21 @@ def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name:
 
 def test_a_long_answer_is_cut() -> None:
     with RawMailgun(said(answer(b"<p>" + b"long " * 100_000, "503 X"))) as far:
-        here = MailgunClient(base_url=far.url, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=5)
+        here = MailgunClient(
+            base_url=far.url,
+            key=SecretStr(KEY),
+            list_address=LIST,
+            connect_timeout=5,
+            read_timeout=5,
+        )
         assert len(mailgun_finding(here, far.url).found) < 600
 
 
 def test_nobody_listening_is_told_with_the_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    nobody = MailgunClient(base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1)
+    nobody = MailgunClient(
+        base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1
+    )
     finding = mailgun_finding(nobody, url)
     assert not finding.ok
     assert url in finding.found

@@ -23,7 +23,13 @@ JANE = Member(
     "jane@example.com",
     "Jane Doe",
     True,  # noqa: FBT003
-    {"first_name": "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme Ltd", "anonymous_id": "a1b2c3"},
+    {
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "plan": "pro",
+        "company": "Acme Ltd",
+        "anonymous_id": "a1b2c3",
+    },
 )
 
 # The integration's page, "Example", as printed.
@@ -57,9 +63,13 @@ def test_the_key_is_the_password_of_basic_auth_and_nowhere_else() -> None:
     assert KEY not in f"{request.url} {request.body!r}"
 
 
-@pytest.mark.parametrize("text", ["a&b=c", "a+b c", "100 %", "Ümlaut ☃ \U0001f600", 'a"b\\c', "line\nend", "%41"])
+@pytest.mark.parametrize(
+    "text", ["a&b=c", "a+b c", "100 %", "Ümlaut ☃ \U0001f600", 'a"b\\c', "line\nend", "%41"]
+)
 def test_every_text_survives_the_form_encoding(text: str) -> None:
-    fields = dict(parse_qsl(str(sent(Member("jane+news@example.com", text)).body), strict_parsing=True))
+    fields = dict(
+        parse_qsl(str(sent(Member("jane+news@example.com", text)).body), strict_parsing=True)
+    )
     assert fields["name"] == text
     assert fields["address"] == "jane+news@example.com"
 
@@ -78,18 +88,26 @@ def test_every_text_survives_the_form_encoding(text: str) -> None:
 def test_a_member_is_one_quoted_segment_of_the_path(address: str, segment: str) -> None:
     far = Far(lambda _: answered())
     asking(far).read_member(address)
-    assert far.requests[0].url == f"https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/{segment}"
+    assert (
+        far.requests[0].url
+        == f"https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/{segment}"
+    )
     assert (far.requests[0].method, far.requests[0].body) == ("GET", None)
 
 
 def test_a_page_is_asked_for_by_its_query_quoted() -> None:
     far = Far(lambda _: answered())
-    asking(far, list_address="news+eu@mg.example.com").read_page({"limit": "100", "address": "jane+x&y=z@example.com"})
+    asking(far, list_address="news+eu@mg.example.com").read_page(
+        {"limit": "100", "address": "jane+x&y=z@example.com"}
+    )
     (request,) = far.requests
     assert (request.method, request.body) == ("GET", None)
     path, _, query = str(request.url).partition("?")
     assert path == "https://api.mailgun.net/v3/lists/news%2Beu@mg.example.com/members/pages"
-    assert dict(parse_qsl(query, strict_parsing=True)) == {"limit": "100", "address": "jane+x&y=z@example.com"}
+    assert dict(parse_qsl(query, strict_parsing=True)) == {
+        "limit": "100",
+        "address": "jane+x&y=z@example.com",
+    }
 
 
 def test_the_list_is_one_quoted_segment_of_the_path() -> None:
@@ -98,7 +116,9 @@ def test_the_list_is_one_quoted_segment_of_the_path() -> None:
     assert far.requests[0].url == "https://api.mailgun.net/v3/lists/news%2Beu@mg.example.com"
 
 
-def test_both_timeouts_are_passed_and_certificates_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_timeouts_are_passed_and_certificates_are_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     far = Far(lambda _: answered())
@@ -125,16 +145,23 @@ def test_requests_to_mailgun_go_through_the_environments_proxy_and_those_to_this
     assert not far.options[1]["proxies"]
 
 
-def test_a_netrc_file_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_netrc_file_does_not_replace_the_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     (tmp_path / "netrc").write_text("machine api.mailgun.net login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert sent().headers["Authorization"] == f"Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}"
+    assert (
+        sent().headers["Authorization"]
+        == f"Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}"
+    )
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_answer_and_not_followed(status: int) -> None:
     far = Far(lambda _: answered(status, headers={"Location": "https://elsewhere.example.com/"}))
-    assert asking(far).upsert(JANE) == Response(status, b"", {"location": "https://elsewhere.example.com/"})
+    assert asking(far).upsert(JANE) == Response(
+        status, b"", {"location": "https://elsewhere.example.com/"}
+    )
     assert len(far.requests) == 1
 
 
@@ -163,7 +190,9 @@ def test_no_more_of_a_page_is_read_than_its_limit() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, BODY_LIMIT])
 def test_a_body_up_to_the_limit_is_read_whole(size: int) -> None:
-    assert asking(Far(lambda _: answered(200, b"x" * size))).read_list() == Response(200, b"x" * size)
+    assert asking(Far(lambda _: answered(200, b"x" * size))).read_list() == Response(
+        200, b"x" * size
+    )
 
 
 def test_of_a_larger_body_no_more_than_the_limit_is_read_and_the_connection_is_given_up() -> None:
@@ -176,7 +205,9 @@ def test_of_a_larger_body_no_more_than_the_limit_is_read_and_the_connection_is_g
 
 def test_a_compressed_body_is_unpacked_up_to_the_same_limit() -> None:
     def unpacked(content: bytes) -> Response | NoResponse:
-        return asking(Far(lambda _: answered(200, gzip.compress(content), {"Content-Encoding": "gzip"}))).read_list()
+        return asking(
+            Far(lambda _: answered(200, gzip.compress(content), {"Content-Encoding": "gzip"}))
+        ).read_list()
 
     small = unpacked(b'{"list":{}}')
     assert isinstance(small, Response)
@@ -200,7 +231,14 @@ def subclasses(root: type[Exception], module: str) -> list[type[Exception]]:
 REQUESTS = subclasses(requests.RequestException, "requests")
 URLLIB3 = subclasses(urllib3.exceptions.HTTPError, "urllib3")
 SYSTEM = [
-    *(ConnectionResetError, ConnectionRefusedError, ConnectionAbortedError, BrokenPipeError, TimeoutError, OSError),
+    *(
+        ConnectionResetError,
+        ConnectionRefusedError,
+        ConnectionAbortedError,
+        BrokenPipeError,
+        TimeoutError,
+        OSError,
+    ),
     *(ssl.SSLError, ssl.SSLCertVerificationError, InterruptedError),
 ]
 
@@ -236,7 +274,9 @@ def test_requests_exceptions_are_all_known_here() -> None:
 
 
 @pytest.mark.parametrize("where", [raising, breaking])
-@pytest.mark.parametrize("kind", [*REQUESTS, *URLLIB3, *SYSTEM], ids=lambda each: f"{each.__module__}.{each.__name__}")
+@pytest.mark.parametrize(
+    "kind", [*REQUESTS, *URLLIB3, *SYSTEM], ids=lambda each: f"{each.__module__}.{each.__name__}"
+)
 def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], where: Any) -> None:
     answer = asking(where(made(kind))).upsert(JANE)
     if where is breaking and issubclass(kind, urllib3.exceptions.DecodeError):

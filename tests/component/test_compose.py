@@ -48,12 +48,20 @@ def options(command: str | list[str]) -> dict[str, str]:
 
 def settings_of(service: str, **more: str) -> Settings:
     """The settings of a container of that service, where `.env` says nothing."""
-    given = {name.lower(): value for name, value in {**SERVICES[service]["environment"], **more}.items() if value}
+    given = {
+        name.lower(): value
+        for name, value in {**SERVICES[service]["environment"], **more}.items()
+        if value
+    }
     return Settings.model_validate(given)
 
 
 def instructions(name: str) -> list[str]:
-    return [line.split(maxsplit=1)[1].strip() for line in DOCKERFILE.splitlines() if line.startswith(f"{name} ")]
+    return [
+        line.split(maxsplit=1)[1].strip()
+        for line in DOCKERFILE.splitlines()
+        if line.startswith(f"{name} ")
+    ]
 
 
 def examples() -> dict[str, str]:
@@ -61,7 +69,15 @@ def examples() -> dict[str, str]:
 
 
 def test_these_services_and_no_others_are_there() -> None:
-    assert set(SERVICES) == {"redis", "worker", "flower", "sandbox", "worker-sandbox", "prometheus", "grafana"}
+    assert set(SERVICES) == {
+        "redis",
+        "worker",
+        "flower",
+        "sandbox",
+        "worker-sandbox",
+        "prometheus",
+        "grafana",
+    }
 
 
 # --- every service
@@ -155,7 +171,10 @@ def test_there_can_be_any_number_of_workers() -> None:
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_is_given_the_time_to_finish_what_it_holds(name: str) -> None:
-    assert seconds(SERVICES[name]["stop_grace_period"]) > Settings(_env_file=None).longest_delivery_seconds
+    assert (
+        seconds(SERVICES[name]["stop_grace_period"])
+        > Settings(_env_file=None).longest_delivery_seconds
+    )
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -175,7 +194,10 @@ def test_whatever_is_set_for_a_worker_is_a_setting(name: str) -> None:
 
 
 def test_a_worker_starts_with_what_is_set_for_it_and_a_list() -> None:
-    assert settings_of("worker", MAILGUN_LIST_ADDRESS="newsletter@mg.example.com").mailgun_api_key is None
+    assert (
+        settings_of("worker", MAILGUN_LIST_ADDRESS="newsletter@mg.example.com").mailgun_api_key
+        is None
+    )
 
 
 def test_the_key_reaches_a_worker_as_a_file_and_in_no_other_way() -> None:
@@ -183,13 +205,17 @@ def test_the_key_reaches_a_worker_as_a_file_and_in_no_other_way() -> None:
     [secret] = SERVICES["worker"]["secrets"]
     assert environment["MAILGUN_API_KEY_FILE"] == f"/run/secrets/{secret}"
     assert environment["MAILGUN_API_KEY"] == ""
-    assert COMPOSE["secrets"][secret] == {"file": "${MAILGUN_API_KEY_FILE:-./secrets/mailgun_api_key}"}
+    assert COMPOSE["secrets"][secret] == {
+        "file": "${MAILGUN_API_KEY_FILE:-./secrets/mailgun_api_key}"
+    }
 
 
 def test_a_preset_of_ones_own_is_there_under_the_name_that_the_worker_is_told() -> None:
     [config] = SERVICES["worker"]["configs"]
     assert config["target"] == SERVICES["worker"]["environment"]["MAILGUN_PRESET"]
-    found = re.fullmatch(r"\$\{MAILGUN_PRESET:-(.+)\}", COMPOSE["configs"][config["source"]]["file"])
+    found = re.fullmatch(
+        r"\$\{MAILGUN_PRESET:-(.+)\}", COMPOSE["configs"][config["source"]]["file"]
+    )
     assert found
     assert (PROJECT / found[1]).is_file()
 
@@ -198,13 +224,19 @@ def test_a_preset_of_ones_own_is_there_under_the_name_that_the_worker_is_told() 
 
 
 def test_flower_asks_for_a_login_and_nothing_starts_without_one() -> None:
-    assert re.fullmatch(rf"\$\{{{FLOWER_LOGIN}:\?.+\}}", SERVICES["flower"]["environment"][FLOWER_LOGIN])
+    assert re.fullmatch(
+        rf"\$\{{{FLOWER_LOGIN}:\?.+\}}", SERVICES["flower"]["environment"][FLOWER_LOGIN]
+    )
 
 
 def test_flower_holds_no_key() -> None:
     flower = SERVICES["flower"]
     assert "secrets" not in flower
-    assert flower["environment"]["MAILGUN_API_KEY"] == flower["environment"]["MAILGUN_API_KEY_FILE"] == ""
+    assert (
+        flower["environment"]["MAILGUN_API_KEY"]
+        == flower["environment"]["MAILGUN_API_KEY_FILE"]
+        == ""
+    )
 
 
 def test_flower_is_published_where_it_listens() -> None:
@@ -217,7 +249,9 @@ def test_flower_is_published_where_it_listens() -> None:
 
 
 def test_the_sandbox_and_its_worker_start_only_when_asked_for() -> None:
-    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["sandbox"]} == {
+    assert {
+        name for name, service in SERVICES.items() if service.get("profiles") == ["sandbox"]
+    } == {
         "sandbox",
         "worker-sandbox",
     }
@@ -229,7 +263,9 @@ def test_the_worker_of_the_sandbox_reaches_it_on_loopback() -> None:
     assert SERVICES["worker-sandbox"]["network_mode"] == "service:sandbox"
     assert url.hostname in LOOPBACK_HOSTS
     assert options(SERVICES["sandbox"]["command"])["--port"] == str(url.port)
-    assert options(SERVICES["sandbox"]["command"])["--allow-host"] == "sandbox"  # its name for producers in containers
+    assert (
+        options(SERVICES["sandbox"]["command"])["--allow-host"] == "sandbox"
+    )  # its name for producers in containers
     assert f"//127.0.0.1:{url.port}/" in SERVICES["sandbox"]["healthcheck"]["test"][-1]
 
 
@@ -246,11 +282,17 @@ def test_the_worker_of_the_sandbox_takes_no_real_event_and_knows_no_real_key() -
 def test_prometheus_and_grafana_start_only_when_asked_for() -> None:
     found = {name for name, service in SERVICES.items() if service.get("profiles") == ["metrics"]}
     assert found == {"prometheus", "grafana"}
-    assert {name for name, service in SERVICES.items() if "profiles" not in service} == {"redis", "worker", "flower"}
+    assert {name for name, service in SERVICES.items() if "profiles" not in service} == {
+        "redis",
+        "worker",
+        "flower",
+    }
 
 
 def test_prometheus_finds_the_workers_where_they_listen() -> None:
-    scraped = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    scraped = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
     [found] = scraped[0]["dns_sd_configs"]
     for name in WORKERS:
         host = SERVICES[name].get("network_mode", f"service:{name}").removeprefix("service:")
@@ -292,9 +334,13 @@ def test_the_example_names_every_setting_once_and_nothing_else_but_the_login_of_
 
 
 @pytest.mark.parametrize("name", ["worker", "flower"])
-def test_what_counts_only_from_the_environment_does_not_come_from_env_with_compose_either(name: str) -> None:
+def test_what_counts_only_from_the_environment_does_not_come_from_env_with_compose_either(
+    name: str,
+) -> None:
     assert SERVICES[name]["env_file"] == ".env"
-    assert {each: SERVICES[name]["environment"][each] for each in ENVIRONMENT_ONLY} == {ENVIRONMENT_ONLY[0]: "false"}
+    assert {each: SERVICES[name]["environment"][each] for each in ENVIRONMENT_ONLY} == {
+        ENVIRONMENT_ONLY[0]: "false"
+    }
 
 
 def test_the_example_sets_nothing_until_it_is_uncommented() -> None:
@@ -331,8 +377,14 @@ def test_the_example_says_of_every_setting_what_it_is_for() -> None:
 
 
 def test_the_image_is_built_from_files_that_exist_and_are_not_kept_from_it() -> None:
-    let_in = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    sources = [word for line in instructions("COPY") if "--from" not in line for word in line.split()[:-1]]
+    let_in = [
+        line[1:]
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    sources = [
+        word for line in instructions("COPY") if "--from" not in line for word in line.split()[:-1]
+    ]
     assert {"requirements.lock", "pyproject.toml", "worker"} <= set(sources)
     for source in sources:
         assert (PROJECT / source).exists(), source
@@ -340,10 +392,16 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_kept_from_it() -> 
 
 
 def test_no_secret_can_get_into_the_image() -> None:
-    lines = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     let_in = [line[1:] for line in lines if line.startswith("!")]
     assert lines[0] == "*"
-    assert not [name for name in let_in for secret in (".env", "secrets", ".git") if fnmatch(secret, name)]
+    assert not [
+        name for name in let_in for secret in (".env", "secrets", ".git") if fnmatch(secret, name)
+    ]
 
 
 @pytest.mark.parametrize("name", PROGRAM)
@@ -361,12 +419,22 @@ def test_the_image_starts_a_worker_as_a_user_without_rights() -> None:
 
 
 def test_the_image_holds_nothing_but_pinned_versions() -> None:
-    installs = [line for line in instructions("RUN") if re.search(r"pip .*\b(install|download|wheel)\b", line)]
-    for command in (each for line in installs for each in line.split("&&") if "pip" in shlex.split(each)[:1]):
+    installs = [
+        line
+        for line in instructions("RUN")
+        if re.search(r"pip .*\b(install|download|wheel)\b", line)
+    ]
+    for command in (
+        each for line in installs for each in line.split("&&") if "pip" in shlex.split(each)[:1]
+    ):
         assert "--require-hashes" in command or "--no-index" in command, command
-    assert all(re.match(r"python:\d+\.\d+-slim-\w+( AS \w+)?$", line) for line in instructions("FROM"))
+    assert all(
+        re.match(r"python:\d+\.\d+-slim-\w+( AS \w+)?$", line) for line in instructions("FROM")
+    )
 
 
 def test_no_registry_is_named() -> None:
-    named = re.compile(r"index-url|https?://(?!127\.0\.0\.1|sandbox:)|\b[\w-]+\.(io|com|org)/", re.IGNORECASE)
+    named = re.compile(
+        r"index-url|https?://(?!127\.0\.0\.1|sandbox:)|\b[\w-]+\.(io|com|org)/", re.IGNORECASE
+    )
     assert not named.findall(TEXT + DOCKERFILE)

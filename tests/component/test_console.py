@@ -73,14 +73,24 @@ def as_live(screen: Screen, text: str) -> None:
         screen.print(text)
 
 
-WAYS: list[Callable[[Screen, str], None]] = [as_text, as_styled, as_json, as_cell, as_progress, as_status, as_live]
+WAYS: list[Callable[[Screen, str], None]] = [
+    as_text,
+    as_styled,
+    as_json,
+    as_cell,
+    as_progress,
+    as_status,
+    as_live,
+]
 SENT = {"\x1b", "\n", "\r"}  # what rich sends to a terminal to colour, and to draw over a line
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("width", [1, 40, 80])
-def test_nothing_that_a_terminal_obeys_gets_through(way: Any, on_terminal: bool, width: int) -> None:  # noqa: FBT001
+def test_nothing_that_a_terminal_obeys_gets_through(
+    way: Any, on_terminal: bool, width: int
+) -> None:  # noqa: FBT001
     screen = Screen(terminal=on_terminal, width=width)
     way(screen, HOSTILE)
     shown = screen.shown
@@ -135,20 +145,39 @@ def rows_on(screen: Screen, monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, s
 
 
 def test_rows_that_fit_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = rows_on(Screen(terminal=True), monkeypatch, ("11-23", ID, "page"), ("11-24", "東京", "x"))
-    assert [line.split() for line in shown.splitlines()[1:]] == [["11-23", ID, "page"], ["11-24", "東京", "x"]]
-    assert shown.splitlines()[2].index("x") == shown.splitlines()[1].index("page") - 2  # two wide characters
+    shown = rows_on(
+        Screen(terminal=True), monkeypatch, ("11-23", ID, "page"), ("11-24", "東京", "x")
+    )
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        ["11-23", ID, "page"],
+        ["11-24", "東京", "x"],
+    ]
+    assert (
+        shown.splitlines()[2].index("x") == shown.splitlines()[1].index("page") - 2
+    )  # two wide characters
 
 
 @pytest.mark.parametrize("width", [1, 40, 80])
-def test_on_a_narrow_terminal_an_id_is_never_broken(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    shown = rows_on(Screen(terminal=True, width=width), monkeypatch, ("11-23", LONG, "page"), ("11-24", ID, "page"))
+def test_on_a_narrow_terminal_an_id_is_never_broken(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    shown = rows_on(
+        Screen(terminal=True, width=width),
+        monkeypatch,
+        ("11-23", LONG, "page"),
+        ("11-24", ID, "page"),
+    )
     assert LONG in shown
     assert ID in shown
 
 
 def test_elsewhere_a_row_is_a_line_of_tab_separated_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = rows_on(Screen(terminal=False, width=20), monkeypatch, ("11-23", LONG, "a\tb\nc"), ("11-24", ID, "page"))
+    shown = rows_on(
+        Screen(terminal=False, width=20),
+        monkeypatch,
+        ("11-23", LONG, "a\tb\nc"),
+        ("11-24", ID, "page"),
+    )
     assert shown == f"11-23\t{LONG}\ta\\tb\\nc\n11-24\t{ID}\tpage\n"
 
 
@@ -167,7 +196,9 @@ class Full(io.StringIO):
 def test_a_full_disk_is_told_and_a_reader_that_has_gone_is_not(on_terminal: bool) -> None:  # noqa: FBT001
     screen = Screen(terminal=on_terminal)
     screen._file = Full(OSError(28, "No space left on device"))
-    with pytest.raises(OutputFailed, match="standard output cannot be written: No space left on device"):
+    with pytest.raises(
+        OutputFailed, match="standard output cannot be written: No space left on device"
+    ):
         screen.print("x")
     screen._file = Full(BrokenPipeError(32, "Broken pipe"))
     with pytest.raises(ReaderGone):

@@ -22,7 +22,12 @@ def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
         message = Message(id=f"d{number}", args=({"type": "page"},))
         died = NOW - each * DAY
         letter = dead_letter(
-            DeadLetterReason.REJECTED, message, status=400, answer="", died_at=died, integration=own.name
+            DeadLetterReason.REJECTED,
+            message,
+            status=400,
+            answer="",
+            died_at=died,
+            integration=own.name,
         )
         letters.bury(message, letter)
     return letters
@@ -43,8 +48,14 @@ def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
 ) -> None:
     letters, told = letters_of(own, 5, 4, 3, 2, 1), list[str]()
     assert DeadLetterLimits(letters, most=3, removed=told.append).enforce(NOW) == 2
-    assert (left(letters), letters.totals(), told) == (["d2", "d3", "d4"], {"rejected": 3}, ["number"] * 2)
-    removed = [each for each in caplog.records if each.message == "a dead letter was removed for good"]
+    assert (left(letters), letters.totals(), told) == (
+        ["d2", "d3", "d4"],
+        {"rejected": 3},
+        ["number"] * 2,
+    )
+    removed = [
+        each for each in caplog.records if each.message == "a dead letter was removed for good"
+    ]
     assert [vars(each)["event"] for each in removed] == ["d0", "d1"]
 
 

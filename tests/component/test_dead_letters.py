@@ -29,9 +29,13 @@ def letters(own: OwnIntegration) -> DeadLetterQueue:
 
 
 def buried(
-    letters: DeadLetterQueue, message: Message = MESSAGE, reason: DeadLetterReason = DeadLetterReason.REJECTED
+    letters: DeadLetterQueue,
+    message: Message = MESSAGE,
+    reason: DeadLetterReason = DeadLetterReason.REJECTED,
 ) -> None:
-    letter = dead_letter(reason, message, status=400, answer="No", died_at=900.0, integration=letters.integration)
+    letter = dead_letter(
+        reason, message, status=400, answer="No", died_at=900.0, integration=letters.integration
+    )
     letters.bury(message, letter)
 
 
@@ -51,13 +55,23 @@ def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadL
     buried(letters)
     [found] = letters.newest_first()
     assert found.message == MESSAGE
-    assert (found.letter.reason, found.letter.status, found.letter.answer) == ("rejected", 400, "No")
-    assert (found.letter.first_seen, found.letter.died_at, found.letter.attempts) == (100.0, 900.0, 3)
+    assert (found.letter.reason, found.letter.status, found.letter.answer) == (
+        "rejected",
+        400,
+        "No",
+    )
+    assert (found.letter.first_seen, found.letter.died_at, found.letter.attempts) == (
+        100.0,
+        900.0,
+        3,
+    )
     assert found.letter.integration == letters.integration
 
 
 @pytest.mark.parametrize("reason", DeadLetterReason)
-def test_every_reason_comes_with_a_cause_and_a_fix(letters: DeadLetterQueue, reason: DeadLetterReason) -> None:
+def test_every_reason_comes_with_a_cause_and_a_fix(
+    letters: DeadLetterQueue, reason: DeadLetterReason
+) -> None:
     buried(letters, reason=reason)
     [found] = letters.newest_first()
     assert found.letter.reason == reason
@@ -105,7 +119,9 @@ def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
         tracemalloc.stop()
 
 
-def test_taking_letters_away_while_reading_disturbs_nothing(own: OwnIntegration, letters: DeadLetterQueue) -> None:
+def test_taking_letters_away_while_reading_disturbs_nothing(
+    own: OwnIntegration, letters: DeadLetterQueue
+) -> None:
     every = numbered(letters, 2 * PAGE + 50)
     seen = []
     for number, each in enumerate(letters.oldest_first()):
@@ -146,7 +162,9 @@ def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
     assert letters.count() == 0
 
 
-def test_a_letter_is_replayed_once_however_many_ask(own: OwnIntegration, letters: DeadLetterQueue) -> None:
+def test_a_letter_is_replayed_once_however_many_ask(
+    own: OwnIntegration, letters: DeadLetterQueue
+) -> None:
     buried(letters)
     [found] = letters.newest_first()
     assert [letters.replay([found], 1000.0), letters.replay([found], 1000.0)] == [1, 0]
@@ -161,8 +179,12 @@ def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetterQueue
     assert (letters.count(), own.redis.llen(own.queue)) == (0, 2)
 
 
-@pytest.mark.parametrize("raw", ["", "by hand", "[]", "{}", '{"headers": {"dead_letter": 5}}', '{"headers": null}'])
-def test_what_another_program_put_there_is_a_letter_without_a_story(letters: DeadLetterQueue, raw: str) -> None:
+@pytest.mark.parametrize(
+    "raw", ["", "by hand", "[]", "{}", '{"headers": {"dead_letter": 5}}', '{"headers": null}']
+)
+def test_what_another_program_put_there_is_a_letter_without_a_story(
+    letters: DeadLetterQueue, raw: str
+) -> None:
     letters.redis.lpush(letters.key, raw)
     [found] = letters.newest_first()
     assert (found.letter.reason, found.raw, found.message.original) == ("unknown", raw, raw)

@@ -65,7 +65,9 @@ def test_only_what_is_due_goes_back(own: OwnIntegration, delay_queue: DelayQueue
     assert [decode(raw)[0].id for raw, _ in delay_queue.waiting()] == ["later"]
 
 
-def test_what_goes_back_is_taken_before_what_is_new(own: OwnIntegration, delay_queue: DelayQueue) -> None:
+def test_what_goes_back_is_taken_before_what_is_new(
+    own: OwnIntegration, delay_queue: DelayQueue
+) -> None:
     own.fill(3)
     delay_queue.delay(named("back"), DUE)
     delay_queue.requeue_due()
@@ -80,7 +82,11 @@ def test_no_more_than_the_limit_goes_back_at_once_and_the_earliest_due_first(
         delay_queue.delay(named(str(number)), number / 1000 - FAR)
     assert delay_queue.requeue_due(2) == 2
     assert set(queued(own)) == {"0", "1"}
-    assert [delay_queue.requeue_due(2), delay_queue.requeue_due(2), delay_queue.requeue_due(2)] == [2, 1, 0]
+    assert [delay_queue.requeue_due(2), delay_queue.requeue_due(2), delay_queue.requeue_due(2)] == [
+        2,
+        1,
+        0,
+    ]
 
 
 def test_the_next_due_is_the_earliest(delay_queue: DelayQueue) -> None:

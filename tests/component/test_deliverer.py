@@ -12,7 +12,12 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 from worker.signal.patch import Patch
 
-HELD = {"address": "jane@example.com", "name": "Jane", "subscribed": True, "vars": {"plan": "pro", "beta": 1}}
+HELD = {
+    "address": "jane@example.com",
+    "name": "Jane",
+    "subscribed": True,
+    "vars": {"plan": "pro", "beta": 1},
+}
 
 
 def attempted(own: OwnIntegration, there: HoldsOneMember, patch: Patch, **options: Any) -> Outcome:
@@ -26,7 +31,12 @@ def patch(**fields: object) -> Patch:
 def test_a_new_member_is_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.DELIVERED
-    assert there.held == {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {"plan": "pro"}}
+    assert there.held == {
+        "address": "jane@example.com",
+        "name": "",
+        "subscribed": True,
+        "vars": {"plan": "pro"},
+    }
     assert there.asked() == ["GET", "POST"]
 
 
@@ -53,7 +63,9 @@ def test_a_value_of_another_json_type_is_written(own: OwnIntegration, value: obj
 def test_the_outcome_has_the_member_and_the_number_of_requests(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     written = attempted(own, there, patch(plan="free"))
-    assert written.member == Member("jane@example.com", "Jane", subscribed=True, vars={"plan": "free", "beta": 1})
+    assert written.member == Member(
+        "jane@example.com", "Jane", subscribed=True, vars={"plan": "free", "beta": 1}
+    )
     assert written.requests == 2
     assert attempted(own, there, patch(plan="free")).requests == 1
 
@@ -76,7 +88,9 @@ def test_a_member_that_cannot_be_read_is_not_written(own: OwnIntegration) -> Non
         (500, OutcomeKind.UNAVAILABLE),
     ],
 )
-def test_a_refused_write_changes_nothing(own: OwnIntegration, status: int, kind: OutcomeKind) -> None:
+def test_a_refused_write_changes_nothing(
+    own: OwnIntegration, status: int, kind: OutcomeKind
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(status)
     found = attempted(own, there, patch(plan="free"))
@@ -123,7 +137,12 @@ def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnInteg
     there = HoldsOneMember(HELD)
     found = attempted(own, there, patch(plan="free"), overwrite=True)
     assert (found.kind, found.requests) == (OutcomeKind.DELIVERED, 1)
-    assert there.held == {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {"plan": "free"}}
+    assert there.held == {
+        "address": "jane@example.com",
+        "name": "",
+        "subscribed": True,
+        "vars": {"plan": "free"},
+    }
     assert there.asked() == ["POST"]
 
 
@@ -152,7 +171,10 @@ def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> Non
 def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
     found = why(Outcome(OutcomeKind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
     assert found == "rejected (400): 529 characters, digest 9f6366fdfe5f"
-    assert why(Outcome(OutcomeKind.CRASHED, None, "bad\naddress jane@example.com")) == "crashed: bad address <address>"
+    assert (
+        why(Outcome(OutcomeKind.CRASHED, None, "bad\naddress jane@example.com"))
+        == "crashed: bad address <address>"
+    )
     known = "'vars' parameter is not a valid JSON"
     assert why(Outcome(OutcomeKind.REJECTED, 400, known)) == f"rejected (400): {known}"
     assert why(on_hold_outcome(3.6)) == "held: the integration is held for 4 s"

@@ -38,7 +38,10 @@ def tarred(name: str, data: bytes) -> bytes:
 
 def read(text: str) -> list[tuple[int, Any]]:
     """Number and value of each entry; the class of what is no JSON is `str`."""
-    return [(each.number, "bad" if each.complaint else each.value) for each in entries(io.StringIO(text))]
+    return [
+        (each.number, "bad" if each.complaint else each.value)
+        for each in entries(io.StringIO(text))
+    ]
 
 
 LINES = f"{json.dumps(A)}\n{json.dumps(B, ensure_ascii=False)}\n"
@@ -81,7 +84,10 @@ def test_the_form_is_told_by_looking(text: str, found: list[tuple[int, Any]]) ->
 
 
 PRETTY_A, PRETTY_B = json.dumps(A, indent=2), json.dumps(B, indent=2)  # of four and five lines
-DEEP = {"type": "page", "context": {"page": {"url": "https://x/"}, "list": [{"type": "page"}, {"type": "track"}]}}
+DEEP = {
+    "type": "page",
+    "context": {"page": {"url": "https://x/"}, "list": [{"type": "page"}, {"type": "track"}]},
+}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,10 @@ DEEP = {"type": "page", "context": {"page": {"url": "https://x/"}, "list": [{"ty
         (f'{{"a": {{"b": 1}}\n{json.dumps(A)}\n{json.dumps(B)}\n', [(1, "bad"), (2, A), (3, B)]),
         (f'{{"a":\n{json.dumps(A)}', [(1, "bad"), (2, A)]),
         (f'{{"a": "unended\n{json.dumps(A)}', [(1, "bad"), (2, A)]),
-        (json.dumps(DEEP, indent=1).replace('"url"', "url") + f"\n{PRETTY_B}", [(1, "bad"), (17, B)]),
+        (
+            json.dumps(DEEP, indent=1).replace('"url"', "url") + f"\n{PRETTY_B}",
+            [(1, "bad"), (17, B)],
+        ),
         (json.dumps(DEEP, indent=1)[:-2] + f"\n{PRETTY_B}", [(1, "bad"), (16, B)]),
         (json.dumps(DEEP, indent=1)[:-2], [(1, "bad")]),
         (f"{json.dumps(A)},\n{json.dumps(B)}\n", [(1, "bad"), (2, B)]),
@@ -106,24 +115,39 @@ DEEP = {"type": "page", "context": {"page": {"url": "https://x/"}, "list": [{"ty
         (f"{json.dumps(A)}\n\0\0\0\n{json.dumps(B)}\n", [(1, A), (2, "bad"), (3, B)]),
     ],
 )
-def test_documents_may_follow_one_another_however_they_are_laid_out(text: str, found: list[tuple[int, Any]]) -> None:
+def test_documents_may_follow_one_another_however_they_are_laid_out(
+    text: str, found: list[tuple[int, Any]]
+) -> None:
     assert read(text) == found
 
 
-objects = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | json_objects, max_size=3)
+objects = st.dictionaries(
+    st.text(max_size=5), st.integers() | st.text(max_size=5) | json_objects, max_size=3
+)
 
 
 @settings(max_examples=60)
 @given(st.lists(objects, min_size=1, max_size=6), st.data())
-def test_any_objects_are_found_again_in_whatever_way_they_are_joined(values: list[Any], data: st.DataObject) -> None:
-    indents = data.draw(st.lists(st.sampled_from([None, 0, 2]), min_size=len(values), max_size=len(values)))
+def test_any_objects_are_found_again_in_whatever_way_they_are_joined(
+    values: list[Any], data: st.DataObject
+) -> None:
+    indents = data.draw(
+        st.lists(st.sampled_from([None, 0, 2]), min_size=len(values), max_size=len(values))
+    )
     joint = data.draw(st.sampled_from(["", "\n", "\r\n", "\n\n", " ", "\n\x1e", "\t"]))
-    text = joint.join(json.dumps(value, indent=indent) for value, indent in zip(values, indents, strict=True))
+    text = joint.join(
+        json.dumps(value, indent=indent) for value, indent in zip(values, indents, strict=True)
+    )
     assert [value for _, value in read(text)] == values
 
 
 @settings(max_examples=300, derandomize=True)
-@given(st.lists(st.sampled_from([*'{}[]":,\n\\ \x1e\0', "\udcff", '{"type":"page"}', "5", "a,b", "\n"]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from([*'{}[]":,\n\\ \x1e\0', "\udcff", '{"type":"page"}', "5", "a,b", "\n"]),
+        max_size=40,
+    )
+)
 def test_no_text_makes_reading_fail_and_every_line_is_told_once_at_most(parts: list[str]) -> None:
     try:
         found = read("".join(parts))
@@ -141,7 +165,11 @@ def test_a_line_says_why_it_is_none() -> None:
 
 
 def test_a_line_nested_too_deep_is_a_bad_line_and_the_rest_is_read() -> None:
-    assert read(f"{json.dumps(A)}\n{'[' * 50_000}\n{json.dumps(B)}\n") == [(1, A), (2, "bad"), (3, B)]
+    assert read(f"{json.dumps(A)}\n{'[' * 50_000}\n{json.dumps(B)}\n") == [
+        (1, A),
+        (2, "bad"),
+        (3, B),
+    ]
 
 
 def test_ndjson_is_read_line_by_line_and_never_whole(tmp_path: Path) -> None:
@@ -155,21 +183,27 @@ def test_ndjson_is_read_line_by_line_and_never_whole(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_and_bytes_that_are_no_text_cost_one_line(tmp_path: Path) -> None:
     file = tmp_path / "events"
-    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(A).encode() + b"\n\xff\xfe\n" + json.dumps(A).encode())
+    file.write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(A).encode() + b"\n\xff\xfe\n" + json.dumps(A).encode()
+    )
     with open_events(file) as stream:
         found = [(each.number, each.complaint is None) for each in entries(stream)]
     assert found == [(1, True), (2, False), (3, True)]
 
 
 @given(st.lists(json_values, max_size=8), st.sampled_from([None, 0, 3]), st.integers(1, 9))
-def test_an_array_is_the_same_however_its_text_is_cut(values: list[Any], indent: int | None, chunk: int) -> None:
+def test_an_array_is_the_same_however_its_text_is_cut(
+    values: list[Any], indent: int | None, chunk: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_file, "CHUNK", chunk)
         assert read(json.dumps(values, indent=indent)) == list(enumerate(values, 1))
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_an_array_is_read_element_by_element_and_never_whole(tmp_path: Path, indent: int | None) -> None:
+def test_an_array_is_read_element_by_element_and_never_whole(
+    tmp_path: Path, indent: int | None
+) -> None:
     file = tmp_path / "events"
     file.write_text(json.dumps([A] * 100_000, indent=indent))
     with open_events(file) as stream:
@@ -214,7 +248,10 @@ def test_a_first_line_longer_than_what_is_read_at_a_time_is_one_line() -> None:
 
 def read_bytes(data: bytes) -> list[tuple[int, Any]]:
     """Number and value of each entry in a file of these bytes."""
-    return [(each.number, "bad" if each.complaint else each.value) for each in entries(text_in(io.BytesIO(data)))]
+    return [
+        (each.number, "bad" if each.complaint else each.value)
+        for each in entries(text_in(io.BytesIO(data)))
+    ]
 
 
 def refused(data: bytes) -> str:
@@ -224,15 +261,23 @@ def refused(data: bytes) -> str:
     return str(caught.value)
 
 
-def test_a_line_that_is_no_utf8_is_a_bad_line_and_its_name_is_not_taken_in_another_spelling() -> None:
+def test_a_line_that_is_no_utf8_is_a_bad_line_and_its_name_is_not_taken_in_another_spelling() -> (
+    None
+):
     latin = json.dumps({**A, "name": "Zoë Müller"}, ensure_ascii=False).encode("latin-1")
     [first, entry, last] = entries(
-        text_in(io.BytesIO(LINES.splitlines()[0].encode() + b"\n" + latin + b"\n" + json.dumps(A).encode()))
+        text_in(
+            io.BytesIO(
+                LINES.splitlines()[0].encode() + b"\n" + latin + b"\n" + json.dumps(A).encode()
+            )
+        )
     )
     assert (first.complaint, last.complaint) == (None, None)
     assert (entry.number, entry.value) == (2, None)
     assert "UTF-8" in str(entry.complaint)
-    assert read_bytes(b"[" + json.dumps(A).encode() + b"," + latin + b"," + json.dumps(A).encode() + b"]") == [
+    assert read_bytes(
+        b"[" + json.dumps(A).encode() + b"," + latin + b"," + json.dumps(A).encode() + b"]"
+    ) == [
         (1, A),
         (2, "bad"),
         (3, A),
@@ -243,7 +288,9 @@ def test_a_line_that_is_no_utf8_is_a_bad_line_and_its_name_is_not_taken_in_anoth
 def test_a_compressed_file_is_read_and_told_from_where_it_is_damaged(compress: Any) -> None:
     whole = compress(LINES.encode())
     assert read_bytes(whole) == [(1, A), (2, B)]
-    many = compress("".join(json.dumps({**A, "n": os.urandom(200).hex()}) + "\n" for _ in range(5_000)).encode())
+    many = compress(
+        "".join(json.dumps({**A, "n": os.urandom(200).hex()}) + "\n" for _ in range(5_000)).encode()
+    )
     found = read_bytes(many[: len(many) // 2])
     assert len(found) > 1
     assert [value == "bad" for _, value in found] == [False] * (len(found) - 1) + [True]
@@ -251,7 +298,8 @@ def test_a_compressed_file_is_read_and_told_from_where_it_is_damaged(compress: A
 
 
 @pytest.mark.parametrize(
-    "encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
+    "encoding",
+    ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"],
 )
 def test_every_unicode_encoding_is_read_with_a_byte_order_mark_or_without(encoding: str) -> None:
     text = json.dumps(A) + "\r\n" + json.dumps(B, ensure_ascii=False) + "\r\n"
@@ -305,7 +353,9 @@ def test_a_pipe_whose_bytes_come_one_by_one_is_read_as_a_file() -> None:
     writing.join()
 
 
-def test_a_line_longer_than_any_event_is_a_bad_line_and_costs_no_more_memory_than_others(tmp_path: Path) -> None:
+def test_a_line_longer_than_any_event_is_a_bad_line_and_costs_no_more_memory_than_others(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "events.gz"
     with gzip.open(file, "wb", compresslevel=1) as zipped:
         zipped.write(b'{"a": "')
@@ -326,7 +376,17 @@ def test_a_line_longer_than_any_event_is_a_bad_line_and_costs_no_more_memory_tha
     st.binary(max_size=200)
     | st.builds(
         lambda head, rest: head + rest,
-        st.sampled_from([b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"\xff\xfe", b"{\x00", b"[", b"\xef\xbb\xbf{"]),
+        st.sampled_from(
+            [
+                b"\x1f\x8b\x08",
+                b"BZh9",
+                b"\xfd7zXZ\x00",
+                b"\xff\xfe",
+                b"{\x00",
+                b"[",
+                b"\xef\xbb\xbf{",
+            ]
+        ),
         st.binary(max_size=80),
     )
 )

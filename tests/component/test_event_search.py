@@ -26,7 +26,11 @@ def alone(id: str, address: str) -> Message:
 
 
 def bundle(id: str, *items: Any) -> Message:
-    return Message(id=id, args=([event(each) if isinstance(each, str) else each for each in items],), task=DELIVER_MANY)
+    return Message(
+        id=id,
+        args=([event(each) if isinstance(each, str) else each for each in items],),
+        task=DELIVER_MANY,
+    )
 
 
 def of(address: str) -> Callable[[Message], bool]:
@@ -45,7 +49,9 @@ def places(own: OwnIntegration) -> EventSearch:
 def put(places: EventSearch, *messages: Message | str) -> None:
     """These are on the queue, the first one to be taken first."""
     for each in messages:
-        places.redis.lpush(places.queue, each if isinstance(each, str) else encode(each, places.queue))
+        places.redis.lpush(
+            places.queue, each if isinstance(each, str) else encode(each, places.queue)
+        )
 
 
 def queued(places: EventSearch) -> list[Any]:
@@ -66,14 +72,25 @@ def forget(places: EventSearch, address: str) -> dict[str, int]:
 
 
 def test_events_are_found_in_bundles_and_outside(places: EventSearch) -> None:
-    put(places, alone("a", JANE), bundle("b", SAM, JANE, JANE), bundle("c", KIM, SAM), alone("d", SAM), "nonsense")
-    found = [(before, [each.id for each in found.events]) for before, found in places.queued(of(JANE))]
+    put(
+        places,
+        alone("a", JANE),
+        bundle("b", SAM, JANE, JANE),
+        bundle("c", KIM, SAM),
+        alone("d", SAM),
+        "nonsense",
+    )
+    found = [
+        (before, [each.id for each in found.events]) for before, found in places.queued(of(JANE))
+    ]
     assert found == [(0, ["a"]), (1, ["b.1", "b.2"])]
     assert [before for before, _ in places.queued(named("c.1"))] == [2]
     assert [before for before, _ in places.queued(named("d"))] == [3]
 
 
-def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(places: EventSearch) -> None:
+def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(
+    places: EventSearch,
+) -> None:
     put(places, alone("a", SAM), bundle("b", event(JANE, messageId="m1"), SAM))
     assert [(before, len(found.events)) for before, found in places.queued(named("m1"))] == [(1, 1)]
     assert [(before, len(found.events)) for before, found in places.queued(named("b"))] == [(1, 2)]
@@ -89,14 +106,21 @@ def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbo
     places: EventSearch,
 ) -> None:
     put(
-        places, alone("a", SAM), bundle("b", SAM, JANE, KIM), alone("c", JANE), bundle("d", JANE, JANE), alone("e", KIM)
+        places,
+        alone("a", SAM),
+        bundle("b", SAM, JANE, KIM),
+        alone("c", JANE),
+        bundle("d", JANE, JANE),
+        alone("e", KIM),
     )
     assert forget(places, JANE) == {"queue": 4}
     assert queued(places) == [("a", [SAM]), ("b", [SAM, KIM]), ("e", [KIM])]
 
 
 def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -> None:
-    given = bundle("b", event(SAM, messageId="s"), JANE, None, 5, ["x"], event(KIM, messageId="k", plan=1e300))
+    given = bundle(
+        "b", event(SAM, messageId="s"), JANE, None, 5, ["x"], event(KIM, messageId="k", plan=1e300)
+    )
     put(places, given)
     assert forget(places, JANE) == {"queue": 1}
     [raw] = places.redis.lrange(places.queue, 0, -1)
@@ -124,7 +148,9 @@ def test_messages_that_are_the_same_are_each_rid_of_the_person(places: EventSear
     assert queued(places) == [("b", [SAM])] * 3
 
 
-def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(places: EventSearch, own: OwnIntegration) -> None:
+def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(
+    places: EventSearch, own: OwnIntegration
+) -> None:
     put(places, bundle("b", SAM, JANE, JANE), alone("a", JANE), bundle("c", SAM, JANE))
     assert len(own.take(4).messages) == 2
     assert forget(places, JANE) == {"queue": 1, "in flight": 3}
@@ -143,7 +169,9 @@ def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(
     assert queued(places) == [("returned", [KIM]), ("c", [SAM]), ("d", [KIM]), ("new", [SAM])]
 
 
-def test_what_is_gone_when_its_turn_comes_is_not_put_back(places: EventSearch, own: OwnIntegration) -> None:
+def test_what_is_gone_when_its_turn_comes_is_not_put_back(
+    places: EventSearch, own: OwnIntegration
+) -> None:
     put(places, bundle("b", SAM, JANE), alone("a", JANE), alone("c", SAM))
     seen = list(places.queued(of(JANE)))
     own.take(3)
@@ -151,13 +179,17 @@ def test_what_is_gone_when_its_turn_comes_is_not_put_back(places: EventSearch, o
     assert queued(places) == [("c", [SAM])]
 
 
-def test_delayed_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(places: EventSearch) -> None:
+def test_delayed_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(
+    places: EventSearch,
+) -> None:
     due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
     places.delay_queue.delay(alone("a", JANE), FAR)
     places.delay_queue.delay(bundle("c", JANE), FAR)
     assert [len(found.events) for found, _ in places.delayed(of(JANE))] == [1, 1, 1]
     assert forget(places, JANE) == {"delayed": 3}
-    assert [(said(raw), at) for raw, at in places.delay_queue.waiting()] == [(("b", [SAM, KIM]), due)]
+    assert [(said(raw), at) for raw, at in places.delay_queue.waiting()] == [
+        (("b", [SAM, KIM]), due)
+    ]
 
 
 def test_a_delayed_message_that_is_gone_is_not_replaced(places: EventSearch) -> None:
@@ -165,10 +197,17 @@ def test_a_delayed_message_that_is_gone_is_not_replaced(places: EventSearch) -> 
     assert places.delay_queue.count() == 0
 
 
-def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(places: EventSearch) -> None:
+def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(
+    places: EventSearch,
+) -> None:
     for message in (alone("a", JANE), alone("b", SAM), NO_BUNDLE):
         letter = dead_letter(
-            DeadLetterReason.REJECTED, message, status=None, answer="", died_at=1.0, integration=places.integration
+            DeadLetterReason.REJECTED,
+            message,
+            status=None,
+            answer="",
+            died_at=1.0,
+            integration=places.integration,
         )
         places.dead_letters.bury(message, letter)
     assert forget(places, JANE) == {"dead letters": 1}

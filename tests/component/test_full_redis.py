@@ -38,7 +38,14 @@ def full(running: RedisServer) -> Iterator[OwnIntegration]:
     client = running.client()
     own = OwnIntegration(client, "default")
     message = Message(id="m", args=(EVENT,), enqueued_at=1.0)
-    died = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="no", died_at=1.0, integration="default")
+    died = dead_letter(
+        DeadLetterReason.REJECTED,
+        message,
+        status=400,
+        answer="no",
+        died_at=1.0,
+        integration="default",
+    )
     letters_of(own).bury_many([(message, died)] * 20)
     client.lpush(own.queue, encode(message, own.queue))
     client.lpush(f"{own.queue}\x06\x163", encode(message, own.queue))
@@ -83,12 +90,16 @@ def test_a_full_redis_is_named_by_status_and_a_metric(
     assert float(line.split()[-1]) >= 1
 
 
-def test_without_a_limit_or_the_right_to_ask_nothing_is_said(full: OwnIntegration, running: RedisServer) -> None:
+def test_without_a_limit_or_the_right_to_ask_nothing_is_said(
+    full: OwnIntegration, running: RedisServer
+) -> None:
     full.redis.config_set("maxmemory", 0)
     assert memory_share(full.redis) is None
     full.redis.config_set("maxmemory", 1 << 30)
     assert 0 < (memory_share(full.redis) or 0) < 1
-    full.redis.acl_setuser("poor", enabled=True, nopass=True, categories=["+@all"], commands=["-info"], keys=["*"])
+    full.redis.acl_setuser(
+        "poor", enabled=True, nopass=True, categories=["+@all"], commands=["-info"], keys=["*"]
+    )
     with redis.Redis(port=running.port, username="poor", password="x") as poor:
         assert memory_share(poor) is None
 

@@ -71,15 +71,23 @@ def test_what_is_taken_is_noted_in_the_same_step_oldest_first(own: OwnIntegratio
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(own: OwnIntegration, hold: str) -> None:
+def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(
+    own: OwnIntegration, hold: str
+) -> None:
     own.fill(3)
     own.take(1)
     HOLDS[hold](own.gate())
-    everything = own.redis.lrange(own.queue, 0, -1), [own.redis.dump(key) for key in own.unacked_keys]
+    everything = (
+        own.redis.lrange(own.queue, 0, -1),
+        [own.redis.dump(key) for key in own.unacked_keys],
+    )
     taken = own.take(5)
     assert taken.messages == []
     assert taken.wait > 0
-    assert (own.redis.lrange(own.queue, 0, -1), [own.redis.dump(key) for key in own.unacked_keys]) == everything
+    assert (
+        own.redis.lrange(own.queue, 0, -1),
+        [own.redis.dump(key) for key in own.unacked_keys],
+    ) == everything
 
 
 @pytest.mark.parametrize("hold", HOLDS)
@@ -95,7 +103,9 @@ def test_a_hold_says_why_and_since_when(own: OwnIntegration, hold: str) -> None:
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_what_is_under_way_may_finish_only_while_mailgun_is_merely_unavailable(own: OwnIntegration, hold: str) -> None:
+def test_what_is_under_way_may_finish_only_while_mailgun_is_merely_unavailable(
+    own: OwnIntegration, hold: str
+) -> None:
     HOLDS[hold](own.gate())
     assert (own.gate().seconds_until_open() == 0) == (hold == "unavailable")
 
@@ -111,7 +121,9 @@ def test_a_hint_holds_for_just_so_long(own: OwnIntegration) -> None:
     assert own.gate().state().kind is None
 
 
-def test_a_hint_is_never_shortened_not_by_another_nor_by_none_nor_by_an_answer(own: OwnIntegration) -> None:
+def test_a_hint_is_never_shortened_not_by_another_nor_by_none_nor_by_an_answer(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate(base=1)
     answered(gate, OutcomeKind.THROTTLED, hint=300)
     assert answered(gate, OutcomeKind.THROTTLED, hint=10) == [""]
@@ -145,7 +157,10 @@ def test_a_second_429_in_a_row_holds_for_an_eighth_of_the_backoff_then_twice_as_
 ) -> None:
     answered(own.gate(base=800), OutcomeKind.THROTTLED)
     for expected in (100, 200, 400, 800, 1000, 1000):
-        assert answered(own.gate(base=800), OutcomeKind.THROTTLED, times=20) == ["throttled", *[""] * 19]
+        assert answered(own.gate(base=800), OutcomeKind.THROTTLED, times=20) == [
+            "throttled",
+            *[""] * 19,
+        ]
         assert is_about(own.gate().seconds_until_open(), expected)
         own.later(expected)
 
@@ -169,7 +184,9 @@ def test_after_a_request_was_let_through_the_backoff_begins_anew(own: OwnIntegra
     assert is_about(gate.seconds_until_open(), 100)
 
 
-def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_anew(own: OwnIntegration) -> None:
+def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_anew(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate(base=800)
     answered(gate, OutcomeKind.THROTTLED, times=2)
     answered(gate, OutcomeKind.DELIVERED)
@@ -196,8 +213,12 @@ def test_where_the_list_can_be_read_a_long_hint_is_believed_no_more(own: OwnInte
     assert 1 <= len(own.take(500).messages) < 500
 
 
-@pytest.mark.parametrize(("hint", "left"), [(600, 600), (90_000, 90_000), (0, 86_400 - BELIEVED_SECONDS)])
-def test_where_the_list_is_answered_429_its_new_hint_counts(own: OwnIntegration, hint: float, left: float) -> None:
+@pytest.mark.parametrize(
+    ("hint", "left"), [(600, 600), (90_000, 90_000), (0, 86_400 - BELIEVED_SECONDS)]
+)
+def test_where_the_list_is_answered_429_its_new_hint_counts(
+    own: OwnIntegration, hint: float, left: float
+) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
     assert looked(own.gate(), OutcomeKind.THROTTLED, hint=hint) == ""
@@ -205,7 +226,9 @@ def test_where_the_list_is_answered_429_its_new_hint_counts(own: OwnIntegration,
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED])
-def test_where_the_list_cannot_be_read_a_long_hint_stands(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_where_the_list_cannot_be_read_a_long_hint_stands(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
     looked(own.gate(), kind)
@@ -224,13 +247,17 @@ def test_no_answer_for_so_many_members_holds_and_for_fewer_does_not(own: OwnInte
 
 
 @pytest.mark.parametrize("bad", [1, 3, UNAVAILABLE_MEMBERS - 1])
-def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(own: OwnIntegration, bad: int) -> None:
+def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(
+    own: OwnIntegration, bad: int
+) -> None:
     for number in range(300):
         assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=f"bad {number % bad}") == [""]
     assert own.gate().state().members == bad
 
 
-def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody(own: OwnIntegration) -> None:
+def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody(
+    own: OwnIntegration,
+) -> None:
     assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=100) == [""]
     assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=100) == ["unavailable"]
 
@@ -253,9 +280,18 @@ def test_a_read_that_succeeds_ends_a_run_of_reads_but_not_of_writes(own: OwnInte
 
 
 @pytest.mark.parametrize(
-    "kind", [OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.SUPERSEDED, OutcomeKind.UNCHANGED, OutcomeKind.CRASHED]
+    "kind",
+    [
+        OutcomeKind.HELD,
+        OutcomeKind.BUSY,
+        OutcomeKind.SUPERSEDED,
+        OutcomeKind.UNCHANGED,
+        OutcomeKind.CRASHED,
+    ],
 )
-def test_an_attempt_without_a_request_says_nothing_of_mailgun(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_an_attempt_without_a_request_says_nothing_of_mailgun(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     gate = own.gate()
     answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
     answered(gate, kind, requests=0)
@@ -268,7 +304,9 @@ def test_our_own_bug_says_nothing_of_mailgun(own: OwnIntegration) -> None:
     assert own.gate().state().kind == "unavailable"
 
 
-def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_worker(own: OwnIntegration) -> None:
+def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_worker(
+    own: OwnIntegration,
+) -> None:
     own.fill(50)
     hold_for_unavailability(own.gate())
     assert own.gate().claim_incident_check() == ""
@@ -313,7 +351,9 @@ def test_what_fails_meanwhile_does_not_lengthen_the_hold(own: OwnIntegration) ->
     assert own.hold() == before
 
 
-def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_and_longer(own: OwnIntegration) -> None:
+def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_and_longer(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate(base=5)
     hold_for_unavailability(gate)
     lengths = []
@@ -380,7 +420,9 @@ def test_unavailability_never_shortens_what_mailgun_asked_to_wait(own: OwnIntegr
     assert is_about(gate.seconds_until_open(), 940)
 
 
-def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_ramp(own: OwnIntegration) -> None:
+def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_ramp(
+    own: OwnIntegration,
+) -> None:
     own.fill(500)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=300)
     hold_for_unavailability(own.gate())
@@ -421,7 +463,9 @@ def test_resuming_lifts_a_hold_for_unavailability_and_its_run(own: OwnIntegratio
     assert not any(answered(own.gate(), OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
 
 
-def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(own: OwnIntegration) -> None:
+def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(
+    own: OwnIntegration,
+) -> None:
     own.fill(500)
     assert not own.gate().resume(at_once=True)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
@@ -430,7 +474,9 @@ def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(own: Own
     assert 1 <= len(own.take(500).messages) < 500
 
 
-def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: OwnIntegration) -> None:
+def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(
+    own: OwnIntegration,
+) -> None:
     own.fill(500)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=300)
     assert not own.gate().resume()
@@ -441,7 +487,9 @@ def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(own: O
     assert 1 <= len(own.take(500).messages) < 500
 
 
-def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(own: OwnIntegration) -> None:
+def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(
+    own: OwnIntegration,
+) -> None:
     for hold in HOLDS.values():
         hold(own.gate())
         assert own.redis.ttl(f"signal:{own.name}:pace") > 0 if own.pace() else True

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.raw_mailguns import RawMailgun, Saying, answer, certified, dripping, in_turn, member_answer, pouring, said
+from tests.raw_mailguns import (
+    RawMailgun,
+    Saying,
+    answer,
+    certified,
+    dripping,
+    in_turn,
+    member_answer,
+    pouring,
+    said,
+)
 from tests.servers import eventually
 from worker.mailgun.client import BODY_LIMIT, MailgunClient
 from worker.mailgun.connection import CHUNK
@@ -20,7 +30,9 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import NoResponse, Response
 
 JANE = Member("jane@example.com")
-HANGS_AFTER_SECONDS = 30.0  # far more than all time-outs together: what still waits then, waits for ever
+HANGS_AFTER_SECONDS = (
+    30.0  # far more than all time-outs together: what still waits then, waits for ever
+)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 ZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
@@ -69,8 +81,12 @@ DRIPS = {
     "a trailer": dripping(CHUNKED + b"2\r\n{}\r\n0\r\nX: ", b"x"),
     "trailers": dripping(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n"),
     "a gzip stream that yields nothing": dripping(ZIPPED + ZIP_HEAD, EMPTY_BLOCK),
-    "a redirect's body": dripping(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 100000\r\n\r\n", b"x"),
-    "a refusal's body": dripping(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    "a redirect's body": dripping(
+        b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 100000\r\n\r\n", b"x"
+    ),
+    "a refusal's body": dripping(
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100000\r\n\r\n", b"x"
+    ),
 }
 
 
@@ -87,10 +103,15 @@ def test_dripping_answer_ends_at_the_deadline_with_its_connection_closed(saying:
 
 
 @pytest.mark.parametrize("part", ["handshake", "status line", "body"])
-def test_dripping_over_tls_ends_at_the_deadline(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dripping_over_tls_ends_at_the_deadline(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context, trusted = certified(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    before = {"status line": b"HTTP/1.1 200 ", "body": HEAD + b"Content-Length: 100000\r\n\r\n"}.get(part, b"")
+    before = {
+        "status line": b"HTTP/1.1 200 ",
+        "body": HEAD + b"Content-Length: 100000\r\n\r\n",
+    }.get(part, b"")
     # A handshake record that says it is 16 KiB long.
     handshake = dripping(b"\x16\x03\x03\x40\x00", b"\x02") if part == "handshake" else None
     with RawMailgun(dripping(before, b"x"), context, handshake) as far:
@@ -106,7 +127,9 @@ def test_tls_connection_carries_several_answers_and_no_unsolicited_one(
 ) -> None:
     context, trusted = certified(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    with RawMailgun(in_turn(answer(b"1"), answer(b"2"), answer(b"3") + answer(b"stray"), answer(b"4")), context) as far:
+    with RawMailgun(
+        in_turn(answer(b"1"), answer(b"2"), answer(b"3") + answer(b"stray"), answer(b"4")), context
+    ) as far:
         mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"), read=10)
         mailgun._through_proxies = True
         assert [body_of(mailgun.read_list()) for _ in range(4)] == [b"1", b"2", b"3", b"4"]
@@ -150,7 +173,9 @@ def addresses_that_do_not_answer(number: int, monkeypatch: pytest.MonkeyPatch) -
             each.close()
 
 
-def test_host_with_many_dead_addresses_has_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_with_many_dead_addresses_has_one_deadline_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with addresses_that_do_not_answer(200, monkeypatch) as url:
         mailgun = mailgun_at(url)
         mailgun._through_proxies = False
@@ -175,7 +200,9 @@ def test_of_what_is_no_body_little_is_read(saying: Saying) -> None:
     found, far = asked(saying, read=HANGS_AFTER_SECONDS)
     assert isinstance(found, NoResponse)
     assert found.reason.startswith("no usable answer")
-    assert far.sent < 32 * 1024 * 1024  # what the system's buffers take, and no more than that is read
+    assert (
+        far.sent < 32 * 1024 * 1024
+    )  # what the system's buffers take, and no more than that is read
 
 
 BODIES = {
@@ -188,8 +215,12 @@ BODIES = {
 
 
 @pytest.mark.parametrize("head", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("length", [b"", b"Content-Length: 1600000000\r\n"], ids=["no length", "1.6 GB"])
-def test_of_an_endless_body_its_limit_is_read_whatever_the_status(head: bytes, length: bytes) -> None:
+@pytest.mark.parametrize(
+    "length", [b"", b"Content-Length: 1600000000\r\n"], ids=["no length", "1.6 GB"]
+)
+def test_of_an_endless_body_its_limit_is_read_whatever_the_status(
+    head: bytes, length: bytes
+) -> None:
     found, far = asked(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.status == int(head.split()[1])
@@ -199,7 +230,9 @@ def test_of_an_endless_body_its_limit_is_read_whatever_the_status(head: bytes, l
 
 @pytest.mark.parametrize("item", [b"{},", b"[],", b"0,"])
 def test_answer_of_too_many_values_counts_as_too_long(item: bytes) -> None:
-    body = b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
+    body = (
+        b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
+    )
     found, _ = asked(said(answer(body)), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.is_json_cut
@@ -220,7 +253,11 @@ def test_gzip_bomb_is_unpacked_to_the_limit() -> None:
 
 
 def test_body_that_is_not_as_encoded_leaves_the_status_to_be_heeded() -> None:
-    found, _ = asked(said(answer(b"no gzip", "429 Too Many Requests", "Content-Encoding: gzip", "Retry-After: 7")))
+    found, _ = asked(
+        said(
+            answer(b"no gzip", "429 Too Many Requests", "Content-Encoding: gzip", "Retry-After: 7")
+        )
+    )
     assert isinstance(found, Response)
     assert (found.status, found.body, found.headers["retry-after"]) == (429, b"", "7")
 
@@ -231,7 +268,9 @@ def body_of(found: Response | NoResponse) -> bytes | str:
 
 def test_ordinary_answers_share_one_connection() -> None:
     chunked = CHUNKED + b"1\r\n2\r\n0\r\n\r\n"
-    with RawMailgun(in_turn(answer(b"1"), chunked, answer(b"", "404 Not Found"), answer(b"4"))) as far:
+    with RawMailgun(
+        in_turn(answer(b"1"), chunked, answer(b"", "404 Not Found"), answer(b"4"))
+    ) as far:
         mailgun = mailgun_at(far.url, read=10)
         assert [body_of(mailgun.read_list()) for _ in range(4)] == [b"1", b"2", b"", b"4"]
         assert far.connections == 1
@@ -276,7 +315,9 @@ def test_body_of_an_answer_without_one_is_not_the_next_answer(status: str) -> No
     head = f"HTTP/1.1 {status}\r\n\r\n".encode() if "205" not in status else answer(b"", status)
     stray = answer(b"stray")
     for parts in ([head + stray], [head, stray]):
-        with RawMailgun(lambda number, parts=parts: iter(parts if number == 1 else [answer(b"next")])) as far:  # type: ignore[misc]
+        with RawMailgun(
+            lambda number, parts=parts: iter(parts if number == 1 else [answer(b"next")])
+        ) as far:  # type: ignore[misc]
             mailgun = mailgun_at(far.url, read=10)
             assert body_of(mailgun.read_list()) == b""
             eventually(lambda: far.sent == len(head + stray))
@@ -285,7 +326,9 @@ def test_body_of_an_answer_without_one_is_not_the_next_answer(status: str) -> No
 
 def test_refused_write_after_an_early_hint_is_not_counted_for_the_next() -> None:
     refused = answer(b'{"message":"no"}', "400 Bad Request")
-    with RawMailgun(in_turn(HINT + member_answer("a@x.com"), HINT + refused, HINT + member_answer("c@x.com"))) as far:
+    with RawMailgun(
+        in_turn(HINT + member_answer("a@x.com"), HINT + refused, HINT + member_answer("c@x.com"))
+    ) as far:
         mailgun = mailgun_at(far.url, read=10)
         statuses = [mailgun.upsert(Member(each)) for each in ("a@x.com", "b@x.com", "c@x.com")]
     assert [each.status for each in statuses if isinstance(each, Response)] == [200, 400, 200]
@@ -321,7 +364,9 @@ BROKEN: dict[str, bytes] = {
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
     "a length with an underscore": b"HTTP/1.1 200 OK\r\nContent-Length: 0_2\r\n\r\n{}",
-    "a length of 5,000 digits": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n{}",
+    "a length of 5,000 digits": b"HTTP/1.1 200 OK\r\nContent-Length: "
+    + b"9" * 5000
+    + b"\r\n\r\n{}",
     "less than its length": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
     "a negative chunk": CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",
     "a chunk whose size is no number": CHUNKED + b"0x2\r\n{}\r\n0\r\n\r\n",
@@ -353,7 +398,10 @@ def test_what_is_no_whole_http_answer_is_none_and_quotes_nothing(
 
 
 def test_cookies_are_not_kept() -> None:
-    set_them = ("Set-Cookie: session=5ecret; Path=/", "Set-Cookie: other=1; Domain=127.0.0.1; Max-Age=9999")
+    set_them = (
+        "Set-Cookie: session=5ecret; Path=/",
+        "Set-Cookie: other=1; Domain=127.0.0.1; Max-Age=9999",
+    )
     with RawMailgun(said(answer(b"{}", "200 OK", *set_them))) as far:
         mailgun = mailgun_at(far.url, read=10)
         for _ in range(3):

@@ -53,7 +53,9 @@ def test_a_message_is_noted_with_the_moment_by_redis_clock(
     assert before <= score <= own.now()
 
 
-def test_what_is_kept_counts_from_now_by_redis_clock(own: OwnIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_counts_from_now_by_redis_clock(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
     own.fill(2)
     own.take(2)
@@ -81,7 +83,9 @@ def test_overdue_messages_come_back_at_the_front_in_the_order_in_which_they_were
     assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
 
 
-def test_what_several_workers_kept_at_other_moments_comes_back_in_the_order_of_taking(own: OwnIntegration) -> None:
+def test_what_several_workers_kept_at_other_moments_comes_back_in_the_order_of_taking(
+    own: OwnIntegration,
+) -> None:
     own.fill(4)
     for _ in range(4):
         own.take(1)
@@ -124,7 +128,9 @@ def test_several_messages_are_put_back_in_order(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("key", [0, 1])
-def test_a_key_of_the_wrong_type_costs_no_message_when_it_is_taken(own: OwnIntegration, key: int) -> None:
+def test_a_key_of_the_wrong_type_costs_no_message_when_it_is_taken(
+    own: OwnIntegration, key: int
+) -> None:
     own.fill(2)
     own.redis.set(own.unacked_keys[key], "not ours")
     with pytest.raises(redis.ResponseError):
@@ -158,7 +164,9 @@ def test_our_queue_is_read_by_our_script_beside_other_queues_and_neither_starves
     own: OwnIntegration, connection: Connection
 ) -> None:
     other = f"other.{own.name}"
-    own.redis.lpush(own.queue, *(encode(Message(id=f"ours{each}", args=({},)), own.queue) for each in range(5)))
+    own.redis.lpush(
+        own.queue, *(encode(Message(id=f"ours{each}", args=({},)), own.queue) for each in range(5))
+    )
     for each in range(5):
         Producer(connection).publish({"number": each}, routing_key=other, serializer="json")
     ours, theirs = [], []
@@ -196,15 +204,21 @@ def test_a_message_from_another_queue_whose_reader_died_goes_back_there(
 def test_messages_that_arrive_after_their_consumer_was_cancelled_are_put_back_in_order(
     own: OwnIntegration, connection: Connection
 ) -> None:
-    own.redis.lpush(own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5)))
-    consumer = Consumer(connection, [Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"])
+    own.redis.lpush(
+        own.queue, *(encode(Message(id=f"e{each}", args=({},)), own.queue) for each in range(5))
+    )
+    consumer = Consumer(
+        connection, [Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
+    )
     consumer.consume()
     channel = consumer.channel
     channel._queue_has_some = True
     connection.transport.cycle.on_poll_start()  # the script is on its way
     consumer.cancel()
     channel._brpop_read()
-    assert [json.loads(each)["headers"]["id"] for each in queued(own)] == [f"e{each}" for each in range(5)]
+    assert [json.loads(each)["headers"]["id"] for each in queued(own)] == [
+        f"e{each}" for each in range(5)
+    ]
     assert own.redis.hlen(own.unacked_keys[1]) == 0
 
 

@@ -24,18 +24,34 @@ from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
 
-REFUSED = [OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.REJECTED]
+REFUSED = [
+    OutcomeKind.UNAUTHORIZED,
+    OutcomeKind.LIST_NOT_FOUND,
+    OutcomeKind.UNEXPECTED_STATUS,
+    OutcomeKind.REJECTED,
+]
 
 
 def threshold_of(kind: OutcomeKind) -> int:
     """How many members refused so are an incident here."""
-    return rules_with().rejected_threshold if kind is OutcomeKind.REJECTED else rules_with().incident_threshold
+    return (
+        rules_with().rejected_threshold
+        if kind is OutcomeKind.REJECTED
+        else rules_with().incident_threshold
+    )
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_so_many_members_refused_in_a_row_are_an_incident(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_so_many_members_refused_in_a_row_are_an_incident(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     enough = threshold_of(kind)
-    assert answered(own.gate(), kind, times=enough + 2) == [*[""] * (enough - 1), "incident", "", ""]
+    assert answered(own.gate(), kind, times=enough + 2) == [
+        *[""] * (enough - 1),
+        "incident",
+        "",
+        "",
+    ]
     state = own.gate().state()
     assert (state.kind, state.until) == ("incident", None)
     assert state.why.startswith(str(kind))
@@ -49,14 +65,23 @@ def test_one_member_refused_a_hundred_times_is_none(own: OwnIntegration, kind: O
     assert own.gate().state().members == 1
 
 
-def test_refusals_of_different_kinds_but_400_count_towards_one_incident(own: OwnIntegration) -> None:
+def test_refusals_of_different_kinds_but_400_count_towards_one_incident(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate(incident_threshold=3)
-    kinds = (OutcomeKind.UNAUTHORIZED, OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.LIST_NOT_FOUND)
+    kinds = (
+        OutcomeKind.UNAUTHORIZED,
+        OutcomeKind.REJECTED,
+        OutcomeKind.UNEXPECTED_STATUS,
+        OutcomeKind.LIST_NOT_FOUND,
+    )
     assert [answered(gate, kind) for kind in kinds] == [[""], [""], [""], ["incident"]]
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_write_that_succeeds_ends_the_row_of_refusals(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_a_write_that_succeeds_ends_the_row_of_refusals(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     enough = threshold_of(kind)
     answered(own.gate(), kind, times=enough - 1)
     answered(own.gate(), OutcomeKind.DELIVERED)
@@ -92,18 +117,25 @@ def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnInte
     assert own.take().messages == []
 
 
-def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(own: OwnIntegration) -> None:
+def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(
+    own: OwnIntegration,
+) -> None:
     assert own.gate().claim_incident_check() == ""
     hold_for_incident(own.gate())
     assert own.gate().claim_incident_check() == ""
     for _ in range(2):
         own.later(600)
         with ThreadPoolExecutor(16) as threads:
-            assert "".join(threads.map(lambda _: own.gate().claim_incident_check(), range(32))) == "incident"
+            assert (
+                "".join(threads.map(lambda _: own.gate().claim_incident_check(), range(32)))
+                == "incident"
+            )
         assert looked(own.gate(), OutcomeKind.UNAUTHORIZED) == ""
 
 
-@pytest.mark.parametrize("hold", [lambda gate: answered(gate, OutcomeKind.THROTTLED, hint=3000), Gate.pause])
+@pytest.mark.parametrize(
+    "hold", [lambda gate: answered(gate, OutcomeKind.THROTTLED, hint=3000), Gate.pause]
+)
 def test_no_look_is_due_while_nobody_may_ask(own: OwnIntegration, hold: Any) -> None:
     hold_for_incident(own.gate())
     hold(own.gate())
@@ -127,7 +159,9 @@ def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(
     assert answered(own.gate(), kind, times=REFUSED_AGAIN - 1)[-1] == "incident"
 
 
-def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_often(own: OwnIntegration) -> None:
+def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_often(
+    own: OwnIntegration,
+) -> None:
     hold_for_incident(own.gate())
     lengths = []
     for _ in range(5):

@@ -33,10 +33,16 @@ def test_the_names_of_those_there_are_found_among_other_programs_keys(own: OwnIn
     own.redis.flushall()
 
 
-def test_a_producers_user_who_may_not_look_is_told_nothing(own: OwnIntegration, server: RedisServer) -> None:
+def test_a_producers_user_who_may_not_look_is_told_nothing(
+    own: OwnIntegration, server: RedisServer
+) -> None:
     rights = ["-@all", "+lpush", "+ping"]
-    own.redis.acl_setuser("producer", enabled=True, passwords="+pass", keys=[own.queue], commands=rights)
-    with redis.Redis(port=server.port, username="producer", password="pass", decode_responses=True) as producer:
+    own.redis.acl_setuser(
+        "producer", enabled=True, passwords="+pass", keys=[own.queue], commands=rights
+    )
+    with redis.Redis(
+        port=server.port, username="producer", password="pass", decode_responses=True
+    ) as producer:
         assert is_served(settings_of(own), producer)
         assert is_known(settings_of(own), producer)
         assert integrations(producer) == []

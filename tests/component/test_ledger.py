@@ -20,7 +20,12 @@ from worker.sandbox.state import SandboxConfig
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
-HELD = {"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {"plan": "free", "company": "Acme"}}
+HELD = {
+    "address": ADDRESS,
+    "name": "Jane",
+    "subscribed": True,
+    "vars": {"plan": "free", "company": "Acme"},
+}
 
 
 def patch(consent: bool | None = None, name: str | None = None, **fields: object) -> Patch:  # noqa: FBT001
@@ -36,7 +41,9 @@ def bring(
     rules: SubscriptionRules | None = None,
     **ledger: Any,
 ) -> Outcome:
-    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).deliver_one(patch, at)
+    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).deliver_one(
+        patch, at
+    )
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -68,7 +75,9 @@ def opened(own: OwnIntegration, **ledger: Any) -> MemberLease:
 # One delivery per member at a time
 
 
-def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_lost(own: OwnIntegration) -> None:
+def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_lost(
+    own: OwnIntegration,
+) -> None:
     config = SandboxConfig()
     with RunningSandbox("--log-size", "0", "--latency-ms", "3") as sandbox:
         mailgun = MailgunClient(
@@ -84,23 +93,33 @@ def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_l
             # The later an event starts, the older it is: what all of them set is the first one's in the end.
             sets = {"last_page_url": f"/{number}", f"field_{number}": number}
             mine = Patch(ADDRESS, None, sets, None, None)
-            return eventually(lambda: _unless_busy(delivery.deliver_one(mine, at=1000.0 - number).kind), 60)
+            return eventually(
+                lambda: _unless_busy(delivery.deliver_one(mine, at=1000.0 - number).kind), 60
+            )
 
         with ThreadPoolExecutor(16) as threads:
             kinds = list(threads.map(until_delivered, range(48)))
         records = [each for each in sandbox.control.requests() if each.address == ADDRESS]
         members = sandbox.control.members()
     assert set(kinds) == {OutcomeKind.DELIVERED}
-    assert members[ADDRESS].vars == {"last_page_url": "/0", **{f"field_{each}": each for each in range(48)}}
+    assert members[ADDRESS].vars == {
+        "last_page_url": "/0",
+        **{f"field_{each}": each for each in range(48)},
+    }
     assert [each.method for each in records] == ["GET", "POST"] * 48
-    assert all(before.answered_at is not None and before.answered_at <= after.at for before, after in pairwise(records))
+    assert all(
+        before.answered_at is not None and before.answered_at <= after.at
+        for before, after in pairwise(records)
+    )
 
 
 def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
     return None if kind is OutcomeKind.BUSY else kind
 
 
-def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(own: OwnIntegration) -> None:
+def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     opened(own)
     found = bring(own, there, patch(plan="pro"))
@@ -135,7 +154,9 @@ def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
         assert keys(own, "lock") == []
 
 
-def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(own: OwnIntegration) -> None:
+def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNAVAILABLE
@@ -147,7 +168,9 @@ def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_se
     assert keys(own, "lock") == []
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", None), ("GET", 503), ("POST", 503), ("POST", 400)])
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", None), ("GET", 503), ("POST", 503), ("POST", 400)]
+)
 def test_a_read_or_a_write_that_was_answered_has_nothing_to_settle(
     own: OwnIntegration, method: str, status: int | None
 ) -> None:
@@ -172,7 +195,9 @@ def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIn
     assert own.redis.hkeys(key) == ["late_at"]
 
 
-def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(own: OwnIntegration) -> None:
+def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["POST"] = lambda: somebody_else_has_it(own)
     assert bring(own, there, patch(plan="pro")).kind is OutcomeKind.BUSY
@@ -187,13 +212,18 @@ def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_
 def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", name="J. Doe"), at=20)
-    assert bring(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind is OutcomeKind.DELIVERED
+    assert (
+        bring(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind
+        is OutcomeKind.DELIVERED
+    )
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
     assert there.held
     assert there.held["name"] == "J. Doe"
 
 
-def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_request(own: OwnIntegration) -> None:
+def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_request(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), at=20)
     there.far.requests.clear()
@@ -237,7 +267,9 @@ def test_an_event_that_says_nothing_but_who_makes_a_new_member(own: OwnIntegrati
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_the_member_ends_the_same_in_every_order(own: OwnIntegration, order: tuple[int, ...]) -> None:
+def test_the_member_ends_the_same_in_every_order(
+    own: OwnIntegration, order: tuple[int, ...]
+) -> None:
     events = [
         patch(plan="free", last_page_url="/a"),
         patch(plan="pro", consent=False, name="Jane"),
@@ -255,7 +287,9 @@ def test_the_member_ends_the_same_in_every_order(own: OwnIntegration, order: tup
     }
 
 
-def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(own: OwnIntegration) -> None:
+def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(
+    own: OwnIntegration,
+) -> None:
     day = 86_400.0
     there = HoldsOneMember(HELD)
     dead = patch(plan="basic", company="Umbrella", consent=True)
@@ -286,13 +320,19 @@ def test_within_its_time_the_copy_shows_that_nothing_needs_writing(own: OwnInteg
     there.far.requests.clear()
     found = bring(own, there, patch(plan="pro", company="Acme"), 2, cache_seconds=100)
     assert (found.kind, found.requests, there.asked()) == (OutcomeKind.UNCHANGED, 0, [])
-    assert bring(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind is OutcomeKind.SUPERSEDED
+    assert (
+        bring(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind
+        is OutcomeKind.SUPERSEDED
+    )
 
 
 def test_what_was_read_and_not_written_is_a_copy_too(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for at in (1, 2):
-        assert bring(own, there, patch(plan="free"), at, cache_seconds=100).kind is OutcomeKind.UNCHANGED
+        assert (
+            bring(own, there, patch(plan="free"), at, cache_seconds=100).kind
+            is OutcomeKind.UNCHANGED
+        )
     assert there.asked() == ["GET"]
 
 
@@ -318,26 +358,38 @@ def test_without_a_cache_each_event_reads(own: OwnIntegration) -> None:
     assert there.asked() == ["GET"] * 3
 
 
-def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(own: OwnIntegration) -> None:
+def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+    assert (
+        bring(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind
+        is OutcomeKind.DELIVERED
+    )
     assert not is_subscribed(there)
     assert vars_of(there)["plan"] == "basic"
 
 
-def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(own: OwnIntegration) -> None:
+def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED
+    assert (
+        bring(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind
+        is OutcomeKind.UNCHANGED
+    )
     own.later(100)
     bring(own, there, patch(plan="basic", consent=True), 3, cache_seconds=100)
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(own: OwnIntegration) -> None:
+def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.unsubscribe()
@@ -346,11 +398,15 @@ def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(own: Own
     assert not is_subscribed(there)
 
 
-def test_a_copy_is_never_written_back_not_even_for_whoever_is_unsubscribed(own: OwnIntegration) -> None:
+def test_a_copy_is_never_written_back_not_even_for_whoever_is_unsubscribed(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.held = {**HELD, "subscribed": True}
-    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+    assert (
+        bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+    )
     assert there.held == {**HELD, "subscribed": True, "vars": {"plan": "basic", "company": "Acme"}}
 
 
@@ -368,7 +424,9 @@ def test_the_copy_is_not_trusted_after_a_write_without_an_answer(own: OwnIntegra
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.afterwards["POST"] = timed_out
-    assert bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.UNAVAILABLE
+    assert (
+        bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.UNAVAILABLE
+    )
     there.far.requests.clear()
     bring(own, there, patch(plan="pro"), 3, cache_seconds=100)
     assert there.asked()[0] == "GET"
@@ -376,10 +434,16 @@ def test_the_copy_is_not_trusted_after_a_write_without_an_answer(own: OwnIntegra
 
 
 def test_a_copy_keeps_every_value_and_its_json_type(own: OwnIntegration) -> None:
-    held = {**HELD, "name": "Jäne 😀", "vars": {"a": 1, "b": True, "c": None, "d": [], "e": {}, "f": 1.5, "g": "ü"}}
+    held = {
+        **HELD,
+        "name": "Jäne 😀",
+        "vars": {"a": 1, "b": True, "c": None, "d": [], "e": {}, "f": 1.5, "g": "ü"},
+    }
     there = HoldsOneMember(held)
     bring(own, there, patch(a=1), 1, cache_seconds=100)
-    assert bring(own, there, patch(**held["vars"]), 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED  # type: ignore[arg-type]
+    assert (
+        bring(own, there, patch(**held["vars"]), 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED
+    )  # type: ignore[arg-type]
     assert there.asked() == ["GET"]
 
 
@@ -458,7 +522,9 @@ def test_a_no_that_was_stored_by_a_delivery_that_was_killed_is_ours(own: OwnInte
     assert is_subscribed(there)
 
 
-def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(own: OwnIntegration) -> None:
+def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(503)
     bring(own, there, patch(consent=False), at=1)
@@ -469,7 +535,9 @@ def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(o
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(own: OwnIntegration) -> None:
+def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(503)
     bring(own, there, patch(consent=False), at=1)
@@ -506,13 +574,16 @@ def test_a_granted_consent_that_is_older_than_our_no_does_not_undo_it(own: OwnIn
 # What is stored
 
 
-def test_without_the_ledger_mailgun_is_read_and_nothing_it_holds_is_lost(own: OwnIntegration) -> None:
+def test_without_the_ledger_mailgun_is_read_and_nothing_it_holds_is_lost(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", name="J. Doe"), 1, cache_seconds=100)
     there.unsubscribe()
     own.redis.flushdb()
     assert (
-        bring(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+        bring(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind
+        is OutcomeKind.DELIVERED
     )
     assert there.held == {
         **HELD,

@@ -91,7 +91,9 @@ def test_closing_that_was_not_answered_is_answered_as_at_first(
     ledger = over_relay.ledger()
     opened = lease(ledger)
     relay.lose_replies(1)
-    changes = ledger.release([opened], [RequestReport("throttled", 1, 5.0, "429", [], written=True)], 0)
+    changes = ledger.release(
+        [opened], [RequestReport("throttled", 1, 5.0, "429", [], written=True)], 0
+    )
     assert [each.kind for each in changes] == ["throttled"]
     assert (opened.lost, is_busy(own), own.redis.zcard(own.look_after_key)) == (False, False, 0)
     assert own.redis.hget(f"signal:{own.name}:pace", "throttles") == "1"
@@ -195,7 +197,9 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
     message = Message(id="m-1", args=({},))
-    letter = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letter = dead_letter(
+        DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
+    )
     relay.lose_replies(1)
     letters.bury(message, letter)
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
@@ -207,7 +211,9 @@ def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
     message = Message(id="m-1", args=({},))
-    letter = dead_letter(DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name)
+    letter = dead_letter(
+        DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
+    )
     letters.bury_many([(message, letter)] * 3)  # equal ones: a repeat would find another
     oldest = letters.oldest(2)
     relay.lose_replies(1)
@@ -224,7 +230,12 @@ def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
     for number in range(5):
         message = Message(id=f"m-{number}", args=({},))
         letter = dead_letter(
-            DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
+            DeadLetterReason.REJECTED,
+            message,
+            status=400,
+            answer="",
+            died_at=1.0,
+            integration=own.name,
         )
         letters.bury(message, letter)
 

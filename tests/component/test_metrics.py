@@ -24,7 +24,14 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.monitoring import metrics as module
 from worker.monitoring import metrics_server
-from worker.monitoring.metrics import OUTCOMES, IntegrationGauges, Metrics, RedisCollector, read_standing, serve_metrics
+from worker.monitoring.metrics import (
+    OUTCOMES,
+    IntegrationGauges,
+    Metrics,
+    RedisCollector,
+    read_standing,
+    serve_metrics,
+)
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.delay_queue import DelayQueue
@@ -35,7 +42,12 @@ from worker.signal.patch import SkipReason
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 OPEN = HoldState(None, "", None, None, None)
 STANDING = IntegrationGauges(
-    queued=3, oldest_age=12.5, delayed=2, dead_letters={"rejected": 4}, hold=OPEN, workers={"consuming": 2}
+    queued=3,
+    oldest_age=12.5,
+    delayed=2,
+    dead_letters={"rejected": 4},
+    hold=OPEN,
+    workers={"consuming": 2},
 )
 
 
@@ -44,7 +56,9 @@ def samples(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = [value for name, value in sorted(sample.labels.items()) if name != "integration"]
+            labels = [
+                value for name, value in sorted(sample.labels.items()) if name != "integration"
+            ]
             found[" ".join([sample.name.removeprefix("signal_mailgun_"), *labels])] = sample.value
     return found
 
@@ -82,7 +96,9 @@ def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
     metrics.handled(event(), decision, Outcome(kind))
     after = told(metrics.registry)
-    grown = {name for name in after if name.startswith("outcomes_total") and after[name] != before[name]}
+    grown = {
+        name for name in after if name.startswith("outcomes_total") and after[name] != before[name]
+    }
     assert grown == {f"outcomes_total {kind}"}
 
 
@@ -104,11 +120,15 @@ def test_what_never_reached_mailgun_is_counted_apart(decision: Done | Bury, name
 
 def test_all_that_can_be_counted_is_there_from_the_start_at_0() -> None:
     found = told(Metrics("default").registry)
-    assert {name for name in found if name.startswith("outcomes_total")} == {f"outcomes_total {o}" for o in OUTCOMES}
+    assert {name for name in found if name.startswith("outcomes_total")} == {
+        f"outcomes_total {o}" for o in OUTCOMES
+    }
     assert {name for name in found if name.startswith("buried_total")} == {
         f"buried_total {r}" for r in DeadLetterReason
     }
-    assert not any(value for name, value in found.items() if "_total" in name and "process" not in name)
+    assert not any(
+        value for name, value in found.items() if "_total" in name and "process" not in name
+    )
 
 
 @pytest.mark.parametrize("reason", DeadLetterReason)
@@ -124,7 +144,11 @@ def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
     metrics.handled(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
     assert told(metrics.registry)["event_attempts_count"] == 0
     metrics.handled(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    metrics.handled(event(attempts=49), Bury(DeadLetterReason.RETRIES_EXHAUSTED), Outcome(OutcomeKind.UNAVAILABLE))
+    metrics.handled(
+        event(attempts=49),
+        Bury(DeadLetterReason.RETRIES_EXHAUSTED),
+        Outcome(OutcomeKind.UNAVAILABLE),
+    )
     found = told(metrics.registry)
     assert (found["event_attempts_sum"], found["event_attempts_count"]) == (53, 2)
     assert (found["event_attempts_bucket 2.0"], found["event_attempts_bucket 3.0"]) == (0, 1)
@@ -133,11 +157,16 @@ def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
 def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     metrics = Metrics("default", clock=lambda: 1060.0)
     metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    metrics.handled(event().reset_for_replay(1059.0), Done("unchanged"), Outcome(OutcomeKind.UNCHANGED))
+    metrics.handled(
+        event().reset_for_replay(1059.0), Done("unchanged"), Outcome(OutcomeKind.UNCHANGED)
+    )
     metrics.handled(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
     metrics.handled(event(), Snooze(1), Outcome(OutcomeKind.HELD))
     found = told(metrics.registry)
-    assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (61, 2)
+    assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (
+        61,
+        2,
+    )
 
 
 def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
@@ -151,9 +180,15 @@ def test_a_request_is_told_by_the_class_of_its_status() -> None:
     for status in (None, *range(100, 600)):
         metrics.asked("upsert", status, 0.3)
     found = told(metrics.registry)
-    counts = {name: value for name, value in found.items() if name.startswith("request_duration_seconds_count")}
+    counts = {
+        name: value
+        for name, value in found.items()
+        if name.startswith("request_duration_seconds_count")
+    }
     classes = {"1xx": 100, "2xx": 100, "3xx": 100, "4xx": 100, "5xx": 100, "none": 1}
-    assert counts == {f"request_duration_seconds_count upsert {name}": count for name, count in classes.items()}
+    assert counts == {
+        f"request_duration_seconds_count upsert {name}": count for name, count in classes.items()
+    }
     assert found["request_duration_seconds_bucket 0.25 upsert none"] == 0
     assert found["request_duration_seconds_bucket 0.5 upsert none"] == 1
 
@@ -166,7 +201,9 @@ def test_the_client_tells_of_every_request_whether_it_was_answered_or_not() -> N
 
     seen: list[tuple[str, int | None]] = []
     mailgun = asking(Far(answer))
-    mailgun._observed = lambda request, status, seconds: seen.append((request, status)) if seconds >= 0 else None
+    mailgun._observed = lambda request, status, seconds: (
+        seen.append((request, status)) if seconds >= 0 else None
+    )
     mailgun.read_list()
     mailgun.read_member("jane@example.com")
     mailgun.upsert(Member("jane@example.com"))
@@ -186,12 +223,25 @@ def gauges(collector: RedisCollector) -> dict[str, float]:
     return told(cast("CollectorRegistry", collector))
 
 
-def test_the_integration_is_told_as_it_stands_in_redis(own: OwnIntegration, settings: Settings) -> None:
-    delay_queue, letters = DelayQueue(own.redis, own.name, own.queue), DeadLetterQueue(own.redis, own.name, own.queue)
-    own.redis.lpush(own.queue, *(encode(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3)))
+def test_the_integration_is_told_as_it_stands_in_redis(
+    own: OwnIntegration, settings: Settings
+) -> None:
+    delay_queue, letters = (
+        DelayQueue(own.redis, own.name, own.queue),
+        DeadLetterQueue(own.redis, own.name, own.queue),
+    )
+    own.redis.lpush(
+        own.queue, *(encode(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3))
+    )
     delay_queue.delay(event(), 600)
-    for reason in (DeadLetterReason.REJECTED, DeadLetterReason.REJECTED, DeadLetterReason.UNAUTHORIZED):
-        letter = dead_letter(reason, event(), status=400, answer="", died_at=0, integration=own.name)
+    for reason in (
+        DeadLetterReason.REJECTED,
+        DeadLetterReason.REJECTED,
+        DeadLetterReason.UNAUTHORIZED,
+    ):
+        letter = dead_letter(
+            reason, event(), status=400, answer="", died_at=0, integration=own.name
+        )
         letters.bury(event(), letter)
     found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert found.pop("oldest_queued_age_seconds") >= 99
@@ -209,7 +259,9 @@ def test_an_empty_integration_is_told_with_zeros(own: OwnIntegration, settings: 
     assert found.pop("redis_up") == 1
     assert set(found.values()) == {0}
     assert {"queued_events", "delayed_events", "oldest_queued_age_seconds"} <= found.keys()
-    assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {"dead_letters unknown"} <= found.keys()
+    assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {
+        "dead_letters unknown"
+    } <= found.keys()
     assert {f"held {kind}" for kind in module.HOLDS} <= found.keys()
 
 
@@ -225,7 +277,9 @@ HELD: dict[str, Any] = {
 def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
     HELD[kind](own.gate())
     found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
-    assert [name for name, value in found.items() if name.startswith("held") and value] == [f"held {kind}"]
+    assert [name for name, value in found.items() if name.startswith("held") and value] == [
+        f"held {kind}"
+    ]
 
 
 def test_the_pace_is_told_where_there_is_one(own: OwnIntegration) -> None:
@@ -246,7 +300,9 @@ def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_no
     assert own.redis.hgetall(f"signal:{own.name}:dead_letter_counts") == {"jane@example.com": "1"}
 
 
-def test_a_dead_letter_queue_that_somebody_deleted_is_empty(own: OwnIntegration, settings: Settings) -> None:
+def test_a_dead_letter_queue_that_somebody_deleted_is_empty(
+    own: OwnIntegration, settings: Settings
+) -> None:
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "rejected", "7")
     assert read_standing(settings, own.redis).dead_letters == {}
 
@@ -261,8 +317,12 @@ def test_one_reading_serves_the_scrapes_of_a_second() -> None:
     assert readings == []
 
 
-@pytest.mark.parametrize("error", [ConnectionRefusedError(), ValueError("jane@example.com"), KeyError()])
-def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(), ValueError("jane@example.com"), KeyError()]
+)
+def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(
+    error: Exception,
+) -> None:
     now = [0.0]
 
     def read() -> IntegrationGauges:
@@ -276,7 +336,9 @@ def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(erro
     assert gauges(collector) == {"redis_up": 0}
 
 
-def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
@@ -413,7 +475,9 @@ def test_a_client_that_asks_nothing_keeps_no_other_waiting() -> None:
 
 def test_what_is_told_of_a_message_is_none_of_its_words() -> None:
     metrics = Metrics("default")
-    message = SimpleNamespace(id="jane@example.com", kind="jane@example.com", attempts=0, retry_window_start=1.0)
+    message = SimpleNamespace(
+        id="jane@example.com", kind="jane@example.com", attempts=0, retry_window_start=1.0
+    )
     outcome = Outcome(OutcomeKind.REJECTED, 400, "jane@example.com is no address")
     metrics.handled(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
     assert not [name for name in told(metrics.registry) if "jane" in name]

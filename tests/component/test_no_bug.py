@@ -34,7 +34,11 @@ from worker.settings import Settings
 LIST = "newsletter@mg.example.com"
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][link=http://x]L[/link][/x]\r\b\n\u2028\u200b\x00\ud800"
 FUZZ = int(os.environ.get("FUZZ", "1"))  # so many times as many cases, and others each time
-SHARED: dict[str, Any] = {"deadline": None, "derandomize": FUZZ == 1, "suppress_health_check": list(HealthCheck)}
+SHARED: dict[str, Any] = {
+    "deadline": None,
+    "derandomize": FUZZ == 1,
+    "suppress_health_check": list(HealthCheck),
+}
 
 
 class Printed(NamedTuple):
@@ -53,7 +57,9 @@ def raw(server: RedisServer) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _surroundings(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     for name in os.environ:
         if name.upper() in {each.upper() for each in Settings.model_fields}:
             monkeypatch.delenv(name)
@@ -69,10 +75,14 @@ def run(*arguments: str) -> Printed:
     """The command in this process; nothing that a terminal obeys gets through, and no bug."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        status = ended(lambda: cli(args=list(arguments), prog_name="signal-mailgun", standalone_mode=False))
+        status = ended(
+            lambda: cli(args=list(arguments), prog_name="signal-mailgun", standalone_mode=False)
+        )
     printed = Printed(status, out.getvalue(), err.getvalue())
     assert "a bug" not in printed.err, (arguments, printed.err)
-    assert all(character.isprintable() or character in "\n\t" for character in printed.out + printed.err)
+    assert all(
+        character.isprintable() or character in "\n\t" for character in printed.out + printed.err
+    )
     assert status in {0, 1, 2}
     return printed
 
@@ -107,7 +117,14 @@ whole = st.builds(
             "mailgun.default",
             dead_letter={
                 **vars(
-                    dead_letter(next(iter(ADVICE)), message, status=400, answer=answer, died_at=1.0, integration="x")
+                    dead_letter(
+                        next(iter(ADVICE)),
+                        message,
+                        status=400,
+                        answer=answer,
+                        died_at=1.0,
+                        integration="x",
+                    )
                 ),
                 "reason": reason,
             },
@@ -115,7 +132,8 @@ whole = st.builds(
         parts,
     ),
     st.just("m") | any_text,
-    st.just({"type": "identify", "traits": {"email": "jane@example.com", "name": HOSTILE}}) | strange_json,
+    st.just({"type": "identify", "traits": {"email": "jane@example.com", "name": HOSTILE}})
+    | strange_json,
     st.just("identify") | any_text,
     st.just("rejected") | st.just(HOSTILE) | any_text,
     any_text,
@@ -170,7 +188,9 @@ lying = st.one_of(
 
 @settings(max_examples=25 * FUZZ, **SHARED)
 @given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(PLACES))
-def test_whatever_lies_in_redis_every_command_ends_well(raw: "redis.Redis", lying: list[bytes], place: str) -> None:
+def test_whatever_lies_in_redis_every_command_ends_well(
+    raw: "redis.Redis", lying: list[bytes], place: str
+) -> None:
     raw.flushall()
     lay(raw, place, lying)
     for command in READING:
@@ -200,14 +220,21 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
             raw.lpush("mailgun.default.dead_letter", *messages)
         case "delayed":
             raw.zadd(
-                "signal:default:delayed", {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)}
+                "signal:default:delayed",
+                {each: number - 1e300 * (number % 2) for number, each in enumerate(messages)},
             )
         case "priority":
             raw.lpush("mailgun.default\x06\x163", *messages)
         case "taken":
-            raw.hset("signal:default:unacked", mapping={str(number): each for number, each in enumerate(messages)})
+            raw.hset(
+                "signal:default:unacked",
+                mapping={str(number): each for number, each in enumerate(messages)},
+            )
         case _:  # what workers count
-            keys = {"counts": "signal:default:dead_letter_counts", "totals": "signal:default:totals"}
+            keys = {
+                "counts": "signal:default:dead_letter_counts",
+                "totals": "signal:default:totals",
+            }
             raw.hset(keys[place], mapping={each: each for each in messages})
             raw.hset("signal:default:not_understood", mapping={each: each for each in messages})
             raw.lpush("mailgun.default.dead_letter", *messages)
@@ -219,8 +246,12 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
 @settings(max_examples=60 * FUZZ, **SHARED)
 @given(
     st.binary(max_size=120)
-    | st.lists(strange_json, max_size=4).map(lambda values: "\n".join(map(json.dumps, values)).encode())
-    | st.lists(any_text, max_size=5).map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
+    | st.lists(strange_json, max_size=4).map(
+        lambda values: "\n".join(map(json.dumps, values)).encode()
+    )
+    | st.lists(any_text, max_size=5).map(
+        lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")
+    )
 )
 def test_whatever_a_file_holds_it_is_sent_or_told(raw: "redis.Redis", data: bytes) -> None:
     raw.flushall()
@@ -303,9 +334,13 @@ def test_whatever_the_arguments_are_they_are_taken_or_told(
 
 # -- settings and presets ----------------------------------------------------------------------------------------------
 
-NAMES = [name.upper() for name in Settings.model_fields if name not in {"redis_url", "mailgun_api_key"}]
+NAMES = [
+    name.upper() for name in Settings.model_fields if name not in {"redis_url", "mailgun_api_key"}
+]
 settings_values = st.one_of(
-    any_text.filter(lambda text: "\0" not in text and not any(0xD800 <= ord(each) <= 0xDFFF for each in text)),
+    any_text.filter(
+        lambda text: "\0" not in text and not any(0xD800 <= ord(each) <= 0xDFFF for each in text)
+    ),
     st.sampled_from(
         [
             "1e308",
@@ -332,7 +367,9 @@ settings_values = st.one_of(
 
 @settings(max_examples=80 * FUZZ, **SHARED)
 @given(st.dictionaries(st.sampled_from(NAMES), settings_values, min_size=1, max_size=2))
-def test_whatever_a_setting_is_it_is_taken_or_told(raw: "redis.Redis", given_settings: dict[str, str]) -> None:
+def test_whatever_a_setting_is_it_is_taken_or_told(
+    raw: "redis.Redis", given_settings: dict[str, str]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAILGUN_API_KEY", "key")
         patch.setenv("MAILGUN_API_BASE_URL", "http://127.0.0.1:1")
@@ -358,11 +395,26 @@ def test_whatever_the_address_of_mailgun_is_check_tells(raw: "redis.Redis", valu
 ECHO = "Authorization: Basic YXBpOmtleS01ZWNyZXQ="
 hostile_answers = st.one_of(
     st.binary(max_size=80),
-    strange_json.map(lambda value: answer(json.dumps({"list": {"address": LIST, "members_count": value}}).encode())),
+    strange_json.map(
+        lambda value: answer(
+            json.dumps({"list": {"address": LIST, "members_count": value}}).encode()
+        )
+    ),
     st.builds(
         lambda status, head, body: answer(body, status, *head),
         st.sampled_from(
-            ["200 OK", "200", "204 No", "302 Found", "400 X", "401 X", "404 X", "429 X", "502 \x1b[2J", "999 X"]
+            [
+                "200 OK",
+                "200",
+                "204 No",
+                "302 Found",
+                "400 X",
+                "401 X",
+                "404 X",
+                "429 X",
+                "502 \x1b[2J",
+                "999 X",
+            ]
         ),
         st.lists(
             st.sampled_from(
@@ -380,7 +432,9 @@ hostile_answers = st.one_of(
             strange_json.map(lambda value: json.dumps(value).encode()),
             strange_json.map(lambda value: json.dumps({"message": value}).encode()),
             any_text.map(lambda text: text.encode("utf-8", "surrogatepass")),
-            st.sampled_from([HOSTILE.encode("utf-8", "surrogatepass"), ECHO.encode(), b"<p>key-5ecret" * 200]),
+            st.sampled_from(
+                [HOSTILE.encode("utf-8", "surrogatepass"), ECHO.encode(), b"<p>key-5ecret" * 200]
+            ),
         ),
     ),
 )
@@ -388,7 +442,9 @@ hostile_answers = st.one_of(
 
 @settings(max_examples=40 * FUZZ, **SHARED)
 @given(hostile_answers)
-def test_whatever_answers_in_mailguns_place_check_tells_without_the_key(raw: "redis.Redis", said_bytes: bytes) -> None:
+def test_whatever_answers_in_mailguns_place_check_tells_without_the_key(
+    raw: "redis.Redis", said_bytes: bytes
+) -> None:
     with RawMailgun(said(said_bytes)) as far, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAILGUN_API_KEY", "key-5ecret")
         patch.setenv("MAILGUN_API_BASE_URL", far.url)
@@ -400,7 +456,9 @@ def test_whatever_answers_in_mailguns_place_check_tells_without_the_key(raw: "re
             assert "YXBpOmtl" not in printed.out + printed.err
 
 
-tables = st.dictionaries(st.sampled_from(["address", "consent", "event", "always", "x"]), strange_json, max_size=4)
+tables = st.dictionaries(
+    st.sampled_from(["address", "consent", "event", "always", "x"]), strange_json, max_size=4
+)
 lines = st.lists(
     st.sampled_from(
         [
@@ -429,7 +487,9 @@ lines = st.lists(
 @given(lines.map("\n".join) | any_text | tables.map(json.dumps))
 def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: str) -> None:
     Path("preset.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
-    Path("event.json").write_text('{"type": "page", "traits": {"email": "jane@example.com"}, "properties": {"x": [1]}}')
+    Path("event.json").write_text(
+        '{"type": "page", "traits": {"email": "jane@example.com"}, "properties": {"x": [1]}}'
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAILGUN_PRESET", "preset.toml")
         run("preview", "event.json")

@@ -34,7 +34,10 @@ def paging(pages: Paging) -> Far:
 
     def answer(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
         items, link = pages(dict(parse_qsl(urlsplit(str(request.url)).query)))
-        return answered(200, b'{"items":[%b],"paging":{"next":%b}}' % (b",".join(items), json.dumps(link).encode()))
+        return answered(
+            200,
+            b'{"items":[%b],"paging":{"next":%b}}' % (b",".join(items), json.dumps(link).encode()),
+        )
 
     return Far(answer)
 
@@ -45,7 +48,9 @@ def once(*items: bytes) -> Paging:
 
 
 def page_importer(own: OwnIntegration, far: Far) -> PageImporter:
-    return PageImporter(asking(far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None)
+    return PageImporter(
+        asking(far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None
+    )
 
 
 def synced(own: OwnIntegration, far: Far, total: int | None = None) -> list[Any]:
@@ -72,7 +77,11 @@ def copies(own: OwnIntegration, *names: str) -> list[bool]:
 def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
     own: OwnIntegration, fields: dict[str, bytes]
 ) -> None:
-    far = paging(once(spelt("ann@example.com"), spelt("jane@example.com", **fields), spelt("zoe@example.com")))
+    far = paging(
+        once(
+            spelt("ann@example.com"), spelt("jane@example.com", **fields), spelt("zoe@example.com")
+        )
+    )
     *_, done = synced(own, far)
     assert isinstance(done, SyncProgress)
     assert (done.query, done.members, done.unreadable) == (None, 2, 1)
@@ -82,11 +91,17 @@ def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
     assert last_read(own.redis, own.name, REFRESH).trusted
 
 
-def test_copy_of_a_member_that_a_page_shows_unreadable_is_not_trusted_any_more(own: OwnIntegration) -> None:
-    page_importer(own, paging(once(spelt("jane@example.com", subscribed=b"true")))).read({"limit": "100"})
+def test_copy_of_a_member_that_a_page_shows_unreadable_is_not_trusted_any_more(
+    own: OwnIntegration,
+) -> None:
+    page_importer(own, paging(once(spelt("jane@example.com", subscribed=b"true")))).read(
+        {"limit": "100"}
+    )
     assert copies(own, "jane") == [True]
     own.later(1)
-    found = page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
+    found = page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read(
+        {"limit": "100"}
+    )
     assert isinstance(found, Page)
     assert copies(own, "jane") == [False]
 
@@ -119,7 +134,9 @@ def test_page_of_long_members_is_read_in_smaller_ones(own: OwnIntegration) -> No
     assert all(copies(own, *(f"p{each:02}" for each in range(40))))
 
 
-def test_one_member_longer_than_a_page_ends_the_reading_with_its_reason(own: OwnIntegration) -> None:
+def test_one_member_longer_than_a_page_ends_the_reading_with_its_reason(
+    own: OwnIntegration,
+) -> None:
     text = b'{"a":"' + b"x" * PAGE_BODY_LIMIT + b'"}'
     *_, last = synced_until_outcome(own, paging(once(spelt("p@example.com", vars=text))))
     assert last.kind is OutcomeKind.UNREADABLE_MEMBER
@@ -140,17 +157,25 @@ def numbered(number: int) -> list[bytes]:
 fresh = count()
 ENDLESS: dict[str, Paging] = {
     "to itself": lambda _: (numbered(1), f"{URL}?page=next&address=x"),
-    "to itself on another host": lambda _: (numbered(1), URL.replace(US, "https://elsewhere.example") + "?address=x"),
+    "to itself on another host": lambda _: (
+        numbered(1),
+        URL.replace(US, "https://elsewhere.example") + "?address=x",
+    ),
     "back and forth": lambda query: (
         numbered(1 if query.get("address") == "a" else 2),
         f"{URL}?page=next&address={'b' if query.get('address') == 'a' else 'a'}",
     ),
-    "the same members under new links": lambda _: (numbered(1), f"{URL}?page=next&address={next(fresh)}"),
+    "the same members under new links": lambda _: (
+        numbered(1),
+        f"{URL}?page=next&address={next(fresh)}",
+    ),
 }
 
 
 @pytest.mark.parametrize("pages", ENDLESS.values(), ids=ENDLESS)
-def test_pages_that_lead_back_end_and_are_not_taken_for_the_whole_list(own: OwnIntegration, pages: Paging) -> None:
+def test_pages_that_lead_back_end_and_are_not_taken_for_the_whole_list(
+    own: OwnIntegration, pages: Paging
+) -> None:
     far = paging(pages)
     steps = list(synced_until_outcome(own, far))
     assert isinstance(steps[-1], Outcome)
@@ -161,15 +186,27 @@ def test_pages_that_lead_back_end_and_are_not_taken_for_the_whole_list(own: OwnI
 
 
 def test_sync_of_far_more_members_than_the_list_has_ends(own: OwnIntegration) -> None:
-    far = paging(lambda query: (numbered(int(query.get("address", "0"))), f"{URL}?address={len(far.requests)}"))
+    far = paging(
+        lambda query: (
+            numbered(int(query.get("address", "0"))),
+            f"{URL}?address={len(far.requests)}",
+        )
+    )
     *_, last = synced(own, far, total=5)
     assert isinstance(last, Outcome)
     assert last.summary == "200, but the pages of members do not end"
     assert len(far.requests) == MORE_MEMBERS // 100 + 2
 
 
-def test_reading_of_opt_outs_that_goes_on_for_too_long_is_given_up_and_begun_anew(own: OwnIntegration) -> None:
-    far = paging(lambda query: (numbered(int(query.get("address", "0"))), f"{URL}?address={len(far.requests)}"))
+def test_reading_of_opt_outs_that_goes_on_for_too_long_is_given_up_and_begun_anew(
+    own: OwnIntegration,
+) -> None:
+    far = paging(
+        lambda query: (
+            numbered(int(query.get("address", "0"))),
+            f"{URL}?address={len(far.requests)}",
+        )
+    )
     far_answer = far.answer
 
     def later(request: requests.PreparedRequest) -> urllib3.HTTPResponse:

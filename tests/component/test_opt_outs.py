@@ -32,10 +32,15 @@ REFRESH = 1000.0
 LEASE = 500.0
 
 
-def opt_outs(own: OwnIntegration, there: HoldsAList, sleep: Callable[[float], None] | None = None) -> OptOutScanner:
+def opt_outs(
+    own: OwnIntegration, there: HoldsAList, sleep: Callable[[float], None] | None = None
+) -> OptOutScanner:
     """A worker's part in it."""
     page_importer = PageImporter(
-        asking(there.far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None
+        asking(there.far),
+        own.ledger(own.gate()),
+        lambda: datetime.now(UTC),
+        lambda _kind, _why: None,
     )
     return OptOutScanner(page_importer, REFRESH, LEASE, sleep or own.later)
 
@@ -54,7 +59,9 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
     """Of each member of a list of six, what the ledger's copy says."""
     names = [f"no{each:03}@example.com" for each in range(6)]
     found = {name: own.ledger().look_up(name) for name in names}
-    return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
+    return {
+        name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy
+    }
 
 
 def last(own: OwnIntegration) -> OptOutStatus:
@@ -64,14 +71,18 @@ def last(own: OwnIntegration) -> OptOutStatus:
 # --- one reading
 
 
-def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(own: OwnIntegration) -> None:
+def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(5, subscribed=3)
     reading = opt_outs(own, there)
     before = own.now()
     took = reading.run(taken(reading))
     assert isinstance(took, float)
     assert 0 < took < 60
-    assert subscribed(own) == dict.fromkeys([f"no{each:03}@example.com" for each in range(5)], False)
+    assert subscribed(own) == dict.fromkeys(
+        [f"no{each:03}@example.com" for each in range(5)], False
+    )
     assert len(list(own.redis.scan_iter(f"signal:{own.name}:member:*"))) == 5
     assert len(there.far.requests) == 4
     found = stored(own)
@@ -80,7 +91,9 @@ def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(ow
     assert found["members"] == "5"
 
 
-def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(own: OwnIntegration) -> None:
+def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(
+    own: OwnIntegration,
+) -> None:
     reading = opt_outs(own, HoldsAList(3))
     reading.run(taken(reading))
     fresh_from = float(stored(own)["fresh_from"])
@@ -97,12 +110,18 @@ def test_where_nobody_unsubscribed_one_request_shows_it(own: OwnIntegration) -> 
     assert last(own).trusted
 
 
-def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_disturb_it(own: OwnIntegration) -> None:
+def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_disturb_it(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(6)
     reading = opt_outs(own, there)
 
     def meanwhile() -> urllib3.HTTPResponse:
-        there.members |= {"aaa@example.com": False, "no000@example.com": True, "zzz@example.com": False}
+        there.members |= {
+            "aaa@example.com": False,
+            "no000@example.com": True,
+            "zzz@example.com": False,
+        }
         del there.instead[1]
         return there.answer(there.far.requests[-1])
 
@@ -186,7 +205,9 @@ def test_a_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
     assert turns == [None] * 3
 
 
-def test_a_worker_whose_turn_went_to_another_stops_after_its_page_and_spoils_nothing(own: OwnIntegration) -> None:
+def test_a_worker_whose_turn_went_to_another_stops_after_its_page_and_spoils_nothing(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(6)
     one, other = opt_outs(own, there), opt_outs(own, there)
     turn = taken(one)
@@ -198,7 +219,9 @@ def test_a_worker_whose_turn_went_to_another_stops_after_its_page_and_spoils_not
     assert stored(own) == before
 
 
-def test_a_worker_whose_turn_went_to_another_does_not_end_the_others_reading(own: OwnIntegration) -> None:
+def test_a_worker_whose_turn_went_to_another_does_not_end_the_others_reading(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(0)
     one, other = opt_outs(own, there), opt_outs(own, there)
     turn = taken(one)
@@ -231,7 +254,9 @@ def test_while_held_it_is_nobodys_turn(own: OwnIntegration, hold: str) -> None:
     assert reading.try_start()
 
 
-def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(own: OwnIntegration) -> None:
+def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(6)
     one, other = opt_outs(own, there), opt_outs(own, there)
 
@@ -284,7 +309,9 @@ def test_a_page_that_cannot_be_read_leaves_what_was_fresh_and_is_tried_again_lat
     fresh = last(own)
     own.later(REFRESH)
     there = HoldsAList(3)
-    failing: Callable[[], urllib3.HTTPResponse] = timed_out if status is None else lambda: answered(status)
+    failing: Callable[[], urllib3.HTTPResponse] = (
+        timed_out if status is None else lambda: answered(status)
+    )
     there.instead |= {1: failing, 2: failing}
     reading = opt_outs(own, there)
     assert isinstance(reading.run(taken(reading)), Outcome)
@@ -307,7 +334,10 @@ def test_each_failure_waits_longer_than_the_one_before(own: OwnIntegration) -> N
     waits = []
     for _ in range(6):
         reading = opt_outs(own, there)
-        reading = replace(reading, page_importer=replace(reading.page_importer, ledger=own.ledger(own.gate(base=4))))
+        reading = replace(
+            reading,
+            page_importer=replace(reading.page_importer, ledger=own.ledger(own.gate(base=4))),
+        )
         reading.run(taken(reading))
         waits.append(float(stored(own)["resume_at"]) - own.now())
         own.later(LONGEST_UNAVAILABLE_SECONDS)
@@ -387,7 +417,9 @@ def test_an_older_reading_never_goes_before_a_newer_one(own: OwnIntegration) -> 
     assert "token" not in stored(own)
 
 
-def test_everybody_read_meanwhile_does_not_take_the_turn_from_who_has_it(own: OwnIntegration) -> None:
+def test_everybody_read_meanwhile_does_not_take_the_turn_from_who_has_it(
+    own: OwnIntegration,
+) -> None:
     reading = opt_outs(own, HoldsAList(1))
     turn = taken(reading)
     reading.complete(own.now(), 7)
@@ -397,7 +429,9 @@ def test_everybody_read_meanwhile_does_not_take_the_turn_from_who_has_it(own: Ow
 # --- a clock that was set back
 
 
-def test_moments_that_lie_ahead_neither_count_as_fresh_nor_stop_the_readings(own: OwnIntegration) -> None:
+def test_moments_that_lie_ahead_neither_count_as_fresh_nor_stop_the_readings(
+    own: OwnIntegration,
+) -> None:
     reading = opt_outs(own, HoldsAList(1))
     reading.run(taken(reading))
     reading.try_start()
@@ -467,18 +501,29 @@ def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCapture
 def screen(read: OptOutStatus | None) -> dict[str, Text]:
     """The lines of `status`."""
     hold = HoldState(None, "", None, None, None)
-    status = Status("default", 0.0, 0, None, 0, 0, None, hold, {}, {}, [WorkerEntry("worker")], read)
+    status = Status(
+        "default", 0.0, 0, None, 0, 0, None, hold, {}, {}, [WorkerEntry("worker")], read
+    )
     return {name: text if isinstance(text, Text) else Text(text) for name, text in rows(status)}
 
 
 def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:
-    assert screen(OptOutStatus(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain == "1234, read 1 min ago in 2.3 s"
+    assert (
+        screen(OptOutStatus(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain
+        == "1234, read 1 min ago in 2.3 s"
+    )
 
 
 def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> None:
     old = screen(OptOutStatus(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
-    assert (old.plain, old.style) == ("1234, read 2 h 0 min ago in 2.3 s: members are read one by one", "red")
-    for never in (OptOutStatus(None, None, None, trusted=False), OptOutStatus(50.0, None, None, trusted=False)):
+    assert (old.plain, old.style) == (
+        "1234, read 2 h 0 min ago in 2.3 s: members are read one by one",
+        "red",
+    )
+    for never in (
+        OptOutStatus(None, None, None, trusted=False),
+        OptOutStatus(50.0, None, None, trusted=False),
+    ):
         assert str(screen(never)["opt-outs"]) == "not read yet: members are read one by one"
 
 
@@ -487,7 +532,9 @@ def test_status_says_nothing_of_opt_outs_where_the_ledger_is_not_trusted() -> No
 
 
 @pytest.mark.parametrize("state", ["read", "ledger"])
-def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(own: OwnIntegration, state: str) -> None:
+def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(
+    own: OwnIntegration, state: str
+) -> None:
     settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
     assert read_standing(settings, own.redis).opt_outs_age is None
     reading = opt_outs(own, HoldsAList(1))
@@ -495,7 +542,10 @@ def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(own: OwnIntegr
     own.later(100)
     age = read_standing(settings, own.redis).opt_outs_age
     assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)
-    told = {metric.name: metric.samples for metric in families(own.name, read_standing(settings, own.redis))}
+    told = {
+        metric.name: metric.samples
+        for metric in families(own.name, read_standing(settings, own.redis))
+    }
     assert [each.value for each in told["signal_mailgun_opt_outs_age_seconds"]] == (
         [pytest.approx(100, abs=40)] if state == "ledger" else []
     )

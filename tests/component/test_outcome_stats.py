@@ -67,7 +67,9 @@ def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None
     assert mine.totals() == {"delivered": 2}
 
 
-def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None:
+def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(
+    far: fakeredis.FakeServer,
+) -> None:
     mine = outcome_stats(far)
     mine.count_not_understood(("consent", "timestamp"))
     far.connected = False

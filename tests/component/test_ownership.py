@@ -23,7 +23,12 @@ from worker.sandbox.request import Reply, Request, json_reply
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
-HELD = {"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {"plan": "free", "company": "Acme"}}
+HELD = {
+    "address": ADDRESS,
+    "name": "Jane",
+    "subscribed": True,
+    "vars": {"plan": "free", "company": "Acme"},
+}
 LAG = 600.0
 
 
@@ -32,12 +37,19 @@ def patch(consent: bool | None = None, **fields: object) -> Patch:  # noqa: FBT0
 
 
 def delivering(
-    own: OwnIntegration, there: HoldsOneMember, rules: SubscriptionRules | None = None, **ledger: Any
+    own: OwnIntegration,
+    there: HoldsOneMember,
+    rules: SubscriptionRules | None = None,
+    **ledger: Any,
 ) -> Deliverer:
-    return own.delivery(asking(there.far), ledger=own.ledger(**{"lag_seconds": LAG, **ledger}), rules=rules)
+    return own.delivery(
+        asking(there.far), ledger=own.ledger(**{"lag_seconds": LAG, **ledger}), rules=rules
+    )
 
 
-def bring(own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any) -> Outcome:
+def bring(
+    own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any
+) -> Outcome:
     return delivering(own, there, **options).deliver_one(patch, at)
 
 
@@ -54,7 +66,9 @@ def is_subscribed(there: HoldsOneMember) -> bool:
 def shows(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
     """What one read shows in place of what is held."""
     if member is None:
-        return lambda: answered(404, b'{"message":"Member jane@example.com of mailing list news not found"}')
+        return lambda: answered(
+            404, b'{"message":"Member jane@example.com of mailing list news not found"}'
+        )
     return lambda: answered(200, json.dumps({"member": member}).encode())
 
 
@@ -80,7 +94,9 @@ def look_in(own: OwnIntegration) -> float | None:
 # Reads that lag
 
 
-def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1)
     there.instead["GET"] = shows(HELD)
@@ -88,12 +104,19 @@ def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(
     assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
 
 
-def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back(own: OwnIntegration) -> None:
+def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1)
     there.held = {**HELD, "vars": {"plan": "by hand", "company": "Umbrella", "note": "x"}}
     bring(own, there, patch(last_page_url="/a"), 2)
-    assert vars_of(there) == {"plan": "pro", "company": "Umbrella", "note": "x", "last_page_url": "/a"}
+    assert vars_of(there) == {
+        "plan": "pro",
+        "company": "Umbrella",
+        "note": "x",
+        "last_page_url": "/a",
+    }
 
 
 def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
@@ -104,7 +127,9 @@ def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) 
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.unsubscribe()
     bring(own, there, patch(plan="pro"), 1)
@@ -113,7 +138,9 @@ def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(own: 
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(own: OwnIntegration) -> None:
+def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(plan="pro"), 1)
     own.later(LAG + 1)
@@ -136,7 +163,9 @@ def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegrat
     assert is_subscribed(there)
 
 
-def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the_end(own: OwnIntegration) -> None:
+def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the_end(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(consent=False), 1)
     bring(own, there, patch(consent=True), 2)
@@ -147,7 +176,9 @@ def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the
     assert not is_subscribed(there)
 
 
-def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created_with(own: OwnIntegration) -> None:
+def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created_with(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(None)
     bring(own, there, patch(plan="pro", consent=False), 1)
     there.instead["GET"] = shows(None)
@@ -160,23 +191,33 @@ def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created
 # A member that is missed
 
 
-def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothing(own: OwnIntegration) -> None:
+def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothing(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(plan="pro"), 1)
     own.later(2 * LAG)
     there.instead["GET"] = shows(None)
     asked = len(there.asked())
     assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
-    assert bring(own, there, patch(last_page_url="/b"), 3).kind is OutcomeKind.DOUBTFUL  # waits with the other, unasked
+    assert (
+        bring(own, there, patch(last_page_url="/b"), 3).kind is OutcomeKind.DOUBTFUL
+    )  # waits with the other, unasked
     assert len(there.asked()) == asked + 1
     own.later(2)
     assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
-    assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme", "last_page_url": "/a"}, False)
+    assert (vars_of(there), is_subscribed(there)) == (
+        {"plan": "pro", "company": "Acme", "last_page_url": "/a"},
+        False,
+    )
 
 
 def no_longer_than_it_is_since(waits: list[float], took: float) -> bool:
     """Is each wait at most as long as all before it, and what the test itself `took`, together?"""
-    return all(wait <= since + took + 0.1 for since, wait in zip(accumulate(waits), waits[1:], strict=False))
+    return all(
+        wait <= since + took + 0.1
+        for since, wait in zip(accumulate(waits), waits[1:], strict=False)
+    )
 
 
 def test_looks_at_a_member_that_is_missed_grow_rarer(own: OwnIntegration) -> None:
@@ -214,7 +255,9 @@ def test_who_was_deleted_does_not_come_back_with_old_values(
     }
 
 
-def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(own: OwnIntegration) -> None:
+def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(plan="pro"), 1)
     there.held = None
@@ -237,7 +280,9 @@ def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegr
     assert vars_of(there) == {"last_page_url": "/a"}
 
 
-def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(own: OwnIntegration) -> None:
+def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     options = {"refresh_seconds": 60}
     bring(own, there, patch(plan="pro"), 1, **options)
@@ -279,7 +324,9 @@ def test_a_late_yes_over_an_opt_out_that_was_seen_is_found(own: OwnIntegration) 
     assert (vars_of(there)["plan"], is_subscribed(there)) == ("pro", False)
 
 
-def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(own: OwnIntegration) -> None:
+def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
     bring(own, there, patch(consent=False), 1)
@@ -301,7 +348,9 @@ def test_a_member_is_looked_after_until_no_write_can_come_any_more(own: OwnInteg
         look(own, there)
         assert len(waits) < 20
     took = own.now() - began
-    assert LAG - took - 0.1 <= sum(waits) <= LAG + 1.1  # the last look is at least a second after the one before
+    assert (
+        LAG - took - 0.1 <= sum(waits) <= LAG + 1.1
+    )  # the last look is at least a second after the one before
     assert no_longer_than_it_is_since(waits, took)
     assert len(waits) < 14
     assert there.asked() == ["GET", "POST", *["GET"] * len(waits)]
@@ -372,7 +421,9 @@ def frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> float:
     return lease
 
 
-def test_after_the_lease_nothing_is_written(own: OwnIntegration, frozen_before_writing: float) -> None:
+def test_after_the_lease_nothing_is_written(
+    own: OwnIntegration, frozen_before_writing: float
+) -> None:
     there = HoldsOneMember(HELD)
     found = bring(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
     assert (found.kind, there.held) == (OutcomeKind.BUSY, HELD)
@@ -385,7 +436,10 @@ def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
     ledger = own.ledger(lease_seconds=frozen_before_writing)
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(3)]
+    wanted = [
+        TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
+        for each in range(3)
+    ]
     assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.BUSY}
     assert there.entries() == []
 
@@ -407,7 +461,9 @@ def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnI
     assert bring(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
 
 
-def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(own: OwnIntegration) -> None:
+def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
     ledger = own.ledger()
 
@@ -417,7 +473,10 @@ def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(own: O
 
     there.meanwhile[3] = lose_one
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1)) for each in range(2)]
+    wanted = [
+        TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
+        for each in range(2)
+    ]
     assert [each.kind for each in here.deliver(wanted)] == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
 
 
@@ -458,7 +517,9 @@ def test_a_no_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 504])
-def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(own: OwnIntegration, status: int) -> None:
+def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(
+    own: OwnIntegration, status: int
+) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = lambda: answered(status)
     bring(own, there, patch(consent=False), 1)
@@ -467,14 +528,17 @@ def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(own: Ow
     assert is_subscribed(there)
 
 
-def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(own: OwnIntegration) -> None:
+def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(4)))
     there.meanwhile[5] = lambda _call: json_reply(400, {"message": "no"})
     there.meanwhile[6] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [
-        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(4)
+        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
+        for each in range(4)
     ]
     assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(wanted)}
     for each in range(4):
@@ -482,15 +546,20 @@ def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(own: O
         assert entry is None or entry.record.no is None
 
 
-def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(own: OwnIntegration) -> None:
-    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)), bulk_answer="message_only")
+def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsMembers(
+        *({"address": f"p{each}@example.com"} for each in range(2)), bulk_answer="message_only"
+    )
     # After two reads and the call: two looks, at the same moment, then two writes, at the same moment.
     there.meanwhile = dict.fromkeys((4, 5), lambda _: json_reply(503, {}))
     there.meanwhile |= dict.fromkeys((6, 7), lambda _: json_reply(401, {}))
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [
-        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1)) for each in range(2)
+        TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
+        for each in range(2)
     ]
     assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.UNAUTHORIZED}
     for each in range(2):
@@ -500,13 +569,21 @@ def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(own
         assert entry.record.no.sent
 
 
-def test_what_is_stored_of_a_member_without_an_answer_names_no_address_but_where_it_must(own: OwnIntegration) -> None:
+def test_what_is_stored_of_a_member_without_an_answer_names_no_address_but_where_it_must(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
     for key in own.redis.scan_iter(f"signal:{own.name}:*"):
         kind = own.redis.type(key)
-        found = str(own.redis.hgetall(key)) if kind == "hash" else str(own.redis.dump(key)) if kind == "string" else ""
+        found = (
+            str(own.redis.hgetall(key))
+            if kind == "hash"
+            else str(own.redis.dump(key))
+            if kind == "string"
+            else ""
+        )
         assert ADDRESS not in str(key) + found
     assert own.redis.zrange(own.look_after_key, 0, -1) == [ADDRESS]
     assert 29 * 86_400 < own.redis.ttl(own.look_after_key) <= 30 * 86_400

@@ -25,7 +25,9 @@ def is_about(found: float, seconds: float) -> bool:
 
 
 @pytest.mark.parametrize("per_minute", [6, 60, 600])
-def test_a_rate_limit_is_kept_over_all_workers_and_used(own: OwnIntegration, per_minute: float) -> None:
+def test_a_rate_limit_is_kept_over_all_workers_and_used(
+    own: OwnIntegration, per_minute: float
+) -> None:
     rules = rules_with(rate_limit=per_minute)
     rate = per_minute / 60
     taken, simulated, began = 0, 0.0, own.now()
@@ -46,7 +48,9 @@ def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegr
     assert len(own.take(1000, rules=rules).messages) == 20
 
 
-def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(own: OwnIntegration) -> None:
+def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(
+    own: OwnIntegration,
+) -> None:
     rules = rules_with(rate_limit=0.6)  # one request in 100 s
     own.fill(5)
     assert own.take(5, rules=rules).messages == ["1"]
@@ -85,7 +89,9 @@ def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("hold", [1, 1000])
-def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnIntegration, hold: float) -> None:
+def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(
+    own: OwnIntegration, hold: float
+) -> None:
     own.fill(50)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=hold)
     own.later(hold)
@@ -94,7 +100,9 @@ def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(own: OwnInteg
     assert 1 <= taken <= 1 + 2 * passed * 2**passed
 
 
-def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(own: OwnIntegration) -> None:
+def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(
+    own: OwnIntegration,
+) -> None:
     own.fill(5000)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=100)
     own.later(100)
@@ -116,7 +124,9 @@ def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seco
 
 
 @pytest.mark.parametrize("hint", [100, 10_000, 80_000])
-def test_what_ramps_up_after_a_hold_outlives_it_however_long(own: OwnIntegration, hint: float) -> None:
+def test_what_ramps_up_after_a_hold_outlives_it_however_long(
+    own: OwnIntegration, hint: float
+) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=hint)
     answered(own.gate(), OutcomeKind.DELIVERED)
     own.gate().flush_released()
@@ -142,7 +152,9 @@ def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
     return float(own.pace()["limit"])
 
 
-def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(own: OwnIntegration) -> None:
+def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(
+    own: OwnIntegration,
+) -> None:
     first = learned(own)
     assert first > 0
     own.later(10)  # the ramp
@@ -203,7 +215,9 @@ PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
 
 
 @pytest.mark.parametrize("limiter", PLAIN)
-def test_within_two_minutes_a_limit_is_used_and_seldom_met(own: OwnIntegration, limiter: str) -> None:
+def test_within_two_minutes_a_limit_is_used_and_seldom_met(
+    own: OwnIntegration, limiter: str
+) -> None:
     made, a_minute, hints = PLAIN[limiter]
     found = against(made(), own, RULES, minutes=5, hints=hints)
     assert found.let_through(2, 4) >= 0.8 * a_minute

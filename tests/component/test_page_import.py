@@ -19,7 +19,12 @@ from worker.members.record import EventOrder
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
-JANE = Member(ADDRESS, "Jane", subscribed=True, vars={"plan": "free", "b": True, "c": None, "d": [], "e": {}, "f": 1.5})
+JANE = Member(
+    ADDRESS,
+    "Jane",
+    subscribed=True,
+    vars={"plan": "free", "b": True, "c": None, "d": [], "e": {}, "f": 1.5},
+)
 OPTED_OUT = replace(JANE, subscribed=False)
 PAGES_URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"
 
@@ -28,7 +33,10 @@ def page_importer(
     own: OwnIntegration, far: Far | None = None, told: Any = lambda _kind, _why: None, **ledger: Any
 ) -> PageImporter:
     return PageImporter(
-        asking(far or Far(lambda _: answered(503))), own.ledger(**ledger), lambda: datetime.now(UTC), told
+        asking(far or Far(lambda _: answered(503))),
+        own.ledger(**ledger),
+        lambda: datetime.now(UTC),
+        told,
     )
 
 
@@ -59,9 +67,16 @@ def copy_at(own: OwnIntegration) -> float:
 
 def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) -> None:
     """A delivery found, or made, Mailgun hold that."""
-    there = HoldsOneMember({"address": ADDRESS, "name": held.name, "subscribed": held.subscribed, "vars": held.vars})
-    sets = Patch(ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None)
-    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {OutcomeKind.UNCHANGED, OutcomeKind.DELIVERED}
+    there = HoldsOneMember(
+        {"address": ADDRESS, "name": held.name, "subscribed": held.subscribed, "vars": held.vars}
+    )
+    sets = Patch(
+        ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None
+    )
+    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {
+        OutcomeKind.UNCHANGED,
+        OutcomeKind.DELIVERED,
+    }
 
 
 def a_delivery_has_it(own: OwnIntegration) -> None:
@@ -104,7 +119,9 @@ def test_a_newer_copy_that_agrees_on_who_is_subscribed_stands(own: OwnIntegratio
     assert fields(own) == stored
 
 
-def test_a_no_goes_before_a_newer_yes_and_whoever_wrote_that_is_looked_after(own: OwnIntegration) -> None:
+def test_a_no_goes_before_a_newer_yes_and_whoever_wrote_that_is_looked_after(
+    own: OwnIntegration,
+) -> None:
     before = own.now()
     confirmed(own, JANE)
     assert entry(own).look_at is None
@@ -136,7 +153,9 @@ def test_a_yes_goes_before_an_older_no_only_where_the_page_cannot_lag(
 
 def test_a_newer_copy_that_cannot_be_read_counts_as_a_no(own: OwnIntegration) -> None:
     text = "[" * 2000 + "]" * 2000
-    own.redis.hset(key_of(own), mapping={"copy": f'["Jane", true, {{"a": {text}}}]', "copy_at": own.now() + 10})
+    own.redis.hset(
+        key_of(own), mapping={"copy": f'["Jane", true, {{"a": {text}}}]', "copy_at": own.now() + 10}
+    )
     stored = fields(own)
     page_importer(own).store_page((OPTED_OUT,), own.now())
     assert fields(own)["copy"] == stored["copy"]
@@ -186,7 +205,9 @@ def test_a_no_on_a_page_is_kept_although_a_delivery_has_the_member(own: OwnInteg
     assert copy(own) == OPTED_OUT
 
 
-def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(own: OwnIntegration) -> None:
+def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {}})
 
     def clicks_and_is_read() -> None:
@@ -200,7 +221,12 @@ def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
     assert there.held["subscribed"]
     assert entry(own).look_at is not None
     here.repair([ADDRESS])
-    assert there.held == {"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {"plan": "pro"}}
+    assert there.held == {
+        "address": ADDRESS,
+        "name": "Jane",
+        "subscribed": False,
+        "vars": {"plan": "pro"},
+    }
 
 
 # --- what else is known
@@ -261,7 +287,9 @@ def test_a_page_is_read_into_the_ledger_as_of_before_it_was_asked_for(own: OwnIn
 
     def answer(_: object) -> urllib3.HTTPResponse:
         asked_at.append(own.now())
-        return a_page({"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {}})
+        return a_page(
+            {"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {}}
+        )
 
     before = own.now()
     far = Far(answer)
@@ -273,7 +301,9 @@ def test_a_page_is_read_into_the_ledger_as_of_before_it_was_asked_for(own: OwnIn
     assert copy(own) == Member(ADDRESS, "Jane", subscribed=False)
 
 
-def test_an_opt_out_that_a_delivery_overtook_while_the_page_was_read_is_kept(own: OwnIntegration) -> None:
+def test_an_opt_out_that_a_delivery_overtook_while_the_page_was_read_is_kept(
+    own: OwnIntegration,
+) -> None:
     def answer(_: object) -> urllib3.HTTPResponse:
         confirmed(own, JANE)
         return a_page({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
@@ -308,18 +338,26 @@ def test_a_429_holds_everybody_and_is_told(own: OwnIntegration) -> None:
     assert told == ["throttled"]
 
 
-def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(own: OwnIntegration) -> None:
+def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(
+    own: OwnIntegration,
+) -> None:
     told: list[str] = []
     for _ in range(20):
-        page_importer(own, Far(lambda _: answered(401)), told=lambda kind, _: told.append(kind)).read(EVERYBODY)
+        page_importer(
+            own, Far(lambda _: answered(401)), told=lambda kind, _: told.append(kind)
+        ).read(EVERYBODY)
     assert told == []
 
 
 @pytest.mark.parametrize("status", [None, 200, 500])
-def test_no_usable_answer_changes_nothing_in_the_ledger(own: OwnIntegration, status: int | None) -> None:
+def test_no_usable_answer_changes_nothing_in_the_ledger(
+    own: OwnIntegration, status: int | None
+) -> None:
     confirmed(own, JANE)
     stored = fields(own)
-    found = page_importer(own, Far(lambda _: timed_out() if status is None else answered(status))).read(EVERYBODY)
+    found = page_importer(
+        own, Far(lambda _: timed_out() if status is None else answered(status))
+    ).read(EVERYBODY)
     assert isinstance(found, Outcome)
     assert found.kind is OutcomeKind.UNAVAILABLE
     assert fields(own) == stored

@@ -31,7 +31,9 @@ def reported_reading(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[s
     return [gate.record_page(Outcome(kind, requests=1), str(kind), NOW) for _ in range(times)]
 
 
-def test_where_nothing_limits_a_request_may_be_made_at_once_and_again_and_leaves_no_trace(own: OwnIntegration) -> None:
+def test_where_nothing_limits_a_request_may_be_made_at_once_and_again_and_leaves_no_trace(
+    own: OwnIntegration,
+) -> None:
     before = own.now()
     for _ in range(10):
         wait, at = own.gate().acquire_background()
@@ -56,7 +58,9 @@ def test_it_is_charged_so_events_get_less(own: OwnIntegration) -> None:
     assert own.take(rules=rules).messages == ["1"]
 
 
-def test_it_needs_no_whole_token_so_workers_that_take_whatever_there_is_leave_it_its_turn(own: OwnIntegration) -> None:
+def test_it_needs_no_whole_token_so_workers_that_take_whatever_there_is_leave_it_its_turn(
+    own: OwnIntegration,
+) -> None:
     gate, rules = own.gate(rate_limit=6), rules_with(rate_limit=6)
     own.fill(3)
     for _ in range(3):
@@ -85,7 +89,9 @@ def test_it_takes_every_other_request_at_most_so_events_have_the_rest(own: OwnIn
     assert gate.acquire_background()[0] == 0
 
 
-def test_where_no_worker_reads_the_list_a_page_is_asked_for_and_ends_the_hold(own: OwnIntegration) -> None:
+def test_where_no_worker_reads_the_list_a_page_is_asked_for_and_ends_the_hold(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate()
     hold_for_unavailability(gate)
     own.later(gate.rules.base)
@@ -104,12 +110,18 @@ def test_a_page_that_is_told_to_wait_holds_everybody(own: OwnIntegration) -> Non
 
 def flow_change(own: OwnIntegration, *, hint: float) -> str:
     """What a page that is answered 429 with a hint begins."""
-    outcome = Outcome(OutcomeKind.THROTTLED, 429, wait_until=NOW + timedelta(seconds=hint), requests=1)
+    outcome = Outcome(
+        OutcomeKind.THROTTLED, 429, wait_until=NOW + timedelta(seconds=hint), requests=1
+    )
     return own.gate().record_page(outcome, "throttled", NOW)
 
 
-@pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED, OutcomeKind.UNEXPECTED_STATUS])
-def test_pages_that_fail_are_no_members_and_hold_nobody(own: OwnIntegration, kind: OutcomeKind) -> None:
+@pytest.mark.parametrize(
+    "kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED, OutcomeKind.UNEXPECTED_STATUS]
+)
+def test_pages_that_fail_are_no_members_and_hold_nobody(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     assert not any(reported_reading(own.gate(), kind, times=100))
     assert own.gate().state().kind is None
 
@@ -122,7 +134,8 @@ def test_a_page_that_was_read_ends_a_run_of_reads_without_an_answer(own: OwnInte
 
 
 @pytest.mark.parametrize(
-    "kind", [OutcomeKind.UNCHANGED, OutcomeKind.REJECTED, OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE]
+    "kind",
+    [OutcomeKind.UNCHANGED, OutcomeKind.REJECTED, OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE],
 )
 def test_pages_that_can_be_read_do_not_hide_that_members_cannot_be_written(
     own: OwnIntegration, kind: OutcomeKind

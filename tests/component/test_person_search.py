@@ -56,19 +56,27 @@ HEADERS = {"task": TASK, "id": "m"}
 PICKLE = {"content-type": "application/x-python-serialize"}
 FORMS: dict[str, Callable[[Any], bytes]] = {
     "ours": lambda event: encode(Message(id="m", args=(event,)), "q").encode(),
-    "protocol 1": lambda event: celery(json.dumps({"task": TASK, "id": "m", "args": [event]}).encode(), {}),
+    "protocol 1": lambda event: celery(
+        json.dumps({"task": TASK, "id": "m", "args": [event]}).encode(), {}
+    ),
     "keyword": lambda event: celery(json.dumps([[], {"event": event}, {}]).encode(), HEADERS),
     "text": lambda event: celery(json.dumps([[json.dumps(event)], {}, {}]).encode(), HEADERS),
     "gzip": lambda event: celery(gzip.compress(body_of(event)), {**HEADERS, "compression": "gzip"}),
     "bzip2 without a word": lambda event: celery(bz2.compress(body_of(event)), HEADERS),
     "unknown task": lambda event: celery(body_of(event), {**HEADERS, "task": "shop.sync"}),
     "bare": lambda event: json.dumps(event).encode(),
-    "bundle": lambda event: encode(Message(id="m", args=([event],), task=DELIVER_MANY), "q").encode(),
-    "strange keyword": lambda event: celery(json.dumps([[], {"what": event}, {}]).encode(), HEADERS),
+    "bundle": lambda event: encode(
+        Message(id="m", args=([event],), task=DELIVER_MANY), "q"
+    ).encode(),
+    "strange keyword": lambda event: celery(
+        json.dumps([[], {"what": event}, {}]).encode(), HEADERS
+    ),
     # Of these no event can be read.
     "pickle": lambda event: celery(pickle.dumps([[event], {}, {}]), HEADERS, **PICKLE),
     "cut off": lambda event: celery(body_of(event)[:-6], HEADERS),
-    "cut off and xz": lambda event: celery(lzma.compress(body_of(event)[:-6]), {**HEADERS, "compression": "xz"}),
+    "cut off and xz": lambda event: celery(
+        lzma.compress(body_of(event)[:-6]), {**HEADERS, "compression": "xz"}
+    ),
     "utf-16": lambda event: json.dumps(event).encode("utf-16"),
     "latin-1": lambda event: celery(body_of(event) + b"\xe9", HEADERS),
     "binary": lambda event: b"\x00\xff" + json.dumps(event).encode() + b"\xfe",
@@ -98,22 +106,39 @@ def lay(client: "redis.Redis", place: str, text: bytes, number: int) -> None:
         case "dead":
             client.lpush("mailgun.default.dead_letter", text)
         case "buried":
-            whole = Message(id=f"d{number}", args=(), original=text.decode("utf-8", "surrogateescape"))
-            letter = dead_letter(
-                DeadLetterReason.UNREADABLE_MESSAGE, whole, status=None, answer="", died_at=1.0, integration="default"
+            whole = Message(
+                id=f"d{number}", args=(), original=text.decode("utf-8", "surrogateescape")
             )
-            client.lpush("mailgun.default.dead_letter", encode(whole, "q", dead_letter=vars(letter)))
+            letter = dead_letter(
+                DeadLetterReason.UNREADABLE_MESSAGE,
+                whole,
+                status=None,
+                answer="",
+                died_at=1.0,
+                integration="default",
+            )
+            client.lpush(
+                "mailgun.default.dead_letter", encode(whole, "q", dead_letter=vars(letter))
+            )
 
 
 def lying(client: "redis.Redis") -> list[bytes]:
-    lists: list[Any] = [client.lrange(key, 0, -1) for key in ("mailgun.default", "mailgun.default.dead_letter")]
-    return [each for found in lists for each in found] + list(client.zrange("signal:default:delayed", 0, -1))
+    lists: list[Any] = [
+        client.lrange(key, 0, -1) for key in ("mailgun.default", "mailgun.default.dead_letter")
+    ]
+    return [each for found in lists for each in found] + list(
+        client.zrange("signal:default:delayed", 0, -1)
+    )
 
 
 def forget() -> dict[str, Any]:
     printed = io.StringIO()
     with redirect_stdout(printed):
-        cli(args=["forget", JANE, "--yes", "--json"], prog_name="signal-mailgun", standalone_mode=False)
+        cli(
+            args=["forget", JANE, "--yes", "--json"],
+            prog_name="signal-mailgun",
+            standalone_mode=False,
+        )
     found: dict[str, Any] = json.loads(printed.getvalue())
     return found
 
@@ -124,13 +149,17 @@ def holds(texts: list[bytes], address: str) -> int:
     return sum(person._is_in_bytes(each, 6) for each in texts)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 @given(
     st.sampled_from(list(FORMS)),
     st.sampled_from(EVENTS),
     st.sampled_from(["queue", "priority", "delayed", "dead", "buried"]),
 )
-def test_a_person_is_found_in_every_form_and_place(raw: "redis.Redis", form: str, event: Any, place: str) -> None:
+def test_a_person_is_found_in_every_form_and_place(
+    raw: "redis.Redis", form: str, event: Any, place: str
+) -> None:
     raw.flushall()
     lay(raw, place, FORMS[form](event(JANE)), 0)
     for number, other in enumerate(FORMS, 1):
@@ -142,7 +171,9 @@ def test_a_person_is_found_in_every_form_and_place(raw: "redis.Redis", form: str
     assert sum(found["unread"].values()) == len(UNREADABLE)
 
 
-def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(raw: "redis.Redis") -> None:
+def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(
+    raw: "redis.Redis",
+) -> None:
     raw.flushall()
     mentions = {**identify(BOB), "properties": {"referred_by": JANE}}
     bundle = Message(id="b", args=([identify(BOB), {"who": JANE}, mentions, 7],), task=DELIVER_MANY)
@@ -155,7 +186,14 @@ def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(
 
 def test_an_address_within_another_is_not_that_persons(raw: "redis.Redis") -> None:
     raw.flushall()
-    for other in (f"x{JANE}", f"{JANE}.uk", "doe+x@example.com", f"a.{JANE}", f"{JANE}x", "jane.doe@example.com"):
+    for other in (
+        f"x{JANE}",
+        f"{JANE}.uk",
+        "doe+x@example.com",
+        f"a.{JANE}",
+        f"{JANE}x",
+        "jane.doe@example.com",
+    ):
         lay(raw, "queue", FORMS["ours"]({"who": other}), 0)
         lay(raw, "queue", b"\xff" + other.encode(), 0)
     assert forget()["queue"] == 0

@@ -30,13 +30,22 @@ class Took(NamedTuple):
     aside: list[str]
 
 
-def take(own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: int = LIMITS.bytes) -> Took:
+def take(
+    own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: int = LIMITS.bytes
+) -> Took:
     """What a worker with these limits gets now."""
     letters = dead_letter_queue(own.queue)
     keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
     aside = (letters, dead_letter_counts(own.name))
     tag = f"{own.redis.incr('takes'):09d}"
-    arguments = (rules_with().encoded(), room, tag, bytes_left, limits_for_script(LIMITS, own.name, letters), in_hand)
+    arguments = (
+        rules_with().encoded(),
+        room,
+        tag,
+        bytes_left,
+        limits_for_script(LIMITS, own.name, letters),
+        in_hand,
+    )
     reply: Any = own.redis.eval(TAKE, len(keys) + 2, *keys, *aside, *map(str, arguments))
     return Took(float(reply[0]), reply[1], reply[3], reply[4])
 
@@ -51,7 +60,10 @@ def message(id: str, own: OwnIntegration, **fields: Any) -> str:
 
 def bare(id: str) -> str:
     body = base64.b64encode(json.dumps([[EVENT], {}, {}]).encode()).decode()
-    headers, properties = {"task": TASK, "id": id}, {"body_encoding": "base64", "correlation_id": id}
+    headers, properties = (
+        {"task": TASK, "id": id},
+        {"body_encoding": "base64", "correlation_id": id},
+    )
     return json.dumps({"body": body, "headers": headers, "properties": properties})
 
 
@@ -72,7 +84,9 @@ def bare(id: str) -> str:
     ],
     ids=["object", "pickle", "text", "nested", "blanks", "surrogates"],
 )
-def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(own: OwnIntegration, raw: bytes) -> None:
+def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(
+    own: OwnIntegration, raw: bytes
+) -> None:
     own.redis.rpush(own.queue, message("next", own))
     own.redis.rpush(own.queue, raw)
     took = take(own)
@@ -84,7 +98,8 @@ def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(own: OwnInte
     [buried] = letters.newest_first()
     assert (buried.letter.reason, buried.letter.integration) == ("too_large", own.name)
     assert (
-        buried.letter.answer == f"put aside unread: MESSAGE_MAX_BYTES is 100000, and the message has more ({len(raw)})"
+        buried.letter.answer
+        == f"put aside unread: MESSAGE_MAX_BYTES is 100000, and the message has more ({len(raw)})"
     )
     assert "MESSAGE_MAX_BYTES" in buried.letter.fix
     assert abs(buried.letter.died_at - own.now()) < 60
@@ -93,7 +108,9 @@ def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(own: OwnInte
     assert (bytes_of(str(own.redis.lindex(own.queue, 0))), letters.count()) == (raw, 0)
 
 
-def test_a_too_large_message_goes_by_its_own_id_and_its_events_can_be_read(own: OwnIntegration) -> None:
+def test_a_too_large_message_goes_by_its_own_id_and_its_events_can_be_read(
+    own: OwnIntegration,
+) -> None:
     raw = message("m-1", own, properties={"x": "y" * 100_000})
     own.redis.lpush(own.queue, raw)
     assert take(own).aside == ["too_large", "m-1"]
@@ -114,7 +131,9 @@ def test_many_too_large_messages_are_put_aside_a_few_at_a_time(own: OwnIntegrati
     assert letters_of(own).count() == 25
 
 
-def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(own: OwnIntegration) -> None:
+def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(
+    own: OwnIntegration,
+) -> None:
     own.redis.lpush(own.queue, "x" * 100_001)
     for _ in range(3):
         assert take(own).aside[0] == "too_large"
@@ -123,7 +142,9 @@ def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(
         letters_of(own).replay([buried], 0.0)
 
 
-def test_messages_that_are_too_much_together_are_taken_one_after_the_other(own: OwnIntegration) -> None:
+def test_messages_that_are_too_much_together_are_taken_one_after_the_other(
+    own: OwnIntegration,
+) -> None:
     own.redis.lpush(own.queue, *["x" * 60_000] * 3)
     assert len(take(own).messages) == 1
     waits = take(own, in_hand=1, bytes_left=40_000)
@@ -150,7 +171,10 @@ def test_a_message_that_workers_do_not_survive_is_put_aside(own: OwnIntegration)
     assert (took.messages, took.aside) == ([], ["poison_message", "m-1"])
     [buried] = letters_of(own).newest_first()
     assert (buried.letter.reason, buried.message.id) == ("poison_message", "m-1")
-    assert buried.letter.answer == "put aside unread: 3 times a worker ended, or failed, while it had it"
+    assert (
+        buried.letter.answer
+        == "put aside unread: 3 times a worker ended, or failed, while it had it"
+    )
     assert events_read(buried.message)[0].args == (EVENT,)
 
 
@@ -190,7 +214,11 @@ def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> N
     busy = take(own, in_hand=1)
     assert (busy.messages, busy.wait > 0) == ([], True)
     taken = [take(own).messages for _ in range(3)]
-    assert [[parse_raw(each, str).id for each in messages] for messages in taken] == [["m-0"], ["m-1"], ["m-2"]]
+    assert [[parse_raw(each, str).id for each in messages] for messages in taken] == [
+        ["m-0"],
+        ["m-1"],
+        ["m-2"],
+    ]
 
 
 def test_a_fresh_message_is_not_taken_with_one_that_came_back_twice(own: OwnIntegration) -> None:
@@ -229,7 +257,9 @@ def test_a_return_is_remembered_while_the_event_waits_untried_and_no_longer() ->
     message = Message(id="m", args=(EVENT,), returns=2)
     assert parse_raw(encode(message.after_wait(), "q"), str).returns == 2
     tried = message.after_attempt(AttemptRecord(1.0, "unavailable", None), 0.0, spent=True)
-    assert [parse_raw(encode(each, "q"), str).returns for each in (tried, message.reset_for_replay(1.0))] == [0, 0]
+    assert [
+        parse_raw(encode(each, "q"), str).returns for each in (tried, message.reset_for_replay(1.0))
+    ] == [0, 0]
 
 
 # -- too many events

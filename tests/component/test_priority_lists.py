@@ -30,7 +30,8 @@ def test_lists_of_kombus_own_names_are_gathered_behind_what_waits(
 
 
 @pytest.mark.parametrize(
-    "suffix", [":3", ":255", f"{KOMBU}10", f"{KOMBU}255", ".5", "::7", "|1", " 4", "\x001", "#-9", "é3"]
+    "suffix",
+    [":3", ":255", f"{KOMBU}10", f"{KOMBU}255", ".5", "::7", "|1", " 4", "\x001", "#-9", "é3"],
 )
 def test_lists_of_other_names_are_gathered_once_they_were_looked_for(
     own: OwnIntegration, lists: PriorityLists, suffix: str
@@ -62,7 +63,9 @@ NO_PRIORITIES = (
 
 
 @pytest.mark.parametrize("name", NO_PRIORITIES)
-def test_no_other_list_is_taken_for_one(own: OwnIntegration, lists: PriorityLists, name: str) -> None:
+def test_no_other_list_is_taken_for_one(
+    own: OwnIntegration, lists: PriorityLists, name: str
+) -> None:
     name = name.format(own.queue)
     own.redis.lpush(name, "not mine")
     own.redis.sadd(f"signal:{own.name}:priority_lists", name)
@@ -72,7 +75,9 @@ def test_no_other_list_is_taken_for_one(own: OwnIntegration, lists: PriorityList
     assert own.redis.lrange(name, 0, -1) == ["not mine"]
 
 
-def test_what_is_no_list_is_left_alone_also_where_it_was_one(own: OwnIntegration, lists: PriorityLists) -> None:
+def test_what_is_no_list_is_left_alone_also_where_it_was_one(
+    own: OwnIntegration, lists: PriorityLists
+) -> None:
     own.redis.lpush(f"{own.queue}:3", "a")
     own.redis.lpush(f"{own.queue}:4", "b")
     own.redis.set(f"{own.queue}:5", "text")
@@ -103,7 +108,9 @@ def test_gathering_stops_at_its_limit(own: OwnIntegration, lists: PriorityLists)
     assert own.redis.llen(own.queue) == 6
 
 
-def test_what_is_not_utf_8_is_gathered_byte_for_byte(own: OwnIntegration, lists: PriorityLists) -> None:
+def test_what_is_not_utf_8_is_gathered_byte_for_byte(
+    own: OwnIntegration, lists: PriorityLists
+) -> None:
     own.redis.lpush(f"{own.queue}:3", b"\xff\x80binary")
     lists.look()
     assert lists.drain() == 1

@@ -51,7 +51,9 @@ def processor(own: OwnIntegration, there: HoldsOneMember, **retry_policy: Any) -
 
 
 def message(event: Any = EVENT, **known: Any) -> Message:
-    return Message(id="m1", args=(event,), **{"kind": "identify", "enqueued_at": ENQUEUED.timestamp(), **known})
+    return Message(
+        id="m1", args=(event,), **{"kind": "identify", "enqueued_at": ENQUEUED.timestamp(), **known}
+    )
 
 
 def delayed(own: OwnIntegration) -> list[Message]:
@@ -85,7 +87,11 @@ def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
 def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     processor(own, there).handle(message({**EVENT, "timestamp": "2024-05-01T09:00:00Z"}))
-    older = {"type": "identify", "traits": {"email": ADDRESS, "plan": "old"}, "timestamp": "2024-05-01T08:00:00Z"}
+    older = {
+        "type": "identify",
+        "traits": {"email": ADDRESS, "plan": "old"},
+        "timestamp": "2024-05-01T08:00:00Z",
+    }
     assert processor(own, there).handle(message(older)) == Done("superseded")
 
 
@@ -94,7 +100,10 @@ def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) 
     [
         ({"type": "identify", "traits": {}}, "no_email"),
         ({"type": "identify", "traits": {"email": "0" * 64}}, "hashed_email"),
-        ({"type": "track", "event": "Nothing Mapped", "traits": {"email": ADDRESS}}, "unmapped_event"),
+        (
+            {"type": "track", "event": "Nothing Mapped", "traits": {"email": ADDRESS}},
+            "unmapped_event",
+        ),
     ],
 )
 def test_a_skipped_event_is_done_with_its_reason_and_asks_nothing(
@@ -135,7 +144,9 @@ def test_an_event_that_waits_is_never_given_up_however_long_it_does(own: OwnInte
     assert isinstance(processor(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Rescheduled)
 
 
-def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(own: OwnIntegration) -> None:
+def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "900"})
     assert isinstance(processor(own, there).handle(message(attempts=3)), Rescheduled)
@@ -161,7 +172,10 @@ def crash(*_: object) -> Any:
 
 @pytest.mark.parametrize("where", ["_patch", "deliver", "deep within"])
 def test_our_own_bug_parks_the_event_and_tells_no_data(
-    own: OwnIntegration, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    own: OwnIntegration,
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     there = HoldsOneMember(HELD)
     if where == "_patch":
@@ -174,10 +188,14 @@ def test_our_own_bug_parks_the_event_and_tells_no_data(
     assert isinstance(found, Rescheduled)
     (waiting,) = delayed(own)
     assert (waiting.attempts, waiting.args) == (1, (EVENT,))
-    assert ADDRESS not in caplog.text + found.why + json.dumps([vars(each) for each in caplog.records], default=str)
+    assert ADDRESS not in caplog.text + found.why + json.dumps(
+        [vars(each) for each in caplog.records], default=str
+    )
 
 
-def test_our_own_bug_over_one_event_takes_no_other_along(own: OwnIntegration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_bug_over_one_event_takes_no_other_along(
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = HoldsMembers()
     attempts = Deliverer.deliver
 
@@ -187,9 +205,15 @@ def test_our_own_bug_over_one_event_takes_no_other_along(own: OwnIntegration, mo
         return attempts(self, wanted)
 
     monkeypatch.setattr(Deliverer, "deliver", crashes_over_one)
-    here = replace(processor(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100))
-    events = [{"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)]
-    handled = here.process([replace(message(each), id=f"m{number}") for number, each in enumerate(events)])
+    here = replace(
+        processor(own, HoldsOneMember()), delivery=own.delivery(there.asking(), batch=100)
+    )
+    events = [
+        {"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)
+    ]
+    handled = here.process(
+        [replace(message(each), id=f"m{number}") for number, each in enumerate(events)]
+    )
     assert [type(each) for each in handled] == [Done, Done, Rescheduled, Done]
     assert [each.id for each in delayed(own)] == ["m2"]
     assert len(there.list) == 3
@@ -227,9 +251,15 @@ def test_a_malformed_event_is_buried_whole_without_a_request(
     own: OwnIntegration, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
 ) -> None:
     there = HoldsOneMember(HELD)
-    assert isinstance(processor(own, there).handle(replace(message(), args=args, kwargs=kwargs)), Buried)
+    assert isinstance(
+        processor(own, there).handle(replace(message(), args=args, kwargs=kwargs)), Buried
+    )
     (letter,) = buried(own)
-    assert (letter.letter.reason, letter.message.args, letter.message.kwargs) == (reason, args, kwargs)
+    assert (letter.letter.reason, letter.message.args, letter.message.kwargs) == (
+        reason,
+        args,
+        kwargs,
+    )
     assert there.asked() == []
 
 
@@ -243,14 +273,20 @@ def test_a_malformed_event_is_buried_whole_without_a_request(
         (302, "unexpected_status"),
     ],
 )
-def test_a_refused_event_is_buried_with_mailguns_words(own: OwnIntegration, status: int, reason: str) -> None:
+def test_a_refused_event_is_buried_with_mailguns_words(
+    own: OwnIntegration, status: int, reason: str
+) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(status, b'{"message":"no, jane@example.com"}')
     found = processor(own, there).handle(message())
     assert isinstance(found, Buried)
     assert ADDRESS not in found.why
     (letter,) = buried(own)
-    assert (letter.letter.reason, letter.letter.status, letter.letter.answer) == (reason, status, f"no, {ADDRESS}")
+    assert (letter.letter.reason, letter.letter.status, letter.letter.answer) == (
+        reason,
+        status,
+        f"no, {ADDRESS}",
+    )
     assert (letter.letter.attempts, letter.message.args) == (1, (EVENT,))
 
 
@@ -288,7 +324,9 @@ def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_bur
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
 
 
-@pytest.mark.parametrize(("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))])
+@pytest.mark.parametrize(
+    ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))]
+)
 def test_where_redis_does_not_take_an_event_the_error_goes_up(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +363,9 @@ def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
         (None, "enqueued"),
     ],
 )
-def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: timedelta | None, at: str) -> None:
+def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(
+    ahead: timedelta | None, at: str
+) -> None:
     own_time = None if ahead is None else ENQUEUED + ahead
     patch = Patch(ADDRESS, None, {}, None, own_time)
     expected = ENQUEUED if at == "enqueued" else own_time
@@ -333,12 +373,22 @@ def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(ahead: t
     assert order_of(patch, message()).at == expected.timestamp()
 
 
-def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(own: OwnIntegration) -> None:
+def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
-    event = {"type": "identify", "traits": {"email": ADDRESS, "plan": "pro", "company": "Acme"}, "timestamp": "soon"}
+    event = {
+        "type": "identify",
+        "traits": {"email": ADDRESS, "plan": "pro", "company": "Acme"},
+        "timestamp": "soon",
+    }
     assert processor(own, there).handle(message(event)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "free", "company": "Acme"}}
-    older = {"type": "identify", "traits": {"email": ADDRESS, "company": "Old"}, "timestamp": "2001-01-01T00:00:00Z"}
+    older = {
+        "type": "identify",
+        "traits": {"email": ADDRESS, "company": "Old"},
+        "timestamp": "2001-01-01T00:00:00Z",
+    }
     assert processor(own, there).handle(message(older)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "free", "company": "Old"}}
 
@@ -352,14 +402,22 @@ def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_ye
     assert there.held
     assert there.held["subscribed"] is False
     yes = {**EVENT, "context": {"consent": {"canonical": {"marketing": "yes"}}}}
-    assert processor(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done("delivered")
+    assert processor(own, there).handle(message(yes, enqueued_at=ENQUEUED.timestamp() + 1)) == Done(
+        "delivered"
+    )
     assert there.held["subscribed"] is True
 
 
-def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(own: OwnIntegration) -> None:
+def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     processor(own, there).handle(message({**EVENT, "timestamp": "2093-01-01T00:00:00Z"}))
-    later = {"type": "identify", "traits": {"email": ADDRESS, "plan": "basic"}, "timestamp": "2024-05-01T10:00:01Z"}
+    later = {
+        "type": "identify",
+        "traits": {"email": ADDRESS, "plan": "basic"},
+        "timestamp": "2024-05-01T10:00:01Z",
+    }
     assert processor(own, there).handle(message(later)) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "basic"}}
 
@@ -432,7 +490,9 @@ def test_what_is_not_understood_is_counted_once_when_the_event_ends(
     assert told == ["consent, timestamp", "consent, timestamp", "timestamp", None]
 
 
-def test_each_end_is_counted_once_and_told_without_data(own: OwnIntegration, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_end_is_counted_once_and_told_without_data(
+    own: OwnIntegration, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     there = HoldsOneMember(HELD)
     here = processor(own, there)

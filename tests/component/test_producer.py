@@ -20,7 +20,9 @@ EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
 
 
 @pytest.fixture
-def producing(own: OwnIntegration, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnIntegration]:
+def producing(
+    own: OwnIntegration, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OwnIntegration]:
     """An integration on which this process is a producer that has enqueued an event before."""
     monkeypatch.setenv("REDIS_URL", server.url)
     monkeypatch.setenv("SIGNAL_INTEGRATION", own.name)
@@ -33,7 +35,11 @@ def producing(own: OwnIntegration, server: RedisServer, monkeypatch: pytest.Monk
 def commands(own: OwnIntegration) -> dict[str, int]:
     """How often each command was called on the server."""
     stats: dict[str, Any] = own.redis.info("commandstats")
-    return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if name != "cmdstat_info"}
+    return {
+        name.removeprefix("cmdstat_"): stat["calls"]
+        for name, stat in stats.items()
+        if name != "cmdstat_info"
+    }
 
 
 def test_an_event_is_one_command_on_a_connection_that_stays(producing: OwnIntegration) -> None:
@@ -41,9 +47,9 @@ def test_an_event_is_one_command_on_a_connection_that_stays(producing: OwnIntegr
     for _ in range(20):
         enqueue(EVENT)
     after = commands(producing)
-    assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name)} == {
-        "lpush": 20
-    }
+    assert {
+        name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name)
+    } == {"lpush": 20}
 
 
 def test_a_producer_that_was_idle_asks_nothing_first(producing: OwnIntegration) -> None:
@@ -80,7 +86,9 @@ def test_what_workers_would_put_aside_is_refused_by_the_setting_that_they_read(
         enqueue_many([EVENT, EVENT, large, EVENT])
     enqueue({**EVENT, "name": "\u0436" * 20_000})
     raws = producing.redis.lrange(producing.queue, 0, -1)
-    assert [each.args[0].get("name", "") for raw in raws for each in events_in(decode(str(raw))[0])] == [
+    assert [
+        each.args[0].get("name", "") for raw in raws for each in events_in(decode(str(raw))[0])
+    ] == [
         "\u0436" * 20_000,
         *[""] * 3,
     ]
@@ -114,6 +122,8 @@ def test_a_process_that_forks_after_its_first_event_shares_no_connection(
     own: OwnIntegration, server: RedisServer
 ) -> None:
     settings = {"REDIS_URL": server.url, "SIGNAL_INTEGRATION": own.name}
-    ended = subprocess.run([sys.executable, "-c", FORKS], env=settings, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKS], env=settings, capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 0, ended.stderr
     assert own.redis.llen(own.queue) == 3

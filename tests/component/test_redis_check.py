@@ -48,7 +48,10 @@ def test_looking_leaves_nothing_behind(server: RedisServer) -> None:
         client.rpush("mailgun.default", "one", "two")
         before = client.info("stats")["keyspace_misses"], client.lrange("mailgun.default", 0, -1)
         report(server.url)
-        assert (client.info("stats")["keyspace_misses"], client.lrange("mailgun.default", 0, -1)) == before
+        assert (
+            client.info("stats")["keyspace_misses"],
+            client.lrange("mailgun.default", 0, -1),
+        ) == before
         assert client.keys() == ["mailgun.default"]
         client.flushall()
 
@@ -125,7 +128,9 @@ def test_a_memory_that_is_nearly_full_is_a_warning(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
-def test_a_replica_is_named_with_its_primary_and_ends_no_worker(server: RedisServer, stale: str) -> None:
+def test_a_replica_is_named_with_its_primary_and_ends_no_worker(
+    server: RedisServer, stale: str
+) -> None:
     with server.client() as client:
         client.config_set("replica-serve-stale-data", stale)
         client.replicaof("127.0.0.1", "1")
@@ -176,14 +181,18 @@ def test_a_server_that_cannot_write_its_disk_is_told(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_loading_is_waited_for(tmp_path: Path) -> None:
-    with running(tmp_path, appendonly="no", rdbcompression="no") as server, server.client() as client:
+    with (
+        running(tmp_path, appendonly="no", rdbcompression="no") as server,
+        server.client() as client,
+    ):
         client.mset({str(number): "x" * 100 for number in range(2000)})
         client.save()
         server.kill()
         loading = server.start_loading(delay_microseconds=20_000)
         try:
             found = eventually(
-                lambda: next(filter(_is_loading, [report(server.url)]), None), what="a server that loads"
+                lambda: next(filter(_is_loading, [report(server.url)]), None),
+                what="a server that loads",
             )
         finally:
             loading.kill()
@@ -231,7 +240,10 @@ def test_a_proxy_without_config_and_info_is_no_trouble(server: RedisServer) -> N
 
 
 def test_nothing_is_tried_where_a_proxy_would_execute_it(server: RedisServer) -> None:
-    with odd_servers.proxy_that_forgets_transactions(server.port) as proxy, server.client() as client:
+    with (
+        odd_servers.proxy_that_forgets_transactions(server.port) as proxy,
+        server.client() as client,
+    ):
         client.flushall()
         [result] = bad(proxy.url)
         assert client.keys() == []
@@ -241,7 +253,12 @@ def test_nothing_is_tried_where_a_proxy_would_execute_it(server: RedisServer) ->
 
 Odd = Callable[[Path], AbstractContextManager[odd_servers.OddServer]]
 AT_AN_ADDRESS: dict[str, tuple[Odd, str, str, bool]] = {
-    "http": (lambda _: odd_servers.http(), "is an HTTP server, not Redis", "where Redis runs", True),
+    "http": (
+        lambda _: odd_servers.http(),
+        "is an HTTP server, not Redis",
+        "where Redis runs",
+        True,
+    ),
     "tls": (odd_servers.tls, "speaks TLS, which redis:// does not", "Write rediss://", True),
     "silent": (
         lambda _: odd_servers.silent(),
@@ -300,8 +317,16 @@ def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "found", "fix"),
     [
-        ("redis://127.0.0.1:{free}/0", "does not answer: the connection is refused", "Start Redis there"),
-        ("redis://no-such-host.invalid/0", "does not answer: its host name does not resolve", "Correct the host"),
+        (
+            "redis://127.0.0.1:{free}/0",
+            "does not answer: the connection is refused",
+            "Start Redis there",
+        ),
+        (
+            "redis://no-such-host.invalid/0",
+            "does not answer: its host name does not resolve",
+            "Correct the host",
+        ),
         ("sentinel://127.0.0.1:{free}/0", "no sentinel answers", "start them"),
     ],
 )

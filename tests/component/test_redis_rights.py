@@ -19,7 +19,9 @@ DOCUMENT = PROJECT / "docs" / "redis-rights.md"
 USER = "limited"
 WORKER_RULES = acl_rules(WORKERS_USER, "default")
 DELIVERS = acl_rules([Who.WORKER], "default").split()
-EVERY_COMMAND = sorted({command for right in RIGHTS if right.who in WORKERS_USER for command in right.commands.split()})
+EVERY_COMMAND = sorted(
+    {command for right in RIGHTS if right.who in WORKERS_USER for command in right.commands.split()}
+)
 
 # What redis-py calls a command, if not by its name; and what the program calls of Redis that is no command of a user's key.
 METHODS = {
@@ -64,15 +66,21 @@ def report(url: str) -> RedisReport:
 
 def lacking(url: str) -> set[str]:
     with connect(url) as client:
-        return {each.rule("default", 0) for each in try_rights(client, WORKERS_USER, "default").missing}
+        return {
+            each.rule("default", 0) for each in try_rights(client, WORKERS_USER, "default").missing
+        }
 
 
 def test_the_documented_user_lacks_nothing(admin: "redis.Redis", server: RedisServer) -> None:
     assert lacking(limited(admin, server, *WORKER_RULES.split())) == set()
 
 
-@pytest.mark.parametrize("command", [each for each in EVERY_COMMAND if each not in {"SELECT", "MULTI"}])
-def test_each_command_that_is_missing_is_named_alone(admin: "redis.Redis", server: RedisServer, command: str) -> None:
+@pytest.mark.parametrize(
+    "command", [each for each in EVERY_COMMAND if each not in {"SELECT", "MULTI"}]
+)
+def test_each_command_that_is_missing_is_named_alone(
+    admin: "redis.Redis", server: RedisServer, command: str
+) -> None:
     url = limited(admin, server, *WORKER_RULES.split(), f"-{command.lower()}")
     assert lacking(url) == {f"+{command.lower()}"}
 
@@ -80,7 +88,9 @@ def test_each_command_that_is_missing_is_named_alone(admin: "redis.Redis", serve
 @pytest.mark.parametrize(
     "pattern", sorted({PATTERNS[each.on] for each in RIGHTS if each.who is Who.WORKER and each.on})
 )
-def test_each_pattern_that_is_missing_is_named(admin: "redis.Redis", server: RedisServer, pattern: str) -> None:
+def test_each_pattern_that_is_missing_is_named(
+    admin: "redis.Redis", server: RedisServer, pattern: str
+) -> None:
     rule = pattern.format(integration="default", database=0)
     rules = [each for each in WORKER_RULES.split() if each != rule]
     if rule == "~mailgun.default":  # the one for priorities holds it, too
@@ -90,8 +100,19 @@ def test_each_pattern_that_is_missing_is_named(admin: "redis.Redis", server: Red
     assert rule in lacking(limited(admin, server, *rules))
 
 
-def test_every_missing_right_is_named_not_only_the_first(admin: "redis.Redis", server: RedisServer) -> None:
-    url = limited(admin, server, *WORKER_RULES.split(), "-blmove", "-lmove", "-eval", "resetkeys", "~mailgun.default*")
+def test_every_missing_right_is_named_not_only_the_first(
+    admin: "redis.Redis", server: RedisServer
+) -> None:
+    url = limited(
+        admin,
+        server,
+        *WORKER_RULES.split(),
+        "-blmove",
+        "-lmove",
+        "-eval",
+        "resetkeys",
+        "~mailgun.default*",
+    )
     [result] = [each for each in report(url).results if not each.ok]
     for rule in (
         "+blmove",
@@ -107,13 +128,17 @@ def test_every_missing_right_is_named_not_only_the_first(admin: "redis.Redis", s
     assert result.ends_worker
 
 
-def test_a_user_without_any_right_is_told_to_have_transactions_first(admin: "redis.Redis", server: RedisServer) -> None:
+def test_a_user_without_any_right_is_told_to_have_transactions_first(
+    admin: "redis.Redis", server: RedisServer
+) -> None:
     found = report(limited(admin, server))
     assert found.ending
     assert "+multi" in found.ending.fix
 
 
-def test_the_rights_of_a_read_only_user_are_told_apart(admin: "redis.Redis", server: RedisServer) -> None:
+def test_the_rights_of_a_read_only_user_are_told_apart(
+    admin: "redis.Redis", server: RedisServer
+) -> None:
     readable = [f"%R{each}" if each.startswith("~") else each for each in WORKER_RULES.split()]
     missing = lacking(limited(admin, server, *readable))
     assert {"~mailgun.default", "~signal:default:*"} <= missing
@@ -139,12 +164,19 @@ def test_what_a_worker_can_live_without_is_a_warning(
 
 
 def test_the_channels_are_those_of_the_database(admin: "redis.Redis", server: RedisServer) -> None:
-    url = limited(admin, server, *acl_rules(WORKERS_USER, "default", database=4).split()).removesuffix("0") + "4"
+    url = (
+        limited(
+            admin, server, *acl_rules(WORKERS_USER, "default", database=4).split()
+        ).removesuffix("0")
+        + "4"
+    )
     assert lacking(url) == set()
     assert lacking(limited(admin, server, *WORKER_RULES.split()).removesuffix("0") + "4") != set()
 
 
-@pytest.mark.parametrize("who", [WORKERS_USER, [Who.PRODUCER], [Who.CELERY_CLIENT], [Who.FLOWER]], ids=str)
+@pytest.mark.parametrize(
+    "who", [WORKERS_USER, [Who.PRODUCER], [Who.CELERY_CLIENT], [Who.FLOWER]], ids=str
+)
 def test_the_document_shows_each_users_rules(who: list[Who]) -> None:
     assert f"    {acl_rules(who, 'default')}\n" in DOCUMENT.read_text()
 
@@ -152,8 +184,10 @@ def test_the_document_shows_each_users_rules(who: list[Who]) -> None:
 def test_the_document_shows_the_table() -> None:
     def row(who: Who, on: str, commands: str, what_for: str) -> str:
         place = PATTERNS.get(on, "").format(integration="default", database=0)
-        return f"| {who} | {f'`{place}`' if place else 'no key'} | {commands} | {what_for} |".replace(
-            "SCRIPT|", r"SCRIPT\|"
+        return (
+            f"| {who} | {f'`{place}`' if place else 'no key'} | {commands} | {what_for} |".replace(
+                "SCRIPT|", r"SCRIPT\|"
+            )
         )
 
     rows = [row(each.who, each.on, each.commands, each.what_for) for each in RIGHTS]
@@ -174,8 +208,12 @@ def asked_of_redis() -> dict[str, str]:
 def _called(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(value=of, attr=method)) if method in COMMANDS - NO_COMMANDS:
-                if RECEIVERS.search(ast.unparse(of)) and (name := METHODS.get(method, method.upper())):
+            case ast.Call(func=ast.Attribute(value=of, attr=method)) if (
+                method in COMMANDS - NO_COMMANDS
+            ):
+                if RECEIVERS.search(ast.unparse(of)) and (
+                    name := METHODS.get(method, method.upper())
+                ):
                     yield name
 
 

@@ -96,7 +96,12 @@ def test_a_server_without_tls_is_told_apart(server: RedisServer) -> None:
     ],
 )
 def test_not_verifying_takes_a_word_and_is_told_once(
-    relay: Relay, own_files: Certificates, caplog: pytest.LogCaptureFixture, word: str, certificate: str, says: str
+    relay: Relay,
+    own_files: Certificates,
+    caplog: pytest.LogCaptureFixture,
+    word: str,
+    certificate: str,
+    says: str,
 ) -> None:
     client._warn_if_unverified.cache_clear()
     there = relay(getattr(own_files, certificate))
@@ -108,7 +113,9 @@ def test_not_verifying_takes_a_word_and_is_told_once(
     assert says in record.getMessage()
 
 
-def test_a_name_that_is_not_looked_at_leaves_the_certificate_verified(relay: Relay, own_files: Certificates) -> None:
+def test_a_name_that_is_not_looked_at_leaves_the_certificate_verified(
+    relay: Relay, own_files: Certificates
+) -> None:
     there = relay(own_files.self_signed)
     url = f"rediss://localhost:{there.port}?ssl_check_hostname=no&ssl_ca_certs={own_files.ca}"
     assert "self-signed" in trouble(url).found
@@ -136,23 +143,37 @@ def accept(options: str) -> None:
 
 def test_files_that_fit_are_accepted(own_files: Certificates) -> None:
     accept("ssl_cert_reqs=required")
-    accept(f"ssl_ca_certs={own_files.ca}&ssl_certfile={own_files.client}&ssl_keyfile={own_files.client_key}")
+    accept(
+        f"ssl_ca_certs={own_files.ca}&ssl_certfile={own_files.client}&ssl_keyfile={own_files.client_key}"
+    )
     accept(f"ssl_certfile={own_files.server}")  # which holds its key
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
-def test_a_file_that_cannot_be_read_is_named(own_files: Certificates, tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(
+    own_files: Certificates, tmp_path: Path, name: str
+) -> None:
     certificate = f"ssl_certfile={own_files.client}&" if name == "ssl_keyfile" else ""
     missing = f"the option {name}: {tmp_path}/none cannot be read: No such file or directory"
     assert refusal(f"{certificate}{name}={tmp_path}/none") == missing
-    assert f"the option {name}: {tmp_path} cannot be read: Is a directory" in refusal(f"{certificate}{name}={tmp_path}")
+    assert f"the option {name}: {tmp_path} cannot be read: Is a directory" in refusal(
+        f"{certificate}{name}={tmp_path}"
+    )
 
 
-def test_a_file_without_what_it_should_hold_is_named(own_files: Certificates, tmp_path: Path) -> None:
+def test_a_file_without_what_it_should_hold_is_named(
+    own_files: Certificates, tmp_path: Path
+) -> None:
     (tmp_path / "text").write_text("s3cret")
-    assert f"ssl_ca_certs: {tmp_path}/text holds no certificate" in refusal(f"ssl_ca_certs={tmp_path}/text")
-    assert f"ssl_certfile: {tmp_path}/text and its key cannot be used" in refusal(f"ssl_certfile={tmp_path}/text")
-    assert f"ssl_certfile: {own_files.client} and its key" in refusal(f"ssl_certfile={own_files.client}")
+    assert f"ssl_ca_certs: {tmp_path}/text holds no certificate" in refusal(
+        f"ssl_ca_certs={tmp_path}/text"
+    )
+    assert f"ssl_certfile: {tmp_path}/text and its key cannot be used" in refusal(
+        f"ssl_certfile={tmp_path}/text"
+    )
+    assert f"ssl_certfile: {own_files.client} and its key" in refusal(
+        f"ssl_certfile={own_files.client}"
+    )
 
 
 def test_the_key_of_another_certificate_is_told(own_files: Certificates) -> None:
@@ -160,7 +181,9 @@ def test_the_key_of_another_certificate_is_told(own_files: Certificates) -> None
     assert f"{own_files.client} does not belong to the key in ssl_keyfile" in other
 
 
-def test_a_key_under_a_password_opens_with_it_and_never_asks(own_files: Certificates, tmp_path: Path) -> None:
+def test_a_key_under_a_password_opens_with_it_and_never_asks(
+    own_files: Certificates, tmp_path: Path
+) -> None:
     key = serialization.load_pem_private_key(own_files.client_key.read_bytes(), None)
     locked = tmp_path / "locked.pem"
     locked.write_bytes(

@@ -40,15 +40,24 @@ def sandbox(running: RunningSandbox) -> RunningSandbox:
 
 def ask(sandbox: RunningSandbox, method: str, path: str = "", **options: Any) -> requests.Response:
     options.setdefault("auth", ("api", "sandbox-key"))
-    return requests.request(method, f"{sandbox.base_url}/v3/lists/{LIST}{path}", timeout=10, **options)
+    return requests.request(
+        method, f"{sandbox.base_url}/v3/lists/{LIST}{path}", timeout=10, **options
+    )
 
 
-def upsert(sandbox: RunningSandbox, address: str = "jane@example.com", **fields: str) -> requests.Response:
+def upsert(
+    sandbox: RunningSandbox, address: str = "jane@example.com", **fields: str
+) -> requests.Response:
     return ask(sandbox, "POST", "/members", data={"address": address, "upsert": "true", **fields})
 
 
 def bulk(sandbox: RunningSandbox, members: Any, **fields: str) -> requests.Response:
-    return ask(sandbox, "POST", "/members.json", data={"members": json.dumps(members), "upsert": "true", **fields})
+    return ask(
+        sandbox,
+        "POST",
+        "/members.json",
+        data={"members": json.dumps(members), "upsert": "true", **fields},
+    )
 
 
 def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
@@ -56,7 +65,9 @@ def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMe
 
 
 def add_jane(sandbox: RunningSandbox) -> None:
-    answer = upsert(sandbox, name="Jane Doe", subscribed="no", vars='{"plan": "pro", "company": "Acme Ltd"}')
+    answer = upsert(
+        sandbox, name="Jane Doe", subscribed="no", vars='{"plan": "pro", "company": "Acme Ltd"}'
+    )
     assert answer.status_code == 200
 
 
@@ -66,13 +77,20 @@ def messages(answer: requests.Response) -> tuple[int, str]:
 
 def test_a_new_member_is_held_and_shown_in_the_answer(sandbox: RunningSandbox) -> None:
     answer = upsert(sandbox, name="Jane Doe", subscribed="true", vars='{"plan": "pro", "n": 1.5}')
-    shown = {"address": "jane@example.com", "name": "Jane Doe", "subscribed": True, "vars": {"plan": "pro", "n": 1.5}}
+    shown = {
+        "address": "jane@example.com",
+        "name": "Jane Doe",
+        "subscribed": True,
+        "vars": {"plan": "pro", "n": 1.5},
+    }
     assert answer.json() == {"member": shown, "message": "Mailing list member has been created"}
     assert answer.headers["Content-Type"] == "application/json"
     assert held(sandbox).as_mailgun() == shown
 
 
-def test_absent_name_and_vars_are_empty_and_a_new_member_is_subscribed(sandbox: RunningSandbox) -> None:
+def test_absent_name_and_vars_are_empty_and_a_new_member_is_subscribed(
+    sandbox: RunningSandbox,
+) -> None:
     shown = {"address": "jane@example.com", "name": "", "subscribed": True, "vars": {}}
     assert upsert(sandbox).json()["member"] == shown
 
@@ -82,13 +100,20 @@ def test_an_update_is_answered_with_the_same_text_as_a_creation(sandbox: Running
 
 
 def test_a_multipart_form_is_taken(sandbox: RunningSandbox) -> None:
-    files = {"address": (None, "jane@example.com"), "name": (None, "Jane"), "vars": (None, '{"plan": "pro"}')}
+    files = {
+        "address": (None, "jane@example.com"),
+        "name": (None, "Jane"),
+        "vars": (None, '{"plan": "pro"}'),
+    }
     assert ask(sandbox, "POST", "/members", files=files).status_code == 200
     assert (held(sandbox).name, held(sandbox).vars) == ("Jane", {"plan": "pro"})
 
 
 def test_a_json_body_is_not_taken(sandbox: RunningSandbox) -> None:
-    assert messages(ask(sandbox, "POST", "/members", json={"address": "jane@example.com"})) == (400, BAD_ADDRESS)
+    assert messages(ask(sandbox, "POST", "/members", json={"address": "jane@example.com"})) == (
+        400,
+        BAD_ADDRESS,
+    )
     assert not sandbox.control.members()
 
 
@@ -97,7 +122,9 @@ def test_what_cannot_be_an_address_is_refused(sandbox: RunningSandbox, address: 
     assert messages(upsert(sandbox, address)) == (400, BAD_ADDRESS)
 
 
-@pytest.mark.parametrize("text", ["", "plan=pro", "[1]", '"pro"', "null", '{"n": NaN}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "plan=pro", "[1]", '"pro"', "null", '{"n": NaN}', "[" * 100_000]
+)
 def test_vars_that_are_no_json_object_are_refused(sandbox: RunningSandbox, text: str) -> None:
     assert messages(upsert(sandbox, vars=text)) == (400, BAD_VARS)
     assert not sandbox.control.members()
@@ -118,8 +145,12 @@ def test_upsert_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: st
     assert held(sandbox).name == "Jane Roe"
 
 
-@pytest.mark.parametrize(("spelling", "meaning"), [("yes", True), ("TRUE", True), ("No", False), ("false", False)])
-def test_subscribed_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: str, *, meaning: bool) -> None:
+@pytest.mark.parametrize(
+    ("spelling", "meaning"), [("yes", True), ("TRUE", True), ("No", False), ("false", False)]
+)
+def test_subscribed_is_spelled_in_several_ways(
+    sandbox: RunningSandbox, spelling: str, *, meaning: bool
+) -> None:
     assert upsert(sandbox, subscribed=spelling).json()["member"]["subscribed"] is meaning
 
 
@@ -138,7 +169,9 @@ def test_addresses_of_members_and_lists_compare_ignoring_case(sandbox: RunningSa
 
 def test_one_member_is_shown(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
-    assert ask(sandbox, "GET", "/members/jane%40example.com").json() == {"member": held(sandbox).as_mailgun()}
+    assert ask(sandbox, "GET", "/members/jane%40example.com").json() == {
+        "member": held(sandbox).as_mailgun()
+    }
 
 
 def test_a_plus_in_a_path_must_be_quoted(sandbox: RunningSandbox) -> None:
@@ -159,7 +192,12 @@ def test_a_missing_member_or_list_is_named(sandbox: RunningSandbox) -> None:
     for method in ("GET", "PUT", "DELETE"):
         assert messages(ask(sandbox, method, "/members/nobody@example.com")) == (404, missing)
     sandbox.control.remove_list(LIST)
-    for method, path in (("GET", ""), ("GET", "/members/pages"), ("POST", "/members"), ("POST", "/members.json")):
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/members/pages"),
+        ("POST", "/members"),
+        ("POST", "/members.json"),
+    ):
         assert messages(ask(sandbox, method, path)) == (404, f"Mailing list {LIST} not found")
 
 
@@ -167,7 +205,12 @@ def test_a_put_touches_only_what_it_names_and_replaces_vars_whole(sandbox: Runni
     add_jane(sandbox)
     answer = ask(sandbox, "PUT", "/members/JANE@example.com", data={"vars": '{"n": 1}'})
     assert messages(answer) == (200, "Mailing list member has been updated")
-    expected = {"address": "jane@example.com", "name": "Jane Doe", "subscribed": False, "vars": {"n": 1}}
+    expected = {
+        "address": "jane@example.com",
+        "name": "Jane Doe",
+        "subscribed": False,
+        "vars": {"n": 1},
+    }
     assert answer.json()["member"] == held(sandbox).as_mailgun() == expected
 
 
@@ -183,7 +226,12 @@ def test_a_put_can_rename_but_not_onto_somebody_else(sandbox: RunningSandbox) ->
     upsert(sandbox, "bob@example.com")
     taken = ask(sandbox, "PUT", "/members/jane@example.com", data={"address": "bob@example.com"})
     assert messages(taken) == (400, "Address already exists 'bob@example.com'")
-    assert ask(sandbox, "PUT", "/members/jane@example.com", data={"address": "roe@example.com"}).status_code == 200
+    assert (
+        ask(
+            sandbox, "PUT", "/members/jane@example.com", data={"address": "roe@example.com"}
+        ).status_code
+        == 200
+    )
     assert set(sandbox.control.members()) == {"bob@example.com", "roe@example.com"}
 
 
@@ -198,12 +246,18 @@ def test_a_deleted_member_is_gone(sandbox: RunningSandbox) -> None:
 def test_a_list_shows_its_count(sandbox: RunningSandbox) -> None:
     upsert(sandbox)
     shown = ask(sandbox, "GET").json()["list"]
-    assert (shown["address"], shown["members_count"], shown["access_level"]) == (LIST, 1, "readonly")
+    assert (shown["address"], shown["members_count"], shown["access_level"]) == (
+        LIST,
+        1,
+        "readonly",
+    )
     assert {"created_at", "name", "description", "reply_preference"} <= set(shown)
 
 
 @pytest.mark.parametrize("auth", [None, ("api", "wrong"), ("user", "sandbox-key"), ("api", "")])
-def test_a_wrong_key_is_forbidden_in_plain_text(sandbox: RunningSandbox, auth: tuple[str, str] | None) -> None:
+def test_a_wrong_key_is_forbidden_in_plain_text(
+    sandbox: RunningSandbox, auth: tuple[str, str] | None
+) -> None:
     for method, path in (("GET", ""), ("POST", "/members"), ("GET", "/members/pages")):
         answer = ask(sandbox, method, path, auth=auth)
         assert (answer.status_code, answer.text) == (401, "Forbidden")
@@ -211,13 +265,17 @@ def test_a_wrong_key_is_forbidden_in_plain_text(sandbox: RunningSandbox, auth: t
         assert answer.headers["Www-Authenticate"] == 'Basic realm="MG API"'
 
 
-@pytest.mark.parametrize("path", ["/nonsense", "/v3", "/v3/domains", f"/v4/lists/{LIST}", f"/v3/lists/{LIST}/nonsense"])
+@pytest.mark.parametrize(
+    "path", ["/nonsense", "/v3", "/v3/domains", f"/v4/lists/{LIST}", f"/v3/lists/{LIST}/nonsense"]
+)
 def test_a_wrong_path_is_magnificent_to_a_get_and_not_found_without_json_to_a_post(
     sandbox: RunningSandbox, path: str
 ) -> None:
     got = requests.get(sandbox.base_url + path, timeout=10)
     assert (got.status_code, got.text) == (200, "Mailgun Magnificent API")
-    posted = requests.post(sandbox.base_url + path, data={"address": "jane@example.com"}, timeout=10)
+    posted = requests.post(
+        sandbox.base_url + path, data={"address": "jane@example.com"}, timeout=10
+    )
     assert posted.status_code == 404
     with pytest.raises(ValueError, match=r"Expecting value|Extra data"):
         posted.json()
@@ -232,7 +290,10 @@ def walk(sandbox: RunningSandbox, url: str, turn: str) -> list[list[str]]:
     for _ in range(20):
         answer = requests.get(url, auth=("api", "sandbox-key"), timeout=10).json()
         assert set(answer["paging"]) == {"first", "last", "next", "previous"}
-        assert all(link.startswith(f"{sandbox.base_url}/v3/lists/{LIST}/") for link in answer["paging"].values())
+        assert all(
+            link.startswith(f"{sandbox.base_url}/v3/lists/{LIST}/")
+            for link in answer["paging"].values()
+        )
         if not answer["items"]:
             return pages
         pages.append([member["address"] for member in answer["items"]])
@@ -242,7 +303,13 @@ def walk(sandbox: RunningSandbox, url: str, turn: str) -> list[list[str]]:
 
 @pytest.fixture
 def five(sandbox: RunningSandbox) -> list[str]:
-    addresses = ["C+c@example.com", "a@example.com", "e@example.com", "b@example.com", "d@example.com"]
+    addresses = [
+        "C+c@example.com",
+        "a@example.com",
+        "e@example.com",
+        "b@example.com",
+        "d@example.com",
+    ]
     for address in addresses:
         upsert(sandbox, address, subscribed="no" if address[0] in "bd" else "yes")
     return sorted(addresses, key=str.lower)
@@ -258,13 +325,19 @@ def test_pages_go_backwards_from_the_last(sandbox: RunningSandbox, five: list[st
     assert walk(sandbox, first["paging"]["last"], "previous") == [five[3:], five[1:3], five[:1]]
 
 
-def test_the_link_after_an_empty_page_starts_again(sandbox: RunningSandbox, five: list[str]) -> None:
-    beyond = ask(sandbox, "GET", "/members/pages", params={"page": "next", "address": five[-1], "limit": 2}).json()
+def test_the_link_after_an_empty_page_starts_again(
+    sandbox: RunningSandbox, five: list[str]
+) -> None:
+    beyond = ask(
+        sandbox, "GET", "/members/pages", params={"page": "next", "address": five[-1], "limit": 2}
+    ).json()
     assert beyond["items"] == []
     assert walk(sandbox, beyond["paging"]["next"], "next")[0] == five[:2]
 
 
-def test_pages_show_only_who_is_subscribed_or_only_who_is_not(sandbox: RunningSandbox, five: list[str]) -> None:
+def test_pages_show_only_who_is_subscribed_or_only_who_is_not(
+    sandbox: RunningSandbox, five: list[str]
+) -> None:
     start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?limit=1&subscribed="
     assert walk(sandbox, start + "no", "next") == [[five[1]], [five[3]]]
     assert walk(sandbox, start + "yes", "next") == [[five[0]], [five[2]], [five[4]]]
@@ -297,19 +370,29 @@ def test_a_page_has_at_most_a_hundred(sandbox: RunningSandbox) -> None:
     for part in range(2):
         bulk(sandbox, [f"{part}{number}@example.com" for number in range(100)])
     for limit in ("", "1000", "0", "x"):
-        assert len(ask(sandbox, "GET", "/members/pages", params={"limit": limit}).json()["items"]) == 100
+        assert (
+            len(ask(sandbox, "GET", "/members/pages", params={"limit": limit}).json()["items"])
+            == 100
+        )
 
 
 # -- bulk ----------------------------------------------------------------------------------------------------------
 
 
 def entries(count: int) -> list[dict[str, Any]]:
-    return [{"address": f"m{number}@example.com", "name": f"M {number}", "subscribed": True} for number in range(count)]
+    return [
+        {"address": f"m{number}@example.com", "name": f"M {number}", "subscribed": True}
+        for number in range(count)
+    ]
 
 
 def test_up_to_a_hundred_are_applied_before_the_answer(sandbox: RunningSandbox) -> None:
     answer = bulk(
-        sandbox, [*entries(99), {"address": "jane@example.com", "subscribed": False, "vars": {"plan": "pro"}}]
+        sandbox,
+        [
+            *entries(99),
+            {"address": "jane@example.com", "subscribed": False, "vars": {"plan": "pro"}},
+        ],
     )
     assert messages(answer) == (200, "Mailing list has been updated")
     assert answer.json()["list"]["members_count"] == 100
@@ -324,7 +407,10 @@ def test_more_than_a_hundred_are_a_job_that_is_done_later(sandbox: RunningSandbo
     assert answer.json()["task-id"]
     assert answer.json()["list"]["members_count"] == 0
     assert eventually(lambda: len(sandbox.control.members()) == 101)
-    assert (sandbox.control.requests()[-1].touched, sandbox.control.requests()[-1].committed) == (101, True)
+    assert (sandbox.control.requests()[-1].touched, sandbox.control.requests()[-1].committed) == (
+        101,
+        True,
+    )
 
 
 def test_more_than_a_thousand_are_refused(sandbox: RunningSandbox) -> None:
@@ -340,7 +426,9 @@ def test_bulk_members_that_are_no_json_list_are_refused(sandbox: RunningSandbox,
 
 def test_bulk_without_upsert_passes_over_who_exists(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
-    assert bulk(sandbox, [{"address": "jane@example.com", "name": "Roe"}, "bob@example.com"], upsert="no").ok
+    assert bulk(
+        sandbox, [{"address": "jane@example.com", "name": "Roe"}, "bob@example.com"], upsert="no"
+    ).ok
     assert held(sandbox).name == "Jane Doe"
     assert "bob@example.com" in sandbox.control.members()
 
@@ -399,7 +487,9 @@ def test_or_a_refused_address_alone_is_skipped(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_bad_member="skipped")
     sandbox.control.refuse("m7@example.com")
     assert bulk(sandbox, entries(10)).status_code == 200
-    assert set(sandbox.control.members()) == {f"m{number}@example.com" for number in range(10) if number != 7}
+    assert set(sandbox.control.members()) == {
+        f"m{number}@example.com" for number in range(10) if number != 7
+    }
     assert sandbox.control.requests()[-1].touched == 9
 
 
@@ -419,7 +509,9 @@ def test_or_vars_are_merged_on_update(sandbox: RunningSandbox) -> None:
     assert held(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
 
 
-def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(sandbox: RunningSandbox) -> None:
+def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(
+    sandbox: RunningSandbox,
+) -> None:
     add_jane(sandbox)
     upsert(sandbox)
     assert (held(sandbox).subscribed, held(sandbox).name, held(sandbox).vars) == (True, "", {})
@@ -486,12 +578,18 @@ def test_switches_and_more_can_be_set_at_start() -> None:
         "--api-key",
         "two",
     ]
-    with RunningSandbox(*options, "--list", "other@example.com", "--latency-ms", "1", "--log-size", "2") as sandbox:
+    with RunningSandbox(
+        *options, "--list", "other@example.com", "--latency-ms", "1", "--log-size", "2"
+    ) as sandbox:
         switches = sandbox.control.switches()
         assert (switches["vars_on_update"], switches["bad_key_status"]) == ("merged", 403)
         url = f"{sandbox.base_url}/v3/lists/other@example.com"
         keys = ["one", "two", "sandbox-key"]
-        assert [requests.get(url, auth=("api", key), timeout=10).status_code for key in keys] == [200, 200, 403]
+        assert [requests.get(url, auth=("api", key), timeout=10).status_code for key in keys] == [
+            200,
+            200,
+            403,
+        ]
         assert sandbox.control.state()["latency_ms"] == 1
         assert [record.seq for record in sandbox.control.requests()] == [2, 3]
 
@@ -512,7 +610,12 @@ def test_an_address_is_read_as_flanker_reads_it_unless_switched_off(
 ) -> None:
     made = ask(sandbox, "POST", "/members", data={"address": given, "upsert": "true"})
     assert made.json()["member"]["address"] == taken
-    assert ask(sandbox, "GET", f"/members/{quote(given, safe='@')}").json()["member"]["address"] == taken
+    assert (
+        ask(sandbox, "GET", f"/members/{quote(given, safe='@')}").json()["member"]["address"]
+        == taken
+    )
     assert list(sandbox.control.members()) == [taken]
     sandbox.control.switches(addresses="as_given")
-    assert ask(sandbox, "GET", f"/members/{quote(given, safe='@')}").status_code == (200 if given == taken else 404)
+    assert ask(sandbox, "GET", f"/members/{quote(given, safe='@')}").status_code == (
+        200 if given == taken else 404
+    )

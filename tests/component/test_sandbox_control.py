@@ -36,11 +36,15 @@ def sandbox(running: RunningSandbox) -> RunningSandbox:
 
 def upsert(sandbox: RunningSandbox, address: str = JANE, **fields: str) -> requests.Response:
     url = f"{sandbox.base_url}/v3/lists/{LIST}/members"
-    return requests.post(url, data={"address": address, "upsert": "true", **fields}, auth=KEY, timeout=10)
+    return requests.post(
+        url, data={"address": address, "upsert": "true", **fields}, auth=KEY, timeout=10
+    )
 
 
 def bulk(sandbox: RunningSandbox, form: dict[str, str]) -> None:
-    requests.post(f"{sandbox.base_url}/v3/lists/{LIST}/members.json", data=form, auth=KEY, timeout=10)
+    requests.post(
+        f"{sandbox.base_url}/v3/lists/{LIST}/members.json", data=form, auth=KEY, timeout=10
+    )
 
 
 def drive(sandbox: RunningSandbox, method: str, route: str, **options: Any) -> tuple[int, Any]:
@@ -53,18 +57,44 @@ def drive(sandbox: RunningSandbox, method: str, route: str, **options: Any) -> t
 
 def test_a_request_is_remembered_as_it_came(sandbox: RunningSandbox) -> None:
     upsert(sandbox, "Jane+x@example.com", name="Jané & Co", vars='{"plan": "pro"}')
-    requests.get(f"{sandbox.base_url}/v3/lists/{LIST}/members/jane%2Bx@example.com", auth=KEY, timeout=10)
+    requests.get(
+        f"{sandbox.base_url}/v3/lists/{LIST}/members/jane%2Bx@example.com", auth=KEY, timeout=10
+    )
     posted, got = sandbox.control.requests()
-    form = {"address": "Jane+x@example.com", "upsert": "true", "name": "Jané & Co", "vars": '{"plan": "pro"}'}
-    assert (posted.seq, posted.method, posted.list, posted.address) == (1, "POST", LIST, "Jane+x@example.com")
-    assert (posted.form, posted.status, posted.fault, posted.touched, posted.committed) == (form, 200, None, 1, True)
+    form = {
+        "address": "Jane+x@example.com",
+        "upsert": "true",
+        "name": "Jané & Co",
+        "vars": '{"plan": "pro"}',
+    }
+    assert (posted.seq, posted.method, posted.list, posted.address) == (
+        1,
+        "POST",
+        LIST,
+        "Jane+x@example.com",
+    )
+    assert (posted.form, posted.status, posted.fault, posted.touched, posted.committed) == (
+        form,
+        200,
+        None,
+        1,
+        True,
+    )
     assert (got.seq, got.path) == (2, f"/v3/lists/{LIST}/members/jane%2Bx@example.com")
-    assert (got.address, got.status, got.touched, got.committed) == ("jane+x@example.com", 200, 0, False)
+    assert (got.address, got.status, got.touched, got.committed) == (
+        "jane+x@example.com",
+        200,
+        0,
+        False,
+    )
     assert posted.at <= (posted.answered_at or 0) <= got.at
 
 
 def test_a_bulk_call_is_remembered_with_its_form(sandbox: RunningSandbox) -> None:
-    form = {"members": '[{"address": "Jane@example.com", "vars": {"plan": "pro & \\u00e9 +%25"}}]', "upsert": "true"}
+    form = {
+        "members": '[{"address": "Jane@example.com", "vars": {"plan": "pro & \\u00e9 +%25"}}]',
+        "upsert": "true",
+    }
     bulk(sandbox, form)
     [record] = sandbox.control.requests()
     assert (record.form, record.address, record.touched, record.committed) == (form, None, 1, True)
@@ -73,7 +103,9 @@ def test_a_bulk_call_is_remembered_with_its_form(sandbox: RunningSandbox) -> Non
 
 def test_no_key_is_remembered(sandbox: RunningSandbox) -> None:
     upsert(sandbox)
-    assert "sandbox-key" not in requests.get(f"{sandbox.base_url}/sandbox/requests", timeout=10).text
+    assert (
+        "sandbox-key" not in requests.get(f"{sandbox.base_url}/sandbox/requests", timeout=10).text
+    )
 
 
 def test_the_log_is_bounded_and_the_totals_are_not(sandbox: RunningSandbox) -> None:
@@ -81,7 +113,12 @@ def test_the_log_is_bounded_and_the_totals_are_not(sandbox: RunningSandbox) -> N
     for number in range(30):
         upsert(sandbox, f"{number}@example.com")
     assert [record.seq for record in sandbox.control.requests()] == list(range(11, 31))
-    totals = {"requests": 30, "touched": 25, "by_status": {"200": 25, "503": 5}, "by_fault": {"status": 5}}
+    totals = {
+        "requests": 30,
+        "touched": 25,
+        "by_status": {"200": 25, "503": 5},
+        "by_fault": {"status": 5},
+    }
     assert sandbox.control.totals() == totals
 
 
@@ -128,7 +165,10 @@ def test_a_list_can_be_removed_and_added(sandbox: RunningSandbox) -> None:
     assert sandbox.control.members() == {}
     sandbox.control.add_list("second@example.com")
     assert upsert(sandbox).status_code == 200
-    assert (len(sandbox.control.members()), len(sandbox.control.members("second@example.com"))) == (1, 0)
+    assert (len(sandbox.control.members()), len(sandbox.control.members("second@example.com"))) == (
+        1,
+        0,
+    )
     sandbox.control.add_list(LIST)
     assert len(sandbox.control.members()) == 1
 
@@ -145,7 +185,12 @@ def test_a_reset_brings_back_the_start(sandbox: RunningSandbox) -> None:
     sandbox.control.add_list("second@example.com")
     sandbox.control.reset()
     state = sandbox.control.state()
-    assert (state["members"], state["events"], state["requests"], state["faults"]) == ([], [], [], [])
+    assert (state["members"], state["events"], state["requests"], state["faults"]) == (
+        [],
+        [],
+        [],
+        [],
+    )
     assert (state["limit"]["requests"], state["latency_ms"], len(state["lists"])) == (None, 0, 1)
     assert state["switches"]["vars_on_update"] == "replaced"
     assert upsert(sandbox).status_code == 200
@@ -173,7 +218,12 @@ BAD_CALLS = [
     ("POST", "latency", {}, "ms"),
     ("POST", "key", {"key": 7}, "key"),
     ("POST", "lists", {"address": "newsletter"}, "not an e-mail address"),
-    ("DELETE", "lists", {"address": "missing@example.com"}, "Mailing list missing@example.com not found"),
+    (
+        "DELETE",
+        "lists",
+        {"address": "missing@example.com"},
+        "Mailing list missing@example.com not found",
+    ),
     ("POST", "unsubscribe", {"address": "nobody@example.com"}, "not found"),
     ("POST", "unsubscribe", {"address": JANE, "list": "missing@example.com"}, "not found"),
     ("POST", "reset", {"really": True}, "really"),
@@ -196,7 +246,10 @@ def test_bad_input_is_refused_in_one_line_that_names_it(
 
 
 def test_a_body_that_is_no_json_is_refused(sandbox: RunningSandbox) -> None:
-    assert drive(sandbox, "POST", "limit", data=b"requests=1") == (400, {"error": "the body is not JSON"})
+    assert drive(sandbox, "POST", "limit", data=b"requests=1") == (
+        400,
+        {"error": "the body is not JSON"},
+    )
 
 
 def test_the_client_raises_the_line_that_it_is_told(sandbox: RunningSandbox) -> None:
@@ -210,7 +263,8 @@ def test_an_unknown_route_is_not_found(sandbox: RunningSandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80", "", "[", "localhost.evil.example"]
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80", "", "[", "localhost.evil.example"],
 )
 def test_a_host_that_is_not_this_machine_cannot_drive(sandbox: RunningSandbox, host: str) -> None:
     assert drive(sandbox, "POST", "key", json={"key": "x"}, headers={"Host": host})[0] == 403
@@ -218,7 +272,9 @@ def test_a_host_that_is_not_this_machine_cannot_drive(sandbox: RunningSandbox, h
     assert upsert(sandbox).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:99", "127.0.0.1", "127.8.8.8:1", "[::1]:80", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:99", "127.0.0.1", "127.8.8.8:1", "[::1]:80", "LOCALHOST"]
+)
 def test_this_machine_may_drive_by_any_of_its_names(sandbox: RunningSandbox, host: str) -> None:
     assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 200
 
@@ -238,16 +294,24 @@ def test_a_page_from_elsewhere_cannot_drive(sandbox: RunningSandbox, origin: str
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_from_elsewhere_cannot_call_mailgun_either(sandbox: RunningSandbox, headers: dict[str, str]) -> None:
+def test_a_page_from_elsewhere_cannot_call_mailgun_either(
+    sandbox: RunningSandbox, headers: dict[str, str]
+) -> None:
     url = f"{sandbox.base_url}/v3/lists/{LIST}/members"
     answer = requests.post(url, data={"address": JANE}, auth=KEY, headers=headers, timeout=10)
     assert answer.status_code == 403
     assert sandbox.control.members() == {}
-    assert requests.get(f"{sandbox.base_url}/sandbox/state", headers=headers, timeout=10).status_code == 403
+    assert (
+        requests.get(f"{sandbox.base_url}/sandbox/state", headers=headers, timeout=10).status_code
+        == 403
+    )
 
 
 def test_the_page_is_not_shown_to_a_strangers_name_nor_in_a_frame(sandbox: RunningSandbox) -> None:
-    assert requests.get(sandbox.base_url, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    assert (
+        requests.get(sandbox.base_url, headers={"Host": "evil.example"}, timeout=10).status_code
+        == 403
+    )
     policy = requests.get(sandbox.base_url, timeout=10).headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
 
@@ -268,7 +332,9 @@ def test_nothing_runs_in_the_page_but_its_own_script(sandbox: RunningSandbox) ->
     [nonce] = re.findall(r"script-src 'nonce-([^']+)'$", policy)
     assert "default-src 'none'" in policy
     assert re.findall(r"<script[^>]*>", answer.text) == [f'<script nonce="{nonce}">']
-    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\bon\w+=", answer.text)
+    assert not re.findall(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\bon\w+=", answer.text
+    )
     assert nonce not in requests.get(sandbox.base_url, timeout=10).text
 
 
@@ -277,7 +343,10 @@ def test_the_page_is_told_the_newest_hundred_members_first(sandbox: RunningSandb
         upsert(sandbox, f"{number}@example.com")
     upsert(sandbox, "50@example.com")
     state = sandbox.control.state()
-    assert [member["address"] for member in state["members"][:2]] == ["50@example.com", "100@example.com"]
+    assert [member["address"] for member in state["members"][:2]] == [
+        "50@example.com",
+        "100@example.com",
+    ]
     assert (len(state["members"]), state["lists"][0]["members"]) == (100, 101)
     assert [record["seq"] for record in state["requests"][:2]] == [102, 101]
 
@@ -287,7 +356,9 @@ def test_the_page_is_told_how_many_members_a_bulk_call_was_about(sandbox: Runnin
     for members in ('["a@example.com", "b@example.com", "c@"]', "[]", "["):
         bulk(sandbox, {"members": members, "upsert": "true"})
     upsert(sandbox)
-    told = [(record["entries"], record["touched"]) for record in sandbox.control.state()["requests"]]
+    told = [
+        (record["entries"], record["touched"]) for record in sandbox.control.state()["requests"]
+    ]
     assert told == [(None, 1), (None, 0), (0, 0), (3, 2)]
 
 
@@ -334,14 +405,34 @@ def test_what_cannot_be_is_said_in_one_line_at_start(options: list[str]) -> None
 OWN_NAMES = ("sandbox", "Sandbox.shop.svc.cluster.local")
 
 
-def test_with_leave_it_listens_and_lets_itself_be_driven_by_address_and_by_the_names_it_was_given() -> None:
+def test_with_leave_it_listens_and_lets_itself_be_driven_by_address_and_by_the_names_it_was_given() -> (
+    None
+):
     names = [f"--allow-host={each}" for each in OWN_NAMES]
     with RunningSandbox("--host", "0.0.0.0", "--allow-remote", *names) as sandbox:  # noqa: S104
-        for host in ("10.0.0.7:8025", "[fd00::7]:8025", "localhost", "sandbox:8025", "sandbox.shop.svc.cluster.local."):
+        for host in (
+            "10.0.0.7:8025",
+            "[fd00::7]:8025",
+            "localhost",
+            "sandbox:8025",
+            "sandbox.shop.svc.cluster.local.",
+        ):
             assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 200
-        for host in ("evil.example", "evil.example:8025", "evil", "evil.local", "sandbox.evil.example", ""):
+        for host in (
+            "evil.example",
+            "evil.example:8025",
+            "evil",
+            "evil.local",
+            "sandbox.evil.example",
+            "",
+        ):
             assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 403
-            assert drive(sandbox, "POST", "reset", headers={"Host": host, "Origin": f"http://{host}"})[0] == 403
+            assert (
+                drive(sandbox, "POST", "reset", headers={"Host": host, "Origin": f"http://{host}"})[
+                    0
+                ]
+                == 403
+            )
 
 
 def test_without_leave_it_is_asked_by_names_it_was_given_but_by_no_address_of_others() -> None:
@@ -378,7 +469,9 @@ def test_it_stops_cleanly_while_requests_hang(number: signal.Signals) -> None:
 
 def test_hundreds_of_connections_are_kept_alive(sandbox: RunningSandbox) -> None:
     where = urlsplit(sandbox.base_url)
-    connections = [http.client.HTTPConnection(str(where.hostname), where.port, timeout=10) for _ in range(300)]
+    connections = [
+        http.client.HTTPConnection(str(where.hostname), where.port, timeout=10) for _ in range(300)
+    ]
     kept: list[tuple[int, object]] = []
     for _ in range(2):
         for connection in connections:

@@ -58,7 +58,9 @@ def has_all_of_it(sandbox: RunningSandbox) -> bool:
 # -- kinds ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [*range(102, 600, 7), 101, 200, 204, 304, 420, 429, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize(
+    "status", [*range(102, 600, 7), 101, 200, 204, 304, 420, 429, 500, 502, 503, 504, 599]
+)
 def test_any_status_can_be_answered(sandbox: RunningSandbox, status: int) -> None:
     sandbox.control.add_fault("status", status=status)
     assert upsert(sandbox, allow_redirects=False).status_code == status
@@ -82,8 +84,12 @@ def test_after_a_100_nothing_follows(sandbox: RunningSandbox) -> None:
         ("empty", "text/plain; charset=utf-8", ""),
     ],
 )
-def test_a_status_comes_with_any_kind_of_body(sandbox: RunningSandbox, body: str, content_type: str, text: str) -> None:
-    sandbox.control.add_fault("status", status=503, body=body, message="out of order", headers={"Via": "1.1 proxy"})
+def test_a_status_comes_with_any_kind_of_body(
+    sandbox: RunningSandbox, body: str, content_type: str, text: str
+) -> None:
+    sandbox.control.add_fault(
+        "status", status=503, body=body, message="out of order", headers={"Via": "1.1 proxy"}
+    )
     answer = upsert(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"], answer.headers["Via"]) == (
         503,
@@ -97,7 +103,10 @@ def test_a_status_comes_with_any_kind_of_body(sandbox: RunningSandbox, body: str
 def test_a_status_without_a_message_says_what_the_status_is_called(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", status=503, count=1)
     sandbox.control.add_fault("status", status=599)
-    assert [upsert(sandbox).json()["message"] for _ in range(2)] == ["Service Unavailable", "Status 599"]
+    assert [upsert(sandbox).json()["message"] for _ in range(2)] == [
+        "Service Unavailable",
+        "Status 599",
+    ]
 
 
 def test_a_reset_is_a_real_one(sandbox: RunningSandbox) -> None:
@@ -192,7 +201,9 @@ def test_a_fault_is_gone_once_its_count_is_used_up(sandbox: RunningSandbox) -> N
 def test_a_fault_without_a_count_stays_until_cleared(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status")
     assert statuses(sandbox, 3) == [500, 500, 500]
-    assert [(fault["met"], fault["left"]) for fault in sandbox.control.state()["faults"]] == [(3, None)]
+    assert [(fault["met"], fault["left"]) for fault in sandbox.control.state()["faults"]] == [
+        (3, None)
+    ]
     sandbox.control.clear_faults()
     assert statuses(sandbox, 1) == [200]
 
@@ -237,8 +248,17 @@ def test_a_fault_can_be_for_one_address_wherever_it_stands(sandbox: RunningSandb
     assert statuses(sandbox, 1) + statuses(sandbox, 1, "bob@example.com") == [500, 200]
     assert ask(sandbox, "GET", "/members/JANE%40example.com").status_code == 500
     assert ask(sandbox, "GET", "/members/bob@example.com").status_code == 200
-    for addresses, expected in (([{"address": JANE}], 500), ([JANE], 500), (["bob@example.com"], 200)):
-        answer = ask(sandbox, "POST", "/members.json", data={"members": json.dumps(addresses), "upsert": "true"})
+    for addresses, expected in (
+        ([{"address": JANE}], 500),
+        ([JANE], 500),
+        (["bob@example.com"], 200),
+    ):
+        answer = ask(
+            sandbox,
+            "POST",
+            "/members.json",
+            data={"members": json.dumps(addresses), "upsert": "true"},
+        )
         assert answer.status_code == expected
 
 
@@ -253,7 +273,10 @@ def test_a_fault_can_be_for_one_path(sandbox: RunningSandbox) -> None:
 
 def told(answer: requests.Response, hint: str) -> float | None:
     """The epoch that the answer tells to wait for, read as a client would; durations count from the answer's date."""
-    after, reset = answer.headers.get("Retry-After", ""), answer.headers.get("X-RateLimit-Reset", "")
+    after, reset = (
+        answer.headers.get("Retry-After", ""),
+        answer.headers.get("X-RateLimit-Reset", ""),
+    )
     match hint:
         case "retry_after_seconds":
             return time.time() + int(after)
@@ -276,7 +299,9 @@ HINTS = ["none", "retry_after_seconds", "retry_after_date", "reset_seconds", "re
 
 
 @pytest.mark.parametrize("hint", HINTS)
-def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(sandbox: RunningSandbox, hint: Any) -> None:
+def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(
+    sandbox: RunningSandbox, hint: Any
+) -> None:
     sandbox.control.limit(2, window_seconds=3000, hint=hint)
     opened_after = time.time()
     answers = [upsert(sandbox) for _ in range(4)]
@@ -334,7 +359,9 @@ def plan_of(sandbox: RunningSandbox, address: str = JANE) -> str | None:
 
 
 def listed(sandbox: RunningSandbox) -> list[str]:
-    return [each["address"] for each in ask(sandbox, "GET", "/members/pages?limit=100").json()["items"]]
+    return [
+        each["address"] for each in ask(sandbox, "GET", "/members/pages?limit=100").json()["items"]
+    ]
 
 
 def plan(sandbox: RunningSandbox, value: str, address: str = JANE) -> None:
@@ -368,7 +395,10 @@ def test_a_member_that_is_there_can_be_answered_to_be_absent(sandbox: RunningSan
     plan(sandbox, "free")
     sandbox.control.add_fault("member_not_found", address=JANE, count=2)
     found = ask(sandbox, "GET", f"/members/{JANE}")
-    assert (found.status_code, found.json()) == (404, {"message": f"Member {JANE} of mailing list {LIST} not found"})
+    assert (found.status_code, found.json()) == (
+        404,
+        {"message": f"Member {JANE} of mailing list {LIST} not found"},
+    )
     plan(sandbox, "pro")
     assert plan_of(sandbox) == "pro"
 

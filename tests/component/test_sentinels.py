@@ -26,7 +26,13 @@ def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         started.stop()
 
 
-def url(on: Watched, *before: str, login: str = LOGIN, name: str = "signal", own: str = SENTINEL_PASSWORD) -> str:
+def url(
+    on: Watched,
+    *before: str,
+    login: str = LOGIN,
+    name: str = "signal",
+    own: str = SENTINEL_PASSWORD,
+) -> str:
     hosts = ";".join((*before, f"127.0.0.1:{on.ports[0]}"))
     return f"sentinel://{login}@{hosts}/2?master_name={name}&sentinel_password={quote(own)}"
 
@@ -99,7 +105,9 @@ def test_a_redis_in_place_of_a_sentinel_is_told(server: object) -> None:
     assert not told.passes
 
 
-def test_a_master_that_is_down_is_told(on: Watched, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_master_that_is_down_is_told(
+    on: Watched, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     alone = watched(tmp_path_factory.mktemp("alone"))
     try:
         alone.ready().servers[0].kill()

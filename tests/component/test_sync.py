@@ -23,10 +23,15 @@ REFRESH = 1000.0
 def sync_of(own: OwnIntegration, there: HoldsAList) -> ListSync:
     """A process that syncs; a second passes with each look at its clock."""
     page_importer = PageImporter(
-        asking(there.far), own.ledger(own.gate()), lambda: datetime.now(UTC), lambda _kind, _why: None
+        asking(there.far),
+        own.ledger(own.gate()),
+        lambda: datetime.now(UTC),
+        lambda _kind, _why: None,
     )
     seconds = count()
-    return ListSync(page_importer, OptOutScanner(page_importer, REFRESH, 500), monotonic=lambda: next(seconds))
+    return ListSync(
+        page_importer, OptOutScanner(page_importer, REFRESH, 500), monotonic=lambda: next(seconds)
+    )
 
 
 def steps(sync: ListSync, so_far: SyncProgress, most: int = 100) -> list[SyncProgress]:
@@ -37,7 +42,9 @@ def steps(sync: ListSync, so_far: SyncProgress, most: int = 100) -> list[SyncPro
 def copies(own: OwnIntegration, there: HoldsAList) -> dict[str, bool]:
     """Of each member, what the ledger's copy says."""
     found = {name: own.ledger().look_up(name) for name in there.members}
-    return {name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy}
+    return {
+        name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy
+    }
 
 
 def stored(own: OwnIntegration) -> bool:
@@ -49,11 +56,15 @@ def test_everybody_is_read_into_the_ledger(own: OwnIntegration) -> None:
     sync = sync_of(own, there)
     *_, done = steps(sync, sync.begin(anew=False))
     assert copies(own, there) == there.members
-    assert replace(done, began="") == SyncProgress("", None, members=7, unsubscribed=3, requests=5, seconds=5)
+    assert replace(done, began="") == SyncProgress(
+        "", None, members=7, unsubscribed=3, requests=5, seconds=5
+    )
     assert not stored(own)
 
 
-def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(own: OwnIntegration) -> None:
+def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(
+    own: OwnIntegration,
+) -> None:
     sync = sync_of(own, HoldsAList(3, subscribed=4))
     before = own.now()
     begun = sync.begin(anew=False)
@@ -64,14 +75,21 @@ def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(own: Ow
     assert found.age == pytest.approx(100 + own.now() - before, abs=20)
 
 
-def test_one_that_was_interrupted_goes_on_after_its_last_page_and_counts_on(own: OwnIntegration) -> None:
+def test_one_that_was_interrupted_goes_on_after_its_last_page_and_counts_on(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(3, subscribed=4)
     first = sync_of(own, there)
     begun = first.begin(anew=False)
     assert [step.members for step in steps(first, begun, most=2)] == [2, 4]
     again = sync_of(own, there)
     so_far = again.begin(anew=False)
-    assert (so_far.began, so_far.members, so_far.unsubscribed, so_far.requests) == (begun.began, 4, 3, 2)
+    assert (so_far.began, so_far.members, so_far.unsubscribed, so_far.requests) == (
+        begun.began,
+        4,
+        3,
+        2,
+    )
     assert so_far.seconds == 2
     *_, done = steps(again, so_far)
     assert (done.members, done.unsubscribed, done.requests, done.seconds) == (7, 3, 5, 5)
@@ -94,7 +112,9 @@ def test_begun_anew_it_starts_from_the_first_page(own: OwnIntegration) -> None:
     assert replace(anew, began="") == SyncProgress("", EVERYBODY)
 
 
-def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_alone(own: OwnIntegration) -> None:
+def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_alone(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(3, subscribed=4)
     one, other = sync_of(own, there), sync_of(own, there)
     replaced = one.begin(anew=False)
@@ -104,7 +124,9 @@ def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_
     assert other.begin(anew=False) == begun
 
 
-def test_one_that_ends_although_another_was_begun_leaves_the_others_place_alone(own: OwnIntegration) -> None:
+def test_one_that_ends_although_another_was_begun_leaves_the_others_place_alone(
+    own: OwnIntegration,
+) -> None:
     one, other = sync_of(own, HoldsAList(0)), sync_of(own, HoldsAList(0))
     replaced = one.begin(anew=False)
     begun = other.begin(anew=True)
@@ -128,7 +150,9 @@ def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_aske
     assert (done.members, done.requests) == (3, 4)
 
 
-def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_row_do(own: OwnIntegration) -> None:
+def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_row_do(
+    own: OwnIntegration,
+) -> None:
     there = HoldsAList(3)
     there.instead = dict.fromkeys((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), lambda: answered(503))
     sync, settings = sync_of(own, there), Settings(_env_file=None, retry_base_seconds=1e-6)

@@ -51,7 +51,11 @@ def test_an_empty_message_is_taken_too(own: OwnIntegration) -> None:
 def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> None:
     own.fill(500)
     with ThreadPoolExecutor(8) as threads:
-        taken = [each for found in threads.map(lambda _: own.take(10).messages, range(80)) for each in found]
+        taken = [
+            each
+            for found in threads.map(lambda _: own.take(10).messages, range(80))
+            for each in found
+        ]
     assert sorted(map(int, taken)) == list(range(1, 501))
     assert own.redis.hlen(own.unacked_keys[1]) == 500
 
@@ -83,7 +87,9 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
 def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
     keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
-    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000")
+    taken: Any = own.redis.eval(
+        TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000"
+    )
     assert taken[2] == [100, 50]
 
 
@@ -95,12 +101,16 @@ def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
 ) -> None:
     own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
     keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
-    taken: Any = own.redis.eval(TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000")
+    taken: Any = own.redis.eval(
+        TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000"
+    )
     assert taken[2] == [counted]
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_a_bundles_events_are_counted_however_it_was_written(own: OwnIntegration, separators: tuple[str, str]) -> None:
+def test_a_bundles_events_are_counted_however_it_was_written(
+    own: OwnIntegration, separators: tuple[str, str]
+) -> None:
     raw = json.dumps(json.loads(bundled("b", 100, own)), separators=separators)
     own.redis.lpush(own.queue, raw, raw)
     assert len(own.take(100).messages) == 1
@@ -111,8 +121,12 @@ def test_one_reply_has_only_so_many_bytes(own: OwnIntegration) -> None:
     assert [len(own.take(100).messages) for _ in range(3)] == [3, 2, 0]
 
 
-@pytest.mark.parametrize(("where", "after"), [("RPUSH", ["3", "2", "1"]), ("LPUSH", ["1", "3", "2"])])
-def test_a_message_is_put_back_at_the_front_or_the_back(own: OwnIntegration, where: str, after: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("where", "after"), [("RPUSH", ["3", "2", "1"]), ("LPUSH", ["1", "3", "2"])]
+)
+def test_a_message_is_put_back_at_the_front_or_the_back(
+    own: OwnIntegration, where: str, after: list[str]
+) -> None:
     own.fill(3)
     own.take(1)
     [tag] = own.redis.hkeys(own.unacked_keys[1])
@@ -144,7 +158,14 @@ def bare(id: str, *, task: str = TASK, enqueued_at: object = None) -> str:
     headers = {"task": task, "id": id, **said}
     body = base64.b64encode(b"[[{}],{},{}]").decode()
     properties = {"body_encoding": "base64"}
-    return json.dumps({"body": body, "headers": headers, "properties": properties, "content-type": "application/json"})
+    return json.dumps(
+        {
+            "body": body,
+            "headers": headers,
+            "properties": properties,
+            "content-type": "application/json",
+        }
+    )
 
 
 def enqueued_at(raw: str) -> float:
@@ -153,7 +174,9 @@ def enqueued_at(raw: str) -> float:
     return found
 
 
-def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the_queue(own: OwnIntegration) -> None:
+def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the_queue(
+    own: OwnIntegration,
+) -> None:
     own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
     before = own.now()
     taken = [raw for _ in range(10) for raw in own.take(5).messages]
@@ -177,11 +200,17 @@ def test_a_stamp_outlives_the_wait_for_another_try(own: OwnIntegration) -> None:
     (raw,) = own.take().messages
     message = parse_raw(raw, lambda: "new")
     again = parse_raw(encode(message.after_wait(), own.queue), lambda: "new")
-    assert again.enqueued_at == message.enqueued_at == message.with_timestamps(own.now()).retry_window_start
+    assert (
+        again.enqueued_at
+        == message.enqueued_at
+        == message.with_timestamps(own.now()).retry_window_start
+    )
 
 
 @pytest.mark.parametrize("said", [1714557600.5, 1714557600])
-def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(own: OwnIntegration, said: float) -> None:
+def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(
+    own: OwnIntegration, said: float
+) -> None:
     raw = bare("a", enqueued_at=said)
     own.redis.lpush(own.queue, raw)
     assert own.take().messages == [raw]
@@ -200,7 +229,9 @@ def test_the_events_of_a_bundle_come_before_those_of_the_next_message(own: OwnIn
     assert enqueued_at(second) - enqueued_at(first) > 0.0009
 
 
-@pytest.mark.parametrize("raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}'])
+@pytest.mark.parametrize(
+    "raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}']
+)
 def test_what_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
     own.redis.lpush(own.queue, raw)
     assert own.take().messages == [raw]
@@ -214,7 +245,9 @@ def app(own: OwnIntegration, server: RedisServer) -> Celery:
     return celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
 
 
-def received(connection: Connection, own: OwnIntegration, count: int, *, acknowledge: bool) -> list[str]:
+def received(
+    connection: Connection, own: OwnIntegration, count: int, *, acknowledge: bool
+) -> list[str]:
     """The ids of so many messages, taken as a worker takes them."""
     ids: list[str] = []
 
@@ -242,7 +275,9 @@ def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) 
     assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (0, 0)
 
 
-def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(own: OwnIntegration, app: Celery) -> None:
+def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(
+    own: OwnIntegration, app: Celery
+) -> None:
     put(own, "a", "b", "c")
     with app.connection_for_read() as connection:
         received(connection, own, 2, acknowledge=False)
@@ -264,11 +299,15 @@ def beside() -> Iterator[Load]:
     load().remove(["beside"])
 
 
-def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(own: OwnIntegration, app: Celery, beside: Load) -> None:
+def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(
+    own: OwnIntegration, app: Celery, beside: Load
+) -> None:
     put(own, *"abcdef")
     beside.add({"beside": Weight(events=3)})
     with app.connection_for_read() as connection:
-        consumer = Consumer(connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"])
+        consumer = Consumer(
+            connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
+        )
         consumer.qos(prefetch_count=4)
         with consumer:
             connection.drain_events(timeout=10)
@@ -288,7 +327,10 @@ def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
     taken: list[object] = []
     with app.connection_for_read() as connection:
         consumer = Consumer(
-            connection, queues=[Queue(own.queue)], callbacks=[lambda _, each: taken.append(each)], accept=["json"]
+            connection,
+            queues=[Queue(own.queue)],
+            callbacks=[lambda _, each: taken.append(each)],
+            accept=["json"],
         )
         consumer.qos(prefetch_count=4)
         with consumer:

@@ -19,7 +19,9 @@ Adopted = list[list[tuple[str, str]]]
 
 
 def message(number: int) -> Message:
-    return Message(id=f"m{number}", args=({"n": number},), kind="identify", enqueued_at=1.7e9 + number)
+    return Message(
+        id=f"m{number}", args=({"n": number},), kind="identify", enqueued_at=1.7e9 + number
+    )
 
 
 def opened(ledger: Ledger, *addresses: str) -> list[MemberLease]:
@@ -55,7 +57,9 @@ def look_now(own: OwnIntegration) -> None:
         own.redis.zadd(key, {str(digest): 0})
 
 
-def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in_order(own: OwnIntegration) -> None:
+def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in_order(
+    own: OwnIntegration,
+) -> None:
     ledger = own.ledger()
     waiting, leases = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1, 2)
@@ -91,7 +95,9 @@ def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegrat
     assert delayed(own) == 1
 
 
-def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: OwnIntegration) -> None:
+def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(
+    own: OwnIntegration,
+) -> None:
     ledger = own.ledger()
     waiting = own.waiting(ledger)
     many = [f"p{number}@example.com" for number in range(60)]
@@ -103,10 +109,14 @@ def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(own: O
         wait(waiting, address, number)
     ledger.release(leases, [], 0)
     adopted = [ids(waiting.adopt_awaited()) for _ in range(3)]
-    assert sorted(each for part in adopted for (each,) in part) == [f"m{number}" for number in range(1000, 1060)]
+    assert sorted(each for part in adopted for (each,) in part) == [
+        f"m{number}" for number in range(1000, 1060)
+    ]
 
 
-def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_at_once(own: OwnIntegration) -> None:
+def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_at_once(
+    own: OwnIntegration,
+) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
     assert ids(waiting.adopt_awaited()) == [["m1"]]
@@ -122,7 +132,9 @@ def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegratio
     assert ids(own.waiting().adopt()) == [["m1"]]
 
 
-def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(own: OwnIntegration) -> None:
+def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(
+    own: OwnIntegration,
+) -> None:
     ledger = own.ledger(settle_seconds=60)
     waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
     wait(waiting, JANE, 1)
@@ -222,17 +234,29 @@ def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
     assert ids(waiting.adopt()) == [["m1"]]
 
 
-def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(own: OwnIntegration) -> None:
+def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(
+    own: OwnIntegration,
+) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
-    waiting.wait([(JANE, replace(message(2), returns=ALONE_AFTER)), (JOHN, replace(message(3), returns=ALONE_AFTER))])
+    waiting.wait(
+        [
+            (JANE, replace(message(2), returns=ALONE_AFTER)),
+            (JOHN, replace(message(3), returns=ALONE_AFTER)),
+        ]
+    )
     wait(waiting, JANE, 4)
     assert ids(waiting.adopt()) == [["m1", "m4"]]
-    assert sorted(decode(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)) == ["m2", "m3"]
+    assert sorted(decode(str(each))[0].id for each in own.redis.lrange(own.queue, 0, -1)) == [
+        "m2",
+        "m3",
+    ]
     assert (delayed(own), len(in_hand(own)), index(own)) == (0, 2, [])
 
 
-def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(own: OwnIntegration) -> None:
+def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(
+    own: OwnIntegration,
+) -> None:
     waiting = own.waiting(own.ledger())
     waiting.wait([(JANE, replace(message(1), returns=ALONE_AFTER))])
     own.redis.delete(waiting.delay_queue.key)

@@ -32,11 +32,18 @@ def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
     """How events are handled under these settings, when `far` answers for Mailgun."""
 
     def made(far: Far, **settings: Any) -> EventProcessor:
-        given = {"mailgun_api_key": "key", "mailgun_list_address": "newsletter@mg.example.com", **settings}
+        given = {
+            "mailgun_api_key": "key",
+            "mailgun_list_address": "newsletter@mg.example.com",
+            **settings,
+        }
         parts = processor_for(
-            Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given), clock=lambda: NOW
+            Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given),
+            clock=lambda: NOW,
         )
-        return replace(parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0)
+        return replace(
+            parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0
+        )
 
     return made
 
@@ -55,8 +62,16 @@ def raising(error: Exception) -> Far:
 
 
 def test_an_event_is_merged_unless_overwriting_is_set(assembled: Assembled) -> None:
-    held = {"address": "jane@example.com", "name": "Jane", "subscribed": True, "vars": {"company": "Acme"}}
-    for mode, variables in (("merge", {"company": "Acme", "plan": "pro"}), ("overwrite", {"plan": "pro"})):
+    held = {
+        "address": "jane@example.com",
+        "name": "Jane",
+        "subscribed": True,
+        "vars": {"company": "Acme"},
+    }
+    for mode, variables in (
+        ("merge", {"company": "Acme", "plan": "pro"}),
+        ("overwrite", {"plan": "pro"}),
+    ):
         there = HoldsOneMember(held)
         assert assembled(there.far, mailgun_write_mode=mode).handle(MESSAGE) == Done("delivered")
         assert there.held
@@ -87,7 +102,9 @@ def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
 def test_patience_ends_with_the_last_attempt(
     assembled: Assembled, settings: dict[str, Any], attempts: int, handled: type
 ) -> None:
-    assert isinstance(assembled(always(503), **settings).handle(replace(MESSAGE, attempts=attempts)), handled)
+    assert isinstance(
+        assembled(always(503), **settings).handle(replace(MESSAGE, attempts=attempts)), handled
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +132,9 @@ def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
     assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Rescheduled)
 
 
-@pytest.mark.parametrize("error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()]
+)
 def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
     assembled: Assembled, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,7 +147,9 @@ def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
     assert "jane@example.com" not in caplog.text
 
 
-def test_a_bug_in_reading_an_event_costs_no_event_either(assembled: Assembled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_reading_an_event_costs_no_event_either(
+    assembled: Assembled, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def bug(*_: object) -> None:
         raise RecursionError
 
@@ -150,10 +171,16 @@ def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
 def test_the_settings_reach_the_reading_of_opt_outs_and_its_lease_outlives_any_page(
     own: OwnIntegration, assembled: Assembled, mode: str
 ) -> None:
-    given: dict[str, Any] = {"mailgun_write_mode": mode, "ledger_days": 7, "mailgun_opt_out_refresh_seconds": 30}
+    given: dict[str, Any] = {
+        "mailgun_write_mode": mode,
+        "ledger_days": 7,
+        "mailgun_opt_out_refresh_seconds": 30,
+    }
     settings = Settings(_env_file=None, signal_integration=own.name, **given)
     reading = opt_outs_for(settings, assembled(always(503), **given).delivery)
     assert reading.refresh_seconds == 30
     assert reading.page_importer.ledger.days == 7
-    longest_page = settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
+    longest_page = (
+        settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
+    )
     assert longest_page < reading.lease_seconds < 2 * longest_page

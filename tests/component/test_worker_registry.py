@@ -16,7 +16,12 @@ def test_a_worker_is_on_the_roll_with_its_state(own: OwnIntegration) -> None:
     before = own.now()
     worker_registry(own).store("host:1", "consuming", node="celery@host", version="1.2")
     [entry] = worker_registry(own).alive()
-    assert (entry.name, entry.node, entry.version, entry.state) == ("host:1", "celery@host", "1.2", "consuming")
+    assert (entry.name, entry.node, entry.version, entry.state) == (
+        "host:1",
+        "celery@host",
+        "1.2",
+        "consuming",
+    )
     assert entry.started == entry.since
     assert before <= (entry.since or 0) <= own.now()
 
@@ -24,7 +29,9 @@ def test_a_worker_is_on_the_roll_with_its_state(own: OwnIntegration) -> None:
 def test_a_state_has_the_moment_when_it_began(own: OwnIntegration) -> None:
     mine = worker_registry(own)
     mine.store("host:1", "cancelled")
-    first, second, third = (_stored(own, mine, state) for state in ("consuming", "cancelled", "cancelled"))
+    first, second, third = (
+        _stored(own, mine, state) for state in ("consuming", "cancelled", "cancelled")
+    )
     assert first.started == third.started
     assert (first.since or 0) < (second.since or 0) == third.since
 
@@ -60,10 +67,14 @@ def test_a_worker_that_left_is_not_on_the_roll(own: OwnIntegration) -> None:
 @pytest.mark.parametrize(
     "told", [None, "no JSON", "[]", '{"state": "dancing"}', '{"state": "consuming", "since": "x"}']
 )
-def test_a_worker_of_another_version_is_on_the_roll_all_the_same(own: OwnIntegration, told: str | None) -> None:
+def test_a_worker_of_another_version_is_on_the_roll_all_the_same(
+    own: OwnIntegration, told: str | None
+) -> None:
     worker_registry(own).store("host:1", "consuming")
     key = f"signal:{own.name}:worker:host:1"
     own.redis.delete(key)
     if told is not None:
         own.redis.set(key, told)
-    assert [(each.name, each.state) for each in worker_registry(own).alive()] == [("host:1", "unknown")]
+    assert [(each.name, each.state) for each in worker_registry(own).alive()] == [
+        ("host:1", "unknown")
+    ]

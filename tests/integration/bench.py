@@ -26,7 +26,18 @@ from worker.sandbox.stored_member import StoredMember
 
 KEY = "sandbox-key"
 LIST = "newsletter@mg.example.com"
-OURS = ("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_", "VISIBILITY_", "WORKER_", "INCIDENT_", "METRICS_", "LEDGER_", "LOG_")
+OURS = (
+    "MAILGUN_",
+    "SIGNAL_",
+    "REDIS_",
+    "RETRY_",
+    "VISIBILITY_",
+    "WORKER_",
+    "INCIDENT_",
+    "METRICS_",
+    "LEDGER_",
+    "LOG_",
+)
 COMMAND_SECONDS = 60
 
 # Retries come soon; a request that takes long on a busy machine is not given up.
@@ -107,7 +118,9 @@ class Bench:
         """One more worker with these settings over the bench's; without a `command`, ours, under a name of its own."""
         number = next(numbers)
         command = command or ("-m", "worker", "worker", f"--name={self.integration}-{number}@%h")
-        worker = RunningWorker(self.environment(**settings), self.folder / f"worker-{number}.log", command=command)
+        worker = RunningWorker(
+            self.environment(**settings), self.folder / f"worker-{number}.log", command=command
+        )
         self.workers.append(worker)
         return worker
 
@@ -128,7 +141,9 @@ class Bench:
 
     def run(self, *arguments: str, given: str | None = None, **settings: str | None) -> Printed:
         """`signal-mailgun ARGUMENTS` to its end; a setting of None is left out."""
-        return printed_by("-m", "worker", *arguments, given=given, folder=self.folder, **self._with(settings))
+        return printed_by(
+            "-m", "worker", *arguments, given=given, folder=self.folder, **self._with(settings)
+        )
 
     def _with(self, settings: dict[str, str | None]) -> dict[str, str]:
         every = {**self.environment(), **settings}
@@ -154,7 +169,9 @@ class Bench:
 
     def _nothing_under_way(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
-            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked").zcard(self.delay_queue.key)
+            at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked").zcard(
+                self.delay_queue.key
+            )
             return not any(at_once.execute())
 
     def _nothing_in_hands(self) -> bool:
@@ -218,7 +235,11 @@ class Bench:
     def requests(self, address: str | None = None) -> list[Record]:
         """What Mailgun was asked about one member, or in all, oldest first."""
         records = self.sandbox.control.requests()
-        return [each for each in records if address is None or (each.address or "").lower() == address.lower()]
+        return [
+            each
+            for each in records
+            if address is None or (each.address or "").lower() == address.lower()
+        ]
 
     def posts(self, address: str | None = None) -> list[Record]:
         return [each for each in self.requests(address) if each.method == "POST"]
@@ -235,7 +256,9 @@ class Bench:
         eventually(lambda: not self.unacknowledged(), 30, "empty hands")
 
 
-def printed_by(*arguments: str, given: str | None = None, folder: Path, **environment: str) -> Printed:
+def printed_by(
+    *arguments: str, given: str | None = None, folder: Path, **environment: str
+) -> Printed:
     """`python ARGUMENTS` to its end, in `folder`, with these settings and none of ours from outside."""
     ended = subprocess.run(
         [sys.executable, *arguments],
@@ -252,7 +275,10 @@ def printed_by(*arguments: str, given: str | None = None, folder: Path, **enviro
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """This process's environment without any of our settings, and then those given."""
-    return {**{name: value for name, value in os.environ.items() if not name.startswith(OURS)}, **settings}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
+        **settings,
+    }
 
 
 def identified(address: str, **traits: Any) -> dict[str, Any]:

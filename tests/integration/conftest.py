@@ -28,7 +28,9 @@ def running_sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="session")
-def the_bench(server: RedisServer, running_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def the_bench(
+    server: RedisServer, running_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
     return Bench(server, running_sandbox, tmp_path_factory.mktemp("bench"))
 
 

@@ -34,7 +34,8 @@ class Flower:
         """The task, once it is in that state."""
         return (
             eventually(
-                lambda: (found := self.tasks().get(id)) and found["state"] == state and found, what=f"{id} in {state}"
+                lambda: (found := self.tasks().get(id)) and found["state"] == state and found,
+                what=f"{id} in {state}",
             )
             or {}
         )
@@ -64,12 +65,26 @@ class Flower:
 def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
     """Flower on this bench, whose worker it has found and whose events it hears of."""
     port = free_port()
-    command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
-    environment = clean_environment(**bench.environment(FLOWER_UNAUTHENTICATED_API="true", **settings))
+    command = [
+        "-m",
+        "celery",
+        "-A",
+        "worker.app",
+        "flower",
+        "--address=127.0.0.1",
+        f"--port={port}",
+    ]
+    environment = clean_environment(
+        **bench.environment(FLOWER_UNAUTHENTICATED_API="true", **settings)
+    )
     log = bench.folder / f"flower-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=bench.folder
+            [sys.executable, *command],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            cwd=bench.folder,
         )
 
     def listens(running: Flower) -> bool:
@@ -79,8 +94,17 @@ def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
     try:
         running = Flower(f"http://127.0.0.1:{port}")
         until(lambda: listens(running), "Flower", 120)
-        until(lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(), "a worker in Flower", 60)
-        until(lambda: bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks(), "events")
+        until(
+            lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(),
+            "a worker in Flower",
+            60,
+        )
+        until(
+            lambda: (
+                bench.put({"type": "page", "messageId": "m-heard"}) and "m-heard" in running.tasks()
+            ),
+            "events",
+        )
         yield running
     finally:
         process.kill()

@@ -41,4 +41,6 @@ MODES = {
     "volume": Mode({**BATCHES, **LEDGER}, bundled=True),
 }
 
-each_mode = pytest.mark.parametrize("mode", [pytest.param(mode, id=name) for name, mode in MODES.items()])
+each_mode = pytest.mark.parametrize(
+    "mode", [pytest.param(mode, id=name) for name, mode in MODES.items()]
+)

@@ -14,7 +14,15 @@ from urllib.parse import quote
 import requests
 
 from tests.integration.bench import KEY, LIST, QUICK, Printed, clean_environment, printed_by, until
-from tests.redis_servers import PASSWORD, SENTINEL_PASSWORD, USER, Process, Watched, server_with_users, watched
+from tests.redis_servers import (
+    PASSWORD,
+    SENTINEL_PASSWORD,
+    USER,
+    Process,
+    Watched,
+    server_with_users,
+    watched,
+)
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually, free_port
 from tests.tls import Certificates, TlsRelay, certificates
@@ -56,7 +64,13 @@ class Servers:
     @cached_property
     def three_sentinels(self) -> Watched:
         return self._stopped_later(
-            watched(self.folder / "three-sentinels", "signal", sentinels=3, users=True, own_password=True)
+            watched(
+                self.folder / "three-sentinels",
+                "signal",
+                sentinels=3,
+                users=True,
+                own_password=True,
+            )
         )
 
     def _stopped_later(self, started: Watched) -> Watched:
@@ -81,12 +95,17 @@ def every_option(on: Servers) -> Place:
 
 
 def newest_protocol(on: Servers) -> Place:
-    return Place(f"redis://{LOGIN}127.0.0.1:{on.with_users.port}/3?protocol=3&socket_timeout=0.6", on.admin(3))
+    return Place(
+        f"redis://{LOGIN}127.0.0.1:{on.with_users.port}/3?protocol=3&socket_timeout=0.6",
+        on.admin(3),
+    )
 
 
 def private_ca(on: Servers) -> Place:
     relay = on.relay(on.with_users.port, on.certificates.server)
-    return Place(f"rediss://{LOGIN}localhost:{relay.port}/4?ssl_ca_certs={on.certificates.ca}", on.admin(4))
+    return Place(
+        f"rediss://{LOGIN}localhost:{relay.port}/4?ssl_ca_certs={on.certificates.ca}", on.admin(4)
+    )
 
 
 def client_certificate(on: Servers) -> Place:
@@ -103,7 +122,9 @@ def not_verified(on: Servers) -> Place:
 
 def one_sentinel(on: Servers) -> Place:
     [server] = on.plain_sentinel.servers
-    return Place(f"sentinel://127.0.0.1:{on.plain_sentinel.ports[0]}", on.admin(0, server, login=False))
+    return Place(
+        f"sentinel://127.0.0.1:{on.plain_sentinel.ports[0]}", on.admin(0, server, login=False)
+    )
 
 
 def three_sentinels_one_dead(on: Servers) -> Place:
@@ -116,7 +137,9 @@ def three_sentinels_one_dead(on: Servers) -> Place:
 def sentinel_over_tls(on: Servers) -> Place:
     own, master = on.certificates, server_with_users(on.folder / "tls-master")
     on.stack.callback(master.kill)
-    front = on.relay(master.port, own.server, plain_too=True)  # the sentinel itself speaks without TLS
+    front = on.relay(
+        master.port, own.server, plain_too=True
+    )  # the sentinel itself speaks without TLS
     behind = on._stopped_later(_watching(on.folder / "tls-sentinel", front.port, master))
     sentinel = on.relay(behind.ports[0], own.server)
     url = f"sentinel://{LOGIN}localhost:{sentinel.port}/8?ssl=true&ssl_ca_certs={own.ca}"
@@ -129,7 +152,9 @@ def _watching(folder: Path, port: int, master: Process) -> Watched:
         f"sentinel auth-user mymaster {USER}",
         f'sentinel auth-pass mymaster "{PASSWORD}"',
     )
-    return Watched(folder, "mymaster", [master], [Process(folder, lines, ("--sentinel",)).start()], {})
+    return Watched(
+        folder, "mymaster", [master], [Process(folder, lines, ("--sentinel",)).start()], {}
+    )
 
 
 KINDS: dict[str, Callable[[Servers], Place]] = {
@@ -192,11 +217,23 @@ class Parts:
     @contextmanager
     def flower(self) -> Iterator[None]:
         """Flower, once its pages are there; killed at the end."""
-        command = ["-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={self.flower_port}"]
+        command = [
+            "-m",
+            "celery",
+            "-A",
+            "worker.app",
+            "flower",
+            "--address=127.0.0.1",
+            f"--port={self.flower_port}",
+        ]
         environment = clean_environment(**self.environment, FLOWER_UNAUTHENTICATED_API="true")
         with self.flower_log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, *command], env=environment, stdout=output, stderr=output, cwd=self.folder
+                [sys.executable, *command],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
             )
         try:
             until(lambda: self._listens(process), "Flower", 60)
@@ -228,7 +265,9 @@ class Parts:
 
     def command(self, *arguments: str, given: str | None = None) -> Printed:
         """`signal-mailgun ARGUMENTS` to its end."""
-        return printed_by("-m", "worker", *arguments, given=given, folder=self.folder, **self.environment)
+        return printed_by(
+            "-m", "worker", *arguments, given=given, folder=self.folder, **self.environment
+        )
 
     def inspected(self) -> dict[str, Any]:
         """What the one worker tells of itself in Flower: its settings, its connection and the like."""
@@ -253,7 +292,9 @@ class Parts:
         except requests.ConnectionError:
             return []
         return [
-            float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith("signal_mailgun_redis_up{")
+            float(line.rpartition(" ")[2])
+            for line in page.splitlines()
+            if line.startswith("signal_mailgun_redis_up{")
         ]
 
     def holds(self, address: str) -> bool:

@@ -16,7 +16,9 @@ ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 
 def put_bundle(bench: Bench, *events: Any, id: str = "b1") -> None:
     """One message with these events is on the queue."""
-    message = Message(id=id, args=(list(events),), kind="a bundle", enqueued_at=time.time(), task=DELIVER_MANY)
+    message = Message(
+        id=id, args=(list(events),), kind="a bundle", enqueued_at=time.time(), task=DELIVER_MANY
+    )
     bench.put_raw(encode(message, bench.queue))
 
 
@@ -69,7 +71,11 @@ def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> N
         own.member(CAT)
         own.idle()
     [(delayed, _)] = own.delayed()
-    assert (delayed.id, delayed.task, delayed.args) == ("b1.1", TASK, (identified(BOB, plan="pro"),))
+    assert (delayed.id, delayed.task, delayed.args) == (
+        "b1.1",
+        TASK,
+        (identified(BOB, plan="pro"),),
+    )
     assert set(own.members()) == {ANN, CAT}
     assert "unavailable 503" in own.run("explain", "b1.1").out
 
@@ -112,10 +118,16 @@ def test_a_bundle_of_nothing_ends(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("args", [("x",), (None,), (), ([identified(ANN)], [identified(BOB)])])
-def test_what_is_no_bundle_although_it_says_so_is_one_dead_letter_whole(bench: Bench, args: tuple[Any, ...]) -> None:
+def test_what_is_no_bundle_although_it_says_so_is_one_dead_letter_whole(
+    bench: Bench, args: tuple[Any, ...]
+) -> None:
     bench.put_raw(encode(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
     letter = bench.the_letter()
-    assert (letter.message.id, letter.message.args, letter.letter.reason) == ("b1", args, "malformed_event")
+    assert (letter.message.id, letter.message.args, letter.letter.reason) == (
+        "b1",
+        args,
+        "malformed_event",
+    )
     assert bench.members() == {}
 
 
@@ -131,7 +143,9 @@ def test_a_plain_celery_client_can_send_a_bundle(bench: Bench) -> None:
 def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=400, address=BOB)
     with own.working(LOG_LEVEL="debug") as worker:  # a line for each event
-        put_bundle(own, identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT)
+        put_bundle(
+            own, identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT
+        )
         own.ended()
         eventually(lambda: len(own.letters()) == 2, what="the dead letters")
         printed = worker.printed()
@@ -141,18 +155,37 @@ def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
 
 def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Bench) -> None:
     put_bundle(own, identified("first@example.com"), id="b0")
-    put_bundle(own, {**identified(ANN), "messageId": "ann"}, identified(BOB), identified(ANN), identified(CAT))
-    assert own.run("explain", "ann").out == own.run("explain", "b1.1").out == "queued  1 message before it\n"
+    put_bundle(
+        own,
+        {**identified(ANN), "messageId": "ann"},
+        identified(BOB),
+        identified(ANN),
+        identified(CAT),
+    )
+    assert (
+        own.run("explain", "ann").out
+        == own.run("explain", "b1.1").out
+        == "queued  1 message before it\n"
+    )
     assert "2 events of this member" in own.run("explain", ANN).out
     found = json.loads(own.run("forget", ANN, "--yes", "--json").out)
-    assert found == {"queue": 2, "delayed": 0, "dead letters": 0, "ledger": 0, "in flight": 0, "unread": {}}
+    assert found == {
+        "queue": 2,
+        "delayed": 0,
+        "dead letters": 0,
+        "ledger": 0,
+        "in flight": 0,
+        "unread": {},
+    }
     with own.working():
         own.ended()
         assert set(own.members()) == {"first@example.com", BOB, CAT}
 
 
 def test_all_that_send_enqueued_is_delivered(own: Bench) -> None:
-    lines = "".join(f"{json.dumps(identified(f'p{number}@example.com'))}\n" for number in range(450))
+    lines = "".join(
+        f"{json.dumps(identified(f'p{number}@example.com'))}\n" for number in range(450)
+    )
     assert own.run("send", "-", given=lines).out == f"450 enqueued on {own.queue}\n"
     assert own.queued() == 5
     with own.working():

@@ -57,7 +57,12 @@ def test_asking_a_worker_while_it_is_busy_takes_no_event(own: Bench) -> None:
 
 def test_an_asking_client_takes_no_event_even_where_nobody_answers(own: Bench) -> None:
     own.put(identified(JANE))
-    assert celery(own, "inspect", "active_queues", "--timeout=0.5", "--destination=nobody@nowhere").status != 0
+    assert (
+        celery(
+            own, "inspect", "active_queues", "--timeout=0.5", "--destination=nobody@nowhere"
+        ).status
+        != 0
+    )
     assert own.queued() == 1
 
 

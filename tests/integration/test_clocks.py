@@ -54,7 +54,9 @@ def test_what_is_under_way_elsewhere_is_not_taken_from_a_worker(own: Bench, cloc
 
 
 @pytest.mark.parametrize("clock", [600, -600])
-def test_status_shows_a_worker_whose_clock_is_wrong_and_its_latest_minute(own: Bench, clock: float) -> None:
+def test_status_shows_a_worker_whose_clock_is_wrong_and_its_latest_minute(
+    own: Bench, clock: float
+) -> None:
     with worker_off_by(own, clock, "first"):
         own.put(identified("jane@example.com"))
         own.counted("delivered")

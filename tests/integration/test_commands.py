@@ -27,7 +27,11 @@ def own(own: Bench) -> Bench:
 def is_one_line(printed: Printed, *words: str) -> bool:
     """Did it fail with one line on standard error that holds these words?"""
     lines = printed.err.strip().splitlines()
-    return len(lines) == 1 and "Traceback" not in printed.everything and all(word in lines[0] for word in words)
+    return (
+        len(lines) == 1
+        and "Traceback" not in printed.everything
+        and all(word in lines[0] for word in words)
+    )
 
 
 def all_at_once(commands: Mapping[str, Callable[[], Printed]]) -> dict[str, Printed]:
@@ -45,7 +49,9 @@ def lines(*values: Any) -> str:
 
 FORMS = {
     "ndjson": lines(EVENT, "", identified("sam@example.com")),
-    "ndjson with other line ends": lines(EVENT, identified("sam@example.com")).replace("\n", "\r\n"),
+    "ndjson with other line ends": lines(EVENT, identified("sam@example.com")).replace(
+        "\n", "\r\n"
+    ),
     "an array": json.dumps([EVENT, identified("sam@example.com")]),
     "a pretty array": json.dumps([EVENT, identified("sam@example.com")], indent=2),
 }
@@ -72,11 +78,17 @@ def test_what_send_enqueued_is_delivered(bench: Bench) -> None:
 
 
 def test_send_reports_bad_lines_by_number_and_sends_the_rest(own: Bench) -> None:
-    given = lines(EVENT, "{broken", "", {"traits": {"email": JANE}}, "5", identified("sam@example.com"))
+    given = lines(
+        EVENT, "{broken", "", {"traits": {"email": JANE}}, "5", identified("sam@example.com")
+    )
     printed = own.run("send", "-", given=given)
     assert printed.status == 1
     assert printed.out == f"2 enqueued on {own.queue}, 3 bad lines left out\n"
-    assert [line.partition(":")[0] for line in printed.err.splitlines()] == ["line 2", "line 4", "line 5"]
+    assert [line.partition(":")[0] for line in printed.err.splitlines()] == [
+        "line 2",
+        "line 4",
+        "line 5",
+    ]
     assert len(own.queued_events()) == 2
 
 
@@ -88,7 +100,9 @@ def test_send_to_an_integration_that_no_worker_has_served_says_so_and_sends(own:
 
 
 @pytest.mark.parametrize("asked", [("status",), ("dead-letters", "list"), ("pause",)])
-def test_a_name_that_this_redis_does_not_know_is_told_with_those_it_knows(own: Bench, asked: tuple[str, ...]) -> None:
+def test_a_name_that_this_redis_does_not_know_is_told_with_those_it_knows(
+    own: Bench, asked: tuple[str, ...]
+) -> None:
     own.put(EVENT)
     printed = own.run(*asked, SIGNAL_INTEGRATION="misspelt")
     assert printed.status == 0
@@ -104,14 +118,20 @@ def test_a_misspelt_setting_stops_every_command(own: Bench, given: str) -> None:
 
 
 def test_another_programs_variable_is_told_once_and_stops_nothing(own: Bench) -> None:
-    printed = own.run("dead-letters", "list", "--reason=rejected", MAILGUN_TRACKING="yes", MAILGUN_DOMAIN="x")
+    printed = own.run(
+        "dead-letters", "list", "--reason=rejected", MAILGUN_TRACKING="yes", MAILGUN_DOMAIN="x"
+    )
     assert printed.status == 0
     assert is_one_line(printed, "MAILGUN_TRACKING", "ignored")
 
 
 def test_a_producer_never_dies_of_a_variable(own: Bench) -> None:
     program = "import logging, worker; logging.basicConfig(); worker.enqueue({'type': 'page'})"
-    settings = {"REDIS_URL": own.server.url, "MAILGUN_API_KEYS": "1", "SIGNAL_INTEGRATION": own.integration}
+    settings = {
+        "REDIS_URL": own.server.url,
+        "MAILGUN_API_KEYS": "1",
+        "SIGNAL_INTEGRATION": own.integration,
+    }
     printed = printed_by("-c", program, folder=own.folder, **settings)
     assert (printed.status, own.queued()) == (0, 1)
     assert is_one_line(printed, "WARNING", "MAILGUN_API_KEYS")
@@ -127,7 +147,9 @@ def test_a_producer_never_dies_of_a_variable(own: Bench) -> None:
         ("LOG_LEVEL=info".encode("utf-16"), "cannot be read"),
     ],
 )
-def test_an_env_file_that_cannot_be_right_is_told(own: Bench, tmp_path: Path, text: bytes, word: str) -> None:
+def test_an_env_file_that_cannot_be_right_is_told(
+    own: Bench, tmp_path: Path, text: bytes, word: str
+) -> None:
     (tmp_path / ".env").write_bytes(text)
     printed = printed_by("-m", "worker", "preview", "-", folder=tmp_path)
     assert printed.status == 1
@@ -135,7 +157,9 @@ def test_an_env_file_that_cannot_be_right_is_told(own: Bench, tmp_path: Path, te
 
 
 def test_send_needs_no_mailgun_setting(own: Bench) -> None:
-    printed = printed_by("-m", "worker", "send", "-", given=lines(EVENT), folder=own.folder, REDIS_URL=own.server.url)
+    printed = printed_by(
+        "-m", "worker", "send", "-", given=lines(EVENT), folder=own.folder, REDIS_URL=own.server.url
+    )
     assert printed.out == "1 enqueued on mailgun.default\n"
 
 
@@ -161,7 +185,9 @@ def test_send_takes_a_big_file_a_hundred_events_a_message(own: Bench, tmp_path: 
 
 def test_send_survives_a_file_that_is_no_utf8(own: Bench, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
-    file.write_bytes(b"\xef\xbb\xbf" + lines(EVENT).encode() + b"\xff\xfe\n" + lines(EVENT).encode())
+    file.write_bytes(
+        b"\xef\xbb\xbf" + lines(EVENT).encode() + b"\xff\xfe\n" + lines(EVENT).encode()
+    )
     printed = own.run("send", str(file))
     assert (printed.status, len(own.queued_events())) == (1, 2)
     assert is_one_line(printed, "line 2")
@@ -206,13 +232,17 @@ vars={{"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","
 
 
 def test_preview_prints_the_integrations_example_as_its_page_does(own: Bench) -> None:
-    printed = own.run("preview", "-", given=json.dumps(EXAMPLE), MAILGUN_API_BASE_URL=None, MAILGUN_API_KEY=None)
+    printed = own.run(
+        "preview", "-", given=json.dumps(EXAMPLE), MAILGUN_API_BASE_URL=None, MAILGUN_API_KEY=None
+    )
     assert (printed.status, printed.err) == (0, "")
     assert printed.out.strip() == REQUEST.strip()
 
 
 def test_preview_needs_no_setting_at_all_and_sends_nothing(own: Bench) -> None:
-    printed = printed_by("-m", "worker", "preview", "-", given=json.dumps(EXAMPLE), folder=own.folder)
+    printed = printed_by(
+        "-m", "worker", "preview", "-", given=json.dumps(EXAMPLE), folder=own.folder
+    )
     assert printed.status == 0
     assert "<MAILGUN_LIST_ADDRESS>" in printed.out
     assert own.requests() == []
@@ -240,7 +270,14 @@ def test_preview_says_of_each_line_what_would_become_of_it(own: Bench) -> None:
     ]
     assert [each["line"] for each in found] == [1, 2, 3, 4, 5, 6]
     assert found[0]["form"]["address"] == JANE
-    assert [each.get("skipped") for each in found] == [None, None, "no_email", None, "unmapped_event", None]
+    assert [each.get("skipped") for each in found] == [
+        None,
+        None,
+        "no_email",
+        None,
+        "unmapped_event",
+        None,
+    ]
 
 
 def test_preview_text_marks_what_becomes_no_request(own: Bench) -> None:
@@ -249,7 +286,9 @@ def test_preview_text_marks_what_becomes_no_request(own: Bench) -> None:
     assert "# 2: dead letter: " in printed.out
 
 
-def test_preview_says_of_an_event_nested_too_deep_that_it_would_be_a_dead_letter_and_goes_on(own: Bench) -> None:
+def test_preview_says_of_an_event_nested_too_deep_that_it_would_be_a_dead_letter_and_goes_on(
+    own: Bench,
+) -> None:
     deep = json.dumps(EVENT).replace('"pro"', "[" * 700 + "]" * 700)
     printed = own.run("preview", "--json", "-", given=lines(EVENT, deep, EVENT))
     assert (printed.status, printed.err) == (0, "")
@@ -259,7 +298,9 @@ def test_preview_says_of_an_event_nested_too_deep_that_it_would_be_a_dead_letter
 
 
 def test_preview_prints_markup_and_odd_signs_as_they_are(own: Bench) -> None:
-    printed = own.run("preview", "-", given=lines(identified(JANE, name="[bold]Zoë[/] \\[x]", company="🦊" * 200)))
+    printed = own.run(
+        "preview", "-", given=lines(identified(JANE, name="[bold]Zoë[/] \\[x]", company="🦊" * 200))
+    )
     assert "name=[bold]Zoë[/] \\[x]\n" in printed.out
     assert "🦊" * 200 in printed.out
 
@@ -275,13 +316,27 @@ def test_check_finds_all_well_and_ends_with_0(own: Bench) -> None:
 
 def test_check_for_programs(own: Bench) -> None:
     found = json.loads(own.run("check", "--json").out)
-    looked_at = ("Redis", "Redis eviction", "Redis memory", "Redis persistence", "Redis rights", "Preset", "Mailgun")
-    assert [(each["what"], each["ok"], each["fix"]) for each in found] == [(what, True, "") for what in looked_at]
+    looked_at = (
+        "Redis",
+        "Redis eviction",
+        "Redis memory",
+        "Redis persistence",
+        "Redis rights",
+        "Preset",
+        "Mailgun",
+    )
+    assert [(each["what"], each["ok"], each["fix"]) for each in found] == [
+        (what, True, "") for what in looked_at
+    ]
 
 
 CHECKS: dict[str, tuple[dict[str, str | None], str, tuple[str, ...]]] = {
     "no Redis": ({"REDIS_URL": NOWHERE}, "Redis", ("REDIS_URL", "127.0.0.1:1")),
-    "a wrong key": ({"MAILGUN_API_KEY": "wrong"}, "Mailgun", ("401", "MAILGUN_API_KEY", "Private API key")),
+    "a wrong key": (
+        {"MAILGUN_API_KEY": "wrong"},
+        "Mailgun",
+        ("401", "MAILGUN_API_KEY", "Private API key"),
+    ),
     "no key": ({"MAILGUN_API_KEY": None}, "Mailgun", ("MAILGUN_API_KEY is not set",)),
     "a missing list": (
         {"MAILGUN_LIST_ADDRESS": "nobody@mg.example.com"},
@@ -289,19 +344,31 @@ CHECKS: dict[str, tuple[dict[str, str | None], str, tuple[str, ...]]] = {
         ("404", "MAILGUN_LIST_ADDRESS"),
     ),
     "no list": ({"MAILGUN_LIST_ADDRESS": None}, "Mailgun", ("MAILGUN_LIST_ADDRESS is not set",)),
-    "nobody there": ({"MAILGUN_API_BASE_URL": "http://127.0.0.1:1"}, "Mailgun", ("MAILGUN_API_BASE_URL",)),
-    "a missing preset": ({"MAILGUN_PRESET": "/missing.toml"}, "Preset", ("/missing.toml", "cannot be read")),
+    "nobody there": (
+        {"MAILGUN_API_BASE_URL": "http://127.0.0.1:1"},
+        "Mailgun",
+        ("MAILGUN_API_BASE_URL",),
+    ),
+    "a missing preset": (
+        {"MAILGUN_PRESET": "/missing.toml"},
+        "Preset",
+        ("/missing.toml", "cannot be read"),
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def checked(the_bench: Bench) -> dict[str, Printed]:
     """What `check` says of each."""
-    return all_at_once({name: partial(the_bench.run, "check", "--json", **CHECKS[name][0]) for name in CHECKS})
+    return all_at_once(
+        {name: partial(the_bench.run, "check", "--json", **CHECKS[name][0]) for name in CHECKS}
+    )
 
 
 @pytest.mark.parametrize("wrong", CHECKS)
-def test_check_names_what_is_wrong_and_its_fix_and_ends_with_1(checked: dict[str, Printed], wrong: str) -> None:
+def test_check_names_what_is_wrong_and_its_fix_and_ends_with_1(
+    checked: dict[str, Printed], wrong: str
+) -> None:
     _, what, words = CHECKS[wrong]
     printed = checked[wrong]
     bad = [each for each in json.loads(printed.out) if not each["ok"]]
@@ -323,7 +390,12 @@ def test_check_shows_the_fix_to_people(own: Bench) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("send", "-"), ("dead-letters", "list"), ("dead-letters", "replay", "--yes"), ("dead-letters", "show", "x")],
+    [
+        ("send", "-"),
+        ("dead-letters", "list"),
+        ("dead-letters", "replay", "--yes"),
+        ("dead-letters", "show", "x"),
+    ],
 )
 def test_an_unreachable_redis_is_one_line(own: Bench, arguments: tuple[str, ...]) -> None:
     printed = own.run(*arguments, given=lines(EVENT), REDIS_URL="redis://user:s3cret@127.0.0.1:1/0")
@@ -349,11 +421,15 @@ WRONG_SETTINGS: dict[str, dict[str, str | None]] = {
 @pytest.fixture(scope="module")
 def not_started(the_bench: Bench) -> dict[str, Printed]:
     """What a worker says of each."""
-    return all_at_once({name: partial(the_bench.run, "worker", **each) for name, each in WRONG_SETTINGS.items()})
+    return all_at_once(
+        {name: partial(the_bench.run, "worker", **each) for name, each in WRONG_SETTINGS.items()}
+    )
 
 
 @pytest.mark.parametrize("name", WRONG_SETTINGS)
-def test_a_worker_with_a_wrong_setting_does_not_start_and_names_it(not_started: dict[str, Printed], name: str) -> None:
+def test_a_worker_with_a_wrong_setting_does_not_start_and_names_it(
+    not_started: dict[str, Printed], name: str
+) -> None:
     printed = not_started[name]
     assert printed.status == 1
     assert is_one_line(printed, name.partition(":")[0])
@@ -410,4 +486,7 @@ def test_wrong_usage_ends_with_2(own: Bench, arguments: tuple[str, ...]) -> None
 
 def test_every_command_explains_itself(own: Bench) -> None:
     shown = own.run("--help").out
-    assert all(name in shown for name in ("run", "worker", "send", "preview", "check", "dead-letters", "sandbox"))
+    assert all(
+        name in shown
+        for name in ("run", "worker", "send", "preview", "check", "dead-letters", "sandbox")
+    )

@@ -24,7 +24,9 @@ def own(own: Bench) -> Bench:
 def refused(bench: Bench) -> Bench:
     """Four dead letters: a rejected one, an unauthorized page, a missing list, and what is no event."""
     for address, status in ((REX, 400), (URI, 401), (LOU, 404)):
-        bench.sandbox.control.add_fault("status", status=status, message=f"No {status}", address=address)
+        bench.sandbox.control.add_fault(
+            "status", status=status, message=f"No {status}", address=address
+        )
     events = (
         {**identified(REX, plan="pro"), "messageId": "m-rex"},
         {**viewed(URI, "https://shop.example.com/"), "messageId": "m-uri"},
@@ -58,7 +60,12 @@ def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Ben
         "unauthorized",
         "rejected",
     ]
-    assert found["totals"] == {"rejected": 1, "unauthorized": 1, "list_not_found": 1, "unreadable_message": 1}
+    assert found["totals"] == {
+        "rejected": 1,
+        "unauthorized": 1,
+        "list_not_found": 1,
+        "unreadable_message": 1,
+    }
     assert found["dead_letters"][3]["id"] == "m-rex"
     assert found["dead_letters"][3]["answer"] == shown("No 400")
 
@@ -117,7 +124,9 @@ def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Be
 
 
 def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
-    [garbage] = [each.message.id for each in refused.letters() if each.letter.reason == "unreadable_message"]
+    [garbage] = [
+        each.message.id for each in refused.letters() if each.letter.reason == "unreadable_message"
+    ]
     printed = letters(refused, "show", garbage)
     assert printed.status == 0
     assert "no event at all" in printed.out
@@ -131,7 +140,9 @@ def test_an_unknown_id_is_one_line(own: Bench) -> None:
     assert "dead-letters list" in line
 
 
-def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(refused: Bench) -> None:
+def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(
+    refused: Bench,
+) -> None:
     refused.redis.lpush(refused.dead_letters.key, "written by hand", '{"a": 1}', "")
     printed = letters(refused, "list")
     assert (printed.status, printed.err) == (0, "")
@@ -169,7 +180,9 @@ def test_a_replayed_event_is_delivered_once_the_fault_is_fixed(refused: Bench) -
     assert [each.letter.reason for each in refused.letters()] == ["unreadable_message"]
 
 
-def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(refused: Bench) -> None:
+def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(
+    refused: Bench,
+) -> None:
     assert letters(refused, "replay", "--yes", "--id=m-rex").status == 0
     refused.ended()
     [again] = [each for each in refused.letters() if each.message.id == "m-rex"]

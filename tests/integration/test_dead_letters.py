@@ -49,7 +49,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_refusal_is_one_dead_letter_that_says_what_to_do(bench: Bench, method: str, status: int) -> None:
+def test_a_refusal_is_one_dead_letter_that_says_what_to_do(
+    bench: Bench, method: str, status: int
+) -> None:
     says, reason, cause, fix = REFUSALS[status]
     bench.sandbox.control.add_fault("status", status=status, method=method, address=JANE, **says)
     bench.put(EVENT)
@@ -70,7 +72,9 @@ def test_a_refusal_is_one_dead_letter_that_says_what_to_do(bench: Bench, method:
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 405, 409, 413, 418, 451])
-def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(bench: Bench, status: int) -> None:
+def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(
+    bench: Bench, status: int
+) -> None:
     headers = {"Location": f"{bench.sandbox.base_url}/v3/elsewhere"}
     bench.sandbox.control.add_fault("status", status=status, address=JANE, headers=headers)
     bench.put(EVENT)
@@ -78,7 +82,9 @@ def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(benc
     assert (buried.letter.reason, buried.letter.status) == ("unexpected_status", status)
     assert buried.letter.cause
     assert buried.letter.fix
-    assert [each.status for each in bench.requests(JANE)] == [status]  # and no redirect was followed
+    assert [each.status for each in bench.requests(JANE)] == [
+        status
+    ]  # and no redirect was followed
 
 
 @pytest.mark.parametrize("status", [400, 404, 418])
@@ -94,7 +100,11 @@ def test_a_wrong_key_is_found_out_by_the_real_way(own: Bench) -> None:
     with own.working(MAILGUN_API_KEY="wrong-key"):
         own.put(EVENT)
         buried = own.the_letter()
-    assert (buried.letter.reason, buried.letter.status, buried.letter.answer) == ("unauthorized", 401, "Forbidden")
+    assert (buried.letter.reason, buried.letter.status, buried.letter.answer) == (
+        "unauthorized",
+        401,
+        "Forbidden",
+    )
 
 
 def test_a_missing_list_is_told_from_a_missing_member(bench: Bench) -> None:
@@ -106,7 +116,9 @@ def test_a_missing_list_is_told_from_a_missing_member(bench: Bench) -> None:
 
 
 def test_a_long_answer_is_cut(bench: Bench) -> None:
-    bench.sandbox.control.add_fault("status", status=400, address=JANE, body="plain", message="x" * 100_000)
+    bench.sandbox.control.add_fault(
+        "status", status=400, address=JANE, body="plain", message="x" * 100_000
+    )
     bench.put(EVENT)
     assert len(bench.the_letter().letter.answer) == 2048
 
@@ -115,15 +127,23 @@ def test_one_refusal_holds_nobody_else_up(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address="p3@example.com")
     bench.put(*(identified(f"p{number}@example.com") for number in range(8)))
     bench.ended()
-    assert set(bench.members()) == {f"p{number}@example.com" for number in range(8)} - {"p3@example.com"}
-    assert [each.message.args[0]["traits"]["email"] for each in bench.letters()] == ["p3@example.com"]
+    assert set(bench.members()) == {f"p{number}@example.com" for number in range(8)} - {
+        "p3@example.com"
+    }
+    assert [each.message.args[0]["traits"]["email"] for each in bench.letters()] == [
+        "p3@example.com"
+    ]
 
 
 # -- what is no event, or has no address ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("email", ["not an address", "a@b@c", "@b.c", "a@", "a b@c.d", "x@y/z", "a" * 320 + "@b.c", 5])
-def test_an_address_that_cannot_be_one_is_a_dead_letter_without_a_request(bench: Bench, email: object) -> None:
+@pytest.mark.parametrize(
+    "email", ["not an address", "a@b@c", "@b.c", "a@", "a b@c.d", "x@y/z", "a" * 320 + "@b.c", 5]
+)
+def test_an_address_that_cannot_be_one_is_a_dead_letter_without_a_request(
+    bench: Bench, email: object
+) -> None:
     bench.put({"type": "identify", "traits": {"email": email}})
     buried = bench.the_letter()
     assert (buried.letter.reason, buried.letter.status) == ("malformed_email", None)
@@ -136,18 +156,38 @@ def sent(*args: Any, id: str = "m-2", **kwargs: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "event", [None, True, 5, "an event", [], ["an event"], {}, {"type": None}, {"type": " "}, {"event": "Signed Up"}]
+    "event",
+    [
+        None,
+        True,
+        5,
+        "an event",
+        [],
+        ["an event"],
+        {},
+        {"type": None},
+        {"type": " "},
+        {"event": "Signed Up"},
+    ],
 )
 def test_what_is_no_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
     bench.put_raw(sent(event))
     buried = bench.the_letter()
-    assert (buried.letter.reason, buried.letter.status, buried.letter.attempts) == ("malformed_event", None, 0)
+    assert (buried.letter.reason, buried.letter.status, buried.letter.attempts) == (
+        "malformed_event",
+        None,
+        0,
+    )
     assert (buried.message.id, buried.message.args) == ("m-2", (event,))
     assert bench.requests() == []
 
 
-@pytest.mark.parametrize("raw", [sent(), sent(EVENT, EVENT), sent(EVENT, more=1), sent(events=EVENT)])
-def test_a_task_with_other_arguments_is_a_dead_letter_with_all_of_them(bench: Bench, raw: str) -> None:
+@pytest.mark.parametrize(
+    "raw", [sent(), sent(EVENT, EVENT), sent(EVENT, more=1), sent(events=EVENT)]
+)
+def test_a_task_with_other_arguments_is_a_dead_letter_with_all_of_them(
+    bench: Bench, raw: str
+) -> None:
     bench.put_raw(raw)
     buried = bench.the_letter()
     given = json.loads(json.dumps([list(buried.message.args), dict(buried.message.kwargs)]))
@@ -174,14 +214,23 @@ GARBAGE = {
     "a control character": ("\x00\x01", "unreadable_message"),
     "deep nesting": ("[" * 50_000, "unreadable_message"),
     "another task's name": (altered(headers={**HEADERS, "task": "tasks.add"}), "unknown_task"),
-    "no task's name": (altered(headers={k: v for k, v in HEADERS.items() if k != "task"}), "unknown_task"),
+    "no task's name": (
+        altered(headers={k: v for k, v in HEADERS.items() if k != "task"}),
+        "unknown_task",
+    ),
     "headers of another kind": (altered(headers=[]), "unknown_task"),
     "no headers": (altered(headers=None), "unknown_task"),
     "a body that is no base64": (altered(body="%%%"), "unreadable_message"),
     "a body that is no JSON": (altered(body="e30x"), "unreadable_message"),
     "no body": (altered(body=None), "unreadable_message"),
-    "a pickle": (altered(**{"content-type": "application/x-python-serialize"}), "unsupported_encoding"),
-    "another encoding of the body": (altered(properties={"body_encoding": "rot13"}), "unsupported_encoding"),
+    "a pickle": (
+        altered(**{"content-type": "application/x-python-serialize"}),
+        "unsupported_encoding",
+    ),
+    "another encoding of the body": (
+        altered(properties={"body_encoding": "rot13"}),
+        "unsupported_encoding",
+    ),
 }
 
 
@@ -237,10 +286,20 @@ def test_odd_headers_lose_no_event(bench: Bench, what: str) -> None:
     "parts",
     [
         {"properties": {"body_encoding": "base64"}},
-        {"properties": {"body_encoding": "base64", "delivery_info": None, "delivery_tag": None, "priority": "high"}},
+        {
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_info": None,
+                "delivery_tag": None,
+                "priority": "high",
+            }
+        },
         {"content-encoding": None},
         {"properties": {}, "body": json.dumps([[EVENT], {}, {}])},
-        {"properties": {}, "body": json.dumps([[EVENT], {}, {"callbacks": "x", "chord": 5, "chain": [1]}])},
+        {
+            "properties": {},
+            "body": json.dumps([[EVENT], {}, {"callbacks": "x", "chord": 5, "chain": [1]}]),
+        },
     ],
     ids=["bare properties", "odd properties", "no encoding", "a plain body", "odd callbacks"],
 )
@@ -268,9 +327,18 @@ def test_a_number_beyond_python_or_json_ends_somewhere(bench: Bench, number: str
 
 
 def test_a_message_of_celerys_first_protocol_is_delivered(bench: Bench) -> None:
-    body = json.dumps({"task": "signal.deliver", "id": "m-4", "args": [EVENT], "kwargs": {}, "retries": 0})
-    envelope = {"body": body, "content-type": "application/json", "content-encoding": "utf-8", "headers": {}}
-    bench.put_raw(json.dumps({**envelope, "properties": {"delivery_info": {}, "delivery_tag": "x"}}))
+    body = json.dumps(
+        {"task": "signal.deliver", "id": "m-4", "args": [EVENT], "kwargs": {}, "retries": 0}
+    )
+    envelope = {
+        "body": body,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {},
+    }
+    bench.put_raw(
+        json.dumps({**envelope, "properties": {"delivery_info": {}, "delivery_tag": "x"}})
+    )
     assert bench.member(JANE).vars == {"plan": "pro", "anonymous_id": "a1"}
 
 
@@ -287,7 +355,15 @@ def test_a_message_with_a_priority_is_delivered(bench: Bench, priority: int) -> 
 
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_a_workers_output_holds_nothing_personal_and_no_key(own: Bench, level: str) -> None:
-    secrets = ["peter.pan", "neverland", "Pan-Hook", "tinkerbell", "198.51.100.9", KEY, "hidden-key"]
+    secrets = [
+        "peter.pan",
+        "neverland",
+        "Pan-Hook",
+        "tinkerbell",
+        "198.51.100.9",
+        KEY,
+        "hidden-key",
+    ]
     person = {
         **identified("peter.pan@neverland.example", name="Peter Pan-Hook", company="tinkerbell"),
         "context": {"ip": "198.51.100.9"},
@@ -297,7 +373,12 @@ def test_a_workers_output_holds_nothing_personal_and_no_key(own: Bench, level: s
     faults: list[dict[str, Any]] = [
         {"kind": "status", "status": 400, "message": f"'{address}' is no address"},
         {"kind": "status", "status": 401, "message": f"no access for {address}"},
-        {"kind": "status", "status": 404, "message": f"Member {address} is nowhere", "method": "POST"},
+        {
+            "kind": "status",
+            "status": 404,
+            "message": f"Member {address} is nowhere",
+            "method": "POST",
+        },
         {"kind": "status", "status": 418, "message": f"<{address}>"},
         {"kind": "status", "status": 503, "message": f"{address} later"},
         {"kind": "reset"},

@@ -75,7 +75,9 @@ def demoted(on: Watched) -> None:
 
 @pytest.fixture
 def on(tmp_path: Path) -> Iterator[Watched]:
-    started = watched(tmp_path / "redis", "signal", replicas=2, sentinels=3, users=True, own_password=True)
+    started = watched(
+        tmp_path / "redis", "signal", replicas=2, sentinels=3, users=True, own_password=True
+    )
     try:
         yield started.ready()
     finally:
@@ -85,16 +87,25 @@ def on(tmp_path: Path) -> Iterator[Watched]:
 @each_mode
 @pytest.mark.parametrize("goes", [killed, demoted])
 def test_a_failover_under_load_loses_nothing_that_a_replica_had_and_every_worker_goes_on(
-    goes: Callable[[Watched], None], on: Watched, running_sandbox: RunningSandbox, tmp_path: Path, mode: Mode
+    goes: Callable[[Watched], None],
+    on: Watched,
+    running_sandbox: RunningSandbox,
+    tmp_path: Path,
+    mode: Mode,
 ) -> None:
     running_sandbox.control.reset()
     hosts = ";".join(f"127.0.0.1:{port}" for port in on.ports)
     url = f"sentinel://{LOGIN}{hosts}/3?master_name=signal&sentinel_password={quote(SENTINEL_PASSWORD)}"
-    parts = Parts(url, "failover", running_sandbox, tmp_path, settings={**IMPATIENT, **mode.settings})
+    parts = Parts(
+        url, "failover", running_sandbox, tmp_path, settings={**IMPATIENT, **mode.settings}
+    )
     further = replace(parts, folder=tmp_path / "further", metrics_port=free_port())
     further.folder.mkdir()
     old = on.master()
-    with parts.worker(*NAMED, "--name=one@%h") as one, further.worker(*NAMED, "--name=another@%h") as another:
+    with (
+        parts.worker(*NAMED, "--name=one@%h") as one,
+        further.worker(*NAMED, "--name=another@%h") as another,
+    ):
         workers = (one.ready(), another.ready())
         with Load(url, parts.queue, mode) as load:
             until(lambda: len(load.confirmed) >= BEFORE, "events before")
@@ -103,7 +114,9 @@ def test_a_failover_under_load_loses_nothing_that_a_replica_had_and_every_worker
             so_far, before = len(load.confirmed), [each.deliveries() for each in workers]
             until(lambda: len(load.confirmed) >= so_far + AFTER, "events afterwards", 60)
             until(
-                lambda: all(map(gt, (each.deliveries() for each in workers), before)), "deliveries by every worker", 60
+                lambda: all(map(gt, (each.deliveries() for each in workers), before)),
+                "deliveries by every worker",
+                60,
             )
         until(lambda: left_on_the_new_master(parts) == (0, 0), "an end of all events", 60)
         assert set(load.confirmed) <= running_sandbox.control.members().keys()
@@ -115,4 +128,6 @@ def test_a_failover_under_load_loses_nothing_that_a_replica_had_and_every_worker
 def left_on_the_new_master(parts: Parts) -> tuple[int, int]:
     """How many messages are queued, and how many taken and not acknowledged."""
     with connect(parts.url) as client:
-        return int(client.llen(parts.queue)), int(client.hlen(f"signal:{parts.integration}:unacked"))
+        return int(client.llen(parts.queue)), int(
+            client.hlen(f"signal:{parts.integration}:unacked")
+        )

@@ -18,7 +18,11 @@ PERSONAL = (PERSON, "bloomsbury", "Moira", "thimble", KEY)
 def of(name: str, **fields: Any) -> dict[str, Any]:
     """That person's event, with values that nobody may see."""
     traits = {"name": f"{name} Moira", "company": "thimble"}
-    return {**identified(f"{PERSON}+{name}@bloomsbury.example", **traits), "messageId": f"m-{name}", **fields}
+    return {
+        **identified(f"{PERSON}+{name}@bloomsbury.example", **traits),
+        "messageId": f"m-{name}",
+        **fields,
+    }
 
 
 def address(name: str) -> str:
@@ -47,16 +51,26 @@ def test_a_skipped_event_is_a_success_that_says_why(bench: Bench, flower: Flower
     ("status", "reason"),
     [(400, "rejected"), (401, "unauthorized"), (404, "list_not_found"), (418, "unexpected_status")],
 )
-def test_a_dead_letter_is_a_failure_that_says_why(bench: Bench, flower: Flower, status: int, reason: str) -> None:
-    bench.sandbox.control.add_fault("status", status=status, message="No good", address=address(f"dead{status}"))
+def test_a_dead_letter_is_a_failure_that_says_why(
+    bench: Bench, flower: Flower, status: int, reason: str
+) -> None:
+    bench.sandbox.control.add_fault(
+        "status", status=status, message="No good", address=address(f"dead{status}")
+    )
     bench.put(of(f"dead{status}"))
     found = flower.task(f"m-dead{status}", "FAILURE")
     assert found["exception"] == f"DeadLettered('{reason} ({status}): {shown('No good')}')"
 
 
-def test_a_delayed_event_is_a_retry_that_says_why_and_until_when(bench: Bench, flower: Flower) -> None:
+def test_a_delayed_event_is_a_retry_that_says_why_and_until_when(
+    bench: Bench, flower: Flower
+) -> None:
     bench.sandbox.control.add_fault(
-        "status", status=429, hint="retry_after_seconds", wait_seconds=600, address=address("delayed")
+        "status",
+        status=429,
+        hint="retry_after_seconds",
+        wait_seconds=600,
+        address=address("delayed"),
     )
     bench.put(of("delayed"))
     found = flower.task("m-delayed", "RETRY")
@@ -72,12 +86,16 @@ def test_a_retried_event_goes_on_in_the_same_row(bench: Bench, flower: Flower) -
     assert found["retries"] == 2
 
 
-def test_the_broker_page_shows_how_many_dead_letters_there_are(bench: Bench, flower: Flower) -> None:
+def test_the_broker_page_shows_how_many_dead_letters_there_are(
+    bench: Bench, flower: Flower
+) -> None:
     for number in range(3):
         bench.sandbox.control.add_fault("status", status=400, address=address(f"d{number}"))
     bench.put(*(of(f"d{number}") for number in range(3)))
     until(lambda: bench.dead_letters.count() == 3, "three dead letters")
-    until(lambda: flower.knows_queue("mailgun.default.dead_letter"), "the dead-letter queue in Flower")
+    until(
+        lambda: flower.knows_queue("mailgun.default.dead_letter"), "the dead-letter queue in Flower"
+    )
     page = " ".join(flower.page("/broker").split())
     row = page.partition("mailgun.default.dead_letter")[2].partition("</tr>")[0]
     assert ">3</td>" in row
@@ -86,29 +104,63 @@ def test_the_broker_page_shows_how_many_dead_letters_there_are(bench: Bench, flo
     assert {"name": "mailgun.default", "messages": 0} in depths
 
 
-def test_flower_shows_nobodys_data_and_no_key(bench: Bench, flower: Flower, worker: RunningWorker) -> None:
+def test_flower_shows_nobodys_data_and_no_key(
+    bench: Bench, flower: Flower, worker: RunningWorker
+) -> None:
     faults: dict[str, dict[str, Any]] = {
-        "quoted": {"kind": "status", "status": 400, "message": f"'{address('quoted')}' is no address"},
-        "named": {"kind": "status", "status": 404, "message": f"Mailing list for {address('named')} not found"},
-        "late": {"kind": "status", "status": 503, "count": 1, "message": f"{address('late')} later"},
-        "waiting": {"kind": "status", "status": 429, "count": 1, "message": f"{address('waiting')}"},
+        "quoted": {
+            "kind": "status",
+            "status": 400,
+            "message": f"'{address('quoted')}' is no address",
+        },
+        "named": {
+            "kind": "status",
+            "status": 404,
+            "message": f"Mailing list for {address('named')} not found",
+        },
+        "late": {
+            "kind": "status",
+            "status": 503,
+            "count": 1,
+            "message": f"{address('late')} later",
+        },
+        "waiting": {
+            "kind": "status",
+            "status": 429,
+            "count": 1,
+            "message": f"{address('waiting')}",
+        },
         "strange": {"kind": "other_member", "count": 1, "other_address": address("somebody-else")},
     }
     for name, fault in faults.items():
         bench.sandbox.control.add_fault(address=address(name), **fault)
     names = ["plain", *faults]
-    bench.put(*(of(name) for name in names), of("shaped", traits={"email": f"{address('a')} {address('b')}"}))
+    bench.put(
+        *(of(name) for name in names),
+        of("shaped", traits={"email": f"{address('a')} {address('b')}"}),
+    )
     bench.put_raw(f"{address('raw')} thimble", '{"a": "thimble"}')
     bench.ended()
     ids = [f"m-{name}" for name in (*names, "shaped")]
     until(
-        lambda: all(flower.tasks().get(each, {}).get("state") in {"SUCCESS", "FAILURE"} for each in ids),
+        lambda: all(
+            flower.tasks().get(each, {}).get("state") in {"SUCCESS", "FAILURE"} for each in ids
+        ),
         "all in Flower",
     )
     paths = ["/api/tasks", "/api/workers?refresh=1", "/tasks", "/workers", "/broker", "/"]
-    paths += [f"/worker/{name}" for name in requests.get(f"{flower.url}/api/workers", timeout=30).json()]
-    shown = {path: flower.page(path) for path in [*paths, *(f"/task/{each}" for each in flower.tasks())]}
+    paths += [
+        f"/worker/{name}" for name in requests.get(f"{flower.url}/api/workers", timeout=30).json()
+    ]
+    shown = {
+        path: flower.page(path) for path in [*paths, *(f"/task/{each}" for each in flower.tasks())]
+    }
     assert "task_acks_late" in shown["/api/workers?refresh=1"]
     assert len(shown) > len(paths) + len(names)
-    assert [(path, text) for path, page in shown.items() for text in PERSONAL if text.lower() in page.lower()] == []
+    assert [
+        (path, text)
+        for path, page in shown.items()
+        for text in PERSONAL
+        if text.lower() in page.lower()
+    ] == []
     assert [text for text in PERSONAL if text.lower() in worker.printed().lower()] == []

@@ -33,7 +33,16 @@ FORMS: tuple[dict[str, Any], ...] = (
 def flower(server: RedisServer, folder: Path, **environment: str) -> Iterator[str]:
     """Flower's address; without a login unless the environment says so."""
     port = free_port()
-    command = [sys.executable, "-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "worker.app",
+        "flower",
+        "--address=127.0.0.1",
+        f"--port={port}",
+    ]
     env = clean_environment(REDIS_URL=server.url, **environment)
     with (folder / "flower.log").open("ab") as output:
         process = subprocess.Popen(command, env=env, stdout=output, stderr=output, cwd=folder)
@@ -56,7 +65,9 @@ def answers(url: str) -> bool:
 @pytest.fixture(scope="module")
 def url(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Flower whose API is open to all."""
-    with flower(server, tmp_path_factory.mktemp("flower"), FLOWER_UNAUTHENTICATED_API="true") as running:
+    with flower(
+        server, tmp_path_factory.mktemp("flower"), FLOWER_UNAUTHENTICATED_API="true"
+    ) as running:
         yield running
 
 
@@ -77,12 +88,17 @@ def test_a_strangers_name_that_leads_here_is_shown_nothing(url: str, path: str) 
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_stops_no_worker_and_reads_nothing(url: str, headers: dict[str, str]) -> None:
+def test_a_page_of_another_site_stops_no_worker_and_reads_nothing(
+    url: str, headers: dict[str, str]
+) -> None:
     for path, form in product(ACTS, FORMS):
         sent = {**form, "headers": {**form.get("headers", {}), **headers}}
         assert requests.post(url + path, timeout=30, **sent).status_code == 403
     preflight = {**headers, "Access-Control-Request-Method": "POST"}
-    assert requests.options(f"{url}/api/worker/shutdown/a", headers=preflight, timeout=30).status_code == 403
+    assert (
+        requests.options(f"{url}/api/worker/shutdown/a", headers=preflight, timeout=30).status_code
+        == 403
+    )
     for path in EVERYWHERE:
         assert requests.get(url + path, headers=headers, timeout=30).status_code == 403
 
@@ -111,10 +127,23 @@ def test_a_name_that_the_operator_allows_and_any_name_with_a_login_are_known(
     named = {"Host": "flower.example.com"}
     with flower(server, tmp_path, FLOWER_ALLOWED_HOSTS="other.example, Flower.Example.com") as url:
         assert requests.get(f"{url}/tasks", headers=named, timeout=30).status_code == 200
-        assert requests.get(f"{url}/tasks", headers={"Host": "evil.example"}, timeout=30).status_code == 403
+        assert (
+            requests.get(f"{url}/tasks", headers={"Host": "evil.example"}, timeout=30).status_code
+            == 403
+        )
     with flower(server, tmp_path, FLOWER_BASIC_AUTH="ops:secret") as url:
-        assert requests.get(f"{url}/tasks", headers=named, auth=("ops", "secret"), timeout=30).status_code == 200
+        assert (
+            requests.get(
+                f"{url}/tasks", headers=named, auth=("ops", "secret"), timeout=30
+            ).status_code
+            == 200
+        )
         assert requests.get(f"{url}/tasks", headers=named, timeout=30).status_code == 401
         elsewhere = {"Origin": "https://evil.example"}
         shutdown = f"{url}/api/worker/shutdown/a"
-        assert requests.post(shutdown, headers=elsewhere, auth=("ops", "secret"), timeout=30).status_code == 403
+        assert (
+            requests.post(
+                shutdown, headers=elsewhere, auth=("ops", "secret"), timeout=30
+            ).status_code
+            == 403
+        )

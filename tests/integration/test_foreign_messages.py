@@ -77,7 +77,10 @@ DIED = {
 }
 # file -> the members, and for each dead letter what its event's place is and what it says
 MIXED = {
-    "bundle-one-5000-digit-int.json": (["b19@x.com", "b20@x.com"], {"bundle-1.1": "a number of more digits"}),
+    "bundle-one-5000-digit-int.json": (
+        ["b19@x.com", "b20@x.com"],
+        {"bundle-1.1": "a number of more digits"},
+    ),
     "bundle-one-10000-deep.json": (["deep-1", "deep-2"], {"deep.1": "nested too deep"}),
     "bundle-many-bad.json": (
         ["bad-1", "bad-2", "nan", "twice", "sur"],
@@ -151,7 +154,9 @@ def test_events_between_all_of_these_are_delivered_and_the_worker_says_no_more_t
         bench.put_raw(raw(name))
         bench.put(identified(f"between.{name}@example.com"))
     bench.ended()
-    assert len([each for each in bench.members() if each.startswith("between.")]) == len([*DELIVERED, *DIED, *MIXED])
+    assert len([each for each in bench.members() if each.startswith("between.")]) == len(
+        [*DELIVERED, *DIED, *MIXED]
+    )
     printed = worker.printed()
     assert "Traceback" not in printed
     assert "example.com" not in printed.replace("mg.example.com", "")
@@ -169,7 +174,12 @@ def test_a_replay_puts_the_message_back_byte_for_byte(own: Bench, name: str) -> 
 
 
 def test_the_events_of_messages_that_could_not_be_read_can_be_sent_again(own: Bench) -> None:
-    names = ("task-deliver.json", "task-bundle-unknown.json", "event-alone.json", "latin1-plain-body.bin")
+    names = (
+        "task-deliver.json",
+        "task-bundle-unknown.json",
+        "event-alone.json",
+        "latin1-plain-body.bin",
+    )
     own.put_raw(*map(raw, names))
     with own.working():
         own.ended()
@@ -194,7 +204,9 @@ def test_the_bytes_of_a_message_can_be_had_and_put_back_by_hand(own: Bench) -> N
     assert json.loads(own.run("dead-letters", "show", "lat-1", "--json").out)["original"] in lines
 
 
-def test_a_message_dead_since_its_task_was_not_known_moves_to_the_queue_by_hand_as_it_was(own: Bench) -> None:
+def test_a_message_dead_since_its_task_was_not_known_moves_to_the_queue_by_hand_as_it_was(
+    own: Bench,
+) -> None:
     own.put_raw(raw("task-deliver.json"))
     with own.working():
         own.the_letter()
@@ -226,7 +238,10 @@ def test_every_command_works_with_anything_in_every_place(own: Bench) -> None:
         client.sadd(f"signal:{own.integration}:priority_lists", f"{own.queue}:3")
         client.lpush(own.dead_letters.key, *everything)
         client.zadd(own.delay_queue.key, dict.fromkeys(everything, 4e9))
-        client.hset(f"signal:{own.integration}:unacked", mapping={f"t{n}": each for n, each in enumerate(everything)})
+        client.hset(
+            f"signal:{own.integration}:unacked",
+            mapping={f"t{n}": each for n, each in enumerate(everything)},
+        )
         for command in COMMANDS:
             ended = own.run(*command, COLUMNS="200")
             assert ended.status == 0, (command, ended.err)
@@ -253,12 +268,16 @@ def test_a_person_is_forgotten_also_where_the_message_could_not_be_read(own: Ben
     for name in ("go", "task-bundle-1", "gzip-file", "rusty-celery", "event-alone"):
         found = json.loads(own.run("forget", f"{name}@example.com", "--yes", "--json").out)
         assert (found["queue"], found["dead letters"]) == (1, 1), name
-    assert json.loads(own.run("forget", "celery-php@example.com", "--yes", "--json").out)["queue"] == 1
+    assert (
+        json.loads(own.run("forget", "celery-php@example.com", "--yes", "--json").out)["queue"] == 1
+    )
     with own.working():
         own.ended()
     assert own.members() == {}
     exported = own.run("dead-letters", "export").out.split("\n")
-    assert {json.loads(each)["traits"]["email"] for each in exported if each} == {"task-bundle-2@example.com"}
+    assert {json.loads(each)["traits"]["email"] for each in exported if each} == {
+        "task-bundle-2@example.com"
+    }
 
 
 # -- Celery's own producers, as they can be set ----------------------------------------------------------------------
@@ -267,7 +286,12 @@ EVENT = {**identified("jane@example.com", plan="pro"), "messageId": "m-1"}
 
 
 def sent(
-    bench: Bench, event: Any = EVENT, *, task: str = "signal.deliver", settings: dict[str, Any], **options: Any
+    bench: Bench,
+    event: Any = EVENT,
+    *,
+    task: str = "signal.deliver",
+    settings: dict[str, Any],
+    **options: Any,
 ) -> None:
     """A real Celery producer with these settings puts the event on the queue."""
     client = Celery(broker=bench.server.url)
@@ -302,13 +326,18 @@ def test_both_protocols_are_read(bench: Bench, task: str, protocol: int) -> None
     [
         {"countdown": 3600},
         {"expires": 0.001},
-        {"link": {"task": "other.task", "args": [], "kwargs": {}, "options": {}}, "chain": [{"task": "next"}]},
+        {
+            "link": {"task": "other.task", "args": [], "kwargs": {}, "options": {}},
+            "chain": [{"task": "next"}],
+        },
         {"headers": {"x": "y"}, "shadow": "z"},
         {"kwargs": {"event": EVENT}},
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_what_else_a_celery_producer_asks_for_costs_no_event(bench: Bench, options: dict[str, Any]) -> None:
+def test_what_else_a_celery_producer_asks_for_costs_no_event(
+    bench: Bench, options: dict[str, Any]
+) -> None:
     args = [] if "kwargs" in options else [EVENT]
     Celery(broker=bench.server.url).send_task("signal.deliver", args, queue=bench.queue, **options)
     assert_delivered(bench)
@@ -338,8 +367,16 @@ def test_pythons_own_types_in_an_event_are_read_as_what_they_are(bench: Bench) -
 
 @pytest.mark.parametrize("sep", [":", "\x06\x16", "::", "|"])
 @pytest.mark.parametrize("steps", [[0, 3, 6, 9], list(range(10)), [0, 9]], ids=str)
-def test_a_priority_is_delivered_whatever_the_producer_calls_its_lists(own: Bench, sep: str, steps: list[int]) -> None:
-    options = {"broker_transport_options": {"sep": sep, "priority_steps": steps, "queue_order_strategy": "priority"}}
+def test_a_priority_is_delivered_whatever_the_producer_calls_its_lists(
+    own: Bench, sep: str, steps: list[int]
+) -> None:
+    options = {
+        "broker_transport_options": {
+            "sep": sep,
+            "priority_steps": steps,
+            "queue_order_strategy": "priority",
+        }
+    }
     for number, priority in enumerate((0, 3, 9, 255)):
         sent(own, identified(f"p{number}@example.com"), settings=options, priority=priority)
     assert len(own.redis.keys(f"{own.queue}*")) > 1
@@ -348,7 +385,9 @@ def test_a_priority_is_delivered_whatever_the_producer_calls_its_lists(own: Benc
         own.ended()
 
 
-def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_stay(own: Bench) -> None:
+def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_stay(
+    own: Bench,
+) -> None:
     options = {"broker_transport_options": {"sep": ":", "priority_steps": [0, 5]}}
     for number in range(3):
         sent(own, identified(f"p{number}@example.com"), settings=options, priority=5)
@@ -357,10 +396,15 @@ def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_s
     with own.working(WORKER_CONCURRENCY="1"):
         eventually(lambda: own.delivered() == 3, what="all three")
         own.ended()
-    assert [each.address for each in own.posts()] == [f"p{number}@example.com" for number in range(3)]
+    assert [each.address for each in own.posts()] == [
+        f"p{number}@example.com" for number in range(3)
+    ]
     sent(own, identified("later@example.com"), settings=options, priority=5)
     assert json.loads(own.run("status", "--json").out)["queued"] == 1
-    assert (own.redis.llen(f"{own.queue}2:5"), own.redis.llen(f"{own.queue}.dead_letter:5")) == (1, 1)
+    assert (own.redis.llen(f"{own.queue}2:5"), own.redis.llen(f"{own.queue}.dead_letter:5")) == (
+        1,
+        1,
+    )
 
 
 # -- what a message says of itself -----------------------------------------------------------------------------------
@@ -368,14 +412,20 @@ def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_s
 
 def with_signal(id: str, event: Any, signal: dict[str, Any], task: str = "signal.deliver") -> bytes:
     body = json.dumps([[event], {}, None])
-    return json.dumps({"body": body, "headers": {"task": task, "id": id, "signal": signal}}).encode()
+    return json.dumps(
+        {"body": body, "headers": {"task": task, "id": id, "signal": signal}}
+    ).encode()
 
 
 def test_a_time_years_ahead_freezes_no_field(bench: Bench) -> None:
-    bench.put_raw(with_signal("ahead", identified("jane@example.com", plan="old"), {"enqueued_at": 4e9}))
+    bench.put_raw(
+        with_signal("ahead", identified("jane@example.com", plan="old"), {"enqueued_at": 4e9})
+    )
     assert bench.member("jane@example.com").vars["plan"] == "old"
     bench.put(identified("jane@example.com", plan="new"))
-    eventually(lambda: bench.members()["jane@example.com"].vars["plan"] == "new", what="the newer plan")
+    eventually(
+        lambda: bench.members()["jane@example.com"].vars["plan"] == "new", what="the newer plan"
+    )
 
 
 def test_patience_from_years_ahead_ends_like_any(own: Bench) -> None:
@@ -387,9 +437,13 @@ def test_patience_from_years_ahead_ends_like_any(own: Bench) -> None:
 
 
 @pytest.mark.parametrize("events", [0, -1, 10**12, 1e400, "many", None])
-def test_a_wrong_count_of_events_neither_slips_past_the_pace_nor_holds_it_up(own: Bench, events: Any) -> None:
+def test_a_wrong_count_of_events_neither_slips_past_the_pace_nor_holds_it_up(
+    own: Bench, events: Any
+) -> None:
     for number in range(40):
-        own.put_raw(with_signal(f"e{number}", identified(f"p{number}@example.com"), {"events": events}))
+        own.put_raw(
+            with_signal(f"e{number}", identified(f"p{number}@example.com"), {"events": events})
+        )
     with own.working(MAILGUN_RATE_LIMIT="600", MAILGUN_MEMBER_STATE="ledger"):
         eventually(lambda: own.delivered() == 40, 60, what="all forty")
         own.ended()

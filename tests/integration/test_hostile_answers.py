@@ -17,7 +17,9 @@ from tests.servers import eventually
 from tests.unit.test_unreadable import UNREADABLE, spelt
 
 EVENTS = 8
-ENDS_WITHIN_SECONDS = 30  # far more than a request may take with these time-outs; one that drips on takes for ever
+ENDS_WITHIN_SECONDS = (
+    30  # far more than a request may take with these time-outs; one that drips on takes for ever
+)
 IMPATIENT = {
     "MAILGUN_CONNECT_TIMEOUT_SECONDS": "1",
     "MAILGUN_READ_TIMEOUT_SECONDS": "2",
@@ -34,14 +36,18 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("saying", DRIPS.values(), ids=DRIPS)
-def test_worker_whose_every_thread_is_dripped_upon_stops_and_loses_nothing(own: Bench, saying: Saying) -> None:
+def test_worker_whose_every_thread_is_dripped_upon_stops_and_loses_nothing(
+    own: Bench, saying: Saying
+) -> None:
     with RawMailgun(saying) as far:
         worker = own.worker(**IMPATIENT, MAILGUN_API_BASE_URL=far.url).ready()
         sent = own.put(*(identified(f"p{number}@example.com") for number in range(EVENTS)))
         eventually(lambda: len(far.asked) == EVENTS, what="every thread asking")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(ENDS_WITHIN_SECONDS) == 0
-    kept = [message.id for message, _ in own.delayed()] + [message.id for message in own.queued_events()]
+    kept = [message.id for message, _ in own.delayed()] + [
+        message.id for message in own.queued_events()
+    ]
     assert sorted(kept) == sorted(sent)
     assert not own.unacknowledged()
 
@@ -59,54 +65,98 @@ ECHO = f"you sent {' and '.join(sorted(SECRETS))} \x1b[31m".encode()
 def echoing(number: int) -> Iterator[bytes]:
     """Answer that there is no such member, then refuse with all that was sent, in several spellings."""
     if number % 2:
-        yield answer(b'{"message":"Member echo.me@example.com of mailing list x not found"}', "404 Not Found")
+        yield answer(
+            b'{"message":"Member echo.me@example.com of mailing list x not found"}', "404 Not Found"
+        )
     else:
-        yield answer(ECHO, "400 Bad Request", "X-Echo: Basic " + base64.b64encode(f"api:{KEY}".encode()).decode())
+        yield answer(
+            ECHO,
+            "400 Bad Request",
+            "X-Echo: Basic " + base64.b64encode(f"api:{KEY}".encode()).decode(),
+        )
 
 
 def test_what_an_answer_quotes_is_seen_beside_the_dead_letter_alone(own: Bench) -> None:
     event = {"messageId": "m-echo", **identified("echo.me@example.com", plan="quoted-trait")}
-    with RawMailgun(echoing) as far, own.working(MAILGUN_API_BASE_URL=far.url, LOG_LEVEL="debug") as worker:
+    with (
+        RawMailgun(echoing) as far,
+        own.working(MAILGUN_API_BASE_URL=far.url, LOG_LEVEL="debug") as worker,
+    ):
         with flower_of(own) as flower:
             own.put(event)
             failure = flower.task("m-echo", "FAILURE")
-            seen = [str(failure), flower.page("/task/m-echo"), flower.page("/tasks"), str(flower.tasks())]
+            seen = [
+                str(failure),
+                flower.page("/task/m-echo"),
+                flower.page("/tasks"),
+                str(flower.tasks()),
+            ]
         printed = worker.printed()
     assert f"rejected (400): {len(ECHO)} characters, digest " in failure["exception"]
     seen += [printed, own.run("status", "--json").out, own.run("explain", "m-echo").out]
     seen += [own.run("dead-letters", "list").out, own.run("dead-letters", "list", "--json").out]
-    assert [(secret, text) for text in seen for secret in SECRETS if secret.lower() in text.lower()] == []
+    assert [
+        (secret, text) for text in seen for secret in SECRETS if secret.lower() in text.lower()
+    ] == []
     whole = own.run("dead-letters", "show", "m-echo").out
     assert all(secret in whole for secret in SECRETS)
     assert r"\x1b[31m" in whole
-    assert json.loads(own.run("dead-letters", "show", "m-echo", "--json").out)["answer"] == ECHO.decode()
+    assert (
+        json.loads(own.run("dead-letters", "show", "m-echo", "--json").out)["answer"]
+        == ECHO.decode()
+    )
 
 
-def test_members_that_cannot_be_held_are_dead_letters_and_the_others_are_delivered(own: Bench) -> None:
+def test_members_that_cannot_be_held_are_dead_letters_and_the_others_are_delivered(
+    own: Bench,
+) -> None:
     odd = {f"odd{number}@example.com": fields for number, fields in enumerate(UNREADABLE.values())}
     good = [f"good{number}@example.com" for number in range(5)]
 
     def saying(_: int) -> Iterator[bytes]:
         head, _, form = far.current.request.partition(b"\r\n\r\n")
-        asked = dict(parse_qsl(form.decode())).get("address") or unquote(head.split()[1].decode()).rpartition("/")[2]
+        asked = (
+            dict(parse_qsl(form.decode())).get("address")
+            or unquote(head.split()[1].decode()).rpartition("/")[2]
+        )
         yield answer(b'{"member":%b}' % spelt(asked, **odd.get(asked, {"subscribed": b"true"})))
 
-    with RawMailgun(saying) as far, own.working(MAILGUN_API_BASE_URL=far.url, WORKER_CONCURRENCY="4") as worker:
-        own.put(*(identified(address, plan="pro") for pair in zip_longest(odd, good) for address in pair if address))
+    with (
+        RawMailgun(saying) as far,
+        own.working(MAILGUN_API_BASE_URL=far.url, WORKER_CONCURRENCY="4") as worker,
+    ):
+        own.put(
+            *(
+                identified(address, plan="pro")
+                for pair in zip_longest(odd, good)
+                for address in pair
+                if address
+            )
+        )
         own.ended()
         own.counted("dead letter: unreadable_member", len(odd))
     assert own.totals() == {"dead letter: unreadable_member": len(odd), "delivered": len(good)}
     assert {each.letter.reason for each in own.letters()} == {"unreadable_member"}
-    assert all(each.letter.answer.startswith("200, but the member cannot be read: ") for each in own.letters())
+    assert all(
+        each.letter.answer.startswith("200, but the member cannot be read: ")
+        for each in own.letters()
+    )
     assert "bug" not in worker.printed()
 
 
-@pytest.mark.parametrize("content", [rb'{"message":"bad \ud800 thing"}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
+@pytest.mark.parametrize(
+    "content", [rb'{"message":"bad \ud800 thing"}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000]
+)
 def test_429_is_heeded_whatever_its_body(own: Bench, content: bytes) -> None:
-    with RawMailgun(lambda _: iter([answer(content, "429 Too Many Requests", "Retry-After: 600")])) as far:
+    with RawMailgun(
+        lambda _: iter([answer(content, "429 Too Many Requests", "Retry-After: 600")])
+    ) as far:
         with own.working(MAILGUN_API_BASE_URL=far.url) as worker:
             own.put(identified("jane@example.com"))
-            eventually(lambda: own.redis.hget(f"signal:{own.integration}:hold", "not_before"), what="a hold")
+            eventually(
+                lambda: own.redis.hget(f"signal:{own.integration}:hold", "not_before"),
+                what="a hold",
+            )
             eventually(lambda: own.queued() + len(own.delayed()), what="the event waiting")
             eventually(lambda: not own.unacknowledged(), what="empty hands")
         assert own.queued() + len(own.delayed()) == 1

@@ -12,12 +12,18 @@ HOT = "hot@example.com"
 EVENTS, OTHERS = 300, 200
 FEW = 8  # writes of the hot member, where each event by itself would make hundreds
 # What hangs is given up within seconds, yet not what is slow on a busy machine.
-SETTINGS = {"MAILGUN_CONNECT_TIMEOUT_SECONDS": "2", "MAILGUN_READ_TIMEOUT_SECONDS": "3", "WORKER_CONCURRENCY": "8"}
+SETTINGS = {
+    "MAILGUN_CONNECT_TIMEOUT_SECONDS": "2",
+    "MAILGUN_READ_TIMEOUT_SECONDS": "3",
+    "WORKER_CONCURRENCY": "8",
+}
 
 
 def hot(count: int, start: int = 0) -> list[dict[str, Any]]:
     """Events of the hot member in their order; each sets its plan anew, and every other one its company."""
-    return [identified(HOT, plan=f"{each}", **company_of(each)) for each in range(start, start + count)]
+    return [
+        identified(HOT, plan=f"{each}", **company_of(each)) for each in range(start, start + count)
+    ]
 
 
 def company_of(number: int) -> dict[str, str]:
@@ -82,7 +88,9 @@ def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Ben
 
 
 @each_mode
-def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(own: Bench, mode: Mode) -> None:
+def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(
+    own: Bench, mode: Mode
+) -> None:
     hangs(own)
     settings = {**SETTINGS, "VISIBILITY_TIMEOUT_SECONDS": "30", **mode.settings}
     first = own.worker(**settings)
@@ -103,7 +111,9 @@ def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_an
 def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_do_not_wait(
     own: Bench, mode: Mode
 ) -> None:
-    own.sandbox.control.add_fault("hang_after_commit", method="POST", address=HOT, seconds=600, count=1)
+    own.sandbox.control.add_fault(
+        "hang_after_commit", method="POST", address=HOT, seconds=600, count=1
+    )
     mode.put(own.redis, own.queue, *hot(EVENTS), *others(OTHERS))
     own.worker(**{**SETTINGS, **mode.settings})
     all_others(own, OTHERS + 1)  # with the one that was stored without an answer
@@ -114,7 +124,9 @@ def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_
 def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
     hangs(own)
     own.put(*hot(20))
-    own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "20", "VISIBILITY_TIMEOUT_SECONDS": "180"})
+    own.worker(
+        **{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "20", "VISIBILITY_TIMEOUT_SECONDS": "180"}
+    )
     until(lambda: own.delay_queue.count() == 19, "events that wait")
     explained = own.run("explain", own.delayed()[0][0].id).out
     assert "next try once the delivery of its member that is under way has ended" in explained

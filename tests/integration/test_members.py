@@ -11,8 +11,16 @@ JANE = "jane@example.com"
 
 
 def test_the_integrations_example_becomes_exactly_its_request(bench: Bench) -> None:
-    traits = {"name": "Jane Doe", "first_name": "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme Ltd"}
-    bench.put({**identified("Jane@Example.com", **traits), "userId": "user-123", "anonymousId": "a1b2c3"})
+    traits = {
+        "name": "Jane Doe",
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "plan": "pro",
+        "company": "Acme Ltd",
+    }
+    bench.put(
+        {**identified("Jane@Example.com", **traits), "userId": "user-123", "anonymousId": "a1b2c3"}
+    )
     bench.member(JANE)
     bench.ended()
     [post] = bench.posts()
@@ -22,7 +30,10 @@ def test_the_integrations_example_becomes_exactly_its_request(bench: Bench) -> N
         ("name", "Jane Doe"),
         ("subscribed", "true"),
         ("upsert", "true"),
-        ("vars", '{"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}'),
+        (
+            "vars",
+            '{"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}',
+        ),
     ]
 
 
@@ -40,7 +51,12 @@ KINDS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "identified": (
         {
             "type": "identify",
-            "traits": {"first_name": "Zoë", "last_name": "O'Hara & Söhne", "company": "Ä=1", "plan": "pro"},
+            "traits": {
+                "first_name": "Zoë",
+                "last_name": "O'Hara & Söhne",
+                "company": "Ä=1",
+                "plan": "pro",
+            },
         },
         "Zoë O'Hara & Söhne",
         {"first_name": "Zoë", "last_name": "O'Hara & Söhne", "company": "Ä=1", "plan": "pro"},
@@ -60,7 +76,11 @@ KINDS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"last_order_id": "A-1", "last_order_revenue": 129.9, "last_order_currency": "EUR"},
     ),
     "purchase": (
-        {"type": "track", "event": "purchase", "properties": {"transaction_id": 7, "value": 15, "currency": "USD"}},
+        {
+            "type": "track",
+            "event": "purchase",
+            "properties": {"transaction_id": 7, "value": 15, "currency": "USD"},
+        },
         "",
         {"last_order_id": 7, "last_order_revenue": 15, "last_order_currency": "USD"},
     ),
@@ -78,13 +98,17 @@ def test_each_kind_of_event_makes_a_member_with_what_it_says(bench: Bench, kind:
     bench.put({**of(JANE, event), "anonymousId": "anon"})
     member = bench.member(JANE)
     assert (member.address, member.name, member.subscribed) == (JANE, name, True)
-    assert json.dumps(member.vars, sort_keys=True) == json.dumps({**variables, "anonymous_id": "anon"}, sort_keys=True)
+    assert json.dumps(member.vars, sort_keys=True) == json.dumps(
+        {**variables, "anonymous_id": "anon"}, sort_keys=True
+    )
 
 
 def test_no_field_that_another_event_set_is_erased(bench: Bench) -> None:
     held: dict[str, Any] = {}
     name = ""
-    for event, says, variables in (KINDS[each] for each in ("identified", "page", "signed up", "order completed")):
+    for event, says, variables in (
+        KINDS[each] for each in ("identified", "page", "signed up", "order completed")
+    ):
         held |= variables
         name = says or name
         bench.put(of(JANE, event))
@@ -103,13 +127,18 @@ def test_case_and_blanks_make_no_second_member(bench: Bench, email: str) -> None
     assert list(bench.members()) == [JANE]
 
 
-@pytest.mark.parametrize("address", ["jane+news@example.com", "a%2bb?c#d&e=f@example.com", "jané@exämple.com"])
+@pytest.mark.parametrize(
+    "address", ["jane+news@example.com", "a%2bb?c#d&e=f@example.com", "jané@exämple.com"]
+)
 def test_an_address_with_signs_of_its_own_is_found_again(bench: Bench, address: str) -> None:
     bench.put(identified(address, plan="pro"))
     bench.ended()
     bench.put(viewed(address, "https://shop.example.com/"))
     bench.ended()
-    assert bench.member(address).vars == {"plan": "pro", "last_page_url": "https://shop.example.com/"}
+    assert bench.member(address).vars == {
+        "plan": "pro",
+        "last_page_url": "https://shop.example.com/",
+    }
     assert list(bench.members()) == [address]
 
 
@@ -155,7 +184,9 @@ def test_a_refused_consent_unsubscribes(bench: Bench, marketing: object) -> None
     ],
     ids=["a granted consent", "an unknown consent", "a page"],
 )
-def test_a_recipients_own_opt_out_is_undone_by_no_event(bench: Bench, event: dict[str, Any]) -> None:
+def test_a_recipients_own_opt_out_is_undone_by_no_event(
+    bench: Bench, event: dict[str, Any]
+) -> None:
     bench.put(consenting(identified(JANE), marketing=True))
     bench.ended()
     bench.sandbox.control.unsubscribe(JANE)
@@ -168,7 +199,9 @@ def test_a_recipients_own_opt_out_is_undone_by_no_event(bench: Bench, event: dic
 
 def test_two_settings_say_who_is_subscribed_without_and_against_a_word(own: Bench) -> None:
     # A "no" that is read soon after our own might be that one, read late: it is looked at again for so long.
-    with own.working(MAILGUN_RESUBSCRIBE="true", MAILGUN_SUBSCRIBE_NEW="false", MAILGUN_READ_LAG_SECONDS="1"):
+    with own.working(
+        MAILGUN_RESUBSCRIBE="true", MAILGUN_SUBSCRIBE_NEW="false", MAILGUN_READ_LAG_SECONDS="1"
+    ):
         own.put(identified(JANE))
         own.ended()
         assert own.member(JANE).subscribed is False
@@ -199,8 +232,18 @@ def test_overwriting_is_one_bare_post_of_the_events_own_fields(own: Bench) -> No
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        ({"type": "page", "anonymousId": "a", "properties": {"url": "https://shop.example.com/"}}, "no_email"),
-        (identified("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"), "hashed_email"),
+        (
+            {
+                "type": "page",
+                "anonymousId": "a",
+                "properties": {"url": "https://shop.example.com/"},
+            },
+            "no_email",
+        ),
+        (
+            identified("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+            "hashed_email",
+        ),
         ({"type": "track", "event": "Video Played", "traits": {"email": JANE}}, "unmapped_event"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -24,7 +24,9 @@ LIMITED = (
 )
 
 
-def packed(body: str, id: str, *, task: str = TASK, compression: str = "", data: bytes | None = None) -> str:
+def packed(
+    body: str, id: str, *, task: str = TASK, compression: str = "", data: bytes | None = None
+) -> str:
     """A message with this body, in base64."""
     content = base64.b64encode(body.encode() if data is None else data).decode()
     headers = {"task": task, "id": id, **({"compression": compression} if compression else {})}
@@ -36,7 +38,9 @@ def packed(body: str, id: str, *, task: str = TASK, compression: str = "", data:
 def event_of(count: int, part: str = "{}") -> str:
     """The body of an event that holds so many small values."""
     values = ",".join([part] * count)
-    return f'[[{{"type":"identify","traits":{{"email":"big@example.com","x":[{values}]}}}}],{{}},{{}}]'
+    return (
+        f'[[{{"type":"identify","traits":{{"email":"big@example.com","x":[{values}]}}}}],{{}},{{}}]'
+    )
 
 
 def bundle_of(count: int, part: str = "{}") -> str:
@@ -51,7 +55,11 @@ def plain(count: int, id: str, part: str = '{"":{"":{}}}') -> str:
 
 def peak(worker: RunningWorker) -> int:
     """The most memory that the worker has ever had, in bytes."""
-    [line] = [each for each in Path(f"/proc/{worker.process.pid}/status").read_text().splitlines() if "VmHWM" in each]
+    [line] = [
+        each
+        for each in Path(f"/proc/{worker.process.pid}/status").read_text().splitlines()
+        if "VmHWM" in each
+    ]
     return int(line.split()[1]) * 1024
 
 
@@ -61,17 +69,26 @@ def test_no_message_takes_a_worker_beyond_its_memory(own: Bench) -> None:
     hostile = {
         "27 MB of small objects": (packed(event_of(7_000_000), "h-1"), "too_large"),
         "two million events": (packed(bundle_of(2_000_000), "h-2", task=DELIVER_MANY), "too_large"),
-        "a bundle of 900,000 events": (packed(bundle_of(900_000), "h-3", task=DELIVER_MANY), "too_many_events"),
+        "a bundle of 900,000 events": (
+            packed(bundle_of(900_000), "h-3", task=DELIVER_MANY),
+            "too_many_events",
+        ),
         "30 MB in gzip": (
-            packed("", "h-4", compression="gzip", data=gzip.compress(event_of(10_000_000).encode())),
+            packed(
+                "", "h-4", compression="gzip", data=gzip.compress(event_of(10_000_000).encode())
+            ),
             "too_large",
         ),
         "30 MB in bzip2": (
-            packed("", "h-5", compression="bzip2", data=bz2.compress(event_of(10_000_000).encode())),
+            packed(
+                "", "h-5", compression="bzip2", data=bz2.compress(event_of(10_000_000).encode())
+            ),
             "too_large",
         ),
     }
-    within: list[str] = [plain(320_000, f"w-{each}") for each in range(4)]  # 4 MB each, and 36 times that once read
+    within: list[str] = [
+        plain(320_000, f"w-{each}") for each in range(4)
+    ]  # 4 MB each, and 36 times that once read
     within += [packed(event_of(1_000_000), f"v-{each}") for each in range(4)]
     squeezed = gzip.compress(event_of(1_300_000).encode())  # some kilobytes, and 4 MB to read
     within += [packed("", f"z-{each}", compression="gzip", data=squeezed) for each in range(6)]
@@ -81,7 +98,11 @@ def test_no_message_takes_a_worker_beyond_its_memory(own: Bench) -> None:
     own.redis.lpush(own.queue, *within, *many)
     own.put(*(identified(f"{each}@example.com") for each in names))
     with own.working(*LIMITED) as worker:
-        until(lambda: {f"{each}@example.com" for each in names} <= own.members().keys(), "the good", 170)
+        until(
+            lambda: {f"{each}@example.com" for each in names} <= own.members().keys(),
+            "the good",
+            170,
+        )
         until(lambda: own.queued() == own.unacknowledged() == 0, "all", 60)
         most = peak(worker)
         assert worker.process.poll() is None
@@ -93,7 +114,12 @@ def test_no_message_takes_a_worker_beyond_its_memory(own: Bench) -> None:
 def test_long_names_of_events_are_not_remembered(own: Bench) -> None:
     def named(number: int) -> dict[str, Any]:
         name = f"{number:04d}" + "x" * 400_000
-        return {**identified("jane@example.com"), "type": "track", "event": name, "messageId": f"long-{number}"}
+        return {
+            **identified("jane@example.com"),
+            "type": "track",
+            "event": name,
+            "messageId": f"long-{number}",
+        }
 
     with own.working(*LIMITED) as worker:
         own.put(identified("first@example.com"))
@@ -104,7 +130,9 @@ def test_long_names_of_events_are_not_remembered(own: Bench) -> None:
             until(lambda: own.queued() < 40, "room")
         until(lambda: own.queued() == own.unacknowledged() == 0, "all", 120)
         grown = peak(worker) - before
-    assert grown < 80 * MEBIBYTE  # remembered, with what they are compared by, they would be 240 and more
+    assert (
+        grown < 80 * MEBIBYTE
+    )  # remembered, with what they are compared by, they would be 240 and more
 
 
 def test_an_event_that_no_worker_survives_is_put_aside_and_the_others_go_on(own: Bench) -> None:
@@ -112,7 +140,9 @@ def test_an_event_that_no_worker_survives_is_put_aside_and_the_others_go_on(own:
     quick = {**IMPATIENT, "MAILGUN_READ_TIMEOUT_SECONDS": "1.2", "VISIBILITY_TIMEOUT_SECONDS": "9"}
     quick |= {"MESSAGE_MAX_RETURNS": "3"}
     good = {f"good{each}@example.com" for each in range(5)}
-    own.put({**identified("killer@example.com"), "messageId": "killer"}, *map(identified, sorted(good)))
+    own.put(
+        {**identified("killer@example.com"), "messageId": "killer"}, *map(identified, sorted(good))
+    )
 
     def tried() -> bool:
         """The worker asks Mailgun for that member, or has found that it must not."""

@@ -30,7 +30,9 @@ def address_of(worker: RunningWorker) -> str:
 
 def _announced(worker: RunningWorker) -> str:
     lines = [json.loads(line) for line in worker.printed().splitlines() if line.startswith("{")]
-    return next((line["address"] for line in lines if line["message"] == "metrics for Prometheus"), "")
+    return next(
+        (line["address"] for line in lines if line["message"] == "metrics for Prometheus"), ""
+    )
 
 
 def page(worker: RunningWorker) -> str:
@@ -42,9 +44,12 @@ def page(worker: RunningWorker) -> str:
 def samples(worker: RunningWorker) -> dict[str, float]:
     """What the worker tells, by name and the values of all labels but the integration's."""
     return {
-        " ".join([sample.name, *(v for k, v in sorted(sample.labels.items()) if k not in {"integration", "le"})]): (
-            sample.value
-        )
+        " ".join(
+            [
+                sample.name,
+                *(v for k, v in sorted(sample.labels.items()) if k not in {"integration", "le"}),
+            ]
+        ): (sample.value)
         for family in text_string_to_metric_families(page(worker))
         for sample in family.samples
     }
@@ -53,7 +58,11 @@ def samples(worker: RunningWorker) -> dict[str, float]:
 def ours(found: dict[str, float], start: str) -> dict[str, float]:
     """What is not 0 of the samples whose name starts so."""
     start = f"signal_mailgun_{start} "
-    return {name.removeprefix(start): value for name, value in found.items() if name.startswith(start) and value}
+    return {
+        name.removeprefix(start): value
+        for name, value in found.items()
+        if name.startswith(start) and value
+    }
 
 
 def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
@@ -86,7 +95,9 @@ def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
     assert ours(found, "buried_total") == ours(found, "dead_letters") == letters
     names = {"GET": "read_member", "POST": "upsert"}
     received = Counter(
-        f"{names[each.method]} {each.status // 100}xx" for each in own.requests() if isinstance(each.status, int)
+        f"{names[each.method]} {each.status // 100}xx"
+        for each in own.requests()
+        if isinstance(each.status, int)
     )
     assert ours(found, "request_duration_seconds_count") == received
     assert received["upsert 2xx"] == 3
@@ -102,7 +113,9 @@ def test_a_worker_tells_what_waits_and_what_holds_it(own: Bench) -> None:
     with own.working(METRICS_PORT=str(free_port())) as worker:
         assert own.run("pause").status == 0
         own.put(*(identified(f"{name}@example.com") for name in range(4)))
-        until(lambda: samples(worker)["signal_mailgun_queued_events"] == 4, "four events on the queue")
+        until(
+            lambda: samples(worker)["signal_mailgun_queued_events"] == 4, "four events on the queue"
+        )
         assert ours(samples(worker), "held") == {"paused": 1}
         assert own.run("resume").status == 0
         own.ended()
@@ -138,10 +151,17 @@ def prometheus(targets: list[str], folder: Path) -> Iterator[str]:
     assert PROMETHEUS
     address = f"127.0.0.1:{free_port()}"
     job = {"job_name": "signal-mailgun", "static_configs": [{"targets": targets}]}
-    config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": [job]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "scrape_configs": [job],
+    }
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump({**config, "rule_files": [str(RULES)]}))
-    options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
+    options = [
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+    ]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([PROMETHEUS, *options], stdout=log, stderr=log)
     try:
@@ -162,21 +182,35 @@ def _ready(address: str) -> bool:
 
 def asked(address: str, query: str) -> dict[str, float]:
     """What Prometheus answers, by the values of the labels."""
-    answer = requests.get(f"http://{address}/api/v1/query", params={"query": query}, timeout=30).json()
+    answer = requests.get(
+        f"http://{address}/api/v1/query", params={"query": query}, timeout=30
+    ).json()
     assert answer["status"] == "success", answer
-    return {" ".join(each["metric"].values()): float(each["value"][1]) for each in answer["data"]["result"]}
+    return {
+        " ".join(each["metric"].values()): float(each["value"][1])
+        for each in answer["data"]["result"]
+    }
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian: prometheus)")
-def test_a_real_prometheus_scrapes_two_workers_on_one_host_and_reads_the_rules(own: Bench, tmp_path: Path) -> None:
+def test_a_real_prometheus_scrapes_two_workers_on_one_host_and_reads_the_rules(
+    own: Bench, tmp_path: Path
+) -> None:
     port = str(free_port())
     own.sandbox.control.add_fault("status", status=400, address="refused@example.com")
     with own.working(METRICS_PORT=port) as one, own.working(METRICS_PORT=port) as two:
         targets = [address_of(one), address_of(two)]
         assert len(set(targets)) == 2
         with prometheus(targets, tmp_path) as address:
-            until(lambda: asked(address, 'sum(up{job="signal-mailgun"})') == {"": 2}, "two targets that are up", 60)
-            own.put(*(identified(f"{number}@example.com") for number in range(60)), identified("refused@example.com"))
+            until(
+                lambda: asked(address, 'sum(up{job="signal-mailgun"})') == {"": 2},
+                "two targets that are up",
+                60,
+            )
+            own.put(
+                *(identified(f"{number}@example.com") for number in range(60)),
+                identified("refused@example.com"),
+            )
             own.ended()
             delivered = f'sum(signal_mailgun_outcomes_total{{outcome="delivered", integration="{own.integration}"}})'
             until(lambda: asked(address, delivered) == {"": 60}, "the sum of both", 60)
@@ -186,7 +220,11 @@ def test_a_real_prometheus_scrapes_two_workers_on_one_host_and_reads_the_rules(o
             until(lambda: asked(address, by_reason) == {"rejected": 1}, "the dead letter, once", 60)
             alert = 'count(ALERTS{alertname="SignalMailgunDeadLetters", alertstate="firing", reason="rejected"})'
             until(lambda: asked(address, alert) == {"": 1}, "the alert", 60)
-            groups = requests.get(f"http://{address}/api/v1/rules", timeout=30).json()["data"]["groups"]
+            groups = requests.get(f"http://{address}/api/v1/rules", timeout=30).json()["data"][
+                "groups"
+            ]
             rules = [rule for group in groups for rule in group["rules"]]
             assert {rule["health"] for rule in rules} == {"ok"}
-            assert {rule["name"] for rule in rules if rule["state"] == "firing"} == {"SignalMailgunDeadLetters"}
+            assert {rule["name"] for rule in rules if rule["state"] == "firing"} == {
+                "SignalMailgunDeadLetters"
+            }

@@ -15,7 +15,11 @@ from worker.queue.intake import parse_raw
 from worker.queue.message import DELIVER_MANY
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "enqueue.mjs"
-EVENT = {"type": "identify", "messageId": "node-1", "traits": {"email": "Nöel@Example.com", "name": "Noël"}}
+EVENT = {
+    "type": "identify",
+    "messageId": "node-1",
+    "traits": {"email": "Nöel@Example.com", "name": "Noël"},
+}
 
 node = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
@@ -34,7 +38,11 @@ def test_an_event_that_node_enqueues_becomes_a_member(tmp_path: Path) -> None:
             }
             with RunningWorker(environment, tmp_path / "worker.log") as worker:
                 said = subprocess.run(
-                    ["node", EXAMPLE, server.url], input=json.dumps(EVENT), capture_output=True, text=True, timeout=30
+                    ["node", EXAMPLE, server.url],
+                    input=json.dumps(EVENT),
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
                 )
                 assert (said.returncode, said.stdout) == (0, "enqueued on mailgun.default\n")
                 eventually(sandbox.control.members, what="the member")
@@ -61,13 +69,19 @@ def test_an_array_goes_in_bundles_that_are_read_as_our_own(own: Bench) -> None:
     ]
     headers = [json.loads(raw)["headers"] for raw in own.redis.lrange(own.queue, 0, -1)]
     assert [each["argsrepr"] for each in headers] == ["50 events", "100 events", "100 events"]
-    assert all(parse_raw(raw, str).task == DELIVER_MANY for raw in own.redis.lrange(own.queue, 0, -1))
+    assert all(
+        parse_raw(raw, str).task == DELIVER_MANY for raw in own.redis.lrange(own.queue, 0, -1)
+    )
 
 
 @node
 def test_an_unreachable_redis_is_one_line(tmp_path: Path) -> None:
     said = subprocess.run(
-        ["node", EXAMPLE, "redis://127.0.0.1:1/0"], input=json.dumps(EVENT), capture_output=True, text=True, timeout=30
+        ["node", EXAMPLE, "redis://127.0.0.1:1/0"],
+        input=json.dumps(EVENT),
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert said.returncode == 1
     assert said.stderr.startswith("not enqueued: ")

@@ -42,7 +42,9 @@ def test_noes_subscribe_nobody_yeses_do_and_the_rest_no_new_member(bench: Bench)
         **{f"yes{number}@example.com": (word, True) for number, word in enumerate(YESES)},
         **{f"unclear{number}@example.com": (word, False) for number, word in enumerate(UNCLEAR)},
     }
-    bench.put(*(consenting(identified(address), marketing=word) for address, (word, _) in spoken.items()))
+    bench.put(
+        *(consenting(identified(address), marketing=word) for address, (word, _) in spoken.items())
+    )
     bench.put(flat("c9@example.com", "unknown", False))  # noqa: FBT003
     bench.ended()
     assert {address: each.subscribed for address, each in bench.members().items()} == {
@@ -51,10 +53,17 @@ def test_noes_subscribe_nobody_yeses_do_and_the_rest_no_new_member(bench: Bench)
     }
 
 
-def test_a_consent_that_is_not_understood_is_counted_and_shown_and_a_later_yes_counts(own: Bench) -> None:
+def test_a_consent_that_is_not_understood_is_counted_and_shown_and_a_later_yes_counts(
+    own: Bench,
+) -> None:
     held(own, JANE)
     with own.working():
-        own.put(*(consenting(identified(address, plan="pro"), marketing="perhaps") for address in (JANE, KATE)))
+        own.put(
+            *(
+                consenting(identified(address, plan="pro"), marketing="perhaps")
+                for address in (JANE, KATE)
+            )
+        )
         own.ended()
         assert (own.member(JANE).subscribed, own.member(KATE).subscribed) == (True, False)
         own.counted("delivered", 2)
@@ -71,7 +80,12 @@ def test_a_consent_that_is_not_understood_is_counted_and_shown_and_a_later_yes_c
 def test_an_event_in_milliseconds_is_older_than_the_one_it_is_older_than(bench: Bench) -> None:
     bench.put({**identified(JANE, plan="pro"), "timestamp": "2026-11-01T00:00:00Z"})
     bench.ended()
-    for stamp in (1672531200000, "1672531200", "2023-01-01T00:00:00.029:Z", "Sun, 01 Jan 2023 00:00:00 GMT"):
+    for stamp in (
+        1672531200000,
+        "1672531200",
+        "2023-01-01T00:00:00.029:Z",
+        "Sun, 01 Jan 2023 00:00:00 GMT",
+    ):
         bench.put({**identified(JANE, plan="free"), "timestamp": stamp})
     bench.ended()
     assert bench.member(JANE).vars == {"plan": "pro"}
@@ -96,12 +110,19 @@ def test_an_address_in_brackets_is_the_member_that_mailgun_takes_it_for(bench: B
     bench.sandbox.control.unsubscribe(JANE)
     for email in ("<jane@example.com>", "Jane <jane@example.com>", "mailto:Jane@Example.com"):
         bench.put(
-            {"type": "page", "traits": {"email": email}, "properties": {"url": f"https://example.com/{len(email)}"}}
+            {
+                "type": "page",
+                "traits": {"email": email},
+                "properties": {"url": f"https://example.com/{len(email)}"},
+            }
         )
     bench.ended()
     assert list(bench.members()) == [JANE]
     member = bench.member(JANE)
-    assert (member.subscribed, member.vars) == (False, {"plan": "pro", "last_page_url": "https://example.com/23"})
+    assert (member.subscribed, member.vars) == (
+        False,
+        {"plan": "pro", "last_page_url": "https://example.com/23"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +135,9 @@ def test_an_address_in_brackets_is_the_member_that_mailgun_takes_it_for(bench: B
         "ja\u200bne@example.com",
     ],
 )
-def test_an_address_that_mailgun_would_read_otherwise_is_never_sent(bench: Bench, email: str) -> None:
+def test_an_address_that_mailgun_would_read_otherwise_is_never_sent(
+    bench: Bench, email: str
+) -> None:
     held(bench, JANE)
     before = len(bench.requests())
     bench.put(consenting(identified(email, plan="free"), marketing=False))
@@ -126,16 +149,24 @@ def test_an_address_that_mailgun_would_read_otherwise_is_never_sent(bench: Bench
 def test_the_kelvin_sign_is_no_k(bench: Bench) -> None:
     bench.put(consenting(identified(KATE, name="Kate", plan="pro"), marketing=True))
     bench.ended()
-    bench.put(consenting(identified("\u212aate@example.com", name="Mallory", plan="free"), marketing=False))
+    bench.put(
+        consenting(
+            identified("\u212aate@example.com", name="Mallory", plan="free"), marketing=False
+        )
+    )
     assert bench.the_letter().letter.reason == "malformed_email"
     member = bench.member(KATE)
     assert (member.name, member.subscribed, member.vars) == ("Kate", True, {"plan": "pro"})
 
 
 @pytest.mark.parametrize("addresses", ["flanker", "as_given"])
-def test_punycode_and_unicode_are_one_member_with_one_write_each(bench: Bench, addresses: str) -> None:
+def test_punycode_and_unicode_are_one_member_with_one_write_each(
+    bench: Bench, addresses: str
+) -> None:
     bench.sandbox.control.switches(addresses=addresses)
-    for number, domain in enumerate(("xn--bcher-kva.example.com", "bücher.example.com", "BÜCHER.example.com")):
+    for number, domain in enumerate(
+        ("xn--bcher-kva.example.com", "bücher.example.com", "BÜCHER.example.com")
+    ):
         bench.put(identified(f"bob@{domain}", plan=f"p{number}"))
         bench.ended()
     assert {address: each.vars for address, each in bench.members().items()} == {
@@ -149,7 +180,9 @@ def test_punycode_and_unicode_are_one_member_with_one_write_each(bench: Bench, a
 def test_an_answer_about_another_address_is_no_outage_and_is_not_asked_for_again(
     bench: Bench, worker: RunningWorker, method: str, posts: int
 ) -> None:
-    bench.sandbox.control.add_fault("other_member", address=JANE, method=method, other_address="joe@example.com")
+    bench.sandbox.control.add_fault(
+        "other_member", address=JANE, method=method, other_address="joe@example.com"
+    )
     bench.put(identified(JANE, plan="pro"))
     letter = bench.the_letter().letter
     assert (letter.reason, letter.status, letter.attempts) == ("wrong_member", 200, 1)
@@ -160,7 +193,11 @@ def test_an_answer_about_another_address_is_no_outage_and_is_not_asked_for_again
 
 
 def test_a_hashed_address_is_skipped_in_each_form(bench: Bench) -> None:
-    hashes = ["9e26471d35a78862c17e467d87cddedf", "SHA256:" + "AB" * 32, "jMl8NYRe4RJ83xCkWiV6ry8+8RpTN0EX0dVgYrUdB5E="]
+    hashes = [
+        "9e26471d35a78862c17e467d87cddedf",
+        "SHA256:" + "AB" * 32,
+        "jMl8NYRe4RJ83xCkWiV6ry8+8RpTN0EX0dVgYrUdB5E=",
+    ]
     bench.put(*(identified(each) for each in hashes))
     bench.ended()
     bench.counted("skipped: hashed_email", len(hashes))
@@ -180,9 +217,19 @@ def test_preview_says_what_is_not_understood(bench: Bench) -> None:
     assert told["not_understood"] == ["consent", "timestamp"]
 
 
-def test_operators_may_name_a_person_in_any_form_and_see_what_was_not_understood(own: Bench) -> None:
-    own.put({**consenting(identified("Jane <jane@example.com>"), marketing="perhaps"), "messageId": "m-1"})
+def test_operators_may_name_a_person_in_any_form_and_see_what_was_not_understood(
+    own: Bench,
+) -> None:
+    own.put(
+        {
+            **consenting(identified("Jane <jane@example.com>"), marketing="perhaps"),
+            "messageId": "m-1",
+        }
+    )
     assert "the consent is not understood" in own.run("explain", "m-1").out
     assert "1 events of this member" in own.run("explain", "<Jane@Example.com>").out
-    assert json.loads(own.run("forget", "Jane <jane@example.com>", "--yes", "--json").out)["queue"] == 1
+    assert (
+        json.loads(own.run("forget", "Jane <jane@example.com>", "--yes", "--json").out)["queue"]
+        == 1
+    )
     assert own.queued() == 0

@@ -15,7 +15,9 @@ def refused(bench: Bench, *names: str, status: int = 400) -> None:
     """These people's events are dead letters."""
     for name in names:
         bench.sandbox.control.add_fault("status", status=status, address=f"{name}@example.com")
-    bench.put(*({**identified(f"{name}@example.com", plan="pro"), "messageId": name} for name in names))
+    bench.put(
+        *({**identified(f"{name}@example.com", plan="pro"), "messageId": name} for name in names)
+    )
     eventually(lambda: bench.dead_letters.count() == len(names), what="dead letters")
     bench.ended()
     bench.sandbox.control.clear_faults()
@@ -36,7 +38,9 @@ def told_to_replay(bench: Bench, **filters: Any) -> None:
 def test_status_counts_what_waits_and_what_died(own: Bench) -> None:
     with own.working():
         refused(own, "ann", "bob")
-        eventually(lambda: asked(own, "status", "--json")["workers"], what="a worker that keeps house")
+        eventually(
+            lambda: asked(own, "status", "--json")["workers"], what="a worker that keeps house"
+        )
     own.run("pause")
     own.put(identified("waits@example.com"))
     status = asked(own, "status", "--json")
@@ -72,7 +76,9 @@ def test_explain_says_where_an_event_is(own: Bench) -> None:
         refused(own, "dead")
         own.put({**identified("ok@example.com", plan="pro"), "messageId": "fine"})
         own.member("ok@example.com")
-        eventually(lambda: own.run("explain", "fine").status == 0, what="the end of the event, stored")
+        eventually(
+            lambda: own.run("explain", "fine").status == 0, what="the end of the event, stored"
+        )
         assert "delivered" in own.run("explain", "fine").out
         assert "dead letter  rejected" in own.run("explain", "dead").out
         own.sandbox.control.add_fault("status", status=503, address="late@example.com")
@@ -101,7 +107,14 @@ def test_forget_erases_a_person_everywhere_and_nobody_else(own: Bench) -> None:
         own.ended()
     own.put(identified("ann@example.com", plan="x"), identified("bob@example.com"))
     found = asked(own, "forget", " Ann@example.com", "--yes", "--json")
-    assert found == {"queue": 1, "delayed": 0, "dead letters": 1, "ledger": 1, "in flight": 0, "unread": {}}
+    assert found == {
+        "queue": 1,
+        "delayed": 0,
+        "dead letters": 1,
+        "ledger": 1,
+        "in flight": 0,
+        "unread": {},
+    }
     assert (own.queued(), [each.message.id for each in own.letters()]) == (1, ["bob"])
     assert own.run("explain", "ann@example.com").status == 1
 
@@ -120,7 +133,10 @@ def test_what_export_prints_send_takes_back(own: Bench, tmp_path: Path) -> None:
     with own.working():
         refused(own, "ann", "bob")
         exported = own.run("dead-letters", "export").out
-        assert sorted(json.loads(line)["messageId"] for line in exported.splitlines()) == ["ann", "bob"]
+        assert sorted(json.loads(line)["messageId"] for line in exported.splitlines()) == [
+            "ann",
+            "bob",
+        ]
         assert own.run("send", "-", given=exported).status == 0
         own.ended()
         assert set(own.members()) == {"ann@example.com", "bob@example.com"}
@@ -173,7 +189,9 @@ def test_the_replay_task_leaves_alone_what_dies_again(own: Bench) -> None:
         {"limit": -1},
     ],
 )
-def test_a_replay_with_filters_that_make_no_sense_replays_nothing(own: Bench, filters: dict[str, Any]) -> None:
+def test_a_replay_with_filters_that_make_no_sense_replays_nothing(
+    own: Bench, filters: dict[str, Any]
+) -> None:
     with own.working():
         refused(own, "ann")
         told_to_replay(own, **filters)
@@ -186,11 +204,16 @@ def test_a_replay_with_filters_that_make_no_sense_replays_nothing(own: Bench, fi
 def test_an_integration_that_fails_does_not_disturb_its_neighbour(own: Bench) -> None:
     other = Bench(own.server, own.sandbox, own.folder, integration=f"{own.integration}-failing")
     own.sandbox.control.add_list("other@mg.example.com")
-    own.sandbox.control.add_fault("status", status=503, path_prefix="/v3/lists/other@mg.example.com")
+    own.sandbox.control.add_fault(
+        "status", status=503, path_prefix="/v3/lists/other@mg.example.com"
+    )
     try:
         with own.working(), other.working(MAILGUN_LIST_ADDRESS="other@mg.example.com"):
             other.put(*(identified(f"x{number}@example.com") for number in range(40)))
-            eventually(lambda: asked(other, "status", "--json")["hold"]["kind"] == "unavailable", what="a hold")
+            eventually(
+                lambda: asked(other, "status", "--json")["hold"]["kind"] == "unavailable",
+                what="a hold",
+            )
             own.put(*(identified(f"n{number}@example.com") for number in range(40)))
             own.ended()
             assert len(own.members()) == 40

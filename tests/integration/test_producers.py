@@ -79,7 +79,9 @@ def test_events_are_taken_in_the_order_in_which_they_were_put(own: Bench) -> Non
     own.put(*(identified(f"p{number}@example.com") for number in range(10)))
     with own.working(WORKER_CONCURRENCY="1"):
         own.ended()
-    assert [each.address for each in own.posts()] == [f"p{number}@example.com" for number in range(10)]
+    assert [each.address for each in own.posts()] == [
+        f"p{number}@example.com" for number in range(10)
+    ]
 
 
 def test_a_plain_celery_client_without_this_package_can_send(bench: Bench) -> None:
@@ -109,8 +111,12 @@ def test_a_plain_celery_client_without_this_package_can_send(bench: Bench) -> No
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_whatever_else_a_celery_client_asks_for_the_event_ends_somewhere(bench: Bench, options: dict[str, Any]) -> None:
-    Celery(broker=bench.server.url).send_task("signal.deliver", [EVENT], queue="mailgun.default", **options)
+def test_whatever_else_a_celery_client_asks_for_the_event_ends_somewhere(
+    bench: Bench, options: dict[str, Any]
+) -> None:
+    Celery(broker=bench.server.url).send_task(
+        "signal.deliver", [EVENT], queue="mailgun.default", **options
+    )
     bench.ended()
     assert len(bench.members()) + len(bench.letters()) == 1
 
@@ -129,7 +135,9 @@ def test_the_bare_message_is_built_as_celerys_own_client_builds_it(own: Bench) -
     assert set(ours) == set(celerys)
     assert set(ours["headers"]) == {*celerys["headers"], "signal"}
     assert set(ours["properties"]) == set(celerys["properties"])
-    assert json.loads(base64.b64decode(ours["body"])) == json.loads(base64.b64decode(celerys["body"]))
+    assert json.loads(base64.b64decode(ours["body"])) == json.loads(
+        base64.b64decode(celerys["body"])
+    )
     told = ("argsrepr", "origin", "ignore_result", "signal")
     assert {k: v for k, v in ours["headers"].items() if k not in told} == {
         k: v for k, v in celerys["headers"].items() if k not in told
@@ -152,7 +160,10 @@ def test_a_long_text_in_any_script_gets_through_where_a_message_has_room_for_it(
     own.sandbox.control.add_fault("status", status=503, count=1)
     event = {**identified(JANE, name="Zoë", plan="pro"), "context": {"library": name}}
     printed = own.run(
-        "send", "-", given=f"{json.dumps(event)}\n{json.dumps({**event, 'more': name})}\n", MESSAGE_MAX_BYTES="65536"
+        "send",
+        "-",
+        given=f"{json.dumps(event)}\n{json.dumps({**event, 'more': name})}\n",
+        MESSAGE_MAX_BYTES="65536",
     )
     assert printed.status == 1
     assert printed.out == f"1 enqueued on {own.queue}, 1 bad lines left out\n"

@@ -68,7 +68,11 @@ def test_flower_shows_the_depths_in_that_database(running: Running) -> None:
     dead_letters = f"{running.parts.queue}.dead_letter"
     running.place.client.lpush(dead_letters, "{}", "{}", "{}")
     try:
-        until(lambda: running.parts.flower_depths().get(dead_letters) == 3, "three dead letters in Flower", 60)
+        until(
+            lambda: running.parts.flower_depths().get(dead_letters) == 3,
+            "three dead letters in Flower",
+            60,
+        )
         row = running.parts.flower_page().partition(dead_letters)[2].partition("</tr>")[0]
         assert ">3</td>" in row
     finally:
@@ -81,11 +85,16 @@ def test_the_command_line_enqueues_there_and_sees_the_worker(running: Running) -
     )
     assert sent.status == 0, sent.everything
     until(lambda: running.parts.holds(running.address("cli")), "the member")
-    until(lambda: status_of(running.parts.command("status", "--json"))["workers"], "the worker in `status`")
+    until(
+        lambda: status_of(running.parts.command("status", "--json"))["workers"],
+        "the worker in `status`",
+    )
 
 
 def test_a_producer_enqueues_there(running: Running) -> None:
-    printed = running.parts.producer({**identified(running.address("producer")), "messageId": "m-1"})
+    printed = running.parts.producer(
+        {**identified(running.address("producer")), "messageId": "m-1"}
+    )
     assert (printed.status, printed.out.strip()) == (0, "m-1"), printed.everything
     until(lambda: running.parts.holds(running.address("producer")), "the member")
 
@@ -95,12 +104,21 @@ def test_metrics_say_that_redis_is_up(running: Running) -> None:
 
 
 def test_no_part_prints_a_secret(running: Running) -> None:
-    printed = running.worker.printed() + running.parts.flower_log.read_text() + running.parts.flower_page()
+    printed = (
+        running.worker.printed()
+        + running.parts.flower_log.read_text()
+        + running.parts.flower_page()
+    )
     assert not [each for each in (*SECRETS, KEY) if each in printed]
 
 
 def test_what_a_worker_tells_of_itself_holds_no_secret(running: Running) -> None:
-    told = eventually(lambda: (found := running.parts.inspected()).keys() >= {"stats", "conf"} and found, 60) or {}
+    told = (
+        eventually(
+            lambda: (found := running.parts.inspected()).keys() >= {"stats", "conf"} and found, 60
+        )
+        or {}
+    )
     host = redis_address(running.place.url).servers[0].host
     assert told["stats"]["broker"]["hostname"] == host
     assert not [each for each in SECRETS if each in json.dumps(told)]
@@ -128,12 +146,16 @@ def test_every_connection_to_that_database_is_made_alike(running: Running) -> No
     ]
     assert len(clients) >= 4  # the worker's loop and its deliveries, Flower's loop and its commands
     assert {each["user"] for each in clients} == {options.get("username") or "default"}
-    assert {each["name"] for each in clients} == {"signal" if "client_name=signal" in running.place.url else ""}
+    assert {each["name"] for each in clients} == {
+        "signal" if "client_name=signal" in running.place.url else ""
+    }
     assert {each["resp"] for each in clients} == {"2" if "protocol=2" in running.place.url else "3"}
 
 
 def test_the_documented_table_is_the_one_that_was_run() -> None:
-    rows = re.findall(r"^\| (.+?) \| ✓ \| ✓ \| ✓ \| ✓ \| ✓ \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (.+?) \| ✓ \| ✓ \| ✓ \| ✓ \| ✓ \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert rows == list(KINDS)
 
 
@@ -152,8 +174,18 @@ class Interceptor:
 
 
 BAD = {
-    "unknown authority": ("server", "", "unable to get local issuer certificate", "unable to get local issuer"),
-    "other host": ("elsewhere", "ssl_ca_certs={ca}", "Hostname mismatch", "is for another host name"),
+    "unknown authority": (
+        "server",
+        "",
+        "unable to get local issuer certificate",
+        "unable to get local issuer",
+    ),
+    "other host": (
+        "elsewhere",
+        "ssl_ca_certs={ca}",
+        "Hostname mismatch",
+        "is for another host name",
+    ),
     "self-signed": ("self_signed", "", "self-signed certificate", "self-signed certificate"),
 }
 
@@ -167,7 +199,9 @@ def interceptor(
 ) -> Iterator[Interceptor]:
     certificate, options, raised, told = BAD[request.param]
     with TlsRelay(servers.with_users.port, getattr(servers.certificates, certificate)) as relay:
-        url = f"rediss://{LOGIN}localhost:{relay.port}/9?{options.format(ca=servers.certificates.ca)}"
+        url = (
+            f"rediss://{LOGIN}localhost:{relay.port}/9?{options.format(ca=servers.certificates.ca)}"
+        )
         parts = Parts(url, "intercepted", running_sandbox, tmp_path_factory.mktemp("intercepted"))
         yield Interceptor(relay, parts, raised, told)
         assert (bytes(relay.read), bytes(relay.plain)) == (b"", b"")
@@ -256,16 +290,25 @@ def test_what_is_not_supported_is_refused_at_start_by_name(command: str, tmp_pat
     assert command == "enqueue" or printed.err.splitlines() == [last]
 
 
-@pytest.mark.parametrize("command", ["worker", "celery worker", "celery flower", "status", "enqueue"])
+@pytest.mark.parametrize(
+    "command", ["worker", "celery worker", "celery flower", "status", "enqueue"]
+)
 def test_a_missing_file_is_named_at_start(command: str, tmp_path: Path) -> None:
     url = f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/none.pem"
     printed = printed_by(*COMMANDS[command], folder=tmp_path, REDIS_URL=url)
     assert printed.status == 1
-    assert f"REDIS_URL: the option ssl_ca_certs: {tmp_path}/none.pem cannot be read" in printed.err.splitlines()[-1]
+    assert (
+        f"REDIS_URL: the option ssl_ca_certs: {tmp_path}/none.pem cannot be read"
+        in printed.err.splitlines()[-1]
+    )
 
 
 SENTINEL_TROUBLE = {
-    "unknown master": (";127.0.0.1:{sentinel}?master_name=other", "the sentinels know no master other", True),
+    "unknown master": (
+        ";127.0.0.1:{sentinel}?master_name=other",
+        "the sentinels know no master other",
+        True,
+    ),
     "no sentinel": (";127.0.0.1:2", "no sentinel answers", True),
     "a Redis instead": (";127.0.0.1:{server}", "is Redis itself, not a Sentinel", False),
 }

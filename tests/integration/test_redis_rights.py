@@ -18,7 +18,9 @@ def rights(own: Bench) -> Iterator[Bench]:
     """A bench on which a refusal can be seen."""
     own.redis.acl_log_reset()
     yield own
-    own.redis.execute_command("ACL", "DELUSER", *(each for each in own.redis.acl_users() if each != "default"), "none")
+    own.redis.execute_command(
+        "ACL", "DELUSER", *(each for each in own.redis.acl_users() if each != "default"), "none"
+    )
 
 
 def user(bench: Bench, *who: Who) -> str:
@@ -31,22 +33,39 @@ def user(bench: Bench, *who: Who) -> str:
 
 def refused(bench: Bench) -> list[tuple[str, str]]:
     """Which users were refused what, but for what is asked only to say more, and goes without."""
-    asked = [(each["username"], each["object"]) for each in bench.redis.acl_log() if each["object"] not in NOT_MISSED]
-    return [each for each in asked if each != ("producer", "exists")]  # `send`: has a worker ever served the queue
+    asked = [
+        (each["username"], each["object"])
+        for each in bench.redis.acl_log()
+        if each["object"] not in NOT_MISSED
+    ]
+    return [
+        each for each in asked if each != ("producer", "exists")
+    ]  # `send`: has a worker ever served the queue
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS": "1"}, {"MAILGUN_BATCH_SIZE": "10"}],
+    [
+        {},
+        {"MAILGUN_MEMBER_STATE": "ledger", "MAILGUN_OPT_OUT_REFRESH_SECONDS": "1"},
+        {"MAILGUN_BATCH_SIZE": "10"},
+    ],
     ids=["default", "ledger", "batches"],
 )
-def test_a_worker_delivers_retries_and_buries_with_its_rights_alone(rights: Bench, settings: dict[str, str]) -> None:
+def test_a_worker_delivers_retries_and_buries_with_its_rights_alone(
+    rights: Bench, settings: dict[str, str]
+) -> None:
     url = user(rights, *WORKERS_USER)
     rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
-    rights.sandbox.control.add_fault(address="later@example.com", kind="status", status=503, count=1)
+    rights.sandbox.control.add_fault(
+        address="later@example.com", kind="status", status=503, count=1
+    )
     with rights.working(REDIS_URL=url, **settings):
         sent = rights.run(
-            "send", "-", given=json.dumps(identified("p@example.com")), REDIS_URL=user(rights, Who.PRODUCER)
+            "send",
+            "-",
+            given=json.dumps(identified("p@example.com")),
+            REDIS_URL=user(rights, Who.PRODUCER),
         )
         assert sent.status == 0
         rights.put(identified("no@example.com"), identified("later@example.com"))
@@ -94,12 +113,22 @@ def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> 
 
 def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench) -> None:
     with (
-        rights.working(SIGNAL_INTEGRATION="another"),  # answers Flower as well, and Flower may not read its queue
+        rights.working(
+            SIGNAL_INTEGRATION="another"
+        ),  # answers Flower as well, and Flower may not read its queue
         rights.working(REDIS_URL=user(rights, *WORKERS_USER)),
         flower_of(rights, REDIS_URL=user(rights, Who.FLOWER)) as flower,
     ):
-        until(lambda: flower.knows_queue(f"{rights.queue}.dead_letter"), "the queue on Flower's Broker tab", 60)
+        until(
+            lambda: flower.knows_queue(f"{rights.queue}.dead_letter"),
+            "the queue on Flower's Broker tab",
+            60,
+        )
         assert "mailgun.another" not in flower.page("/broker")
-    of_others = [each for each in refused(rights) if each[1].startswith("mailgun.") and rights.queue not in each[1]]
+    of_others = [
+        each
+        for each in refused(rights)
+        if each[1].startswith("mailgun.") and rights.queue not in each[1]
+    ]
     assert ("Flower", "mailgun.another") in of_others
     assert set(refused(rights)) == set(of_others)

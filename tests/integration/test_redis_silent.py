@@ -62,7 +62,9 @@ def test_all_workers_go_on_after_redis_fell_silent(own: Bench, relay: Relay, mod
 
 
 @each_mode
-def test_connections_cut_under_load_keep_no_event_waiting(own: Bench, relay: Relay, mode: Mode) -> None:
+def test_connections_cut_under_load_keep_no_event_waiting(
+    own: Bench, relay: Relay, mode: Mode
+) -> None:
     settings = {**mode.settings, **UNTIL_RESTORED, "REDIS_URL": relay.url}
     own.sandbox.control.latency(20)
     with own.working(**settings), own.working(**settings):

@@ -64,7 +64,9 @@ def test_a_good_redis_is_well_and_a_worker_logs_nothing_of_it(own: Bench) -> Non
         assert logged(worker) == []
 
 
-def test_json_says_what_is_a_warning_and_what_is_not(tmp_path: Path, sandbox: RunningSandbox) -> None:
+def test_json_says_what_is_a_warning_and_what_is_not(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
     with bench_on(tmp_path, sandbox, appendonly="no") as bench:
         checked = bench.run("check", "--json")
     found = {each["what"]: each for each in json.loads(checked.out)}
@@ -105,7 +107,13 @@ def test_what_never_becomes_right_is_told_by_check_and_ends_a_worker(
 
 
 def test_every_missing_right_is_named_by_check_and_ends_a_worker(own: Bench) -> None:
-    url = user(own, *acl_rules(WORKERS_USER, own.integration).split(), "-blmove", "-hincrbyfloat", "resetchannels")
+    url = user(
+        own,
+        *acl_rules(WORKERS_USER, own.integration).split(),
+        "-blmove",
+        "-hincrbyfloat",
+        "resetchannels",
+    )
     checked = own.run("check", REDIS_URL=url)
     status, last = ending(own, OURS, REDIS_URL=url)
     assert (checked.status, status) == (1, 1)
@@ -145,7 +153,9 @@ def test_what_is_dangerous_is_logged_once_and_events_are_delivered(
     with bench_on(tmp_path, sandbox, **config) as bench, bench.working() as worker:
         bench.put(identified("p@example.com"))
         bench.member("p@example.com")
-        bench.redis.client_kill_filter(_type="normal", skipme=True)  # a second connecting tells nothing again
+        bench.redis.client_kill_filter(
+            _type="normal", skipme=True
+        )  # a second connecting tells nothing again
         bench.put(identified("q@example.com"))
         bench.member("q@example.com")
         [line] = logged(worker)
@@ -154,7 +164,9 @@ def test_what_is_dangerous_is_logged_once_and_events_are_delivered(
     assert line["fix"]
 
 
-def test_a_replica_is_an_error_and_its_promotion_is_waited_for(tmp_path: Path, sandbox: RunningSandbox) -> None:
+def test_a_replica_is_an_error_and_its_promotion_is_waited_for(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
     with bench_on(tmp_path, sandbox) as bench:
         bench.redis.replicaof("127.0.0.1", "1")
         sent = bench.run("send", "-", given=EVENT)
@@ -172,7 +184,9 @@ def test_a_replica_is_an_error_and_its_promotion_is_waited_for(tmp_path: Path, s
         assert "is a read-only replica; Set REDIS_URL to its primary" in only
 
 
-def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(tmp_path: Path, sandbox: RunningSandbox) -> None:
+def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
     with bench_on(tmp_path, sandbox, appendonly="no") as bench:
         bench.server.kill()
         worker = bench.worker()
@@ -180,7 +194,9 @@ def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(tmp_path: Pat
         bench.server.start()
         bench.put(identified("p@example.com"))
         bench.member("p@example.com")
-        lines = eventually(lambda: (found := logged(worker))[1:] and found, 60, "what is wrong with it")
+        lines = eventually(
+            lambda: (found := logged(worker))[1:] and found, 60, "what is wrong with it"
+        )
     assert [
         "does not answer: the connection is refused" in lines[0]["message"],
         "no append-only file" in lines[1]["message"],
@@ -217,7 +233,11 @@ def test_a_redis_that_comes_later_and_is_of_no_use_ends_the_worker(
         (("status",), ("-llen",), "does not let REDIS_URL's user run LLEN"),
         (("pause",), ("-evalsha",), "does not let REDIS_URL's user run EVALSHA"),
         (("pause",), ("-hsetnx",), "does not let REDIS_URL's user run HSETNX"),
-        (("dead-letters", "list"), ("resetkeys", "~signal:*"), "does not let REDIS_URL's user use a key"),
+        (
+            ("dead-letters", "list"),
+            ("resetkeys", "~signal:*"),
+            "does not let REDIS_URL's user use a key",
+        ),
     ],
 )
 def test_a_command_without_its_right_is_one_line_with_the_fix(
@@ -234,8 +254,14 @@ def test_a_command_without_its_right_is_one_line_with_the_fix(
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("redis://127.0.0.1:{free}/0", "does not answer: the connection is refused; Start Redis there"),
-        ("redis://no-such-host.invalid/0", "does not answer: its host name does not resolve; Correct the host"),
+        (
+            "redis://127.0.0.1:{free}/0",
+            "does not answer: the connection is refused; Start Redis there",
+        ),
+        (
+            "redis://no-such-host.invalid/0",
+            "does not answer: its host name does not resolve; Correct the host",
+        ),
         ("redis://127.0.0.1:{port}/99", "this database is not there; End REDIS_URL"),
         ("redis://who:s3cret@127.0.0.1:{port}/0", "refused user name or password"),
         ("rediss://127.0.0.1:{port}/0", "speaks no TLS, which rediss:// needs; Write redis://"),
@@ -250,7 +276,9 @@ def test_a_wrong_address_is_one_line_with_the_fix(own: Bench, url: str, found: s
 
 
 def test_a_worker_whose_user_may_not_publish_delivers_and_says_so_once(own: Bench) -> None:
-    url = user(own, *acl_rules([Who.WORKER, Who.COMMANDS], own.integration).split(), "+info", "+config|get")
+    url = user(
+        own, *acl_rules([Who.WORKER, Who.COMMANDS], own.integration).split(), "+info", "+config|get"
+    )
     alone = replace(own)
     with alone.working(REDIS_URL=url) as worker:
         own.put(identified("p@example.com"))

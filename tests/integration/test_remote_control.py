@@ -32,7 +32,9 @@ def flower(the_bench: Bench, worker: RunningWorker) -> Iterator[Flower]:
 def app(server: RedisServer) -> Celery:
     """The application as another program of the operator's holds it."""
     key, address = "key", "newsletter@mg.example.com"
-    return celery_app(Settings(redis_url=server.url, mailgun_api_key=key, mailgun_list_address=address))
+    return celery_app(
+        Settings(redis_url=server.url, mailgun_api_key=key, mailgun_list_address=address)
+    )
 
 
 def celery(bench: Bench, *arguments: str) -> Printed:
@@ -49,7 +51,8 @@ def in_state(bench: Bench, state: str) -> WorkerEntry:
     """The one worker of the bench, once it is in that state."""
     worker_registry = WorkerRegistry(bench.redis, bench.integration)
     found = eventually(
-        lambda: next((each for each in worker_registry.alive() if each.state == state), None), what=state
+        lambda: next((each for each in worker_registry.alive() if each.state == state), None),
+        what=state,
     )
     assert found
     return found
@@ -80,7 +83,12 @@ SWITCHED_OFF = [
 
 @pytest.mark.parametrize(("path", "form", "instead"), SWITCHED_OFF)
 def test_what_is_switched_off_says_so_in_flower_and_changes_nothing(
-    bench: Bench, flower: Flower, worker: RunningWorker, path: str, form: dict[str, str], instead: str
+    bench: Bench,
+    flower: Flower,
+    worker: RunningWorker,
+    path: str,
+    form: dict[str, str],
+    instead: str,
 ) -> None:
     name = flower.worker()
     bench.put(*(identified(f"p{number}@example.com") for number in range(30)))
@@ -93,8 +101,12 @@ def test_what_is_switched_off_says_so_in_flower_and_changes_nothing(
     assert worker.process.poll() is None
 
 
-def test_apply_in_flower_sends_nothing_as_no_result_would_come(bench: Bench, flower: Flower) -> None:
-    answer = flower.post("/api/task/apply/signal.deliver", {"args": [identified("jane@example.com")]})
+def test_apply_in_flower_sends_nothing_as_no_result_would_come(
+    bench: Bench, flower: Flower
+) -> None:
+    answer = flower.post(
+        "/api/task/apply/signal.deliver", {"args": [identified("jane@example.com")]}
+    )
     assert answer.status_code == 403
     assert "async-apply" in answer.text
     bench.ended()
@@ -103,7 +115,9 @@ def test_apply_in_flower_sends_nothing_as_no_result_would_come(bench: Bench, flo
 
 @pytest.mark.parametrize("way", ["async-apply", "send-task"])
 def test_an_event_sent_through_flower_is_delivered(bench: Bench, flower: Flower, way: str) -> None:
-    answer = flower.post(f"/api/task/{way}/signal.deliver", {"args": [identified("jane@example.com", plan="pro")]})
+    answer = flower.post(
+        f"/api/task/{way}/signal.deliver", {"args": [identified("jane@example.com", plan="pro")]}
+    )
     assert answer.status_code == 200
     assert flower.task(answer.json()["task-id"], "SUCCESS")["name"] == "signal.deliver"
     assert bench.member("jane@example.com").vars == {"plan": "pro"}
@@ -118,7 +132,11 @@ def test_a_cancelled_worker_takes_no_events_until_it_is_added_again_and_status_s
     assert "takes no more events" in answer.json()["message"]
     in_state(bench, "cancelled")
     [entry] = entries(bench)
-    assert (entry["node"], entry["state"], entry["since"] >= entry["started"]) == (name, "cancelled", True)
+    assert (entry["node"], entry["state"], entry["since"] >= entry["started"]) == (
+        name,
+        "cancelled",
+        True,
+    )
     assert "takes no events" in " ".join(bench.run("status").out.split())
     bench.put(identified("jane@example.com"))
     assert flower.post(f"/api/worker/queue/cancel-consumer/{name}", queue=QUEUE).status_code == 403
@@ -127,7 +145,10 @@ def test_a_cancelled_worker_takes_no_events_until_it_is_added_again_and_status_s
     assert "takes events" in answer.json()["message"]
     assert bench.member("jane@example.com")
     in_state(bench, "consuming")
-    assert "already" in flower.post(f"/api/worker/queue/add-consumer/{name}", queue=QUEUE).json()["message"]
+    assert (
+        "already"
+        in flower.post(f"/api/worker/queue/add-consumer/{name}", queue=QUEUE).json()["message"]
+    )
     assert "Traceback" not in worker.printed()
 
 
@@ -190,12 +211,20 @@ COMMANDS = [
 BROADCASTS: list[tuple[str, dict[str, Any], str]] = [
     ("revoke_by_stamped_headers", {"headers": {"a": "b"}}, "signal-mailgun pause"),
     ("rate_limit", {"task_name": "signal.deliver", "rate_limit": "5/m"}, "MAILGUN_RATE_LIMIT"),
-    ("time_limit", {"task_name": "signal.deliver", "soft": 5, "hard": 6}, "MAILGUN_READ_TIMEOUT_SECONDS"),
+    (
+        "time_limit",
+        {"task_name": "signal.deliver", "soft": 5, "hard": 6},
+        "MAILGUN_READ_TIMEOUT_SECONDS",
+    ),
     ("pool_grow", {"n": 2}, "WORKER_CONCURRENCY"),
     ("autoscale", {"max": 9, "min": 1}, "WORKER_CONCURRENCY"),
     ("pool_restart", {"modules": ["os"], "reload": True}, "shut the worker down"),
     ("election", {"id": "x", "topic": "y"}, "nothing to elect"),
-    ("add_consumer", {"queue": DEAD_LETTERS, "exchange": "e", "routing_key": "r"}, "SIGNAL_INTEGRATION"),
+    (
+        "add_consumer",
+        {"queue": DEAD_LETTERS, "exchange": "e", "routing_key": "r"},
+        "SIGNAL_INTEGRATION",
+    ),
     ("no_such_command", {"a": 1}, "no such command"),
     ("ping", {"queue": 1}, "pong"),
 ]
@@ -203,7 +232,12 @@ BROADCASTS: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("command", "arguments", "instead"), BROADCASTS)
 def test_every_command_is_answered_with_what_was_done_or_what_to_do(
-    bench: Bench, worker: RunningWorker, app: Celery, command: str, arguments: dict[str, Any], instead: str
+    bench: Bench,
+    worker: RunningWorker,
+    app: Celery,
+    command: str,
+    arguments: dict[str, Any],
+    instead: str,
 ) -> None:
     [reply] = app.control.broadcast(command, arguments, reply=True, limit=1, timeout=10)
     [said] = reply.values()
@@ -223,7 +257,9 @@ def test_every_command_is_answered_with_what_was_done_or_what_to_do(
         lambda app: app.control.discard_all(),
     ],
 )
-def test_what_is_switched_off_raises_where_no_reply_could_say_so(app: Celery, ask: Callable[[Celery], object]) -> None:
+def test_what_is_switched_off_raises_where_no_reply_could_say_so(
+    app: Celery, ask: Callable[[Celery], object]
+) -> None:
     with pytest.raises(SwitchedOff, match=r"signal-mailgun pause|WORKER_CONCURRENCY"):
         ask(app)
 
@@ -240,7 +276,9 @@ def test_what_is_switched_off_says_so_to_celery_control(
 
 
 @pytest.mark.parametrize("command", ["disable_events", "heartbeat", "enable_events"])
-def test_what_does_no_harm_goes_on_working(bench: Bench, worker: RunningWorker, command: str) -> None:
+def test_what_does_no_harm_goes_on_working(
+    bench: Bench, worker: RunningWorker, command: str
+) -> None:
     shown = celery(bench, "control", command)
     assert shown.status == 0
     assert "ERROR" not in shown.out
@@ -248,7 +286,18 @@ def test_what_does_no_harm_goes_on_working(bench: Bench, worker: RunningWorker, 
 
 
 INSPECTED = [
-    *("clock", "stats", "conf", "report", "registered", "reserved", "scheduled", "revoked", "active_queues", "active"),
+    *(
+        "clock",
+        "stats",
+        "conf",
+        "report",
+        "registered",
+        "reserved",
+        "scheduled",
+        "revoked",
+        "active_queues",
+        "active",
+    ),
     *("query_task", "memsample", "memdump", "objgraph", "hello"),
 ]
 
@@ -257,7 +306,13 @@ INSPECTED = [
 def test_asking_a_worker_ends_nothing_and_shows_no_secret(
     bench: Bench, worker: RunningWorker, app: Celery, command: str
 ) -> None:
-    arguments = {"ids": ["x"]} if command == "query_task" else {"from_node": "x"} if command == "hello" else {}
+    arguments = (
+        {"ids": ["x"]}
+        if command == "query_task"
+        else {"from_node": "x"}
+        if command == "hello"
+        else {}
+    )
     [reply] = app.control.broadcast(command, arguments, reply=True, limit=1, timeout=10)
     assert "sandbox-key" not in str(reply)
     assert command != "stats" or "transport_options" not in str(reply)
@@ -273,7 +328,11 @@ def test_a_worker_tells_what_it_has_in_hand(own: Bench, app: Celery) -> None:
         worker = [in_state(own, "consuming").node]
         asked = app.control.inspect(destination=worker, timeout=10)
         [[shown]] = asked.active().values()
-        assert (shown["id"], shown["name"], shown["args"]) == ("m-jane", "signal.deliver", ["identify"])
+        assert (shown["id"], shown["name"], shown["args"]) == (
+            "m-jane",
+            "signal.deliver",
+            ["identify"],
+        )
         assert "jane@example.com" not in str(shown)
         [found] = asked.query_task("m-jane", "other").values()
         assert found["m-jane"][0] == "active"
@@ -288,10 +347,14 @@ PURGES = [
 
 
 @pytest.mark.parametrize("command", PURGES)
-def test_celerys_purge_erases_nothing_and_says_what_to_do(own: Bench, command: tuple[str, ...]) -> None:
+def test_celerys_purge_erases_nothing_and_says_what_to_do(
+    own: Bench, command: tuple[str, ...]
+) -> None:
     own.put(identified("jane@example.com"))
     own.redis.lpush(DEAD_LETTERS, "a dead letter")
-    shown = celery(own, *(each.replace(QUEUE, own.queue) if each == QUEUE else each for each in command))
+    shown = celery(
+        own, *(each.replace(QUEUE, own.queue) if each == QUEUE else each for each in command)
+    )
     assert "signal-mailgun pause" in shown.everything
     assert "Traceback" not in shown.everything
     assert (own.queued(), own.redis.llen(DEAD_LETTERS)) == (1, 1)
@@ -363,17 +426,23 @@ def test_junk_on_the_channel_of_commands_ends_no_worker(own: Bench) -> None:
     with own.working() as worker:
         before = len(worker.printed())
         for junk in JUNK:
-            own.redis.publish("/0.celery.pidbox", published(**junk) if isinstance(junk, dict) else junk)
+            own.redis.publish(
+                "/0.celery.pidbox", published(**junk) if isinstance(junk, dict) else junk
+            )
             assert worker.process.poll() is None
         for body in BODIES:
             own.redis.publish("/0.celery.pidbox", published(body))
         # What is right is still answered, and nothing before it waits in a buffer.
-        own.redis.publish("/0.celery.pidbox", published({"method": "shutdown", "destination": ["another@host"]}))
+        own.redis.publish(
+            "/0.celery.pidbox", published({"method": "shutdown", "destination": ["another@host"]})
+        )
         delivers(own, "jane")
         assert celery(own, "inspect", "ping").status == 0
         printed = worker.printed()[before:]
         assert printed.count("no command of Celery's") >= len(JUNK)
         assert "Traceback" not in printed
         assert "onnection to broker lost" not in printed
-        assert [line for line in printed.splitlines() if line.strip() and not line.startswith("{")] == []
+        assert [
+            line for line in printed.splitlines() if line.strip() and not line.startswith("{")
+        ] == []
         assert in_state(own, "consuming")

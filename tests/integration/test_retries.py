@@ -14,8 +14,20 @@ JANE = "jane@example.com"
 # Each by the name of its member; `count` is how often it happens before Mailgun behaves again.
 NO_ANSWERS: dict[str, dict[str, Any]] = {
     "503-twice": {"kind": "status", "status": 503, "count": 2},
-    "500-on-reading": {"kind": "status", "status": 500, "body": "empty", "count": 1, "method": "GET"},
-    "504-on-writing": {"kind": "status", "status": 504, "body": "plain", "count": 1, "method": "POST"},
+    "500-on-reading": {
+        "kind": "status",
+        "status": 500,
+        "body": "empty",
+        "count": 1,
+        "method": "GET",
+    },
+    "504-on-writing": {
+        "kind": "status",
+        "status": 504,
+        "body": "plain",
+        "count": 1,
+        "method": "POST",
+    },
     "408": {"kind": "status", "status": 408, "count": 1},
     "html-502": {"kind": "html_502", "count": 1},
     "reset": {"kind": "reset", "count": 2},
@@ -37,7 +49,9 @@ def test_every_way_of_not_answering_is_tried_again_until_the_member_is_right(own
     assert {address: member.vars["plan"] for address, member in own.members().items()} == {
         f"{name}@example.com": name for name in NO_ANSWERS
     }
-    assert {address: sum(each.fault is not None for each in own.requests(address)) for address in met} == met
+    assert {
+        address: sum(each.fault is not None for each in own.requests(address)) for address in met
+    } == met
     assert own.letters() == []
 
 
@@ -53,13 +67,21 @@ def test_what_mailgun_stored_before_it_hung_is_not_erased_by_the_second_try(own:
     assert own.letters() == []
 
 
-HINTS: list[HintKind] = ["retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body"]
+HINTS: list[HintKind] = [
+    "retry_after_seconds",
+    "retry_after_date",
+    "reset_seconds",
+    "reset_ms",
+    "body",
+]
 
 
 def test_nobody_is_asked_about_before_mailguns_hint_allows_it(bench: Bench) -> None:
     told = {f"{hint.replace('_', '-')}@example.com": hint for hint in HINTS}
     for address, hint in told.items():
-        bench.sandbox.control.add_fault("status", status=429, address=address, count=1, hint=hint, wait_seconds=1.2)
+        bench.sandbox.control.add_fault(
+            "status", status=429, address=address, count=1, hint=hint, wait_seconds=1.2
+        )
     bench.put(*(identified(address) for address in told))
     bench.ended()
     for address in told:
@@ -93,7 +115,9 @@ def test_being_told_to_wait_costs_no_attempt(own: Bench) -> None:
 
 
 def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> None:
-    bench.sandbox.control.add_fault("status", status=503, hint="retry_after_seconds", wait_seconds=600, address=JANE)
+    bench.sandbox.control.add_fault(
+        "status", status=503, hint="retry_after_seconds", wait_seconds=600, address=JANE
+    )
     [name] = bench.put(identified(JANE))
     until(bench.delayed, "a delayed event")
     bench.idle()
@@ -102,15 +126,24 @@ def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> 
     assert told is not None
     assert due >= told - 0.001  # kept to the millisecond
     assert (message.id, message.args[0], message.attempts) == (name, identified(JANE), 1)
-    assert [(each.outcome, each.status) for each in message.attempt_history] == [("unavailable", 503)]
+    assert [(each.outcome, each.status) for each in message.attempt_history] == [
+        ("unavailable", 503)
+    ]
     assert (bench.queued(), bench.unacknowledged(), bench.letters()) == (0, 0, [])
 
 
-def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_itself(own: Bench) -> None:
-    own.sandbox.control.add_fault("status", status=429, hint="retry_after_seconds", wait_seconds=86_400, count=1)
+def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_itself(
+    own: Bench,
+) -> None:
+    own.sandbox.control.add_fault(
+        "status", status=429, hint="retry_after_seconds", wait_seconds=86_400, count=1
+    )
     with own.working():
         own.put(identified(JANE))
-        until(lambda: own.queued() and not own.delayed() and not own.unacknowledged(), "the event back on the queue")
+        until(
+            lambda: own.queued() and not own.delayed() and not own.unacknowledged(),
+            "the event back on the queue",
+        )
         own.put(identified("sam@example.com"))
         assert "`resume --now` lifts it" in own.run("resume").out
         assert "resumes" in own.run("resume", "--now").out
@@ -132,7 +165,10 @@ def test_after_an_outage_that_the_list_shows_to_be_over_everything_is_delivered(
     own.sandbox.control.add_fault("status", status=503)
     with own.working():
         own.put(*(identified(f"p{number}@example.com") for number in range(30)))
-        until(lambda: json.loads(own.run("status", "--json").out)["hold"]["kind"] == "unavailable", "a hold")
+        until(
+            lambda: json.loads(own.run("status", "--json").out)["hold"]["kind"] == "unavailable",
+            "a hold",
+        )
         own.sandbox.control.clear_faults()
         own.ended()
     assert len(own.members()) == 30
@@ -148,7 +184,9 @@ def test_others_are_delivered_while_one_waits_for_an_unavailable_mailgun(bench: 
 
 
 def test_a_delayed_event_survives_the_worker_that_delayed_it(own: Bench) -> None:
-    own.sandbox.control.add_fault("status", status=503, count=1, hint="retry_after_seconds", wait_seconds=2)
+    own.sandbox.control.add_fault(
+        "status", status=503, count=1, hint="retry_after_seconds", wait_seconds=2
+    )
     first = own.worker().ready()
     own.put(identified(JANE, plan="pro"))
     until(own.delayed, "a delayed event")
@@ -161,14 +199,20 @@ def test_a_delayed_event_survives_the_worker_that_delayed_it(own: Bench) -> None
     assert own.letters() == []
 
 
-def test_an_event_whose_attempts_are_spent_is_a_dead_letter_with_the_last_answer(own: Bench) -> None:
+def test_an_event_whose_attempts_are_spent_is_a_dead_letter_with_the_last_answer(
+    own: Bench,
+) -> None:
     own.sandbox.control.add_fault("status", status=500, count=1, address=JANE)
     own.sandbox.control.add_fault("status", status=503, message="Try later", address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="2"):
         own.put(identified(JANE))
         buried = own.the_letter()
     assert buried.letter.reason == DeadLetterReason.RETRIES_EXHAUSTED
-    assert (buried.letter.status, buried.letter.answer, buried.letter.attempts) == (503, "Try later", 2)
+    assert (buried.letter.status, buried.letter.answer, buried.letter.attempts) == (
+        503,
+        "Try later",
+        2,
+    )
     assert [each.status for each in buried.message.attempt_history] == [500, 503]
     assert "RETRY_MAX_AGE_HOURS" in buried.letter.cause
 
@@ -179,7 +223,10 @@ def test_an_event_that_has_grown_too_old_is_a_dead_letter(own: Bench, status: in
     with own.working(RETRY_MAX_AGE_HOURS="0.0002"):
         own.put(identified(JANE))
         buried = own.the_letter()
-    assert (buried.letter.reason, buried.letter.status) == (DeadLetterReason.RETRIES_EXHAUSTED, status)
+    assert (buried.letter.reason, buried.letter.status) == (
+        DeadLetterReason.RETRIES_EXHAUSTED,
+        status,
+    )
     assert buried.letter.first_seen is not None
     assert buried.letter.died_at - buried.letter.first_seen >= 0.0002 * 3600
 
@@ -189,7 +236,10 @@ def test_a_hold_up_that_never_answered_is_told_without_a_status(own: Bench) -> N
     with own.working(RETRY_MAX_ATTEMPTS="1"):
         own.put(identified(JANE))
         buried = own.the_letter()
-    assert (buried.letter.reason, buried.letter.status) == (DeadLetterReason.RETRIES_EXHAUSTED, None)
+    assert (buried.letter.reason, buried.letter.status) == (
+        DeadLetterReason.RETRIES_EXHAUSTED,
+        None,
+    )
     assert "no connection" in buried.letter.answer
 
 

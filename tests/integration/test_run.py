@@ -80,11 +80,25 @@ class Run:
 def running(folder: Path, **environment: str) -> Iterator[Run]:
     """Everything, up, until the block ends."""
     flower, output = free_port(), folder / "output"
-    command = [sys.executable, "-m", "worker", "run", f"--flower-port={flower}", f"--sandbox-port={free_port()}"]
+    command = [
+        sys.executable,
+        "-m",
+        "worker",
+        "run",
+        f"--flower-port={flower}",
+        f"--sandbox-port={free_port()}",
+    ]
     env = clean_environment(**environment)
-    with output.open("wb") as file, subprocess.Popen(command, env=env, stdout=file, stderr=file, cwd=folder) as process:
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(command, env=env, stdout=file, stderr=file, cwd=folder) as process,
+    ):
         try:
-            eventually(lambda: "Ctrl-C stops" in output.read_text() or process.poll() is not None, 120, "all up")
+            eventually(
+                lambda: "Ctrl-C stops" in output.read_text() or process.poll() is not None,
+                120,
+                "all up",
+            )
             yield Run(process.pid, f"http://127.0.0.1:{flower}", output.read_text())
         finally:
             process.send_signal(signal.SIGTERM)
@@ -95,7 +109,9 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(tmp_path: Path, server: RedisServer) -> None:
+def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(
+    tmp_path: Path, server: RedisServer
+) -> None:
     unwanted = {"FLOWER_UNAUTHENTICATED_API": "true"}  # left over in the shell
     with running(tmp_path, REDIS_URL=server.url, **unwanted) as run:
         login = run.file("flower_login")
@@ -113,13 +129,19 @@ def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(tmp_p
 def test_the_embedded_server_asks_for_a_password_and_its_folder_is_ones_own(tmp_path: Path) -> None:
     (tmp_path / ".signal-mailgun").mkdir(mode=0o777)
     with RunningSandbox() as sandbox:
-        real = {"MAILGUN_API_KEY": KEY, "MAILGUN_LIST_ADDRESS": LIST, "MAILGUN_API_BASE_URL": sandbox.base_url}
+        real = {
+            "MAILGUN_API_KEY": KEY,
+            "MAILGUN_LIST_ADDRESS": LIST,
+            "MAILGUN_API_BASE_URL": sandbox.base_url,
+        }
         with running(tmp_path, **real, MAILGUN_ALLOW_CUSTOM_HOST="true") as run:
             address = run.file("redis_url")
             assert (mode(address), mode(tmp_path / ".signal-mailgun")) == (0o600, 0o700)
             url = address.read_text().strip()
             password = url.partition("@")[0].rpartition(":")[2]
-            stored = [path for path in address.parent.rglob("*") if path.is_file() and path != address]
+            stored = [
+                path for path in address.parent.rglob("*") if path.is_file() and path != address
+            ]
             assert [path for path in stored if password.encode() in path.read_bytes()] == []
             assert password not in run.printed + str(children_of(run.pid))
             with redis.Redis.from_url(f"redis://{url.rpartition('@')[2]}") as stranger:
@@ -135,9 +157,18 @@ def test_the_embedded_server_asks_for_a_password_and_its_folder_is_ones_own(tmp_
                 ):
                     with pytest.raises(redis.ResponseError, match="permissions"):
                         stranger.execute_command(*command.split())
-            status = printed_by("-m", "worker", "status", folder=tmp_path, REDIS_URL=url, SIGNAL_INTEGRATION="default")
+            status = printed_by(
+                "-m",
+                "worker",
+                "status",
+                folder=tmp_path,
+                REDIS_URL=url,
+                SIGNAL_INTEGRATION="default",
+            )
             assert status.status == 0, status.everything
-            assert requests.get(f"{run.flower}/api/workers", timeout=30).status_code == 401  # a real key is behind it
+            assert (
+                requests.get(f"{run.flower}/api/workers", timeout=30).status_code == 401
+            )  # a real key is behind it
 
 
 def test_a_folder_that_is_another_place_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -156,11 +187,17 @@ def test_run_ended_by_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worker", "run", *ports]
     with (
         (tmp_path / "output").open("wb") as output,
-        subprocess.Popen(command, env=clean_environment(), stdout=output, stderr=output, cwd=tmp_path) as running,
+        subprocess.Popen(
+            command, env=clean_environment(), stdout=output, stderr=output, cwd=tmp_path
+        ) as running,
     ):
         try:
             shown = tmp_path / "output"
-            eventually(lambda: "Ctrl-C stops" in shown.read_text() or running.poll() is not None, 120, "everything up")
+            eventually(
+                lambda: "Ctrl-C stops" in shown.read_text() or running.poll() is not None,
+                120,
+                "everything up",
+            )
             below = children_of(running.pid)
         finally:
             running.send_signal(signal.SIGTERM)
@@ -172,9 +209,13 @@ def test_run_ended_by_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--flower-port", "--sandbox-port"])
-def test_run_says_in_one_line_that_a_port_is_taken(tmp_path: Path, option: str, server: RedisServer) -> None:
+def test_run_says_in_one_line_that_a_port_is_taken(
+    tmp_path: Path, option: str, server: RedisServer
+) -> None:
     other = "--sandbox-port" if option == "--flower-port" else "--flower-port"
-    printed = printed_by("-m", "worker", "run", f"{option}={server.port}", f"{other}={free_port()}", folder=tmp_path)
+    printed = printed_by(
+        "-m", "worker", "run", f"{option}={server.port}", f"{other}={free_port()}", folder=tmp_path
+    )
     assert printed.status == 1
     [line] = printed.err.strip().splitlines()
     assert str(server.port) in line

@@ -27,7 +27,9 @@ def old_writes(own: Bench) -> int:
 
 
 @each_mode
-def test_worker_stopped_past_its_leases_writes_nothing_old_when_it_goes_on(own: Bench, mode: Mode) -> None:
+def test_worker_stopped_past_its_leases_writes_nothing_old_when_it_goes_on(
+    own: Bench, mode: Mode
+) -> None:
     own.sandbox.control.latency(300)
     settings = {**SETTINGS, **mode.settings}
     stopped = own.worker(**settings).ready()
@@ -36,12 +38,20 @@ def test_worker_stopped_past_its_leases_writes_nothing_old_when_it_goes_on(own: 
     stopped.process.send_signal(signal.SIGSTOP)
     own.worker(**settings)
     put(own, mode, "new", marketing=False)
-    until(lambda: len(own.members()) == len(PEOPLE) and words(own) == {("new", False)}, "the newest word", 60)
+    until(
+        lambda: len(own.members()) == len(PEOPLE) and words(own) == {("new", False)},
+        "the newest word",
+        60,
+    )
     before = old_writes(own)
     stopped.process.send_signal(signal.SIGCONT)
     assert stopped.stop() == 0  # once it has ended what it had in hand
     own.ended()
     # A look that the worker had claimed before it ended is due again half a minute later.
-    until(lambda: not own.redis.zcard(f"signal:{own.integration}:look_after"), "an end of all looks", 90)
+    until(
+        lambda: not own.redis.zcard(f"signal:{own.integration}:look_after"),
+        "an end of all looks",
+        90,
+    )
     assert words(own) == {("new", False)}
     assert old_writes(own) == before

@@ -45,7 +45,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-FEW = ("status", "status --watch", "list", "list --json", "preview", "send", "help")  # one of each way of printing
+FEW = (
+    "status",
+    "status --watch",
+    "list",
+    "list --json",
+    "preview",
+    "send",
+    "help",
+)  # one of each way of printing
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,12 @@ def filled(the_bench: Bench) -> Bench:
         name = {0: UUID, 1: LONG}.get(number, f"m-{number}")
         message = Message(id=name, args=(event,), kind="identify", enqueued_at=1.8e9)
         letter = dead_letter(
-            DeadLetterReason.REJECTED, message, status=400, answer="no", died_at=1.8e9 + number, integration="streams"
+            DeadLetterReason.REJECTED,
+            message,
+            status=400,
+            answer="no",
+            died_at=1.8e9 + number,
+            integration="streams",
         )
         bench.dead_letters.bury(message, letter)
     bench.redis.hset("signal:streams:totals", "delivered", 1)  # a worker has served it
@@ -67,7 +80,9 @@ def filled(the_bench: Bench) -> Bench:
     return bench
 
 
-def shell(bench: Bench, line: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def shell(
+    bench: Bench, line: str, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """`sh -c LINE`, in which "$@" is the command."""
     return subprocess.run(
         ["sh", "-c", line, "sh", sys.executable, "-m", "worker", *arguments],
@@ -82,7 +97,12 @@ def shell(bench: Bench, line: str, *arguments: str, **environment: str) -> "subp
 
 
 def is_quiet(text: str) -> bool:
-    return "bug" not in text and "Traceback" not in text and "Exception ignored" not in text and "Error" not in text
+    return (
+        "bug" not in text
+        and "Traceback" not in text
+        and "Exception ignored" not in text
+        and "Error" not in text
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -104,17 +124,28 @@ def test_a_closed_standard_output_ends_in_one_line(filled: Bench, command: str) 
 
 @pytest.mark.parametrize("command", [*FEW, "status --watch --json", "check"])
 def test_a_reader_that_goes_away_is_no_error(filled: Bench, command: str) -> None:
-    ended = shell(filled, '{ "$@"; echo "$?" >&3; } 3>status | head -n 1 >/dev/null; cat status', *COMMANDS[command])
-    assert (ended.stdout in {"0\n", "1\n"}, ended.stderr) == (True, "")  # 1: `check` had said all it had to say
+    ended = shell(
+        filled,
+        '{ "$@"; echo "$?" >&3; } 3>status | head -n 1 >/dev/null; cat status',
+        *COMMANDS[command],
+    )
+    assert (ended.stdout in {"0\n", "1\n"}, ended.stderr) == (
+        True,
+        "",
+    )  # 1: `check` had said all it had to say
 
 
 @pytest.mark.parametrize("command", ["list", "export", "check"])
 @pytest.mark.parametrize("error", ["2>&-", "2>/dev/full"])
-def test_where_errors_cannot_be_told_all_else_is_as_ever(filled: Bench, command: str, error: str) -> None:
+def test_where_errors_cannot_be_told_all_else_is_as_ever(
+    filled: Bench, command: str, error: str
+) -> None:
     told = shell(filled, '"$@"', *COMMANDS[command])
     mute = shell(filled, f'"$@" {error}', *COMMANDS[command])
     assert mute.returncode == told.returncode
-    assert mute.stdout.splitlines()[1:] == told.stdout.splitlines()[1:]  # the first of `status` has the time
+    assert (
+        mute.stdout.splitlines()[1:] == told.stdout.splitlines()[1:]
+    )  # the first of `status` has the time
     assert mute.stderr == ""
 
 
@@ -132,14 +163,24 @@ def test_a_closed_standard_input_is_told_where_it_is_read(filled: Bench) -> None
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 @pytest.mark.parametrize("command", ["list", "check", "preview"])
-def test_what_an_encoding_cannot_say_is_replaced(filled: Bench, command: str, encoding: str) -> None:
+def test_what_an_encoding_cannot_say_is_replaced(
+    filled: Bench, command: str, encoding: str
+) -> None:
     ended = shell(filled, '"$@"', *COMMANDS[command], PYTHONIOENCODING=encoding)
     assert ended.returncode == 0
     assert ended.stderr == ""
 
 
 def test_in_the_c_locale_ascii_is_printed(filled: Bench) -> None:
-    ended = shell(filled, '"$@"', "check", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", MAILGUN_API_KEY="wrong")
+    ended = shell(
+        filled,
+        '"$@"',
+        "check",
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+        MAILGUN_API_KEY="wrong",
+    )
     assert ended.stdout.isascii()
     assert "+ Redis" in ended.stdout
     assert "-> " in ended.stdout
@@ -148,13 +189,17 @@ def test_in_the_c_locale_ascii_is_printed(filled: Bench) -> None:
 # -- terminals -----------------------------------------------------------------------------------------------------------
 
 
-def on_terminal(bench: Bench, *arguments: str, columns: int = 80, **environment: str) -> tuple[int, str]:
+def on_terminal(
+    bench: Bench, *arguments: str, columns: int = 80, **environment: str
+) -> tuple[int, str]:
     """The command on a terminal of so many columns: its status, and what it wrote."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "worker", *arguments]
     settings = clean_environment(**{"TERM": "xterm", **bench.environment(**environment)})
-    running = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=bench.folder)
+    running = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=bench.folder
+    )
     os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as screen:
         shown = b""
@@ -213,7 +258,9 @@ def started(bench: Bench, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("asked", [("dead-letters", "purge"), ("forget", "x@example.com"), ("dead-letters", "replay")])
+@pytest.mark.parametrize(
+    "asked", [("dead-letters", "purge"), ("forget", "x@example.com"), ("dead-letters", "replay")]
+)
 def test_ctrl_c_at_a_question_does_nothing(filled: Bench, asked: tuple[str, ...]) -> None:
     with started(filled, *asked) as running:
         assert running.stdout

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.integration.bench import KEY, LIST, Bench, clean_environment, consenting, identified, until
+from tests.integration.bench import (
+    KEY,
+    LIST,
+    Bench,
+    clean_environment,
+    consenting,
+    identified,
+    until,
+)
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Response
 from worker.members.ledger import Ledger, LedgerEntry
@@ -45,7 +53,12 @@ def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:
         read_timeout=30,
     )
     members = [
-        {"address": f"P{each:05}@example.com", "name": f"P {each}", "subscribed": each >= unsubscribed, "vars": {}}
+        {
+            "address": f"P{each:05}@example.com",
+            "name": f"P {each}",
+            "subscribed": each >= unsubscribed,
+            "vars": {},
+        }
         for each in range(count)
     ]
     for start in range(0, count, 100):
@@ -164,7 +177,9 @@ def test_a_sync_says_where_the_ledger_is_not_trusted(own: Bench) -> None:
     on_the_list(own, 5)
     printed = own.run("sync")
     assert printed.status == 0
-    assert printed.err == ("MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written\n")
+    assert printed.err == (
+        "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written\n"
+    )
     assert known(own, "p00000@example.com")
 
 
@@ -194,7 +209,9 @@ def test_while_held_a_sync_waits_and_says_why(own: Bench) -> None:
 def test_a_429_holds_a_sync_and_everybody_and_then_it_goes_on(own: Bench) -> None:
     on_the_list(own, 5)
     prefix = f"/v3/lists/{LIST}/members/pages"
-    own.sandbox.control.add_fault("status", status=429, count=1, path_prefix=prefix, headers={"Retry-After": "2"})
+    own.sandbox.control.add_fault(
+        "status", status=429, count=1, path_prefix=prefix, headers={"Retry-After": "2"}
+    )
     printed = own.run("sync", **LEDGER)
     assert printed.status == 0
     assert printed.out.startswith("5 members read, 0 unsubscribed, 3 requests, ")
@@ -203,7 +220,9 @@ def test_a_429_holds_a_sync_and_everybody_and_then_it_goes_on(own: Bench) -> Non
 
 def test_a_sync_tries_again_where_mailgun_is_unavailable(own: Bench) -> None:
     on_the_list(own, 250)
-    own.sandbox.control.add_fault("status", status=503, count=4, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    own.sandbox.control.add_fault(
+        "status", status=503, count=4, path_prefix=f"/v3/lists/{LIST}/members/pages"
+    )
     printed = own.run("sync", **LEDGER)
     assert printed.status == 0
     assert printed.out.startswith("250 members read, 0 unsubscribed, 8 requests, ")
@@ -211,7 +230,9 @@ def test_a_sync_tries_again_where_mailgun_is_unavailable(own: Bench) -> None:
 
 def test_a_sync_gives_up_where_mailgun_stays_unavailable_and_says_how_to_go_on(own: Bench) -> None:
     on_the_list(own, 5)
-    own.sandbox.control.add_fault("status", status=503, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    own.sandbox.control.add_fault(
+        "status", status=503, path_prefix=f"/v3/lists/{LIST}/members/pages"
+    )
     printed = own.run("sync", **LEDGER)
     assert (printed.status, printed.out) == (1, "")
     last = printed.err.splitlines()[-1]
@@ -222,10 +243,16 @@ def test_a_sync_gives_up_where_mailgun_stays_unavailable_and_says_how_to_go_on(o
 
 WRONG: dict[str, Any] = {
     "a wrong key": ({"MAILGUN_API_KEY": "wrong"}, "Private API key"),
-    "a list that is not there": ({"MAILGUN_LIST_ADDRESS": "other@mg.example.com"}, "Create the mailing list"),
+    "a list that is not there": (
+        {"MAILGUN_LIST_ADDRESS": "other@mg.example.com"},
+        "Create the mailing list",
+    ),
     "no key": ({"MAILGUN_API_KEY": None}, "MAILGUN_API_KEY is not set"),
     "no list": ({"MAILGUN_LIST_ADDRESS": None}, "MAILGUN_LIST_ADDRESS is not set"),
-    "nobody there": ({"MAILGUN_API_BASE_URL": "http://127.0.0.1:1", "RETRY_BASE_SECONDS": "0.01"}, "Check the network"),
+    "nobody there": (
+        {"MAILGUN_API_BASE_URL": "http://127.0.0.1:1", "RETRY_BASE_SECONDS": "0.01"},
+        "Check the network",
+    ),
     "no redis": ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "does not answer"),
 }
 
@@ -243,7 +270,9 @@ def test_a_sync_says_in_one_line_what_to_fix(own: Bench, wrong: str) -> None:
 
 
 def test_a_key_that_may_not_read_pages_is_told_at_once(own: Bench) -> None:
-    own.sandbox.control.add_fault("status", status=403, path_prefix=f"/v3/lists/{LIST}/members/pages")
+    own.sandbox.control.add_fault(
+        "status", status=403, path_prefix=f"/v3/lists/{LIST}/members/pages"
+    )
     printed = own.run("sync", **LEDGER)
     assert printed.status == 1
     assert "may manage mailing lists" in printed.err
@@ -314,7 +343,9 @@ def test_a_worker_reads_on_where_a_killed_one_stopped(own: Bench) -> None:
         until(lambda: int(stored(own, "opt_outs").get("so_far", 0)) >= 200, "two pages")
     stopped = int(stored(own, "opt_outs")["so_far"])
     assert stopped < 600
-    own.redis.hset(f"signal:{own.integration}:opt_outs", "running_until", 1)  # the killed one's lease has ended
+    own.redis.hset(
+        f"signal:{own.integration}:opt_outs", "running_until", 1
+    )  # the killed one's lease has ended
     own.sandbox.control.latency(0)
     before = len(pages(own))
     with own.working(**refreshing(own, 60), **quick):

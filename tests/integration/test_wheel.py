@@ -99,7 +99,11 @@ class Installed:
         output = self.folder / "output.log"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                words, env=self.variables(**variables), cwd=self.folder, stdout=file, stderr=subprocess.STDOUT
+                words,
+                env=self.variables(**variables),
+                cwd=self.folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
             )
         try:
             yield Running(process, output)
@@ -148,13 +152,27 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = made / "bin/python"
     for command in (
         [sys.executable, "-m", "venv", "--without-pip", str(made)],
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "--no-deps",
+            "--no-index",
+            str(wheel),
+        ],
     ):
         subprocess.run(command, check=True, capture_output=True, timeout=BUILD_SECONDS)
     # Only now, or pip would find this folder's own installation and leave the wheel out. What that installation's .pth
     # adds to the path stays unseen: such files are read in an environment's own folder alone.
-    packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(made), "platbase": str(made)}))
-    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    packages = Path(
+        sysconfig.get_path("purelib", "venv", vars={"base": str(made), "platbase": str(made)})
+    )
+    (packages / "dependencies.pth").write_text(
+        f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    )
     celery = made / "bin/celery"  # the dependencies' own programs belong to the other environment
     celery.write_text(f'#!/bin/sh\nexec {shlex.quote(str(python))} -m celery "$@"\n')
     celery.chmod(0o755)
@@ -178,7 +196,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 def get(url: str, *, login: str | None = None) -> tuple[int, str]:
     """Status and text of the page."""
-    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
+    headers = (
+        {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
+    )
     try:
         with urlopen(Request(url, headers=headers), timeout=10) as answer:
             return answer.status, answer.read().decode()
@@ -198,7 +218,11 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     needless = {"worker/Dockerfile"}
-    assert {"worker/signal/presets/default.toml", "worker/sandbox/page.html", "worker/py.typed"} <= packed
+    assert {
+        "worker/signal/presets/default.toml",
+        "worker/sandbox/page.html",
+        "worker/py.typed",
+    } <= packed
     assert packed - needless == there - needless
 
 
@@ -216,9 +240,14 @@ def test_its_package_data_are_found(installed: Installed) -> None:
 
 def test_the_command_and_the_module_give_the_same_help(installed: Installed) -> None:
     said = installed.printed("signal-mailgun", "--help").split()
-    module = installed.printed("python", "-m", "worker", "--help").replace("python -m worker", "signal-mailgun")
+    module = installed.printed("python", "-m", "worker", "--help").replace(
+        "python -m worker", "signal-mailgun"
+    )
     assert said == module.split()
-    assert all(command in said for command in ("run", "worker", "send", "preview", "check", "dead-letters", "sandbox"))
+    assert all(
+        command in said
+        for command in ("run", "worker", "send", "preview", "check", "dead-letters", "sandbox")
+    )
 
 
 def test_the_version_is_the_wheels(installed: Installed, wheel: Path) -> None:
@@ -237,7 +266,10 @@ def test_preview_shows_the_request_of_the_integrations_example(installed: Instal
 def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed) -> None:
     with installed.running("signal-mailgun", "sandbox", "--port", "0") as sandbox:
         found = eventually(
-            lambda: sandbox.goes_on() and re.search(r"listening on (http://\S+)", sandbox.printed()), what="the sandbox"
+            lambda: (
+                sandbox.goes_on() and re.search(r"listening on (http://\S+)", sandbox.printed())
+            ),
+            what="the sandbox",
         )
         assert found
         status, page = get(f"{found[1]}/")
@@ -246,7 +278,9 @@ def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed)
         assert stop(sandbox.process) == 0
 
 
-def test_run_once_brings_its_samples_through_and_leaves_nothing_behind(installed: Installed) -> None:
+def test_run_once_brings_its_samples_through_and_leaves_nothing_behind(
+    installed: Installed,
+) -> None:
     before = set(installed.folder.iterdir())
     with installed.running("signal-mailgun", "run", "--once") as run:
         assert run.process.wait(RUN_SECONDS) == 0, run.printed()
@@ -259,7 +293,10 @@ def test_run_once_brings_its_samples_through_and_leaves_nothing_behind(installed
 
 def command_of(service: Mapping[str, Any], *, port: int) -> list[str]:
     """What the container starts, listening on `port` of this machine alone."""
-    said = {name: json.loads(value) for name, value in re.findall(r"^(ENTRYPOINT|CMD) (.+)$", DOCKERFILE, re.MULTILINE)}
+    said = {
+        name: json.loads(value)
+        for name, value in re.findall(r"^(ENTRYPOINT|CMD) (.+)$", DOCKERFILE, re.MULTILINE)
+    }
     words = [*service.get("entrypoint", said["ENTRYPOINT"]), *service.get("command", said["CMD"])]
     return [re.sub(r"5555|8025", str(port), word).replace("0.0.0.0", "127.0.0.1") for word in words]  # noqa: S104
 
@@ -271,9 +308,13 @@ def health_check_of(service: Mapping[str, Any], *, port: int) -> list[str]:
     return ["sh", "-c", *words] if kind == "CMD-SHELL" else words
 
 
-def becomes_well(installed: Installed, running: Running, check: list[str], **variables: str) -> bool:
+def becomes_well(
+    installed: Installed, running: Running, check: list[str], **variables: str
+) -> bool:
     return eventually(
-        lambda: running.goes_on() and installed.ran(*check, **variables).returncode == 0, 60, "a passed health check"
+        lambda: running.goes_on() and installed.ran(*check, **variables).returncode == 0,
+        60,
+        "a passed health check",
     )
 
 
@@ -294,12 +335,22 @@ def test_a_worker_is_well_while_it_runs_and_not_when_it_has_ended(
         eventually(lambda: worker.goes_on() and "ready" in worker.printed(), 60, "a ready worker")
         assert becomes_well(installed, worker, check, **variables)
         assert stop(worker.process) == 0
-    assert installed.ran(*[word.replace("--timeout 10", "--timeout 1") for word in check], **variables).returncode != 0
+    assert (
+        installed.ran(
+            *[word.replace("--timeout 10", "--timeout 1") for word in check], **variables
+        ).returncode
+        != 0
+    )
 
 
-def test_flower_shows_nothing_without_its_login(installed: Installed, redis_server: RedisServer) -> None:
+def test_flower_shows_nothing_without_its_login(
+    installed: Installed, redis_server: RedisServer
+) -> None:
     port = free_port()
-    variables = SERVICES["flower"]["environment"] | {"REDIS_URL": redis_server.url, "FLOWER_BASIC_AUTH": LOGIN}
+    variables = SERVICES["flower"]["environment"] | {
+        "REDIS_URL": redis_server.url,
+        "FLOWER_BASIC_AUTH": LOGIN,
+    }
     with installed.running(*command_of(SERVICES["flower"], port=port), **variables) as flower:
         assert becomes_well(installed, flower, health_check_of(SERVICES["flower"], port=port))
         for page in ("", "tasks", "broker", "api/workers", "api/tasks"):

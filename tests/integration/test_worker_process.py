@@ -30,7 +30,9 @@ def test_a_worker_that_is_told_to_stop_ends_with_0(own: Bench, command: tuple[st
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_worker_that_an_error_ends_says_so_in_one_line_and_ends_with_1(own: Bench, command: tuple[str, ...]) -> None:
+def test_a_worker_that_an_error_ends_says_so_in_one_line_and_ends_with_1(
+    own: Bench, command: tuple[str, ...]
+) -> None:
     worker = own.worker("-c", WITH_A_BUG, *command[1:]).ready()
     own.put(identified("jane@example.com"))
     assert worker.process.wait(60) == 1
@@ -77,7 +79,9 @@ def test_a_worker_that_cannot_start_says_why_in_one_line_and_ends_with_1(
 ) -> None:
     ended = printed_by(*command, folder=own.folder, **{**own.environment(), **broken})
     assert ended.status == 1
-    assert ended.err.splitlines()[-1].startswith("signal-mailgun: ")  # after Celery's own warning, where root runs it
+    assert ended.err.splitlines()[-1].startswith(
+        "signal-mailgun: "
+    )  # after Celery's own warning, where root runs it
     assert ended.err.count("signal-mailgun: ") == 1
     assert "Traceback" not in ended.everything
 
@@ -101,7 +105,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("options", REFUSED)
-def test_an_option_that_would_lose_events_or_lie_is_refused_in_one_line(own: Bench, options: tuple[str, ...]) -> None:
+def test_an_option_that_would_lose_events_or_lie_is_refused_in_one_line(
+    own: Bench, options: tuple[str, ...]
+) -> None:
     own.put(identified("jane@example.com"))
     given = [each.format(queue=own.queue) for each in options]
     ended = printed_by(*CELERY, *given, folder=own.folder, **own.environment())
@@ -112,14 +118,26 @@ def test_an_option_that_would_lose_events_or_lie_is_refused_in_one_line(own: Ben
 
 
 def test_options_that_change_nothing_for_events_are_taken(own: Bench) -> None:
-    options = ["-Q", own.queue, "--pool=prefork", "-E", "--loglevel=INFO", "-c", "3", "-Ofair", "--without-heartbeat"]
+    options = [
+        "-Q",
+        own.queue,
+        "--pool=prefork",
+        "-E",
+        "--loglevel=INFO",
+        "-c",
+        "3",
+        "-Ofair",
+        "--without-heartbeat",
+    ]
     with own.working(*CELERY, *options):
         own.put(identified("jane@example.com"))
         assert own.member("jane@example.com")
         own.ended()
 
 
-@pytest.mark.parametrize("key", ["mailgun.{}", "signal:{}:unacked", "signal:{}:unacked_index", "signal:{}:hold"])
+@pytest.mark.parametrize(
+    "key", ["mailgun.{}", "signal:{}:unacked", "signal:{}:unacked_index", "signal:{}:hold"]
+)
 def test_a_key_of_the_wrong_type_stops_events_loses_none_and_is_told(own: Bench, key: str) -> None:
     name = key.format(own.integration)
     with own.working() as worker:

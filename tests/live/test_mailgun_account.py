@@ -24,18 +24,23 @@ BASE_URL = os.environ.get("MAILGUN_LIVE_API_BASE_URL", "https://api.mailgun.net"
 RELIED_ON = [question for question in QUESTIONS if question.relied_on in {MERGE, BOTH}]
 
 pytestmark = pytest.mark.skipif(
-    not (KEY and LIST), reason="set MAILGUN_LIVE_API_KEY and MAILGUN_LIVE_LIST_ADDRESS to ask a real Mailgun account"
+    not (KEY and LIST),
+    reason="set MAILGUN_LIVE_API_KEY and MAILGUN_LIVE_LIST_ADDRESS to ask a real Mailgun account",
 )
 
 
 @pytest.fixture(scope="module")
 def mailgun() -> MailgunClient:
-    return MailgunClient(base_url=BASE_URL, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=30)
+    return MailgunClient(
+        base_url=BASE_URL, key=SecretStr(KEY), list_address=LIST, connect_timeout=5, read_timeout=30
+    )
 
 
 @pytest.fixture(scope="module")
 def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
-    assert list_exists(mailgun.read_list()), "the key is wrong, or the list is not there, or in the other region"
+    assert list_exists(mailgun.read_list()), (
+        "the key is wrong, or the list is not there, or in the other region"
+    )
     it = ProbeMember(mailgun, LIST)
     yield it
     assert it.clean(), f"{it.address} is still on the list: delete it in Mailgun"
@@ -46,7 +51,9 @@ def result(throw_away: ProbeMember) -> ProbeReport:
     return probed(throw_away, "merge")
 
 
-def test_the_probe_comes_to_its_end_and_leaves_nothing(result: ProbeReport, throw_away: ProbeMember) -> None:
+def test_the_probe_comes_to_its_end_and_leaves_nothing(
+    result: ProbeReport, throw_away: ProbeMember
+) -> None:
     assert result.trouble is None
     assert result.gone
     assert throw_away.read() is None
@@ -60,5 +67,7 @@ def test_what_the_worker_relies_on_is_so(result: ProbeReport, question: Question
 
 def test_what_nobody_recorded_is_printed(result: ProbeReport) -> None:
     for finding in result.findings:
-        print(f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, to set: {finding.to_set}")  # noqa: T201
+        print(
+            f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, to set: {finding.to_set}"
+        )  # noqa: T201
     assert len(result.findings) == len(QUESTIONS)

@@ -2,5 +2,7 @@
 
 from hypothesis import settings
 
-settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, database=None, max_examples=60
+)
 settings.load_profile("repeatable")

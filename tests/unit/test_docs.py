@@ -16,7 +16,10 @@ PROJECT = Path(__file__).parents[2]
 PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")]
 ROW = re.compile(r"^\| (`.+?`) \|(.*?)\|", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
-DEFAULTS_IN_WORDS = {"signal_digest_key": "derived from the integration's name", "mailgun_preset": "the Default preset"}
+DEFAULTS_IN_WORDS = {
+    "signal_digest_key": "derived from the integration's name",
+    "mailgun_preset": "the Default preset",
+}
 
 
 def rows(page: str) -> list[tuple[list[str], str]]:
@@ -27,7 +30,13 @@ def rows(page: str) -> list[tuple[list[str], str]]:
 
 def documented(value: Any) -> str:
     """A default as the table spells it."""
-    text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    text = (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
     return "" if value is None else f"`{text}`"
 
 
@@ -44,10 +53,17 @@ def test_the_table_of_settings_is_the_codes() -> None:
 def test_the_table_of_metrics_is_the_codes() -> None:
     told = {re.sub(r"\{.*", "", names[0]) for names, _ in rows("metrics.md")}
     hold = HoldState(None, "", None, None, 1.0)
-    retry_state = IntegrationGauges(queued=0, oldest_age=0, delayed=0, dead_letters={}, hold=hold, opt_outs_age=0)
-    counted = re.findall(rb"^# TYPE (signal_mailgun_\S+) ", generate_latest(Metrics("default").registry), re.MULTILINE)
+    retry_state = IntegrationGauges(
+        queued=0, oldest_age=0, delayed=0, dead_letters={}, hold=hold, opt_outs_age=0
+    )
+    counted = re.findall(
+        rb"^# TYPE (signal_mailgun_\S+) ",
+        generate_latest(Metrics("default").registry),
+        re.MULTILINE,
+    )
     gauges = {
-        f"{each.name}_total" if each.type == "counter" else each.name for each in families("default", retry_state)
+        f"{each.name}_total" if each.type == "counter" else each.name
+        for each in families("default", retry_state)
     }
     assert told == {each.decode() for each in counted if not each.endswith(b"_created")} | gauges
 
@@ -60,7 +76,9 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 def test_the_index_names_every_page() -> None:
     index = (PROJECT / "docs" / "index.md").read_text()
-    assert {page.name for page in (PROJECT / "docs").glob("*.md")} - set(LINK.findall(index)) == {"index.md"}
+    assert {page.name for page in (PROJECT / "docs").glob("*.md")} - set(LINK.findall(index)) == {
+        "index.md"
+    }
 
 
 def test_the_readme_is_short() -> None:

@@ -12,7 +12,17 @@ from tests.unit.strategies import any_text, json_objects, json_values
 from worker.signal.event import MalformedEvent, SignalEvent, id_in, kind_in, parse_event
 
 CONTAINERS = ("properties", "traits", "context")
-TEXTS = ("event", "name", "userId", "user_id", "anonymousId", "anonymous_id", "groupId", "group_id", "messageId")
+TEXTS = (
+    "event",
+    "name",
+    "userId",
+    "user_id",
+    "anonymousId",
+    "anonymous_id",
+    "groupId",
+    "group_id",
+    "messageId",
+)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +67,9 @@ def test_an_event_needs_nothing_but_its_type() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert parse_event({"type": "page", "sentAt": 5, "integrations": {"All": True}}) == parse_event({"type": "page"})
+    assert parse_event({"type": "page", "sentAt": 5, "integrations": {"All": True}}) == parse_event(
+        {"type": "page"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,9 @@ def test_a_container_of_another_type_counts_as_absent(name: str, value: object) 
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("value", [True, 1.5, [], {}, "", "   "])
-def test_a_text_of_another_type_or_without_content_counts_as_absent(name: str, value: object) -> None:
+def test_a_text_of_another_type_or_without_content_counts_as_absent(
+    name: str, value: object
+) -> None:
     assert parse_event({"type": "page", name: value}) == parse_event({"type": "page"})
 
 
@@ -114,7 +128,9 @@ def test_a_timestamp_is_read_in_utc_and_without_offset_taken_as_utc(text: str) -
     assert event.timestamp.tzinfo is UTC
 
 
-@pytest.mark.parametrize("value", ["yesterday", True, {}, [], 5, "0001-01-01T00:00:00+14:00", "2024-13-01"])
+@pytest.mark.parametrize(
+    "value", ["yesterday", True, {}, [], 5, "0001-01-01T00:00:00+14:00", "2024-13-01"]
+)
 def test_a_timestamp_that_is_not_understood_leaves_the_event_undated(value: object) -> None:
     event = parse_event({"type": "page", "timestamp": value})
     assert (event.timestamp, event.undated) == (None, True)
@@ -135,7 +151,9 @@ def test_an_absent_timestamp_is_nothing_to_understand(event: dict[str, Any]) -> 
         ({"type": "track", "event": "x" * 200}, "x" * 80),
     ],
 )
-def test_the_kind_is_the_name_of_a_track_and_else_the_type(event: dict[str, Any], kind: str) -> None:
+def test_the_kind_is_the_name_of_a_track_and_else_the_type(
+    event: dict[str, Any], kind: str
+) -> None:
     assert parse_event(event).kind == kind
 
 
@@ -144,7 +162,11 @@ def test_a_parsed_event_stays_as_it_is() -> None:
     assert parse_event(event) is event
 
 
-@given(st.dictionaries(st.sampled_from(["type", *TEXTS, *CONTAINERS, "timestamp"]) | any_text, json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", *TEXTS, *CONTAINERS, "timestamp"]) | any_text, json_values
+    )
+)
 def test_any_object_is_an_event_or_malformed(data: dict[str, Any]) -> None:
     with suppress(MalformedEvent):
         assert parse_event(data).type

@@ -17,7 +17,9 @@ def digest_of(text: str, name: str) -> bytes:
     return hashlib.new(name, text.encode(), usedforsecurity=False).digest()
 
 
-emails = st.text(min_size=1).map(lambda each: f"{each.encode('utf-8', 'replace').hex()}@example.com")
+emails = st.text(min_size=1).map(
+    lambda each: f"{each.encode('utf-8', 'replace').hex()}@example.com"
+)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -40,7 +42,10 @@ def test_a_hash_in_hex_is_one_in_either_case_and_with_its_name(name: str, email:
 @pytest.mark.parametrize("name", NAMED)
 @given(email=emails)
 def test_a_hash_in_base64_is_one_with_its_name(name: str, email: str) -> None:
-    for text in (b64encode(digest_of(email, name)).decode(), urlsafe_b64encode(digest_of(email, name)).decode()):
+    for text in (
+        b64encode(digest_of(email, name)).decode(),
+        urlsafe_b64encode(digest_of(email, name)).decode(),
+    ):
         for form in (f"{name}:{text}", f"{name}-{text.rstrip('=')}", f"{{{name.upper()}}}{text}"):
             assert is_hashed(form), form
 
@@ -48,7 +53,10 @@ def test_a_hash_in_base64_is_one_with_its_name(name: str, email: str) -> None:
 @pytest.mark.parametrize("name", ALONE)
 @pytest.mark.parametrize("email", ["jane@example.com", "joe@example.org", "x" * 50])
 def test_a_hash_in_base64_is_one_without_a_name_too(name: str, email: str) -> None:
-    for text in (b64encode(digest_of(email, name)).decode(), urlsafe_b64encode(digest_of(email, name)).decode()):
+    for text in (
+        b64encode(digest_of(email, name)).decode(),
+        urlsafe_b64encode(digest_of(email, name)).decode(),
+    ):
         assert is_hashed(text)
         assert is_hashed(text.rstrip("="))
 
@@ -68,7 +76,15 @@ def test_a_hash_in_base64_is_one_without_a_name_too(name: str, email: str) -> No
             "sha256:" + "a" * 32,
             "sha3:" + "a" * 64,
         ),
-        *("thisisnotanemailaddress", "jane_doe_from_somewher", "a" * 43, "A" * 43, "JaneDoe", "=" * 44, "a" * 100_000),
+        *(
+            "thisisnotanemailaddress",
+            "jane_doe_from_somewher",
+            "a" * 43,
+            "A" * 43,
+            "JaneDoe",
+            "=" * 44,
+            "a" * 100_000,
+        ),
         *("a" * 64 + "@example.com", "sha256:" + "a" * 64 + "@x"),
     ],
 )

@@ -65,7 +65,11 @@ def envelope(**headers: object) -> dict[str, Any]:
     """A well-formed message as a bare client sends it, with further `headers`."""
     to_json_value: dict[str, Any] = json.loads(encode(MESSAGE, QUEUE))
     del to_json_value["headers"]["signal"]
-    to_json_value["headers"] |= {"argsrepr": "({'email': 'jane@example.com'},)", "origin": "gen1@elsewhere", **headers}
+    to_json_value["headers"] |= {
+        "argsrepr": "({'email': 'jane@example.com'},)",
+        "origin": "gen1@elsewhere",
+        **headers,
+    }
     return to_json_value
 
 
@@ -123,7 +127,9 @@ def test_any_bytes_are_kept_whole(raw: bytes) -> None:
     assert_refused(raw)
 
 
-@pytest.mark.parametrize("raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000]
+)
 def test_what_is_no_message_is_kept_whole(raw: str) -> None:
     assert_refused(raw, says="not a Celery message")
 
@@ -134,7 +140,11 @@ def test_the_bare_event_is_no_message_and_can_be_read_all_the_same() -> None:
     assert [each.args for each in events_read(message_in(raw))] == [(EVENT,)]
 
 
-U, T, E = DeadLetterReason.UNREADABLE_MESSAGE, DeadLetterReason.UNKNOWN_TASK, DeadLetterReason.UNSUPPORTED_ENCODING
+U, T, E = (
+    DeadLetterReason.UNREADABLE_MESSAGE,
+    DeadLetterReason.UNKNOWN_TASK,
+    DeadLetterReason.UNSUPPORTED_ENCODING,
+)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +205,12 @@ def test_what_cannot_be_read_is_named_and_kept_whole(
         {**envelope(), "content-encoding": "binary"},
         {**envelope(), "body": [[EVENT], {}, {}]},
         {**envelope(), "body": base64.encodebytes(json.dumps([[EVENT], {}, {}]).encode()).decode()},
-        {**envelope(), "body": base64.urlsafe_b64encode(json.dumps([[EVENT], {}, {}]).encode()).decode().rstrip("=")},
+        {
+            **envelope(),
+            "body": base64.urlsafe_b64encode(json.dumps([[EVENT], {}, {}]).encode())
+            .decode()
+            .rstrip("="),
+        },
         {
             **with_properties(body_encoding=None),
             "body": base64.b64encode(json.dumps([[EVENT], {}, {}]).encode()).decode(),
@@ -248,17 +263,22 @@ def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
     in_pieces = b"".join(map(compress, (b"[[", json.dumps(EVENT).encode(), b"], {}, {}]")))
     assert body_of(admit(with_data(in_pieces)))[0] == [EVENT]
     big = with_data(compress(b" " * (LIMIT_BYTES + 1)))
-    assert_refused(big, DeadLetterReason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed")
+    assert_refused(
+        big, DeadLetterReason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed"
+    )
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
-def test_a_body_that_is_compressed_without_saying_so_is_read(compress: Callable[[bytes], bytes]) -> None:
+def test_a_body_that_is_compressed_without_saying_so_is_read(
+    compress: Callable[[bytes], bytes],
+) -> None:
     data = compress(json.dumps([[EVENT], {}, {}]).encode())
     assert body_of(admit({**envelope(), "body": base64.b64encode(data).decode()}))[0] == [EVENT]
 
 
 @pytest.mark.parametrize(
-    "charset", ["utf-8", "utf-16", "utf-16-le", "UTF-32", "iso-8859-1", "latin-1", "cp1252", "utf-8-sig"]
+    "charset",
+    ["utf-8", "utf-16", "utf-16-le", "UTF-32", "iso-8859-1", "latin-1", "cp1252", "utf-8-sig"],
 )
 def test_a_body_in_another_charset_is_read(charset: str) -> None:
     event = {**EVENT, "name": "René"}
@@ -275,7 +295,9 @@ def test_a_body_in_a_charset_that_it_does_not_name_is_not_guessed() -> None:
     raw = (
         json.dumps(to_json_value)
         .encode()
-        .replace(b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1"))
+        .replace(
+            b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1")
+        )
     )
     assert_refused(raw, E, "the message is not UTF-8 text")
 
@@ -294,8 +316,13 @@ def test_what_pythons_own_clients_wrap_in_json_is_read_as_our_producers_write_it
 
 
 def test_an_event_of_an_unknown_task_can_be_read() -> None:
-    bundle = {**with_body([[[EVENT, EVENT]], {}, {}]), "headers": envelope(task="tasks.deliver_many")["headers"]}
-    assert [each.args[0] for each in events_read(message_in(envelope(task="tasks.deliver")))] == [EVENT]
+    bundle = {
+        **with_body([[[EVENT, EVENT]], {}, {}]),
+        "headers": envelope(task="tasks.deliver_many")["headers"],
+    }
+    assert [each.args[0] for each in events_read(message_in(envelope(task="tasks.deliver")))] == [
+        EVENT
+    ]
     assert [each.args[0] for each in events_read(message_in(bundle))] == [EVENT, EVENT]
 
 
@@ -378,13 +405,23 @@ def test_nothing_in_an_envelope_stops_a_worker_or_loses_the_event(message: dict[
 def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> None:
     for signal in (
         value,
-        *({name: value} for name in ("enqueued_at", "patience_from", "first_tried", "attempts", "throttled", "trail")),
+        *(
+            {name: value}
+            for name in (
+                "enqueued_at",
+                "patience_from",
+                "first_tried",
+                "attempts",
+                "throttled",
+                "trail",
+            )
+        ),
     ):
         payload = admit(envelope(signal=signal))
         args, kwargs, _ = body_of(payload)
-        seen = message_from_headers(id="m1", args=args, kwargs=kwargs, headers=payload["headers"]).with_timestamps(
-            1000.0
-        )
+        seen = message_from_headers(
+            id="m1", args=args, kwargs=kwargs, headers=payload["headers"]
+        ).with_timestamps(1000.0)
         assert seen.enqueued_at is not None
         assert seen.retry_window_start is not None
         assert 0 <= seen.enqueued_at <= 1000.0 + AHEAD_SECONDS
@@ -394,11 +431,28 @@ def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> 
 
 
 @given(strange_json, strange_json, strange_json, strange_json)
-def test_whatever_a_message_is_made_of_something_comes_of_it(one: Any, two: Any, three: Any, four: Any) -> None:
+def test_whatever_a_message_is_made_of_something_comes_of_it(
+    one: Any, two: Any, three: Any, four: Any
+) -> None:
     for task in (TASK, DELIVER_MANY, "tasks.other", one):
-        for body in ([one, two, three], {"args": one, "kwargs": two, "id": three}, {"task": one, "args": [two]}, one):
-            headers = {"task": task, "id": two, "compression": four} if four else {"task": task, "signal": three}
-            raw = json.dumps({"body": body if three else json.dumps(body), "headers": headers, "properties": four})
+        for body in (
+            [one, two, three],
+            {"args": one, "kwargs": two, "id": three},
+            {"task": one, "args": [two]},
+            one,
+        ):
+            headers = (
+                {"task": task, "id": two, "compression": four}
+                if four
+                else {"task": task, "signal": three}
+            )
+            raw = json.dumps(
+                {
+                    "body": body if three else json.dumps(body),
+                    "headers": headers,
+                    "properties": four,
+                }
+            )
             message = message_in(raw)
             assert bool(message.refusal) == (message.original is not None)
             assert isinstance(json.dumps([each.args for each in events_read(message)]), str)
@@ -408,7 +462,12 @@ def test_whatever_a_message_is_made_of_something_comes_of_it(one: Any, two: Any,
 @pytest.mark.parametrize("depth", [10, 100, 400, 600, 800, 900, 950, 980])
 def test_an_event_nested_too_deep_is_malformed_and_breaks_nothing(depth: int) -> None:
     raw = json.dumps(envelope())
-    nested = '{"type":"identify","traits":{"email":"jane@example.com","plan":' + "[" * depth + "]" * depth + "}}"
+    nested = (
+        '{"type":"identify","traits":{"email":"jane@example.com","plan":'
+        + "[" * depth
+        + "]" * depth
+        + "}}"
+    )
     body = base64.b64encode(f"[[{nested}],{{}},{{}}]".encode()).decode()
     args = body_of(admit(raw.replace(json.loads(raw)["body"], body)))[0]
     with suppress(MalformedEvent):
@@ -416,7 +475,15 @@ def test_an_event_nested_too_deep_is_malformed_and_breaks_nothing(depth: int) ->
 
 
 def protocol_1(**fields: object) -> dict[str, Any]:
-    body = {"task": TASK, "id": "t1", "args": [EVENT], "kwargs": {}, "retries": 0, "eta": None, **fields}
+    body = {
+        "task": TASK,
+        "id": "t1",
+        "args": [EVENT],
+        "kwargs": {},
+        "retries": 0,
+        "eta": None,
+        **fields,
+    }
     return {**with_body(body), "headers": {}}
 
 
@@ -444,7 +511,9 @@ def test_a_message_of_protocol_1_that_cannot_be_read_is_kept_whole(message: dict
 
 # -- bundles -------------------------------------------------------------------------------------------------------
 
-BUNDLE = Message(id="b1", args=([EVENT, {**EVENT, "messageId": "m2"}],), kind="2 events", task=DELIVER_MANY)
+BUNDLE = Message(
+    id="b1", args=([EVENT, {**EVENT, "messageId": "m2"}],), kind="2 events", task=DELIVER_MANY
+)
 
 
 def events_of(payload: dict[str, Any]) -> list[Any]:
@@ -467,7 +536,10 @@ def test_a_bundle_stays_one() -> None:
 
 
 def test_a_bare_clients_bundle_keeps_its_id_and_its_events_and_shows_none_of_them() -> None:
-    bare = {**with_body([[[EVENT, EVENT]], {}, {}]), "headers": envelope(task=DELIVER_MANY)["headers"]}
+    bare = {
+        **with_body([[[EVENT, EVENT]], {}, {}]),
+        "headers": envelope(task=DELIVER_MANY)["headers"],
+    }
     payload = admit(bare)
     assert_celery_takes(payload)
     assert (payload["headers"]["task"], payload["headers"]["id"]) == (DELIVER_MANY, "m1")
@@ -499,12 +571,19 @@ def test_an_event_a_little_too_deep_goes_as_it_was_sent_alone_and_in_a_bundle() 
     with pytest.raises(MalformedEvent):
         parse_event(event)
     assert events_of(admit(encode(replace(MESSAGE, args=(event,)), QUEUE))) == [event]
-    assert events_of(admit(encode(replace(BUNDLE, args=([event, EVENT],)), QUEUE))) == [event, EVENT]
+    assert events_of(admit(encode(replace(BUNDLE, args=([event, EVENT],)), QUEUE))) == [
+        event,
+        EVENT,
+    ]
 
 
-@pytest.mark.parametrize("depth", [NESTING_LIMIT + 1, NESTING_LIMIT + 2, NESTING_LIMIT + 3, 300, 900])
+@pytest.mark.parametrize(
+    "depth", [NESTING_LIMIT + 1, NESTING_LIMIT + 2, NESTING_LIMIT + 3, 300, 900]
+)
 def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth: int) -> None:
-    before, bad, after = events_of(admit(encode(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE)))
+    before, bad, after = events_of(
+        admit(encode(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE))
+    )
     assert (before, after) == (EVENT, EVENT)
     with pytest.raises(MalformedEvent):
         parse_event(bad)
@@ -515,20 +594,36 @@ def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth:
 def test_a_bundle_that_is_deep_elsewhere_keeps_all_of_it(where: str) -> None:
     nested = deep(500)
     args = [[EVENT], nested] if where == "beside" else [[EVENT]]
-    body = [args, {"a": nested} if where == "kwargs" else {}, {"a": nested} if where == "embed" else {}]
+    body = [
+        args,
+        {"a": nested} if where == "kwargs" else {},
+        {"a": nested} if where == "embed" else {},
+    ]
     message = message_in({**with_body(body), "headers": envelope(task=DELIVER_MANY)["headers"]})
     assert message.args[0] == [EVENT]
     assert message.is_bundle == (where == "embed")
     assert ("[" * 300 in repr((message.args, message.kwargs))) == (where != "embed")
 
 
-@pytest.mark.parametrize("bad", ["9" * 5000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000])
+@pytest.mark.parametrize(
+    "bad", ["9" * 5000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000]
+)
 @pytest.mark.parametrize("task", [DELIVER_MANY, TASK])
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_an_event_that_python_cannot_read_takes_none_along(bad: str, task: str, protocol: int) -> None:
+def test_an_event_that_python_cannot_read_takes_none_along(
+    bad: str, task: str, protocol: int
+) -> None:
     event = '{"type": "identify", "text": "\\",]}[\\\\", "a": ' + bad + "}"
-    args = f"[[{json.dumps(EVENT)}, {event}, {json.dumps(EVENT)}]]" if task == DELIVER_MANY else f"[{event}]"
-    body = f"[{args}, {{}}, {{}}]" if protocol == 2 else f'{{"args": {args}, "task": "{task}", "id": "b1"}}'
+    args = (
+        f"[[{json.dumps(EVENT)}, {event}, {json.dumps(EVENT)}]]"
+        if task == DELIVER_MANY
+        else f"[{event}]"
+    )
+    body = (
+        f"[{args}, {{}}, {{}}]"
+        if protocol == 2
+        else f'{{"args": {args}, "task": "{task}", "id": "b1"}}'
+    )
     headers = {"task": task, "id": "b1"} if protocol == 2 else {}
     message = message_in({"body": body, "headers": headers})
     events = [each.args[0] for each in events_in(message)]

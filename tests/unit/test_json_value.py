@@ -73,7 +73,14 @@ def nested(depth: int, innermost: Any = None) -> Any:
     return {"type": "page", "properties": value}
 
 
-odd_keys = any_text | st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["null", "true", "NaN"])
+odd_keys = (
+    any_text
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["null", "true", "NaN"])
+)
 odd_values = st.recursive(
     strange_json
     | st.datetimes()
@@ -81,13 +88,23 @@ odd_values = st.recursive(
     | st.uuids()
     | st.binary(max_size=2)
     | st.sampled_from(["🦊", Plan.PRO]),
-    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(odd_keys, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(odd_keys, inner, max_size=3)
+    ),
     max_leaves=6,
 )
-types = st.sampled_from(["page", " Track ", "identify", "", " ", "gr\ud800oup", Plan.PRO, 5, None, True])
-fields = st.sampled_from(["event", "name", "userId", "messageId", "message_id", "properties", "traits", "timestamp"])
+types = st.sampled_from(
+    ["page", " Track ", "identify", "", " ", "gr\ud800oup", Plan.PRO, 5, None, True]
+)
+fields = st.sampled_from(
+    ["event", "name", "userId", "messageId", "message_id", "properties", "traits", "timestamp"]
+)
 events = st.builds(
-    lambda kind, more: {"type": kind, **more}, types, st.dictionaries(fields | any_text, odd_values, max_size=4)
+    lambda kind, more: {"type": kind, **more},
+    types,
+    st.dictionaries(fields | any_text, odd_values, max_size=4),
 )
 
 
@@ -111,14 +128,22 @@ def test_a_key_that_is_no_text_goes_as_python_spells_it(key: Any) -> None:
 
 
 @pytest.mark.parametrize("innermost", [None, [], {}, "x", [1]])
-@pytest.mark.parametrize("depth", [1, 50, *range(NESTING_LIMIT - 3, NESTING_LIMIT + 4), 300, 900, 5000])
-def test_how_deep_an_event_may_be_is_the_same_however_it_is_written(depth: int, innermost: Any) -> None:
+@pytest.mark.parametrize(
+    "depth", [1, 50, *range(NESTING_LIMIT - 3, NESTING_LIMIT + 4), 300, 900, 5000]
+)
+def test_how_deep_an_event_may_be_is_the_same_however_it_is_written(
+    depth: int, innermost: Any
+) -> None:
     event = nested(depth, innermost)
     assert read_back(event) == read_closely(event)
 
 
 def test_an_event_of_many_lists_that_is_not_deep_is_taken() -> None:
-    event = {"type": "track", "event": "Order Completed", "properties": {"products": [{"sku": n} for n in range(500)]}}
+    event = {
+        "type": "track",
+        "event": "Order Completed",
+        "properties": {"products": [{"sku": n} for n in range(500)]},
+    }
     assert json.loads(event_text(event)) == event
 
 
@@ -160,7 +185,9 @@ def test_half_characters_stay_what_they_are(half: str) -> None:
 )
 def test_what_json_does_not_know_goes_as_what_it_does(value: object, sent: object) -> None:
     assert to_json_value({"a": [value]}) == {"a": [sent]}
-    assert json.loads(event_text({**EVENT, "properties": {"a": [value]}}))["properties"] == {"a": [sent]}
+    assert json.loads(event_text({**EVENT, "properties": {"a": [value]}}))["properties"] == {
+        "a": [sent]
+    }
 
 
 def test_an_event_may_be_any_mapping() -> None:
@@ -169,7 +196,9 @@ def test_an_event_may_be_any_mapping() -> None:
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), 1j])
 def test_what_json_cannot_carry_is_refused_by_its_type(value: object) -> None:
-    with pytest.raises(MalformedEvent, match=rf"holds a {type(value).__name__}, which JSON cannot carry"):
+    with pytest.raises(
+        MalformedEvent, match=rf"holds a {type(value).__name__}, which JSON cannot carry"
+    ):
         event_text({**EVENT, "properties": {"a": value}})
 
 

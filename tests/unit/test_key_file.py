@@ -31,8 +31,12 @@ def test_a_file_that_others_can_write_is_refused(key: Path, mode: int) -> None:
         key_in(key)
 
 
-@pytest.mark.parametrize(("mode", "refused"), [(0o777, True), (0o702, True), (0o1777, False), (0o3777, False)])
-def test_a_folder_in_which_others_can_replace_the_file_is_refused(key: Path, mode: int, *, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("mode", "refused"), [(0o777, True), (0o702, True), (0o1777, False), (0o3777, False)]
+)
+def test_a_folder_in_which_others_can_replace_the_file_is_refused(
+    key: Path, mode: int, *, refused: bool
+) -> None:
     key.chmod(0o600)
     key.parent.chmod(mode)
     if refused:
@@ -72,7 +76,9 @@ def test_a_pipe_is_read_and_no_more_of_a_file_than_a_key_can_be(key: Path) -> No
     assert len(key_in(key)) == 64 * 1024
 
 
-def test_the_program_refuses_the_file_in_one_line(key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_program_refuses_the_file_in_one_line(
+    key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAILGUN_API_KEY_FILE", str(key))
     monkeypatch.delenv("MAILGUN_API_KEY", raising=False)

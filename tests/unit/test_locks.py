@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).parents[2]
-LOCKS = [PROJECT / each for each in ("requirements.lock", "tests/bench/requirements.lock", ".ci/audit.lock")]
+LOCKS = [
+    PROJECT / each
+    for each in ("requirements.lock", "tests/bench/requirements.lock", ".ci/audit.lock")
+]
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 REQUIREMENT = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z,]+\])?==\S+", re.MULTILINE)
 

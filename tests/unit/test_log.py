@@ -14,7 +14,9 @@ from worker.monitoring.log import JsonLines, TextLines, configure, quiet_librari
 FORMATTERS = [TextLines(), JsonLines()]
 
 
-def record(message: str, *args: object, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
+def record(
+    message: str, *args: object, error: BaseException | None = None, **extra: object
+) -> logging.LogRecord:
     info = (type(error), error, error.__traceback__) if error else None
     return logging.getLogger("signal_mailgun.test").makeRecord(
         "signal_mailgun.test", logging.INFO, "file.py", 1, message, args, info, extra=extra
@@ -94,7 +96,9 @@ def test_addresses_in_a_field_are_struck_out(formatter: logging.Formatter) -> No
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
 def test_a_record_is_one_line_whatever_it_holds(formatter: logging.Formatter) -> None:
-    lines = formatter.format(record("a\nb\r%s", "c\u2028d", error=raised(), event="x\n12:00:00 INFO forged\u2028"))
+    lines = formatter.format(
+        record("a\nb\r%s", "c\u2028d", error=raised(), event="x\n12:00:00 INFO forged\u2028")
+    )
     assert len(lines.splitlines()) == 1
 
 
@@ -120,7 +124,9 @@ def test_elsewhere_than_on_a_terminal_lines_are_json_unless_text_is_asked_for(
     assert stream.getvalue().startswith("{") is is_json
 
 
-def test_on_a_terminal_lines_are_text(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_lines_are_text(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
     configure("info", "auto", stream)
@@ -129,7 +135,9 @@ def test_on_a_terminal_lines_are_text(root: logging.Logger, monkeypatch: pytest.
     assert not stream.getvalue().startswith("{")
 
 
-def test_records_below_the_level_are_not_printed_and_each_is_printed_once(root: logging.Logger) -> None:
+def test_records_below_the_level_are_not_printed_and_each_is_printed_once(
+    root: logging.Logger,
+) -> None:
     stream = io.StringIO()
     configure("debug", "json", stream)
     configure("warning", "json", stream)

@@ -40,8 +40,12 @@ def loaded_by(module: str) -> Iterator[str]:
     """The files that the calls of `script` in a module's text name."""
     for node in ast.walk(ast.parse(module)):
         match node:
-            case ast.Call(func=ast.Name(id="script"), args=[ast.Constant(value=str(package)), *names]):
-                yield from (f"{package.replace('.', '/')}/{ast.literal_eval(name)}.lua" for name in names)
+            case ast.Call(
+                func=ast.Name(id="script"), args=[ast.Constant(value=str(package)), *names]
+            ):
+                yield from (
+                    f"{package.replace('.', '/')}/{ast.literal_eval(name)}.lua" for name in names
+                )
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
@@ -53,16 +57,24 @@ def test_a_script_begins_with_a_head_that_tells_its_keys_and_arguments(path: Pat
 
 
 def test_a_script_whose_head_leaves_out_what_it_uses_is_found() -> None:
-    assert untold("-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n") == ["ARGV"]
+    assert untold(
+        "-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n"
+    ) == ["ARGV"]
     assert untold("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
 
 
 def test_each_script_is_loaded_by_a_module_and_each_that_is_loaded_is_there() -> None:
-    assert {each for path in MODULES for each in loaded_by(path.read_text())} == set(map(name_of, SCRIPTS))
+    assert {each for path in MODULES for each in loaded_by(path.read_text())} == set(
+        map(name_of, SCRIPTS)
+    )
 
 
 def test_modules_hold_no_lua_of_their_own() -> None:
-    found = {name_of(path) for path in MODULES if re.search(r"\bredis\.p?call\(|\b(KEYS|ARGV)\[", path.read_text())}
+    found = {
+        name_of(path)
+        for path in MODULES
+        if re.search(r"\bredis\.p?call\(|\b(KEYS|ARGV)\[", path.read_text())
+    }
     assert found <= WITH_LUA
 
 

@@ -13,7 +13,10 @@ JANE = Member("jane@example.com", "Jane Doe", True, {"plan": "pro"})  # noqa: FB
 
 
 def answer(**member: object) -> dict[str, Any]:
-    return {"member": {"address": "jane@example.com", **member}, "message": "Mailing list member has been created"}
+    return {
+        "member": {"address": "jane@example.com", **member},
+        "message": "Mailing list member has been created",
+    }
 
 
 def held(**member: object) -> Member:
@@ -23,7 +26,10 @@ def held(**member: object) -> Member:
 
 
 def test_a_member_that_does_not_say_whether_it_is_subscribed_is_no_member() -> None:
-    assert member_in({"member": {"address": "jane@example.com", "vars": {}}}, "jane@example.com") is None
+    assert (
+        member_in({"member": {"address": "jane@example.com", "vars": {}}}, "jane@example.com")
+        is None
+    )
 
 
 def test_the_form_fields_come_in_the_order_of_the_integrations_page() -> None:
@@ -46,7 +52,9 @@ def test_the_subscription_is_always_explicit(subscribed: bool, text: str) -> Non
 
 
 def test_vars_are_json_without_spaces_and_without_escapes() -> None:
-    text = Member("jane@example.com", vars={"company": "Ümlaut & Söhne", "n": [1, 2.5, None, True]}).form()["vars"]
+    text = Member(
+        "jane@example.com", vars={"company": "Ümlaut & Söhne", "n": [1, 2.5, None, True]}
+    ).form()["vars"]
     assert text == '{"company":"Ümlaut & Söhne","n":[1,2.5,null,true]}'
 
 
@@ -65,7 +73,12 @@ def test_vars_read_back_as_they_were(member: Member) -> None:
 
 
 def test_an_answer_shows_the_whole_member() -> None:
-    assert member_in(answer(name="Jane Doe", subscribed=True, vars={"plan": "pro"}), "jane@example.com") == JANE
+    assert (
+        member_in(
+            answer(name="Jane Doe", subscribed=True, vars={"plan": "pro"}), "jane@example.com"
+        )
+        == JANE
+    )
 
 
 def test_addresses_are_compared_ignoring_case_and_kept_as_ours() -> None:
@@ -115,6 +128,10 @@ def test_vars_that_are_absent_are_empty(value: object) -> None:
 
 @given(json_values, any_text)
 def test_any_json_is_a_member_or_none(data: Any, address: str) -> None:
-    for each in (data, {"member": data}, {"member": {"address": address, "name": data, "vars": data}}):
+    for each in (
+        data,
+        {"member": data},
+        {"member": {"address": address, "name": data, "vars": data}},
+    ):
         found = member_in(each, address)
         assert found is None or found.address == address

@@ -43,12 +43,18 @@ def patch(consent: bool | None = None, name: str | None = None, **fields: object
 
 
 def merged(
-    held: Member | None, patch: Patch, rules: SubscriptionRules | None = None, *, our_no: bool = False
+    held: Member | None,
+    patch: Patch,
+    rules: SubscriptionRules | None = None,
+    *,
+    our_no: bool = False,
 ) -> Member:
     """What one event makes of the member; `our_no` says that a "no" which Mailgun holds is ours."""
     record = Record(no=No(0.0, FIRST)) if our_no else Record()
     known = after_reading(record, held, 1000.0, 0.0).record if held else record
-    member = plan_merge(held, known, [TimedPatch(patch, EVENT)], rules or SubscriptionRules(), 1000.0).member
+    member = plan_merge(
+        held, known, [TimedPatch(patch, EVENT)], rules or SubscriptionRules(), 1000.0
+    ).member
     assert member
     return member
 
@@ -68,7 +74,9 @@ SUBSCRIBED = {
 
 
 @pytest.mark.parametrize(("held", "consent"), SUBSCRIBED)
-@pytest.mark.parametrize(("our_no", "subscribe_new", "resubscribe"), list(product([True, False], repeat=3)))
+@pytest.mark.parametrize(
+    ("our_no", "subscribe_new", "resubscribe"), list(product([True, False], repeat=3))
+)
 def test_who_is_subscribed(
     held: bool | None,  # noqa: FBT001
     consent: bool | None,  # noqa: FBT001
@@ -78,23 +86,31 @@ def test_who_is_subscribed(
 ) -> None:
     expected = SUBSCRIBED[held, consent]
     if (held, consent) == (None, None):
-        expected = subscribe_new and not our_no  # a no of ours that is not there yet, or no longer, is not forgotten
+        expected = (
+            subscribe_new and not our_no
+        )  # a no of ours that is not there yet, or no longer, is not forgotten
     if (held, consent) == (False, True):
         expected = our_no or resubscribe
     member = None if held is None else Member(ADDRESS, subscribed=held)
-    found = merged(member, patch(consent), SubscriptionRules(subscribe_new, resubscribe), our_no=our_no)
+    found = merged(
+        member, patch(consent), SubscriptionRules(subscribe_new, resubscribe), our_no=our_no
+    )
     assert found.subscribed is expected
 
 
 def test_by_default_a_new_member_is_subscribed_and_an_opt_out_stands() -> None:
     assert merged(None, patch(), SubscriptionRules()).subscribed
-    assert not merged(Member(ADDRESS, subscribed=False), patch(consent=True), SubscriptionRules()).subscribed
+    assert not merged(
+        Member(ADDRESS, subscribed=False), patch(consent=True), SubscriptionRules()
+    ).subscribed
 
 
 def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
     held = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
     found = merged(held, patch(plan="pro", last_page_url="/a"), SubscriptionRules())
-    assert found == Member(ADDRESS, "Jane Doe", vars={"plan": "pro", "company": "Acme", "last_page_url": "/a"})
+    assert found == Member(
+        ADDRESS, "Jane Doe", vars={"plan": "pro", "company": "Acme", "last_page_url": "/a"}
+    )
 
 
 def test_a_name_in_the_event_replaces_the_held_one() -> None:
@@ -128,8 +144,12 @@ def test_merging_twice_is_merging_once(
 
 
 @given(members, patches, patches)
-def test_patches_of_different_fields_can_come_in_any_order(held: Member, one: Patch, other: Patch) -> None:
-    other = replace(other, vars={f"other_{k}": v for k, v in other.vars.items()}, name=None, consent=None)
+def test_patches_of_different_fields_can_come_in_any_order(
+    held: Member, one: Patch, other: Patch
+) -> None:
+    other = replace(
+        other, vars={f"other_{k}": v for k, v in other.vars.items()}, name=None, consent=None
+    )
     both = merged(merged(held, one, SubscriptionRules()), other, SubscriptionRules())
     assert merged(merged(held, other, SubscriptionRules()), one, SubscriptionRules()) == both
 
@@ -151,9 +171,15 @@ def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch
 
 def owned(fields: Mapping[str, tuple[Any, EventOrder]], **known: Any) -> Record:
     """A record in which events have set these fields to those values."""
-    values = {name.removeprefix("vars."): value for name, (value, _) in fields.items() if name.startswith("vars.")}
+    values = {
+        name.removeprefix("vars."): value
+        for name, (value, _) in fields.items()
+        if name.startswith("vars.")
+    }
     whole = {"name": fields.get("name", (None,))[0], "consent": fields.get(CONSENT, (None,))[0]}
-    return Record(vars=values, orders={name: order for name, (_, order) in fields.items()}, **whole, **known)
+    return Record(
+        vars=values, orders={name: order for name, (_, order) in fields.items()}, **whole, **known
+    )
 
 
 def test_the_fields_of_a_patch_are_named_as_the_ledger_names_them() -> None:
@@ -198,7 +224,9 @@ def test_where_nothing_is_known_all_of_a_patch_survives(patch: Patch, at: float)
 
 
 def after(held: Member | None, record: Record, *patches: Patch, now: float = 1000.0) -> MergePlan:
-    return plan_merge(held, record, [TimedPatch(each, EVENT) for each in patches], SubscriptionRules(), now)
+    return plan_merge(
+        held, record, [TimedPatch(each, EVENT) for each in patches], SubscriptionRules(), now
+    )
 
 
 @pytest.mark.parametrize("held", [None, Member(ADDRESS)])
@@ -208,7 +236,10 @@ def test_a_no_in_place_of_a_yes_or_nothing_is_ours(held: Member | None) -> None:
 
 def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
     theirs = Record(no=No(1.0, None))
-    assert after(Member(ADDRESS, subscribed=False), theirs, patch(consent=False)).record.no == theirs.no
+    assert (
+        after(Member(ADDRESS, subscribed=False), theirs, patch(consent=False)).record.no
+        == theirs.no
+    )
 
 
 def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> None:
@@ -257,7 +288,9 @@ def test_a_yes_soon_after_a_no_is_no_proof_and_later_it_is() -> None:
 
 
 def test_a_no_counts_at_once() -> None:
-    assert after_reading(Record(seen_at=999.0), Member(ADDRESS, subscribed=False), 1000.0, LAG).record.denies
+    assert after_reading(
+        Record(seen_at=999.0), Member(ADDRESS, subscribed=False), 1000.0, LAG
+    ).record.denies
 
 
 def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
@@ -270,7 +303,9 @@ def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
 
 def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
     no = Member(ADDRESS, subscribed=False, vars={"plan": "old"})
-    record = owned({CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no)))
+    record = owned(
+        {CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no))
+    )
     found = after_reading(record, no, 1002.0, LAG)
     assert found.doubt is None
     assert not found.record.denies
@@ -365,11 +400,15 @@ def on(
     order: EventOrder = UNDATED,
     rules: SubscriptionRules | None = None,
 ) -> MergePlan:
-    return plan_merge(held, record, [TimedPatch(patch, order)], rules or SubscriptionRules(), 1000.0)
+    return plan_merge(
+        held, record, [TimedPatch(patch, order)], rules or SubscriptionRules(), 1000.0
+    )
 
 
 @pytest.mark.parametrize("subscribe_new", [True, False])
-def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(subscribe_new: bool) -> None:  # noqa: FBT001
+def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(
+    subscribe_new: bool,
+) -> None:  # noqa: FBT001
     created = on(None, Record(), unclear(plan="pro"), EVENT, SubscriptionRules(subscribe_new))
     assert created.member == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
     assert created.record.no == No(1000.0, FIRST)
@@ -392,11 +431,22 @@ def test_a_consent_that_is_not_understood_changes_nothing_else(
 
 
 def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
-    held, record = Member(ADDRESS, vars={"plan": "pro"}), owned({"vars.company": ("x", EventOrder(5))})
+    held, record = (
+        Member(ADDRESS, vars={"plan": "pro"}),
+        owned({"vars.company": ("x", EventOrder(5))}),
+    )
     there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
-    assert there.member == Member(ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True})
-    assert there.record.orders == {"vars.company": EventOrder(5), "name": UNDATED, "vars.beta": UNDATED}
-    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (OutcomeKind.SUPERSEDED,)
+    assert there.member == Member(
+        ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True}
+    )
+    assert there.record.orders == {
+        "vars.company": EventOrder(5),
+        "name": UNDATED,
+        "vars.beta": UNDATED,
+    }
+    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (
+        OutcomeKind.SUPERSEDED,
+    )
     dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
     assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
 
@@ -433,13 +483,20 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
     record = owned(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
     member = None if held is None else Member(ADDRESS, subscribed=held)
     record = after_reading(record, member, 999.0, LAG * 100).record
-    found = on(member, record, undated(consent, plan="pro"), rules=SubscriptionRules(resubscribe=resubscribe)).member
+    found = on(
+        member,
+        record,
+        undated(consent, plan="pro"),
+        rules=SubscriptionRules(resubscribe=resubscribe),
+    ).member
     assert found
     assert found.subscribed is UNDATED_CONSENT[held, consent, set_at, our_no]
 
 
 @given(members, patches, patches, rules)
-def test_an_undated_event_erases_nothing(start: Member, dated: Patch, late: Patch, rules: SubscriptionRules) -> None:
+def test_an_undated_event_erases_nothing(
+    start: Member, dated: Patch, late: Patch, rules: SubscriptionRules
+) -> None:
     record = after_reading(Record(), start, 999.0, LAG).record
     before = on(start, record, dated, EVENT, rules)
     found = on(before.member, before.record, replace(late, undated=True), rules=rules).member
@@ -510,7 +567,9 @@ class There:
 
 
 ages = st.lists(st.floats(0, LAG - 2), min_size=1, max_size=20)
-wanted = st.builds(TimedPatch, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6)))
+wanted = st.builds(
+    TimedPatch, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6))
+)
 events = st.lists(wanted, min_size=1, max_size=6, unique_by=lambda each: each.order)
 
 
@@ -531,7 +590,9 @@ def in_order(events: Sequence[TimedPatch]) -> list[TimedPatch]:
 
 def expected(held: Member | None, events: Sequence[TimedPatch], subscribe_new: bool) -> str:  # noqa: FBT001
     """The member after all events in their order, by a rule of its own; as text: to Python 1 equals true."""
-    name, subscribed, vars_ = (held.name, held.subscribed, dict(held.vars)) if held else ("", subscribe_new, {})
+    name, subscribed, vars_ = (
+        (held.name, held.subscribed, dict(held.vars)) if held else ("", subscribe_new, {})
+    )
     for each in in_order(events):
         name = name if each.patch.name is None else each.patch.name
         subscribed = subscribed if each.patch.consent is None else each.patch.consent
@@ -606,7 +667,9 @@ def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
         if step == "opt-out":
             there.opt_out()
         else:
-            there.deliver(replace(step, patch=replace(step.patch, consent=step.patch.consent or None)))
+            there.deliver(
+                replace(step, patch=replace(step.patch, consent=step.patch.consent or None))
+            )
         seen = seen or there.seen_no
         assert not (seen and there.held and there.held.subscribed)
 

@@ -70,7 +70,12 @@ def test_a_message_written_from_texts_is_the_same(message: Message) -> None:
     alone = replace(message, args=(event,), kwargs={}, task=TASK)
     assert decode(encoded_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
     bundle = replace(alone, args=(rest,), task=DELIVER_MANY)
-    assert decode(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[0] == bundle
+    assert (
+        decode(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[
+            0
+        ]
+        == bundle
+    )
 
 
 def test_flower_is_shown_the_kind_in_place_of_the_arguments() -> None:
@@ -149,12 +154,21 @@ def test_what_a_bare_client_shows_of_its_arguments_is_not_taken_over_with_empty_
 
 
 def test_a_failed_attempt_is_counted_and_ends_a_row_of_throttlings() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(FAILED, 0.0, spent=True)
-    assert (found.attempts, found.throttled, found.requeues, found.attempt_history) == (2, 0, 6, (FAILED,))
+    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(
+        FAILED, 0.0, spent=True
+    )
+    assert (found.attempts, found.throttled, found.requeues, found.attempt_history) == (
+        2,
+        0,
+        6,
+        (FAILED,),
+    )
 
 
 def test_a_throttled_attempt_is_free() -> None:
-    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(FAILED, 0.0, spent=False)
+    found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(
+        FAILED, 0.0, spent=False
+    )
     assert (found.attempts, found.throttled, found.requeues) == (1, 5, 6)
 
 
@@ -196,7 +210,9 @@ def test_a_bare_clients_event_waits_since_it_was_first_seen() -> None:
 
 
 @pytest.mark.parametrize("ahead", [1e9, 5e10])
-def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(ahead: float) -> None:
+def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(
+    ahead: float,
+) -> None:
     found = replace(MESSAGE, enqueued_at=ahead, retry_window_start=ahead).with_timestamps(500.0)
     assert (found.enqueued_at, found.retry_window_start) == (500.0, 500.0)
     assert found.with_timestamps(900.0) == found
@@ -249,7 +265,22 @@ def test_an_id_that_is_safe_to_show_is_usable(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", 5, True, "jane@example.com", "a b", "a\nb", "a\n", "-a", "ä", "A" * 129, ["a"], "a/b"]
+    "value",
+    [
+        None,
+        "",
+        5,
+        True,
+        "jane@example.com",
+        "a b",
+        "a\nb",
+        "a\n",
+        "-a",
+        "ä",
+        "A" * 129,
+        ["a"],
+        "a/b",
+    ],
 )
 def test_an_id_that_is_not_safe_to_show_is_not_usable(value: object) -> None:
     assert usable_id(value) is None
@@ -264,7 +295,9 @@ def test_any_value_is_a_usable_id_or_not(value: Any) -> None:
 
 JANE = {"type": "identify", "messageId": "m1", "traits": {"email": "jane@example.com"}}
 ORDER = {"type": " Track ", "event": "Order for sam@example.com", "message_id": 7}
-BUNDLE = Message(id="b1", args=([JANE, ORDER],), kind="2 events", enqueued_at=100.0, task=DELIVER_MANY)
+BUNDLE = Message(
+    id="b1", args=([JANE, ORDER],), kind="2 events", enqueued_at=100.0, task=DELIVER_MANY
+)
 
 
 def test_a_message_of_one_event_carries_itself() -> None:
@@ -274,12 +307,16 @@ def test_a_message_of_one_event_carries_itself() -> None:
 def test_a_bundle_carries_each_event_as_the_message_that_it_would_be_alone() -> None:
     assert events_in(BUNDLE) == [
         Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0),
-        Message(id="7", args=(ORDER,), kind="Order for <address>", enqueued_at=100.0 + APART_SECONDS),
+        Message(
+            id="7", args=(ORDER,), kind="Order for <address>", enqueued_at=100.0 + APART_SECONDS
+        ),
     ]
 
 
 @pytest.mark.parametrize("own", [None, "", "jane@example.com", {}, True])
-def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_time(own: object) -> None:
+def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_time(
+    own: object,
+) -> None:
     bundle = replace(BUNDLE, args=([{**JANE, "messageId": own}] * 3,))
     assert [each.id for each in events_in(bundle)] == ["b1.0", "b1.1", "b1.2"]
     assert events_in(decode(encode(bundle, QUEUE))[0]) == events_in(bundle)
@@ -309,7 +346,9 @@ def test_a_bundle_of_nothing_carries_nothing() -> None:
         (([JANE],), {"a": 1}),
     ],
 )
-def test_what_is_no_bundle_although_it_says_so_stays_whole(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def test_what_is_no_bundle_although_it_says_so_stays_whole(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     none = replace(BUNDLE, args=args, kwargs=kwargs)
     assert events_in(none) == [none]
 
@@ -320,14 +359,29 @@ def test_events_that_came_together_are_a_microsecond_apart_where_it_is_known_whe
     assert first.enqueued_at == at
     assert second.enqueued_at is not None
     assert at < second.enqueued_at < at + 1e-5
-    assert [each.enqueued_at for each in events_in(replace(BUNDLE, enqueued_at=None))] == [None, None]
+    assert [each.enqueued_at for each in events_in(replace(BUNDLE, enqueued_at=None))] == [
+        None,
+        None,
+    ]
 
 
 @given(messages)
 def test_whatever_a_message_carries_takes_its_story_along(message: Message) -> None:
     for each in events_in(message):
-        assert (each.retry_window_start, each.attempts, each.throttled, each.requeues, each.attempt_history) == (
-            (message.retry_window_start, message.attempts, message.throttled, message.requeues, message.attempt_history)
+        assert (
+            each.retry_window_start,
+            each.attempts,
+            each.throttled,
+            each.requeues,
+            each.attempt_history,
+        ) == (
+            (
+                message.retry_window_start,
+                message.attempts,
+                message.throttled,
+                message.requeues,
+                message.attempt_history,
+            )
         )
         assert decode(encode(each, QUEUE))[0] == each
 
@@ -360,4 +414,6 @@ def test_a_bundle_of_another_client_may_have_its_body_as_it_is() -> None:
     envelope = json.loads(encode(BUNDLE, QUEUE))
     envelope["body"] = base64.b64decode(envelope["body"]).decode()
     del envelope["properties"]["body_encoding"]
-    assert decode(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(BUNDLE, args=([JANE],))
+    assert decode(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(
+        BUNDLE, args=([JANE],)
+    )

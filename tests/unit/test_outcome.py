@@ -12,12 +12,25 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, classify_read, classify_write, hinted
+from worker.mailgun.outcome import (
+    NoResponse,
+    Outcome,
+    OutcomeKind,
+    Response,
+    classify_read,
+    classify_write,
+    hinted,
+)
 from worker.mailgun.texts import ANSWER_LIMIT
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 ADDRESS = "jane@example.com"
-MEMBER = {"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {"plan": "pro"}}
+MEMBER = {
+    "address": "Jane@Example.com",
+    "name": "Jane",
+    "subscribed": False,
+    "vars": {"plan": "pro"},
+}
 JANE = Member(ADDRESS, "Jane", False, {"plan": "pro"})  # noqa: FBT003
 
 # The table of the design: every status but 200. Whatever is not here is unexpected.
@@ -66,18 +79,24 @@ Read = Callable[[Response | NoResponse, str, datetime], Outcome | Member | None]
 
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), OURS], ids=[*STRANGE_BODIES, "ours"])
 @pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
-def test_every_status_but_200_has_one_outcome_whatever_its_body(outcome_of: Read, content: bytes) -> None:
+def test_every_status_but_200_has_one_outcome_whatever_its_body(
+    outcome_of: Read, content: bytes
+) -> None:
     message = Response(200, content).text()
     for status in (each for each in range(100, 600) if each != 200):
         found = outcome_of(Response(status, content), ADDRESS, NOW)
         if outcome_of is classify_read and status == 404 and content == OURS:
             continue  # JSON that speaks of a member
-        assert found == Outcome(KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS), status, message), status
+        assert found == Outcome(
+            KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS), status, message
+        ), status
 
 
 @pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
 @pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
-def test_a_200_that_is_not_mailguns_answer_counts_as_unavailable(outcome_of: Read, content: bytes) -> None:
+def test_a_200_that_is_not_mailguns_answer_counts_as_unavailable(
+    outcome_of: Read, content: bytes
+) -> None:
     found = outcome_of(Response(200, content), ADDRESS, NOW)
     assert isinstance(found, Outcome)
     assert (found.kind, found.status, found.member) == (OutcomeKind.UNAVAILABLE, 200, None)
@@ -86,11 +105,18 @@ def test_a_200_that_is_not_mailguns_answer_counts_as_unavailable(outcome_of: Rea
 
 
 @pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
-@pytest.mark.parametrize("named", ["joe@example.com", "jane@example.org", "\u212aate@example.com", "x" * 5000])
+@pytest.mark.parametrize(
+    "named", ["joe@example.com", "jane@example.org", "\u212aate@example.com", "x" * 5000]
+)
 def test_a_200_about_another_address_is_no_outage(outcome_of: Read, named: str) -> None:
     found = outcome_of(Response(200, body({"member": {**MEMBER, "address": named}})), ADDRESS, NOW)
     assert isinstance(found, Outcome)
-    assert (found.kind, found.status, found.member, found.unsettled) == (OutcomeKind.WRONG_MEMBER, 200, None, False)
+    assert (found.kind, found.status, found.member, found.unsettled) == (
+        OutcomeKind.WRONG_MEMBER,
+        200,
+        None,
+        False,
+    )
     assert found.answer.startswith("200, but for another address: ")
     assert len(found.answer) <= ANSWER_LIMIT
 
@@ -115,12 +141,16 @@ def test_an_answer_may_spell_our_address_otherwise(ours: str, named: str) -> Non
 
 def test_a_200_with_our_member_is_delivered_as_mailgun_confirmed_it() -> None:
     found = classify_write(Response(200, OURS), ADDRESS, NOW)
-    assert found == Outcome(OutcomeKind.DELIVERED, 200, "Mailing list member has been created", member=JANE)
+    assert found == Outcome(
+        OutcomeKind.DELIVERED, 200, "Mailing list member has been created", member=JANE
+    )
 
 
 def test_reading_a_member_gives_it_ignoring_the_case_of_its_address() -> None:
     assert classify_read(Response(200, OURS), ADDRESS, NOW) == JANE
-    assert classify_read(Response(200, OURS), "JANE@example.com", NOW) == replace(JANE, address="JANE@example.com")
+    assert classify_read(Response(200, OURS), "JANE@example.com", NOW) == replace(
+        JANE, address="JANE@example.com"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +181,9 @@ def test_on_reading_any_other_404_says_the_list_is_missing(content: bytes) -> No
 
 
 def test_on_writing_a_404_always_says_the_list_is_missing() -> None:
-    found = classify_write(Response(404, body({"message": "Member x of mailing list y not found"})), ADDRESS, NOW)
+    found = classify_write(
+        Response(404, body({"message": "Member x of mailing list y not found"})), ADDRESS, NOW
+    )
     assert found.kind is OutcomeKind.LIST_NOT_FOUND
 
 
@@ -162,7 +194,9 @@ def test_no_answer_is_unavailable_with_its_reason(outcome_of: Read) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_write_without_an_answer_is_unsettled_where_it_may_have_reached_mailgun(*, asked: bool) -> None:
+def test_a_write_without_an_answer_is_unsettled_where_it_may_have_reached_mailgun(
+    *, asked: bool
+) -> None:
     assert classify_write(NoResponse("time-out", asked=asked), ADDRESS, NOW).unsettled is asked
     found = classify_read(NoResponse("time-out", asked=asked), ADDRESS, NOW)
     assert isinstance(found, Outcome)
@@ -193,7 +227,9 @@ def test_without_a_hint_there_is_none() -> None:
     assert hinted(Response(429, b"<html>"), NOW) is None
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("60", 60), (" 7 ", 7), ("1.5", 1.5), ("0", None), ("-5", None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("60", 60), (" 7 ", 7), ("1.5", 1.5), ("0", None), ("-5", None)]
+)
 def test_retry_after_in_seconds_is_a_hint(text: str, seconds: float | None) -> None:
     assert waits(retry_after=text) == seconds
 
@@ -261,7 +297,10 @@ def test_every_answer_that_is_retried_carries_its_hint(status: int) -> None:
 
 @given(any_text | st.integers().map(str) | st.floats().map(str), strange_json)
 def test_no_hint_breaks_the_reading_or_lies_in_the_past(text: str, value: object) -> None:
-    for hint in (waits({"retry-seconds": value}, retry_after=text, x_ratelimit_reset=text), waits(value)):
+    for hint in (
+        waits({"retry-seconds": value}, retry_after=text, x_ratelimit_reset=text),
+        waits(value),
+    ):
         assert hint is None or 0 < hint <= 86_400
 
 

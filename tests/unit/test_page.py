@@ -24,14 +24,19 @@ NEXT = f"{URL}?page=next&address=jane%2Bnews%40example.com&limit=100&subscribed=
 
 def answered(*items: object, link: object = NEXT) -> dict[str, Any]:
     """A page as Mailgun shows it."""
-    return {"items": list(items), "paging": {"first": URL, "last": URL, "next": link, "previous": URL}}
+    return {
+        "items": list(items),
+        "paging": {"first": URL, "last": URL, "next": link, "previous": URL},
+    }
 
 
 def read(data: object) -> Page | Outcome:
     return page_outcome(Response(200, json.dumps(data).encode()), OPTED_OUT, URL, NOW)
 
 
-def test_a_page_gives_its_members_whole_with_addresses_in_lower_case_and_what_to_ask_for_next() -> None:
+def test_a_page_gives_its_members_whole_with_addresses_in_lower_case_and_what_to_ask_for_next() -> (
+    None
+):
     assert read(answered(JANE)) == Page(
         (Member("jane@example.com", "Jane", subscribed=False, vars={"plan": "pro"}),),
         {"limit": "100", "subscribed": "no", "page": "next", "address": "jane+news@example.com"},
@@ -64,7 +69,9 @@ def test_who_is_unsubscribed_is_counted() -> None:
         "/v3/lists/Newsletter@MG.example.com/members/pages?page=next&address=x",
     ],
 )
-def test_of_a_link_only_the_query_counts_and_what_it_leaves_out_stays_as_it_was_asked(link: str) -> None:
+def test_of_a_link_only_the_query_counts_and_what_it_leaves_out_stays_as_it_was_asked(
+    link: str,
+) -> None:
     found = read(answered(JANE, link=link))
     assert isinstance(found, Page)
     assert found.following == {**OPTED_OUT, "page": "next", "address": "x"}
@@ -112,7 +119,9 @@ def test_item_without_an_address_is_left_out_and_the_others_go_on(item: object) 
     assert found
     assert ([each.address for each in found.members], found.unreadable) == (["joe@example.com"], ())
     alone = page_in(answered(item), EVERYBODY, URL)
-    if isinstance(item, dict) and item.get("address") == "\ud800@x.com":  # the others are on the pages after it
+    if (
+        isinstance(item, dict) and item.get("address") == "\ud800@x.com"
+    ):  # the others are on the pages after it
         assert alone
         assert (alone.members, alone.unreadable) == ((), ())
         assert alone.following
@@ -136,7 +145,9 @@ def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes
 def test_page_that_is_too_long_is_asked_for_by_halves_down_to_one_member() -> None:
     query: Query = OPTED_OUT
     limits = []
-    while isinstance(found := page_outcome(Response(200, b'{"items":[', cut=True), query, URL, NOW), Page):
+    while isinstance(
+        found := page_outcome(Response(200, b'{"items":[', cut=True), query, URL, NOW), Page
+    ):
         assert (found.members, found.unreadable) == ((), ())
         assert found.following
         query = found.following
@@ -158,7 +169,11 @@ def test_page_after_a_halved_one_is_twice_as_large() -> None:
 @pytest.mark.parametrize("query", ["address=%ED%A0%80", "address=" + "x" * 5000])
 def test_link_whose_query_cannot_be_asked_for_is_none(query: str) -> None:
     found = page_in(answered(JANE, link=f"{URL}?page=next&{query}"), EVERYBODY, URL)
-    assert found is None or found.following == {"page": "next", "address": "\ufffd\ufffd\ufffd", "limit": "100"}
+    assert found is None or found.following == {
+        "page": "next",
+        "address": "\ufffd\ufffd\ufffd",
+        "limit": "100",
+    }
 
 
 @pytest.mark.parametrize("before", [0, 1, 5, 40])
@@ -182,7 +197,10 @@ def test_every_status_but_200_has_one_outcome_whatever_its_body(content: bytes) 
     for status in (each for each in range(100, 600) if each != 200):
         found = page_outcome(Response(status, content), EVERYBODY, URL, NOW)
         assert isinstance(found, Outcome)
-        assert (found.kind, found.status) == (KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS), status)
+        assert (found.kind, found.status) == (
+            KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS),
+            status,
+        )
 
 
 @pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
@@ -208,7 +226,10 @@ any_item = strange_json | st.fixed_dictionaries(
 )
 
 
-@given(st.lists(any_item, max_size=3) | strange_json, st.fixed_dictionaries({"next": any_text}) | strange_json)
+@given(
+    st.lists(any_item, max_size=3) | strange_json,
+    st.fixed_dictionaries({"next": any_text}) | strange_json,
+)
 def test_whatever_items_and_links_hold_there_is_one_reading(items: object, paging: object) -> None:
     found = page_in({"items": items, "paging": paging}, EVERYBODY, URL)
     assert found is None or found.members or found.unreadable or found.following is None

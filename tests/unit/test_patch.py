@@ -53,7 +53,9 @@ def test_the_example_of_the_integrations_page_becomes_its_request() -> None:
         "plan": "pro",
         "company": "Acme Ltd",
     }
-    found = patch({"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits})
+    found = patch(
+        {"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits}
+    )
     form = merged(None, found).form()
     assert "\n".join(f"{name}={value}" for name, value in form.items()) == SPEC_REQUEST
 
@@ -65,7 +67,9 @@ def test_an_order_is_known_under_each_of_its_names(name: str) -> None:
     assert track(name, currency="EUR").vars == {"last_order_currency": "EUR"}
 
 
-@pytest.mark.parametrize("name", ["Signed Up", "signed_up", "sign_up", "SignedUp", "Sign Up", "sign-up"])
+@pytest.mark.parametrize(
+    "name", ["Signed Up", "signed_up", "sign_up", "SignedUp", "Sign Up", "sign-up"]
+)
 def test_a_sign_up_is_known_under_each_of_its_names(name: str) -> None:
     assert track(name, method="email").vars == {"signup_method": "email"}
 
@@ -118,8 +122,17 @@ def test_the_name_of_a_page_is_not_the_name_of_a_person() -> None:
 @pytest.mark.parametrize("first", ["first_name", "firstName"])
 def test_traits_are_read_at_the_top_or_in_the_context(place: str, first: str) -> None:
     traits = {**EMAIL, first: "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme"}
-    event = {"type": "identify", "traits": traits if place == "traits" else None, "context": {"traits": traits}}
-    assert patch(event).vars == {"first_name": "Jane", "last_name": "Doe", "plan": "pro", "company": "Acme"}
+    event = {
+        "type": "identify",
+        "traits": traits if place == "traits" else None,
+        "context": {"traits": traits},
+    }
+    assert patch(event).vars == {
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "plan": "pro",
+        "company": "Acme",
+    }
 
 
 @pytest.mark.parametrize(
@@ -139,16 +152,25 @@ def test_traits_are_read_at_the_top_or_in_the_context(place: str, first: str) ->
         ({"name": float("nan")}, None),
     ],
 )
-def test_the_name_falls_back_to_first_and_last_name(traits: dict[str, Any], name: str | None) -> None:
+def test_the_name_falls_back_to_first_and_last_name(
+    traits: dict[str, Any], name: str | None
+) -> None:
     assert patch({"type": "identify", "traits": {**EMAIL, **traits}}).name == name
 
 
 @pytest.mark.parametrize("first", [True, {"x": 1}, ["Jane"], float("nan"), " "])
 def test_only_what_can_be_a_name_is_joined_into_one(first: object) -> None:
-    assert patch({"type": "identify", "traits": {**EMAIL, "first_name": first, "last_name": "Doe"}}).name == "Doe"
+    assert (
+        patch(
+            {"type": "identify", "traits": {**EMAIL, "first_name": first, "last_name": "Doe"}}
+        ).name
+        == "Doe"
+    )
 
 
-@pytest.mark.parametrize("event", [{"type": "page"}, {"type": "identify"}, {"type": "track", "event": "purchase"}])
+@pytest.mark.parametrize(
+    "event", [{"type": "page"}, {"type": "identify"}, {"type": "track", "event": "purchase"}]
+)
 @pytest.mark.parametrize("key", ["anonymousId", "anonymous_id"])
 def test_each_mapped_event_sets_the_anonymous_id(event: dict[str, Any], key: str) -> None:
     assert patch({**event, key: "a1b2c3"}).vars == {"anonymous_id": "a1b2c3"}
@@ -172,7 +194,9 @@ def test_a_patch_says_that_its_time_stamp_was_not_understood() -> None:
 
 
 def test_the_time_of_a_patch_is_the_events_own() -> None:
-    assert patch({"type": "page", "timestamp": "2024-05-01T10:00:00Z"}).at == datetime(2024, 5, 1, 10, tzinfo=UTC)
+    assert patch({"type": "page", "timestamp": "2024-05-01T10:00:00Z"}).at == datetime(
+        2024, 5, 1, 10, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize("email", ["jane@example.com", " Jane@Example.COM\n", "JANE@EXAMPLE.COM"])
@@ -265,7 +289,14 @@ def test_an_address_that_cannot_be_one_is_malformed_and_not_quoted(email: object
 
 
 @pytest.mark.parametrize(
-    "email", ["j" * 308 + "@example.com", "jane+news@example.com", "jäne@exämple.com", "o'brien@example.com", "a@b"]
+    "email",
+    [
+        "j" * 308 + "@example.com",
+        "jane+news@example.com",
+        "jäne@exämple.com",
+        "o'brien@example.com",
+        "a@b",
+    ],
 )
 def test_an_address_that_can_be_one_is_taken(email: str) -> None:
     assert patch({"type": "identify", "traits": {"email": email}}).address == email
@@ -291,7 +322,11 @@ def test_an_address_that_can_be_one_is_taken(email: str) -> None:
     ],
 )
 def test_consent_is_canonical_or_flat(value: object, consent: bool | None, unclear: bool) -> None:  # noqa: FBT001
-    for context in ({"canonical": {"marketing": value}}, {"marketing": value}, {"canonical": {}, "marketing": value}):
+    for context in (
+        {"canonical": {"marketing": value}},
+        {"marketing": value},
+        {"canonical": {}, "marketing": value},
+    ):
         found = patch({"type": "identify", "context": {"consent": context}})
         assert (found.consent, found.consent_unclear) == (consent, unclear)
         assert found.not_understood == (("consent",) if unclear else ())
@@ -314,9 +349,14 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("canonical", "flat", "consent"), PLACES)
-def test_the_first_place_whose_consent_is_known_counts(canonical: object, flat: object, consent: bool | None) -> None:  # noqa: FBT001
+def test_the_first_place_whose_consent_is_known_counts(
+    canonical: object, flat: object, consent: bool | None
+) -> None:  # noqa: FBT001
     found = patch(
-        {"type": "identify", "context": {"consent": {"canonical": {"marketing": canonical}, "marketing": flat}}}
+        {
+            "type": "identify",
+            "context": {"consent": {"canonical": {"marketing": canonical}, "marketing": flat}},
+        }
     )
     assert (found.consent, found.consent_unclear) == (consent, consent is None)
 
@@ -348,7 +388,15 @@ def test_canonical_consent_goes_before_the_flat_one() -> None:
 
 @pytest.mark.parametrize(
     "context",
-    [None, "x", {}, {"consent": None}, {"consent": True}, {"consent": {"canonical": True}}, {"consent": ["marketing"]}],
+    [
+        None,
+        "x",
+        {},
+        {"consent": None},
+        {"consent": True},
+        {"consent": {"canonical": True}},
+        {"consent": ["marketing"]},
+    ],
 )
 def test_consent_of_another_shape_is_unknown(context: object) -> None:
     assert consented(context) is None
@@ -356,7 +404,10 @@ def test_consent_of_another_shape_is_unknown(context: object) -> None:
 
 @pytest.mark.parametrize("event", [{"type": "page"}, {"type": "track", "event": "purchase"}])
 def test_every_mapped_event_carries_consent(event: dict[str, Any]) -> None:
-    assert patch({**event, "context": {"consent": {"canonical": {"marketing": False}}}}).consent is False
+    assert (
+        patch({**event, "context": {"consent": {"canonical": {"marketing": False}}}}).consent
+        is False
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -372,7 +423,12 @@ def test_within_a_value_a_number_that_json_cannot_spell_becomes_null() -> None:
 
 @pytest.mark.parametrize(
     ("text", "fixed"),
-    [("a\ud800b", "a\ufffdb"), ("\udc00", "\ufffd"), ("\ud83d\ude00", "\U0001f600"), ("\ufeffx", "\ufeffx")],
+    [
+        ("a\ud800b", "a\ufffdb"),
+        ("\udc00", "\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\ufeffx", "\ufeffx"),
+    ],
 )
 def test_half_characters_become_the_replacement_character(text: str, fixed: str) -> None:
     assert patch({"type": "identify", "anonymousId": text}).vars == {"anonymous_id": fixed}
@@ -389,7 +445,12 @@ def test_what_is_clean_can_be_sent_and_stays_as_it_is(value: Any) -> None:
 def test_every_event_is_a_patch_a_skip_or_a_malformed_address(
     traits: dict[str, Any], properties: dict[str, Any], context: dict[str, Any], email: str
 ) -> None:
-    event = {"type": "identify", "properties": properties, "context": context, "traits": {**traits, "email": email}}
+    event = {
+        "type": "identify",
+        "properties": properties,
+        "context": context,
+        "traits": {**traits, "email": email},
+    }
     try:
         found = read(event)
     except MalformedEmail:
@@ -436,7 +497,10 @@ def test_other_purposes_say_nothing_of_marketing(consent: object) -> None:
 
 
 def test_a_flat_yes_counts_behind_a_canonical_object_of_other_purposes() -> None:
-    assert both({"consent": {"canonical": {"analytics": False}, "marketing": True}}) == (True, False)
+    assert both({"consent": {"canonical": {"analytics": False}, "marketing": True}}) == (
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize("context", ['{"consent": {"marketing": false}}', 5, ["x"], True])

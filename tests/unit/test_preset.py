@@ -33,7 +33,9 @@ types = ["group"]
 
 
 def changed(preset: Preset, **event: Any) -> Patch:
-    found = patch_from_event(parse_event({"traits": {"email": "jane@example.com"}, **event}), preset)
+    found = patch_from_event(
+        parse_event({"traits": {"email": "jane@example.com"}, **event}), preset
+    )
     assert isinstance(found, Patch)
     return found
 
@@ -41,11 +43,23 @@ def changed(preset: Preset, **event: Any) -> Patch:
 def test_an_operators_own_preset_says_what_is_read_where(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(GOOD, encoding="utf-8")
-    properties = {"mail": "Joe@example.com", "newsletter": "granted", "contact": "Joe", "plan": {"id": 7}}
+    properties = {
+        "mail": "Joe@example.com",
+        "newsletter": "granted",
+        "contact": "Joe",
+        "plan": {"id": 7},
+    }
     found = changed(
-        load_preset(file), type="track", event="trial-started", userId="u1", traits={}, properties=properties
+        load_preset(file),
+        type="track",
+        event="trial-started",
+        userId="u1",
+        traits={},
+        properties=properties,
     )
-    assert found == Patch("joe@example.com", "Joe", {"trial": 7, "user": "u1"}, consent=True, at=None)
+    assert found == Patch(
+        "joe@example.com", "Joe", {"trial": 7, "user": "u1"}, consent=True, at=None
+    )
 
 
 def test_an_operators_own_preset_maps_nothing_but_its_own_events() -> None:
@@ -63,7 +77,8 @@ def test_a_type_can_be_mapped_and_an_event_field_read() -> None:
 def test_the_first_kind_that_covers_an_event_is_the_one() -> None:
     preset = preset_of(GOOD + '[[event]]\nkind = "Again"\ntypes = ["group", "page"]\n', "own.toml")
     kinds = [
-        mapped and mapped.kind for mapped in map(preset.mapped, map(parse_event, ({"type": "group"}, {"type": "page"})))
+        mapped and mapped.kind
+        for mapped in map(preset.mapped, map(parse_event, ({"type": "group"}, {"type": "page"})))
     ]
     assert kinds == ["Team", "Again"]
 
@@ -80,11 +95,15 @@ def test_the_first_kind_that_covers_an_event_is_the_one() -> None:
 )
 def test_a_plus_joins_what_is_there_with_a_space(traits: dict[str, str], joined: str) -> None:
     preset = preset_of(GOOD, "own.toml")
-    found = changed(preset, type="track", event="Trial Started", traits={"email": "a@b.c", **traits})
+    found = changed(
+        preset, type="track", event="Trial Started", traits={"email": "a@b.c", **traits}
+    )
     assert found.vars["full_name"] == joined
 
 
-@pytest.mark.parametrize("name", ["Order Completed", "order_completed", "ORDER--completed", " order\tcompleted_"])
+@pytest.mark.parametrize(
+    "name", ["Order Completed", "order_completed", "ORDER--completed", " order\tcompleted_"]
+)
 def test_names_are_compared_ignoring_case_spaces_hyphens_and_underscores(name: str) -> None:
     assert folded(name) == "ordercompleted"
 
@@ -121,7 +140,9 @@ def test_names_are_compared_ignoring_case_spaces_hyphens_and_underscores(name: s
         ("consent =", 'address = ["traits.mail"]\nconsent =', "", "not TOML"),
     ],
 )
-def test_a_preset_that_cannot_be_right_is_refused_in_one_line(old: str, new: str, key: str, reason: str) -> None:
+def test_a_preset_that_cannot_be_right_is_refused_in_one_line(
+    old: str, new: str, key: str, reason: str
+) -> None:
     assert old in GOOD
     with pytest.raises(PresetError) as caught:
         preset_of(GOOD.replace(old, new, 1), "own.toml")
@@ -147,7 +168,10 @@ def test_a_wrong_preset_is_named_by_its_file(tmp_path: Path) -> None:
 def test_a_preset_that_is_missing_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(PresetError) as caught:
         load_preset(tmp_path / "none.toml")
-    assert str(caught.value) == f"MAILGUN_PRESET {tmp_path}/none.toml cannot be read: No such file or directory"
+    assert (
+        str(caught.value)
+        == f"MAILGUN_PRESET {tmp_path}/none.toml cannot be read: No such file or directory"
+    )
 
 
 def test_a_preset_that_is_a_folder_is_refused_in_one_line(tmp_path: Path) -> None:

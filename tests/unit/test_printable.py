@@ -57,7 +57,9 @@ def test_json_for_people_is_still_the_same_json(value: Any) -> None:
 
 
 def test_json_for_people_keeps_letters_and_escapes_the_rest() -> None:
-    assert readable_json({"näme": HOSTILE}).startswith('{"näme": "\\u001b]52;c;cm0=\\u0007\\u009b31m\\u202egnp.exe')
+    assert readable_json({"näme": HOSTILE}).startswith(
+        '{"näme": "\\u001b]52;c;cm0=\\u0007\\u009b31m\\u202egnp.exe'
+    )
 
 
 @given(any_text, st.sampled_from(["ascii", "latin-1", "cp1252", "utf-8"]))

@@ -21,7 +21,8 @@ def taken(email: str) -> bool:
     """Would an event with this address be sent to Mailgun?"""
     try:
         return isinstance(
-            patch_from_event(parse_event({"type": "identify", "traits": {"email": email}}), PRESET), Patch
+            patch_from_event(parse_event({"type": "identify", "traits": {"email": email}}), PRESET),
+            Patch,
         )
     except MalformedEmail:
         return False
@@ -36,7 +37,11 @@ def test_a_digest_is_the_same_under_the_same_key_ignoring_case() -> None:
 
 
 def test_digests_differ_by_address_and_by_key() -> None:
-    digests = {digest("jane@example.com", KEY), digest("joe@example.com", KEY), digest("jane@example.com", b"other")}
+    digests = {
+        digest("jane@example.com", KEY),
+        digest("joe@example.com", KEY),
+        digest("jane@example.com", b"other"),
+    }
     assert len(digests) == 3
 
 
@@ -77,7 +82,9 @@ def test_what_looks_like_an_address_is_struck_out(text: str, shown: str) -> None
         "jane@127.0.0.1",
     ],
 )
-@pytest.mark.parametrize("told", ["{}", "Address already exists '{}'", 'no "{}" here', "address={}&name=", "<{}>,"])
+@pytest.mark.parametrize(
+    "told", ["{}", "Address already exists '{}'", 'no "{}" here', "address={}&name=", "<{}>,"]
+)
 def test_no_address_that_mailgun_is_sent_survives(address: str, told: str) -> None:
     assert taken(address)
     shown = redacted(told.format(address))

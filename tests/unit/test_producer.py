@@ -16,7 +16,15 @@ from tests.unit.strategies import json_objects
 from worker import MalformedEvent, enqueue, enqueue_many
 from worker.mailgun.outcome import OutcomeKind
 from worker.queue import producer
-from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Message, decode, encode, events_in
+from worker.queue.message import (
+    DELIVER_MANY,
+    TASK,
+    AttemptRecord,
+    Message,
+    decode,
+    encode,
+    events_in,
+)
 from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,
@@ -86,33 +94,52 @@ def test_the_event_goes_as_it_was_sent(puts: Puts) -> None:
     assert message_for(event).args == (event,)
 
 
-def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing_it_gives(puts: Puts) -> None:
+def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing_it_gives(
+    puts: Puts,
+) -> None:
     enqueue(EVENT)
     enqueue_many([EVENT])
     [[one], [many]] = puts.trips
     for raw in (one, many):
         message, headers = decode(raw)
         assert encode(message, "q") == raw
-        assert (message.id, message.kind, message.args, headers["task"]) == ("m1", "identify", (EVENT,), TASK)
+        assert (message.id, message.kind, message.args, headers["task"]) == (
+            "m1",
+            "identify",
+            (EVENT,),
+            TASK,
+        )
 
 
 def test_flower_is_told_the_kind_and_nothing_of_the_person() -> None:
     assert message_for(EVENT).kind == "identify"
-    assert "jane" not in message_for({**EVENT, "type": "track", "event": "Invited jane@example.com"}).kind
+    assert (
+        "jane"
+        not in message_for({**EVENT, "type": "track", "event": "Invited jane@example.com"}).kind
+    )
 
 
 def test_flower_is_told_how_many_events_a_bundle_has_and_nothing_of_the_persons(puts: Puts) -> None:
     enqueue_many(many(3))
     [[raw]] = puts.trips
     headers = json.loads(raw)["headers"]
-    assert (headers["task"], headers["argsrepr"], headers["kwargsrepr"]) == (DELIVER_MANY, "3 events", "{}")
+    assert (headers["task"], headers["argsrepr"], headers["kwargsrepr"]) == (
+        DELIVER_MANY,
+        "3 events",
+        "{}",
+    )
     assert "jane" not in raw
 
 
 def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
     message = message_for(EVENT)
     assert message.enqueued_at is not None
-    assert (message.attempts, message.throttled, message.requeues, message.attempt_history) == (0, 0, 0, ())
+    assert (message.attempts, message.throttled, message.requeues, message.attempt_history) == (
+        0,
+        0,
+        0,
+        (),
+    )
 
 
 @pytest.mark.parametrize("event", [None, 5, "page", [], {}, {"type": ""}, {"event": "Signed Up"}])
@@ -149,18 +176,27 @@ def room_in(limit: int) -> int:
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("letter", LETTERS)
-def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attempt(limit: int, letter: str) -> None:
+def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attempt(
+    limit: int, letter: str
+) -> None:
     puts, queue = Puts(), "mailgun." + "q" * 63
     wide = {"messageId": "m" * 128, "type": "track", "event": "\U0001f600" * 80}
     enqueued = EventQueue(cast("Any", puts), queue, limit)
-    enqueued.put_one(SerializedEvent(event_text(of_size(room_in(limit), letter, **wide)), 1_700_000_000.123456))
+    enqueued.put_one(
+        SerializedEvent(event_text(of_size(room_in(limit), letter, **wide)), 1_700_000_000.123456)
+    )
     [[raw]] = puts.trips
     message = replace(decode(raw)[0], returns=999, retry_window_start=1_700_000_000.123456)
     for _ in range(12):
         message = message.after_attempt(
             AttemptRecord(1_700_000_000.123456, max(OutcomeKind, key=len), 503), 1e6 / 3, spent=True
         )
-    assert limit - ENVELOPE_BYTES - 100 < len(raw) < len(encode(replace(message, returns=999), queue)) <= limit
+    assert (
+        limit - ENVELOPE_BYTES - 100
+        < len(raw)
+        < len(encode(replace(message, returns=999), queue))
+        <= limit
+    )
 
 
 @pytest.mark.parametrize("letter", LETTERS)
@@ -200,11 +236,23 @@ def many(count: int) -> Iterator[dict[str, Any]]:
     return ({**EVENT, "messageId": f"m{number}"} for number in range(1, count + 1))
 
 
-COUNTS = [0, 1, 2, BUNDLE_EVENTS, BUNDLE_EVENTS + 1, TRIP_EVENTS - 1, TRIP_EVENTS, TRIP_EVENTS + 1, 2 * TRIP_EVENTS + 3]
+COUNTS = [
+    0,
+    1,
+    2,
+    BUNDLE_EVENTS,
+    BUNDLE_EVENTS + 1,
+    TRIP_EVENTS - 1,
+    TRIP_EVENTS,
+    TRIP_EVENTS + 1,
+    2 * TRIP_EVENTS + 3,
+]
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip(puts: Puts, count: int) -> None:
+def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip(
+    puts: Puts, count: int
+) -> None:
     assert enqueue_many(many(count)) == count
     assert [each.id for each in puts.events] == [f"m{number}" for number in range(1, count + 1)]
     assert len(puts.messages) == -(-count // BUNDLE_EVENTS)
@@ -213,9 +261,9 @@ def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip
 
 FEW_BYTES = 1000
 
-written = st.lists(st.integers(2, 20) | st.integers(300, 500) | st.integers(900, 3000), max_size=300).map(
-    lambda sizes: [SerializedEvent("x" * size, number) for number, size in enumerate(sizes)]
-)
+written = st.lists(
+    st.integers(2, 20) | st.integers(300, 500) | st.integers(900, 3000), max_size=300
+).map(lambda sizes: [SerializedEvent("x" * size, number) for number, size in enumerate(sizes)])
 
 
 def bundled(events: list[SerializedEvent]) -> list[list[SerializedEvent]]:
@@ -264,7 +312,9 @@ def test_no_round_trip_carries_more_than_it_may_and_one_event(puts: Puts) -> Non
 
 
 def events_of_trips(puts: Puts) -> list[list[Any]]:
-    return [[each.args[0] for raw in trip for each in events_in(decode(raw)[0])] for trip in puts.trips]
+    return [
+        [each.args[0] for raw in trip for each in events_in(decode(raw)[0])] for trip in puts.trips
+    ]
 
 
 def test_events_are_taken_as_they_are_needed(puts: Puts) -> None:
@@ -297,7 +347,9 @@ def test_each_event_counts_as_enqueued_after_those_before_it(puts: Puts) -> None
     assert all(before < after for before, after in pairwise(times))
 
 
-def test_the_first_that_is_no_event_stops_many_with_its_number_and_those_before_it_are_put(puts: Puts) -> None:
+def test_the_first_that_is_no_event_stops_many_with_its_number_and_those_before_it_are_put(
+    puts: Puts,
+) -> None:
     events = [*many(TRIP_EVENTS + 2), {"type": ""}, *many(5)]
     with pytest.raises(MalformedEvent, match=f"^event {TRIP_EVENTS + 3}: "):
         enqueue_many(events)
@@ -314,7 +366,9 @@ def test_events_that_cannot_be_read_to_the_end_are_put_up_to_there(puts: Puts) -
     assert len(puts.events) == 3
 
 
-def test_a_round_trip_that_fails_is_not_repeated(puts: Puts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_trip_that_fails_is_not_repeated(
+    puts: Puts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[int] = []
 
     def refuse(_queue: str, *texts: str) -> int:

@@ -39,7 +39,8 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize(
-    "around", ["{}", "<p>You sent {} to us</p>", "x" * (QUOTED_LIMIT - 10) + " {}", " " * 2000 + "{}"]
+    "around",
+    ["{}", "<p>You sent {} to us</p>", "x" * (QUOTED_LIMIT - 10) + " {}", " " * 2000 + "{}"],
 )
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_no_spelling_of_the_key_is_shown(spelling: str, around: str) -> None:
@@ -76,7 +77,12 @@ def test_a_proxys_page_is_shown_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<h1>401 Authorization Required</h1>", "Basic authentication is needed", "log in at http://login.lan/"]
+    "text",
+    [
+        "<h1>401 Authorization Required</h1>",
+        "Basic authentication is needed",
+        "log in at http://login.lan/",
+    ],
 )
 def test_what_only_sounds_like_a_secret_is_shown(text: str) -> None:
     assert quoted(text, KEY) == text

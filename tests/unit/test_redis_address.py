@@ -45,7 +45,10 @@ def refusal(url: str) -> str:
         ("redis://h/3?db=3", RedisAddress("redis", HOST, db=3)),
         ("redis://h/?db=03", RedisAddress("redis", HOST, db=3)),
         ("  REDIS://h/3\r\n", RedisAddress("redis", HOST, db=3)),
-        ("redis://redis_1.example-a.com.", RedisAddress("redis", (Server("redis_1.example-a.com.", 6379),))),
+        (
+            "redis://redis_1.example-a.com.",
+            RedisAddress("redis", (Server("redis_1.example-a.com.", 6379),)),
+        ),
         ("redis://[::1]", RedisAddress("redis", (Server("::1", 6379),))),
         ("redis://[2001:DB8::1]:7/1", RedisAddress("redis", (Server("2001:db8::1", 7),), db=1)),
         ("redis://user:pw@h", RedisAddress("redis", HOST, login=Login("user", "pw"))),
@@ -75,7 +78,10 @@ def refusal(url: str) -> str:
             "rediss://h?ssl_ca_certs=/ca+1.pem&ssl_certfile=c%20d.pem&ssl_keyfile=k&ssl_password=p%40w",
             RedisAddress("rediss", HOST, tls=Tls("/ca+1.pem", "c d.pem", "k", "p@w")),
         ),
-        ("rediss://h?ssl_check_hostname=no", RedisAddress("rediss", HOST, tls=Tls(checks_name=False))),
+        (
+            "rediss://h?ssl_check_hostname=no",
+            RedisAddress("rediss", HOST, tls=Tls(checks_name=False)),
+        ),
         ("sentinel://h", RedisAddress("sentinel", (Server("h", 26379),), sentinels=Sentinels())),
         (
             "sentinel://user:pw@a:1;b;SENTINEL://[::1]:3/2?master_name=signal&sentinel_username=u&sentinel_password=a+b",
@@ -100,7 +106,10 @@ def refusal(url: str) -> str:
         (
             "sentinel://h?ssl=true&ssl_ca_certs=ca",
             RedisAddress(
-                "sentinel", (Server("h", 26379),), tls=Tls("ca"), sentinels=Sentinels(DEFAULT_MASTER, tls=Tls("ca"))
+                "sentinel",
+                (Server("h", 26379),),
+                tls=Tls("ca"),
+                sentinels=Sentinels(DEFAULT_MASTER, tls=Tls("ca")),
             ),
         ),
         (
@@ -122,10 +131,14 @@ def test_every_spelling_of_required_verifies(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["none", "None", "CERT_NONE", "cert_none"])
 def test_every_spelling_of_none_verifies_nothing(word: str) -> None:
-    assert redis_address(f"rediss://h?ssl_cert_reqs={word}").tls == Tls(verifies=False, checks_name=False)
+    assert redis_address(f"rediss://h?ssl_cert_reqs={word}").tls == Tls(
+        verifies=False, checks_name=False
+    )
 
 
-@pytest.mark.parametrize("raw", ["#", "/", "@", ":", ";", ",", "[", "]", " ", "&", "=", "+", "ä", '"', "'", "\\"])
+@pytest.mark.parametrize(
+    "raw", ["#", "/", "@", ":", ";", ",", "[", "]", " ", "&", "=", "+", "ä", '"', "'", "\\"]
+)
 def test_a_password_may_hold_that_character_raw(raw: str) -> None:
     assert redis_address(f"redis://user:a{raw}b@h:1/2").login == Login("user", f"a{raw}b")
 
@@ -216,7 +229,21 @@ REFUSED = {
     f"redis://h?password={SECRET}": "the option password is not supported; write user name and password before the host",
     **{
         f"redis://h?socket_timeout={text}": "the option socket_timeout must be a number of seconds above 0, at most 60"
-        for text in ("0", "0.0", "-1", "nan", "inf", "Infinity", "1e1", "five", "61", "1_0", "%201", "５", SECRET)
+        for text in (
+            "0",
+            "0.0",
+            "-1",
+            "nan",
+            "inf",
+            "Infinity",
+            "1e1",
+            "five",
+            "61",
+            "1_0",
+            "%201",
+            "５",
+            SECRET,
+        )
     },
     "redis://h?socket_connect_timeout=0": "the option socket_connect_timeout must be",
     "redis://h?health_check_interval=1.5": "the option health_check_interval must be a whole number from 0 to 3600",
@@ -269,7 +296,9 @@ def test_an_ipv6_place_is_an_address_again() -> None:
 
 
 def test_the_documented_options_are_those_that_there_are() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z:/]+) \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \| ([a-z:/]+) \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE
+    )
     where = {"any": "all", "tls": "TLS", "sentinel": "sentinel://"}
     assert {name: (scope, meaning) for name, scope, meaning in rows} == {
         name: (where[option.scope].lower(), option.meaning) for name, option in OPTIONS.items()

@@ -51,7 +51,11 @@ def test_sentinels_are_asked_for_the_named_master() -> None:
 
 @pytest.mark.parametrize(
     ("url", "name"),
-    [(SENTINELS, "signal"), ("sentinel://one:26379/0", "mymaster"), ("sentinel://one?master_name=a", "a")],
+    [
+        (SENTINELS, "signal"),
+        ("sentinel://one:26379/0", "mymaster"),
+        ("sentinel://one?master_name=a", "a"),
+    ],
 )
 def test_the_master_has_redis_own_name_where_none_is_given(url: str, name: str) -> None:
     pool: Any = connect(url).connection_pool
@@ -62,7 +66,10 @@ def test_the_master_has_redis_own_name_where_none_is_given(url: str, name: str) 
     ("url", "shown"),
     [
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("rediss://user:s%40cret@redis.example.com/1?ssl_ca_certs=x", "rediss://redis.example.com:6379/1"),
+        (
+            "rediss://user:s%40cret@redis.example.com/1?ssl_ca_certs=x",
+            "rediss://redis.example.com:6379/1",
+        ),
         (SENTINELS, "sentinel://one:26380;two:26379/2"),
         ("redis://:s%40cret@[::1]:6379/0", "redis://[::1]:6379/0"),
     ],

@@ -16,7 +16,9 @@ SAID = [
         False,
     ),
     (
-        redis.AuthenticationError("invalid username-password pair or user is disabled.", status_code="WRONGPASS"),
+        redis.AuthenticationError(
+            "invalid username-password pair or user is disabled.", status_code="WRONGPASS"
+        ),
         "refused user name or password",
         "percent-encode",
         False,
@@ -27,7 +29,12 @@ SAID = [
         "Remove it",
         False,
     ),
-    (redis.BusyLoadingError("Redis is loading the dataset in memory", status_code="LOADING"), "loading", "Wait", True),
+    (
+        redis.BusyLoadingError("Redis is loading the dataset in memory", status_code="LOADING"),
+        "loading",
+        "Wait",
+        True,
+    ),
     (
         redis.ReadOnlyError("You can't write against a read only replica.", status_code="READONLY"),
         "read-only replica",
@@ -35,7 +42,9 @@ SAID = [
         True,
     ),
     (
-        redis.ResponseError("Error running script (call to f_12): @user_script:9: -READONLY You can't write against …"),
+        redis.ResponseError(
+            "Error running script (call to f_12): @user_script:9: -READONLY You can't write against …"
+        ),
         "read-only replica",
         "primary",
         True,
@@ -47,35 +56,66 @@ SAID = [
         True,
     ),
     (
-        redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.", status_code="OOM"),
+        redis.OutOfMemoryError(
+            "command not allowed when used memory > 'maxmemory'.", status_code="OOM"
+        ),
         "no memory",
         "maxmemory",
         True,
     ),
     (
-        redis.ResponseError("MISCONF Redis is configured to save RDB snapshots, but … commands are disabled"),
+        redis.ResponseError(
+            "MISCONF Redis is configured to save RDB snapshots, but … commands are disabled"
+        ),
         "cannot write to its disk",
         "Free space",
         True,
     ),
-    (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "fewer replicas", "min-replicas", True),
-    (redis.ResponseError("DENIED Redis is running in protected mode because …"), "protected mode", "password", False),
-    (redis.ConnectionError("max number of clients reached", status_code="ERR"), "maxclients", "maxclients", True),
+    (
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        "fewer replicas",
+        "min-replicas",
+        True,
+    ),
+    (
+        redis.ResponseError("DENIED Redis is running in protected mode because …"),
+        "protected mode",
+        "password",
+        False,
+    ),
+    (
+        redis.ConnectionError("max number of clients reached", status_code="ERR"),
+        "maxclients",
+        "maxclients",
+        True,
+    ),
     (
         redis.exceptions.ClusterDownError("Hash slot not served", status_code="CLUSTERDOWN"),
         "is a Redis Cluster",
         "one Redis",
         False,
     ),
-    (redis.exceptions.MovedError("3999 127.0.0.1:6381", status_code="MOVED"), "is a Redis Cluster", "one Redis", False),
     (
-        redis.exceptions.ClusterCrossSlotError("Keys in request don't hash to the same slot", status_code="CROSSSLOT"),
+        redis.exceptions.MovedError("3999 127.0.0.1:6381", status_code="MOVED"),
+        "is a Redis Cluster",
+        "one Redis",
+        False,
+    ),
+    (
+        redis.exceptions.ClusterCrossSlotError(
+            "Keys in request don't hash to the same slot", status_code="CROSSSLOT"
+        ),
         "is a Redis Cluster",
         "one Redis",
         False,
     ),
     (redis.ResponseError("BUSY Redis is busy running a script."), "busy", "SCRIPT KILL", True),
-    (redis.ResponseError("DB index is out of range", status_code="ERR"), "database is not there", "/0", False),
+    (
+        redis.ResponseError("DB index is out of range", status_code="ERR"),
+        "database is not there",
+        "/0",
+        False,
+    ),
     (
         redis.exceptions.NoPermissionError(
             "User a has no permissions to run the 'script|load' command", status_code="NOPERM"
@@ -86,7 +126,8 @@ SAID = [
     ),
     (
         redis.exceptions.NoPermissionError(
-            "this user has no permissions to access one of the keys used as arguments", status_code="NOPERM"
+            "this user has no permissions to access one of the keys used as arguments",
+            status_code="NOPERM",
         ),
         "a key or channel",
         "docs/redis-rights.md",
@@ -100,14 +141,33 @@ SAID = [
         "docs/redis-rights.md",
         False,
     ),
-    (redis.ResponseError("unknown command 'HELLO', with args beginning with: '3'"), "older than Redis 6", "6.2", False),
-    (redis.ResponseError("unknown command `EVAL`, with args beginning with:"), "no command EVAL", "6.2", False),
-    (redis.ResponseError("unknown command 'SENTINEL', with args"), "Redis itself", "redis://", False),
+    (
+        redis.ResponseError("unknown command 'HELLO', with args beginning with: '3'"),
+        "older than Redis 6",
+        "6.2",
+        False,
+    ),
+    (
+        redis.ResponseError("unknown command `EVAL`, with args beginning with:"),
+        "no command EVAL",
+        "6.2",
+        False,
+    ),
+    (
+        redis.ResponseError("unknown command 'SENTINEL', with args"),
+        "Redis itself",
+        "redis://",
+        False,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("error", "found", "fix", "passes"), SAID, ids=[str(each[0])[:30] for each in SAID])
-def test_each_trouble_is_told_apart_with_its_fix(error: redis.RedisError, found: str, fix: str, passes: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("error", "found", "fix", "passes"), SAID, ids=[str(each[0])[:30] for each in SAID]
+)
+def test_each_trouble_is_told_apart_with_its_fix(
+    error: redis.RedisError, found: str, fix: str, passes: bool
+) -> None:  # noqa: FBT001
     trouble = describe_redis_error(error, URL)
     assert found in trouble.found
     assert fix in trouble.fix
@@ -117,8 +177,12 @@ def test_each_trouble_is_told_apart_with_its_fix(error: redis.RedisError, found:
 
 
 def test_without_a_user_name_only_the_password_is_named() -> None:
-    error = redis.AuthenticationError("invalid username-password pair or user is disabled.", status_code="WRONGPASS")
-    assert "refused the password" in describe_redis_error(error, "redis://:s3cret@127.0.0.1:1/0").found
+    error = redis.AuthenticationError(
+        "invalid username-password pair or user is disabled.", status_code="WRONGPASS"
+    )
+    assert (
+        "refused the password" in describe_redis_error(error, "redis://:s3cret@127.0.0.1:1/0").found
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +200,8 @@ def test_a_command_that_is_not_there_is_not_a_missing_right(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["command not allowed when used memory > 'maxmemory'.", "MISCONF … commands are disabled"]
+    "text",
+    ["command not allowed when used memory > 'maxmemory'.", "MISCONF … commands are disabled"],
 )
 def test_a_server_that_refuses_writes_has_the_command(text: str) -> None:
     assert not is_unavailable(redis.ResponseError(text))

@@ -62,7 +62,15 @@ def test_each_outcome_has_one_decision(kind: OutcomeKind) -> None:
 
 @pytest.mark.parametrize(
     ("failures", "shortest", "longest"),
-    [(1, 2, 4), (2, 4, 8), (3, 8, 16), (10, 1024, 2048), (11, 1800, 3600), (50, 1800, 3600), (10**6, 1800, 3600)],
+    [
+        (1, 2, 4),
+        (2, 4, 8),
+        (3, 8, 16),
+        (10, 1024, 2048),
+        (11, 1800, 3600),
+        (50, 1800, 3600),
+        (10**6, 1800, 3600),
+    ],
 )
 def test_the_wait_doubles_from_two_to_four_seconds_up_to_half_an_hour_to_an_hour(
     failures: int, shortest: float, longest: float
@@ -81,8 +89,12 @@ def test_the_wait_is_half_to_all_of_the_doubled_base_and_of_the_ceiling(
 
 
 @given(st.integers(1, 100), CHANCES)
-def test_the_same_chance_never_waits_shorter_after_more_failures(failures: int, chance: float) -> None:
-    assert retry_delay(failures + 1, RetryPolicy(), chance) >= retry_delay(failures, RetryPolicy(), chance)
+def test_the_same_chance_never_waits_shorter_after_more_failures(
+    failures: int, chance: float
+) -> None:
+    assert retry_delay(failures + 1, RetryPolicy(), chance) >= retry_delay(
+        failures, RetryPolicy(), chance
+    )
 
 
 def test_chance_spreads_the_waits_at_the_ceiling_too() -> None:
@@ -102,14 +114,18 @@ def test_what_was_told_to_wait_goes_back_to_where_the_hold_keeps_it(hint: float)
 
 
 def test_a_hint_that_is_past_shortens_nothing() -> None:
-    assert decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(2.0)
+    assert decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(
+        2.0
+    )
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.CRASHED])
 def test_the_last_attempt_that_may_fail_buries_the_event(kind: OutcomeKind) -> None:
     retry_policy = RetryPolicy(max_attempts=3)
     assert isinstance(decided(kind, RetryState(1, 0, 0), retry_policy), Retry | Snooze)
-    assert decided(kind, RetryState(2, 0, 0), retry_policy) == Bury(DeadLetterReason.RETRIES_EXHAUSTED)
+    assert decided(kind, RetryState(2, 0, 0), retry_policy) == Bury(
+        DeadLetterReason.RETRIES_EXHAUSTED
+    )
 
 
 def test_with_one_attempt_the_first_failure_buries_the_event() -> None:
@@ -118,7 +134,9 @@ def test_with_one_attempt_the_first_failure_buries_the_event() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE, OutcomeKind.CRASHED])
+@pytest.mark.parametrize(
+    "kind", [OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE, OutcomeKind.CRASHED]
+)
 def test_an_event_that_is_too_old_is_given_up(kind: OutcomeKind) -> None:
     day = 24 * 3600
     assert isinstance(decided(kind, RetryState(0, 0, day - 1)), Retry | Snooze)
@@ -127,7 +145,9 @@ def test_an_event_that_is_too_old_is_given_up(kind: OutcomeKind) -> None:
 
 def test_being_told_to_wait_costs_no_attempt_however_often() -> None:
     found = decided(
-        OutcomeKind.THROTTLED, RetryState(attempts=0, throttled=1000, age_seconds=0), RetryPolicy(max_attempts=1)
+        OutcomeKind.THROTTLED,
+        RetryState(attempts=0, throttled=1000, age_seconds=0),
+        RetryPolicy(max_attempts=1),
     )
     assert found == Snooze(1800)
 
@@ -138,13 +158,16 @@ def test_throttling_and_failing_back_off_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.HELD, OutcomeKind.BUSY])
-def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(kind: OutcomeKind) -> None:
+def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(
+    kind: OutcomeKind,
+) -> None:
     found = decided(kind, RetryState(10**6, 10**6, 1e9), RetryPolicy(max_attempts=1))
     assert found == EXPECTED[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", [each for each, decision in EXPECTED.items() if not isinstance(decision, Retry | Snooze)]
+    "kind",
+    [each for each, decision in EXPECTED.items() if not isinstance(decision, Retry | Snooze)],
 )
 def test_neither_age_nor_attempts_change_a_final_decision(kind: OutcomeKind) -> None:
     assert decided(kind, RetryState(10**6, 10**6, 1e9)) == EXPECTED[kind]

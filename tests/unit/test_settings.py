@@ -100,7 +100,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("REDIS_URL", "rediss://:pw@redis.example.com:6380/1", "rediss://:pw@redis.example.com:6380/1"),
+        (
+            "REDIS_URL",
+            "rediss://:pw@redis.example.com:6380/1",
+            "rediss://:pw@redis.example.com:6380/1",
+        ),
         (
             "REDIS_URL",
             "sentinel://a:26379;sentinel://b:26379/0?master_name=m",
@@ -147,7 +151,10 @@ def test_a_setting_is_read_from_its_variable(
                 f"redis://:{SECRET}@[::1",
             )
         ),
-        *(("SIGNAL_INTEGRATION", each) for each in ("Default", "a b", "a.b", "-a", "a" * 64, "a:b", "ä")),
+        *(
+            ("SIGNAL_INTEGRATION", each)
+            for each in ("Default", "a b", "a.b", "-a", "a" * 64, "a:b", "ä")
+        ),
         *(
             ("MAILGUN_API_BASE_URL", each)
             for each in (
@@ -219,14 +226,28 @@ def test_a_custom_host_needs_to_be_allowed(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:8025"])
 def test_plain_http_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     url = f"http://{host}"
-    assert loaded(monkeypatch, MAILGUN_API_BASE_URL=url, MAILGUN_ALLOW_CUSTOM_HOST="true").mailgun_api_base_url == url
+    assert (
+        loaded(
+            monkeypatch, MAILGUN_API_BASE_URL=url, MAILGUN_ALLOW_CUSTOM_HOST="true"
+        ).mailgun_api_base_url
+        == url
+    )
 
 
 @pytest.mark.parametrize(
-    "host", ["mailgun.example.com", "api.mailgun.net", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1"]
+    "host",
+    [
+        "mailgun.example.com",
+        "api.mailgun.net",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "10.0.0.1",
+    ],
 )
 def test_plain_http_is_for_no_other_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    told = refusal(monkeypatch, MAILGUN_API_BASE_URL=f"http://{host}", MAILGUN_ALLOW_CUSTOM_HOST="true")
+    told = refusal(
+        monkeypatch, MAILGUN_API_BASE_URL=f"http://{host}", MAILGUN_ALLOW_CUSTOM_HOST="true"
+    )
     assert "MAILGUN_API_BASE_URL" in told
     assert "https" in told
 
@@ -237,15 +258,21 @@ def test_a_longest_wait_below_the_first_contradicts(monkeypatch: pytest.MonkeyPa
     assert "RETRY_BASE_SECONDS" in told
 
 
-def test_a_visibility_timeout_within_which_a_delivery_may_not_end_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visibility_timeout_within_which_a_delivery_may_not_end_contradicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     longest = load_settings().longest_delivery_seconds
-    assert "VISIBILITY_TIMEOUT_SECONDS" in refusal(monkeypatch, VISIBILITY_TIMEOUT_SECONDS=str(longest))
+    assert "VISIBILITY_TIMEOUT_SECONDS" in refusal(
+        monkeypatch, VISIBILITY_TIMEOUT_SECONDS=str(longest)
+    )
     assert "VISIBILITY_TIMEOUT_SECONDS" in refusal(
         monkeypatch, VISIBILITY_TIMEOUT_SECONDS="120", MAILGUN_READ_TIMEOUT_SECONDS="60"
     )
 
 
-def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="0.9")
     assert "LEDGER_DAYS" in told
     assert "RETRY_MAX_AGE_HOURS" in told
@@ -253,7 +280,9 @@ def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(monkeypatch:
     assert loaded(monkeypatch, LEDGER_DAYS="30", RETRY_MAX_AGE_HOURS="720").ledger_days == 30
 
 
-def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86401")
     assert "MAILGUN_MEMBER_CACHE_SECONDS" in told
     assert "LEDGER_DAYS" in told
@@ -261,20 +290,29 @@ def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(monkeypatch:
     assert found.mailgun_member_cache_seconds == 86_400
 
 
-def test_what_lags_longer_than_the_ledger_remembers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lags_longer_than_the_ledger_remembers_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_READ_LAG_SECONDS="86401")
     assert "MAILGUN_READ_LAG_SECONDS" in told
     assert "LEDGER_DAYS" in told
 
 
-def test_a_batch_larger_than_the_events_under_way_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_larger_than_the_events_under_way_contradicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="33")
     assert "MAILGUN_BATCH_SIZE" in told
     assert "WORKER_CONCURRENCY" in told
-    assert loaded(monkeypatch, MAILGUN_BATCH_SIZE="33", WORKER_CONCURRENCY="33").mailgun_batch_size == 33
+    assert (
+        loaded(monkeypatch, MAILGUN_BATCH_SIZE="33", WORKER_CONCURRENCY="33").mailgun_batch_size
+        == 33
+    )
 
 
-def test_a_trusted_ledger_contradicts_a_mode_that_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_ledger_contradicts_a_mode_that_keeps_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = refusal(monkeypatch, MAILGUN_WRITE_MODE="overwrite", MAILGUN_MEMBER_STATE="ledger")
     assert "MAILGUN_MEMBER_STATE" in told
     assert "MAILGUN_WRITE_MODE" in told
@@ -290,7 +328,9 @@ def test_the_key_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> Non
     assert loaded(monkeypatch, MAILGUN_API_KEY=SECRET).mailgun_key == SecretStr(SECRET)
 
 
-def test_the_key_comes_from_its_file_without_the_line_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_key_comes_from_its_file_without_the_line_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "key").write_text(f"{SECRET}\n")
     assert loaded(monkeypatch, MAILGUN_API_KEY_FILE="key").mailgun_key == SecretStr(SECRET)
 
@@ -321,14 +361,23 @@ def test_a_key_file_that_gives_no_key_is_named_in_one_line(
     assert str(caught.value).isprintable()
 
 
-def test_a_key_file_that_is_a_folder_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_file_that_is_a_folder_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     settings = loaded(monkeypatch, MAILGUN_API_KEY_FILE=str(tmp_path))
-    with pytest.raises(SettingsError, match=r"^MAILGUN_API_KEY_FILE cannot be read: Is a directory$"):
+    with pytest.raises(
+        SettingsError, match=r"^MAILGUN_API_KEY_FILE cannot be read: Is a directory$"
+    ):
         _ = settings.mailgun_key
 
 
 @pytest.mark.parametrize(
-    "line", ["MAILGUN_ALLOW_CUSTOM_HOST=true", "mailgun_allow_custom_host=1", "export MAILGUN_ALLOW_CUSTOM_HOST='yes'"]
+    "line",
+    [
+        "MAILGUN_ALLOW_CUSTOM_HOST=true",
+        "mailgun_allow_custom_host=1",
+        "export MAILGUN_ALLOW_CUSTOM_HOST='yes'",
+    ],
 )
 def test_that_the_key_may_go_elsewhere_counts_only_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str
@@ -341,7 +390,9 @@ def test_that_the_key_may_go_elsewhere_counts_only_from_the_environment(
     assert loaded(monkeypatch, MAILGUN_ALLOW_CUSTOM_HOST="true").mailgun_api_base_url == host
 
 
-def test_a_line_in_the_env_file_that_does_not_count_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_in_the_env_file_that_does_not_count_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / ".env").write_text("MAILGUN_ALLOW_CUSTOM_HOST=false\n")
     _warn_once.cache_clear()
     load_settings()
@@ -349,17 +400,28 @@ def test_a_line_in_the_env_file_that_does_not_count_is_told(tmp_path: Path, capl
 
 
 def test_without_a_list_it_is_said_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"^MAILGUN_LIST_ADDRESS is not set; .*newsletter@mg\.example\.com"):
+    with pytest.raises(
+        SettingsError, match=r"^MAILGUN_LIST_ADDRESS is not set; .*newsletter@mg\.example\.com"
+    ):
         _ = load_settings().list_address
-    assert loaded(monkeypatch, MAILGUN_LIST_ADDRESS="news@mg.example.com").list_address == "news@mg.example.com"
+    assert (
+        loaded(monkeypatch, MAILGUN_LIST_ADDRESS="news@mg.example.com").list_address
+        == "news@mg.example.com"
+    )
 
 
 def test_settings_are_read_from_a_dot_env_file_and_the_environment_goes_before_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").write_text(f"LOG_LEVEL=debug\nRETRY_MAX_ATTEMPTS=7\nMAILGUN_API_KEY={SECRET}\nOTHER=1\n")
+    (tmp_path / ".env").write_text(
+        f"LOG_LEVEL=debug\nRETRY_MAX_ATTEMPTS=7\nMAILGUN_API_KEY={SECRET}\nOTHER=1\n"
+    )
     settings = loaded(monkeypatch, RETRY_MAX_ATTEMPTS="9")
-    assert (settings.log_level, settings.retry_max_attempts, settings.mailgun_key) == ("debug", 9, SecretStr(SECRET))
+    assert (settings.log_level, settings.retry_max_attempts, settings.mailgun_key) == (
+        "debug",
+        9,
+        SecretStr(SECRET),
+    )
 
 
 def test_a_wrong_setting_in_a_dot_env_file_is_named(tmp_path: Path) -> None:
@@ -375,28 +437,36 @@ def test_a_dot_env_file_that_is_not_utf_8_is_named_in_one_line(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("shown", [repr, str, lambda settings: str(settings.model_dump())])
-def test_no_way_of_showing_the_settings_shows_a_key(monkeypatch: pytest.MonkeyPatch, shown: Any) -> None:
+def test_no_way_of_showing_the_settings_shows_a_key(
+    monkeypatch: pytest.MonkeyPatch, shown: Any
+) -> None:
     settings = loaded(monkeypatch, MAILGUN_API_KEY=SECRET, SIGNAL_DIGEST_KEY=SECRET)
     assert settings.mailgun_key.get_secret_value() == SECRET
     assert settings.digest_key == SECRET.encode()
     assert SECRET not in shown(settings)
 
 
-def test_the_error_beneath_a_refusal_does_not_show_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_beneath_a_refusal_does_not_show_what_was_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("REDIS_URL", f"amqp://:{SECRET}@127.0.0.1")
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert SECRET not in f"{caught.value!r} {caught.value}"
 
 
-def test_a_key_read_from_its_file_is_not_shown_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_read_from_its_file_is_not_shown_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "key").write_text(SECRET)
     settings = loaded(monkeypatch, MAILGUN_API_KEY_FILE="key")
     assert settings.mailgun_key.get_secret_value() == SECRET
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {vars(settings)}"
 
 
-def test_showing_the_settings_does_not_show_the_password_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_showing_the_settings_does_not_show_the_password_of_redis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = loaded(monkeypatch, REDIS_URL=f"redis://:{SECRET}@127.0.0.1/0")
     assert SECRET not in f"{settings!r} {settings}"
 

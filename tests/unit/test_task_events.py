@@ -17,13 +17,19 @@ def test_what_is_done_succeeds_with_its_result() -> None:
 def test_what_is_delayed_is_retried_and_says_why_and_until_when() -> None:
     ending = ending_of(Rescheduled("unavailable (503): no", DUE))
     assert ending.event == "task-retried"
-    assert ending.fields["exception"] == "RetryScheduled('unavailable (503): no; next try 2026-01-02 03:04:05 UTC')"
+    assert (
+        ending.fields["exception"]
+        == "RetryScheduled('unavailable (503): no; next try 2026-01-02 03:04:05 UTC')"
+    )
     assert ending.fields["traceback"] == ""
 
 
 def test_what_is_dead_fails_with_the_reason() -> None:
     ending = ending_of(Buried("rejected (400): no"))
-    assert (ending.event, ending.fields["exception"]) == ("task-failed", "DeadLettered('rejected (400): no')")
+    assert (ending.event, ending.fields["exception"]) == (
+        "task-failed",
+        "DeadLettered('rejected (400): no')",
+    )
 
 
 def test_a_bundle_succeeds_and_counts_how_its_events_ended() -> None:

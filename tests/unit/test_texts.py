@@ -35,10 +35,16 @@ def test_known_text_is_shown_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (f"Member {ADDRESS} of mailing list l@x.com not found", "Member <address> of mailing list <address> not found"),
+        (
+            f"Member {ADDRESS} of mailing list l@x.com not found",
+            "Member <address> of mailing list <address> not found",
+        ),
         (f"Mailing list {ADDRESS} not found", "Mailing list <address> not found"),
         (f"Address already exists '{ADDRESS}'", "Address already exists <address>"),
-        (f"Member {KEY} of mailing list {KEY} not found", "Member <address> of mailing list <address> not found"),
+        (
+            f"Member {KEY} of mailing list {KEY} not found",
+            "Member <address> of mailing list <address> not found",
+        ),
         ("'vars' parameter is not a valid JSON.", "'vars' parameter is not a valid JSON."),
         ("", "no text"),
         (
@@ -73,9 +79,9 @@ def test_text_that_was_cut_says_so() -> None:
 
 
 def test_own_words_are_shown_whole() -> None:
-    assert Outcome(OutcomeKind.UNAVAILABLE, None, "time-out: the answer did not end in time").summary.endswith(
-        "in time"
-    )
+    assert Outcome(
+        OutcomeKind.UNAVAILABLE, None, "time-out: the answer did not end in time"
+    ).summary.endswith("in time")
 
 
 def test_half_a_character_in_an_answer_is_kept_escaped() -> None:

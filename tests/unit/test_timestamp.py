@@ -18,17 +18,42 @@ NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     "value",
     [
-        *("2026-11-01T00:00:00Z", "2026-11-01T00:00:00.000Z", "2026-11-01t00:00:00z", "2026-11-01T00:00:00.000:Z"),
-        *("2026-11-01 00:00:00 UTC", "2026-11-01 00:00:00 GMT", "2026-11-01 00:00:00 +0000 UTC", "2026-11-01 00:00:00"),
+        *(
+            "2026-11-01T00:00:00Z",
+            "2026-11-01T00:00:00.000Z",
+            "2026-11-01t00:00:00z",
+            "2026-11-01T00:00:00.000:Z",
+        ),
+        *(
+            "2026-11-01 00:00:00 UTC",
+            "2026-11-01 00:00:00 GMT",
+            "2026-11-01 00:00:00 +0000 UTC",
+            "2026-11-01 00:00:00",
+        ),
         *(
             "2026-11-01T02:00:00+02:00",
             "2026-11-01T02:00:00+0200",
             "2026-11-01T02:00:00+02",
             "2026-11-01T02:00:00 +02:00",
         ),
-        *("2026-10-31T17:00:00-07:00", "2026-10-31T17:00:00\u22120700", "2026-11-01T01:00:00+01:00[Europe/Berlin]"),
-        *("2026-11-01T00:00:00,000Z", "2026-11-01T00:00:00.000000000Z", "2026-11-01T00:00Z", "2026-11-01T00Z"),
-        *("2026-10-31T24:00:00Z", "2026-10-31T23:59:60Z", "20261101T000000Z", "20261101T000000.000Z", "20261101"),
+        *(
+            "2026-10-31T17:00:00-07:00",
+            "2026-10-31T17:00:00\u22120700",
+            "2026-11-01T01:00:00+01:00[Europe/Berlin]",
+        ),
+        *(
+            "2026-11-01T00:00:00,000Z",
+            "2026-11-01T00:00:00.000000000Z",
+            "2026-11-01T00:00Z",
+            "2026-11-01T00Z",
+        ),
+        *(
+            "2026-10-31T24:00:00Z",
+            "2026-10-31T23:59:60Z",
+            "20261101T000000Z",
+            "20261101T000000.000Z",
+            "20261101",
+        ),
         *(
             "2026-W44-7",
             "2026W447",
@@ -50,9 +75,19 @@ NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
             "1 Nov 2026 00:00:00",
             "31 Oct 2026 20:00 EDT",
         ),
-        *("Sun Nov 01 2026 01:00:00 GMT+0100 (Central European Standard Time)", "Sun Nov  1 2026 00:00:00"),
+        *(
+            "Sun Nov 01 2026 01:00:00 GMT+0100 (Central European Standard Time)",
+            "Sun Nov  1 2026 00:00:00",
+        ),
         *(1793491200, 1793491200.0, "1793491200", " 1793491200.000 ", "1.7934912E9"),
-        *(1793491200000, "1793491200000", 1793491200000.0, 1793491200000000, "1793491200000000", 1793491200000000000),
+        *(
+            1793491200000,
+            "1793491200000",
+            1793491200000.0,
+            1793491200000000,
+            "1793491200000000",
+            1793491200000000000,
+        ),
         *("1793491200000000000", 20261101, 202611010000, 20261101000000, "20261101000000"),
     ],
 )
@@ -80,7 +115,14 @@ def test_odd_moments_are_what_they_say(value: object, moment: datetime) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *("yesterday", "now", "0000-00-00 00:00:00", "2026-13-01", "2026-02-30T00:00:00Z", "2026-11-01T25:00:00Z"),
+        *(
+            "yesterday",
+            "now",
+            "0000-00-00 00:00:00",
+            "2026-13-01",
+            "2026-02-30T00:00:00Z",
+            "2026-11-01T25:00:00Z",
+        ),
         *(
             "2026-11-01T24:01:00Z",
             "2026-11-01T00:00:00Z+02:00",
@@ -138,20 +180,30 @@ moments = st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=off
 SPELLINGS: dict[str, Callable[[datetime], object]] = {
     "ISO 8601": datetime.isoformat,
     "with a blank": lambda moment: moment.isoformat(sep=" "),
-    "in lower case": lambda moment: moment.astimezone(UTC).isoformat().replace("+00:00", "z").replace("T", "t"),
-    "with a colon before Z": lambda moment: moment.astimezone(UTC).isoformat().replace("+00:00", ":Z"),
+    "in lower case": lambda moment: (
+        moment.astimezone(UTC).isoformat().replace("+00:00", "z").replace("T", "t")
+    ),
+    "with a colon before Z": lambda moment: (
+        moment.astimezone(UTC).isoformat().replace("+00:00", ":Z")
+    ),
     "in basic form": lambda moment: moment.strftime("%Y%m%dT%H%M%S.%f%z"),
     "by week": lambda moment: moment.strftime("%G-W%V-%uT%H:%M:%S.%f%z"),
     "by day of the year": lambda moment: moment.strftime("%Y-%jT%H:%M:%S,%f%z"),
-    "as Go prints it": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC"),
-    "in microseconds": lambda moment: (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
+    "as Go prints it": lambda moment: moment.astimezone(UTC).strftime(
+        "%Y-%m-%d %H:%M:%S.%f +0000 UTC"
+    ),
+    "in microseconds": lambda moment: (
+        (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    ),
     "in nanoseconds": lambda moment: str(
         (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     ),
 }
 TO_THE_SECOND: dict[str, Callable[[datetime], object]] = {
     "RFC 2822": format_datetime,
-    "as JavaScript prints it": lambda moment: moment.strftime("%a %b %d %Y %H:%M:%S GMT%z (somewhere)"),
+    "as JavaScript prints it": lambda moment: moment.strftime(
+        "%a %b %d %Y %H:%M:%S GMT%z (somewhere)"
+    ),
     "in seconds": lambda moment: int(moment.timestamp()),
     "in seconds, as text": lambda moment: f"{int(moment.timestamp())}",
     "in milliseconds": lambda moment: int(moment.timestamp()) * 1000,

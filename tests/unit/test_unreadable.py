@@ -29,7 +29,10 @@ NO_VARS = (
     b"null",
     b"{}",
     b"[]",
-    *(json.dumps(each).encode() for each in ("null", " null\r\n", "", " ", '""', "[]", "{}", "\ufeffnull")),
+    *(
+        json.dumps(each).encode()
+        for each in ("null", " null\r\n", "", " ", '""', "[]", "{}", "\ufeffnull")
+    ),
 )
 
 # By field, its value as it is spelt in JSON.
@@ -70,8 +73,16 @@ UNREADABLE: dict[str, dict[str, bytes]] = {
 
 def spelt(address: str, **fields: bytes) -> bytes:
     """The JSON of a member with these fields, each spelt as given; one spelt with nothing is left out."""
-    every = {"address": json.dumps(address).encode(), "name": b'""', "subscribed": b"false", "vars": b"{}", **fields}
-    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), value) for name, value in every.items() if value)
+    every = {
+        "address": json.dumps(address).encode(),
+        "name": b'""',
+        "subscribed": b"false",
+        "vars": b"{}",
+        **fields,
+    }
+    return b"{%b}" % b",".join(
+        b'"%b":%b' % (name.encode(), value) for name, value in every.items() if value
+    )
 
 
 def answer(**fields: bytes) -> Response:
@@ -114,13 +125,19 @@ def test_member_that_is_too_long_is_no_outage(outcome_of: object) -> None:
         ({"vars": rb'"{\"plan\":\"pro\"}"'}, Member(JANE, subscribed=False, vars={"plan": "pro"})),
         ({"vars": b"null", "name": b"null"}, Member(JANE, subscribed=False)),
         *(({"vars": spelling}, Member(JANE, subscribed=False)) for spelling in NO_VARS),
-        ({"name": rb'"a\u0000b"', "vars": b'{"a":"x\0y"}'}, Member(JANE, "a\0b", subscribed=False, vars={"a": "x\0y"})),
+        (
+            {"name": rb'"a\u0000b"', "vars": b'{"a":"x\0y"}'},
+            Member(JANE, "a\0b", subscribed=False, vars={"a": "x\0y"}),
+        ),
         ({"vars": b'{"a":1,"a":2}'}, Member(JANE, subscribed=False, vars={"a": 2})),
         (
             {"vars": b'{"a":' + b"9" * MOST_DIGITS + b"}"},
             Member(JANE, subscribed=False, vars={"a": 10**MOST_DIGITS - 1}),
         ),
-        ({"vars": rb'{"a":"\ud83d\ude00"}'}, Member(JANE, subscribed=False, vars={"a": "\U0001f600"})),
+        (
+            {"vars": rb'{"a":"\ud83d\ude00"}'},
+            Member(JANE, subscribed=False, vars={"a": "\U0001f600"}),
+        ),
         ({"subscribed": b"0"}, Member(JANE, subscribed=False)),
     ],
 )
@@ -132,11 +149,16 @@ def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected:
     json.loads(found.entry())
 
 
-@pytest.mark.parametrize("named", [rb'"\\ud800@example.com"', b"[" * 900 + b"]" * 900, b"5" * 5000, b"NaN", b"null"])
+@pytest.mark.parametrize(
+    "named", [rb'"\\ud800@example.com"', b"[" * 900 + b"]" * 900, b"5" * 5000, b"NaN", b"null"]
+)
 def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
     for what in (b"member", b"list"):
         odd = Response(200, b'{"%b":{"address":%b}}' % (what, named))
-        assert classify_write(odd, JANE, NOW).kind in {OutcomeKind.WRONG_MEMBER, OutcomeKind.UNAVAILABLE}
+        assert classify_write(odd, JANE, NOW).kind in {
+            OutcomeKind.WRONG_MEMBER,
+            OutcomeKind.UNAVAILABLE,
+        }
         assert classify_bulk_write(odd, "l@example.com", NOW).kind is OutcomeKind.UNAVAILABLE
         classify_write(odd, JANE, NOW).answer.encode()
 
@@ -145,7 +167,9 @@ def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
 def test_whatever_a_member_holds_it_is_readable_and_can_be_sent_or_is_not(
     name: object, vars_: object, yes: object
 ) -> None:
-    content = json.dumps({"member": {"address": JANE, "name": name, "vars": vars_, "subscribed": yes}}).encode()
+    content = json.dumps(
+        {"member": {"address": JANE, "name": name, "vars": vars_, "subscribed": yes}}
+    ).encode()
     found = classify_read(Response(200, content), JANE, NOW)
     if isinstance(found, Member):
         f"{found.form()} {found.entry()}".encode()
@@ -162,7 +186,14 @@ def test_any_bytes_are_decoded_or_are_none(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [b"", rb',"x":"\ud800"', b',"x":' + b"9" * 5000, b',"x":NaN', b',"x":' + b"[" * 9000 + b"]" * 9000]
+    "more",
+    [
+        b"",
+        rb',"x":"\ud800"',
+        b',"x":' + b"9" * 5000,
+        b',"x":NaN',
+        b',"x":' + b"[" * 9000 + b"]" * 9000,
+    ],
 )
 def test_hint_beside_what_cannot_be_held_is_heeded(more: bytes) -> None:
     until = hinted(Response(429, b'{"retry-seconds":60%b}' % more), NOW)
@@ -170,6 +201,8 @@ def test_hint_beside_what_cannot_be_held_is_heeded(more: bytes) -> None:
     assert (until - NOW).total_seconds() == 60
 
 
-@pytest.mark.parametrize("value", [b"1e400", b"NaN", b"9" * 5000, b"[" * 500 + b"]" * 500, b"true", rb'"\ud800"'])
+@pytest.mark.parametrize(
+    "value", [b"1e400", b"NaN", b"9" * 5000, b"[" * 500 + b"]" * 500, b"true", rb'"\ud800"']
+)
 def test_hint_that_cannot_be_held_is_none(value: bytes) -> None:
     assert hinted(Response(429, b'{"retry-seconds":%b}' % value), NOW) is None

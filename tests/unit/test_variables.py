@@ -60,8 +60,23 @@ FOREIGN = (
         "MAILGUN_LIVE_LIST_ADDRESS",
         "MAILGUN_SENDER_DOMAIN",
     ),
-    *("SIGNAL_MAILGUN_PORT_9808_TCP", "REDIS_PORT", "REDIS_SERVICE_HOST", "REDIS_HOST", "REDIS_PASSWORD", "LOG_DIR"),
-    *("WORKER_CLASS", "METRICS_PATH", "PATH", "HOME", "TEST_REDIS_URL", "CELERY_BROKER_URL", "FLOWER_BASIC_AUTH"),
+    *(
+        "SIGNAL_MAILGUN_PORT_9808_TCP",
+        "REDIS_PORT",
+        "REDIS_SERVICE_HOST",
+        "REDIS_HOST",
+        "REDIS_PASSWORD",
+        "LOG_DIR",
+    ),
+    *(
+        "WORKER_CLASS",
+        "METRICS_PATH",
+        "PATH",
+        "HOME",
+        "TEST_REDIS_URL",
+        "CELERY_BROKER_URL",
+        "FLOWER_BASIC_AUTH",
+    ),
 )
 
 
@@ -88,7 +103,8 @@ def test_one_line_names_some_and_counts_the_rest() -> None:
 
 
 @given(
-    st.text(max_size=30) | st.sampled_from(KNOWN).flatmap(lambda name: st.text(max_size=3).map(lambda end: name + end))
+    st.text(max_size=30)
+    | st.sampled_from(KNOWN).flatmap(lambda name: st.text(max_size=3).map(lambda end: name + end))
 )
 def test_any_name_can_be_looked_at(name: str) -> None:
     described(strays([name], KNOWN).others).encode()

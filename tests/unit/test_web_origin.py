@@ -33,7 +33,8 @@ def test_a_name_that_public_dns_could_point_here_is_not_safe(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [*ADDRESSES, *LOOPBACK, "sandbox:8025", "flower.ops.internal", "box.local", "nas.home.arpa"]
+    "host",
+    [*ADDRESSES, *LOOPBACK, "sandbox:8025", "flower.ops.internal", "box.local", "nas.home.arpa"],
 )
 def test_an_address_and_a_name_that_public_dns_does_not_know_are_safe(host: str) -> None:
     assert is_safe_host(host)
@@ -74,5 +75,7 @@ def test_what_a_page_of_another_site_sends_is_from_elsewhere(headers: dict[str, 
         ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}),
     ],
 )
-def test_programs_own_pages_and_followed_links_are_not_from_elsewhere(method: str, headers: dict[str, str]) -> None:
+def test_programs_own_pages_and_followed_links_are_not_from_elsewhere(
+    method: str, headers: dict[str, str]
+) -> None:
     assert not is_from_elsewhere(method, {"Host": "localhost:5555", **headers})

@@ -28,7 +28,11 @@ def check(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="instead try what is not certain about Mailgun, with one throw-away member")
+        bool,
+        typer.Option(
+            "--probe",
+            help="instead try what is not certain about Mailgun, with one throw-away member",
+        ),
     ] = False,
 ) -> None:
     """Look whether a worker with these settings could deliver; exit 1 when it could not. Changes nothing without --probe."""
@@ -70,7 +74,9 @@ def _probe(settings: Settings, *, as_json: bool) -> None:
 def finding_for(settings: Settings) -> CheckResult:
     """Could a worker with these settings ask Mailgun? Raises `SettingsError`."""
     other = other_region(settings.mailgun_api_base_url)
-    there = mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
+    there = (
+        mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
+    )
     return mailgun_finding(mailgun_for(settings), settings.mailgun_api_base_url, there, other or "")
 
 
@@ -96,7 +102,8 @@ def mailgun_finding(
         return trouble_finding(answer, base_url)
     if list_exists(answer):
         return passed(
-            "MailgunClient", f"{base_url}: the key is right, the list exists ({members_count(answer)} members)"
+            "MailgunClient",
+            f"{base_url}: the key is right, the list exists ({members_count(answer)} members)",
         )
     if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
         return failed(
@@ -110,14 +117,20 @@ def mailgun_finding(
 def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult:
     """Why Mailgun cannot be asked, and the fix."""
     if isinstance(answer, NoResponse):
-        return failed("MailgunClient", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL.")
+        return failed(
+            "MailgunClient",
+            f"{base_url}: {answer.reason}",
+            "Check the network and MAILGUN_API_BASE_URL.",
+        )
     return _answer_finding(answer, base_url, shown(answer.text()))
 
 
 def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
     match answer.status:
         case 401 | 403:
-            fix = "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
+            fix = (
+                "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
+            )
         case 404:
             fix = "Create the mailing list in Mailgun first; verify MAILGUN_LIST_ADDRESS and the region's host."
         case 420 | 429:

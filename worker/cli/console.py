@@ -65,7 +65,9 @@ class Door(Console):
     def print_bytes(self, data: bytes) -> None:
         """Write `data` as it is. Raises `CommandError` on a terminal, which might obey it."""
         if self.is_terminal:
-            raise CommandError("these bytes may be orders to a terminal; write them to a file or a pipe")
+            raise CommandError(
+                "these bytes may be orders to a terminal; write them to a file or a pipe"
+            )
         self._write("")  # what was printed before comes first
         try:
             self.file.buffer.write(data)  # type: ignore[attr-defined]
@@ -77,7 +79,9 @@ class Door(Console):
         """Return `text` as it may be shown: a cell of a table, a title."""
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         """Yield what is to be written, each piece as it may be shown, whoever made it."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else self._fit(segment)

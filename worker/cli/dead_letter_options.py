@@ -18,7 +18,9 @@ MOST_KINDS = 10  # that are told
 Reason = Annotated[str | None, typer.Option(help="only this reason, e.g. rejected")]
 Status = Annotated[int | None, typer.Option(help="only this HTTP status")]
 Since = Annotated[str | None, typer.Option(help="died since: ISO 8601, or a span such as 2h")]
-Until = Annotated[str | None, typer.Option(help="died until: ISO 8601, or a span before now such as 30m")]
+Until = Annotated[
+    str | None, typer.Option(help="died until: ISO 8601, or a span before now such as 30m")
+]
 Kind = Annotated[str | None, typer.Option(help="only this kind of event, e.g. identify")]
 Email = Annotated[str | None, typer.Option(help="only this person's")]
 Id = Annotated[str | None, typer.Option("--id", help="only this event")]
@@ -47,7 +49,9 @@ def selection(
         "id": id,
     }
     try:
-        return parse_filter(utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts())
+        return parse_filter(
+            utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts()
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -42,7 +42,9 @@ from worker.settings import load_settings
 HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
 
 cli = typer.Typer(
-    help="Look through, replay or purge what cannot be delivered.", no_args_is_help=True, rich_markup_mode=None
+    help="Look through, replay or purge what cannot be delivered.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 cli.command("replay")(replay.replay)
 cli.command("purge")(replay.purge)
@@ -73,7 +75,8 @@ def list_(
     else:
         print_rows(HEADER, shown, key=1)
         out.print(
-            "  ".join(f"{name} {count}" for name, count in sorted(totals.items())) + f"  total {sum(totals.values())}"
+            "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
+            + f"  total {sum(totals.values())}"
         )
 
 
@@ -83,22 +86,36 @@ def show(
     *,
     as_json: AsJson = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="write the message that a replay would put on the queue, byte for byte")
+        bool,
+        typer.Option(
+            "--raw", help="write the message that a replay would put on the queue, byte for byte"
+        ),
     ] = False,
 ) -> None:
     """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the fix."""
     settings = load_settings()
-    buried = next((each for each in letters_of(settings).newest_first() if each.message.id == id), None)
+    buried = next(
+        (each for each in letters_of(settings).newest_first() if each.message.id == id), None
+    )
     if buried is None:
-        raise CommandError(f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is")
+        raise CommandError(
+            f"no dead letter {id}; `signal-mailgun dead-letters list` shows what there is"
+        )
     if raw:
         out.print_bytes(_raw(buried, settings.queue))
         return
     request = rehearsal_for(settings).request(buried)
     if as_json:
-        record = {**as_record(buried), "answer": buried.letter.answer, "event": _events(buried), "request": request}
+        record = {
+            **as_record(buried),
+            "answer": buried.letter.answer,
+            "event": _events(buried),
+            "request": request,
+        }
         original = buried.message.original
-        out.print_json(data=record if original is None else {**record, "original": _base64(bytes_of(original))})
+        out.print_json(
+            data=record if original is None else {**record, "original": _base64(bytes_of(original))}
+        )
         return
     _show(buried, request)
 
@@ -116,7 +133,10 @@ def export(
     limit: Limit = None,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="the messages that a replay would put on the queue instead, one a line, in base64"),
+        typer.Option(
+            "--raw",
+            help="the messages that a replay would put on the queue instead, one a line, in base64",
+        ),
     ] = False,
 ) -> None:
     """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing.
@@ -137,12 +157,17 @@ def export(
             left_out[buried.letter.reason] += 1
     if left_out:
         reasons = ", ".join(sorted(left_out))
-        err.print(f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are")
+        err.print(
+            f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are"
+        )
 
 
 def as_record(buried: DeadLetter) -> dict[str, Any]:
     """A dead letter for programs, without the event and without what Mailgun's answer may quote of it."""
-    trail = [{"at": each.at, "outcome": each.outcome, "status": each.status} for each in buried.message.attempt_history]
+    trail = [
+        {"at": each.at, "outcome": each.outcome, "status": each.status}
+        for each in buried.message.attempt_history
+    ]
     letter = {**asdict(buried.letter), "answer": buried.letter.summary}
     return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
 
@@ -160,14 +185,23 @@ def _base64(data: bytes) -> str:
 
 
 def _found(
-    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, shown_as: Callable[[DeadLetter], Any]
+    letters: DeadLetterQueue,
+    wanted: DeadLetterFilter,
+    limit: int | None,
+    shown_as: Callable[[DeadLetter], Any],
 ) -> tuple[list[Any], dict[str, int]]:
     """The letters as they are shown, of which none stays in memory, and how many there are for each reason."""
-    if wanted == DeadLetterFilter(reason=wanted.reason):  # the counts are kept, so only the first page need be read
-        totals = {each: count for each, count in letters.totals().items() if wanted.reason in {None, each}}
+    if wanted == DeadLetterFilter(
+        reason=wanted.reason
+    ):  # the counts are kept, so only the first page need be read
+        totals = {
+            each: count for each, count in letters.totals().items() if wanted.reason in {None, each}
+        }
         there = sum(totals.values())
         most = there if limit is None else min(limit, there)
-        return list(map(shown_as, islice(filter(wanted.matches, letters.newest_first()), most))), totals
+        return list(
+            map(shown_as, islice(filter(wanted.matches, letters.newest_first()), most))
+        ), totals
     shown: list[Any] = []
     counts: Counter[str] = Counter()
     for buried in filter(wanted.matches, letters.newest_first()):
@@ -214,6 +248,11 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
 def _content(message: Message) -> list[str]:
     """What the message holds, as JSON; of one that could not be read how long it is, and its text."""
     if message.original is None:
-        return readable_json(message.args[0] if len(message.args) == 1 else list(message.args), indent=2).split("\n")
+        return readable_json(
+            message.args[0] if len(message.args) == 1 else list(message.args), indent=2
+        ).split("\n")
     data = bytes_of(message.original)
-    return [f"{len(data)} bytes, kept as they came (`--raw` writes them):", data.decode("utf-8", "backslashreplace")]
+    return [
+        f"{len(data)} bytes, kept as they came (`--raw` writes them):",
+        data.decode("utf-8", "backslashreplace"),
+    ]

@@ -116,5 +116,7 @@ def _redis_trouble(error: redis.RedisError) -> str:
 
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
-    if failed.exc_value is not None and not isinstance(failed.exc_value, OutputFailed | ReaderGone | OSError):
+    if failed.exc_value is not None and not isinstance(
+        failed.exc_value, OutputFailed | ReaderGone | OSError
+    ):
         _tell(f"a bug, please report it: {whereabouts(failed.exc_value)}")

@@ -25,7 +25,9 @@ from worker.wiring import gate_for, ledger_for
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
-def explain(what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False) -> None:
+def explain(
+    what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
+) -> None:
     """Where an event is now, or what is known of a member and which rule decided each field."""
     settings = load_settings()
     lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
@@ -143,15 +145,23 @@ def _of_ledger(entry: LedgerEntry) -> Iterator[dict[str, str]]:
             "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
         }
     for name, order in sorted(entry.record.orders.items()):
-        yield {"place": f"  {name}", "detail": f"{json.dumps(entry.record.value(name))}, {_set_by(order.at)}"}
+        yield {
+            "place": f"  {name}",
+            "detail": f"{json.dumps(entry.record.value(name))}, {_set_by(order.at)}",
+        }
     yield {"place": "  unsubscribing", "detail": _whose_no(entry.record.no)}
     if entry.record.absent:
         since = clock_time(entry.record.absent.since)
-        detail = f"Mailgun has not shown the member since {since} UTC; its events wait for another look"
+        detail = (
+            f"Mailgun has not shown the member since {since} UTC; its events wait for another look"
+        )
         yield {"place": "  absence", "detail": detail}
     if entry.look_at is not None:
         at = clock_time(entry.look_at)
-        yield {"place": "  look after", "detail": f"a write had no answer; Mailgun is read again at {at} UTC"}
+        yield {
+            "place": "  look after",
+            "detail": f"a write had no answer; Mailgun is read again at {at} UTC",
+        }
 
 
 def _set_by(at: float) -> str:

@@ -17,7 +17,12 @@ def pause() -> None:
     out.print(f"{settings.queue} is paused" if done else f"{settings.queue} was paused already")
 
 
-def resume(*, now: Annotated[bool, typer.Option("--now", help="lift what Mailgun asked to wait, too")] = False) -> None:
+def resume(
+    *,
+    now: Annotated[
+        bool, typer.Option("--now", help="lift what Mailgun asked to wait, too")
+    ] = False,
+) -> None:
     """Lift a pause, an incident or a hold for unavailability; what Mailgun asked to wait stands, unless --now."""
     settings = load_settings()
     gate = gate_for(settings, store_of(settings))
@@ -25,4 +30,8 @@ def resume(*, now: Annotated[bool, typer.Option("--now", help="lift what Mailgun
     state = gate.state()
     waits = f"; still held: {state.why}" if state.kind else ""
     lifts = "; `resume --now` lifts it" if state.kind == "throttled" else ""
-    out.print((f"{settings.queue} resumes" if lifted else f"{settings.queue} was not paused") + waits + lifts)
+    out.print(
+        (f"{settings.queue} resumes" if lifted else f"{settings.queue} was not paused")
+        + waits
+        + lifts
+    )

@@ -15,7 +15,9 @@ from worker.signal.preset import load_preset
 def preview(
     file: File,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object an event, for programs")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="one JSON object an event, for programs")
+    ] = False,
 ) -> None:
     """Show the request each event would become for a new member, decoded as in the integration's example."""
     settings = load_settings()

@@ -17,7 +17,9 @@ from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 PATIENCE = 3  # signals: the first ends the probe and deletes the member; the third no longer waits for that
 TABLE_WIDTH = 80
 WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
@@ -27,7 +29,9 @@ class ForceQuit(BaseException):
     """Somebody will not wait any longer."""
 
 
-def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Response | NoResponse], str]) -> None:
+def probe_account(
+    settings: Settings, *, as_json: bool, trouble: Callable[[Response | NoResponse], str]
+) -> None:
     """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
 
     `trouble` says in one line why Mailgun could not be asked. Raises `CommandError` when the probe ended early or left its
@@ -48,12 +52,16 @@ def probe_account(settings: Settings, *, as_json: bool, trouble: Callable[[Respo
 
 
 def _probed(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
-    throw_away = ProbeMember(mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught))
+    throw_away = ProbeMember(
+        mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught)
+    )
     try:
         with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
             return throw_away, probed(throw_away, settings.mailgun_write_mode)
     except ForceQuit:
-        raise Stopped(f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]) from None
+        raise Stopped(
+            f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]
+        ) from None
 
 
 @contextmanager
@@ -62,9 +70,15 @@ def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[
         caught.append(number)
         if len(caught) >= PATIENCE:
             raise ForceQuit
-        told(f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …")
+        told(
+            f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …"
+        )
 
-    before = {each: signal.signal(each, note) for each in ENDING if signal.getsignal(each) != signal.SIG_IGN}
+    before = {
+        each: signal.signal(each, note)
+        for each in ENDING
+        if signal.getsignal(each) != signal.SIG_IGN
+    }
     try:
         yield
     finally:
@@ -77,7 +91,13 @@ def _show_findings(heading: str, findings: list[ProbeFinding]) -> None:
         out.print(findings_table(heading, findings), soft_wrap=False)
         return
     header = (heading, "assumed", "found", "what to set", "well")
-    print_rows(header, [(each.tried, each.assumed, each.found, each.to_set, _mark(each).plain) for each in findings])
+    print_rows(
+        header,
+        [
+            (each.tried, each.assumed, each.found, each.to_set, _mark(each).plain)
+            for each in findings
+        ],
+    )
 
 
 def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
@@ -88,7 +108,12 @@ def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
     for column, width in WIDTHS.items():
         table.add_column(column, width=width, overflow="fold")
     for finding in findings:
-        cells = finding.tried, finding.assumed, finding.found, "see below" if _is_long(finding) else finding.to_set
+        cells = (
+            finding.tried,
+            finding.assumed,
+            finding.found,
+            "see below" if _is_long(finding) else finding.to_set,
+        )
         table.add_row(_mark(finding), *cells)
     return table
 
@@ -105,7 +130,9 @@ def _mark(finding: ProbeFinding) -> Styled:
 
 def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
     if as_json:
-        out.print_json(data=[{**asdict(finding), "ok": finding.well} for finding in result.findings])
+        out.print_json(
+            data=[{**asdict(finding), "ok": finding.well} for finding in result.findings]
+        )
         return
     for heading, relied_on in (("The worker relies on", True), ("It is right either way", False)):
         findings = [finding for finding in result.findings if finding.relied_on is relied_on]
@@ -114,7 +141,11 @@ def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
     for finding in filter(_is_long, result.findings):
         out.print(styled(f"→ {finding.tried}: {finding.to_set}", ""), soft_wrap=False)
     wrong = sum(not finding.well for finding in result.findings)
-    verdict = f"Not so: {wrong} of what the worker relies on" if wrong else "All that the worker relies on is so"
+    verdict = (
+        f"Not so: {wrong} of what the worker relies on"
+        if wrong
+        else "All that the worker relies on is so"
+    )
     leftover = " A leftover of an earlier probe was deleted first." if result.leftover else ""
     out.print(f"{verdict}. {requests} requests.{leftover}")
 
@@ -122,7 +153,11 @@ def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
 def _rest(throw_away: ProbeMember, result: ProbeReport) -> str:
     if not result.gone:
         return _left(throw_away, "could not be deleted")
-    return "the throw-away member is deleted again" if throw_away.made else "nothing was put on the list"
+    return (
+        "the throw-away member is deleted again"
+        if throw_away.made
+        else "nothing was put on the list"
+    )
 
 
 def _left(throw_away: ProbeMember, how: str) -> str:

@@ -42,9 +42,14 @@ def replay(
     id: Id = None,
     limit: Limit = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show each request, and what newer events have set; replay nothing")
+        bool,
+        typer.Option(
+            "--dry-run", help="show each request, and what newer events have set; replay nothing"
+        ),
     ] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, max=1e6, help="at most so many a second")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, max=1e6, help="at most so many a second")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
@@ -78,9 +83,20 @@ def purge(
     out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
 
 
-def _agreed(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, whither: str, *, yes: bool) -> int:
+def _agreed(
+    letters: DeadLetterQueue,
+    wanted: DeadLetterFilter,
+    limit: int | None,
+    whither: str,
+    *,
+    yes: bool,
+) -> int:
     """How many are meant, after telling and asking. Raises `typer.Exit` when there is none, or nobody agrees."""
-    meant = filter(wanted.matches, letters.newest_first()) if limit is None else chosen(letters, wanted, limit)
+    meant = (
+        filter(wanted.matches, letters.newest_first())
+        if limit is None
+        else chosen(letters, wanted, limit)
+    )
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
@@ -115,7 +131,9 @@ def _each(
     return done
 
 
-def _rehearse(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, settings: Settings) -> None:
+def _rehearse(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, settings: Settings
+) -> None:
     rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
         lines = as_lines(rehearsal.request(buried, number))

@@ -39,7 +39,10 @@ def worker(
     name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
     *,
     task_events: Annotated[
-        bool, typer.Option("--task-events", "-E", help="tell Flower of each event at once, not once it has asked")
+        bool,
+        typer.Option(
+            "--task-events", "-E", help="tell Flower of each event at once, not once it has asked"
+        ),
     ] = False,
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
@@ -48,7 +51,9 @@ def worker(
     from worker.app import app, settings  # noqa: PLC0415  the application is configured when it is imported
     from worker.consumer.startup import validate_configuration  # noqa: PLC0415
 
-    log.configure(settings.log_level, settings.log_format)  # before the first connection, which may have to warn
+    log.configure(
+        settings.log_level, settings.log_format
+    )  # before the first connection, which may have to warn
     validate_configuration(app.runtime)
     options = ["--app=worker.app", "--quiet", "worker"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
@@ -61,9 +66,12 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8025,
     host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
     *,
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="listen on other than loopback")] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="listen on other than loopback")
+    ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="a name to be asked by; may be repeated")
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="a name to be asked by; may be repeated"),
     ] = None,
 ) -> None:
     """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
@@ -73,21 +81,27 @@ def sandbox(
     from worker.sandbox.state import SandboxConfig  # noqa: PLC0415
 
     try:
-        config = SandboxConfig(host=host, port=port, allow_remote=allow_remote, allow_hosts=tuple(allow_host or ()))
+        config = SandboxConfig(
+            host=host, port=port, allow_remote=allow_remote, allow_hosts=tuple(allow_host or ())
+        )
         serve(config, ready=lambda url: out.print(f"sandbox listening on {url}"))
     except ValidationError as error:
         raise CommandError(
             f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; give NAME alone"
         ) from None
     except OSError as error:
-        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port") from None
+        raise CommandError(
+            f"cannot listen on {host}:{port}: {error.strerror}; give another port with --port"
+        ) from None
     except ValueError as error:
         raise CommandError(f"{error}; add --allow-remote if that is meant") from None
 
 
 def run(
     *,
-    once: Annotated[bool, typer.Option("--once", help="send the samples, show what became of them, end")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="send the samples, show what became of them, end")
+    ] = False,
     flower_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="default 5555, with --once any free one")
     ] = None,
@@ -97,7 +111,9 @@ def run(
 ) -> None:
     """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop is told to stop, by whichever signal
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # told to stop is told to stop, by whichever signal
     try:
         ports = Ports(
             flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
@@ -136,7 +152,10 @@ def _show_samples(local: LocalStack, began: float) -> None:
 def _show_totals(local: LocalStack) -> None:
     parts = local.parts()
     totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
-    rows = [(outcome, str(count), MEANINGS.get(outcome.partition(":")[0], "")) for outcome, count in totals]
+    rows = [
+        (outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
+        for outcome, count in totals
+    ]
     print_rows(("outcome", "events", "meaning"), rows)
     _show_letters(parts.dead_letters)
 
@@ -153,9 +172,13 @@ def _show_letters(letters: DeadLetterQueue) -> None:
 def _show_where_to_look(local: LocalStack) -> None:
     out.print("", "Where to look:", sep="\n")
     if not local.real:
-        out.print(f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests")
+        out.print(
+            f"  {local.sandbox_url}/          the sandbox: the list's members, the latest requests"
+        )
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
-    out.print(f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue")
+    out.print(
+        f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue"
+    )
     if local.flower_login_file:
         out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
     out.print(f"  {local.folder}/worker.log")
@@ -174,7 +197,9 @@ def _stay(local: LocalStack) -> None:
 
 
 def _rank(outcome: str) -> tuple[int, str]:
-    return list(MEANINGS).index(outcome.partition(":")[0]), outcome  # a test keeps MEANINGS complete
+    return list(MEANINGS).index(
+        outcome.partition(":")[0]
+    ), outcome  # a test keeps MEANINGS complete
 
 
 def _chosen(port: int | None, default: int, *, once: bool) -> int:

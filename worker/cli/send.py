@@ -22,7 +22,10 @@ from worker.signal.json_value import event_text
 
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE|-", help="JSON objects or an array of them, plain or gzip; - reads standard input"),
+    typer.Argument(
+        metavar="FILE|-",
+        help="JSON objects or an array of them, plain or gzip; - reads standard input",
+    ),
 ]
 
 
@@ -31,19 +34,27 @@ def send(file: File) -> None:
     settings = load_settings()
     store = connect(settings.redis_url)
     if not is_served(settings, store):
-        err.print(f"no worker has ever served {settings.queue}: the events wait there until one does")
+        err.print(
+            f"no worker has ever served {settings.queue}: the events wait there until one does"
+        )
     bulk = BulkEnqueuer(EventQueue(store, settings.queue, settings.message_max_bytes))
     try:
         bad = _sent(events_from(file), bulk)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
     except CommandError as failure:
-        raise CommandError(f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)) from None
+        raise CommandError(
+            f"{failure}; {bulk.sent} enqueued before that" if bulk.sent else str(failure)
+        ) from None
     except redis.RedisError:
         if bulk.sent:
-            err.print(f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm")
+            err.print(
+                f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm"
+            )
         raise
-    out.print(f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else ""))
+    out.print(
+        f"{bulk.sent} enqueued on {settings.queue}" + (f", {bad} bad lines left out" if bad else "")
+    )
     if bad:
         raise typer.Exit(1)
 
@@ -89,5 +100,10 @@ def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

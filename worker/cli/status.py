@@ -24,7 +24,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="again and again, until Ctrl-C")] = False,
     interval: Annotated[
-        float, typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch")
+        float,
+        typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch"),
     ] = 2.0,
 ) -> None:
     """How the integration stands: queue, delayed, held, failing members, pace, dead letters, workers."""
@@ -49,7 +50,9 @@ def _show(status: Status, *, as_json: bool) -> None:
 
 def rows(status: Status) -> list[tuple[str, str | Styled]]:
     """The lines of the screen: a name and a text; what needs somebody is red."""
-    oldest = f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
+    oldest = (
+        f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
+    )
     due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
     return [
         ("queued", f"{messages(status.queued)}{oldest}"),
@@ -57,13 +60,30 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("delayed", f"{messages(status.delayed)}{due}"),
         ("held", _held(status)),
         *([("failing", _failing(status.hold.members))] if status.hold.members else []),
-        ("pace", f"{status.hold.rate:.1f} requests/s at most" if status.hold.rate else "as fast as it goes"),
+        (
+            "pace",
+            f"{status.hold.rate:.1f} requests/s at most"
+            if status.hold.rate
+            else "as fast as it goes",
+        ),
         ("dead letters", _counts(status.dead_letters) or "none"),
-        *([("", _bound(status.letters_share))] if (status.letters_share or 0) >= NEARLY_FULL else []),
+        *(
+            [("", _bound(status.letters_share))]
+            if (status.letters_share or 0) >= NEARLY_FULL
+            else []
+        ),
         ("last minute", _counts(status.last_minute) or "no event ended"),
         ("workers", _workers(status)),
-        *([("redis memory", _memory(status.memory))] if (status.memory or 0) >= NEARLY_FULL else []),
-        *([("not understood", _counts(status.not_understood))] if any(status.not_understood.values()) else []),
+        *(
+            [("redis memory", _memory(status.memory))]
+            if (status.memory or 0) >= NEARLY_FULL
+            else []
+        ),
+        *(
+            [("not understood", _counts(status.not_understood))]
+            if any(status.not_understood.values())
+            else []
+        ),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 
@@ -73,16 +93,25 @@ def _held(status: Status) -> Styled:
     if hold.kind is None:
         return styled("no", "green")
     since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
-    until = f"for another {span(max(0.0, hold.until - status.at))}" if hold.until else "until it is lifted"
+    until = (
+        f"for another {span(max(0.0, hold.until - status.at))}"
+        if hold.until
+        else "until it is lifted"
+    )
     colour = "yellow" if hold.kind == "throttled" else "red"
-    look = f"; the list is read in {span(max(0.0, hold.next_look - status.at))}" if hold.next_look else ""
+    look = (
+        f"; the list is read in {span(max(0.0, hold.next_look - status.at))}"
+        if hold.next_look
+        else ""
+    )
     lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
     return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
 
 
 def _bound(share: float | None) -> Styled:
     return styled(
-        f"{share or 0:.0%} of DEAD_LETTERS_MAX: beyond it the oldest are removed for good; export or replay", "red"
+        f"{share or 0:.0%} of DEAD_LETTERS_MAX: beyond it the oldest are removed for good; export or replay",
+        "red",
     )
 
 
@@ -90,7 +119,8 @@ def _memory(share: float | None) -> Styled:
     used = f"{share or 0:.0%} of maxmemory used"
     if (share or 0) >= FULL:
         return styled(
-            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory", "red"
+            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory",
+            "red",
         )
     return styled(f"nearly full ({used})", "yellow")
 
@@ -112,7 +142,10 @@ def _worker(entry: WorkerEntry, now: float) -> Styled:
     since = f" for {span(max(0.0, now - entry.since))}" if entry.since else ""
     match entry.state:
         case "cancelled":
-            return styled(f"{entry.name} takes no events{since} (cancel_consumer; undo it with add_consumer)", "red")
+            return styled(
+                f"{entry.name} takes no events{since} (cancel_consumer; undo it with add_consumer)",
+                "red",
+            )
         case "stopping":
             return styled(f"{entry.name} stopping{since}", "yellow")
         case "consuming" | "unknown":
@@ -125,8 +158,14 @@ def _opt_outs(read: OptOutStatus) -> Styled:
     if read.members is None or read.took is None or read.age is None:
         return styled("not read yet: members are read one by one", "red")
     found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"
-    return styled(found, "") if read.trusted else styled(f"{found}: members are read one by one", "red")
+    return (
+        styled(found, "")
+        if read.trusted
+        else styled(f"{found}: members are read one by one", "red")
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return "  ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda each: -each[1]))
+    return "  ".join(
+        f"{name} {count}" for name, count in sorted(counts.items(), key=lambda each: -each[1])
+    )

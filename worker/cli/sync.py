@@ -9,7 +9,14 @@ from typing import Annotated, assert_never
 
 import redis
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from worker.cli.check import finding_for, members_count, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
@@ -30,17 +37,25 @@ UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before
 
 def sync(
     *,
-    restart: Annotated[bool, typer.Option("--restart", help="begin anew instead of going on where it stopped")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="begin anew instead of going on where it stopped")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
     """Fill the ledger from Mailgun, so that members need not be read one by one. Safe to interrupt and repeat."""
     settings = load_settings()
     if settings.mailgun_member_state == "read":
         err.print(UNUSED)
-    opt_outs = opt_outs_for(settings, deliverer_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold))
+    opt_outs = opt_outs_for(
+        settings, deliverer_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold)
+    )
     done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
     if as_json:
-        counts = {"members": done.members, "unsubscribed": done.unsubscribed, "requests": done.requests}
+        counts = {
+            "members": done.members,
+            "unsubscribed": done.unsubscribed,
+            "requests": done.requests,
+        }
         counts |= {"unreadable": done.unreadable} if done.unreadable else {}
         out.print_json(data={**counts, "seconds": round(done.seconds, 1)})
         return
@@ -91,7 +106,9 @@ def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
     except SyncReplaced:
-        raise CommandError("another sync was begun meanwhile, and goes on in place of this one") from None
+        raise CommandError(
+            "another sync was begun meanwhile, and goes on in place of this one"
+        ) from None
     except redis.RedisError:
         err.print(_how_to_go_on(so_far))
         raise
@@ -117,7 +134,11 @@ def _total(settings: Settings, sync: ListSync, shown: ProgressDisplay) -> int | 
 
 
 def _each(
-    settings: Settings, sync: ListSync, so_far: SyncProgress, shown: ProgressDisplay, total: int | None = None
+    settings: Settings,
+    sync: ListSync,
+    so_far: SyncProgress,
+    shown: ProgressDisplay,
+    total: int | None = None,
 ) -> Iterator[SyncProgress]:
     """Each page's stand, until the last. Raises `CommandError` when it is no use going on."""
     retry_policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_delay_seconds)
@@ -160,6 +181,11 @@ def _trouble(outcome: Outcome, base_url: str) -> str:
 
 @contextmanager
 def _shown() -> Iterator[ProgressDisplay]:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield ProgressDisplay(progress, progress.add_task("members read", total=None))

@@ -29,7 +29,10 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int
         for row in shown:
             out.print(styled(row[key], "bold"))
             out.print(
-                INDENT + "  ".join(cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"})
+                INDENT
+                + "  ".join(
+                    cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"}
+                )
             )
 
 

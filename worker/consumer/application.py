@@ -33,7 +33,9 @@ def celery_app(settings: Settings) -> Application:
     address = settings.redis_address
     # In place of kombu's own, under the same name. It connects to the address in its options; what it is called shows no more.
     TRANSPORT_ALIASES[address.scheme] = "worker.consumer.transport:Transport"
-    app = Application("signal-mailgun", broker=address.first_place, include=["worker.consumer.tasks"])
+    app = Application(
+        "signal-mailgun", broker=address.first_place, include=["worker.consumer.tasks"]
+    )
     app.runtime = Runtime(settings)
     app.conf.update(celery_configuration(app.runtime))
     return app
@@ -44,7 +46,8 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
     settings = runtime.settings
     index, messages = runtime.in_flight_keys
     return {
-        "broker_use_ssl": settings.redis_address.tls is not None,  # or kombu warns that it will verify nothing
+        "broker_use_ssl": settings.redis_address.tls
+        is not None,  # or kombu warns that it will verify nothing
         "broker_transport_options": {
             "address": settings.redis_address,
             "health_check_interval": NOTICE_SECONDS,

@@ -106,11 +106,18 @@ class BatchConsumer:
     def add(self, message: Any) -> None:
         """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
         if TAKEN not in message.properties:
-            logger.error("a message came from another queue: it is left alone", extra={"event": message.delivery_tag})
+            logger.error(
+                "a message came from another queue: it is left alone",
+                extra={"event": message.delivery_tag},
+            )
             return
         weight = message.properties.get(WEIGHT, Weight())
         taken = FetchedMessage(
-            message.properties[TAKEN], message.delivery_tag, message.channel.qos.drop, time.monotonic(), weight
+            message.properties[TAKEN],
+            message.delivery_tag,
+            message.channel.qos.drop,
+            time.monotonic(),
+            weight,
         )
         self._in_hand[taken.tag] = taken
         self._gathered.append(taken)
@@ -183,7 +190,9 @@ class BatchConsumer:
         ends = time.monotonic() + seconds
         while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
             with self._changed:
-                self._changed.wait_for(lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS)
+                self._changed.wait_for(
+                    lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS
+                )
             with suppress(redis.RedisError):
                 self.extend_visibility()
                 meanwhile()
@@ -234,7 +243,9 @@ class BatchConsumer:
             endings = self._endings(batch)
             acknowledge(self._redis, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
-            self._requeue(batch, "Redis did not take an event; it stays on the queue", type(error).__name__)
+            self._requeue(
+                batch, "Redis did not take an event; it stays on the queue", type(error).__name__
+            )
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event
             why = "a bug: an event stays on the queue, please report it"
             self._requeue(batch, why, whereabouts(error), failed=True)
@@ -244,7 +255,9 @@ class BatchConsumer:
             self._take_on(self._handling.waiting.adopt_awaited)
 
     def _take_on(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
-        if not self._takes() or self._not_begun:  # whoever is free, in another worker perhaps, goes on with them
+        if (
+            not self._takes() or self._not_begun
+        ):  # whoever is free, in another worker perhaps, goes on with them
             return
         weights = [each.weight for each in list(self._in_hand.values())]
         room = self._most_bytes - sum(each.bytes for each in weights)
@@ -262,7 +275,9 @@ class BatchConsumer:
             self._consumer.call_soon(partial(self._tell_received, batch))
             self._submit(batch)
 
-    def _batched(self, adopted: Sequence[Sequence[tuple[str, str]]]) -> Iterator[list[FetchedMessage]]:
+    def _batched(
+        self, adopted: Sequence[Sequence[tuple[str, str]]]
+    ) -> Iterator[list[FetchedMessage]]:
         """Yield the messages of each member; of several at once as far as they may share a request."""
         batch: list[FetchedMessage] = []
         for members, found in enumerate(adopted, 1):
@@ -274,7 +289,9 @@ class BatchConsumer:
     def _adopted(self, raw: str, tag: str, *, first: bool) -> FetchedMessage:
         """Return the message; one request serves all events of a member, so the others were not paid for and take no room."""
         message = replace(parse_raw(raw, lambda: tag), paid=first)
-        return FetchedMessage(message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first)))
+        return FetchedMessage(
+            message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first))
+        )
 
     def _takes(self) -> bool:
         consumer = self._consumer
@@ -284,7 +301,9 @@ class BatchConsumer:
         now = self._handling.clock().timestamp()
         gate = self._handling.delivery.gate
         gate.release(gate.rules.event_cost * sum(each.message.surplus for each in batch))
-        events = chain.from_iterable(each_event(each.message.with_timestamps(now)) for each in batch)
+        events = chain.from_iterable(
+            each_event(each.message.with_timestamps(now)) for each in batch
+        )
         # A bundle of thousands costs no memory for all at once.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
         ends = iter([end for share in shares for end in self._handling.process(share)])
@@ -295,15 +314,21 @@ class BatchConsumer:
             for each in batch
         ]
 
-    def _requeue(self, batch: Sequence[FetchedMessage], why: str, error: str, *, failed: bool = False) -> None:
+    def _requeue(
+        self, batch: Sequence[FetchedMessage], why: str, error: str, *, failed: bool = False
+    ) -> None:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
-        time.sleep(REDIS_PAUSE_SECONDS)  # this thread only: without it the events would come back at once
+        time.sleep(
+            REDIS_PAUSE_SECONDS
+        )  # this thread only: without it the events would come back at once
         self._put_back([each.tag for each in batch], failed=failed)
 
     def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:
         with suppress(redis.RedisError):  # else it is repeated
-            self._repeats.attempt(partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed))
+            self._repeats.attempt(
+                partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed)
+            )
 
     # In Celery's loop
 
@@ -322,7 +347,11 @@ class BatchConsumer:
 
     def _tell(self, event: str, taken: FetchedMessage, **fields: Any) -> None:
         dispatcher = self._consumer.event_dispatcher
-        if dispatcher and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups):
+        if (
+            dispatcher
+            and dispatcher.enabled
+            and (not dispatcher.groups or "task" in dispatcher.groups)
+        ):
             dispatcher.send(event, uuid=taken.message.id, **fields)
 
 

@@ -57,6 +57,8 @@ BODY: TypeAdapter[Command] = TypeAdapter(Json[Command])
 def command_in(data: bytes | str) -> Command | None:
     """Return the command that was published, None where it is none that a worker could read."""
     try:
-        return BODY.validate_python(b64decode(Broadcast.model_validate_json(data).body, validate=True))
+        return BODY.validate_python(
+            b64decode(Broadcast.model_validate_json(data).body, validate=True)
+        )
     except (ValidationError, ValueError):
         return None

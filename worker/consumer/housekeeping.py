@@ -64,7 +64,10 @@ def _put_back_lost(runtime: Runtime) -> None:
     )
     lost_fetches().looked_for(lost)
     if restored:
-        logger.warning("messages that did not reach this worker are back on the queue", extra={"messages": restored})
+        logger.warning(
+            "messages that did not reach this worker are back on the queue",
+            extra={"messages": restored},
+        )
 
 
 def _restore_overdue(runtime: Runtime) -> None:
@@ -75,7 +78,9 @@ def _restore_overdue(runtime: Runtime) -> None:
         runtime.settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
     )
     if restored:
-        logger.warning("messages of a worker that ended are back on the queue", extra={"messages": restored})
+        logger.warning(
+            "messages of a worker that ended are back on the queue", extra={"messages": restored}
+        )
 
 
 def _tell_roll(runtime: Runtime) -> None:
@@ -88,7 +93,9 @@ def finish(runtime: Runtime) -> None:
     """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
     with suppress(redis.RedisError):
         _tell_roll(runtime)
-    runtime.batch_consumer.drain(runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime))
+    runtime.batch_consumer.drain(
+        runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime)
+    )
 
 
 def has_ended(runtime: Runtime) -> bool:
@@ -105,7 +112,9 @@ def leave(runtime: Runtime) -> None:
 
 def _look_after_hold(delivery: Deliverer) -> None:
     if delivery.gate.claim_incident_check():
-        Thread(target=_look, args=(delivery,), daemon=True).start()  # the worker's loop must not wait for Mailgun
+        Thread(
+            target=_look, args=(delivery,), daemon=True
+        ).start()  # the worker's loop must not wait for Mailgun
 
 
 def _look(delivery: Deliverer) -> None:
@@ -126,7 +135,9 @@ def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
     try:
         tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
     except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
-        logger.error("those who unsubscribed could not be read", extra={"error": whereabouts(error)})
+        logger.error(
+            "those who unsubscribed could not be read", extra={"error": whereabouts(error)}
+        )
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:
@@ -140,7 +151,10 @@ def _find_priority_lists(priorities: PriorityLists) -> None:
     try:
         priorities.look()
     except Exception as error:  # noqa: BLE001  it is tried again a minute later
-        logger.error("lists of messages with a priority could not be looked for", extra={"error": whereabouts(error)})
+        logger.error(
+            "lists of messages with a priority could not be looked for",
+            extra={"error": whereabouts(error)},
+        )
 
 
 def _look_after_writes(runtime: Runtime) -> None:
@@ -156,7 +170,10 @@ def _look_at(writes: LateWrites, addresses: list[str]) -> None:
     except redis.RedisError as error:
         logger.debug("Redis does not answer", extra={"error": type(error).__name__})
     except Exception as error:  # noqa: BLE001  they are looked at again once their claim has ended
-        logger.error("writes without an answer could not be looked after", extra={"error": whereabouts(error)})
+        logger.error(
+            "writes without an answer could not be looked after",
+            extra={"error": whereabouts(error)},
+        )
 
 
 def _bound_letters(runtime: Runtime) -> None:
@@ -170,4 +187,7 @@ def _remove_letters(bounds: DeadLetterLimits) -> None:
     except redis.RedisError as error:
         logger.debug("Redis does not answer", extra={"error": type(error).__name__})
     except Exception as error:  # noqa: BLE001  it is tried again a second later
-        logger.error("dead letters beyond their bound could not be removed", extra={"error": whereabouts(error)})
+        logger.error(
+            "dead letters beyond their bound could not be removed",
+            extra={"error": whereabouts(error)},
+        )

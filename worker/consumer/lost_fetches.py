@@ -47,7 +47,9 @@ class LostFetches:
     def lost(self) -> list[str]:
         """Return the takings that are to be looked for now."""
         now = monotonic()
-        for taking in [each for each, begun in list(self._begun.items()) if now - begun > LOST_AFTER_SECONDS]:
+        for taking in [
+            each for each, begun in list(self._begun.items()) if now - begun > LOST_AFTER_SECONDS
+        ]:
             self.lose(taking)
         with self._lock:
             return list(self._lost)
@@ -57,7 +59,11 @@ class LostFetches:
         now = monotonic()
         with self._lock:
             self._lost |= {each: now for each in lost_fetches if self._lost.get(each, now) is None}
-            self._lost = {each: at for each, at in self._lost.items() if at is None or now - at <= LOOKED_FOR_SECONDS}
+            self._lost = {
+                each: at
+                for each, at in self._lost.items()
+                if at is None or now - at <= LOOKED_FOR_SECONDS
+            }
 
 
 @lru_cache(maxsize=1)

@@ -35,7 +35,9 @@ class Node(pidbox.Node):
         """Carry out the command and return its reply; what cannot be carried out is answered with why."""
         command = self.handlers.get(method)
         if command is None:
-            return _refused(method, "there is no such command; see `celery -A worker.app control --list`")
+            return _refused(
+                method, "there is no such command; see `celery -A worker.app control --list`"
+            )
         try:
             return command(self.state, **(arguments or {}))
         except (TypeError, ValueError, ImportError) as error:
@@ -79,7 +81,15 @@ class Commands:
 
     def by_name(self) -> dict[str, Command]:
         """Return every command that replaces one of Celery's."""
-        own = (self.add_consumer, self.cancel_consumer, self.active_queues, self.stats, shutdown, active, query_task)
+        own = (
+            self.add_consumer,
+            self.cancel_consumer,
+            self.active_queues,
+            self.stats,
+            shutdown,
+            active,
+            query_task,
+        )
         switched_off = {name: _switched_off(name, instead) for name, instead in COMMANDS.items()}
         return {**switched_off, **{each.__name__: each for each in own}}
 
@@ -101,7 +111,9 @@ class Commands:
         state.consumer.cancel_task_queue(queue)
         logger.warning("this worker takes no more events: cancel_consumer by remote control")
         text = "this worker takes no more events and ends those in hand; others go on."
-        return {"ok": f"{text} add_consumer {queue} undoes it; `signal-mailgun pause` stops all workers"}
+        return {
+            "ok": f"{text} add_consumer {queue} undoes it; `signal-mailgun pause` stops all workers"
+        }
 
     def active_queues(self, state: Any, **_: Any) -> list[dict[str, Any]]:
         """Return the queues that Flower shows."""
@@ -124,7 +136,9 @@ def install(commands: Commands) -> None:
             Panel.data[Panel.meta[name].alias] = command
     for name, instead in COMMANDS.items():
         # Any arguments will do, so that Celery's command line sends it and shows the reply.
-        Panel.meta[name] = Panel.meta[name]._replace(help=f"S{instead[1:]}.", args=None, variadic="words", signature="")
+        Panel.meta[name] = Panel.meta[name]._replace(
+            help=f"S{instead[1:]}.", args=None, variadic="words", signature=""
+        )
 
 
 def shutdown(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  Celery's
@@ -158,7 +172,9 @@ def _switched_off(name: str, instead: str) -> Command:
 
 
 def _refused(method: str, why: str) -> dict[str, str]:
-    logger.warning("a remote-control command was refused", extra={"command": _shown(method), "why": why})
+    logger.warning(
+        "a remote-control command was refused", extra={"command": _shown(method), "why": why}
+    )
     return {"error": f"{_shown(method)}: {why}"}
 
 

@@ -30,7 +30,10 @@ class Runtime:
     def processor(self) -> EventProcessor:
         """How events are handled. Raises `SettingsError` or `PresetError`."""
         return processor_for(
-            self.settings, measured=self.metrics.handled, observed=self.metrics.asked, told=tell_of_hold
+            self.settings,
+            measured=self.metrics.handled,
+            observed=self.metrics.asked,
+            told=tell_of_hold,
         )
 
     @cached_property
@@ -49,7 +52,9 @@ class Runtime:
     @cached_property
     def priority_lists(self) -> PriorityLists:
         """The lists of messages with a priority."""
-        return PriorityLists(self.processor.delay_queue.redis, self.settings.signal_integration, self.settings.queue)
+        return PriorityLists(
+            self.processor.delay_queue.redis, self.settings.signal_integration, self.settings.queue
+        )
 
     @cached_property
     def opt_outs(self) -> OptOutScanner | None:
@@ -67,7 +72,9 @@ class Runtime:
     def dead_letter_limits(self) -> DeadLetterLimits:
         """The limits of the dead-letter queue."""
         most, days = self.settings.dead_letters_max, self.settings.dead_letters_max_days
-        return DeadLetterLimits(self.processor.dead_letters, most, days, self.metrics.letter_removed)
+        return DeadLetterLimits(
+            self.processor.dead_letters, most, days, self.metrics.letter_removed
+        )
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -32,7 +32,9 @@ def ending_of(handled: Result) -> TaskEvent:
             return TaskEvent("task-succeeded", {"result": repr(str(result))})
         case Rescheduled(why, due):
             text = f"{why}; next try {due:%Y-%m-%d %H:%M:%S} UTC"
-            return TaskEvent("task-retried", {"exception": repr(RetryScheduled(text)), "traceback": ""})
+            return TaskEvent(
+                "task-retried", {"exception": repr(RetryScheduled(text)), "traceback": ""}
+            )
         case Buried(why):
             return TaskEvent("task-failed", {"exception": repr(DeadLettered(why)), "traceback": ""})
         case _:
@@ -43,7 +45,8 @@ def ending_of_bundle(handled: Sequence[Result]) -> TaskEvent:
     """The end of a bundle: how many of its events ended how. Each goes on by itself where it has not ended."""
     counts = Counter(map(_said, handled)).most_common()
     return TaskEvent(
-        "task-succeeded", {"result": repr(", ".join(f"{said} {count}" for said, count in counts) or "no events")}
+        "task-succeeded",
+        {"result": repr(", ".join(f"{said} {count}" for said, count in counts) or "no events")},
     )
 
 

@@ -67,7 +67,9 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     gate = processor.delivery.gate
     try:
         gate.release(gate.rules.event_cost)
-        filters = filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        filters = (
+            filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
+        )
         wanted = _wanted(processor, args, limit, filters, now)
         done = replayed(processor.dead_letters, wanted, limit, now.timestamp())
         rest = done.rest(limit)
@@ -79,10 +81,18 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
 
 
 def _wanted(
-    processor: EventProcessor, args: tuple[Any, ...], limit: int | None, filters: dict[str, Any], now: datetime
+    processor: EventProcessor,
+    args: tuple[Any, ...],
+    limit: int | None,
+    filters: dict[str, Any],
+    now: datetime,
 ) -> DeadLetterFilter:
-    if args or not (limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)):
-        raise InvalidFilter("signal.replay takes keyword arguments only; limit is a whole number above 0")
+    if args or not (
+        limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0)
+    ):
+        raise InvalidFilter(
+            "signal.replay takes keyword arguments only; limit is a whole number above 0"
+        )
     try:
         return parse_filter(now, filters, processor.preset, processor.dead_letters.cached_counts)
     except ValueError as error:

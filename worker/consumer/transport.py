@@ -122,7 +122,9 @@ class EventQoS(kombu_redis.QoS):
         """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
         self._put_back([tag], client, to_the_back=leftmost)
 
-    def _put_back(self, tags: Sequence[str], client: Any = None, *, to_the_back: bool = False) -> None:
+    def _put_back(
+        self, tags: Sequence[str], client: Any = None, *, to_the_back: bool = False
+    ) -> None:
         channel = self.channel
         with channel.conn_or_acquire(client) as connected:
             put_back(connected, channel.queue, channel.unacked_keys, tags, to_the_back=to_the_back)
@@ -165,7 +167,9 @@ class AtomicFetchMixin:
     _waiting = False  # for the queue to have something
     _taking: str | None = None  # what the delivery tags of the script that was sent begin with
     _queue_has_some = False
-    _others_next = False  # of several queues, those of other programs are read alternately with ours
+    _others_next = (
+        False  # of several queues, those of other programs are read alternately with ours
+    )
     _look_again_at = 0.0  # monotonic seconds
     _tell_again_at = 0.0
 
@@ -215,23 +219,44 @@ class AtomicFetchMixin:
         """Read what was published on a channel; what is no command on the workers' own is dropped, with a line."""
         published: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
         channel, data = bytes_to_str(published["channel"]), published["data"]
-        if channel.endswith(f".{CHANNEL}") and isinstance(data, bytes | str) and not command_in(data):
-            logger.warning("a message on the remote control's channel was no command of Celery's: it was dropped")
+        if (
+            channel.endswith(f".{CHANNEL}")
+            and isinstance(data, bytes | str)
+            and not command_in(data)
+        ):
+            logger.warning(
+                "a message on the remote control's channel was no command of Celery's: it was dropped"
+            )
             published["data"] = None
         return published
 
     def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
         if not self._queue_has_some:
             self._waiting = True
-            return ("BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
+            return (
+                "BLMOVE",
+                self.queue,
+                self.queue,
+                "RIGHT",
+                "RIGHT",
+                timeout or self.brpop_timeout,
+            )
         self._taking = lost_fetches().begin()
         room = self.qos.can_consume_max_estimate() or 1
         keys: tuple[str, ...] = (*self.gate_keys, self.queue, *self.unacked_keys, self.taken_at_key)
-        arguments: tuple[Any, ...] = (self.gate_config, room, self._taking, max(1, self.qos.bytes_left))
+        arguments: tuple[Any, ...] = (
+            self.gate_config,
+            room,
+            self._taking,
+            max(1, self.qos.bytes_left),
+        )
         if self.limits:
             letters = dead_letter_queue(self.queue)
             keys += (letters, dead_letter_counts(self.integration))
-            arguments += (limits_for_script(self.limits, self.integration, letters), self.qos.in_hand)
+            arguments += (
+                limits_for_script(self.limits, self.integration, letters),
+                self.qos.in_hand,
+            )
         return ("EVAL", TAKE, len(keys), *keys, *arguments)
 
     def _brpop_read(self: Any, **options: Any) -> bool:
@@ -239,7 +264,9 @@ class AtomicFetchMixin:
             return bool(super()._brpop_read(**options))  # type: ignore[misc]
         taking, self._taking, self._waiting = self._taking, None, False
         try:
-            reply = self.client.parse_response(self.client.connection, "EVAL" if taking else "BLMOVE", **options)
+            reply = self.client.parse_response(
+                self.client.connection, "EVAL" if taking else "BLMOVE", **options
+            )
         except redis.ResponseError as error:
             lost_fetches().answer(taking or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
@@ -272,7 +299,9 @@ class AtomicFetchMixin:
         self._hand_over(self._read(messages, tags, paid))
         return True
 
-    def _read(self: Any, messages: Sequence[bytes], tags: Sequence[bytes], paid: Sequence[int]) -> list[dict[str, Any]]:
+    def _read(
+        self: Any, messages: Sequence[bytes], tags: Sequence[bytes], paid: Sequence[int]
+    ) -> list[dict[str, Any]]:
         """Read messages as far as there is room for what they turn out to hold, and put the rest back."""
         payloads: list[dict[str, Any]] = []
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
@@ -293,7 +322,9 @@ class AtomicFetchMixin:
     def _tell_of_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
         texts = [each.decode() for each in aside]
         for reason, its_id in zip(texts[::2], texts[1::2], strict=True):
-            logger.error("a message was put aside unread", extra={"event": its_id, "reason": reason})
+            logger.error(
+                "a message was put aside unread", extra={"event": its_id, "reason": reason}
+            )
             if self.put_aside_told:
                 self.put_aside_told(its_id, reason)
 
@@ -301,7 +332,9 @@ class AtomicFetchMixin:
         if monotonic() >= self._tell_again_at:
             self._tell_again_at = monotonic() + TELL_AGAIN_SECONDS
             text = "Redis refuses to hand out events, nothing is lost; `signal-mailgun check` says more"
-            logger.error(text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]})
+            logger.error(
+                text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]}
+            )
 
     def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
         tags = [each["properties"]["delivery_tag"] for each in payloads]
@@ -314,7 +347,9 @@ class AtomicFetchMixin:
 
     def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
         message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
-        payload = envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
+        payload = (
+            envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
+        )
         weight = weight_of(message, len(raw), max(1, message.events))
         payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, WEIGHT: weight}
         return payload
@@ -343,14 +378,24 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
         self.keyprefix_fanout = kombu_redis.Channel.keyprefix_fanout.format(db=self.address.db)
         if not asynchronous:
             pool: Any = pool_for(self.address, max_connections=self.max_connections, **CONNECTION)
-            self._sentinel_manager = getattr(pool, "sentinel_manager", None)  # kombu closes it with the channel
+            self._sentinel_manager = getattr(
+                pool, "sentinel_manager", None
+            )  # kombu closes it with the channel
             return pool
         once = Retry(
             NoBackoff(), 0
         )  # the loop must be told of an end: to read again on a new connection would wait for ever
-        pool = pool_for(self.address, self._watched, max_connections=self.max_connections, retry=once, **CONNECTION)
+        pool = pool_for(
+            self.address,
+            self._watched,
+            max_connections=self.max_connections,
+            retry=once,
+            **CONNECTION,
+        )
         self._async_sentinel_manager = getattr(pool, "sentinel_manager", None)
-        pool.connection_kwargs["socket_timeout"] += self.brpop_timeout  # for which Redis itself is asked to wait
+        pool.connection_kwargs["socket_timeout"] += (
+            self.brpop_timeout
+        )  # for which Redis itself is asked to wait
         return pool
 
     def _watched(self, kind: type[Any]) -> type[Any]:

@@ -65,12 +65,12 @@ def refused_option(options: dict[str, Any], queue: str) -> str | None:
     pool = options.get("pool") or options.get("pool_cls") or "threads"
     name = pool if isinstance(pool, str) else f"{pool.__module__}:{pool.__name__}"
     if name not in {"threads", "celery.concurrency.thread:TaskPool"}:
-        return (
-            f"--pool: events are handled in threads, not in {name.partition(':')[0].rpartition('.')[2]}; leave it out"
-        )
+        return f"--pool: events are handled in threads, not in {name.partition(':')[0].rpartition('.')[2]}; leave it out"
     if options.get("queues") and set(_listed(options["queues"])) == {queue}:
         options = {**options, "queues": None}
-    given = (name for name in REFUSED if options.get(name) and (name, options[name]) != UNSET_PREFETCH)
+    given = (
+        name for name in REFUSED if options.get(name) and (name, options[name]) != UNSET_PREFETCH
+    )
     refused = next(given, None)
     return REFUSED[refused].format(queue=queue) if refused else None
 

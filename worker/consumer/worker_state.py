@@ -13,5 +13,6 @@ def takes_events(consumer: Any, queue: str) -> bool:
 def is_stopping() -> bool:
     """Return whether this worker was told to stop."""
     return any(
-        each is not None and each is not False for each in (worker_state.should_stop, worker_state.should_terminate)
+        each is not None and each is not False
+        for each in (worker_state.should_stop, worker_state.should_terminate)
     )

@@ -13,7 +13,10 @@ from flower.utils import broker
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import client_for
 
-TIMEOUTS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}  # seconds that a page may wait
+TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 2,
+}  # seconds that a page may wait
 
 
 class QueueDepths:
@@ -27,7 +30,10 @@ class QueueDepths:
         return await asyncio.to_thread(self._depths, list(names))
 
     def _depths(self, names: list[str]) -> list[dict[str, Any]]:
-        with client_for(self._address, **TIMEOUTS) as client, client.pipeline(transaction=False) as at_once:
+        with (
+            client_for(self._address, **TIMEOUTS) as client,
+            client.pipeline(transaction=False) as at_once,
+        ):
             for name in names:
                 at_once.llen(name)
             depths = at_once.execute(raise_on_error=False)

@@ -11,7 +11,9 @@ from worker.web_origin import is_from_elsewhere, is_safe_host
 
 # Names besides this machine's own under which Flower may be asked without a login, separated by commas.
 ALLOWED_HOSTS = "FLOWER_ALLOWED_HOSTS"
-STRANGE_NAME = f"Flower is not known by this name: set FLOWER_BASIC_AUTH, or the name in {ALLOWED_HOSTS}.\n"
+STRANGE_NAME = (
+    f"Flower is not known by this name: set FLOWER_BASIC_AUTH, or the name in {ALLOWED_HOSTS}.\n"
+)
 ELSEWHERE = "Flower takes no requests from pages of other sites.\n"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -23,7 +25,9 @@ HEADERS = {
 def refusal(request: Any, options: Any) -> str:
     """Return why Flower with these options refuses the request, "" if it does not."""
     allowed = [each.strip() for each in os.environ.get(ALLOWED_HOSTS, "").split(",")]
-    has_login = options.basic_auth or options.auth  # which a browser does not send along under a stranger's name
+    has_login = (
+        options.basic_auth or options.auth
+    )  # which a browser does not send along under a stranger's name
     if not has_login and not is_safe_host(request.headers.get("Host", ""), allowed):
         return STRANGE_NAME
     return ELSEWHERE if is_from_elsewhere(request.method, request.headers) else ""

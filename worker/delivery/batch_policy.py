@@ -16,7 +16,9 @@ from itertools import count
 from threading import Lock
 
 LARGEST_CALL = 1024 * 1024  # bytes of JSON; one member may be larger, and then goes alone
-ORDINARY = re.compile(r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
+ORDINARY = re.compile(
+    r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
+)
 FIRST_CALLS = 10  # each of which is looked after
 LATER_CALLS = 100  # one of which is
 ALONE_SECONDS = 600.0  # how long members go alone after a doubt
@@ -26,7 +28,9 @@ MOST_SUSPECTS = 10_000  # that are remembered
 class BatchPolicy:
     """How the members of one process share requests. Safe to share between threads."""
 
-    def __init__(self, size: int = 1, linger: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, size: int = 1, linger: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """At most `size` members a call, gathered for at most `linger` seconds; 1: each goes alone. `clock` gives seconds."""
         self.size = size
         self.linger = linger

@@ -21,7 +21,13 @@ from worker.delivery.request_reports import HELD_BY_PACE_SECONDS, REFUSALS, Requ
 from worker.gate.gate import Gate, HoldChange
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Outcome, OutcomeKind, classify_bulk_write, classify_read, classify_write
+from worker.mailgun.outcome import (
+    Outcome,
+    OutcomeKind,
+    classify_bulk_write,
+    classify_read,
+    classify_write,
+)
 from worker.members.lease import OnHold
 from worker.members.merge import SubscriptionRules
 from worker.privacy import redacted
@@ -38,7 +44,9 @@ SAMPLE_SIZE = 3  # members that are read back after an answer that proves nothin
 CHUNK_SIZE = 32  # members that are asked for one by one between two looks at the hold, several at the same moment
 
 
-OnHoldChange = Callable[[str, str], None]  # what to do when a hold begins or ends: its kind, and why
+OnHoldChange = Callable[
+    [str, str], None
+]  # what to do when a hold begins or ends: its kind, and why
 
 
 def ignore_hold_change(_kind: str, _why: str) -> None:
@@ -93,7 +101,11 @@ class BatchWrite:
         for update in updates:
             update.lease.looks = update.is_looked_at
         pay = -self._permits if settling else 0.0
-        self._tell(self._deps.member_store.release([each.lease for each in updates], self._answers.rest(), pay))
+        self._tell(
+            self._deps.member_store.release(
+                [each.lease for each in updates], self._answers.rest(), pay
+            )
+        )
         for update in updates:
             if update.lease.lost:
                 update.lose()
@@ -126,7 +138,9 @@ class BatchWrite:
         """What Mailgun holds; held, where it was not asked any more."""
         if self._answers.stopped:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
-        read = classify_read(self._deps.mailgun.read_member(update.address), update.address, self._deps.clock())
+        read = classify_read(
+            self._deps.mailgun.read_member(update.address), update.address, self._deps.clock()
+        )
         if isinstance(read, Outcome):
             return self._answered(update, read, written=False)
         self._answered(update, Outcome(OutcomeKind.UNCHANGED), written=False)
@@ -170,7 +184,9 @@ class BatchWrite:
             update.requests += 1
         # What may be one member's doing is about nobody until it is known whose.
         known = outcome.status != 200 and not _may_be_one_members(outcome)
-        return entries, self._answers.note([each.address for each in updates] if known else [], outcome)
+        return entries, self._answers.note(
+            [each.address for each in updates] if known else [], outcome
+        )
 
     def _settle(self, entries: Sequence[Entry], outcome: Outcome) -> None:
         if not entries:
@@ -179,7 +195,9 @@ class BatchWrite:
         if outcome.kind is OutcomeKind.DELIVERED:
             self._verify_sample(updates, outcome)
         elif outcome.status == 200:
-            self._fall_back_to_single_writes(updates, outcome.summary, self._found(updates[:SAMPLE_SIZE]))
+            self._fall_back_to_single_writes(
+                updates, outcome.summary, self._found(updates[:SAMPLE_SIZE])
+            )
         elif len(entries) > 1 and _may_be_one_members(outcome):
             if outcome.kind in REFUSALS:  # none of them was stored
                 for update in updates:
@@ -192,7 +210,10 @@ class BatchWrite:
         """Look which half of a call that failed is to blame. Where both get no answer but a 5xx, it is Mailgun."""
         half = len(entries) // 2
         halves = [self._call(each) for each in (entries[:half], entries[half:])]
-        if all(outcome.kind is OutcomeKind.UNAVAILABLE and outcome.status != 200 for _, outcome in halves):
+        if all(
+            outcome.kind is OutcomeKind.UNAVAILABLE and outcome.status != 200
+            for _, outcome in halves
+        ):
             for part, outcome in halves:
                 updates = [update for update, _ in part]
                 self._answers.blame([each.address for each in updates], outcome)
@@ -218,20 +239,32 @@ class BatchWrite:
         sample = next((each for each in updates if not each.exists), updates[0])
         read = self._read_back([sample]) if self._deps.batch_policy.looks_after() else {}
         if any(_shows_no_write(sample, each) for each in read.values()):
-            self._fall_back_to_single_writes(updates, "a member was left out of a call that was answered 200", {})
+            self._fall_back_to_single_writes(
+                updates, "a member was left out of a call that was answered 200", {}
+            )
             return
         for update in updates:
             held = read.get(update)
-            update.complete(replace(outcome, member=held if isinstance(held, Member) else update.member))
+            update.complete(
+                replace(outcome, member=held if isinstance(held, Member) else update.member)
+            )
 
-    def _read_back(self, updates: Sequence[MemberUpdate]) -> dict[MemberUpdate, Member | Outcome | None]:
+    def _read_back(
+        self, updates: Sequence[MemberUpdate]
+    ) -> dict[MemberUpdate, Member | Outcome | None]:
         """What Mailgun says of each, as far as it may be asked now."""
-        return {update: self._reading(update) for update in self._acquire_permits(updates, wait=False)}
+        return {
+            update: self._reading(update) for update in self._acquire_permits(updates, wait=False)
+        }
 
     def _found(self, updates: Sequence[MemberUpdate]) -> dict[MemberUpdate, Member]:
         """Those that Mailgun, asked for each, holds as sent, and as what."""
         looked = self._read_back(updates).items()
-        return {update: read for update, read in looked if isinstance(read, Member) and update.is_as_sent(read)}
+        return {
+            update: read
+            for update, read in looked
+            if isinstance(read, Member) and update.is_as_sent(read)
+        }
 
     def _fall_back_to_single_writes(
         self, updates: Sequence[MemberUpdate], why: str, found: Mapping[MemberUpdate, Member]
@@ -264,7 +297,9 @@ class BatchWrite:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
         if not update.lease.may_write():
             return locked_outcome()
-        outcome = classify_write(self._deps.mailgun.upsert(update.member), update.address, self._deps.clock())
+        outcome = classify_write(
+            self._deps.mailgun.upsert(update.member), update.address, self._deps.clock()
+        )
         return self._answered(update, outcome)
 
     def _went_alone(self, update: MemberUpdate, outcome: Outcome) -> None:
@@ -286,7 +321,9 @@ class BatchWrite:
 
     # Asking for leave
 
-    def _acquire_permits(self, updates: Sequence[MemberUpdate], *, wait: bool = True) -> Sequence[MemberUpdate]:
+    def _acquire_permits(
+        self, updates: Sequence[MemberUpdate], *, wait: bool = True
+    ) -> Sequence[MemberUpdate]:
         """Those for each of which a request may be made; the rest waits."""
         missing = math.ceil(len(updates) - self._permits - 0.001)
         if missing > 0:
@@ -333,7 +370,9 @@ class BatchWrite:
     def _answered(self, update: MemberUpdate, outcome: Outcome, *, written: bool = True) -> Outcome:
         update.requests += 1
         noted = self._answers.note([update.address], outcome, written=written)
-        if outcome.wait_until:  # others ask meanwhile, and what is under way beside this may take long
+        if (
+            outcome.wait_until
+        ):  # others ask meanwhile, and what is under way beside this may take long
             self._report_now()
         return noted
 
@@ -345,7 +384,9 @@ class BatchWrite:
         for change in changes:
             self._deps.on_hold_change(*change)
 
-    def _each(self, act: Callable[[MemberUpdate], Asked], updates: Sequence[MemberUpdate]) -> Iterator[Asked]:
+    def _each(
+        self, act: Callable[[MemberUpdate], Asked], updates: Sequence[MemberUpdate]
+    ) -> Iterator[Asked]:
         """What `act` gives for each; several at once."""
         return map(act, updates) if len(updates) < 2 else self._deps.pool.map(act, updates)
 

@@ -36,11 +36,17 @@ class Deliverer(Collaborators):
         opened = self.member_store.acquire(addresses)
         if isinstance(opened, OnHold):
             return
-        updates = [MemberUpdate(lease, [], [], self.lag) for lease in opened if isinstance(lease, MemberLease)]
+        updates = [
+            MemberUpdate(lease, [], [], self.lag)
+            for lease in opened
+            if isinstance(lease, MemberLease)
+        ]
         if updates:
             BatchWrite(self, updates).run()
 
-    def _round(self, wanted: Sequence[TimedPatch], places: list[int], outcomes: list[Outcome]) -> list[int]:
+    def _round(
+        self, wanted: Sequence[TimedPatch], places: list[int], outcomes: list[Outcome]
+    ) -> list[int]:
         """One go at the patches in these places; gives the places that are left for another."""
         grouped, left = self.member_store.group_by_member(wanted, places)
         opened = self.member_store.acquire(list(grouped))

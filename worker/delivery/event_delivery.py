@@ -91,7 +91,9 @@ class EventDelivery:
         if outcome.kind in {OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.DOUBTFUL}:
             return self.message.after_wait()
         attempt = AttemptRecord(now, outcome.kind, outcome.status)
-        return self.message.after_attempt(attempt, open_seconds, spent=outcome.kind is not OutcomeKind.THROTTLED)
+        return self.message.after_attempt(
+            attempt, open_seconds, spent=outcome.kind is not OutcomeKind.THROTTLED
+        )
 
     def handled(self) -> Result:
         """How that ended."""

@@ -35,7 +35,10 @@ class LateWrites:
         """Claim the members to look at now, and return their addresses. Cheap: to be asked once a second."""
         gate = self.ledger.gate
         keys = [*gate.keys, self.ledger.keys.look_after]
-        return [str(each) for each in self._claim(keys=keys, args=[*gate.first_args(), AT_ONCE, CLAIM_SECONDS])]
+        return [
+            str(each)
+            for each in self._claim(keys=keys, args=[*gate.first_args(), AT_ONCE, CLAIM_SECONDS])
+        ]
 
     def look(self, addresses: list[str]) -> None:
         """Look at these members; their claims are followed up as they are closed. Raises `redis.RedisError`."""

@@ -23,7 +23,9 @@ class MemberStore(Protocol):
         """Take these members, each named once."""
         ...
 
-    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> Sequence[bool] | OnHold:
+    def renew(
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+    ) -> Sequence[bool] | OnHold:
         """May these members be written? For each: is it still this visit's?"""
         ...
 
@@ -61,7 +63,9 @@ class NoLedger:
         """As if Mailgun held none of them."""
         return [MemberLease(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
 
-    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> Sequence[bool] | OnHold:
+    def renew(
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+    ) -> Sequence[bool] | OnHold:
         """May Mailgun be asked?"""
         wait = self.gate.seconds_until_open()
         if wait:

@@ -146,7 +146,9 @@ class MemberUpdate:
         """Mailgun holds the member, as `outcome` has it."""
         lease = self.lease
         self.outcome = outcome
-        lease.record = self._planned.record._replace(seen_at=lease.now(), absent=None, late=lease.record.late)
+        lease.record = self._planned.record._replace(
+            seen_at=lease.now(), absent=None, late=lease.record.late
+        )
         lease.found = Copy(outcome.member) if outcome.member else None
 
     def finish(self, outcome: Outcome) -> None:
@@ -195,7 +197,9 @@ class MemberUpdate:
 
     def _of(self, number: int, outcome: Outcome | None) -> Outcome:
         if self.plan is None or (outcome is None and self.plan.writes):
-            return outcome or Outcome(OutcomeKind.CRASHED)  # no request was made for it: it is not done
+            return outcome or Outcome(
+                OutcomeKind.CRASHED
+            )  # no request was made for it: it is not done
         kind = self.plan.kinds[number]
         if outcome is None:
             settled = kind if kind is OutcomeKind.SUPERSEDED else OutcomeKind.UNCHANGED
@@ -217,4 +221,6 @@ def locked_outcome() -> Outcome:
 
 def doubtful_outcome(seconds: float) -> Outcome:
     """What Mailgun answers contradicts what was so lately; it is looked at again after so many seconds."""
-    return Outcome(OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds)
+    return Outcome(
+        OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds
+    )

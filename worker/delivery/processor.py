@@ -13,7 +13,16 @@ from worker.delivery.batch_write import CHUNK_SIZE
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import EventDelivery, Result
 from worker.delivery.outcome_stats import OutcomeStats
-from worker.delivery.retry_policy import Bury, Decision, Done, Retry, RetryPolicy, RetryState, Snooze, decide
+from worker.delivery.retry_policy import (
+    Bury,
+    Decision,
+    Done,
+    Retry,
+    RetryPolicy,
+    RetryState,
+    Snooze,
+    decide,
+)
 from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -136,7 +145,9 @@ class EventProcessor:
         except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
             if len(events) == 1:
                 return [_crashed(error)]
-        return [outcome for event in events for outcome in self._outcomes([event])]  # it is one event's, or none's
+        return [
+            outcome for event in events for outcome in self._outcomes([event])
+        ]  # it is one event's, or none's
 
     def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
         """The integration's own clock, where it matters to one of them."""
@@ -145,8 +156,12 @@ class EventProcessor:
 
     def _decided(self, event: EventDelivery, open_seconds: float) -> Decision:
         outcome, message = event.outcome or Outcome(OutcomeKind.CRASHED), event.message
-        retry_state = RetryState(message.attempts, message.throttled, message.patience_spent(open_seconds))
-        return decide(outcome, retry_state, self.retry_policy, now=self.clock(), chance=self.chance())
+        retry_state = RetryState(
+            message.attempts, message.throttled, message.patience_spent(open_seconds)
+        )
+        return decide(
+            outcome, retry_state, self.retry_policy, now=self.clock(), chance=self.chance()
+        )
 
     def _apply_decisions(self, events: Sequence[EventDelivery], open_seconds: float) -> None:
         now = self.clock().timestamp()
@@ -156,26 +171,38 @@ class EventProcessor:
             for each in events
             if isinstance(each.decision, Retry | Snooze) and not each.is_busy
         ]
-        buried = [(event, event.decision.reason) for event in events if isinstance(event.decision, Bury)]
+        buried = [
+            (event, event.decision.reason) for event in events if isinstance(event.decision, Bury)
+        ]
         if delayed:
-            dues = self.delay_queue.add([(event.waiting(now, open_seconds), delay) for event, delay in delayed])
+            dues = self.delay_queue.add(
+                [(event.waiting(now, open_seconds), delay) for event, delay in delayed]
+            )
             for (event, _), due in zip(delayed, dues, strict=True):
                 again = datetime.fromtimestamp(due, UTC)
-                told = event.outcome.wait_until if event.outcome else None  # until then the hold keeps it on the queue
+                told = (
+                    event.outcome.wait_until if event.outcome else None
+                )  # until then the hold keeps it on the queue
                 event.due = max(again, told) if told else again
         if busy:
-            due = self.waiting.wait([(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in busy])
+            due = self.waiting.wait(
+                [(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in busy]
+            )
             for event in busy:
                 event.due = datetime.fromtimestamp(due, UTC)
         if buried:
-            self.dead_letters.bury_many([self._letter(event, reason, now, open_seconds) for event, reason in buried])
+            self.dead_letters.bury_many(
+                [self._letter(event, reason, now, open_seconds) for event, reason in buried]
+            )
 
     def _letter(
         self, event: EventDelivery, reason: DeadLetterReason, now: float, open_seconds: float
     ) -> tuple[Message, DeadLetterInfo]:
         message, outcome = event.message, event.outcome
         if outcome:
-            message = message.after_attempt(AttemptRecord(now, outcome.kind, outcome.status), open_seconds, spent=True)
+            message = message.after_attempt(
+                AttemptRecord(now, outcome.kind, outcome.status), open_seconds, spent=True
+            )
         letter = dead_letter(
             reason,
             message,
@@ -189,24 +216,32 @@ class EventProcessor:
     def _spare(self, events: Sequence[EventDelivery]) -> None:
         """What was paid for events that needed no attempt is free again."""
         gate = self.delivery.gate
-        gate.release(gate.rules.event_cost * sum(each.patch is None and each.message.paid for each in events))
+        gate.release(
+            gate.rules.event_cost * sum(each.patch is None and each.message.paid for each in events)
+        )
 
     def _record_results(self, events: Sequence[EventDelivery]) -> None:
         for event in events:
             said = event.said
             self.outcome_stats.count(said)
-            if event.patch and not isinstance(event.ending, Retry | Snooze):  # once an event, however often it is tried
+            if event.patch and not isinstance(
+                event.ending, Retry | Snooze
+            ):  # once an event, however often it is tried
                 self.outcome_stats.count_not_understood(event.patch.not_understood)
             self.on_processed(event.message, event.ending, event.outcome)
             self.worker_registry.note(event.message.id, said)
             # One line an event at INFO; of those that came along with others and are done, one in all.
             level = (
-                logging.DEBUG if len(events) > 1 and isinstance(event.decision, Done) else LEVELS[type(event.ending)]
+                logging.DEBUG
+                if len(events) > 1 and isinstance(event.decision, Done)
+                else LEVELS[type(event.ending)]
             )
             if logger.isEnabledFor(level):
                 logger.log(level, said, extra=self._fields(event))
         if len(events) > 1 and logger.isEnabledFor(logging.INFO):
-            logger.info("%d events handled", len(events), extra=dict(Counter(each.said for each in events)))
+            logger.info(
+                "%d events handled", len(events), extra=dict(Counter(each.said for each in events))
+            )
 
     def _fields(self, event: EventDelivery) -> dict[str, Any]:
         message, decision, outcome = event.message, event.decision, event.outcome
@@ -220,7 +255,9 @@ class EventProcessor:
             "delay_seconds": round(decision.delay, 1)
             if isinstance(decision, Retry | Snooze) and not event.is_busy
             else None,
-            "not_understood": ", ".join(event.patch.not_understood) or None if event.patch else None,
+            "not_understood": ", ".join(event.patch.not_understood) or None
+            if event.patch
+            else None,
         }
 
 
@@ -240,5 +277,8 @@ def _together(events: Sequence[EventDelivery], members: int) -> Iterator[list[Ev
 
 
 def _crashed(error: Exception) -> Outcome:
-    logger.error("crashed: this is a bug in signal-mailgun, please report it", extra={"error": whereabouts(error)})
+    logger.error(
+        "crashed: this is a bug in signal-mailgun, please report it",
+        extra={"error": whereabouts(error)},
+    )
     return Outcome(OutcomeKind.CRASHED, None, whereabouts(error))

@@ -12,11 +12,18 @@ from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
     {
-        *(OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND),
+        *(
+            OutcomeKind.REJECTED,
+            OutcomeKind.UNEXPECTED_STATUS,
+            OutcomeKind.UNAUTHORIZED,
+            OutcomeKind.LIST_NOT_FOUND,
+        ),
         *(OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
     }
 )
-OF_MEMBERS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER})  # may be for what each of them holds
+OF_MEMBERS = frozenset(
+    {OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER}
+)  # may be for what each of them holds
 WELL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.UNCHANGED})
 HELD_BY_PACE_SECONDS = 1.0
 
@@ -54,7 +61,9 @@ class RequestReports:
             if self._throttled > 1 or (self._throttled and outcome.wait_until):
                 self.stopped = True
             if outcome.kind in WELL:
-                self._refused = {who: each for who, each in self._refused.items() if each.written and not written}
+                self._refused = {
+                    who: each for who, each in self._refused.items() if each.written and not written
+                }
             if outcome.kind in REFUSALS and len(addresses) == 1:
                 return self._refusal(addresses[0], outcome, written=written)
             return outcome
@@ -82,9 +91,15 @@ class RequestReports:
         """Of requests in a row that went well one report tells."""
         counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
         marks = [self._flow.mark(each) for each in addresses] if counts else []
-        report = reported(replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written)
+        report = reported(
+            replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written
+        )
         last = self._reports[-1] if self._reports else None
-        if last and last.kind in WELL and (last.kind, last.written) == (report.kind, report.written):
+        if (
+            last
+            and last.kind in WELL
+            and (last.kind, last.written) == (report.kind, report.written)
+        ):
             self._reports[-1] = last._replace(requests=last.requests + 1)
         else:
             self._reports.append(report)
@@ -92,7 +107,9 @@ class RequestReports:
     def _refusal(self, address: str, outcome: Outcome, *, written: bool) -> Outcome:
         rejected, rules = outcome.kind in OF_MEMBERS, self._flow.rules
         threshold = rules.rejected_threshold if rejected else rules.incident_threshold
-        others = sum(each.rejected == rejected for who, each in self._refused.items() if who != address)
+        others = sum(
+            each.rejected == rejected for who, each in self._refused.items() if who != address
+        )
         if 0 < threshold <= others + 1:
             self.stopped = True
         if 0 < threshold <= others:

@@ -71,7 +71,12 @@ def retry_delay(failures: int, retry_policy: RetryPolicy, chance: float) -> floa
 
 
 def decide(
-    outcome: Outcome, retry_state: RetryState, retry_policy: RetryPolicy, *, now: datetime, chance: float
+    outcome: Outcome,
+    retry_state: RetryState,
+    retry_policy: RetryPolicy,
+    *,
+    now: datetime,
+    chance: float,
 ) -> Decision:
     """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
     match outcome.kind:
@@ -82,7 +87,10 @@ def decide(
         case OutcomeKind.THROTTLED | OutcomeKind.UNAVAILABLE | OutcomeKind.CRASHED:
             return _again(outcome, retry_state, retry_policy, now=now, chance=chance)
         case (
-            OutcomeKind.REJECTED | OutcomeKind.UNAUTHORIZED | OutcomeKind.LIST_NOT_FOUND | OutcomeKind.UNEXPECTED_STATUS
+            OutcomeKind.REJECTED
+            | OutcomeKind.UNAUTHORIZED
+            | OutcomeKind.LIST_NOT_FOUND
+            | OutcomeKind.UNEXPECTED_STATUS
         ):
             return Bury(DeadLetterReason(outcome.kind))  # they go by the same names
         case OutcomeKind.WRONG_MEMBER | OutcomeKind.UNREADABLE_MEMBER:
@@ -102,15 +110,25 @@ def _wait_free_of_charge(outcome: Outcome) -> float:
 
 
 def _again(
-    outcome: Outcome, retry_state: RetryState, retry_policy: RetryPolicy, *, now: datetime, chance: float
+    outcome: Outcome,
+    retry_state: RetryState,
+    retry_policy: RetryPolicy,
+    *,
+    now: datetime,
+    chance: float,
 ) -> Decision:
     told_to_wait = outcome.kind is OutcomeKind.THROTTLED
     attempts = retry_state.attempts + (not told_to_wait)
-    if retry_state.age_seconds >= retry_policy.max_age_seconds or attempts >= retry_policy.max_attempts:
+    if (
+        retry_state.age_seconds >= retry_policy.max_age_seconds
+        or attempts >= retry_policy.max_attempts
+    ):
         return Bury(DeadLetterReason.RETRIES_EXHAUSTED)
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
     if told_to_wait and hint > 0:
-        return Snooze(HELD_SECONDS)  # the hold keeps to the hint, and what ends the hold ends the wait
+        return Snooze(
+            HELD_SECONDS
+        )  # the hold keeps to the hint, and what ends the hold ends the wait
     failures = retry_state.throttled + 1 if told_to_wait else attempts
     delay = max(retry_delay(failures, retry_policy, chance), hint)
     return Snooze(delay) if told_to_wait else Retry(delay)

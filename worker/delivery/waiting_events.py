@@ -30,7 +30,9 @@ from worker.redis_client.lua import script
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
 REPLY_BYTES = 8 * 1024 * 1024
-MARGIN_SECONDS = 10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
+MARGIN_SECONDS = (
+    10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
+)
 
 WAIT = ALLOW_WHEN_FULL + script("worker.delivery", "wait")
 ADOPT = ALLOW_WHEN_FULL + script("worker.delivery", "adopt")
@@ -42,8 +44,12 @@ class Waiting:
 
     ledger: Ledger
     delay_queue: DelayQueue
-    in_flight: tuple[str, str]  # the keys of what workers have in hand: of the index, and of the messages
-    unanswered: deque[str] = field(default_factory=deque)  # tokens of what may have been taken on, its reply lost
+    in_flight: tuple[
+        str, str
+    ]  # the keys of what workers have in hand: of the index, and of the messages
+    unanswered: deque[str] = field(
+        default_factory=deque
+    )  # tokens of what may have been taken on, its reply lost
 
     def wait(self, events: Sequence[tuple[str, Message]]) -> float:
         """Keep each message until the member of its address is free.
@@ -51,15 +57,20 @@ class Waiting:
         Returns when they go on in any case, epoch seconds by Redis's clock. Raises `redis.RedisError`.
         """
         of_each = (
-            (self.ledger.digest_of(address), encode(message, self.delay_queue.queue)) for address, message in events
+            (self.ledger.digest_of(address), encode(message, self.delay_queue.queue))
+            for address, message in events
         )
         longest = self.ledger.lease_seconds + MARGIN_SECONDS
-        free, due = self._run(self._wait, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each))
+        free, due = self._run(
+            self._wait, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each)
+        )
         if free:
             self.ledger.awaited.set()
         return float(due)
 
-    def adopt_awaited(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
+    def adopt_awaited(
+        self, room: int = REPLY_BYTES, *, idle: bool = True
+    ) -> list[list[tuple[str, str]]]:
         """Do as `adopt`, where this process released a member that is waited for since it last did."""
         if not self.ledger.awaited.is_set():
             return []
@@ -93,7 +104,9 @@ class Waiting:
 
     def _run(self, script: Any, keys: Sequence[str], *args: Any) -> Any:
         gate = self.ledger.gate
-        return script(keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args])
+        return script(
+            keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args]
+        )
 
     @cached_property
     def _wait(self) -> Any:

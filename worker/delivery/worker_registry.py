@@ -59,7 +59,9 @@ class WorkerRegistry:
         self._worker = keys.worker
         self._ended = keys.ended
         self._pending: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
-        self._began: dict[str, float] = {}  # "started" and the latest state -> when that was first stored
+        self._began: dict[
+            str, float
+        ] = {}  # "started" and the latest state -> when that was first stored
 
     def note(self, id: str, outcome: str) -> None:
         """The event ended so, now."""
@@ -68,7 +70,9 @@ class WorkerRegistry:
     def store(self, worker: str, state: WorkerState, *, node: str = "", version: str = "") -> None:
         """This worker is alive and in that state; store what was noted since. Raises `redis.RedisError`."""
         now = redis_now(self._redis)
-        entry = WorkerEntry(worker, node, version, self._since("started", now), state, self._since(state, now))
+        entry = WorkerEntry(
+            worker, node, version, self._since("started", now), state, self._since(state, now)
+        )
         noted = [self._pending.popleft() for _ in range(len(self._pending))]
         clock = now - time.monotonic()
         with self._redis.pipeline(transaction=False) as pipe:
@@ -76,7 +80,10 @@ class WorkerRegistry:
             pipe.zremrangebyscore(self._workers, "-inf", now - FORGOTTEN_SECONDS)
             pipe.set(self._worker(worker), json.dumps(asdict(entry)), ex=FORGOTTEN_SECONDS)
             if noted:
-                pipe.lpush(self._ended, *(f"{clock + at:.0f} {outcome}|{event}" for at, outcome, event in noted))
+                pipe.lpush(
+                    self._ended,
+                    *(f"{clock + at:.0f} {outcome}|{event}" for at, outcome, event in noted),
+                )
                 pipe.ltrim(self._ended, 0, REMEMBERED - 1)
             pipe.execute()
 
@@ -98,8 +105,12 @@ class WorkerRegistry:
     def ended(self, id: str) -> tuple[float, str] | None:
         """When and how the event last ended, if it is among those remembered."""
         lines = cast("list[str]", self._redis.lrange(self._ended, 0, -1))
-        entries = (line.partition("|") for line in lines)  # an id may hold anything, an outcome no bar
-        at, _, outcome = next((entry for entry, _, found in entries if found == id), "").partition(" ")
+        entries = (
+            line.partition("|") for line in lines
+        )  # an id may hold anything, an outcome no bar
+        at, _, outcome = next((entry for entry, _, found in entries if found == id), "").partition(
+            " "
+        )
         return (float(at), outcome) if at else None
 
     def _since(self, what: str, now: float) -> float:

@@ -23,12 +23,20 @@ def key_in(path: Path) -> str:
 def others_may_read(path: Path) -> bool:
     """Return True if every user of the machine can read the file, and this process could change that."""
     found = path.stat()
-    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_IROTH) and found.st_uid == os.geteuid() != 0
+    return (
+        stat.S_ISREG(found.st_mode)
+        and bool(found.st_mode & stat.S_IROTH)
+        and found.st_uid == os.geteuid() != 0
+    )
 
 
 def _check(path: Path, found: os.stat_result) -> None:
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise KeyFileError("can be written by other users, who could put their own key there; run chmod go-w on it")
+        raise KeyFileError(
+            "can be written by other users, who could put their own key there; run chmod go-w on it"
+        )
     folders = [each.stat().st_mode for each in (path.absolute().parent, *path.resolve().parents)]
     if any(folder & stat.S_IWOTH and not folder & stat.S_ISVTX for folder in folders):
-        raise KeyFileError("lies in a folder that every user can write; move it, or run chmod o-w on the folder")
+        raise KeyFileError(
+            "lies in a folder that every user can write; move it, or run chmod o-w on the folder"
+        )

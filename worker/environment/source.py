@@ -13,4 +13,8 @@ class EnvFileSource(DotEnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values by the settings' names."""
-        return {name: value for name, value in super().__call__().items() if name.upper() not in ENVIRONMENT_ONLY}
+        return {
+            name: value
+            for name, value in super().__call__().items()
+            if name.upper() not in ENVIRONMENT_ONLY
+        }

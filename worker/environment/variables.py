@@ -10,8 +10,22 @@ from dotenv.parser import parse_stream
 
 from worker.printable import printable
 
-OURS = ("MAILGUN_", "SIGNAL_", "RETRY_", "INCIDENT_", "LEDGER_")  # what begins so is most likely meant for us
-SHARED = ("DEAD_", "MESSAGE_", "REDIS_", "VISIBILITY_", "WORKER_", "METRICS_", "LOG_")  # and so do many others'
+OURS = (
+    "MAILGUN_",
+    "SIGNAL_",
+    "RETRY_",
+    "INCIDENT_",
+    "LEDGER_",
+)  # what begins so is most likely meant for us
+SHARED = (
+    "DEAD_",
+    "MESSAGE_",
+    "REDIS_",
+    "VISIBILITY_",
+    "WORKER_",
+    "METRICS_",
+    "LOG_",
+)  # and so do many others'
 # What other programs and platforms set: Mailgun's tools and our live tests; Kubernetes for each service, such as one named redis.
 FOREIGN = re.compile(
     r"MAILGUN_(LIVE_.*|SMTP_.*|(SENDER_)?DOMAIN(_NAME)?|WEBHOOK_.*|(PUBLIC|SIGNING|SENDING)_.*|FROM(_.*)?|SENDER)"
@@ -39,7 +53,11 @@ class Strays:
 def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
     """Sort out of `names`, in any case, those that look like settings and are not among `known`, given in upper case."""
     settings = {*known}
-    looking = [name for name in names if name.upper() not in settings and not FOREIGN.fullmatch(name.upper())]
+    looking = [
+        name
+        for name in names
+        if name.upper() not in settings and not FOREIGN.fullmatch(name.upper())
+    ]
     typos: dict[str, str] = {}
     others: dict[str, str] = {}
     for name in looking:
@@ -53,7 +71,10 @@ def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
 
 def described(found: dict[str, str]) -> str:
     """Return the names, and which settings may be meant, as part of one line."""
-    shown = [f"{printable(name)}{f' (did you mean {meant}?)' if meant else ''}" for name, meant in found.items()]
+    shown = [
+        f"{printable(name)}{f' (did you mean {meant}?)' if meant else ''}"
+        for name, meant in found.items()
+    ]
     more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
     return ", ".join(shown[:MOST_NAMES]) + more
 
@@ -61,7 +82,9 @@ def described(found: dict[str, str]) -> str:
 def _meant(name: str, known: set[str]) -> tuple[str, float]:
     """The setting that `name` is most like, and how like it is: 1 is certain."""
     prefix = next((each for each in OURS if name.startswith(each)), "")
-    if not prefix and not name.startswith(SHARED):  # the prefix itself may be misspelt, but then all else must be right
+    if not prefix and not name.startswith(
+        SHARED
+    ):  # the prefix itself may be misspelt, but then all else must be right
         close = get_close_matches(name, known, 1, 0.93)
         return (close[0], 1.0) if close else ("", 0.0)
     candidates = {each: _likeness(name, each, prefix) for each in known if each.startswith(prefix)}
@@ -91,7 +114,9 @@ def env_file(text: str) -> EnvFile:
     broken: list[int] = []
     for each in parse_stream(StringIO(text)):
         text = each.original.string
-        line = each.original.line + text[: len(text) - len(text.lstrip())].count("\n")  # blank ones are before it
+        line = each.original.line + text[: len(text) - len(text.lstrip())].count(
+            "\n"
+        )  # blank ones are before it
         if each.error:
             broken.append(line)
         elif each.key is not None:

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 LIBRARY = script("worker.gate", "pace", "gate")
 
-ALLOW_WHEN_FULL = (
-    f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
-)
+ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
 
 # Scripts that only call one function of the library. The others are files.
 ASK = "return tostring(held(true))"
@@ -91,7 +89,9 @@ def keys(integration: str) -> tuple[str, str]:
 class Gate:
     """The hold and the pace of one integration. Safe to share between threads."""
 
-    def __init__(self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]
+    ) -> None:
         """`chance` gives random numbers in [0, 1)."""
         self.redis = redis
         self.keys = keys(integration)
@@ -106,7 +106,11 @@ class Gate:
 
     def record(self, reports: Sequence[RequestReport]) -> list[HoldChange]:
         """What came of several requests, in the order in which they ended; gives the holds that this began or ended."""
-        return [HoldChange(*each) for each in self._run(self._report_all, json.dumps(reports))] if reports else []
+        return (
+            [HoldChange(*each) for each in self._run(self._report_all, json.dumps(reports))]
+            if reports
+            else []
+        )
 
     def mark(self, address: str) -> str:
         """What stands for a member in a report: no address, and the same for every worker."""
@@ -128,7 +132,11 @@ class Gate:
     def record_page(self, outcome: Outcome, why: str, now: datetime) -> str:
         """What came of a page of members that was paid by `pay`; gives the hold that this began or ended, or ""."""
         report = reported(outcome, why, now, ["pages"], written=False)
-        return str(self._run(self._report_reading, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)))
+        return str(
+            self._run(
+                self._report_reading, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)
+            )
+        )
 
     def release(self, requests: float) -> None:
         """So many requests were paid for and not made; where negative, made and not paid for."""
@@ -206,7 +214,9 @@ def reported(
 ) -> RequestReport:
     """An outcome as the scripts take it."""
     seconds = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return RequestReport(outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written)
+    return RequestReport(
+        outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written
+    )
 
 
 def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: float) -> HoldState:
@@ -227,4 +237,11 @@ def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: flo
     if kind is None:
         return HoldState(None, "", None, None, rate)
     since, look_at = float(fields["since"]), float(fields["look_at"])
-    return HoldState(kind, fields["why"], since, now + wait if kind == "unavailable" else None, rate, next_look=look_at)
+    return HoldState(
+        kind,
+        fields["why"],
+        since,
+        now + wait if kind == "unavailable" else None,
+        rate,
+        next_look=look_at,
+    )

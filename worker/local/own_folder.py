@@ -19,13 +19,17 @@ def make_own_folder(path: Path) -> Path:
     try:
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():  # a link leads to where another wants it
+        if (
+            not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid()
+        ):  # a link leads to where another wants it
             raise FolderError(f"{path} is no folder of this user; move it away")
         path.chmod(FOLDER_MODE)
     except FolderError:
         raise
     except OSError as error:
-        raise FolderError(f"the folder {path} cannot be made: {error.strerror}; start in another folder") from None
+        raise FolderError(
+            f"the folder {path} cannot be made: {error.strerror}; start in another folder"
+        ) from None
     return path.absolute()
 
 

@@ -47,7 +47,9 @@ class ProcessGroup:
         """Start `python -m COMMAND` in this environment plus `environment`."""
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
-        child = ManagedProcess(name, command, environment, output, _spawned(command, environment, output))
+        child = ManagedProcess(
+            name, command, environment, output, _spawned(command, environment, output)
+        )
         self.children.append(child)
         return child
 
@@ -71,11 +73,18 @@ class ProcessGroup:
         self.children.clear()
 
 
-def _spawned(command: list[str], environment: dict[str, str], output: Path) -> "subprocess.Popen[bytes]":
+def _spawned(
+    command: list[str], environment: dict[str, str], output: Path
+) -> "subprocess.Popen[bytes]":
     with output.open("ab") as file:
         # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop the rest in order.
         return subprocess.Popen(  # noqa: S603  our own interpreter and modules
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
 
 
@@ -86,7 +95,9 @@ def free_port(wanted: int, option: str) -> int:
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
-            raise PortTaken(f"port {wanted} is taken; end what listens there, or give another with {option}") from None
+            raise PortTaken(
+                f"port {wanted} is taken; end what listens there, or give another with {option}"
+            ) from None
         return int(probe.getsockname()[1])
 
 

@@ -9,7 +9,9 @@ class Sample:
     """One event, and the fault that the sandbox is to play for its member."""
 
     event: Any
-    fault: dict[str, Any] = field(default_factory=dict)  # the sandbox's options; none: Mailgun behaves
+    fault: dict[str, Any] = field(
+        default_factory=dict
+    )  # the sandbox's options; none: Mailgun behaves
 
 
 def _event(message_id: str, **fields: Any) -> dict[str, Any]:
@@ -48,7 +50,14 @@ SAMPLES: tuple[Sample, ...] = (
             properties={"method": "google"},
         )
     ),
-    Sample(_event("page", type="page", traits=_email("pat"), properties={"url": "https://shop.example.com/pricing"})),
+    Sample(
+        _event(
+            "page",
+            type="page",
+            traits=_email("pat"),
+            properties={"url": "https://shop.example.com/pricing"},
+        )
+    ),
     Sample(
         _event(
             "order",
@@ -78,7 +87,14 @@ SAMPLES: tuple[Sample, ...] = (
         )
     ),
     # Skipped, which is nobody's fault.
-    Sample(_event("anonymous", type="page", anonymousId="c3", properties={"url": "https://shop.example.com/"})),
+    Sample(
+        _event(
+            "anonymous",
+            type="page",
+            anonymousId="c3",
+            properties={"url": "https://shop.example.com/"},
+        )
+    ),
     Sample(
         _event(
             "hashed",
@@ -90,14 +106,21 @@ SAMPLES: tuple[Sample, ...] = (
     # Retried until it works.
     Sample(
         _event("throttled", type="identify", traits={**_email("tom"), "name": "Tom Told-to-wait"}),
-        {"kind": "status", "status": 429, "count": 1, "hint": "retry_after_seconds", "wait_seconds": 2},
+        {
+            "kind": "status",
+            "status": 429,
+            "count": 1,
+            "hint": "retry_after_seconds",
+            "wait_seconds": 2,
+        },
     ),
     Sample(
         _event("unavailable", type="identify", traits={**_email("una"), "name": "Una Vailable"}),
         {"kind": "status", "status": 503, "count": 2},
     ),
     Sample(
-        _event("reset", type="identify", traits={**_email("rita"), "name": "Rita Reset"}), {"kind": "reset", "count": 1}
+        _event("reset", type="identify", traits={**_email("rita"), "name": "Rita Reset"}),
+        {"kind": "reset", "count": 1},
     ),
     Sample(
         _event("wrong-answer", type="identify", traits={**_email("mag"), "name": "Mag Nificent"}),
@@ -107,7 +130,11 @@ SAMPLES: tuple[Sample, ...] = (
     Sample(_event("no-address", type="identify", traits={"email": "not an address"})),
     Sample(
         _event("rejected", type="identify", traits=_email("rex")),
-        {"kind": "status", "status": 400, "message": "The 'address' parameter should be a valid email address"},
+        {
+            "kind": "status",
+            "status": 400,
+            "message": "The 'address' parameter should be a valid email address",
+        },
     ),
     Sample(
         _event("unauthorized", type="identify", traits=_email("uri")),
@@ -115,8 +142,15 @@ SAMPLES: tuple[Sample, ...] = (
     ),
     Sample(
         _event("list-missing", type="identify", traits=_email("lou")),
-        {"kind": "status", "status": 404, "message": "Mailing list newsletter@mg.example.com not found"},
+        {
+            "kind": "status",
+            "status": 404,
+            "message": "Mailing list newsletter@mg.example.com not found",
+        },
     ),
-    Sample(_event("odd-status", type="identify", traits=_email("ted")), {"kind": "status", "status": 418}),
+    Sample(
+        _event("odd-status", type="identify", traits=_email("ted")),
+        {"kind": "status", "status": 418},
+    ),
     Sample(["this is no event"]),
 )

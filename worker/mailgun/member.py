@@ -34,7 +34,9 @@ class Member:
             **named,
             "subscribed": "true" if self.subscribed else "false",
             "upsert": "true",
-            "vars": json.dumps(self.vars, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+            "vars": json.dumps(
+                self.vars, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            ),
         }
 
     def entry(self) -> str:
@@ -73,7 +75,11 @@ def found_in(data: object, address: str) -> Member | Unreadable | None:
     """Return the same, or why the member at `address` cannot be read."""
     member = data.get("member") if isinstance(data, dict) else None
     named = member.get("address") if isinstance(member, dict) else None
-    if not isinstance(member, dict) or not isinstance(named, str) or not is_same_address(named, address):
+    if (
+        not isinstance(member, dict)
+        or not isinstance(named, str)
+        or not is_same_address(named, address)
+    ):
         return None
     return _member(member, address)
 
@@ -88,7 +94,9 @@ def _member(shown: Mapping[str, Any], address: str) -> Member | Unreadable:
     if not isinstance(vars_, dict):
         return Unreadable(address, "`vars` is no object")
     why = why_unusable(name) or why_unusable(vars_)
-    return Unreadable(address, f"it holds {why}") if why else Member(address, name, subscribed, vars_)
+    return (
+        Unreadable(address, f"it holds {why}") if why else Member(address, name, subscribed, vars_)
+    )
 
 
 def _subscribed(value: object) -> bool | None:
@@ -109,7 +117,9 @@ def other_address_in(data: object, address: str) -> str | None:
     """Return the address in a decoded answer about a member if it is not `address`; else None."""
     member = data.get("member") if isinstance(data, dict) else None
     named = member.get("address") if isinstance(member, dict) else None
-    return named if isinstance(named, str) and named and not is_same_address(named, address) else None
+    return (
+        named if isinstance(named, str) and named and not is_same_address(named, address) else None
+    )
 
 
 def is_same_address(one: str, other: str) -> bool:

@@ -26,10 +26,21 @@ from typing import Any
 from worker.mailgun.answer_json import decoded
 from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
 from worker.mailgun.page import Page, Query, page_in, smaller
-from worker.mailgun.texts import ANSWER_LIMIT, ENDLESS, NO_PAGE, STRANGE, TOO_LONG, UNREADABLE, WRONG_ADDRESS, shown
+from worker.mailgun.texts import (
+    ANSWER_LIMIT,
+    ENDLESS,
+    NO_PAGE,
+    STRANGE,
+    TOO_LONG,
+    UNREADABLE,
+    WRONG_ADDRESS,
+    shown,
+)
 from worker.privacy import redacted
 
-MILLISECONDS_FROM = 1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
+MILLISECONDS_FROM = (
+    1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
+)
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
@@ -119,7 +130,9 @@ class Outcome:
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
 
-def classify_read(answer: Response | NoResponse, address: str, now: datetime) -> Member | Outcome | None:
+def classify_read(
+    answer: Response | NoResponse, address: str, now: datetime
+) -> Member | Outcome | None:
     """What reading a member gave: the member, None where the list does not hold it, or why it could not be read."""
     if isinstance(answer, Response) and answer.status == 404 and _says_member_absent(answer):
         return None
@@ -132,7 +145,11 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
     """What became of an upsert of the member at `address`."""
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
-        return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), member=found) if isinstance(found, Member) else found
+        return (
+            Outcome(OutcomeKind.DELIVERED, 200, answer.text(), member=found)
+            if isinstance(found, Member)
+            else found
+        )
     return _unwritten(answer, now)
 
 
@@ -147,7 +164,9 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
     return _unwritten(answer, now)
 
 
-def page_outcome(answer: Response | NoResponse, query: Query, url: str, now: datetime) -> Page | Outcome:
+def page_outcome(
+    answer: Response | NoResponse, query: Query, url: str, now: datetime
+) -> Page | Outcome:
     """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted.
 
     In place of one that is too long: a page of nobody, after which a smaller one follows.
@@ -155,7 +174,11 @@ def page_outcome(answer: Response | NoResponse, query: Query, url: str, now: dat
     if isinstance(answer, Response) and answer.status == 200:
         if answer.is_json_cut:
             half = smaller(query)
-            return Page((), half) if half else Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+            return (
+                Page((), half)
+                if half
+                else Outcome(OutcomeKind.UNREADABLE_MEMBER, 200, f"{UNREADABLE}{TOO_LONG}")
+            )
         return page_in(answer.json(), query, url) or Outcome(OutcomeKind.UNAVAILABLE, 200, NO_PAGE)
     return _trouble(answer, now)
 
@@ -205,11 +228,15 @@ def _not_it(answer: Response, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT])
+    return Outcome(
+        OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT]
+    )
 
 
 def _strange(answer: Response) -> Outcome:
-    return Outcome(OutcomeKind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT])
+    return Outcome(
+        OutcomeKind.UNAVAILABLE, answer.status, f"{STRANGE}{answer.text()}"[:ANSWER_LIMIT]
+    )
 
 
 def _unwritten(answer: Response | NoResponse, now: datetime) -> Outcome:
@@ -285,4 +312,6 @@ def _number(value: object) -> float | None:
 
 def why(outcome: Outcome) -> str:
     """The outcome for people, in one line without addresses."""
-    return redacted(f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.summary}")[:200]
+    return redacted(
+        f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.summary}"
+    )[:200]

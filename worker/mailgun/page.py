@@ -27,7 +27,9 @@ class Page:
 
     members: tuple[Member, ...]
     following: Query | None  # what to ask for next; None after the last page
-    unreadable: tuple[str, ...] = ()  # addresses of members on it that cannot be held as they are shown
+    unreadable: tuple[
+        str, ...
+    ] = ()  # addresses of members on it that cannot be held as they are shown
 
     @property
     def unsubscribed(self) -> int:
@@ -58,7 +60,9 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
     if not found and not asked:
         return None
     following = {**query, **asked}
-    if _limit(query) < PAGE_SIZE:  # it was halved for members that are too long: what follows may be shorter
+    if (
+        _limit(query) < PAGE_SIZE
+    ):  # it was halved for members that are too long: what follows may be shorter
         following["limit"] = str(min(PAGE_SIZE, 2 * _limit(query)))
     return Page(members, following, unreadable) if following != query else None
 
@@ -117,7 +121,11 @@ def _query(link: object, url: str) -> Query:
         parts = urlsplit(link) if isinstance(link, str) else None
     except ValueError:  # brackets that are no IPv6 address
         return {}
-    if parts is None or len(parts.query) > LONGEST_QUERY or _place(parts.path) != _place(urlsplit(url).path):
+    if (
+        parts is None
+        or len(parts.query) > LONGEST_QUERY
+        or _place(parts.path) != _place(urlsplit(url).path)
+    ):
         return {}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return {} if why_unusable(query) else query

@@ -14,7 +14,8 @@ from worker.mailgun.texts import ANSWER_LIMIT, known_text, shown
 QUOTED_LIMIT = 500  # characters
 # As a header's or a field's value up to the end of its line or tag; after the name of a scheme a word too long to be one.
 AUTHORIZATION = re.compile(
-    r"authorization[\"']?\s*[:=]\s*([^\r\n<]+)|\b(?:basic|bearer|digest|token)\s+([\w+/=.~:-]{16,})", re.IGNORECASE
+    r"authorization[\"']?\s*[:=]\s*([^\r\n<]+)|\b(?:basic|bearer|digest|token)\s+([\w+/=.~:-]{16,})",
+    re.IGNORECASE,
 )
 ESCAPE = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE)
 UNSEEN = re.compile(r"[\s\\\u00ad\u200b-\u200f\u2060\ufeff]+")
@@ -55,7 +56,11 @@ def _decoded(text: str) -> list[str]:
     for _ in range(DECODINGS):
         texts.append(unquote(unescape(texts[-1])))
     return [
-        _seen(each) for each in [*texts, *(ESCAPE.sub(lambda found: chr(int(found[1], 16)), each) for each in texts)]
+        _seen(each)
+        for each in [
+            *texts,
+            *(ESCAPE.sub(lambda found: chr(int(found[1], 16)), each) for each in texts),
+        ]
     ]
 
 

@@ -26,10 +26,36 @@ LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)  # this program's own, before what 
 # From the integration's page, Mailgun's documents and recorded exchanges, and the phrases of HTTP.
 KNOWN = frozenset(
     {
-        *("Bad Request", "Unauthorized", "Payment Required", "Forbidden", "Not Found", "Method Not Allowed"),
-        *("Not Acceptable", "Request Timeout", "Conflict", "Gone", "Length Required", "Precondition Failed"),
-        *("Request Entity Too Large", "Unprocessable Entity", "Locked", "Too Early", "Too Many Requests"),
-        *("Internal Server Error", "Not Implemented", "Bad Gateway", "Service Unavailable", "Gateway Timeout"),
+        *(
+            "Bad Request",
+            "Unauthorized",
+            "Payment Required",
+            "Forbidden",
+            "Not Found",
+            "Method Not Allowed",
+        ),
+        *(
+            "Not Acceptable",
+            "Request Timeout",
+            "Conflict",
+            "Gone",
+            "Length Required",
+            "Precondition Failed",
+        ),
+        *(
+            "Request Entity Too Large",
+            "Unprocessable Entity",
+            "Locked",
+            "Too Early",
+            "Too Many Requests",
+        ),
+        *(
+            "Internal Server Error",
+            "Not Implemented",
+            "Bad Gateway",
+            "Service Unavailable",
+            "Gateway Timeout",
+        ),
         *("Invalid private key", "404 page not found"),
         "Mailgun Magnificent API",
         "Mailing list not found",
@@ -46,7 +72,10 @@ KNOWN = frozenset(
 )
 LOWERED = frozenset(each.lower() for each in KNOWN)
 PATTERNS = (
-    (re.compile(r"Member .+ of mailing list .+ not found"), "Member <address> of mailing list <address> not found"),
+    (
+        re.compile(r"Member .+ of mailing list .+ not found"),
+        "Member <address> of mailing list <address> not found",
+    ),
     (re.compile(r"Mailing list .+ not found"), "Mailing list <address> not found"),
     (re.compile(r"Address already exists '.*'"), "Address already exists <address>"),
 )

@@ -66,7 +66,9 @@ class Ledger:
     lease_seconds: float
     cache_seconds: float  # MAILGUN_MEMBER_CACHE_SECONDS
     days: float  # LEDGER_DAYS
-    settle_seconds: float = 0.0  # a write without an answer may yet be applied: nobody has the member meanwhile
+    settle_seconds: float = (
+        0.0  # a write without an answer may yet be applied: nobody has the member meanwhile
+    )
     refresh_seconds: float | None = (
         None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
     )
@@ -98,20 +100,30 @@ class Ledger:
         return self._opened(answer, addresses, digests, token, began)
 
     def _opened(
-        self, answer: list[Any], addresses: Sequence[str], digests: Sequence[str], token: str, began: float
+        self,
+        answer: list[Any],
+        addresses: Sequence[str],
+        digests: Sequence[str],
+        token: str,
+        began: float,
     ) -> list[LeaseResult]:
         _, *moments = answer[:4]
         seen, up = _Seen(*(float(each or 0) for each in moments)), uptime()
         return [
             self._visit(
-                MemberLease(address, digest, token, NEW, opened_at=seen.now, opened_up=up), Stored(*found), seen, began
+                MemberLease(address, digest, token, NEW, opened_at=seen.now, opened_up=up),
+                Stored(*found),
+                seen,
+                began,
             )
             if found
             else Locked()
             for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
         ]
 
-    def _visit(self, lease: MemberLease, stored: Stored, seen: "_Seen", began: float) -> MemberLease:
+    def _visit(
+        self, lease: MemberLease, stored: Stored, seen: "_Seen", began: float
+    ) -> MemberLease:
         lease.record, lease.cached = stored.known(lease.address, seen.synced, self.lag_seconds)
         lease.stored = lease.record
         lease.writes_until = began + self.lease_seconds / 2
@@ -123,13 +135,17 @@ class Ledger:
         if copy is None:
             return Trust.NONE
         at, refresh = float(copy.at), self.refresh_seconds
-        trusting = refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
+        trusting = (
+            refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
+        )
         # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
         if trusting and (copy.member.subscribed or at >= seen.fresh_from):
             return Trust.STANDS
         return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
 
-    def renew(self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float) -> list[bool] | OnHold:
+    def renew(
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+    ) -> list[bool] | OnHold:
         """May these members be written? For each: is it still this visit's, or has its lease ended, or a page of members come
         that may know better? Renews the leases.
 
@@ -137,9 +153,14 @@ class Ledger:
         what the request costs beyond what was paid for it.
         """
         began = uptime()
-        records = [encoded(note) if note is not lease.record else "" for lease, note in zip(leases, notes, strict=True)]
+        records = [
+            encoded(note) if note is not lease.record else ""
+            for lease, note in zip(leases, notes, strict=True)
+        ]
         digests = [each.digest for each in leases]
-        answer = self._run(self._ask_again, digests, leases[0].token, self._lease, pay, self._lives, *records)
+        answer = self._run(
+            self._ask_again, digests, leases[0].token, self._lease, pay, self._lives, *records
+        )
         if answer[0] == "held":
             return OnHold(float(answer[1]))
         ours = [bool(each) for each in answer[1:]]
@@ -149,17 +170,28 @@ class Ledger:
                 lease.stored = note
         return ours
 
-    def release(self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float) -> list[HoldChange]:
+    def release(
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+    ) -> list[HoldChange]:
         """Write what was learned, report what Mailgun answered, release the members; gives the holds that began or ended.
 
         After a write without an answer a member is not released before that has settled, and is looked after for as long as it
         may yet be applied. A visit whose lease has ended is `lost` afterwards.
         """
         closing = list(chain.from_iterable(self._closing(each) for each in leases))
-        close = partial(self._run, self._close, [each.digest for each in leases], leases[0].token, pay, self._lives)
+        close = partial(
+            self._run,
+            self._close,
+            [each.digest for each in leases],
+            leases[0].token,
+            pay,
+            self._lives,
+        )
         began, lost, awaited = self.repeats.attempt(
             partial(close, json.dumps(reports), *closing),
-            otherwise=partial(close, json.dumps([]), *closing),  # later the answers would be told as new
+            otherwise=partial(
+                close, json.dumps([]), *closing
+            ),  # later the answers would be told as new
         )
         for number in lost:
             leases[number].lost = True
@@ -191,7 +223,9 @@ class Ledger:
         """Erase what is known of a member; gives how many records there were."""
         redis, digest = self.gate.redis, self.digest_of(address)
         redis.delete(self.keys.waiting_for(digest))
-        return int(redis.delete(self.keys.member(digest))) + int(redis.zrem(self.keys.look_after, address))
+        return int(redis.delete(self.keys.member(digest))) + int(
+            redis.zrem(self.keys.look_after, address)
+        )
 
     def note_sync(self, began: float) -> None:
         """Everybody was read, which began then, epoch seconds by Redis's clock: members that were not seen since do not exist."""
@@ -199,7 +233,9 @@ class Ledger:
 
     def digest_of(self, address: str) -> str:
         """What stands for the address in keys."""
-        return blake2b(address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16).hexdigest()
+        return blake2b(
+            address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16
+        ).hexdigest()
 
     @cached_property
     def keys(self) -> Keys:
@@ -237,7 +273,9 @@ class Ledger:
         return int(self.days * 86_400)
 
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
-        members = chain.from_iterable((self.keys.lock(each), self.keys.member(each)) for each in digests)
+        members = chain.from_iterable(
+            (self.keys.lock(each), self.keys.member(each)) for each in digests
+        )
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
         keys = [*self.gate.keys, *ours, *members]
         return script(keys=keys, args=[*self.gate.first_args(), *args])

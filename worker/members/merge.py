@@ -77,18 +77,24 @@ def fields_of(patch: Patch) -> list[str]:
     return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
 
 
-def after_patch(record: Record, patch: Patch, order: EventOrder, rules: SubscriptionRules, now: float) -> Record:
+def after_patch(
+    record: Record, patch: Patch, order: EventOrder, rules: SubscriptionRules, now: float
+) -> Record:
     """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
     known = dict.fromkeys(fields_of(patch), order)
     record = record._replace(vars={**record.vars, **patch.vars}, orders={**record.orders, **known})
     if patch.name is not None:
         record = record._replace(name=patch.name)
     if patch.consent is not None:
-        record = record._replace(consent=patch.consent, no=_no_after(record.no, patch.consent, order, rules, now))
+        record = record._replace(
+            consent=patch.consent, no=_no_after(record.no, patch.consent, order, rules, now)
+        )
     return record
 
 
-def _no_after(no: No | None, consent: bool, order: EventOrder, rules: SubscriptionRules, now: float) -> No | None:  # noqa: FBT001
+def _no_after(
+    no: No | None, consent: bool, order: EventOrder, rules: SubscriptionRules, now: float
+) -> No | None:  # noqa: FBT001
     match consent, no:
         case True, No() if rules.resubscribe:
             return no._replace(by=order)
@@ -102,7 +108,11 @@ def _no_after(no: No | None, consent: bool, order: EventOrder, rules: Subscripti
 
 def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: float) -> Record:
     """What is known of a member that Mailgun does not hold, once `patch` creates it at the moment `now`."""
-    subscribes = rules.subscribe_new and not patch.consent_unclear if record.consent is None else record.consent
+    subscribes = (
+        rules.subscribe_new and not patch.consent_unclear
+        if record.consent is None
+        else record.consent
+    )
     if record.no or patch.consent is not None or subscribes:
         return record
     return record._replace(no=No(now, record.orders.get(CONSENT, FIRST)))

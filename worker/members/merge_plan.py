@@ -35,7 +35,9 @@ class MergePlan:
     held: Member | None  # as Mailgun holds it; None: it does not
     member: Member | None  # to stand; None: there is to be none
     record: Record  # once it stands
-    kinds: tuple[OutcomeKind, ...]  # of each patch, once it stands: superseded, unchanged or delivered
+    kinds: tuple[
+        OutcomeKind, ...
+    ]  # of each patch, once it stands: superseded, unchanged or delivered
 
     @property
     def writes(self) -> bool:
@@ -44,7 +46,11 @@ class MergePlan:
 
 
 def plan_merge(
-    held: Member | None, record: Record, wanted: Sequence[TimedPatch], rules: SubscriptionRules, now: float
+    held: Member | None,
+    record: Record,
+    wanted: Sequence[TimedPatch],
+    rules: SubscriptionRules,
+    now: float,
 ) -> MergePlan:
     """What `wanted`, in this order, makes at the moment `now` of the member that Mailgun holds.
 
@@ -97,4 +103,6 @@ def _confirmed(record: Record, now: float) -> Record:
         return record
     if record.is_lifted:
         return record._replace(no=None, lifted_at=now)
-    return record._replace(no=record.no._replace(since=now, sent=None)) if record.no.sent else record
+    return (
+        record._replace(no=record.no._replace(since=now, sent=None)) if record.no.sent else record
+    )

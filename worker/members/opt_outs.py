@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     import redis
 
 LIVES_SECONDS = 86_400
-LONGEST_READING_SECONDS = 3600.0  # or ten times the refresh interval: pages that go on for ever are given up
-LONGEST_WAIT_SECONDS = 1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
+LONGEST_READING_SECONDS = (
+    3600.0  # or ten times the refresh interval: pages that go on for ever are given up
+)
+LONGEST_WAIT_SECONDS = (
+    1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
+)
 
 START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
@@ -73,7 +77,9 @@ class OptOutScanner:
         """Is a reading due, or to be gone on with, and is it this caller's turn? Cheap: to be asked once a second."""
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
-        found = self._run(self._turn, token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS)
+        found = self._run(
+            self._turn, token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS
+        )
         if not found:
             return None
         cursor, so_far = found
@@ -105,7 +111,14 @@ class OptOutScanner:
                         return self._complete(turn.token, "", so_far)
                     query = page.following
                     longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
-                    if not self._run(self._go_on, turn.token, json.dumps(query), so_far, self.lease_seconds, longest):
+                    if not self._run(
+                        self._go_on,
+                        turn.token,
+                        json.dumps(query),
+                        so_far,
+                        self.lease_seconds,
+                        longest,
+                    ):
                         return None
                 case never:
                     assert_never(never)
@@ -120,7 +133,10 @@ class OptOutScanner:
 
     def _run(self, script: Any, *args: Any) -> Any:
         gate = self.page_importer.ledger.gate
-        return script(keys=[*gate.keys, key(self.page_importer.ledger.integration)], args=[*gate.first_args(), *args])
+        return script(
+            keys=[*gate.keys, key(self.page_importer.ledger.integration)],
+            args=[*gate.first_args(), *args],
+        )
 
     @cached_property
     def _turn(self) -> Any:
@@ -147,12 +163,16 @@ def key(integration: str) -> str:
 def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
     """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
     names = ("fresh_from", "since", "members", "seconds")
-    fresh_from, since, members, took = cast("list[str | None]", redis.hmget(key(integration), list(names)))
+    fresh_from, since, members, took = cast(
+        "list[str | None]", redis.hmget(key(integration), list(names))
+    )
     counts_from = fresh_from or since
     age = redis_now(redis) - float(counts_from) if counts_from else None
     return OptOutStatus(
         age=age,
         members=int(members) if members else None,
         took=float(took) if took else None,
-        trusted=bool(fresh_from and age is not None and 0 <= age <= TRUST_REFRESHES * refresh_seconds),
+        trusted=bool(
+            fresh_from and age is not None and 0 <= age <= TRUST_REFRESHES * refresh_seconds
+        ),
     )

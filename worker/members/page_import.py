@@ -46,13 +46,17 @@ class PageImporter:
         wait, at = self.ledger.gate.acquire_background()
         if wait > 0:
             return RetryAfter(wait)
-        found = page_outcome(self.mailgun.read_page(query), query, self.mailgun.pages_url, self.clock())
+        found = page_outcome(
+            self.mailgun.read_page(query), query, self.mailgun.pages_url, self.clock()
+        )
         self._report(found if isinstance(found, Outcome) else Outcome(OutcomeKind.UNCHANGED, 200))
         if isinstance(found, Page) and (found.members or found.unreadable):
             self.store_page(found.members, at, found.unreadable)
         return found
 
-    def store_page(self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()) -> None:
+    def store_page(
+        self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()
+    ) -> None:
         """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock.
 
         Of those that cannot be read it knows no copy any more: they are read before they are written.

@@ -113,7 +113,9 @@ class Reading(NamedTuple):
     doubt: float | None = None
 
 
-ABSENCE_SECONDS = 10.0  # at least so long after the first look a second one confirms that a member is absent
+ABSENCE_SECONDS = (
+    10.0  # at least so long after the first look a second one confirms that a member is absent
+)
 LONGEST_DOUBT_SECONDS = 60.0  # between two looks
 
 
@@ -124,9 +126,13 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     """
     if held is None:
         return _after_absence(record, at, lag)
-    known = record._replace(seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag))
+    known = record._replace(
+        seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag)
+    )
     if held.subscribed:
-        return Reading(known._replace(no=record.no if record.no and at < record.no.since + lag else None))
+        return Reading(
+            known._replace(no=record.no if record.no and at < record.no.since + lag else None)
+        )
     return _after_no(known, held, at, lag)
 
 
@@ -195,7 +201,10 @@ def encoded(record: Record) -> str:
         if field.startswith("vars."):
             of_event[field[5:]] = record.vars[field[5:]]
     data = {
-        "events": [[*order, each, record.name_of(order), record.consent_of(order)] for order, each in vars_.items()],
+        "events": [
+            [*order, each, record.name_of(order), record.consent_of(order)]
+            for order, each in vars_.items()
+        ],
         "no": record.no and [record.no.since, record.no.by and list(record.no.by), record.no.sent],
         "lifted_at": record.lifted_at,
         "absent": record.absent,

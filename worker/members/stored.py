@@ -54,7 +54,9 @@ def moment(text: str) -> float | None:
 
 def copy_of(member: Member) -> str:
     """The copy of a member, as it is stored."""
-    return f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
+    return (
+        f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
+    )
 
 
 def member_of(copy: str, address: str) -> Member:

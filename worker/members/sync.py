@@ -59,9 +59,13 @@ class ListSync:
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         query = json.loads(fields.pop("cursor", "null")) or EVERYBODY
         began, seconds = fields.pop("began"), float(fields.pop("seconds", 0))
-        return SyncProgress(began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds)
+        return SyncProgress(
+            began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds
+        )
 
-    def steps(self, so_far: SyncProgress, total: int | None = None) -> Iterator[SyncProgress | RetryAfter | Outcome]:
+    def steps(
+        self, so_far: SyncProgress, total: int | None = None
+    ) -> Iterator[SyncProgress | RetryAfter | Outcome]:
         """Go on until it is complete: after each page how far it has come, and why there was none. Raises `SyncReplaced`.
 
         When to try again is for whoever takes the steps to say. Pages that lead back to one another, or show far more members

@@ -19,7 +19,9 @@ def tell_of_hold(kind: str, why: str) -> None:
         case "throttled":
             logger.info("Mailgun asks to slow down: the integration is held", extra={"why": why})
         case "unthrottled":
-            logger.warning("Mailgun asked to wait longer, but the list can be read: the flow ramps up")
+            logger.warning(
+                "Mailgun asked to wait longer, but the list can be read: the flow ramps up"
+            )
         case "unavailable":
             logger.warning(
                 "Mailgun is unavailable to many members: the integration is held until the list can be read",
@@ -34,13 +36,19 @@ def tell_of_hold(kind: str, why: str) -> None:
                 extra={"why": why, "cause": cause, "fix": fix},
             )
         case "over":
-            logger.warning("the incident is over: the list can be read again; dead letters can be replayed")
+            logger.warning(
+                "the incident is over: the list can be read again; dead letters can be replayed"
+            )
 
 
 def reason_in(why: str) -> DeadLetterReason:
     """Return the reason of the dead letters that the refusal `why` made."""
     kind = why.partition(" ")[0].rstrip(":")
-    return DeadLetterReason(kind) if kind in set(DeadLetterReason) else DeadLetterReason.UNEXPECTED_STATUS
+    return (
+        DeadLetterReason(kind)
+        if kind in set(DeadLetterReason)
+        else DeadLetterReason.UNEXPECTED_STATUS
+    )
 
 
 def look_at_list(gate: Gate, mailgun: MailgunClient, clock: Callable[[], datetime]) -> None:
@@ -56,10 +64,17 @@ def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> N
         case Outcome():
             expected = ended.kind in {OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE}
             level = logging.INFO if expected else logging.WARNING
-            logger.log(level, "those who unsubscribed could not be read: tried again soon", extra={"why": why(ended)})
+            logger.log(
+                level,
+                "those who unsubscribed could not be read: tried again soon",
+                extra={"why": why(ended)},
+            )
         case float() if ended > refresh_seconds:
             logger.warning(
                 "those who unsubscribed take longer to read than MAILGUN_OPT_OUT_REFRESH_SECONDS: raise it, "
                 "or members are read one by one",
-                extra={"took": round(ended), "fix": f"MAILGUN_OPT_OUT_REFRESH_SECONDS={math.ceil(1.5 * ended)}"},
+                extra={
+                    "took": round(ended),
+                    "fix": f"MAILGUN_OPT_OUT_REFRESH_SECONDS={math.ceil(1.5 * ended)}",
+                },
             )

@@ -22,7 +22,9 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 ENCODER = json.JSONEncoder(default=str)
 
 
-def configure(level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None) -> None:
+def configure(
+    level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None
+) -> None:
     """Make every logger of this process print through one handler on `stream`, standard error if none is given.
 
     A line that cannot be written, as on a full disk, is lost without a word.
@@ -51,7 +53,9 @@ class TextLines(logging.Formatter):
         """The record on one line."""
         fields = " ".join(f"{name}={value}" for name, value in extras(record).items())
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        return printable(f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}")
+        return printable(
+            f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}"
+        )
 
 
 class JsonLines(logging.Formatter):
@@ -60,7 +64,12 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one JSON object."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = {"time": time, "level": record.levelname.lower(), "message": said(record), "logger": record.name}
+        head = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "message": said(record),
+            "logger": record.name,
+        }
         return ENCODER.encode(head | extras(record))
 
 

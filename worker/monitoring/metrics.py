@@ -36,7 +36,14 @@ from threading import Lock, Thread
 from typing import Any, get_args
 
 import redis
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.backoff import NoBackoff
@@ -108,10 +115,14 @@ class Metrics:
         text = "Attempts that an event took until it was done or dead."
         self._attempts = Histogram("event_attempts", text, own, buckets=ATTEMPTS, **known)
         text = "Seconds from enqueue, or replay, until Mailgun holds what the event says."
-        self._deliveries = Histogram("delivery_duration_seconds", text, own, buckets=DELIVERY_SECONDS, **known)
+        self._deliveries = Histogram(
+            "delivery_duration_seconds", text, own, buckets=DELIVERY_SECONDS, **known
+        )
         text = "Seconds that a request to Mailgun took; status none: no whole answer came."
         labels = (*own, "request", "status")
-        self._requests = Histogram("request_duration_seconds", text, labels, buckets=REQUEST_SECONDS, **known)
+        self._requests = Histogram(
+            "request_duration_seconds", text, labels, buckets=REQUEST_SECONDS, **known
+        )
         text = "Dead letters removed for good, because they were beyond DEAD_LETTERS_MAX (number) or DEAD_LETTERS_MAX_DAYS (age)."
         self._removed = Counter("dead_letters_removed", text, [*own, "bound"], **known)
         for bound in ("number", "age"):
@@ -132,7 +143,9 @@ class Metrics:
         if outcome and not isinstance(decision, Retry | Snooze):
             self._attempts.labels(self._integration).observe(message.attempts + 1)
         if outcome and isinstance(decision, Done) and message.retry_window_start is not None:
-            self._deliveries.labels(self._integration).observe(max(0.0, self._clock() - message.retry_window_start))
+            self._deliveries.labels(self._integration).observe(
+                max(0.0, self._clock() - message.retry_window_start)
+            )
 
     def put_aside(self, reason: str) -> None:
         """A message was put aside unread, for that reason."""
@@ -145,7 +158,9 @@ class Metrics:
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
         """Mailgun was asked; `status` is None where no whole answer came."""
-        self._requests.labels(self._integration, request, f"{status // 100}xx" if status else "none").observe(seconds)
+        self._requests.labels(
+            self._integration, request, f"{status // 100}xx" if status else "none"
+        ).observe(seconds)
 
 
 def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
@@ -170,7 +185,9 @@ class IntegrationGauges:
     delayed: int
     dead_letters: dict[str, int]  # reason -> count
     hold: HoldState
-    opt_outs_age: float | None = None  # of the last complete reading of those who unsubscribed, where they are read
+    opt_outs_age: float | None = (
+        None  # of the last complete reading of those who unsubscribed, where they are read
+    )
     # What workers do -> how many of those alive.
     workers: dict[str, int] = field(default_factory=dict)
     # What of events was there and not understood -> events, since the first worker.
@@ -192,11 +209,15 @@ def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges
         delayed=DelayQueue(store, *where).count(),
         dead_letters=DeadLetterQueue(store, *where).cached_counts(),
         hold=gate_for(settings, store).state(),
-        workers=Counts(each.state for each in WorkerRegistry(store, settings.signal_integration).alive()),
+        workers=Counts(
+            each.state for each in WorkerRegistry(store, settings.signal_integration).alive()
+        ),
         not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
         memory=memory_share(store),
-        letters_share=letters_share(settings, sum(DeadLetterQueue(store, *where).cached_counts().values())),
+        letters_share=letters_share(
+            settings, sum(DeadLetterQueue(store, *where).cached_counts().values())
+        ),
     )
 
 
@@ -204,7 +225,10 @@ class RedisCollector(Collector):
     """The gauges of the integration. A Redis that is away or hangs neither fails nor holds up a scrape."""
 
     def __init__(
-        self, integration: str, read: Callable[[], IntegrationGauges], clock: Callable[[], float] = time.monotonic
+        self,
+        integration: str,
+        read: Callable[[], IntegrationGauges],
+        clock: Callable[[], float] = time.monotonic,
     ):
         """`read` may raise and may hang; no two of it are ever under way."""
         self._integration = integration
@@ -225,7 +249,10 @@ class RedisCollector(Collector):
 
     def _current(self) -> IntegrationGauges | None:
         with self._lock:
-            if not (self._reader and self._reader.is_alive()) and self._clock() - self._read_at >= CACHE_SECONDS:
+            if (
+                not (self._reader and self._reader.is_alive())
+                and self._clock() - self._read_at >= CACHE_SECONDS
+            ):
                 self._reader = Thread(target=self._renew, name="metrics-reader", daemon=True)
                 self._reader.start()
             reader = self._reader
@@ -241,20 +268,38 @@ class RedisCollector(Collector):
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
         except Exception as error:  # noqa: BLE001  our own bug must not fail the scrape, nor print a traceback
             self._last = None
-            logger.error("the integration's metrics cannot be read", extra={"error": whereabouts(error)})
+            logger.error(
+                "the integration's metrics cannot be read", extra={"error": whereabouts(error)}
+            )
         self._read_at = self._clock()
 
 
 def families(integration: str, retry_state: IntegrationGauges | None) -> Iterator[Metric]:
     """The gauges of the integration; only that Redis does not answer where nothing is known."""
-    yield _gauge(integration, "redis_up", "Whether Redis answers this worker.", float(retry_state is not None))
+    yield _gauge(
+        integration,
+        "redis_up",
+        "Whether Redis answers this worker.",
+        float(retry_state is not None),
+    )
     if retry_state is None:
         return
     one, several = partial(_gauge, integration), partial(_gauges, integration)
-    yield one("queued_events", "Messages on the queue, each of one event or many.", retry_state.queued)
-    yield one("oldest_queued_age_seconds", "Age of the event at the queue's front.", retry_state.oldest_age)
+    yield one(
+        "queued_events", "Messages on the queue, each of one event or many.", retry_state.queued
+    )
+    yield one(
+        "oldest_queued_age_seconds",
+        "Age of the event at the queue's front.",
+        retry_state.oldest_age,
+    )
     yield one("delayed_events", "Events that wait for their next try.", retry_state.delayed)
-    yield several("dead_letters", "Dead letters that lie there.", "reason", _by_reason(retry_state.dead_letters))
+    yield several(
+        "dead_letters",
+        "Dead letters that lie there.",
+        "reason",
+        _by_reason(retry_state.dead_letters),
+    )
     workers = {state: float(retry_state.workers.get(state, 0)) for state in get_args(WorkerState)}
     yield several("workers", "Workers that are alive, by what they do.", "state", workers)
     held = {kind: float(kind == retry_state.hold.kind) for kind in HOLDS}
@@ -306,5 +351,7 @@ def serve_metrics(metrics: Metrics, settings: Settings) -> int | None:
         return None
     disable_created_metrics()  # type: ignore[no-untyped-call]
     store = connect(settings.redis_url, **REDIS_TIMEOUTS)
-    metrics.registry.register(RedisCollector(settings.signal_integration, lambda: read_standing(settings, store)))
+    metrics.registry.register(
+        RedisCollector(settings.signal_integration, lambda: read_standing(settings, store))
+    )
     return serve(metrics.registry, settings.metrics_host, settings.metrics_port)

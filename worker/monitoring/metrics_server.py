@@ -33,26 +33,38 @@ def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
                 continue
             # A worker delivers without metrics too.
             why = getattr(error, "strerror", None) or "no host name"
-            logger.error("no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": why})
+            logger.error(
+                "no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": why}
+            )
             return None
         Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         logger.info("metrics for Prometheus", extra={"address": f"{host}:{port}"})
         return port
-    logger.error("no metrics: METRICS_PORT and those after it are taken", extra={"address": f"{host}:{first}"})
+    logger.error(
+        "no metrics: METRICS_PORT and those after it are taken",
+        extra={"address": f"{host}:{first}"},
+    )
     return None
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_port = False  # two processes on one port would answer by turns: python/cpython#127319
+    allow_reuse_port = (
+        False  # two processes on one port would answer by turns: python/cpython#127319
+    )
 
     def __init__(self, address: tuple[str, int], handler: "type[BaseHTTPRequestHandler]") -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # not HTTPServer's, which looks up this host's full name and may wait long for it
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        TCPServer.server_bind(
+            self
+        )  # not HTTPServer's, which looks up this host's full name and may wait long for it
+        self.server_name, self.server_port = (
+            str(self.server_address[0]),
+            int(self.server_address[1]),
+        )
         self.setup_environ()
 
     def handle_error(self, *_: Any) -> None:

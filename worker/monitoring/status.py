@@ -29,7 +29,9 @@ class Status:
     integration: str
     at: float
     queued: int  # messages, each of one event or many; so are those in flight and delayed
-    oldest_age: float | None  # of the event at the queue's front, where it says when it was enqueued
+    oldest_age: (
+        float | None
+    )  # of the event at the queue's front, where it says when it was enqueued
     in_flight: int
     delayed: int
     next_due: float | None

@@ -18,7 +18,10 @@ from worker.ops.text_file import BROKEN, NOT_TEXT, NotText, lines_of, text_in, w
 CHUNK = 16 * 1024  # characters of an array read at a time
 SEPARATORS = (",", ";", "\t")  # of a CSV file
 BAD_BYTES = "bytes that are no UTF-8 text; iconv -f latin1 -t utf-8 FILE converts a Latin-1 file"
-BATCHES = ("events", "batch")  # where a request to Signal, or a Segment library's, carries its events
+BATCHES = (
+    "events",
+    "batch",
+)  # where a request to Signal, or a Segment library's, carries its events
 
 _first_value = json.JSONDecoder().raw_decode
 
@@ -43,11 +46,17 @@ def entries(stream: IO[str]) -> Iterator[FileEntry]:
             number = entry.number
             yield entry
     except BROKEN:
-        yield FileEntry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+        yield FileEntry(
+            number + 1,
+            complaint="the compressed file is damaged from here on: the rest is left out",
+        )
     except OSError as error:
         if error.errno is not None:
             raise
-        yield FileEntry(number + 1, complaint="the compressed file is damaged from here on: the rest is left out")
+        yield FileEntry(
+            number + 1,
+            complaint="the compressed file is damaged from here on: the rest is left out",
+        )
 
 
 @contextmanager
@@ -89,7 +98,9 @@ def _refuse_csv(first: str, second: str) -> None:
     if "{" in first:  # JSON with something before it
         return
     for separator in SEPARATORS:
-        if first.count(separator) > 0 and (not second or first.count(separator) == second.count(separator)):
+        if first.count(separator) > 0 and (
+            not second or first.count(separator) == second.count(separator)
+        ):
             raise NotText("CSV, not JSON: write each row as one JSON object a line")
 
 
@@ -111,7 +122,9 @@ def _elements(text: str, stream: IO[str]) -> Iterator[FileEntry]:
             yield _entry(Document(number, value, spelled))
             number += 1
         else:
-            yield FileEntry(number, complaint="not JSON from here on: the rest of the array is left out")
+            yield FileEntry(
+                number, complaint="not JSON from here on: the rest of the array is left out"
+            )
             return
     if text:
         yield FileEntry(number, complaint="not JSON: what follows the array is left out")
@@ -148,6 +161,7 @@ def _entry(document: Document) -> FileEntry:
         for name in BATCHES:
             if isinstance(value.get(name), list):
                 return FileEntry(
-                    number, complaint=f"its events lie in `{name}`: send those, as jq -c '.{name}[]' FILE prints"
+                    number,
+                    complaint=f"its events lie in `{name}`: send those, as jq -c '.{name}[]' FILE prints",
                 )
     return FileEntry(number, value, document.complaint)

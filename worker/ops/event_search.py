@@ -79,15 +79,26 @@ class EventSearch:
 
     def delayed(self, wanted: Wanted) -> Iterator[tuple[Match, float]]:
         """The wanted events that are delayed, with the due times of their messages."""
-        return ((found, due) for raw, due in self.delay_queue.waiting() for found in found_in(raw, wanted))
+        return (
+            (found, due)
+            for raw, due in self.delay_queue.waiting()
+            for found in found_in(raw, wanted)
+        )
 
     def waits(self, address: str, raw: str) -> bool:
         """Return whether this delayed message waits only for another delivery of its member to end."""
-        return self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw) is not None
+        return (
+            self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw)
+            is not None
+        )
 
     def dead(self, wanted: Wanted) -> Iterator[DeadLetter]:
         """The wanted dead letters, oldest first."""
-        return (buried for buried in self.dead_letters.oldest_first() if wanted_in(buried.message, wanted))
+        return (
+            buried
+            for buried in self.dead_letters.oldest_first()
+            if wanted_in(buried.message, wanted)
+        )
 
     def known(self, address: str) -> LedgerEntry | None:
         """What the ledger holds of a member."""
@@ -102,8 +113,12 @@ class EventSearch:
         found = dict.fromkeys(("queue", "delayed", "dead letters", "ledger"), 0)
         for _ in range(2):
             self.priorities.drain(sum(self.priorities.counts().values()))
-            found["queue"] += sum(self._erase_queued(*each, wanted) for each in list(self.queued(wanted)))
-            found["delayed"] += sum(self._erase_delayed(each, wanted) for each, _ in list(self.delayed(wanted)))
+            found["queue"] += sum(
+                self._erase_queued(*each, wanted) for each in list(self.queued(wanted))
+            )
+            found["delayed"] += sum(
+                self._erase_delayed(each, wanted) for each, _ in list(self.delayed(wanted))
+            )
             found["dead letters"] += self._erase_dead(list(self.dead(wanted)), wanted)
             found["ledger"] += self.ledger.forget(address)
         return {**found, "in flight": self.in_flight(wanted)}
@@ -119,7 +134,9 @@ class EventSearch:
         return {place: count for place, count in counts.items() if count}
 
     def _erase_queued(self, before: int, found: Match, unwanted: Wanted) -> int:
-        replaced = self.redis.eval(REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted))
+        replaced = self.redis.eval(
+            REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted)
+        )
         return len(found.events) * int(cast("int", replaced))
 
     def _erase_dead(self, found: list[DeadLetter], unwanted: Wanted) -> int:
@@ -151,7 +168,11 @@ def rest_of(buried: DeadLetter, unwanted: Wanted) -> Message | None:
     left = without(buried.raw if message.original is None else message.original, unwanted)
     if not left:
         return None
-    return parse_raw(left, lambda: message.id) if message.original is None else replace(message, original=left)
+    return (
+        parse_raw(left, lambda: message.id)
+        if message.original is None
+        else replace(message, original=left)
+    )
 
 
 def wanted_in(message: Message, wanted: Wanted) -> list[Message]:

@@ -26,7 +26,14 @@ def is_known(settings: Settings, store: "redis.Redis") -> bool:
     Whoever may not look is not told anything: True.
     """
     keys = Keys(settings.signal_integration)
-    stored = (keys.hold, keys.pace, keys.in_flight, keys.delayed, keys.dead_letter_counts, keys.opt_outs)
+    stored = (
+        keys.hold,
+        keys.pace,
+        keys.in_flight,
+        keys.delayed,
+        keys.dead_letter_counts,
+        keys.opt_outs,
+    )
     return _any_exists(store, keys.queue, keys.dead_letters, *_served(keys), *stored)
 
 
@@ -43,7 +50,10 @@ def integrations(store: "redis.Redis") -> list[str]:
         cursor = -1
         while cursor and time.monotonic() < ends:
             try:
-                cursor, keys = cast("tuple[int, list[str]]", store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS))
+                cursor, keys = cast(
+                    "tuple[int, list[str]]",
+                    store.scan(max(cursor, 0), match=pattern, count=LOOK_KEYS),
+                )
             except NoPermissionError:
                 break
             names |= {found[1] for found in map(name.fullmatch, keys) if found}

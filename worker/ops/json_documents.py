@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BLANKS = " \t\r\n\x1e\ufeff"  # RFC 7464's record separator, and byte order marks of files that were joined
-BEGINS = ("{", "[", "\x1e")  # how a line begins that is the first of a document, whatever was broken before it
-LONGEST = 16 * 1024 * 1024  # characters that a line or a document may have at most; an event has half a million
+BEGINS = (
+    "{",
+    "[",
+    "\x1e",
+)  # how a line begins that is the first of a document, whatever was broken before it
+LONGEST = (
+    16 * 1024 * 1024
+)  # characters that a line or a document may have at most; an event has half a million
 STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: what is unended costs no memory
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 

@@ -39,12 +39,16 @@ class Person:
     def is_in(self, message: Message) -> bool:
         """Return True if the event in `message` is this person's, or the whole message, of which no event could be read."""
         if message.original is not None:
-            return not events_read(message) and self._is_in_bytes(bytes_of(message.original), DEEPEST)
+            return not events_read(message) and self._is_in_bytes(
+                bytes_of(message.original), DEEPEST
+            )
         if message.is_bundle:  # each of its events is looked at
             return False
         with suppress(MalformedEmail):
             return normalize_address(address_of(message.args, self.preset)) == self.address
-        return any(self._is_in_text(each) for each in texts_in([*message.args, dict(message.kwargs)]))
+        return any(
+            self._is_in_text(each) for each in texts_in([*message.args, dict(message.kwargs)])
+        )
 
     def _is_in_text(self, text: str) -> bool:
         if self._mention.search(ascii_lower(text)):
@@ -61,7 +65,9 @@ class Person:
 
     @cached_property
     def _mention(self) -> "re.Pattern[str]":
-        spellings = "|".join(re.escape(ascii_lower(each)) for each in (self.address, in_punycode(self.address)))
+        spellings = "|".join(
+            re.escape(ascii_lower(each)) for each in (self.address, in_punycode(self.address))
+        )
         return re.compile(rf"(?<![\w.+-])(?:{spellings})(?![\w-]|\.\w)")
 
 
@@ -105,6 +111,8 @@ def _within(data: bytes) -> Iterator[bytes]:
             yield decompressed(data, name, LIMIT_BYTES)
         except (ValueError, LookupError, OverflowError):
             return
-    for found in BASE64.finditer(b"".join(data.replace(b"\\n", b"").split()) if b"\n" in data else data):
+    for found in BASE64.finditer(
+        b"".join(data.replace(b"\\n", b"").split()) if b"\n" in data else data
+    ):
         text = found[0].rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
         yield base64.b64decode(text[: len(text) - (len(text) % 4 == 1)] + b"=" * (-len(text) % 4))

@@ -52,12 +52,16 @@ def previewed(
     before = background(patch)
     left = filling(surviving(patch, before.record, before.order), before.held)
     gone = [name for name in fields_of(patch) if name not in fields_of(left)]
-    noted: dict[str, Any] = {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
+    noted: dict[str, Any] = (
+        {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
+    )
     if gone and not fields_of(left):
         why = "set already" if patch.undated else "newer events have set"
         return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
     rules = SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
-    member = plan_merge(before.held, before.record, [TimedPatch(left, before.order)], rules, now=0.0).member
+    member = plan_merge(
+        before.held, before.record, [TimedPatch(left, before.order)], rules, now=0.0
+    ).member
     if member is None:
         raise LookupError("an event makes a member")
     url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
@@ -72,7 +76,11 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
         patch = patch_from_event(parse_event(data), preset)
     except (MalformedEvent, MalformedEmail):
         return ()
-    return () if isinstance(patch, SkipReason) else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
+    return (
+        ()
+        if isinstance(patch, SkipReason)
+        else tuple(NOT_UNDERSTOOD[what] for what in patch.not_understood)
+    )
 
 
 def as_lines(shown: dict[str, Any]) -> list[str]:
@@ -82,6 +90,10 @@ def as_lines(shown: dict[str, Any]) -> list[str]:
         what, why = next((key, value) for key, value in shown.items() if key != "line")
         return [f"# {shown['line']}: {what.replace('_', ' ')}: {why}", *unread, ""]
     fields = [f"{name}={value}" for name, value in shown["form"].items()]
-    why = "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
-    gone = [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    why = (
+        "set already" if "timestamp" in shown.get("not_understood", ()) else "newer events have set"
+    )
+    gone = (
+        [f"# {why} {', '.join(shown['superseded_fields'])}"] if "superseded_fields" in shown else []
+    )
     return [shown["request"], "", *fields, *gone, *unread, ""]

@@ -34,9 +34,14 @@ class ReplayPreview:
             return MemberContext(entry.record, held, order_of(patch, buried.message))
 
         if buried.message.original is not None:
-            return {"line": number, "dead_letter": buried.letter.summary or "not a message of this program"}
+            return {
+                "line": number,
+                "dead_letter": buried.letter.summary or "not a message of this program",
+            }
         args = buried.message.args
-        return previewed(FileEntry(number, args[0] if args else None), self.settings, self.preset, background)
+        return previewed(
+            FileEntry(number, args[0] if args else None), self.settings, self.preset, background
+        )
 
 
 def rehearsal_for(settings: Settings) -> ReplayPreview:

@@ -18,7 +18,12 @@ HEAD = 64  # bytes that are enough to tell
 CHUNK = 256 * 1024  # characters of a line that is left out, read at a time
 NOT_TEXT = "\udcff"  # stands for bytes that are no text in the file's encoding
 
-BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)  # what reading a damaged compressed file raises
+BROKEN = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+)  # what reading a damaged compressed file raises
 
 COMPRESSED: dict[str | None, Callable[[IO[bytes]], IO[bytes]]] = {
     "gzip": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
@@ -102,7 +107,9 @@ class _Joined(io.RawIOBase):
         return len(data)
 
     def _more(self, size: int) -> bytes:
-        read = getattr(self._file, "read1", self._file.read)  # what is there, without waiting for more
+        read = getattr(
+            self._file, "read1", self._file.read
+        )  # what is there, without waiting for more
         return cast("bytes", read(size) or b"")
 
 
@@ -124,7 +131,9 @@ def _refuse(head: bytes, encoding: str) -> None:
         raise NotText(
             "no text but binary data; of a tar archive, tar -xOf FILE | signal-mailgun send - reads the files"
         )
-    if text[:1] not in BEGINNINGS and any(ord(each) < 32 and each not in "\t\r\n\x1b\x1e" for each in text):
+    if text[:1] not in BEGINNINGS and any(
+        ord(each) < 32 and each not in "\t\r\n\x1b\x1e" for each in text
+    ):
         raise NotText("no text but binary data: JSON is needed, one object a line")
 
 

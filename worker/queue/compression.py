@@ -37,9 +37,16 @@ ALIASES = {
 }
 
 # How compressed data begins; JSON begins otherwise.
-BEGINNINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+BEGINNINGS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
-DECOMPRESSORS: dict[str, Callable[[], Any]] = {"application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP)}
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "application/x-gzip": lambda: zlib.decompressobj(ZLIB_OR_GZIP)
+}
 ERRORS: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError)
 if bz2:
     DECOMPRESSORS["application/x-bz2"] = bz2.BZ2Decompressor
@@ -54,7 +61,9 @@ if zstd:
 
 def compression_of(data: bytes) -> str | None:
     """Return the name of what `data` is compressed with, None where it is not."""
-    return next((name for beginning, name in BEGINNINGS.items() if data.startswith(beginning)), None)
+    return next(
+        (name for beginning, name in BEGINNINGS.items() if data.startswith(beginning)), None
+    )
 
 
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:

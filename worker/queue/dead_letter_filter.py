@@ -52,7 +52,10 @@ class DeadLetterFilter:
             and (self.since is None or died >= self.since)
             and (self.until is None or died <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
-            and (self.email is None or lenient_address(self.email) in addresses_in(message, self.preset))
+            and (
+                self.email is None
+                or lenient_address(self.email) in addresses_in(message, self.preset)
+            )
             and (self.id is None or message.id == self.id)
         )
 
@@ -70,7 +73,10 @@ def instant(text: str, now: datetime) -> datetime:
 
 
 def parse_filter(
-    now: datetime, filters: Mapping[str, Any], preset: Preset | None = None, others: Callable[[], Iterable[str]] = tuple
+    now: datetime,
+    filters: Mapping[str, Any],
+    preset: Preset | None = None,
+    others: Callable[[], Iterable[str]] = tuple,
 ) -> DeadLetterFilter:
     """Return what `filters`, given as text by their names, mean at `now`; None, or a filter left out, means any.
 
@@ -85,9 +91,15 @@ def parse_filter(
     given = {name: _right_type(name, value) for name, value in filters.items() if value is not None}
     since, until = (_moment(name, given.pop(name, None), now) for name in ("since", "until"))
     _check_moments(since, until, now)
-    if "reason" in given and given["reason"] not in REASONS and given["reason"] not in (known := {*REASONS, *others()}):
+    if (
+        "reason" in given
+        and given["reason"] not in REASONS
+        and given["reason"] not in (known := {*REASONS, *others()})
+    ):
         names = ", ".join(map(printable, sorted(known)))
-        raise ValueError(f"no reason {printable(given['reason'])}{_meant(given['reason'], known)}; there are {names}")
+        raise ValueError(
+            f"no reason {printable(given['reason'])}{_meant(given['reason'], known)}; there are {names}"
+        )
     if not 100 <= given.get("status", 200) <= 599:
         raise ValueError(f"{given['status']} is no HTTP status; they go from 100 to 599")
     if "email" in given and not re.fullmatch(r"[^@]+@[^@]+", given["email"].strip()):
@@ -108,7 +120,9 @@ def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
     try:
         return None if text is None else instant(text, now)
     except ValueError:
-        raise ValueError(f"the filter {name} takes ISO 8601 or a span such as 90m, 2h, 7d") from None
+        raise ValueError(
+            f"the filter {name} takes ISO 8601 or a span such as 90m, 2h, 7d"
+        ) from None
     except OverflowError:
         raise ValueError(
             f"the filter {name} is too far away; it takes ISO 8601 or a span such as 90m, 2h, 7d"
@@ -145,7 +159,9 @@ def _default_preset() -> Preset:
     return load_preset()
 
 
-def chosen(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None) -> Iterator[DeadLetter]:
+def chosen(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None
+) -> Iterator[DeadLetter]:
     """The dead letters meant, oldest first, at most `limit`."""
     return islice((each for each in letters.oldest_first() if wanted.matches(each)), limit)
 
@@ -161,7 +177,9 @@ def batches(
         taken = 0
         for start in range(0, len(meant), at_once):
             # What was taken away since the page was read has moved the others towards the end.
-            batch = [replace(each, place=each.place + taken) for each in meant[start : start + at_once]]
+            batch = [
+                replace(each, place=each.place + taken) for each in meant[start : start + at_once]
+            ]
             yield batch
             taken += len(batch)
         if left <= 0:

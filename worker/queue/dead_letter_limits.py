@@ -31,12 +31,18 @@ class DeadLetterLimits:
 
     def turn(self) -> bool:
         """Return True to one of those who ask within a second, if there is a bound: it is to `enforce`."""
-        return bool(self.most or self.days) and self._first(self._keys.letters_bounded, LOOK_SECONDS)
+        return bool(self.most or self.days) and self._first(
+            self._keys.letters_bounded, LOOK_SECONDS
+        )
 
     def enforce(self, now: float) -> int:
         """Remove what is beyond the bounds, at most `AT_ONCE`; returns how many. Raises `redis.RedisError`."""
         count, done = self.letters.count(), 0
-        if self.most and count >= self.most * NEARLY and self._first(self._keys.letters_bound_told, TELL_SECONDS):
+        if (
+            self.most
+            and count >= self.most * NEARLY
+            and self._first(self._keys.letters_bound_told, TELL_SECONDS)
+        ):
             text = "%d dead letters, and DEAD_LETTERS_MAX is %d: beyond it the oldest are removed for good"
             logger.warning(text, count, self.most)
         for place, each in enumerate(self.letters.oldest(AT_ONCE)):

@@ -27,7 +27,10 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024  # letters that are read at a time; a longer one is read alone
+PAGE, PAGE_BYTES = (
+    1000,
+    8 * 1024 * 1024,
+)  # letters that are read at a time; a longer one is read alone
 UNKNOWN = "unknown"  # the reason of what another program put there
 AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
 
@@ -52,7 +55,9 @@ class DeadLetterInfo:
 
     reason: str
     status: int | None  # Mailgun's last HTTP status, where there was one
-    answer: str  # Mailgun's last words, cut to 2 KiB, or without a status ours; may hold the address
+    answer: (
+        str  # Mailgun's last words, cut to 2 KiB, or without a status ours; may hold the address
+    )
     cause: str
     fix: str
     attempts: int
@@ -77,12 +82,26 @@ class DeadLetter:
 
 
 def dead_letter(
-    reason: DeadLetterReason, message: Message, *, status: int | None, answer: str, died_at: float, integration: str
+    reason: DeadLetterReason,
+    message: Message,
+    *,
+    status: int | None,
+    answer: str,
+    died_at: float,
+    integration: str,
 ) -> DeadLetterInfo:
     """The header for `message`, with the likely cause and the fix of `reason`."""
     cause, fix = ADVICE[reason]
     return DeadLetterInfo(
-        reason, status, answer[:ANSWER_LIMIT], cause, fix, message.attempts, message.enqueued_at, died_at, integration
+        reason,
+        status,
+        answer[:ANSWER_LIMIT],
+        cause,
+        fix,
+        message.attempts,
+        message.enqueued_at,
+        died_at,
+        integration,
     )
 
 
@@ -106,7 +125,8 @@ class DeadLetterQueue:
     def bury_many(self, letters: Sequence[tuple[Message, DeadLetterInfo]]) -> None:
         """Put each message on the dead-letter queue, all in one step."""
         parts = chain.from_iterable(
-            (encode(message, self.key, dead_letter=asdict(letter)), letter.reason) for message, letter in letters
+            (encode(message, self.key, dead_letter=asdict(letter)), letter.reason)
+            for message, letter in letters
         )
         once = Keys(self.integration).buried(uuid4().hex)
         self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
@@ -117,7 +137,9 @@ class DeadLetterQueue:
 
     def oldest(self, limit: int) -> list[DeadLetter]:
         """The oldest dead letters, the oldest first."""
-        return [_buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)]
+        return [
+            _buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)
+        ]
 
     def newest_first(self) -> Iterator[DeadLetter]:
         """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
@@ -175,23 +197,35 @@ class DeadLetterQueue:
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(self._counts_key)
             if counts:
-                pipe.hset(self._counts_key, mapping={reason: str(count) for reason, count in counts.items()})
+                pipe.hset(
+                    self._counts_key,
+                    mapping={reason: str(count) for reason, count in counts.items()},
+                )
             pipe.execute()
         return dict(counts)
 
     def _take_away(self, buried: Sequence[DeadLetter], instead: Callable[[DeadLetter], str]) -> int:
         done = 0
         for batch in _batches(buried):
-            keys = (self.key, self._counts_key, self.queue, Keys(self.integration).removed(uuid4().hex))
+            keys = (
+                self.key,
+                self._counts_key,
+                self.queue,
+                Keys(self.integration).removed(uuid4().hex),
+            )
             # Each one taken away has moved those behind it one place towards the end.
-            letters = [(each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch]
+            letters = [
+                (each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch
+            ]
             arguments = [str(part) for letter in letters for part in letter]
             done += int(cast("int", self.redis.eval(TAKE_AWAY, len(keys), *keys, *arguments)))
         return done
 
     def _page(self, start: int, step: int, most: int = PAGE) -> list[str]:
         """The letters from `start` on, bounded in number and bytes."""
-        return cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES))
+        return cast(
+            "list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES)
+        )
 
     def _range(self, start: int, end: int) -> list[str]:
         return cast("list[str]", self.redis.lrange(self.key, start, end))
@@ -199,7 +233,11 @@ class DeadLetterQueue:
 
 def again(message: Message, queue: str, now: float) -> str:
     """The text of `message` for another try; of one that could not be read, the text as it came."""
-    return encode(message.reset_for_replay(now), queue) if message.original is None else message.original
+    return (
+        encode(message.reset_for_replay(now), queue)
+        if message.original is None
+        else message.original
+    )
 
 
 def _batches(buried: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
@@ -231,11 +269,16 @@ def _letter(header: Any) -> DeadLetterInfo:
     known = header if isinstance(header, dict) else {}
     empty: dict[str, Any] = asdict(DeadLetterInfo(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
     return DeadLetterInfo(
-        **{name: known[name] if _fits(name, known.get(name)) else each for name, each in empty.items()}
+        **{
+            name: known[name] if _fits(name, known.get(name)) else each
+            for name, each in empty.items()
+        }
     )
 
 
 def _fits(field: str, value: object) -> bool:
     if field in {"status", "attempts", "first_seen", "died_at"}:
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
+        )
     return isinstance(value, str)

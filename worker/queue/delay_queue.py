@@ -42,7 +42,9 @@ class DelayQueue:
 
     def add(self, messages: Sequence[tuple[Message, float]]) -> list[float]:
         """Keep each message for so many seconds, all in one step; gives their due times."""
-        parts = chain.from_iterable((str(delay), encode(message, self.queue)) for message, delay in messages)
+        parts = chain.from_iterable(
+            (str(delay), encode(message, self.queue)) for message, delay in messages
+        )
         return [float(due) for due in cast("list[str]", self.redis.eval(PARK, 1, self.key, *parts))]
 
     def requeue_due(self, limit: int = 500) -> int:

@@ -19,7 +19,9 @@ from worker.signal.event import NESTING_LIMIT
 from worker.signal.event_json import read_json
 
 TASKS = (TASK, DELIVER_MANY, REPLAY_TASK)
-AROUND_AN_EVENT = 3  # containers: the body, its arguments, and the level at which one more would begin
+AROUND_AN_EVENT = (
+    3  # containers: the body, its arguments, and the level at which one more would begin
+)
 JSON_TYPES = ("", "application/json", "text/json", "json")
 SERIALIZERS = {
     "application/x-python-serialize": "pickle",
@@ -88,7 +90,12 @@ def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
         body, size = _body(outer, headers, properties, limit_bytes)
     except DecodeError as error:
         raise _told(error, headers.get("task"), own_id) from None
-    if isinstance(body, dict) and "args" not in body and "kwargs" not in body and "task" not in body:
+    if (
+        isinstance(body, dict)
+        and "args" not in body
+        and "kwargs" not in body
+        and "task" not in body
+    ):
         raise DecodeError("the body has neither a task nor arguments", id=own_id)
     if not isinstance(body, list | dict) or body == []:
         raise DecodeError("the body is no list of arguments", id=own_id)
@@ -109,7 +116,9 @@ def quoted(name: object) -> str:
 
 def unknown_task(task: str, own_id: str | None, more: str = "") -> DecodeError:
     """Return the refusal of a message for `task`."""
-    return DecodeError(f"no task is called {quoted(task)}{more}", DeadLetterReason.UNKNOWN_TASK, own_id)
+    return DecodeError(
+        f"no task is called {quoted(task)}{more}", DeadLetterReason.UNKNOWN_TASK, own_id
+    )
 
 
 def _told(error: DecodeError, task: object, own_id: str | None) -> DecodeError:
@@ -127,7 +136,11 @@ def _outer(text: str) -> dict[str, Any]:
         raise DecodeError("not a Celery message: JSON, but no object")
     if "body" not in outer:
         event = isinstance(outer.get("type"), str)
-        what = "an event without a Celery message around it" if event else "a JSON object without a `body`"
+        what = (
+            "an event without a Celery message around it"
+            if event
+            else "a JSON object without a `body`"
+        )
         raise DecodeError(f"not a Celery message: {what}")
     return outer
 
@@ -163,12 +176,18 @@ def _json(text: str, task: object) -> Any:
 
 
 def _body_text(
-    body: str, outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
+    body: str,
+    outer: Mapping[str, Any],
+    headers: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    limit: int,
 ) -> str:
     _check_serializer(outer.get("content-type"))
     encoding = properties.get("body_encoding")
     if encoding not in (None, "", "base64"):
-        raise _unsupported(f"the body is encoded as {quoted(encoding)}, which is not known; base64 is")
+        raise _unsupported(
+            f"the body is encoded as {quoted(encoding)}, which is not known; base64 is"
+        )
     compression = headers.get("compression")
     if not encoding and not compression and body.lstrip()[:1] in ("[", "{"):
         if not _is_unicode(body):
@@ -186,7 +205,9 @@ def _check_serializer(content_type: object) -> None:
     name = content_type.partition(";")[0].strip().lower() if isinstance(content_type, str) else None
     if name not in JSON_TYPES:
         serializer = f"{SERIALIZERS[name]}, " if name in SERIALIZERS else ""
-        raise _unsupported(f"the body is not JSON but {serializer}content type {quoted(content_type)}")
+        raise _unsupported(
+            f"the body is not JSON but {serializer}content type {quoted(content_type)}"
+        )
 
 
 def _base64(body: str) -> bytes:
@@ -203,13 +224,17 @@ def _uncompressed(data: bytes, compression: object, limit: int) -> bytes:
     try:
         return decompressed(data, compression if isinstance(compression, str) else "", limit)
     except LookupError:
-        raise _unsupported(f"the body is compressed with {quoted(compression)}, which is not known here") from None
+        raise _unsupported(
+            f"the body is compressed with {quoted(compression)}, which is not known here"
+        ) from None
     except OverflowError:
         raise DecodeError(
             f"the body is more than {limit} bytes when decompressed", DeadLetterReason.TOO_LARGE
         ) from None
     except ValueError:
-        raise _unsupported(f"the body is said to be compressed with {quoted(compression)}, and is not") from None
+        raise _unsupported(
+            f"the body is said to be compressed with {quoted(compression)}, and is not"
+        ) from None
 
 
 def _text(data: bytes, charset: object) -> str:
@@ -225,7 +250,9 @@ def _text(data: bytes, charset: object) -> str:
     except (LookupError, ValueError) as error:
         if isinstance(error, UnicodeError):
             raise _unsupported(f"the body is not {name.upper()} text") from None
-        raise _unsupported(f"the body's content encoding is {quoted(charset)}, which is not known here") from None
+        raise _unsupported(
+            f"the body's content encoding is {quoted(charset)}, which is not known here"
+        ) from None
 
 
 def _unsupported(text: str) -> DecodeError:

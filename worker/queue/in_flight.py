@@ -23,7 +23,9 @@ RESTORE_AT_ONCE = 1000  # messages in one turn: Redis does nothing else meanwhil
 KEEP = ALLOW_WHEN_FULL + script("worker.queue", "in_flight_keep")
 PUT_BACK = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back")
 RESTORE = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_restore")
-PUT_BACK_TAKINGS = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back_takings")
+PUT_BACK_TAKINGS = ALLOW_WHEN_FULL + script(
+    "worker.queue", "in_flight", "in_flight_put_back_takings"
+)
 
 
 def in_flight_keys(integration: str) -> tuple[str, str]:
@@ -64,7 +66,9 @@ def put_back(
         client.eval(PUT_BACK, 3, queue, *keys, push, tag, str(int(failed)))
 
 
-def put_back_takings(client: "redis.Redis", queue: str, keys: tuple[str, str], takings: Sequence[str]) -> int:
+def put_back_takings(
+    client: "redis.Redis", queue: str, keys: tuple[str, str], takings: Sequence[str]
+) -> int:
     """Put back at the front what these takings took, none of which has reached its worker. That counts as no return.
 
     Returns how many messages. Raises `redis.RedisError`.
@@ -72,9 +76,13 @@ def put_back_takings(client: "redis.Redis", queue: str, keys: tuple[str, str], t
     return cast("int", client.eval(PUT_BACK_TAKINGS, 3, queue, *keys, *takings)) if takings else 0
 
 
-def restore_overdue(client: "redis.Redis", queue: str, keys: tuple[str, str], visibility_seconds: float) -> int:
+def restore_overdue(
+    client: "redis.Redis", queue: str, keys: tuple[str, str], visibility_seconds: float
+) -> int:
     """Put back at the front what no worker acknowledged or kept for so long, in the order in which it was taken.
 
     Each counts one more return. Returns how many messages, `RESTORE_AT_ONCE` at most. Raises `redis.RedisError`.
     """
-    return cast("int", client.eval(RESTORE, 3, queue, *keys, str(visibility_seconds), str(RESTORE_AT_ONCE)))
+    return cast(
+        "int", client.eval(RESTORE, 3, queue, *keys, str(visibility_seconds), str(RESTORE_AT_ONCE))
+    )

@@ -26,7 +26,10 @@ from worker.queue.message import (
 from worker.redis_client.raw_text import text_of
 from worker.signal.event import id_in
 
-KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}  # under which an event, or a bundle's, may be given instead
+KEYWORDS = {
+    TASK: "event",
+    DELIVER_MANY: "events",
+}  # under which an event, or a bundle's, may be given instead
 
 
 def parse_raw(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LIMITS) -> Message:
@@ -82,7 +85,9 @@ def shown_id(id: str) -> str:
 def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = envelope.args, envelope.kwargs
     if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise DecodeError("the arguments are no list, or the keyword arguments no object", id=envelope.id)
+        raise DecodeError(
+            "the arguments are no list, or the keyword arguments no object", id=envelope.id
+        )
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
@@ -103,18 +108,26 @@ def _refused(error: DecodeError, text: str, new_id: Callable[[], str]) -> Messag
     own_id = shown_id(error.id) if isinstance(error.id, str) else new_id()
     kind = error.reason.replace("_", " ")
     return Message(
-        id=own_id, args=(), kind=kind, refusal=Refusal(error.reason, str(error)), original=without_stamp(text)
+        id=own_id,
+        args=(),
+        kind=kind,
+        refusal=Refusal(error.reason, str(error)),
+        original=without_stamp(text),
     )
 
 
-def _with_events_read(task: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def _with_events_read(
+    task: str, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with the events in the place where they belong, and read where they are JSON within JSON."""
     if task not in KEYWORDS:
         return args, kwargs
     if not args and list(kwargs) == [KEYWORDS[task]]:
         args, kwargs = list(kwargs.values()), {}
     if task == DELIVER_MANY:
-        return [list(map(_event, each)) if isinstance(each, list) else each for each in args], kwargs
+        return [
+            list(map(_event, each)) if isinstance(each, list) else each for each in args
+        ], kwargs
     return list(map(_event, args)), kwargs
 
 

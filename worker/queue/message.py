@@ -27,9 +27,7 @@ RETURNS = "signal_returns"  # of a message's text: how often it came back from a
 # As scripts write them, RETURNS (in_flight.py) and STAMP (consumer/transport.py); both or one of them.
 STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
 APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
-AHEAD_SECONDS = (
-    86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (consumer/transport.py)
-)
+AHEAD_SECONDS = 86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (consumer/transport.py)
 KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
@@ -38,7 +36,10 @@ class DecodeError(ValueError):
     """Not a message that this program can read; the text says what is wrong and quotes no event."""
 
     def __init__(
-        self, text: str, reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE, id: object = None
+        self,
+        text: str,
+        reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE,
+        id: object = None,
     ) -> None:
         """Say what is wrong in `text`; `id` is the message's own, where it could be read."""
         super().__init__(text)
@@ -83,12 +84,16 @@ class Message:
     """One event, or a bundle of them, on its way to Mailgun."""
 
     id: str  # the Celery task id: the event's messageId where that is usable
-    args: tuple[Any, ...]  # one event, as sent, or for a bundle one list of them; anything else is malformed
+    args: tuple[
+        Any, ...
+    ]  # one event, as sent, or for a bundle one list of them; anything else is malformed
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "event"  # what Flower shows in place of the arguments: no personal data
     enqueued_at: float | None = None  # epoch seconds; None: the producer said nothing
     retry_window_start: float | None = None  # epoch seconds: when it was enqueued, or last replayed
-    first_tried: float | None = None  # on the integration's own clock (`Flow.open_seconds`); None: not yet
+    first_tried: float | None = (
+        None  # on the integration's own clock (`Flow.open_seconds`); None: not yet
+    )
     attempts: int = 0  # attempts spent
     throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
     requeues: int = 0  # Flower's "retries"
@@ -116,7 +121,9 @@ class Message:
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
         return whole and isinstance(self.args[0], list)
 
-    def after_attempt(self, attempt: AttemptRecord, open_seconds: float, *, spent: bool) -> "Message":
+    def after_attempt(
+        self, attempt: AttemptRecord, open_seconds: float, *, spent: bool
+    ) -> "Message":
         """The message after one more attempt that did not deliver; `open_seconds` is the integration's own clock."""
         return replace(
             self.after_wait(),
@@ -144,7 +151,9 @@ class Message:
         """The message for so many of whose events was paid when it was taken: fewer than it has, or more."""
         if events == self.events:
             return self
-        return replace(self, unpaid=max(0, self.events - events), surplus=max(0, events - self.events))
+        return replace(
+            self, unpaid=max(0, self.events - events), surplus=max(0, events - self.events)
+        )
 
     def with_timestamps(self, now: float) -> "Message":
         """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it.
@@ -152,14 +161,20 @@ class Message:
         So does a time ahead of `now`: it would keep newer events from setting a field, and the patience from ever ending.
         """
         enqueued_at = _bounded(self.enqueued_at, now)
-        patience_from = enqueued_at if self.retry_window_start is None else _bounded(self.retry_window_start, now)
+        patience_from = (
+            enqueued_at
+            if self.retry_window_start is None
+            else _bounded(self.retry_window_start, now)
+        )
         if (enqueued_at, patience_from) == (self.enqueued_at, self.retry_window_start):
             return self
         return replace(self, enqueued_at=enqueued_at, retry_window_start=patience_from)
 
     def reset_for_replay(self, now: float) -> "Message":
         """The message with all patience ahead of it again; when it was enqueued stays known."""
-        return replace(self, attempts=0, throttled=0, retry_window_start=now, first_tried=None, returns=0)
+        return replace(
+            self, attempts=0, throttled=0, retry_window_start=now, first_tried=None, returns=0
+        )
 
 
 def events_in(message: Message) -> list[Message]:
@@ -186,7 +201,9 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
         id=usable_id(id_in(known)) or f"{bundle.id}.{place}",
         args=(event,),
         kind=redacted(kind_in(known)) or "not an event",
-        enqueued_at=None if bundle.enqueued_at is None else bundle.enqueued_at + place * APART_SECONDS,
+        enqueued_at=None
+        if bundle.enqueued_at is None
+        else bundle.enqueued_at + place * APART_SECONDS,
         paid=place < bundle.events - bundle.unpaid,
         unpaid=0,
         surplus=0,
@@ -209,7 +226,11 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
         "attempts": message.attempts,
         "throttled": message.throttled,
         "trail": [[each.at, each.outcome, each.status] for each in message.attempt_history],
-        **({} if message.original is None else {"original": base64.b64encode(bytes_of(message.original)).decode()}),
+        **(
+            {}
+            if message.original is None
+            else {"original": base64.b64encode(bytes_of(message.original)).decode()}
+        ),
     }
 
 
@@ -219,7 +240,13 @@ def without_stamp(text: str) -> str:
 
 
 def message_from_headers(
-    *, id: str, args: Any, kwargs: Any, headers: Mapping[str, Any], taken_at: object = None, returns: object = 0
+    *,
+    id: str,
+    args: Any,
+    kwargs: Any,
+    headers: Mapping[str, Any],
+    taken_at: object = None,
+    returns: object = 0,
 ) -> Message:
     """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
 
@@ -270,11 +297,19 @@ def _original(known: Mapping[str, Any]) -> str | None:
 
 
 def _time(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST else None
+    return (
+        value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
+        else None
+    )
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST else 0
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST
+        else 0
+    )
 
 
 def _trail(value: object) -> tuple[AttemptRecord, ...]:
@@ -300,7 +335,9 @@ def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
     """The same, its arguments given as JSON texts instead: the event, or for a bundle the events."""
     args = f"[{','.join(events)}]" if message.task == DELIVER_MANY else ",".join(events)
     known = {"signal": progress(message, len(events))}
-    return json.dumps(_enveloped(message, queue, f"[[{args}],{{}},{EMBED}]", known), separators=(",", ":"))
+    return json.dumps(
+        _enveloped(message, queue, f"[[{args}],{{}},{EMBED}]", known), separators=(",", ":")
+    )
 
 
 def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
@@ -309,12 +346,18 @@ def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
 
-def _enveloped(message: Message, queue: str, body: str, headers: Mapping[str, Any]) -> dict[str, Any]:
+def _enveloped(
+    message: Message, queue: str, body: str, headers: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "body": _base64(body),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {**_celery_headers(message), "signal": progress(message, message.events), **headers},
+        "headers": {
+            **_celery_headers(message),
+            "signal": progress(message, message.events),
+            **headers,
+        },
         "properties": {
             "correlation_id": message.id,
             "reply_to": "",

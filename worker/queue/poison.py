@@ -40,5 +40,7 @@ def limits_for_script(limits: Limits, integration: str, dead_letter_queue: str) 
 
 def _template(reason: DeadLetterReason, integration: str, queue: str) -> dict[str, object]:
     message = Message(id="", args=(), kind=reason.replace("_", " "))
-    letter = dead_letter(reason, message, status=None, answer="", died_at=0.0, integration=integration)
+    letter = dead_letter(
+        reason, message, status=None, answer="", died_at=0.0, integration=integration
+    )
     return envelope(message, queue, dead_letter=asdict(letter))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import redis
 
 KOMBU_SEP = "\x06\x16"
-KOMBU_STEPS = range(1, 10)  # Celery's own 3, 6 and 9, and what `list(range(10))` gives: no need to look for those
+KOMBU_STEPS = range(
+    1, 10
+)  # Celery's own 3, 6 and 9, and what `list(range(10))` gives: no need to look for those
 LOOK_SECONDS = 60
 AT_ONCE = 1000
 MOST_LISTS = 1000
@@ -40,7 +42,9 @@ class PriorityLists:
     def drain(self, limit: int = 500) -> int:
         """Bring at most `limit` messages to the back of the queue, each list's oldest first; gives how many."""
         lists = self.names()
-        return int(cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit))))
+        return int(
+            cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit)))
+        )
 
     def turn(self) -> bool:
         """Return True to one of those who ask within a minute: it is to `look`."""
@@ -64,7 +68,11 @@ class PriorityLists:
             for each in names:
                 pipe.llen(each)
             counts = pipe.execute(raise_on_error=False)
-        return {name: count for name, count in zip(names, counts, strict=True) if isinstance(count, int) and count}
+        return {
+            name: count
+            for name, count in zip(names, counts, strict=True)
+            if isinstance(count, int) and count
+        }
 
     @property
     def _key(self) -> str:

@@ -18,7 +18,10 @@ from worker.signal.json_value import event_text
 if TYPE_CHECKING:
     import redis
 
-BUNDLE_EVENTS, BUNDLE_BYTES = 100, 256 * 1024  # that a message carries at most; a longer event goes alone
+BUNDLE_EVENTS, BUNDLE_BYTES = (
+    100,
+    256 * 1024,
+)  # that a message carries at most; a longer event goes alone
 ENVELOPE_BYTES = 4096  # of a message around its body, with all that workers note in it on its way
 TRIP_EVENTS, TRIP_BYTES = 1000, 1024 * 1024  # after which a round trip is made
 
@@ -96,7 +99,9 @@ class EventQueue:
     def put_many(self, events: list[SerializedEvent]) -> int:
         """Put `events` at the back, bundled, in one round trip; gives how many."""
         made = bundles(events, min(BUNDLE_BYTES, self._room))
-        self._push(encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made)
+        self._push(
+            encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made
+        )
         return len(events)
 
     @property
@@ -137,7 +142,11 @@ class BulkEnqueuer:
         self._put()
 
     def _put(self) -> None:
-        ready, self._ready, self._bytes = self._ready, [], 0  # a round trip that fails is not repeated
+        ready, self._ready, self._bytes = (
+            self._ready,
+            [],
+            0,
+        )  # a round trip that fails is not repeated
         self.sent += self._queue.put_many(ready)
 
 
@@ -159,7 +168,13 @@ def _carrier(events: list[SerializedEvent]) -> Message:
     """The message for `events`, without them: a bundle, or for a single one its own."""
     if len(events) == 1:
         return _alone(events[0])
-    return Message(id=str(uuid4()), args=(), kind=f"{len(events)} events", enqueued_at=events[0].at, task=DELIVER_MANY)
+    return Message(
+        id=str(uuid4()),
+        args=(),
+        kind=f"{len(events)} events",
+        enqueued_at=events[0].at,
+        task=DELIVER_MANY,
+    )
 
 
 def _alone(event: SerializedEvent) -> Message:
@@ -176,4 +191,8 @@ def _alone(event: SerializedEvent) -> Message:
 def _queue() -> EventQueue:
     settings: Settings = load_settings(guest=True)
     # Without redis-py's health check, a PING before whatever follows 25 idle seconds: a lost connection is found anyway.
-    return EventQueue(connect(settings.redis_url, health_check_interval=0), settings.queue, settings.message_max_bytes)
+    return EventQueue(
+        connect(settings.redis_url, health_check_interval=0),
+        settings.queue,
+        settings.message_max_bytes,
+    )

@@ -28,7 +28,9 @@ class Replayed(NamedTuple):
         return {"limit": limit - self.moved} if limit else {}
 
 
-def replayed(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, now: float) -> Replayed:
+def replayed(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, now: float
+) -> Replayed:
     """Put the oldest letters that are meant back on their queue, at most `limit` and `REPLAY_AT_ONCE`.
 
     Raises `redis.RedisError`.

@@ -20,9 +20,7 @@ from worker.redis_client.options import OPTIONS, database, whole_number
 DEFAULT_MASTER = "mymaster"  # the name in Redis's own Sentinel documentation
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379}
 HOW = "write redis://HOST:PORT/DB, rediss://… or sentinel://…"
-ENCODE = (
-    "percent-encode ? as %3F, # as %23, @ as %40, / as %2F, : as %3A, ; as %3B and % as %25 in passwords and options"
-)
+ENCODE = "percent-encode ? as %3F, # as %23, @ as %40, / as %2F, : as %3A, ; as %3B and % as %25 in passwords and options"
 OTHER_SCHEMES = {
     "valkey": "write redis:// for Valkey, too",
     "valkeys": "write rediss:// for Valkey, too",
@@ -132,7 +130,9 @@ def _scheme(url: str) -> tuple[str, str]:
     if not mark or scheme not in DEFAULT_PORTS:
         raise RedisAddressError(f"is not a Redis address; {HOW}")
     if not url.isprintable():
-        raise RedisAddressError("holds a line break or an invisible character; take it away, or percent-encode it")
+        raise RedisAddressError(
+            "holds a line break or an invisible character; take it away, or percent-encode it"
+        )
     return scheme, rest
 
 
@@ -141,17 +141,23 @@ def _parts(before_options: str, scheme: str) -> list[str]:
         return [before_options]
     first, *others = re.split(r";(?:sentinel://)?", before_options, flags=re.IGNORECASE)
     if "@" not in first and any("@" in each for each in others):
-        raise RedisAddressError(f"user name and password belong before the first sentinel; {ENCODE}")
+        raise RedisAddressError(
+            f"user name and password belong before the first sentinel; {ENCODE}"
+        )
     return [first, *others]
 
 
 def _node(text: str, default_port: int) -> tuple[Login | None, Server, int | None]:
     login, at, place = text.rpartition("@")
     if re.search("[,;]", place):
-        raise RedisAddressError("names several hosts; write one, or sentinel://HOST:PORT;HOST2:PORT/DB for sentinels")
+        raise RedisAddressError(
+            "names several hosts; write one, or sentinel://HOST:PORT;HOST2:PORT/DB for sentinels"
+        )
     found = re.fullmatch(r"(\[[^\]]*\]|[^:/]*)(?::([^:/]*))?(?:/([^/]*)/?)?", place)
     if not found:
-        raise RedisAddressError(f"is not a Redis address; {HOW}, an IPv6 host in brackets: [::1]:6379")
+        raise RedisAddressError(
+            f"is not a Redis address; {HOW}, an IPv6 host in brackets: [::1]:6379"
+        )
     host, port, db = found.groups()
     return (
         _login_in(login) if at else None,
@@ -189,7 +195,9 @@ def _number(text: str, name: str) -> int:
 
 def _login_in(text: str) -> Login:
     username, _, password = text.partition(":")
-    return Login(_decoded(username, "the user name") or None, _decoded(password, "the password") or None)
+    return Login(
+        _decoded(username, "the user name") or None, _decoded(password, "the password") or None
+    )
 
 
 def _decoded(text: str, what: str) -> str:
@@ -198,20 +206,26 @@ def _decoded(text: str, what: str) -> str:
             raise ValueError
         return unquote_to_bytes(text).decode("utf-8")
     except ValueError:
-        raise RedisAddressError(f"{what} holds a % that begins no UTF-8 escape; write a % itself as %25") from None
+        raise RedisAddressError(
+            f"{what} holds a % that begins no UTF-8 escape; write a % itself as %25"
+        ) from None
 
 
 def _login(logins: list[Login | None]) -> Login:
     given = {login for login in logins if login is not None}
     if len(given) > 1:
-        raise RedisAddressError("the sentinels carry different logins; write user name and password before the first")
+        raise RedisAddressError(
+            "the sentinels carry different logins; write user name and password before the first"
+        )
     return given.pop() if given else Login()
 
 
 def _database(in_paths: list[int | None], in_query: int | None) -> int:
     given = {db for db in (*in_paths, in_query) if db is not None}
     if len(given) > 1:
-        raise RedisAddressError("names two databases (in the path, or by the option db); keep one of them")
+        raise RedisAddressError(
+            "names two databases (in the path, or by the option db); keep one of them"
+        )
     return given.pop() if given else 0
 
 
@@ -247,15 +261,21 @@ def _instead(name: str) -> str:
     if name in {"username", "user", "password"}:
         return "write user name and password before the host: redis://USER:PASSWORD@HOST"
     close = get_close_matches(name.lower(), OPTIONS, 1, 0.8)
-    return f"did you mean {close[0]}?" if close else "take it away, docs/redis.md lists those that are"
+    return (
+        f"did you mean {close[0]}?" if close else "take it away, docs/redis.md lists those that are"
+    )
 
 
 def _check_scope(name: str, scheme: str, *, tls: bool) -> None:
     scope = OPTIONS[name].scope
     if name == "ssl" and scheme != "sentinel":
-        raise RedisAddressError("the option ssl is for sentinel:// only; rediss:// is TLS, redis:// is not")
+        raise RedisAddressError(
+            "the option ssl is for sentinel:// only; rediss:// is TLS, redis:// is not"
+        )
     if scope == "sentinel" and scheme != "sentinel":
-        raise RedisAddressError(f"the option {name} is for sentinel:// only; take it away, or write sentinel://")
+        raise RedisAddressError(
+            f"the option {name} is for sentinel:// only; take it away, or write sentinel://"
+        )
     if (scope == "tls" or name == "sentinel_ssl") and not tls:
         instead = "add ssl=true" if scheme == "sentinel" else "write rediss://"
         raise RedisAddressError(f"the option {name} needs TLS; {instead}, or take it away")
@@ -276,7 +296,9 @@ def _tls(given: dict[str, Any]) -> Tls:
         )
     for name in ("keyfile", "password"):
         if getattr(tls, name) and not tls.certfile:
-            raise RedisAddressError(f"the option ssl_{name} needs ssl_certfile; give both, or take it away")
+            raise RedisAddressError(
+                f"the option ssl_{name} needs ssl_certfile; give both, or take it away"
+            )
     return tls
 
 

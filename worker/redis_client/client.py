@@ -9,7 +9,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.retry import Retry
-from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from worker.redis_client.address import Login, RedisAddress, Sentinels, Server, Tls, redis_address
 from worker.redis_client.raw_text import bytes_of
@@ -17,14 +21,20 @@ from worker.redis_client.reconnect import ReconnectRetry
 from worker.redis_client.sentinels import AskedSentinels
 
 # Seconds. A Redis that is gone without a word is noticed within `socket_timeout`, and asked anew.
-TIMEOUTS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 3, "health_check_interval": 25}
+TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "health_check_interval": 25,
+}
 # A sentinel that is gone must not hold up the next one for long. Each is tried once.
 SENTINEL_TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 2,
     "socket_connect_timeout": 2,
     "retry": Retry(NoBackoff(), 0),
 }
-MOST_CONNECTIONS = 1100  # one a thread, and WORKER_CONCURRENCY is at most 1000; redis-py's own limit is 100
+MOST_CONNECTIONS = (
+    1100  # one a thread, and WORKER_CONCURRENCY is at most 1000; redis-py's own limit is 100
+)
 
 logger = logging.getLogger("signal_mailgun.redis")
 
@@ -37,7 +47,9 @@ class KeepsBytes(HiredisRespSerializer):
         try:
             return super().pack(*args)
         except UnicodeEncodeError:
-            encoded: list[Any] = [bytes_of(each) if isinstance(each, str) else each for each in args]
+            encoded: list[Any] = [
+                bytes_of(each) if isinstance(each, str) else each for each in args
+            ]
             return super().pack(*encoded)
 
 
@@ -55,12 +67,20 @@ def connect(url: str, **options: Any) -> "redis.Redis":
 
 def client_for(address: RedisAddress, **options: Any) -> "redis.Redis":
     """Return a pooled client for `address`, as `connect` does."""
-    options = {**TIMEOUTS, "max_connections": MOST_CONNECTIONS, "decode_responses": True, **BYTES, **options}
+    options = {
+        **TIMEOUTS,
+        "max_connections": MOST_CONNECTIONS,
+        "decode_responses": True,
+        **BYTES,
+        **options,
+    }
     return redis.Redis.from_pool(pool_for(address, **options))
 
 
 def pool_for(
-    address: RedisAddress, adapted: Callable[[type[Any]], type[Any]] = lambda kind: kind, **options: Any
+    address: RedisAddress,
+    adapted: Callable[[type[Any]], type[Any]] = lambda kind: kind,
+    **options: Any,
 ) -> "redis.ConnectionPool":
     """Return the connections to `address`, made the same way for every part of the program.
 
@@ -84,7 +104,9 @@ def _pool(address: RedisAddress, options: dict[str, Any]) -> "redis.ConnectionPo
     if address.sentinels:
         asked = _asked(address.servers, address.sentinels, address.connection)
         return SentinelConnectionPool(address.sentinels.master_name, asked, **options)  # type: ignore[no-untyped-call]
-    return redis.ConnectionPool(host=address.servers[0].host, port=address.servers[0].port, **options)
+    return redis.ConnectionPool(
+        host=address.servers[0].host, port=address.servers[0].port, **options
+    )
 
 
 def where(url: str) -> str:
@@ -116,10 +138,18 @@ def _login(login: Login) -> dict[str, Any]:
     return {"username": login.username, "password": login.password}
 
 
-def _asked(servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[str, Any]) -> AskedSentinels:
-    how = {**SENTINEL_TIMEOUTS, **connection, **_login(sentinels.login), **tls_options(sentinels.tls)}
+def _asked(
+    servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[str, Any]
+) -> AskedSentinels:
+    how = {
+        **SENTINEL_TIMEOUTS,
+        **connection,
+        **_login(sentinels.login),
+        **tls_options(sentinels.tls),
+    }
     return AskedSentinels(  # type: ignore[no-untyped-call]
-        [(each.host, each.port) for each in servers], sentinel_kwargs={**how, "ssl": sentinels.tls is not None}
+        [(each.host, each.port) for each in servers],
+        sentinel_kwargs={**how, "ssl": sentinels.tls is not None},
     )
 
 
@@ -127,7 +157,8 @@ def _asked(servers: tuple[Server, ...], sentinels: Sentinels, connection: dict[s
 def _warn_if_unverified(place: str, verifies: bool, checks_name: bool) -> None:  # noqa: FBT001  once a process for each
     if not verifies:
         logger.warning(
-            "Redis at %s is not verified (ssl_cert_reqs=none): whoever lies between can read and write", place
+            "Redis at %s is not verified (ssl_cert_reqs=none): whoever lies between can read and write",
+            place,
         )
     elif not checks_name:
         logger.warning("the name of Redis at %s is not verified (ssl_check_hostname=false)", place)

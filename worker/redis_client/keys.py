@@ -65,44 +65,93 @@ class Keys:
         "the dead-letter queue: messages with a `dead_letter` header, the newest first",
         "until replayed or purged, or `DEAD_LETTERS_MAX`, `DEAD_LETTERS_MAX_DAYS`",
     )
-    dead_letter_counts = _one("signal:<integration>:dead_letter_counts", "hash", "reason → number of dead letters")
+    dead_letter_counts = _one(
+        "signal:<integration>:dead_letter_counts", "hash", "reason → number of dead letters"
+    )
     letters_bounded = _one(
-        "signal:<integration>:letters_bounded", "string", "a worker removes dead letters beyond a limit", "a second"
+        "signal:<integration>:letters_bounded",
+        "string",
+        "a worker removes dead letters beyond a limit",
+        "a second",
     )
     letters_bound_told = _one(
-        "signal:<integration>:letters_bound_told", "string", "a worker warned that a limit is near", "an hour"
+        "signal:<integration>:letters_bound_told",
+        "string",
+        "a worker warned that a limit is near",
+        "an hour",
     )
-    buried = _each("signal:<integration>:buried:<token>", "string", "these were buried: makes it repeatable", MINUTE)
+    buried = _each(
+        "signal:<integration>:buried:<token>",
+        "string",
+        "these were buried: makes it repeatable",
+        MINUTE,
+    )
     removed = _each(
         "signal:<integration>:removed:<token>",
         "string",
         "how many were replayed or purged: makes it repeatable",
         MINUTE,
     )
-    in_flight = _one("signal:<integration>:unacked", "hash", "delivery tag → message that a worker has in hand")
+    in_flight = _one(
+        "signal:<integration>:unacked", "hash", "delivery tag → message that a worker has in hand"
+    )
     in_flight_index = _one(
-        "signal:<integration>:unacked_index", "sorted set", "delivery tag → when it was fetched, or extended"
+        "signal:<integration>:unacked_index",
+        "sorted set",
+        "delivery tag → when it was fetched, or extended",
     )
-    fetched_at = _one("signal:<integration>:taken_at", "string", "the last stamp of a fetched message", FOR_EVER)
-    delayed = _one("signal:<integration>:delayed", "sorted set", "message → when its next try is due")
-    waiting = _one("signal:<integration>:waiting", "sorted set", "digest of a locked member → when to look again")
+    fetched_at = _one(
+        "signal:<integration>:taken_at", "string", "the last stamp of a fetched message", FOR_EVER
+    )
+    delayed = _one(
+        "signal:<integration>:delayed", "sorted set", "message → when its next try is due"
+    )
+    waiting = _one(
+        "signal:<integration>:waiting",
+        "sorted set",
+        "digest of a locked member → when to look again",
+    )
     waiting_for = _each(
-        "signal:<integration>:waiting:<digest>", "sorted set", "messages that wait for that member", "a few minutes"
+        "signal:<integration>:waiting:<digest>",
+        "sorted set",
+        "messages that wait for that member",
+        "a few minutes",
     )
-    adopted = _each("signal:<integration>:adopted:<token>", "string", "what was taken on: makes it repeatable", MINUTE)
-    priority_lists = _one("signal:<integration>:priority_lists", "set", "lists of messages sent with a priority")
+    adopted = _each(
+        "signal:<integration>:adopted:<token>",
+        "string",
+        "what was taken on: makes it repeatable",
+        MINUTE,
+    )
+    priority_lists = _one(
+        "signal:<integration>:priority_lists", "set", "lists of messages sent with a priority"
+    )
     priority_lists_looked = _one(
-        "signal:<integration>:priority_lists_looked", "string", "a worker looked for such lists", MINUTE
+        "signal:<integration>:priority_lists_looked",
+        "string",
+        "a worker looked for such lists",
+        MINUTE,
     )
     hold = _one(
-        "signal:<integration>:hold", "hash", "the circuit breaker's state, and the integration's own clock", FOR_EVER
+        "signal:<integration>:hold",
+        "hash",
+        "the circuit breaker's state, and the integration's own clock",
+        FOR_EVER,
     )
     pace = _one(
-        "signal:<integration>:pace", "hash", "the rate limiter's state, whom failures are about", "an hour after use"
+        "signal:<integration>:pace",
+        "hash",
+        "the rate limiter's state, whom failures are about",
+        "an hour after use",
     )
-    member = _each("signal:<integration>:member:<digest>", "hash", "a member's record and copy", DAYS)
+    member = _each(
+        "signal:<integration>:member:<digest>", "hash", "a member's record and copy", DAYS
+    )
     lock = _each(
-        "signal:<integration>:lock:<digest>", "string", "a member's lease: its token", "longer than any delivery"
+        "signal:<integration>:lock:<digest>",
+        "string",
+        "a member's lease: its token",
+        "longer than any delivery",
     )
     closed = _each(
         "signal:<integration>:closed:<token>",
@@ -111,7 +160,10 @@ class Keys:
         MINUTE,
     )
     look_after = _one(
-        "signal:<integration>:look_after", "sorted set", "address → when to look at the member again", DAYS
+        "signal:<integration>:look_after",
+        "sorted set",
+        "address → when to look at the member again",
+        DAYS,
     )
     opt_outs = _one(
         "signal:<integration>:opt_outs",
@@ -119,17 +171,48 @@ class Keys:
         "the scan of the unsubscribed: whose turn, how far",
         "a day after the last turn",
     )
-    synced = _one("signal:<integration>:synced", "string", "when the last complete sync began", DAYS)
-    sync = _one("signal:<integration>:sync", "hash", "how far a sync has come", "until it is complete, at most a week")
-    totals = _one("signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER)
-    minute = _each("signal:<integration>:minute:<epoch>", "hash", "outcome → count within that minute", "two hours")
-    not_understood = _one("signal:<integration>:not_understood", "hash", "what was not understood → count", FOR_EVER)
-    workers = _one("signal:<integration>:workers", "sorted set", "host:pid → when it was last seen", MINUTE)
-    worker = _each("signal:<integration>:worker:<host:pid>", "string", "what a worker is and does, as JSON", MINUTE)
-    ended = _one(
-        "signal:<integration>:ended", "list", "how the latest events ended, the newest first", "100,000 events"
+    synced = _one(
+        "signal:<integration>:synced", "string", "when the last complete sync began", DAYS
     )
-    check = _one("signal:<integration>:check", "string", "what `check` writes to see whether it may", "seconds")
+    sync = _one(
+        "signal:<integration>:sync",
+        "hash",
+        "how far a sync has come",
+        "until it is complete, at most a week",
+    )
+    totals = _one(
+        "signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER
+    )
+    minute = _each(
+        "signal:<integration>:minute:<epoch>",
+        "hash",
+        "outcome → count within that minute",
+        "two hours",
+    )
+    not_understood = _one(
+        "signal:<integration>:not_understood", "hash", "what was not understood → count", FOR_EVER
+    )
+    workers = _one(
+        "signal:<integration>:workers", "sorted set", "host:pid → when it was last seen", MINUTE
+    )
+    worker = _each(
+        "signal:<integration>:worker:<host:pid>",
+        "string",
+        "what a worker is and does, as JSON",
+        MINUTE,
+    )
+    ended = _one(
+        "signal:<integration>:ended",
+        "list",
+        "how the latest events ended, the newest first",
+        "100,000 events",
+    )
+    check = _one(
+        "signal:<integration>:check",
+        "string",
+        "what `check` writes to see whether it may",
+        "seconds",
+    )
 
 
 def all_keys() -> Iterator[tuple[str, "Key[str] | Key[Callable[[object], str]]"]]:
@@ -139,5 +222,8 @@ def all_keys() -> Iterator[tuple[str, "Key[str] | Key[Callable[[object], str]]"]
 
 def table() -> str:
     """Return the keys as a Markdown table."""
-    rows = [f"| `{each.pattern}` | {each.kind} | {each.holds} | {each.lives} |" for _, each in all_keys()]
+    rows = [
+        f"| `{each.pattern}` | {each.kind} | {each.holds} | {each.lives} |"
+        for _, each in all_keys()
+    ]
     return "\n".join(["| key | type | holds | lives |", "|---|---|---|---|", *rows])

@@ -8,4 +8,6 @@ def script(package: str, *names: str) -> str:
 
     Raises `ModuleNotFoundError` if there is no such package, `FileNotFoundError` if it has no such file.
     """
-    return "".join(files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
+    return "".join(
+        files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names
+    )

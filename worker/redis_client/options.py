@@ -84,15 +84,25 @@ OPTIONS = {
     "db": Option(database, "the database, as in the path"),
     "socket_timeout": Option(_seconds, "seconds until an answer counts as missing"),
     "socket_connect_timeout": Option(_seconds, "seconds until a connection counts as refused"),
-    "health_check_interval": Option(_health_check, "idle seconds after which a connection is tried first; 0: never"),
+    "health_check_interval": Option(
+        _health_check, "idle seconds after which a connection is tried first; 0: never"
+    ),
     "protocol": Option(_protocol, "RESP version, 2 or 3"),
     "client_name": Option(_name, "what CLIENT LIST shows"),
-    "ssl_ca_certs": Option(_file, "file of the certificates to trust beside the system's (PEM)", "tls"),
+    "ssl_ca_certs": Option(
+        _file, "file of the certificates to trust beside the system's (PEM)", "tls"
+    ),
     "ssl_certfile": Option(_file, "file of the client's certificate (PEM)", "tls"),
-    "ssl_keyfile": Option(_file, "file of its key (PEM), where ssl_certfile does not hold it", "tls"),
+    "ssl_keyfile": Option(
+        _file, "file of its key (PEM), where ssl_certfile does not hold it", "tls"
+    ),
     "ssl_password": Option(str, "what opens that key", "tls"),
-    "ssl_cert_reqs": Option(_verifies, "required, or none: verify neither certificate nor name, with a warning", "tls"),
-    "ssl_check_hostname": Option(_switch, "false: verify the certificate but not its name, with a warning", "tls"),
+    "ssl_cert_reqs": Option(
+        _verifies, "required, or none: verify neither certificate nor name, with a warning", "tls"
+    ),
+    "ssl_check_hostname": Option(
+        _switch, "false: verify the certificate but not its name, with a warning", "tls"
+    ),
     "master_name": Option(_name, "the master's name at the sentinels", "sentinel"),
     "sentinel_username": Option(str, "user name at the sentinels themselves", "sentinel"),
     "sentinel_password": Option(str, "password at the sentinels themselves", "sentinel"),

@@ -25,14 +25,19 @@ class ReconnectRetry(Retry):
 
     def __init__(self) -> None:
         """Belong to no pool yet: set `pool` once it is made."""
-        super().__init__(ExponentialWithJitterBackoff(base=FIRST_PAUSE_SECONDS, cap=LONGEST_PAUSE_SECONDS), RETRIES)
+        super().__init__(
+            ExponentialWithJitterBackoff(base=FIRST_PAUSE_SECONDS, cap=LONGEST_PAUSE_SECONDS),
+            RETRIES,
+        )
         self.pool: redis.ConnectionPool | None = None
 
     def __deepcopy__(self, _memo: Any) -> "ReconnectRetry":
         """Return itself: redis-py copies it into each connection, and all of them have one pool."""
         return self
 
-    def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def call_with_retry(
+        self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
         """Call `do` as `redis.retry.Retry` does. Raises what `do` raised last."""
 
         def close_idle_too(*failure: Any) -> None:

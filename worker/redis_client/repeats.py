@@ -26,7 +26,9 @@ class Repeats:
         """Begin with nothing to repeat."""
         self._left: deque[Callable[[], object]] = deque()
 
-    def attempt(self, act: Callable[[], Answer], otherwise: Callable[[], object] | None = None) -> Answer:
+    def attempt(
+        self, act: Callable[[], Answer], otherwise: Callable[[], object] | None = None
+    ) -> Answer:
         """Return what `act` returns. Raises `redis.RedisError`; if that may pass, `otherwise`, or `act`, is kept."""
         try:
             return act()

@@ -44,9 +44,13 @@ class AskedSentinels(Sentinel):
             self.sentinels = [sentinel, *(each for each in self.sentinels if each is not sentinel)]
 
 
-def _refusal(name: str, known: set[str], failures: list[redis.RedisError], *, answered: bool) -> redis.RedisError:
+def _refusal(
+    name: str, known: set[str], failures: list[redis.RedisError], *, answered: bool
+) -> redis.RedisError:
     if name in known:
-        return MasterNotFoundError(f"the sentinels say that the master {name} is down; wait for the failover")
+        return MasterNotFoundError(
+            f"the sentinels say that the master {name} is down; wait for the failover"
+        )
     if answered:
         names = ", ".join(sorted(known)) or "none"
         return MasterNotFoundError(

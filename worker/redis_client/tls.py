@@ -15,10 +15,19 @@ def check_tls_files(tls: Tls) -> None:
         if file:
             _attempt(option, file, lambda file=file: Path(file).read_bytes())  # type: ignore[misc]
     if tls.ca_certs:
-        _attempt("ssl_ca_certs", tls.ca_certs, lambda: context.load_verify_locations(cafile=tls.ca_certs))
+        _attempt(
+            "ssl_ca_certs", tls.ca_certs, lambda: context.load_verify_locations(cafile=tls.ca_certs)
+        )
     if tls.certfile:
-        certfile, password = tls.certfile, tls.password or ""  # without any, OpenSSL would ask on the terminal
-        _attempt("ssl_certfile", certfile, lambda: context.load_cert_chain(certfile, tls.keyfile, password=password))
+        certfile, password = (
+            tls.certfile,
+            tls.password or "",
+        )  # without any, OpenSSL would ask on the terminal
+        _attempt(
+            "ssl_certfile",
+            certfile,
+            lambda: context.load_cert_chain(certfile, tls.keyfile, password=password),
+        )
 
 
 def _attempt(option: str, file: str, use: Callable[[], object]) -> None:
@@ -36,4 +45,6 @@ def _why(option: str, error: ssl.SSLError) -> str:
         return "holds no certificate in PEM form"
     if error.reason == "KEY_VALUES_MISMATCH":
         return "does not belong to the key in ssl_keyfile"
-    return "and its key cannot be used; both must be in PEM form, and ssl_password must open the key"
+    return (
+        "and its key cannot be used; both must be in PEM form, and ssl_password must open the key"
+    )

@@ -26,10 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     default = SandboxConfig()
-    parser = argparse.ArgumentParser(prog="python -m worker.sandbox", description="A Mailgun to try it on.")
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.sandbox", description="A Mailgun to try it on."
+    )
     parser.add_argument("--host", default=default.host)
     parser.add_argument("--port", type=int, default=default.port, help="0 = any free one")
-    parser.add_argument("--allow-remote", action="store_true", help="listen on other than loopback; no key is asked")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="listen on other than loopback; no key is asked"
+    )
     parser.add_argument(
         "--allow-host",
         dest="allow_hosts",
@@ -37,10 +41,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="name it may be asked by; may be repeated",
     )
-    parser.add_argument("--api-key", dest="api_keys", action="append", help="may be repeated; default sandbox-key")
-    parser.add_argument("--list", dest="lists", action="append", help="may be repeated; default " + default.lists[0])
-    parser.add_argument("--seed", type=int, default=default.seed, help="of the dice for faults with a share")
-    parser.add_argument("--log-size", type=int, default=default.log_size, help="requests remembered; 0 = all")
+    parser.add_argument(
+        "--api-key", dest="api_keys", action="append", help="may be repeated; default sandbox-key"
+    )
+    parser.add_argument(
+        "--list", dest="lists", action="append", help="may be repeated; default " + default.lists[0]
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="of the dice for faults with a share"
+    )
+    parser.add_argument(
+        "--log-size", type=int, default=default.log_size, help="requests remembered; 0 = all"
+    )
     parser.add_argument("--latency-ms", type=int, default=default.latency_ms)
     parser.add_argument(
         "--switch",

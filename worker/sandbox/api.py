@@ -69,7 +69,9 @@ def route(call: Request) -> Act | None:
 def forbidden(world: SandboxState) -> Reply:
     """The answer to a wrong key: plain text; with 403 there is no invitation to log in."""
     status = world.switches.bad_key_status
-    return FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
+    return (
+        FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
+    )
 
 
 def get_list(world: SandboxState, call: Request, _now: float) -> Reply:
@@ -83,7 +85,9 @@ def get_page(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def get_member(world: SandboxState, call: Request, now: float) -> Reply:
-    shown = _list_of(world, call).shown(_member_in(world, call), now - world.switches.read_lag_seconds)
+    shown = _list_of(world, call).shown(
+        _member_in(world, call), now - world.switches.read_lag_seconds
+    )
     return json_reply(200, {"member": shown.as_mailgun()})
 
 
@@ -106,7 +110,9 @@ def put_one(world: SandboxState, call: Request, now: float) -> Reply:
     held = mailing_list.member(_member_in(world, call))
     if call.form is None:
         return _updated(held.as_mailgun(), touched=0)
-    member = put_member(held, _taken(world, read_form(call.form, world.switches, address=held.address)), now=now)
+    member = put_member(
+        held, _taken(world, read_form(call.form, world.switches, address=held.address)), now=now
+    )
     if member.address.lower() != held.address.lower():
         if mailing_list.find(member.address):
             raise MailgunError(400, f"Address already exists '{member.address}'")
@@ -117,7 +123,10 @@ def put_one(world: SandboxState, call: Request, now: float) -> Reply:
 
 def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
     removed = _list_of(world, call).remove(_member_in(world, call), now=now)
-    content = {"member": {"address": removed.address}, "message": "Mailing list member has been deleted"}
+    content = {
+        "member": {"address": removed.address},
+        "message": "Mailing list member has been deleted",
+    }
     return json_reply(200, content, touched=1)
 
 
@@ -130,15 +139,26 @@ def post_members(world: SandboxState, call: Request, now: float) -> Reply:
         raise MailgunError(400, f"'members' parameter has more than {MAX_BULK} entries")
     apply = partial(apply_entries, world, mailing_list, entries, upsert=is_upsert(call.fields))
     if len(entries) > MAX_SYNCHRONOUS_BULK or world.switches.bulk_answer == "task_id":
-        accepted = json_reply(200, {"list": list_as_mailgun(mailing_list), **BULK_DONE, "task-id": uuid4().hex})
+        accepted = json_reply(
+            200, {"list": list_as_mailgun(mailing_list), **BULK_DONE, "task-id": uuid4().hex}
+        )
         return replace(accepted, later=apply)
     touched = apply(now)
-    shown = {} if world.switches.bulk_answer == "message_only" else {"list": list_as_mailgun(mailing_list)}
+    shown = (
+        {}
+        if world.switches.bulk_answer == "message_only"
+        else {"list": list_as_mailgun(mailing_list)}
+    )
     return json_reply(200, {**shown, **BULK_DONE}, touched=touched)
 
 
 def apply_entries(
-    world: SandboxState, mailing_list: MailingList, entries: list[object], now: float, *, upsert: bool
+    world: SandboxState,
+    mailing_list: MailingList,
+    entries: list[object],
+    now: float,
+    *,
+    upsert: bool,
 ) -> int:
     """How many members a bulk call changed. Without `upsert`, members that exist are passed over (Mailgun docs)."""
     touched = 0
@@ -192,7 +212,9 @@ def _member_in(world: SandboxState, call: Request) -> str:
 
 
 def _updated(member: dict[str, Any], *, touched: int) -> Reply:
-    return json_reply(200, {"member": member, "message": "Mailing list member has been updated"}, touched=touched)
+    return json_reply(
+        200, {"member": member, "message": "Mailing list member has been updated"}, touched=touched
+    )
 
 
 MEMBER_ROUTES: dict[str, Act] = {"GET": get_member, "PUT": put_one, "DELETE": delete_member}

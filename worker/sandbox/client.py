@@ -66,9 +66,13 @@ class SandboxControl:
     def clear_refusals(self) -> None:
         self._call("DELETE", "refusals")
 
-    def limit(self, requests: int | None, *, window_seconds: float = 60, hint: HintKind = "none") -> None:
+    def limit(
+        self, requests: int | None, *, window_seconds: float = 60, hint: HintKind = "none"
+    ) -> None:
         """At most so many requests in each window; None lifts the limit."""
-        self._call("POST", "limit", {"requests": requests, "window_seconds": window_seconds, "hint": hint})
+        self._call(
+            "POST", "limit", {"requests": requests, "window_seconds": window_seconds, "hint": hint}
+        )
 
     def switches(self, **switches: str | float) -> dict[str, Any]:
         """Sets the named switches (see `switches.Switches`); answers all of them."""
@@ -100,9 +104,13 @@ class SandboxControl:
         answer = self._call("GET", "requests", params={"since": since, "limit": RECORDS_AT_ONCE})
         return [Record(**record) for record in answer["requests"]]
 
-    def _call(self, method: str, route: str, body: Any = None, *, params: Any = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, route: str, body: Any = None, *, params: Any = None
+    ) -> dict[str, Any]:
         url = f"{self.base_url}/sandbox/{route}"
-        answer = self._session.request(method, url, json=body, params=params, timeout=TIMEOUT_SECONDS)
+        answer = self._session.request(
+            method, url, json=body, params=params, timeout=TIMEOUT_SECONDS
+        )
         content: dict[str, Any] = answer.json()
         if not answer.ok:
             raise SandboxError(content["error"])

@@ -111,7 +111,9 @@ def get_state(world: SandboxState, given: Json) -> Json:
         "started_at": world.started_at,
         "lists": [_list_as_json(each) for each in world.lists.values()],
         "list": None if mailing_list is None else mailing_list.address,
-        "members": [] if mailing_list is None else [_flat(member) for member in mailing_list.newest(SHOWN_MEMBERS)],
+        "members": []
+        if mailing_list is None
+        else [_flat(member) for member in mailing_list.newest(SHOWN_MEMBERS)],
         "requests": [_summary(record) for record in world.log.newest(SHOWN_REQUESTS)],
         "events": [_flat(event) for event in list(world.log.events)[-SHOWN_REQUESTS:]],
         "totals": world.log.totals(),
@@ -257,7 +259,9 @@ def _fault_as_json(active: ActiveFault) -> Json:
 
 def _summary(record: Record) -> Json:
     shown = {name: value for name, value in _flat(record).items() if name != "form"}
-    return shown | {"entries": _entry_count(record.form["members"]) if "members" in record.form else None}
+    return shown | {
+        "entries": _entry_count(record.form["members"]) if "members" in record.form else None
+    }
 
 
 @lru_cache(maxsize=2 * SHOWN_REQUESTS)  # the page asks for the same ones again and again

@@ -33,14 +33,18 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
         case _:
             assert_never(kind)
     told = hint(fault.hint, fault.wait_seconds, now=now)
-    return replace(reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until)
+    return replace(
+        reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until
+    )
 
 
 def member_not_found(call: Request) -> Reply | None:
     """To who reads one member, that there is none; None for any other call."""
     match (call.method, *call.segments):
         case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":
-            return json_reply(404, {"message": f"Member {address} of mailing list {mailing_list} not found"})
+            return json_reply(
+                404, {"message": f"Member {address} of mailing list {mailing_list} not found"}
+            )
         case _:
             return None
 

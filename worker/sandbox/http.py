@@ -88,7 +88,9 @@ class Exchange:
         if reply.touched:
             self.log.commit(self.record, reply.touched)
         if reply.later:
-            asyncio.get_running_loop().call_later(self.world.config.bulk_job_seconds, self._run, reply.later)
+            asyncio.get_running_loop().call_later(
+                self.world.config.bulk_job_seconds, self._run, reply.later
+            )
         return reply
 
     def reply(self, reply: Reply) -> web.Response:
@@ -104,7 +106,9 @@ class Exchange:
         self._close("reset")
         transport = self.request.transport
         if transport is not None:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE
+            )
             transport.abort()
         return web.Response()
 
@@ -180,7 +184,9 @@ async def read_form(request: web.BaseRequest) -> dict[str, str] | None:
 async def read_multipart(request: web.BaseRequest) -> dict[str, str]:
     """The text fields of a multipart form; none where it is broken."""
     try:
-        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        return {
+            name: value for name, value in (await request.post()).items() if isinstance(value, str)
+        }
     except (ValueError, HttpProcessingError):
         return {}
 

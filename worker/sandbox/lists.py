@@ -124,7 +124,10 @@ class MailingList:
 
     def newest(self, count: int) -> list[StoredMember]:
         """At most `count` members, the one changed last first."""
-        return [member for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)]
+        return [
+            member
+            for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)
+        ]
 
     def ascending(self, *, subscribed: bool | None = None) -> list[str]:
         """The addresses of all, or of those who are subscribed or not, in lowercase. Not to be changed by the caller."""
@@ -139,10 +142,17 @@ def is_address(text: object) -> bool:
     if not isinstance(text, str) or len(text) > MAX_ADDRESS_LENGTH:
         return False
     local, at, domain = text.partition("@")
-    return bool(local and at and domain) and "@" not in domain and text.isprintable() and " " not in text
+    return (
+        bool(local and at and domain)
+        and "@" not in domain
+        and text.isprintable()
+        and " " not in text
+    )
 
 
-def read_form(form: Mapping[str, str], switches: Quirks, *, address: str | None = None) -> MemberFields:
+def read_form(
+    form: Mapping[str, str], switches: Quirks, *, address: str | None = None
+) -> MemberFields:
     """What a form says about a member; `address` stands in where the form has none (PUT names it in the path)."""
     return MemberFields(
         address=_address(form.get("address", address), switches),
@@ -164,7 +174,10 @@ def read_entry(entry: object, switches: Quirks) -> MemberFields:
     if said_vars is not None and not isinstance(said_vars, dict):
         raise MailgunError(400, BAD_VARS)
     return MemberFields(
-        _address(entry.get("address"), switches), name, read_subscribed(entry.get("subscribed")), said_vars
+        _address(entry.get("address"), switches),
+        name,
+        read_subscribed(entry.get("subscribed")),
+        said_vars,
     )
 
 
@@ -196,12 +209,16 @@ def upserted_member(
     """The member after an upsert. A new one is subscribed unless told otherwise (Mailgun docs: `subscribed` defaults to
     yes); what happens to the fields that an update leaves out is for the switches to say."""
     if held is None:
-        return StoredMember(said.address, said.name or "", said.subscribed is not False, said.vars or {}, now)
+        return StoredMember(
+            said.address, said.name or "", said.subscribed is not False, said.vars or {}, now
+        )
     left_out = switches.bulk_omitted_subscribed if bulk else switches.omitted_subscribed
     return StoredMember(
         address=held.address,
         name=_given(said.name, otherwise=held.name if switches.omitted_name == "kept" else ""),
-        subscribed=_given(said.subscribed, otherwise=held.subscribed if left_out == "kept" else True),
+        subscribed=_given(
+            said.subscribed, otherwise=held.subscribed if left_out == "kept" else True
+        ),
         vars=_upserted_vars(held.vars, said.vars, switches),
         updated_at=now,
     )
@@ -223,7 +240,9 @@ def unsubscribed(held: StoredMember, *, now: float) -> StoredMember:
     return replace(held, subscribed=False, updated_at=now)
 
 
-def _upserted_vars(held: dict[str, Any], said: dict[str, Any] | None, switches: Quirks) -> dict[str, Any]:
+def _upserted_vars(
+    held: dict[str, Any], said: dict[str, Any] | None, switches: Quirks
+) -> dict[str, Any]:
     if said is None:
         return held if switches.omitted_vars == "kept" else {}
     return {**held, **said} if switches.vars_on_update == "merged" else said

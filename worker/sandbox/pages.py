@@ -20,10 +20,15 @@ def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) ->
     subscribed = read_subscribed(query.get("subscribed"))
     ascending = mailing_list.ascending(subscribed=subscribed)
     addresses = _cut(ascending, query.get("page", "first"), query.get("address", ""), limit)
-    kept = {"limit": str(limit)} | ({"subscribed": query["subscribed"]} if "subscribed" in query else {})
+    kept = {"limit": str(limit)} | (
+        {"subscribed": query["subscribed"]} if "subscribed" in query else {}
+    )
     return {
         "items": [mailing_list.member(address).as_mailgun() for address in addresses],
-        "paging": {turn: f"{url}?{urlencode(cursor | kept)}" for turn, cursor in _cursors(addresses).items()},
+        "paging": {
+            turn: f"{url}?{urlencode(cursor | kept)}"
+            for turn, cursor in _cursors(addresses).items()
+        },
     }
 
 
@@ -44,8 +49,16 @@ def _cut(ascending: list[str], turn: str, pivot: str, limit: int) -> list[str]:
 def _cursors(addresses: list[str]) -> dict[str, dict[str, str]]:
     first, last = {"page": "first"}, {"page": "last"}
     if not addresses:
-        return {"first": first, "last": last, "next": {"page": "next", "address": ""}, "previous": last}
-    following, previous = {"page": "next", "address": addresses[-1]}, {"page": "prev", "address": addresses[0]}
+        return {
+            "first": first,
+            "last": last,
+            "next": {"page": "next", "address": ""},
+            "previous": last,
+        }
+    following, previous = (
+        {"page": "next", "address": addresses[-1]},
+        {"page": "prev", "address": addresses[0]},
+    )
     return {"first": first, "last": last, "next": following, "previous": previous}
 
 

@@ -14,7 +14,9 @@ class Past:
         self.reaches = 0.0  # seconds
         self._versions: dict[str, list[tuple[float, StoredMember | None]]] = {}
 
-    def note(self, key: str, before: StoredMember | None, after: StoredMember | None, at: float) -> None:
+    def note(
+        self, key: str, before: StoredMember | None, after: StoredMember | None, at: float
+    ) -> None:
         """The member was `before`, and is `after` since the epoch `at`; None: there is none."""
         if not self.reaches:
             return

@@ -73,8 +73,12 @@ class Reply:
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
     touched: int = 0  # members changed
-    later: Callable[[float], int] | None = None  # a background job: given the time, changes members and says how many
-    wait_until: float | None = None  # epoch before which this answer tells the client to send nothing
+    later: Callable[[float], int] | None = (
+        None  # a background job: given the time, changes members and says how many
+    )
+    wait_until: float | None = (
+        None  # epoch before which this answer tells the client to send nothing
+    )
 
 
 def json_reply(status: int, content: dict[str, Any], *, touched: int = 0) -> Reply:

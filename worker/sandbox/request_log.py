@@ -52,7 +52,9 @@ class RequestLog:
     def open(self, call: Request, *, at: float) -> Record:
         """A request has arrived; `close` says how it ended."""
         self.last_seq += 1
-        record = Record(self.last_seq, at, call.method, call.path, call.list_address, call.address, call.fields)
+        record = Record(
+            self.last_seq, at, call.method, call.path, call.list_address, call.address, call.fields
+        )
         self._records.append(record)
         return record
 
@@ -67,7 +69,9 @@ class RequestLog:
         record.touched += touched
         self.touched += touched
 
-    def close(self, record: Record, status: int | str, *, at: float, wait_until: float | None = None) -> None:
+    def close(
+        self, record: Record, status: int | str, *, at: float, wait_until: float | None = None
+    ) -> None:
         """The request was answered with this status, or ended as "reset" or "hang"."""
         record.status = status
         record.answered_at = at if isinstance(status, int) else None

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Literal, assert_never
 
-HintKind = Literal["none", "retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body"]
+HintKind = Literal[
+    "none", "retry_after_seconds", "retry_after_date", "reset_seconds", "reset_ms", "body"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,9 @@ def hint(kind: HintKind, seconds: float, *, now: float) -> Hint:
             date = math.ceil(moment)
             return Hint(headers={"Retry-After": formatdate(date, usegmt=True)}, until=date)
         case "reset_seconds":
-            return Hint(headers={"X-RateLimit-Reset": str(math.ceil(moment))}, until=math.ceil(moment))
+            return Hint(
+                headers={"X-RateLimit-Reset": str(math.ceil(moment))}, until=math.ceil(moment)
+            )
         case "reset_ms":
             ms = math.ceil(moment * 1000)
             return Hint(headers={"X-RateLimit-Reset": str(ms)}, until=ms / 1000)

@@ -18,7 +18,9 @@ from worker.sandbox.state import SandboxConfig, SandboxState
 from worker.web_origin import is_address, is_allowed, is_from_elsewhere, is_loopback
 
 MAX_BODY_BYTES = 64 * 2**20
-STOP_SECONDS = 0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
+STOP_SECONDS = (
+    0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
+)
 PAGE = Path(__file__).with_name("page.html")
 NONCE = "NONCE"  # stands in the page where each answer puts its own
 
@@ -83,7 +85,9 @@ def page() -> web.Response:
         f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
     )
     text = PAGE.read_text(encoding="utf-8").replace(NONCE, nonce)
-    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
+    return web.Response(
+        text=text, content_type="text/html", headers={"Content-Security-Policy": policy}
+    )
 
 
 def base_url(host: str, port: int) -> str:
@@ -96,4 +100,6 @@ def base_url(host: str, port: int) -> str:
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES
+    )

@@ -16,4 +16,9 @@ class StoredMember:
 
     def as_mailgun(self) -> dict[str, Any]:
         """The member as Mailgun shows it: an absent name is `""`, absent vars are `{}`."""
-        return {"address": self.address, "name": self.name, "subscribed": self.subscribed, "vars": self.vars}
+        return {
+            "address": self.address,
+            "name": self.name,
+            "subscribed": self.subscribed,
+            "vars": self.vars,
+        }

@@ -20,7 +20,9 @@ BLANKS = (
 PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*+@(?!xn--)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)*+")
 
 # `Name <address>`: words and quoted strings before one address in angle brackets at the end.
-NAMED = re.compile(r'(?P<name>(?:"(?:[^"\\]|\\.)*"|[^"<>@,;:()\[\]\\])*+)<(?P<address>[^<>]*)>', re.DOTALL)
+NAMED = re.compile(
+    r'(?P<name>(?:"(?:[^"\\]|\\.)*"|[^"<>@,;:()\[\]\\])*+)<(?P<address>[^<>]*)>', re.DOTALL
+)
 MAILTO = re.compile(r"mailto:", re.IGNORECASE)
 
 # RFC 5322, "Address Specification": what has a meaning of its own there. And what Mailgun's routing breaks on.
@@ -98,7 +100,9 @@ def _bare(text: str) -> str:
     text = text.strip(BLANKS)
     named = NAMED.fullmatch(text)
     address = named["address"].strip(BLANKS) if named else text
-    if MAILTO.match(address) and "%" not in address:  # %40 and the like would have to be decoded, in ways that differ
+    if (
+        MAILTO.match(address) and "%" not in address
+    ):  # %40 and the like would have to be decoded, in ways that differ
         address = address[len("mailto:") :].strip(BLANKS)
     return address
 
@@ -116,9 +120,13 @@ def _check_signs(address: str) -> None:
 
 def _check_characters(address: str) -> None:
     if not all(map(_is_visible, address)):
-        raise MalformedEmail("the e-mail address has a space, a control character or one that cannot be seen")
+        raise MalformedEmail(
+            "the e-mail address has a space, a control character or one that cannot be seen"
+        )
     if not address.isascii() and any(map(_reads_as_ascii, address)):
-        raise MalformedEmail("the e-mail address has a character that programs may take for an ASCII letter or sign")
+        raise MalformedEmail(
+            "the e-mail address has a character that programs may take for an ASCII letter or sign"
+        )
 
 
 def _is_visible(character: str) -> bool:
@@ -139,8 +147,12 @@ def _halves(address: str) -> tuple[str, str]:
     local, domain = address.split("@")
     if not local or not domain:
         raise MalformedEmail("the e-mail address has nothing before or after its @")
-    if ".." in address or any(each.startswith(".") or each.endswith(".") for each in (local, domain)):
-        raise MalformedEmail("the e-mail address has a dot too many: two in a row, or one at the end of a half")
+    if ".." in address or any(
+        each.startswith(".") or each.endswith(".") for each in (local, domain)
+    ):
+        raise MalformedEmail(
+            "the e-mail address has a dot too many: two in a row, or one at the end of a half"
+        )
     if DOMAIN_SIGNS.search(domain):
         raise MalformedEmail("the e-mail address has a sign after its @ that no domain has")
     return local, domain
@@ -150,7 +162,9 @@ def _in_unicode(domain: str) -> str:
     # Lower case of letters beyond ASCII too: domains have none, and no character that folds to ASCII has come this far.
     if domain.isascii() and "xn--" not in domain:
         return domain
-    return ".".join(_label(each) for each in unicodedata.normalize("NFC", domain.lower()).split("."))
+    return ".".join(
+        _label(each) for each in unicodedata.normalize("NFC", domain.lower()).split(".")
+    )
 
 
 def _label(label: str) -> str:

@@ -128,7 +128,9 @@ def resolve_consent(readings: Iterable[Consent]) -> Consent:
         if reading is Consent.NO or (reading is Consent.YES and Consent.UNCLEAR not in seen):
             return reading
         seen.add(reading)
-    return next((each for each in (Consent.UNCLEAR, Consent.UNKNOWN) if each in seen), Consent.ABSENT)
+    return next(
+        (each for each in (Consent.UNCLEAR, Consent.UNKNOWN) if each in seen), Consent.ABSENT
+    )
 
 
 def _read(value: Any, deeper: int) -> Consent:
@@ -160,7 +162,11 @@ def _read_text(text: str) -> Consent:
     if NUMBER.fullmatch(text):
         return _read_number(float(text))
     word = folded_word(text)
-    for words, reading in ((NO_WORDS, Consent.NO), (YES_WORDS, Consent.YES), (UNKNOWN_WORDS, Consent.UNKNOWN)):
+    for words, reading in (
+        (NO_WORDS, Consent.NO),
+        (YES_WORDS, Consent.YES),
+        (UNKNOWN_WORDS, Consent.UNKNOWN),
+    ):
         if word in words:
             return reading
     return Consent.UNCLEAR
@@ -170,7 +176,9 @@ def folded_word(text: str) -> str:
     """Return `text` as words are compared: in lower case, without blanks, hyphens, underscores and the like."""
     if len(text) > LONGEST_WORD or not text[:1].isalpha():
         return text
-    return SEPARATORS.sub("", unicodedata.normalize("NFKC", text).casefold().rstrip("!").replace(",", ""))
+    return SEPARATORS.sub(
+        "", unicodedata.normalize("NFKC", text).casefold().rstrip("!").replace(",", "")
+    )
 
 
 def _read_list(values: list[Any], deeper: int) -> Consent:
@@ -185,7 +193,9 @@ def _read_object(value: Mapping[Any, Any], deeper: int) -> Consent:
     known = said & {Consent.YES, Consent.NO}
     if Consent.UNCLEAR in said or len(known) > 1 or not said:
         return Consent.NO if known == {Consent.NO} else Consent.UNCLEAR
-    if known == {Consent.YES} and any(_takes_back(folded_word(str(key)), each, deeper) for key, each in value.items()):
+    if known == {Consent.YES} and any(
+        _takes_back(folded_word(str(key)), each, deeper) for key, each in value.items()
+    ):
         return Consent.UNCLEAR
     return known.pop() if known else Consent.UNKNOWN
 
@@ -204,7 +214,9 @@ def _read_entry(key: str, value: Any, deeper: int) -> Consent | None:
         return opposite.get(said, said)
     stems = {key.removesuffix(ending) for ending in MOMENT_ENDINGS} - {key}
     if stems & NO_KEYS:
-        return Consent.UNKNOWN if _read(value, deeper) in {Consent.ABSENT, Consent.NO} else Consent.NO
+        return (
+            Consent.UNKNOWN if _read(value, deeper) in {Consent.ABSENT, Consent.NO} else Consent.NO
+        )
     return None
 
 
@@ -225,7 +237,11 @@ def _is_refused_within(value: Mapping[Any, Any], places: set[str], deeper: int) 
     for key, each in value.items():
         if not isinstance(each, Mapping) or folded_word(str(key)) in places:
             continue
-        refused = (read_consent(said) is Consent.NO for name, said in each.items() if folded_word(str(name)) in places)
+        refused = (
+            read_consent(said) is Consent.NO
+            for name, said in each.items()
+            if folded_word(str(name)) in places
+        )
         if any(refused) or (deeper and _is_refused_within(each, places, deeper - 1)):
             return True
     return False
@@ -235,7 +251,11 @@ def _takes_back(key: str, value: Any, deeper: int) -> bool:
     """Return whether an entry whose key is none of ours may take back the yes of another."""
     if key in OTHER_KEYS or _read_entry(key, None, deeper) is not None:
         return False
-    said = Consent.ABSENT if isinstance(value, int | float) and not isinstance(value, bool) else _read(value, deeper)
+    said = (
+        Consent.ABSENT
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else _read(value, deeper)
+    )
     if any(stem in key for stem in NO_STEMS):
         return said not in {Consent.ABSENT, Consent.NO}
     return said is Consent.NO

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
@@ -42,7 +50,9 @@ class SignalEvent(BaseModel):
     that one is there and is not understood, `context_unread` that there is a context and it is no object.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     type: str
     event: Text = None
@@ -66,7 +76,9 @@ class SignalEvent(BaseModel):
             return data
         present = {name: value for name, value in data.items() if value is not None}
         context = present.get("context")
-        present["context_unread"] = context not in (None, [], "") and not isinstance(context, Mapping)
+        present["context_unread"] = context not in (None, [], "") and not isinstance(
+            context, Mapping
+        )
         try:
             return {**present, "timestamp": read_timestamp(data.get("timestamp")), "undated": False}
         except UnreadableTimestamp:
@@ -95,7 +107,9 @@ def parse_event(data: object) -> SignalEvent:
     try:
         return SignalEvent.model_validate({**data, "type": kind.strip().lower()})
     except ValidationError as error:
-        raise MalformedEvent(f"the event's {error.errors()[0]['loc'][0]!r} cannot be read") from None
+        raise MalformedEvent(
+            f"the event's {error.errors()[0]['loc'][0]!r} cannot be read"
+        ) from None
 
 
 def kind_in(data: Mapping[str, Any]) -> str:
@@ -106,7 +120,11 @@ def kind_in(data: Mapping[str, Any]) -> str:
 
 def id_in(data: Mapping[str, Any]) -> str | None:
     """The `message_id` of the event in `data`, whose other fields are not read."""
-    return _text(next((data[name] for name in ("messageId", "message_id") if data.get(name) is not None), None))
+    return _text(
+        next(
+            (data[name] for name in ("messageId", "message_id") if data.get(name) is not None), None
+        )
+    )
 
 
 def _kind(type: str, event: str | None) -> str:

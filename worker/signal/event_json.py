@@ -93,13 +93,17 @@ def _split(text: str) -> list[str]:
 def _plain(value: dict[str, Any]) -> Any:
     """Return what kombu's JSON wraps because JSON has no such type, as this program's own producers write it."""
     match value:
-        case {"__type__": "datetime" | "date" | "time" | "bytes" | "base64", "__value__": str(text), **rest} if (
-            not rest
-        ):
+        case {
+            "__type__": "datetime" | "date" | "time" | "bytes" | "base64",
+            "__value__": str(text),
+            **rest,
+        } if not rest:
             return text
         case {"__type__": "decimal", "__value__": str(text), **rest} if not rest:
             return _number(text)
-        case {"__type__": "uuid", "__value__": {"hex": str(digits)}, **rest} if not rest and len(digits) == 32:
+        case {"__type__": "uuid", "__value__": {"hex": str(digits)}, **rest} if (
+            not rest and len(digits) == 32
+        ):
             return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
         case _:
             return value

@@ -4,8 +4,12 @@ import re
 from base64 import b64decode, b64encode
 
 SIZES = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}  # in bytes
-BASE64_ALONE = frozenset({16, 20, 32, 64})  # sizes whose base64 is taken for a hash without a prefix that says so
-PREFIXED = re.compile(r"\{?(?:(md5)|sha[-_]?(?:2[-_]?)?(1|224|256|384|512))[}:=$-]\s*", re.IGNORECASE)
+BASE64_ALONE = frozenset(
+    {16, 20, 32, 64}
+)  # sizes whose base64 is taken for a hash without a prefix that says so
+PREFIXED = re.compile(
+    r"\{?(?:(md5)|sha[-_]?(?:2[-_]?)?(1|224|256|384|512))[}:=$-]\s*", re.IGNORECASE
+)
 HEX = re.compile(r"(?:0x)?((?:[0-9a-f]{2})+)", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{22,88}={0,2}")
 LONGEST = 160  # characters: the hex of SHA-512, with a prefix

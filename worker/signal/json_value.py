@@ -39,7 +39,9 @@ def to_json_value(value: Any, depth: int = 0) -> Any:
         case UUID():
             return str(value)
         case _:
-            raise MalformedEvent(f"the event holds a {type(value).__name__}, which JSON cannot carry")
+            raise MalformedEvent(
+                f"the event holds a {type(value).__name__}, which JSON cannot carry"
+            )
 
 
 def _text_of_the_usual(event: object) -> str | None:

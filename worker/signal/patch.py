@@ -61,7 +61,11 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
     return Patch(
         address=address,
         name=text_in(_first(event, names, blanks=False)),
-        vars={target.removeprefix("vars."): value for target, value in values.items() if value is not None},
+        vars={
+            target.removeprefix("vars."): value
+            for target, value in values.items()
+            if value is not None
+        },
         consent=KNOWN.get(consent),
         at=event.timestamp,
         consent_unclear=consent in {Consent.UNCLEAR, Consent.UNKNOWN},
@@ -98,7 +102,9 @@ def _consent(event: SignalEvent, places: tuple[FieldSource, ...]) -> Consent:
     found = [place.seek(event) for place in places]
     keys = [key for place in places for path in place.paths for key in path[1:]]
     unread = [Consent.UNCLEAR] if event.context_unread else []
-    readings = [read_consent(value) if whole else read_consent_above(value, keys) for value, whole in found]
+    readings = [
+        read_consent(value) if whole else read_consent_above(value, keys) for value, whole in found
+    ]
     return resolve_consent([*unread, *readings])
 
 
@@ -108,7 +114,11 @@ def clean(value: Any) -> Any:
         case None | bool() | int():
             return value
         case str():
-            return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return (
+                value
+                if value.isascii()
+                else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            )
         case float() if not math.isfinite(value):
             return None
         case dict():

@@ -8,7 +8,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from worker.signal.consent import folded_word
 from worker.signal.event import SignalEvent
@@ -113,7 +121,9 @@ def _target(text: str) -> str:
 
 def _type(text: str) -> str:
     if text != text.strip().lower() or text in {"", "track"}:
-        raise ValueError(f"{text!r} is not a type in lower case, or is track; track events are mapped by names")
+        raise ValueError(
+            f"{text!r} is not a type in lower case, or is track; track events are mapped by names"
+        )
     return text
 
 
@@ -171,12 +181,17 @@ def load_preset(file: Path | None = None) -> Preset:
     """The preset in `file`, or the Default preset. Raises `PresetError`."""
     if file is None:
         return preset_of(
-            files("worker.signal").joinpath("presets/default.toml").read_text(encoding="utf-8"), "default.toml"
+            files("worker.signal").joinpath("presets/default.toml").read_text(encoding="utf-8"),
+            "default.toml",
         )
     try:
         return preset_of(file.read_text(encoding="utf-8"), str(file))
     except (OSError, ValueError) as error:
-        text = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "its name is no file's"
+        text = (
+            "is not UTF-8 text"
+            if isinstance(error, UnicodeDecodeError)
+            else "its name is no file's"
+        )
         reason = getattr(error, "strerror", None) or text
         raise PresetError(f"MAILGUN_PRESET {file} cannot be read: {reason}") from None
 
@@ -192,6 +207,8 @@ def preset_of(text: str, origin: str) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise PresetError(f"preset {origin}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise PresetError(
+            f"preset {origin}: {key}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     except ValueError:
         raise PresetError(f"preset {origin}: a number of thousands of digits") from None

@@ -122,7 +122,9 @@ def _of_number(number: float) -> datetime | None:
     for bound, microseconds in UNITS:
         if abs(number) < bound:
             return EPOCH + timedelta(microseconds=number * microseconds)
-    return EPOCH + timedelta(microseconds=number // 1000) if abs(number) < NANOSECONDS_BELOW else None
+    return (
+        EPOCH + timedelta(microseconds=number // 1000) if abs(number) < NANOSECONDS_BELOW else None
+    )
 
 
 def _of_iso(found: re.Match[str]) -> datetime:

@@ -12,7 +12,14 @@ from typing import Any
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, OutcomeKind, Response, classify_bulk_write, classify_read, kind_of_status
+from worker.mailgun.outcome import (
+    NoResponse,
+    OutcomeKind,
+    Response,
+    classify_bulk_write,
+    classify_read,
+    kind_of_status,
+)
 from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
@@ -43,13 +50,19 @@ class ProbeMember:
 
     mailgun: MailgunClient
     list_address: str
-    stopped: Callable[[], bool] = lambda: False  # asked before each request: none is broken off in the middle
+    stopped: Callable[[], bool] = lambda: (
+        False
+    )  # asked before each request: none is broken off in the middle
     sleep: Callable[[float], None] = time.sleep
     requests: int = 0
     headers: dict[str, str] = field(default_factory=dict)  # of all answers, the latest of each name
     made: bool = field(default=False, init=False)  # was it ever asked for?
-    _there: set[str] = field(default_factory=set, init=False)  # addresses that may be on the list now
-    _unsure: bool = field(default=False, init=False)  # a write had no answer: it may yet arrive, after a DELETE too
+    _there: set[str] = field(
+        default_factory=set, init=False
+    )  # addresses that may be on the list now
+    _unsure: bool = field(
+        default=False, init=False
+    )  # a write had no answer: it may yet arrive, after a DELETE too
 
     @property
     def address(self) -> str:
@@ -96,7 +109,10 @@ class ProbeMember:
 
     def shows_list(self, answer: Response) -> bool:
         """Does the answer to the bulk call show that its entries are stored?"""
-        return classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC)).kind is OutcomeKind.DELIVERED
+        return (
+            classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC)).kind
+            is OutcomeKind.DELIVERED
+        )
 
     def delete(self) -> bool:
         """The member is not on the list; was it?"""
@@ -118,7 +134,9 @@ class ProbeMember:
             answers = {address: self.mailgun.delete_member(address) for address in self._there}
             self.requests += len(answers)
             gone = all(self._is_gone(address, answer) for address, answer in answers.items())
-            if (gone and not self._unsure) or (tries >= TRIES and not any(map(_says_to_wait, answers.values()))):
+            if (gone and not self._unsure) or (
+                tries >= TRIES and not any(map(_says_to_wait, answers.values()))
+            ):
                 break
         return gone
 
@@ -127,7 +145,9 @@ class ProbeMember:
             return False
         return answer.status in {200, 404} or (answer.status == 400 and address != self.address)
 
-    def _written(self, addresses: Iterable[str], ask: Callable[[], Response | NoResponse]) -> Response:
+    def _written(
+        self, addresses: Iterable[str], ask: Callable[[], Response | NoResponse]
+    ) -> Response:
         def write() -> Response | NoResponse:
             before = set(self._there)
             self._there.update(addresses)

@@ -56,7 +56,9 @@ class Question:
     relied_on: frozenset[Mode] = NEITHER  # the write modes that go wrong where it is not as assumed
     fix: str = NO_FIX  # what to set then
     lost_by_overwriting: str = ""  # a finding that makes MAILGUN_WRITE_MODE=overwrite lose fields
-    advice: Callable[[str], str] = field(default=lambda _: NOTHING)  # what to set, given what is found
+    advice: Callable[[str], str] = field(
+        default=lambda _: NOTHING
+    )  # what to set, given what is found
 
 
 def _missing(it: ProbeMember) -> str:
@@ -114,12 +116,20 @@ def _vars_on_update(it: ProbeMember) -> str:
     it.renew(it.member(plan="a"))
     it.write(it.member(company="b").form())
     held = it.held().vars
-    return {("company",): "replaced", ("company", "plan"): "merged"}.get(tuple(sorted(held)), "neither")
+    return {("company",): "replaced", ("company", "plan"): "merged"}.get(
+        tuple(sorted(held)), "neither"
+    )
 
 
 def _left_out(it: ProbeMember, name: str) -> Member:
     it.renew(it.member(subscribed=False, plan="a"))
-    it.write({key: value for key, value in it.member(name=OTHER_NAME, plan="b").form().items() if key != name})
+    it.write(
+        {
+            key: value
+            for key, value in it.member(name=OTHER_NAME, plan="b").form().items()
+            if key != name
+        }
+    )
     return it.held()
 
 
@@ -153,7 +163,9 @@ def _types(it: ProbeMember) -> str:
     it.renew(it.member(**EVERY_TYPE))
     held = it.held().vars
     changed = [
-        name for name, value in EVERY_TYPE.items() if name not in held or _as_json(held[name]) != _as_json(value)
+        name
+        for name, value in EVERY_TYPE.items()
+        if name not in held or _as_json(held[name]) != _as_json(value)
     ]
     return f"changed: {' '.join(changed)}" if changed else "kept"
 
@@ -204,7 +216,10 @@ def _batch_to_set(found: str) -> str:
 def _rate_limit_headers(it: ProbeMember) -> str:
     told = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
     return (
-        ", ".join(f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}" for name, value in told.items())
+        ", ".join(
+            f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}"
+            for name, value in told.items()
+        )
         or "none"
     )
 
@@ -212,7 +227,11 @@ def _rate_limit_headers(it: ProbeMember) -> str:
 def _rate_to_set(found: str) -> str:
     words = found.replace(",", "").split()
     limits = [value for name, value in pairwise(words) if name.endswith("ratelimit-limit")]
-    return f"MAILGUN_RATE_LIMIT={limits[0]}, if that is a minute" if limits and limits[0].isdecimal() else NOTHING
+    return (
+        f"MAILGUN_RATE_LIMIT={limits[0]}, if that is a minute"
+        if limits and limits[0].isdecimal()
+        else NOTHING
+    )
 
 
 def _subscription(member: Member) -> str:
@@ -220,7 +239,11 @@ def _subscription(member: Member) -> str:
 
 
 def _compared(held: Member | None, sent: Member) -> str:
-    return "as sent" if held == sent else f"not as sent: {' '.join(_differences(held, sent)) or 'no member'}"
+    return (
+        "as sent"
+        if held == sent
+        else f"not as sent: {' '.join(_differences(held, sent)) or 'no member'}"
+    )
 
 
 def _differences(held: Member | None, sent: Member) -> Iterator[str]:
@@ -237,9 +260,21 @@ QUESTIONS: tuple[Question, ...] = (
     Question("a missing member's 404", "“Member …”", _missing, MERGE, READ_NOTHING),
     Question("new, subscribed=false", "unsubscribed", _made_unsubscribed, BOTH),
     Question("POST answers with", "its address", _answer_to_post, BOTH),
-    Question("POST answers the whole", "as sent", _answer_whole, MERGE, "MAILGUN_MEMBER_CACHE_SECONDS=0; report this"),
+    Question(
+        "POST answers the whole",
+        "as sent",
+        _answer_whole,
+        MERGE,
+        "MAILGUN_MEMBER_CACHE_SECONDS=0; report this",
+    ),
     Question("GET after POST", "as sent", _read_back, MERGE, READ_NOTHING),
-    Question("GET in capitals", "the same member", _capitals, MERGE, "lowercase the list's addresses; report this"),
+    Question(
+        "GET in capitals",
+        "the same member",
+        _capitals,
+        MERGE,
+        "lowercase the list's addresses; report this",
+    ),
     Question("upsert=true", "updated", _updated, BOTH),
     Question("subscribed=false", "unsubscribed", _subscribed_false, BOTH),
     Question("subscribed=true", "subscribed", _subscribed_true, BOTH),

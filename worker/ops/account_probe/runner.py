@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from worker.mailgun.outcome import NoResponse, Response
-from worker.ops.account_probe.probe_member import MailgunUnavailable, ProbeCancelled, ProbeMember, UnexpectedAnswer
+from worker.ops.account_probe.probe_member import (
+    MailgunUnavailable,
+    ProbeCancelled,
+    ProbeMember,
+    UnexpectedAnswer,
+)
 from worker.ops.account_probe.questions import MERGE_INSTEAD, QUESTIONS, Mode, Question
 
 
@@ -57,7 +62,11 @@ def answered(question: Question, throw_away: ProbeMember, mode: Mode) -> ProbeFi
     except UnexpectedAnswer as unclear:
         found = str(unclear)
     return ProbeFinding(
-        question.tried, question.assumed, found, mode in question.relied_on, _to_set(question, found, mode)
+        question.tried,
+        question.assumed,
+        found,
+        mode in question.relied_on,
+        _to_set(question, found, mode),
     )
 
 

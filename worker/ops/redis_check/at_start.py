@@ -50,7 +50,13 @@ def _told(report: RedisReport) -> str | None:
 
 
 def _log(results: tuple[CheckResult, ...]) -> None:
-    levels = {Severity.UNKNOWN: logging.INFO, Severity.WARNING: logging.WARNING, Severity.NO: logging.ERROR}
+    levels = {
+        Severity.UNKNOWN: logging.INFO,
+        Severity.WARNING: logging.WARNING,
+        Severity.NO: logging.ERROR,
+    }
     for each in results:
         if each.severity in levels:
-            logger.log(levels[each.severity], "%s: %s", each.what, each.found, extra={"fix": each.fix})
+            logger.log(
+                levels[each.severity], "%s: %s", each.what, each.found, extra={"fix": each.fix}
+            )

@@ -50,9 +50,14 @@ class RedisReport:
         return next((each for each in self.results if each.ends_worker), None)
 
 
-def report_on_redis(url: str, integration: str, *, wait_seconds: float = WAIT_SECONDS) -> RedisReport:
+def report_on_redis(
+    url: str, integration: str, *, wait_seconds: float = WAIT_SECONDS
+) -> RedisReport:
     """Look at the Redis of `url` from all sides. No look takes longer than a few times `wait_seconds`."""
-    options: dict[str, Any] = {"socket_timeout": wait_seconds, "socket_connect_timeout": wait_seconds}
+    options: dict[str, Any] = {
+        "socket_timeout": wait_seconds,
+        "socket_connect_timeout": wait_seconds,
+    }
     client = connect(url, retry=Retry(NoBackoff(), 0), **options)
     results: list[CheckResult] = []
     try:
@@ -132,7 +137,9 @@ def _database(client: "redis.Redis") -> int:
 
 
 def _is_cluster(facts: Facts | None) -> bool:
-    return facts is not None and (facts.get("cluster_enabled") == 1 or facts.get("redis_mode") == "cluster")
+    return facts is not None and (
+        facts.get("cluster_enabled") == 1 or facts.get("redis_mode") == "cluster"
+    )
 
 
 def _is_sentinel(facts: Facts | None) -> bool:
@@ -183,11 +190,17 @@ def state_results(client: "redis.Redis", facts: Facts) -> Iterator[CheckResult]:
     yield eviction_result(facts.get("maxmemory_policy") or _setting(client, "maxmemory-policy"))
     yield memory_result(facts)
     if facts.get("aof_enabled") is None:
-        yield unknown("Redis persistence", "could not be looked at", "Make sure that the append-only file is on.")
+        yield unknown(
+            "Redis persistence",
+            "could not be looked at",
+            "Make sure that the append-only file is on.",
+        )
     elif facts["aof_enabled"]:
         yield append_only_result(_setting(client, "appendfsync"))
     else:
-        yield warned("Redis persistence", without_append_only(_setting(client, "save")), APPEND_ONLY)
+        yield warned(
+            "Redis persistence", without_append_only(_setting(client, "save")), APPEND_ONLY
+        )
 
 
 def eviction_result(policy: str | None) -> CheckResult:
@@ -195,11 +208,17 @@ def eviction_result(policy: str | None) -> CheckResult:
     what, fix = "Redis eviction", "Set maxmemory-policy noeviction."
     if policy is None:
         return unknown(
-            what, "maxmemory-policy could not be looked at (CONFIG is not allowed)", f"Make sure of it: {fix}"
+            what,
+            "maxmemory-policy could not be looked at (CONFIG is not allowed)",
+            f"Make sure of it: {fix}",
         )
     if policy == "noeviction":
         return passed(what, "none (noeviction)")
-    lost = "locks and the ledger" if policy.startswith("volatile") else "events, dead letters, locks and the ledger"
+    lost = (
+        "locks and the ledger"
+        if policy.startswith("volatile")
+        else "events, dead letters, locks and the ledger"
+    )
     return failed(what, f"maxmemory-policy {policy} throws away {lost} when memory is full", fix)
 
 
@@ -221,7 +240,9 @@ def append_only_result(fsync: str | None) -> CheckResult:
     """Return what a server with an append-only file may lose."""
     what = "Redis persistence"
     if fsync is None:
-        return passed(what, "append-only file; appendfsync could not be looked at (CONFIG is not allowed)")
+        return passed(
+            what, "append-only file; appendfsync could not be looked at (CONFIG is not allowed)"
+        )
     if fsync == "no":
         found = "append-only file with appendfsync no: a crash of its machine loses what the system had not written yet"
         return warned(what, found, "Set appendfsync everysec, or always.")
@@ -238,14 +259,21 @@ def without_append_only(save: str | None) -> str:
     return f"no append-only file, {kept}: a server that ends unexpectedly loses {lost}"
 
 
-def rights_results(trial: Trial, integration: str, database: int, *, too_old: bool = False) -> Iterator[CheckResult]:
+def rights_results(
+    trial: Trial, integration: str, database: int, *, too_old: bool = False
+) -> Iterator[CheckResult]:
     """Yield which rights are missing: those of a worker, of its remote control, of the command line, and absent commands."""
     absent = [each for each in trial.missing if each.unavailable]
     if absent and not too_old:
         names = ", ".join(dict.fromkeys(each.command for each in absent))
-        found = f"Redis, or a proxy before it, has no {names}: renamed, switched off, or too old for it"
+        found = (
+            f"Redis, or a proxy before it, has no {names}: renamed, switched off, or too old for it"
+        )
         yield failed(
-            "Redis commands", found, f"Let workers use them by these names; Redis {VERSION} has them.", ends_worker=True
+            "Redis commands",
+            found,
+            f"Let workers use them by these names; Redis {VERSION} has them.",
+            ends_worker=True,
         )
     for who in WORKERS_USER:
         lacking = [each for each in trial.missing if each.right.who is who and not each.unavailable]
@@ -255,11 +283,15 @@ def rights_results(trial: Trial, integration: str, database: int, *, too_old: bo
         yield passed("Redis rights", f"all {trial.tried} that are needed")
 
 
-def _lacking_result(who: Who, lacking: Sequence[Missing], integration: str, database: int) -> CheckResult:
+def _lacking_result(
+    who: Who, lacking: Sequence[Missing], integration: str, database: int
+) -> CheckResult:
     rules = dict.fromkeys(each.rule(integration, database) for each in lacking)
     reasons = dict.fromkeys(each.right.what_for for each in lacking)
     fix = f"Grant its user: {' '.join(rules)} (docs/redis-rights.md)."
-    found = f"REDIS_URL's user lacks {', '.join(rules)}, which {NEEDED_BY[who]} ({'; '.join(reasons)})"
+    found = (
+        f"REDIS_URL's user lacks {', '.join(rules)}, which {NEEDED_BY[who]} ({'; '.join(reasons)})"
+    )
     if who is Who.WORKER:
         return failed("Redis rights", found, fix, ends_worker=True)
     return warned("Redis rights", found, fix)

@@ -37,7 +37,12 @@ class Trouble:
 
 # (what the error says, what is found, the fix, whether it passes); the first that matches counts.
 SAID = (
-    (r"^NOAUTH", "wants a password, and REDIS_URL has none", "Put user and password in REDIS_URL.", False),
+    (
+        r"^NOAUTH",
+        "wants a password, and REDIS_URL has none",
+        "Put user and password in REDIS_URL.",
+        False,
+    ),
     (
         r"without any password configured|no password is set",
         "has no password, but REDIS_URL gives one",
@@ -83,7 +88,12 @@ SAID = (
         ONE_SERVER,
         False,
     ),
-    (r"^BUSY\b", "is busy with a script that does not end", "Wait, or end it with SCRIPT KILL.", True),
+    (
+        r"^BUSY\b",
+        "is busy with a script that does not end",
+        "Wait, or end it with SCRIPT KILL.",
+        True,
+    ),
 )
 NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' port."
 # What Redis says before it is asked anything.
@@ -118,7 +128,11 @@ AT_ADDRESS = {
         True,
     ),
     Speaks.HTTP: ("is an HTTP server, not Redis", "Set REDIS_URL to where Redis runs.", False),
-    Speaks.OTHER: ("is not Redis: it speaks another protocol", "Set REDIS_URL to where Redis runs.", False),
+    Speaks.OTHER: (
+        "is not Redis: it speaks another protocol",
+        "Set REDIS_URL to where Redis runs.",
+        False,
+    ),
 }
 UNSTEADY = (
     "answers, but ended a connection or took too long",
@@ -204,7 +218,10 @@ def of_right(text: str, place: str) -> Trouble | None:
     if unknown and unknown[1].upper() == "HELLO":
         return Trouble(f"{place} is older than Redis 6", too_old_fix())
     if unknown:
-        return Trouble(f"{place} has no command {unknown[1].upper()}", f"{too_old_fix()} Or it was renamed: undo that.")
+        return Trouble(
+            f"{place} has no command {unknown[1].upper()}",
+            f"{too_old_fix()} Or it was renamed: undo that.",
+        )
     return None
 
 
@@ -238,7 +255,9 @@ def _of_database(text: str, url: str) -> Trouble | None:
 
 
 def _of_tls(error: BaseException, place: str) -> Trouble | None:
-    refused = next((each for each in _chain(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
+    refused = next(
+        (each for each in _chain(error) if isinstance(each, ssl.SSLCertVerificationError)), None
+    )
     if refused:
         known = CERTIFICATE.get(refused.verify_code)
         found, fix = known or (
@@ -247,13 +266,18 @@ def _of_tls(error: BaseException, place: str) -> Trouble | None:
         )
         return Trouble(f"the certificate of {place} {found}", fix)
     # Only what speaks TLS says why it refuses ours.
-    alert = next((said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None)
+    alert = next(
+        (said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None
+    )
     if alert == "CERTIFICATE_REQUIRED":
         fix = "Name yours: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL."
         return Trouble(f"{place} wants a client certificate", fix)
     if alert:
         why = alert.replace("_", " ").lower()
-        return Trouble(f"TLS with {place} fails ({why})", "Compare its TLS versions and certificates with REDIS_URL.")
+        return Trouble(
+            f"TLS with {place} fails ({why})",
+            "Compare its TLS versions and certificates with REDIS_URL.",
+        )
     return None
 
 
@@ -269,14 +293,21 @@ def _of_address(error: BaseException, url: str) -> Trouble:
     options = _options(url)
     if "host" not in options:  # Sentinels name it
         return Trouble(
-            f"{place}: the master does not answer", "Wait for a failover, or start it.", passes=True, answered=False
+            f"{place}: the master does not answer",
+            "Wait for a failover, or start it.",
+            passes=True,
+            answered=False,
         )
     look = look_at_address(str(options["host"]), int(options.get("port", 6379)))
     return _of_look(look, place, tls=place.startswith("rediss:"))
 
 
 def _of_look(look: AddressLook, place: str, *, tls: bool) -> Trouble:
-    refusals = ((found, fix, passes) for pattern, found, fix, passes in SAID_UNASKED if re.search(pattern, look.reply))
+    refusals = (
+        (found, fix, passes)
+        for pattern, found, fix, passes in SAID_UNASKED
+        if re.search(pattern, look.reply)
+    )
     meanings = {**AT_ADDRESS, **(ASKED_TLS if tls else ASKED_PLAIN)}
     found, fix, passes = next(refusals, meanings[look.speaks])
     return Trouble(f"{place} {found}", fix, passes, answered=False)
@@ -291,7 +322,12 @@ def _of_sentinels(error: MasterNotFoundError, place: str) -> Trouble:
             "no Sentinel names a master",
             "Start the Sentinels, or correct master_name and the ports in REDIS_URL.",
         )
-    return Trouble(f"{place}: {found}", fix, passes=not isinstance(error, SentinelsRefusedLogin), answered=False)
+    return Trouble(
+        f"{place}: {found}",
+        fix,
+        passes=not isinstance(error, SentinelsRefusedLogin),
+        answered=False,
+    )
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def look_at_address(host: str, port: int) -> AddressLook:
     except OSError:  # a time-out of the connecting itself is one
         return AddressLook(Speaks.UNREACHABLE)
     if reply and reply[:1] in b"+-":
-        return AddressLook(Speaks.REDIS, reply.decode("utf-8", "replace").splitlines()[0][1:].removeprefix("ERR "))
+        return AddressLook(
+            Speaks.REDIS, reply.decode("utf-8", "replace").splitlines()[0][1:].removeprefix("ERR ")
+        )
     if _speaks_tls(host, port):
         return AddressLook(Speaks.TLS)
     if _speaks_http(host, port):

@@ -59,7 +59,12 @@ CONNECTION = "PING SELECT"
 SCRIPTS = "EVAL EVALSHA SCRIPT|LOAD SCRIPT|EXISTS TIME MULTI EXEC"
 RIGHTS = (
     Right(Who.WORKER, "", f"{CONNECTION} {SCRIPTS}", "connect, run scripts and transactions"),
-    Right(Who.WORKER, "{queue}", "BLMOVE RPOP LPUSH RPUSH LLEN LMOVE LINDEX", "take messages, put them back, measure"),
+    Right(
+        Who.WORKER,
+        "{queue}",
+        "BLMOVE RPOP LPUSH RPUSH LLEN LMOVE LINDEX",
+        "take messages, put them back, measure",
+    ),
     Right(Who.WORKER, "", "SCAN", "find lists of what was given a priority"),
     Right(Who.WORKER, "{priority}", "LMOVE LLEN", "take what was given a priority, measure"),
     Right(Who.WORKER, "{dead}", "LPUSH LLEN LRANGE LINDEX LSET LREM", "bury, count, replay"),
@@ -72,8 +77,15 @@ RIGHTS = (
     ),
     Right(Who.WORKER, "{never}", "DEL", "go on when memory is full"),
     Right(Who.WORKER, "{bindings}", "SADD ZADD", "declare the queue"),
-    Right(Who.WORKER, "{replies}", "LLEN", "open remote control, without which Celery takes nothing"),
-    Right(Who.WORKER, "{control}", "PSUBSCRIBE", "open remote control, without which Celery takes nothing"),
+    Right(
+        Who.WORKER, "{replies}", "LLEN", "open remote control, without which Celery takes nothing"
+    ),
+    Right(
+        Who.WORKER,
+        "{control}",
+        "PSUBSCRIBE",
+        "open remote control, without which Celery takes nothing",
+    ),
     Right(Who.REMOTE, "", "PUNSUBSCRIBE", "leave in order"),
     Right(Who.REMOTE, "{bindings}", "SREM SMEMBERS ZRANGEBYSCORE ZREM EXISTS DEL", "answer Flower"),
     Right(Who.REMOTE, "{replies}", "LPUSH DEL", "answer Flower"),
@@ -88,10 +100,17 @@ RIGHTS = (
     Right(Who.CELERY_CLIENT, "{priority}", "LPUSH LLEN", "enqueue with a priority"),
     Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
     Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
-    Right(Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"),
+    Right(
+        Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"
+    ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
     Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
-    Right(Who.FLOWER, "{bindings}", "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL", "ask workers"),
+    Right(
+        Who.FLOWER,
+        "{bindings}",
+        "SADD SREM SMEMBERS ZADD ZRANGEBYSCORE ZREM EXISTS DEL",
+        "ask workers",
+    ),
     Right(Who.FLOWER, "{replies}", "LLEN BRPOP DEL", "read workers' answers"),
     Right(Who.FLOWER, "{watching}", "LLEN DEL", "watch events"),
     Right(Who.FLOWER, "{control}", "PUBLISH", "ask workers"),
@@ -135,7 +154,9 @@ CALLS = {
     "BLMOVE": "K K RIGHT RIGHT 0.01",
     "LMOVE": "K K RIGHT RIGHT",
     "BRPOP": "K 0.01",
-    **dict.fromkeys(("LPUSH", "RPUSH", "HGET", "HDEL", "HEXISTS", "HMGET", "SADD", "SREM", "SET", "ZREM"), "K x"),
+    **dict.fromkeys(
+        ("LPUSH", "RPUSH", "HGET", "HDEL", "HEXISTS", "HMGET", "SADD", "SREM", "SET", "ZREM"), "K x"
+    ),
     **dict.fromkeys(("LPOS", "ZSCORE", "PUBLISH"), "K x"),
     **dict.fromkeys(("LINDEX", "EXPIRE", "PEXPIRE", "HSCAN", "ZSCAN"), "K 0"),
     **dict.fromkeys(("LRANGE", "LTRIM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), "K 0 0"),
@@ -160,7 +181,10 @@ class Missing:
 
     def rule(self, integration: str, database: int) -> str:
         """Return the rule of an ACL that grants it."""
-        return self.pattern.format(integration=integration, database=database) or f"+{self.command.lower()}"
+        return (
+            self.pattern.format(integration=integration, database=database)
+            or f"+{self.command.lower()}"
+        )
 
 
 @dataclass(frozen=True)
@@ -178,7 +202,9 @@ def acl_rules(who: Iterable[Who], integration: str, database: int = 0) -> str:
     rights = [each for each in RIGHTS if each.who in set(who)]
     patterns = {PATTERNS[each.on] for each in rights if each.on}
     # The pattern of priorities holds the queue and the dead letters, too.
-    covered = {PATTERNS["{queue}"], PATTERNS["{dead}"]} if PATTERNS["{priority}"] in patterns else set()
+    covered = (
+        {PATTERNS["{queue}"], PATTERNS["{dead}"]} if PATTERNS["{priority}"] in patterns else set()
+    )
     commands = {f"+{command.lower()}" for each in rights for command in each.commands.split()}
     places = sorted(patterns - covered, key=lambda each: (each.startswith("&"), each))
     filled = [each.format(integration=integration, database=database) for each in places]
@@ -199,7 +225,9 @@ def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> T
         client.connection_pool.release(connection)
 
 
-def _calls(who: Sequence[Who], integration: str, database: int) -> Iterator[tuple[Right, str, list[str]]]:
+def _calls(
+    who: Sequence[Who], integration: str, database: int
+) -> Iterator[tuple[Right, str, list[str]]]:
     seen = set()
     for right in (each for each in RIGHTS if each.who in who):
         key = TRIED_ON.get(right.on, "").format(integration=integration, database=database)
@@ -224,11 +252,17 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
         return Trial(1, (lacking,))
     replies += _replies(connection, [call for _, _, call in within])
     missing = [
-        _missing(right, command, reply) for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
+        _missing(right, command, reply)
+        for (right, command, _), reply in zip([*alone, *within], replies, strict=True)
     ]
     others = (reply for reply in replies[len(alone) :] if isinstance(reply, redis.RedisError))
     refused = next(
-        (each for each in others if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))), None
+        (
+            each
+            for each in others
+            if not (is_forbidden(each) or is_unavailable(each) or is_untriable(each))
+        ),
+        None,
     )
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
