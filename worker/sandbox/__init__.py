@@ -1,19 +1,24 @@
-"""A Mailgun to try it on: mailing lists over HTTP on loopback, faults on demand, a log of requests, a page to watch.
+"""A Mailgun sandbox: mailing lists over HTTP on loopback, with faults on demand and a request log.
 
-lists.py     what is held, and Mailgun's rules for changing it
-past.py      what was held a while ago, for reads that lag
-ascending.py addresses in order, for the pages
-pages.py     one page of members, and the links to the others
-switches.py  what nobody recorded about Mailgun, played either way
-hints.py     how long to wait, told in each of Mailgun's ways
-faults.py    faults and the rate limit, as data
-call.py      a request once it is read, an answer before it is sent
-log.py       what was asked and answered
-world.py     one running sandbox: all of the above in one place
-api.py       Mailgun's routes: a call becomes a reply
-made_up.py   what faults and the limit answer instead
-wire.py      calls off the network, replies and faults onto it      (needs aiohttp, as all below)
-control.py   the routes under /sandbox/
-server.py    listening, until told to stop; a browser sees page.html
-client.py    the routes under /sandbox/ from Python                 (needs no aiohttp)
+    stored_member.py     one member as the sandbox holds it
+    lists.py             mailing lists, and Mailgun's rules for changing them
+    flanker.py           addresses as Mailgun's parser reads them
+    past.py              earlier versions of members, for reads that lag
+    sorted_addresses.py  addresses in ascending order, for the pages
+    pages.py             one page of members, and the links to the others
+    quirks.py            uncertain facts about Mailgun, each a switch
+    retry_hints.py       how long to wait, in each form that Mailgun may use
+    faults.py            faults and the rate limit, as data
+    request.py           a request once it is read, and a reply before it is sent
+    request_log.py       requests and their answers
+    state.py             one running sandbox: all of the above in one place
+    api.py               Mailgun's routes: a request becomes a reply
+    fault_replies.py     what faults and the rate limit answer instead
+    http.py              requests from the network, replies and faults to it
+    control.py           the routes under /sandbox/
+    server.py            the HTTP server; a browser gets page.html
+    client.py            the routes under /sandbox/ from Python
+    __main__.py          `python -m worker.sandbox`
+
+Only http.py, control.py and server.py need aiohttp.
 """

@@ -1,4 +1,4 @@
-"""`python -m worker.sandbox`: a sandbox as a process of its own."""
+"""Command line of the sandbox: `python -m worker.sandbox` runs it as a process of its own."""
 
 import argparse
 import sys
@@ -12,7 +12,13 @@ from worker.sandbox.state import SandboxConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints one line once it listens. Ends on SIGINT and SIGTERM with 0; with 1 and one line when it cannot start."""
+    """Run the sandbox until SIGINT or SIGTERM and return the exit code.
+
+    Prints one line once the sandbox listens.
+
+    Returns:
+        0 after a signal; 1, with one line on stderr, if the sandbox cannot start.
+    """
     given = vars(_parser().parse_args(arguments))
     try:
         serve(_config(given), ready=_announce)
@@ -27,19 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     default = SandboxConfig()
     parser = argparse.ArgumentParser(
-        prog="python -m worker.sandbox", description="A Mailgun to try it on."
+        prog="python -m worker.sandbox", description="Run a Mailgun sandbox on this machine."
     )
     parser.add_argument("--host", default=default.host)
-    parser.add_argument("--port", type=int, default=default.port, help="0 = any free one")
+    parser.add_argument("--port", type=int, default=default.port, help="0: any free port")
     parser.add_argument(
-        "--allow-remote", action="store_true", help="listen on other than loopback; no key is asked"
+        "--allow-remote",
+        action="store_true",
+        help="listen on other than loopback; the control routes need no key",
     )
     parser.add_argument(
         "--allow-host",
         dest="allow_hosts",
         action="append",
         metavar="NAME",
-        help="name it may be asked by; may be repeated",
+        help="host name that requests may use; may be repeated",
     )
     parser.add_argument(
         "--api-key", dest="api_keys", action="append", help="may be repeated; default sandbox-key"
@@ -48,10 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         "--list", dest="lists", action="append", help="may be repeated; default " + default.lists[0]
     )
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="of the dice for faults with a share"
+        "--seed", type=int, default=default.seed, help="seed of the draws for faults with a share"
     )
     parser.add_argument(
-        "--log-size", type=int, default=default.log_size, help="requests remembered; 0 = all"
+        "--log-size", type=int, default=default.log_size, help="requests that the log keeps; 0: all"
     )
     parser.add_argument("--latency-ms", type=int, default=default.latency_ms)
     parser.add_argument(

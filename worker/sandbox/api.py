@@ -1,4 +1,7 @@
-"""Mailgun's mailing-list routes: a call becomes a reply. No network here, and no faults."""
+"""Mailgun's mailing-list routes: a request becomes a reply.
+
+Pure of the network and of faults, which are http.py's.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,8 +39,11 @@ Act = Callable[[SandboxState, Request, float], Reply]
 
 
 def answer(world: SandboxState, call: Request, *, now: float) -> Reply:
-    """Mailgun's answer; what the call changes is changed when this returns. A wrong path is answered without a look at
-    the key: `Mailgun Magnificent API` to a GET, a 404 that is not JSON to everything else."""
+    """Return Mailgun's reply and apply what the request changes.
+
+    A wrong path is answered without a check of the key: `Mailgun Magnificent API` for a GET or
+    HEAD, a 404 that is not JSON for any other method.
+    """
     act = route(call)
     if act is None:
         return MAGNIFICENT if call.method in ("GET", "HEAD") else NO_SUCH_PATH
@@ -50,7 +56,7 @@ def answer(world: SandboxState, call: Request, *, now: float) -> Reply:
 
 
 def route(call: Request) -> Act | None:
-    """What the call asks for; None for a path that Mailgun does not have."""
+    """Return the function for this request, or None for a path that Mailgun does not have."""
     match (call.method, *call.segments):
         case ("POST", "v3", "lists", _, "members"):
             return post_member
@@ -67,7 +73,10 @@ def route(call: Request) -> Act | None:
 
 
 def forbidden(world: SandboxState) -> Reply:
-    """The answer to a wrong key: plain text; with 403 there is no invitation to log in."""
+    """Return the reply to a wrong key, as plain text.
+
+    With status 403 it has no `Www-Authenticate` header.
+    """
     status = world.switches.bad_key_status
     return (
         FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
@@ -75,16 +84,19 @@ def forbidden(world: SandboxState) -> Reply:
 
 
 def get_list(world: SandboxState, call: Request, _now: float) -> Reply:
+    """Return the list, with the number of its members."""
     return json_reply(200, {"list": list_as_mailgun(_list_of(world, call))})
 
 
 def get_page(world: SandboxState, call: Request, now: float) -> Reply:
+    """Return one page of members, as old as `read_lag_seconds` tells."""
     path = call.path.partition("?")[0]
     shown = _list_of(world, call).as_of(now - world.switches.read_lag_seconds)
     return json_reply(200, page_of(shown, call.query, url=call.base_url + path))
 
 
 def get_member(world: SandboxState, call: Request, now: float) -> Reply:
+    """Return one member, as old as `read_lag_seconds` tells."""
     shown = _list_of(world, call).shown(
         _member_in(world, call), now - world.switches.read_lag_seconds
     )
@@ -92,7 +104,10 @@ def get_member(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def post_member(world: SandboxState, call: Request, now: float) -> Reply:
-    """Creates, or with `upsert` updates. The answer to both has the same text: "has been created"."""
+    """Create a member, or with `upsert` update it.
+
+    Both are answered with the same message: "Mailing list member has been created".
+    """
     mailing_list = _list_of(world, call)
     said = _taken(world, read_form(call.fields, world.switches))
     held = mailing_list.find(said.address)
@@ -105,7 +120,10 @@ def post_member(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def put_one(world: SandboxState, call: Request, now: float) -> Reply:
-    """Updates what the form has. Without a form – no Content-Type – nothing is changed; the answer is 200 anyway."""
+    """Update the fields that the form has, the address too.
+
+    A request without a form (no Content-Type) changes nothing and is answered with 200.
+    """
     mailing_list = _list_of(world, call)
     held = mailing_list.member(_member_in(world, call))
     if call.form is None:
@@ -122,6 +140,7 @@ def put_one(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
+    """Remove a member from its list."""
     removed = _list_of(world, call).remove(_member_in(world, call), now=now)
     content = {
         "member": {"address": removed.address},
@@ -131,8 +150,12 @@ def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def post_members(world: SandboxState, call: Request, now: float) -> Reply:
-    """Many at once. Up to 100 are applied before the answer, unless the switch for it says otherwise; up to 1000 by a job
-    that nobody can ask about, with a `task-id` in the answer."""
+    """Create or update many members with one request.
+
+    Up to 100 entries are applied before the answer, unless the quirk `bulk_answer` is "task_id".
+    More, up to 1000, are applied by a background job. The answer then has a `task-id`, but the
+    sandbox has no route that shows the job.
+    """
     mailing_list = _list_of(world, call)
     entries = read_entries(call.fields.get("members"))
     if len(entries) > MAX_BULK:
@@ -160,7 +183,10 @@ def apply_entries(
     *,
     upsert: bool,
 ) -> int:
-    """How many members a bulk call changed. Without `upsert`, members that exist are passed over (Mailgun docs)."""
+    """Apply the entries of a bulk request and return the number of members changed.
+
+    Without `upsert`, members that exist are skipped (Mailgun docs).
+    """
     touched = 0
     for said in _readable(world, entries):
         held = mailing_list.find(said.address)
@@ -172,7 +198,7 @@ def apply_entries(
 
 
 def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
-    """The list as Mailgun shows it."""
+    """Return the list as Mailgun shows it."""
     return {
         "access_level": "readonly",
         "address": mailing_list.address,

@@ -1,4 +1,4 @@
-"""The sandbox's control routes from Python."""
+"""Python client of the sandbox's control routes."""
 
 from typing import Any
 
@@ -9,95 +9,107 @@ from worker.sandbox.retry_hints import HintKind
 from worker.sandbox.stored_member import StoredMember
 
 TIMEOUT_SECONDS = 30
-RECORDS_AT_ONCE = 1000  # a bulk call's record may be some 100 KB
+RECORDS_AT_ONCE = 1000  # a bulk request's record may be some 100 KB
 
 
 class SandboxError(Exception):
-    """The sandbox did not do as asked; the text is its one line."""
+    """The sandbox refused a control request; the text is its one-line reason."""
 
 
 class SandboxControl:
-    """A running sandbox, seen and driven from outside. One per thread."""
+    """A client that inspects and drives a running sandbox. Use one per thread."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy between us and loopback
+        self._session.trust_env = False  # no proxy for loopback
 
     def close(self) -> None:
+        """Close the HTTP session."""
         self._session.close()
 
     def state(self) -> dict[str, Any]:
-        """What the page shows: lists, newest members and requests, totals, faults, refusals, limit, switches."""
+        """Return what the page shows.
+
+        That is lists, newest members and requests, totals, faults, refused addresses, limit and
+        switches.
+        """
         return self._call("GET", "state")
 
     def members(self, list: str | None = None) -> dict[str, StoredMember]:
-        """Every member of the list (default: the first one) by lowercase address."""
+        """Return all members of the list (default: the first one) by lowercase address."""
         members = self._call("GET", "members", params={"list": list})["members"]
         return {member["address"].lower(): StoredMember(**member) for member in members}
 
     def requests(self, since: int = 0) -> list[Record]:
-        """Every request still in the log with a sequence number above `since`, oldest first."""
+        """Return all logged requests with a number above `since`, oldest first."""
         records: list[Record] = []
         while page := self._records(records[-1].seq if records else since):
             records += page
         return records
 
     def events(self) -> list[Unsubscribed]:
-        """The clicks on the unsubscribe link, oldest first."""
+        """Return the clicks on the unsubscribe link, oldest first."""
         return [Unsubscribed(**event) for event in self._call("GET", "events")["events"]]
 
     def totals(self) -> dict[str, Any]:
-        """Counts over all requests since the start: `requests`, `touched`, `by_status`, `by_fault`."""
+        """Return counts of all requests since the start.
+
+        The keys are `requests`, `touched`, `by_status` and `by_fault`.
+        """
         totals: dict[str, Any] = self.state()["totals"]
         return totals
 
     def add_fault(self, kind: str, **options: Any) -> int:
-        """From now on the fault happens (options: the fields of `faults.Fault`); answers its id."""
+        """Add a fault and return its id; `options` are the fields of `faults.Fault`."""
         return int(self._call("POST", "faults", {"kind": kind, **options})["id"])
 
     def clear_faults(self) -> None:
+        """Remove all faults."""
         self._call("DELETE", "faults")
 
     def refuse(self, *addresses: str) -> None:
-        """From now on Mailgun takes these, too, for no addresses, however plain they look."""
+        """Make the sandbox refuse these addresses as invalid, however plain they look."""
         self._call("POST", "refusals", {"addresses": addresses})
 
     def clear_refusals(self) -> None:
+        """Accept the refused addresses again."""
         self._call("DELETE", "refusals")
 
     def limit(
         self, requests: int | None, *, window_seconds: float = 60, hint: HintKind = "none"
     ) -> None:
-        """At most so many requests in each window; None lifts the limit."""
+        """Allow at most `requests` in each window; None removes the limit."""
         self._call(
             "POST", "limit", {"requests": requests, "window_seconds": window_seconds, "hint": hint}
         )
 
     def switches(self, **switches: str | float) -> dict[str, Any]:
-        """Sets the named switches (see `switches.Switches`); answers all of them."""
+        """Set the named switches (fields of `quirks.Quirks`) and return all of them."""
         return self._call("POST", "switches", switches)
 
     def latency(self, ms: int) -> None:
-        """Every answer takes this much longer."""
+        """Delay all replies by `ms` milliseconds."""
         self._call("POST", "latency", {"ms": ms})
 
     def set_key(self, key: str) -> None:
-        """From now on this API key is good and no other."""
+        """Replace all API keys by this one."""
         self._call("POST", "key", {"key": key})
 
     def add_list(self, address: str) -> None:
+        """Add a mailing list; a list that exists keeps its members."""
         self._call("POST", "lists", {"address": address})
 
     def remove_list(self, address: str) -> None:
+        """Remove a mailing list and its members."""
         self._call("DELETE", "lists", {"address": address})
 
     def unsubscribe(self, address: str, list: str | None = None) -> None:
-        """The recipient clicks the unsubscribe link of a mail."""
+        """Click the unsubscribe link of a mail as its recipient."""
         self._call("POST", "unsubscribe", {"address": address, "list": list})
 
     def reset(self) -> None:
-        """Everything is as it was when the sandbox started."""
+        """Restore the state in which the sandbox started."""
         self._call("POST", "reset")
 
     def _records(self, since: int) -> list[Record]:

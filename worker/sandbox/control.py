@@ -1,6 +1,7 @@
-"""The routes under /sandbox/: look at what the sandbox holds and was asked, and change how it behaves.
+"""The control routes under /sandbox/: they inspect the sandbox and change how it behaves.
 
-They need no key, so they are for this machine only: the server lets no page from elsewhere and no stranger's name get here.
+The routes need no key, so they are for this machine only. The server refuses requests from pages of
+other origins and requests that use an unknown host name.
 """
 
 import json
@@ -30,7 +31,7 @@ Control = Callable[[SandboxState, Json], Json]
 
 
 class BadInput(Exception):
-    """The control call cannot be carried out; the text says why, in one line."""
+    """A control request that cannot be carried out; the text is a one-line reason."""
 
 
 class _Input(BaseModel):
@@ -38,41 +39,59 @@ class _Input(BaseModel):
 
 
 class Addresses(_Input):
+    """Input of `POST /sandbox/refusals`."""
+
     addresses: tuple[str, ...]
 
 
 class Key(_Input):
+    """Input of `POST /sandbox/key`."""
+
     key: str
 
 
 class Latency(_Input):
+    """Input of `POST /sandbox/latency`."""
+
     ms: int = Field(ge=0, le=MAX_LATENCY_MS)
 
 
 class ListAddress(_Input):
+    """Input of `POST` and `DELETE /sandbox/lists`."""
+
     address: str
 
 
 class OfList(_Input):
+    """Input of `GET /sandbox/state` and `/sandbox/members`: the list, or None for the first one."""
+
     list: str | None = None
 
 
 class Recipient(_Input):
+    """Input of `POST /sandbox/unsubscribe`."""
+
     address: str
     list: str | None = None
 
 
 class Records(_Input):
+    """Input of `GET /sandbox/requests`: at most `limit` records after number `since`."""
+
     since: int = Field(default=0, ge=0)
     limit: int = Field(default=1000, ge=1, le=MAX_RECORDS)
 
 
 class Nothing(_Input):
-    pass
+    """Input of the routes that have no parameters."""
 
 
 async def control(world: SandboxState, request: web.BaseRequest) -> web.Response:
-    """Answers one control call: 200 with JSON; 400, 403 or 404 with `{"error": one line}`."""
+    """Answer one control request.
+
+    Returns:
+        200 with JSON; 400 or 404 with `{"error": one line}`.
+    """
     path, _, query = request.raw_path.partition("?")
     act = CONTROLS.get((request.method, path))
     if act is None:
@@ -86,7 +105,11 @@ async def control(world: SandboxState, request: web.BaseRequest) -> web.Response
 
 
 def read_input(query: str, body: bytes) -> Json:
-    """The fields of a control call: those of its query, and of the JSON object in its body."""
+    """Return the fields of a control request: its query's and its JSON body's.
+
+    Raises:
+        BadInput: If the body is not a JSON object.
+    """
     try:
         content = json.loads(body) if body else {}
     except (ValueError, RecursionError):
@@ -97,14 +120,14 @@ def read_input(query: str, body: bytes) -> Json:
 
 
 def one_line(error: ValidationError) -> str:
-    """The first thing wrong, led by the field's name."""
+    """Return the first validation error as one line, led by the field's name."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def get_state(world: SandboxState, given: Json) -> Json:
-    """All that the page shows."""
+    """Return all that the page shows."""
     mailing_list = _list_named(world, OfList(**given).list) if world.lists else None
     return {
         "now": time.time(),
@@ -126,67 +149,75 @@ def get_state(world: SandboxState, given: Json) -> Json:
 
 
 def get_members(world: SandboxState, given: Json) -> Json:
+    """Return all members of a list, oldest change first."""
     mailing_list = _list_named(world, OfList(**given).list)
     return {"list": mailing_list.address, "members": [_flat(member) for member in mailing_list]}
 
 
 def get_requests(world: SandboxState, given: Json) -> Json:
+    """Return logged requests, oldest first, and the last number given out."""
     asked = Records(**given)
     records = world.log.since(asked.since, asked.limit)
     return {"requests": [_flat(record) for record in records], "last": world.log.last_seq}
 
 
 def get_events(world: SandboxState, given: Json) -> Json:
+    """Return the clicks on the unsubscribe link, oldest first."""
     Nothing(**given)
     return {"events": [_flat(event) for event in world.log.events]}
 
 
 def post_fault(world: SandboxState, given: Json) -> Json:
+    """Add a fault and return it with its id."""
     return _fault_as_json(world.faults.add(Fault(**given)))
 
 
 def delete_faults(world: SandboxState, given: Json) -> Json:
+    """Remove all faults."""
     Nothing(**given)
     world.faults.clear()
     return {}
 
 
 def post_refusals(world: SandboxState, given: Json) -> Json:
-    """From now on Mailgun takes these, too, for no addresses."""
+    """Add addresses that Mailgun refuses as invalid."""
     world.refuse(Addresses(**given).addresses)
     return {"refused": sorted(world.refused)}
 
 
 def delete_refusals(world: SandboxState, given: Json) -> Json:
+    """Accept the refused addresses again."""
     Nothing(**given)
     world.refused.clear()
     return {}
 
 
 def post_limit(world: SandboxState, given: Json) -> Json:
-    """A new limit starts with a new window."""
+    """Set the rate limit and begin a new window."""
     world.throttle = Throttle(Limit(**given))
     return world.throttle.limit.model_dump()
 
 
 def post_switches(world: SandboxState, given: Json) -> Json:
-    """Those named are set, the others stay."""
+    """Set the named switches and keep the others."""
     world.use_switches(Quirks(**(world.switches.model_dump() | given)))
     return world.switches.model_dump()
 
 
 def post_latency(world: SandboxState, given: Json) -> Json:
+    """Set the delay of all replies."""
     world.latency_ms = Latency(**given).ms
     return {"ms": world.latency_ms}
 
 
 def post_key(world: SandboxState, given: Json) -> Json:
-    """From now on this key is good and no other."""
+    """Replace all API keys by this one."""
     world.use_keys(Key(**given).key)
     return {}
 
 
 def post_list(world: SandboxState, given: Json) -> Json:
+    """Add a mailing list; a list that exists keeps its members."""
     address = ListAddress(**given).address
     if not is_address(address):
         raise BadInput(f"{address!r} is not an e-mail address")
@@ -195,12 +226,16 @@ def post_list(world: SandboxState, given: Json) -> Json:
 
 
 def delete_list(world: SandboxState, given: Json) -> Json:
+    """Remove a mailing list and its members."""
     world.remove_list(ListAddress(**given).address)
     return {}
 
 
 def post_unsubscribe(world: SandboxState, given: Json) -> Json:
-    """The recipient clicks the unsubscribe link of a mail: Mailgun sets `subscribed` to false, and nobody is asked."""
+    """Set `subscribed` to false, as Mailgun does when a recipient clicks the unsubscribe link.
+
+    The click is logged as an event, not as a request.
+    """
     recipient, now = Recipient(**given), time.time()
     mailing_list = _list_named(world, recipient.list)
     member = unsubscribed(mailing_list.member(recipient.address), now=now)
@@ -210,6 +245,7 @@ def post_unsubscribe(world: SandboxState, given: Json) -> Json:
 
 
 def post_reset(world: SandboxState, given: Json) -> Json:
+    """Restore the state in which the sandbox started."""
     Nothing(**given)
     world.reset(now=time.time())
     return {}
@@ -236,7 +272,7 @@ CONTROLS: dict[tuple[str, str], Control] = {
 
 
 def _list_named(world: SandboxState, address: str | None) -> MailingList:
-    """The list, or the first one when none is named."""
+    """Return the list with this address; None stands for the first list."""
     if address is not None:
         return world.mailing_list(address)
     try:
@@ -264,7 +300,7 @@ def _summary(record: Record) -> Json:
     }
 
 
-@lru_cache(maxsize=2 * SHOWN_REQUESTS)  # the page asks for the same ones again and again
+@lru_cache(maxsize=2 * SHOWN_REQUESTS)  # the page requests the same records every second
 def _entry_count(members: str) -> int | None:
     try:
         return len(read_entries(members))

@@ -1,4 +1,4 @@
-"""Answers that Mailgun's rules did not give: what a fault or the rate limit says instead. Pure."""
+"""Replies of faults and of the rate limit, which Mailgun's rules do not produce. Pure."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -13,14 +13,23 @@ MadeUp = Literal["status", "html_502", "magnificent", "other_member"]
 
 
 def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Reply:
-    """Over the limit (Mailgun docs: `{"message": "Too Many Requests"}`), with a hint of the chosen kind or none."""
+    """Return the reply to a request over the rate limit.
+
+    Mailgun docs: `{"message": "Too Many Requests"}`.
+
+    Args:
+        status: The HTTP status, 429 or 420.
+        kind: The form of the hint how long to wait, or "none".
+        seconds: How long to wait.
+        now: The time, in epoch seconds.
+    """
     told = hint(kind, seconds, now=now)
     reply = json_reply(status, {"message": "Too Many Requests", **told.body})
     return replace(reply, headers=told.headers, wait_until=told.until)
 
 
 def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
-    """What a fault answers by itself; `kind` is the fault's, known to be one of these."""
+    """Return the reply that a fault of this kind sends in place of Mailgun's."""
     match kind:
         case "status":
             reply = status_reply(fault, now=now)
@@ -39,7 +48,10 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
 
 
 def member_not_found(call: Request) -> Reply | None:
-    """To who reads one member, that there is none; None for any other call."""
+    """Return Mailgun's 404 for a missing member if the request reads one member.
+
+    Any other request returns None.
+    """
     match (call.method, *call.segments):
         case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":
             return json_reply(
@@ -50,7 +62,7 @@ def member_not_found(call: Request) -> Reply | None:
 
 
 def status_reply(fault: Fault, *, now: float) -> Reply:
-    """The fault's status, with a body of its kind."""
+    """Return a reply with the fault's status and its kind of body."""
     text = phrase(fault.status) if fault.message is None else fault.message
     match fault.body:
         case "json":
@@ -67,13 +79,13 @@ def status_reply(fault: Fault, *, now: float) -> Reply:
 
 
 def about_somebody_else(address: str) -> Reply:
-    """Well-formed, and not about the member that was asked for."""
+    """Return a well-formed reply about a member other than the requested one."""
     member = {"address": address, "name": "Somebody Else", "subscribed": True, "vars": {}}
     return json_reply(200, {"member": member, "message": "Mailing list member has been created"})
 
 
 def phrase(status: int) -> str:
-    """The usual words for a status; the bare number where there are none."""
+    """Return the standard phrase of a status, or `Status 599` if it has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -81,9 +93,11 @@ def phrase(status: int) -> str:
 
 
 def html_page(status: int, text: str) -> bytes:
-    """A page as a proxy makes it."""
+    """Return an HTML error page as a proxy makes it."""
     title = f"{status} {text}"
-    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\r\n".encode()
+    return (
+        f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\r\n"
+    ).encode()
 
 
 BAD_GATEWAY = Reply(502, html_page(502, "Bad Gateway"), HTML)

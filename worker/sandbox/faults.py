@@ -1,4 +1,7 @@
-"""Faults and the rate limit, as data, and the decision which fault a request meets. Carrying them out is wire.py's."""
+"""Faults and the rate limit as data, and the choice of the fault that a request meets.
+
+http.py carries the faults out.
+"""
 
 import random
 from dataclasses import dataclass
@@ -9,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from worker.sandbox.retry_hints import HintKind
 
 FaultKind = Literal[
-    "status",  # answers `status` with `body`; nothing is applied
-    "member_not_found",  # to who reads one member, Mailgun's 404 for one that is not there; all else is answered truly
+    "status",  # the answer is `status` with `body`; nothing is applied
+    "member_not_found",  # a read of one member gets Mailgun's 404; all else gets the true answer
     "html_502",  # a proxy's HTML page; nothing is applied
     "magnificent",  # 200 with the text of a wrong path; nothing is applied
-    "other_member",  # 200, well-formed, about somebody else; nothing is applied
+    "other_member",  # 200, well-formed, about another member; nothing is applied
     "reset",  # a TCP reset instead of an answer; nothing is applied
     "hang",  # no answer for `seconds`, then the connection is closed; nothing is applied
     "hang_after_commit",  # the same, but the change was applied
     "latency",  # the true answer, `ms` later
-    "status_after_commit",  # answers `status` with `body`; the change was applied
-    "truncated",  # the true answer, half of it, then the connection is closed; the change was applied
+    "status_after_commit",  # the answer is `status` with `body`; the change was applied
+    "truncated",  # half of the true answer, then the end of the connection; the change was applied
     "huge",  # the true answer with `megabytes` of padding in its JSON; the change was applied
 ]
 
@@ -29,34 +32,48 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$")]
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong, for which requests, and how often."""
+    """One kind of failure, the requests that meet it, and how often.
+
+    Attributes:
+        kind: What happens; see `FaultKind`.
+        share: The fraction of matching requests that meet the fault. It is drawn from the sandbox's
+        seed, so that a run can be repeated.
+        count: The number of requests that meet the fault before it ends; None: until it is cleared.
+        method: The HTTP method; None matches all.
+        address: The member in path, form or bulk entry, ignoring case; None matches all.
+        path_prefix: A prefix of the decoded path, ignoring case, for example
+        `/v3/lists/newsletter@mg.example.com/members.json`; None matches all.
+        status: The HTTP status of the answer.
+        body: The format of the answer's body.
+        message: The text in the body; None: the status' standard phrase.
+        headers: Further headers of the answer.
+        hint: The form in which the answer tells the client how long to wait.
+        wait_seconds: How long the hint tells the client to wait.
+        seconds: How long a hang lasts.
+        ms: How much later the answer of "latency" comes.
+        megabytes: The padding of "huge".
+        other_address: The member that "other_member" answers with.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
 
     share: float = Field(default=1.0, ge=0, le=1)
-    """Of the requests that match, how many meet it; drawn from the sandbox's seed, so a run can be repeated."""
     count: int | None = Field(default=None, ge=1)
-    """How many requests meet it before it is gone; None = until cleared."""
 
     method: str | None = None
     address: str | None = None
-    """The member, in path or form or bulk entry, ignoring case."""
     path_prefix: str | None = None
-    """Of the decoded path, for example `/v3/lists/newsletter@mg.example.com/members.json`."""
 
     status: int = Field(default=500, ge=100, le=599)
     body: Literal["json", "plain", "html", "empty"] = "json"
     message: str | None = None
-    """The text in the body; the status' own phrase when None."""
     headers: dict[HeaderName, HeaderValue] = {}
     hint: HintKind = "none"
     wait_seconds: float = Field(default=60, ge=0, le=1e9)
-    """What the hint tells the client to wait."""
 
     seconds: float = Field(default=60, ge=0, le=3600)
-    """How long a hang lasts."""
     ms: int = Field(default=0, ge=0, le=3_600_000)
     megabytes: int = Field(default=64, ge=1, le=4096)
     other_address: str = "somebody.else@example.com"
@@ -69,8 +86,12 @@ class Fault(BaseModel):
 
 
 class Limit(BaseModel):
-    """A rate limit by fixed window: the first request opens a window of `window_seconds`, in which `requests` are let
-    through; the rest are told to wait for the window's end. None lets everything through, 0 nothing."""
+    """A rate limit with a fixed window.
+
+    The first request opens a window of `window_seconds`, in which the sandbox lets `requests`
+    through. The other requests are told to wait for the window's end. None lets all requests
+    through, 0 none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +102,7 @@ class Limit(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The side of a request that a fault can match."""
+    """The properties of a request that a fault can match."""
 
     method: str
     path: str
@@ -89,7 +110,7 @@ class Target:
 
 
 def matches(fault: Fault, target: Target) -> bool:
-    """Whether the fault is meant for this request."""
+    """Return True if the fault applies to this request."""
     if fault.method and fault.method.upper() != target.method:
         return False
     if fault.path_prefix and not target.path.lower().startswith(fault.path_prefix.lower()):
@@ -99,7 +120,7 @@ def matches(fault: Fault, target: Target) -> bool:
 
 @dataclass(slots=True)
 class ActiveFault:
-    """A fault in force, and how many requests have met it."""
+    """A fault in force, and the number of requests that have met it."""
 
     id: int
     fault: Fault
@@ -107,7 +128,7 @@ class ActiveFault:
 
     @property
     def left(self) -> int | None:
-        """How many more requests it is for; None = no end."""
+        """The number of requests that will still meet it; None: no end."""
         return None if self.fault.count is None else self.fault.count - self.met
 
 
@@ -120,16 +141,21 @@ class Faults:
         self.active: list[ActiveFault] = []
 
     def add(self, fault: Fault) -> ActiveFault:
+        """Add a fault behind the others."""
         self._last_id += 1
         added = ActiveFault(self._last_id, fault)
         self.active.append(added)
         return added
 
     def clear(self) -> None:
+        """Remove all faults."""
         self.active.clear()
 
     def draw(self, target: Target) -> Fault | None:
-        """The first fault that matches and whose share is drawn; it is counted, and gone once its count is used up."""
+        """Return the first fault that matches and whose share is drawn, else None.
+
+        The fault's count goes up by one. The fault ends when its count is used up.
+        """
         for active in self.active:
             if matches(active.fault, target) and self._random.random() < active.fault.share:
                 active.met += 1
@@ -140,7 +166,7 @@ class Faults:
 
 
 class Throttle:
-    """A limit at work."""
+    """A rate limit and its current window."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
@@ -148,7 +174,11 @@ class Throttle:
         self._window_ends = 0.0
 
     def wait(self, now: float) -> float | None:
-        """Counts one request. None when it passes, else the seconds until the window ends."""
+        """Count one request.
+
+        Returns:
+            None if the request passes, else the seconds until the window ends.
+        """
         if self.limit.requests is None:
             return None
         if now >= self._window_ends:

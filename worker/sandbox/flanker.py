@@ -1,11 +1,17 @@
-"""Addresses as flanker reads them, Mailgun's open parser: leniently, so that one member may be named in many ways."""
+"""Addresses as flanker, Mailgun's open-source parser, reads them.
+
+The parser is lenient, so that one member has many spellings.
+"""
 
 import idna
 
 
 def parsed(text: str) -> str:
-    """Return the address that Mailgun takes `text` for: of several words the last one, without angle brackets, quotes of
-    its local part or a comment; the domain in lower case and in Unicode. Not necessarily one that can be an address.
+    """Return the address that Mailgun reads in `text`.
+
+    It is the last of several words, without angle brackets, a comma, a semicolon or the domain's
+    last dot. The domain is in lower case and in Unicode. The result is not necessarily a valid
+    address.
     """
     words = text.split()
     address = words[-1].strip("<>,;") if words else ""

@@ -1,4 +1,4 @@
-"""Calls off the network, replies and faults onto it."""
+"""HTTP input and output: requests from the network, replies and faults to it."""
 
 import asyncio
 import socket
@@ -27,7 +27,10 @@ FIRST_FINAL_STATUS = 200
 
 
 async def respond(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
-    """Answers one request to Mailgun's API: the limit first, then the faults, then Mailgun's rules."""
+    """Answer one request to Mailgun's API.
+
+    The limit is applied first, then the faults, then Mailgun's rules.
+    """
     at, call = time.time(), await read_call(request)
     exchange = Exchange(world, request, call, world.log, world.log.open(call, at=at))
     if world.latency_ms:
@@ -45,7 +48,7 @@ async def respond(world: SandboxState, request: web.BaseRequest) -> web.StreamRe
 
 
 async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
-    """Carries out a fault."""
+    """Carry out a fault."""
     match fault.kind:
         case "status" | "html_502" | "magnificent" | "other_member":
             return exchange.reply(made_up(fault, fault.kind, now=time.time()))
@@ -74,7 +77,10 @@ async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request, and the ways in which it can end. It keeps the log that it was opened in, which a reset replaces."""
+    """One request, and the ways in which it can end.
+
+    It keeps the log in which it was opened, because a reset replaces the log.
+    """
 
     world: SandboxState
     request: web.BaseRequest
@@ -83,7 +89,7 @@ class Exchange:
     record: Record
 
     def commit(self) -> Reply:
-        """Mailgun's true answer; what the call changes is changed."""
+        """Apply what the request changes and return Mailgun's true answer."""
         reply = answer(self.world, self.call, now=time.time())
         if reply.touched:
             self.log.commit(self.record, reply.touched)
@@ -94,7 +100,10 @@ class Exchange:
         return reply
 
     def reply(self, reply: Reply) -> web.Response:
-        """Ends with this answer. A client would wait on after a status below 200, so that closes the connection."""
+        """Answer with this reply.
+
+        A client waits on after a status below 200, so that such a reply closes the connection.
+        """
         self._close(reply.status, reply.wait_until)
         response = web.Response(status=reply.status, body=reply.body, headers=_headers(reply))
         if reply.status < FIRST_FINAL_STATUS:
@@ -102,7 +111,7 @@ class Exchange:
         return response
 
     def reset(self) -> web.Response:
-        """Ends with a TCP reset."""
+        """Send a TCP reset in place of an answer."""
         self._close("reset")
         transport = self.request.transport
         if transport is not None:
@@ -113,14 +122,14 @@ class Exchange:
         return web.Response()
 
     async def hang(self, seconds: float) -> web.Response:
-        """Ends with nothing: no answer for this long, then the connection is closed."""
+        """Send no answer for `seconds`, then close the connection."""
         self._close("hang")
         await asyncio.sleep(seconds)
         self._hang_up()
         return web.Response()
 
     async def truncate(self, reply: Reply) -> web.StreamResponse:
-        """Ends in the middle of the answer."""
+        """Send half of the answer's body, then close the connection."""
         self._close(reply.status)
         response = web.StreamResponse(status=reply.status, headers=_headers(reply))
         response.content_length = len(reply.body)
@@ -130,7 +139,7 @@ class Exchange:
         return response
 
     async def pad(self, reply: Reply, megabytes: int) -> web.StreamResponse:
-        """Ends with the answer and a great deal of padding in its JSON, as far as the client cares to read."""
+        """Send the answer with `megabytes` of padding in its JSON, as long as the client reads."""
         self._close(reply.status)
         response = web.StreamResponse(status=reply.status, headers=_headers(reply))
         await response.prepare(self.request)
@@ -150,13 +159,13 @@ class Exchange:
     def _run(self, job: Callable[[float], int]) -> None:
         try:
             touched = job(time.time())
-        except MailgunError:  # one bad entry spoiled the job; at Mailgun, too, nobody is told
+        except MailgunError:  # a bad entry stops the job; Mailgun reports that nowhere, either
             return
         self.log.commit(self.record, touched)
 
 
 async def read_call(request: web.BaseRequest) -> Request:
-    """The request as Mailgun reads it."""
+    """Return the request as Mailgun reads it."""
     path, _, query = request.raw_path.partition("?")
     return Request(
         method=request.method,
@@ -170,7 +179,10 @@ async def read_call(request: web.BaseRequest) -> Request:
 
 
 async def read_form(request: web.BaseRequest) -> dict[str, str] | None:
-    """The form fields; None where there is no form: Mailgun takes urlencoded and multipart ones, and no JSON."""
+    """Return the form fields, or None if the request has no form.
+
+    Mailgun accepts urlencoded and multipart forms, and no JSON.
+    """
     content_type = request.headers.get("Content-Type", "").lower()
     if content_type.startswith("application/x-www-form-urlencoded"):
         body = await request.read()
@@ -182,7 +194,7 @@ async def read_form(request: web.BaseRequest) -> dict[str, str] | None:
 
 
 async def read_multipart(request: web.BaseRequest) -> dict[str, str]:
-    """The text fields of a multipart form; none where it is broken."""
+    """Return the text fields of a multipart form, none if the form is malformed."""
     try:
         return {
             name: value for name, value in (await request.post()).items() if isinstance(value, str)

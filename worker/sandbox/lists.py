@@ -1,6 +1,7 @@
-"""What the sandbox holds, and Mailgun's rules for changing it.
+"""Mailing lists, and Mailgun's rules for changing them.
 
-Pure: the time is handed in, and what Mailgun refuses is raised as `MailgunError` with the status and text that it answers.
+Pure: the caller hands in the time. What Mailgun refuses raises `MailgunError` with the status and
+text of Mailgun's answer.
 """
 
 import json
@@ -34,7 +35,7 @@ STRICT_JSON = json.JSONDecoder(parse_constant=_no_constant)  # no NaN, no Infini
 
 
 class MailgunError(Exception):
-    """Mailgun says no, and changes nothing."""
+    """Mailgun's refusal of a request, which changes nothing."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -44,7 +45,7 @@ class MailgunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MemberFields:
-    """What a request says about one member; None means left out."""
+    """The fields of one member in a request; None means left out."""
 
     address: str
     name: str | None
@@ -53,7 +54,10 @@ class MemberFields:
 
 
 class MailingList:
-    """The members of one list. Mailgun compares addresses ignoring case, so they are kept by their lowercase form."""
+    """The members of one list.
+
+    Mailgun compares addresses ignoring case, so members are stored by their lowercase address.
+    """
 
     def __init__(self, address: str, *, created_at: float) -> None:
         self.address = address
@@ -70,16 +74,29 @@ class MailingList:
         return iter(self._by_change.values())
 
     def find(self, address: str) -> StoredMember | None:
+        """Return the member, or None if the list has no such member."""
         return self._by_change.get(address.lower())
 
     def member(self, address: str) -> StoredMember:
-        """The member, or Mailgun's 404."""
+        """Return the member.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list has no such member.
+        """
         if held := self.find(address):
             return held
         raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def shown(self, address: str, moment: float) -> StoredMember:
-        """The member as it was at the epoch `moment`, or Mailgun's 404."""
+        """Return the member as it was at `moment`.
+
+        Args:
+            address: The member's address, in any case.
+            moment: Epoch seconds.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list had no such member.
+        """
         key = address.lower()
         if not self.past.knows(key):
             return self.member(address)
@@ -88,7 +105,7 @@ class MailingList:
         raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def as_of(self, moment: float) -> "MailingList":
-        """The list as it was at the epoch `moment`."""
+        """Return the list as it was at `moment`, in epoch seconds."""
         changed = {key: self.past.member(key, moment) for key in self.past.changed()}
         if not changed:
             return self
@@ -99,7 +116,7 @@ class MailingList:
         return then
 
     def put(self, member: StoredMember) -> None:
-        """The member is held as given, and is the one changed last."""
+        """Store the member as given; it becomes the one changed last."""
         key = member.address.lower()
         held = self._by_change.pop(key, None)
         self._by_change[key] = member
@@ -113,7 +130,11 @@ class MailingList:
         self._by_subscription[member.subscribed].add(key)
 
     def remove(self, address: str, *, now: float) -> StoredMember:
-        """The member is gone. Mailgun's 404 when there was none."""
+        """Remove the member and return it.
+
+        Raises:
+            MailgunError: Mailgun's 404 if the list has no such member.
+        """
         member = self.member(address)
         key = member.address.lower()
         del self._by_change[key]
@@ -123,22 +144,31 @@ class MailingList:
         return member
 
     def newest(self, count: int) -> list[StoredMember]:
-        """At most `count` members, the one changed last first."""
+        """Return at most `count` members, the one changed last first."""
         return [
             member
             for member, _ in zip(reversed(self._by_change.values()), range(count), strict=False)
         ]
 
     def ascending(self, *, subscribed: bool | None = None) -> list[str]:
-        """The addresses of all, or of those who are subscribed or not, in lowercase. Not to be changed by the caller."""
+        """Return the lowercase addresses in ascending order. The caller must not change the list.
+
+        Args:
+            subscribed: Which members: the subscribed, the unsubscribed, or (None) all.
+        """
         return (self._everybody if subscribed is None else self._by_subscription[subscribed]).all()
 
     def subscribed_count(self) -> int:
+        """Return the number of subscribed members."""
         return len(self._by_subscription[True])
 
 
 def is_address(text: object) -> bool:
-    """Whether this can be an e-mail address: one `@` between two non-empty halves, nothing unprintable or blank."""
+    """Return True if the text can be an e-mail address.
+
+    That is at most 320 printable characters without blanks, with one `@` between two non-empty
+    parts.
+    """
     if not isinstance(text, str) or len(text) > MAX_ADDRESS_LENGTH:
         return False
     local, at, domain = text.partition("@")
@@ -153,7 +183,10 @@ def is_address(text: object) -> bool:
 def read_form(
     form: Mapping[str, str], switches: Quirks, *, address: str | None = None
 ) -> MemberFields:
-    """What a form says about a member; `address` stands in where the form has none (PUT names it in the path)."""
+    """Return what a form says about a member.
+
+    `address` replaces an address that the form leaves out, since a PUT names it in the path.
+    """
     return MemberFields(
         address=_address(form.get("address", address), switches),
         name=form.get("name"),
@@ -163,7 +196,10 @@ def read_form(
 
 
 def read_entry(entry: object, switches: Quirks) -> MemberFields:
-    """What one entry of a bulk call says: an address alone, or an object whose `vars` is an object."""
+    """Return what one entry of a bulk request says about a member.
+
+    An entry is an address, or an object whose `vars` is an object.
+    """
     if isinstance(entry, str):
         entry = {"address": entry}
     if not isinstance(entry, dict):
@@ -182,7 +218,7 @@ def read_entry(entry: object, switches: Quirks) -> MemberFields:
 
 
 def read_entries(text: str | None) -> list[object]:
-    """The entries of a bulk call, each still unread."""
+    """Return the entries of a bulk request, each still unread."""
     entries = _json(text or "", otherwise=BAD_MEMBERS)
     if not isinstance(entries, list):
         raise MailgunError(400, BAD_MEMBERS)
@@ -190,7 +226,10 @@ def read_entries(text: str | None) -> list[object]:
 
 
 def read_subscribed(value: object) -> bool | None:
-    """Mailgun takes yes, no, true and false in any case; None when left out."""
+    """Return the value of `subscribed`, or None if it is left out.
+
+    Mailgun accepts yes, no, true and false in any case.
+    """
     if value is None or isinstance(value, bool):
         return value
     try:
@@ -200,14 +239,25 @@ def read_subscribed(value: object) -> bool | None:
 
 
 def is_upsert(form: Mapping[str, str]) -> bool:
+    """Return True if the form asks for an upsert."""
     return SUBSCRIBED.get(form.get("upsert", "").lower(), False)
 
 
 def upserted_member(
     held: StoredMember | None, said: MemberFields, switches: Quirks, *, bulk: bool, now: float
 ) -> StoredMember:
-    """The member after an upsert. A new one is subscribed unless told otherwise (Mailgun docs: `subscribed` defaults to
-    yes); what happens to the fields that an update leaves out is for the switches to say."""
+    """Return the member after an upsert.
+
+    A new member is subscribed unless the request says no (Mailgun docs: `subscribed` defaults to
+    yes). The quirks decide what happens to fields that an update leaves out.
+
+    Args:
+        held: The stored member; None if the list has none.
+        said: The fields of the request.
+        switches: The quirks.
+        bulk: Whether the request is a bulk request.
+        now: The time, in epoch seconds.
+    """
     if held is None:
         return StoredMember(
             said.address, said.name or "", said.subscribed is not False, said.vars or {}, now
@@ -225,7 +275,10 @@ def upserted_member(
 
 
 def put_member(held: StoredMember, said: MemberFields, *, now: float) -> StoredMember:
-    """The member after a PUT: what is left out is not touched; `vars` is one property, replaced whole (Mailgun docs)."""
+    """Return the member after a PUT.
+
+    Fields that are left out stay. `vars` is one property and is replaced as a whole (Mailgun docs).
+    """
     return StoredMember(
         address=said.address,
         name=_given(said.name, otherwise=held.name),
@@ -236,7 +289,7 @@ def put_member(held: StoredMember, said: MemberFields, *, now: float) -> StoredM
 
 
 def unsubscribed(held: StoredMember, *, now: float) -> StoredMember:
-    """The member after a click on the unsubscribe link of a mail."""
+    """Return the member after a click on the unsubscribe link of a mail."""
     return replace(held, subscribed=False, updated_at=now)
 
 
@@ -253,7 +306,10 @@ def _given(value: T | None, *, otherwise: T) -> T:
 
 
 def named_address(text: str, switches: Quirks) -> str:
-    """The address that Mailgun takes `text` for; not necessarily one that can be an address."""
+    """Return the address that Mailgun reads in `text`.
+
+    It is not necessarily a valid address.
+    """
     return parsed(text) if switches.addresses == "flanker" else text
 
 

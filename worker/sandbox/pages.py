@@ -1,7 +1,7 @@
-"""One page of a list's members, and the links to the others, as Mailgun's cursors go.
+"""One page of a list's members, with Mailgun's cursor links to the other pages.
 
-Mailgun docs: ascending by address, absolute links, all four links always there. Walking ends at empty `items`: the link
-after an empty page starts again from the other end.
+Mailgun docs: ascending by address; absolute links, always all four. A walk ends at empty `items`:
+the next link of an empty page starts again at the first address, its previous link at the last.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +15,13 @@ MAX_LIMIT = 100  # Mailgun docs: default and maximum
 
 
 def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) -> dict[str, Any]:
-    """Mailgun's answer to `GET {url}?limit=&subscribed=&page=&address=`."""
+    """Return Mailgun's answer to `GET {url}?limit=&subscribed=&page=&address=`.
+
+    Args:
+        mailing_list: The list.
+        query: The decoded query parameters.
+        url: The absolute URL of the pages, without a query.
+    """
     limit = _limit(query.get("limit", ""))
     subscribed = read_subscribed(query.get("subscribed"))
     ascending = mailing_list.ascending(subscribed=subscribed)

@@ -1,4 +1,7 @@
-"""What a list held a while ago, as far back as what reads show may be old. Pure: the time is handed in."""
+"""Earlier versions of members, as far back as reads may lag.
+
+Pure: the caller hands in the time.
+"""
 
 from collections.abc import Iterator
 from math import inf
@@ -7,17 +10,24 @@ from worker.sandbox.stored_member import StoredMember
 
 
 class Past:
-    """The versions of members that changed lately, by address in lowercase."""
+    """Versions of the members that changed lately, by lowercase address."""
 
     def __init__(self) -> None:
-        """Nothing is remembered until `reaches` is set."""
-        self.reaches = 0.0  # seconds
+        """Remember nothing until `reaches`, in seconds, is set."""
+        self.reaches = 0.0
         self._versions: dict[str, list[tuple[float, StoredMember | None]]] = {}
 
     def note(
         self, key: str, before: StoredMember | None, after: StoredMember | None, at: float
     ) -> None:
-        """The member was `before`, and is `after` since the epoch `at`; None: there is none."""
+        """Remember a change of one member.
+
+        Args:
+            key: The lowercase address.
+            before: The member before; None if there was none.
+            after: The member since then; None if it was removed.
+            at: When it changed, in epoch seconds.
+        """
         if not self.reaches:
             return
         versions = self._versions.setdefault(key, [(-inf, before)])
@@ -26,14 +36,19 @@ class Past:
             del versions[0]
 
     def changed(self) -> Iterator[str]:
-        """The addresses of those that changed lately."""
+        """Return the addresses of the members that changed lately."""
         return iter(self._versions)
 
     def knows(self, key: str) -> bool:
-        """Did the member change lately?"""
+        """Return True if the member changed lately."""
         return key in self._versions
 
     def member(self, key: str, moment: float) -> StoredMember | None:
-        """A member that changed lately, as it was at the epoch `moment`."""
+        """Return the member as it was at `moment`, or None if there was none.
+
+        Args:
+            key: The lowercase address of a member that changed lately.
+            moment: Epoch seconds.
+        """
         versions = self._versions[key]
         return next((member for at, member in reversed(versions) if at <= moment), versions[0][1])

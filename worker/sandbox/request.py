@@ -1,4 +1,4 @@
-"""A request once it is read, and an answer before it is sent."""
+"""A request once it is read, and a reply before it is sent."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,23 +15,37 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `path` is as received; `segments` is the decoded path between its slashes. Mailgun decodes before it
-    splits, so `%2F` in an address breaks routing; a bare `+` is a blank, only `%2B` is a plus."""
+    """One HTTP request.
+
+    Mailgun decodes a path before it splits it, so `%2F` in an address breaks the routing. A bare
+    `+` is a blank; only `%2B` is a plus.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path as received, with its query.
+        segments: The decoded path, split at its slashes.
+        query: The query parameters.
+        form: The form fields; None if the request has no form. JSON is not accepted.
+        authorization: The Authorization header.
+        base_url: Scheme and host that the client used.
+    """
 
     method: str
     path: str
     segments: tuple[str, ...]
     query: dict[str, str]
-    form: dict[str, str] | None  # None where there was no form: JSON is not taken
+    form: dict[str, str] | None
     authorization: str | None
     base_url: str
 
     @property
     def fields(self) -> dict[str, str]:
+        """The form fields; none if the request has no form."""
         return self.form or {}
 
     @property
     def list_address(self) -> str | None:
+        """The address of the list in the path."""
         match self.segments:
             case ("v3", "lists", address, *_):
                 return address
@@ -40,7 +54,7 @@ class Request:
 
     @property
     def address(self) -> str | None:
-        """The one member that the call is about, where it is one."""
+        """The address of the one member that the request is about, if it is one."""
         match self.segments:
             case ("v3", "lists", _, "members", address) if address != "pages":
                 return address
@@ -49,7 +63,7 @@ class Request:
 
     @cached_property
     def target(self) -> Target:
-        """The side of the call that a fault can match."""
+        """The properties that a fault can match."""
         addresses = frozenset(each.lower() for each in (self.address, *self._entries()) if each)
         return Target(self.method, "/" + "/".join(self.segments), addresses)
 
@@ -66,21 +80,27 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, and what happened on the way to it."""
+    """One answer, and what happened on the way to it.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body.
+        content_type: The Content-Type header.
+        headers: Further headers.
+        touched: The number of members changed.
+        later: A background job: called with the time, it changes members and returns their number.
+        wait_until: Epoch seconds; the answer tells the client to send nothing before.
+    """
 
     status: int
     body: bytes
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
-    touched: int = 0  # members changed
-    later: Callable[[float], int] | None = (
-        None  # a background job: given the time, changes members and says how many
-    )
-    wait_until: float | None = (
-        None  # epoch before which this answer tells the client to send nothing
-    )
+    touched: int = 0
+    later: Callable[[float], int] | None = None
+    wait_until: float | None = None
 
 
 def json_reply(status: int, content: dict[str, Any], *, touched: int = 0) -> Reply:
-    """An answer with a JSON body."""
+    """Return a reply with a JSON body; `touched` is the number of members changed."""
     return Reply(status, json.dumps(content).encode(), touched=touched)

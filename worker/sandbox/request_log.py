@@ -1,4 +1,7 @@
-"""What was asked and answered: a bounded log of requests, totals beside it, and clicks on the unsubscribe link."""
+"""The request log: a bounded list of requests, with totals.
+
+It also holds the clicks on unsubscribe links.
+"""
 
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -12,26 +15,42 @@ MAX_EVENTS = 10_000
 
 @dataclass(slots=True)
 class Record:
-    """One request to Mailgun's API. Times are epoch seconds; `status` is None while the answer is under way."""
+    """One request to Mailgun's API.
+
+    Attributes:
+        seq: Its number, from 1.
+        at: When it arrived, in epoch seconds.
+        method: The HTTP method.
+        path: The path as received, still quoted.
+        list: The list's address in the path.
+        address: The member's address, if the request is about one member.
+        form: The form fields.
+        status: The HTTP status; "reset" or "hang" without an answer; None while it is under way.
+        fault: The kind of the fault that it met.
+        touched: The number of members changed.
+        committed: Whether the change was applied, answered or not.
+        wait_until: Epoch seconds until which the answer told the client to wait.
+        answered_at: When it was answered, in epoch seconds; None without an answer.
+    """
 
     seq: int
     at: float
     method: str
-    path: str  # as received, still quoted
+    path: str
     list: str | None
     address: str | None
     form: dict[str, str]
-    status: int | str | None = None  # "reset" or "hang" where there was no answer
+    status: int | str | None = None
     fault: str | None = None
-    touched: int = 0  # members changed
-    committed: bool = False  # whether the change was applied, answered or not
-    wait_until: float | None = None  # what the answer told the client to wait for
-    answered_at: float | None = None  # None where there was no answer
+    touched: int = 0
+    committed: bool = False
+    wait_until: float | None = None
+    answered_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """A recipient clicked the unsubscribe link."""
+    """A recipient's click on the unsubscribe link, at an epoch second."""
 
     at: float
     list: str
@@ -39,7 +58,7 @@ class Unsubscribed:
 
 
 class RequestLog:
-    """The newest `size` records (0 = all), and totals over every request since the start."""
+    """The newest `size` records (0: all), and totals over all requests since the start."""
 
     def __init__(self, size: int) -> None:
         self._records: deque[Record] = deque(maxlen=size or None)
@@ -50,7 +69,7 @@ class RequestLog:
         self.by_fault: Counter[str] = Counter()
 
     def open(self, call: Request, *, at: float) -> Record:
-        """A request has arrived; `close` says how it ended."""
+        """Add the record of a request that has arrived; `close` sets its end."""
         self.last_seq += 1
         record = Record(
             self.last_seq, at, call.method, call.path, call.list_address, call.address, call.fields
@@ -59,12 +78,12 @@ class RequestLog:
         return record
 
     def meet(self, record: Record, fault: str) -> None:
-        """The request has met a fault."""
+        """Record the kind of the fault that the request met."""
         record.fault = fault
         self.by_fault[fault] += 1
 
     def commit(self, record: Record, touched: int) -> None:
-        """The request has changed this many members."""
+        """Record the number of members that the request changed."""
         record.committed = True
         record.touched += touched
         self.touched += touched
@@ -72,23 +91,31 @@ class RequestLog:
     def close(
         self, record: Record, status: int | str, *, at: float, wait_until: float | None = None
     ) -> None:
-        """The request was answered with this status, or ended as "reset" or "hang"."""
+        """Record how the request ended.
+
+        Args:
+            record: The record that `open` returned.
+            status: The status of the answer; "reset" or "hang" without one.
+            at: When it ended, in epoch seconds.
+            wait_until: Epoch seconds until which the answer told the client to wait.
+        """
         record.status = status
         record.answered_at = at if isinstance(status, int) else None
         record.wait_until = wait_until
         self.by_status[str(status)] += 1
 
     def since(self, seq: int, limit: int) -> list[Record]:
-        """At most `limit` records after this sequence number, oldest first."""
+        """Return at most `limit` records with a number above `seq`, oldest first."""
         first = self.last_seq - len(self._records) + 1
         start = max(seq + 1 - first, 0)
         return list(islice(self._records, start, start + limit))
 
     def newest(self, count: int) -> list[Record]:
-        """At most `count` records, newest first."""
+        """Return at most `count` records, newest first."""
         return list(islice(reversed(self._records), count))
 
     def totals(self) -> dict[str, Any]:
+        """Return the counts of all requests since the start."""
         return {
             "requests": self.last_seq,
             "touched": self.touched,

@@ -1,4 +1,4 @@
-"""How long to wait: one duration, told in each of the ways seen around Mailgun."""
+"""Retry hints: how long to wait, in each of the forms seen around Mailgun."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,7 +12,13 @@ HintKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What goes into the answer, and `until` (epoch): the moment before which a client that reads it sends nothing."""
+    """The parts of an answer that tell the client to wait.
+
+    Attributes:
+        headers: Headers of the answer.
+        body: Fields of its JSON body.
+        until: Epoch seconds; a client that reads the hint sends nothing before.
+    """
 
     headers: dict[str, str] = field(default_factory=dict)
     body: dict[str, int] = field(default_factory=dict)
@@ -20,7 +26,10 @@ class Hint:
 
 
 def hint(kind: HintKind, seconds: float, *, now: float) -> Hint:
-    """The hint to wait `seconds` from now, rounded up to what its form can say (whole seconds, or milliseconds)."""
+    """Return the hint to wait `seconds` from `now` (epoch seconds).
+
+    The time is rounded up to what the form can hold: whole seconds, or milliseconds.
+    """
     whole, moment = math.ceil(seconds), now + seconds
     match kind:
         case "none":

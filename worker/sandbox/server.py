@@ -1,4 +1,4 @@
-"""Listening, until told to stop."""
+"""The sandbox's HTTP server: it listens until a signal stops it."""
 
 import asyncio
 import secrets
@@ -18,16 +18,24 @@ from worker.sandbox.state import SandboxConfig, SandboxState
 from worker.web_origin import is_address, is_allowed, is_from_elsewhere, is_loopback
 
 MAX_BODY_BYTES = 64 * 2**20
-STOP_SECONDS = (
-    0.2  # what requests under way – hanging ones, mostly – are given before they are cut off
-)
+# Requests under way, mostly hanging ones, have this long to end before the server cuts them off.
+STOP_SECONDS = 0.2
 PAGE = Path(__file__).with_name("page.html")
-NONCE = "NONCE"  # stands in the page where each answer puts its own
+# The placeholder in the page; each answer replaces it by its own nonce.
+NONCE = "NONCE"
 
 
 def serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
-    """Listens until SIGINT or SIGTERM; `ready` is given the base URL once requests are answered. OSError when the port
-    is taken, ValueError when the host is not loopback and the configuration does not allow that."""
+    """Listen until SIGINT or SIGTERM.
+
+    Args:
+        config: How the sandbox starts.
+        ready: Called with the base URL once the server answers requests.
+
+    Raises:
+        OSError: If the port is in use.
+        ValueError: If the host is not loopback and the configuration does not allow that.
+    """
     if not (config.allow_remote or is_loopback(config.host)):
         raise ValueError(f"{config.host} is not a loopback address: the control routes need no key")
     asyncio.run(_serve(config, ready))
@@ -50,8 +58,11 @@ async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
 
 
 async def handle(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
-    """One request: the page, a control call, or a call to Mailgun's API. Mailgun's paths are matched by hand, because
-    they are decoded before they are split, which no router of aiohttp's does."""
+    """Answer one request: for the page, a control route, or Mailgun's API.
+
+    Mailgun's paths are decoded before they are split. No router of aiohttp's does that, so
+    `api.route` matches them.
+    """
     if why := refusal(world.config, request):
         return web.json_response({"error": why}, status=403)
     path = request.raw_path.partition("?")[0]
@@ -61,13 +72,17 @@ async def handle(world: SandboxState, request: web.BaseRequest) -> web.StreamRes
         return await control(world, request)
     try:
         return await respond(world, request)
-    except ConnectionError:  # the client has gone; there is nobody left to answer
+    except ConnectionError:  # the client has closed the connection
         return web.Response()
 
 
 def refusal(config: SandboxConfig, request: web.BaseRequest) -> str:
-    """Return why a request is refused, whatever it is for; "" if it is not. It is known by loopback names and those it was
-    given, with `allow_remote` by addresses, too: a page under an address comes from there, one under a name from anywhere."""
+    """Return why a request is refused, whatever its path, or "" if it is not refused.
+
+    A request may use loopback names and the configured names, with `allow_remote` also IP
+    addresses. A page under an IP address comes from that address; a page under a name can come from
+    any.
+    """
     host = request.headers.get("Host", "")
     known = is_loopback(host) or is_allowed(host, (*config.allow_hosts, config.host))
     if not (known or (config.allow_remote and is_address(host))):
@@ -78,7 +93,10 @@ def refusal(config: SandboxConfig, request: web.BaseRequest) -> str:
 
 
 def page() -> web.Response:
-    """The page. Whatever names and variables hold, nothing runs in it but its own script."""
+    """Return the page for browsers.
+
+    Its policy lets no script run but its own, whatever names and variables of members hold.
+    """
     nonce = secrets.token_urlsafe(16)
     policy = (
         "default-src 'none'; frame-ancestors 'none'; connect-src 'self'; img-src data:; "
@@ -91,7 +109,7 @@ def page() -> web.Response:
 
 
 def base_url(host: str, port: int) -> str:
-    """Where this machine reaches a server that listens here."""
+    """Return the URL at which this machine reaches a server that listens on this address."""
     address = ip_address(host)
     if address.is_unspecified:
         return f"http://127.0.0.1:{port}"

@@ -1,8 +1,11 @@
-"""Addresses in ascending order, sorted when somebody looks and not at every change."""
+"""Addresses in ascending order, sorted when they are read and not at every change."""
 
 
 class SortedAddresses:
-    """A set of addresses that can be read in order. A look costs next to nothing where little changed since the last."""
+    """A set of addresses that can be read in order.
+
+    A read is cheap if little has changed since the last one.
+    """
 
     def __init__(self) -> None:
         self._sorted: list[str] = []
@@ -13,18 +16,18 @@ class SortedAddresses:
         return len(self._sorted) + len(self._added) - len(self._gone)
 
     def add(self, address: str) -> None:
-        """The address, which was not there, is there."""
+        """Add an address that the set does not have."""
         self._added.add(address)
 
     def remove(self, address: str) -> None:
-        """The address, which was there, is gone."""
+        """Remove an address that the set has."""
         if address in self._added:
             self._added.remove(address)
         else:
             self._gone.add(address)
 
     def all(self) -> list[str]:
-        """All of them, ascending. Not to be changed by the caller."""
+        """Return all addresses, ascending. The caller must not change the list."""
         if self._gone:
             self._sorted = [address for address in self._sorted if address not in self._gone]
             self._gone.clear()

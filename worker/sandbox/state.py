@@ -1,4 +1,4 @@
-"""One running sandbox: lists, keys, switches, faults, limit and log in one place, as started or as changed since."""
+"""The state of one running sandbox: lists, keys, switches, faults, limit and log."""
 
 import base64
 from collections.abc import Iterable
@@ -15,27 +15,38 @@ MAX_LATENCY_MS = 600_000
 
 
 class SandboxConfig(BaseModel):
-    """How a sandbox starts, and what a reset brings back."""
+    """The state in which a sandbox starts, and which a reset restores.
+
+    Attributes:
+        host: The address on which the sandbox listens.
+        port: The port; 0: any free port.
+        allow_remote: Allow addresses other than loopback, for a container. Any host can then use
+            the
+        control routes.
+        allow_hosts: Names that requests may use, besides loopback's; with `allow_remote` besides IP
+        addresses.
+        api_keys: The valid API keys.
+        lists: The addresses of the mailing lists.
+        seed: The seed of the draws for faults with a share.
+        log_size: The number of requests that the log keeps; 0: all.
+        latency_ms: How much later all replies come.
+        bulk_job_seconds: How long after its answer a background bulk job is applied.
+        switches: The quirks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
-    """0 = any free port."""
     allow_remote: bool = False
-    """Listens on other than loopback addresses too, and lets any host drive the control routes: for a container."""
     allow_hosts: tuple[str, ...] = ()
-    """Names besides loopback's, and with `allow_remote` besides addresses, under which it may be asked."""
 
     api_keys: tuple[str, ...] = ("sandbox-key",)
     lists: tuple[str, ...] = ("newsletter@mg.example.com",)
     seed: int = 1
-    """Of the dice that faults with a share are drawn by."""
     log_size: int = Field(default=10_000, ge=0)
-    """How many requests are remembered; 0 = all."""
     latency_ms: int = Field(default=0, ge=0, le=MAX_LATENCY_MS)
     bulk_job_seconds: float = Field(default=0.2, ge=0, le=3600)
-    """How long after its answer a background bulk job is applied."""
     switches: Quirks = Quirks()
 
     @field_validator("allow_hosts")
@@ -63,7 +74,10 @@ class SandboxState:
         self.reset(now=now)
 
     def reset(self, *, now: float) -> None:
-        """Everything is as it was at the start. Requests still under way end in the old lists and log."""
+        """Restore the state of the start.
+
+        Requests still under way end in the old lists and the old log.
+        """
         self.started_at = now
         self.lists: dict[str, MailingList] = {}
         self.use_switches(self.config.switches)
@@ -71,40 +85,51 @@ class SandboxState:
             self.add_list(address, now=now)
         self.use_keys(*self.config.api_keys)
         self.faults = Faults(self.config.seed)
-        self.refused: set[str] = set()  # lowercase
+        self.refused: set[str] = set()  # lowercase addresses
         self.throttle = Throttle(Limit())
         self.latency_ms = self.config.latency_ms
         self.log = RequestLog(self.config.log_size)
 
     def use_switches(self, switches: Quirks) -> None:
-        """From now on the facts that are not certain are played so."""
+        """Set how the sandbox plays the uncertain facts from now on."""
         self.switches = switches
         for each in self.lists.values():
             each.past.reaches = switches.read_lag_seconds
 
     def use_keys(self, *keys: str) -> None:
-        """These API keys are good, and no others."""
+        """Replace all API keys by these."""
         self._authorizations = {basic_authorization(key) for key in keys}
 
     def authorizes(self, authorization: str | None) -> bool:
-        """Whether this Authorization header carries a good key."""
+        """Return True if this Authorization header carries a valid key."""
         return authorization in self._authorizations
 
     def refuse(self, addresses: Iterable[str]) -> None:
-        """From now on these count as no addresses, however plain they look. Members who have them stay."""
+        """Refuse these addresses as invalid, however plain they look.
+
+        Members that have them stay.
+        """
         self.refused.update(address.lower() for address in addresses)
 
     def add_list(self, address: str, *, now: float) -> None:
-        """The list is there, with the members it had if it was there before."""
+        """Add a mailing list; a list that exists keeps its members."""
         added = self.lists.setdefault(address.lower(), MailingList(address, created_at=now))
         added.past.reaches = self.switches.read_lag_seconds
 
     def remove_list(self, address: str) -> None:
-        """The list is gone and its members with it. Mailgun's 404 when there was none."""
+        """Remove a mailing list and its members.
+
+        Raises:
+            MailgunError: Mailgun's 404 if there is no such list.
+        """
         del self.lists[self.mailing_list(address).address.lower()]
 
     def mailing_list(self, address: str) -> MailingList:
-        """The list, or Mailgun's 404."""
+        """Return the mailing list.
+
+        Raises:
+            MailgunError: Mailgun's 404 if there is no such list.
+        """
         try:
             return self.lists[address.lower()]
         except KeyError:
@@ -112,5 +137,5 @@ class SandboxState:
 
 
 def basic_authorization(key: str) -> str:
-    """The Authorization header of this key: HTTP Basic, user `api` (Mailgun docs)."""
+    """Return the key's Authorization header: HTTP Basic, user `api` (Mailgun docs)."""
     return "Basic " + base64.b64encode(f"api:{key}".encode()).decode()

@@ -1,4 +1,4 @@
-"""A member as the sandbox holds it."""
+"""A member as the sandbox stores it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StoredMember:
-    """One member of one list. `updated_at` is the epoch of the last change; Mailgun itself does not show it."""
+    """One member of one list.
+
+    `updated_at` is the epoch second of its last change, which Mailgun does not show.
+    """
 
     address: str
     name: str
@@ -15,7 +18,10 @@ class StoredMember:
     updated_at: float
 
     def as_mailgun(self) -> dict[str, Any]:
-        """The member as Mailgun shows it: an absent name is `""`, absent vars are `{}`."""
+        """Return the member as Mailgun shows it.
+
+        An absent name is `""`, absent vars are `{}`.
+        """
         return {
             "address": self.address,
             "name": self.name,
