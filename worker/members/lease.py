@@ -1,4 +1,7 @@
-"""A member that a delivery has been given, or why it has not. Giving members out is the ledger's work."""
+"""The lease of a member that a delivery holds, or the reason why it has none.
+
+The ledger (`ledger.py`) acquires, renews and releases leases.
+"""
 
 import time
 from dataclasses import dataclass, field
@@ -12,67 +15,86 @@ _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def uptime() -> float:
-    """Return seconds that only ever grow, also while the process is stopped or the machine suspended."""
+    """Return the seconds since boot, which go on while the process or the machine is suspended."""
     return time.clock_gettime(_UPTIME)
 
 
 class Trust(IntEnum):
-    """What the copy of a member is good for."""
+    """What the ledger's copy of a member may be used for.
+
+    Attributes:
+        NONE: Nothing; the member must be read.
+        SHOWS: The copy is younger than MAILGUN_MEMBER_CACHE_SECONDS. It may show that no write is
+            needed, but no write may be based on it.
+        STANDS: The copy replaces a reading.
+    """
 
     NONE = 0
-    # It is younger than the cache allows: it may show that nothing needs writing.
     SHOWS = 1
-    # It stands for a reading.
     STANDS = 2
 
 
 @dataclass
 class MemberLease:
-    """A member that a delivery has to itself."""
+    """A lease of one member: the only right to write that member.
+
+    Attributes:
+        address: The member's normalized address.
+        digest: The digest of the address that the member's Redis keys hold.
+        token: The delivery's token, the value of the member's lock.
+        record: What is known of the member by now. The release stores it if it is not `stored`.
+        stored: The record that Redis holds.
+        cached: The member as Mailgun last confirmed it before this lease; None if the ledger holds
+            no such copy, or newer knowledge contradicts it.
+        trust: What `cached` may be used for.
+        opened_at: When the lease was acquired, epoch seconds by Redis's clock.
+        opened_up: The same moment, or a little later, by `uptime`.
+        writes_until: The uptime after which no write may begin, because the lease may end before
+            Mailgun has applied it.
+        found: What Mailgun is known to hold; None if that is no member, or if a write may have
+            changed it.
+        write_pending: Mailgun may still apply a write that was sent under this lease.
+        late_at: When the member was last marked for a later look, epoch seconds by Redis's clock:
+            after a write without an answer, or after one that may have replaced a newer value;
+            None if it is not marked.
+        looks: The delivery has looked at the member because it was marked so.
+        lost: The lease has ended before the release. The member is marked for a later look.
+    """
 
     address: str
     digest: str
     token: str
-    # What is known of it by now; stored when the visit is closed, where it differs from what is stored already.
     record: Record
     stored: Record | None = None
-    # As Mailgun last confirmed it before this visit.
     cached: Copy | None = None
     trust: Trust = Trust.NONE
-    # The moment of opening: epoch seconds by Redis's clock, and, a little later, by the uptime.
     opened_at: float = 0.0
     opened_up: float = field(default_factory=uptime)
-    # The uptime after which no write may be begun: the lease may end before Mailgun has applied it.
     writes_until: float = float("inf")
-    # What Mailgun is known to hold; None: nothing, or a write may have changed it.
     found: Copy | None = None
-    # Mailgun may yet apply a write of this visit.
     write_pending: bool = False
-    # When the latest write without an answer, or over another delivery's, was made; None: there is none to look after.
     late_at: float | None = None
-    # It was opened to look after such a write, and that was done.
     looks: bool = False
-    # Another delivery may have the member by now: what this one did is to be looked after.
     lost: bool = False
 
     def now(self) -> float:
-        """Return the present moment by Redis's clock, epoch seconds."""
+        """Return the current time by Redis's clock, epoch seconds."""
         return self.opened_at + uptime() - self.opened_up
 
     def may_write(self) -> bool:
-        """Return True as long as the lease outlasts a write that begins now."""
+        """Return True if the lease outlasts a write that begins now."""
         return uptime() < self.writes_until
 
 
 @dataclass(frozen=True)
 class OnHold:
-    """Nobody may ask Mailgun for so many seconds."""
+    """The integration is on hold; no request may be sent for `seconds`."""
 
     seconds: float
 
 
 class Locked:
-    """Another delivery has the member."""
+    """A member whose lease another delivery holds."""
 
 
 LeaseResult = MemberLease | Locked

@@ -1,11 +1,11 @@
-"""Mailgun's members read page by page into the ledger: one request, one script for up to a hundred of them.
+"""Import pages of Mailgun's members into the ledger: one request and one script for up to 100.
 
-    signal:<integration>:member:<digest>   hash   copy, copy_at, seen_at as the ledger keeps them; doubt: a page came while
-                                                  a delivery had the member, so what that found is no copy to keep
+A page is as old as the moment before it was requested, or older if Mailgun lags. A newer copy in
+the ledger stands, with one exception: a "no" on the page replaces a "yes", and the member is marked
+for a later look, because a delivery may have written the "yes" over it. If a delivery holds the
+member's lease, the script notes a `doubt` in `Keys.member`, so that the release keeps no copy.
 
-What a page says is as old as the moment before it was asked for, or older where Mailgun lags. A copy that is newer
-stands, except for a "no": that goes before a "yes", and whoever wrote the "yes" is looked after. Which pages, and when,
-is for others to say.
+The callers choose the pages and the times: `opt_outs.py` and `sync.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,22 +27,40 @@ TAKE_IN = script("worker.members", "store_page")
 
 @dataclass(frozen=True)
 class RetryAfter:
-    """No page may be asked for during so many seconds."""
+    """The gate lets no background request pass; the next page may be requested after `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class PageImporter:
-    """How the members of one list are read into the ledger."""
+    """The importer of one list's pages.
+
+    Attributes:
+        mailgun: The client of the list.
+        ledger: The ledger that stores the members.
+        clock: Returns the current time, UTC.
+        told: Called with the kind of a hold that a page began or ended, and the reason.
+    """
 
     mailgun: MailgunClient
     ledger: Ledger
-    clock: Callable[[], datetime]  # UTC
-    told: Callable[[str, str], None]  # what to do when a hold begins or ends: its kind, and why
+    clock: Callable[[], datetime]
+    told: Callable[[str, str], None]
 
     def read(self, query: Query) -> Page | RetryAfter | Outcome:
-        """Read the page that `query` asks for into the ledger, if hold and pace allow; gives it, or why there is none."""
+        """Read a page and store its members, if the gate lets a background request pass.
+
+        Args:
+            query: The query of the page.
+
+        Returns:
+            The page, whose members the ledger knows by then; `RetryAfter` if no request was sent;
+            or the outcome of a request that returned no page.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         wait, at = self.ledger.gate.acquire_background()
         if wait > 0:
             return RetryAfter(wait)
@@ -57,9 +75,15 @@ class PageImporter:
     def store_page(
         self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()
     ) -> None:
-        """The ledger knows of these members as they were at `at`, epoch seconds by Redis's clock.
+        """Store the members of a page in the ledger.
 
-        Of those that cannot be read it knows no copy any more: they are read before they are written.
+        The ledger drops its older copy of an unreadable member, so a delivery reads that member
+        before it writes it.
+
+        Args:
+            members: The members that the page shows.
+            at: The moment before the page was requested, epoch seconds by Redis's clock.
+            unreadable: The addresses of members on the page that cannot be read.
         """
         ledger = self.ledger
         addresses = [*(member.address for member in members), *unreadable]

@@ -1,4 +1,4 @@
-"""The hash of a member, read and written: its record, with a sync and the copy taken in, and the copy."""
+"""The hash that the ledger stores for a member: decode its record and its copy, encode the copy."""
 
 import json
 from dataclasses import replace
@@ -9,28 +9,52 @@ from worker.members.record import Record, after_reading, after_sync, decoded
 
 
 class Copy(NamedTuple):
-    """A member as Mailgun once held it."""
+    """A member as Mailgun once held it.
+
+    Attributes:
+        member: The member.
+        at: When Mailgun held it, epoch seconds by Redis's clock, as stored; "" stands for the time
+            of the release.
+    """
 
     member: Member
-    # When that was, epoch seconds by Redis's clock, as it is stored; "": on this visit.
     at: str = ""
 
 
 class Stored(NamedTuple):
-    """The fields of the hash, as they are stored; "" for one that is not there."""
+    """The fields of the hash `Keys.member` as texts; "" for a missing field.
+
+    All times are epoch seconds by Redis's clock.
+
+    Attributes:
+        record: The record (`record.encoded`).
+        copy: The member as Mailgun last confirmed it (`copy_of`).
+        copy_at: When Mailgun held `copy`.
+        seen_at: When Mailgun last confirmed that the member exists.
+        late_at: When the member was last marked for a later look.
+        yes_at: When Mailgun last showed a "yes", if a page has shown a "no" since and no lease was
+            released in between.
+    """
 
     record: str = ""
     copy: str = ""
     copy_at: str = ""
     seen_at: str = ""
     late_at: str = ""
-    # When Mailgun last showed a "yes", if a page has shown a "no" since, and no visit has come in between.
     yes_at: str = ""
 
     def known(self, address: str, synced: float, lag: float) -> tuple[Record, Copy | None]:
-        """Return what is known of the member, and its copy, if no younger knowledge contradicts it.
+        """Return the member's record and its copy.
 
-        `synced` is when the last whole reading of the list began, epoch seconds, `lag` as `after_reading` has it.
+        The record takes in the last sync and what the copy shows.
+
+        Args:
+            address: The member's address.
+            synced: When the last complete sync began, epoch seconds by Redis's clock; 0 for never.
+            lag: MAILGUN_READ_LAG_SECONDS, as in `after_reading`.
+
+        Returns:
+            The record, and the copy, or None if there is none or newer knowledge contradicts it.
         """
         before = decoded(self.record, moment(self.seen_at))
         record = after_sync(before, synced, lag)
@@ -39,7 +63,7 @@ class Stored(NamedTuple):
             return record, None
         member = member_of(self.copy, address)
         if member.subscribed and record.no is None and record.late is None:
-            return record, Copy(member, self.copy_at)  # it teaches nothing
+            return record, Copy(member, self.copy_at)  # such a copy adds nothing to the record
         yes_at = moment(self.yes_at)
         if yes_at is not None:
             record, _ = after_reading(record, replace(member, subscribed=True), yes_at, lag)
@@ -48,18 +72,18 @@ class Stored(NamedTuple):
 
 
 def moment(text: str) -> float | None:
-    """Return the moment that is stored as `text`, epoch seconds; None for an empty text."""
+    """Return the time that is stored as `text`, epoch seconds; None for an empty text."""
     return float(text) if text else None
 
 
 def copy_of(member: Member) -> str:
-    """The copy of a member, as it is stored."""
+    """Return the copy of a member as the ledger stores it: the JSON list name, subscribed, vars."""
     return (
         f"[{json.dumps(member.name)},{'true' if member.subscribed else 'false'},{member.vars_text}]"
     )
 
 
 def member_of(copy: str, address: str) -> Member:
-    """The member of which that is the copy."""
+    """Return the member at `address` from its stored `copy`."""
     name, subscribed, vars_ = json.loads(copy)
     return Member(address, name, subscribed, vars_)

@@ -1,7 +1,8 @@
-"""Everybody on the list read into the ledger: begun, done page by page, and gone on with after an interruption.
+"""Sync the whole list into the ledger page by page; an interrupted sync resumes at its cursor.
 
-signal:<integration>:sync   hash   began (epoch seconds by Redis's clock), cursor (the next page), members, unsubscribed,
-                                   unreadable, requests, seconds: so far; until it is complete, or a day after its last page
+`Keys.sync` holds the progress: `began` (epoch seconds by Redis's clock), `cursor` (the query of the
+next page), and so far `members`, `unsubscribed`, `unreadable`, `requests` and `seconds`. It lives
+until the sync is complete, or a day after its last page.
 """
 
 import json
@@ -21,28 +22,40 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-MORE_MEMBERS = 10_000  # than twice as many as the list says, which may lag
-LIVES_SECONDS = 86_400  # and no longer: the cursor is somebody's address
+# A sync ends if it has read this many members beyond twice the list's own count, which may lag.
+MORE_MEMBERS = 10_000
+# Not longer, because the cursor holds a member's address.
+LIVES_SECONDS = 86_400
 
 BEGIN = script("worker.members", "sync_begin")
 STORE = script("worker.members", "sync_store")
 
 
 class SyncReplaced(Exception):
-    """Another sync of the same list was begun, and goes on in place of this one."""
+    """The error of a sync that another sync of the same list has replaced."""
 
 
 @dataclass(frozen=True)
 class SyncProgress:
-    """How far a sync has come."""
+    """The progress of a sync.
+
+    Attributes:
+        began: When the sync began, epoch seconds by Redis's clock, as stored.
+        query: The query of the next page; None if the sync is complete.
+        members: The number of members read so far.
+        unsubscribed: How many of them are unsubscribed.
+        requests: The number of requests sent so far.
+        unreadable: The number of members that cannot be read as Mailgun shows them.
+        seconds: The time spent on the sync, without interruptions.
+    """
 
     began: str
-    query: Query | None  # the next page; None: it is complete
+    query: Query | None
     members: int = 0
     unsubscribed: int = 0
     requests: int = 0
-    unreadable: int = 0  # members that cannot be held as they are shown
-    seconds: float = 0.0  # spent on it; interruptions do not count
+    unreadable: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class ListSync:
     monotonic: Callable[[], float] = time.monotonic
 
     def begin(self, *, anew: bool) -> SyncProgress:
-        """The sync that was interrupted, or, if there is none or `anew`, a new one."""
+        """Resume the interrupted sync, or begin one if there is none or `anew` is True."""
         pairs = self._begin(keys=[self._key], args=["anew" if anew else "", LIVES_SECONDS])
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         query = json.loads(fields.pop("cursor", "null")) or EVERYBODY
@@ -66,10 +79,22 @@ class ListSync:
     def steps(
         self, so_far: SyncProgress, total: int | None = None
     ) -> Iterator[SyncProgress | RetryAfter | Outcome]:
-        """Go on until it is complete: after each page how far it has come, and why there was none. Raises `SyncReplaced`.
+        """Continue the sync until it is complete, one step per page.
 
-        When to try again is for whoever takes the steps to say. Pages that lead back to one another, or show far more members
-        than the list says it has (`total`), are no list: the last step says so.
+        The caller decides when to try again after a step without a page. A sync ends with
+        `endless_outcome` if its pages lead back to one another, or show far more members than
+        `total`.
+
+        Args:
+            so_far: The progress that `begin` returned.
+            total: The number of members that the list states; None if it is not known.
+
+        Yields:
+            The progress after each page; `RetryAfter` if no request may be sent; or the outcome of
+            a request that returned no page.
+
+        Raises:
+            SyncReplaced: Another sync of the same list was begun.
         """
         started, pages = self.monotonic() - so_far.seconds, Round()
         most = math.inf if total is None else 2 * total + MORE_MEMBERS
@@ -92,7 +117,7 @@ class ListSync:
                     assert_never(found)
 
     def _store(self, so_far: SyncProgress) -> None:
-        """The page is in the ledger by now: a crash in between reads it once more."""
+        # The ledger holds the page already. After a crash in between, the page is read once more.
         fields = asdict(so_far)
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
@@ -122,7 +147,13 @@ class ListSync:
 
 
 def after(page: Page, so_far: SyncProgress, seconds: float) -> SyncProgress:
-    """How far a sync has come with one more page, `seconds` spent on it in all."""
+    """Return the progress of a sync after one more page.
+
+    Args:
+        page: The page that was read.
+        so_far: The progress before it.
+        seconds: The time spent on the whole sync.
+    """
     return replace(
         so_far,
         query=page.following,
