@@ -1,17 +1,15 @@
-"""What is known of each member: what events have set and when, whose the last "no" was, and a copy.
+"""The ledger of members and their leases: what events have set and when, whose "no" stands, a copy.
 
-    signal:<integration>:member:<digest>   hash     record (record.py), seen_at, copy, copy_at, yes_at, late_at,
-                                                    doubt; LEDGER_DAYS after its last use
-    signal:<integration>:lock:<digest>     string   the delivery that has the member; a lease longer than any delivery
-    signal:<integration>:closed:<token>    hash     how members were closed, should the reply be lost; a minute
-    signal:<integration>:opt_outs          hash     fresh_from: when the last whole reading of the unsubscribed began
-    signal:<integration>:synced            string   when the last whole reading of everybody began; LEDGER_DAYS
-    signal:<integration>:look_after        set      address -> when it is to be looked at again (look_after.py)
+`Keys.member` holds a member's record (`record.py`), `seen_at`, `copy`, `copy_at`, `yes_at`,
+`late_at` and `doubt`; `Keys.lock` holds its lease, and `Keys.closed` the replies to releases, in
+case a reply is lost. The ledger also reads `Keys.opt_outs` (`opt_outs.py`), `Keys.synced`
+(`sync.py`) and `Keys.look_after` (`delivery/late_writes.py`).
 
-Opening takes the members' locks, checks the hold and reads the records in one step; closing writes, reports and
-releases in one: as many members at once as share a request. A copy is dropped before the member is written and put
-back on closing, so one whose delivery died in between is never trusted. Losing the ledger loses no event, but what
-events have set, and whose the "no" was.
+`acquire` takes the members' locks, checks the hold and reads the records in one script. `release`
+stores the records, reports Mailgun's answers and frees the locks in one script. Both take all
+members that share a request. `renew` drops a copy before the member is written and `release` puts
+it back, so the copy of a delivery that died in between is never trusted. If Redis loses the ledger,
+no event is lost, but what events have set, and whose the "no" was.
 """
 
 import json
@@ -33,8 +31,10 @@ from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
 
-FIRST_LOOK_SECONDS = 1.0  # at the earliest, after a write whose end is not known
-TRUST_REFRESHES = 2  # a copy is trusted while the unsubscribed were read within so many times the refresh interval
+# The shortest wait for a look at a member after a write without an answer.
+FIRST_LOOK_SECONDS = 1.0
+# A copy is trusted if the last scan of the unsubscribed began within this many refresh intervals.
+TRUST_REFRESHES = 2
 
 OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
     ALLOW_WHEN_FULL + script("worker.members", "lease", "open"),
@@ -49,45 +49,82 @@ NEW = Record()  # nothing is known of the member
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What the ledger holds of a member, for people."""
+    """What the ledger holds of a member, as `signal-mailgun` shows it.
+
+    Attributes:
+        record: What is known of the member.
+        copy: The member as Mailgun last confirmed it; None if there is no such copy.
+        look_at: When a worker looks at the member again because of an unsettled write, epoch
+            seconds by Redis's clock; None if no worker does.
+    """
 
     record: Record
-    copy: Copy | None  # as Mailgun last confirmed it
-    look_at: float | None  # when it is to be looked at again, because of a write without an answer
+    copy: Copy | None
+    look_at: float | None
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ledger of one integration."""
+    """The ledger of one integration.
+
+    Attributes:
+        gate: The gate of the integration.
+        integration: The value of SIGNAL_INTEGRATION.
+        digest_key: The key with which addresses are hashed; its first 64 bytes count.
+        lease_seconds: The length of a lease.
+        cache_seconds: MAILGUN_MEMBER_CACHE_SECONDS.
+        days: LEDGER_DAYS.
+        settle_seconds: How long a member stays locked after a write without an answer, which
+            Mailgun may still apply.
+        refresh_seconds: MAILGUN_OPT_OUT_REFRESH_SECONDS if copies may replace readings; None if
+            they never do.
+        lag_seconds: MAILGUN_READ_LAG_SECONDS.
+        awaited: Set when a member that events wait for was released (delivery/waiting_events.py).
+        repeats: The acquisitions and releases that Redis did not answer.
+    """
 
     gate: Gate
     integration: str
     digest_key: bytes
     lease_seconds: float
-    cache_seconds: float  # MAILGUN_MEMBER_CACHE_SECONDS
-    days: float  # LEDGER_DAYS
-    settle_seconds: float = (
-        0.0  # a write without an answer may yet be applied: nobody has the member meanwhile
-    )
-    refresh_seconds: float | None = (
-        None  # MAILGUN_OPT_OUT_REFRESH_SECONDS where copies are trusted; None: they never are
-    )
-    lag_seconds: float = 0.0  # MAILGUN_READ_LAG_SECONDS
-    # Set when a member was released that events wait for (waiting.py).
+    cache_seconds: float
+    days: float
+    settle_seconds: float = 0.0
+    refresh_seconds: float | None = None
+    lag_seconds: float = 0.0
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
     def group_by_member(
         self, wanted: Sequence[TimedPatch], places: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
-        """The places by address: all events of a member go together, and none has to wait."""
+        """Group the positions of patches by address, because the events of a member go together.
+
+        Args:
+            wanted: The patches.
+            places: The positions in `wanted` to group.
+
+        Returns:
+            The positions by address, and the positions that must wait: none, as the ledger has it.
+        """
         grouped: dict[str, list[int]] = {}
         for place in places:
             grouped.setdefault(wanted[place].patch.address, []).append(place)
         return grouped, []
 
     def acquire(self, addresses: Sequence[str]) -> list[LeaseResult] | OnHold:
-        """Take the locks of these members, each named once, and read what is known of them."""
+        """Acquire the leases of members and read their records.
+
+        Args:
+            addresses: The members' addresses, each once.
+
+        Returns:
+            For each address, in order, its lease, or `Locked` if another delivery holds it; or
+            `OnHold` if the integration is on hold, in which case no lease was acquired.
+
+        Raises:
+            redis.RedisError: Redis did not answer; `repeat` frees the locks that were taken.
+        """
         digests = [self.digest_of(each) for each in addresses]
         token = uuid4().hex
         began = uptime()
@@ -138,7 +175,8 @@ class Ledger:
         trusting = (
             refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
         )
-        # Who is unsubscribed must have been seen so by the last reading of them, or since: else it was lifted elsewhere.
+        # An unsubscribed member must have been seen by the last complete scan of the unsubscribed,
+        # or since. Otherwise the opt-out was lifted elsewhere.
         if trusting and (copy.member.subscribed or at >= seen.fresh_from):
             return Trust.STANDS
         return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
@@ -146,11 +184,23 @@ class Ledger:
     def renew(
         self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
     ) -> list[bool] | OnHold:
-        """May these members be written? For each: is it still this visit's, or has its lease ended, or a page of members come
-        that may know better? Renews the leases.
+        """Renew the leases of members that are about to be written, and drop their copies.
 
-        Of `notes`, what is not known yet is written first: it must be known even if this delivery dies while it asks. `pay` is
-        what the request costs beyond what was paid for it.
+        A note is stored before the write, so that it is known even if the delivery dies during the
+        request.
+
+        Args:
+            leases: The leases, all of one token.
+            notes: For each lease the record to store; nothing is stored if it is `lease.record`.
+            pay: What the request costs beyond what is paid for it, in requests.
+
+        Returns:
+            For each lease, in order, True if the member may be written; False if the lease has
+            ended, or if a page of members came meanwhile that may hold newer knowledge. `OnHold` if
+            the integration is on hold, in which case nothing has changed.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
         """
         began = uptime()
         records = [
@@ -173,10 +223,23 @@ class Ledger:
     def release(
         self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
     ) -> list[HoldChange]:
-        """Write what was learned, report what Mailgun answered, release the members; gives the holds that began or ended.
+        """Store what was learned, report Mailgun's answers to the gate, and release the members.
 
-        After a write without an answer a member is not released before that has settled, and is looked after for as long as it
-        may yet be applied. A visit whose lease has ended is `lost` afterwards.
+        A member with a write without an answer stays locked until that write has settled, and is
+        looked at again as long as Mailgun may still apply the write. A lease that has ended is
+        `lost` afterwards.
+
+        Args:
+            leases: The leases, all of one token.
+            reports: The reports on the requests that were sent.
+            pay: What the requests cost beyond what was paid for them, in requests; a negative
+                number refunds.
+
+        Returns:
+            The holds that began or ended.
+
+        Raises:
+            redis.RedisError: Redis did not answer; `repeat` releases the members.
         """
         closing = list(chain.from_iterable(self._closing(each) for each in leases))
         close = partial(
@@ -189,9 +252,8 @@ class Ledger:
         )
         began, lost, awaited = self.repeats.attempt(
             partial(close, json.dumps(reports), *closing),
-            otherwise=partial(
-                close, json.dumps([]), *closing
-            ),  # later the answers would be told as new
+            # A repeat reports no answers: the gate would take them for new ones.
+            otherwise=partial(close, json.dumps([]), *closing),
         )
         for number in lost:
             leases[number].lost = True
@@ -200,11 +262,15 @@ class Ledger:
         return [HoldChange(*each) for each in began]
 
     def repeat(self) -> None:
-        """Release the members whose opening or closing Redis did not answer. Raises `redis.RedisError`."""
+        """Release the members whose acquisition or release Redis did not answer.
+
+        Raises:
+            redis.RedisError: Redis does not answer; the rest is kept for the next call.
+        """
         self.repeats.run()
 
     def look_up(self, address: str) -> "LedgerEntry | None":
-        """What is known of a member, for people; changes nothing."""
+        """Return the ledger's entry of a member, or None if there is none. Changes nothing."""
         key = self.keys.member(self.digest_of(address))
         fields = cast("dict[str, str]", self.gate.redis.hgetall(key))
         look_at = self.gate.redis.zscore(self.keys.look_after, address)
@@ -215,12 +281,16 @@ class Ledger:
         return LedgerEntry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
 
     def keys_of(self, address: str) -> tuple[str, str]:
-        """The keys of a member's lock and of what is known of it."""
+        """Return the Redis keys of a member's lock and of its hash."""
         digest = self.digest_of(address)
         return self.keys.lock(digest), self.keys.member(digest)
 
     def forget(self, address: str) -> int:
-        """Erase what is known of a member; gives how many records there were."""
+        """Erase the ledger's entry of a member and the list of messages that wait for it.
+
+        Returns:
+            How many of these existed: the member's hash, and its mark for a later look.
+        """
         redis, digest = self.gate.redis, self.digest_of(address)
         redis.delete(self.keys.waiting_for(digest))
         return int(redis.delete(self.keys.member(digest))) + int(
@@ -228,18 +298,21 @@ class Ledger:
         )
 
     def note_sync(self, began: float) -> None:
-        """Everybody was read, which began then, epoch seconds by Redis's clock: members that were not seen since do not exist."""
+        """Note that a complete sync began at `began`, epoch seconds by Redis's clock.
+
+        A member that was not seen since does not exist.
+        """
         self._note_sync(keys=[self.keys.synced], args=[f"{began:.6f}", self._lives])
 
     def digest_of(self, address: str) -> str:
-        """What stands for the address in keys."""
+        """Return the keyed digest that stands for the address in Redis keys."""
         return blake2b(
             address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16
         ).hexdigest()
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys of the integration."""
+        """Return the Redis keys of the integration."""
         return Keys(self.integration)
 
     def _release(self, locks: Sequence[str], token: str) -> None:
@@ -255,7 +328,11 @@ class Ledger:
         return record, copy, copy_at, seen, settles, self._look_again_in(lease), lease.address
 
     def _look_again_in(self, lease: MemberLease) -> str:
-        """Return the seconds: first when the write must have settled, then as long again as it is since; "0" at the end."""
+        """Return the seconds until the next look at the member, as close.lua takes them.
+
+        The first look comes when the write must have settled, each further one after as long again
+        as has passed since the write. "" stands for no change, "0" for no further look.
+        """
         if lease.write_pending:
             return f"{max(FIRST_LOOK_SECONDS, self.settle_seconds):.3f}"
         if not lease.looks:
@@ -302,7 +379,13 @@ class Ledger:
 
 
 class _Seen(NamedTuple):
-    """Moments by Redis's clock, epoch seconds: the present one, and when the last whole readings began; 0: never."""
+    """Times that an acquisition reads, epoch seconds by Redis's clock; 0 stands for never.
+
+    Attributes:
+        now: The current time.
+        fresh_from: When the last complete scan of the unsubscribed began.
+        synced: When the last complete sync began.
+    """
 
     now: float
     fresh_from: float

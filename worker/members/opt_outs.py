@@ -1,12 +1,14 @@
-"""Those who unsubscribed, read from Mailgun again and again, so that the ledger's copies of all others can be trusted.
+"""Scan the unsubscribed members periodically under a lease, so that other copies are trusted.
 
-    signal:<integration>:opt_outs   hash   fresh_from: when the last complete reading began; ended, members, seconds: of that one;
-                                           since: when one was first due; began, cursor, so_far: of the one under way;
-                                           token, running_until: who is at it; failures, resume_at: after failures;
-                                           a day after the last turn. Moments are epoch seconds by Redis's clock
+`Keys.opt_outs` holds the state; times are epoch seconds by Redis's clock. `fresh_from`, `ended`,
+`members` and `seconds` describe the last complete scan: when it began and ended, how many members
+were unsubscribed, and how long it took. `since` is when a scan was first due. `began`, `cursor` and
+`so_far` describe the unfinished scan, `token` and `running_until` the lease of the worker that runs
+it, `failures` and `resume_at` the backoff. The hash lives a day after the last lease.
 
-Whatever happens to a reading, `fresh_from` only ever moves when one is complete: failing, it costs requests, never consent. Any
-worker takes its turn, and goes on where one that was killed stopped. A reading that began too long ago begins anew.
+Only a complete scan or sync moves `fresh_from`, so a failed scan costs requests, never consent. Any
+worker may acquire the lease, and resumes where a killed worker stopped. A scan that began too long
+ago starts anew.
 """
 
 import json
@@ -30,12 +32,10 @@ if TYPE_CHECKING:
     import redis
 
 LIVES_SECONDS = 86_400
-LONGEST_READING_SECONDS = (
-    3600.0  # or ten times the refresh interval: pages that go on for ever are given up
-)
-LONGEST_WAIT_SECONDS = (
-    1.0  # that a reading waits for its next page; for longer it is given up, and gone on with later
-)
+# The longest scan, or ten refresh intervals if that is more: pages that never end are given up.
+LONGEST_READING_SECONDS = 3600.0
+# The longest wait for the next page. If the gate asks for more, the scan stops and resumes later.
+LONGEST_WAIT_SECONDS = 1.0
 
 START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
@@ -45,36 +45,61 @@ COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
 
 @dataclass(frozen=True)
 class ScanLease:
-    """A reading that is this process's to go on with."""
+    """The lease of a scan.
+
+    Attributes:
+        token: The token of the worker that holds the lease.
+        query: The query of the next page.
+        so_far: The number of unsubscribed members on the pages before it.
+    """
 
     token: str
-    query: Query  # the page to ask for
-    so_far: int  # unsubscribed members on the pages before it
+    query: Query
+    so_far: int
 
 
 @dataclass(frozen=True)
 class OptOutStatus:
-    """What operators are told of the readings. Seconds."""
+    """The state of the scans, as operators see it.
 
-    age: (
-        float | None
-    )  # since the last complete one began; before the first, since it was due; None: no worker has looked
-    members: int | None  # that were unsubscribed then; None: none was ever complete
+    Attributes:
+        age: The seconds since the last complete scan began; before the first one, since it was due;
+            None if no worker has looked yet.
+        members: How many members were unsubscribed then; None if no scan was ever complete.
+        took: The seconds that the last complete scan took; None if no scan was ever complete.
+        trusted: The ledger's copies may replace readings of single members.
+    """
+
+    age: float | None
+    members: int | None
     took: float | None
-    trusted: bool  # the ledger's copies may be used instead of reading members one by one
+    trusted: bool
 
 
 @dataclass(frozen=True)
 class OptOutScanner:
-    """The readings of one integration."""
+    """The scanner of one integration.
+
+    Attributes:
+        page_importer: Reads a page and stores its members.
+        refresh_seconds: MAILGUN_OPT_OUT_REFRESH_SECONDS.
+        lease_seconds: The length of a scan's lease, which is longer than any page takes.
+        sleep: Waits for a number of seconds.
+    """
 
     page_importer: PageImporter
-    refresh_seconds: float  # MAILGUN_OPT_OUT_REFRESH_SECONDS
-    lease_seconds: float  # longer than any page takes
+    refresh_seconds: float
+    lease_seconds: float
     sleep: Callable[[float], None] = time.sleep
 
     def try_start(self) -> ScanLease | None:
-        """Is a reading due, or to be gone on with, and is it this caller's turn? Cheap: to be asked once a second."""
+        """Acquire the lease of a scan that is due or unfinished.
+
+        The call is cheap: housekeeping makes it once a second.
+
+        Returns:
+            The lease; None if no scan is due, another worker runs it, or the gate is closed.
+        """
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
         found = self._run(
@@ -86,10 +111,14 @@ class OptOutScanner:
         return ScanLease(token, json.loads(cursor) if cursor else OPTED_OUT, int(so_far))
 
     def run(self, turn: ScanLease) -> Outcome | float | None:
-        """Go on with a reading to its end, or as far as it goes now.
+        """Continue a scan to its end, or as far as it gets now.
 
-        Gives the seconds that a complete one took in all, what Mailgun answered instead of a page, or None: held, or others
-        are at it by now.
+        Args:
+            turn: The lease that `try_start` returned.
+
+        Returns:
+            The seconds that the complete scan took in all; the outcome of a request that returned
+            no page; or None if the gate closed, or another worker has the scan by now.
         """
         query, so_far, pages = turn.query, turn.so_far, Round()
         while True:
@@ -124,7 +153,12 @@ class OptOutScanner:
                     assert_never(never)
 
     def complete(self, began: float, members: int) -> None:
-        """Everybody was read, which began then, epoch seconds by Redis's clock: so many were unsubscribed."""
+        """Note that a sync has read all members, the unsubscribed included.
+
+        Args:
+            began: When the sync began, epoch seconds by Redis's clock.
+            members: The number of unsubscribed members.
+        """
         self._complete("", f"{began:.6f}", members)
 
     def _complete(self, token: str, began: str, members: int) -> float | None:
@@ -156,12 +190,21 @@ class OptOutScanner:
 
 
 def key(integration: str) -> str:
-    """The key of the readings."""
+    """Return the Redis key of the scans."""
     return Keys(integration).opt_outs
 
 
 def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
-    """What is known of the readings. Changes nothing. Raises `redis.RedisError`."""
+    """Return the state of the scans. Changes nothing.
+
+    Args:
+        redis: The client of Redis.
+        integration: The value of SIGNAL_INTEGRATION.
+        refresh_seconds: MAILGUN_OPT_OUT_REFRESH_SECONDS.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
     names = ("fresh_from", "since", "members", "seconds")
     fresh_from, since, members, took = cast(
         "list[str | None]", redis.hmget(key(integration), list(names))
