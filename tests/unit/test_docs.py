@@ -1,6 +1,7 @@
 """The pages in docs/ say what the code has: settings with their defaults, metrics, links that lead somewhere."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from worker.redis_client.keys import table
 from worker.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
-PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")]
+PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
+DECISIONS = sorted((PROJECT / "docs" / "decisions").glob("[0-9]*.md"))
+DECISION = re.compile(r"# (\d{4})\. (.+)\n\nDate: (\d{4}-\d{2}-\d{2})\n")
+SECTIONS = ["Question", "Choice", "Reason", "Cost"]
 ROW = re.compile(r"^\| (`.+?`) \|(.*?)\|", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
 DEFAULTS_IN_WORDS = {
@@ -79,6 +83,26 @@ def test_the_index_names_every_page() -> None:
     assert {page.name for page in (PROJECT / "docs").glob("*.md")} - set(LINK.findall(index)) == {
         "index.md"
     }
+
+
+def test_decisions_are_numbered_in_the_order_of_their_dates() -> None:
+    heads = [DECISION.match(page.read_text()) for page in DECISIONS]
+    assert [head and int(head[1]) for head in heads] == list(range(1, len(DECISIONS) + 1))
+    assert [page.name[:4] for page in DECISIONS] == [head[1] for head in heads if head]
+    dates = [date.fromisoformat(head[3]) for head in heads if head]
+    assert dates == sorted(dates)
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_decision_has_question_choice_reason_and_cost(page: Path) -> None:
+    assert re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE) == SECTIONS
+
+
+def test_index_of_decisions_is_the_pages() -> None:
+    index = (PROJECT / "docs" / "decisions" / "index.md").read_text()
+    listed = re.findall(r"^\| (\d{4}) \| \[(.+)\]\((.+)\) \| ([\d-]+) \|$", index, re.MULTILINE)
+    heads = [(page.name, DECISION.match(page.read_text())) for page in DECISIONS]
+    assert listed == [(head[1], head[2], name, head[3]) for name, head in heads if head]
 
 
 def test_the_readme_is_short() -> None:
