@@ -1,11 +1,12 @@
-"""The member that should stand: what Mailgun holds, overlaid with every field that an event has set, the newest event first.
+"""Merge events into a member, last writer wins per field: Mailgun's member plus what events set.
 
-Fields: the last writer by event order wins, and owns the field. Subscription: a "no" stands, whoever said it, until a newer
-granted consent lifts it; the recipient's own is lifted by none. A new member whose consent is unknown is subscribed as
-`subscribe_new` says; one whose consent was not understood is not.
+Fields: the newest event by event order wins, and owns the field. Subscription: a "no" stands,
+whatever its origin, until a newer granted consent lifts it. The recipient's own "no" is lifted only
+under `SubscriptionRules.resubscribe`. A new member whose consent is unknown is subscribed as
+`subscribe_new` says; one whose consent was not understood is not subscribed.
 
-An undated patch, whose time stamp was not understood, sets only what is not set yet. Its "no" is overruled by nothing but
-the consent of an event with a time; its "yes" overrules nothing.
+An undated patch, whose time stamp was not understood, sets only what no event has set yet. Only the
+consent of an event with a time overrules its "no"; its "yes" overrules nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -17,14 +18,25 @@ from worker.signal.patch import Patch
 
 @dataclass(frozen=True)
 class SubscriptionRules:
-    """The operator's choices on who is subscribed."""
+    """The operator's rules for subscriptions.
 
-    subscribe_new: bool = True  # MAILGUN_SUBSCRIBE_NEW: a new member whose consent is unknown
-    resubscribe: bool = False  # MAILGUN_RESUBSCRIBE: a granted consent lifts a recipient's opt-out
+    Attributes:
+        subscribe_new: MAILGUN_SUBSCRIBE_NEW: subscribe a new member whose consent is unknown.
+        resubscribe: MAILGUN_RESUBSCRIBE: a granted consent lifts a recipient's opt-out.
+    """
+
+    subscribe_new: bool = True
+    resubscribe: bool = False
 
 
 def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
-    """What is left of `patch`, of an event of that order, after the fields that newer events have set."""
+    """Return `patch` without the fields that newer events have set.
+
+    Args:
+        patch: The patch of an event.
+        record: What is known of the member.
+        order: The order of that event.
+    """
     if patch.undated:
         return _surviving_undated(patch, record)
     orders = record.orders
@@ -43,7 +55,10 @@ def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
 
 
 def _surviving_undated(patch: Patch, record: Record) -> Patch:
-    """What no event has set yet; a denied consent also over that of other undated events."""
+    """Return the fields of an undated patch that no event has set yet.
+
+    A denied consent stays unless an event with a time has set the consent.
+    """
     orders, said = record.orders, patch.consent
     known = CONSENT in orders
     overruled = (known or record.no) if said else (known and orders[CONSENT].at > UNDATED_AT)
@@ -56,9 +71,13 @@ def _surviving_undated(patch: Patch, record: Record) -> Patch:
 
 
 def filling(patch: Patch, held: Member | None) -> Patch:
-    """Return what is left of an undated `patch` beside what Mailgun holds: it erases nothing and lifts no "no".
+    """Return an undated patch without the fields that Mailgun holds already.
 
-    A patch with a time is returned as it is.
+    So it erases nothing and lifts no "no". A patch with a time is returned unchanged.
+
+    Args:
+        patch: The patch.
+        held: The member as Mailgun holds it; None if Mailgun does not hold it.
     """
     if not patch.undated or held is None:
         return patch
@@ -71,7 +90,7 @@ def filling(patch: Patch, held: Member | None) -> Patch:
 
 
 def fields_of(patch: Patch) -> list[str]:
-    """The fields that `patch` sets, as the ledger names them."""
+    """Return the names of the fields that `patch` sets, as the ledger spells them."""
     named = ["name"] if patch.name is not None else []
     consented = [CONSENT] if patch.consent is not None else []
     return [*named, *(f"vars.{name}" for name in patch.vars), *consented]
@@ -80,7 +99,15 @@ def fields_of(patch: Patch) -> list[str]:
 def after_patch(
     record: Record, patch: Patch, order: EventOrder, rules: SubscriptionRules, now: float
 ) -> Record:
-    """What is known once `patch`, an event of that order of which nothing is superseded, stands since the moment `now`."""
+    """Return the record after a patch was applied.
+
+    Args:
+        record: What is known before.
+        patch: The patch of an event, without superseded fields.
+        order: The order of that event.
+        rules: The operator's rules for subscriptions.
+        now: The time of the change, epoch seconds by Redis's clock.
+    """
     known = dict.fromkeys(fields_of(patch), order)
     record = record._replace(vars={**record.vars, **patch.vars}, orders={**record.orders, **known})
     if patch.name is not None:
@@ -93,8 +120,12 @@ def after_patch(
 
 
 def _no_after(
-    no: No | None, consent: bool, order: EventOrder, rules: SubscriptionRules, now: float
-) -> No | None:  # noqa: FBT001
+    no: No | None,
+    consent: bool,  # noqa: FBT001
+    order: EventOrder,
+    rules: SubscriptionRules,
+    now: float,
+) -> No | None:
     match consent, no:
         case True, No() if rules.resubscribe:
             return no._replace(by=order)
@@ -107,7 +138,17 @@ def _no_after(
 
 
 def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: float) -> Record:
-    """What is known of a member that Mailgun does not hold, once `patch` creates it at the moment `now`."""
+    """Return the record before `patch` creates a member that Mailgun does not hold.
+
+    It gets a "no" if no consent is known and the rules do not subscribe such a member, so that
+    `after_patch` plans the member as unsubscribed.
+
+    Args:
+        record: What is known of the member.
+        patch: The patch that creates it.
+        rules: The operator's rules for subscriptions.
+        now: The time of the creation, epoch seconds by Redis's clock.
+    """
     subscribes = (
         rules.subscribe_new and not patch.consent_unclear
         if record.consent is None
@@ -119,6 +160,6 @@ def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: 
 
 
 def retry_state(held: Member, record: Record) -> Member:
-    """The whole member to stand: `held`, overlaid with what events have set."""
+    """Return the whole member that Mailgun should hold: `held`, overlaid with what events set."""
     name = held.name if record.name is None else record.name
     return Member(held.address, name, not record.denies, {**held.vars, **record.vars})

@@ -1,4 +1,4 @@
-"""What the patches of one member make of it, one after the other: the member to stand, and how each patch will have ended."""
+"""Plan the merge of one member's patches: the member to write, and the outcome of each patch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,28 +20,41 @@ from worker.signal.patch import Patch
 
 @dataclass(frozen=True)
 class TimedPatch:
-    """One patch that Mailgun should hold."""
+    """A patch with the order of its event.
+
+    Attributes:
+        patch: The fields that Mailgun should hold.
+        order: The order of the event.
+        paid: The event's first request was charged when the worker fetched the event.
+        alone: The event's last attempt got no answer, so its member shares no request with others.
+    """
 
     patch: Patch
     order: EventOrder
-    paid: bool = True  # its first request was paid for when it was taken
-    alone: bool = False  # its last attempt had no answer: it shares no request with other members
+    paid: bool = True
+    alone: bool = False
 
 
 @dataclass(frozen=True)
 class MergePlan:
-    """What is to become of one member."""
+    """The plan for one member.
 
-    held: Member | None  # as Mailgun holds it; None: it does not
-    member: Member | None  # to stand; None: there is to be none
-    record: Record  # once it stands
-    kinds: tuple[
-        OutcomeKind, ...
-    ]  # of each patch, once it stands: superseded, unchanged or delivered
+    Attributes:
+        held: The member as Mailgun holds it; None if Mailgun does not hold it.
+        member: The member that Mailgun should hold; None if it should hold none.
+        record: The record once Mailgun holds `member`.
+        kinds: The outcome of each patch once Mailgun holds `member`: superseded, unchanged or
+            delivered.
+    """
+
+    held: Member | None
+    member: Member | None
+    record: Record
+    kinds: tuple[OutcomeKind, ...]
 
     @property
     def writes(self) -> bool:
-        """Does Mailgun have to be asked to store anything?"""
+        """Return True if the plan needs a write."""
         return self.member is not None and not same(self.held, self.member)
 
 
@@ -52,10 +65,17 @@ def plan_merge(
     rules: SubscriptionRules,
     now: float,
 ) -> MergePlan:
-    """What `wanted`, in this order, makes at the moment `now` of the member that Mailgun holds.
+    """Plan the merge of patches into a member.
 
-    `record` has taken in that reading. Without anything wanted the member that stands is planned all the same, but none is
-    created.
+    Without patches, the plan overlays a member that Mailgun holds with what events have set; it
+    never creates a member.
+
+    Args:
+        held: The member as Mailgun holds it; None if Mailgun does not hold it.
+        record: What is known of the member, with the reading of `held` taken in.
+        wanted: The patches, in the order in which they apply.
+        rules: The operator's rules for subscriptions.
+        now: The current time, epoch seconds by Redis's clock.
     """
     member, kinds = retry_state(held, record) if held else None, list[OutcomeKind]()
     for each in wanted:
@@ -74,8 +94,20 @@ def plan_merge(
 
 
 def noted(record: Record, plan: MergePlan, now: float) -> Record:
-    """What must be known before the member is written at the moment `now`: were the worker killed once it is stored, a "no" of
-    this program would look like the recipient's."""
+    """Return the record that must be stored before a plan is written.
+
+    If a worker is killed once Mailgun has stored the member, a "no" that this program set would
+    otherwise look like the recipient's own.
+
+    Args:
+        record: What is known of the member.
+        plan: The plan.
+        now: The time of the write, epoch seconds by Redis's clock.
+
+    Returns:
+        A record with the plan's "no" and a digest of the member, or `record` itself if there is
+        nothing to note.
+    """
     no = plan.record.no
     if plan.member is None or no is None or no.by is None or (record.no and not record.no.sent):
         return record
@@ -83,22 +115,25 @@ def noted(record: Record, plan: MergePlan, now: float) -> Record:
 
 
 def superseded(wanted: TimedPatch, record: Record) -> bool:
-    """Have newer events set all that the patch would?"""
+    """Return True if newer events have set all fields that the patch sets."""
     return is_superseded(wanted, surviving(wanted.patch, record, wanted.order))
 
 
 def is_superseded(wanted: TimedPatch, left: Patch) -> bool:
-    """Is nothing left of what the patch would set?"""
+    """Return True if the patch sets fields, but `left`, what remains of it, sets none."""
     return left is not wanted.patch and not fields_of(left) and bool(fields_of(wanted.patch))
 
 
 def same(held: Member | None, member: Member | None) -> bool:
-    """Are these the same to Mailgun? To Python 1 equals true; as texts they differ."""
+    """Return True if both are the same to Mailgun: equal values and equal form fields.
+
+    The form fields are compared because to Python 1 equals True, while their texts differ.
+    """
     return held == member and (held is None or member is None or held.form() == member.form())
 
 
 def _confirmed(record: Record, now: float) -> Record:
-    """Once the member is written, a "no" needs no proof any more, and one that is lifted is none."""
+    """Return the record after the write: a "no" loses its digest, and a lifted "no" is removed."""
     if record.no is None:
         return record
     if record.is_lifted:

@@ -1,6 +1,7 @@
-"""What the ledger knows of one member: which event set which field to what, whose "no" stands, and whether the member exists.
+"""The ledger's record of one member: which event set which field, whose "no" stands, if it exists.
 
-Moments are epoch seconds by Redis's clock. Times of events are not moments: they order events among themselves only.
+Times are epoch seconds by Redis's clock. The times of events are not: they only order events among
+themselves.
 """
 
 import json
@@ -17,61 +18,90 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class EventOrder(NamedTuple):
-    """The place of an event among others: when it happened, and of equals when it was enqueued. Epoch seconds."""
+    """The order of an event among others, epoch seconds.
+
+    Attributes:
+        at: When the event happened.
+        enqueued_at: When it was enqueued, which decides between events of the same time.
+    """
 
     at: float
     enqueued_at: float = 0.0
 
 
-# The year 1: what an event sets whose time stamp was not understood, any with a time may set anew.
+# The year 1, for an event whose time stamp was not understood: any event with a time is newer.
 UNDATED_AT = -62135596800.0
 FIRST = EventOrder(UNDATED_AT)
 
 
 class No(NamedTuple):
-    """A "no" that stands."""
+    """A "no": the member is unsubscribed.
+
+    Attributes:
+        since: When it was set or first seen.
+        by: The order of the event that set it; None if it is the recipient's own, or was set at
+            Mailgun by hand.
+        sent: The digest of the member that was sent with it, until an answer or a reading shows
+            that Mailgun has stored it.
+    """
 
     since: float
-    # The order of the denial that made it; None: it is the recipient's own, or was set at Mailgun by hand.
     by: EventOrder | None
-    # Digest of the member that was sent with it, as long as no answer and no reading has shown that it is stored.
     sent: str | None = None
 
 
 class Late(NamedTuple):
-    """A write without an answer, which Mailgun may yet apply."""
+    """A write without an answer, which Mailgun may still apply.
+
+    Attributes:
+        at: When it was sent.
+        sent: The digest of the member that was sent.
+    """
 
     at: float
     sent: str
 
 
 class Absence(NamedTuple):
-    """Mailgun answered that a member is not there which it had confirmed before."""
+    """The absence of a member that Mailgun had confirmed before.
+
+    Attributes:
+        since: When Mailgun first answered that the member does not exist.
+        last: When it last did.
+    """
 
     since: float
     last: float
 
 
 class Record(NamedTuple):
-    """What is known of a member."""
+    """What is known of a member.
 
-    # What events have set.
+    Attributes:
+        name: The name that events have set.
+        vars: The variables that events have set.
+        consent: The consent that events have set.
+        orders: The order of the event that set each field, by `name`, `vars.<name>` or CONSENT.
+        no: The "no" that stands, or that a consent lifts with the next write; None if there is none.
+        lifted_at: When this program last turned a "no" into a "yes".
+        seen_at: When Mailgun last confirmed that the member exists; None if it never did.
+        absent: The unconfirmed absence of the member; None if there is none.
+        late: The latest write without an answer, as long as Mailgun may apply it.
+    """
+
     name: str | None = None
     vars: Mapping[str, Any] = NOTHING
     consent: bool | None = None
-    # The events that have, by the names `name`, `vars.<name>` and CONSENT.
     orders: Mapping[str, EventOrder] = NOTHING
     no: No | None = None
-    # When this program last turned a "no" into a "yes".
     lifted_at: float | None = None
-    # When Mailgun last confirmed that the member exists; None: it never did.
     seen_at: float | None = None
     absent: Absence | None = None
     late: Late | None = None
 
     @property
     def is_lifted(self) -> bool:
-        """Return True if a granted consent, newer than the denial that made the "no", lifts it."""
+        """Return True if a granted consent lifts the "no", as it is not older than the denial."""
         ours = self.no.by if self.no else None
         return ours is not None and bool(self.consent) and self.orders[CONSENT] >= ours
 
@@ -81,21 +111,21 @@ class Record(NamedTuple):
         return self.no is not None and not self.is_lifted
 
     def forgotten(self) -> "Record":
-        """Return what is left once the member's absence is confirmed: only a "no"."""
+        """Return the record of a member whose absence is confirmed: only a "no" remains."""
         if self.consent is not False:
             return Record(no=self.no)
         return Record(consent=False, orders={CONSENT: self.orders[CONSENT]}, no=self.no)
 
     def name_of(self, order: EventOrder) -> str | None:
-        """Return the name if the event of that order has set it."""
+        """Return the name if the event of that order has set it, else None."""
         return self.name if self.orders.get("name") == order else None
 
     def consent_of(self, order: EventOrder) -> bool | None:
-        """Return the consent if the event of that order has set it."""
+        """Return the consent if the event of that order has set it, else None."""
         return self.consent if self.orders.get(CONSENT) == order else None
 
     def value(self, field: str) -> Any:
-        """Return what events have set `field` to, one of those in `orders`."""
+        """Return the value that events have set for `field`, one of the names in `orders`."""
         match field:
             case "name":
                 return self.name
@@ -106,23 +136,35 @@ class Record(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What is known after Mailgun was read."""
+    """The result of reading a member.
+
+    Attributes:
+        record: What is known after the reading.
+        doubt: The seconds until the next look, if the reading contradicts what Mailgun confirmed
+            lately; None if the reading stands.
+    """
 
     record: Record
-    # Seconds after which to look again, because the reading contradicts what was so lately; None: the reading stands.
     doubt: float | None = None
 
 
-ABSENCE_SECONDS = (
-    10.0  # at least so long after the first look a second one confirms that a member is absent
-)
-LONGEST_DOUBT_SECONDS = 60.0  # between two looks
+# A second look confirms an absence if it comes at least this long after the first one.
+ABSENCE_SECONDS = 10.0
+# The longest time between two looks at a member in doubt.
+LONGEST_DOUBT_SECONDS = 60.0
 
 
 def after_reading(record: Record, held: Member | None, at: float, lag: float) -> Reading:
-    """Return what is known once Mailgun, asked at the moment `at`, has shown `held`; None: it says that there is no such member.
+    """Return what is known after Mailgun has shown a member, or that it does not exist.
 
-    A reading may show the list as it was up to `lag` seconds before `at`: younger knowledge stands against it.
+    A reading may show the list as it was up to `lag` seconds earlier, so newer knowledge stands
+    against it.
+
+    Args:
+        record: What is known before.
+        held: The member that Mailgun showed; None if it answered that there is no such member.
+        at: When Mailgun was asked, epoch seconds by Redis's clock.
+        lag: MAILGUN_READ_LAG_SECONDS.
     """
     if held is None:
         return _after_absence(record, at, lag)
@@ -137,13 +179,19 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
 
 
 def looked_at(record: Record) -> float | None:
-    """Return the moment before which another look at an absent member is too early; None if it is not absent."""
+    """Return the earliest time of the next look at an absent member; None if it is not absent."""
     absent = record.absent
     return absent.last + _pause(absent.last - absent.since) if absent else None
 
 
 def after_sync(record: Record, began: float, lag: float) -> Record:
-    """Return what is known once a sync that began then has read the whole list, if it did not see the member since."""
+    """Return what is known after a complete sync, which may not have seen the member.
+
+    Args:
+        record: What is known before.
+        began: When the sync began, epoch seconds by Redis's clock.
+        lag: MAILGUN_READ_LAG_SECONDS.
+    """
     if record.seen_at is None or record.seen_at >= began:
         return record
     if record.seen_at < began - lag:
@@ -162,7 +210,7 @@ def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
         return Reading(record._replace(no=No(at, None)))
     if record.late and record.late.sent == digest_of(held):
         return Reading(record._replace(no=No(record.late.at, FIRST)))
-    # Either the "no" that was lifted, or the recipient's since: time will tell.
+    # This is either the "no" that was lifted, or a newer one of the recipient: a later look tells.
     return Reading(record, _pause(at - record.lifted_at))
 
 
@@ -176,7 +224,7 @@ def _after_absence(record: Record, at: float, lag: float) -> Reading:
 
 
 def _pause(age: float) -> float:
-    """Return the seconds until the next look: as long again as it has been so, between 1 and LONGEST_DOUBT_SECONDS."""
+    """Return the seconds until the next look: `age`, at least 1, at most LONGEST_DOUBT_SECONDS."""
     return max(1.0, min(age, LONGEST_DOUBT_SECONDS))
 
 
@@ -185,15 +233,16 @@ def _late(record: Record, at: float, lag: float) -> Late | None:
 
 
 def digest_of(member: Member) -> str:
-    """Return what stands for all of a member, whatever the order of its variables."""
+    """Return a digest of name, subscription and variables that ignores the variables' order."""
     whole = json.dumps([member.name, member.subscribed, member.vars], sort_keys=True)
     return blake2b(whole.encode(), digest_size=8).hexdigest()
 
 
 def encoded(record: Record) -> str:
-    """Return the record as it is stored, but for `seen_at`, which is stored beside it.
+    """Return the record as JSON without `seen_at`, which the ledger stores beside it.
 
-    What one event has set stands together: its order, variables, and where it set them name and consent.
+    The JSON groups fields by event: its order, the variables that it set, its name and its consent,
+    each null if it set none.
     """
     vars_: dict[EventOrder, dict[str, Any]] = {}
     for field, order in record.orders.items():
@@ -214,7 +263,12 @@ def encoded(record: Record) -> str:
 
 
 def decoded(text: str, seen_at: float | None) -> Record:
-    """Return the record that was stored as `text`; an empty text is an empty record."""
+    """Return the record that `encoded` wrote; an empty `text` returns a record without fields.
+
+    Args:
+        text: The stored record.
+        seen_at: When Mailgun last confirmed that the member exists, stored beside it.
+    """
     data = json.loads(text) if text else {}
     return _owned(data.get("events", ()))._replace(
         no=_no(*data["no"]) if "no" in data else None,
