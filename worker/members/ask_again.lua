@@ -1,9 +1,10 @@
--- Find which of these members may be written now: renew their leases, drop their copies and note what must be known first.
--- A member may not if its lease has ended, or if a page of members came meanwhile that may know better (doubt).
+-- Renew the leases of members that are about to be written, drop their copies, and store the notes.
+-- A member may not be written if its lease has ended, or if a page of members came meanwhile that
+-- may hold newer knowledge (doubt).
 -- KEYS as for open.lua.
--- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives; then of each member the record to
--- note, or ''.
--- Returns {'held', seconds}, or {'open', then of each member 1 or 0}.
+-- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives;
+--   then of each member the record to store, or ''.
+-- Returns {'held', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
 local MEMBERS, FIRST = 7, 6
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end

@@ -1,15 +1,18 @@
--- Store what was learned of members, report what Mailgun answered, release the members.
--- A member whose lease has ended is another's: nothing is stored of it, and what was written is looked after.
+-- Store what was learned of members, report Mailgun's answers, and release the members' leases.
+-- If a lease has ended, nothing is stored of its member, and the member is marked for a later look.
 -- KEYS as for open.lua.
--- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON; then of each member seven:
---   record, or '' where it has not changed; copy, or ''; copy_at, or '' for now; seen_at, or '' where it does not exist;
---   milliseconds until a write without an answer has settled, or '' where there was none;
---   seconds until it is looked after ('' not at all, '0' no more); its address.
--- Returns {changes of the hold, numbers of the members that were lost, from 0, how many were released that events wait for}.
+-- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON;
+--   then of each member seven:
+--   record, or '' if it has not changed; copy, or ''; copy_at, or '' for now;
+--   seen_at, or '' if the member does not exist;
+--   milliseconds until a write without an answer has settled, or '' if there was none;
+--   seconds until the next look ('' changes nothing, '0' ends the looks); address.
+-- Returns {changes of the hold, indexes of the members whose leases had ended, from 0,
+--   how many members were released that events wait for}.
 local MEMBERS, FIRST, EACH = 7, 6, 7
 local look_after, waited_for, lives = KEYS[5], KEYS[6], ARGV[4]
 
--- Told again because the reply was lost, it answers as it did.
+-- If the caller repeats the release because the reply was lost, the reply is the same.
 local closed, first_member = closed_key(look_after, ARGV[2]), string.match(KEYS[MEMBERS], '[^:]*$')
 local answered = redis.call('HGET', closed, first_member)
 if answered then return cjson.decode(answered) end
@@ -52,11 +55,12 @@ for i = MEMBERS, #KEYS, 2 do
         elseif again ~= '' then
             redis.call('ZADD', look_after, now + again, address)
         elseif doubted and redis.call('HEXISTS', member, 'copy') == 1 then
-            -- A page showed a "no" meanwhile, which may have been written over.
+            -- A page showed a "no" meanwhile, which this delivery may have replaced.
             look(member, address, 1)
         end
         if (tonumber(settles) or 0) > 0 then
-            redis.call('SET', lock, ARGV[2] .. ':settles', 'PX', settles)  -- nobody's by now: no late copy prolongs it
+            -- The lock carries no delivery's token from now on, so no late repeat prolongs it.
+            redis.call('SET', lock, ARGV[2] .. ':settles', 'PX', settles)
         else
             awaited = awaited + release(lock, waited_for)
         end

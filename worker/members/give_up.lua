@@ -1,6 +1,7 @@
--- Release members whose opening got no reply. Nothing becomes of it where they were not opened, or are others' by now.
--- KEYS 1: look_after, 2: members that are waited for; then of each member its lock. ARGV 1: token.
--- Returns how many were released that events wait for.
+-- Release the leases of an acquisition whose reply was lost. A lock with another token stays.
+-- KEYS 1: look_after, 2: members that events wait for; then of each member its lock.
+-- ARGV 1: token.
+-- Returns how many members were released that events wait for.
 local MEMBERS = 3
 local awaited = 0
 for i = MEMBERS, #KEYS do

@@ -1,7 +1,7 @@
--- What opening, closing and giving up a lease share.
+-- Functions that open.lua, ask_again.lua, close.lua and give_up.lua share. It uses no KEYS or ARGV.
 
--- The key of what a token has closed. A token that has closed anything opens nothing more: that would be a late copy of a request
--- whose caller has long gone on.
+-- Return the key of a token's releases. A token that has released members acquires none any more:
+-- such a request is a late repeat that its caller no longer waits for.
 local function closed_key(look_after, token) return (string.gsub(look_after, '[^:]*$', 'closed:')) .. token end
 
 local function note_closed(key, field, answer)
@@ -9,7 +9,8 @@ local function note_closed(key, field, answer)
     redis.call('EXPIRE', key, 60)
 end
 
--- Returns 1 if events wait for the member: it is looked at before those that are still busy.
+-- Delete a lock. Return 1 if events wait for the member, else 0. Workers fetch those events before
+-- the events of members that are still locked.
 local function release(lock, waited_for)
     redis.call('DEL', lock)
     local digest = string.match(lock, '[^:]*$')

@@ -1,8 +1,11 @@
--- Take the locks of members and read what is known of them; of a member that another delivery has: 0. A lock that carries this
--- token already is this delivery's: the reply to the first try was lost. A token that has closed members opens none.
--- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that are waited for (not used); then of each member its lock and record.
+-- Acquire the leases of members and read what is known of them.
+-- A lock that carries this token already counts as acquired: the reply to the first try was lost.
+-- A token that has released members acquires none.
+-- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that events wait for (not used);
+--   then of each member its lock and its hash.
 -- ARGV 2: token, 3: lease in milliseconds.
--- Returns {'held', seconds}, or {'open', now, fresh_from, synced, then of each member {record, copy, copy_at, seen_at, late_at, yes_at} or 0}.
+-- Returns {'held', seconds}, or {'open', now, fresh_from, synced,
+--   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end

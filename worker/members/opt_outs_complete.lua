@@ -1,8 +1,9 @@
--- Note that all the unsubscribed were read: by the reader with this token, or, without one, as part of a sync of the whole list.
+-- Note a complete scan of the unsubscribed: by the holder of its lease or, without a token, by a
+-- sync.
 -- KEYS 3: opt_outs.
--- ARGV 2: token of the reader, or '', 3: without a token, when the reading began, epoch seconds, 4: how many are unsubscribed,
--- 5: seconds that this is noted.
--- Returns the seconds that the reading took, or '' if another reader has it by now.
+-- ARGV 2: token of the lease, or '', 3: without a token, when the sync began, epoch seconds,
+--   4: how many members are unsubscribed, 5: seconds that the state lives.
+-- Returns the seconds that the scan took, or '' if another worker has it by now.
 local OPT_OUTS = KEYS[3]
 local token, began, members, lives = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if token ~= '' then

@@ -1,6 +1,8 @@
--- Leave a reading of the unsubscribed unfinished, for any worker to go on with. After a failure that is not before a backoff.
--- KEYS 3: opt_outs. ARGV 2: token of the reader, 3: 'failed', or 'held' if only a hold ended it.
--- Returns 1, or 0 if another reader has the reading by now.
+-- Release the lease of an unfinished scan. Any worker may resume the scan, after a failure not
+-- before a backoff.
+-- KEYS 3: opt_outs.
+-- ARGV 2: token of the lease, 3: 'failed', or 'held' if the scan only waits for the gate.
+-- Returns 1, or 0 if another worker has the scan by now.
 local OPT_OUTS = KEYS[3]
 if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
 redis.call('HDEL', OPT_OUTS, 'token', 'running_until')

@@ -1,13 +1,16 @@
--- Claim a reading of the unsubscribed that is due, or that was left unfinished. Comes after gate.lua and payable.lua.
+-- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
+-- and payable.lua.
 -- KEYS 3: opt_outs.
--- ARGV 2: token of the reader, 3: seconds of its lease, 4: seconds after which a complete reading is due again, 5: seconds after
--- which an unfinished one begins anew, 6: seconds that it may wait for its first page, 7: seconds that what is noted lives.
--- Returns {cursor, how many were counted so far}, or {} if there is nothing to read now.
+-- ARGV 2: token of the lease, 3: seconds of the lease, 4: seconds after which a scan is due again,
+--   5: seconds after which an unfinished scan starts anew, 6: seconds that it may wait for a page,
+--   7: seconds that the state lives.
+-- Returns {cursor, unsubscribed members so far}, or {} if there is no lease to acquire.
 local OPT_OUTS = KEYS[3]
 local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
 
--- A clock that was set back must not make a moment last.
+-- Return true if the time in `field` is ahead by `at_most` seconds or less. A time further ahead
+-- comes from a clock that was set back, and does not count.
 local function is_ahead(field, at_most)
     local left = (number(OPT_OUTS, field) or 0) - now
     return left > 0 and left <= at_most

@@ -1,7 +1,9 @@
--- Take a page of members in. A "no" goes before a "yes" that is not surely newer: the page, or the copy, may lag.
--- KEYS 1: look_after; then of each member its lock and its record.
--- ARGV 1: the moment before the page was asked for, 2: seconds that a record lives, 3: seconds by which a page may lag; then of each
--- member its copy ('' where it cannot be read), whether it is subscribed ('true' or 'false'), and its address.
+-- Store a page of members. A "no" stands against a "yes" that is not certainly newer, because the
+-- page or the copy may lag.
+-- KEYS 1: look_after; then of each member its lock and its hash.
+-- ARGV 1: the time before the page was requested, epoch seconds, 2: seconds that a record lives,
+--   3: seconds by which a page may lag; then of each member its copy ('' if it cannot be read),
+--   whether it is subscribed ('true' or 'false'), and its address.
 -- Returns nothing.
 local look_after, at, lives, lag = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -11,13 +13,14 @@ local function says_no(copy)
     return not readable or held[2] == false
 end
 
--- The copy of the page in place of the one that is there. That it was a "yes" until then stays known: it tells whose the "no" is.
+-- Store the page's copy in place of the ledger's. If a "no" replaces a "yes", the time of the "yes"
+-- is kept as yes_at: it tells whose the "no" is.
 local function keep(key, held, held_at, copy, subscribed)
     if held and not subscribed and not says_no(held) then redis.call('HSET', key, 'yes_at', held_at) end
     redis.call('HSET', key, 'copy', copy, 'copy_at', ARGV[1])
 end
 
--- A delivery wrote, or writes, the member without knowing of this "no".
+-- Mark a member for a later look: a delivery wrote it without knowledge of the page's "no".
 local function look(key, address)
     local now = string.format('%d.%06d', time[1], time[2])
     redis.call('HSET', key, 'late_at', now)

@@ -1,5 +1,6 @@
--- Begin a sync of the whole list, or go on with the one that was interrupted.
--- KEYS 1: sync. ARGV 1: 'anew' to begin one in any case, 2: seconds that what is noted lives.
+-- Begin a sync of the whole list, or resume the interrupted one.
+-- KEYS 1: sync.
+-- ARGV 1: 'anew' to begin one in any case, 2: seconds that the progress lives.
 -- Returns the fields and values of the sync.
 local time = redis.call('TIME')
 if ARGV[1] == 'anew' then redis.call('DEL', KEYS[1]) end
