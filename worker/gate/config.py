@@ -1,49 +1,69 @@
-"""What the scripts of hold and pace go by: the numbers that never change, and those that the settings say."""
+"""Parameters of the circuit breaker and the token bucket: constants, and what the settings say.
+
+The Lua scripts in this folder get all of them as one JSON object.
+"""
 
 import json
 from dataclasses import dataclass
 
-UNAVAILABLE_MEMBERS = 10  # without a usable answer since the last success, over all workers, that hold the integration
-UNAVAILABLE_AGAIN = 3  # the same where the list could be read and no write has succeeded since
-REFUSED_AGAIN = 2  # members refused that begin an incident then
+# Members without a usable answer since the last success, over all workers, that begin a hold.
+UNAVAILABLE_MEMBERS = 10
+# The same, if incident checks have ended more holds than writes have succeeded since.
+UNAVAILABLE_AGAIN = 3
+# Members refused that begin an incident in that case.
+REFUSED_AGAIN = 2
 LONGEST_UNAVAILABLE_SECONDS = 60.0  # so that recovery is noticed within a minute
-LONGEST_RELAPSE_SECONDS = (
-    300.0  # where the list can be read but members cannot be written: each try costs attempts
-)
+# If the list can be read but members cannot be written: each try costs attempts.
+LONGEST_RELAPSE_SECONDS = 300.0
 LONGEST_PROBE_SECONDS = 3600.0  # the same of an incident: each try costs dead letters
-BELIEVED_SECONDS = 3600.0  # how long a hint is taken at its word before the list is read
-UNTIL_LIFTED_SECONDS = 3600.0  # stands for "nobody knows how long"
-LOOK_AGAIN_SECONDS = 0.5  # where a hold is to be ended by a look that is due
-LONGEST_TICK_SECONDS = (
-    5.0  # between two ticks of the integration's clock: for longer no worker was there
-)
+BELIEVED_SECONDS = 3600.0  # how long a hint is believed before the list is read
+UNTIL_LIFTED_SECONDS = 3600.0  # stands for a hold without a known end
+LOOK_AGAIN_SECONDS = 0.5  # until the next try, if an incident check is due
+# Between two ticks of the integration's clock: after a longer gap, no worker was there.
+LONGEST_TICK_SECONDS = 5.0
 PACE_LIVES_SECONDS = 3600
-FIRST_RATE = 2.0  # requests a second after a hold
-BACK_WITHIN_SECONDS = (
-    40.0  # after a lesson, the pace is back at what Mailgun was seen to let through
-)
-SLOWEST_RATE = 0.2  # requests a second: what is learned from a 429 never stops the flow
+FIRST_RATE = 2.0  # requests a second after a hold, at least
+# After a 429 taught a limit, the rate is back at what Mailgun let through within this time.
+BACK_WITHIN_SECONDS = 40.0
+SLOWEST_RATE = 0.2  # requests a second: a rate learned from 429s never falls below
 FASTEST_RATE = 5000.0  # requests a second: a learned rate that has grown beyond is forgotten
 MOST_MARKS = 100  # members whose failures are told apart, or as many as a threshold needs
 
 
 @dataclass(frozen=True)
 class GateConfig:
-    """What the scripts need to know of the settings; seconds, except where the name says otherwise."""
+    """The settings that the scripts need.
 
-    base: float  # RETRY_BASE_SECONDS: the first hold where Mailgun gives no hint
-    max_delay: float  # RETRY_MAX_DELAY_SECONDS: the longest such hold
-    rate_limit: float  # MAILGUN_RATE_LIMIT: requests a minute, all workers together; 0: only what is learned
-    incident_threshold: int  # INCIDENT_THRESHOLD: members refused in a row; 0: no incidents
-    rejected_threshold: int  # INCIDENT_REJECTED_THRESHOLD: the same of refusals by 400
-    incident_probe: float  # INCIDENT_PROBE_SECONDS
-    look_lease: float  # after which a read of the list counts as lost
-    event_cost: float = (
-        1.0  # requests that an event is charged with when it is taken; less where events share them
-    )
+    Attributes:
+        base: RETRY_BASE_SECONDS: seconds that the first hold lasts if Mailgun sends no hint.
+        max_delay: RETRY_MAX_DELAY_SECONDS: the longest such hold.
+        rate_limit: MAILGUN_RATE_LIMIT: requests a minute of all workers together; 0: only the
+            learned rate limits them.
+        incident_threshold: INCIDENT_THRESHOLD: members refused since the last success, other than
+            by 400, that begin an incident; 0: they begin none.
+        rejected_threshold: INCIDENT_REJECTED_THRESHOLD: the same for members refused by 400, and
+            for members that Mailgun shows in a form that cannot be read.
+        incident_probe: INCIDENT_PROBE_SECONDS.
+        look_lease: Seconds after which an incident check without a report counts as lost.
+        event_cost: Requests that an event is charged with when it is fetched; less than 1 if
+            events share requests.
+    """
+
+    base: float
+    max_delay: float
+    rate_limit: float
+    incident_threshold: int
+    rejected_threshold: int
+    incident_probe: float
+    look_lease: float
+    event_cost: float = 1.0
 
     def encoded(self, chance: float = 0.5) -> str:
-        """The rules as the scripts read them; `chance` is a random number in [0, 1)."""
+        """Return these settings and the constants as JSON for the scripts.
+
+        Args:
+            chance: A random number in [0, 1).
+        """
         constants = {
             "unavailable_members": UNAVAILABLE_MEMBERS,
             "unavailable_again": UNAVAILABLE_AGAIN,

@@ -1,6 +1,8 @@
--- Whether Mailgun may be asked: the hold, and what begins and ends it. Comes after pace.lua.
+-- Circuit breaker: the hold of the integration, and what begins and ends it. Comes after pace.lua.
+-- KEYS and ARGV as for pace.lua. Returns nothing: it defines functions.
 
--- Seconds for which nobody may ask, 0 when open. What is under way may finish while Mailgun is merely unavailable.
+-- Return the seconds for which no request may be sent, 0 if the integration is not on hold. If
+-- `under_way`, requests of fetched events are meant: a hold for unavailability lets them pass.
 local function held(under_way)
     local throttled = math.max(0, (number(HOLD, 'not_before') or 0) - now)
     if redis.call('HEXISTS', HOLD, 'paused') == 1 then return rules.until_lifted end
@@ -12,7 +14,7 @@ local function held(under_way)
     return throttled
 end
 
--- How many of `wanted` requests may be made now; those are paid for.
+-- Charge as many of `wanted` requests as may be sent now, and return their number.
 local function granted(wanted)
     if held(true) > 0 then return 0 end
     local left = tokens()
@@ -22,8 +24,8 @@ local function granted(wanted)
     return grants
 end
 
--- How many of `want` events may be taken now, each of which costs `event_cost` requests at first; where none, the seconds after
--- which to look again.
+-- Return how many of `want` events may be fetched now, each of which is to be charged `event_cost`
+-- requests; and if none may, the seconds after which to try again, else 0.
 local function allowance(want)
     local wait = held(false)
     if wait > 0 then return 0, wait end
@@ -33,50 +35,63 @@ local function allowance(want)
     return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
 end
 
--- The integration's own clock: seconds in which Mailgun might be asked and a worker was there to do so. A hold, a pause, a Redis
--- or workers that are away cost no event its patience.
+-- Return the integration's own clock: the seconds in which no hold stood and a worker ran. So a
+-- hold, a pause, or an outage of Redis or of the workers uses up no event's retry time.
 local function open_seconds()
     local gap = now - (number(HOLD, 'ticked_at') or now)
     local counts = gap > 0 and gap <= rules.longest_tick and held(false) == 0
     return (number(HOLD, 'open_seconds') or 0) + (counts and gap or 0)
 end
 
-local function tick() redis.call('HSET', HOLD, 'open_seconds', string.format('%.3f', open_seconds()), 'ticked_at', now) end
+-- Move the integration's own clock on.
+local function tick()
+    redis.call('HSET', HOLD, 'open_seconds', string.format('%.3f', open_seconds()),
+        'ticked_at', now)
+end
 
--- A hold that a read of the list ends, the first one after `seconds`: a random half to whole of `length`, or just that.
+-- Begin a hold that an incident check ends, and return its kind. The first check is due after
+-- `seconds`: a random half to whole of `length`, or `length` itself.
 local function begin(kind, why, length, seconds)
-    redis.call('HSET', HOLD, 'kind', kind, 'since', now, 'why', why, 'length', length, 'look_at', now + seconds)
+    redis.call('HSET', HOLD, 'kind', kind, 'since', now, 'why', why, 'length', length,
+        'look_at', now + seconds)
     return kind
 end
 
--- Whatever was learned of Mailgun while it was away is past: start slowly, and count failures anew.
+-- End the hold: forget the failures that began it, and ramp up from a slow rate.
 local function lift()
     redis.call('HDEL', HOLD, 'kind', 'since', 'why', 'length', 'look_at')
     redis.call('HDEL', PACE, 'failing')
     ramp_from(math.max(now, number(HOLD, 'not_before') or 0), rules.first_rate)
 end
 
--- How often a list that could be read has ended a hold, less the writes that succeeded since: each makes the next hold longer,
--- and fewer members begin it.
+-- Return the relapses: how many holds an incident check has ended, less the reports of successful
+-- writes since. Each relapse makes the next hold longer. With any, fewer members begin a hold.
 local function relapses() return number(HOLD, 'relapses') or 0 end
 
-local function lasting(seconds, longest) return math.min(longest, seconds * 2 ^ math.min(relapses(), 32)) end
+-- Return `seconds`, doubled for each relapse, at most `longest`.
+local function lasting(seconds, longest)
+    return math.min(longest, seconds * 2 ^ math.min(relapses(), 32))
+end
 
--- Whom failures are about since the last success, by sort of failure: {answers, members = {mark = whether it was written}}.
--- A read that succeeds shows nothing of writes, so failures of reads alone are past then.
+-- Return the members that failures since the last success are about, by sort of failure:
+-- {answers = how many, members = {mark = whether a write of the member failed}}.
 local function failing() return cjson.decode(redis.call('HGET', PACE, 'failing') or '{}') end
 
+-- Return how many members a sort of failure is about.
 local function members_of(row)
     local members = 0
     for _ in pairs(row and row.members or {}) do members = members + 1 end
     return members
 end
 
+-- Note a failure. Return the members that its sort is about by now, and the answers about them.
 local function failed(sort, members, written)
     local rows = failing()
     local row = rows[sort] or {answers = 0, members = {}}
     for _, mark in ipairs(members) do
-        if row.members[mark] ~= nil or members_of(row) < rules.most_marks then row.members[mark] = written end
+        if row.members[mark] ~= nil or members_of(row) < rules.most_marks then
+            row.members[mark] = written
+        end
     end
     row.answers = row.answers + (#members > 0 and 1 or 0)
     rows[sort] = row
@@ -85,6 +100,8 @@ local function failed(sort, members, written)
     return members_of(row), row.answers
 end
 
+-- Forget failures of these sorts after a success. A read that succeeds shows nothing about writes,
+-- so it ends only failures of reads.
 local function past(sorts, written)
     if redis.call('HEXISTS', PACE, 'failing') == 0 then return end
     local rows = failing()
@@ -94,33 +111,46 @@ local function past(sorts, written)
         end
         if members_of(rows[sort]) == 0 then rows[sort] = nil end
     end
-    if next(rows) then redis.call('HSET', PACE, 'failing', cjson.encode(rows)) else redis.call('HDEL', PACE, 'failing') end
+    if next(rows) then
+        redis.call('HSET', PACE, 'failing', cjson.encode(rows))
+    else
+        redis.call('HDEL', PACE, 'failing')
+    end
 end
 
--- No usable answer. Once that is about many members it begins a hold; one of which alone this is true concerns nobody else.
+-- Take in a request without a usable answer. It begins a hold once such requests are about many
+-- members. A single member that has no usable answer does not stop the others.
 local function unavailable(why, members, written)
     local failures, answers = failed('unavailable', members, written)
     local again = relapses() > 0
     if redis.call('HEXISTS', HOLD, 'kind') == 1 or answers < (again and 1 or 2) then return '' end
-    if failures < (again and rules.unavailable_again or rules.unavailable_members) then return '' end
+    if failures < (again and rules.unavailable_again or rules.unavailable_members) then
+        return ''
+    end
     local length = lasting(rules.base, rules.longest_relapse)
     return begin('unavailable', why, length, length * (0.5 + rules.chance / 2))
 end
 
--- A refusal. Once it is about many members it is not for what they hold.
-local OF_MEMBERS = {rejected = true, unreadable_member = true}  -- may be for what each of them holds
+-- Refusals whose cause may be the content of the member.
+local OF_MEMBERS = {rejected = true, unreadable_member = true}
+
+-- Take in a refusal. It begins an incident once refusals are about many members: then the content
+-- of the members is not their cause.
 local function refused(kind, why, members, written)
     local sort = OF_MEMBERS[kind] and 'rejected' or 'refused'
     local threshold = sort == 'rejected' and rules.rejected_threshold or rules.incident_threshold
     local refusals = failed(sort, members, written)
     if relapses() > 0 then threshold = math.min(threshold, rules.refused_again) end
-    if threshold == 0 or refusals < threshold or redis.call('HGET', HOLD, 'kind') == 'incident' then return '' end
+    if threshold == 0 or refusals < threshold or redis.call('HGET', HOLD, 'kind') == 'incident' then
+        return ''
+    end
     local length = lasting(rules.incident_probe, rules.longest_probe)
     return begin('incident', why, length, length)
 end
 
--- A 429. A lone one without a hint may be a neighbour's doing, and holds nobody else. The first one of a hold begins it; the
--- others, already under way, can only lengthen it.
+-- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
+-- of the account may have caused that one. Later ones, of requests already under way, can only
+-- lengthen the hold.
 local function throttled(seconds, why)
     count(0, 1)
     redis.call('HINCRBY', PACE, 'row', 1)
@@ -145,30 +175,34 @@ local function throttled(seconds, why)
         if seconds == 0 then return '' end
     end
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
-    local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32)) * (0.5 + rules.chance / 2)
+    local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
+        * (0.5 + rules.chance / 2)
     local length = seconds > 0 and seconds or backoff
     local ends = now + length
-    redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why, 'read_at', now + rules.believed)
+    redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
+        'read_at', now + rules.believed)
     local brief = times == 1 and length <= 60
     ramp_from(ends, math.max(rules.first_rate, brief and recent_rate() or 0))
     return 'throttled'
 end
 
--- Mailgun let these through. Where that ends an episode of refusals that showed a limit, it taught the pace.
+-- Take in requests that Mailgun let through. If they end an episode of 429s that showed a limit,
+-- the limit is learned.
 local function let_through(requests)
     if requests <= 0 then return end
     passed_through(requests)
     redis.call('HDEL', PACE, 'row')
-    -- An answer to what was asked before a 429 does not show that the wait after it was long enough.
+    -- An answer to a request sent before a 429 does not show that the wait was long enough.
     if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
     if can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
     redis.call('HDEL', PACE, 'throttles', 'episode')
 end
 
-local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true, rejected = true, wrong_member = true,
-    unreadable_member = true}
+local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true,
+    rejected = true, wrong_member = true, unreadable_member = true}
 
--- What an answer that is no failure to answer shows to be past. Gives what it ended.
+-- Forget the failures that a usable answer shows to be over. A refusal ends only unavailability, a
+-- success ends refusals, too. Return 'available' if the answer ended a hold, else ''.
 local function answered(kind, written)
     past(REFUSALS[kind] and {'unavailable'} or {'unavailable', 'refused', 'rejected'}, written)
     if not written then return '' end
@@ -178,7 +212,8 @@ local function answered(kind, written)
     return 'available'
 end
 
--- What came of `requests` requests, which were about `members`, by their marks. Gives what this began or ended, for the log.
+-- Take in a report: the result of `requests` requests, about the members with the marks `members`.
+-- Return the kind of the hold change that it made, or ''.
 local function report(kind, requests, seconds, why, members, written)
     if requests == 0 or kind == 'crashed' then return '' end
     if kind == 'unavailable' then return unavailable(why, members, written) end
@@ -189,7 +224,7 @@ local function report(kind, requests, seconds, why, members, written)
     return began ~= '' and began or ended
 end
 
--- The same for several answers in the order in which they came. Gives what each began or ended, and why.
+-- Take in reports in the order in which the requests ended. Return {kind, why} of each hold change.
 local function reported(answers)
     local changes = {}
     for _, answer in ipairs(answers) do
@@ -199,7 +234,8 @@ local function reported(answers)
     return changes
 end
 
--- What the list is to be read for now, if anything; whoever is told so does it. Nobody else is for `look_lease` seconds.
+-- Claim the incident check that is due, and return the kind of the hold that it may end, or ''. No
+-- other caller gets it for `look_lease` seconds, or `believed` seconds for a 429's hold.
 local function look_due()
     if redis.call('HEXISTS', HOLD, 'paused') == 1 then return '' end
     if (number(HOLD, 'not_before') or 0) > now then
@@ -213,14 +249,14 @@ local function look_due()
     return kind
 end
 
--- What Mailgun asked to wait is over, whatever it said.
+-- End a 429's hold before its time.
 local function believe_no_more()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
     redis.call('HDEL', PACE, 'throttles', 'episode', 'row')
     ramp_from(now, rules.first_rate)
 end
 
--- The list was read: it is there.
+-- Take in an incident check that could read the list. Return the kind of the hold change, or ''.
 local function list_read()
     let_through(1)
     if (number(HOLD, 'not_before') or 0) > now then
@@ -234,7 +270,8 @@ local function list_read()
     return kind == 'incident' and 'over' or 'available'
 end
 
--- The list could not be read, so what stands goes on.
+-- Take in an incident check that could not read the list, so the hold goes on. Return the kind of
+-- the hold change, or ''.
 local function list_unread(kind, seconds, why)
     local waits = (number(HOLD, 'not_before') or 0) > now
     if waits then
@@ -248,7 +285,9 @@ local function list_unread(kind, seconds, why)
     local began = kind == 'throttled' and throttled(seconds, why) or ''
     if stands == 'incident' then redis.call('HSET', HOLD, 'look_at', now + rules.incident_probe) end
     if stands ~= 'unavailable' then return began end
-    if REFUSALS[kind] and rules.incident_threshold > 0 then return begin('incident', why, rules.incident_probe, rules.incident_probe) end
+    if REFUSALS[kind] and rules.incident_threshold > 0 then
+        return begin('incident', why, rules.incident_probe, rules.incident_probe)
+    end
     local length = math.min(number(HOLD, 'length') * 2, rules.longest_unavailable)
     redis.call('HSET', HOLD, 'length', length, 'look_at', now + length * (0.5 + rules.chance / 2))
     return began

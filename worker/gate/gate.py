@@ -1,13 +1,16 @@
-"""When Mailgun may be asked: the hold and the pace of one integration, kept in Redis so that all workers agree.
+"""Circuit breaker and token bucket of one integration, kept in Redis so that all workers agree.
 
-    signal:<integration>:hold   hash   while it stands: not_before, throttled_since, throttled_why, read_at (a 429's hold);
-                                       kind, since, why, length, look_at (unavailable or incident); paused.
-                                       For good: relapses; open_seconds, ticked_at (the integration's own clock)
-    signal:<integration>:pace   hash   Mailgun's allowance as learned, and whom failures are about; an hour after use
+Both decide when a request may be sent to Mailgun. The circuit breaker holds the integration; its
+state is `Keys.hold`, which also keeps the integration's own clock. The token bucket limits the
+rate; its state is `Keys.pace`, which expires an hour after its last use.
 
-A 429's hold ends by time, or when the list can be read, which is tried once an hour. Failures about many members hold the
-integration until the list can be read; where it can, and they come again, each hold is longer than the one before. A pause ends
-by `resume`. After a hold the flow ramps up: two requests a second, doubling every second for ten seconds.
+* A 429's hold ends by time, or when an incident check, tried once an hour, can read the list.
+* Failures about many members hold the integration until an incident check can read the list. If
+  they come again after that, each hold is longer than the one before.
+* A pause lasts until an operator resumes the integration.
+
+After a hold the rate ramps up: it begins with at least two requests a second, and doubles every
+second for ten seconds.
 """
 
 import json
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
 LIBRARY = script("worker.gate", "pace", "gate")
 
-ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"  # a script that has written may go on where memory is full; delivering frees it
+# If Redis's memory is full, a script may go on once it has written. Delivering frees memory.
+ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"
 
 # Scripts that only call one function of the library. The others are files.
 ASK = "return tostring(held(true))"
@@ -40,7 +44,7 @@ REPORT_ALL = ALLOW_WHEN_FULL + "return reported(cjson.decode(ARGV[2]))"
 LOOK_DUE = ALLOW_WHEN_FULL + script("worker.gate", "look_due")
 LOOKED = ALLOW_WHEN_FULL + script("worker.gate", "looked")
 PAUSE = ALLOW_WHEN_FULL + script("worker.gate", "pause")
-# When a request besides those of events may be made, such as one for a page of members.
+# When a background request may be sent, such as one for a page of members.
 PAYABLE = script("worker.gate", "payable")
 PAY = ALLOW_WHEN_FULL + PAYABLE + script("worker.gate", "pay")
 REFUND = script("worker.gate", "refund")
@@ -50,62 +54,108 @@ STATE = script("worker.gate", "state")
 
 
 class RequestReport(NamedTuple):
-    """What some requests that ended alike came to, as the scripts take it."""
+    """The result of requests that ended alike, in the form that the scripts read.
 
-    kind: str  # of the outcome
+    Attributes:
+        kind: The kind of the outcome.
+        requests: The number of requests.
+        seconds: Seconds that Mailgun asks to wait; 0 without a hint.
+        why: The outcome in one line, for people.
+        members: Marks of the members that a failure is about; empty if another report names them.
+        written: The requests were to write the members, not only to read them.
+    """
+
+    kind: str
     requests: int
-    seconds: float  # of Mailgun's hint, 0 without one
+    seconds: float
     why: str
-    members: Sequence[str]  # marks of those whom a failure is about; empty: others will tell
-    written: bool  # they were to be written, not only read
+    members: Sequence[str]
+    written: bool
 
 
 class HoldChange(NamedTuple):
-    """A hold that a report began or ended."""
+    """A hold that a report began or ended.
 
-    kind: str  # throttled, unthrottled, unavailable, available, incident, over
+    Attributes:
+        kind: throttled, unavailable or incident if it began; unthrottled, available or over if it
+            ended.
+        why: The outcome that began or ended it, in one line.
+    """
+
+    kind: str
     why: str
 
 
 @dataclass(frozen=True)
 class HoldState:
-    """Whether the integration is held, and its pace. Times are epoch seconds by Redis's clock."""
+    """The state of the hold, and the allowed rate. Times are epoch seconds by Redis's clock.
 
-    kind: str | None  # paused, incident, throttled, unavailable; None: it is open
+    Attributes:
+        kind: paused, incident, throttled or unavailable; None: the integration is not on hold.
+        why: Why the integration is on hold.
+        since: When the hold began.
+        until: When the hold ends; None: it lasts until it is lifted, or there is none.
+        rate: Requests a second allowed now; None: they are not limited.
+        members: The number of members that failures since the last success are about.
+        next_look: When the next incident check is due; None: no check is planned.
+    """
+
+    kind: str | None
     why: str
     since: float | None
-    until: float | None  # None: until it is lifted, or not held
-    rate: float | None  # requests a second allowed now; None: nothing limits them
-    members: int = 0  # whom failures are about since the last success
-    next_look: float | None = None  # when the list is read next, to see whether the hold is over
+    until: float | None
+    rate: float | None
+    members: int = 0
+    next_look: float | None = None
 
 
 def keys(integration: str) -> tuple[str, str]:
-    """The two keys that every script gets first."""
+    """Return the two keys that every script gets first: of the hold, and of the pace."""
     keys = Keys(integration)
     return keys.hold, keys.pace
 
 
 class Gate:
-    """The hold and the pace of one integration. Safe to share between threads."""
+    """The circuit breaker and the token bucket of one integration. Safe to share between threads.
+
+    Each method that runs a script raises `redis.RedisError` if Redis does not answer.
+    """
 
     def __init__(
         self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]
     ) -> None:
-        """`chance` gives random numbers in [0, 1)."""
+        """Use the state of `integration` in Redis.
+
+        Args:
+            redis: The client of the Redis that holds the state.
+            integration: The name of the integration.
+            rules: The settings of the scripts.
+            chance: Returns random numbers in [0, 1).
+        """
         self.redis = redis
         self.keys = keys(integration)
         self.rules = rules
         self.chance = chance
-        self._unused = 0.0  # requests
+        # Requests that were charged and not made.
+        self._unused = 0.0
         self._lock = Lock()
 
     def seconds_until_open(self) -> float:
-        """May the event's first request be made, which was paid for when it was taken? 0, or the seconds for which none may."""
+        """Return 0.0 if requests of fetched events may be sent, else the seconds to wait.
+
+        Nothing is charged: the first request of an event was paid for when the event was fetched.
+        """
         return float(self._run(self._ask))
 
     def record(self, reports: Sequence[RequestReport]) -> list[HoldChange]:
-        """What came of several requests, in the order in which they ended; gives the holds that this began or ended."""
+        """Record the results of requests.
+
+        Args:
+            reports: The results, in the order in which the requests ended.
+
+        Returns:
+            The holds that the reports began or ended, in the same order.
+        """
         return (
             [HoldChange(*each) for each in self._run(self._report_all, json.dumps(reports))]
             if reports
@@ -113,24 +163,35 @@ class Gate:
         )
 
     def mark(self, address: str) -> str:
-        """What stands for a member in a report: no address, and the same for every worker."""
+        """Return the mark of a member in reports: a digest, the same for every worker."""
         key = f"signal-mailgun/{self.keys[0]}".encode()[:64]
         return blake2b(address.encode("utf-8", "replace"), key=key, digest_size=6).hexdigest()
 
     def acquire(self, requests: int) -> int:
-        """How many of so many requests may be made now; those are paid for."""
+        """Charge as many of `requests` requests as may be sent now, and return their number."""
         return int(self._run(self._grant, requests))
 
     def acquire_background(self) -> tuple[float, float]:
-        """May one request be made now that no event was taken for? 0 where it may, and it is charged; else seconds to wait.
+        """Charge one background request, one that belongs to no event, if it may be sent now.
 
-        And the moment of this by Redis's clock, epoch seconds.
+        Returns:
+            The seconds to wait, 0.0 if the request was charged; and the current time by Redis's
+            clock, epoch seconds.
         """
         wait, at = self._run(self._pay)
         return float(wait), float(at)
 
     def record_page(self, outcome: Outcome, why: str, now: datetime) -> str:
-        """What came of a page of members that was paid by `pay`; gives the hold that this began or ended, or ""."""
+        """Record the result of a request for a page, which `acquire_background` charged.
+
+        Args:
+            outcome: The outcome; `unchanged` if a page came.
+            why: The outcome in one line.
+            now: The current time, UTC.
+
+        Returns:
+            The kind of the hold that this began or ended, or "".
+        """
         report = reported(outcome, why, now, ["pages"], written=False)
         return str(
             self._run(
@@ -139,57 +200,84 @@ class Gate:
         )
 
     def release(self, requests: float) -> None:
-        """So many requests were paid for and not made; where negative, made and not paid for."""
+        """Note requests that were charged and not made, until `flush_released`.
+
+        Args:
+            requests: Their number; negative for requests that were made and not charged.
+        """
         with self._lock:
             self._unused += requests
 
     def flush_released(self) -> None:
-        """Give back what was not used since the last time."""
+        """Refund the requests that `release` has noted since the last flush."""
         with self._lock:
             unused, self._unused = self._unused, 0.0
         if unused:
             self._run(self._refund, unused)
 
     def pause(self) -> bool:
-        """Hold the integration until `resume`; False when it was paused already."""
+        """Pause the integration until `resume`, and return False if it was paused already."""
         return bool(self._run(self._pause))
 
     def resume(self, *, at_once: bool = False) -> bool:
-        """Lift a pause, an incident, or a hold for unavailability; `at_once`, what Mailgun asked to wait, too.
+        """Lift a pause, an incident, or a hold for unavailability.
 
-        False: there was nothing to lift.
+        Args:
+            at_once: End the wait that Mailgun asked for, too.
+
+        Returns:
+            False if there was nothing to lift.
         """
         return bool(self._run(self._resume, int(at_once)))
 
     def claim_incident_check(self) -> str:
-        """The hold for whose end the list is to be read now, by this caller alone, or "". To be called once a second.
+        """Claim the incident check that is due, if any, for this caller alone.
 
-        It also moves the clock of `open_seconds`.
+        The claim lapses after `GateConfig.look_lease` seconds, or an hour for a 429's hold. The
+        call also moves the clock of `open_seconds`, so a worker makes it once a second.
+
+        Returns:
+            The kind of the hold that the check may end, or "" if no check is due.
         """
         return str(self._run(self._look_due))
 
     def record_incident_check(self, outcome: Outcome, why: str, now: datetime) -> str:
-        """The list was read: gives the hold that this began or ended, or "". `unchanged`: it is there."""
+        """Record the result of an incident check.
+
+        Args:
+            outcome: What reading the list came to; `unchanged` if the list is there.
+            why: The outcome in one line.
+            now: The current time, UTC.
+
+        Returns:
+            The kind of the hold that this began or ended, or "".
+        """
         report = reported(outcome, why, now)
         return str(self._run(self._looked, report.kind, report.seconds, report.why))
 
     def open_seconds(self) -> float:
-        """How long Mailgun might be asked in all: a clock that stands still in a hold, or while no worker is there."""
+        """Return the integration's own clock, in seconds.
+
+        It stands still while the integration is on hold, and while no worker runs.
+        """
         return float(self._run(self._open_seconds))
 
     def state(self) -> HoldState:
-        """Whether the integration is held now, and its pace."""
+        """Return the state of the hold, and the allowed rate."""
         pairs, wait, rate, now, members = self._run(self._state)
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         state = hold_state(fields, float(wait), float(rate) if rate else None, float(now))
         return replace(state, members=int(members))
 
     def script(self, body: str) -> Any:
-        """`body` as a script that starts with the library; call it with `keys` and `args` after the first ones."""
+        """Return a script of the library and `body`.
+
+        Its caller passes `self.keys` and `first_args()` before the script's own keys and arguments.
+        """
         return self.redis.register_script(LIBRARY + body)
 
     def first_args(self) -> list[Any]:
-        """What every script gets first."""
+        """Return the arguments that every script gets first."""
         return [self.rules.encoded(self.chance())]
 
     def _run(self, script: Any, *args: Any) -> Any:
@@ -212,7 +300,15 @@ class Gate:
 def reported(
     outcome: Outcome, why: str, now: datetime, members: Sequence[str] = (), *, written: bool = True
 ) -> RequestReport:
-    """An outcome as the scripts take it."""
+    """Return `outcome` as a report.
+
+    Args:
+        outcome: The outcome of `outcome.requests` requests.
+        why: The outcome in one line.
+        now: The current time, UTC.
+        members: Marks of the members that a failure is about.
+        written: The requests were to write, not only to read.
+    """
     seconds = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
     return RequestReport(
         outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written
@@ -220,7 +316,14 @@ def reported(
 
 
 def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: float) -> HoldState:
-    """What the fields of the hold mean."""
+    """Return the state that the fields of the hold describe, without the number of members.
+
+    Args:
+        fields: The hash `Keys.hold`.
+        wait: Seconds for which no event may be fetched.
+        rate: Requests a second allowed now; None: they are not limited.
+        now: The current time by Redis's clock, epoch seconds.
+    """
     kind = fields.get("kind")
     if "paused" in fields:
         return HoldState("paused", "an operator paused it", float(fields["paused"]), None, rate)

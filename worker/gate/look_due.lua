@@ -1,5 +1,5 @@
--- Move the integration's own clock on, and claim the read of the list that is due.
+-- Move the integration's own clock on, and claim the incident check that is due.
 -- KEYS and ARGV as for pace.lua.
--- Returns the hold for whose end this caller is to read the list, or ''.
+-- Returns the kind of the hold that the check may end, or '' if no check is due.
 tick()
 return look_due()

@@ -1,27 +1,32 @@
--- How fast Mailgun may be asked: a token bucket whose rate is set, learned from 429s, and ramped up after a hold. Every script
--- that asks or reports starts with this and gate.lua; gate.py tells what the keys hold.
--- KEYS 1, 2: hold, pace. ARGV 1: the rules as JSON (config.py, Rules).
+-- Token bucket: its rate is set by the operator, learned from 429s, and ramped up after a hold.
+-- Every script that asks the gate, or reports to it, begins with this file and gate.lua.
+-- KEYS 1: Keys.hold, 2: Keys.pace.
+-- ARGV 1: the rules as JSON (GateConfig in config.py).
+-- Returns nothing: it defines functions.
 local HOLD, PACE, rules = KEYS[1], KEYS[2], cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 
+-- Return a field of a hash as a number, nil if it is missing.
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or nil) end
 
--- The pace outlives a hold, however long: what ramps up after it must still be there.
+-- Extend the life of Keys.pace beyond the hold, because the ramp after the hold needs it.
 local function keep_pace()
     local ahead = math.max(0, (number(PACE, 'ramp_from') or 0) - now)
     redis.call('EXPIRE', PACE, rules.pace_lives + math.ceil(ahead))
 end
 
--- From `moment` on the flow begins with `rate` requests a second, and doubles each second for ten.
+-- Begin a ramp at `moment`: `rate` requests a second, doubled each second for ten seconds.
 local function ramp_from(moment, rate)
     redis.call('HSET', PACE, 'ramp_from', moment, 'ramp_rate', rate, 'tokens', 1, 'at', moment)
     keep_pace()
 end
 
--- The rate that 429s taught, nil without any; and the seconds since. TCP CUBIC's curve (RFC 9438): from nine tenths of what Mailgun
--- was seen to let through it comes back to that within `back_within` seconds, stays near it for as long again, then grows
--- faster and faster, so that a lifted limit is used again: half as much more after 110 seconds, double after 130.
+-- Return the rate that 429s taught, nil without one; and the seconds since then.
+-- It follows TCP CUBIC's curve (RFC 9438). It starts at nine tenths of the rate that Mailgun was
+-- seen to let through, is back at that rate within `back_within` seconds, and stays near it for as
+-- long again. Then it grows faster and faster, so that a lifted limit is used again: half as much
+-- more after 110 seconds, double after 130.
 local function learned_rate()
     local limit = number(PACE, 'limit')
     if not limit then return nil, 0 end
@@ -31,20 +36,22 @@ local function learned_rate()
     return math.max(rules.slowest_rate, grown), age
 end
 
--- Requests a second allowed now, nil where nothing limits them.
+-- Return the requests a second allowed now, nil if they are not limited.
 local function rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
     local learned = learned_rate()
     if learned then allowed = math.min(allowed or learned, learned) end
     local ramping = number(PACE, 'ramp_from')
     if ramping and now - ramping < 10 then
-        local ramp = (number(PACE, 'ramp_rate') or rules.first_rate) * 2 ^ math.max(0, now - ramping)
+        local ramp = (number(PACE, 'ramp_rate') or rules.first_rate)
+            * 2 ^ math.max(0, now - ramping)
         allowed = math.min(allowed or ramp, ramp)
     end
     return allowed
 end
 
--- How many more requests may be made now, and how many a second: a bucket of two seconds' worth that may be in debt.
+-- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
+-- nil if requests are not limited. The bucket holds the requests of two seconds, at least one.
 local function tokens()
     local allowed = rate()
     if not allowed then return nil, nil end
@@ -55,23 +62,28 @@ local function tokens()
     return left, allowed
 end
 
+-- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
     if count ~= 0 and tokens() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
--- What Mailgun let through and what it refused by 429, as counted lately: each count fades to a third within fifteen seconds.
+-- Return the recent requests that Mailgun let through, and those that it refused by 429. Each count
+-- decays to 1/e, about a third, within fifteen seconds.
 local function lately()
     local passed, refused, at = unpack(redis.call('HMGET', PACE, 'passed', 'refused', 'counted_at'))
     local fade = math.exp(-math.max(0, now - (tonumber(at or nil) or now)) / 15)
     return (tonumber(passed or nil) or 0) * fade, (tonumber(refused or nil) or 0) * fade
 end
 
+-- Add to both counts.
 local function count(passes, refusals)
     local passed, refused = lately()
-    redis.call('HSET', PACE, 'passed', passed + passes, 'refused', refused + refusals, 'counted_at', now)
+    redis.call('HSET', PACE, 'passed', passed + passes, 'refused', refused + refusals,
+        'counted_at', now)
 end
 
--- Requests that Mailgun let through: in the running minute, in the one before it, and since the last lesson.
+-- Count requests that Mailgun let through: in the current minute, and since the last lesson. A
+-- lesson is a moment at which `learn` took in a limit.
 local function passed_through(requests)
     local minute = math.floor(now / 60)
     local last = number(PACE, 'minute') or 0
@@ -86,18 +98,25 @@ local function passed_through(requests)
     count(requests, 0)
 end
 
+-- Return the requests that Mailgun let through in the last sixty seconds, estimated from the counts
+-- of the current minute and the one before it.
 local function in_last_minute()
     local minute = math.floor(now / 60)
     local last, share = number(PACE, 'minute') or 0, 1 - (now % 60) / 60
-    if last == minute then return (number(PACE, 'count') or 0) + (number(PACE, 'before') or 0) * share end
+    if last == minute then
+        return (number(PACE, 'count') or 0) + (number(PACE, 'before') or 0) * share
+    end
     return last == minute - 1 and (number(PACE, 'count') or 0) * share or 0
 end
 
--- The share that is refused whatever the pace, as far as is known; half of it is forgotten within ten minutes.
-local function noise() return (number(PACE, 'noise') or 0) * 0.5 ^ ((now - (number(PACE, 'noise_at') or now)) / 600) end
+-- Return the share of requests known to be refused at any rate. It halves every ten minutes.
+local function noise()
+    return (number(PACE, 'noise') or 0) * 0.5 ^ ((now - (number(PACE, 'noise_at') or now)) / 600)
+end
 
--- Do so many refusals lately show a limit? One in twenty does not, nor does chance (two standard deviations), nor one in ten where
--- going slower has not ended them. Four in a row do.
+-- Return whether the recent refusals show a limit, and their share. Four in a row show one. Else
+-- they must exceed the usual number, one in twenty plus one and a half times the noise, by 3.5 and
+-- by two standard deviations.
 local function many_refused()
     local passed, refused = lately()
     local all = math.max(1, passed + refused)
@@ -106,30 +125,36 @@ local function many_refused()
     return row >= 4 or refused > 3.5 + usual + 2 * math.sqrt(usual), refused / all
 end
 
--- Does a single one? Where it comes as soon as the pace is back at what was shown, and going slower had none.
+-- Return whether a single refusal shows the limit: if it comes once the rate is back at the learned
+-- one, after fewer than two refusals at a slower rate, and without noise.
 local function back_at_limit()
     local learned, age = learned_rate()
-    return learned and age > rules.back_within and (number(PACE, 'refused_slower') or 0) < 2 and noise() < 0.005
+    return learned and age > rules.back_within and (number(PACE, 'refused_slower') or 0) < 2
+        and noise() < 0.005
 end
 
--- Going slower, again and again, has let less through and did not end the refusals: they are not for the pace.
+-- Return whether the refusals do not depend on the rate: three times in a row, a slower rate
+-- let fewer requests through and did not end the refusals.
 local function is_noise(share, shown, passes)
     local _, age = learned_rate()
     local soon = age > 0 and age < rules.back_within
-    if soon and shown < 0.95 * (number(PACE, 'lesson_rate') or 0) and passes >= 25 and share < 0.35 then
+    if soon and shown < 0.95 * (number(PACE, 'lesson_rate') or 0) and passes >= 25
+        and share < 0.35 then
         return redis.call('HINCRBY', PACE, 'in_vain', 1) >= 3
     end
     redis.call('HDEL', PACE, 'in_vain')
     return false
 end
 
+-- Return the seconds since the last lesson, at least one.
 local function since_lesson() return math.max(1, now - (number(PACE, 'lesson_at') or now)) end
 
--- Requests a second that Mailgun let through lately, which is counted anew after each lesson.
+-- Return the requests a second that Mailgun let through recently. Each lesson restarts the count.
 local function recent_rate() return lately() / (15 * (1 - math.exp(-since_lesson() / 15))) end
 
--- What Mailgun was seen to let through a second, and by how many requests: since the last lesson, or lately where that has grown
--- since; of an older lesson, in the last minute.
+-- Return the requests a second that Mailgun was seen to let through, and the number of requests
+-- that show it: since the last lesson, or recently if the rate has grown since; in the last minute
+-- if the lesson is more than two minutes old.
 local function shown_rate()
     local elapsed, passes = since_lesson(), number(PACE, 'since_lesson') or 0
     if elapsed > 120 then return in_last_minute() / 60, in_last_minute() end
@@ -137,11 +162,13 @@ local function shown_rate()
     return recent > 1.15 * passes / elapsed and recent or passes / elapsed, passes
 end
 
--- A limit shows: from now on a little less than what Mailgun was seen to let through.
+-- Learn the limit: from now on, allow a little less than Mailgun was seen to let through. One
+-- lesson at most halves the rate. After fewer than five requests, only the counts restart.
 local function learn()
     local shown, passes = shown_rate()
     local _, share = many_refused()
-    redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0, 'counted_at', now)
+    redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0,
+        'counted_at', now)
     redis.call('HDEL', PACE, 'limited', 'refused_slower')
     if passes < 5 then return end
     if is_noise(share, shown, passes) then
@@ -156,5 +183,5 @@ local function learn()
     keep_pace()
 end
 
--- Enough has come since the last lesson to learn from.
+-- Return whether the last lesson is five seconds old, so that enough requests to learn from came.
 local function can_learn() return now - (number(PACE, 'lesson_at') or now) >= 5 end

@@ -1,6 +1,6 @@
--- Charge one request besides those of events, if it may be made now. Comes after payable.lua.
+-- Charge one background request, if it may be sent now. Comes after payable.lua.
 -- KEYS and ARGV as for pace.lua.
--- Returns {seconds to wait, 0 if the request was charged; the moment of this, epoch seconds}.
+-- Returns {seconds to wait, 0 if the request was charged; the current time, epoch seconds}.
 local wait = payable()
 if wait == 0 and tokens() then
     charge(1)

@@ -1,11 +1,13 @@
--- When a request besides those of events may be made, such as one for a page of members. Comes after gate.lua.
+-- Defines when a background request may be sent, such as one for a page of members.
+-- Comes after gate.lua.
 
--- Seconds for which none may, 0 if one may now. It needs no whole token, or many workers would leave it none, but takes every
--- other one at most.
+-- Return the seconds for which no background request may be sent, 0 if one may be sent now. It
+-- needs no whole token, because many workers might never leave one. It takes every other token at
+-- most.
 local function payable()
     local wait = held(false)
     local look_at = number(HOLD, 'look_at')
-    -- The list should have been read long ago: no worker is there to do it, and a page will do as well.
+    -- An incident check is long overdue, so no worker runs that could make it: a page replaces it.
     local overdue = look_at and now - look_at > rules.longest_unavailable
     if overdue and redis.call('HGET', HOLD, 'kind') == 'unavailable' then wait = held(true) end
     if wait > 0 then return wait end

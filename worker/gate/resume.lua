@@ -1,5 +1,5 @@
 -- Lift a pause, an incident, or a hold for unavailability.
--- KEYS as for pace.lua. ARGV 2: 1 if what Mailgun asked to wait ends, too.
+-- KEYS as for pace.lua. ARGV 2: 1 if the wait that Mailgun asked for ends, too, else 0.
 -- Returns 1, or 0 if there was nothing to lift.
 local lifted = redis.call('HDEL', HOLD, 'paused')
 if redis.call('HEXISTS', HOLD, 'kind') == 1 then lifted = 1 end

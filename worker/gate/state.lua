@@ -1,7 +1,9 @@
--- Read the hold and the pace.
+-- Read the state of the hold and of the token bucket.
 -- KEYS and ARGV as for pace.lua.
--- Returns {fields and values of the hold, seconds for which no request may be made, requests a second or '', now,
--- how many members failures are about since the last success}.
+-- Returns {fields and values of the hold, seconds for which no event may be fetched, requests a
+-- second or '' if they are not limited, now, how many members failures since the last success are
+-- about}.
 local members = 0
 for _, row in pairs(failing()) do members = members + members_of(row) end
-return {redis.call('HGETALL', HOLD), tostring(held(false)), tostring(rate() or ''), tostring(now), members}
+return {redis.call('HGETALL', HOLD), tostring(held(false)), tostring(rate() or ''), tostring(now),
+    members}
