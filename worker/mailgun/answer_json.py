@@ -1,7 +1,7 @@
-"""Decode the JSON of an answer so that what one value in it breaks does not lose the others.
+"""Decode the JSON of an answer so that one broken value does not lose the others.
 
-What cannot be held – a number of too many digits, what is nested too deep – becomes NaN, as NaN itself does. Bytes that are not
-UTF-8 become lone surrogates. `why_unusable` finds all of these.
+A number of too many digits and a value that is nested too deep become NaN, as NaN itself does.
+Bytes that are not UTF-8 become lone surrogates. `why_unusable` finds all of these.
 """
 
 import json
@@ -9,14 +9,17 @@ import math
 import re
 from typing import Any
 
-MOST_DIGITS = 600  # of a whole number; Python itself refuses those of more than 4,300, or fewer where it is told so
-DEEPEST = 100  # levels of a value; what is cut off below is not decoded
+# Digits of a whole number. Python itself refuses more than 4,300, or fewer if it is configured so.
+MOST_DIGITS = 600
+# Levels of nesting that `why_unusable` accepts; of JSON that is too deep to decode, twice as many
+# are decoded.
+DEEPEST = 100
 TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]+|[\]}]+', re.DOTALL)
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def decoded(body: bytes) -> Any:
-    """Return the JSON in `body`; None if it is none."""
+    """Return the decoded JSON in `body`; None if `body` is not JSON."""
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     try:
         return DECODER.decode(text)
@@ -31,7 +34,12 @@ def decoded(body: bytes) -> Any:
 
 
 def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
-    """Return why `value`, decoded JSON, cannot be sent again as it is; None if it can."""
+    """Return why `value` cannot be sent again as it is; None if it can.
+
+    Args:
+        value: Decoded JSON.
+        levels: The levels of nesting that are accepted.
+    """
     match value:
         case str():
             return (
@@ -60,7 +68,7 @@ DECODER = json.JSONDecoder(strict=False, parse_int=_whole_number)
 
 
 def _shallow(text: str, deepest: int) -> str:
-    """Return the JSON text with NaN in the place of each value that is nested deeper."""
+    """Return the JSON text with NaN in place of each value that is nested deeper than `deepest`."""
     kept: list[str] = []
     depth, start = 0, 0
     for token in TOKENS.finditer(text):

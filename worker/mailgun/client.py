@@ -1,6 +1,7 @@
-"""Asking Mailgun over HTTP: what comes back, or that nothing did. What it means is the outcome's question.
+"""HTTP client of Mailgun's mailing-list API: each request returns a `Response` or a `NoResponse`.
 
-Mailgun's mailing-list API: POST, GET {base}/v3/lists/{list}/members[/{address}|/pages], Basic auth `api:<key>`, form-urlencoded.
+Requests go to `{base}/v3/lists/{list}` and below, with Basic auth `api:<key>`. Their bodies are
+form-urlencoded, those of calls for many members multipart. `outcome.py` classifies the answers.
 """
 
 import threading
@@ -21,29 +22,33 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import NoResponse, Response
 from worker.mailgun.quotation import quoted
 
-BODY_LIMIT = (
-    2 * 1024 * 1024
-)  # bytes of an answer that are read: a member may add up several events of 512 KB
+# Bytes of an answer that are read: a member may hold the fields of several events of 512 KB.
+BODY_LIMIT = 2 * 1024 * 1024
 VALUE_MARKS = (b"{", b"[", b",")
-MOST_VALUES = 200_000  # in an answer, about: decoded, each takes up to 72 bytes, however few it has in the answer
-PAGE_BODY_LIMIT = (
-    32 * 1024 * 1024
-)  # of a page: 100 members of 320 KB; a longer one is cut, and then it is no page
+# Values in an answer, estimated by `VALUE_MARKS`: decoded, each takes up to 72 bytes, however short
+# its text is.
+MOST_VALUES = 200_000
+# Bytes of a page that are read: 100 members of 320 KB. After a longer one `page_outcome` asks for
+# a smaller page.
+PAGE_BODY_LIMIT = 32 * 1024 * 1024
 CHUNK = 16 * 1024
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-Parts = Mapping[str, tuple[None, str]]  # of a multipart form
-OnRequest = Callable[
-    [str, int | None, float], None
-]  # the request, its HTTP status or None without answer, seconds
+# The parts of a multipart form, by field.
+Parts = Mapping[str, tuple[None, str]]
+# Takes the name of a request, its HTTP status (None without an answer), and its seconds.
+OnRequest = Callable[[str, int | None, float], None]
 
 
 def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default for `observed`."""
 
 
 class MailgunClient:
-    """One mailing list at one Mailgun region. Safe to share between threads: each has its own keep-alive session."""
+    """Client of one mailing list in one Mailgun region.
+
+    Threads may share it: each thread has its own keep-alive session.
+    """
 
     def __init__(
         self,
@@ -55,7 +60,16 @@ class MailgunClient:
         read_timeout: float,
         observed: OnRequest = ignore_request,
     ) -> None:
-        """`base_url` without a trailing slash; both time-outs in seconds; `observed` is told of every request."""
+        """Configure the client; it connects with its first request.
+
+        Args:
+            base_url: The URL of Mailgun's API without a trailing slash.
+            key: The API key.
+            list_address: The address of the mailing list.
+            connect_timeout: The seconds to connect, and again to send a request.
+            read_timeout: The seconds to receive the whole answer.
+            observed: Called after every request with its name, HTTP status and seconds.
+        """
         self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
         self.pages_url = f"{self.list_url}/members/pages"
@@ -66,44 +80,48 @@ class MailgunClient:
         self._of_thread = threading.local()
 
     def quoted(self, answer: Response) -> str:
-        """Return the text of an answer that is about no person, cut, and without this list's key."""
+        """Return the text of an answer that is about no person, cut, with the API key masked."""
         return quoted(answer.text(), self._auth[1])
 
     def read_list(self) -> Response | NoResponse:
-        """`GET /v3/lists/{list}`."""
+        """Send `GET /v3/lists/{list}`."""
         return self._observe("read_list", "GET", self.list_url)
 
     def read_member(self, address: str) -> Response | NoResponse:
-        """`GET /v3/lists/{list}/members/{address}`; `+` goes as `%2B`."""
+        """Send `GET /v3/lists/{list}/members/{address}`, with `+` as `%2B`."""
         return self._observe(
             "read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}"
         )
 
     def read_page(self, query: Mapping[str, str]) -> Response | NoResponse:
-        """`GET /v3/lists/{list}/members/pages` with that query: up to 100 members, each whole."""
+        """Send `GET /v3/lists/{list}/members/pages?{query}`, which returns up to 100 members."""
         return self._observe(
             "read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT
         )
 
     def upsert(self, member: Member) -> Response | NoResponse:
-        """`POST /v3/lists/{list}/members` with `upsert=true`. Repeating it is safe."""
+        """Send `POST /v3/lists/{list}/members` with `upsert=true`. A repeat is harmless."""
         return self.write(member.form())
 
     def write(self, form: Mapping[str, str]) -> Response | NoResponse:
-        """`POST /v3/lists/{list}/members` with these form fields as they are."""
+        """Send `POST /v3/lists/{list}/members` with the fields of `form` as they are."""
         return self._observe("upsert", "POST", f"{self.list_url}/members", form)
 
     def upsert_many(self, entries: Sequence[str]) -> Response | NoResponse:
-        """`POST /v3/lists/{list}/members.json` with `upsert=true`; `entries` are members as JSON (`Member.entry`).
+        """Send `POST /v3/lists/{list}/members.json` with `upsert=true`.
 
-        Up to 100 are stored before the answer. Sent as multipart, as Mailgun's documents do: quoting a hundred members for
-        a urlencoded form costs more than all the rest of the request.
+        Mailgun stores up to 100 members before it answers. The form is multipart, as in Mailgun's
+        documents: to quote 100 members for a urlencoded form costs more than the rest of the
+        request.
+
+        Args:
+            entries: The members as JSON (`Member.entry`).
         """
         parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
         return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)
 
     def delete_member(self, address: str) -> Response | NoResponse:
-        """`DELETE /v3/lists/{list}/members/{address}`. Only for a member that this program made itself."""
+        """Send `DELETE /v3/lists/{list}/members/{address}`: for members of this program only."""
         return self._observe(
             "delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}"
         )
@@ -150,9 +168,10 @@ class MailgunClient:
                 ended = not chunk
                 body += chunk
         except DecodeError:
-            body.clear()  # it is not what its Content-Encoding says; the status counts all the same
+            # The body is not encoded as its Content-Encoding states. The status still counts.
+            body.clear()
         if ended:
-            response.raw.release_conn()  # what is not released, is closed
+            response.raw.release_conn()  # a connection that is not released is closed
         cut = len(body) > body_limit
         if sum(map(body.count, VALUE_MARKS)) > MOST_VALUES:
             del body[CHUNK:]
@@ -178,22 +197,22 @@ class MailgunClient:
 
 
 class OneAnswerSession(requests.Session):
-    """A session to which a redirect is an answer like any other; `requests` would read all of its body."""
+    """Session that treats a redirect as any answer; `requests` would read all of its body."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Return no target: nothing is followed."""
+        """Return None, so that the session follows no redirect."""
         return
 
 
 def _never_sent(error: Exception) -> bool:
-    """Did it fail before the request could go out?"""
+    """Return True if the request failed before it could be sent."""
     cause = getattr(error.args[0], "reason", None) if error.args else None
     never = requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
     return isinstance(error, never) or isinstance(cause, NewConnectionError)
 
 
 def _reason(error: Exception) -> str:
-    # The exception's own text may quote the address from the URL: only its kind is shown.
+    # The exception's own text may quote the address from the URL, so only its kind is shown.
     broken = next((each for each in (error, *error.args) if isinstance(each, BrokenAnswer)), None)
     if broken:
         return f"no usable answer: {broken}"

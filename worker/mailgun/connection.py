@@ -1,7 +1,8 @@
-"""HTTP connections with hard deadlines, for `requests`: one to connect, one to send, one for the whole answer.
+"""HTTP connections with hard deadlines for `requests`: to connect, to send, for the whole answer.
 
-Every wait for bytes, in TLS and with a proxy, too, ends at the deadline of its step, however slowly they drip. A
-connection is used again only if it is known that its last answer has ended and nothing came after it.
+Every wait for bytes ends at the deadline of its step, however slowly the bytes arrive, also in TLS
+and through a proxy. A connection is reused only if its last answer has certainly ended and nothing
+came after it.
 """
 
 import contextlib
@@ -24,42 +25,56 @@ if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager
 
 CHUNK = 16 * 1024  # bytes that are read at once
-SHORTEST_SECONDS = 0.001  # a time-out of 0 would mean not to wait at all
+SHORTEST_SECONDS = 0.001  # a time-out of 0 would make the socket non-blocking
 
 
 class BoundedConnection(HTTPConnection):
-    """A connection whose every step has a deadline: `timeout` seconds, as urllib3 sets it before each."""
+    """Connection with a deadline for each step: `timeout` seconds, which urllib3 sets before it."""
 
-    # Of the present step, by the monotonic clock.
+    # The deadline of the current step, by the monotonic clock.
     _ends = 0.0
     _last: HttpAnswer | None = None
 
     def connect(self) -> None:
-        """Connect, within `timeout` seconds in all: to the proxy, through it, and for TLS."""
+        """Connect within `timeout` seconds in all: to the proxy, through it, and with TLS.
+
+        Raises:
+            urllib3.exceptions.HTTPError: There is no connection: `ConnectTimeoutError` after the
+                deadline, else `NewConnectionError` or one of the errors of TLS and proxies.
+            OSError: The proxy refused, or TLS failed.
+        """
         self._begin_step()
         self._last = None
         try:
             super().connect()
-        except TimeoutError as error:  # of TLS, which urllib3 would take for that of an answer
+        except TimeoutError as error:
+            # A time-out in TLS, which urllib3 would take for one while it waits for the answer.
             raise ConnectTimeoutError(self, "no connection in time") from error
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Send a request, within `timeout` seconds beside those to connect."""
+        """Send a request within `timeout` seconds, in addition to those to connect."""
         if self.sock is None:
             self.connect()
         self._begin_step()
         super().request(*args, **options)
 
     def send(self, data: Any) -> None:
-        """Send `data`, bytes, until the deadline."""
+        """Send `data`, which is bytes.
+
+        Raises:
+            TimeoutError: The deadline passed before all bytes were sent.
+        """
         left = memoryview(data)
         while left:
             left = left[self._hurried().send(left) :]
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """Return the answer; `timeout` seconds from now its body must have been read.
+        """Return the answer, whose body must be read within `timeout` seconds from now.
 
-        Raises `TimeoutError`, `OSError` and `BrokenAnswer`, as reading the body does.
+        Raises:
+            TimeoutError: The deadline passed. Reading the body raises the same errors.
+            OSError: The connection broke.
+            BrokenAnswer: The bytes are not an HTTP/1.1 answer, or too many.
         """
         self._begin_step()
         self._expect_request()
@@ -68,13 +83,16 @@ class BoundedConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Return True if the connection is open, its last answer has ended, and nothing has come since."""
+        """Return True if the connection is open, its last answer ended and nothing came since."""
         known = self._last is None or self._last.was_the_last
         unread = getattr(self.sock, "pending", lambda: 0)  # what TLS has decrypted already
         return known and super().is_connected and not unread()
 
     def _new_conn(self) -> socket.socket:
-        """Return a socket that is connected to one of the host's addresses, each of which gets its share of the time."""
+        """Return a socket connected to one of the host's addresses.
+
+        Each address gets an equal share of the time that is left when its turn comes.
+        """
         try:
             found = socket.getaddrinfo(
                 self._dns_host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM
@@ -98,7 +116,7 @@ class BoundedConnection(HTTPConnection):
         raise NewConnectionError(self, "no connection") from failed
 
     def _tunnel(self) -> None:
-        """Ask the proxy for a way through. What it answers is read by http.client, so a timer ends that."""
+        """Ask the proxy for a tunnel. A timer ends the wait: http.client reads the reply itself."""
         timer = threading.Timer(self._left(), _cut, [self.sock])
         timer.start()
         try:
@@ -114,7 +132,11 @@ class BoundedConnection(HTTPConnection):
         return max(SHORTEST_SECONDS, self._ends - time.monotonic())
 
     def _hurried(self) -> socket.socket:
-        """The socket, which waits no longer than the step has left. Raises `TimeoutError`."""
+        """Return the socket with the rest of the step as its time-out.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         if time.monotonic() >= self._ends:
             raise TimeoutError("timed out")
         self.sock.settimeout(self._left())
@@ -124,42 +146,42 @@ class BoundedConnection(HTTPConnection):
         return self._hurried().recv(CHUNK)
 
     def _expect_request(self) -> None:
-        """Let http.client, which would read the answer itself, take the next request."""
+        """Let http.client accept the next request, although it did not read the answer itself."""
         sock, self.sock = self.sock, None
         http.client.HTTPConnection.close(self)
         self.sock = sock
 
 
 class BoundedTLSConnection(BoundedConnection, HTTPSConnection):
-    """The same over TLS."""
+    """Connection over TLS with a deadline for each step."""
 
 
 class BoundedPool(HTTPConnectionPool):
-    """Connections to one host."""
+    """Pool of bounded connections to one host."""
 
     ConnectionCls = BoundedConnection
 
 
 class BoundedTLSPool(HTTPSConnectionPool):
-    """Connections to one host over TLS."""
+    """Pool of bounded connections to one host over TLS."""
 
     ConnectionCls = BoundedTLSConnection
 
 
 class BoundedAdapter(HTTPAdapter):
-    """How a session of `requests` connects: one connection, no request made twice."""
+    """Transport of a `requests` session: one connection, and no request is sent twice."""
 
     def __init__(self) -> None:
         """Keep one connection to one host."""
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools, without a proxy."""
+        """Create the pools for connections without a proxy."""
         super().init_poolmanager(*args, **options)
         _bound(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> "PoolManager":
-        """Return the pools for that proxy."""
+        """Return the pools for `proxy`. A SOCKS proxy keeps the pools that it brings."""
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):
             _bound(manager)
@@ -171,7 +193,7 @@ def _bound(manager: "PoolManager") -> None:
 
 
 def _response(head: "h11.Response", body: HttpAnswer) -> HTTPResponse:
-    """The answer as urllib3 has it. It learns nothing of the framing, which is done with."""
+    """Return the answer as urllib3's type, without the headers of the framing that is undone."""
     headers = HTTPHeaderDict()
     for name, value in head.headers:
         if name not in {b"transfer-encoding", b"content-length"}:
