@@ -1,4 +1,4 @@
-"""Mailgun's far side for tests: a transport adapter on the client's own session, so that the real client runs."""
+"""Fakes of Mailgun: transport adapters on the client's own session, so the real client runs."""
 
 import email
 import email.policy
@@ -31,7 +31,7 @@ NEWSLETTER = "newsletter@mg.example.com"
 
 
 class Far(HTTPAdapter):
-    """Answers every request with what `answer` gives for it, and remembers requests and their options."""
+    """An adapter that answers requests with `answer` and records requests and their options."""
 
     def __init__(self, answer: Callable[[requests.PreparedRequest], urllib3.HTTPResponse]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Far(HTTPAdapter):
 
 
 class Body(io.BytesIO):
-    """A body that counts what is taken of it."""
+    """A response body that counts the bytes read from it."""
 
     taken = 0
 
@@ -62,7 +62,7 @@ class Body(io.BytesIO):
 def answered(
     status: int = 200, body: bytes | io.BytesIO = b"", headers: Mapping[str, str] | None = None
 ) -> urllib3.HTTPResponse:
-    """An answer as it comes from the network, its body yet to be read."""
+    """Return a response as it comes from the network, its body still unread."""
     stream = body if isinstance(body, io.BytesIO) else Body(body)
     return urllib3.HTTPResponse(stream, dict(headers or {}), status, preload_content=False)
 
@@ -70,7 +70,7 @@ def answered(
 def asking(
     far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com"
 ) -> MailgunClient:
-    """The real client of this thread, with `far` at the other end."""
+    """Return the real client with `far` at the other end, for this thread only."""
     mailgun = MailgunClient(
         base_url=base_url,
         key=SecretStr(KEY),
@@ -84,7 +84,7 @@ def asking(
 
 
 def form_of(request: requests.PreparedRequest) -> dict[str, str] | None:
-    """The form fields of the request, urlencoded or multipart; None where it has no body."""
+    """Return the request's form fields, urlencoded or multipart; None if it has no body."""
     if not request.body:
         return None
     if isinstance(request.body, str):
@@ -98,24 +98,29 @@ def form_of(request: requests.PreparedRequest) -> dict[str, str] | None:
 
 
 class HoldsOneMember:
-    """Mailgun with one list, and on it nobody or one member."""
+    """Mailgun with one list and at most one member.
+
+    Attributes:
+        held: The member; None if the list is empty.
+        far: The adapter.
+        meanwhile: By method: called once while such a request is under way, before its answer.
+        afterwards: By method: returns the answer once, after such a request has been carried out.
+        instead: By method: returns the answer once, and the request is not carried out.
+    """
 
     def __init__(self, held: Mapping[str, Any] | None = None) -> None:
         self.held: dict[str, Any] | None = None if held is None else dict(held)
         self.far = Far(self._answer)
         self.meanwhile: dict[str, Callable[[], object]] = {}
-        """By method: what happens once, while such a request is under way, before it is answered."""
         self.afterwards: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
-        """By method: what gives the answer once, after such a request has done its work."""
         self.instead: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
-        """By method: what gives the answer once, in place of doing the work."""
 
     def asked(self) -> list[str | None]:
-        """The methods of all requests, oldest first."""
+        """Return the methods of all requests, oldest first."""
         return [each.method for each in self.far.requests]
 
     def unsubscribe(self) -> None:
-        """The recipient clicks the link."""
+        """Unsubscribe the member, as its click on the link does."""
         assert self.held
         self.held["subscribed"] = False
 
@@ -145,17 +150,22 @@ class HoldsOneMember:
 
 
 class HoldsAList:
-    """Mailgun with members on one list; their pages are of two."""
+    """Mailgun with members on one list, in pages of two.
+
+    Attributes:
+        members: Address → subscribed.
+        far: The adapter.
+        instead: By the number of the request, from 0: returns the answer in place of the page.
+    """
 
     def __init__(self, unsubscribed: int, subscribed: int = 0) -> None:
         self.members = {f"no{each:03}@example.com": False for each in range(unsubscribed)}
         self.members |= {f"yes{each:03}@example.com": True for each in range(subscribed)}
         self.far = Far(self.answer)
         self.instead: dict[int, Callable[[], urllib3.HTTPResponse]] = {}
-        """By number of the request, from 0: what gives the answer in place of doing the work."""
 
     def answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        """What it answers to the request that came last."""
+        """Return the answer to the latest request."""
         number = len(self.far.requests) - 1
         if number in self.instead:
             return self.instead[number]()
@@ -173,21 +183,34 @@ class HoldsAList:
             }
             for each in page
         ]
-        link = f"{US}/v3/lists/newsletter@mg.example.com/members/pages?page=next&address={page[-1] if page else ''}"
+        link = (
+            f"{US}/v3/lists/newsletter@mg.example.com/members/pages"
+            f"?page=next&address={page[-1] if page else ''}"
+        )
         return answered(200, json.dumps({"items": items, "paging": {"next": link}}).encode())
 
 
 def timed_out() -> urllib3.HTTPResponse:
-    """No answer came."""
+    """Raise a time-out, as a request without an answer does."""
     raise requests.ReadTimeout("the address may stand here: jane@example.com")
 
 
 def nothing(_call: Request) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 class HoldsMembers:
-    """The sandbox's Mailgun within this process, at the other end of the real client of every thread."""
+    """The sandbox's Mailgun within this process, at the other end of every thread's real client.
+
+    Attributes:
+        world: The sandbox's state.
+        list: The mailing list.
+        calls: All requests, oldest first.
+        meanwhile: By the number of the request, from 1: called first; if it returns a reply, that
+            is
+        the answer and the request is not carried out.
+        alone: The lock that makes requests come one at a time.
+    """
 
     def __init__(self, *members: Mapping[str, Any], **switches: Any) -> None:
         config = SandboxConfig(api_keys=(KEY,), lists=(NEWSLETTER,), switches=Quirks(**switches))
@@ -195,28 +218,29 @@ class HoldsMembers:
         self.list = self.world.mailing_list(NEWSLETTER)
         self.calls: list[Request] = []
         self.meanwhile: dict[int, Callable[[Request], Reply | None]] = {}
-        """By the number of the request, from 1: what happens then, and what is answered, if anything, in place of doing it."""
         for member in members:
             self.list.put(
                 StoredMember(
                     **{"name": "", "subscribed": True, "vars": {}, "updated_at": 0, **member}
                 )
             )
-        self.alone: AbstractContextManager[Any] = threading.Lock()  # one request at a time
+        self.alone: AbstractContextManager[Any] = threading.Lock()
 
     def asking(self) -> MailgunClient:
-        """The real client, with this at the other end."""
+        """Return the real client with this Mailgun at the other end."""
         mailgun = asking(Far(self._answer))
-        mailgun._new_session = lambda: self._session(type(mailgun)._new_session(mailgun))  # type: ignore[method-assign]
+        mailgun._new_session = lambda: self._session(  # type: ignore[method-assign]
+            type(mailgun)._new_session(mailgun)
+        )
         mailgun._of_thread.__dict__.clear()
         return mailgun
 
     def asked(self) -> list[str]:
-        """All requests, oldest first: method and the last part of the path."""
+        """Return all requests, oldest first: method and last part of the path."""
         return [f"{each.method} {each.segments[-1]}" for each in self.calls]
 
     def entries(self) -> list[list[str]]:
-        """The addresses of each call for many."""
+        """Return the addresses of each bulk request."""
         return [
             [entry["address"] for entry in json.loads(each.fields["members"])]
             for each in self.calls
@@ -224,7 +248,7 @@ class HoldsMembers:
         ]
 
     def vars_of(self, address: str) -> dict[str, Any]:
-        """The variables of a member that the list holds."""
+        """Return the variables of a member on the list."""
         return self.list.member(address).vars
 
     def _session(self, session: requests.Session) -> requests.Session:

@@ -1,4 +1,7 @@
-"""The figures of the storms, printed at the end, also of those that ran in other processes (pytest-xdist)."""
+"""The report of the chaos suite, printed at the end of the run.
+
+It has the figures of all processes of pytest-xdist.
+"""
 
 import pickle
 from typing import Any
@@ -10,7 +13,7 @@ LINES = pytest.StashKey[list[str]]()
 
 
 class FromProcesses:
-    """Collects what the processes of pytest-xdist hand over at their end."""
+    """A plug-in that collects the figures of pytest-xdist's processes at their end."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -18,7 +21,8 @@ class FromProcesses:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:  # noqa: ARG002  pytest-xdist's
         handed_over = getattr(node, "workeroutput", {}).get("chaos")
-        figures, lines = pickle.loads(handed_over) if handed_over else ([], [])  # noqa: S301  this run's own
+        # The pickled data are this run's own.
+        figures, lines = pickle.loads(handed_over) if handed_over else ([], [])  # noqa: S301
         self._config.stash.setdefault(FIGURES, []).extend(figures)
         self._config.stash.setdefault(LINES, []).extend(lines)
 
@@ -39,7 +43,7 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     if figures := config.stash.get(FIGURES, []):
-        from tests.chaos.report import table  # noqa: PLC0415  a run without storms needs none of it
+        from tests.chaos.report import table  # noqa: PLC0415  only storms need it
 
         terminalreporter.section("chaos")
         terminalreporter.write_line(table(figures))

@@ -1,4 +1,7 @@
-"""An integration on a real server, for tests: its flow, its ledger, its queue, and time that passes when the test says so."""
+"""One integration on a real server: its gate, ledger and queue.
+
+Its time passes when the test says so.
+"""
 
 import time
 from collections.abc import Callable
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 DIGEST_KEY = b"test"
 numbers = count(1)
-NEARLY_ONE = 0.9999  # chance at its most: a hold of its full length
+NEARLY_ONE = 0.9999  # jitter at its maximum: a hold of its full length
 
 # The fields that hold a moment, epoch seconds by Redis's clock.
 MOMENTS = {
@@ -41,25 +44,34 @@ MOMENTS = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What a worker got from the queue."""
+    """The result of a worker's fetch from the queue.
 
-    wait: float  # seconds after which to look again, where nothing may be taken
+    Attributes:
+        wait: Seconds after which to look again, if nothing may be fetched; else 0.
+        messages: The messages.
+    """
+
+    wait: float
     messages: list[str]
 
 
 @dataclass(frozen=True)
 class OwnIntegration:
-    """One integration. A minute of it passes at once with `later(60)`; real time passes too, so no test may count on none."""
+    """One integration.
+
+    `later(60)` makes a minute pass at once. Real time passes too, so no test may rely on a
+    standstill.
+    """
 
     redis: "redis.Redis"
     name: str
 
     def gate(self, *, chance: float = NEARLY_ONE, **rules: float) -> Gate:
-        """Its flow; `rules` in place of those of the tests."""
+        """Return its gate; `rules` replace those of the tests."""
         return Gate(self.redis, self.name, rules_with(**rules), lambda: chance)
 
     def ledger(self, gate: Gate | None = None, **options: Any) -> Ledger:
-        """Its ledger; `options` in place of those of the tests."""
+        """Return its ledger; `options` replace those of the tests."""
         given: dict[str, Any] = {
             "lease_seconds": 60,
             "cache_seconds": 0,
@@ -70,7 +82,7 @@ class OwnIntegration:
         return Ledger(gate or self.gate(), self.name, DIGEST_KEY, **given)
 
     def waiting(self, ledger: Ledger | None = None) -> Waiting:
-        """Its events that wait for busy members."""
+        """Return its events that wait for locked members."""
         return Waiting(
             ledger or self.ledger(),
             DelayQueue(self.redis, self.name, self.queue),
@@ -87,7 +99,7 @@ class OwnIntegration:
         batch: int = 1,
         told: Callable[[str, str], None] = lambda _kind, _why: None,
     ) -> Deliverer:
-        """How its patches are brought to `mailgun`."""
+        """Return the deliverer that brings its patches to `mailgun`."""
         ledger = ledger or self.ledger()
         return Deliverer(
             mailgun=mailgun,
@@ -102,11 +114,11 @@ class OwnIntegration:
         )
 
     def fill(self, count: int) -> None:
-        """So many more messages on the queue: "1" is the oldest."""
+        """Put `count` more messages on the queue; "1" is the oldest of them."""
         self.redis.lpush(self.queue, *(str(each + 1) for each in range(count)))
 
     def take(self, want: int = 1, *, rules: GateConfig | None = None) -> Taken:
-        """What a worker with room for `want` gets now."""
+        """Fetch as a worker with room for `want` events does."""
         keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
         encoded = (rules or rules_with()).encoded()
         tag = f"tag-{time.monotonic_ns()}"
@@ -116,7 +128,7 @@ class OwnIntegration:
         return Taken(float(wait), messages)
 
     def later(self, seconds: float) -> None:
-        """So many seconds pass."""
+        """Make `seconds` pass: move all stored times back."""
         for kind, fields in MOMENTS.items():
             for key in self.redis.scan_iter(f"signal:{self.name}:{kind}*"):
                 for field in fields:
@@ -134,7 +146,7 @@ class OwnIntegration:
             self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
 
     def _age_record(self, key: str, seconds: float) -> None:
-        """What is known of a member came about so many seconds earlier; the times of events stay."""
+        """Move back when the member's record was learned; the events' own times stay."""
         record = decoded(str(self.redis.hget(key, "record") or ""), None)
         no, lifted_at, absent, late = record.no, record.lifted_at, record.absent, record.late
         aged = record._replace(
@@ -147,11 +159,11 @@ class OwnIntegration:
 
     @property
     def look_after_key(self) -> str:
-        """The members that are to be looked at again, by when."""
+        """The sorted set of members to look at again, by time."""
         return f"signal:{self.name}:look_after"
 
     def now(self) -> float:
-        """Redis's clock, epoch seconds."""
+        """Return Redis's clock, in epoch seconds."""
         seconds, microseconds = self.redis.time()
         return seconds + microseconds / 1e6
 
@@ -162,20 +174,23 @@ class OwnIntegration:
 
     @property
     def unacked_keys(self) -> tuple[str, str]:
-        """Index and messages of what was taken and not acknowledged."""
+        """The index and the messages of what was fetched and not acknowledged."""
         return f"signal:{self.name}:unacked_index", f"signal:{self.name}:unacked"
 
     def hold(self) -> dict[str, str]:
-        """What is stored of the hold."""
+        """Return what is stored of the hold."""
         return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:hold"))
 
     def pace(self) -> dict[str, str]:
-        """What is stored of the pace."""
+        """Return what is stored of the pace."""
         return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:pace"))
 
 
 def rules_with(**rules: float) -> GateConfig:
-    """Rules whose times are long enough that no test's own duration matters; `rules` in place of them."""
+    """Return the gate's configuration for tests; `rules` replace its values.
+
+    Its times are so long that no test's own duration matters.
+    """
     given: dict[str, Any] = {
         "base": 100,
         "max_delay": 1000,
@@ -199,9 +214,16 @@ def answered(
     members: int | str = 1,
     written: bool = True,
 ) -> list[str]:
-    """Report so many requests that ended so; gives what each began or ended.
+    """Report `times` outcomes of this kind and return what each began or ended ("" for nothing).
 
-    Each is about so many members, whom no other is about; or about the one that is named.
+    Args:
+        gate: The gate.
+        kind: How the requests ended.
+        hint: Seconds that Mailgun told to wait; 0: no hint.
+        requests: The number of requests of each outcome.
+        times: How many outcomes are reported.
+        members: How many members each outcome is about, each of them new; or the one member.
+        written: Whether the requests were writes.
     """
     outcome = Outcome(
         kind, requests=requests, wait_until=NOW + timedelta(seconds=hint) if hint else None
@@ -221,18 +243,18 @@ def answered(
 
 
 def looked(gate: Gate, kind: OutcomeKind, *, hint: float = 0) -> str:
-    """Report a read of the list that ended so; gives what it began or ended."""
+    """Report an incident check that ended so and return what it began or ended."""
     outcome = Outcome(kind, requests=1, wait_until=NOW + timedelta(seconds=hint) if hint else None)
     return gate.record_incident_check(outcome, f"{kind} (the list)", NOW)
 
 
 def hold_for_unavailability(gate: Gate) -> None:
-    """So many members had no answer that the integration is held."""
+    """Report so many members without an answer that the integration is on hold."""
     assert answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS)[-1] == "unavailable"
 
 
 def hold_for_incident(gate: Gate) -> None:
-    """So many members were refused that it is an incident."""
+    """Report so many refused requests that an incident begins."""
     assert (
         answered(gate, OutcomeKind.UNAUTHORIZED, times=gate.rules.incident_threshold)[-1]
         == "incident"

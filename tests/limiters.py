@@ -1,4 +1,7 @@
-"""Limiters as Mailgun may have them, and a worker's requests against them under the real scripts, in time that a test drives."""
+"""Rate limiters as Mailgun may have them, and a worker's requests against them.
+
+The real scripts run, in time that the test drives.
+"""
 
 import json
 from collections.abc import Callable
@@ -12,9 +15,9 @@ from worker.gate.gate import LIBRARY, keys
 
 STEP_SECONDS = 0.1
 LATENCY_SECONDS = 0.1
-SLOTS = 16  # requests under way at once: about a hundred a second where nothing limits them
+SLOTS = 16  # requests under way at once: about a hundred a second if nothing limits them
 
-# One step: what has been answered is reported, then as much is taken as may be.
+# One step: report what has been answered, then fetch as many events as the gate allows.
 STEP = (
     LIBRARY.replace("redis.call('TIME')", "{ARGV[2], 0}")
     + """
@@ -25,18 +28,18 @@ return {taken, tostring(rate() or ''), tostring(held(false))}
 """
 )
 
+# Called with the time of a request. None lets it through, else the seconds until the next may come.
 Limiter = Callable[[float], float | None]
-"""Given the moment of a request: None lets it through, else the seconds until the next one may be."""
 
 
 def at_random(share: float, seed: int = 1) -> Limiter:
-    """So many of all requests are refused, whatever the rate."""
+    """Return a limiter that refuses this share of all requests, whatever the rate."""
     random = Random(seed)
     return lambda _now: 1.0 if random.random() < share else None
 
 
 def token_bucket(a_minute: float, burst: float) -> Limiter:
-    """A bucket of `burst` that fills by so many a minute."""
+    """Return a token bucket that holds `burst` tokens and refills by `a_minute` a minute."""
     tokens, at = burst, 0.0
 
     def wait(now: float) -> float | None:
@@ -51,7 +54,7 @@ def token_bucket(a_minute: float, burst: float) -> Limiter:
 
 
 def fixed_window(requests: int, seconds: float = 60.0, offset: float = 13.0) -> Limiter:
-    """So many requests in each window of so many seconds by the clock."""
+    """Return a limiter that allows `requests` in each window of `seconds` by the clock."""
     window, passed = -1.0, 0
 
     def wait(now: float) -> float | None:
@@ -66,23 +69,23 @@ def fixed_window(requests: int, seconds: float = 60.0, offset: float = 13.0) -> 
 
 
 def changing(at: float, first: Limiter, then: Limiter) -> Limiter:
-    """One limiter until that moment, another from then on."""
+    """Return a limiter that is `first` until `at`, and `then` from that moment on."""
     return lambda now: (first if now < at else then)(now)
 
 
 @dataclass
 class Minutes:
-    """What came of the requests in each minute."""
+    """The number of passed and refused requests in each minute, from 0."""
 
     passed: dict[int, int] = field(default_factory=dict)
     refused: dict[int, int] = field(default_factory=dict)
 
     def let_through(self, first: int, last: int) -> float:
-        """Requests a minute that were let through in the minutes from `first` to `last`, counted from 0."""
+        """Return the passed requests a minute from minute `first` to `last`, inclusive."""
         return sum(self.passed.get(each, 0) for each in range(first, last + 1)) / (last - first + 1)
 
     def refused_share(self, first: int, last: int) -> float:
-        """Of all requests in these minutes, how many were refused."""
+        """Return the share of refused requests from minute `first` to `last`, inclusive."""
         refused = sum(self.refused.get(each, 0) for each in range(first, last + 1))
         passed = sum(self.passed.get(each, 0) for each in range(first, last + 1))
         return refused / max(1, refused + passed)
@@ -99,10 +102,21 @@ def against(
     slots: int = SLOTS,
     seed: int = 7,
 ) -> Minutes:
-    """So many minutes of requests, as many at once as there are `slots`, of which `demand` are wanted a second."""
+    """Send requests against the limiter and return their counts.
+
+    Args:
+        limiter: The limiter.
+        own: The integration whose gate is used.
+        rules: The gate's configuration.
+        minutes: How long, in the test's time.
+        hints: Whether a refusal tells how long to wait.
+        demand: Events that come each second.
+        slots: Requests under way at once.
+        seed: The seed of latencies and jitter.
+    """
     step = own.redis.register_script(STEP)
     random, result = Random(seed), Minutes()
-    under_way: list[float] = []  # when each is answered
+    under_way: list[float] = []  # the times of their answers
     wanted, began = 0.0, 1_700_000_000.0
     for number in range(int(minutes * 60 / STEP_SECONDS)):
         now = number * STEP_SECONDS

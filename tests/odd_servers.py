@@ -1,4 +1,7 @@
-"""What an address may answer that is not, or not quite, a Redis for workers: sockets with a line of their own, TLS, a relay."""
+"""Servers that are no Redis, or not one that workers can use.
+
+Some send one line, some speak TLS, some relay to a real server and change its answers.
+"""
 
 import contextlib
 import re
@@ -15,7 +18,7 @@ Answering = Callable[[socket.socket], None]
 
 
 class OddServer:
-    """A loopback port whose connections `answer` deals with, each in a thread."""
+    """A loopback port; `answer` handles each connection in a thread of its own."""
 
     def __init__(self, answer: Answering) -> None:
         self._answer = answer
@@ -42,17 +45,17 @@ class OddServer:
 
 
 def saying(line: bytes) -> OddServer:
-    """Say `line` at once, as Redis refuses a connection, and close."""
+    """Send `line` at once, as Redis does when it refuses a connection, and close."""
 
     def answer(client: socket.socket) -> None:
         client.sendall(line)
-        client.recv(4096)  # or closing would take the line away
+        client.recv(4096)  # else the close would discard the line
 
     return OddServer(answer)
 
 
 def http() -> OddServer:
-    """Answer whatever is said as a web server does, and close."""
+    """Answer any input as a web server does, and close."""
 
     def answer(client: socket.socket) -> None:
         client.recv(4096)
@@ -62,7 +65,7 @@ def http() -> OddServer:
 
 
 def silent() -> OddServer:
-    """Accept connections, read, and say nothing."""
+    """Accept connections, read, and answer nothing."""
 
     def answer(client: socket.socket) -> None:
         while client.recv(4096):
@@ -72,7 +75,7 @@ def silent() -> OddServer:
 
 
 def closing() -> OddServer:
-    """Close each connection once something is said."""
+    """Close each connection at its first input."""
 
     def answer(client: socket.socket) -> None:
         client.recv(4096)
@@ -81,7 +84,7 @@ def closing() -> OddServer:
 
 
 def tls(folder: Path) -> OddServer:
-    """Speak TLS with a certificate that no system trusts, and say nothing over it."""
+    """Speak TLS with a certificate that no system trusts, and answer nothing over it."""
     file = folder / "server.pem"
     trustme.CA().issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         file
@@ -98,7 +101,10 @@ def tls(folder: Path) -> OddServer:
 
 
 def old_redis(target: int) -> OddServer:
-    """Pass all on to the server at `target`, as Redis 6.0 would answer: its version, and no BLMOVE and LMOVE."""
+    """Relay to the server at `target`, and answer as Redis 6.0 does.
+
+    INFO names that version, and BLMOVE and LMOVE are unknown.
+    """
     return _relay(
         target,
         _unknown("BLMOVE", "LMOVE"),
@@ -107,12 +113,15 @@ def old_redis(target: int) -> OddServer:
 
 
 def proxy_without(target: int, *commands: str) -> OddServer:
-    """Pass all on to the server at `target` but `commands`, which are refused as some proxies do it."""
+    """Relay to the server at `target`, and refuse `commands` as some proxies do."""
     return _relay(target, _unknown(*commands))
 
 
 def proxy_that_forgets_transactions(target: int) -> OddServer:
-    """Say OK to MULTI and pass nothing of it on, so that the server at `target` executes what follows."""
+    """Answer MULTI with OK and do not relay it to the server at `target`.
+
+    The server executes the commands that follow at once.
+    """
     return _relay(target, {"MULTI": b"+OK\r\n"})
 
 
@@ -128,7 +137,7 @@ def _relay(
     own_answers: dict[str, bytes],
     rewritten: Callable[[bytes], bytes] = lambda reply: reply,
 ) -> OddServer:
-    """Read commands one by one; those with an answer of its own are answered here, the others there."""
+    """Read commands one by one, answer those in `own_answers`, and relay the others."""
 
     def answer(client: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", target)) as server:
@@ -153,7 +162,7 @@ def _commands(client: socket.socket) -> Iterator[bytes]:
 
 
 def _reply(server: socket.socket) -> bytes:
-    """Return what the server says until it pauses."""
+    """Return what the server sends until it pauses."""
     reply = server.recv(65536)
     server.settimeout(0.01)
     with contextlib.suppress(TimeoutError):

@@ -1,4 +1,7 @@
-"""Whoever answers in Mailgun's place, byte by byte: a loopback port that says what a test lets it, over HTTP or TLS."""
+"""Servers in Mailgun's place, byte by byte.
+
+Each is a loopback port that sends what the test tells it to, over HTTP or TLS.
+"""
 
 import contextlib
 import json
@@ -15,23 +18,22 @@ import trustme
 
 DRIP_SECONDS = 0.05
 
-Saying = Callable[
-    [int], Iterator[bytes]
-]  # what is said to the request of that number, counted from 1
+# Called with the number of a request, from 1; yields what is sent to it.
+Saying = Callable[[int], Iterator[bytes]]
 
 
 def said(*parts: bytes) -> Saying:
-    """Say the same to each request, `parts` one after the other in packets of their own."""
+    """Send `parts` to each request, each in a packet of its own."""
     return lambda _: iter(parts)
 
 
 def in_turn(*answers: bytes) -> Saying:
-    """Say to each request the answer at its place, to further ones the last."""
+    """Send to each request the answer at its place, to all further requests the last one."""
     return lambda number: iter([answers[min(number, len(answers)) - 1]])
 
 
 def dripping(before: bytes, forever: bytes, seconds: float = DRIP_SECONDS) -> Saying:
-    """Say `before`, then a byte of `forever` every few moments, without end."""
+    """Send `before`, then one byte of `forever` every `seconds`, without end."""
 
     def drip(_: int) -> Iterator[bytes]:
         yield before
@@ -44,7 +46,7 @@ def dripping(before: bytes, forever: bytes, seconds: float = DRIP_SECONDS) -> Sa
 
 
 def pouring(before: bytes, forever: bytes) -> Saying:
-    """Say `before`, then `forever` again and again as fast as it is read."""
+    """Send `before`, then `forever` again and again as fast as the client reads."""
 
     def pour(_: int) -> Iterator[bytes]:
         yield before
@@ -66,12 +68,27 @@ def member_answer(address: str, **fields: Any) -> bytes:
 
 
 class RawMailgun:
-    """A port on loopback whose requests are answered as `saying` has it."""
+    """A loopback port that answers requests as `saying` tells it.
+
+    Attributes:
+        port: The port.
+        url: The base URL.
+        connections: The number of connections so far.
+        asked: The requests, head and body.
+        sent: The number of bytes sent.
+        current: Its `request` is the one that this thread answers.
+    """
 
     def __init__(
         self, saying: Saying, tls: ssl.SSLContext | None = None, handshake: Saying | None = None
     ) -> None:
-        """`tls` wraps each connection; `handshake` is said to each in place of anything else, before it has asked."""
+        """Open the port.
+
+        Args:
+            saying: What is sent to each request.
+            tls: The context that wraps each connection; None: plain HTTP.
+            handshake: What is sent to each connection before it asks, in place of all else.
+        """
         self._saying, self._tls, self._handshake = saying, tls, handshake
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._numbers = count(1)
@@ -79,9 +96,9 @@ class RawMailgun:
         self.port = int(self._listening.getsockname()[1])
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.connections = 0
-        self.asked: list[bytes] = []  # the requests, head and body
-        self.sent = 0  # bytes
-        self.current = threading.local()  # .request: that of this thread, which is being answered
+        self.asked: list[bytes] = []
+        self.sent = 0
+        self.current = threading.local()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -124,7 +141,7 @@ class RawMailgun:
 
 
 def request_on(client: socket.socket) -> bytes:
-    """Read one request; nothing when the connection ended."""
+    """Read one request; return b"" if the connection ended."""
     request = b""
     while b"\r\n\r\n" not in request:
         if not (more := client.recv(65536)):
@@ -142,7 +159,7 @@ def request_on(client: socket.socket) -> bytes:
 
 
 def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return a context for a server at 127.0.0.1, and the file of the authority that its clients are to trust."""
+    """Return a context for a server at 127.0.0.1, and the CA file that its clients must trust."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)

@@ -1,4 +1,7 @@
-"""Redis as it is run: servers with users, replicas, and sentinels, each a real process on loopback."""
+"""Redis as operators run it: servers with users, replicas and sentinels.
+
+Each is a real process on loopback.
+"""
 
 import contextlib
 import socket
@@ -25,7 +28,7 @@ QUICK_SENTINEL = (
 
 @dataclass
 class Process:
-    """One server process, made from lines of configuration."""
+    """One server process, configured by lines."""
 
     folder: Path
     lines: Sequence[str]
@@ -34,10 +37,10 @@ class Process:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> Self:
-        """Start, and wait until it answers anything, be it a refusal."""
+        """Start, and wait until it answers, if only with a refusal."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.conf"
-        if not config.exists():  # a sentinel writes down there what it learns
+        if not config.exists():  # a sentinel rewrites it
             given = (
                 f"port {self.port}",
                 "bind 127.0.0.1",
@@ -63,19 +66,22 @@ class Process:
         return False
 
     def kill(self) -> None:
-        """SIGKILL, if it runs."""
+        """Send SIGKILL if it runs."""
         if self.process:
             self.process.kill()
             self.process.wait(10)
             self.process = None
 
     def client(self, db: int = 0, **options: Any) -> "redis.Redis":
-        """An administrator's client of its own making, so that nothing of the program's is believed."""
+        """Return an administrator's client, made without the program's code.
+
+        So no test relies on the code that it tests.
+        """
         return redis.Redis(port=self.port, db=db, decode_responses=True, **options)
 
 
 def server_with_users(folder: Path, *further: str) -> Process:
-    """A server to which nobody comes without user name and password."""
+    """Start a server that refuses clients without user name and password."""
     users = (f'user {USER} on ">{PASSWORD}" ~* &* +@all', "user default off")
     replicas = (
         f"masteruser {USER}",
@@ -88,11 +94,14 @@ def server_with_users(folder: Path, *further: str) -> Process:
 
 @dataclass
 class Watched:
-    """A master with replicas, and the sentinels that watch it."""
+    """A master with replicas, and the sentinels that watch it.
+
+    `servers` has the master first.
+    """
 
     folder: Path
     name: str
-    servers: list[Process]  # the master first
+    servers: list[Process]
     sentinels: list[Process]
     login: dict[str, str]
 
@@ -101,7 +110,7 @@ class Watched:
         return [each.port for each in self.sentinels]
 
     def master(self) -> Process:
-        """The one that the sentinels say is it."""
+        """Return the server that the sentinels name as the master."""
         told = {self.master_port(each) for each in self.sentinels if each.process}
         return next(each for each in self.servers if each.port in told)
 
@@ -118,7 +127,10 @@ class Watched:
         )
 
     def ready(self) -> Self:
-        """Wait until every sentinel knows the others and the replicas, which are in step."""
+        """Wait until every sentinel knows the others and the replicas.
+
+        The replicas are then in sync with the master.
+        """
         for sentinel in self.sentinels:
             eventually(
                 lambda each=sentinel: self._knows_all(each), 20, "sentinels that know each other"
@@ -152,7 +164,17 @@ def watched(
     own_password: bool = False,
     announced: int | None = None,
 ) -> Watched:
-    """Start them all; `announced` is the port under which clients find the master, where it is another than its own."""
+    """Start a master, its replicas and its sentinels.
+
+    Args:
+        folder: The folder of configuration and data.
+        name: The master's name.
+        replicas: The number of replicas.
+        sentinels: The number of sentinels.
+        users: Whether the servers need user name and password.
+        own_password: Whether the sentinels need a password of their own.
+        announced: The port at which clients find the master, if it is not its own.
+    """
     start = (
         server_with_users
         if users

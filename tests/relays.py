@@ -1,4 +1,7 @@
-"""A TCP relay before a real server, for tests: it can cut connections, or swallow what is sent over them without a word."""
+"""A TCP relay before a real server.
+
+It can cut connections, or drop what is sent over them without a word.
+"""
 
 import selectors
 import socket
@@ -11,7 +14,7 @@ CHUNK = 64 * 1024
 
 
 class Relay:
-    """Forwards connections to `port` on loopback until the block ends. Safe to steer while it runs."""
+    """A relay to `port` on loopback, until the block ends. Tests may steer it while it runs."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -45,13 +48,13 @@ class Relay:
             each.close()
 
     def cut(self) -> None:
-        """Close every connection; new ones are forwarded."""
+        """Close all connections; new ones are relayed."""
         with self._lock:
             for each in list(self._peers):
                 self._close(each)
 
     def silence(self, *, new: bool = False) -> None:
-        """Swallow what comes over the connections there are, for ever, and with `new` over those that come from now on."""
+        """Drop all data of the present connections from now on; with `new`, of new ones too."""
         with self._lock:
             for each in list(self._peers):
                 self._forget(each)
@@ -59,19 +62,19 @@ class Relay:
             self._swallows_new = new
 
     def lose_replies(self, count: int) -> None:
-        """Cut each of the next `count` connections over which a reply comes, in place of that reply."""
+        """Close each of the next `count` connections that get a reply, and drop that reply."""
         with self._lock:
             self._lost_replies = count
 
     def refuse(self) -> None:
-        """Cut every connection and end the relay: new ones are refused."""
+        """Close all connections and end the relay, so that new ones are refused."""
         self._ended.set()
         self._thread.join(5)
         self._listener.close()
         self.cut()
 
     def resume(self) -> None:
-        """Forward new connections again; those that were silenced stay so."""
+        """Relay new connections again; silenced ones stay silent."""
         with self._lock:
             self._swallows_new = False
 

@@ -1,4 +1,4 @@
-"""Sandboxes for tests: each a process of its own, on a free port, ended when the test is over."""
+"""Sandboxes for tests, each a process of its own on a free port."""
 
 import queue
 import subprocess
@@ -19,7 +19,10 @@ PROJECT = Path(__file__).parents[1]
 
 
 class RunningSandbox:
-    """A sandbox that listens from `with` on until the block ends. Options are those of `python -m worker.sandbox`."""
+    """A sandbox process that runs until the block ends.
+
+    `options` are those of `python -m worker.sandbox`.
+    """
 
     def __init__(self, *options: str) -> None:
         command = [sys.executable, "-m", "worker.sandbox", "--port", "0", *options]
@@ -32,7 +35,7 @@ class RunningSandbox:
         self.control = SandboxControl(self.base_url)
 
     def stop(self) -> int:
-        """The process has ended when this returns; its exit code. May be called twice."""
+        """End the process and return its exit code. May be called twice."""
         self.control.close()
         return self._end()
 
@@ -73,7 +76,7 @@ def _first_line(stream: IO[str], lines: "queue.Queue[str]") -> None:
 
 
 def eventually(holds: Callable[[], bool], *, within_seconds: float = 10) -> bool:
-    """Whether the condition holds before the deadline; asked again and again until it does."""
+    """Return True once `holds` returns True, False if it does not within the time."""
     deadline = time.monotonic() + within_seconds
     while not holds():
         if time.monotonic() > deadline:

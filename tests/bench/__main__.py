@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: runs what is asked for; progress on stderr, the table on stdout."""
+"""Command line of the benchmark: progress goes to stderr, the table to stdout."""
 
 import sys
 import time
@@ -16,11 +16,11 @@ from tests.bench.options import Options, read
 from tests.bench.race import race
 from tests.bench.table import LEGEND, table
 
-RECENT = 50  # requests that the sandbox remembers in a long run
+RECENT = 50  # requests that the sandbox's log keeps in a long run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ends with 0; with 1 and one line where something could not be run."""
+    """Run what the arguments ask for and return 0, or 1 with one line if a part could not run."""
     options = read(arguments)
     try:
         if options.long:
@@ -34,22 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_table(options: Options) -> None:
-    """Everything asked for, side by side."""
+    """Run all that is asked for and print the table."""
     chosen = [LINEUP[key] for key in LINEUP if key in options.only]
     if any(not each.ours for each in chosen) and not options.bench_python.exists():
-        raise CrewError(f"{options.bench_python} is not there; `make bench` makes it")
+        raise CrewError(f"{options.bench_python} does not exist; `make bench` creates it")
     began, load = time.monotonic(), load_average()
     with ground(options.bench_python, options.logs) as here:
         highest = ceiling(here)
         rows = list(rows_of(here, chosen, options))
     _print(f"{table(rows)}\n\n{LEGEND}\n{highest}\n{machine()}")
     _print(
-        f"load average {load} before, {load_average()} after; {time.monotonic() - began:.0f} s in all"
+        f"load average {load} before, {load_average()} after; "
+        f"{time.monotonic() - began:.0f} s in all"
     )
 
 
 def rows_of(here: Ground, chosen: Sequence[Contender], options: Options) -> Iterator[Row]:
-    """The rows, each as soon as it is measured."""
+    """Yield the rows, each as soon as it is measured."""
     if options.race:
         for each in chosen:
             for row in race(here, each, options.scale):
@@ -61,7 +62,7 @@ def rows_of(here: Ground, chosen: Sequence[Contender], options: Options) -> Iter
 
 
 def run_long(options: Options, total: int) -> None:
-    """The long run."""
+    """Run the long run and print its lines."""
     with ground(options.bench_python, options.logs, log_size=RECENT) as here:
         for line in endurance(here, total):
             _print(line)
@@ -69,7 +70,8 @@ def run_long(options: Options, total: int) -> None:
 
 def _told(row: Row) -> Row:
     _say(
-        f"{row.condition}, {row.workers} × {row.contender}: {row.rate:.1f} events/s, members {row.members}"
+        f"{row.condition}, {row.workers} × {row.contender}: {row.rate:.1f} events/s, "
+        f"members {row.members}"
     )
     return row
 

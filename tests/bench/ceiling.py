@@ -1,4 +1,7 @@
-"""The sandbox's own maximum, asked by clients that do nothing else: well below it, the sandbox is not what is measured."""
+"""The sandbox's own maximum, measured by clients that do nothing else.
+
+Rates well below it are the contender's, not the sandbox's.
+"""
 
 import base64
 import json
@@ -22,13 +25,17 @@ PEOPLE = 1000
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How much the sandbox answers."""
+    """The sandbox's maximum.
 
-    posts: float  # requests a second
-    members: float  # members a second, 100 a request
-    load: (
-        float  # the sandbox's CPU time, as a share of the time that passed, while it did the first
-    )
+    Attributes:
+        posts: Requests a second.
+        members: Members a second, with 100 in a request.
+        load: The sandbox's CPU time during `posts` as a share of the time that passed.
+    """
+
+    posts: float
+    members: float
+    load: float
 
     def __str__(self) -> str:
         return (
@@ -38,7 +45,7 @@ class Ceiling:
 
 
 def ceiling(ground: Ground) -> Ceiling:
-    """Two seconds of each."""
+    """Measure single and bulk requests, two seconds each."""
     ground.sandbox.control.reset()
     fill(ground.sandbox.base_url, range(PEOPLE))
     path = f"/v3/lists/{LIST}/members"
@@ -53,13 +60,13 @@ def ceiling(ground: Ground) -> Ceiling:
 
 
 def bulk_form(first: int) -> dict[str, str]:
-    """The form of a bulk call about a hundred people."""
+    """Return the form of a bulk request about a hundred people."""
     entries = [person(each).entry() for each in range(first, first + AT_ONCE)]
     return {"members": json.dumps(entries), "upsert": "yes"}
 
 
 def raw(path: str, form: dict[str, str]) -> bytes:
-    """A POST as it goes over the wire."""
+    """Return a POST request as bytes."""
     body = urlencode(form)
     head = (
         f"POST {path} HTTP/1.1\r\nHost: sandbox\r\n"
@@ -70,7 +77,10 @@ def raw(path: str, form: dict[str, str]) -> bytes:
 
 
 def answered(base_url: str, requests: list[bytes]) -> int:
-    """How many requests were answered in the time, over a few connections, each asking the next as soon as it can."""
+    """Return the number of requests answered within `SECONDS`.
+
+    Each of a few connections sends its next request as soon as it has an answer.
+    """
     ends = time.monotonic() + SECONDS
     counts: list[int] = []
     clients = [

@@ -1,4 +1,7 @@
-"""What is put before a contender: a warm-up, then for each latency a backlog and events at a steady pace. Staged once."""
+"""The course: the events that a contender gets, staged once.
+
+A warm-up is followed, for each latency, by a backlog and by events at a steady pace.
+"""
 
 from dataclasses import dataclass
 
@@ -7,12 +10,12 @@ from tests.bench.lineup import Contender
 from tests.bench.options import Scale
 from tests.bench.staging import Load, staged
 
-GATHERED_SECONDS = 0.1  # a producer of many events sends what came within this time
+GATHERED_SECONDS = 0.1  # a producer of bundles sends what came within this time
 
 
 @dataclass(frozen=True)
 class Heat:
-    """The numbers of the events of one condition, each about a person of its own."""
+    """The numbers of one condition's events, each about a person of its own."""
 
     latency_ms: int
     backlog: range
@@ -20,26 +23,29 @@ class Heat:
 
     @property
     def numbers(self) -> range:
-        """All of them, one after another."""
+        """All numbers, one after another."""
         return range(self.backlog.start, self.paced.stop)
 
 
 @dataclass(frozen=True)
 class Course:
-    """Everything that one contender is to do, with any number of workers."""
+    """All events that one contender gets, with any number of workers.
 
-    warm_up: dict[int, range]  # by number of workers
+    `warm_up` is by number of workers.
+    """
+
+    warm_up: dict[int, range]
     heats: list[Heat]
     loads: dict[range, list[Load]]
 
     @property
     def people(self) -> range:
-        """Everybody whom it is about."""
+        """The numbers of all people concerned."""
         return range(self.heats[-1].numbers.stop)
 
 
 def course(ground: Ground, contender: Contender, scale: Scale) -> Course:
-    """The contender's course, staged."""
+    """Return the contender's course, staged."""
     warm_up = {workers: range(scale.warm_up * workers) for workers in contender.workers}
     ahead = heats(contender, scale, max(each.stop for each in warm_up.values()))
     gathered = round(scale.paced_rate * GATHERED_SECONDS)
@@ -49,7 +55,7 @@ def course(ground: Ground, contender: Contender, scale: Scale) -> Course:
 
 
 def heats(contender: Contender, scale: Scale, first: int) -> list[Heat]:
-    """One for each latency, with the numbers from `first` on."""
+    """Return a heat for each latency, with the numbers from `first` on."""
     found: list[Heat] = []
     for latency in contender.latencies_ms:
         backlog = range(first, first + scale.events * contender.swift)

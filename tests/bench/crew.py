@@ -1,4 +1,4 @@
-"""A contender's processes: started, watched, ended."""
+"""A contender's processes: their start, observation and end."""
 
 import os
 import signal
@@ -18,16 +18,19 @@ READY_WITHIN_SECONDS = 60
 
 
 class CrewError(Exception):
-    """The contender did not start, or has ended; the text says where it printed why."""
+    """A contender that did not start or has ended; the text names its output."""
 
 
 class Crew:
-    """The running processes of one contender: so many workers, and what else it needs."""
+    """The running processes of one contender: its workers, and what else it needs."""
 
     def __init__(
         self, contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
     ) -> None:
-        """They start at once; each leads a session of its own, so its children are known by that."""
+        """Start the workers.
+
+        Each process leads a session of its own, by which its children are found.
+        """
         self._contender, self._workers, self._folder = contender, workers, folder
         self._python = Path(sys.executable) if contender.ours else bench_python
         self._environment = clean_environment(
@@ -38,18 +41,22 @@ class Crew:
             self._start(f"worker-{number}", contender.arguments)
 
     def tell(self, text: bytes) -> None:
-        """The first process has this on its stdin; waits while it does not read on."""
+        """Write the text to the first process' stdin; this waits while it does not read."""
         stdin = self._started[0].stdin
         assert stdin
         stdin.write(text)
         stdin.flush()
 
     def add(self, name: str, arguments: tuple[str, ...]) -> None:
-        """One more process."""
+        """Start one more process."""
         self._start(name, arguments)
 
     def wait_until_ready(self) -> None:
-        """Every worker process takes events. Raises `CrewError` where one has ended or takes too long."""
+        """Wait until all worker processes take events.
+
+        Raises:
+            CrewError: If a process has ended or the start takes too long.
+        """
         ends = time.monotonic() + READY_WITHIN_SECONDS
         while self._printed().count(self._contender.ready) < self._workers:
             self.check()
@@ -58,29 +65,33 @@ class Crew:
             time.sleep(0.05)
 
     def check(self) -> None:
-        """Raises `CrewError` where a process has ended."""
+        """Check that no process has ended.
+
+        Raises:
+            CrewError: If one has.
+        """
         if any(each.poll() is not None for each in self._started):
             raise CrewError(f"{self._contender.name} has ended: …{self._printed()[-2000:]}")
 
     def cpu_seconds(self) -> float:
-        """What all processes, and their children, have used so far."""
+        """Return the CPU time of all processes and their children so far."""
         return sum(each.cpu_seconds for each in self._processes())
 
     def peak_megabytes(self) -> float:
-        """The most that each of them had resident, added up."""
+        """Return the sum of the processes' peaks of resident memory, in MB."""
         return sum(proc.resident_megabytes(each.pid, peak=True) for each in self._processes())
 
     def resident_megabytes(self) -> float:
-        """What they have resident now, added up."""
+        """Return the sum of the processes' resident memory, in MB."""
         return sum(proc.resident_megabytes(each.pid, peak=False) for each in self._processes())
 
     def reset_peak(self) -> None:
-        """The peak is counted anew from here on."""
+        """Begin to measure the peak anew."""
         for each in self._processes():
             proc.reset_peak(each.pid)
 
     def end(self) -> None:
-        """Every process of it is killed, which is quicker than asking."""
+        """Kill all processes, which is quicker than SIGTERM."""
         for each in self._processes():
             with suppress(ProcessLookupError):
                 os.kill(each.pid, signal.SIGKILL)
@@ -118,7 +129,7 @@ class Crew:
 def crew(
     contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
 ) -> Iterator[Crew]:
-    """A crew that is ready, until the block ends."""
+    """Run a contender's processes until the block ends; they are ready when it begins."""
     folder.mkdir(parents=True, exist_ok=True)
     hands = Crew(contender, workers, folder, bench_python, **settings)
     try:

@@ -1,4 +1,7 @@
-"""A long run through one worker, at full speed: does its memory stay flat, and does the queue stay small?"""
+"""The long run (soak): full speed through one worker.
+
+Its memory must stay flat and its queue small.
+"""
 
 import os
 import time
@@ -16,40 +19,54 @@ from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.producer import enqueue_many
 from worker.redis_client.client import connect
 
-EVENTS_EACH = 4  # about one person
+EVENTS_EACH = 4  # events about one person
 BACKLOG = 20_000  # events that may wait before more are put
 AT_ONCE = 5000
 REPORTS = 10
 STUCK_SECONDS = 120
+# The outcomes with which an event ends; with any other it waits.
 ENDS = {
     "delivered",
     "unchanged",
     "superseded",
     "skipped",
     "dead letter",
-}  # what an event can end as; else it waits
+}
 LOOK_EVERY_SECONDS = 0.05
 MEGABYTE = 1024 * 1024
 
-HEAD = f"{'events':>10} {'seconds':>8} {'events/s':>9} {'worker MB':>10} {'peak MB':>8} {'queue MB':>9} {'Redis MB':>9}"
+HEAD = (
+    f"{'events':>10} {'seconds':>8} {'events/s':>9} {'worker MB':>10} {'peak MB':>8} "
+    f"{'queue MB':>9} {'Redis MB':>9}"
+)
 
 
 @dataclass(frozen=True)
 class Milestone:
-    """How things stood when so many events had ended."""
+    """The state when so many events had ended.
+
+    Attributes:
+        events: The number of events.
+        seconds: The seconds since the start.
+        rate: The events a second since the last milestone.
+        resident: The worker's memory, in MB.
+        peak: Its peak, in MB.
+        queue: The size of the queue, in MB.
+        redis: The size of all that is stored, in MB.
+    """
 
     events: int
-    seconds: float  # since the start
-    rate: float  # events a second since the last milestone
-    resident: float  # megabytes, of the worker
+    seconds: float
+    rate: float
+    resident: float
     peak: float
-    queue: float  # megabytes, of what waits
-    redis: float  # megabytes, of everything stored
+    queue: float
+    redis: float
 
     def __str__(self) -> str:
         return (
-            f"{self.events:>10,} {self.seconds:>8.0f} {self.rate:>9.0f} {self.resident:>10.1f} {self.peak:>8.1f} "
-            f"{self.queue:>9.2f} {self.redis:>9.1f}"
+            f"{self.events:>10,} {self.seconds:>8.0f} {self.rate:>9.0f} {self.resident:>10.1f} "
+            f"{self.peak:>8.1f} {self.queue:>9.2f} {self.redis:>9.1f}"
         )
 
 
@@ -58,23 +75,25 @@ class Stuck(Exception):
 
 
 def endurance(ground: Ground, total: int) -> Iterator[str]:
-    """Lines to print: the head, a milestone each tenth of the way, and whether the members are right in the end."""
+    """Yield the lines to print: the head, ten milestones, and the verdict on the members."""
     people = max(total // EVENTS_EACH, 1)
     with starter(ground, LINEUP["volume"], 1, range(people)) as worker:
         yield HEAD
         for milestone in milestones(ground, worker, total, people):
             yield str(milestone)
-        eventually(
-            lambda: not under_way(ground), STUCK_SECONDS, "an end of all events"
-        )  # a repeated one was counted twice
+        # An event that came again was counted twice.
+        eventually(lambda: not under_way(ground), STUCK_SECONDS, "an end of all events")
         yield f"members: {members(worker, total, people)}"
 
 
 def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iterator[Milestone]:
-    """Puts all events, keeping a backlog; gives how things stand every so often. Raises `Stuck`."""
-    os.environ.update(
-        REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default"
-    )  # where `enqueue_many` looks
+    """Put all events, keep a backlog, and yield milestones.
+
+    Raises:
+        Stuck: If no event ends for `STUCK_SECONDS`.
+    """
+    # `enqueue_many` reads these.
+    os.environ.update(REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default")
     outcome_stats = OutcomeStats(connect(ground.server.url), "default")
     began = time.monotonic()
     put, before, next_at = 0, (0, began), total // REPORTS
@@ -88,7 +107,11 @@ def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iter
 
 
 def progress(outcome_stats: OutcomeStats, total: int) -> Iterator[tuple[int, float]]:
-    """How many events have ended, and the moment, again and again until all have. Raises `Stuck`."""
+    """Yield the number of ended events and the time, until all events have ended.
+
+    Raises:
+        Stuck: If no event ends for `STUCK_SECONDS`.
+    """
     ended, changed = 0, time.monotonic()
     while ended < total:
         now_ended, now = ended_in(outcome_stats.totals()), time.monotonic()
@@ -101,7 +124,7 @@ def progress(outcome_stats: OutcomeStats, total: int) -> Iterator[tuple[int, flo
 
 
 def under_way(ground: Ground) -> int:
-    """How many messages are queued, in a worker's hands, or delayed."""
+    """Return the number of messages queued, in hand or delayed."""
     with ground.redis.pipeline(transaction=True) as at_once:
         at_once.llen(QUEUE)
         at_once.hlen("signal:default:unacked")
@@ -110,12 +133,12 @@ def under_way(ground: Ground) -> int:
 
 
 def ended_in(totals: Mapping[str, int]) -> int:
-    """How many events have ended, by these counts of outcomes."""
+    """Return the number of ended events in these counts of outcomes."""
     return sum(count for outcome, count in totals.items() if outcome.partition(":")[0] in ENDS)
 
 
 def members(worker: Starter, total: int, people: int) -> str:
-    """The verdict over every person, after all events about each."""
+    """Return the verdict on all people, after all events about each."""
     expected = [
         wanted(person(each), list(events(range(each, total, people), people)))
         for each in range(people)

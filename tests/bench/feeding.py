@@ -1,4 +1,4 @@
-"""Putting staged events in front of a contender: all at once, or at a steady pace."""
+"""Staged events are put in front of a contender: all at once, or at a steady pace."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Feeder:
-    """The way to one contender's workers: the queue on Redis, or for the floor its stdin."""
+    """The way to a contender's workers: the queue on Redis, or stdin if there is no queue."""
 
     def __init__(self, redis: "redis.Redis", crew: Crew, *, queued: bool) -> None:
         self._redis = redis
@@ -20,12 +20,12 @@ class Feeder:
         self._queued = queued
 
     def feed(self, loads: Sequence[Load]) -> None:
-        """All of them, as fast as they are taken."""
+        """Put all loads as fast as they are accepted."""
         for some in chunks([command for load in loads for command in load.commands], AT_ONCE):
             self._put(some)
 
     def feed_at(self, rate: float, loads: Sequence[Load]) -> list[float]:
-        """At so many events a second; gives the moment at which each event came, epoch seconds.
+        """Put `rate` events a second and return when each event came, in epoch seconds.
 
         Events that are put together are put when the last of them has come.
         """

@@ -1,4 +1,4 @@
-"""What a row of the table says, and its arithmetic."""
+"""The values of a row of the table, and their arithmetic."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,20 +9,36 @@ YARDSTICK = "plain Celery"
 
 @dataclass(frozen=True)
 class Row:
-    """What one contender did under one condition."""
+    """The results of one contender under one condition.
+
+    Attributes:
+        contender: Its name.
+        condition: The condition, such as "0 ms"; ratios compare rows of the same one.
+        workers: The number of workers.
+        stored: The events that Mailgun had stored.
+        seconds: From the first event on the queue to the last one stored.
+        requests: The requests.
+        cpu_seconds: The CPU time of the contender's processes.
+        megabytes: Their peak memory.
+        sandbox_load: The sandbox's CPU time as a share of the time that passed.
+        latencies: The seconds from enqueued to stored, at a steady pace.
+        limited: Whether it ran under a rate limit, for a fixed time.
+        refused: The requests answered with 429 or 420.
+        members: The verdict on the members.
+    """
 
     contender: str
-    condition: str  # such as "0 ms"; ratios are taken within one
+    condition: str
     workers: int
-    stored: int  # events that Mailgun had taken
-    seconds: float  # from the first event on the queue to the last one stored
+    stored: int
+    seconds: float
     requests: int
-    cpu_seconds: float  # of the worker's processes
+    cpu_seconds: float
     megabytes: float
-    sandbox_load: float  # the sandbox's CPU time, as a share of the time that passed
-    latencies: tuple[float, ...] = ()  # seconds from enqueued to stored, at a steady pace
-    limited: bool = False  # whether under a rate limit, for a fixed time
-    refused: int = 0  # requests answered with "too many"
+    sandbox_load: float
+    latencies: tuple[float, ...] = ()
+    limited: bool = False
+    refused: int = 0
     members: str = "right"
 
     @property
@@ -40,12 +56,15 @@ class Row:
 
 
 def per(amount: float, events: int) -> float:
-    """The amount for one event; not a number where there was none."""
+    """Return the amount for one event; NaN if there was none."""
     return amount / events if events else math.nan
 
 
 def ratio(row: Row, rows: Iterable[Row]) -> float | None:
-    """How many times plain Celery's rate under the same condition with as many workers; None where that was not measured."""
+    """Return the rate as a multiple of plain Celery's.
+
+    Celery's row has the same condition and as many workers; without such a row, this returns None.
+    """
     for each in rows:
         if (each.contender, each.condition, each.workers) == (
             YARDSTICK,
@@ -57,7 +76,10 @@ def ratio(row: Row, rows: Iterable[Row]) -> float | None:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that so many percent of the values do not exceed (nearest rank); None of none."""
+    """Return the smallest value that `percent` percent of the values do not exceed.
+
+    That is the nearest rank; without values, this returns None.
+    """
     if not values:
         return None
     return sorted(values)[max(math.ceil(len(values) * percent / 100) - 1, 0)]

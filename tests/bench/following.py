@@ -15,20 +15,29 @@ TOO_MANY = (429, 420)
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the log."""
+    """A position in the log.
 
-    requests: int  # that the sandbox had been asked
-    touched: int  # members that it had changed
+    Attributes:
+        requests: The requests that the sandbox had had.
+        touched: The members that it had changed.
+    """
+
+    requests: int
+    touched: int
 
 
 def mark(control: SandboxControl) -> Mark:
-    """Where the log ends now."""
+    """Return the log's present end."""
     totals = control.totals()
     return Mark(totals["requests"], totals["touched"])
 
 
 def wait_for(control: SandboxControl, since: Mark, events: int, within: float) -> bool:
-    """Whether so many changes were stored since the mark, before the time was up or nothing more was stored for long."""
+    """Wait until `events` changes were stored since the mark.
+
+    Returns:
+        False if `within` seconds passed first, or no change was stored for `STALLED_SECONDS`.
+    """
     stored, changed = 0, time.monotonic()
     ends = changed + within
     while (stored_now := mark(control).touched - since.touched) < events:
@@ -42,7 +51,10 @@ def wait_for(control: SandboxControl, since: Mark, events: int, within: float) -
 
 
 def stored_at(records: Iterable[Record]) -> dict[str, float]:
-    """For each address that these requests wrote, when it was first answered that it is stored, epoch seconds."""
+    """Return when each address was first stored by these requests.
+
+    The time is that of the answer, in epoch seconds.
+    """
     stored: dict[str, float] = {}
     for record in records:
         if record.status == 200 and record.committed and record.answered_at:
@@ -52,12 +64,12 @@ def stored_at(records: Iterable[Record]) -> dict[str, float]:
 
 
 def refused(records: Iterable[Record]) -> int:
-    """How many of these requests were answered with "too many"."""
+    """Return the number of these requests that were answered with 429 or 420."""
     return sum(record.status in TOO_MANY for record in records)
 
 
 def written_by(record: Record) -> Iterator[str]:
-    """The addresses that a request writes."""
+    """Yield the addresses that a request writes."""
     if "members" in record.form:
         yield from (entry["address"].lower() for entry in json.loads(record.form["members"]))
     elif record.address:

@@ -1,4 +1,4 @@
-"""The ground that all contenders work on: one server, one sandbox, one list, set up the same for each."""
+"""The ground that all contenders use: one server, one sandbox, one list, the same for each."""
 
 import json
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
 
 AT_ONCE = 100  # Mailgun docs: up to 100 members are applied before the answer
-STAGE = 1  # the database where events are put before they are measured
+STAGE = 1  # the database on which events are staged
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Where contenders work, one after another."""
+    """The surroundings in which contenders run, one after another."""
 
     server: RedisServer
     sandbox: RunningSandbox
@@ -35,7 +35,7 @@ class Ground:
 
     @cached_property
     def redis(self) -> "redis.Redis":
-        """The server as it is, bytes in and out."""
+        """A client of the server that reads and writes bytes."""
         return redis.Redis.from_url(self.server.url)
 
     @property
@@ -43,7 +43,7 @@ class Ground:
         return f"{self.server.url.rpartition('/')[0]}/{STAGE}"
 
     def settings(self) -> dict[str, str]:
-        """What every contender is told, in the environment."""
+        """Return the environment variables of every contender."""
         return {
             "REDIS_URL": self.server.url,
             "MAILGUN_API_KEY": KEY,
@@ -55,7 +55,11 @@ class Ground:
         }
 
     def prepare(self, contender: Contender, people: range) -> None:
-        """Nothing is stored or asked for any more, the people are on the list, and a ledger knows it."""
+        """Delete all that is stored, put the people on the list, and fill a ledger.
+
+        Raises:
+            RuntimeError: If `sync` fails.
+        """
         self.sandbox.control.reset()
         self.redis.flushall()
         fill(self.sandbox.base_url, people)
@@ -68,7 +72,7 @@ class Ground:
 
     @contextmanager
     def crew(self, contender: Contender, workers: int) -> Iterator[Crew]:
-        """The contender's workers, ready, until the block ends."""
+        """Run the contender's workers until the block ends; they are ready when it begins."""
         folder = self.folder / f"{next(self.runs):02} {contender.name}, {workers}"
         with crew(contender, workers, folder, self.bench_python, **self.settings()) as hands:
             yield hands
@@ -80,9 +84,12 @@ class Ground:
 
 @contextmanager
 def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Iterator[Ground]:
-    """The ground, until the block ends. The sandbox remembers `log_size` requests; 0 = all.
+    """Run the server and the sandbox until the block ends.
 
-    What the contenders print is kept in `logs` where given.
+    Args:
+        bench_python: Python with the other task queues.
+        logs: The folder that keeps the contenders' output; None: a temporary one.
+        log_size: The number of requests that the sandbox's log keeps; 0: all.
     """
     with (
         TemporaryDirectory(prefix="bench-") as folder,
@@ -98,7 +105,7 @@ def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Itera
 
 
 def fill(base_url: str, people: range) -> None:
-    """These people are on the list."""
+    """Put these people on the list."""
     with requests.Session() as session:
         session.auth, session.trust_env = ("api", KEY), False
         for first in range(people.start, people.stop, AT_ONCE):

@@ -1,4 +1,7 @@
-"""A contender under Mailgun's rate limit, for a fixed time, with a backlog that it cannot finish within it."""
+"""A contender under Mailgun's rate limit, for a fixed time.
+
+Its backlog is more than it can deliver in that time.
+"""
 
 import time
 
@@ -20,12 +23,12 @@ from tests.bench.starter import (
 )
 from tests.bench.verdict import verdict
 
-ENOUGH = 1.1  # times what the requests could carry
-LEAST_EACH = 10  # events for each request that the limit lets through
+ENOUGH = 1.1  # events in the backlog for each event that the requests can carry
+LEAST_EACH = 10  # events in the backlog, at least, for each request that the limit allows
 
 
 def limited(ground: Ground, contender: Contender, scale: Scale) -> Row:
-    """The contender's row, with one worker."""
+    """Measure the contender's row, with one worker."""
     warm = range(scale.warm_up)
     backlog = range(warm.stop, warm.stop + backlog_size(contender.carries, scale))
     loads = staged(ground, contender, {warm: len(warm), backlog: len(backlog)})
@@ -42,12 +45,12 @@ def limited(ground: Ground, contender: Contender, scale: Scale) -> Row:
 
 
 def backlog_size(carries: int, scale: Scale) -> int:
-    """More events than the limit lets through, where one request carries so many."""
+    """Return more events than the limit allows, if each request carries `carries` events."""
     return round(scale.allowed * max(carries * ENOUGH, LEAST_EACH))
 
 
 def row_after(of: Starter, began: Reading, backlog: range, scale: Scale) -> Row:
-    """The row, once the time is over."""
+    """Return the row, once the time is over."""
     over = reading(of)
     of.crew.check()
     megabytes = of.crew.peak_megabytes()

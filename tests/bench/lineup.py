@@ -1,4 +1,4 @@
-"""Who is compared, and how each is started. Everything not said here is at its own default."""
+"""The contenders, and how each is started. All that is not set here has its own default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,24 +12,38 @@ LEDGER = {**BATCHES, "MAILGUN_MEMBER_STATE": "ledger"}
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to bring events to Mailgun."""
+    """One way to bring events to Mailgun.
 
-    name: str  # in the table
-    producer: str  # whose way to enqueue: "one" or "many" for ours, else a module of contenders/
-    arguments: tuple[
-        str, ...
-    ]  # of `python`; `{workers}` where one command starts all worker processes
-    ready: str = " ready."  # what each worker process prints once it takes events
+    Attributes:
+        name: Its name in the table.
+        producer: Whose producer enqueues: "one" or "many" for this program's, "none" for no queue,
+            else
+        a module of contenders/.
+        arguments: The arguments of `python`, with `{workers}` if one command starts all workers.
+        ready: What each worker process prints once it takes events.
+        ours: Whether it is this program.
+        settings: Environment variables.
+        beside: The arguments of one more process, without which retries would not wait.
+        workers: The numbers of workers with which it runs.
+        latencies_ms: The latencies of the sandbox under which it runs.
+        limited: Whether it also runs under the rate limit.
+        swift: How many times as many events it gets, because fewer would be stored too soon to
+            measure.
+        carries: The number of events that one request can carry.
+    """
+
+    name: str
+    producer: str
+    arguments: tuple[str, ...]
+    ready: str = " ready."
     ours: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
-    beside: tuple[
-        str, ...
-    ] = ()  # arguments of one more process, without which retries would not wait
+    beside: tuple[str, ...] = ()
     workers: tuple[int, ...] = (1, 2)
     latencies_ms: tuple[int, ...] = (0, 100)
-    limited: bool = True  # also runs under the rate limit
-    swift: int = 1  # times as many events, where fewer would be stored too soon to measure
-    carries: int = 1  # events that one request can carry
+    limited: bool = True
+    swift: int = 1
+    carries: int = 1
 
     @property
     def keeps_ledger(self) -> bool:
@@ -48,7 +62,7 @@ def ours(
     swift: int = 1,
     carries: int = 1,
 ) -> Contender:
-    """This program with these settings."""
+    """Return this program with these settings as a contender."""
     command = ("-m", "worker", "worker", "--name={name}@%h")
     return Contender(
         name, producer, command, ours=True, settings=settings, swift=swift, carries=carries
@@ -56,7 +70,7 @@ def ours(
 
 
 def floor(threads: int, latency_ms: int) -> Contender:
-    """So many threads that post without any queue."""
+    """Return a contender of `threads` threads that post without any queue."""
     name = f"no queue, {threads} thread{'s' if threads > 1 else ''}"
     command = ("-m", f"{OTHERS}.floor", str(threads))
     return Contender(name, "none", command, workers=(1,), latencies_ms=(latency_ms,), limited=False)

@@ -1,4 +1,4 @@
-"""Where and with what this ran: figures say nothing without it."""
+"""The machine and the versions of a run, without which its figures mean nothing."""
 
 import os
 import re
@@ -10,18 +10,21 @@ COMPARED = ("celery", "dramatiq", "taskiq")
 
 
 def machine() -> str:
-    """The machine, Python, and the versions of what is compared."""
+    """Return the machine, Python, and the versions of the compared libraries."""
     python = ".".join(map(str, sys.version_info[:3]))
     return ", ".join([f"{os.cpu_count()} cores", sys.platform, f"Python {python}", *versions()])
 
 
 def versions() -> list[str]:
-    """Of what is compared, as locked."""
+    """Return the locked versions of the compared libraries."""
     lock = (PROJECT / "tests/bench/requirements.lock").read_text(encoding="utf-8")
     found = dict(re.findall(r"^([a-z-]+)==(\S+)", lock, re.MULTILINE))
     return [f"{name} {found[name]}" for name in COMPARED]
 
 
 def load_average() -> str:
-    """How busy the machine is, over the last minute: more than what the benchmark runs spoils the figures."""
+    """Return the machine's load average over the last minute.
+
+    Load from other programs spoils the figures.
+    """
     return f"{os.getloadavg()[0]:.1f}"

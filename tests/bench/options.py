@@ -1,4 +1,4 @@
-"""What to run, and how much of it."""
+"""The options of a run: what to run, and how much of it."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,43 +13,67 @@ from worker.sandbox.retry_hints import HintKind
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything. What is fast gets more events: `Contender.swift` times as many."""
+    """How much of everything runs. A fast contender gets `Contender.swift` times as many events.
 
-    events: int = 1500  # in a backlog
-    warm_up: int = 100  # events for each worker before anything is measured
-    paced_seconds: float = 3  # at a steady pace, for the latencies
-    paced_rate: int = 100  # events a second
-    limit: int = 300  # requests in a window
+    Attributes:
+        events: The events in a backlog.
+        warm_up: The events for each worker before the measurement.
+        paced_seconds: The seconds at a steady pace, for the latencies.
+        paced_rate: The events a second at that pace.
+        limit: The requests allowed in a window.
+        window_seconds: The length of a window.
+        limit_seconds: The time under the limit: two windows, because a part of a window would
+            favour a
+        contender that bursts.
+        hint: How the limit tells to wait. Mailgun often gives no hint at all.
+    """
+
+    events: int = 1500
+    warm_up: int = 100
+    paced_seconds: float = 3
+    paced_rate: int = 100
+    limit: int = 300
     window_seconds: float = 60
-    limit_seconds: float = 120  # two windows: a part of one would flatter whoever bursts
-    hint: HintKind = "none"  # "often no hint at all" is what is known of Mailgun
+    limit_seconds: float = 120
+    hint: HintKind = "none"
 
     @property
     def allowed(self) -> int:
-        """Requests that the limit lets through in the time."""
+        """The requests that the limit allows in the whole time."""
         return round(self.limit * self.limit_seconds / self.window_seconds)
 
 
+# To see whether all works, not how fast.
 QUICK = Scale(
     events=150, warm_up=40, paced_seconds=0.4, limit=20, window_seconds=1, limit_seconds=2
-)  # whether it works, not how fast
+)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for."""
+    """What the command line asks for.
 
-    only: frozenset[str]  # keys of contenders
+    Attributes:
+        only: The keys of the contenders.
+        race: Whether contenders run without a rate limit.
+        limit: Whether contenders run under the rate limit.
+        long: The events of the long run, which is then all that runs; None: no long run.
+        scale: How much of everything runs.
+        bench_python: Python with the other task queues.
+        logs: The folder that keeps the contenders' output.
+    """
+
+    only: frozenset[str]
     race: bool
     limit: bool
-    long: int | None  # events of the long run, which is then the only thing done
+    long: int | None
     scale: Scale
     bench_python: Path
-    logs: Path | None  # where to keep what the contenders print
+    logs: Path | None
 
 
 def read(arguments: Sequence[str] | None = None) -> Options:
-    """The options in `arguments`. Ends the program with a usage error where they are wrong."""
+    """Return the options in `arguments`; wrong ones end the program with a usage error."""
     given = _parser().parse_args(arguments)
     return Options(
         only=frozenset(given.only or LINEUP),
@@ -58,9 +82,8 @@ def read(arguments: Sequence[str] | None = None) -> Options:
         long=given.long,
         scale=_scale(given),
         logs=given.logs and Path(given.logs).absolute(),
-        bench_python=Path(
-            given.bench_python
-        ).absolute(),  # not resolved: a virtual environment's is a link
+        # Not resolved, because a virtual environment's Python is a link.
+        bench_python=Path(given.bench_python).absolute(),
     )
 
 
@@ -72,22 +95,27 @@ def _scale(given: argparse.Namespace) -> Scale:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="How fast, beside others, on this machine."
+        prog="python -m tests.bench",
+        description="Measure this program beside others, on this machine.",
     )
     parser.add_argument("--only", action="append", choices=list(LINEUP), help="may be repeated")
-    parser.add_argument("--events", type=int, help=f"in each backlog; {Scale.events}")
     parser.add_argument(
-        "--seconds", type=float, help=f"under the rate limit; {Scale.limit_seconds:g}"
+        "--events", type=int, help=f"events in each backlog; default {Scale.events}"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"seconds under the rate limit; default {Scale.limit_seconds:g}",
     )
     parser.add_argument(
         "--hint",
         choices=get_args(HintKind),
-        help=f"how long to wait, as the limit tells it; {Scale.hint}",
+        help=f"how the limit tells to wait; default {Scale.hint}",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="everything with tiny numbers: whether it works, not how fast",
+        help="run all with tiny numbers, to see whether it works",
     )
     parser.add_argument(
         "--long",
@@ -95,17 +123,15 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const=1_000_000,
         metavar="EVENTS",
-        help="memory over a long run",
+        help="measure memory over a long run",
     )
     parser.add_argument(
         "--bench-python",
         default=PROJECT / ".venv-bench/bin/python",
-        help="that has the other task queues",
+        help="Python with the other task queues",
     )
-    parser.add_argument("--logs", metavar="FOLDER", help="keep there what the contenders print")
+    parser.add_argument("--logs", metavar="FOLDER", help="keep the contenders' output there")
     part = parser.add_mutually_exclusive_group()
-    part.add_argument(
-        "--limit-only", action="store_true", help="only what happens under the rate limit"
-    )
-    part.add_argument("--no-limit", action="store_true", help="everything but that")
+    part.add_argument("--limit-only", action="store_true", help="run only under the rate limit")
+    part.add_argument("--no-limit", action="store_true", help="do not run under the rate limit")
     return parser

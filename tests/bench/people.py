@@ -1,4 +1,7 @@
-"""The people on the list and the events about them: made up from a fixed seed, so every contender and run has the same ones."""
+"""The people on the list and the events about them.
+
+They come from a fixed seed, so that they are the same for each contender and run.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -40,19 +43,19 @@ KINDS = ("identify", "page", "page", "order")
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who is on the list before any event comes."""
+    """A member that is on the list before any event comes."""
 
     address: str
     name: str
     vars: dict[str, Any]
 
     def entry(self) -> dict[str, Any]:
-        """The person as a bulk call has one."""
+        """Return the person as an entry of a bulk request."""
         return {"address": self.address, "name": self.name, "vars": self.vars, "subscribed": True}
 
 
 def person(number: int) -> Person:
-    """The person of this number."""
+    """Return the person of this number."""
     dice = Random(f"{SEED}/person/{number}")
     first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
     held = {
@@ -65,7 +68,10 @@ def person(number: int) -> Person:
 
 
 def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
-    """The event of this number, so many milliseconds after `since`. It changes something about its person."""
+    """Return the event of this number, which changes its person's member.
+
+    It happened `number` milliseconds after `since`.
+    """
     dice = Random(f"{SEED}/event/{number}")
     url = f"https://shop.example.com/products/{number}?ref={dice.randrange(10_000)}"
     return {
@@ -80,7 +86,10 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
                 "title": "Products – Shop",
                 "referrer": "https://search.example.com/",
             },
-            "userAgent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
+            "userAgent": (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+                "Chrome/124.0 Safari/537.36"
+            ),
             "locale": "en-GB",
             "timezone": "Europe/Berlin",
         },
@@ -89,7 +98,10 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
 
 
 def events(numbers: Iterable[int], people: int | None = None) -> Iterator[dict[str, Any]]:
-    """The events of these numbers, each about a person of its own, or in turn about so many people."""
+    """Yield the events of these numbers.
+
+    Each is about a person of its own, or, with `people`, in turn about that many people.
+    """
     since = datetime.now(UTC)
     for number in numbers:
         yield event(number, person(number % people if people else number), since)

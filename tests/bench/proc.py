@@ -1,4 +1,4 @@
-"""What the system knows about processes: the CPU time they used and the most memory they had. Reads /proc, so Linux only."""
+"""CPU time and peak memory of processes, read from /proc, so on Linux only."""
 
 import os
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from pathlib import Path
 PROC = Path("/proc")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 GONE = (FileNotFoundError, ProcessLookupError)
-RESET_PEAK = "5"  # proc(5), clear_refs: the peak becomes what is resident now
+RESET_PEAK = "5"  # proc(5), clear_refs: sets the peak to the resident memory
 
-# Fields of /proc/<pid>/stat, counted from the one after the command's closing bracket.
+# Fields of /proc/<pid>/stat, from 0 after the command's closing bracket.
 SESSION, CPU_TIMES = 3, slice(11, 15)  # utime, stime, and those of children that have ended
 
 
@@ -25,7 +25,7 @@ class Process:
 
 
 def processes() -> list[Process]:
-    """Every process there is."""
+    """Return all processes."""
     return [
         found
         for each in PROC.iterdir()
@@ -34,7 +34,7 @@ def processes() -> list[Process]:
 
 
 def process(pid: int) -> Process | None:
-    """The process; None where it has gone."""
+    """Return the process, or None if it has ended."""
     with suppress(*GONE):
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return Process(
@@ -44,19 +44,19 @@ def process(pid: int) -> Process | None:
 
 
 def session_of(leaders: Iterable[int]) -> list[Process]:
-    """The processes of the sessions that these processes lead."""
+    """Return the processes of the sessions that these processes lead."""
     led = set(leaders)
     return [each for each in processes() if each.session in led]
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the process has used so far."""
+    """Return the process' CPU time so far; 0 if it has ended."""
     found = process(pid)
     return found.cpu_seconds if found else 0.0
 
 
 def resident_megabytes(pid: int, *, peak: bool) -> float:
-    """How much memory the process has now, or had at its peak; 0 where it has gone."""
+    """Return the process' resident memory or its peak, in MB; 0 if it has ended."""
     field = "VmHWM:" if peak else "VmRSS:"
     with suppress(*GONE):
         for line in (PROC / str(pid) / "status").read_text().splitlines():
@@ -66,6 +66,6 @@ def resident_megabytes(pid: int, *, peak: bool) -> float:
 
 
 def reset_peak(pid: int) -> None:
-    """The process's peak is counted anew from here on."""
+    """Begin to measure the process' peak memory anew."""
     with suppress(*GONE, PermissionError):
         (PROC / str(pid) / "clear_refs").write_text(RESET_PEAK)

@@ -1,4 +1,7 @@
-"""A contender with as many requests as it can make: a backlog for its rate, then a steady pace for its latencies."""
+"""The race: a contender without a rate limit.
+
+A backlog shows its rate, then a steady pace its latencies.
+"""
 
 from collections.abc import Iterator
 
@@ -23,7 +26,7 @@ from tests.bench.verdict import verdict
 
 
 def race(ground: Ground, contender: Contender, scale: Scale) -> Iterator[Row]:
-    """The contender's rows: for each number of workers, one for each latency."""
+    """Yield the contender's rows: one for each number of workers and each latency."""
     ahead = course(ground, contender, scale)
     for workers in contender.workers:
         with starter(ground, contender, workers, ahead.people) as at_start:
@@ -33,7 +36,10 @@ def race(ground: Ground, contender: Contender, scale: Scale) -> Iterator[Row]:
 
 
 def run(of: Starter, ahead: Course, heat: Heat, rate: int) -> Row:
-    """One row. Its backlog is behind the workers before the steady pace begins, at so many events a second."""
+    """Measure one row.
+
+    The backlog is stored before the steady pace of `rate` events a second begins.
+    """
     of.control.latency(heat.latency_ms)
     of.crew.reset_peak()
     before = reading(of)
@@ -59,7 +65,14 @@ def run(of: Starter, ahead: Course, heat: Heat, rate: int) -> Row:
 
 
 def paced(of: Starter, numbers: range, loads: list[Load], rate: int) -> tuple[float, ...]:
-    """How long each event took from enqueued to stored, in seconds; those that were not stored are left out."""
+    """Return the seconds from enqueued to stored of each event that was stored.
+
+    Args:
+        of: The contender.
+        numbers: The numbers of the events.
+        loads: The staged events.
+        rate: Events a second.
+    """
     before = reading(of)
     arrivals = of.feeder.feed_at(rate, loads)
     stored_within(of, before.log, len(arrivals))

@@ -1,7 +1,8 @@
 """Events as each contender's own producer leaves them on Redis, made before any clock runs.
 
-A contender is measured by what its workers do. So its producer puts the events on a database of their own first, in its own
-format; they are read from there, and while the clock runs the same commands go to the workers' database.
+The benchmark measures a contender's workers. So its producer first puts the events on a separate
+database, in its own format. They are read from there, and while the clock runs the same commands go
+to the workers' database.
 """
 
 import json
@@ -31,18 +32,28 @@ STAGED_WITHIN_SECONDS = 300
 
 @dataclass(frozen=True)
 class Load:
-    """Events that are put on the queue together, and what puts them there."""
+    """Events that are put on the queue together.
 
-    commands: tuple[Command, ...]  # for Redis; for the floor, each a line for its stdin
+    Attributes:
+        commands: The commands for Redis; without a queue, each a line for stdin.
+        events: The number of events.
+    """
+
+    commands: tuple[Command, ...]
     events: int = 1
 
 
 def staged(
     ground: Ground, contender: Contender, together: Mapping[range, int]
 ) -> dict[range, list[Load]]:
-    """The events of each range of numbers, as the contender's producer enqueues them.
+    """Return the events of each range of numbers, as the contender's producer enqueues them.
 
-    A producer that takes many at once gets as many `together` as the mapping says. To every other one that is the same.
+    Args:
+        ground: The ground.
+        contender: The contender.
+        together: For each range, the number of events that a producer of bundles gets at once.
+            Other
+        producers ignore it.
     """
     if contender.producer == "many":
         return {
@@ -56,23 +67,23 @@ def staged(
 
 
 def chunks(values: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:
-    """The values, so many at a time."""
+    """Yield the values, `size` at a time."""
     for first in range(0, len(values), size):
         yield values[first : first + size]
 
 
 def queue_list(stage: "redis.Redis") -> Iterator[Load]:
-    """What lies on our queue: a list, the oldest message last."""
+    """Yield the messages on this program's queue: a list, the oldest message last."""
     return _list(stage, QUEUE)
 
 
 def celery_list(stage: "redis.Redis") -> Iterator[Load]:
-    """What lies on Celery's default queue: a list, the oldest message last."""
+    """Yield the messages on Celery's default queue: a list, the oldest message last."""
     return _list(stage, "celery")
 
 
 def dramatiq_queue(stage: "redis.Redis") -> Iterator[Load]:
-    """dramatiq's queue: a list of ids, the oldest first, and a hash that has their messages."""
+    """Yield dramatiq's queue: a list of ids, the oldest first, and a hash of messages."""
     key = "dramatiq:default"
     messages = cast("dict[bytes, bytes]", stage.hgetall(f"{key}.msgs"))
     for each in cast("list[bytes]", stage.lrange(key, 0, -1)):
@@ -80,7 +91,7 @@ def dramatiq_queue(stage: "redis.Redis") -> Iterator[Load]:
 
 
 def taskiq_stream(stage: "redis.Redis") -> Iterator[Load]:
-    """taskiq's queue: a stream."""
+    """Yield taskiq's queue: a stream."""
     for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", stage.xrange("taskiq")):
         yield Load((("XADD", "taskiq", "*", *(part for pair in fields.items() for part in pair)),))
 
@@ -124,9 +135,8 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
 
 
 def _many(ground: Ground, sent: Sequence[Event]) -> Load:
-    os.environ.update(
-        REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default"
-    )  # where `enqueue_many` looks
+    # `enqueue_many` reads these.
+    os.environ.update(REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default")
     loads = _on_stage(ground, lambda _: enqueue_many(sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 

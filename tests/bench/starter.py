@@ -1,4 +1,4 @@
-"""A contender's workers, ready to run: fed, warmed up, read off."""
+"""A contender's workers at the start, to be fed, warmed up and read."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from tests.bench.verdict import Wanted, wanted
 from worker.sandbox.client import SandboxControl
 
 PATIENCE_SECONDS = 30
-SLOWEST_RATE = 25  # events a second below which nobody is waited for
+SLOWEST_RATE = 25  # events a second; a slower contender is not waited for
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,24 @@ class Starter:
 
 @dataclass(frozen=True)
 class Reading:
-    """What had been used and done at one moment."""
+    """The totals at one moment.
 
-    at: float  # epoch seconds
-    crew_cpu: float  # seconds
-    sandbox_cpu: float  # seconds
+    Attributes:
+        at: The moment, in epoch seconds.
+        crew_cpu: The contender's CPU time, in seconds.
+        sandbox_cpu: The sandbox's CPU time, in seconds.
+        log: The end of the sandbox's log.
+    """
+
+    at: float
+    crew_cpu: float
+    sandbox_cpu: float
     log: Mark
 
 
 @contextmanager
 def starter(ground: Ground, contender: Contender, workers: int, people: range) -> Iterator[Starter]:
-    """The contender's workers over a list that has these people, until the block ends."""
+    """Run the contender's workers on a list of these people until the block ends."""
     ground.prepare(contender, people)
     with ground.crew(contender, workers) as crew:
         feeder = Feeder(ground.redis, crew, queued=contender.producer != "none")
@@ -54,35 +61,35 @@ def starter(ground: Ground, contender: Contender, workers: int, people: range) -
 
 
 def reading(of: Starter) -> Reading:
-    """What has been used and done by now."""
+    """Return the present totals."""
     return Reading(
         time.time(), of.crew.cpu_seconds(), proc.cpu_seconds(of.sandbox_pid), mark(of.control)
     )
 
 
 def warm_up(of: Starter, loads: Sequence[Load]) -> None:
-    """The workers have stored these events: everything is loaded and connected."""
+    """Let the workers store these events, so that all code is loaded and connections are open."""
     before = mark(of.control)
     of.feeder.feed(loads)
     stored_within(of, before, sum(load.events for load in loads))
 
 
 def stored_within(of: Starter, since: Mark, events: int) -> bool:
-    """Whether so many events were stored since then, before patience ended."""
+    """Return True if so many events were stored since then before the time was up."""
     return wait_for(of.control, since, events, PATIENCE_SECONDS + events / SLOWEST_RATE)
 
 
 def sandbox_load(before: Reading, after: Reading) -> float:
-    """The sandbox's CPU time as a share of the time that passed."""
+    """Return the sandbox's CPU time as a share of the time that passed."""
     return (after.sandbox_cpu - before.sandbox_cpu) / (after.at - before.at)
 
 
 def stored_among(numbers: range, stored: dict[str, float]) -> dict[int, float]:
-    """Of what was stored, when each of these events' people was."""
+    """Return when each of these events' people was stored, without those that were not."""
     moments = {number: stored.get(person(number).address) for number in numbers}
     return {number: moment for number, moment in moments.items() if moment is not None}
 
 
 def expected(numbers: Sequence[int]) -> list[Wanted]:
-    """The members after these events, each about a person of its own."""
+    """Return the members after these events, each about a person of its own."""
     return [wanted(person(number), list(events([number]))) for number in numbers]

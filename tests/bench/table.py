@@ -1,4 +1,4 @@
-"""The rows as one table in Markdown, which reads well on a terminal too."""
+"""The rows as one Markdown table, which is also readable on a terminal."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,15 +27,19 @@ COLUMNS: dict[str, Cell] = {
 LEFT = {"Mailgun", "contender", "members"}
 
 LEGEND = """\
-× Celery: times plain Celery's rate in the same run, under the same condition, with as many workers
-requests/event: all requests, reads and refused ones among them   told to wait: those answered 429
-p50, p99: from enqueued to stored, at a steady pace that leaves the workers idle between   peak MB: all processes of the contender
+× Celery: multiple of plain Celery's rate in the same run, condition and number of workers
+requests/event: all requests, with reads and refused ones   told to wait: requests answered 429
+p50, p99: from enqueued to stored, at a steady pace that leaves the workers idle between events
+peak MB: all processes of the contender
 stripped: the member holds what its event said, and no longer what that event did not mention
 """
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line a row; rows under the same condition and with as many workers side by side."""
+    """Return one line for each row.
+
+    Rows of the same condition and number of workers stand together.
+    """
     rows = side_by_side(rows)
     cells = [list(COLUMNS), *([cell(row, rows) for cell in COLUMNS.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -48,13 +52,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def side_by_side(rows: Sequence[Row]) -> list[Row]:
-    """The rows by condition, in the order of their first appearance, then by workers."""
+    """Return the rows by condition, in the order of first appearance, then by workers."""
     conditions = list(dict.fromkeys(row.condition for row in rows))
     return sorted(rows, key=lambda row: (conditions.index(row.condition), row.workers))
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits where they say something: 1240, 338, 45.2, 1.31, 0.013."""
+    """Return three significant digits, at most three decimals: 1240, 338, 45.2, 1.31, 0.013."""
     if math.isnan(value):
         return NOTHING
     if value == 0:

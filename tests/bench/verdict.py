@@ -1,4 +1,7 @@
-"""Whether the members are right in the end: what an event set is there, and what it did not mention is still there."""
+"""The verdict on the members at the end.
+
+What an event set must be there, and what it did not mention must still be there.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +17,23 @@ NOBODY = "–"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A member as it should be after events about it."""
+    """A member as it should be after the events about it.
+
+    Attributes:
+        address: Its address.
+        name: Its name.
+        vars: All its variables.
+        said: The variables that the last event set.
+    """
 
     address: str
     name: str
-    vars: dict[str, Any]  # all of them
-    said: dict[str, Any]  # those that the last event set
+    vars: dict[str, Any]
+    said: dict[str, Any]
 
 
 def wanted(about: Person, events: Sequence[Mapping[str, Any]]) -> Wanted:
-    """The person's member after these events, oldest first."""
+    """Return the person's member after these events, oldest first."""
     name, held, said = about.name, about.vars, dict[str, Any]()
     for event in events:
         new_name, said = said_by(event)
@@ -32,7 +42,11 @@ def wanted(about: Person, events: Sequence[Mapping[str, Any]]) -> Wanted:
 
 
 def verdict(members: Mapping[str, StoredMember], expected: Sequence[Wanted]) -> str:
-    """`right`, or how many are not and in which way: without what their event said, or stripped of what it did not mention."""
+    """Return `right`, or how many members are not right and why.
+
+    A wrong member lacks what its event said; a stripped member lacks what the event did not
+    mention.
+    """
     if not expected:
         return NOBODY
     wrong = sum(not _has(members.get(each.address), each.said) for each in expected)

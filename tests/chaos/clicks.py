@@ -1,8 +1,9 @@
-"""Was a recipient's click on the unsubscribe link undone, and could the worker that undid it have known of it?
+"""Clicks on the unsubscribe link that a worker undid, knowingly or not.
 
-A worker that reads a member before it writes it knows of a click when it asked for its reading after the click; one between the
-reading and the write it cannot know of: Mailgun has no conditional write. A worker that trusts its ledger goes by what it last
-read of who opted out, which may be two refreshes old; only a write sent later than that was knowing.
+A worker that reads a member before it writes it knows of a click if it sent the read after the
+click. It cannot know of a click between the read and the write, since Mailgun has no conditional
+write. A worker that relies on its ledger uses its last scan of the unsubscribed, which may be two
+refreshes old; only a write sent later than that was knowing.
 """
 
 import json
@@ -19,10 +20,16 @@ NO = {"no", "false"}
 def undone(
     click: Unsubscribed, asked: Mapping[str, list[Record]], blind_seconds: float
 ) -> Undone | None:
-    """How the click was undone by the first "yes" that was applied, or may have been, after it; None where there was none.
+    """Return how the click was undone, or None if it was not.
 
-    `asked` as `by_address` gives it; `blind_seconds` says how old a click may be that a worker without a reading of its own
-    need not know of, 0 that every write has one.
+    It was undone by the first write of "yes" that was applied, or may have been, after the click.
+
+    Args:
+        click: The click.
+        asked: The requests by address, as `by_address` returns them.
+        blind_seconds: How old a click may be that a worker need not know of; 0: each write has a
+            read
+        of its own.
     """
     read: Record | None = None
     for record in asked.get(click.address.lower(), []):
@@ -38,7 +45,10 @@ def undone(
 
 
 def by_address(records: Iterable[Record], addresses: Iterable[str]) -> dict[str, list[Record]]:
-    """For each of the `addresses`, what was asked of it that bears on a click: its readings, and writes that subscribe it."""
+    """Return, for each address, its requests that matter to a click.
+
+    These are reads, and writes that subscribe it.
+    """
     wanted = {address.lower() for address in addresses}
     asked: dict[str, list[Record]] = defaultdict(list)
     for record in records if wanted else ():
@@ -49,7 +59,7 @@ def by_address(records: Iterable[Record], addresses: Iterable[str]) -> dict[str,
 
 def _read_or_subscribed(record: Record) -> Iterator[str]:
     if record.method == "GET":
-        if record.address and record.status in {200, 404}:  # else nobody has read anything
+        if record.address and record.status in {200, 404}:  # else the worker has read nothing
             yield record.address.lower()
     elif record.committed:
         yield from _subscribed(record)
@@ -58,7 +68,7 @@ def _read_or_subscribed(record: Record) -> Iterator[str]:
 def _subscribed(record: Record) -> Iterator[str]:
     alone = [{**record.form, "address": record.address}] if record.address else []
     for entry in alone or json.loads(record.form.get("members", "[]")):
-        if str(entry.get("subscribed")).lower() not in NO:  # left out, it subscribes
+        if str(entry.get("subscribed")).lower() not in NO:  # a field left out subscribes
             yield entry["address"].lower()
 
 

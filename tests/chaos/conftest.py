@@ -1,4 +1,4 @@
-"""One server and one sandbox for all storms."""
+"""Fixtures of the chaos suite: one server and one sandbox for all storms."""
 
 from collections.abc import Iterator
 
@@ -25,18 +25,18 @@ def running_sandbox() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def sandbox(running_sandbox: RunningSandbox) -> RunningSandbox:
-    """The sandbox as it was at its start."""
+    """Return the sandbox in the state of its start."""
     running_sandbox.control.reset()
     return running_sandbox
 
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> list[Figures]:
-    """Where a storm's figures go, to be printed."""
+    """Return the list that collects the figures of storms, to be printed."""
     return request.config.stash.setdefault(FIGURES, [])
 
 
 @pytest.fixture
 def lines(request: pytest.FixtureRequest) -> list[str]:
-    """Further lines to be printed below the table."""
+    """Return the list of further lines to be printed below the table."""
     return request.config.stash.setdefault(LINES, [])

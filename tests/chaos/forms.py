@@ -1,4 +1,4 @@
-"""The forms of delivery that storms go through: how the workers are set, and how events are put on the queue."""
+"""The forms of delivery that storms use: settings of the workers, and how events are put."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,30 +6,36 @@ from dataclasses import dataclass, field, replace
 from tests.chaos.producing import Put, bundles, singles
 from worker.queue.producer import EventQueue
 
-REFRESH_SECONDS = 1.0  # of who opted out, where the ledger is trusted
-DECIDED_TO_SENT_SECONDS = (
-    2.0  # on a busy machine: from the decision to write a member until the request is there
-)
+REFRESH_SECONDS = 1.0  # between two scans of the unsubscribed, if workers rely on the ledger
+# From the decision to write a member until the request arrives, on a busy machine.
+DECIDED_TO_SENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Form:
-    """One form of delivery."""
+    """One form of delivery.
+
+    Attributes:
+        name: Its name.
+        settings: Settings that override those that all forms have.
+        putting: Returns the function that puts events on the queue.
+        burst: The events put at once.
+        pause: The seconds between two bursts.
+        backlog: The messages that may wait before more are put.
+        throttled: The events whose requests a rate limit allows in one and a half seconds.
+        blind_seconds: How old a click may be that a worker need not know of; 0: each write has a
+            read
+        of its own.
+    """
 
     name: str
-    settings: Mapping[str, str] = field(
-        default_factory=dict
-    )  # in place of those that all forms have
+    settings: Mapping[str, str] = field(default_factory=dict)
     putting: Callable[[EventQueue], Put] = singles
-    burst: int = 25  # events put at once
-    pause: float = 0.0  # seconds between two bursts
-    backlog: int = 250  # messages that may wait before more are put
-    throttled: int = (
-        120  # events whose requests a rate limit lets through in one and a half seconds
-    )
-    blind_seconds: float = (
-        0.0  # how old a click may be that nobody need know of; 0: each write has its own reading
-    )
+    burst: int = 25
+    pause: float = 0.0
+    backlog: int = 250
+    throttled: int = 120
+    blind_seconds: float = 0.0
 
 
 BATCHED = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "200"}
@@ -37,11 +43,11 @@ TRUSTING = {
     "MAILGUN_MEMBER_STATE": "ledger",
     "MAILGUN_OPT_OUT_REFRESH_SECONDS": f"{REFRESH_SECONDS:g}",
 }
-# What a worker goes by is trusted until two refreshes after its reading began, or less; then each member is read again.
+# A scan is trusted until at most two refreshes after it began; then each member is read again.
 BLIND_SECONDS = 2 * REFRESH_SECONDS + DECIDED_TO_SENT_SECONDS
 
 SINGLE = Form("single")
-# Bursts fill the batches of three workers, and the pauses between them leave time for something to go wrong.
+# Bursts fill the batches of three workers; the pauses between them leave time for faults.
 BATCHES = Form("batches", BATCHED, burst=600, pause=2.1, throttled=250)
 LEDGER = replace(BATCHES, name="ledger", settings=BATCHED | TRUSTING, blind_seconds=BLIND_SECONDS)
 VOLUME = replace(LEDGER, name="volume", putting=bundles)

@@ -1,4 +1,4 @@
-"""What workers tell of events, read from their output while they go on writing it."""
+"""What workers log about events, read from their output while they write it."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,28 +11,37 @@ TERMINAL = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 @dataclass(frozen=True)
 class Told:
-    """One line of a worker about one event."""
+    """One log line of a worker about one event.
 
-    at: float  # epoch seconds
+    Attributes:
+        at: Its time, in epoch seconds.
+        event: The event's id.
+        said: The text.
+    """
+
+    at: float
     event: str
     said: str
 
     @property
     def is_end(self) -> bool:
-        """Has the event ended with this, as far as that worker goes?"""
+        """True if the event has ended with this, as far as this worker knows."""
         return self.said.startswith(TERMINAL)
 
 
 @dataclass
 class Journal:
-    """What one worker has printed about events so far."""
+    """The lines that one worker has logged about events so far.
+
+    `read` is the number of bytes read from its output.
+    """
 
     worker: RunningWorker
     told: list[Told] = field(default_factory=list)
-    read: int = 0  # bytes
+    read: int = 0
 
     def catch_up(self) -> list[Told]:
-        """Everything told, the newest lines read."""
+        """Read new lines and return all lines so far."""
         with self.worker.output.open("rb") as file:
             file.seek(self.read)
             whole, _, _ = file.read().rpartition(b"\n")

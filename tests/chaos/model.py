@@ -1,6 +1,7 @@
-"""What must stand at the end: a plain model of the rules, one pass over what happened, in the order in which it happened.
+"""The model of the rules: which members must stand on the list at the end.
 
-It shares no code with the worker, and knows nothing of events, queues or time-outs.
+It is one pass over what happened, in the order in which it happened. It shares no code with the
+worker and has no events, queues or time-outs.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -10,18 +11,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fact:
-    """What one event says of one person."""
+    """The content of one event about one person.
 
-    address: str  # as Mailgun holds it
-    at: float  # epoch seconds: when it happened, not when anybody heard of it
+    Attributes:
+        address: The address as Mailgun stores it.
+        at: When it happened, in epoch seconds; not when a producer learned of it.
+        name: The name that it sets; None: none.
+        vars: The variables that it sets.
+        consent: The consent that it carries; None: unknown.
+    """
+
+    address: str
+    at: float
     name: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
-    consent: bool | None = None  # None: unknown
+    consent: bool | None = None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one person stands on the list."""
+    """One person's state on the list."""
 
     name: str = ""
     subscribed: bool = True
@@ -29,7 +38,10 @@ class Standing:
 
 
 def final_standings(facts: Iterable[Fact], opted_out: Set[str]) -> dict[str, Standing]:
-    """Everybody's standing after all `facts`, however they arrived; who opted out at Mailgun stays out, whatever was granted."""
+    """Return each person's state after all `facts`, in whichever order they arrived.
+
+    A person who opted out at Mailgun stays unsubscribed, whatever consent events carry.
+    """
     standings: dict[str, Standing] = {}
     for fact in sorted(facts, key=lambda each: each.at):
         standings[fact.address] = _after(standings.get(fact.address, Standing()), fact)

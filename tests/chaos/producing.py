@@ -1,4 +1,4 @@
-"""A producer that keeps on: it paces itself by what waits, and puts again what Redis did not take."""
+"""A producer that keeps a backlog on the queue and repeats what Redis did not accept."""
 
 import threading
 import time
@@ -15,13 +15,12 @@ from worker.signal.json_value import event_text
 if TYPE_CHECKING:
     from worker.queue.message import Message
 
-Put = Callable[
-    [list[Sent]], None
-]  # all of them are on the queue when it returns; raises `RedisError` where that is not sure
+# Puts all events on the queue; raises `RedisError` if it is not sure that it did.
+Put = Callable[[list[Sent]], None]
 
 
 def bundles(queue: EventQueue) -> Put:
-    """Many events a message, as `enqueue_many` puts them."""
+    """Return a function that puts many events in a message, as `enqueue_many` does."""
 
     def put(events: list[Sent]) -> None:
         queue.put_many([SerializedEvent(event_text(each.event), time.time()) for each in events])
@@ -30,7 +29,7 @@ def bundles(queue: EventQueue) -> Put:
 
 
 def singles(queue: EventQueue) -> Put:
-    """Each event in a message of its own."""
+    """Return a function that puts each event in a message of its own."""
 
     def put(events: list[Sent]) -> None:
         queue.put([message_of(each) for each in events])
@@ -39,7 +38,15 @@ def singles(queue: EventQueue) -> Put:
 
 
 class Producer(threading.Thread):
-    """Puts events on the queue, keeping a backlog there, and puts them again where Redis did not take them."""
+    """A thread that keeps a backlog of events on the queue and repeats what Redis did not accept.
+
+    Attributes:
+        sent: The events to put.
+        put_at: Event id → when it was put, in epoch seconds.
+        backlog: The messages that may wait before more are put.
+        burst: The events put at once.
+        pause: The seconds between two bursts.
+    """
 
     def __init__(self, put: Put, waiting: Callable[[], int], sent: list[Sent]) -> None:
         super().__init__(daemon=True)
@@ -48,14 +55,14 @@ class Producer(threading.Thread):
         self._stopped = threading.Event()
         self.sent = sent
         self._so_far = 0
-        self.put_at: dict[str, float] = {}  # event id -> when it was put, epoch seconds
-        self.backlog = 250  # messages that may wait before more are put
-        self.burst = 25  # events put at once
-        self.pause = 0.0  # seconds between two bursts
+        self.put_at: dict[str, float] = {}
+        self.backlog = 250
+        self.burst = 25
+        self.pause = 0.0
 
     @property
     def share(self) -> float:
-        """How much of everything has been put."""
+        """The share of all events that has been put."""
         return self._so_far / len(self.sent)
 
     def run(self) -> None:
@@ -73,20 +80,20 @@ class Producer(threading.Thread):
 
     @contextmanager
     def trickling(self, *, a_second: int = 20) -> Iterator[None]:
-        """So few events, so that it does not run out of them while one waits."""
+        """Put only `a_second` events a second, so that they do not run out within the block."""
         before = self.burst, self.pause
         self.burst, self.pause = 1, 1 / a_second
         yield
         self.burst, self.pause = before
 
     def stop(self) -> None:
-        """No more is put."""
+        """Stop putting events."""
         self._stopped.set()
         self.join(30)
 
 
 def message_of(sent: Sent) -> "Message":
-    """The message that carries the event, as a producer makes it."""
+    """Return the message that carries the event, as a producer makes it."""
     message = message_for(sent.event)
     assert message.id == sent.id
     return message

@@ -1,4 +1,4 @@
-"""The figures of every storm as a table, printed when the tests are over."""
+"""The figures of all storms as a table, printed at the end of the run."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,19 +30,22 @@ COLUMNS: dict[str, Callable[[Figures], str]] = {
 }
 
 
-LABELS = 2  # columns of text
+LABELS = 2  # columns that hold text
 
 LEGEND = """\
-malformed: dead letters that stay such, the address cannot be one   replayed: dead letters that ended well after a replay
-told to wait: 429 or 420 with a hint   early: requests in spite of one   MB: the largest worker at the end
+malformed: dead letters of invalid addresses, which stay
+replayed: dead letters that ended well after a replay
+told to wait: 429 or 420 with a hint   early: requests in spite of a hint
 slowest: seconds from enqueue to its first end, of the slowest event whose member Mailgun can answer
-back s: the slowest of: a killed worker's events had ended; every worker consumed again after Redis was away or connections cut;
-        Mailgun was written to again after an outage; the hold was lifted after the key was fixed
+MB: the largest worker at the end
+back s: the slowest recovery: a killed worker's events had ended; all workers consumed again after
+        Redis was away or connections were cut; Mailgun was written to again after an outage;
+        the hold ended after the key was fixed
 """
 
 
 def table(figures: Sequence[Figures]) -> str:
-    """One line a storm, its notes below the table."""
+    """Return one line for each storm, with all notes below."""
     rows = [list(COLUMNS), *([cell(each) for cell in COLUMNS.values()] for each in figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_placed(row, widths)) for row in rows]

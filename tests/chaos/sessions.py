@@ -1,6 +1,7 @@
-"""Sessions of many people as Signal would send them, each event beside the fact that it carries; made from a seed.
+"""Sessions of many people as Signal would send them, made from a seed.
 
-Every value names its event, so that a lost, erased or outdated one shows in the member.
+Each event comes with the fact that it carries. Every value names its event, so that a lost, erased
+or outdated value shows in the member.
 """
 
 import math
@@ -25,15 +26,22 @@ ORDERS = (
 CONSENTS: dict[bool | None, tuple[Any, ...]] = {
     True: (True, "granted", "true"),
     False: (False, "denied", "false"),
-    None: (
-        None,
-    ),  # a word that says that nothing is known subscribes no new member, which the model does not know
+    # No word such as "unknown": it subscribes no new member, which the model does not know.
+    None: (None,),
 }
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One event as it is sent, how it must end, and what it says; `fact` is None for what concerns nobody."""
+    """One event as it is sent.
+
+    Attributes:
+        id: Its id.
+        event: Its JSON.
+        ends: How it must end.
+        fact: What it carries; None if it concerns no member.
+        at: When it happens.
+    """
 
     id: str
     event: dict[str, Any]
@@ -44,15 +52,18 @@ class Sent:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who visits the shop."""
+    """A visitor of the shop.
+
+    `may_deny` is False for a person who never denies consent and so can opt out only at Mailgun.
+    """
 
     number: int
     address: str
-    may_deny: bool  # those who never do can opt out at Mailgun only
+    may_deny: bool
 
 
 def sessions(seed: int, count: int) -> list[Sent]:
-    """`count` events of many people, in the order in which they happen."""
+    """Return `count` events of many people, in the order in which they happen."""
     random = Random(seed)
     sent: list[Sent] = []
     number = 0
@@ -67,7 +78,11 @@ def sessions(seed: int, count: int) -> list[Sent]:
 def as_produced(
     happened: list[Sent], seed: int, *, repeated: float = 0.05, late: float = 0.03
 ) -> list[Sent]:
-    """The events as producers deliver them: neighbours swapped, a share sent twice, a share long after the others."""
+    """Return the events in the order in which producers deliver them.
+
+    Neighbours are swapped, the share `repeated` is sent twice, the share `late` long after the
+    others.
+    """
     random = Random(seed)
     placed = [(place + random.uniform(0, 30), each) for place, each in enumerate(happened)]
     placed += [
@@ -82,7 +97,10 @@ def as_produced(
 
 
 def never_denying(happened: list[Sent]) -> set[str]:
-    """The addresses of those who never deny their consent: only they themselves, at Mailgun, can be the cause of a "no"."""
+    """Return the addresses of the people who never deny their consent.
+
+    Only a click at Mailgun can unsubscribe them.
+    """
     denied = {each.fact.address for each in happened if each.fact and each.fact.consent is False}
     return {each.fact.address for each in happened if each.fact} - denied
 
@@ -104,7 +122,11 @@ def _session(random: Random, person: Person, length: int) -> Iterator[Sent]:
 
 
 def _timed(sent: Sent, at: datetime, *, timed: bool) -> Sent:
-    """The event with its time. One without counts as of when it was enqueued, which is after all others of its session."""
+    """Return the event with its time.
+
+    An event without a time counts as of when it was enqueued, which is after all others of its
+    session.
+    """
     event = (
         {**sent.event, "timestamp": at.isoformat(timespec="milliseconds")} if timed else sent.event
     )
@@ -166,7 +188,10 @@ def _member(
     name: str | None = None,
     consent: bool | None = None,
 ) -> Sent:
-    """The event with address, consent and at times an anonymous id, each where one of Signal's dialects has it."""
+    """Return the event with address, consent and at times an anonymous id.
+
+    Each of them is at a place where one of Signal's dialects has it.
+    """
     context = dict(event.get("context", {}))
     traits = {**event.get("traits", {}), "email": _written(random, person.address)}
     said = random.choice(CONSENTS[consent])

@@ -1,4 +1,4 @@
-"""What goes wrong, each as a function that does it to a world under load and returns when it is over."""
+"""Storms: functions that cause faults in a world under load, and return when these are over."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from tests.chaos.world import KEY, READ_TIMEOUT_SECONDS, World, resident_megabyt
 from worker.sandbox.retry_hints import HintKind
 
 REDIS_AWAY_SECONDS = 3.0
-LEASE_SECONDS = 16.6  # of a member, with the time-outs of the storms
+LEASE_SECONDS = 16.6  # of a member's lease, with the time-outs of the storms
 HINTS: tuple[HintKind, ...] = (
     "retry_after_seconds",
     "retry_after_date",
@@ -24,12 +24,15 @@ Storm = Callable[[World], None]
 
 
 def calm(world: World) -> None:
-    """Nothing goes wrong; events come twice and out of order as always."""
+    """Cause no fault; events come twice and out of order as always."""
     world.when_put(1.0)
 
 
 def kill_one_in_mid_request(world: World) -> None:
-    """SIGKILL of one worker while its requests are under way, three times; a supervisor starts another each time."""
+    """Kill one worker (SIGKILL) with requests under way, three times.
+
+    Another worker is started each time, as by a supervisor.
+    """
     world.control.latency(60)
     for share in world.moments(0.2, 0.45, 0.7):
         world.when_put(share)
@@ -37,7 +40,7 @@ def kill_one_in_mid_request(world: World) -> None:
 
 
 def kill_all_at_once(world: World) -> None:
-    """SIGKILL of all workers at once, twice."""
+    """Kill all workers at once (SIGKILL), twice."""
     world.control.latency(60)
     for share in world.moments(0.3, 0.65):
         world.when_put(share)
@@ -45,7 +48,10 @@ def kill_all_at_once(world: World) -> None:
 
 
 def terminate_under_load(world: World) -> None:
-    """SIGTERM, one worker after the other: each ends what it has begun, and ends well."""
+    """Send SIGTERM to one worker after the other.
+
+    Each finishes what it has begun, and exits with 0.
+    """
     world.control.latency(60)
     for share in world.moments(0.25, 0.5, 0.75):
         world.when_put(share)
@@ -56,14 +62,20 @@ def terminate_under_load(world: World) -> None:
 
 
 def restart_redis(world: World) -> None:
-    """Redis is killed, away for three seconds, and started again on its append-only file; twice."""
+    """Kill Redis and start it again on its append-only file, twice.
+
+    It is away for three seconds.
+    """
     for share in world.moments(0.25, 0.6):
         world.when_put(share)
         _restart_redis(world)
 
 
 def restart_redis_under_light_load(world: World) -> None:
-    """The same while each worker has something in hand and room for more, so that it waits for Redis at that moment; thrice."""
+    """Restart Redis three times while each worker has events in hand and room for more.
+
+    The workers then wait for Redis when it is killed.
+    """
     world.control.latency(300)
     with world.producer.trickling(a_second=40):
         for share in world.moments(0.15, 0.4, 0.65):
@@ -73,7 +85,7 @@ def restart_redis_under_light_load(world: World) -> None:
 
 
 def cut_connections(world: World) -> None:
-    """Every connection to Redis is cut, four times; the last time under light load."""
+    """Cut all connections to Redis, four times, the last time under light load."""
     for share in (0.2, 0.4, 0.6):
         world.when_put(share)
         _cut_connections(world)
@@ -84,7 +96,7 @@ def cut_connections(world: World) -> None:
 
 
 def fail_one_in_ten(world: World) -> None:
-    """A tenth of all requests is answered 500, 502 or 503."""
+    """Answer a tenth of all requests with 500, 502 or 503."""
     for fault in ({"status": 500}, {"status": 503, "body": "html"}):
         world.control.add_fault("status", share=0.035, **fault)
     world.control.add_fault("html_502", share=0.035)
@@ -92,7 +104,10 @@ def fail_one_in_ten(world: World) -> None:
 
 
 def throttle_with_every_hint(world: World) -> None:
-    """A rate limit below what the events ask, its 429 with each kind of hint in turn, and without."""
+    """Set a rate limit below what the events need.
+
+    Its 429 or 420 has each kind of hint in turn, and none.
+    """
     few = world.requests_for(world.form.throttled)
     for number, hint in enumerate(HINTS, 1):
         world.control.switches(throttled_status=420 if number % 2 else 429)
@@ -102,7 +117,10 @@ def throttle_with_every_hint(world: World) -> None:
 
 
 def outage(seconds: float) -> Storm:
-    """Mailgun is gone: resets, 503 and no answer at all, for so many seconds with the waits shortened as much."""
+    """Take Mailgun away for `seconds`: resets, 503, and no answer at all.
+
+    Real outages last longer; the waits of the storm's workers are shortened as much.
+    """
 
     def act(world: World) -> None:
         world.when_put(0.3)
@@ -120,7 +138,7 @@ def outage(seconds: float) -> Storm:
 
 
 def be_slow_and_hang(world: World) -> None:
-    """Answers late, half, or never, the change applied all the same."""
+    """Answer late, half, or never, and apply the change in most cases."""
     world.control.latency(40)
     world.control.add_fault("latency", share=0.1, ms=300)
     world.control.add_fault("hang_after_commit", method="POST", share=0.04, seconds=3)
@@ -130,7 +148,10 @@ def be_slow_and_hang(world: World) -> None:
 
 
 def apply_after_time_out(world: World) -> None:
-    """What Mailgun is told, it applies at times only after the worker has given up waiting: twice as late as that."""
+    """Apply some changes only after the worker has given up waiting.
+
+    They are applied after twice the read time-out.
+    """
     world.control.add_fault(
         "latency", method="POST", share=0.05, ms=int(2000 * READ_TIMEOUT_SECONDS)
     )
@@ -138,19 +159,22 @@ def apply_after_time_out(world: World) -> None:
 
 
 def read_late(world: World) -> None:
-    """Every read shows what Mailgun held three seconds ago."""
+    """Answer all reads with what Mailgun held three seconds ago (if brief, one second)."""
     world.control.switches(read_lag_seconds=1 if world.brief else 3)
     world.drain()
 
 
 def miss_members(world: World) -> None:
-    """A tenth of those who read a member are told that there is none."""
+    """Answer a tenth of the reads of a member with 404."""
     world.control.add_fault("member_not_found", share=0.1)
     world.drain()
 
 
 def apply_after_the_lease(world: World) -> None:
-    """What Mailgun is told, it applies at times when others have long written the member: four time-outs later."""
+    """Apply some changes when other workers have long written the member.
+
+    They are applied after four read time-outs.
+    """
     world.control.add_fault(
         "latency", method="POST", share=0.05, ms=int(4000 * READ_TIMEOUT_SECONDS)
     )
@@ -158,14 +182,17 @@ def apply_after_the_lease(world: World) -> None:
 
 
 def fail_once_stored(world: World) -> None:
-    """A tenth of what Mailgun stores it answers with 500 or 504."""
+    """Answer a tenth of the applied writes with 500 or 504."""
     for status in (500, 504):
         world.control.add_fault("status_after_commit", method="POST", share=0.05, status=status)
     world.drain()
 
 
 def stop_one_in_mid_request(world: World) -> None:
-    """One worker is stopped (SIGSTOP) with requests under way, until others have its members; then it goes on. Thrice."""
+    """Stop one worker (SIGSTOP) with requests under way, three times.
+
+    It goes on when other workers have its members.
+    """
     world.control.latency(60)
     for share in world.moments(0.2, 0.45, 0.7):
         world.when_put(share)
@@ -176,14 +203,17 @@ def stop_one_in_mid_request(world: World) -> None:
 
 
 def wrong_key(world: World) -> None:
-    """The key is wrong, then fixed; and once more, answered 403. What died meanwhile is replayed at the end."""
+    """Make the key wrong, then right again; do it once more with 403 as the answer.
+
+    The dead letters are replayed at the end.
+    """
     for share in world.moments(0.3, 0.65):
         world.when_put(share)
         _spoil_key(world, 401 if share < 0.5 else 403)
 
 
 def opt_out_while_paused(world: World) -> None:
-    """Recipients click the unsubscribe link while the integration is paused and nothing is in hand."""
+    """Click unsubscribe links while the integration is paused and no event is in hand."""
     gate, random = world.gate(), Random(1)
     for share in world.moments(0.3, 0.5, 0.75):
         world.when_put(share)
@@ -191,12 +221,12 @@ def opt_out_while_paused(world: World) -> None:
         gate.pause()
         world.until(lambda: not world.in_hand(), "empty hands")
         _click(world, random, 0.4)
-        _weather(world.form.blind_seconds)  # until every worker must know
+        _weather(world.form.blind_seconds)  # until each worker must know of the clicks
         gate.resume()
 
 
 def opt_out_at_any_moment(world: World) -> None:
-    """Recipients click whenever they like."""
+    """Click unsubscribe links at any moment."""
     random = Random(2)
     for percent in range(10, 100, 2):
         world.when_put(percent / 100)
@@ -204,7 +234,10 @@ def opt_out_at_any_moment(world: World) -> None:
 
 
 def refuse_addresses(world: World) -> None:
-    """Mailgun refuses every thirtieth address, however plain it looks; whoever shares a request with one must not suffer."""
+    """Refuse every thirtieth address, however plain it looks.
+
+    Members that share a bulk request with such an address must not suffer.
+    """
     facts = {each.id: each.fact.address for each in world.producer.sent if each.fact}
     refused = set(sorted(set(facts.values()))[::30])
     world.control.refuse(*refused)
@@ -227,7 +260,10 @@ BAD: tuple[Mapping[str, Any], ...] = (
 
 
 def a_few_bad_members(world: World) -> None:
-    """Mailgun answers 500, strangely, half or never for one member each, those with most events. Nobody else waits."""
+    """Answer 500, strangely, half or never for one member each, those with most events.
+
+    No other member waits.
+    """
     counts = Counter(each.fact.address for each in world.producer.sent if each.fact)
     for fault, (address, _) in zip(BAD, counts.most_common(len(BAD)), strict=True):
         world.control.add_fault(address=address, **fault)
@@ -238,9 +274,7 @@ def a_few_bad_members(world: World) -> None:
         if not (each.fact and each.fact.address in world.bad)
     ]
     world.when_put(1.0)
-    world.until(
-        lambda: not set(healthy) - world.ended_ids(), "an end of everybody else's events", 120
-    )
+    world.until(lambda: not set(healthy) - world.ended_ids(), "an end of all other events", 120)
     bad = len(world.producer.sent) - len(healthy)
     world.note(
         "{:.0f} events of {:.0f} bad members among {:.0f}", bad, len(BAD), len(world.producer.sent)
@@ -248,7 +282,10 @@ def a_few_bad_members(world: World) -> None:
 
 
 def hang_one_hot_member(world: World) -> None:
-    """Every write of the member with most events hangs until all others' have ended; a worker is killed meanwhile."""
+    """Let all writes of the member with most events hang until all other events have ended.
+
+    A worker is killed meanwhile.
+    """
     counts = Counter(each.fact.address for each in world.producer.sent if each.fact)
     [(hot, count)] = counts.most_common(1)
     world.control.add_fault("hang", method="POST", address=hot, seconds=600)
@@ -263,7 +300,8 @@ def hang_one_hot_member(world: World) -> None:
     world.when_put(1.0)
     took = world.until(lambda: not others - world.ended_ids(), "an end of all others' events", 120)
     world.note(
-        "others had ended {:.0f} s after the last was put, while {:.0f} events of one member waited",
+        "others had ended {:.0f} s after the last was put, "
+        "while {:.0f} events of one member waited",
         took,
         count,
     )
@@ -272,7 +310,10 @@ def hang_one_hot_member(world: World) -> None:
 
 
 def refuse_everything(world: World) -> None:
-    """Every write is answered 302, then 400, while the list can be read: a handful of dead letters, however long."""
+    """Answer all writes with 302, then 400, while the list can be read.
+
+    Only a handful of events become dead letters, however long that lasts.
+    """
     gate = world.gate()
     for share, status in zip(world.moments(0.3, 0.65), (302, 400), strict=False):
         world.when_put(share)
@@ -301,19 +342,19 @@ def refuse_everything(world: World) -> None:
 
 
 def throttle_one_in_fifty(world: World) -> None:
-    """One request in fifty is told to wait, at random, and not how long."""
+    """Answer one request in fifty, at random, with 429 and no hint."""
     world.control.add_fault("status", share=0.02, status=429)
     world.drain()
 
 
 def everything_together(world: World) -> None:
-    """All of it in one run, one upon the other."""
+    """Cause all faults in one run."""
     random = Random(3)
     world.control.latency(20)
     world.control.add_fault("status", share=0.03, status=503)
     world.control.add_fault("html_502", share=0.02)
     world.control.add_fault("hang_after_commit", method="POST", share=0.02, seconds=3)
-    if not world.brief:  # the pace that repeated 429s teach would outlast a short run
+    if not world.brief:  # the pace learned from repeated 429s would outlast a short run
         world.control.limit(
             world.requests_for(2 * world.form.throttled),
             window_seconds=1.5,
@@ -357,7 +398,10 @@ def _under_way(world: World) -> bool:
 
 
 def _each_has_some(world: World, count: int) -> bool:
-    """Must each `count` workers have something in hand? True where so little comes at once that it cannot be told."""
+    """Return True if `count` workers must each have events in hand.
+
+    It is also True if so few events come at once that it cannot be known.
+    """
     others = (len(world.workers) - count) * world.threads
     return world.in_hand() > others or world.producer.share >= 1.0 or world.producer.burst <= others
 
@@ -398,7 +442,7 @@ def _spoil_key(world: World, status: int) -> None:
 
 
 def _click(world: World, random: Random, share: float) -> None:
-    """So many of those who are subscribed, and never denied, opt out at Mailgun."""
+    """Unsubscribe this share of the subscribed members that never denied consent."""
     for address in _sample(random, _clickable(world), share):
         world.control.unsubscribe(address)
 
@@ -413,12 +457,12 @@ def _sample(random: Random, addresses: list[str], share: float) -> Iterable[str]
 
 
 def _weather(seconds: float) -> None:
-    """How long something is away is what is tried here, not something to wait for."""
+    """Sleep: the storm tries an absence of this length."""
     time.sleep(seconds)
 
 
 def memory(world: World) -> float:
-    """The largest worker's, in MB."""
+    """Return the resident memory of the largest worker, in MB."""
     return max(
         (resident_megabytes(each) for each in world.workers if each.process.poll() is None),
         default=0.0,

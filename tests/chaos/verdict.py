@@ -1,4 +1,7 @@
-"""Did the promises hold? Judged by what the sandbox holds and was asked, what Redis holds, and what the workers told."""
+"""The verdict on a storm: which promises were broken.
+
+It compares what the sandbox holds and received, what Redis holds, and what the workers logged.
+"""
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -17,18 +20,41 @@ ABSENT = "(absent)"
 
 @dataclass(frozen=True)
 class Figures:
-    """One storm in numbers; the lists hold what must be empty."""
+    """One storm in numbers. The lists `lost` to `left` must be empty.
+
+    Attributes:
+        name: The storm.
+        form: The form of delivery.
+        events: The events sent, repetitions included.
+        outcomes: The number of events by the last outcome that a worker logged.
+        requests: The requests that the sandbox had.
+        throttled: The answers with a hint how long to wait.
+        died: The dead letters before the replay, by reason.
+        seconds: How long the storm took.
+        slowest: The seconds from put to ended of the slowest event whose member Mailgun can answer.
+        back: The seconds of the slowest recovery; None if there was none.
+        alive: The workers alive at the end.
+        of: The workers that should be alive.
+        megabytes: The memory of the largest worker.
+        clicks: The clicks on the unsubscribe link.
+        lost: Events that did not end as they must.
+        wrong: Members that differ from the model.
+        resubscribed: Members subscribed again by a worker that could know of the click.
+        early: Requests before a hint allowed them.
+        left: Events and dead letters that should not be there.
+        notes: Lines printed below the table.
+    """
 
     name: str
-    form: str  # of delivery
-    events: int  # sent, repetitions included
-    outcomes: Counter[str]  # what the workers told, each event's last word
+    form: str
+    events: int
+    outcomes: Counter[str]
     requests: int
-    throttled: int  # answers that told until when to wait
-    died: Counter[str]  # dead letters before the replay
+    throttled: int
+    died: Counter[str]
     seconds: float
-    slowest: float  # seconds from the moment it was put until it had ended, of events whose member Mailgun can answer
-    back: float | None  # seconds after which the slowest had recovered
+    slowest: float
+    back: float | None
     alive: int
     of: int
     megabytes: float
@@ -42,7 +68,7 @@ class Figures:
 
     @property
     def broken(self) -> list[str]:
-        """Every broken promise, in words."""
+        """All broken promises, in words."""
         named = {
             "lost": self.lost,
             "wrong": self.wrong,
@@ -62,7 +88,10 @@ class Figures:
 def judged(
     name: str, world: World, sent: list[Sent], died: Counter[str], seconds: float
 ) -> Figures:
-    """The figures of a storm that is over: all is put, drained, replayed and drained again."""
+    """Return the figures of a storm that is over.
+
+    All events are put, drained, replayed and drained again.
+    """
     records, clicks = world.control.requests(), world.control.events()
     last_words = {
         line.event: line.said
@@ -71,9 +100,8 @@ def judged(
     }
     asked = by_address(records, {each.address for each in clicks})
     ends = [(each.address, undone(each, asked, world.form.blind_seconds)) for each in clicks]
-    raced = {
-        address for address, end in dict(ends).items() if end == "raced"
-    }  # the last click of each
+    # `dict` keeps the last click of each address.
+    raced = {address for address, end in dict(ends).items() if end == "raced"}
     return Figures(
         name=name,
         form=world.form.name,
@@ -101,12 +129,15 @@ def judged(
         early=early_requests(records, world.unlucky, world.under_way_seconds),
         left=_left_over(world, sent),
         notes=world.notes
-        + ([f"{len(raced)} clicks undone by who could not know of them"] if raced else []),
+        + ([f"{len(raced)} clicks undone by workers that could not know of them"] if raced else []),
     )
 
 
 def slowest_healthy(world: World, sent: list[Sent]) -> float:
-    """Seconds that the slowest event waited for its first end, of those whose member is not a bad one."""
+    """Return the seconds from put to first end of the slowest event.
+
+    Events of bad members do not count.
+    """
     ends: dict[str, float] = {}
     for line in world.told():
         if line.is_end:
@@ -133,14 +164,18 @@ def _is_lost(sent: Sent, last_words: dict[str, str]) -> bool:
 def wrong_members(
     world: World, sent: list[Sent], opted_out: Set[str], raced: Set[str]
 ) -> list[str]:
-    """Where Mailgun's list and the model differ. Who clicked between a worker's read and its write may stand either way."""
+    """Return the differences between Mailgun's list and the model.
+
+    A member that clicked between a worker's read and its write may be subscribed or not.
+    """
     expected = final_standings((each.fact for each in sent if each.fact), opted_out)
     held = {
         address: Standing(member.name, member.subscribed, member.vars)
         for address, member in world.control.members().items()
     }
     return [
-        f"{address}: {_difference(expected.get(address), held.get(address), either_way=address in raced)}"
+        f"{address}: "
+        f"{_difference(expected.get(address), held.get(address), either_way=address in raced)}"
         for address in sorted(expected.keys() | held.keys())
         if _difference(expected.get(address), held.get(address), either_way=address in raced)
     ]
@@ -167,10 +202,15 @@ def _difference(expected: Standing | None, held: Standing | None, *, either_way:
 def early_requests(
     records: list[Record], unlucky: Iterable[tuple[float, float]], under_way: float
 ) -> list[str]:
-    """Requests that came after a 429 was answered and before it allowed them, each with its seconds after that.
+    """Return the requests that came after a 429 was answered and before it allowed them.
 
-    What comes within `under_way` seconds was decided before the 429 was read. A 429 whose reader was killed, or could not
-    tell the others because Redis was away, is not judged.
+    A request that comes within `under_way` seconds was decided before the 429 was read. A 429 is
+    not judged if its reader was killed, or could not tell the others because Redis was away.
+
+    Args:
+        records: All requests.
+        unlucky: The spans, in epoch seconds, in which a 429 is not judged.
+        under_way: Seconds from the decision to send a request to its arrival.
     """
     spans = list(unlucky)
     told = [
@@ -204,7 +244,7 @@ def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _left_over(world: World, sent: list[Sent]) -> list[str]:
-    """What is on the queue, in hand or delayed; and dead letters that are none, or should be there and are not."""
+    """Return what is queued, in hand or delayed, and dead letters that are wrong or missing."""
     queued, in_hand, delayed = world.left()
     places = {"queued": queued, "in hand": in_hand, "delayed": delayed}
     found = {each.message.id: each.letter.reason for each in world.letters.oldest_first()}
@@ -220,7 +260,7 @@ def _left_over(world: World, sent: list[Sent]) -> list[str]:
 
 
 def _back_after_kills(world: World) -> list[float]:
-    """For each kill, the seconds until the last event that was in hand had ended."""
+    """Return, for each kill, the seconds until the last event in hand had ended."""
     ends = defaultdict(list)
     for line in world.told():
         if line.is_end:

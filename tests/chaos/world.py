@@ -1,4 +1,4 @@
-"""What a storm goes through: a real server, the sandbox, worker processes that can be killed, a producer that keeps on."""
+"""The world of a storm: a real server, the sandbox, workers that can be killed, a producer."""
 
 import json
 import os
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-key"
 READ_TIMEOUT_SECONDS = 1.0
-READ_LAG_SECONDS = 10.0  # more than any storm's reads lag, or its writes are late
+READ_LAG_SECONDS = 10.0  # more than reads lag and writes come late in any storm
 SETTINGS = {
     "MAILGUN_API_KEY": KEY,
     "MAILGUN_ALLOW_CUSTOM_HOST": "true",
@@ -47,7 +47,7 @@ SETTINGS = {
     "MAILGUN_READ_LAG_SECONDS": str(READ_LAG_SECONDS),
     "WORKER_CONCURRENCY": "12",
     "LOG_FORMAT": "json",
-    "LOG_LEVEL": "debug",  # a line for each event, also where many were handled together
+    "LOG_LEVEL": "debug",  # a line for each event, also if many were handled together
     "METRICS_PORT": "0",
 }
 DRAINED_WITHIN_SECONDS = 240.0
@@ -56,7 +56,19 @@ COMMAND_SECONDS = 120
 
 
 class World:
-    """One integration under storm. Only what it started itself is ever killed."""
+    """One integration under a storm. It kills only processes that it started itself.
+
+    Attributes:
+        unlucky: Spans (begin, end; epoch seconds) in which a worker was killed, stopped or without
+        Redis, so that it may not have passed on a hold.
+        held_when_killed: When workers were killed, and the ids of the events that were in hand.
+        backs: Seconds that each recovery took.
+        notes: Lines printed below the table.
+        further: Settings that override all others.
+        brief: Whether each fault happens only once.
+        bad: Addresses that Mailgun cannot answer; their events may wait as long as that lasts.
+        clickers: Addresses that may opt out at Mailgun.
+    """
 
     def __init__(
         self,
@@ -78,20 +90,14 @@ class World:
         self.letters = DeadLetterQueue(self.redis, integration, self.queue)
         self.journals: list[Journal] = []
         self.ended_on_purpose: set[int] = set()
-        self.unlucky: list[
-            tuple[float, float]
-        ] = []  # when somebody was killed who may have known of a hold
-        self.held_when_killed: list[
-            tuple[float, set[str]]
-        ] = []  # when, and the ids of what was in hand
-        self.backs: list[float] = []  # seconds that something took to be as before
+        self.unlucky: list[tuple[float, float]] = []
+        self.held_when_killed: list[tuple[float, set[str]]] = []
+        self.backs: list[float] = []
         self.notes: list[str] = []
-        self.further: dict[str, str] = {}  # settings in place of all others
-        self.brief = False  # each thing goes wrong once
-        self.bad: set[str] = (
-            set()
-        )  # addresses that Mailgun cannot answer, which may wait as long as that lasts
-        self.clickers: set[str] = set()  # addresses that may opt out at Mailgun
+        self.further: dict[str, str] = {}
+        self.brief = False
+        self.bad: set[str] = set()
+        self.clickers: set[str] = set()
         self.producer: Producer
 
     # Workers
@@ -109,17 +115,20 @@ class World:
 
     @property
     def threads(self) -> int:
-        """Events that each worker has under way at once."""
+        """The number of events that each worker has under way at once."""
         return int(self.environment["WORKER_CONCURRENCY"])
 
     @property
     def under_way_seconds(self) -> float:
-        """Within this, what a worker's threads had decided to ask has been sent, on a busy machine."""
+        """The seconds within which requests that were decided on have been sent.
+
+        The machine may be busy.
+        """
         return 0.05 + 0.002 * self.threads
 
     @property
     def workers(self) -> list[RunningWorker]:
-        """Those that should be alive."""
+        """The workers that should be alive."""
         return [
             each.worker
             for each in self.journals
@@ -127,19 +136,19 @@ class World:
         ]
 
     def start_workers(self, count: int) -> None:
-        """So many more workers, each ready."""
+        """Start `count` more workers and wait until they consume."""
         started = [self.start_worker() for _ in range(count)]
         for worker in started:
             worker.ready()
 
     def start_worker(self) -> RunningWorker:
-        """One more worker; it is not ready yet."""
+        """Start one more worker; it is not ready yet."""
         worker = RunningWorker(self.environment, self.folder / f"worker-{len(self.journals)}.log")
         self.journals.append(Journal(worker))
         return worker
 
     def kill(self, *workers: RunningWorker) -> None:
-        """SIGKILL, all at once."""
+        """Send SIGKILL to all these workers at once."""
         for worker in workers:
             self.ended_on_purpose.add(worker.process.pid)
             worker.process.kill()
@@ -148,16 +157,16 @@ class World:
         self.unlucky.append((time.time() - 2, time.time() + 1))
 
     def terminate(self, worker: RunningWorker) -> int:
-        """SIGTERM; its exit status."""
+        """Send SIGTERM and return the exit status."""
         self.ended_on_purpose.add(worker.process.pid)
         return worker.stop()
 
     def alive(self) -> int:
-        """How many of those that should live do."""
+        """Return how many of the workers that should be alive are."""
         return sum(each.process.poll() is None for each in self.workers)
 
     def start_redis(self) -> None:
-        """Redis runs again, on what it had stored."""
+        """Start Redis again with what it had stored."""
         eventually(self._redis_starts, 20, "a Redis that starts again")
 
     def _redis_starts(self) -> bool:
@@ -168,22 +177,22 @@ class World:
         return True
 
     def be_calm(self) -> None:
-        """The sandbox behaves again."""
+        """End all faults of the sandbox."""
         self.control.clear_faults()
         self.control.clear_refusals()
         self.control.limit(None)
         self.control.latency(0)
 
     def back(self, seconds: float) -> None:
-        """Something was as before after so many seconds."""
+        """Record that a recovery took so many seconds."""
         self.backs.append(seconds)
 
     def note(self, text: str, *figures: float) -> None:
-        """Something to be printed below the table."""
+        """Add a line to be printed below the table."""
         self.notes.append(text.format(*figures))
 
     def close(self) -> None:
-        """Everything that was started here has ended."""
+        """End all that was started here."""
         self.producer.stop()
         for worker in self.workers:
             worker.kill()
@@ -192,29 +201,29 @@ class World:
     # What is going on
 
     def told(self) -> list[Told]:
-        """What all workers have told so far, the dead ones too."""
+        """Return all lines about events that workers have logged, dead workers too."""
         return [line for journal in self.journals for line in journal.catch_up()]
 
     def ended_ids(self) -> set[str]:
-        """The ids of the events that have ended."""
+        """Return the ids of the events that have ended."""
         return {line.event for line in self.told() if line.is_end}
 
     def in_hand(self) -> int:
-        """Events taken by a worker and not acknowledged."""
+        """Return the number of messages fetched and not acknowledged."""
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
 
     def in_hand_ids(self) -> set[str]:
-        """Their ids."""
+        """Return the ids of the events in hand."""
         held = self.redis.hvals(f"signal:{self.integration}:unacked")
         return {event for each in held for event in carried_ids(json.loads(each))}
 
     def lightly_loaded(self) -> bool:
-        """Do the workers have something in hand, and room for more than the queue has?"""
+        """Return True if the workers have events in hand and room for more than are queued."""
         queued, in_hand, _ = self.left()
         return not queued and len(self.workers) <= in_hand <= self.threads
 
     def left(self) -> tuple[int, int, int]:
-        """Events on the queue, in hand, and delayed, at one moment."""
+        """Return the numbers of messages queued, in hand, and delayed, at one moment."""
         with self.redis.pipeline(transaction=True) as at_once:
             at_once.llen(self.queue)
             at_once.hlen(f"signal:{self.integration}:unacked")
@@ -223,7 +232,7 @@ class World:
         return queued, in_hand, delayed
 
     def gate(self) -> Gate:
-        """The hold, to be paused and resumed."""
+        """Return the gate, to pause and resume the integration."""
         rules = GateConfig(
             base=0.2,
             max_delay=2,
@@ -236,11 +245,14 @@ class World:
         return Gate(self.redis, self.integration, rules, lambda: 0.5)
 
     def requests(self) -> int:
-        """How many requests the sandbox has had."""
+        """Return the number of requests that the sandbox has had."""
         return int(self.control.totals()["requests"])
 
     def requests_for(self, events: int) -> int:
-        """About how many requests so many events ask, by what those asked that are in hand or have ended."""
+        """Return about how many requests `events` events need.
+
+        The estimate is the number of requests so far for each event in hand or ended.
+        """
         self.until(lambda: self._ended() > 0.05 * len(self.producer.sent), "some events' ends")
         return max(2, round(events * self.requests() / (self._ended() + len(self.in_hand_ids()))))
 
@@ -250,25 +262,31 @@ class World:
     # Waiting
 
     def moments(self, *shares: float) -> tuple[float, ...]:
-        """Those shares of all events at which something goes wrong; in brief the first alone."""
+        """Return the shares of all events at which a fault happens; if brief, only the first."""
         return shares[:1] if self.brief else shares
 
     def sparing(self) -> AbstractContextManager[None]:
-        """In brief only a few events are put meanwhile, so that some are left for what comes."""
+        """Return a context in which, if brief, the producer puts only a few events.
+
+        Some events are then left for what follows.
+        """
         return self.producer.trickling() if self.brief else nullcontext()
 
     def when_put(self, share: float) -> None:
-        """Wait until so much of everything is on the queue or past it."""
+        """Wait until the producer has put this share of all events."""
         self.until(lambda: self.producer.share >= share, f"{share:.0%} of all events put", 180)
 
     def until(self, holds: Callable[[], Any], what: str, within: float = 60.0) -> float:
-        """Wait until the condition holds; the seconds that took. While Redis is away it does not."""
+        """Wait until the condition holds and return the seconds that took.
+
+        While Redis is away, the condition does not hold.
+        """
         began = time.monotonic()
         eventually(lambda: _unless_away(holds), within, what)
         return time.monotonic() - began
 
     def drain(self) -> None:
-        """Wait until everything is put and has ended."""
+        """Wait until all events are put and have ended."""
         self.when_put(1.0)
         eventually(
             lambda: _unless_away(lambda: not any(self.left())),
@@ -277,7 +295,7 @@ class World:
         )
 
     def settle(self) -> None:
-        """Wait until no write is to be looked after any more."""
+        """Wait until no member has to be looked at again after a write."""
         key = f"signal:{self.integration}:look_after"
         eventually(
             lambda: _unless_away(lambda: not self.redis.zcard(key)),
@@ -286,14 +304,20 @@ class World:
         )
 
     def stop_for_a_while(self, worker: RunningWorker, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT so many seconds later."""
+        """Send SIGSTOP, and SIGCONT after `seconds`."""
         worker.process.send_signal(signal.SIGSTOP)
         self.unlucky.append((time.time() - 2, time.time() + seconds + 1))
-        time.sleep(seconds)  # how long it is stopped is what is tried here
+        time.sleep(seconds)  # the storm tries a stop of this length
         worker.process.send_signal(signal.SIGCONT)
 
     def each_consumes_again(self, since: float) -> float:
-        """Wait until every worker has ended an event after `since`; the slowest one's seconds. Events trickle meanwhile."""
+        """Wait until each worker has ended an event after `since`.
+
+        The producer puts events slowly meanwhile.
+
+        Returns:
+            The slowest worker's seconds.
+        """
 
         def each_has() -> bool:
             journals = [each for each in self.journals if each.worker in self.workers]
@@ -309,7 +333,7 @@ class World:
     # Acts of an operator
 
     def run(self, *arguments: str) -> str:
-        """`signal-mailgun ARGUMENTS`; what it printed. It must succeed."""
+        """Run `signal-mailgun ARGUMENTS`, which must succeed, and return what it printed."""
         ours = ("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         ended = subprocess.run(
@@ -325,16 +349,16 @@ class World:
         return ended.stdout
 
     def replay(self) -> None:
-        """Every dead letter is back on the queue, by the command that operators use."""
+        """Replay all dead letters with the operator's command."""
         self.run("dead-letters", "replay", "--yes")
 
     def died(self) -> Counter[str]:
-        """Dead letters by reason."""
+        """Return the number of dead letters by reason."""
         return Counter(each.letter.reason for each in self.letters.oldest_first())
 
 
 def patient_client(url: str) -> "redis.Redis":
-    """A client whose connections may be cut: each command is tried again, on a new one."""
+    """Return a client that tries each command again, on a new connection, if one is cut."""
     retry = Retry(ConstantBackoff(0.05), 3)
     return redis.Redis.from_url(
         url, decode_responses=True, retry=retry, retry_on_error=[redis.ConnectionError]
@@ -342,7 +366,10 @@ def patient_client(url: str) -> "redis.Redis":
 
 
 def carried_ids(envelope: Mapping[str, Any]) -> list[str]:
-    """The ids of the events that a message carries: many have their own, a single one the message's."""
+    """Return the ids of the events that a message carries.
+
+    The events of a bundle have ids of their own; a single event has the message's.
+    """
     arguments, *_ = body_of(envelope)
     match arguments:
         case [[*events]]:
@@ -358,7 +385,7 @@ def _unless_away(ask: Callable[[], Any]) -> Any:
 
 
 def resident_megabytes(worker: RunningWorker) -> float:
-    """The memory that the worker's process has in use."""
+    """Return the memory that the worker's process has resident, in MB."""
     listed = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(worker.process.pid)],
         capture_output=True,

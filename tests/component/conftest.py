@@ -1,4 +1,4 @@
-"""What component tests share: a real server a module, and on it an integration of its own for each test."""
+"""Fixtures of component tests: a real server for each module, an integration for each test."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def own(server: RedisServer) -> Iterator[OwnIntegration]:
-    """An integration that nobody else uses."""
+    """Return an integration that no other test uses."""
     client = server.client()
     yield OwnIntegration(client, f"own{next(numbers)}")
     client.close()

@@ -1,4 +1,4 @@
-"""One integration on the bench: a real server, the sandbox over HTTP, real workers, and what each of them holds."""
+"""One integration on the bench: a real server, the sandbox over HTTP, real workers."""
 
 import json
 import os
@@ -40,7 +40,7 @@ OURS = (
 )
 COMMAND_SECONDS = 60
 
-# Retries come soon; a request that takes long on a busy machine is not given up.
+# Retries come soon; a slow request on a busy machine does not time out.
 QUICK = {
     "MAILGUN_CONNECT_TIMEOUT_SECONDS": "3",
     "MAILGUN_READ_TIMEOUT_SECONDS": "5",
@@ -52,7 +52,7 @@ QUICK = {
     "METRICS_PORT": "0",
 }
 
-# What hangs is given up soon, and what a killed worker held comes back soon.
+# Hanging requests time out soon, and a killed worker's events come back soon.
 IMPATIENT = {
     "MAILGUN_CONNECT_TIMEOUT_SECONDS": "0.3",
     "MAILGUN_READ_TIMEOUT_SECONDS": "0.6",
@@ -64,7 +64,7 @@ numbers = count(1)
 
 @dataclass(frozen=True)
 class Printed:
-    """How a command ended, and what it printed."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -77,13 +77,16 @@ class Printed:
 
 @dataclass(frozen=True)
 class Bench:
-    """The parts of one integration. Its worker is started by whoever needs one."""
+    """The parts of one integration. A test that needs a worker starts it.
+
+    `workers` are all that were started here.
+    """
 
     server: RedisServer
     sandbox: RunningSandbox
     folder: Path
     integration: str = "default"
-    workers: list[RunningWorker] = field(default_factory=list)  # all that were started here
+    workers: list[RunningWorker] = field(default_factory=list)
 
     @property
     def queue(self) -> str:
@@ -102,7 +105,7 @@ class Bench:
         return DeadLetterQueue(self.redis, self.integration, self.queue)
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """The settings of a worker on this bench, those given last."""
+        """Return the settings of a worker on this bench, with `settings` on top."""
         return {
             **QUICK,
             "REDIS_URL": self.server.url,
@@ -115,7 +118,12 @@ class Bench:
         }
 
     def worker(self, *command: str, **settings: str) -> RunningWorker:
-        """One more worker with these settings over the bench's; without a `command`, ours, under a name of its own."""
+        """Start one more worker.
+
+        Args:
+            command: Arguments of `python`; none: this program's worker, under a name of its own.
+            settings: Settings that override the bench's.
+        """
         number = next(numbers)
         command = command or ("-m", "worker", "worker", f"--name={self.integration}-{number}@%h")
         worker = RunningWorker(
@@ -126,7 +134,10 @@ class Bench:
 
     @contextmanager
     def working(self, *command: str, **settings: str) -> Iterator[RunningWorker]:
-        """One more worker, ready, until the block ends; then it is killed, which is quicker than asking."""
+        """Run one more worker until the block ends.
+
+        It is ready when the block begins, and is killed at the end, which is quicker than SIGTERM.
+        """
         worker = self.worker(*command, **settings)
         try:
             yield worker.ready()
@@ -134,13 +145,13 @@ class Bench:
             worker.kill()
 
     def end_workers(self) -> None:
-        """Kills those that a test left running, as one that failed may have."""
+        """Kill the workers that a test left running, as a failed test may."""
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.kill()
 
     def run(self, *arguments: str, given: str | None = None, **settings: str | None) -> Printed:
-        """`signal-mailgun ARGUMENTS` to its end; a setting of None is left out."""
+        """Run `signal-mailgun ARGUMENTS` to its end; a setting of None is left out."""
         return printed_by(
             "-m", "worker", *arguments, given=given, folder=self.folder, **self._with(settings)
         )
@@ -150,21 +161,21 @@ class Bench:
         return {name: value for name, value in every.items() if value is not None}
 
     def put(self, *events: Any, integration: str | None = None) -> list[str]:
-        """The events are on the queue; their ids."""
+        """Put the events on the queue and return their ids."""
         messages = [message_for(event) for event in events]
         EventQueue(self.redis, f"mailgun.{integration or self.integration}").put(messages)
         return [message.id for message in messages]
 
     def put_raw(self, *texts: str | bytes) -> None:
-        """These texts are on the queue, as some other program might leave them."""
+        """Put these texts on the queue, as another program might."""
         self.redis.lpush(self.queue, *texts)
 
     def ended(self, within: float = 60) -> None:
-        """Waits until nothing is queued, in a worker's hands, or delayed."""
+        """Wait until no event is queued, in hand or delayed."""
         eventually(self._nothing_under_way, within, "an end of all events")
 
     def idle(self, within: float = 30) -> None:
-        """Waits until nothing is queued or in a worker's hands; delayed events may wait."""
+        """Wait until no event is queued or in hand; delayed events may wait."""
         eventually(self._nothing_in_hands, within, "an idle worker")
 
     def _nothing_under_way(self) -> bool:
@@ -180,11 +191,11 @@ class Bench:
             return not any(at_once.execute())
 
     def queued(self) -> int:
-        """How many messages are on the queue."""
+        """Return the number of messages on the queue."""
         return int(self.redis.llen(self.queue))
 
     def queued_events(self) -> list[Message]:
-        """The events on the queue, in messages of their own or in bundles, the next one first."""
+        """Return the events on the queue, those of bundles too, the next one first."""
         raws = reversed(self.redis.lrange(self.queue, 0, -1))
         return [event for raw in raws for event in events_in(decode(raw)[0])]
 
@@ -192,48 +203,48 @@ class Bench:
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
 
     def delayed(self) -> list[tuple[Message, float]]:
-        """The delayed messages and when they are due."""
+        """Return the delayed messages and when they are due, in epoch seconds."""
         return [(decode(raw)[0], due) for raw, due in self.delay_queue.waiting()]
 
     def letters(self) -> list[DeadLetter]:
-        """The dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         return list(self.dead_letters.oldest_first())
 
     def the_letter(self) -> DeadLetter:
-        """The one dead letter, once it is there."""
+        """Return the only dead letter once it is there."""
         eventually(self.dead_letters.count, what="a dead letter")
         self.ended()
         [letter] = self.letters()
         return letter
 
     def dead_letter_headers(self) -> list[dict[str, Any]]:
-        """The headers of each message on the dead-letter queue, as they lie on Redis."""
+        """Return the headers of the messages on the dead-letter queue, as stored."""
         raw = cast("list[str]", self.redis.lrange(f"{self.queue}.dead_letter", 0, -1))
         return [json.loads(each)["headers"] for each in raw]
 
     def totals(self) -> dict[str, int]:
-        """How many events ended how, as far as it is stored."""
+        """Return the stored number of events by outcome."""
         return OutcomeStats(self.redis, self.integration).totals()
 
     def counted(self, outcome: str, events: int = 1) -> None:
-        """Waits until so many events have ended so."""
+        """Wait until so many events have ended with this outcome."""
         eventually(lambda: self.totals().get(outcome, 0) >= events, what=f"{events} × {outcome}")
 
     def member(self, address: str) -> StoredMember:
-        """The member, once Mailgun holds it."""
+        """Return the member once Mailgun holds it."""
         found = eventually(lambda: self.members().get(address.lower()), what=f"a member {address}")
         assert found
         return found
 
     def delivered(self) -> int:
-        """How many members the list holds."""
+        """Return the number of members on the list."""
         return int(self.sandbox.control.state()["lists"][0]["members"])
 
     def members(self) -> dict[str, StoredMember]:
         return self.sandbox.control.members()
 
     def requests(self, address: str | None = None) -> list[Record]:
-        """What Mailgun was asked about one member, or in all, oldest first."""
+        """Return the requests about one member, or all, oldest first."""
         records = self.sandbox.control.requests()
         return [
             each
@@ -245,12 +256,12 @@ class Bench:
         return [each for each in self.requests(address) if each.method == "POST"]
 
     def clear(self) -> None:
-        """Nothing is stored or asked for any more, and the sandbox is as it was at its start."""
+        """Delete all that is stored and reset the sandbox."""
         self.sandbox.control.reset()
         self.redis.flushall()
 
     def settle(self) -> None:
-        """Waits until a running worker has nothing in hand; what is queued or delayed is dropped."""
+        """Drop what is queued or delayed, and wait until workers have nothing in hand."""
         self.sandbox.control.reset()
         self.redis.delete(self.queue, self.delay_queue.key)
         eventually(lambda: not self.unacknowledged(), 30, "empty hands")
@@ -259,7 +270,14 @@ class Bench:
 def printed_by(
     *arguments: str, given: str | None = None, folder: Path, **environment: str
 ) -> Printed:
-    """`python ARGUMENTS` to its end, in `folder`, with these settings and none of ours from outside."""
+    """Run `python ARGUMENTS` to its end and return its output.
+
+    Args:
+        arguments: The arguments.
+        given: The text on stdin.
+        folder: The working folder.
+        environment: The program's settings; none come from this process.
+    """
     ended = subprocess.run(
         [sys.executable, *arguments],
         env=clean_environment(**environment),
@@ -274,7 +292,7 @@ def printed_by(
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """This process's environment without any of our settings, and then those given."""
+    """Return this process's environment without the program's settings, plus `settings`."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
         **settings,
@@ -282,20 +300,20 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 def identified(address: str, **traits: Any) -> dict[str, Any]:
-    """An identify event."""
+    """Return an identify event."""
     return {"type": "identify", "traits": {"email": address, **traits}}
 
 
 def viewed(address: str, url: str, **fields: Any) -> dict[str, Any]:
-    """A page event."""
+    """Return a page event."""
     return {"type": "page", "traits": {"email": address}, "properties": {"url": url}, **fields}
 
 
 def consenting(event: dict[str, Any], *, marketing: Any) -> dict[str, Any]:
-    """The event with that marketing consent."""
+    """Return the event with this marketing consent."""
     return {**event, "context": {"consent": {"canonical": {"marketing": marketing}}}}
 
 
 def until(holds: Callable[[], Any], what: str, within: float = 30) -> None:
-    """Waits until the condition holds."""
+    """Wait until the condition holds."""
     eventually(holds, within, what)

@@ -1,4 +1,7 @@
-"""What integration tests share: one server, one sandbox, one worker for those that need no other; each test starts clean."""
+"""Fixtures of integration tests: one server, one sandbox, one shared worker.
+
+Each test starts clean.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,14 +39,14 @@ def the_bench(
 
 @pytest.fixture(scope="session")
 def worker(the_bench: Bench) -> Iterator[RunningWorker]:
-    """The shared worker, of the integration `default`."""
+    """Return the shared worker, of the integration `default`."""
     with the_bench.worker() as running:
         yield running
 
 
 @pytest.fixture
 def bench(the_bench: Bench, worker: RunningWorker) -> Iterator[Bench]:
-    """A clean bench whose worker is the shared one."""
+    """Return a clean bench with the shared worker."""
     the_bench.clear()
     yield the_bench
     the_bench.settle()
@@ -52,7 +55,10 @@ def bench(the_bench: Bench, worker: RunningWorker) -> Iterator[Bench]:
 
 @pytest.fixture
 def own(the_bench: Bench) -> Iterator[Bench]:
-    """A clean bench of an integration that nobody else uses. It has no worker until the test starts one."""
+    """Return a clean bench of an integration that no other test uses.
+
+    It has no worker until the test starts one.
+    """
     alone = replace(the_bench, integration=f"own{next(numbers)}", workers=[])
     alone.clear()
     yield alone

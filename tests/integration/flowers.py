@@ -1,4 +1,4 @@
-"""A real Flower for tests, asked over HTTP."""
+"""A real Flower for tests, queried over HTTP."""
 
 import subprocess
 import sys
@@ -15,23 +15,23 @@ from tests.servers import eventually, free_port
 
 @dataclass(frozen=True)
 class Flower:
-    """A running Flower, asked over HTTP."""
+    """A running Flower."""
 
     url: str
 
     def page(self, path: str) -> str:
-        """The page's text."""
+        """Return the page's text."""
         answer = requests.get(f"{self.url}{path}", timeout=30)
         answer.raise_for_status()
         return answer.text
 
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Every task by its id, as the API tells it."""
+        """Return all tasks by id, as the API shows them."""
         found: dict[str, dict[str, Any]] = requests.get(f"{self.url}/api/tasks", timeout=30).json()
         return found
 
     def task(self, id: str, state: str) -> dict[str, Any]:
-        """The task, once it is in that state."""
+        """Return the task once it is in this state."""
         return (
             eventually(
                 lambda: (found := self.tasks().get(id)) and found["state"] == state and found,
@@ -41,7 +41,7 @@ class Flower:
         )
 
     def knows_queue(self, name: str) -> bool:
-        """Is the queue on the page, once the workers have been asked again?"""
+        """Return True if the Broker tab has the queue, after Flower has inspected the workers."""
         requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()
         return name in self.page("/broker")
 
@@ -52,18 +52,18 @@ class Flower:
             return False
 
     def post(self, path: str, body: Any = None, **form: str) -> requests.Response:
-        """What Flower answers; `body` goes as JSON."""
+        """Return Flower's answer; `body` is sent as JSON, `form` as a form."""
         return requests.post(f"{self.url}{path}", json=body, data=form or None, timeout=30)
 
     def worker(self) -> str:
-        """The name of the one worker that is alive."""
+        """Return the name of the only live worker."""
         [name] = requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).json()
         return str(name)
 
 
 @contextmanager
 def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
-    """Flower on this bench, whose worker it has found and whose events it hears of."""
+    """Run Flower on this bench; it has found the worker and receives its events."""
     port = free_port()
     command = [
         "-m",

@@ -1,4 +1,4 @@
-"""The modes of delivery that tests go through: how workers are set, and how events are put on the queue."""
+"""The modes of delivery that tests use: workers' settings, and how events are put on the queue."""
 
 import time
 from collections.abc import Mapping
@@ -19,10 +19,14 @@ LEDGER = {"MAILGUN_MEMBER_STATE": "ledger"}
 
 @dataclass(frozen=True)
 class Mode:
-    """One mode of delivery."""
+    """One mode of delivery.
+
+    Attributes:
+        settings: Settings of the worker.
+        bundled: Whether events are put many a message, as `enqueue_many` does.
+    """
 
     settings: Mapping[str, str] = field(default_factory=dict)
-    # Events are put many a message, as `enqueue_many` does.
     bundled: bool = False
 
     def put(self, redis: "redis.Redis", queue: str, *events: Any) -> None:

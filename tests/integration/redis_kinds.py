@@ -1,4 +1,4 @@
-"""Every kind of Redis that the program is run on, and its parts at work on one of them."""
+"""The kinds of Redis that operators run, and the parts of the program on one of them."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ SENTINEL_LOGIN = f"sentinel_password={quote(SENTINEL_PASSWORD, safe='')}"
 
 @dataclass(frozen=True)
 class Place:
-    """A REDIS_URL, and the database on the server to which it must lead."""
+    """A REDIS_URL, and a client of the database to which it must lead."""
 
     url: str
     client: Any
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass
 class Servers:
-    """Servers, started when a test first needs them; ended with `stack`."""
+    """Servers, started when a test first needs them and ended with `stack`."""
 
     folder: Path
     stack: ExitStack
@@ -90,7 +90,10 @@ def user_and_database(on: Servers) -> Place:
 
 
 def every_option(on: Servers) -> Place:
-    options = "socket_timeout=5&socket_connect_timeout=2.5&health_check_interval=7&protocol=2&client_name=signal&db=2"
+    options = (
+        "socket_timeout=5&socket_connect_timeout=2.5&health_check_interval=7"
+        "&protocol=2&client_name=signal&db=2"
+    )
     return Place(f" REDIS://{LOGIN}localhost:{on.with_users.port}?{options}\n", on.admin(2))
 
 
@@ -111,7 +114,10 @@ def private_ca(on: Servers) -> Place:
 def client_certificate(on: Servers) -> Place:
     own = on.certificates
     relay = on.relay(on.with_users.port, own.server, client_ca=own.ca)
-    files = f"ssl_ca_certs={own.ca}&ssl_certfile={own.client}&ssl_keyfile={own.client_key}&ssl_cert_reqs=CERT_REQUIRED"
+    files = (
+        f"ssl_ca_certs={own.ca}&ssl_certfile={own.client}&ssl_keyfile={own.client_key}"
+        "&ssl_cert_reqs=CERT_REQUIRED"
+    )
     return Place(f"rediss://{LOGIN}127.0.0.1:{relay.port}/5?{files}", on.admin(5))
 
 
@@ -129,7 +135,10 @@ def one_sentinel(on: Servers) -> Place:
 
 def three_sentinels_one_dead(on: Servers) -> Place:
     ports = on.three_sentinels.ports
-    hosts = f"127.0.0.1:{free_port()};nowhere.invalid:26379;sentinel://127.0.0.1:{ports[1]};127.0.0.1:{ports[2]}"
+    hosts = (
+        f"127.0.0.1:{free_port()};nowhere.invalid:26379;"
+        f"sentinel://127.0.0.1:{ports[1]};127.0.0.1:{ports[2]}"
+    )
     url = f"sentinel://{LOGIN}{hosts}/7?master_name=signal&{SENTINEL_LOGIN}"
     return Place(url, on.admin(7, on.three_sentinels.servers[0]))
 
@@ -137,9 +146,8 @@ def three_sentinels_one_dead(on: Servers) -> Place:
 def sentinel_over_tls(on: Servers) -> Place:
     own, master = on.certificates, server_with_users(on.folder / "tls-master")
     on.stack.callback(master.kill)
-    front = on.relay(
-        master.port, own.server, plain_too=True
-    )  # the sentinel itself speaks without TLS
+    # The sentinel itself connects without TLS.
+    front = on.relay(master.port, own.server, plain_too=True)
     behind = on._stopped_later(_watching(on.folder / "tls-sentinel", front.port, master))
     sentinel = on.relay(behind.ports[0], own.server)
     url = f"sentinel://{LOGIN}localhost:{sentinel.port}/8?ssl=true&ssl_ca_certs={own.ca}"
@@ -172,7 +180,10 @@ KINDS: dict[str, Callable[[Servers], Place]] = {
 
 @dataclass
 class Parts:
-    """The parts of the program on one Redis: a worker with metrics and a Flower, the rest started when asked for."""
+    """The parts of the program on one Redis: worker, metrics, Flower, commands, a producer.
+
+    Each is started when a test asks for it.
+    """
 
     url: str
     integration: str
@@ -205,7 +216,7 @@ class Parts:
 
     @contextmanager
     def worker(self, *command: str) -> Iterator[RunningWorker]:
-        """A worker, from its start on; killed at the end. Without a `command`, ours."""
+        """Run a worker until the block ends; without a `command`, this program's."""
         settings = {**self.environment, "METRICS_PORT": str(self.metrics_port)}
         output = self.folder / f"worker-{self.integration}.log"
         worker = RunningWorker(settings, output, command=command or ("-m", "worker", "worker"))
@@ -216,7 +227,7 @@ class Parts:
 
     @contextmanager
     def flower(self) -> Iterator[None]:
-        """Flower, once its pages are there; killed at the end."""
+        """Run Flower until the block ends; its pages are there when it begins."""
         command = [
             "-m",
             "celery",
@@ -253,37 +264,40 @@ class Parts:
         return f"http://127.0.0.1:{self.flower_port}{path}"
 
     def flower_page(self) -> str:
-        """Flower's Broker tab, on one line."""
+        """Return Flower's Broker tab on one line."""
         return " ".join(requests.get(self._flower("/broker"), timeout=30).text.split())
 
     def flower_depths(self) -> dict[str, int]:
-        """Each queue's depth, as Flower's API tells it once it has asked the workers for their queues again."""
+        """Return each queue's depth by Flower's API, after it has inspected the workers."""
         requests.get(self._flower("/api/workers?refresh=1"), timeout=30).raise_for_status()
         answer = requests.get(self._flower("/api/queues/length"), timeout=30)
         answer.raise_for_status()
         return {each["name"]: each["messages"] for each in answer.json()["active_queues"]}
 
     def command(self, *arguments: str, given: str | None = None) -> Printed:
-        """`signal-mailgun ARGUMENTS` to its end."""
+        """Run `signal-mailgun ARGUMENTS` to its end."""
         return printed_by(
             "-m", "worker", *arguments, given=given, folder=self.folder, **self.environment
         )
 
     def inspected(self) -> dict[str, Any]:
-        """What the one worker tells of itself in Flower: its settings, its connection and the like."""
+        """Return what Flower shows of the only worker: its settings, its connection and so on."""
         answer = requests.get(self._flower("/api/workers?refresh=1"), timeout=30)
         answer.raise_for_status()
         [found] = answer.json().values() or [{}]
         return dict(found)
 
     def producer(self, event: dict[str, Any]) -> Printed:
-        """A program of its own that enqueues the event and prints its id; it has REDIS_URL and no other setting of ours."""
+        """Run a producer that enqueues the event and prints its id.
+
+        It is a process of its own with only REDIS_URL and SIGNAL_INTEGRATION set.
+        """
         text = f"from worker import enqueue; print(enqueue({event!r}))"
         settings = {"REDIS_URL": self.url, "SIGNAL_INTEGRATION": self.integration}
         return printed_by("-c", text, folder=self.folder, **settings)
 
     def redis_up(self) -> float:
-        """The metric `signal_mailgun_redis_up`, once it can be scraped."""
+        """Return the metric `signal_mailgun_redis_up` once it can be scraped."""
         return eventually(self._scraped, 60, "metrics")[0]
 
     def _scraped(self) -> list[float]:
@@ -298,12 +312,12 @@ class Parts:
         ]
 
     def holds(self, address: str) -> bool:
-        """Does the list have the member?"""
+        """Return True if the list has the member."""
         return address in self.sandbox.control.members()
 
 
 def status_of(printed: Printed) -> dict[str, Any]:
-    """What `status --json` printed."""
+    """Return what `status --json` printed."""
     assert printed.status == 0, printed.everything
     found: dict[str, Any] = json.loads(printed.out)
     return found

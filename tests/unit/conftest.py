@@ -1,4 +1,7 @@
-"""How property tests run here: the same examples every time, and no limit that a slow machine would break."""
+"""Settings of property tests.
+
+They draw the same examples in each run, and have no time limit that a slow machine would break.
+"""
 
 from hypothesis import settings
 

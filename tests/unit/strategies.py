@@ -1,4 +1,4 @@
-"""What property tests draw from: JSON as it can arrive, and the values of this program."""
+"""Strategies for property tests: JSON as it can arrive, and values of this program."""
 
 from hypothesis import strategies as st
 
@@ -6,9 +6,8 @@ from worker.mailgun.member import Member
 from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, AttemptRecord, Message
 from worker.signal.patch import Patch
 
-any_text = st.text(
-    st.characters(codec=None, exclude_categories=())
-)  # lone surrogates too: JSON can spell them
+# Lone surrogates too, since JSON can spell them.
+any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
 _scalars = (
     st.none()

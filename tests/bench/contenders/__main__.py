@@ -1,4 +1,7 @@
-"""`python -m tests.bench.contenders MODULE`: enqueues the events on stdin, one in JSON a line, the way MODULE does it."""
+"""The producer of a contender: `python -m tests.bench.contenders MODULE`.
+
+It enqueues the events on stdin, one JSON object a line, with the function of MODULE.
+"""
 
 import importlib
 import json

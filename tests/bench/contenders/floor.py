@@ -1,6 +1,7 @@
-"""`python -m tests.bench.contenders.floor THREADS`: the same POSTs without any queue, one for each event on stdin.
+"""The baseline without a queue: one POST for each event on stdin.
 
-What no consumer that asks Mailgun once an event through `requests` can beat with as many threads.
+`python -m tests.bench.contenders.floor THREADS` runs it. No consumer with as many threads that uses
+`requests` for one event a request can be faster.
 """
 
 import json
@@ -12,26 +13,26 @@ from tests.bench.contenders.posting import post
 
 
 class Lines:
-    """Lines, each for one of the threads that ask for the next."""
+    """Lines that several threads share."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._lines = iter(lines)
         self._lock = threading.Lock()
 
     def next(self) -> bytes | None:
-        """The next line; None at the end."""
+        """Return the next line, or None at the end."""
         with self._lock:
             return next(self._lines, None)
 
 
 def post_all(lines: Lines) -> None:
-    """Every line that comes to this thread is posted."""
+    """Post the event of each line that this thread gets."""
     while line := lines.next():
         post(json.loads(line))
 
 
 def main(threads: int) -> None:
-    """Ends with its stdin."""
+    """Post the events on stdin until it ends."""
     lines = Lines(iter(sys.stdin.buffer.readline, b""))
     sys.stdout.write("floor ready.\n")
     sys.stdout.flush()

@@ -1,6 +1,7 @@
-"""The POST as a taskiq task: asyncio and aiohttp, a Redis stream with acknowledgements, smart retries.
+"""The POST as a taskiq task: asyncio and aiohttp, a Redis stream with acknowledgements, retries.
 
-The retries wait in a schedule, which a `taskiq scheduler` beside the workers brings back: without one they come at once.
+Retries wait in a schedule, from which a `taskiq scheduler` beside the workers requeues them.
+Without a schedule they come at once.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from tests.bench.contenders.posting import TIMEOUT_SECONDS, form_of, members_url
 source = ListRedisScheduleSource(os.environ["REDIS_URL"])
 retries = SmartRetryMiddleware(
     default_retry_label=True,
-    default_retry_count=1_000_000,  # 3 by default, which would lose events here
+    default_retry_count=1_000_000,  # the default of 3 could lose events
     use_jitter=True,
     use_delay_exponent=True,
     schedule_source=source,

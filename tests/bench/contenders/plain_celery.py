@@ -1,4 +1,4 @@
-"""The POST as a plain Celery task: late acknowledgement, automatic retries with backoff, a pool of threads."""
+"""The POST as a plain Celery task: late acknowledgement, retries with backoff, threads."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ app.conf.task_ignore_result = True
     acks_late=True,
     autoretry_for=(requests.RequestException,),
     retry_backoff=True,
-    max_retries=None,  # three by default, which would lose events here
+    max_retries=None,  # the default of 3 could lose events
 )
 def deliver(event: dict[str, Any]) -> None:
     post(event)

@@ -1,4 +1,7 @@
-"""One event, one POST: what a consumer without merge, ledger or batches does. Raises what `requests` raises."""
+"""One POST for each event: a consumer without merge, ledger or batches.
+
+It raises what `requests` raises.
+"""
 
 import json
 import os
@@ -13,17 +16,20 @@ CONNECTIONS = threading.local()
 
 
 def post(event: Mapping[str, Any]) -> None:
-    """Mailgun has taken the event's member. Each thread keeps one connection."""
+    """Post the event's member to Mailgun. Each thread keeps one connection."""
     answer = _session().post(members_url(), data=form_of(event), timeout=TIMEOUT_SECONDS)
     answer.raise_for_status()
 
 
 def members_url() -> str:
-    return f"{os.environ['MAILGUN_API_BASE_URL']}/v3/lists/{os.environ['MAILGUN_LIST_ADDRESS']}/members"
+    return (
+        f"{os.environ['MAILGUN_API_BASE_URL']}/v3/lists/{os.environ['MAILGUN_LIST_ADDRESS']}"
+        "/members"
+    )
 
 
 def form_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """The member as this event alone knows it; `vars` in JSON."""
+    """Return the form of the member as this event alone knows it; `vars` is JSON."""
     name, member_vars = said_by(event)
     named = {"name": name} if name else {}
     subscribed = "yes" if event["context"]["consent"]["canonical"]["marketing"] else "no"
@@ -37,7 +43,7 @@ def form_of(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def said_by(event: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The name and the variables that the event sets: those of the integration's Default preset."""
+    """Return the name and the variables that the event sets by the Default preset."""
     said: dict[str, Any] = {"anonymous_id": event["anonymousId"]}
     traits, properties = event["traits"], event.get("properties", {})
     match event["type"]:
@@ -56,5 +62,5 @@ def _session() -> requests.Session:
     if session is None:
         session = CONNECTIONS.session = requests.Session()
         session.auth = ("api", os.environ["MAILGUN_API_KEY"])
-        session.trust_env = False  # no look for proxies and .netrc at each request
+        session.trust_env = False  # else each request looks for proxies and .netrc
     return session
