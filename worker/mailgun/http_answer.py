@@ -1,6 +1,7 @@
-"""Read one HTTP/1.1 answer from a connection, bounded in bytes, and say whether the connection may carry another.
+"""Read one HTTP/1.1 answer from a connection, bounded in bytes, and tell if it may be reused.
 
-Informational answers (1xx) are passed over. What is no HTTP/1.1 raises `BrokenAnswer`; the grammar is h11's.
+Informational answers (1xx) are skipped. h11 parses the answer; bytes that are not HTTP/1.1 raise
+`BrokenAnswer`.
 """
 
 from collections.abc import Callable
@@ -8,39 +9,51 @@ from collections.abc import Callable
 import h11
 from urllib3.exceptions import ProtocolError
 
-HEAD_LIMIT = 64 * 1024  # bytes until the end of the answer's head, informational answers included
-RAW_LIMIT = (
-    64 * 1024 * 1024
-)  # bytes of the whole answer as it comes over the wire; what is kept is bounded closer
-# The request that is answered, as far as it matters for reading the answer: neither HEAD nor CONNECT, no upgrade.
+# Bytes until the end of the answer's head, informational answers included.
+HEAD_LIMIT = 64 * 1024
+# Bytes of the whole answer on the wire. The client keeps fewer bytes of the decoded body.
+RAW_LIMIT = 64 * 1024 * 1024
+# Stands for any request whose answer is read: neither HEAD nor CONNECT, and no upgrade.
 REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "mailgun")])
-BODILESS = frozenset(
-    {204, 205, 304}
-)  # a body that comes all the same would be read as the next answer
+# Statuses without a body: a body that comes nevertheless would be read as the next answer.
+BODILESS = frozenset({204, 205, 304})
 
 
 class BrokenAnswer(ProtocolError):
-    """What came is no HTTP/1.1 answer, or more of one than is read. Its text is safe to show."""
+    """An answer that is not HTTP/1.1, or too long. The text of the error is safe to show."""
 
 
 class HttpAnswer:
-    """One answer: its head first, then its body bit by bit, as a file that urllib3 can read."""
+    """One answer: its head first, then its body in pieces, as a file that urllib3 can read."""
 
     def __init__(self, receive: Callable[[], bytes], close: Callable[[], None]) -> None:
-        """`receive` waits for the next bytes and returns them, nothing at the end of the connection, which `close` closes."""
+        """Prepare to read the answer.
+
+        Args:
+            receive: Waits for the next bytes and returns them; returns no bytes at the end of the
+                connection.
+            close: Closes the connection.
+        """
         self._receive = receive
         self._close = close
         self._received = 0
-        self._data = b""  # of the body, and not yet asked for
+        # Bytes of the body that were received and not yet read.
+        self._data = b""
         self._parser = h11.Connection(h11.CLIENT)
         self._parser.send(REQUEST)
         self._parser.send(h11.EndOfMessage())
-        self._plain = True  # its framing leaves no doubt where it ends
+        # The framing leaves no doubt where the answer ends.
+        self._plain = True
         self.ended = False
         self.closed = False
 
     def read_head(self) -> h11.Response:
-        """Return the head of the answer. Raises `BrokenAnswer`, and what `receive` raises."""
+        """Return the head of the answer.
+
+        Raises:
+            BrokenAnswer: The bytes are not an HTTP/1.1 answer, or too many.
+            OSError: `receive` raised it; `TimeoutError` after the deadline.
+        """
         while not isinstance(event := self._event(HEAD_LIMIT), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise BrokenAnswer("the connection ended without an answer")
@@ -51,7 +64,15 @@ class HttpAnswer:
         return event
 
     def read1(self, size: int = -1) -> bytes:
-        """Return the next bytes of the body, at most `size`; nothing at its end. Raises as `read_head` does."""
+        """Return the next bytes of the body; no bytes at its end.
+
+        Args:
+            size: The largest number of bytes; a negative number sets no limit.
+
+        Raises:
+            BrokenAnswer: The bytes are not an HTTP/1.1 answer, or too many.
+            OSError: `receive` raised it; `TimeoutError` after the deadline.
+        """
         while not self._data and not self.ended:
             event = self._event(RAW_LIMIT)
             if isinstance(event, h11.Data):
@@ -67,12 +88,12 @@ class HttpAnswer:
     read = read1
 
     def close(self) -> None:
-        """Read no more of it."""
+        """Note that urllib3 reads no more of the answer."""
         self.closed = True
 
     @property
     def was_the_last(self) -> bool:
-        """Return True if the answer was read to its end and nothing came after it: the connection may carry another."""
+        """Return True if the answer has ended and nothing followed: the connection is reusable."""
         return (
             self.ended
             and self._plain
@@ -88,8 +109,8 @@ class HttpAnswer:
                 if self._received > limit:
                     raise BrokenAnswer("the answer is longer than any of Mailgun's")
                 self._parser.receive_data(data)
-        except h11.RemoteProtocolError:  # its text quotes the answer
+        except h11.RemoteProtocolError:  # not chained, because its text quotes the answer
             raise BrokenAnswer("the answer is not HTTP/1.1, or it was cut off") from None
-        if isinstance(event, type):  # h11.PAUSED: it is at its end already
+        if isinstance(event, type):  # h11.PAUSED: the answer has ended already
             raise BrokenAnswer("the answer is not HTTP/1.1, or it was cut off")
         return event

@@ -1,4 +1,4 @@
-"""A member of a mailing list as Mailgun holds it, and the form fields that make it so. Asking Mailgun is the client's work."""
+"""A member of a mailing list as Mailgun holds it: parsed from answers, encoded for upserts."""
 
 import json
 from collections.abc import Mapping
@@ -10,23 +10,31 @@ from worker.mailgun.answer_json import decoded, why_unusable
 from worker.signal.address import lenient_address
 
 JSON_BLANKS = " \t\r\n\ufeff"
-NO_VARS = ("", "null", '""', "[]")  # JSON texts of a member that has none
+NO_VARS = ("", "null", '""', "[]")  # JSON texts of a member without variables
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True)
 class Member:
-    """A whole member. Mailgun replaces what it is given, so a part of one is never sent."""
+    """A whole member. Mailgun replaces the fields of an upsert, so no upsert sends a part of it.
+
+    Attributes:
+        address: The member's address.
+        name: The name; "" if none was set, as Mailgun shows it.
+        subscribed: False if the member is unsubscribed.
+        vars: The variables.
+    """
 
     address: str
-    name: str = ""  # "" at Mailgun where nobody set one
+    name: str = ""
     subscribed: bool = True
     vars: Mapping[str, Any] = field(default_factory=dict)
 
     def form(self) -> dict[str, str]:
-        """The form fields of the upsert, in the integration's order (its page, "Example").
+        """Return the form fields of the upsert, in the order of the integration's page ("Example").
 
-        `subscribed` is always explicit: left out, Mailgun takes it as true and re-subscribes. A name nobody set is left out.
+        `subscribed` is always explicit: without it, Mailgun assumes true and re-subscribes the
+        member. An empty name is left out.
         """
         named = {"name": self.name} if self.name else {}
         return {
@@ -40,39 +48,63 @@ class Member:
         }
 
     def entry(self) -> str:
-        """The member in a call for many: a JSON object of the same fields (Mailgun docs: bulk upload).
+        """Return the member as a JSON object for a call for many (Mailgun docs: bulk upload).
 
-        In ASCII: a part of a multipart form does not say in which encoding it is.
+        The text is ASCII, because a part of a multipart form does not state its encoding.
         """
         named = f'"name":{json.dumps(self.name)},' if self.name else ""
         subscribed = "true" if self.subscribed else "false"
-        return f'{{"address":{json.dumps(self.address)},{named}"subscribed":{subscribed},"vars":{self.vars_text}}}'
+        return (
+            f'{{"address":{json.dumps(self.address)},{named}"subscribed":{subscribed},'
+            f'"vars":{self.vars_text}}}'
+        )
 
     @cached_property
     def vars_text(self) -> str:
-        """The variables as JSON in ASCII."""
+        """Return the variables as JSON in ASCII."""
         return json.dumps(self.vars, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A member that an answer shows, and that cannot be held or sent again as it is there."""
+    """A member that an answer shows, but that cannot be stored or sent again as it is.
+
+    Attributes:
+        address: The member's address.
+        why: The reason, which quotes nothing of the member.
+    """
 
     address: str
-    why: str  # quotes nothing of it
+    why: str
 
 
 def member_in(data: object, address: str) -> Member | None:
-    """The member in a decoded answer `{"member": {…}}` if it is the one at `address`, however that is spelt; else None.
+    """Return the member at `address` from a decoded answer.
 
-    A 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
+    A status of 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
+
+    Args:
+        data: The decoded answer, `{"member": {…}}`.
+        address: The address of the member, which the answer may spell differently.
+
+    Returns:
+        The member; None if the answer shows no member at `address`, or one that cannot be read.
     """
     found = found_in(data, address)
     return found if isinstance(found, Member) else None
 
 
 def found_in(data: object, address: str) -> Member | Unreadable | None:
-    """Return the same, or why the member at `address` cannot be read."""
+    """Return the member at `address` from a decoded answer, or why it cannot be read.
+
+    Args:
+        data: The decoded answer, `{"member": {…}}`.
+        address: The address of the member, which the answer may spell differently.
+
+    Returns:
+        The member; `Unreadable` if it cannot be read; None if the answer shows no member at
+        `address`.
+    """
     member = data.get("member") if isinstance(data, dict) else None
     named = member.get("address") if isinstance(member, dict) else None
     if (
@@ -106,7 +138,10 @@ def _subscribed(value: object) -> bool | None:
 
 
 def _vars(value: object) -> object:
-    """The variables; they may be shown as the JSON text that they were sent as, or as something empty where there are none."""
+    """Return the variables from an answer.
+
+    Mailgun may show them as the JSON text that was sent, or as any empty value if there are none.
+    """
     if not isinstance(value, str):
         return value or {}
     text = value.strip(JSON_BLANKS)
@@ -114,7 +149,7 @@ def _vars(value: object) -> object:
 
 
 def other_address_in(data: object, address: str) -> str | None:
-    """Return the address in a decoded answer about a member if it is not `address`; else None."""
+    """Return the address in a decoded answer about a member if it is another one, else None."""
     member = data.get("member") if isinstance(data, dict) else None
     named = member.get("address") if isinstance(member, dict) else None
     return (
@@ -123,5 +158,8 @@ def other_address_in(data: object, address: str) -> str | None:
 
 
 def is_same_address(one: str, other: str) -> bool:
-    """Return True if both spell the same address: in other ASCII case, or with the domain in punycode or in Unicode."""
+    """Return True if both spell the same address.
+
+    The spellings may differ in ASCII case, and in punycode or Unicode of the domain.
+    """
     return one == other or lenient_address(one) == lenient_address(other)

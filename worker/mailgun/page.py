@@ -1,7 +1,8 @@
-"""A page of a list's members as Mailgun answers it, and what to ask for to get the next one.
+"""A page of a list's members, and the query of the next page (pagination by cursor).
 
-Mailgun docs: `GET …/members/pages?limit=100&subscribed=no` answers `{"items": […], "paging": {first, last, next, previous}}`,
-ascending by address. All four links are always there, and absolute; the pages end with the one whose `items` are empty.
+Mailgun docs: `GET …/members/pages?limit=100&subscribed=no` answers
+`{"items": […], "paging": {first, last, next, previous}}`, ascending by address. All four links are
+always there and absolute. The last page is the one whose `items` are empty.
 """
 
 import re
@@ -13,8 +14,8 @@ from worker.mailgun.answer_json import why_unusable
 from worker.mailgun.member import Member, Unreadable, found_in
 from worker.signal.address import lenient_address
 
-LONGEST_QUERY = 4096  # characters: an address has 320
-PAGE_SIZE = 100  # Mailgun docs: the most that a page holds
+LONGEST_QUERY = 4096  # characters; an address has at most 320
+PAGE_SIZE = 100  # Mailgun docs: the most members of a page
 
 Query = Mapping[str, str]
 EVERYBODY: Query = {"limit": str(PAGE_SIZE)}
@@ -23,26 +24,38 @@ OPTED_OUT: Query = {"limit": str(PAGE_SIZE), "subscribed": "no"}
 
 @dataclass(frozen=True)
 class Page:
-    """Members in Mailgun's order, their addresses normalized as those of events are."""
+    """A page of members.
+
+    Attributes:
+        members: The members in Mailgun's order, with addresses normalized like those of events.
+        following: The query of the next page; None after the last page.
+        unreadable: The addresses of members on the page that cannot be read as they are shown.
+    """
 
     members: tuple[Member, ...]
-    following: Query | None  # what to ask for next; None after the last page
-    unreadable: tuple[
-        str, ...
-    ] = ()  # addresses of members on it that cannot be held as they are shown
+    following: Query | None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def unsubscribed(self) -> int:
-        """How many of the members are."""
+        """Return how many of the members are unsubscribed."""
         return sum(not member.subscribed for member in self.members)
 
 
 def page_in(data: object, query: Query, url: str) -> Page | None:
-    """The page in a decoded answer to `GET {url}?{query}`; None where it is not a page of that list.
+    """Return the page in a decoded answer to `GET {url}?{query}`.
 
-    A member that cannot be read is among the `unreadable`, or left out where it has no address; the others go on. Of the link to
-    the next page only its query is ever used, and only where the link stays at `url`, whatever its host: the
-    key goes nowhere else. What the link leaves out stays as it was asked, and a page that leads to itself is none.
+    A member that cannot be read is listed in `unreadable`, or left out if it has no address. Only
+    the query of the link to the next page is used, and only if the link's path is that of `url`, so
+    the key goes to no other host. Parameters that the link leaves out keep their values.
+
+    Args:
+        data: The decoded answer.
+        query: The query of the request.
+        url: The URL of the list's pages.
+
+    Returns:
+        The page; None if the answer is not a page of that list, or if its link leads to itself.
     """
     items = data.get("items") if isinstance(data, dict) else None
     if not isinstance(items, list):
@@ -60,32 +73,44 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
     if not found and not asked:
         return None
     following = {**query, **asked}
-    if (
-        _limit(query) < PAGE_SIZE
-    ):  # it was halved for members that are too long: what follows may be shorter
+    if _limit(query) < PAGE_SIZE:
+        # The limit was halved because of long members; the next ones may be shorter.
         following["limit"] = str(min(PAGE_SIZE, 2 * _limit(query)))
     return Page(members, following, unreadable) if following != query else None
 
 
 def smaller(query: Query) -> Query | None:
-    """Return what to ask for in place of a page that was too long: half of it; None where it is one member already."""
+    """Return the query of half a page, in place of one that was too long.
+
+    Returns:
+        The query with half the limit; None if the limit is one member already.
+    """
     return {**query, "limit": str(_limit(query) // 2)} if _limit(query) > 1 else None
 
 
+# Pages in a row without a readable address, after which they count as endless.
 MOST_NAMELESS = 100
 
 
 class Round:
-    """Notice pages that lead back to one another, whatever their links say (Brent's algorithm: one page is remembered)."""
+    """Cycle detection for pages that lead back to one another (Brent's algorithm).
+
+    It compares the first address of each page and remembers one page.
+    """
 
     def __init__(self) -> None:
-        """No page was seen."""
+        """Begin before the first page."""
         self._remembered: str | None = None
         self._pages, self._longest = 0, 1
-        self._nameless = 0  # pages in a row without one address that can be held
+        # Pages in a row without a readable address.
+        self._nameless = 0
 
     def closes(self, page: Page) -> bool:
-        """Return True if `page`, the one after the last that was asked about, has been seen before."""
+        """Return True if the pages do not end: `page` was seen before, or too many show no address.
+
+        Args:
+            page: The page that follows the one of the previous call.
+        """
         first = next(iter([*(member.address for member in page.members), *page.unreadable]), None)
         self._nameless = self._nameless + 1 if first is None else 0
         if self._nameless > MOST_NAMELESS:
@@ -109,7 +134,7 @@ def _address_in(item: object) -> str | None:
 
 
 def _member(item: object) -> Member | Unreadable | None:
-    """The member of that item; None where its address is none, so that no event can be about it."""
+    """Return the member of an item; None without a usable address, as no event can be about it."""
     address = _address_in(item)
     if address is None or why_unusable(address):
         return None
