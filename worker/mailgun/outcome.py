@@ -1,17 +1,17 @@
-"""What Mailgun's answer means: every status with every body, and every way of not answering, has exactly one outcome.
+"""Classify Mailgun's answers: every status and body, and every missing answer, has one outcome.
 
-200, the member's own JSON          found / delivered
-200, a page of the list's members   that page
-200, our member, unreadable         unreadable_member  so it would be the next time
+200, the member's own JSON             found / delivered
+200, a page of the list's members      that page
+200, the member, but unreadable        unreadable_member  a retry would show the same
 404 on reading, "Member … not found"   absent
-429, 420                            throttled          being told to wait is not failing
-200, another member's JSON          wrong_member       asking again would be answered alike
-5xx, 408, no answer, a strange 200  unavailable
-400                                 rejected
-401, 403                            unauthorized
-404                                 list_not_found     the list is missing, or the host is the wrong region's
-anything else, a redirect           unexpected_status
-our own bug                         crashed
+429, 420                               throttled          a wait is not a failure
+200, another member's JSON             wrong_member       a retry would get the same answer
+5xx, 408, no answer, a strange 200     unavailable
+400                                    rejected
+401, 403                               unauthorized
+404                                    list_not_found     no such list, or the wrong region's host
+anything else, a redirect              unexpected_status
+a bug in this program                  crashed
 """
 
 import re
@@ -38,43 +38,60 @@ from worker.mailgun.texts import (
 )
 from worker.privacy import redacted
 
-MILLISECONDS_FROM = (
-    1e11  # an epoch number this large is in milliseconds: in seconds it would be the year 5138
-)
+# An epoch number this large is in milliseconds: in seconds it would be the year 5138.
+MILLISECONDS_FROM = 1e11
 LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
 class OutcomeKind(StrEnum):
-    """The closed set of outcomes of an attempt."""
+    """The closed set of outcomes of an attempt.
+
+    The module's docstring lists those that an answer of Mailgun leads to. The others:
+
+    Attributes:
+        UNCHANGED: Mailgun holds the member already; nothing was written.
+        SUPERSEDED: Newer events have set all fields that this event sets.
+        HELD: The integration is on hold; no request may be sent.
+        BUSY: The member is locked by another delivery.
+        DOUBTFUL: Mailgun contradicts what it confirmed lately; another look decides.
+        CRASHED: A bug in this program.
+    """
 
     DELIVERED = "delivered"
-    UNCHANGED = "unchanged"  # Mailgun holds it already: nothing was written
-    SUPERSEDED = "superseded"  # newer events have set all that it would
-    HELD = "held"  # nobody may ask Mailgun now
-    BUSY = "busy"  # another event of the same member is under way
-    DOUBTFUL = "doubtful"  # Mailgun contradicts what it confirmed lately: another look will tell
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    HELD = "held"
+    BUSY = "busy"
+    DOUBTFUL = "doubtful"
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"
     REJECTED = "rejected"
     UNAUTHORIZED = "unauthorized"
     LIST_NOT_FOUND = "list_not_found"
     UNEXPECTED_STATUS = "unexpected_status"
-    WRONG_MEMBER = "wrong_member"  # Mailgun answered for another address
-    UNREADABLE_MEMBER = "unreadable_member"  # Mailgun shows the member as it cannot be held
+    WRONG_MEMBER = "wrong_member"
+    UNREADABLE_MEMBER = "unreadable_member"
     CRASHED = "crashed"
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back over HTTP: the body up to the client's bound."""
+    """An answer over HTTP.
+
+    Attributes:
+        status: The HTTP status.
+        body: The decoded body, cut at the client's limit.
+        headers: The headers, with names in lower case.
+        cut: The body was cut.
+    """
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
-    cut: bool = field(default=False, compare=False)  # the body went on beyond the bound
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = field(default=False, compare=False)
 
     def json(self) -> Any:
-        """The decoded body, or None where it is not JSON."""
+        """Return the decoded JSON of the body; None if it is not JSON."""
         return self._decoded
 
     @cached_property
@@ -87,7 +104,10 @@ class Response:
         return self.cut and self.body.lstrip()[:1] == b"{"
 
     def text(self) -> str:
-        """Return the answer's JSON `message`, else its body, cut to 2 KiB. It may quote anything that was sent."""
+        """Return the answer's JSON `message`, else its body, cut to ANSWER_LIMIT characters.
+
+        The text may quote anything that was sent.
+        """
         data = self.json()
         message = data.get("message") if isinstance(data, dict) else None
         text = (
@@ -100,40 +120,66 @@ class Response:
 
 @dataclass(frozen=True)
 class NoResponse:
-    """Nothing came back, or nothing whole; `reason` is safe to show and may mean that Mailgun did store the member."""
+    """A request without a whole answer.
+
+    Attributes:
+        reason: The reason, which is safe to show.
+        asked: The request may have reached Mailgun, which may have stored the member.
+    """
 
     reason: str
-    asked: bool = True  # the request may have reached Mailgun
+    asked: bool = True
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt ended."""
+    """The outcome of one attempt.
+
+    Attributes:
+        kind: The kind of the outcome.
+        status: The HTTP status; None without an answer.
+        answer: The text of Mailgun's answer; without a status, why there was none. Only a dead
+            letter keeps it.
+        wait_until: The earliest time of the next attempt by Mailgun's own hint; None without one.
+        member: The member as Mailgun confirmed it (delivered, unchanged).
+        requests: How many requests were sent.
+        unsettled: A write got no answer: Mailgun may have applied it, or may still do so.
+        again_in: The seconds until the next look at the member (doubtful).
+    """
 
     kind: OutcomeKind
-    status: int | None = None  # HTTP status, where there was one
-    answer: str = ""  # Mailgun's words, or without a status why there were none; only a dead letter keeps them
-    wait_until: datetime | None = None  # Mailgun's own hint, a floor
-    member: Member | None = None  # as Mailgun confirmed it (delivered, unchanged)
-    requests: int = 0  # that were made
-    unsettled: bool = False  # a write without an answer: Mailgun may have applied it, or may yet
-    again_in: float = 0.0  # seconds after which another look is worth while (doubtful)
+    status: int | None = None
+    answer: str = ""
+    wait_until: datetime | None = None
+    member: Member | None = None
+    requests: int = 0
+    unsettled: bool = False
+    again_in: float = 0.0
 
     @property
     def summary(self) -> str:
-        """The answer as it may be shown."""
+        """Return the answer's text as it may be shown."""
         return self.answer if self.status is None else shown(self.answer)
 
     @property
     def is_refusal(self) -> bool:
-        """Return True if Mailgun certainly stored nothing: it answered 4xx, and not that the request took too long."""
+        """Return True if Mailgun certainly stored nothing: it answered 4xx, but not 408."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 408
 
 
 def classify_read(
     answer: Response | NoResponse, address: str, now: datetime
 ) -> Member | Outcome | None:
-    """What reading a member gave: the member, None where the list does not hold it, or why it could not be read."""
+    """Classify the answer to a request that reads a member.
+
+    Args:
+        answer: The answer.
+        address: The address of the member.
+        now: The current time, UTC.
+
+    Returns:
+        The member; None if the list does not hold it; or the outcome if it could not be read.
+    """
     if isinstance(answer, Response) and answer.status == 404 and _says_member_absent(answer):
         return None
     if isinstance(answer, Response) and answer.status == 200:
@@ -142,7 +188,16 @@ def classify_read(
 
 
 def classify_write(answer: Response | NoResponse, address: str, now: datetime) -> Outcome:
-    """What became of an upsert of the member at `address`."""
+    """Classify the answer to an upsert.
+
+    Args:
+        answer: The answer.
+        address: The address of the member.
+        now: The current time, UTC.
+
+    Returns:
+        The outcome: `delivered` if the answer shows the member.
+    """
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
         return (
@@ -154,7 +209,17 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
 
 
 def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
-    """What became of a call for many members. `delivered`: the list's own JSON, and no job that stores them later."""
+    """Classify the answer to a call for many members.
+
+    Args:
+        answer: The answer.
+        list_address: The address of the list.
+        now: The current time, UTC.
+
+    Returns:
+        The outcome: `delivered` if the answer shows the list, and no job that stores the members
+        later.
+    """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
         found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
@@ -167,9 +232,17 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
 def page_outcome(
     answer: Response | NoResponse, query: Query, url: str, now: datetime
 ) -> Page | Outcome:
-    """What reading a page of members gave: the page, or why it could not be read. Of what is no page nothing is quoted.
+    """Classify the answer to a request for a page of members.
 
-    In place of one that is too long: a page of nobody, after which a smaller one follows.
+    Args:
+        answer: The answer.
+        query: The query of the page.
+        url: The URL of the list's pages.
+        now: The current time, UTC.
+
+    Returns:
+        The page; in place of one that is too long, a page without members that a smaller page
+        follows; or the outcome if there is no page. That of a 200 without a page quotes nothing.
     """
     if isinstance(answer, Response) and answer.status == 200:
         if answer.is_json_cut:
@@ -184,12 +257,20 @@ def page_outcome(
 
 
 def endless_outcome() -> Outcome:
-    """Pages of members do not end."""
+    """Return the outcome of pages of members that do not end."""
     return Outcome(OutcomeKind.UNEXPECTED_STATUS, 200, ENDLESS)
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
-    """What reading the list gave: `unchanged` where it is there, else why it could not be read."""
+    """Classify the answer to a request that reads the list.
+
+    Args:
+        answer: The answer.
+        now: The current time, UTC.
+
+    Returns:
+        The outcome: `unchanged` if the list exists.
+    """
     if list_exists(answer):
         return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
     if isinstance(answer, Response) and answer.status == 200:
@@ -198,13 +279,14 @@ def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
 
 
 def list_exists(answer: Response | NoResponse) -> bool:
-    """Did reading the list give the list?"""
+    """Return True if the answer shows the list."""
     data = answer.json() if isinstance(answer, Response) and answer.status == 200 else None
     return isinstance(data, dict) and isinstance(data.get("list"), dict)
 
 
 def _says_member_absent(answer: Response) -> bool:
-    # "Member x of mailing list y not found" against "Mailing list y not found"; without JSON it is the wrong host or path.
+    # "Member x of mailing list y not found", not "Mailing list y not found". A 404 without JSON
+    # comes from the wrong host or path.
     data = answer.json()
     message = data.get("message") if isinstance(data, dict) else None
     return isinstance(message, str) and message.lower().startswith("member ")
@@ -220,7 +302,7 @@ def _member_or_why_not(answer: Response, address: str) -> Member | Outcome:
 
 
 def _escaped(text: str) -> str:
-    """`text` with half characters escaped, so that it can be stored and shown."""
+    """Return `text` with lone surrogates escaped, so that it can be stored and shown."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -250,7 +332,7 @@ def _trouble(answer: Response | NoResponse, now: datetime) -> Outcome:
 
 
 def kind_of_status(status: int) -> OutcomeKind:
-    """The outcome of any status but 200, whatever its body."""
+    """Return the outcome kind of any status but 200, whatever its body."""
     match status:
         case 420 | 429:
             return OutcomeKind.THROTTLED
@@ -269,9 +351,17 @@ def kind_of_status(status: int) -> OutcomeKind:
 
 
 def hinted(answer: Response, now: datetime) -> datetime | None:
-    """Until when Mailgun asks to wait: the latest of all hints that can be read, at most a day ahead; None without any.
+    """Return the time until which Mailgun asks to wait.
 
-    `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or milliseconds), body `retry-seconds`.
+    The hints are `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or
+    milliseconds) and `retry-seconds` in the body. Hints that cannot be read do not count.
+
+    Args:
+        answer: The answer.
+        now: The current time, UTC.
+
+    Returns:
+        The latest time of all hints, at most a day ahead; None without a hint.
     """
     data = answer.json()
     seconds = (
@@ -284,7 +374,8 @@ def hinted(answer: Response, now: datetime) -> datetime | None:
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
-    numbers = [_number(each) for each in value.split(",")]  # sent twice, it comes joined by a comma
+    # A header that is sent twice arrives joined by a comma.
+    numbers = [_number(each) for each in value.split(",")]
     seconds = [each for each in numbers if each is not None]
     if len(seconds) == len(numbers):
         return max(seconds)
@@ -311,7 +402,7 @@ def _number(value: object) -> float | None:
 
 
 def why(outcome: Outcome) -> str:
-    """The outcome for people, in one line without addresses."""
+    """Return the outcome as one line of text without addresses, for logs and status."""
     return redacted(
         f"{outcome.kind}{f' ({outcome.status})' if outcome.status else ''}: {outcome.summary}"
     )[:200]

@@ -1,7 +1,8 @@
-"""What an operator may see of a text that Mailgun, or whoever answers in its place, said to a question about no person.
+"""Redact the text of an answer to a request about no person, so that operators may see it.
 
-The key and what follows `Authorization` are masked. Where the key is in the text in a spelling that cannot be masked, only its
-length and a digest are shown, as of every other unknown answer.
+Mailgun or another server in its place may have sent the text. The API key and what follows
+`Authorization` are masked. If the text holds the key in a spelling that cannot be masked, only the
+text's length and digest are shown, as of every other unknown answer.
 """
 
 import re
@@ -12,18 +13,24 @@ from urllib.parse import unquote
 from worker.mailgun.texts import ANSWER_LIMIT, known_text, shown
 
 QUOTED_LIMIT = 500  # characters
-# As a header's or a field's value up to the end of its line or tag; after the name of a scheme a word too long to be one.
+# The value of a header or a field up to the end of its line or tag; or, after the name of a scheme,
+# a word of at least 16 characters, too long to be plain text.
 AUTHORIZATION = re.compile(
     r"authorization[\"']?\s*[:=]\s*([^\r\n<]+)|\b(?:basic|bearer|digest|token)\s+([\w+/=.~:-]{16,})",
     re.IGNORECASE,
 )
 ESCAPE = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE)
 UNSEEN = re.compile(r"[\s\\\u00ad\u200b-\u200f\u2060\ufeff]+")
-DECODINGS = 3  # of one in the other
+DECODINGS = 3  # levels of encodings within one another
 
 
 def quoted(text: str, key: str) -> str:
-    """Return `text`, an answer's, on one line with the key masked, cut to 500 characters."""
+    """Return the text of an answer on one line, with the key masked, cut to 500 characters.
+
+    Args:
+        text: The text.
+        key: The API key.
+    """
     if known_text(text) or not text:
         return shown(text)
     secrets = _secrets(key)
@@ -35,7 +42,7 @@ def quoted(text: str, key: str) -> str:
 
 
 def _whole_words(text: str) -> str:
-    """Return a text that was cut without its last word, which may be the beginning of the key."""
+    """Return a cut text without its last word, which may be the beginning of the key."""
     return text if len(text) < ANSWER_LIMIT else re.sub(r"\S+\s*$", "", text)
 
 
@@ -51,7 +58,7 @@ def _masked(text: str, secrets: list[str]) -> str:
 
 
 def _decoded(text: str) -> list[str]:
-    """Return `text` as it is and as decoded from HTML, URLs and JSON, as it is seen."""
+    """Return `text` and its decodings from HTML, URLs and JSON, each as `_seen` returns it."""
     texts = [text]
     for _ in range(DECODINGS):
         texts.append(unquote(unescape(texts[-1])))

@@ -1,6 +1,7 @@
-"""What may be shown of an answer's text: Mailgun's known texts without what they quote; of any other its length and a digest.
+"""Redact an answer's text: Mailgun's known texts without quotes, of others length and digest.
 
-An answer may quote anything that was sent, in any spelling: form values, an address as HTML or percent-encoded, the key.
+An answer may quote anything that was sent, in any spelling: form values, an address as HTML or
+percent-encoded, the API key.
 """
 
 import re
@@ -13,7 +14,8 @@ NO_PAGE = "200, but not a page of the list's members"
 UNREADABLE = "200, but the member cannot be read: "
 TOO_LONG = "it is too long"
 ENDLESS = "200, but the pages of members do not end"
-UNREADABLES = (  # in `member.py` and `answer_json.py`
+# The reasons in `member.py` and `answer_json.py`.
+UNREADABLES = (
     "`subscribed` is neither yes nor no",
     "`name` is no text",
     "`vars` is no object",
@@ -21,9 +23,11 @@ UNREADABLES = (  # in `member.py` and `answer_json.py`
     "it holds no number, or one too large",
     "it holds what is nested too deep",
 )
-LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)  # this program's own, before what may not be shown
+# This program's own words, before text that may not be shown.
+LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)
 
-# From the integration's page, Mailgun's documents and recorded exchanges, and the phrases of HTTP.
+# Texts from the integration's page, Mailgun's documents and recorded exchanges, and the phrases of
+# HTTP.
 KNOWN = frozenset(
     {
         *(
@@ -82,14 +86,14 @@ PATTERNS = (
 
 
 def shown(text: str) -> str:
-    """Return what operators may see of `text`, the text of an answer, as far as it was kept."""
+    """Return what operators may see of an answer's text, which may be cut to ANSWER_LIMIT."""
     lead = next((each for each in LEADS if text.startswith(each)), "")
     rest = text[len(lead) :]
     return lead + (known_text(rest) or _digested(rest))
 
 
 def known_text(text: str) -> str | None:
-    """Return `text` without what it quotes if it is one of Mailgun's known texts; else None."""
+    """Return `text` without its quotes if it is one of Mailgun's known texts, else None."""
     if text.lower().rstrip(".! ") in LOWERED:
         return text
     return next((each for pattern, each in PATTERNS if pattern.fullmatch(text)), None)
