@@ -5,13 +5,13 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
     cli/            one file a command; console.py prints
     app.py          the Celery application
     dashboard/      what is added to Flower
-    consumer/       everything Celery and kombu: transport, batch consumer, tasks, runtime, housekeeping
+    consumer/       everything Celery and kombu: transport, batch consumer, tasks, housekeeping
     local/          what `signal-mailgun run` starts
     monitoring/     status, metrics, log
-    ops/            preview, search for events, files of events, checks of Redis and of a Mailgun account
+    ops/            preview, search for events, files of events, checks of Redis and Mailgun
     wiring.py       the composition root: from settings to objects
     delivery/       one batch of events, from message to decision
-    queue/          where messages lie: the wire format, the producer, what is in hand, the delay queue, dead letters
+    queue/          where messages lie: producer, in flight, delay queue, dead letters
     members/        what is known of each member: ledger, leases, merge, pages of members
     gate/           the circuit breaker and the rate limiter
     mailgun/        the client of Mailgun's API, and what its answers mean
@@ -28,13 +28,13 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
 The way of an event:
 
     queue/producer             LPUSH of a Celery message
-    consumer/transport         fetched, and noted as in hand, in one step
+    consumer/transport         fetched, and noted as in flight, in one step
     queue/intake, envelope     read as a message, a bundle as its events
     consumer/batch_consumer    gathered with others that are there at the same moment
     signal/event, patch        mapped to what one member shall hold
     delivery/processor         handed on, and what was decided is carried out
-    delivery/deliverer         members leased (members/ledger), read, merged, written (delivery/batch_write)
-    delivery/retry_policy      decided: done, again later (queue/delay_queue), or a dead letter (queue/dead_letters)
+    delivery/deliverer         members leased (members/ledger), read, merged, written (batch_write)
+    delivery/retry_policy      decided: done, delay queue, or dead-letter queue
     consumer/batch_consumer    acknowledged
 """
 

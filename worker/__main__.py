@@ -4,7 +4,10 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C while it is still being loaded ends it without a word."""
+    """Run the command line.
+
+    If Ctrl-C is pressed while it is being loaded, it exits with status 130 and prints nothing.
+    """
     try:
         from worker import cli  # noqa: PLC0415  this takes most of a command's start
     except KeyboardInterrupt:

@@ -1,4 +1,7 @@
-"""The Celery application: `celery -A worker.app worker` is a worker, and Flower reads its queues here."""
+"""The Celery application, entry point of `celery -A worker.app`.
+
+`celery -A worker.app worker` is a worker, `celery -A worker.app flower` is Flower.
+"""
 
 import sys
 from functools import partial
@@ -26,9 +29,8 @@ remote_control.install(
         lambda: [dict(queue_named(settings.dead_letter_queue).as_dict(recurse=True))],
     )
 )
-if (
-    "flower.urls" in sys.modules
-):  # Celery's command line has loaded Flower before it loads this application
+# Celery's command line loads Flower before it loads this application.
+if "flower.urls" in sys.modules:
     task_views.install()
     guard.install()
 
@@ -40,22 +42,29 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.import_modules.connect
 def _read_queue_depths_in_flower(**_: Any) -> None:
-    """Flower imports an application's tasks when it starts, as a worker does; only Flower has its pages by then."""
+    """Install the Broker tab in Flower.
+
+    Both Flower and a worker import an application's tasks when they start. Only in Flower its pages
+    are loaded by then.
+    """
     if "flower.views" in sys.modules:
         broker_tab.install()
 
 
 @signals.worker_init.connect
 def _check_settings(**_: Any) -> None:
-    """Let no worker start that could deliver nothing."""
-    _set_up_logging()  # Celery has this done only after its own start has begun
+    """Exit if the worker could not deliver any event."""
+    _set_up_logging()  # Celery does this only later
     validate_configuration(app.runtime)
     check_redis(settings)
 
 
 @signals.celeryd_after_setup.connect
 def _start_metrics_server(**_: Any) -> None:
-    """Logging is set up by now, and Redis need not answer yet."""
+    """Start the server of metrics.
+
+    At this signal logging is set up, and Redis need not answer yet.
+    """
     serve_metrics(app.runtime.metrics, settings)
 
 

@@ -1,4 +1,4 @@
-"""From settings to working parts: the one place that knows how everything is put together."""
+"""Composition root: makes the objects of the program from its settings."""
 
 import random
 from collections.abc import Callable
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     import redis
 
 LEASE_MARGIN_SECONDS = 10.0
-MOST_AT_ONCE = 64  # threads of a process that ask Mailgun for the members of a batch one by one
+# The most threads of a process that send requests for single members of a batch.
+MOST_AT_ONCE = 64
 
 
 def utc_now() -> datetime:
-    """The wall clock, in UTC."""
+    """Return the time of the wall clock, in UTC."""
     return datetime.now(UTC)
 
 
@@ -50,10 +51,18 @@ def processor_for(
     observed: OnRequest = ignore_request,
     told: OnHoldChange = ignore_hold_change,
 ) -> EventProcessor:
-    """How events are handled under `settings`. Raises `SettingsError` or `PresetError`; connects to nothing yet.
+    """Return the processor of events for these settings. It connects to nothing yet.
 
-    `measured` is told how each event's handling ended, `observed` of each request to Mailgun, `told` of each hold that begins
-    or ends.
+    Args:
+        settings: The settings of the integration.
+        clock: Returns the time in UTC.
+        measured: Called with the result of each event.
+        observed: Called after each request to Mailgun.
+        told: Called when a hold begins or ends.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        PresetError: The preset cannot be read.
     """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
@@ -94,7 +103,18 @@ def deliverer_for(
     observed: OnRequest = ignore_request,
     told: OnHoldChange = ignore_hold_change,
 ) -> Deliverer:
-    """How a patch is brought to Mailgun under `settings`. Raises `SettingsError`."""
+    """Return what delivers patches to Mailgun.
+
+    Args:
+        settings: The settings of the integration.
+        store: The client of Redis.
+        clock: Returns the time in UTC.
+        observed: Called after each request to Mailgun.
+        told: Called when a hold begins or ends.
+
+    Raises:
+        SettingsError: A setting is wrong.
+    """
     gate = gate_for(settings, store)
     return Deliverer(
         mailgun=mailgun_for(settings, observed),
@@ -114,19 +134,19 @@ def deliverer_for(
 
 
 def gate_for(settings: Settings, store: "redis.Redis") -> Gate:
-    """The hold and the pace of the integration."""
+    """Return the gate of the integration: its circuit breaker and rate limiter."""
     return Gate(store, settings.signal_integration, gate_config_for(settings), random.random)
 
 
 def limits_for(settings: Settings) -> Limits:
-    """What a worker takes at most."""
+    """Return the limits of the messages that a worker fetches."""
     return Limits(
         settings.message_max_bytes, settings.message_max_events, settings.message_max_returns
     )
 
 
 def gate_config_for(settings: Settings) -> GateConfig:
-    """What the settings say of holds and pace."""
+    """Return the settings of the gate."""
     return GateConfig(
         base=settings.retry_base_seconds,
         max_delay=settings.retry_max_delay_seconds,
@@ -140,7 +160,10 @@ def gate_config_for(settings: Settings) -> GateConfig:
 
 
 def ledger_for(settings: Settings, gate: Gate) -> Ledger:
-    """The ledger of the integration. A lock's lease is longer than any delivery, so it is never lost while one is under way."""
+    """Return the ledger of the integration.
+
+    A member's lease is longer than any delivery, so no delivery loses it on the way.
+    """
     return Ledger(
         gate,
         settings.signal_integration,
@@ -157,12 +180,15 @@ def ledger_for(settings: Settings, gate: Gate) -> Ledger:
 
 
 def late_writes_for(settings: Settings, delivery: Deliverer) -> LateWrites:
-    """How writes whose end is not known are looked after."""
+    """Return the check of writes whose end is not known."""
     return LateWrites(delivery, ledger_for(settings, delivery.gate))
 
 
 def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
-    """How those who unsubscribed are read. A lease is longer than any page takes."""
+    """Return the scan of members who unsubscribed.
+
+    Its lease is longer than reading a page takes.
+    """
     ledger = ledger_for(settings, delivery.gate)
     page_importer = PageImporter(delivery.mailgun, ledger, delivery.clock, delivery.on_hold_change)
     lease = settings.longest_delivery_seconds / 2 + LEASE_MARGIN_SECONDS
@@ -170,7 +196,15 @@ def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
 
 
 def mailgun_for(settings: Settings, observed: OnRequest = ignore_request) -> MailgunClient:
-    """The mailing list that `settings` name. Raises `SettingsError`."""
+    """Return the client of the mailing list.
+
+    Args:
+        settings: The settings of the integration.
+        observed: Called after each request.
+
+    Raises:
+        SettingsError: A setting is wrong.
+    """
     return MailgunClient(
         base_url=settings.mailgun_api_base_url,
         key=settings.mailgun_key,

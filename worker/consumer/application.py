@@ -1,4 +1,4 @@
-"""The Celery application of one integration, and how Celery is configured for it."""
+"""The Celery application of one integration, and its configuration."""
 
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,9 @@ from worker.redis_client.keys import Keys
 from worker.settings import Settings
 from worker.wiring import gate_config_for, limits_for
 
-NOTICE_SECONDS = 3  # by which a reply of Redis may be overdue, until the connection counts as lost
+# Seconds that a reply of Redis may be overdue before kombu drops the connection (kombu's
+# `health_check_interval`; its own 25 are too many).
+NOTICE_SECONDS = 3
 
 
 class Application(Celery):
@@ -29,9 +31,13 @@ class Application(Celery):
 
 
 def celery_app(settings: Settings) -> Application:
-    """The application for the integration that `settings` name. It holds no Mailgun secret."""
+    """Return the application for the integration of `settings`.
+
+    Its configuration, which remote control can show, holds no Mailgun secret.
+    """
     address = settings.redis_address
-    # In place of kombu's own, under the same name. It connects to the address in its options; what it is called shows no more.
+    # The transport replaces kombu's own, under the same name. It connects to the address in its
+    # options, so the broker's URL, which logs show, needs no password.
     TRANSPORT_ALIASES[address.scheme] = "worker.consumer.transport:Transport"
     app = Application(
         "signal-mailgun", broker=address.first_place, include=["worker.consumer.tasks"]
@@ -42,12 +48,16 @@ def celery_app(settings: Settings) -> Application:
 
 
 def celery_configuration(runtime: Runtime) -> dict[str, Any]:
-    """Celery's settings: late acknowledgement, JSON only, threads, one queue, nothing that costs and is not used."""
+    """Return the settings of Celery.
+
+    Messages are acknowledged late. There is one queue, JSON only, and a pool of threads. What this
+    program does not use and would cost time is switched off.
+    """
     settings = runtime.settings
     index, messages = runtime.in_flight_keys
     return {
-        "broker_use_ssl": settings.redis_address.tls
-        is not None,  # or kombu warns that it will verify nothing
+        # Without it kombu warns that it will verify no certificate.
+        "broker_use_ssl": settings.redis_address.tls is not None,
         "broker_transport_options": {
             "address": settings.redis_address,
             "health_check_interval": NOTICE_SECONDS,
@@ -65,7 +75,8 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_connection_timeout": 5,
-        "broker_channel_error_retry": True,  # a replica after a failover, a full memory: it passes
+        # Such an error passes: Redis is a replica after a failover, or its memory is full.
+        "broker_channel_error_retry": True,
         "task_queues": [queue_named(settings.queue)],
         "task_default_queue": settings.queue,
         "task_create_missing_queues": False,
@@ -75,7 +86,8 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
         "task_acks_late": True,
         "task_ignore_result": True,
         "task_send_sent_event": False,
-        "worker_send_task_events": False,  # Flower turns them on where it watches
+        # Flower switches them on when it watches a worker.
+        "worker_send_task_events": False,
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_concurrency,
         "worker_prefetch_multiplier": 1,
@@ -88,5 +100,5 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
 
 
 def queue_named(name: str) -> Queue:
-    """Return the queue of that name, bound to an exchange of its own."""
+    """Return the queue `name`, bound to an exchange of its own."""
     return Queue(name, Exchange(name, type="direct"), routing_key=name)

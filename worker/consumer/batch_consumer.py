@@ -1,8 +1,10 @@
-"""From messages that a worker has taken to batches that are handled: gathered, handled in threads, acknowledged together.
+"""Batch consumer: gathers fetched messages, handles them in threads, acknowledges them together.
 
-Celery hands each message of the task `signal.deliver` to a strategy, its own extension point for this. Celery's default one runs
-a task a message, at about a millisecond of Python each; ours runs a batch of events at once, and tells Flower of each message as
-Celery would. A message is acknowledged only once each of its events is safe: at Mailgun, delayed, or on the dead-letter queue.
+Celery hands each message of the task `signal.deliver` to a strategy, its extension point for this.
+Celery's default strategy runs a task a message, which costs about a millisecond of Python each.
+The strategy of this program hands them to a batch consumer, which handles a batch of events at once
+and sends Flower the same events for each message as Celery would. It acknowledges a message only
+once each of the message's events is safe: at Mailgun, delayed, or on the dead-letter queue.
 """
 
 import logging
@@ -36,25 +38,41 @@ from worker.redis_client.repeats import Repeats
 logger = logging.getLogger("signal_mailgun.worker")
 
 HANDLED_AT_ONCE = 500  # events of a batch
-LOOK_SECONDS = 1.0  # between two looks whether what is in hand has ended
-REDIS_PAUSE_SECONDS = 1.0  # after which a message that Redis did not let end goes back to its queue
-EVENTS_AT_ONCE = 500  # that Flower is told in one message; Celery's own 24 cost more than all else it does for an event
-KEEPS_PER_TIMEOUT = 5  # how often within a visibility time-out what is under way is kept
+# The longest wait of `drain` before it extends the visibility timeout again.
+LOOK_SECONDS = 1.0
+# The wait before messages go back to the queue after an error; without it they would come back at
+# once.
+REDIS_PAUSE_SECONDS = 1.0
+# Celery events in one message to Flower. Celery's own 24 cost more than all else that Celery does
+# for an event.
+EVENTS_AT_ONCE = 500
+KEEPS_PER_TIMEOUT = 5  # extensions within one visibility timeout
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedMessage:
-    """A message in hand."""
+    """A message that this worker has in hand.
+
+    Attributes:
+        message: The message as it was read.
+        tag: Its delivery tag.
+        drop: Called with the tag when the message has ended; makes room for another message.
+        at: When it was fetched, in monotonic seconds.
+        weight: Its share of the room that the worker has.
+    """
 
     message: Message
     tag: str
-    drop: Callable[[str], None]  # makes room for another
-    at: float  # monotonic seconds
+    drop: Callable[[str], None]
+    at: float
     weight: Weight
 
 
 class BatchConsumer:
-    """What one worker process has in hand. Messages are taken in Celery's loop and handled in threads of their own."""
+    """The messages that one worker process has in hand.
+
+    Celery's loop adds messages; threads of this consumer handle them.
+    """
 
     def __init__(
         self,
@@ -67,9 +85,18 @@ class BatchConsumer:
         threads: int,
         visibility_seconds: float,
     ) -> None:
-        """`keys` are those of the unacknowledged messages' index and of the messages themselves.
+        """Start with nothing in hand.
 
-        What waited for members is taken on as far as all in hand has no more than `most_bytes`.
+        Args:
+            processor: Handles the events.
+            queue: The name of the queue that the messages come from.
+            keys: The Redis keys of the unacknowledged messages: of their index, and of the
+                messages.
+            load: Counts the messages that the kombu channel does not count.
+            most_bytes: Events that waited for members are adopted as long as all messages in hand
+                together are no larger.
+            threads: The number of batches that are handled at the same time.
+            visibility_seconds: The visibility timeout of a message in hand.
         """
         self._most_bytes = most_bytes
         self._load = load
@@ -83,28 +110,35 @@ class BatchConsumer:
         self._kept_at = time.monotonic()
         self._consumer: Any = None
         self._gathered: list[FetchedMessage] = []
-        self._events = 0  # gathered
+        # Of the gathered messages.
+        self._events = 0
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
-        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = (
-            deque()
-        )  # by the threads, and not told yet
+        # Batches that a thread has ended and of which Celery's loop has not told Flower yet.
+        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = deque()
         self._changed = Condition()
-        self._not_begun: dict[
-            int, Sequence[FetchedMessage]
-        ] = {}  # batches that wait for a thread, each by its identity
+        # Batches that wait for a thread, by `id`.
+        self._not_begun: dict[int, Sequence[FetchedMessage]] = {}
         self._repeats = Repeats()
 
     def bind(self, consumer: Any) -> None:
-        """Take messages from this Celery consumer from now on: the worker's, after each time it has connected."""
+        """Use this Celery consumer from now on.
+
+        The worker calls it each time it has connected.
+        """
         self._consumer = consumer
         if consumer.event_dispatcher:
             consumer.event_dispatcher.buffer_limit = EVENTS_AT_ONCE
-        self._count(list(self._in_hand.values()))  # which the new channel does not know
+        # The new channel does not count what an earlier one fetched.
+        self._count(list(self._in_hand.values()))
         self._load.remove(self._ended_tags())
 
     def add(self, message: Any) -> None:
-        """Have this kombu message handled, soon. One that came another way stays noted, and comes back as what it is."""
+        """Gather this kombu message, to be handled in a batch soon.
+
+        A message that the transport did not fetch from this worker's queue is logged and stays
+        unacknowledged, so it comes back after its visibility timeout.
+        """
         if TAKEN not in message.properties:
             logger.error(
                 "a message came from another queue: it is left alone",
@@ -129,7 +163,10 @@ class BatchConsumer:
             self._linger = self._consumer.timer.call_after(self._batching.linger, self.flush)
 
     def in_hand(self) -> list[dict[str, Any]]:
-        """Return what is in hand, the oldest first, as Celery's remote control describes a task."""
+        """Return the messages in hand, the oldest first.
+
+        Each has the fields with which Celery's remote control describes a task.
+        """
         offset = time.time() - time.monotonic()
         return [
             {
@@ -147,7 +184,7 @@ class BatchConsumer:
         ]
 
     def flush(self) -> None:
-        """Wait no longer for further events."""
+        """Hand the gathered messages to a thread without waiting for more."""
         if self._linger:
             self._linger.cancel()
             self._linger = None
@@ -156,36 +193,56 @@ class BatchConsumer:
             self._submit(batch)
 
     def extend_visibility(self) -> None:
-        """What is under way stays this worker's, however long it takes. To be called often; raises `redis.RedisError`."""
+        """Extend the visibility timeout of the messages in hand, if it is time to.
+
+        Housekeeping calls it each second, so that a message stays this worker's however long its
+        delivery takes.
+
+        Raises:
+            redis.RedisError: Redis did not extend it; the next call tries again.
+        """
         if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
             keep(self._redis, self._keys[0], list(self._in_hand))
             self._kept_at = time.monotonic()
 
     def adopt(self) -> None:
-        """Take on what waited for members that are free by now. To be called once a second; raises `redis.RedisError`."""
+        """Adopt events whose members were locked and are free; housekeeping calls it each second.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
         self._take_on(self._handling.waiting.adopt)
 
     def repeat(self) -> None:
-        """Put back what Redis did not take back. To be called often; raises `redis.RedisError`."""
+        """Put back what Redis did not take back before; housekeeping calls it each second.
+
+        Raises:
+            redis.RedisError: Redis did not answer; the rest is kept for the next call.
+        """
         self._repeats.run()
 
     def state(self) -> WorkerState:
-        """Return what this worker does now."""
+        """Return what this worker does now: consuming, cancelled or stopping."""
         if is_stopping():
             return "stopping"
         consumer = self._consumer
-        # Without Celery's consumer it is connecting again, and goes on with what it did.
+        # Without a task consumer the worker is connecting again, and then goes on as before.
         if consumer is None or not consumer.task_consumer or takes_events(consumer, self._queue):
             return "consuming"
         return "cancelled"
 
     @property
     def node(self) -> str:
-        """Celery's name of this worker, empty before it has connected."""
+        """Celery's name of this worker; empty before the worker has connected."""
         return str(self._consumer.hostname) if self._consumer else ""
 
     def drain(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Handle what is in hand to its end, for at most so long; `meanwhile` is called about once a second."""
+        """Wait until all messages in hand have ended.
+
+        Args:
+            seconds: The longest wait.
+            meanwhile: Called about once a second; its Redis errors are ignored.
+        """
         self.flush()
         ends = time.monotonic() + seconds
         while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
@@ -199,7 +256,10 @@ class BatchConsumer:
         self._tell_ended()
 
     def has_ended(self) -> bool:
-        """Return True if all that was given to the threads has ended. May be called from any thread."""
+        """Return True if all batches that threads were given have ended.
+
+        Any thread may call it.
+        """
         return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
 
     def _ended_tags(self) -> list[str]:
@@ -213,16 +273,20 @@ class BatchConsumer:
             self._not_begun[id(batch)] = batch
         try:
             self._threads.submit(self._handle, batch)
-        except RuntimeError as error:  # the process is ending, or the system has no thread left
+        except RuntimeError as error:
+            # The process is ending, or the system has no thread left.
             if self._begins(batch):
                 text = "no thread takes a batch of events: they are back on the queue"
                 logger.error(text, extra={"messages": len(batch), "error": type(error).__name__})
                 self._put_back([each.tag for each in batch])
                 self._end(batch, ())
-                time.sleep(REDIS_PAUSE_SECONDS)  # without it they might be taken at once
+                time.sleep(REDIS_PAUSE_SECONDS)  # else this worker might fetch them at once
 
     def _begins(self, batch: Sequence[FetchedMessage]) -> bool:
-        """Return True to the first who asks: a batch whose submission failed may have a thread all the same."""
+        """Return True on the first call for a batch.
+
+        A batch whose submission failed may have a thread all the same.
+        """
         with self._changed:
             return self._not_begun.pop(id(batch), None) is not None
 
@@ -230,10 +294,11 @@ class BatchConsumer:
         with self._changed:
             self._ended.append((batch, endings))
             self._changed.notify_all()
-        self._load.remove(each.tag for each in batch)  # only now: see `attach`
+        # After the batch is in `_ended`: else `bind`, called in between, would count it for good.
+        self._load.remove(each.tag for each in batch)
         self._consumer.call_soon(self._tell_ended)
 
-    # In a thread
+    # Methods that run in a thread.
 
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
         if not self._begins(batch):
@@ -246,19 +311,17 @@ class BatchConsumer:
             self._requeue(
                 batch, "Redis did not take an event; it stays on the queue", type(error).__name__
             )
-        except Exception as error:  # noqa: BLE001  our own bug must not cost an event
+        except Exception as error:  # noqa: BLE001  a bug of this program must not cost an event
             why = "a bug: an event stays on the queue, please report it"
             self._requeue(batch, why, whereabouts(error), failed=True)
         finally:
             self._end(batch, endings)
-        with suppress(redis.RedisError):  # else they are adopted by the housekeeping
+        with suppress(redis.RedisError):  # then housekeeping adopts them
             self._take_on(self._handling.waiting.adopt_awaited)
 
     def _take_on(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
-        if (
-            not self._takes() or self._not_begun
-        ):  # whoever is free, in another worker perhaps, goes on with them
-            return
+        if not self._takes() or self._not_begun:
+            return  # a worker with a free thread adopts them
         weights = [each.weight for each in list(self._in_hand.values())]
         room = self._most_bytes - sum(each.bytes for each in weights)
         if room <= 0 or any(each.alone for each in weights):
@@ -278,7 +341,7 @@ class BatchConsumer:
     def _batched(
         self, adopted: Sequence[Sequence[tuple[str, str]]]
     ) -> Iterator[list[FetchedMessage]]:
-        """Yield the messages of each member; of several at once as far as they may share a request."""
+        """Yield batches of as many members as may share a request, with all messages of each."""
         batch: list[FetchedMessage] = []
         for members, found in enumerate(adopted, 1):
             batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
@@ -287,7 +350,10 @@ class BatchConsumer:
                 batch = []
 
     def _adopted(self, raw: str, tag: str, *, first: bool) -> FetchedMessage:
-        """Return the message; one request serves all events of a member, so the others were not paid for and take no room."""
+        """Return the message, which is charged and takes room only if it is its member's `first`.
+
+        One request serves all events of a member, so the gate charges the first alone.
+        """
         message = replace(parse_raw(raw, lambda: tag), paid=first)
         return FetchedMessage(
             message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first))
@@ -304,7 +370,7 @@ class BatchConsumer:
         events = chain.from_iterable(
             each_event(each.message.with_timestamps(now)) for each in batch
         )
-        # A bundle of thousands costs no memory for all at once.
+        # Bundles are unpacked a share at a time, so that thousands of events need little memory.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
         ends = iter([end for share in shares for end in self._handling.process(share)])
         return [
@@ -319,18 +385,17 @@ class BatchConsumer:
     ) -> None:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
-        time.sleep(
-            REDIS_PAUSE_SECONDS
-        )  # this thread only: without it the events would come back at once
+        # Only this thread waits.
+        time.sleep(REDIS_PAUSE_SECONDS)
         self._put_back([each.tag for each in batch], failed=failed)
 
     def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:
-        with suppress(redis.RedisError):  # else it is repeated
+        with suppress(redis.RedisError):  # then `repeat` tries it again
             self._repeats.attempt(
                 partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed)
             )
 
-    # In Celery's loop
+    # Methods that run in Celery's loop.
 
     def _tell_ended(self) -> None:
         while self._ended:

@@ -1,4 +1,4 @@
-"""The steps that this program adds to Celery's worker: housekeeping, and the end of what is in hand."""
+"""Bootsteps that this program adds to Celery's worker: housekeeping, and a drain on shutdown."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ KEEP_HOUSE_EVERY_SECONDS = 1.0
 
 
 class Housekeeping(bootsteps.StartStopStep):
-    """Every worker puts delayed events that are due back on the queue and stores its counts, once a second."""
+    """The step that runs `run_housekeeping` once a second while the worker is connected."""
 
     requires = (Tasks,)
 
@@ -25,7 +25,10 @@ class Housekeeping(bootsteps.StartStopStep):
         self._thread: Thread | None = None
 
     def start(self, consumer: Any) -> None:
-        """Keep house from now on, in a thread of its own: Celery's loop must not wait for a Redis that does not answer."""
+        """Start a thread for housekeeping.
+
+        Celery's loop must not wait for a Redis that does not answer.
+        """
         self._ended = Event()
         self._thread = Thread(
             target=_repeat,
@@ -36,7 +39,7 @@ class Housekeeping(bootsteps.StartStopStep):
         self._thread.start()
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002  Celery's
-        """Keep house no more."""
+        """Stop the thread, and wait for it at most a second."""
         self._ended.set()
         if self._thread:
             self._thread.join(KEEP_HOUSE_EVERY_SECONDS)
@@ -49,11 +52,14 @@ def _repeat(act: Callable[[], None], ended: Event) -> None:
 
 
 class DrainOnShutdown(bootsteps.StartStopStep):
-    """A worker that is told to stop ends what it has in hand first; after a lost connection that goes on by itself."""
+    """The step that ends what is in hand before the worker stops.
+
+    After a lost connection the worker does not stop, and its threads go on.
+    """
 
     requires = (Tasks,)
 
     def stop(self, consumer: Any) -> None:
-        """Handle what is in hand to its end, if the worker ends."""
+        """Wait until what is in hand has ended, if the worker ends."""
         if is_stopping() or consumer.controller.exitcode is not None:
             finish(consumer.app.runtime)

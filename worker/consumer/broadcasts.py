@@ -1,11 +1,16 @@
-"""Which messages on the remote control's channel a worker reads: any program may publish there, and junk ends no worker."""
+"""Schema of the commands of Celery's remote control.
+
+Any program may publish on the remote control's channel. A worker drops what has another form, since
+it could end the worker.
+"""
 
 from base64 import b64decode
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, ValidationError
 
-CHANNEL = "celery.pidbox"  # Celery's name of the exchange of commands to workers, with its default `control_exchange`
+# Celery's name of the exchange of commands to workers, with its default `control_exchange`.
+CHANNEL = "celery.pidbox"
 LARGEST_CLOCK = 2**53
 
 
@@ -19,7 +24,7 @@ class _ReplyTo(_Strict):
 
 
 class Command(_Strict):
-    """What Celery puts into the body of a command; see kombu/pidbox.py."""
+    """The body of a command, as Celery sends it; see kombu/pidbox.py."""
 
     method: str
     arguments: dict[str, Any] | None = None
@@ -55,7 +60,7 @@ BODY: TypeAdapter[Command] = TypeAdapter(Json[Command])
 
 
 def command_in(data: bytes | str) -> Command | None:
-    """Return the command that was published, None where it is none that a worker could read."""
+    """Return the published command, None if `data` is no command that a worker could read."""
     try:
         return BODY.validate_python(
             b64decode(Broadcast.model_validate_json(data).body, validate=True)

@@ -1,26 +1,31 @@
--- Fetch messages with as many events as there is room for, the last one perhaps with more, and as many bytes as a reply should
--- have. A message is noted as in hand first and then taken from the queue. Comes after gate.lua and poison.lua.
--- KEYS 3: the queue, 4: index of what is in hand, 5: what is in hand, 6: the last stamp; 7 and 8, if there are limits: the
--- dead-letter queue and the counts of its letters.
--- ARGV 2: events at most, 3: what the delivery tags begin with, 4: bytes that the reply should have at most; then, if there are
--- limits: those, and how many messages the worker has in hand.
--- Returns {seconds after which to look again if nothing may be fetched, messages, events of each that are paid for, delivery tags},
--- and, if there are limits, what was put aside.
+-- Atomic fetch: move the oldest messages from the queue to those in flight, until they have as many
+-- events as there is room for, or as many bytes as a reply should have. The last one may have more
+-- events. Each message is noted as in flight first, then removed from the queue: a script that
+-- fails between the two repeats a message and loses none. Comes after gate.lua and poison.lua.
+-- KEYS 1: Keys.hold, 2: Keys.pace, 3: Keys.queue, 4: Keys.in_flight_index, 5: Keys.in_flight,
+-- 6: Keys.fetched_at; only with limits 7: Keys.dead_letters, 8: Keys.dead_letter_counts.
+-- ARGV 1: the gate's rules as JSON, 2: events to fetch, 3: the mark of the fetch, 4: bytes of the
+-- reply; only with limits 5: the limits as JSON, 6: messages that the worker has in hand.
+-- Returns {seconds after which to look again if nothing may be fetched, else 0; messages; charged
+-- events of each message; delivery tags}; with limits also reason and id of each message put aside.
 local allowed, wait = allowance(tonumber(ARGV[2]))
 local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
 local stamped_until = nil
 
--- A message that does not say when it was enqueued counts from when it was first taken, and so does one that says an impossible
--- time. That is noted in its text, where it outlives whatever becomes of the worker. No two such events have the same stamp.
+-- Return the message, stamped with the time of its first fetch if it does not say when it was
+-- enqueued, or says a time in the future. The stamp is part of the message's text, so it is kept if
+-- the worker dies. No two events have the same stamp. A message that came back keeps its text.
 local function stamped(message, events)
     local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
-    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then return message end
+    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then
+        return message
+    end
     if returns_of(message) > 0 then return message end
     local before, rest = string.match(message, '^(%s*){(%s*".*)$')
     if not rest then return message end
     stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
     local stamp = math.max(now, stamped_until + 0.000001)
-    -- The events of a bundle have a microsecond each. One that does not say how many it has is given room for a thousand.
+    -- Each event of a bundle has a microsecond. A bundle without a count gets a thousand.
     if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
     stamped_until = stamp + (events - 1) * 0.000001
     return before .. string.format('{"signal_taken_at":%.6f,', stamp) .. rest
@@ -30,7 +35,8 @@ local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
     local message = fit(#taken, bytes)
     if not message then break end
-    -- A first guess, from whatever wrote the message; what is paid too much for it is paid back once it is read.
+    -- An estimate: the first count in the message's text. The worker refunds what was charged
+    -- beyond the true count once it has read the message.
     local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
     count = math.max(1, math.min(count, 10000))
     message = stamped(message, count)
@@ -44,8 +50,10 @@ while events < allowed and bytes < tonumber(ARGV[4]) do
     bytes = bytes + #message
     if is_alone(message) then break end
 end
-if stamped_until then redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400) end
--- What the last one has beyond what was allowed is not paid for yet.
+if stamped_until then
+    redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400)
+end
+-- Events of the last message beyond what was allowed are not charged yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
 if not limits then return {tostring(wait), taken, counts, tags} end

@@ -1,4 +1,9 @@
-"""What each worker does once a second: put due events back on the queue, store counts, look after holds and leases."""
+"""Housekeeping: what each worker does once a second beside delivering events.
+
+It requeues due events of the delay queue, restores messages of workers that died, stores counts,
+and starts background work when that is due. Background work runs in threads of its own, so that no
+step waits for Mailgun.
+"""
 
 import logging
 import os
@@ -25,15 +30,19 @@ from worker.wiring import utc_now
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-LEAVE_SECONDS = 2.0  # for a round of housekeeping that is under way as the worker ends
+# The longest wait for a round that another thread runs when the worker ends.
+LEAVE_SECONDS = 2.0
 VERSION = version("signal-mailgun")
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
-    """Put what is due back on the queue, store counts, look after holds and opt-outs. What fails is tried a second later.
+    """Run one round of housekeeping; the next round tries again what failed.
 
-    Does nothing if another thread still keeps house after `wait` seconds.
+    Args:
+        runtime: The objects of this worker process.
+        wait: Seconds to wait for a round that another thread runs. If that round has not ended by
+            then, nothing is done.
     """
     parts = runtime.processor
     steps = (
@@ -75,7 +84,8 @@ def _restore_overdue(runtime: Runtime) -> None:
         runtime.processor.delay_queue.redis,
         runtime.settings.queue,
         runtime.in_flight_keys,
-        runtime.settings.visibility_timeout_seconds * 0.9,  # and the rest until it is noticed
+        # The rest passes until a worker looks.
+        runtime.settings.visibility_timeout_seconds * 0.9,
     )
     if restored:
         logger.warning(
@@ -90,7 +100,7 @@ def _tell_roll(runtime: Runtime) -> None:
 
 
 def finish(runtime: Runtime) -> None:
-    """Handle what is in hand to its end; meanwhile `status` shows this worker as stopping."""
+    """Wait until what is in hand has ended; meanwhile `status` shows this worker as stopping."""
     with suppress(redis.RedisError):
         _tell_roll(runtime)
     runtime.batch_consumer.drain(
@@ -99,12 +109,12 @@ def finish(runtime: Runtime) -> None:
 
 
 def has_ended(runtime: Runtime) -> bool:
-    """Return True if nothing is in hand: no event, and no replay, which runs as a task in Celery's pool."""
+    """Return True if no event is in hand, and no replay, which runs as a task in Celery's pool."""
     return runtime.batch_consumer.has_ended() and not state.active_requests
 
 
 def leave(runtime: Runtime) -> None:
-    """Store the last counts and take this worker off the roll."""
+    """Run a last round of housekeeping, and remove this worker from the registry."""
     run_housekeeping(runtime, LEAVE_SECONDS)
     with suppress(redis.RedisError):
         runtime.processor.worker_registry.leave(WORKER)
@@ -112,15 +122,13 @@ def leave(runtime: Runtime) -> None:
 
 def _look_after_hold(delivery: Deliverer) -> None:
     if delivery.gate.claim_incident_check():
-        Thread(
-            target=_look, args=(delivery,), daemon=True
-        ).start()  # the worker's loop must not wait for Mailgun
+        Thread(target=_look, args=(delivery,), daemon=True).start()
 
 
 def _look(delivery: Deliverer) -> None:
     try:
         look_at_list(delivery.gate, delivery.mailgun, delivery.clock)
-    except Exception as error:  # noqa: BLE001  it is tried again after a while
+    except Exception as error:  # noqa: BLE001  a later incident check tries again
         logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
 
 
@@ -134,7 +142,7 @@ def _look_after_opt_outs(runtime: Runtime) -> None:
 def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
     try:
         tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
-    except Exception as error:  # noqa: BLE001  it is gone on with once the lease has ended
+    except Exception as error:  # noqa: BLE001  a worker goes on once the lease has ended
         logger.error(
             "those who unsubscribed could not be read", extra={"error": whereabouts(error)}
         )
@@ -142,15 +150,14 @@ def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
 
 def _look_for_priority_lists(runtime: Runtime) -> None:
     if runtime.priority_lists.turn():
-        Thread(
-            target=_find_priority_lists, args=(runtime.priority_lists,), daemon=True
-        ).start()  # it may take seconds where Redis holds much
+        # It takes seconds if Redis holds many keys.
+        Thread(target=_find_priority_lists, args=(runtime.priority_lists,), daemon=True).start()
 
 
 def _find_priority_lists(priorities: PriorityLists) -> None:
     try:
         priorities.look()
-    except Exception as error:  # noqa: BLE001  it is tried again a minute later
+    except Exception as error:  # noqa: BLE001  a worker tries again a minute later
         logger.error(
             "lists of messages with a priority could not be looked for",
             extra={"error": whereabouts(error)},
@@ -169,7 +176,7 @@ def _look_at(writes: LateWrites, addresses: list[str]) -> None:
         writes.look(addresses)
     except redis.RedisError as error:
         logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-    except Exception as error:  # noqa: BLE001  they are looked at again once their claim has ended
+    except Exception as error:  # noqa: BLE001  a worker looks again once the claim has ended
         logger.error(
             "writes without an answer could not be looked after",
             extra={"error": whereabouts(error)},
@@ -186,7 +193,7 @@ def _remove_letters(bounds: DeadLetterLimits) -> None:
         bounds.enforce(utc_now().timestamp())
     except redis.RedisError as error:
         logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-    except Exception as error:  # noqa: BLE001  it is tried again a second later
+    except Exception as error:  # noqa: BLE001  a worker tries again a second later
         logger.error(
             "dead letters beyond their bound could not be removed",
             extra={"error": whereabouts(error)},

@@ -1,4 +1,4 @@
-"""Rounds of a worker's housekeeping: its steps one after the other, and never two rounds at the same time."""
+"""Rounds of housekeeping: a worker runs the steps in order, and only one round at a time."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,14 +15,21 @@ class Rounds:
     """Rounds of steps, one at a time. Safe to share between threads."""
 
     def __init__(self) -> None:
-        """Begin with no round under way."""
+        """Start with no round under way."""
         self._lock = Lock()
 
     def run(self, steps: Sequence[Callable[[], object]], wait: float = 0.0) -> bool:
-        """Go through the steps once, in this order; what fails is logged and tried in the next round.
+        """Run each step once, in this order; log what fails.
 
-        Returns False, and does nothing, if another thread is still at it after `wait` seconds: a thread that was told to end
-        may hang in a request to Redis while the next one has begun.
+        If Redis does not answer, the rest of the round is left out.
+
+        Args:
+            steps: The steps of the round.
+            wait: Seconds to wait for a round of another thread. A thread that was told to end may
+                still wait for Redis when the next thread begins.
+
+        Returns:
+            True if the round was run, False if another thread's round had not ended.
         """
         if not self._lock.acquire(timeout=wait):
             return False
@@ -39,6 +46,6 @@ def _go_through(steps: Sequence[Callable[[], object]]) -> None:
             step()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-            return  # each further step would wait as long
-        except Exception as error:  # noqa: BLE001  the next round may go well
+            return  # each further step would wait for Redis as long
+        except Exception as error:  # noqa: BLE001  the next round tries again
             logger.error("housekeeping failed", extra={"error": whereabouts(error)})

@@ -1,7 +1,8 @@
-"""What a worker has in hand beside what its channel counts: events that waited for members, and what an earlier channel took.
+"""Load of a worker: the weights of messages in hand that its kombu channel does not count.
 
-A channel counts the messages that it took itself. It takes no more than there is room for beside these, and a message that is to
-be alone waits for them, too.
+These are events that waited for members, and messages that an earlier channel fetched. A channel
+counts the messages that it fetched itself. It fetches no more than there is room for beside both,
+and a message that has to be alone waits until both have ended.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +15,27 @@ from worker.queue.poison import ALONE_AFTER
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What a message in hand takes of the room that a worker has."""
+    """The share of a worker's room that one message in hand takes.
+
+    Attributes:
+        events: The number of events.
+        bytes: The size of the message.
+        alone: No other message is fetched while this one is in hand.
+    """
 
     events: int = 1
     bytes: int = 0
-    # No other is taken meanwhile.
     alone: bool = False
 
 
 def weight_of(message: Message, size: int, events: int) -> Weight:
-    """Return the weight of a message of `size` bytes that takes the room of so many events."""
+    """Return the weight of a message.
+
+    Args:
+        message: The message as it was read.
+        size: Its bytes as it lay on Redis; its body may have more once it is unpacked.
+        events: The number of events that it takes the room of.
+    """
     return Weight(events, max(size, message.size), message.returns >= ALONE_AFTER)
 
 
@@ -31,24 +43,24 @@ class Load:
     """The weights of messages by their delivery tags. Safe to share between threads."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with no messages."""
         self._weights: dict[str, Weight] = {}
 
     def add(self, weights: Mapping[str, Weight]) -> None:
-        """Count these, too."""
+        """Count these messages, too."""
         self._weights.update(weights)
 
     def remove(self, tags: Iterable[str]) -> None:
-        """Count these no more, as far as they were."""
+        """Stop counting these messages; tags that were not counted are ignored."""
         for tag in tags:
             self._weights.pop(tag, None)
 
     def weights(self) -> list[Weight]:
-        """Return all of them."""
+        """Return the weights of all messages that are counted."""
         return list(self._weights.values())
 
 
 @lru_cache(maxsize=1)
 def load() -> Load:
-    """Return that of this process."""
+    """Return the load of this process."""
     return Load()

@@ -1,30 +1,38 @@
-"""Takings whose reply was lost: what they took is noted in Redis as this worker's, and is not in its hand."""
+"""Fetches whose reply was lost: Redis has their messages as this worker's, which never got them.
+
+Housekeeping looks for such messages and puts them back on the queue.
+"""
 
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
 from uuid import uuid4
 
-LOST_AFTER_SECONDS = 10.0  # longer than a reply may be overdue before its connection counts as lost
-LOOKED_FOR_SECONDS = 30.0  # Redis may yet carry out what it was told over a connection that is lost
+# Longer than a reply may be overdue before kombu drops its connection (`NOTICE_SECONDS`).
+LOST_AFTER_SECONDS = 10.0
+# Redis may still run a script that it got over a connection that was lost.
+LOOKED_FOR_SECONDS = 30.0
 
 
 class LostFetches:
-    """The takings of this process that have not been answered. Safe to share between threads.
+    """The fetches of this process that have no reply yet. Safe to share between threads.
 
-    A taking is either answered or lost, never both: what is lost is put back, so an answer that comes after all is of no use.
+    A fetch is either answered or lost, never both. The messages of a lost fetch are put back, so
+    its reply is ignored if it comes later.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without fetches."""
         self._begun: dict[str, float] = {}
-        self._lost: dict[str, float | None] = {}  # when each was first looked for
+        # When Redis was first asked for each; None: not yet.
+        self._lost: dict[str, float | None] = {}
         self._lock = Lock()
 
     def begin(self) -> str:
-        """Return the mark of a new taking, which is part of its delivery tags.
+        """Return the mark of a new fetch, which is part of its delivery tags.
 
-        A worker has one at a time: any other was begun over a connection that is lost.
+        A worker has one fetch at a time. Another one without a reply was begun over a connection
+        that is lost, so it counts as lost, too.
         """
         for each in list(self._begun):
             self.lose(each)
@@ -34,18 +42,22 @@ class LostFetches:
         return taking
 
     def answer(self, taking: str) -> bool:
-        """Note that the reply has come. Return False if the taking counts as lost."""
+        """Note that the reply has come.
+
+        Returns:
+            False if the fetch counts as lost, so the worker must not handle its messages.
+        """
         with self._lock:
             return self._begun.pop(taking, None) is not None
 
     def lose(self, taking: str) -> None:
-        """Note that no reply will come."""
+        """Note that the reply of this fetch is lost."""
         with self._lock:
             if self._begun.pop(taking, None) is not None:
                 self._lost[taking] = None
 
     def lost(self) -> list[str]:
-        """Return the takings that are to be looked for now."""
+        """Return the fetches whose messages housekeeping has to look for now."""
         now = monotonic()
         for taking in [
             each for each, begun in list(self._begun.items()) if now - begun > LOST_AFTER_SECONDS
@@ -55,7 +67,10 @@ class LostFetches:
             return list(self._lost)
 
     def looked_for(self, lost_fetches: list[str]) -> None:
-        """Note that Redis was asked for these. Each is looked for again for some time, in case Redis comes to it late."""
+        """Note that Redis was asked for the messages of these fetches.
+
+        `lost` keeps returning each for `LOOKED_FOR_SECONDS`, in case Redis runs its script late.
+        """
         now = monotonic()
         with self._lock:
             self._lost |= {each: now for each in lost_fetches if self._lost.get(each, now) is None}
@@ -68,5 +83,5 @@ class LostFetches:
 
 @lru_cache(maxsize=1)
 def lost_fetches() -> LostFetches:
-    """Return those of this process."""
+    """Return the unanswered fetches of this process."""
     return LostFetches()

@@ -1,6 +1,7 @@
-"""Celery's remote control of a worker, for Flower and `celery control`: what it may do here, and what it answers.
+"""Celery's remote control of a worker, which Flower and `celery control` use.
 
-A command that is switched off is answered with what to do instead. Whatever arrives, the worker goes on.
+A worker answers a command that is switched off with what to do instead. No command ends a worker
+but `shutdown`.
 """
 
 import logging
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("signal_mailgun.worker")
 
 Command = Callable[..., Any]
-LONGEST_REASON = 200  # characters that a log or a reply repeats
+LONGEST_REASON = 200  # characters of an error in a log line or a reply
 LONGEST_NAME = 100
-SHOWN_AT_ONCE = 100  # messages in hand that `inspect active` lists
+SHOWN_AT_ONCE = 100  # messages that `inspect active` lists
 
 
 class Node(pidbox.Node):
     """A worker's end of the remote control."""
 
     def handle(self, method: str, arguments: dict[str, Any] | None = None) -> Any:
-        """Carry out the command and return its reply; what cannot be carried out is answered with why."""
+        """Run the command and return its reply, which says why if the command cannot be run."""
         command = self.handlers.get(method)
         if command is None:
             return _refused(
@@ -47,40 +48,53 @@ class Node(pidbox.Node):
 
 
 class Mailbox(pidbox.Mailbox):
-    """The mailbox of workers that are such nodes."""
+    """A mailbox whose workers are nodes of this class."""
 
     node_cls = Node
 
 
 class Control(control.Control):
-    """The remote control as Flower and other programs hold it: what is switched off raises, where no worker is waited for."""
+    """The remote control as Flower and other programs use it.
+
+    A command that is switched off raises `SwitchedOff` if the caller waits for no reply.
+    """
 
     Mailbox = Mailbox
 
     def broadcast(self, command: str, *args: Any, reply: bool = False, **kwargs: Any) -> Any:
-        """Send the command to the workers. Raises `SwitchedOff` where no reply could say so."""
+        """Send the command to the workers.
+
+        Raises:
+            SwitchedOff: The command is switched off, and the caller wants no reply.
+        """
         if command in COMMANDS and not reply:
             raise SwitchedOff(f"{command} is {COMMANDS[command]}")
         return super().broadcast(command, *args, reply=reply, **kwargs)
 
     def purge(self, connection: Any = None) -> int:  # noqa: ARG002  Celery's
-        """Raise `SwitchedOff`."""
+        """Raise `SwitchedOff`: a purge would erase events."""
         raise SwitchedOff(f"purge is {PURGE}")
 
     discard_all = purge
 
 
 class Commands:
-    """Celery's commands as workers of one queue carry them out."""
+    """Celery's commands as a worker of one queue runs them."""
 
     def __init__(self, queue: str, extra_queues: Callable[[], list[dict[str, Any]]]) -> None:
-        """`extra_queues` are described beside the queue that a worker takes from, so that Flower shows their depth."""
+        """Keep Celery's own `stats`, which `stats` here calls.
+
+        Args:
+            queue: The queue that the worker fetches from.
+            extra_queues: Returns queues that the worker lists beside it, so that Flower shows their
+                depth.
+        """
         self._queue = queue
         self._extra_queues = extra_queues
         self._celerys_stats = Panel.data["stats"]
 
     def by_name(self) -> dict[str, Command]:
-        """Return every command that replaces one of Celery's."""
+        """Return every command that replaces one of Celery's, by its name."""
         own = (
             self.add_consumer,
             self.cancel_consumer,
@@ -94,9 +108,12 @@ class Commands:
         return {**switched_off, **{each.__name__: each for each in own}}
 
     def add_consumer(self, state: Any, queue: Any = None, **_: Any) -> dict[str, str]:
-        """Take events again, if the queue is this worker's own."""
+        """Fetch events again if the queue is this worker's own."""
         if queue != self._queue:
-            why = f"this worker delivers events from {self._queue} only; for another queue start a worker with its "
+            why = (
+                f"this worker delivers events from {self._queue} only; "
+                "for another queue start a worker with its "
+            )
             return _refused("add_consumer", f"{why}SIGNAL_INTEGRATION")
         if takes_events(state.consumer, queue):
             return {"ok": f"this worker takes events from {queue} already"}
@@ -105,7 +122,7 @@ class Commands:
         return {"ok": f"this worker takes events from {queue} again"}
 
     def cancel_consumer(self, state: Any, queue: Any = None, **_: Any) -> dict[str, str]:
-        """Take no more events; those in hand are handled to their end."""
+        """Fetch no more events; the worker still handles those in hand."""
         if queue != self._queue or not takes_events(state.consumer, queue):
             return _refused("cancel_consumer", f"this worker takes no events from {_shown(queue)}")
         state.consumer.cancel_task_queue(queue)
@@ -116,26 +133,26 @@ class Commands:
         }
 
     def active_queues(self, state: Any, **_: Any) -> list[dict[str, Any]]:
-        """Return the queues that Flower shows."""
+        """Return the queues that Flower shows for this worker."""
         consumer = state.consumer.task_consumer
         taken = [dict(each.as_dict(recurse=True)) for each in (consumer.queues if consumer else ())]
         return [*taken, *self._extra_queues()]
 
     def stats(self, state: Any, **_: Any) -> Any:
-        """Return what Celery does, without how this worker connects: operators need none of it, and it may hold a password."""
+        """Return Celery's statistics without the transport options, which may hold a password."""
         told = self._celerys_stats(state)
         told.get("broker", {}).pop("transport_options", None)
         return told
 
 
 def install(commands: Commands) -> None:
-    """Put these commands in place of Celery's."""
+    """Replace Celery's commands by these, for every worker of this process."""
     for name, command in commands.by_name().items():
         Panel.data[name] = command
         if Panel.meta[name].alias:
             Panel.data[Panel.meta[name].alias] = command
     for name, instead in COMMANDS.items():
-        # Any arguments will do, so that Celery's command line sends it and shows the reply.
+        # It accepts any arguments, so that Celery's command line sends it and shows the reply.
         Panel.meta[name] = Panel.meta[name]._replace(
             help=f"S{instead[1:]}.", args=None, variadic="words", signature=""
         )
@@ -149,12 +166,12 @@ def shutdown(state: Any, **_: Any) -> dict[str, str]:  # noqa: ARG001  Celery's
 
 
 def active(state: Any, **_: Any) -> list[dict[str, Any]]:
-    """Return what this worker has in hand, the first hundred messages of it, as Celery describes tasks."""
+    """Return the first `SHOWN_AT_ONCE` messages in hand, described as Celery describes tasks."""
     return _in_hand(state)[:SHOWN_AT_ONCE]
 
 
 def query_task(state: Any, ids: Any = (), **_: Any) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return those of these tasks that this worker has in hand."""
+    """Return the messages of these ids that this worker has in hand, by their ids."""
     wanted = set(map(str, [ids] if isinstance(ids, str) else ids))
     return {each["id"]: ("active", each) for each in _in_hand(state) if each["id"] in wanted}
 

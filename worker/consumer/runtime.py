@@ -1,4 +1,4 @@
-"""The objects of one worker process, each made when it is first needed."""
+"""Runtime: the objects of one worker process, each made when it is first needed."""
 
 from functools import cached_property
 
@@ -18,17 +18,22 @@ from worker.wiring import late_writes_for, opt_outs_for, processor_for
 
 
 class Runtime:
-    """What a worker process delivers with, under its settings."""
+    """The objects with which a worker process delivers events, under its settings."""
 
     def __init__(self, settings: Settings) -> None:
-        """Make nothing yet."""
+        """Keep the settings; the properties make the rest when they are first read."""
         self.settings = settings
         self.in_flight_keys = in_flight_keys(settings.signal_integration)
         self.rounds = Rounds()
 
     @cached_property
     def processor(self) -> EventProcessor:
-        """How events are handled. Raises `SettingsError` or `PresetError`."""
+        """The processor of events.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            PresetError: The preset cannot be read.
+        """
         return processor_for(
             self.settings,
             measured=self.metrics.handled,
@@ -38,7 +43,7 @@ class Runtime:
 
     @cached_property
     def batch_consumer(self) -> BatchConsumer:
-        """The messages in hand."""
+        """The messages in hand, and the threads that handle them."""
         return BatchConsumer(
             self.processor,
             self.settings.queue,
@@ -64,7 +69,7 @@ class Runtime:
 
     @cached_property
     def late_writes(self) -> LateWrites | None:
-        """The check of writes that got no answer; None if nothing is merged."""
+        """The check of writes without an answer; None if members are overwritten, not merged."""
         merges = self.settings.mailgun_write_mode == "merge"
         return late_writes_for(self.settings, self.processor.delivery) if merges else None
 
@@ -78,11 +83,16 @@ class Runtime:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """What this process tells Prometheus."""
+        """The metrics of this process for Prometheus."""
         return Metrics(self.settings.signal_integration)
 
     def count_put_aside(self, id: str, reason: str) -> None:
-        """Count a message that was put aside unread as what it is now: a dead letter."""
+        """Count a message that was put aside unread as a dead letter.
+
+        Args:
+            id: The id of the message.
+            reason: The reason of the dead letter.
+        """
         self.processor.outcome_stats.count(f"dead letter: {reason}")
         self.processor.worker_registry.note(id, f"dead letter: {reason}")
         self.metrics.put_aside(reason)

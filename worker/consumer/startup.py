@@ -1,4 +1,4 @@
-"""What a worker does once when it starts: it checks settings, preset and Redis, and tunes Python's garbage collector."""
+"""Start-up checks of a worker: settings, preset and Redis; and the garbage collector's tuning."""
 
 import gc
 import logging
@@ -15,11 +15,12 @@ from worker.signal.preset import PresetError
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-GARBAGE_AFTER = 50_000  # objects more than before; Python's own 700 are reached every few events
+# New objects until Python looks for garbage. Python's own 700 are reached every few events.
+GARBAGE_AFTER = 50_000
 
 
 def settings_or_exit() -> Settings:
-    """Return the settings of the environment; end the program with one line if one of them is wrong."""
+    """Return the settings of the environment; exit with one line if one of them is wrong."""
     try:
         return load_settings()
     except SettingsError as error:
@@ -27,7 +28,7 @@ def settings_or_exit() -> Settings:
 
 
 def validate_configuration(runtime: Runtime) -> None:
-    """End the program with one line if a setting or the preset would let no event through."""
+    """Exit with one line if a setting or the preset is wrong."""
     try:
         _ = runtime.processor
     except (SettingsError, PresetError) as error:
@@ -35,19 +36,25 @@ def validate_configuration(runtime: Runtime) -> None:
 
 
 def check_redis(settings: Settings) -> None:
-    """End the program with one line if no worker can ever deliver by this Redis; log once what else is wrong there."""
+    """Exit with one line if no worker can ever deliver with this Redis; log what else is wrong.
+
+    If Redis does not answer yet, a thread waits for it and then does the same.
+    """
     line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
     if line:
         sys.exit(printable(f"signal-mailgun: {line}"))
 
 
 def _end_worker(line: str) -> None:
-    """End this worker with status 1, from whichever thread."""
+    """Make this worker end with exit status 1. Any thread may call it."""
     logger.critical("this worker ends: %s", line)
     state.should_stop = EX_FAILURE
 
 
 def tune_gc() -> None:
-    """Reduce GC cost: freeze start-up objects and raise the threshold; event objects form no cycles."""
+    """Reduce GC cost: freeze start-up objects and raise the threshold.
+
+    Objects of events form no cycles, so reference counting frees nearly all of them.
+    """
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)

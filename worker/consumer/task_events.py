@@ -1,4 +1,4 @@
-"""How a message's end is told in Celery's terms, for Flower: the state of the task, and why."""
+"""Task events: what Flower is sent when a message ends, in Celery's terms."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,23 +10,30 @@ from worker.delivery.retry_policy import Done
 
 
 class DeadLettered(Exception):
-    """The event is on the dead-letter queue; the text says why."""
+    """The exception that Flower shows for an event on the dead-letter queue; its text says why."""
 
 
 class RetryScheduled(Exception):
-    """The event is delayed; the text says why and until when."""
+    """The exception that Flower shows for a delayed event; its text says why and until when."""
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """An event of Celery's, and its fields: https://docs.celeryq.dev/en/stable/userguide/monitoring.html#task-events"""
+    """One of Celery's task events.
+
+    https://docs.celeryq.dev/en/stable/userguide/monitoring.html#task-events
+
+    Attributes:
+        event: The type of the event, such as `task-succeeded`.
+        fields: Its fields, besides those that every task event has.
+    """
 
     event: str
     fields: dict[str, str]
 
 
 def ending_of(handled: Result) -> TaskEvent:
-    """The end of a message whose event ended so."""
+    """Return the task event of a message whose one event ended with this result."""
     match handled:
         case Done(result):
             return TaskEvent("task-succeeded", {"result": repr(str(result))})
@@ -42,7 +49,10 @@ def ending_of(handled: Result) -> TaskEvent:
 
 
 def ending_of_bundle(handled: Sequence[Result]) -> TaskEvent:
-    """The end of a bundle: how many of its events ended how. Each goes on by itself where it has not ended."""
+    """Return the task event of a bundle: the number of its events by result.
+
+    The bundle has succeeded; a delayed event of it goes on as a message of its own.
+    """
     counts = Counter(map(_said, handled)).most_common()
     return TaskEvent(
         "task-succeeded",

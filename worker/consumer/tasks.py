@@ -1,4 +1,4 @@
-"""The Celery tasks: events to deliver, which a strategy of this program's own handles, and the replay of dead letters."""
+"""Celery tasks: delivery of events, by a strategy of its own, and replay of dead letters."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 
 
 class InvalidFilter(Exception):
-    """The replay was asked for with filters that make no sense; nothing was replayed."""
+    """The error of a replay whose arguments or filters are invalid; nothing was replayed."""
 
 
 class DeliveryTask(Task):
-    """A task whose messages are handled many at once, each acknowledged when all of its events have ended."""
+    """A task whose messages are handled in batches.
+
+    Each message is acknowledged when all of its events have ended.
+    """
 
     Strategy = "worker.consumer.tasks:batch_strategy"
 
 
 def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Callable[..., None]:
-    """Return what a worker does with each message of such a task (a Celery strategy)."""
+    """Return the handler of a delivery task's messages: a Celery strategy."""
     runtime: Runtime = app.runtime
     runtime.batch_consumer.bind(consumer)
 
@@ -42,25 +45,46 @@ def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Call
 
 @shared_task(name=TASK, base=DeliveryTask, max_retries=None)
 def deliver(*_: Any, **__: Any) -> None:
-    """Bring one event to Mailgun. One positional argument: the event as sent; anything else is buried as malformed.
+    """Deliver one event to Mailgun.
 
-    A worker hands the message to `batch_strategy` and never calls this. Raises `NotImplementedError`.
+    Its only argument, a positional one, is the event as sent; with any other arguments it is buried
+    as malformed. A worker hands the message to `batch_strategy` and never calls this function.
+
+    Raises:
+        NotImplementedError: It was called.
     """
     raise NotImplementedError("events are delivered by a worker: put them on the queue")
 
 
 @shared_task(name=DELIVER_MANY, base=DeliveryTask, max_retries=None)
 def deliver_many(*_: Any, **__: Any) -> None:
-    """Bring many events to Mailgun, each as `deliver` does. One positional argument: the list of them."""
+    """Deliver many events to Mailgun.
+
+    Its only argument, a positional one, is the list of them. A worker never calls this function.
+    """
     deliver()
 
 
 @shared_task(name=REPLAY_TASK, bind=True, throws=(InvalidFilter,), max_retries=None)
 def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> str:
-    """Replay dead letters by filter, from Flower or any Celery client; filters as `dead-letters replay` takes them.
+    """Replay dead letters by filter, for Flower and any Celery client.
 
-    At most 2,000 at a time, then the rest in a task of its own, so that live events are not kept waiting. What dies again
-    after the start is not meant.
+    One task replays at most 2,000 and sends another task for the rest, so that live events need not
+    wait. Without `until`, only letters that died before the first task began are replayed, so an
+    event that dies again is not replayed again.
+
+    Args:
+        task: The Celery task.
+        args: None are allowed.
+        limit: The most letters that are replayed; None: all that match.
+        filters: As the options of `dead-letters replay`.
+
+    Returns:
+        How many were replayed, as a text.
+
+    Raises:
+        InvalidFilter: An argument or a filter is invalid.
+        Reject: Redis did not answer; the message goes back on the queue.
     """
     now = utc_now()
     processor: EventProcessor = task.app.runtime.processor

@@ -1,13 +1,13 @@
-"""How a worker takes messages from Redis so that none can be lost on the way, whenever it dies.
+"""Kombu transport that fetches messages atomically, so that a worker that dies loses none.
 
-    mailgun.<integration>                    list         messages, oldest at the right; until taken, or put aside unread
-                                                          (queue/poison.py)
-    signal:<integration>:unacked, …_index                 what was taken and not acknowledged: queue/in_flight.py
-    signal:<integration>:taken_at            string       the latest stamp, epoch seconds by Redis's clock; a day
+Kombu's own Redis transport pops a message (BRPOP), and then its client notes the message as
+unacknowledged. A worker that is killed between the two loses the message, and under load the reply
+may stay unread for many milliseconds. The worker of this program waits until the queue has
+something, without removing it. Then one script (fetch.lua) removes as many messages as there is
+room for, and notes them as in flight.
 
-Kombu's own Redis transport pops a message (BRPOP) and notes it as unacknowledged afterwards, from the client: a worker killed
-between the two loses it, and under load the reply may lie unread for many milliseconds. Here the worker waits until there is
-something to take, leaving it where it is, then takes and notes as many as it has room for in one script.
+The script uses `Keys.queue`, `Keys.in_flight`, `Keys.in_flight_index` and `Keys.fetched_at`; if
+there are limits, also `Keys.dead_letters` and `Keys.dead_letter_counts`.
 """
 
 import logging
@@ -44,16 +44,18 @@ from worker.redis_client.lua import script
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-TAKEN = "signal_message"  # the property under which kombu carries the message as it was read
-WEIGHT = "signal_weight"  # and what it takes of the room
-LOOK_AGAIN_SECONDS = 0.5  # while held, at the latest
+TAKEN = "signal_message"  # the property of a kombu message that holds the `Message`
+WEIGHT = "signal_weight"  # the property that holds its `Weight`
+# The longest wait for the next fetch while the gate lets none through, or Redis refuses.
+LOOK_AGAIN_SECONDS = 0.5
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
-TELL_AGAIN_SECONDS = 60.0  # that Redis refuses
+TELL_AGAIN_SECONDS = 60.0  # between two log lines that Redis refuses
 
 TAKE = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
 REPLY_BYTES = 8 * 1024 * 1024
 
-# Of the connections over which a worker waits for messages; seconds. What REDIS_URL says wins.
+# Options of the connections over which a worker waits for messages; times in seconds. Options in
+# REDIS_URL override them.
 CONNECTION: dict[str, Any] = {
     **TIMEOUTS,
     "socket_keepalive": True,
@@ -61,18 +63,25 @@ CONNECTION: dict[str, Any] = {
 
 
 class EventQoS(kombu_redis.QoS):
-    """The messages that this worker took and has not acknowledged. They were noted in Redis when they were taken.
+    """The messages that this channel fetched and that are not acknowledged.
 
-    There is room for more as long as they hold fewer events than the prefetch count, and fewer bytes than a worker may have; what
-    else the worker has in hand (consumer/load.py) takes of both.
+    Redis noted them as unacknowledged when they were fetched. There is room for more as long as
+    they hold fewer events than the prefetch count, and fewer bytes than a worker may have in hand.
+    What else the worker has in hand (consumer/load.py) takes of that room, too.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._weights: dict[str, Weight] = {}  # by delivery tag
+        # By delivery tag.
+        self._weights: dict[str, Weight] = {}
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a message that was taken; one that came another way is noted as kombu does it."""
+        """Remember a fetched message; a message of another queue is noted as kombu does it.
+
+        Args:
+            message: The kombu message.
+            delivery_tag: Its delivery tag.
+        """
         if delivery_tag in self.channel.noted:
             self.channel.noted.remove(delivery_tag)
             self._weights[delivery_tag] = message.properties.get(WEIGHT, Weight())
@@ -81,31 +90,31 @@ class EventQoS(kombu_redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """The message has ended."""
+        """Acknowledge the message, which makes room for another."""
         self._weights.pop(delivery_tag, None)
         super().ack(delivery_tag)
 
     def drop(self, delivery_tag: str) -> None:
-        """The message is this worker's no more; Redis knows it already."""
+        """Forget a message that this worker no longer has; Redis is not asked."""
         self._weights.pop(delivery_tag, None)
         self._delivered.pop(delivery_tag, None)
 
     def can_consume(self) -> bool:
-        """Is there room for another message?"""
+        """Return True if there is room for another message."""
         return not self.prefetch_count or (self._room() > 0 and self.bytes_left > 0)
 
     def can_consume_max_estimate(self) -> int:
-        """For how many events there is room."""
+        """Return the number of events that there is room for."""
         return max(0, self._room())
 
     @property
     def in_hand(self) -> int:
-        """How many messages there are."""
+        """The number of messages in hand, with those that other channels fetched."""
         return len(self._all())
 
     @property
     def bytes_left(self) -> int:
-        """For how many bytes there is room."""
+        """The number of bytes that there is room for; negative if there are too many."""
         limits = self.channel.limits
         return (limits.bytes if limits else REPLY_BYTES) - sum(each.bytes for each in self._all())
 
@@ -119,7 +128,13 @@ class EventQoS(kombu_redis.QoS):
         return [*self._weights.values(), *load().weights()]
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
-        """Put a message back on its queue, at the back if `leftmost`, in one step; nothing happens if it was acknowledged."""
+        """Put a message back on its queue, in one step; do nothing if it was acknowledged.
+
+        Args:
+            tag: The delivery tag.
+            client: A Redis client; None: one of the channel's.
+            leftmost: Put it at the back of the queue, not at the front.
+        """
         self._put_back([tag], client, to_the_back=leftmost)
 
     def _put_back(
@@ -130,20 +145,34 @@ class EventQoS(kombu_redis.QoS):
             put_back(connected, channel.queue, channel.unacked_keys, tags, to_the_back=to_the_back)
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Do nothing: a worker's housekeeping puts back what is overdue, by Redis's clock."""
+        """Do nothing: housekeeping puts back overdue messages, by Redis's clock."""
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Put back what this worker holds. While Redis is away nothing needs doing: all of it is noted there already."""
+        """Put back all messages of this channel.
+
+        While Redis is away nothing is done: Redis has all of them as unacknowledged.
+        """
         with suppress(redis.ConnectionError, redis.TimeoutError, OSError):
             self._put_back(list(self._delivered), client)  # other threads acknowledge meanwhile
         self._delivered.clear()
 
 
 class AtomicFetchMixin:
-    """A kombu channel that takes messages from the queue of events, several at once, in one step with noting them.
+    """Atomic fetch for a kombu channel: one script fetches messages of events and notes them.
 
-    It alternates on kombu's polling connection: wait until the queue has something (BLMOVE onto itself), take until it is empty.
-    Other queues, such as those on which Celery's remote control is answered, are read as kombu does it.
+    On kombu's polling connection it waits until the queue has something (BLMOVE of its oldest
+    message onto its own place), then fetches until the queue is empty. Other queues, such as those
+    for replies of Celery's remote control, are read as kombu does it.
+
+    Attributes:
+        queue: The queue of events.
+        taken_at_key: The key of the last stamp of a fetched message.
+        integration: The name of the integration.
+        limits: The limits of messages; None: there are none.
+        put_aside_told: Called with the id and the reason of each message that was put aside unread.
+        gate_keys: The keys of the gate.
+        gate_config: The settings of the gate, as JSON.
+        noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
 
     QoS = EventQoS
@@ -161,16 +190,18 @@ class AtomicFetchMixin:
     taken_at_key: str
     integration: str = ""
     limits: Limits | None = None
-    put_aside_told: Callable[[str, str], None] | None = None  # a message's id, and the reason
+    put_aside_told: Callable[[str, str], None] | None = None
     gate_keys: tuple[str, str]
     gate_config: str
-    _waiting = False  # for the queue to have something
-    _taking: str | None = None  # what the delivery tags of the script that was sent begin with
+    # BLMOVE was sent and has no reply yet.
+    _waiting = False
+    # The mark of the fetch that was sent and has no reply yet; its delivery tags contain it.
+    _taking: str | None = None
     _queue_has_some = False
-    _others_next = (
-        False  # of several queues, those of other programs are read alternately with ours
-    )
-    _look_again_at = 0.0  # monotonic seconds
+    # If there are other queues, polls alternate between them and the queue of events.
+    _others_next = False
+    # Both in monotonic seconds.
+    _look_again_at = 0.0
     _tell_again_at = 0.0
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -179,14 +210,18 @@ class AtomicFetchMixin:
 
     @property
     def unacked_keys(self: Any) -> tuple[str, str]:
+        """The keys of the unacknowledged messages: of their index, and of the messages."""
         return self.unacked_index_key, self.unacked_key
 
     @contextmanager
     def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
-        """A client, `client` where given. Raises `redis.ConnectionError` on a channel that was closed.
+        """Yield `client`, or a client of the channel's pool if it is None.
 
-        Kombu's own raises AttributeError there: a channel that is closed for the second time while Redis is away, or a message
-        put back after the connection was lost, would end the worker. What the channel held is noted, and comes back.
+        Raises:
+            redis.ConnectionError: The channel is closed. Kombu's own method raises AttributeError
+                here, which would end the worker if a channel is closed twice while Redis is away,
+                or a message is put back after the connection was lost. Redis has the channel's
+                messages as unacknowledged, so they come back.
         """
         if not client and (self.connection is None or self.connection.client is None):
             raise redis.ConnectionError("the channel is closed")
@@ -208,15 +243,21 @@ class AtomicFetchMixin:
         return bool(self._others_next)
 
     def _update_queue_cycle(self: Any) -> None:
-        """Leave our queue out of what kombu reads by itself: a message popped without a note could be lost."""
+        """Leave the queue of events out of what kombu reads.
+
+        Kombu would pop a message before it notes it, so a worker that dies could lose it.
+        """
         self._queue_cycle.update([each for each in self.active_queues if each != self.queue])
 
     def queue_purge(self, queue: str, **_: Any) -> int:
-        """Raise `SwitchedOff`: it would erase events."""
+        """Raise `SwitchedOff`: a purge would erase events."""
         raise SwitchedOff(f"purging {queue} is {PURGE}")
 
     def _handle_message(self: Any, client: Any, response: Any) -> dict[str, Any]:
-        """Read what was published on a channel; what is no command on the workers' own is dropped, with a line."""
+        """Return what was published on a channel of Redis.
+
+        On the channel of commands to workers, data that is no command is logged and dropped.
+        """
         published: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
         channel, data = bytes_to_str(published["channel"]), published["data"]
         if (
@@ -225,7 +266,8 @@ class AtomicFetchMixin:
             and not command_in(data)
         ):
             logger.warning(
-                "a message on the remote control's channel was no command of Celery's: it was dropped"
+                "a message on the remote control's channel was no command of Celery's: "
+                "it was dropped"
             )
             published["data"] = None
         return published
@@ -270,8 +312,9 @@ class AtomicFetchMixin:
         except redis.ResponseError as error:
             lost_fetches().answer(taking or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
-                raise  # it has become a replica: to connect again finds the new master
-            # BLMOVE is refused where memory is full; the script is not, and what it takes will free some.
+                raise  # Redis has become a replica; a new connection finds the new master
+            # If its memory is full, Redis refuses BLMOVE, but not the script. Messages that the
+            # script fetches free memory once they are delivered.
             self._queue_has_some = isinstance(error, redis.OutOfMemoryError)
             self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
             self._tell_of_refusal(error)
@@ -288,7 +331,7 @@ class AtomicFetchMixin:
             self._queue_has_some = reply is not None
             raise Empty
         if not lost_fetches().answer(taking):
-            raise Empty  # so late that the messages are back on the queue
+            raise Empty  # the reply is so late that the fetch counts as lost
         wait, messages, paid, tags, *aside = reply
         self._tell_of_put_aside(*aside)
         self._queue_has_some = bool(messages)
@@ -302,7 +345,16 @@ class AtomicFetchMixin:
     def _read(
         self: Any, messages: Sequence[bytes], tags: Sequence[bytes], paid: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """Read messages as far as there is room for what they turn out to hold, and put the rest back."""
+        """Read messages while there is room for their events and bytes, and put the rest back.
+
+        Args:
+            messages: Messages as they lay on the queue.
+            tags: Their delivery tags.
+            paid: The number of events that the gate charged for each.
+
+        Returns:
+            Payloads for kombu. A message that cannot be read is left out.
+        """
         payloads: list[dict[str, Any]] = []
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
         for place, each in enumerate(zip(messages, tags, paid, strict=True)):
@@ -311,7 +363,9 @@ class AtomicFetchMixin:
                 break
             try:
                 payloads.append(self._payload(*each))
-            except Exception as error:  # noqa: BLE001  no memory, or our own bug: it stays noted, and comes back as one more return
+            # Memory has run out, or this program has a bug. The message stays unacknowledged, and
+            # its return is counted.
+            except Exception as error:  # noqa: BLE001  no event may be lost by it
                 text = "a message could not be read; it comes back after the visibility timeout"
                 logger.error(text, extra={"error": whereabouts(error)})
                 continue
@@ -331,14 +385,17 @@ class AtomicFetchMixin:
     def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
         if monotonic() >= self._tell_again_at:
             self._tell_again_at = monotonic() + TELL_AGAIN_SECONDS
-            text = "Redis refuses to hand out events, nothing is lost; `signal-mailgun check` says more"
+            text = (
+                "Redis refuses to hand out events, nothing is lost; "
+                "`signal-mailgun check` says more"
+            )
             logger.error(
                 text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]}
             )
 
     def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
         tags = [each["properties"]["delivery_tag"] for each in payloads]
-        if self.queue not in self.connection._callbacks:  # its consumer was cancelled meanwhile
+        if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
             self.qos._put_back(tags)
             return
         self.noted.update(tags)
@@ -356,7 +413,10 @@ class AtomicFetchMixin:
 
 
 def bare_envelope(message: Message) -> dict[str, Any]:
-    """What kombu and Celery need to hand the message on; its events go beside it, as they were read."""
+    """Return the least payload with which kombu and Celery hand the message on.
+
+    The message as it was read goes beside it, as the property `TAKEN`.
+    """
     return {
         "body": "",
         "content-encoding": "utf-8",
@@ -367,24 +427,29 @@ def bare_envelope(message: Message) -> dict[str, Any]:
 
 
 class Channel(AtomicFetchMixin, kombu_redis.Channel):
-    """A channel to Redis, whose connections are made as everywhere else; kombu's reading of its URL plays no part."""
+    """A channel whose connections are made by `worker.redis_client`, as all others are.
+
+    Kombu's own reading of the broker's URL is not used.
+
+    Attributes:
+        address: Where Redis is; None in another Celery application of this process.
+    """
 
     from_transport_options = (*AtomicFetchMixin.from_transport_options, "address")
     address: RedisAddress | None = None
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  kombu's
-        if self.address is None:  # another Celery application in this process
+        if self.address is None:
             return super()._get_pool(asynchronous)
         self.keyprefix_fanout = kombu_redis.Channel.keyprefix_fanout.format(db=self.address.db)
         if not asynchronous:
             pool: Any = pool_for(self.address, max_connections=self.max_connections, **CONNECTION)
-            self._sentinel_manager = getattr(
-                pool, "sentinel_manager", None
-            )  # kombu closes it with the channel
+            # Kombu closes it with the channel.
+            self._sentinel_manager = getattr(pool, "sentinel_manager", None)
             return pool
-        once = Retry(
-            NoBackoff(), 0
-        )  # the loop must be told of an end: to read again on a new connection would wait for ever
+        # No retries: on a new connection, which has no command, a read would wait for ever. So the
+        # worker's loop must learn that the connection has ended.
+        once = Retry(NoBackoff(), 0)
         pool = pool_for(
             self.address,
             self._watched,
@@ -393,16 +458,15 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
             **CONNECTION,
         )
         self._async_sentinel_manager = getattr(pool, "sentinel_manager", None)
-        pool.connection_kwargs["socket_timeout"] += (
-            self.brpop_timeout
-        )  # for which Redis itself is asked to wait
+        # Redis itself waits for `brpop_timeout` before it replies.
+        pool.connection_kwargs["socket_timeout"] += self.brpop_timeout
         return pool
 
     def _watched(self, kind: type[Any]) -> type[Any]:
         channel = self
 
         class Watched(kind):
-            """A connection whose end is told to the worker's loop."""
+            """A connection that tells the worker's loop when it is disconnected."""
 
             def disconnect(self, *args: Any, **kwargs: Any) -> None:
                 super().disconnect(*args, **kwargs)
@@ -413,16 +477,21 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """The transport for every kind of address."""
+    """The transport, for every kind of Redis address."""
 
     Channel = Channel
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Take part in a worker's loop. Raises `redis.RedisError` if Redis takes no writes: then Celery's log says why."""
+        """Register with a worker's loop.
+
+        Raises:
+            redis.RedisError: Redis takes no writes; Celery logs why.
+        """
         try:
             with self.channels[0].conn_or_acquire() as client:
                 client.delete(NEVER)
         except redis.ReadOnlyError:
-            sleep(READ_ONLY_PAUSE_SECONDS)  # to connect succeeds, so Celery would try again at once
+            # A connection succeeds, so Celery would try again at once.
+            sleep(READ_ONLY_PAUSE_SECONDS)
             raise
         super().register_with_event_loop(connection, loop)

@@ -1,4 +1,4 @@
-"""Celery's worker as this program runs it: which options it takes, and with which status it ends."""
+"""Celery's worker process: the options that it accepts, and its exit status."""
 
 import logging
 import sys
@@ -13,24 +13,39 @@ from worker.privacy import whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-# Options of `celery worker` that would lose events, keep a worker from taking any, or change nothing and look as if they did.
+# Options of `celery worker` that would lose events, keep a worker from fetching any, or change
+# nothing although they seem to.
 REFUSED = {
     "purge": "--purge would erase events; leave it out",
     "queues": "--queues: a worker takes its events from {queue} only; set SIGNAL_INTEGRATION",
-    "exclude_queues": "--exclude-queues: a worker takes its events from {queue} only; set SIGNAL_INTEGRATION",
+    "exclude_queues": (
+        "--exclude-queues: a worker takes its events from {queue} only; set SIGNAL_INTEGRATION"
+    ),
     "beat": "--beat: nothing is scheduled here; leave it out",
     "autoscale": "--autoscale: set WORKER_CONCURRENCY, or start more workers",
-    "max_tasks_per_child": "--max-tasks-per-child: events are handled in threads, there is no child; leave it out",
-    "max_memory_per_child": "--max-memory-per-child: events are handled in threads, there is no child; leave it out",
-    "time_limit": "--time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS",
-    "soft_time_limit": "--soft-time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS",
+    "max_tasks_per_child": (
+        "--max-tasks-per-child: events are handled in threads, there is no child; leave it out"
+    ),
+    "max_memory_per_child": (
+        "--max-memory-per-child: events are handled in threads, there is no child; leave it out"
+    ),
+    "time_limit": (
+        "--time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS"
+    ),
+    "soft_time_limit": (
+        "--soft-time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS"
+    ),
     "prefetch_multiplier": "--prefetch-multiplier: set WORKER_CONCURRENCY",
 }
-UNSET_PREFETCH = ("prefetch_multiplier", 1)  # Celery's command line fills in what is configured
+# Celery's command line passes the configured value if the operator gives none.
+UNSET_PREFETCH = ("prefetch_multiplier", 1)
 
 
 class Worker(worker.Worker):
-    """A worker of one integration, without Celery's talk among workers: none of it is of use here, and it costs."""
+    """A worker of one integration, without gossip and mingle.
+
+    Nothing here uses these messages between workers, and they cost time.
+    """
 
     def __init__(self, app: Any = None, hostname: Any = None, **options: Any) -> None:
         queue = (app or self.app).conf.task_default_queue
@@ -41,7 +56,7 @@ class Worker(worker.Worker):
         super().__init__(app, hostname, **options)
 
     def start(self) -> None:
-        """Run until told to stop or an error ends it, which is one line and exit status 1."""
+        """Run until told to stop; an error ends the worker with one line and exit status 1."""
         try:
             self.blueprint.start(self)
         except WorkerTerminate:
@@ -55,17 +70,25 @@ class Worker(worker.Worker):
             self.stop(exitcode=EX_FAILURE)
 
     def terminate(self, in_sighandler: bool = False) -> None:  # noqa: FBT001, FBT002  Celery's
-        """Stop without waiting for Celery's pool; exit status 1."""
+        """Stop without waiting for Celery's pool, with exit status 1."""
         self.exitcode = EX_FAILURE
         super().terminate(in_sighandler)
 
 
 def refused_option(options: dict[str, Any], queue: str) -> str | None:
-    """Return why a worker with these options of `celery worker` does not start, None where it does."""
+    """Return why a worker with these options does not start, None if it starts.
+
+    Args:
+        options: The options of `celery worker`.
+        queue: The queue that the worker fetches from.
+    """
     pool = options.get("pool") or options.get("pool_cls") or "threads"
     name = pool if isinstance(pool, str) else f"{pool.__module__}:{pool.__name__}"
     if name not in {"threads", "celery.concurrency.thread:TaskPool"}:
-        return f"--pool: events are handled in threads, not in {name.partition(':')[0].rpartition('.')[2]}; leave it out"
+        return (
+            "--pool: events are handled in threads, "
+            f"not in {name.partition(':')[0].rpartition('.')[2]}; leave it out"
+        )
     if options.get("queues") and set(_listed(options["queues"])) == {queue}:
         options = {**options, "queues": None}
     given = (

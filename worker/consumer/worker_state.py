@@ -1,4 +1,4 @@
-"""What a worker does at the moment: does it fetch events, was it told to stop?"""
+"""State of this worker: whether it fetches events, and whether it was told to stop."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from celery.worker import state as worker_state
 
 
 def takes_events(consumer: Any, queue: str) -> bool:
-    """Return whether this Celery consumer takes messages from the queue."""
+    """Return True if this Celery consumer fetches messages from `queue`."""
     return bool(consumer.task_consumer and consumer.task_consumer.consuming_from(queue))
 
 
 def is_stopping() -> bool:
-    """Return whether this worker was told to stop."""
+    """Return True if this worker was told to stop."""
     return any(
         each is not None and each is not False
         for each in (worker_state.should_stop, worker_state.should_terminate)
