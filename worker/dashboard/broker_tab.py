@@ -1,6 +1,7 @@
-"""The queue depths on Flower's Broker tab, read through the same connections as everywhere else.
+"""Queue depths for Flower's Broker tab, read with this program's own Redis client.
 
-Flower's own reading of the broker's URL knows one sentinel, no database behind it, and no option of REDIS_URL.
+Flower's own reader of the broker URL supports only one Sentinel, no database behind it, and none of
+the options of REDIS_URL.
 """
 
 import asyncio
@@ -13,20 +14,28 @@ from flower.utils import broker
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import client_for
 
-TIMEOUTS: dict[str, Any] = {
-    "socket_timeout": 2,
-    "socket_connect_timeout": 2,
-}  # seconds that a page may wait
+# Seconds that a page may wait.
+TIMEOUTS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
 
 
 class QueueDepths:
-    """How many messages each queue holds, in the terms of Flower's own readers."""
+    """A reader of queue depths with the interface of Flower's own readers."""
 
     def __init__(self, address: RedisAddress) -> None:
         self._address = address
 
     async def queues(self, names: list[str]) -> list[dict[str, Any]]:
-        """Return name and depth of each queue that may be read. Raises `redis.RedisError`."""
+        """Return the depth of each queue that the Redis user may read.
+
+        Args:
+            names: The names of the queues.
+
+        Returns:
+            For each queue a dict with its `name` and its number of `messages`.
+
+        Raises:
+            redis.RedisError: Redis cannot be reached, or refuses for another reason than rights.
+        """
         return await asyncio.to_thread(self._depths, list(names))
 
     def _depths(self, names: list[str]) -> list[dict[str, Any]]:
@@ -40,7 +49,8 @@ class QueueDepths:
         refused = next((each for each in depths if isinstance(each, redis.RedisError)), None)
         if refused and not isinstance(refused, redis.exceptions.NoPermissionError):
             raise refused
-        # Of other integrations' queues, whose workers answer Flower, too, its user may know nothing.
+        # Workers of other integrations answer Flower, too, but its Redis user may lack the right to
+        # read their queues.
         return [
             {"name": name, "messages": depth}
             for name, depth in zip(names, depths, strict=True)
@@ -49,14 +59,17 @@ class QueueDepths:
 
 
 class Broker(broker.Broker):
-    """What Flower asks for queue depths: `QueueDepths` for this program's application, its own reader for any other."""
+    """The class that Flower calls for a reader of queue depths.
+
+    It returns a `QueueDepths` for this program's application, Flower's own reader for any other.
+    """
 
     def __new__(cls, broker_url: str, *args: Any, **options: Any) -> Any:
-        """Return the reader."""
+        """Return the reader for the application with these options."""
         address = (options.get("broker_options") or {}).get("address")
         return QueueDepths(address) if address else broker.Broker(broker_url, *args, **options)
 
 
 def install() -> None:
-    """Let Flower read queue depths with `QueueDepths`; a second time changes nothing."""
+    """Let Flower read queue depths with `QueueDepths`. A second call changes nothing."""
     views.Broker = Broker

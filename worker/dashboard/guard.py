@@ -1,7 +1,8 @@
-"""What Flower asks of a request before anything of it is looked at, on every page and in its API.
+"""Guard of Flower's pages and API against cross-site requests, DNS rebinding and clickjacking.
 
-Flower without a login answers any page in a browser: it allows all origins to read, checks no Host and no origin. Here no page
-from elsewhere reads or sends anything, and no site can show Flower in a frame and have its buttons clicked.
+Flower without a login answers any page in a browser: it allows all origins to read, and checks
+neither Host nor Origin. With this guard no page of another site can read or send anything, and no
+site can show Flower in a frame and have its buttons clicked.
 """
 
 import os
@@ -9,7 +10,8 @@ from typing import Any
 
 from worker.web_origin import is_from_elsewhere, is_safe_host
 
-# Names besides this machine's own under which Flower may be asked without a login, separated by commas.
+# The environment variable with further names, separated by commas, under which Flower without a
+# login answers, besides this machine's own names.
 ALLOWED_HOSTS = "FLOWER_ALLOWED_HOSTS"
 STRANGE_NAME = (
     f"Flower is not known by this name: set FLOWER_BASIC_AUTH, or the name in {ALLOWED_HOSTS}.\n"
@@ -23,24 +25,28 @@ HEADERS = {
 
 
 def refusal(request: Any, options: Any) -> str:
-    """Return why Flower with these options refuses the request, "" if it does not."""
+    """Return why Flower refuses the request, or "" if it does not.
+
+    Args:
+        request: The request, as Tornado passes it.
+        options: Flower's options, which say whether it has a login.
+    """
     allowed = [each.strip() for each in os.environ.get(ALLOWED_HOSTS, "").split(",")]
-    has_login = (
-        options.basic_auth or options.auth
-    )  # which a browser does not send along under a stranger's name
+    # A browser sends no login along to Flower under a name that another site has given it.
+    has_login = options.basic_auth or options.auth
     if not has_login and not is_safe_host(request.headers.get("Host", ""), allowed):
         return STRANGE_NAME
     return ELSEWHERE if is_from_elsewhere(request.method, request.headers) else ""
 
 
 def install() -> None:
-    """Put the guard before Flower's pages. Call once Flower is loaded and before it starts."""
+    """Put the guard before Flower's pages. Call it after Flower is loaded and before it starts."""
     from flower.app import Flower  # noqa: PLC0415  not there in a worker's image
     from flower.views import BaseHandler  # noqa: PLC0415
     from tornado.web import RequestHandler  # noqa: PLC0415
 
     class Refuses(RequestHandler):
-        """Answers 403 with one line."""
+        """A handler that answers each request with 403 and one line."""
 
         def initialize(self, why: str) -> None:
             self._why = why
@@ -51,7 +57,7 @@ def install() -> None:
             self.finish(self._why)
 
         def check_xsrf_cookie(self) -> None:
-            """It is refused anyway."""
+            """Skip the check: the request is refused anyway."""
 
     unguarded = Flower.find_handler
 

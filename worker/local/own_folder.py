@@ -1,4 +1,4 @@
-"""The folder in which `signal-mailgun run` keeps what waits: its owner's alone, and so is each secret in it."""
+"""The data folder of `signal-mailgun run`: private to its owner, as is each secret in it."""
 
 import hashlib
 import os
@@ -11,17 +11,23 @@ REDIS_USER = "signal-mailgun"
 
 
 class FolderError(OSError):
-    """The folder cannot be its owner's alone; the text is one line that says what to do."""
+    """The error of a folder that cannot be made private; its text is one line with the fix."""
 
 
 def make_own_folder(path: Path) -> Path:
-    """Make the folder, or take it from all others if it is there. Returns its absolute path. Raises `FolderError`."""
+    """Make the folder for its owner alone, or make it private if it is there.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        FolderError: The path is a link, is no folder, belongs to another user, or cannot be made.
+    """
     try:
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         found = path.lstat()
-        if (
-            not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid()
-        ):  # a link leads to where another wants it
+        # `lstat` does not follow a link, with which another user could choose the folder.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise FolderError(f"{path} is no folder of this user; move it away")
         path.chmod(FOLDER_MODE)
     except FolderError:
@@ -34,7 +40,7 @@ def make_own_folder(path: Path) -> Path:
 
 
 def write_secret(path: Path, text: str) -> Path:
-    """Write a file that only its owner can read, in place of one that is there. Returns its path."""
+    """Write a file that only its owner can read, replacing an existing one, and return its path."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -43,9 +49,14 @@ def write_secret(path: Path, text: str) -> Path:
 
 
 def write_redis_users(path: Path, password: str) -> Path:
-    """Write the list of users of an embedded server: one with this password, of which only a digest is written.
+    """Write the ACL file of an embedded server, and return its path.
 
-    Without a password a connection may only ask whether the server is there. Returns the file's path.
+    The file has one user, `REDIS_USER`, with all rights; it holds only a digest of the password.
+    Without a password a connection may only send PING.
+
+    Args:
+        path: Where to write the file.
+        password: The user's password.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     lines = (

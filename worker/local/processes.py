@@ -1,4 +1,4 @@
-"""The processes that `signal-mailgun run` starts, keeps running and stops again."""
+"""Process supervision for `signal-mailgun run`: start processes, restart them, stop them."""
 
 import os
 import socket
@@ -9,17 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STOP_SECONDS = 30.0  # what a worker is given to finish what it holds
+# How long a process may take to end; a worker finishes what it has in hand.
+STOP_SECONDS = 30.0
 RESTART_PAUSE_SECONDS = 1.0
 
 
 class PortTaken(OSError):
-    """Somebody else listens there; the text says what to do."""
+    """The error of a port on which another process listens; its text says what to do."""
 
 
 @dataclass
 class ManagedProcess:
-    """One process that was started here, its command and where its output goes."""
+    """A process that was started here, its command and the file for its output."""
 
     name: str
     command: list[str]
@@ -28,23 +29,34 @@ class ManagedProcess:
     process: "subprocess.Popen[bytes]"
 
     def printed(self) -> str:
-        """What it printed so far."""
+        """Return what it has printed so far."""
         return self.output.read_text(errors="replace")
 
     def ended(self) -> bool:
-        """Has it ended?"""
+        """Return True if it has ended."""
         return self.process.poll() is not None
 
 
 @dataclass
 class ProcessGroup:
-    """The processes started here. Only these are ever stopped."""
+    """The processes started here. Only these are ever stopped.
 
-    folder: Path  # for their output
+    Attributes:
+        folder: Where the files with their output lie.
+        children: The processes, in the order in which they were started.
+    """
+
+    folder: Path
     children: list[ManagedProcess] = field(default_factory=list)
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> ManagedProcess:
-        """Start `python -m COMMAND` in this environment plus `environment`."""
+        """Start `python -m COMMAND`, and return the process.
+
+        Args:
+            name: Its name, which its output's file gets, too.
+            command: A module and its arguments.
+            environment: Variables that are added to this process's environment.
+        """
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
         child = ManagedProcess(
@@ -54,7 +66,7 @@ class ProcessGroup:
         return child
 
     def restart_exited(self) -> list[str]:
-        """Start again what has ended by itself; gives the names."""
+        """Restart each process that has ended by itself, after a pause, and return their names."""
         ended = [child for child in self.children if child.ended()]
         for child in ended:
             time.sleep(RESTART_PAUSE_SECONDS)
@@ -62,7 +74,7 @@ class ProcessGroup:
         return [child.name for child in ended]
 
     def stop(self) -> None:
-        """End them all, the last started first; one that does not end in time is killed."""
+        """End all processes, the last started first. Kill one that does not end in time."""
         for child in reversed(self.children):
             child.process.terminate()
             try:
@@ -77,8 +89,8 @@ def _spawned(
     command: list[str], environment: dict[str, str], output: Path
 ) -> "subprocess.Popen[bytes]":
     with output.open("ab") as file:
-        # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop the rest in order.
-        return subprocess.Popen(  # noqa: S603  our own interpreter and modules
+        # In a session of its own it gets no Ctrl-C from the terminal: `stop` ends all in order.
+        return subprocess.Popen(  # noqa: S603  this interpreter and this program's modules
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -89,7 +101,15 @@ def _spawned(
 
 
 def free_port(wanted: int, option: str) -> int:
-    """`wanted` if nobody listens there; any free one for 0. Raises `PortTaken`."""
+    """Return `wanted` if that loopback port is free.
+
+    Args:
+        wanted: A port, or 0 for any free one.
+        option: The command-line option that the error names.
+
+    Raises:
+        PortTaken: Another process has the port.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -102,14 +122,14 @@ def free_port(wanted: int, option: str) -> int:
 
 
 def listens(port: int) -> bool:
-    """Does anybody listen on that loopback port?"""
+    """Return True if a process listens on that loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition` came true within `seconds`."""
+    """Wait until `condition` is true; return False if it is not within `seconds`."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:

@@ -1,4 +1,4 @@
-"""The sample events of `signal-mailgun run`: every kind, every dialect worth seeing, and every way to fail."""
+"""The sample events of `signal-mailgun run`: each kind and dialect of event, and each failure."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,12 +6,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sample:
-    """One event, and the fault that the sandbox is to play for its member."""
+    """One event, and the fault that the sandbox plays for its member.
+
+    Attributes:
+        event: What is sent as an event.
+        fault: The options of the sandbox's fault; empty if there is none.
+    """
 
     event: Any
-    fault: dict[str, Any] = field(
-        default_factory=dict
-    )  # the sandbox's options; none: Mailgun behaves
+    fault: dict[str, Any] = field(default_factory=dict)
 
 
 def _event(message_id: str, **fields: Any) -> dict[str, Any]:
@@ -86,7 +89,7 @@ SAMPLES: tuple[Sample, ...] = (
             context={"consent": {"canonical": {"marketing": False}}},
         )
     ),
-    # Skipped, which is nobody's fault.
+    # Skipped: there is nothing to deliver, and no error.
     Sample(
         _event(
             "anonymous",

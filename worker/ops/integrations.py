@@ -1,4 +1,4 @@
-"""Whether an integration is known on this Redis, and which ones are: so that a misspelt name is noticed."""
+"""Discovery of the integrations on this Redis, so that an operator notices a misspelt name."""
 
 import re
 import time
@@ -12,18 +12,21 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     import redis
 
-NAMES = {  # how keys that tell of an integration look
+# Pattern for SCAN → expression for the name. Keys of these forms show that an integration exists.
+NAMES = {
     "mailgun.*": re.compile(r"mailgun\.([a-z0-9][a-z0-9_-]{0,62})(\.dead_letter)?"),
     "signal:*:workers": re.compile(r"signal:([a-z0-9][a-z0-9_-]{0,62}):workers"),
 }
-LOOK_SECONDS = 2.0  # a Redis of many millions of keys is not gone through to the end
-LOOK_KEYS = 5000  # at a time
+# A Redis with many millions of keys is not read to the end.
+LOOK_SECONDS = 2.0
+# Keys that one SCAN looks at.
+LOOK_KEYS = 5000
 
 
 def is_known(settings: Settings, store: "redis.Redis") -> bool:
-    """Return whether anything was ever stored for the integration: an event, a hold, a worker. Raises `redis.RedisError`.
+    """Return True if anything is stored for the integration: an event, a hold, a worker.
 
-    Whoever may not look is not told anything: True.
+    It also returns True if the Redis user may not look. Raises `redis.RedisError`.
     """
     keys = Keys(settings.signal_integration)
     stored = (
@@ -38,12 +41,19 @@ def is_known(settings: Settings, store: "redis.Redis") -> bool:
 
 
 def is_served(settings: Settings, store: "redis.Redis") -> bool:
-    """Return whether a worker has ever served the integration's queue, as `is_known` does; a producer's user may not look."""
+    """Return True if a worker has ever served the integration's queue.
+
+    It also returns True if the Redis user, such as a producer's, may not look. Raises
+    `redis.RedisError`.
+    """
     return _any_exists(store, *_served(Keys(settings.signal_integration)))
 
 
 def integrations(store: "redis.Redis") -> list[str]:
-    """Return the names of the integrations that are found on this Redis within two seconds. Raises `redis.RedisError`."""
+    """Return the names, sorted, of the integrations found on this Redis within `LOOK_SECONDS`.
+
+    Raises `redis.RedisError`.
+    """
     ends = time.monotonic() + LOOK_SECONDS
     names: set[str] = set()
     for pattern, name in NAMES.items():
@@ -61,7 +71,7 @@ def integrations(store: "redis.Redis") -> list[str]:
 
 
 def _served(keys: Keys) -> tuple[str, ...]:
-    """Return the keys that a worker leaves."""
+    """Return keys that only a worker writes."""
     return keys.workers, keys.ended, keys.totals
 
 

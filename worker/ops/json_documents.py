@@ -1,4 +1,7 @@
-"""JSON documents one after the other, a line each or laid out over several, found again after what is broken."""
+"""Parser of JSON documents one after the other, each on one line or on several.
+
+After a document that is broken it goes on with the next one.
+"""
 
 import json
 import re
@@ -7,16 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-BLANKS = " \t\r\n\x1e\ufeff"  # RFC 7464's record separator, and byte order marks of files that were joined
-BEGINS = (
-    "{",
-    "[",
-    "\x1e",
-)  # how a line begins that is the first of a document, whatever was broken before it
-LONGEST = (
-    16 * 1024 * 1024
-)  # characters that a line or a document may have at most; an event has half a million
-STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: what is unended costs no memory
+# With RFC 7464's record separator, and byte order marks of files that were joined.
+BLANKS = " \t\r\n\x1e\ufeff"
+# A line that begins with one of these begins a document, even after a broken one.
+BEGINS = ("{", "[", "\x1e")
+# The most characters that a line or a document may have. An event has at most half a million.
+LONGEST = 16 * 1024 * 1024
+# Possessive, so that a string without an end costs no memory.
+STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 _first_value = json.JSONDecoder().raw_decode
@@ -24,9 +25,16 @@ _first_value = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True)
 class Document:
-    """A value and how it is spelled, or why there is none."""
+    """One JSON value and its text, or why it cannot be read.
 
-    number: int  # of its first line, from 1
+    Attributes:
+        number: The number of its first line, from 1.
+        value: The value.
+        text: The text of the value.
+        complaint: Why it cannot be read; None if it can.
+    """
+
+    number: int
     value: Any = None
     text: str = ""
     complaint: str | None = None
@@ -34,18 +42,32 @@ class Document:
 
 @dataclass
 class Documents:
-    """The documents of one file. Of one that goes on over several lines, those are kept until it has ended."""
+    """The documents of one file; lines of an unfinished document are kept until it has ended.
 
-    number: int = 0  # lines that were read
-    _kept: list[str] = field(default_factory=list)  # lines of the document under way
-    _open: int = 0  # its braces and brackets that are not closed yet
-    _size: int = 0  # its characters
-    _tried: int = 0  # how many of them were found to be the beginning of a document
-    _again: deque[str] = field(default_factory=deque)  # lines of a document that was given up
-    _skipping: bool = False  # until a line that begins a document
+    Attributes:
+        number: The number of lines read so far.
+    """
+
+    number: int = 0
+    # The lines of the document under way, …
+    _kept: list[str] = field(default_factory=list)
+    # … its braces and brackets that are not closed yet, …
+    _open: int = 0
+    # … its characters, and …
+    _size: int = 0
+    # … how many characters it had when it was last parsed without an end.
+    _tried: int = 0
+    # The lines of a document that was given up, to be read again.
+    _again: deque[str] = field(default_factory=deque)
+    # Lines are skipped until one begins a document.
+    _skipping: bool = False
 
     def all_in(self, lines: Iterator[str]) -> Iterator[Document]:
-        """Yield the documents in `lines`, each line with its end; a line of `LONGEST` characters without one is too long."""
+        """Yield the documents in `lines`.
+
+        Args:
+            lines: Lines with their ends. A line of `LONGEST` characters without an end is too long.
+        """
         for line in lines:
             yield from self._read(line)
             while self._again:
@@ -87,7 +109,7 @@ class Documents:
                 yield self._give_up(complaint)
 
     def _give_up(self, complaint: str) -> Document:
-        """Leave out the document under way; each further line of it may be the first of another."""
+        """Leave out the document under way; each of its further lines may begin another."""
         document = Document(self._first, complaint=complaint)
         self._again.extendleft(reversed(self._kept[1:]))
         self.number = self._first
@@ -104,7 +126,7 @@ class Documents:
 
 
 def _document(number: int, line: str) -> Document | None:
-    """The document that `line` is, if it is a whole one."""
+    """Return the document if `line` is a whole one, else None."""
     text = line.strip(BLANKS)
     try:
         return Document(number, json.loads(text), text) if text else None
@@ -118,9 +140,11 @@ def _opened(line: str) -> int:
 
 
 def _values(text: str) -> tuple[list[tuple[Any, int, int]], int, str | None]:
-    """The documents at the start of `text` and their places, where they end, and what is wrong with the rest.
+    """Return the documents at the start of `text`, and what the rest is.
 
-    The rest is nothing, broken, or the beginning of a document that may go on.
+    Returns:
+        The documents, each as its value, start and end; where the rest begins; what is wrong with
+        the rest. That is None if there is no rest, or if it may be the beginning of a document.
     """
     found: list[tuple[Any, int, int]] = []
     end = 0

@@ -1,7 +1,8 @@
-"""Whether a message holds a person's data, read as far as it can be: to erase it, or to say that it could not be read.
+"""Search for a person's data in messages, so that an operator can erase it.
 
-An event that is about another address stays, whomever else it mentions. Of what names no address that it is about, every text
-counts: malformed events, and messages that could not be read, whose bytes are searched plain, in base64 and decompressed.
+An event about another address does not match, even if it mentions the person. In a message that
+names no valid address every text counts: that is a malformed event, or a message that could not be
+read, whose bytes are searched plain, decoded from base64, and decompressed.
 """
 
 import base64
@@ -25,24 +26,34 @@ from worker.signal.preset import Preset
 
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 ESCAPED = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|[nrtbf])")
-DEEPEST = 3  # a body in base64, compressed, that holds another in base64
+# Enough for a body in base64, compressed, that holds another in base64.
+DEEPEST = 3
 CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
 
 
 @dataclass(frozen=True)
 class Person:
-    """Whoever has this address, as `lenient_address` gives it."""
+    """A person, by address.
+
+    Attributes:
+        address: The address in the form that `lenient_address` returns.
+        preset: Where an event carries its address.
+    """
 
     address: str
     preset: Preset
 
     def is_in(self, message: Message) -> bool:
-        """Return True if the event in `message` is this person's, or the whole message, of which no event could be read."""
+        """Return True if the message is this person's.
+
+        It is an event, or a message of which no event could be read. A bundle returns False, since
+        each of its events is asked about by itself.
+        """
         if message.original is not None:
             return not events_read(message) and self._is_in_bytes(
                 bytes_of(message.original), DEEPEST
             )
-        if message.is_bundle:  # each of its events is looked at
+        if message.is_bundle:
             return False
         with suppress(MalformedEmail):
             return normalize_address(address_of(message.args, self.preset)) == self.address
@@ -72,7 +83,7 @@ class Person:
 
 
 def in_punycode(address: str) -> str:
-    """Return the address with its domain as DNS has it, or as it is where it has no such form."""
+    """Return the address with its domain in Punycode, or unchanged if it has no such form."""
     local, _, domain = address.rpartition("@")
     try:
         return f"{local}@{idna.encode(domain, uts46=True).decode()}"
@@ -81,7 +92,7 @@ def in_punycode(address: str) -> str:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in `value`, keys among them; of JSON within a text, the texts in it."""
+    """Yield every text in `value`, with keys of dicts, and the texts in JSON within a text."""
     left = [value]
     while left:
         match left.pop():
@@ -104,7 +115,7 @@ def _json(text: str) -> list[Any]:
 
 
 def _within(data: bytes) -> Iterator[bytes]:
-    """What is encoded or compressed in `data`."""
+    """Yield what is compressed or encoded in base64 in `data`."""
     name = compression_of(data)
     if name:
         try:

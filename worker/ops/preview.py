@@ -1,4 +1,4 @@
-"""The request that an event would become; nothing is sent and nothing is read from Mailgun."""
+"""Preview of the request that an event would become, without any request to Mailgun."""
 
 import math
 from collections.abc import Callable
@@ -26,11 +26,17 @@ NOT_UNDERSTOOD = {
 
 @dataclass(frozen=True)
 class MemberContext:
-    """What is known of a member before the event; nothing: it is a new one."""
+    """What is known of a member before the event; by default the member is new.
+
+    Attributes:
+        record: Its record in the ledger.
+        held: The member as Mailgun has it, if known.
+        order: The order of the event.
+    """
 
     record: Record = field(default_factory=Record)
     held: Member | None = None
-    order: EventOrder = NEWEST  # of the event
+    order: EventOrder = NEWEST
 
 
 def previewed(
@@ -39,7 +45,19 @@ def previewed(
     preset: Preset,
     background: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
 ) -> dict[str, Any]:
-    """What the event becomes: its request, the reason it is skipped or superseded, or would be a dead letter."""
+    """Return what the event would become.
+
+    Args:
+        entry: The event, or why it cannot be read.
+        settings: The settings that a worker would have.
+        preset: How events are read.
+        background: Returns what is known of the member that a patch is for.
+
+    Returns:
+        A dict for people and programs: its `line`, and either `request` and `form`, or why there is
+        no request, as `bad_line`, `dead_letter`, `skipped` or `superseded`. If there are any,
+        `not_understood` and `superseded_fields` name fields.
+    """
     place = {"line": entry.number}
     try:
         if entry.complaint:
@@ -64,14 +82,20 @@ def previewed(
     ).member
     if member is None:
         raise LookupError("an event makes a member")
-    url = f"{settings.mailgun_api_base_url}/v3/lists/{settings.mailgun_list_address or NO_LIST}/members"
+    url = (
+        f"{settings.mailgun_api_base_url}/v3/lists/"
+        f"{settings.mailgun_list_address or NO_LIST}/members"
+    )
     if gone:
         noted["superseded_fields"] = gone
     return {**place, "request": f"POST {url}", "form": member.form(), **noted}
 
 
 def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
-    """What of the event in `data` is there and is not understood, for people; nothing for what cannot be an event."""
+    """Return one text for each part of the event in `data` that is there and is not understood.
+
+    If `data` is no event, or is skipped, there are none.
+    """
     try:
         patch = patch_from_event(parse_event(data), preset)
     except (MalformedEvent, MalformedEmail):
@@ -84,7 +108,10 @@ def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:
 
 
 def as_lines(shown: dict[str, Any]) -> list[str]:
-    """The request as the integration's page shows it, or one line for an event that becomes none; then an empty line."""
+    """Return the lines that show a preview.
+
+    They are the request, or one line for an event that becomes none; then an empty line.
+    """
     unread = [f"# {NOT_UNDERSTOOD[what]}" for what in shown.get("not_understood", ())]
     if "form" not in shown:
         what, why = next((key, value) for key, value in shown.items() if key != "line")

@@ -1,4 +1,4 @@
-"""What the replay of a dead letter would ask of Mailgun now, against the ledger: Mailgun itself is not read."""
+"""Preview of the replay of a dead letter, by the ledger; Mailgun itself is not read."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +17,19 @@ from worker.wiring import gate_for, ledger_for
 
 @dataclass(frozen=True)
 class ReplayPreview:
-    """How replays are tried without any effect."""
+    """A preview of replays under these settings, without any effect."""
 
     settings: Settings
     preset: Preset
     ledger: Ledger
 
     def request(self, buried: DeadLetter, number: int = 1) -> dict[str, Any]:
-        """The request that the event would be now, and which of its fields newer events have set since."""
+        """Return the request that the event would become now, as `previewed` does.
+
+        Args:
+            buried: The dead letter.
+            number: Its number in the list of those that are shown.
+        """
 
         def background(patch: Patch) -> MemberContext:
             entry = self.ledger.look_up(patch.address)
@@ -45,6 +50,6 @@ class ReplayPreview:
 
 
 def rehearsal_for(settings: Settings) -> ReplayPreview:
-    """A rehearsal under `settings`. Raises `PresetError`."""
+    """Return a preview of replays under `settings`. Raises `PresetError`."""
     ledger = ledger_for(settings, gate_for(settings, connect(settings.redis_url)))
     return ReplayPreview(settings, load_preset(settings.mailgun_preset), ledger)

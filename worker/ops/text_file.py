@@ -1,6 +1,6 @@
-"""A file's bytes become text: compressed or not, in whichever Unicode encoding it is; what is neither is named.
+"""Decoder of text files: it detects compression and Unicode encoding, and names other formats.
 
-Only the first bytes are looked at, and nothing is read twice: a FIFO or standard input will do.
+It looks only at the first bytes, and reads nothing twice, so that a FIFO or standard input will do.
 """
 
 import bz2
@@ -14,21 +14,21 @@ from typing import IO, cast
 
 from worker.queue.compression import compression_of
 
-HEAD = 64  # bytes that are enough to tell
-CHUNK = 256 * 1024  # characters of a line that is left out, read at a time
-NOT_TEXT = "\udcff"  # stands for bytes that are no text in the file's encoding
+# Bytes that are enough to detect the format.
+HEAD = 64
+# Characters read at a time of a line that is left out.
+CHUNK = 256 * 1024
+# Stands for bytes that are no text in the file's encoding.
+NOT_TEXT = "\udcff"
 
-BROKEN = (
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-)  # what reading a damaged compressed file raises
+# What reading a damaged compressed file raises.
+BROKEN = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
+# The caller closes the files.
 COMPRESSED: dict[str | None, Callable[[IO[bytes]], IO[bytes]]] = {
     "gzip": lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")),
     "bzip2": lambda file: cast("IO[bytes]", bz2.BZ2File(file)),
-    "xz": lambda file: cast("IO[bytes]", lzma.LZMAFile(file)),  # noqa: SIM115  the caller's
+    "xz": lambda file: cast("IO[bytes]", lzma.LZMAFile(file)),  # noqa: SIM115
 }
 UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -dc FILE | signal-mailgun send -",
@@ -49,24 +49,29 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# JSON begins with an ASCII character, so the zeros beside it tell the encoding (RFC 4627, section 3).
+# JSON begins with an ASCII character; the zeros beside it show the encoding (RFC 4627, section 3).
 ZEROS = {
     (False, True, True, True): "utf-32-le",
     (True, True, True, False): "utf-32-be",
     (False, True, False, True): "utf-16-le",
     (True, False, True, False): "utf-16-be",
 }
-BEGINNINGS = frozenset('{["-0123456789tfn')  # of a JSON value
+# How a JSON value begins.
+BEGINNINGS = frozenset('{["-0123456789tfn')
 
 
 class NotText(ValueError):
-    """The file cannot be read as text; the message says what it is and what to do."""
+    """The error of a file that cannot be read as text; its text says what it is and what to do."""
 
 
 def text_in(file: IO[bytes]) -> IO[str]:
-    """Return the text of `file`, read as it is asked for; bytes that are none become `NOT_TEXT`. Raises `NotText`, `OSError`.
+    """Return `file` as text that is read on demand; bytes that are no text become `NOT_TEXT`.
 
-    Reading from it raises one of `BROKEN` where a compressed file is damaged.
+    Reading from it raises one of `BROKEN`, or `OSError`, if a compressed file is damaged.
+
+    Raises:
+        NotText: It is no text, or a compressed file that is damaged from its beginning.
+        OSError: Reading fails.
     """
     head, file = _looked_at(file)
     opened = COMPRESSED.get(compression_of(head))
@@ -82,7 +87,7 @@ def text_in(file: IO[bytes]) -> IO[str]:
 
 
 def _looked_at(file: IO[bytes]) -> tuple[bytes, IO[bytes]]:
-    """Return the first bytes of `file`, and a file that has them still ahead."""
+    """Return the first bytes of `file`, and a file that begins with them and goes on with it."""
     head = b""
     while len(head) < HEAD and (more := file.read(HEAD - len(head))):
         head += more
@@ -90,7 +95,7 @@ def _looked_at(file: IO[bytes]) -> tuple[bytes, IO[bytes]]:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes, and then a file."""
+    """A file that consists of some bytes and the rest of another file."""
 
     def __init__(self, head: bytes, file: IO[bytes]) -> None:
         self._head = head
@@ -107,14 +112,13 @@ class _Joined(io.RawIOBase):
         return len(data)
 
     def _more(self, size: int) -> bytes:
-        read = getattr(
-            self._file, "read1", self._file.read
-        )  # what is there, without waiting for more
+        # `read1` returns what is there, without waiting for more.
+        read = getattr(self._file, "read1", self._file.read)
         return cast("bytes", read(size) or b"")
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
-    """The encoding that `head` shows, and the length of its byte order mark."""
+    """Return the encoding that `head` shows, and the length of its byte order mark in bytes."""
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return encoding, len(mark)
@@ -129,7 +133,8 @@ def _refuse(head: bytes, encoding: str) -> None:
     text = head.decode(encoding, "replace").lstrip("\ufeff \t\r\n\x1e")
     if "\0\0\0\0" in text:
         raise NotText(
-            "no text but binary data; of a tar archive, tar -xOf FILE | signal-mailgun send - reads the files"
+            "no text but binary data; "
+            "of a tar archive, tar -xOf FILE | signal-mailgun send - reads the files"
         )
     if text[:1] not in BEGINNINGS and any(
         ord(each) < 32 and each not in "\t\r\n\x1b\x1e" for each in text
@@ -147,13 +152,22 @@ codecs.register_error("marked", _marked)
 
 
 def lines_of(stream: IO[str], longest: int) -> Iterator[str]:
-    """Yield the lines of `stream`; of one that is longer than `longest` its first part, which has no line end."""
+    """Yield the lines of `stream`.
+
+    Args:
+        stream: What to read.
+        longest: The most characters of a line. Of a longer one only its first part is yielded,
+            without a line end.
+    """
     while line := whole_line("", stream, longest):
         yield line
 
 
 def whole_line(start: str, stream: IO[str], longest: int) -> str:
-    """Return the line that begins with `start` and goes on in `stream`, as `lines_of` does."""
+    """Return the line that begins with `start` and goes on in `stream`.
+
+    If it is longer than `longest` characters, the rest of it is read and left out.
+    """
     line = start if start[-1:] == "\n" else start + stream.readline(longest - len(start))
     if len(line) >= longest and line[-1:] != "\n":
         while (rest := stream.readline(CHUNK)) and rest[-1:] != "\n":

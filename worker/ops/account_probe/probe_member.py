@@ -1,6 +1,7 @@
-"""One throw-away member of the operator's own list: made, changed, read, and deleted again. What to learn from it is the probe's.
+"""One throw-away member for the account probe: made on the operator's list, read and deleted.
 
-Its address is always the same, so that whoever sees it knows what it is, and a leftover of an earlier probe can be found.
+`questions` says what to learn from it. Its address is always the same, so that an operator who sees
+it knows what it is, and a probe can find a leftover of an earlier one.
 """
 
 import json
@@ -24,12 +25,14 @@ from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
 NAME = "signal-mailgun check: delete me"
-DELETE_AFTER_SECONDS = (0.0, 1.0, 3.0, 10.0, 20.0, 30.0)  # before each try to delete it at the end
-TRIES = 3  # all the further ones are for a Mailgun that says to wait: its limits are by the minute
+# Seconds before each try to delete the member at the end.
+DELETE_AFTER_SECONDS = (0.0, 1.0, 3.0, 10.0, 20.0, 30.0)
+# All further tries are only for a Mailgun that says to wait: its limits are by the minute.
+TRIES = 3
 
 
 class MailgunUnavailable(Exception):
-    """Mailgun cannot be asked on: it is away, refuses the key, knows no such list, or says to wait."""
+    """The error that ends a probe: Mailgun is away, refuses key or list, or says to wait."""
 
     def __init__(self, answer: Response | NoResponse) -> None:
         super().__init__("Mailgun cannot be asked on")
@@ -37,44 +40,64 @@ class MailgunUnavailable(Exception):
 
 
 class ProbeCancelled(Exception):
-    """Somebody wants the probe to end."""
+    """The error of a probe that the operator ends."""
 
 
 class UnexpectedAnswer(Exception):
-    """Mailgun's answer settles the question in a way nobody thought of; the text is what it did, without addresses."""
+    """An unforeseen answer that settles the question; its text, without addresses, tells it."""
 
 
 @dataclass
 class ProbeMember:
-    """The member. Every request but those of `clean` raises `MailgunUnavailable`, or `ProbeCancelled` once `stopped` says so."""
+    """The throw-away member, and the requests for it.
+
+    Each method but `clean` that sends a request raises `MailgunUnavailable` if Mailgun does not
+    answer as expected, and `ProbeCancelled` once `stopped` returns True.
+
+    Attributes:
+        mailgun: The client of the operator's account.
+        list_address: The list, whose domain the member's address has.
+        stopped: Returns True once the probe is to end. It is called before each request, so that
+            no request is broken off.
+        sleep: Waits for a number of seconds.
+        requests: The number of requests sent so far.
+        headers: The headers of all expected answers, the latest of each name.
+        made: A request that may have made a member was sent.
+    """
 
     mailgun: MailgunClient
     list_address: str
-    stopped: Callable[[], bool] = lambda: (
-        False
-    )  # asked before each request: none is broken off in the middle
+    stopped: Callable[[], bool] = lambda: False
     sleep: Callable[[float], None] = time.sleep
     requests: int = 0
-    headers: dict[str, str] = field(default_factory=dict)  # of all answers, the latest of each name
-    made: bool = field(default=False, init=False)  # was it ever asked for?
-    _there: set[str] = field(
-        default_factory=set, init=False
-    )  # addresses that may be on the list now
-    _unsure: bool = field(
-        default=False, init=False
-    )  # a write had no answer: it may yet arrive, after a DELETE too
+    headers: dict[str, str] = field(default_factory=dict)
+    made: bool = field(default=False, init=False)
+    # Addresses that may be on the list now.
+    _there: set[str] = field(default_factory=set, init=False)
+    # The latest write had no answer: it may yet arrive, even after a DELETE.
+    _unsure: bool = field(default=False, init=False)
 
     @property
     def address(self) -> str:
-        """Under the list's own domain."""
+        """Return the member's address, in the list's own domain."""
         return f"{LOCAL_PART}@{self.list_address.partition('@')[2]}"
 
     def member(self, *, name: str = NAME, subscribed: bool = False, **vars: Any) -> Member:
-        """The whole member as the worker would send it."""
+        """Return the whole member as a worker would send it; `vars` are its variables."""
         return Member(self.address, name, subscribed, vars)
 
     def read(self, address: str | None = None) -> Member | None:
-        """What the worker would make of `GET`: the member, or None where the list does not hold it. Raises `UnexpectedAnswer`."""
+        """Read the member, and return what a worker would read in the answer.
+
+        Args:
+            address: Another spelling of its address; by default its own.
+
+        Returns:
+            The member, or None if it is not on the list.
+
+        Raises:
+            UnexpectedAnswer: A worker could not read the answer.
+        """
         answer = self._asked(lambda: self.mailgun.read_member(address or self.address), 200, 404)
         read = classify_read(answer, address or self.address, datetime.now(UTC))
         if read is None or isinstance(read, Member):
@@ -82,52 +105,62 @@ class ProbeMember:
         raise UnexpectedAnswer(said(answer))
 
     def held(self) -> Member:
-        """The member as the list holds it. Raises `UnexpectedAnswer` where it does not."""
+        """Return the member as it is on the list. Raises `UnexpectedAnswer` if it is not there."""
         read = self.read()
         if read is None:
             raise UnexpectedAnswer("not on the list after a POST")
         return read
 
     def renew(self, member: Member) -> Response:
-        """Delete the member and make it anew as `member`, so that nothing earlier shows through. Raises `UnexpectedAnswer`."""
+        """Delete the member and make it anew, so that nothing of an earlier question is left.
+
+        Raises `UnexpectedAnswer` if Mailgun refuses it.
+        """
         self.delete()
         return self.write(member.form())
 
     def write(self, form: Mapping[str, str]) -> Response:
-        """`POST` of the form as it is. Raises `UnexpectedAnswer` where Mailgun refuses it."""
+        """Send the form as it is by `POST`. Raises `UnexpectedAnswer` if Mailgun refuses it."""
         answer = self._written([self.address], lambda: self.mailgun.write(form))
         if answer.status == 400:
             raise UnexpectedAnswer(said(answer))
         return answer
 
     def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Response:
-        """The bulk call; 200 or 400."""
+        """Send the members in one bulk call, and return the answer, whose status is 200 or 400."""
         return self._written(
             [entry["address"] for entry in entries],
             lambda: self.mailgun.upsert_many([json.dumps(each) for each in entries]),
         )
 
     def shows_list(self, answer: Response) -> bool:
-        """Does the answer to the bulk call show that its entries are stored?"""
+        """Return True if the answer to a bulk call shows that its members are stored."""
         return (
             classify_bulk_write(answer, self.mailgun.list_address, datetime.now(UTC)).kind
             is OutcomeKind.DELIVERED
         )
 
     def delete(self) -> bool:
-        """The member is not on the list; was it?"""
+        """Delete the member; return True if it was on the list."""
         answer = self._asked(lambda: self.mailgun.delete_member(self.address), 200, 404)
         self._there.discard(self.address)
         return answer.status == 200
 
     def delete_other(self, address: str) -> bool:
-        """What a bulk call may have made is not on the list; was it? 400: Mailgun says that it cannot be."""
+        """Delete a member that a bulk call may have made; return True if it was on the list.
+
+        With 400 Mailgun says that there can be no such member.
+        """
         answer = self._asked(lambda: self.mailgun.delete_member(address), 200, 400, 404)
         self._there.discard(address)
         return answer.status == 200
 
     def clean(self) -> bool:
-        """Is all that was made gone for certain? Tried several times, and never broken off by `stopped`."""
+        """Delete all that was made, in several tries; return True if Mailgun says that it is gone.
+
+        It does not ask `stopped`. After a write without an answer it tries at least `TRIES` times,
+        since that write may arrive after a DELETE.
+        """
         gone = not self._there
         for tries, seconds in enumerate(DELETE_AFTER_SECONDS if self._there else (), start=1):
             self.sleep(seconds)
@@ -172,7 +205,7 @@ class ProbeMember:
 
 
 def said(answer: Response) -> str:
-    """Status and text in a few words."""
+    """Return status and text of the answer in one short line."""
     return f"{answer.status} {shown(answer.text())[:70]}".strip()
 
 

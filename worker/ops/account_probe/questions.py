@@ -1,7 +1,8 @@
-"""What nobody recorded about Mailgun, as questions to a throw-away member: what is tried, what is assumed, what that is worth.
+"""Questions of the account probe: what Mailgun's documentation leaves open, tried on one member.
 
-The questions fall in two: what the worker relies on, and what it is right about either way, because it sends the whole member
-and `subscribed` always. `MAILGUN_WRITE_MODE=overwrite` reads nothing, so it relies on less.
+Each question says what is tried, what is assumed, and what depends on it. A worker relies on some
+of the answers. With the others it delivers correctly either way, because it always sends the whole
+member and `subscribed`. `MAILGUN_WRITE_MODE=overwrite` reads nothing, so it relies on fewer.
 """
 
 import json
@@ -21,7 +22,8 @@ BOTH: frozenset[Mode] = frozenset({"merge", "overwrite"})
 
 UNKNOWN = "unknown"
 RATE_HEADER = re.compile(r"(x-)?ratelimit[a-z-]{0,20}|retry-after")
-NUMBERS = re.compile(r"[\d ,;.=w-]{1,40}")  # any other value may quote what was sent
+# Any other value may quote what was sent.
+NUMBERS = re.compile(r"[\d ,;.=w-]{1,40}")
 NOTHING = "nothing"
 NO_FIX = "do not start a worker; report this"
 READ_NOTHING = "MAILGUN_WRITE_MODE=overwrite, which reads nothing; report this"
@@ -30,11 +32,13 @@ MERGE_INSTEAD = "MAILGUN_WRITE_MODE=merge, or events erase each other's fields"
 OTHER_NAME = "signal-mailgun check: delete me, changed"
 NO_ADDRESS = "signal-mailgun check, not an address"
 NOES = ("no", "False", "0")
-YESES = ("yes", "True", "1", "perhaps")  # the last, taken, would say that anything counts as true
+# If Mailgun takes the last, it takes anything as true.
+YESES = ("yes", "True", "1", "perhaps")
 EVERY_TYPE: dict[str, Any] = {
     "text": 'Ümlaut ☃ \U0001f600 "quoted" \\ & + %41\nline',
     "whole": 7,
-    "large": 9_007_199_254_740_993,  # 2^53 + 1: no float holds it
+    # 2^53 + 1: no float holds it.
+    "large": 9_007_199_254_740_993,
     "part": 129.5,
     "point_zero": 129.0,
     "truth": True,
@@ -46,19 +50,26 @@ EVERY_TYPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to find out."""
+    """One thing to find out about Mailgun.
+
+    Attributes:
+        tried: What is tried, in a few words.
+        assumed: What a worker assumes of it, or `UNKNOWN`.
+        ask: Tries it on the member and returns the finding, in the words of `assumed` if it is as
+            assumed. It may raise `UnexpectedAnswer`.
+        relied_on: The write modes that go wrong if the finding is not as assumed.
+        fix: What to set then.
+        lost_by_overwriting: A finding with which MAILGUN_WRITE_MODE=overwrite loses fields.
+        advice: Returns what to set, given the finding.
+    """
 
     tried: str
     assumed: str
-    ask: Callable[
-        [ProbeMember], str
-    ]  # what is found, in the words of `assumed` where it is that; may raise `UnexpectedAnswer`
-    relied_on: frozenset[Mode] = NEITHER  # the write modes that go wrong where it is not as assumed
-    fix: str = NO_FIX  # what to set then
-    lost_by_overwriting: str = ""  # a finding that makes MAILGUN_WRITE_MODE=overwrite lose fields
-    advice: Callable[[str], str] = field(
-        default=lambda _: NOTHING
-    )  # what to set, given what is found
+    ask: Callable[[ProbeMember], str]
+    relied_on: frozenset[Mode] = NEITHER
+    fix: str = NO_FIX
+    lost_by_overwriting: str = ""
+    advice: Callable[[str], str] = field(default=lambda _: NOTHING)
 
 
 def _missing(it: ProbeMember) -> str:

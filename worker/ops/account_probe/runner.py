@@ -1,4 +1,4 @@
-"""The probe: every question put to the operator's own account, and what was found, under the operator's write mode."""
+"""The account probe: put each question to the operator's account, and judge what is found."""
 
 from dataclasses import dataclass
 
@@ -14,33 +14,54 @@ from worker.ops.account_probe.questions import MERGE_INSTEAD, QUESTIONS, Mode, Q
 
 @dataclass(frozen=True)
 class ProbeFinding:
-    """What became of a question."""
+    """What was found for one question.
+
+    Attributes:
+        tried: What was tried.
+        assumed: What a worker assumes of it.
+        found: What Mailgun did.
+        relied_on: Under the operator's write mode a worker goes wrong if it is not as assumed.
+        to_set: The setting or the fix that follows, or `NOTHING`.
+    """
 
     tried: str
     assumed: str
     found: str
-    relied_on: bool  # the worker goes wrong where it is not as assumed
+    relied_on: bool
     to_set: str
 
     @property
     def well(self) -> bool:
-        """Can the worker be right?"""
+        """Return True if a worker delivers correctly with this finding."""
         return not self.relied_on or self.found == self.assumed
 
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """A probe, and how it ended."""
+    """The findings of a probe, and how it ended.
 
-    findings: tuple[ProbeFinding, ...]  # none where it ended early
-    leftover: bool  # of an earlier probe, deleted first
-    gone: bool  # the throw-away member is not on the list
-    trouble: Response | NoResponse | None = None  # what ended it early
-    stopped: bool = False  # somebody ended it early
+    Attributes:
+        findings: One for each question; none if the probe ended early.
+        leftover: A member of an earlier probe was there, and was deleted first.
+        gone: The throw-away member is not on the list any more.
+        trouble: The answer of Mailgun that ended the probe early.
+        stopped: The operator ended the probe early.
+    """
+
+    findings: tuple[ProbeFinding, ...]
+    leftover: bool
+    gone: bool
+    trouble: Response | NoResponse | None = None
+    stopped: bool = False
 
 
 def probed(throw_away: ProbeMember, mode: Mode) -> ProbeReport:
-    """Ask everything. However it ends, the throw-away member has been deleted again if Mailgun let us."""
+    """Ask all questions, and report. However the probe ends, it then deletes the throw-away member.
+
+    Args:
+        throw_away: The member to try things on.
+        mode: The operator's write mode, by which findings are judged.
+    """
     findings: tuple[ProbeFinding, ...] = ()
     leftover, stopped, trouble = False, False, None
     try:
@@ -56,7 +77,7 @@ def probed(throw_away: ProbeMember, mode: Mode) -> ProbeReport:
 
 
 def answered(question: Question, throw_away: ProbeMember, mode: Mode) -> ProbeFinding:
-    """Put one question. Raises `MailgunUnavailable` or `ProbeCancelled`."""
+    """Put one question, and judge the finding. Raises `MailgunUnavailable` or `ProbeCancelled`."""
     try:
         found = question.ask(throw_away)
     except UnexpectedAnswer as unclear:

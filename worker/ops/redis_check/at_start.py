@@ -1,7 +1,8 @@
-"""A worker's own check of Redis: once in its life it logs what `check` would say, and ends if it can never deliver.
+"""Check of Redis at a worker's start: log what `check` would say, and end if it can never deliver.
 
-A Redis that is away, loading, full or a replica may come back without a change of settings, so the worker waits for it as always.
-If nothing answers at the start, that is logged, and the rest once something does.
+A Redis that is away, loading, full or a replica may recover without a change of settings, so the
+worker waits for it as always. If Redis does not answer at the start, the worker logs that, and the
+other results once Redis answers.
 """
 
 import logging
@@ -19,9 +20,18 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
-    """Log what is wrong with the Redis at `url`; return the line with which the worker is to end at once, or None.
+    """Log what is wrong with the Redis at `url`.
 
-    If Redis does not answer yet, a thread waits for it, logs then, and calls `end` with that line if there is one.
+    If Redis does not answer yet, a thread waits for it and logs the results then.
+
+    Args:
+        url: The worker's REDIS_URL.
+        integration: The integration whose keys the worker needs.
+        end: Ends the worker with a line that says why. The thread calls it if the worker can never
+            deliver.
+
+    Returns:
+        The line with which the worker must end at once, or None.
     """
     report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
     if not report.answered and not report.ending:

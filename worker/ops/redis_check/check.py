@@ -1,6 +1,7 @@
-"""Whether workers could deliver by the Redis of REDIS_URL, and whether it could lose events: each look, and the fix.
+"""Health check of the Redis of REDIS_URL: can workers deliver, could it lose events, and the fix.
 
-Nothing is changed there. What the server does not let this user see (INFO, CONFIG) is told as not looked at, not as wrong.
+The check changes nothing there. What the server does not let this user see (INFO, CONFIG) is
+reported as unknown, not as wrong.
 """
 
 import re
@@ -39,21 +40,33 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class RedisReport:
-    """Every look's result. `answered` is False if Redis was away, or not ready, so that most could not be looked at yet."""
+    """The results of all looks at Redis.
+
+    Attributes:
+        results: One or more results for each look.
+        answered: False if Redis was away or not ready, so that most looks are still to come.
+    """
 
     results: tuple[CheckResult, ...]
     answered: bool = True
 
     @property
     def ending(self) -> CheckResult | None:
-        """The first result with which a worker ends, or None."""
+        """Return the first result with which a worker ends, or None."""
         return next((each for each in self.results if each.ends_worker), None)
 
 
 def report_on_redis(
     url: str, integration: str, *, wait_seconds: float = WAIT_SECONDS
 ) -> RedisReport:
-    """Look at the Redis of `url` from all sides. No look takes longer than a few times `wait_seconds`."""
+    """Check the Redis at `url`, and report.
+
+    Args:
+        url: A REDIS_URL.
+        integration: The integration whose keys the user must have rights to.
+        wait_seconds: The time-out of each connection and reply. A look takes at most a few times
+            as long.
+    """
     options: dict[str, Any] = {
         "socket_timeout": wait_seconds,
         "socket_connect_timeout": wait_seconds,
@@ -77,7 +90,7 @@ def of_trouble(trouble: Trouble) -> CheckResult:
 
 def _told_apart(error: BaseException, url: str, options: dict[str, Any]) -> Trouble:
     trouble = describe_redis_error(error, url)
-    # A Cluster has no database but 0, and says of the others only that they are not there.
+    # A Cluster has only database 0. Of another one it says only that this is not there.
     if "database" in trouble.found:
         client = connect(url, retry=Retry(NoBackoff(), 0), **options)
         client.connection_pool.connection_kwargs["db"] = 0
@@ -97,14 +110,18 @@ def _looks(client: "redis.Redis", url: str, integration: str) -> Iterator[CheckR
     trial = try_rights(client, WORKERS_USER, integration)
     yield from rights_results(trial, integration, _database(client), too_old=is_too_old(facts))
     refused = trial.refused or refused
-    # That a replica and a full server refuse writes is told already.
+    # The results so far say already that a replica or a full server refuses writes.
     if refused and server.ok and not is_full(facts):
         trouble = describe_redis_error(refused, url)
         yield failed("Redis writes", trouble.found, trouble.fix, ends_worker=not trouble.passes)
 
 
 def _refused_ping(client: "redis.Redis") -> redis.RedisError | None:
-    """Return why PING was refused, if Redis answers all the same. Raises `redis.RedisError` if it cannot be used at all."""
+    """Return the error if Redis refuses PING because it cannot write to its disk, else None.
+
+    Raises:
+        redis.RedisError: Redis cannot be used at all.
+    """
     try:
         client.ping()
     except (redis.exceptions.MasterDownError, redis.exceptions.NoPermissionError):
@@ -117,7 +134,7 @@ def _refused_ping(client: "redis.Redis") -> redis.RedisError | None:
 
 
 def _info(client: "redis.Redis") -> Facts | None:
-    """Return what INFO says, None if this user, or a proxy in between, does not let it be asked."""
+    """Return the reply to INFO, or None if Redis or a proxy in between refuses it."""
     try:
         return client.info()
     except (redis.ResponseError, redis.ConnectionError):
@@ -125,7 +142,7 @@ def _info(client: "redis.Redis") -> Facts | None:
 
 
 def _setting(client: "redis.Redis", name: str) -> str | None:
-    """Return what CONFIG GET says, None if it may not be asked."""
+    """Return the value of a setting by CONFIG GET, or None if it is refused or not there."""
     try:
         return cast("dict[str, str]", client.config_get(name)).get(name)
     except (redis.ResponseError, redis.ConnectionError):
@@ -147,27 +164,37 @@ def _is_sentinel(facts: Facts | None) -> bool:
 
 
 def is_too_old(facts: Facts | None) -> bool:
-    """Return whether the version that INFO told is one without the commands that are used."""
+    """Return True if the version in INFO is older than `OLDEST_VERSION`."""
     version = re.match(r"(\d+)\.(\d+)", str((facts or {}).get("redis_version", "")))
     return version is not None and (int(version[1]), int(version[2])) < OLDEST_VERSION
 
 
 def is_full(facts: Facts | None) -> bool:
-    """Return whether all memory is used that Redis may use."""
+    """Return True if Redis uses all the memory that it may use."""
     return facts is not None and 0 < facts.get("maxmemory", 0) <= facts.get("used_memory", 0)
 
 
 def server_result(facts: Facts | None, url: str) -> CheckResult:
-    """Return what kind of server it is, and whether workers can use that kind."""
+    """Return what kind of server it is, and whether workers can use it.
+
+    Args:
+        facts: The reply to INFO, or None if it was refused.
+        url: The REDIS_URL, whose address the result names.
+    """
     place = where(url)
     if facts is None:
         return unknown(
             "Redis",
-            f"{place} answers; its version, role, memory and persistence could not be looked at (INFO is not allowed)",
-            f"Make sure that it is a primary, Redis {VERSION} or newer, with noeviction and an append-only file.",
+            f"{place} answers; its version, role, memory and persistence could not be looked at "
+            "(INFO is not allowed)",
+            f"Make sure that it is a primary, Redis {VERSION} or newer, with noeviction and an "
+            "append-only file.",
         )
     if _is_sentinel(facts):
-        fix = "Write sentinel://HOST:PORT/DB?master_name=NAME in REDIS_URL, or the address of Redis itself."
+        fix = (
+            "Write sentinel://HOST:PORT/DB?master_name=NAME in REDIS_URL, "
+            "or the address of Redis itself."
+        )
         return failed("Redis", f"{place} is a Sentinel, not Redis", fix, ends_worker=True)
     if _is_cluster(facts):
         return failed("Redis", f"{place} is a Redis Cluster", ONE_SERVER, ends_worker=True)
@@ -186,7 +213,7 @@ def _version(facts: Facts) -> str:
 
 
 def state_results(client: "redis.Redis", facts: Facts) -> Iterator[CheckResult]:
-    """Yield what INFO, and CONFIG if it is allowed, tell of memory and persistence."""
+    """Yield the results for eviction, memory and persistence, by INFO and, if allowed, CONFIG."""
     yield eviction_result(facts.get("maxmemory_policy") or _setting(client, "maxmemory-policy"))
     yield memory_result(facts)
     if facts.get("aof_enabled") is None:
@@ -204,7 +231,7 @@ def state_results(client: "redis.Redis", facts: Facts) -> Iterator[CheckResult]:
 
 
 def eviction_result(policy: str | None) -> CheckResult:
-    """Return whether Redis throws away keys when memory is full."""
+    """Return a result that says whether Redis evicts keys when its memory is full."""
     what, fix = "Redis eviction", "Set maxmemory-policy noeviction."
     if policy is None:
         return unknown(
@@ -223,7 +250,7 @@ def eviction_result(policy: str | None) -> CheckResult:
 
 
 def memory_result(facts: Facts) -> CheckResult:
-    """Return whether there is memory left for events."""
+    """Return a result that says whether memory is left for events."""
     what, limit, used = "Redis memory", facts.get("maxmemory", 0), facts.get("used_memory", 0)
     fix = "Raise maxmemory, or let workers empty the queue."
     if not limit:
@@ -237,20 +264,23 @@ def memory_result(facts: Facts) -> CheckResult:
 
 
 def append_only_result(fsync: str | None) -> CheckResult:
-    """Return what a server with an append-only file may lose."""
+    """Return what a server with an append-only file and this `appendfsync` may lose."""
     what = "Redis persistence"
     if fsync is None:
         return passed(
             what, "append-only file; appendfsync could not be looked at (CONFIG is not allowed)"
         )
     if fsync == "no":
-        found = "append-only file with appendfsync no: a crash of its machine loses what the system had not written yet"
+        found = (
+            "append-only file with appendfsync no: "
+            "a crash of its machine loses what the system had not written yet"
+        )
         return warned(what, found, "Set appendfsync everysec, or always.")
     return passed(what, f"append-only file, appendfsync {fsync}")
 
 
 def without_append_only(save: str | None) -> str:
-    """Return what a server without an append-only file loses."""
+    """Return what a server without an append-only file and with this `save` loses."""
     if save is None:
         kept = "snapshots could not be looked at (CONFIG is not allowed)"
     else:
@@ -262,7 +292,14 @@ def without_append_only(save: str | None) -> str:
 def rights_results(
     trial: Trial, integration: str, database: int, *, too_old: bool = False
 ) -> Iterator[CheckResult]:
-    """Yield which rights are missing: those of a worker, of its remote control, of the command line, and absent commands."""
+    """Yield a result for absent commands and for each user of the worker's rights that lacks some.
+
+    Args:
+        trial: The rights that were tried.
+        integration: The integration whose keys the rules name.
+        database: The database, which the rules for channels name.
+        too_old: The server is too old, which says already why commands are absent.
+    """
     absent = [each for each in trial.missing if each.unavailable]
     if absent and not too_old:
         names = ", ".join(dict.fromkeys(each.command for each in absent))

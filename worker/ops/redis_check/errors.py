@@ -1,7 +1,8 @@
-"""Why Redis did not do what was asked, and the fix: one classification for `check`, every command's error, and a worker's start.
+"""Classification of Redis errors: why Redis refused, and the fix.
 
-What an exception says is read from its text as well as from its type: inside a script Redis wraps its own errors, redis-py keeps
-some as plain `ResponseError`, and a proxy in between has words of its own.
+`check`, the errors of every command, and a worker's start use it. It reads the text of an exception
+as well as its type: inside a script Redis wraps its own errors, redis-py keeps some as plain
+`ResponseError`, and a proxy in between has words of its own.
 """
 
 import re
@@ -19,23 +20,32 @@ from worker.redis_client.sentinels import SentinelsRefusedLogin
 
 OLDEST_VERSION = (6, 2)
 RIGHTS_DOC = "docs/redis-rights.md"
-ONE_SERVER = "Use one Redis, with replicas and Sentinel if it must not fail: events move between keys in one step."
+ONE_SERVER = (
+    "Use one Redis, with replicas and Sentinel if it must not fail: "
+    "events move between keys in one step."
+)
 TO_PRIMARY = "Set REDIS_URL to its primary, or to sentinel://…, which finds it."
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong with the Redis of REDIS_URL. `found` names the address, never a user or a password."""
+    """What is wrong with the Redis of REDIS_URL.
+
+    Attributes:
+        found: What is wrong. It names the address, never a user or a password.
+        fix: What to do about it.
+        passes: It may end without a change of settings or rights, so a worker waits for that.
+        answered: The server itself refused. False: there was no answer, another kind of server
+            answered, or Redis is still loading.
+    """
 
     found: str
     fix: str
-    # It may end without a change of settings or rights, so a worker waits for that.
     passes: bool = False
-    # Redis said this itself; without, nothing or something else answered.
     answered: bool = True
 
 
-# (what the error says, what is found, the fix, whether it passes); the first that matches counts.
+# (pattern of the error's text, what is found, the fix, whether it passes); the first match counts.
 SAID = (
     (
         r"^NOAUTH",
@@ -83,7 +93,8 @@ SAID = (
         True,
     ),
     (
-        r"^(CLUSTERDOWN|CROSSSLOT|MOVED|ASK|TRYAGAIN)\b|cluster mode|cluster node|hash to the same slot|non local key",
+        r"^(CLUSTERDOWN|CROSSSLOT|MOVED|ASK|TRYAGAIN)\b|cluster mode|cluster node"
+        r"|hash to the same slot|non local key",
         "is a Redis Cluster",
         ONE_SERVER,
         False,
@@ -96,11 +107,11 @@ SAID = (
     ),
 )
 NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' port."
-# What Redis says before it is asked anything.
+# Errors that Redis sends on its own, before any command.
 SAID_UNASKED = tuple(each for each in SAID if "DENIED" in each[0] or "clients" in each[0])
 FORBIDDEN = r"NOPERM|ACL failure|can't (run this command|access at least one)"
 UNAVAILABLE = r"(?i)unknown (sub)?command|not (allowed|supported|permitted)\b|unsupported|disabled"
-# What answered at the address: (what is found, the fix, whether it passes).
+# What the address speaks → (what is found, the fix, whether it passes).
 AT_ADDRESS = {
     Speaks.UNRESOLVED: (
         "does not answer: its host name does not resolve",
@@ -144,11 +155,12 @@ ASKED_PLAIN = {
     Speaks.REDIS: UNSTEADY,
 }
 ASKED_TLS = {
-    # A client without a certificate that is wanted mostly sees the connection end before it can read why.
+    # If Redis wants a client certificate, the connection of a client without one mostly ends before
+    # the client can read why.
     Speaks.TLS: (
         UNSTEADY[0],
-        "Name a client certificate if it wants one: ?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL; if not: "
-        "look at its load, its log, and at proxies in between.",
+        "Name a client certificate if it wants one: ?ssl_certfile=FILE&ssl_keyfile=FILE "
+        "in REDIS_URL; if not: look at its load, its log, and at proxies in between.",
         True,
     ),
     Speaks.REDIS: (
@@ -165,7 +177,10 @@ CERTIFICATE = {
 
 
 def describe_redis_error(error: BaseException, url: str) -> Trouble:
-    """Return what is wrong with the Redis at `url`, after a look at the address if the error alone does not tell."""
+    """Return what is wrong with the Redis at `url`.
+
+    If the error alone does not tell, it connects to the address to see what answers there.
+    """
     text = text_of(error)
     place = where(url)
     if isinstance(error, MasterNotFoundError):
@@ -183,30 +198,35 @@ def describe_redis_error(error: BaseException, url: str) -> Trouble:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the error as Redis worded it, its code in front."""
+    """Return the text of the error with its code in front, as Redis sent it."""
     code = getattr(error, "status_code", None)
     return f"{code} {error}" if code else str(error)
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return whether the server, or a proxy before it, does not have the command that was asked."""
+    """Return True if the server, or a proxy in front of it, does not have the command."""
     text = text_of(error)
     known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in SAID)
     return not known and bool(re.search(UNAVAILABLE, text))
 
 
 def is_untriable(error: BaseException) -> bool:
-    """Return whether the command was refused only because it was asked within a transaction."""
+    """Return True if the command was refused only because it was sent within a transaction."""
     return bool(re.search(r"(?i)\b(inside|within|in) (an? )?(multi|transaction)", text_of(error)))
 
 
 def is_forbidden(error: BaseException) -> bool:
-    """Return whether the user lacks the right to what was asked."""
+    """Return True if the user lacks a right to the command, its key or its channel."""
     return bool(re.search(FORBIDDEN, text_of(error)))
 
 
 def of_right(text: str, place: str) -> Trouble | None:
-    """Return the trouble where a right or a command is missing."""
+    """Return the trouble if a right or a command is missing, else None.
+
+    Args:
+        text: The text of the error.
+        place: The address, which the result names.
+    """
     fix = f"Give it the rights of {RIGHTS_DOC}; signal-mailgun check names each that is missing."
     if re.search(FORBIDDEN, text):
         command = re.search(r"run the '([\w|]+)'", text)
@@ -226,7 +246,7 @@ def of_right(text: str, place: str) -> Trouble | None:
 
 
 def too_old_fix() -> str:
-    """Return what to do about a server that is too old."""
+    """Return the fix for a server that is too old."""
     return f"Use Redis {'.'.join(map(str, OLDEST_VERSION))} or newer, or Valkey."
 
 
@@ -234,7 +254,7 @@ def _of_password(error: BaseException, text: str, url: str) -> Trouble | None:
     if not isinstance(error, redis.AuthenticationError) and "invalid password" not in text:
         return None
     if _options(url).get("username"):
-        # Redis says the same for both, so that user names cannot be guessed.
+        # Redis says the same of both, so that its answer does not reveal user names.
         return Trouble(
             f"{where(url)} refused user name or password (or the user is switched off)",
             "Correct both in REDIS_URL; percent-encode what is no letter or digit.",
@@ -265,7 +285,7 @@ def _of_tls(error: BaseException, place: str) -> Trouble | None:
             "Name the CA that signed it: ?ssl_ca_certs=FILE in REDIS_URL.",
         )
         return Trouble(f"the certificate of {place} {found}", fix)
-    # Only what speaks TLS says why it refuses ours.
+    # Only a server that speaks TLS sends an alert, which says why it refuses the connection.
     alert = next(
         (said[1] for each in _chain(error) if (said := re.search(r"ALERT_(\w+)", str(each)))), None
     )
@@ -287,11 +307,12 @@ def _of_address(error: BaseException, url: str) -> Trouble:
     if not isinstance(error, kinds):
         return Trouble(
             f"{place} refused a command ({type(error).__name__})",
-            f"It must be a writable Redis ≥ {'.'.join(map(str, OLDEST_VERSION))} or Valkey; see signal-mailgun check.",
+            f"It must be a writable Redis ≥ {'.'.join(map(str, OLDEST_VERSION))} or Valkey; "
+            "see signal-mailgun check.",
             passes=True,
         )
     options = _options(url)
-    if "host" not in options:  # Sentinels name it
+    if "host" not in options:  # the Sentinels name it
         return Trouble(
             f"{place}: the master does not answer",
             "Wait for a failover, or start it.",

@@ -1,4 +1,8 @@
-"""What answers at a host and port where a Redis client failed: nothing, TLS, HTTP, or Redis after all. No secret is sent."""
+"""Protocol detection at a host and port at which a Redis client failed.
+
+It finds out whether nothing answers there, or TLS, HTTP, another protocol, or Redis after all. It
+sends no secret.
+"""
 
 import socket
 import ssl
@@ -16,12 +20,12 @@ class Speaks(StrEnum):
     REFUSED = "refused"
     # No route, or packets are dropped.
     UNREACHABLE = "unreachable"
-    # The connection is accepted; no word follows.
+    # It accepts the connection and sends nothing.
     SILENT = "silent"
     REDIS = "redis"
     TLS = "tls"
     HTTP = "http"
-    # It closes the connection without a word.
+    # It closes the connection without an answer.
     CLOSED = "closed"
     # It answers in another protocol.
     OTHER = "other"
@@ -29,21 +33,21 @@ class Speaks(StrEnum):
 
 @dataclass(frozen=True)
 class AddressLook:
-    """What an address speaks and, if that is Redis, its reply to a PING without credentials."""
+    """What an address speaks and, if that is Redis, its reply to PING without credentials."""
 
     speaks: Speaks
     reply: str = ""
 
 
 def look_at_address(host: str, port: int) -> AddressLook:
-    """Connect up to three times, in plain, with TLS and with HTTP, and return what answered."""
+    """Connect up to three times, in plain text, with TLS and with HTTP; return what answers."""
     try:
         reply = _reply(host, port, b"PING\r\n")
     except socket.gaierror:
         return AddressLook(Speaks.UNRESOLVED)
     except ConnectionRefusedError:
         return AddressLook(Speaks.REFUSED)
-    except OSError:  # a time-out of the connecting itself is one
+    except OSError:  # such as a time-out of connecting
         return AddressLook(Speaks.UNREACHABLE)
     if reply and reply[:1] in b"+-":
         return AddressLook(
@@ -59,7 +63,12 @@ def look_at_address(host: str, port: int) -> AddressLook:
 
 
 def _reply(host: str, port: int, question: bytes) -> bytes | None:
-    """Return what is said to `question`, empty if the connection is closed, None if nothing is said in time."""
+    """Send `question`, and return the answer.
+
+    Returns:
+        The answer's first bytes; empty if the connection is closed; None if there is no answer
+        within `WAIT_SECONDS`.
+    """
     with socket.create_connection((host, port), WAIT_SECONDS) as connection:
         try:
             connection.sendall(question)
@@ -71,7 +80,7 @@ def _reply(host: str, port: int, question: bytes) -> bytes | None:
 
 
 def _speaks_tls(host: str, port: int) -> bool:
-    # Only the handshake is looked at, and nothing is sent over it: whom the certificate names does not matter here.
+    # Only the handshake counts, and nothing is sent after it, so the certificate is not checked.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -82,7 +91,7 @@ def _speaks_tls(host: str, port: int) -> bool:
         ):
             return True
     except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # only TLS has those
+        return "ALERT" in (error.reason or "")  # only TLS has alerts
     except OSError:
         return False
 

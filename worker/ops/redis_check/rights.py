@@ -1,18 +1,19 @@
-"""The rights that Redis must grant, as one table, and the trial of each.
+"""Access rights (ACL) that Redis must grant, as one table, and the trial of each.
 
-    {queue}      mailgun.<integration>                 messages; {queue}<sep><n> where a producer gave a priority
-    {dead}       mailgun.<integration>.dead_letter     dead letters
-    {own}        signal:<integration>:*                whatever else this program stores
-    {never}      signal:never                          never written; deleting it lets a script go on when memory is full
-    {bindings}   _kombu.binding*                       kombu: which queues there are
-    {replies}    *.celery.pidbox                       kombu: answers of remote control
-    {watching}   celeryev.*                            kombu: Flower's queue of task events
-    {control}    channel /<db>.celery.pidbox           remote control asks
-    {events}     channel /<db>.celeryev/*              workers tell of events
+The table names keys and channels by placeholders, and `PATTERNS` spells them:
 
-Each right is tried without being used: Redis checks rights, and whether it takes writes at all, when a command is queued in a
-transaction (MULTI), and the transaction is never executed. That is exact, needs no further right and leaves nothing behind,
-unlike ACL DRYRUN, which needs a right of its own and Redis 7.
+* `{queue}` is `Keys.queue`, `{dead}` is `Keys.dead_letters`, `{own}` is all other keys of `Keys`.
+* `{priority}` is the lists, beside the queue, of messages that were sent with a priority.
+* `{never}` is the key that is never written. If Redis's memory is full, a script that deletes it
+  may go on.
+* `{bindings}` is kombu's record of the queues. `{replies}` is kombu's lists of replies
+  of the remote control, `{watching}` its queue of task events for Flower.
+* `{control}` is the channel of the remote control's requests, `{events}` that of task events.
+
+A trial uses no right. Redis checks rights, and whether it accepts writes at all, when a command is
+queued in a transaction (MULTI), and the trial never executes the transaction. That is exact, needs
+no further right and leaves nothing behind, unlike ACL DRYRUN, which needs a right of its own and
+Redis 7.
 """
 
 import re
@@ -27,9 +28,9 @@ from worker.ops.redis_check.errors import is_forbidden, is_unavailable, is_untri
 
 
 class Who(StrEnum):
-    """Who needs a right."""
+    """The component that needs a right."""
 
-    # Without it nothing, or not every event, is delivered.
+    # Without these rights no event, or not every event, is delivered.
     WORKER = "worker"
     # A worker's part in remote control and Flower.
     REMOTE = "remote control"
@@ -46,7 +47,14 @@ WORKERS_USER = (Who.WORKER, Who.REMOTE, Who.COMMANDS)
 
 @dataclass(frozen=True)
 class Right:
-    """Commands on a kind of key, or on none (`on` is empty), and what for."""
+    """The right to some commands on one kind of key or channel.
+
+    Attributes:
+        who: The component that needs it.
+        on: The placeholder of the keys or channels; empty for commands without a key.
+        commands: The commands, separated by spaces; a subcommand as `SCRIPT|LOAD`.
+        what_for: What the component does with them, for people.
+    """
 
     who: Who
     on: str
@@ -71,8 +79,9 @@ RIGHTS = (
     Right(
         Who.WORKER,
         "{own}",
-        "DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HLEN HMGET HSET HSETNX LPUSH LTRIM PEXPIRE "
-        "SADD SET SMEMBERS ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE",
+        "DEL EXISTS EXPIRE GET HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HLEN HMGET HSET "
+        "HSETNX LPUSH LTRIM PEXPIRE SADD SET SMEMBERS ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM "
+        "ZREMRANGEBYSCORE",
         "what is in hand, retries, ledger, holds, counts",
     ),
     Right(Who.WORKER, "{never}", "DEL", "go on when memory is full"),
@@ -117,7 +126,7 @@ RIGHTS = (
     Right(Who.FLOWER, "{events}", "PSUBSCRIBE", "watch events"),
 )
 
-# Where each is tried, and the pattern that an ACL needs for it.
+# The key or channel on which a placeholder's rights are tried, and the pattern for it in an ACL.
 TRIED_ON = {
     "{queue}": "mailgun.{integration}",
     "{priority}": "mailgun.{integration}\x06\x163",
@@ -142,7 +151,7 @@ PATTERNS = {
     "{control}": "&/{database}.celery.pidbox",
     "{events}": "&/{database}.celeryev/*",
 }
-# How a command is called on key K; one that is not here takes nothing but its key.
+# The arguments of a command on key K. A command that is not here takes only its key.
 CALLS = {
     "EVAL": "return 0",
     "EVALSHA": "e0 0",
@@ -164,23 +173,29 @@ CALLS = {
     **dict.fromkeys(("HSET", "HSETNX"), "K x x"),
     **dict.fromkeys(("HINCRBY", "HINCRBYFLOAT"), "K x 0"),
 }
-# Not tried within the transaction: MULTI begins it, EXEC is tried alone, and SELECT is part of connecting, if it is needed.
+# Not tried within the transaction: MULTI begins it, EXEC is tried alone, and SELECT is part of
+# connecting, if it is needed.
 OUTSIDE = ("MULTI", "EXEC", "SELECT")
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A right that was refused."""
+    """A right that was refused.
+
+    Attributes:
+        right: The right.
+        command: The command of it that was refused.
+        pattern: The ACL pattern of the key or channel if that was refused, not the command.
+        unavailable: The server does not have the command at all.
+    """
 
     right: Right
     command: str
-    # The key or channel was refused, not the command.
     pattern: str = ""
-    # The server does not have the command at all.
     unavailable: bool = False
 
     def rule(self, integration: str, database: int) -> str:
-        """Return the rule of an ACL that grants it."""
+        """Return the ACL rule that grants it."""
         return (
             self.pattern.format(integration=integration, database=database)
             or f"+{self.command.lower()}"
@@ -189,19 +204,33 @@ class Missing:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of trying rights."""
+    """The result of trying rights.
+
+    Attributes:
+        tried: How many commands were tried.
+        missing: The rights that were refused.
+        refused: Why Redis refused a command that the user may send: it is full, a replica, …
+    """
 
     tried: int
     missing: tuple[Missing, ...]
-    # Why Redis refused a write that the user may make: it is full, a replica, …
     refused: redis.RedisError | None = None
 
 
 def acl_rules(who: Iterable[Who], integration: str, database: int = 0) -> str:
-    """Return the rules of an ACL user that may do what `who` needs, and no more: keys, channels, commands."""
+    """Return the rules of an ACL user with the rights that some components need, and no more.
+
+    Args:
+        who: The components.
+        integration: The integration whose keys the rules name.
+        database: The database, which the rules for channels name.
+
+    Returns:
+        The rules for keys, channels and commands, separated by spaces, as ACL SETUSER takes them.
+    """
     rights = [each for each in RIGHTS if each.who in set(who)]
     patterns = {PATTERNS[each.on] for each in rights if each.on}
-    # The pattern of priorities holds the queue and the dead letters, too.
+    # The pattern of the lists with a priority covers the queue and the dead letters, too.
     covered = (
         {PATTERNS["{queue}"], PATTERNS["{dead}"]} if PATTERNS["{priority}"] in patterns else set()
     )
@@ -212,16 +241,24 @@ def acl_rules(who: Iterable[Who], integration: str, database: int = 0) -> str:
 
 
 def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> Trial:
-    """Try each right of `who` on a connection of its own, and return those that are missing.
+    """Try rights on a connection of their own.
 
-    Without MULTI none of the others can be tried: then it is the only one. Raises `redis.RedisError` if Redis is away.
+    If MULTI is missing, no other right can be tried, and it is the only one in the result.
+
+    Args:
+        client: A client of Redis with the user and the database to try.
+        who: The components whose rights are tried.
+        integration: The integration whose keys are tried.
+
+    Raises:
+        redis.RedisError: Redis is away.
     """
     connection: Any = client.connection_pool.get_connection()
     try:
         database = int(connection.db or 0)
         return _tried(connection, list(_calls(who, integration, database)))
     finally:
-        connection.disconnect()  # which drops the transaction
+        connection.disconnect()  # this drops the transaction
         client.connection_pool.release(connection)
 
 
@@ -245,7 +282,7 @@ def _call(command: str, key: str) -> list[str]:
 def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
     alone = [each for each in calls if each[1] == "EXEC"]
     within = [each for each in calls if each[1] not in OUTSIDE]
-    # Without a transaction EXEC does nothing: it is refused for that, or for want of the right.
+    # Without a transaction Redis refuses EXEC, for that reason or because the right is missing.
     replies = _replies(connection, [call for _, _, call in alone])
     lacking = _begun(connection)
     if lacking:
@@ -268,14 +305,19 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
 
 
 def _begun(connection: Any) -> Missing | None:
-    """Begin a transaction, and make sure that commands are queued in it and not executed. Return MULTI where it is missing."""
+    """Begin a transaction, and return MULTI as missing if there can be none, else None.
+
+    A PING makes sure that commands are queued in it and not executed.
+    """
     [begun] = _replies(connection, [["MULTI"]])
     if isinstance(begun, redis.RedisError):
         return _missing(RIGHTS[0], "MULTI", begun) or Missing(RIGHTS[0], "MULTI", unavailable=True)
     [queued] = _replies(connection, [["PING"]])
     if isinstance(queued, redis.RedisError) or queued in {"QUEUED", b"QUEUED"}:
         return None
-    return Missing(RIGHTS[0], "MULTI", unavailable=True)  # a proxy took it, and queues nothing
+    return Missing(
+        RIGHTS[0], "MULTI", unavailable=True
+    )  # a proxy answered MULTI, and queues nothing
 
 
 def _missing(right: Right, command: str, reply: Any) -> Missing | None:
@@ -290,7 +332,7 @@ def _missing(right: Right, command: str, reply: Any) -> Missing | None:
 
 
 def _replies(connection: Any, calls: list[list[str]]) -> list[Any]:
-    """Send all of `calls` at once, and return what each got: a reply, or the error."""
+    """Send all of `calls` at once, and return for each of them the reply or the error."""
     connection.send_packed_command(connection.pack_commands(calls))
     return [_reply(connection) for _ in calls]
 
