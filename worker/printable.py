@@ -1,17 +1,18 @@
-"""Text from outside as it may be shown: what a terminal obeys, what turns or hides text, and half characters are escaped."""
+"""Escape control, bidirectional and invisible characters, and lone surrogates, in outside text."""
 
 import json
 import re
 from typing import Any
 
-# Drawn as nothing although `str.isprintable` lets them through: default-ignorable letters and marks (Unicode's
-# DerivedCoreProperties.txt), and the blank of Braille.
+# Invisible although `str.isprintable` accepts them: default-ignorable letters and marks (Unicode's
+# DerivedCoreProperties.txt), and the blank Braille cell.
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
-# What this program itself prints, where an encoding does not know it.
+# Replacements for this program's own signs, used if the encoding lacks them.
 _PLAIN = str.maketrans(
     {
         "✓": "+",
@@ -29,9 +30,9 @@ _PLAIN = str.maketrans(
 
 
 def printable(text: str) -> str:
-    r"""Return `text` on one line with every character that is not plainly visible escaped, as in `\x1b`, `\n` or `\u202e`.
+    r"""Return `text` on one line with every invisible character escaped, as in `\x1b` or `\u202e`.
 
-    Of white space only the plain blank stays. A second time nothing changes.
+    The only white space that stays is the plain space. The function is idempotent.
     """
     return (
         text
@@ -41,18 +42,25 @@ def printable(text: str) -> str:
 
 
 def readable_json(value: Any, indent: int | None = None) -> str:
-    r"""Return `value` as JSON for people: letters of every script as they are, the rest escaped as JSON does it: `\u202e`.
+    r"""Return `value` as JSON for people: visible characters stay, others are escaped as `\u202e`.
 
-    Raises `RecursionError` for what is nested too deep.
+    Args:
+        value: The value.
+        indent: Spaces for each level; None writes one line.
+
+    Raises:
+        RecursionError: The value is nested too deep.
     """
-    lines = json.dumps(value, indent=indent, ensure_ascii=False).split(
-        "\n"
-    )  # of the layout: in a text they are escaped
+    # JSON escapes line breaks within strings, so these are the layout's.
+    lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")
     return "\n".join(line if _is_fit(line) else "".join(map(_as_json, line)) for line in lines)
 
 
 def encodable(text: str, encoding: str) -> str:
-    r"""Return `text` as `encoding` can say it: this program's own signs as ASCII, such as `->`, others as `\u2192`."""
+    r"""Return `text` with the characters that `encoding` lacks replaced.
+
+    This program's own signs become ASCII, such as `->`; others are escaped, as in `\u2192`.
+    """
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

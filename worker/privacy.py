@@ -1,42 +1,48 @@
-"""What operators may see in place of a person's data: digests, shortened addresses, texts and errors with nothing of it."""
+"""Pseudonyms and redaction: what operators see in place of personal data."""
 
 from hashlib import blake2b
 from pathlib import Path
 
-DIGEST_BYTES = (
-    6  # twelve hex digits: enough to follow one member through a log, too short to be an identity
-)
+# Twelve hex digits: enough to follow one member through a log, too short to identify a person.
+DIGEST_BYTES = 6
 
 
 def digest(address: str, key: bytes) -> str:
-    """Twelve hex digits that stand for `address`, the same under the same `key` (BLAKE2b, keyed)."""
-    # Of bytes only ASCII is folded, as in `worker.signal.address`.
+    """Return twelve hex digits that stand for `address`: its BLAKE2b under the first 64 of `key`.
+
+    Args:
+        address: The e-mail address; ASCII case is ignored.
+        key: The value of `Settings.digest_key`.
+    """
+    # `bytes.lower` folds ASCII only, as in `worker.signal.address`.
     return blake2b(
         address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=DIGEST_BYTES
     ).hexdigest()
 
 
 def redacted(text: str) -> str:
-    """`text` on one line, each word that could hold an e-mail address replaced."""
+    """Return `text` on one line with each word that could hold an e-mail address replaced."""
     if text.isalnum():
         return text
     return " ".join("<address>" if _could_hold_address(word) else word for word in text.split())
 
 
 def _could_hold_address(word: str) -> bool:
-    return (
-        ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")
-    )  # a worker's own name
+    # `celery@host` is a worker's own name.
+    return ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")
 
 
 def shortened(address: str) -> str:
-    """`j…@example.com`: enough to tell a colleague's address from a customer's, on a table that others may see."""
+    """Return `address` shortened to `j…@example.com`.
+
+    That tells a colleague's address from a customer's in a table that other people may see.
+    """
     local, _, domain = address.partition("@")
     return f"{local[:1]}…@{domain}" if domain else "…"
 
 
 def whereabouts(error: BaseException) -> str:
-    """What kind of error and where it arose. Not its text: that may quote a person's data."""
+    """Return the error's type and place, without its text, which may quote personal data."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

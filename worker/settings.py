@@ -1,6 +1,7 @@
-"""What the operator has set: read once from the environment and `.env`, checked, then frozen.
+"""The operator's settings, read once from the environment and `.env`, validated and frozen.
 
-A setting that cannot be right, or two that contradict each other, stop the program with one line that names them.
+A setting that cannot be right, or two that contradict each other, end the program with one line
+that names them.
 """
 
 import logging
@@ -35,18 +36,22 @@ EU_REGION = "https://api.eu.mailgun.net"
 ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-# Up to 30 years in seconds: Redis and the system's timers count no further than some hundred.
+# At most 1e9 s, about 30 years: Redis and the system's timers overflow after some hundred years.
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be right; the message is one line that names it and says what to do."""
+    """A setting that cannot be right; the text is one line that names it and says what to do."""
 
 
 class Settings(BaseSettings):
-    """Every setting, under its environment name in lower case. Durations carry their unit in the name."""
+    """All settings, under their environment names in lower case; durations end in their unit.
+
+    docs/settings.md describes them. For `metrics_port`, `dead_letters_max` and
+    `dead_letters_max_days`, 0 means off.
+    """
 
     model_config = SettingsConfigDict(
         env_file=ENV_FILE,
@@ -57,7 +62,8 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"  # may hold a password
+    # Not in the repr, since it may hold a password.
+    redis_url: Annotated[str, Field(repr=False)] = "redis://127.0.0.1:6379/0"
     signal_integration: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = (
         "default"
     )
@@ -85,9 +91,8 @@ class Settings(BaseSettings):
     retry_max_age_hours: Annotated[float, Field(gt=0, le=100_000)] = 24
 
     mailgun_rate_limit: NonNegative = 0
-    mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = (
-        1  # Mailgun docs: up to 100 are applied before the answer
-    )
+    # Mailgun docs: up to 100 members are applied before the answer.
+    mailgun_batch_size: Annotated[int, Field(ge=1, le=100)] = 1
     mailgun_batch_linger_ms: Annotated[float, Field(ge=0, le=10_000)] = 50
     incident_threshold: Annotated[int, Field(ge=0)] = 5
     incident_rejected_threshold: Annotated[int, Field(ge=0, le=10_000)] = 50
@@ -98,12 +103,12 @@ class Settings(BaseSettings):
     message_max_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     message_max_returns: Annotated[int, Field(ge=3, le=1000)] = 5
 
-    dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # 0: all are kept
-    dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0  # 0: for ever
+    dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0
 
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808  # 0: off
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808
     metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
@@ -117,7 +122,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out of `.env` what counts only from the environment."""
+        """Replace the `.env` source by one that leaves out what only the environment may set."""
         env_file = EnvFileSource(
             settings_cls, env_file=getattr(dotenv_settings, "env_file", ENV_FILE)
         )
@@ -147,9 +152,8 @@ class Settings(BaseSettings):
             or parts.fragment
         ):
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
-        if (
-            parts.port == 0 or not value.isprintable()
-        ):  # of a port that is no number, asking raises ValueError
+        # `parts.port` raises ValueError if the port is no number.
+        if parts.port == 0 or not value.isprintable():
             raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
         if parts.username or parts.password:
             raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")
@@ -173,24 +177,29 @@ class Settings(BaseSettings):
             raise ValueError("RETRY_MAX_DELAY_SECONDS is below RETRY_BASE_SECONDS; raise it")
         if self.ledger_days * 24 < self.retry_max_age_hours:
             raise ValueError(
-                "LEDGER_DAYS is shorter than RETRY_MAX_AGE_HOURS; an old event could overwrite a newer one: raise it"
+                "LEDGER_DAYS is shorter than RETRY_MAX_AGE_HOURS; "
+                "an old event could overwrite a newer one: raise it"
             )
         if self.mailgun_member_cache_seconds > self.ledger_days * 86_400:
             raise ValueError(
-                "MAILGUN_MEMBER_CACHE_SECONDS is longer than LEDGER_DAYS, which holds the copies; lower it"
+                "MAILGUN_MEMBER_CACHE_SECONDS is longer than LEDGER_DAYS, "
+                "which holds the copies; lower it"
             )
         if self.mailgun_read_lag_seconds > self.ledger_days * 86_400:
             raise ValueError(
-                "MAILGUN_READ_LAG_SECONDS is longer than LEDGER_DAYS, which holds what was written lately; lower it"
+                "MAILGUN_READ_LAG_SECONDS is longer than LEDGER_DAYS, "
+                "which holds what was written lately; lower it"
             )
         if self.mailgun_write_mode == "overwrite" and self.mailgun_member_state == "ledger":
             raise ValueError(
-                "MAILGUN_MEMBER_STATE=ledger needs MAILGUN_WRITE_MODE=merge; overwrite keeps no ledger: unset one of them"
+                "MAILGUN_MEMBER_STATE=ledger needs MAILGUN_WRITE_MODE=merge; "
+                "overwrite keeps no ledger: unset one of them"
             )
         if self.mailgun_batch_size > self.worker_concurrency:
             raise ValueError(
-                f"MAILGUN_BATCH_SIZE is {self.mailgun_batch_size}, but only {self.worker_concurrency} events are under way "
-                f"at once, so no batch would fill; raise WORKER_CONCURRENCY (four times the batch size works well)"
+                f"MAILGUN_BATCH_SIZE is {self.mailgun_batch_size}, but only "
+                f"{self.worker_concurrency} events are under way at once, so no batch would fill; "
+                f"raise WORKER_CONCURRENCY (four times the batch size works well)"
             )
         if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(
@@ -206,60 +215,68 @@ class Settings(BaseSettings):
         if not self.mailgun_allow_custom_host:
             raise ValueError(
                 f"MAILGUN_API_BASE_URL is neither {US_REGION} nor {EU_REGION}; "
-                "set MAILGUN_ALLOW_CUSTOM_HOST=true in the environment, not in .env, if the key may really go there"
+                "set MAILGUN_ALLOW_CUSTOM_HOST=true in the environment, not in .env, "
+                "if the key may really go there"
             )
         if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
             raise ValueError(
-                "MAILGUN_API_BASE_URL is plain http and not this machine; the key would be readable: use https"
+                "MAILGUN_API_BASE_URL is plain http and not this machine; "
+                "the key would be readable: use https"
             )
 
     @property
     def longest_delivery_seconds(self) -> float:
-        """Return how long the read and the write of one member can take at most.
+        """Return how many seconds the read and the write of one member can take at most.
 
-        A request ends within twice the connect time-out, to connect and to send it, and the read time-out, for the whole
-        answer (connection.py). What is above that is for looking up Mailgun's name, which only the system can end.
+        A request ends within twice the connect timeout, to connect and to send it, and once the
+        read timeout, for the whole answer (mailgun/connection.py). The formula leaves more than
+        that for the lookup of Mailgun's name, which only the system can end.
         """
         connect, read = self.mailgun_connect_timeout_seconds, self.mailgun_read_timeout_seconds
         return 2 * max(connect + 3 * read, 2 * connect + read)
 
     @property
     def trusts_ledger(self) -> bool:
-        """Is what Mailgun last confirmed trusted instead of a reading before each write?"""
+        """Return True if the ledger's copy of a member replaces a read before each write."""
         return self.mailgun_member_state == "ledger"
 
     @property
     def requests_per_event(self) -> float:
-        """What an event is expected to cost at least: a reading of its own, or its share of a full batch."""
+        """Return the least number of requests that an event costs.
+
+        That is one read of its member, or else its share of a full batch's write.
+        """
         reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
         return 1.0 if reads else 1.0 / self.mailgun_batch_size
 
     @cached_property
     def redis_address(self) -> RedisAddress:
-        """What `redis_url` says."""
+        """Return the parsed `redis_url`."""
         return redis_address(self.redis_url)
 
     @property
     def queue(self) -> str:
-        """The integration's queue of events."""
+        """Return the name of the integration's queue."""
         return Keys(self.signal_integration).queue
 
     @property
     def dead_letter_queue(self) -> str:
-        """The integration's queue of dead letters."""
+        """Return the name of the integration's dead-letter queue."""
         return f"{self.queue}.dead_letter"
 
     @cached_property
     def mailgun_key(self) -> SecretStr:
-        """The key, from its variable or its file.
+        """Return Mailgun's API key, from its variable or its file.
 
-        Raises `SettingsError` when neither is set, or the file cannot be read or is empty.
+        Raises:
+            SettingsError: Neither is set, the file cannot be read or trusted, or it holds no key.
         """
         if self.mailgun_api_key:
             return usable_key(self.mailgun_api_key.get_secret_value(), "MAILGUN_API_KEY")
         if not self.mailgun_api_key_file:
             raise SettingsError(
-                "MAILGUN_API_KEY is not set; put your Mailgun private key there (or its file in MAILGUN_API_KEY_FILE)"
+                "MAILGUN_API_KEY is not set; put your Mailgun private key there "
+                "(or its file in MAILGUN_API_KEY_FILE)"
             )
         try:
             key = key_in(self.mailgun_api_key_file)
@@ -269,13 +286,14 @@ class Settings(BaseSettings):
             raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
         if others_may_read(self.mailgun_api_key_file):
             _warn_once(
-                "MAILGUN_API_KEY_FILE can be read by every user of this machine; run chmod o-r on it"
+                "MAILGUN_API_KEY_FILE can be read by every user of this machine; "
+                "run chmod o-r on it"
             )
         return usable_key(key, "MAILGUN_API_KEY_FILE")
 
     @property
     def digest_key(self) -> bytes:
-        """The key of the digests that stand for addresses; derived from the integration's name where none is set."""
+        """Return the key for digests of addresses; derived from the integration if none is set."""
         key = (
             self.signal_digest_key.get_secret_value()
             if self.signal_digest_key
@@ -285,16 +303,29 @@ class Settings(BaseSettings):
 
     @property
     def list_address(self) -> str:
-        """The list to keep in step. Raises `SettingsError` when it is not set."""
+        """Return the mailing list's address.
+
+        Raises:
+            SettingsError: It is not set.
+        """
         if not self.mailgun_list_address:
             raise SettingsError(
-                "MAILGUN_LIST_ADDRESS is not set; write the mailing list's address, e.g. newsletter@mg.example.com"
+                "MAILGUN_LIST_ADDRESS is not set; "
+                "write the mailing list's address, e.g. newsletter@mg.example.com"
             )
         return self.mailgun_list_address
 
 
 def usable_key(text: str, where: str) -> SecretStr:
-    """The key in `text`, without blanks around it. Raises `SettingsError`, which does not quote it."""
+    """Return the API key in `text`, without surrounding white space.
+
+    Args:
+        text: The value of the setting, or the text of the key file.
+        where: The setting that the error names.
+
+    Raises:
+        SettingsError: The text is empty or holds no key. The error does not quote it.
+    """
     key = text.strip()
     if not key:
         raise SettingsError(f"{where} is empty; put your Mailgun private key there")
@@ -304,9 +335,14 @@ def usable_key(text: str, where: str) -> SecretStr:
 
 
 def load_settings(*, guest: bool = False) -> Settings:
-    """The settings of this process. Raises `SettingsError` in one line when one cannot be right, or a name is misspelt.
+    """Return the settings of this process.
 
-    As a `guest` in another program, as a producer is, nothing is said against that program's own variables but in its log.
+    Args:
+        guest: This code runs inside another program, as a producer does. Then a misspelt name is
+            only logged, since the variable may be that program's own.
+
+    Raises:
+        SettingsError: A setting cannot be right, or a name is misspelt.
     """
     try:
         _check_names(guest=guest)
@@ -318,7 +354,13 @@ def load_settings(*, guest: bool = False) -> Settings:
 
 
 def _check_names(*, guest: bool) -> None:
-    """Refuse misspelt names, and warn once of others that look like settings. Raises `SettingsError`, and as reading does."""
+    """Refuse misspelt names, and warn once about others that look like settings.
+
+    Raises:
+        SettingsError: A name is misspelt, or a line of `.env` is no NAME=VALUE; not for a guest.
+        OSError: `.env` cannot be read.
+        UnicodeDecodeError: `.env` is not UTF-8.
+    """
     written = env_file(ENV_FILE.read_text(encoding=ENV_ENCODING) if ENV_FILE.is_file() else "")
     known = {name.upper() for name in Settings.model_fields}
     found = strays([*(name for name, value in os.environ.items() if value), *written.names], known)
@@ -336,7 +378,8 @@ def _check_names(*, guest: bool) -> None:
         wrong.append(f"ignored, since this program has no such setting: {described(found.others)}")
     if unheard := sorted({name.upper() for name in written.names} & {*ENVIRONMENT_ONLY}):
         wrong.append(
-            f"{unheard[0]} in .env does not count, since it decides where the key goes: set it in the environment"
+            f"{unheard[0]} in .env does not count, since it decides where the key goes: "
+            f"set it in the environment"
         )
     for line in wrong:
         _warn_once(line)

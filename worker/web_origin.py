@@ -1,6 +1,7 @@
-"""What a browser must not do to a server without a login: whose page a request comes from, and under which name. Pure.
+"""Checks against cross-site requests and DNS rebinding, for servers without a login. Pure.
 
-A page from elsewhere can send requests across sites, and its owner can point a name of its own at this machine (DNS rebinding).
+A page of another site can send requests here, and its owner can point a name of its own at this
+machine (DNS rebinding).
 """
 
 import re
@@ -8,21 +9,22 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+?))\.?(?::[0-9]+)?", re.IGNORECASE)
-# What stands behind the last dot of names that no public DNS answers for.
+# Top-level labels of names that no public DNS resolves.
 PRIVATE = ("localhost", "local", "internal", "test")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if a Host header names this machine by a name or an address that no other can claim."""
+    """Return True if a Host header is `localhost` or a loopback address."""
     name = host_name(host)
     return name == "localhost" or _is_address(name, loopback=True)
 
 
 def is_safe_host(host: str, allowed: Collection[str] = ()) -> bool:
-    """Return True if a page that has this Host header cannot be a stranger's whose name was pointed here.
+    """Return True if a page with this Host header cannot be an attack by DNS rebinding.
 
-    Safe are addresses, since a page under an address comes from there; names that public DNS does not know; those `allowed`.
+    Three kinds of host are safe: an IP address, since the page was loaded from it; a name that
+    public DNS does not resolve; and a name in `allowed`.
     """
     name = host_name(host)
     if not name:
@@ -39,13 +41,20 @@ def is_address(host: str) -> bool:
 
 
 def is_allowed(host: str, allowed: Collection[str]) -> bool:
-    """Return True if a Host header, whatever its port, is one of the names `allowed`."""
+    """Return True if a Host header, without its port, is one of the names `allowed`."""
     name = host_name(host)
     return bool(name) and name in {each.lower() for each in allowed}
 
 
 def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
-    """Return True if a browser sends the request for a page of another site. Following a link to here is no such request."""
+    """Return True if a browser sends the request for a page of another site.
+
+    A navigation by GET, such as a click on a link to this server, is no such request.
+
+    Args:
+        method: The HTTP method.
+        headers: The request's headers: Sec-Fetch-Site, Sec-Fetch-Mode, Origin and Host are read.
+    """
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if method in READING and headers.get("Sec-Fetch-Mode") == "navigate":
         return False
@@ -57,7 +66,7 @@ def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def host_name(host: str) -> str:
-    """Return the name or address in a Host header, in lower case; "" if it is none."""
+    """Return the name or IP address in a Host header, in lower case; "" if it has neither."""
     found = HOST.fullmatch(host)
     return (found[1] or found[2]).lower() if found else ""
 

@@ -1,4 +1,8 @@
-"""The command line: `signal-mailgun COMMAND`. Every error is one line with what to do; usage errors exit 2, others 1."""
+"""The command line: `signal-mailgun COMMAND`.
+
+Every error is one line that says what to do. Usage errors exit with status 2, other errors with
+status 1 (see `worker.cli.errors`).
+"""
 
 import sys
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""`signal-mailgun check`: can we reach Redis, is the key right, does the list exist, is it the other region?"""
+"""`signal-mailgun check`: checks of Redis, the preset, Mailgun's key, the list and the region."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -16,7 +16,8 @@ from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_
 from worker.signal.preset import PresetError, load_preset
 from worker.wiring import mailgun_for
 
-MARKS = {  # a sign and its colour
+# A sign and its colour.
+MARKS = {
     Severity.OK: ("✓", "green"),
     Severity.UNKNOWN: ("?", ""),
     Severity.WARNING: ("!", "yellow"),
@@ -26,16 +27,19 @@ MARKS = {  # a sign and its colour
 
 def check(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     probe: Annotated[
         bool,
         typer.Option(
             "--probe",
-            help="instead try what is not certain about Mailgun, with one throw-away member",
+            help="Instead, test with one throw-away member how this Mailgun account behaves.",
         ),
     ] = False,
 ) -> None:
-    """Look whether a worker with these settings could deliver; exit 1 when it could not. Changes nothing without --probe."""
+    """Check whether a worker with these settings can deliver.
+
+    Exits with status 1 if it cannot. Changes nothing unless --probe is given.
+    """
     settings = load_settings()
     if probe:
         _probe(settings, as_json=as_json)
@@ -51,7 +55,7 @@ def check(
 
 
 def all_findings(settings: Settings) -> Iterator[CheckResult]:
-    """Every look, in the order in which fixing makes sense."""
+    """Yield the result of every check, in the order in which problems are best fixed."""
     yield from report_on_redis(settings.redis_url, settings.signal_integration).results
     yield _preset_finding(settings)
     try:
@@ -72,7 +76,11 @@ def _probe(settings: Settings, *, as_json: bool) -> None:
 
 
 def finding_for(settings: Settings) -> CheckResult:
-    """Could a worker with these settings ask Mailgun? Raises `SettingsError`."""
+    """Return whether a worker with these settings can use its mailing list at Mailgun.
+
+    Raises:
+        SettingsError: The key or the list address is missing or unusable.
+    """
     other = other_region(settings.mailgun_api_base_url)
     there = (
         mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
@@ -89,14 +97,22 @@ def _preset_finding(settings: Settings) -> CheckResult:
 
 
 def other_region(base_url: str) -> str | None:
-    """The other Mailgun region's address, where `base_url` is one of the two."""
+    """Return the other Mailgun region's URL, or None if `base_url` is neither region's."""
     return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
 
 
 def mailgun_finding(
     here: MailgunClient, base_url: str, there: MailgunClient | None = None, other_url: str = ""
 ) -> CheckResult:
-    """Is the key right and does the list exist? If not, does the other region know both? It is only looked at, never used."""
+    """Check that the key is right and the list exists.
+
+    Args:
+        here: Client of the configured region.
+        base_url: The URL that `here` asks; the result names it.
+        there: Client of the other region. It only reads the list, and only if `here` answers
+            401, 403 or 404.
+        other_url: The URL that `there` asks; the fix names it.
+    """
     answer = here.read_list()
     if isinstance(answer, NoResponse):
         return trouble_finding(answer, base_url)
@@ -115,7 +131,7 @@ def mailgun_finding(
 
 
 def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult:
-    """Why Mailgun cannot be asked, and the fix."""
+    """Return the failed check that says why Mailgun gave no usable answer, and the fix."""
     if isinstance(answer, NoResponse):
         return failed(
             "MailgunClient",
@@ -132,7 +148,10 @@ def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
                 "Confirm that MAILGUN_API_KEY is the Private API key and may manage mailing lists."
             )
         case 404:
-            fix = "Create the mailing list in Mailgun first; verify MAILGUN_LIST_ADDRESS and the region's host."
+            fix = (
+                "Create the mailing list in Mailgun first; "
+                "verify MAILGUN_LIST_ADDRESS and the region's host."
+            )
         case 420 | 429:
             fix = "Mailgun asks to slow down: try again in a minute."
         case _ if answer.status >= 500:
@@ -143,7 +162,7 @@ def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
 
 
 def members_count(answer: Response) -> int:
-    """How many members the list in `answer` has."""
+    """Return how many members the list in `answer` has; 0 if it does not say."""
     count = answer.json()["list"].get("members_count")
     return count if isinstance(count, int) and count > 0 else 0
 

@@ -1,7 +1,8 @@
-"""The one door to people and programs: whatever a command prints goes through `out` or `err`, and is made harmless there.
+r"""Terminal output: every command prints through `out` or `err`, which escape control characters.
 
-A text given to `print` is one line: what a terminal would obey, line breaks too, is escaped, and markup is shown as it is.
-Several lines are several texts, with `sep="\n"`; colour is a `Text` with a style.
+A text given to `print` is one line: control characters, including line breaks, are escaped, and
+markup is shown as it is. Several lines are several texts with `sep="\n"`; colour is a `Text` with
+a style.
 """
 
 import errno
@@ -20,15 +21,15 @@ from worker.printable import encodable, printable
 
 Styled = Text  # what `styled` returns
 
-LATEST = 1e11  # epoch seconds: the year 5138
+LATEST = 1e11  # epoch seconds, in the year 5138
 
 
 class CommandError(Exception):
-    """A command cannot do what was asked; the text is one line that says what to do."""
+    """A command that cannot do what was asked; the text is one line that says what to do."""
 
 
 class Stopped(CommandError):
-    """Told to stop, by Ctrl-C or a signal; the text says what was done until then."""
+    """A command stopped by Ctrl-C or a signal; the text says what was done until then."""
 
     def __init__(self, text: str, signal: int = SIGINT) -> None:
         super().__init__(text)
@@ -36,22 +37,25 @@ class Stopped(CommandError):
 
 
 class OutputFailed(CommandError):
-    """Standard output or standard error takes no more, as on a full disk."""
+    """A failed write to standard output or standard error, as on a full disk."""
 
 
 class ReaderGone(Exception):
-    """What is printed is read no more, as `head` does it: nothing is left to say."""
+    """The program that reads the output closed its pipe, as `head` does."""
 
 
 class Door(Console):
-    """A console of rich that lets nothing through that a terminal would obey. Raises `OutputFailed` or `ReaderGone`."""
+    """A rich console that escapes every control character in what it prints.
+
+    Its methods raise `OutputFailed` or `ReaderGone` if the stream cannot be written.
+    """
 
     def __init__(self, *, stderr: bool = False) -> None:
-        """Print on standard output, or on standard error, whatever they are at that moment."""
+        """Write to the current `sys.stdout`, or to the current `sys.stderr`."""
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
     def print(self, *objects: Any, sep: str = " ", end: str = "\n", **options: Any) -> None:
-        """Print each of `objects` on one line as it may be shown; `sep` and `end` are this program's own."""
+        """Print each of `objects` on one line, escaped; `sep` and `end` are written unescaped."""
         shown = [_harmless(each) for each in objects]
         if not self.is_terminal and all(isinstance(each, str) for each in shown):
             self._write(encodable(sep.join(shown) + end, self.encoding))
@@ -59,16 +63,28 @@ class Door(Console):
             super().print(*shown, sep=sep, end=end, **{**options, "markup": False})
 
     def print_json(self, json: str | None = None, *, data: Any = None, **_: Any) -> None:
-        """Print a value, given as JSON or as `data`, as JSON in ASCII. Raises `RecursionError` for one nested too deep."""
+        """Print a value as ASCII JSON, indented by two spaces.
+
+        Args:
+            json: The value as JSON text; None if `data` holds it.
+            data: The value itself.
+
+        Raises:
+            RecursionError: The value is nested too deep.
+        """
         self.print(*_laid_out(json, data), sep="\n")
 
     def print_bytes(self, data: bytes) -> None:
-        """Write `data` as it is. Raises `CommandError` on a terminal, which might obey it."""
+        """Write `data` unescaped.
+
+        Raises:
+            CommandError: The output is a terminal, which might execute control sequences in `data`.
+        """
         if self.is_terminal:
             raise CommandError(
                 "these bytes may be orders to a terminal; write them to a file or a pipe"
             )
-        self._write("")  # what was printed before comes first
+        self._write("")  # flush the text layer, so that earlier output comes first
         try:
             self.file.buffer.write(data)  # type: ignore[attr-defined]
             self.file.flush()
@@ -76,18 +92,18 @@ class Door(Console):
             self._failed(error)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return `text` as it may be shown: a cell of a table, a title."""
+        """Return `text`, such as a table's cell or a title, escaped and without markup."""
         return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is to be written, each piece as it may be shown, whoever made it."""
+        """Yield the segments to write, each escaped unless it is rich's own control code."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else self._fit(segment)
 
     def on_broken_pipe(self) -> None:
-        """End quietly. Raises `ReaderGone`."""
+        """Raise `ReaderGone`; rich's own method would end the process."""
         raise ReaderGone from None
 
     def _fit(self, segment: Segment) -> Segment:
@@ -134,24 +150,27 @@ err = Door(stderr=True)
 
 
 def styled(text: str, style: str) -> Text:
-    """Return `text` as it may be shown, in that style. The one way to a `Text`: it drops some characters before it is asked."""
+    """Return `text`, escaped, in that style.
+
+    Every `Text` is made here, because rich's constructor silently drops some control characters.
+    """
     return Text(printable(text), style)
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says of `error`, such as `No space left on device`."""
+    """Return the system's text for `error`, such as `No space left on device`."""
     return error.strerror or type(error).__name__
 
 
 def clock_time(epoch: float | None) -> str:
-    """`2026-11-23 12:00:01` in UTC; `-` for none, and `?` for what is no time."""
+    """Return `epoch` seconds as `2026-11-23 12:00:01` in UTC; `-` if absent, `?` if no time."""
     if not epoch:
         return "-"
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S}" if 0 < epoch < LATEST else "?"
 
 
 def span(seconds: float) -> str:
-    """`3 h 12 min`, `4 min`, `7 s`; `?` for what is no span of time."""
+    """Return a span as `3 h 12 min`, `4 min` or `7 s`; `?` if `seconds` is not finite."""
     if not math.isfinite(seconds):
         return "?"
     if seconds >= 3600:
@@ -160,5 +179,5 @@ def span(seconds: float) -> str:
 
 
 def messages(count: int) -> str:
-    """`1 message`, `12 messages`: each carries one event or many."""
+    """Return `1 message`, `12 messages`. A message carries one event or many."""
     return f"{count} message{'' if count == 1 else 's'}"

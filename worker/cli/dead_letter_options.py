@@ -1,4 +1,4 @@
-"""The filters that the commands on dead letters share."""
+"""Filter options that the dead-letter commands share."""
 
 from collections import Counter
 from typing import Annotated
@@ -13,19 +13,23 @@ from worker.settings import load_settings
 from worker.signal.preset import load_preset
 from worker.wiring import utc_now
 
-MOST_KINDS = 10  # that are told
+MOST_KINDS = 10  # named in one line
 
-Reason = Annotated[str | None, typer.Option(help="only this reason, e.g. rejected")]
-Status = Annotated[int | None, typer.Option(help="only this HTTP status")]
-Since = Annotated[str | None, typer.Option(help="died since: ISO 8601, or a span such as 2h")]
-Until = Annotated[
-    str | None, typer.Option(help="died until: ISO 8601, or a span before now such as 30m")
+Reason = Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")]
+Status = Annotated[int | None, typer.Option(help="Only this HTTP status.")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="Only those buried since then: ISO 8601, or a span before now such as 2h."),
 ]
-Kind = Annotated[str | None, typer.Option(help="only this kind of event, e.g. identify")]
-Email = Annotated[str | None, typer.Option(help="only this person's")]
-Id = Annotated[str | None, typer.Option("--id", help="only this event")]
-Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="at most so many")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+Until = Annotated[
+    str | None,
+    typer.Option(help="Only those buried until then: ISO 8601, or a span before now such as 30m."),
+]
+Kind = Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")]
+Email = Annotated[str | None, typer.Option(help="Only this person's dead letters.")]
+Id = Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="At most this many.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def selection(
@@ -37,7 +41,11 @@ def selection(
     email: str | None,
     id: str | None,
 ) -> DeadLetterFilter:
-    """What the options mean. Raises `typer.BadParameter`."""
+    """Return the filter that the command's options describe.
+
+    Raises:
+        typer.BadParameter: An option's value has no meaning.
+    """
     preset = load_preset(load_settings().mailgun_preset)
     filters = {
         "reason": reason,
@@ -57,7 +65,7 @@ def selection(
 
 
 def tell_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
-    """Say on standard error which kinds there are, where nothing matches because none is of the wanted kind."""
+    """Print on standard error which kinds of event there are, if none is of the wanted kind."""
     if wanted.kind is None:
         return
     kinds = Counter(redacted(each.message.kind) for each in letters.newest_first())

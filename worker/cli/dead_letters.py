@@ -42,7 +42,7 @@ from worker.settings import load_settings
 HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
 
 cli = typer.Typer(
-    help="Look through, replay or purge what cannot be delivered.",
+    help="List, show, export, replay or purge events that cannot be delivered.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -63,7 +63,7 @@ def list_(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest dead letters, and how many there are for each reason."""
+    """List the newest dead letters, and how many there are for each reason."""
     wanted = selection(reason, status, since, until, kind, email, id)
     letters = letters_of(load_settings())
     shown, totals = _found(letters, wanted, limit, as_record if as_json else _row)
@@ -88,11 +88,15 @@ def show(
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="write the message that a replay would put on the queue, byte for byte"
+            "--raw", help="Write the message that a replay would put on the queue, byte for byte."
         ),
     ] = False,
 ) -> None:
-    """One dead letter: the event, the request it would be now, Mailgun's answer, the likely cause and the fix."""
+    """Show one dead letter.
+
+    Shows the event, the request that it would become now, Mailgun's answer, the likely cause and
+    the fix.
+    """
     settings = load_settings()
     buried = next(
         (each for each in letters_of(settings).newest_first() if each.message.id == id), None
@@ -135,13 +139,14 @@ def export(
         bool,
         typer.Option(
             "--raw",
-            help="the messages that a replay would put on the queue instead, one a line, in base64",
+            help="Print instead the messages that a replay would put on the queue, "
+            "one a line, in base64.",
         ),
     ] = False,
 ) -> None:
-    """Print the events of dead letters as NDJSON, oldest first, that `send` takes back. Changes nothing.
+    """Print the events of dead letters as NDJSON, oldest first; `send` accepts it. Changes nothing.
 
-    Those of a message that could not be read are among them as far as they can be read.
+    Of a message that could not be read, those events are printed that can be read.
     """
     wanted = selection(reason, status, since, until, kind, email, id)
     settings = load_settings()
@@ -158,12 +163,17 @@ def export(
     if left_out:
         reasons = ", ".join(sorted(left_out))
         err.print(
-            f"{left_out.total()} left out: no events ({reasons}); `--raw` prints the messages as they are"
+            f"{left_out.total()} left out: no events ({reasons}); "
+            "`--raw` prints the messages as they are"
         )
 
 
 def as_record(buried: DeadLetter) -> dict[str, Any]:
-    """A dead letter for programs, without the event and without what Mailgun's answer may quote of it."""
+    """Return a dead letter as JSON values.
+
+    Leaves out the event, and shortens Mailgun's answer to its summary, since the answer may quote
+    the event.
+    """
     trail = [
         {"at": each.at, "outcome": each.outcome, "status": each.status}
         for each in buried.message.attempt_history
@@ -190,10 +200,18 @@ def _found(
     limit: int | None,
     shown_as: Callable[[DeadLetter], Any],
 ) -> tuple[list[Any], dict[str, int]]:
-    """The letters as they are shown, of which none stays in memory, and how many there are for each reason."""
-    if wanted == DeadLetterFilter(
-        reason=wanted.reason
-    ):  # the counts are kept, so only the first page need be read
+    """Return the newest matching dead letters and how many match for each reason.
+
+    No dead letter stays in memory longer than `shown_as` needs it.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        limit: How many are shown at most; None shows all. The counts cover all.
+        shown_as: Turns a dead letter into what is shown of it.
+    """
+    # Redis keeps the counts by reason, so only the first dead letters need be read.
+    if wanted == DeadLetterFilter(reason=wanted.reason):
         totals = {
             each: count for each, count in letters.totals().items() if wanted.reason in {None, each}
         }
@@ -228,7 +246,8 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
     letter, message = buried.letter, buried.message
     lines = [
         f"event      {message.id} ({message.kind}), enqueued {clock_time(message.enqueued_at)} UTC",
-        f"died       {clock_time(letter.died_at)} UTC, {letter.attempts} attempts, integration {letter.integration}",
+        f"died       {clock_time(letter.died_at)} UTC, {letter.attempts} attempts, "
+        f"integration {letter.integration}",
         f"reason     {letter.reason}{f' (HTTP {letter.status})' if letter.status else ''}",
         f"answer     {letter.answer}",
         f"cause      {letter.cause}",
@@ -246,7 +265,7 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
 
 
 def _content(message: Message) -> list[str]:
-    """What the message holds, as JSON; of one that could not be read how long it is, and its text."""
+    """Return the message's content as lines of JSON; its length and text if it is unreadable."""
     if message.original is None:
         return readable_json(
             message.args[0] if len(message.args) == 1 else list(message.args), indent=2

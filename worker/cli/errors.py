@@ -1,6 +1,6 @@
-"""How a command ends: its exit status, and for every error one line that says what to do.
+"""Exit statuses, and one line for every error that says what to do.
 
-0 done; 1 it could not be done; 2 wrong usage; 130 stopped by Ctrl-C. See docs/commands.md.
+0: done. 1: the command failed. 2: wrong usage. 130: stopped by Ctrl-C. See docs/commands.md.
 """
 
 import logging
@@ -24,7 +24,7 @@ STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 def ended(command: Callable[[], int | None]) -> int:
-    """Run `command` and return the exit status; what went wrong has been told in one line on standard error."""
+    """Run `command`, print an error as one line on standard error, and return the exit status."""
     streams.prepare()
     threading.excepthook = _tell_of_thread
     logging.lastResort = _Warnings(logging.WARNING)
@@ -42,10 +42,10 @@ def ended(command: Callable[[], int | None]) -> int:
 
 
 class _Warnings(logging.Handler):
-    """What libraries, and the settings, have to say while nothing else is set up for logs: one line each."""
+    """A log handler that prints warnings, one line each, until logging is configured."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it."""
+        """Print the record's message."""
         _tell(said(record))
 
 
@@ -81,7 +81,7 @@ def _tell(line: str) -> None:
 
 
 def _tell_usage(error: TyperException) -> None:
-    """Say what is wrong with the arguments and where to look; of a command without any, show its help."""
+    """Print what is wrong with the arguments; if there are none, print the command's help."""
     context = getattr(error, "ctx", None)
     text: str = getattr(error, "format_message", lambda: str(error))()
     if type(error).__name__ == "NoArgsIsHelpError":

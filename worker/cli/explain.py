@@ -1,4 +1,4 @@
-"""`signal-mailgun explain EVENT_ID|EMAIL` and `forget EMAIL`: where is it, why is it so, and away with it."""
+"""`signal-mailgun explain` and `forget`: find an event or a member; erase a person."""
 
 import json
 from collections.abc import Iterator
@@ -22,18 +22,19 @@ from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
 from worker.wiring import gate_for, ledger_for
 
-AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def explain(
     what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
 ) -> None:
-    """Where an event is now, or what is known of a member and which rule decided each field."""
+    """Show where an event is now, or what is recorded of a member and which rule set each field."""
     settings = load_settings()
     lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
     if not lines:
         raise CommandError(
-            f"nothing is known of {what}: not sent, or ended too long ago (dead letters and delayed events never are)"
+            f"nothing is known of {what}: not sent, or ended too long ago "
+            "(dead letters and delayed events never are)"
         )
     if as_json:
         out.print(json.dumps(lines))
@@ -45,15 +46,18 @@ def explain(
 def forget(
     email: str,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a person from queue, delayed events, dead letters and ledger. The member at Mailgun is not touched."""
+    """Erase a person from the queue, the delayed events, the dead letters and the ledger.
+
+    The member at Mailgun stays as it is.
+    """
     settings = load_settings()
     address = lenient_address(email)
     if address.count("@") != 1:
         raise CommandError(f"{email} is not an e-mail address")
-    if not yes and not typer.confirm("erase this person's events and records for good?"):
+    if not yes and not typer.confirm("erase this person's events and records permanently?"):
         raise typer.Exit(1)
     places, person = _places(settings), Person(address, load_preset(settings.mailgun_preset))
     found = places.forget(address, person.is_in)
@@ -63,13 +67,15 @@ def forget(
         return
     for place, count in found.items():
         out.print(
-            f"{place:<13} {count}{' (not erased: run this again in a minute)' if place == 'in flight' and count else ''}"
+            f"{place:<13} {count}"
+            f"{' (not erased: repeat this in a minute)' if place == 'in flight' and count else ''}"
         )
     if unread:
         where = ", ".join(f"{place} {count}" for place, count in unread.items())
         out.print(
-            f"unread        {sum(unread.values())} ({where}): no event can be read in them, and the address is not in their "
-            f"bytes; `dead-letters show ID --raw` writes one, `dead-letters purge --id ID` erases it"
+            f"unread        {sum(unread.values())} ({where}): no event can be read in them, and "
+            f"the address is not in their bytes; `dead-letters show ID --raw` writes one, "
+            f"`dead-letters purge --id ID` erases it"
         )
 
 
@@ -100,7 +106,10 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
         address = address_of(message.args, preset)
         when = f"next try {clock_time(due)} UTC"
         if address and places.waits(address, found.raw):
-            when = f"next try once the delivery of its member that is under way has ended, at {clock_time(due)} UTC at the latest"
+            when = (
+                "next try once the delivery of its member that is under way has ended, "
+                f"at {clock_time(due)} UTC at the latest"
+            )
         yield {"place": "delayed", "detail": f"{reason}; {message.attempts} attempts; {when}"}
     for buried in places.dead(wanted):
         yield {
@@ -142,7 +151,8 @@ def _of_ledger(entry: LedgerEntry) -> Iterator[dict[str, str]]:
     if entry.copy:
         yield {
             "place": "ledger",
-            "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: {json.dumps(asdict(entry.copy.member))}",
+            "detail": f"as Mailgun confirmed at {clock_time(float(entry.copy.at))} UTC: "
+            f"{json.dumps(asdict(entry.copy.member))}",
         }
     for name, order in sorted(entry.record.orders.items()):
         yield {
@@ -175,6 +185,12 @@ def _whose_no(no: No | None) -> str:
         return "no opt-out known"
     if no.by:
         stored = "it may not be stored; " if no.sent else ""
-        return f"no, since {clock_time(no.since)} UTC, by this program; {stored}a newer granted consent lifts it"
+        return (
+            f"no, since {clock_time(no.since)} UTC, by this program; "
+            f"{stored}a newer granted consent lifts it"
+        )
     since = clock_time(no.since)
-    return f"no, since {since} UTC, by the recipient; a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"
+    return (
+        f"no, since {since} UTC, by the recipient; "
+        "a granted consent does not lift it (MAILGUN_RESUBSCRIBE)"
+    )

@@ -1,4 +1,4 @@
-"""The integration that a command is about: a name that this Redis does not know is told, since it may be misspelt."""
+"""The integration of a command, with a line on standard error if this Redis does not know it."""
 
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,17 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     import redis
 
-MOST_NAMES = 20  # that are told
+MOST_NAMES = 20  # named in one line
 
 
 def store_of(settings: Settings) -> "redis.Redis":
-    """Return a client for the integration's Redis; a line on standard error says so where the integration is not known there.
+    """Return a client for the integration's Redis.
 
-    A new one begins empty, so that is no error. Raises `redis.RedisError`.
+    Prints a line on standard error if that Redis does not know the integration, since its name may
+    be misspelt. That is no error: a new integration begins empty.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
     """
     store = connect(settings.redis_url)
     if not is_known(settings, store):
@@ -32,6 +36,6 @@ def store_of(settings: Settings) -> "redis.Redis":
 
 
 def letters_of(settings: Settings) -> DeadLetterQueue:
-    """Return the integration's dead letters, as `store_of` does its Redis."""
+    """Return the integration's dead-letter queue; otherwise the same as `store_of`."""
     store_of(settings)
     return opened(settings)

@@ -1,4 +1,4 @@
-"""`signal-mailgun pause` and `resume`: hold the integration by hand, and let it go."""
+"""`signal-mailgun pause` and `resume`: put the integration on hold by hand, and end the hold."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from worker.wiring import gate_for
 
 
 def pause() -> None:
-    """Take no new events from the queue until `resume`; they stay there, in order."""
+    """Keep workers from taking new events until `resume`; events stay on the queue, in order."""
     settings = load_settings()
     done = gate_for(settings, store_of(settings)).pause()
     out.print(f"{settings.queue} is paused" if done else f"{settings.queue} was paused already")
@@ -20,15 +20,18 @@ def pause() -> None:
 def resume(
     *,
     now: Annotated[
-        bool, typer.Option("--now", help="lift what Mailgun asked to wait, too")
+        bool, typer.Option("--now", help="Also end a wait that Mailgun asked for.")
     ] = False,
 ) -> None:
-    """Lift a pause, an incident or a hold for unavailability; what Mailgun asked to wait stands, unless --now."""
+    """End a pause, an incident or a hold for unavailability.
+
+    A wait that Mailgun asked for goes on unless --now is given.
+    """
     settings = load_settings()
     gate = gate_for(settings, store_of(settings))
     lifted = gate.resume(at_once=now)
     state = gate.state()
-    waits = f"; still held: {state.why}" if state.kind else ""
+    waits = f"; still on hold: {state.why}" if state.kind else ""
     lifts = "; `resume --now` lifts it" if state.kind == "throttled" else ""
     out.print(
         (f"{settings.queue} resumes" if lifted else f"{settings.queue} was not paused")

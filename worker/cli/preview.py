@@ -1,4 +1,4 @@
-"""`signal-mailgun preview FILE|-`: the request each event would become; nothing is sent and nothing is read from Mailgun."""
+"""`signal-mailgun preview FILE|-`: the request that each event would become; nothing is sent."""
 
 import json
 from typing import Annotated
@@ -16,10 +16,10 @@ def preview(
     file: File,
     *,
     as_json: Annotated[
-        bool, typer.Option("--json", help="one JSON object an event, for programs")
+        bool, typer.Option("--json", help="Print one JSON object for each event.")
     ] = False,
 ) -> None:
-    """Show the request each event would become for a new member, decoded as in the integration's example."""
+    """Show the request that each event would become for a new member. Nothing is sent."""
     settings = load_settings()
     preset = load_preset(settings.mailgun_preset)
     for entry in events_from(file):

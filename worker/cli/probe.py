@@ -1,4 +1,4 @@
-"""`signal-mailgun check --probe`: run the probe so that Ctrl-C cannot leave its member behind, and show what it found."""
+"""`signal-mailgun check --probe`: run the account probe, delete its member even after Ctrl-C."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -20,24 +20,32 @@ from worker.wiring import mailgun_for
 ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-PATIENCE = 3  # signals: the first ends the probe and deletes the member; the third no longer waits for that
+# The first signal ends the probe and deletes its member; the third no longer waits for that.
+PATIENCE = 3
 TABLE_WIDTH = 80
-WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}  # with mark, first column and gaps: 80
+# Together with the mark, the first column and the gaps these make TABLE_WIDTH.
+WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}
 
 
 class ForceQuit(BaseException):
-    """Somebody will not wait any longer."""
+    """The operator's third signal: end without waiting for the member's deletion."""
 
 
 def probe_account(
     settings: Settings, *, as_json: bool, trouble: Callable[[Response | NoResponse], str]
 ) -> None:
-    """Probe the account of `settings` and show the findings; exit 1 when the worker relies on what is not so.
+    """Probe the Mailgun account of `settings` and show the findings.
 
-    `trouble` says in one line why Mailgun could not be asked. Raises `CommandError` when the probe ended early or left its
-    member.
+    Args:
+        settings: The settings to probe with.
+        as_json: Print the findings as JSON.
+        trouble: Returns the line that says why Mailgun could not be asked.
+
+    Raises:
+        CommandError: The probe ended early, or left its member on the list.
+        typer.Exit: With status 1 if something that the worker relies on is not so.
     """
-    caught: list[int] = []  # signals
+    caught: list[int] = []  # numbers of the signals
     throw_away, result = _probed(settings, caught)
     rest = _rest(throw_away, result)
     if result.trouble:
@@ -71,7 +79,8 @@ def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[
         if len(caught) >= PATIENCE:
             raise ForceQuit
         told(
-            f"stopping: deleting the throw-away member ({PATIENCE - len(caught)} more Ctrl-C leave it there) …"
+            f"stopping: deleting the throw-away member "
+            f"({PATIENCE - len(caught)} more Ctrl-C leave it there) …"
         )
 
     before = {
@@ -101,7 +110,7 @@ def _show_findings(heading: str, findings: list[ProbeFinding]) -> None:
 
 
 def findings_table(heading: str, findings: Iterable[ProbeFinding]) -> Table:
-    """What was tried, assumed and found, and what to set, 80 columns wide."""
+    """Return the findings as a table of `TABLE_WIDTH` columns."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(width=1)
     table.add_column(heading, width=22)

@@ -1,4 +1,4 @@
-"""`signal-mailgun dead-letters replay` and `purge`: count first, ask, then act, oldest first."""
+"""`signal-mailgun dead-letters replay` and `purge`: count, ask, then act, oldest first."""
 
 import time
 from collections import Counter
@@ -44,13 +44,13 @@ def replay(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="show each request, and what newer events have set; replay nothing"
+            "--dry-run", help="Show each request, and what newer events have set; replay nothing."
         ),
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1e6, help="at most so many a second")
+        float | None, typer.Option(min=0.01, max=1e6, help="At most this many a second.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
@@ -59,7 +59,7 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
-    count = _agreed(letters, wanted, limit, f"back to {settings.queue}", yes=yes)
+    count = _agreed(letters, wanted, limit, f"go back to {settings.queue}", yes=yes)
     replayed = _each(letters, wanted, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
 
@@ -74,12 +74,12 @@ def purge(
     email: Email = None,
     id: Id = None,
     limit: Limit = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
 ) -> None:
-    """Take dead letters away for good. `dead-letters export` first keeps their events."""
+    """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
     wanted = selection(reason, status, since, until, kind, email, id)
-    count = _agreed(letters, wanted, limit, "away for good", yes=yes)
+    count = _agreed(letters, wanted, limit, "be deleted permanently", yes=yes)
     out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
 
 
@@ -91,7 +91,11 @@ def _agreed(
     *,
     yes: bool,
 ) -> int:
-    """How many are meant, after telling and asking. Raises `typer.Exit` when there is none, or nobody agrees."""
+    """Print how many dead letters match, ask for confirmation, and return the number.
+
+    Raises:
+        typer.Exit: None matches (status 0), or the operator does not confirm (status 1).
+    """
     meant = (
         filter(wanted.matches, letters.newest_first())
         if limit is None
@@ -103,7 +107,7 @@ def _agreed(
         tell_no_match(letters, wanted)
         raise typer.Exit(0)
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
-    out.print(f"{counts.total()} dead letters would go {whither}")
+    out.print(f"{counts.total()} dead letters would {whither}")
     if not yes and not typer.confirm("go on?"):
         raise typer.Exit(1)
     return counts.total()
@@ -116,7 +120,21 @@ def _each(
     rate: float | None,
     act: Callable[[list[DeadLetter]], int],
 ) -> int:
-    """Do it to the first `count` that are meant; gives how many it was done to. Raises `Stopped` at Ctrl-C."""
+    """Call `act` on the oldest `count` matching dead letters, in batches.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        count: How many to act on at most.
+        rate: How many a second at most; None sets no limit.
+        act: Returns how many of its batch it acted on.
+
+    Returns:
+        How many were acted on.
+
+    Raises:
+        Stopped: The operator pressed Ctrl-C.
+    """
     done = 0
     try:
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:

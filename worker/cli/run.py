@@ -1,4 +1,4 @@
-"""`signal-mailgun run`, `worker` and `sandbox`: the commands that stay until they are told to stop."""
+"""`signal-mailgun run`, `worker` and `sandbox`: the commands that run until they are stopped."""
 
 import importlib.util
 import signal
@@ -22,10 +22,10 @@ MEANINGS = {
     "delivered": "Mailgun holds it",
     "unchanged": "Mailgun held it already",
     "superseded": "newer events had set it all",
-    "held": "nobody might ask then: free, tried again",
-    "busy": "its member was busy: free, tried again",
-    "doubtful": "Mailgun contradicted itself: free, looked at again",
-    "throttled": "told to wait (429): free, tried again",
+    "held": "the integration was on hold: delayed, no attempt spent",
+    "busy": "its member was locked: delayed, no attempt spent",
+    "doubtful": "Mailgun contradicted itself: read again, no attempt spent",
+    "throttled": "Mailgun asked to wait (429): delayed, no attempt spent",
     "retried": "no answer or 5xx: tried again later",
     "skipped": "nothing to deliver",
     "dead letter": "refused: kept, can be replayed",
@@ -34,26 +34,27 @@ MEANINGS = {
 
 def worker(
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="threads; default WORKER_CONCURRENCY")
+        int | None,
+        typer.Option(min=1, max=1000, help="Number of threads. Default: WORKER_CONCURRENCY."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="node name, such as worker1@%h")] = None,
+    name: Annotated[str | None, typer.Option(help="Node name, such as worker1@%h.")] = None,
     *,
     task_events: Annotated[
         bool,
         typer.Option(
-            "--task-events", "-E", help="tell Flower of each event at once, not once it has asked"
+            "--task-events", "-E", help="Send task events to Flower from the start, not on request."
         ),
     ] = False,
 ) -> None:
-    """Run a worker until SIGTERM or Ctrl-C; it finishes what it holds."""
-    from celery.bin.celery import celery  # noqa: PLC0415  the worker's own needs
+    """Run a worker until SIGTERM or Ctrl-C; it finishes the events that it has in hand."""
+    from celery.bin.celery import celery  # noqa: PLC0415  only the worker needs it
 
-    from worker.app import app, settings  # noqa: PLC0415  the application is configured when it is imported
+    # Importing the application configures it.
+    from worker.app import app, settings  # noqa: PLC0415
     from worker.consumer.startup import validate_configuration  # noqa: PLC0415
 
-    log.configure(
-        settings.log_level, settings.log_format
-    )  # before the first connection, which may have to warn
+    # Before the first connection, which may log a warning.
+    log.configure(settings.log_level, settings.log_format)
     validate_configuration(app.runtime)
     options = ["--app=worker.app", "--quiet", "worker"]
     options += [f"--concurrency={concurrency}"] if concurrency else []
@@ -63,21 +64,26 @@ def worker(
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8025,
-    host: Annotated[str, typer.Option(help="where to listen")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8025,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     *,
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="listen on other than loopback")
+        bool,
+        typer.Option("--allow-remote", help="Allow a --host that is not a loopback address."),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="a name to be asked by; may be repeated"),
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Accept requests for this host name. May be repeated.",
+        ),
     ] = None,
 ) -> None:
-    """Run a Mailgun to try it on; its page shows the list's members and the latest requests."""
+    """Run a local Mailgun sandbox; its page shows the list's members and the latest requests."""
     if importlib.util.find_spec("aiohttp") is None:
         raise CommandError("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
-    from worker.sandbox.server import serve  # noqa: PLC0415  not there in a plain installation
+    from worker.sandbox.server import serve  # noqa: PLC0415  needs the extra [local]
     from worker.sandbox.state import SandboxConfig  # noqa: PLC0415
 
     try:
@@ -87,7 +93,8 @@ def sandbox(
         serve(config, ready=lambda url: out.print(f"sandbox listening on {url}"))
     except ValidationError as error:
         raise CommandError(
-            f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; give NAME alone"
+            f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; "
+            f"give NAME alone"
         ) from None
     except OSError as error:
         raise CommandError(
@@ -100,20 +107,28 @@ def sandbox(
 def run(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="send the samples, show what became of them, end")
+        bool, typer.Option("--once", help="Send the sample events, show how each ended, and exit.")
     ] = False,
     flower_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="default 5555, with --once any free one")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Flower's port. Default: 5555; with --once any free one."
+        ),
     ] = None,
     sandbox_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="default 8025, with --once any free one")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="The sandbox's port. Default: 8025; with --once any free one."
+        ),
     ] = None,
 ) -> None:
-    """Run everything on this machine: server, worker, Flower, and the sandbox with sample events where no key is set."""
+    """Run everything on this machine: a server for Redis, a worker and Flower.
+
+    If no Mailgun key is set, also run the sandbox and send sample events to it.
+    """
     began = time.monotonic()
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # told to stop is told to stop, by whichever signal
+    # SIGTERM stops the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         ports = Ports(
             flower=free_port(_chosen(flower_port, 5555, once=once), "--flower-port"),
@@ -139,7 +154,8 @@ def _run(local: LocalStack, began: float, *, once: bool) -> None:
 
 def _show_samples(local: LocalStack, began: float) -> None:
     out.print(
-        f"Everything is up after {time.monotonic() - began:.1f} s. Sending sample events of every kind and fault …"
+        f"Everything is up after {time.monotonic() - began:.1f} s. "
+        f"Sending sample events of every kind and fault …"
     )
     with err.status("waiting for retries …"):
         local.send_samples()
@@ -182,7 +198,7 @@ def _show_where_to_look(local: LocalStack) -> None:
     if local.flower_login_file:
         out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
     out.print(f"  {local.folder}/worker.log")
-    # The address holds a password, which is not for the screen.
+    # The URL holds a password, which must not be printed.
     own = f' REDIS_URL="$(cat {quote(str(local.redis_url_file))})"' if local.redis_url_file else ""
     out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
     out.print(f"  export SIGNAL_INTEGRATION={local.settings.signal_integration}{own}")
@@ -197,9 +213,8 @@ def _stay(local: LocalStack) -> None:
 
 
 def _rank(outcome: str) -> tuple[int, str]:
-    return list(MEANINGS).index(
-        outcome.partition(":")[0]
-    ), outcome  # a test keeps MEANINGS complete
+    # A test keeps MEANINGS complete.
+    return list(MEANINGS).index(outcome.partition(":")[0]), outcome
 
 
 def _chosen(port: int | None, default: int, *, once: bool) -> int:

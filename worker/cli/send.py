@@ -24,13 +24,16 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE|-",
-        help="JSON objects or an array of them, plain or gzip; - reads standard input",
+        help="A file of JSON objects or an array of them, plain or gzip; - reads standard input.",
     ),
 ]
 
 
 def send(file: File) -> None:
-    """Enqueue events. Bad lines are reported by number, the rest go; exit 1 when there were any."""
+    """Enqueue the events of a file.
+
+    Bad lines are reported by number and left out; then the exit status is 1.
+    """
     settings = load_settings()
     store = connect(settings.redis_url)
     if not is_served(settings, store):
@@ -49,7 +52,8 @@ def send(file: File) -> None:
     except redis.RedisError:
         if bulk.sent:
             err.print(
-                f"{bulk.sent} enqueued on {settings.queue} for certain; to send an event twice does no harm"
+                f"{bulk.sent} enqueued on {settings.queue} for certain; "
+                f"to send an event twice does no harm"
             )
         raise
     out.print(
@@ -60,7 +64,10 @@ def send(file: File) -> None:
 
 
 def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
-    """Enqueue what is an event; gives how many are none. Interrupted, what was read until then is enqueued."""
+    """Enqueue the entries that are events, and return how many are not.
+
+    If Ctrl-C interrupts it, the events read until then are enqueued.
+    """
     bad = 0
     with _progress() as progress, bulk:
         bar = progress.add_task("enqueued", total=None)
@@ -73,7 +80,11 @@ def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
 
 
 def events_from(file: str) -> Iterator[FileEntry]:
-    """The entries of `file`, or of standard input for "-". Raises `CommandError` when it cannot be read, or read on."""
+    """Yield the entries of `file`, or of standard input for "-".
+
+    Raises:
+        CommandError: The file cannot be opened, or reading it fails midway.
+    """
     name = "standard input" if file == "-" else file
     with ExitStack() as stack:
         try:
@@ -88,7 +99,7 @@ def events_from(file: str) -> Iterator[FileEntry]:
 
 
 def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
-    """Return False if the entry cannot be sent, which is told."""
+    """Enqueue the entry; if it is no event, print why and return False."""
     try:
         if entry.complaint:
             raise MalformedEvent(entry.complaint)

@@ -1,4 +1,4 @@
-"""`signal-mailgun status`: one screen, readable at 3 a.m."""
+"""`signal-mailgun status`: the state of the integration on one screen."""
 
 import json
 import time
@@ -15,20 +15,20 @@ from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
 from worker.settings import load_settings
 
-NAME_WIDTH = 16  # of the names on the screen
+NAME_WIDTH = 16  # columns for the names of the lines
 MOST_SECONDS = 86_400
 
 
 def status(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="again and again, until Ctrl-C")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option(min=0.2, max=MOST_SECONDS, help="seconds between two looks with --watch"),
+        typer.Option(min=0.2, max=MOST_SECONDS, help="Seconds between two readings with --watch."),
     ] = 2.0,
 ) -> None:
-    """How the integration stands: queue, delayed, held, failing members, pace, dead letters, workers."""
+    """Show the integration's queue, delayed events, hold, failing members, pace and workers."""
     settings = load_settings()
     store = store_of(settings)
     _show(read_status(settings, store), as_json=as_json)
@@ -49,7 +49,7 @@ def _show(status: Status, *, as_json: bool) -> None:
 
 
 def rows(status: Status) -> list[tuple[str, str | Styled]]:
-    """The lines of the screen: a name and a text; what needs somebody is red."""
+    """Return the lines of the screen, each a name and a text; what an operator must fix is red."""
     oldest = (
         f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
     )
@@ -58,7 +58,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         ("queued", f"{messages(status.queued)}{oldest}"),
         ("in flight", messages(status.in_flight)),
         ("delayed", f"{messages(status.delayed)}{due}"),
-        ("held", _held(status)),
+        ("on hold", _held(status)),
         *([("failing", _failing(status.hold.members))] if status.hold.members else []),
         (
             "pace",
@@ -110,7 +110,8 @@ def _held(status: Status) -> Styled:
 
 def _bound(share: float | None) -> Styled:
     return styled(
-        f"{share or 0:.0%} of DEAD_LETTERS_MAX: beyond it the oldest are removed for good; export or replay",
+        f"{share or 0:.0%} of DEAD_LETTERS_MAX: "
+        f"beyond it the oldest are removed permanently; export or replay",
         "red",
     )
 
@@ -119,7 +120,8 @@ def _memory(share: float | None) -> Styled:
     used = f"{share or 0:.0%} of maxmemory used"
     if (share or 0) >= FULL:
         return styled(
-            f"full ({used}): producers are refused; purge dead letters, let workers drain, or raise maxmemory",
+            f"full ({used}): producers are refused; "
+            f"purge dead letters, let workers drain, or raise maxmemory",
             "red",
         )
     return styled(f"nearly full ({used})", "yellow")

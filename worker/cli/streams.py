@@ -1,6 +1,6 @@
-"""Standard input, output and error as they may be: closed, full, in an encoding that knows no `✓`, or read by nobody.
+"""Standard input, output and error, which may be closed, full, unread, or in a narrow encoding.
 
-After `prepare` all three are there, and writing what an encoding does not know is no error.
+After `prepare` all three exist, and writing a character that the encoding lacks is no error.
 """
 
 import os
@@ -10,9 +10,10 @@ from io import TextIOWrapper
 
 
 def prepare() -> None:
-    """Make the three streams usable. No file or connection that is opened later takes a closed one's number.
+    """Replace each closed stream, so that no file or connection opened later takes its number.
 
-    What takes the place of closed standard input or output fails as the closed one would; errors go unsaid.
+    Reading the substitute for standard input, or writing the one for standard output, fails as with
+    the closed stream. The substitute for standard error discards what is written.
     """
     if sys.stdin is None:
         sys.stdin = open(os.open(os.devnull, os.O_WRONLY), encoding="utf-8")  # noqa: PTH123, SIM115
@@ -26,7 +27,11 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Write what is left on standard output. Raises `OSError`; then it will not fail once more when the process ends."""
+    """Flush standard output.
+
+    Raises:
+        OSError: It cannot be written. The flush at the end of the process will not fail again.
+    """
     try:
         sys.stdout.flush()
     except OSError:
@@ -35,7 +40,7 @@ def finish() -> None:
 
 
 def discard() -> None:
-    """Say nothing more, not even what is left when the process ends: the streams lead nowhere from now on."""
+    """Redirect standard output and error to the null device, for what is still buffered, too."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -1,4 +1,4 @@
-"""`signal-mailgun sync`: the ledger filled from Mailgun's member pages, a hundred members a request."""
+"""`signal-mailgun sync`: fill the ledger from Mailgun's member pages, 100 members a request."""
 
 import random
 import time
@@ -30,19 +30,22 @@ from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
 from worker.wiring import deliverer_for, opt_outs_for, utc_now
 
-TRIES = 6  # in a row without a usable answer, until it is given up
-LOOK_SECONDS = 1.0  # between two looks whether a hold is over
+TRIES = 6  # failed requests in a row, after which the sync ends
+LOOK_SECONDS = 1.0  # between two checks whether a hold is over
 UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written"
 
 
 def sync(
     *,
     restart: Annotated[
-        bool, typer.Option("--restart", help="begin anew instead of going on where it stopped")
+        bool, typer.Option("--restart", help="Start from the beginning, not where it stopped.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fill the ledger from Mailgun, so that members need not be read one by one. Safe to interrupt and repeat."""
+    """Fill the ledger from Mailgun, so that workers need not read each member before writing it.
+
+    Safe to interrupt and repeat.
+    """
     settings = load_settings()
     if settings.mailgun_member_state == "read":
         err.print(UNUSED)
@@ -65,29 +68,30 @@ def sync(
     )
     if done.unreadable:
         out.print(
-            f"{done.unreadable} more cannot be held as Mailgun shows them; each is read again before it is written"
+            f"{done.unreadable} more cannot be held as Mailgun shows them; "
+            f"each is read again before it is written"
         )
 
 
 @dataclass
 class ProgressDisplay:
-    """What people see meanwhile: on a terminal a bar, elsewhere a line for each hold, but none for the pace."""
+    """The progress on standard error: a bar on a terminal, elsewhere a line for each hold."""
 
     progress: Progress
     bar: TaskID
     waits: str = field(default="")
 
     def pages(self, so_far: SyncProgress) -> None:
-        """It has come so far."""
+        """Show how many members have been read."""
         self.waits = ""
         self.progress.update(self.bar, completed=so_far.members, description="members read")
 
     def pacing(self, why: str) -> None:
-        """The next page is not asked for at once, because of that."""
+        """Show why the next page is not read at once; prints no line without a terminal."""
         self.progress.update(self.bar, description=f"waiting: {printable(why)}")
 
     def waiting(self, why: str) -> None:
-        """It is held up by that."""
+        """Show what the sync waits for; without a terminal, print it when the reason changes."""
         self.pacing(why)
         if why != self.waits and not err.is_terminal:
             err.print(f"waiting: {why}")
@@ -122,7 +126,11 @@ def _how_to_go_on(so_far: SyncProgress) -> str:
 
 
 def _total(settings: Settings, sync: ListSync, shown: ProgressDisplay) -> int | None:
-    """How many members the list says it has, None where it does not answer. Raises `CommandError` where key or list are wrong."""
+    """Return how many members the list says it has; None if Mailgun gives no usable answer.
+
+    Raises:
+        CommandError: Mailgun answers 401, 403 or 404: the key or the list is wrong.
+    """
     while (wait := sync.page_importer.ledger.gate.acquire_background()[0]) > 0:
         _wait(sync, wait, shown)
     answer = sync.page_importer.mailgun.read_list()
@@ -140,7 +148,11 @@ def _each(
     shown: ProgressDisplay,
     total: int | None = None,
 ) -> Iterator[SyncProgress]:
-    """Each page's stand, until the last. Raises `CommandError` when it is no use going on."""
+    """Yield the progress after each page.
+
+    Raises:
+        CommandError: Mailgun refuses, or `TRIES` requests in a row had no usable answer.
+    """
     retry_policy = RetryPolicy(settings.retry_base_seconds, settings.retry_max_delay_seconds)
     failures = 0
     for step in sync.steps(so_far, total):
@@ -151,7 +163,7 @@ def _each(
             case RetryAfter(seconds):
                 _wait(sync, seconds, shown)
             case Outcome(OutcomeKind.THROTTLED):
-                pass  # now there is a hold to wait for
+                pass  # the integration is on hold now; the next step says for how long
             case Outcome():
                 failures += 1
                 if step.kind is not OutcomeKind.UNAVAILABLE or failures == TRIES:

@@ -1,6 +1,6 @@
-"""Rows of values: a table on a terminal that is wide enough, a few lines a row on a narrow one, elsewhere a line a row.
+"""Rows of values: a table on a wide terminal, two lines a row on a narrow one, else one line a row.
 
-No value is ever broken: an id can be copied, and found by grep.
+No value is ever broken across lines, so an id can be copied, and found by grep.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,18 @@ from rich.cells import cell_len
 from worker.cli.console import out, styled
 from worker.printable import printable
 
-GAP = 2  # blanks between two columns
+GAP = 2  # spaces between two columns
 INDENT = "    "
 
 
 def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int = 0) -> None:
-    """Print `rows`, each a text for each of `header`; the `key`th says which row it is. Not on a terminal: tab-separated."""
+    """Print `rows` under `header`; tab-separated and without `header` if there is no terminal.
+
+    Args:
+        header: The names of the columns.
+        rows: A text for each column.
+        key: Index of the column that identifies a row.
+    """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(header, *shown, strict=True)]
     if not out.is_terminal:

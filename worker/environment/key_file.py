@@ -1,18 +1,24 @@
-"""The file that holds Mailgun's key: read only if no other user can have written it."""
+"""The file that holds Mailgun's API key; it is read only if no other user can have written it."""
 
 import os
 import stat
 from pathlib import Path
 
-LONGEST = 64 * 1024  # bytes that are read of it
+LONGEST = 64 * 1024  # bytes that are read at most
 
 
 class KeyFileError(ValueError):
-    """The file is not to be trusted; the text continues a line that begins with the setting's name."""
+    """A key file that other users could have written; its text follows the setting's name."""
 
 
 def key_in(path: Path) -> str:
-    """Return the text of the key file. Raises `KeyFileError`, `OSError` or `UnicodeDecodeError`."""
+    """Return the text of the key file.
+
+    Raises:
+        KeyFileError: Other users can write the file, or a folder that it lies in.
+        OSError: The file cannot be read.
+        UnicodeDecodeError: The file is not UTF-8.
+    """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         if stat.S_ISREG(found.st_mode):
@@ -21,7 +27,7 @@ def key_in(path: Path) -> str:
 
 
 def others_may_read(path: Path) -> bool:
-    """Return True if every user of the machine can read the file, and this process could change that."""
+    """Return True if all users can read the file, and this process, not root, owns it."""
     found = path.stat()
     return (
         stat.S_ISREG(found.st_mode)

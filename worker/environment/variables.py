@@ -1,4 +1,4 @@
-"""Variables that look like settings of this program and are none: misspelt ones, and those of other programs. Pure."""
+"""Variables that look like settings but are none: misspelt ones, and other programs' ones. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -10,13 +10,15 @@ from dotenv.parser import parse_stream
 
 from worker.printable import printable
 
+# A variable with one of these prefixes is most likely meant for this program.
 OURS = (
     "MAILGUN_",
     "SIGNAL_",
     "RETRY_",
     "INCIDENT_",
     "LEDGER_",
-)  # what begins so is most likely meant for us
+)
+# These prefixes begin settings of this program and of many others.
 SHARED = (
     "DEAD_",
     "MESSAGE_",
@@ -25,33 +27,51 @@ SHARED = (
     "WORKER_",
     "METRICS_",
     "LOG_",
-)  # and so do many others'
-# What other programs and platforms set: Mailgun's tools and our live tests; Kubernetes for each service, such as one named redis.
+)
+# Variables of Mailgun's tools and of this project's live tests, and those that Kubernetes sets for
+# each service, such as one named redis.
 FOREIGN = re.compile(
-    r"MAILGUN_(LIVE_.*|SMTP_.*|(SENDER_)?DOMAIN(_NAME)?|WEBHOOK_.*|(PUBLIC|SIGNING|SENDING)_.*|FROM(_.*)?|SENDER)"
+    r"MAILGUN_(LIVE_.*|SMTP_.*|(SENDER_)?DOMAIN(_NAME)?|WEBHOOK_.*|(PUBLIC|SIGNING|SENDING)_.*"
+    r"|FROM(_.*)?|SENDER)"
     r"|.*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?)"
 )
 UNITS = re.compile(r"_(SECONDS|HOURS|DAYS|MS|ADDRESS)$")
-TYPO = 0.85  # of likeness behind the prefix, from which a name is a misspelt one and not another program's
-SHARED_TYPO = 0.87  # of likeness in all
-LIKE = 0.6  # of likeness, from which it may be meant
-MOST_NAMES = 6  # that one line names
+# Ratios of `SequenceMatcher` for the part after the prefix, from 0 to 1 (equal). A name with one
+# of OURS is a typo from TYPO on; one with one of SHARED may be another program's and is reported
+# as a stray only from SHARED_TYPO on. From LIKE on, the report suggests the setting.
+TYPO = 0.85
+SHARED_TYPO = 0.87
+LIKE = 0.6
+MOST_NAMES = 6  # named in one line
 
 
 @dataclass(frozen=True)
 class Strays:
-    """Names that are no settings; each with the one that may be meant, else ""."""
+    """Names that are no settings; each with the setting that may be meant, else "".
 
-    typos: dict[str, str]  # beyond doubt
+    Attributes:
+        typos: Names that are certainly misspelt.
+        others: Names that may be another program's.
+    """
+
+    typos: dict[str, str]
     others: dict[str, str]
 
     def __bool__(self) -> bool:
-        """Return whether there is any."""
+        """Return True if there is any such name."""
         return bool(self.typos or self.others)
 
 
 def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
-    """Sort out of `names`, in any case, those that look like settings and are not among `known`, given in upper case."""
+    """Find the variables that look like settings of this program and are none.
+
+    Args:
+        names: Names of variables, in upper or lower case.
+        known: Names of the settings, in upper case.
+
+    Returns:
+        Those of `names` that look like settings and are not among `known`.
+    """
     settings = {*known}
     looking = [
         name
@@ -70,7 +90,7 @@ def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
 
 
 def described(found: dict[str, str]) -> str:
-    """Return the names, and which settings may be meant, as part of one line."""
+    """Return the names, each with the setting that may be meant, as part of one line."""
     shown = [
         f"{printable(name)}{f' (did you mean {meant}?)' if meant else ''}"
         for name, meant in found.items()
@@ -80,11 +100,10 @@ def described(found: dict[str, str]) -> str:
 
 
 def _meant(name: str, known: set[str]) -> tuple[str, float]:
-    """The setting that `name` is most like, and how like it is: 1 is certain."""
+    """Return the setting that is most like `name`, and their likeness from 0 to 1 (certain)."""
     prefix = next((each for each in OURS if name.startswith(each)), "")
-    if not prefix and not name.startswith(
-        SHARED
-    ):  # the prefix itself may be misspelt, but then all else must be right
+    # The prefix itself may be misspelt, but then nearly everything else must be right.
+    if not prefix and not name.startswith(SHARED):
         close = get_close_matches(name, known, 1, 0.93)
         return (close[0], 1.0) if close else ("", 0.0)
     candidates = {each: _likeness(name, each, prefix) for each in known if each.startswith(prefix)}
@@ -93,18 +112,25 @@ def _meant(name: str, known: set[str]) -> tuple[str, float]:
 
 
 def _likeness(name: str, known: str, prefix: str) -> float:
-    if UNITS.sub("", name) == UNITS.sub("", known):  # RETRY_MAX_DELAY
+    # A missing or wrong unit, as in RETRY_MAX_DELAY, is a certain match.
+    if UNITS.sub("", name) == UNITS.sub("", known):
         return 1.0
     return SequenceMatcher(None, name.removeprefix(prefix), known.removeprefix(prefix)).ratio()
 
 
 @dataclass(frozen=True)
 class EnvFile:
-    """What a `.env` file sets."""
+    """The names in a `.env` file. Lines are counted from 1.
 
-    names: dict[str, int]  # and the line of each, from 1
-    broken: tuple[int, ...]  # lines that are no NAME=VALUE
-    bare: dict[str, int]  # names without a = and so without a value
+    Attributes:
+        names: Names with a value, and the line of each.
+        broken: Lines that are no NAME=VALUE.
+        bare: Names without `=`, and so without a value, and the line of each.
+    """
+
+    names: dict[str, int]
+    broken: tuple[int, ...]
+    bare: dict[str, int]
 
 
 def env_file(text: str) -> EnvFile:
@@ -114,9 +140,8 @@ def env_file(text: str) -> EnvFile:
     broken: list[int] = []
     for each in parse_stream(StringIO(text)):
         text = each.original.string
-        line = each.original.line + text[: len(text) - len(text.lstrip())].count(
-            "\n"
-        )  # blank ones are before it
+        # The parser counts the blank lines before an entry as part of it.
+        line = each.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if each.error:
             broken.append(line)
         elif each.key is not None:

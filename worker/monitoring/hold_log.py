@@ -1,4 +1,4 @@
-"""What operators are told when a hold begins or ends, how a hold's end is noticed, and how readings of opt-outs ended."""
+"""Log lines about the circuit breaker's holds and about opt-out scans, and the incident check."""
 
 import logging
 import math
@@ -14,25 +14,32 @@ logger = logging.getLogger("signal_mailgun.hold")
 
 
 def tell_of_hold(kind: str, why: str) -> None:
-    """Log one line for a hold that began or ended; loud where an operator has to do something."""
+    """Log one line for a hold that began or ended, at a high level if an operator must act.
+
+    Args:
+        kind: The change, as `Gate` returns it. Other texts, such as "", log nothing.
+        why: The answer of Mailgun that caused it.
+    """
     match kind:
         case "throttled":
-            logger.info("Mailgun asks to slow down: the integration is held", extra={"why": why})
+            logger.info("Mailgun asks to slow down: the integration is on hold", extra={"why": why})
         case "unthrottled":
             logger.warning(
-                "Mailgun asked to wait longer, but the list can be read: the flow ramps up"
+                "Mailgun asked to wait longer, but the list can be read: the pace ramps up"
             )
         case "unavailable":
             logger.warning(
-                "Mailgun is unavailable to many members: the integration is held until the list can be read",
+                "Mailgun is unavailable to many members: "
+                "the integration is on hold until the list can be read",
                 extra={"why": why},
             )
         case "available":
-            logger.info("Mailgun is available again: the flow ramps up")
+            logger.info("Mailgun is available again: the pace ramps up")
         case "incident":
             cause, fix = ADVICE[reason_in(why)]
             logger.critical(
-                "INCIDENT: Mailgun refuses every event; the integration is held until that is fixed",
+                "INCIDENT: Mailgun refuses every event; "
+                "the integration is on hold until that is fixed",
                 extra={"why": why, "cause": cause, "fix": fix},
             )
         case "over":
@@ -42,7 +49,7 @@ def tell_of_hold(kind: str, why: str) -> None:
 
 
 def reason_in(why: str) -> DeadLetterReason:
-    """Return the reason of the dead letters that the refusal `why` made."""
+    """Return the dead-letter reason that the text `why` of a refusal begins with."""
     kind = why.partition(" ")[0].rstrip(":")
     return (
         DeadLetterReason(kind)
@@ -52,27 +59,38 @@ def reason_in(why: str) -> DeadLetterReason:
 
 
 def look_at_list(gate: Gate, mailgun: MailgunClient, clock: Callable[[], datetime]) -> None:
-    """Read the list once; what stands ends where that succeeds. A 429 holds as any other. Raises `redis.RedisError`."""
+    """Run an incident check: read the list once, and report the outcome to the gate.
+
+    If Mailgun shows the list, the hold ends. A 429 begins a hold as any other 429 does.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
     outcome = list_outcome(mailgun.read_list(), clock())
     said = f"{why(outcome)} (reading the list)"
     tell_of_hold(gate.record_incident_check(outcome, said, clock()), said)
 
 
 def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
-    """One line where those who unsubscribed could not be read, or took longer than there is until the next reading."""
+    """Log one line if a scan of the opt-outs failed, or took longer than its interval.
+
+    Args:
+        ended: The outcome of a failed scan, the seconds that a complete scan took, or None.
+        refresh_seconds: The interval, `MAILGUN_OPT_OUT_REFRESH_SECONDS`.
+    """
     match ended:
         case Outcome():
             expected = ended.kind in {OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE}
             level = logging.INFO if expected else logging.WARNING
             logger.log(
                 level,
-                "those who unsubscribed could not be read: tried again soon",
+                "the unsubscribed members could not be read: tried again soon",
                 extra={"why": why(ended)},
             )
         case float() if ended > refresh_seconds:
             logger.warning(
-                "those who unsubscribed take longer to read than MAILGUN_OPT_OUT_REFRESH_SECONDS: raise it, "
-                "or members are read one by one",
+                "the unsubscribed members take longer to read than "
+                "MAILGUN_OPT_OUT_REFRESH_SECONDS: raise it, or members are read one by one",
                 extra={
                     "took": round(ended),
                     "fix": f"MAILGUN_OPT_OUT_REFRESH_SECONDS={math.ceil(1.5 * ended)}",

@@ -1,4 +1,7 @@
-"""What is printed: one line a record, text on a terminal, JSON elsewhere; never a trait, an address, a key or a traceback."""
+"""Structured logs: one line a record, as text on a terminal and as JSON elsewhere.
+
+No line holds a trait, an address, a key or a traceback.
+"""
 
 import json
 import logging
@@ -10,14 +13,16 @@ from typing import Literal, TextIO
 from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 
-# Celery tells of every task at INFO what our own line per attempt says better, and at WARNING what concerns Celery's authors.
+# For every task Celery logs at INFO what this program's line for the attempt says better, and at
+# WARNING what concerns Celery's authors. urllib3 quotes URLs, and texts of the server.
 QUIET = {
     "celery.app.trace": logging.CRITICAL,
     "celery.worker.strategy": logging.WARNING,
     "celery.bootsteps": logging.WARNING,
-    "urllib3": logging.CRITICAL,  # it quotes URLs, and what the far side says of itself
+    "urllib3": logging.CRITICAL,
 }
-OURS = "signal_mailgun"  # only we say more at DEBUG: other libraries quote messages and addresses there
+# Only this program's loggers go below INFO: at DEBUG other libraries quote messages and addresses.
+OURS = "signal_mailgun"
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data"}
 ENCODER = json.JSONEncoder(default=str)
 
@@ -25,11 +30,17 @@ ENCODER = json.JSONEncoder(default=str)
 def configure(
     level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None
 ) -> None:
-    """Make every logger of this process print through one handler on `stream`, standard error if none is given.
+    """Make every logger of this process print through one handler.
 
-    A line that cannot be written, as on a full disk, is lost without a word.
+    A line that cannot be written, as on a full disk, is lost, and no error is raised.
+
+    Args:
+        level: The lowest level that is printed, for other libraries INFO at the lowest.
+        form: Text, JSON, or `auto`: text if `stream` is a terminal, else JSON.
+        stream: Where to print; None: standard error.
     """
-    stream = stream or sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  none where it is closed
+    # `sys.stderr` is None if standard error is closed.
+    stream = stream or sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     logging.raiseExceptions = False
     handler = logging.StreamHandler(stream)
     as_text = form == "text" or (form == "auto" and stream.isatty())
@@ -41,16 +52,16 @@ def configure(
 
 
 def quiet_libraries() -> None:
-    """Let no library say what we say better, or what quotes a message, an address or the far side."""
+    """Raise the level of libraries that repeat this program's lines, or quote personal data."""
     for name, quiet in QUIET.items():
         logging.getLogger(name).setLevel(quiet)
 
 
 class TextLines(logging.Formatter):
-    """`12:00:01 INFO    delivered  event=… member=…`"""
+    """Lines such as `12:00:01 INFO    delivered  event=… member=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record on one line."""
+        """Return the record on one line."""
         fields = " ".join(f"{name}={value}" for name, value in extras(record).items())
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         return printable(
@@ -59,10 +70,10 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object: time (UTC), level, message, logger, and the record's own fields."""
+    """Lines of one JSON object: time (UTC), level, message, logger, and the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one JSON object."""
+        """Return the record as one JSON object."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {
             "time": time,
@@ -74,7 +85,10 @@ class JsonLines(logging.Formatter):
 
 
 def said(record: logging.LogRecord) -> str:
-    """The record's message without addresses, on one line, with the kind and place of its exception instead of a traceback."""
+    """Return the record's message on one line, without addresses.
+
+    Instead of a traceback, the type and the place of the record's exception follow.
+    """
     error = record.exc_info[1] if record.exc_info else None
     if not error:
         return redacted(_message(record))
@@ -86,12 +100,12 @@ def said(record: logging.LogRecord) -> str:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # its arguments are not those that it asks for
+    except (TypeError, ValueError):  # the arguments do not fit the format
         return str(record.msg)
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """The fields that the caller gave with `extra`."""
+    """Return the fields that the caller passed as `extra`, without addresses and without None."""
     return {
         k: redacted(v) if isinstance(v, str) else v
         for k, v in vars(record).items()

@@ -1,29 +1,9 @@
-"""What a worker tells Prometheus, at http://METRICS_HOST:METRICS_PORT/metrics. No personal data.
+"""Prometheus metrics of a worker, at http://METRICS_HOST:METRICS_PORT/metrics. No personal data.
 
-Of this process, so that sums over all workers are right:
-
-    signal_mailgun_outcomes_total{outcome}                       events handled, by how that ended
-    signal_mailgun_buried_total{reason}                          events that became dead letters
-    signal_mailgun_dead_letters_removed_total{bound}             dead letters beyond a bound, removed for good
-    signal_mailgun_event_attempts                                attempts an event took until it was done or dead
-    signal_mailgun_delivery_duration_seconds                     from enqueue (or replay) until Mailgun holds the event
-    signal_mailgun_request_duration_seconds{request, status}     requests to Mailgun; status none: no answer
-
-Of the integration, read from Redis at each scrape; every worker says the same, so take `max by (integration)`:
-
-    signal_mailgun_redis_up                                      0: Redis did not answer, and what follows is left out
-    signal_mailgun_queued_events, signal_mailgun_delayed_events, signal_mailgun_dead_letters{reason}
-    signal_mailgun_oldest_queued_age_seconds                     0: the queue is empty; left out where the event does not say
-    signal_mailgun_workers{state}                                workers alive; consuming, cancelled (by remote control), stopping
-    signal_mailgun_held{kind}                                    1: held by that
-    signal_mailgun_failing_members                               whom failures are about since the last success
-    signal_mailgun_pace_requests_per_second                      left out while nothing limits it
-    signal_mailgun_opt_outs_age_seconds                          left out with MAILGUN_MEMBER_STATE=read
-    signal_mailgun_dead_letters_bound_ratio                      of DEAD_LETTERS_MAX; left out where there is none
-    signal_mailgun_redis_memory_used_ratio                       of maxmemory; left out where there is no limit
-    signal_mailgun_not_understood_total{what}                    events with a consent or time stamp that was not understood
-
-Each carries the label `integration`; the process_* metrics of Prometheus's client are there too.
+`Metrics` counts and measures what this process does, so sums over all workers are right.
+`RedisCollector` reads gauges of the integration from Redis at a scrape. Every worker reports the
+same gauges, so queries take `max by (integration)`. Each metric carries the label `integration`,
+except the process_* metrics of Prometheus's client. docs/metrics.md lists all of them.
 """
 
 import logging
@@ -71,15 +51,15 @@ from worker.wiring import gate_for
 logger = logging.getLogger("signal_mailgun.metrics")
 
 PREFIX = "signal_mailgun"
-CACHE_SECONDS = 1.0  # for which one reading serves every scrape
-PATIENCE_SECONDS = 2.0  # that a scrape waits for Redis; Prometheus itself gives up after ten
+CACHE_SECONDS = 1.0  # one reading serves every scrape for so long
+PATIENCE_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
 REDIS_TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 1,
     "socket_connect_timeout": 1,
     "retry": CommandRetry(NoBackoff(), 0),
 }
 
-# Why there was no attempt.
+# Reasons of dead letters that were buried without an attempt.
 UNASKED = (
     DeadLetterReason.UNREADABLE_MESSAGE,
     DeadLetterReason.UNKNOWN_TASK,
@@ -92,27 +72,27 @@ UNASKED = (
 )
 OUTCOMES = (*OutcomeKind, *(f"skipped_{each}" for each in SkipReason), *UNASKED)
 HOLDS = ("paused", "incident", "throttled", "unavailable")
-UNKNOWN = "unknown"  # reason of what some other program put on the dead-letter queue
+UNKNOWN = "unknown"  # reason of dead letters that other programs put on the queue
 ATTEMPTS = (1, 2, 3, 5, 10, 20, 50)
 DELIVERY_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 REQUEST_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 
 
 class Metrics:
-    """What this process counts and measures. Safe to share between threads; nobody sees it before `serve_metrics`."""
+    """Counters and histograms of this process; safe to share between threads."""
 
     def __init__(self, integration: str, clock: Callable[[], float] = time.time) -> None:
-        """Every outcome and reason starts at 0, so that the first one is seen as an increase."""
+        """Start every outcome and reason at 0, so that Prometheus sees the first as an increase."""
         self.registry = CollectorRegistry()
         self._integration = integration
         self._clock = clock
         known: dict[str, Any] = {"namespace": PREFIX, "registry": self.registry}
         own = ("integration",)
-        text = "Events handled, by how that ended."
+        text = "Events handled, by outcome."
         self._outcomes = Counter("outcomes", text, [*own, "outcome"], **known)
         text = "Events that became dead letters."
         self._buried = Counter("buried", text, [*own, "reason"], **known)
-        text = "Attempts that an event took until it was done or dead."
+        text = "Attempts that an event took until it was done or became a dead letter."
         self._attempts = Histogram("event_attempts", text, own, buckets=ATTEMPTS, **known)
         text = "Seconds from enqueue, or replay, until Mailgun holds what the event says."
         self._deliveries = Histogram(
@@ -123,7 +103,10 @@ class Metrics:
         self._requests = Histogram(
             "request_duration_seconds", text, labels, buckets=REQUEST_SECONDS, **known
         )
-        text = "Dead letters removed for good, because they were beyond DEAD_LETTERS_MAX (number) or DEAD_LETTERS_MAX_DAYS (age)."
+        text = (
+            "Dead letters removed permanently, because they were beyond DEAD_LETTERS_MAX (number) "
+            "or DEAD_LETTERS_MAX_DAYS (age)."
+        )
         self._removed = Counter("dead_letters_removed", text, [*own, "bound"], **known)
         for bound in ("number", "age"):
             self._removed.labels(integration, bound)
@@ -136,7 +119,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def handled(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
-        """An event was handled; `outcome` is None where Mailgun was not to be asked. Never raises: that could cost an event."""
+        """Count an event that was handled. Never raises, since an error here could lose an event.
+
+        Args:
+            message: The event's message, before this attempt was counted.
+            decision: What follows from the attempt.
+            outcome: How the attempt ended; None if there was none.
+        """
         self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
             self._buried.labels(self._integration, str(decision.reason)).inc()
@@ -148,23 +137,29 @@ class Metrics:
             )
 
     def put_aside(self, reason: str) -> None:
-        """A message was put aside unread, for that reason."""
+        """Count a message that was buried unread, for `reason`."""
         self._outcomes.labels(self._integration, reason).inc()
         self._buried.labels(self._integration, reason).inc()
 
     def letter_removed(self, bound: str) -> None:
-        """A dead letter beyond its bound, `number` or `age`, was removed."""
+        """Count a dead letter that was removed beyond a bound, `number` or `age`."""
         self._removed.labels(self._integration, bound).inc()
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
-        """Mailgun was asked; `status` is None where no whole answer came."""
+        """Record a request to Mailgun.
+
+        Args:
+            request: The kind of request.
+            status: The HTTP status; None if no complete answer came.
+            seconds: How long the request took.
+        """
         self._requests.labels(
             self._integration, request, f"{status // 100}xx" if status else "none"
         ).observe(seconds)
 
 
 def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
-    """The label for how handling an event ended: the attempt's outcome, or why there was no attempt."""
+    """Return the label for how an event was handled: the outcome, or why there was no attempt."""
     match decision:
         case _ if outcome:
             return str(outcome.kind)
@@ -173,33 +168,44 @@ def outcome_name(decision: Decision, outcome: Outcome | None) -> str:
         case Done(result):
             return result.replace(": ", "_")
         case Retry() | Snooze():
-            return str(OutcomeKind.CRASHED)  # nothing else is delayed without an outcome
+            return str(OutcomeKind.CRASHED)  # only a crash delays an event without an outcome
 
 
 @dataclass(frozen=True)
 class IntegrationGauges:
-    """How an integration stands, as far as Prometheus is told."""
+    """The state of an integration that Prometheus scrapes.
+
+    Attributes:
+        queued: Messages on the queue.
+        oldest_age: Age in seconds of the event at the queue's front; None if it does not say.
+        delayed: Messages in the delay queue.
+        dead_letters: Reason -> number of dead letters.
+        hold: The state of the gate.
+        opt_outs_age: Seconds since the last complete opt-out scan began; None if there was none.
+        workers: State -> number of live workers.
+        not_understood: What was not understood -> number of events, since the first worker.
+        memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
+        letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
+    """
 
     queued: int
     oldest_age: float | None
     delayed: int
-    dead_letters: dict[str, int]  # reason -> count
+    dead_letters: dict[str, int]
     hold: HoldState
-    opt_outs_age: float | None = (
-        None  # of the last complete reading of those who unsubscribed, where they are read
-    )
-    # What workers do -> how many of those alive.
+    opt_outs_age: float | None = None
     workers: dict[str, int] = field(default_factory=dict)
-    # What of events was there and not understood -> events, since the first worker.
     not_understood: dict[str, int] = field(default_factory=dict)
-    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
     memory: float | None = None
-    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
     letters_share: float | None = None
 
 
 def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges:
-    """How the integration stands now. Raises `redis.RedisError`."""
+    """Return the integration's state now.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
     where = settings.signal_integration, settings.queue
     queued = queued_messages(settings, store)
     opt_outs = opt_outs_read(settings, store)
@@ -222,7 +228,7 @@ def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges
 
 
 class RedisCollector(Collector):
-    """The gauges of the integration. A Redis that is away or hangs neither fails nor holds up a scrape."""
+    """Gauges of the integration. A Redis that is down or hangs neither fails nor delays a scrape."""
 
     def __init__(
         self,
@@ -230,7 +236,7 @@ class RedisCollector(Collector):
         read: Callable[[], IntegrationGauges],
         clock: Callable[[], float] = time.monotonic,
     ):
-        """`read` may raise and may hang; no two of it are ever under way."""
+        """Collect with `read`, which may raise or hang; it never runs twice at the same time."""
         self._integration = integration
         self._read = read
         self._clock = clock
@@ -240,11 +246,11 @@ class RedisCollector(Collector):
         self._read_at = float("-inf")
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: without this, registering would read."""
+        """Return no metrics; without this method, registering would read from Redis."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges now."""
+        """Return the current gauges."""
         return families(self._integration, self._current())
 
     def _current(self) -> IntegrationGauges | None:
@@ -266,7 +272,7 @@ class RedisCollector(Collector):
         except (redis.RedisError, OSError) as error:
             self._last = None
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-        except Exception as error:  # noqa: BLE001  our own bug must not fail the scrape, nor print a traceback
+        except Exception as error:  # noqa: BLE001  a bug must fail no scrape, nor print a trace
             self._last = None
             logger.error(
                 "the integration's metrics cannot be read", extra={"error": whereabouts(error)}
@@ -275,7 +281,7 @@ class RedisCollector(Collector):
 
 
 def families(integration: str, retry_state: IntegrationGauges | None) -> Iterator[Metric]:
-    """The gauges of the integration; only that Redis does not answer where nothing is known."""
+    """Yield the integration's gauges; if `retry_state` is None, only that Redis does not answer."""
     yield _gauge(
         integration,
         "redis_up",
@@ -296,23 +302,32 @@ def families(integration: str, retry_state: IntegrationGauges | None) -> Iterato
     yield one("delayed_events", "Events that wait for their next try.", retry_state.delayed)
     yield several(
         "dead_letters",
-        "Dead letters that lie there.",
+        "Dead letters on the dead-letter queue.",
         "reason",
         _by_reason(retry_state.dead_letters),
     )
     workers = {state: float(retry_state.workers.get(state, 0)) for state in get_args(WorkerState)}
-    yield several("workers", "Workers that are alive, by what they do.", "state", workers)
+    yield several("workers", "Workers that are alive, by state.", "state", workers)
     held = {kind: float(kind == retry_state.hold.kind) for kind in HOLDS}
-    yield several("held", "Whether the integration is held, by what.", "kind", held)
-    text = "Members whom failures are about since the last success; many of them begin a hold."
+    yield several("held", "Whether the integration is on hold, by kind of hold.", "kind", held)
+    text = "Members with failures since the last success; many of them begin a hold."
     yield one("failing_members", text, retry_state.hold.members)
     text = "Requests a second that are allowed now; left out while nothing limits them."
     yield one("pace_requests_per_second", text, retry_state.hold.rate)
-    text = "Seconds since the last complete reading of those who unsubscribed began; left out where they are not read."
+    text = (
+        "Seconds since the last complete reading of the unsubscribed members began; "
+        "left out if they are not read."
+    )
     yield one("opt_outs_age_seconds", text, retry_state.opt_outs_age)
-    text = "Share of maxmemory that Redis uses; at 1 producers are refused. Left out where there is no limit."
+    text = (
+        "Share of maxmemory that Redis uses; at 1 producers are refused. "
+        "Left out if there is no limit."
+    )
     yield one("redis_memory_used_ratio", text, retry_state.memory)
-    text = "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed for good. Left out where it is 0."
+    text = (
+        "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed permanently. "
+        "Left out if it is 0."
+    )
     yield one("dead_letters_bound_ratio", text, retry_state.letters_share)
     yield _not_understood(integration, retry_state.not_understood)
 
@@ -340,13 +355,17 @@ def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
 
 
 def _by_reason(counts: dict[str, int]) -> dict[str, float]:
-    # What another program wrote as a reason may be anything, an address too: it is shown as unknown.
+    # Another program may have written anything as a reason, an address too: it counts as unknown.
     known = {str(reason): float(counts.get(reason, 0)) for reason in DeadLetterReason}
     return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
 
 
 def serve_metrics(metrics: Metrics, settings: Settings) -> int | None:
-    """Let Prometheus scrape this process until it ends; gives the port, or None where METRICS_PORT is 0 or there is none."""
+    """Let Prometheus scrape this process until it ends.
+
+    Returns:
+        The port; None if METRICS_PORT is 0, or no port can be listened on.
+    """
     if not settings.metrics_port:
         return None
     disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""Where Prometheus scrapes this process: a small HTTP server on the first free port from METRICS_PORT upward.
+"""The HTTP server for Prometheus scrapes, on the first free port from METRICS_PORT upward.
 
-Several processes on one host thus get ports in a row. The counters seen at a port never jump when another process takes it over:
-whoever takes a port has just started, at 0.
+Several processes on one host thus listen on consecutive ports. When another process takes over a
+port, its counters start at 0, so Prometheus sees an ordinary reset.
 """
 
 import errno
@@ -19,19 +19,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("signal_mailgun.metrics")
 
-PORTS_AFTER = 100  # the first, that are tried
-CLIENT_SECONDS = 10  # after which a connection that asks nothing is closed
+PORTS_AFTER = 100  # how many ports after the first are tried
+CLIENT_SECONDS = 10  # after which an idle connection is closed
 
 
 def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
-    """Answer scrapes until the process ends; gives the port. None, and logged, where none can be listened on."""
+    """Answer scrapes in a thread until the process ends.
+
+    Args:
+        registry: The metrics to serve.
+        host: The address to listen on.
+        first: The first port to try.
+
+    Returns:
+        The port; None, after an error in the log, if no port can be listened on.
+    """
     for port in range(first, min(first + PORTS_AFTER, 65535) + 1):
         try:
             server = make_server(host, port, make_wsgi_app(registry), _Server, _Handler)
         except (OSError, UnicodeError) as error:  # UnicodeError: the host is no name
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 continue
-            # A worker delivers without metrics too.
+            # A worker also delivers without metrics.
             why = getattr(error, "strerror", None) or "no host name"
             logger.error(
                 "no metrics: cannot listen", extra={"address": f"{host}:{port}", "error": why}
@@ -49,18 +58,16 @@ def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_port = (
-        False  # two processes on one port would answer by turns: python/cpython#127319
-    )
+    # Two processes on one port would answer by turns: python/cpython#127319.
+    allow_reuse_port = False
 
     def __init__(self, address: tuple[str, int], handler: "type[BaseHTTPRequestHandler]") -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(
-            self
-        )  # not HTTPServer's, which looks up this host's full name and may wait long for it
+        # HTTPServer's method also looks up this host's full name, which may take long.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = (
             str(self.server_address[0]),
             int(self.server_address[1]),
@@ -68,11 +75,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing: a scrape that broke off is Prometheus's news, and no traceback reaches an operator."""
+        """Log nothing: Prometheus reports an aborted scrape, and operators see no tracebacks."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = CLIENT_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a scrape every few seconds is no news."""
+        """Log nothing: scrapes come every few seconds."""

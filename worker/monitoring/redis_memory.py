@@ -1,4 +1,4 @@
-"""How much of the memory that Redis may use is used: at all of it producers are refused."""
+"""The used share of Redis's maxmemory. When all of it is used, Redis refuses producers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,13 @@ NEARLY_FULL = 0.8
 
 
 def memory_share(store: "redis.Redis") -> float | None:
-    """Return the share of `maxmemory` that is used, 1 or more if Redis is full; None without a limit, or the right to ask.
+    """Return the used share of `maxmemory`.
 
-    Raises `redis.RedisError` if Redis does not answer.
+    Returns:
+        1.0 or more if Redis is full; None if it has no limit, or does not allow INFO.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
     """
     try:
         return share_in(store.info("memory"))
@@ -23,6 +27,6 @@ def memory_share(store: "redis.Redis") -> float | None:
 
 
 def share_in(facts: "Mapping[str, Any]") -> float | None:
-    """Return the same from what INFO tells."""
+    """Return the used share of `maxmemory` from the reply to INFO; None if there is no limit."""
     limit, used = facts.get("maxmemory", 0), facts.get("used_memory", 0)
     return used / limit if limit else None

@@ -1,4 +1,4 @@
-"""How an integration stands: one picture for operators, read from Redis and changing nothing."""
+"""The status of an integration for operators, read from Redis. Reading changes nothing."""
 
 import json
 import math
@@ -24,32 +24,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """One integration at one moment. Times are epoch seconds by Redis's clock, ages seconds."""
+    """One integration at one moment.
+
+    Times are epoch seconds by Redis's clock, ages are seconds. A message carries one event or many.
+
+    Attributes:
+        integration: The integration's name.
+        at: When the status was read.
+        queued: Messages on the queue.
+        oldest_age: Age of the event at the queue's front; None if it does not say.
+        in_flight: Messages that workers have in hand.
+        delayed: Messages in the delay queue.
+        next_due: When the first delayed message is due; None if there is none.
+        hold: The state of the gate.
+        dead_letters: Reason -> number of dead letters.
+        last_minute: Outcome -> number of events in the last whole minute.
+        workers: The live workers.
+        opt_outs: The state of the opt-out scans; None with MAILGUN_MEMBER_STATE=read.
+        not_understood: What was not understood -> number of events, since the first worker.
+        memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
+        letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
+    """
 
     integration: str
     at: float
-    queued: int  # messages, each of one event or many; so are those in flight and delayed
-    oldest_age: (
-        float | None
-    )  # of the event at the queue's front, where it says when it was enqueued
+    queued: int
+    oldest_age: float | None
     in_flight: int
     delayed: int
     next_due: float | None
     hold: HoldState
-    dead_letters: dict[str, int]  # reason -> count
-    last_minute: dict[str, int]  # outcome -> events in the last whole minute
+    dead_letters: dict[str, int]
+    last_minute: dict[str, int]
     workers: list[WorkerEntry]
-    opt_outs: OptOutStatus | None  # None: MAILGUN_MEMBER_STATE=read
-    # What of events was there and not understood -> events, since the first worker.
+    opt_outs: OptOutStatus | None
     not_understood: dict[str, int] = field(default_factory=dict)
-    # Share of Redis's maxmemory that is used; None: no limit, or it may not be asked.
     memory: float | None = None
-    # Share of DEAD_LETTERS_MAX that is used; None: there is none.
     letters_share: float | None = None
 
 
 def read_status(settings: Settings, store: "redis.Redis") -> Status:
-    """How the integration stands now. Raises `redis.RedisError`."""
+    """Return the integration's status now.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
     where = settings.signal_integration, settings.queue
     delay_queue, letters = DelayQueue(store, *where), DeadLetterQueue(store, *where).totals()
     now = redis_now(store)
@@ -73,25 +92,38 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
 
 
 def queued_messages(settings: Settings, store: "redis.Redis") -> int:
-    """How many messages wait, those included that were sent with a priority and are not on the queue itself yet."""
+    """Return how many messages wait on the queue and on the lists of messages with a priority."""
     beside = PriorityLists(store, settings.signal_integration, settings.queue).counts()
     return store.llen(settings.queue) + sum(beside.values())
 
 
 def letters_share(settings: Settings, letters: int) -> float | None:
-    """Return the share of DEAD_LETTERS_MAX that so many dead letters are; None where there is no such bound."""
+    """Return the share of DEAD_LETTERS_MAX that `letters` make up; None if there is no limit."""
     return letters / settings.dead_letters_max if settings.dead_letters_max else None
 
 
 def opt_outs_read(settings: Settings, store: "redis.Redis") -> OptOutStatus | None:
-    """What is known of the readings of those who unsubscribed, where they matter. Raises `redis.RedisError`."""
+    """Return the state of the opt-out scans; None if MAILGUN_MEMBER_STATE is not `ledger`.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
     if settings.mailgun_member_state != "ledger":
         return None
     return last_read(store, settings.signal_integration, settings.mailgun_opt_out_refresh_seconds)
 
 
 def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:
-    """Seconds since the event at the front of the queue was enqueued; None for an empty queue, or one that does not say."""
+    """Return the age of the event at the queue's front.
+
+    Args:
+        store: The client for Redis.
+        queue: The queue's key.
+        now: The current time by Redis's clock, in epoch seconds.
+
+    Returns:
+        Seconds since it was enqueued; None if the queue is empty or the event does not say.
+    """
     raw = cast("str | None", store.lindex(queue, -1))
     try:
         enqueued_at = json.loads(raw)["headers"]["signal"]["enqueued_at"] if raw else None

@@ -1,7 +1,8 @@
-"""E-mail addresses in the one form in which they are sent, stored and compared: normalization, and refusal of the rest.
+"""E-mail address normalization: the one form in which addresses are sent, stored and compared.
 
-What `normalize_address` returns holds only characters that every parser reads as themselves, so Mailgun's lenient one finds
-the same member in it as this program does. The forms are tabled in `docs/events.md`.
+An address that `normalize_address` returns holds only characters that every parser reads as
+themselves. So Mailgun's lenient parser finds the same member as this program. `docs/events.md`
+lists the forms that are understood.
 """
 
 import re
@@ -10,13 +11,13 @@ import unicodedata
 import idna
 
 ADDRESS_LIMIT = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
-# Stripped at both ends: what `str.strip` takes for white space, and a byte order mark.
+# Stripped at both ends: the white space of `str.strip`, and a byte order mark.
 BLANKS = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 
-# What nearly every event has; it needs no closer look. Punycode is left to the long way.
+# The fast path: nearly every address matches and needs no further check. Punycode does not match.
 PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*+@(?!xn--)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)*+")
 
 # `Name <address>`: words and quoted strings before one address in angle brackets at the end.
@@ -25,7 +26,8 @@ NAMED = re.compile(
 )
 MAILTO = re.compile(r"mailto:", re.IGNORECASE)
 
-# RFC 5322, "Address Specification": what has a meaning of its own there. And what Mailgun's routing breaks on.
+# Characters with a meaning in RFC 5322, "Address Specification", and `/`, which breaks Mailgun's
+# routing.
 SIGNS = {
     '"': "quotes",
     "(": "a comment in brackets",
@@ -42,26 +44,28 @@ SIGNS = {
 }
 DOMAIN_SIGNS = re.compile(r"[!#$%&'*+=?^`{|}~]")
 INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})  # Unicode categories
-# Default_Ignorable_Code_Point that no such category covers (Unicode, DerivedCoreProperties), a blank Braille cell,
-# and the replacement character that stands for what could not be decoded.
+# Default_Ignorable_Code_Point outside these categories (Unicode, DerivedCoreProperties), the blank
+# Braille cell, and the replacement character, which stands for undecodable bytes.
 IGNORABLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffd\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffd"
+    "\U000e0100-\U000e01ef]"
 )
 OTHER_DOTS = re.compile("[\u3002\uff61]")  # IDNA reads these ideographic full stops as dots
 
 
 class MalformedEmail(ValueError):
-    """An address that cannot be one; the message says why and does not quote it."""
+    """A text that is no usable e-mail address; the message says why and does not quote it."""
 
 
 def normalize_address(text: str) -> str:
     """Return the bare address that `text` names.
 
-    Unwraps `Name <address>`, `<address>` and `mailto:address`, trims, folds ASCII case only, composes (NFC) and writes the
-    domain in Unicode, as Mailgun answers it. What it returns, it returns unchanged when given again.
+    Unwraps `Name <address>`, `<address>` and `mailto:address`, trims, folds ASCII case only,
+    composes (NFC) and writes the domain in Unicode, as Mailgun does in its answers. The function
+    is idempotent.
 
     Raises:
-        MalformedEmail: `text` is no one address that every parser would read alike.
+        MalformedEmail: `text` is not exactly one address that every parser reads alike.
     """
     plain = ascii_lower(text.strip())
     if len(plain) <= ADDRESS_LIMIT and PLAIN.fullmatch(plain):
@@ -77,9 +81,10 @@ def normalize_address(text: str) -> str:
 
 
 def lenient_address(text: str) -> str:
-    """Return the normalized address, or, if `text` is malformed, `text` trimmed and in ASCII lower case.
+    """Return the normalized address, or, if malformed, `text` trimmed and in ASCII lower case.
 
-    For comparing with what an event, an answer or an operator names; never for a request.
+    The result is for comparison with the address of an event, an answer or an operator, never for
+    a request.
     """
     try:
         return normalize_address(text)
@@ -88,7 +93,10 @@ def lenient_address(text: str) -> str:
 
 
 def ascii_lower(text: str) -> str:
-    """Return `text` with A to Z in lower case. `str.lower` would turn the Kelvin sign into a k: another person's address."""
+    """Return `text` with A to Z in lower case.
+
+    `str.lower` would turn the Kelvin sign into a k, and so into another person's address.
+    """
     return (
         text.lower()
         if text.isascii()
@@ -100,9 +108,8 @@ def _bare(text: str) -> str:
     text = text.strip(BLANKS)
     named = NAMED.fullmatch(text)
     address = named["address"].strip(BLANKS) if named else text
-    if (
-        MAILTO.match(address) and "%" not in address
-    ):  # %40 and the like would have to be decoded, in ways that differ
+    # Programs decode %40 and the like in different ways.
+    if MAILTO.match(address) and "%" not in address:
         address = address[len("mailto:") :].strip(BLANKS)
     return address
 
@@ -159,7 +166,8 @@ def _halves(address: str) -> tuple[str, str]:
 
 
 def _in_unicode(domain: str) -> str:
-    # Lower case of letters beyond ASCII too: domains have none, and no character that folds to ASCII has come this far.
+    # Domains ignore the case of other letters, too. `_check_characters` has refused every character
+    # that folds to ASCII.
     if domain.isascii() and "xn--" not in domain:
         return domain
     return ".".join(
@@ -168,7 +176,7 @@ def _in_unicode(domain: str) -> str:
 
 
 def _label(label: str) -> str:
-    """Return a label of a domain in Unicode; punycode that is not valid, or spells what cannot be seen, as it is."""
+    """Return a domain's label in Unicode; unchanged if invalid, or invisible when decoded."""
     if not label.startswith("xn--"):
         return label
     try:

@@ -1,6 +1,6 @@
-"""Marketing consent in whatever form producers send it: read as a yes, a no, nothing, or something not understood.
+"""Consent parsing: marketing consent in any form, read as yes, no, absent, unknown or unclear.
 
-The words are data; `docs/events.md` tables them and a test compares the two. What is not plainly a yes is never read as one.
+`docs/events.md` lists the words, and a test compares the two. Only a plain yes is read as a yes.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-DEEPEST = 4  # objects within objects that are looked into
-LONGEST_WORD = 64  # characters; what is longer is a text or a token, no word
+DEEPEST = 4  # levels of objects or lists that are read
+LONGEST_WORD = 64  # characters; a longer value is a text or a token, no word
 
 
 def _words(text: str) -> frozenset[str]:
@@ -18,41 +18,50 @@ def _words(text: str) -> frozenset[str]:
 
 
 YES_WORDS = _words("""
-    yes y true t on granted grant given allowed allow accepted accept agreed agree approved permitted enabled
-    consented consentgiven consentgranted optin optedin doubleoptin confirmedoptin subscribed subscribe
+    yes y true t on granted grant given allowed allow accepted accept agreed agree approved
+    permitted enabled
+    consented consentgiven consentgranted optin optedin doubleoptin confirmedoptin subscribed
+    subscribe
     ja oui si sí sim tak da はい 是
 """)
 NO_WORDS = _words("""
     no n false f off never nope
-    denied deny refused refuse rejected reject declined decline revoked revoke withdrawn withdraw withdrew
-    disallowed disallow forbidden prohibited blocked block disabled disagree disagreed objected suppressed
+    denied deny refused refuse rejected reject declined decline revoked revoke withdrawn withdraw
+    withdrew
+    disallowed disallow forbidden prohibited blocked block disabled disagree disagreed objected
+    suppressed
     optout optedout unsubscribed unsubscribe unsub complained spam
-    noconsent noconsentgiven withoutconsent consentdenied consentrefused consentrejected consentdeclined
-    consentrevoked consentwithdrawn nonconsented unconsented
+    noconsent noconsentgiven withoutconsent consentdenied consentrefused consentrejected
+    consentdeclined consentrevoked consentwithdrawn nonconsented unconsented
     nothanks notinterested inactive disable rejectall optoutall
-    notgranted notgiven notallowed notaccepted notagreed notapproved notpermitted notenabled notconsented
-    notoptedin notsubscribed
+    notgranted notgiven notallowed notaccepted notagreed notapproved notpermitted notenabled
+    notconsented notoptedin notsubscribed
     donotcontact donotmail donotemail donotmarket donottrack
     nein nee non não nao nej nei ei nie нет いいえ 否
-    abgelehnt verweigert widerrufen abgemeldet ausgetragen refusé désabonné rechazado denegado revocado
+    abgelehnt verweigert widerrufen abgemeldet ausgetragen refusé désabonné
+    rechazado denegado revocado
     recusado negado rifiutato negato geweigerd afgemeld
 """)
-# Words that say that nothing is known: the next place decides. Alone they subscribe no new member.
+# Words that state that the consent is unknown: the next place decides. Alone they subscribe no new
+# member.
 UNKNOWN_WORDS = _words("""
-    unknown undefined undetermined unset notset unspecified notspecified notprovided notasked missing null nil na
+    unknown undefined undetermined unset notset unspecified notspecified notprovided notasked
+    missing null nil na
 """)
-# Keys of an object whose value is the consent, and those whose value is its opposite. As words are compared.
+# Keys of an object whose value is the consent (YES_KEYS), or its opposite (NO_KEYS), as
+# `folded_word` returns them.
 YES_KEYS = _words("""
-    granted given allowed allow accepted accept agreed approved permitted enabled consented subscribed optin optedin
+    granted given allowed allow accepted accept agreed approved permitted enabled consented
+    subscribed optin optedin
     consent value status state choice decision answer permission marketing email
 """)
 NO_KEYS = _words("""
-    denied deny refused rejected declined revoked withdrawn disallowed blocked disabled objected suppressed
-    optout optedout unsubscribed donotcontact donotmail donotemail
+    denied deny refused rejected declined revoked withdrawn disallowed blocked disabled objected
+    suppressed optout optedout unsubscribed donotcontact donotmail donotemail
 """)
-# Before a key: `isGranted` is `granted`, `email_opt_out` is `optout`.
+# Prefixes of keys: `isGranted` is `granted`, `email_opt_out` is `optout`.
 KEY_BEGINNINGS = ("is", "has", "was", "email", "marketing")
-# A key that is none of ours and holds one of these may take a yes back.
+# A key outside both sets that contains one of these may revoke a yes.
 NO_STEMS = (
     "optout",
     "optedout",
@@ -67,44 +76,56 @@ NO_STEMS = (
     "block",
     "object",
 )
-# Keys of other channels and purposes: a no there says nothing of marketing by e-mail.
+# Keys of other channels and purposes: a no there does not concern marketing by e-mail.
 OTHER_KEYS = _words("""
-    sms push phone call post mail letter whatsapp web inapp analytics functional necessary preferences
-    personalization personalisation advertising ads statistics performance social doubleoptin confirmed verified
+    sms push phone call post mail letter whatsapp web inapp analytics functional necessary
+    preferences
+    personalization personalisation advertising ads statistics performance social doubleoptin
+    confirmed verified
 """)
-# With such an ending a key of the second kind holds a moment: any at all says that it happened.
+# One of NO_KEYS with such an ending holds a time; any time says that the refusal happened.
 MOMENT_ENDINGS = ("at", "on", "date", "time", "timestamp")
 
 SEPARATORS = re.compile(r"[\s_/.'’\-\u2010-\u2015]+")
-# What stands around a word and cannot be seen, or is a quotation mark.
+# Quotation marks, white space and invisible characters, stripped around a word.
 AROUND = " \t\r\n\"'“”„‘’«»\u200b\u200c\u200d\u2060\ufeff\u00ad"
 MOMENT = re.compile(r"[12][0-9]{3}-[01][0-9]|[0-9]{9,}")
 NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 class Consent(Enum):
-    """What one place in an event says."""
+    """The consent at one place of an event.
+
+    Attributes:
+        YES: The person agrees.
+        NO: The person refuses.
+        ABSENT: The place is empty.
+        UNKNOWN: The value states that the consent is unknown.
+        UNCLEAR: The value is not understood.
+    """
 
     YES = "yes"
     NO = "no"
-    # Nothing is there.
     ABSENT = "absent"
-    # It says that nothing is known.
     UNKNOWN = "unknown"
-    # Something is there, and it is not understood.
     UNCLEAR = "unclear"
 
 
 def read_consent(value: Any) -> Consent:
-    """Return what the JSON `value` says. Total: every value is exactly one of these."""
+    """Return the consent that the JSON `value` states. Total: every value has exactly one."""
     return _read(value, DEEPEST)
 
 
 def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
-    """Return what `value` says one level above the consent's place: a no, nothing, or something not understood.
+    """Return the consent that `value` states one level above its place: NO, ABSENT or UNCLEAR.
 
-    Of an object only what is none of `places`, keys that lead to a consent themselves, and has a key of ours counts: most hold
-    other purposes. Without any, a no at such a key inside one of its objects does, as in Segment's `categoryPreferences`.
+    Of an object only the entries count whose key is in `YES_KEYS` or `NO_KEYS` and not in `places`,
+    since most such objects hold other purposes. If there is none, a no at one of `places` inside an
+    inner object counts, as in Segment's `categoryPreferences`.
+
+    Args:
+        value: The JSON value.
+        places: Keys that lead to a consent and are read on their own.
     """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT
@@ -118,10 +139,11 @@ def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
 
 
 def resolve_consent(readings: Iterable[Consent]) -> Consent:
-    """Return what the places of an event, in their order, say together.
+    """Return the consent that the places of an event, in their order, state together.
 
-    The first one that is known counts; but a yes does not count behind a place that was not understood, because that may have
-    been a no. Without any known one: not understood before unknown before absent.
+    The first YES or NO counts. A YES after an UNCLEAR does not count, because the unclear value may
+    have been a no. Without a YES or NO that counts, the result is UNCLEAR, else UNKNOWN, else
+    ABSENT.
     """
     seen = set[Consent]()
     for reading in readings:
@@ -173,7 +195,10 @@ def _read_text(text: str) -> Consent:
 
 
 def folded_word(text: str) -> str:
-    """Return `text` as words are compared: in lower case, without blanks, hyphens, underscores and the like."""
+    """Return `text` as words are compared: in lower case, without spaces, hyphens and underscores.
+
+    A text of more than `LONGEST_WORD` characters, or one that begins with no letter, is unchanged.
+    """
     if len(text) > LONGEST_WORD or not text[:1].isalpha():
         return text
     return SEPARATORS.sub(
@@ -182,7 +207,7 @@ def folded_word(text: str) -> str:
 
 
 def _read_list(values: list[Any], deeper: int) -> Consent:
-    """A list may say no, never yes: which of several things it agrees to is not known."""
+    """Return NO if `values` holds only noes, else UNCLEAR: a yes may concern another purpose."""
     said = {_read(each, deeper) for each in values}
     return Consent.NO if said == {Consent.NO} else Consent.UNCLEAR
 
@@ -201,12 +226,12 @@ def _read_object(value: Mapping[Any, Any], deeper: int) -> Consent:
 
 
 def _read_entry(key: str, value: Any, deeper: int) -> Consent | None:
-    """Return what one entry of an object says; None if its key is none of ours."""
+    """Return the consent of an object's entry; None if its key is in neither set."""
     key = _without_beginning(key)
     if key in YES_KEYS:
         return _read(value, deeper)
     if key in NO_KEYS:
-        # That it was not refused does not say that it was granted.
+        # A consent that was not refused need not have been granted.
         opposite = {Consent.YES: Consent.NO, Consent.NO: Consent.UNKNOWN}
         said = _read(value, deeper)
         if said is Consent.UNCLEAR and MOMENT.match(str(value)):
@@ -233,7 +258,7 @@ def _is_ours(key: str, places: set[str]) -> bool:
 
 
 def _is_refused_within(value: Mapping[Any, Any], places: set[str], deeper: int) -> bool:
-    """Return whether an object inside `value` that is none of `places` says no at one of them."""
+    """Return True if an object inside `value`, not itself at one of `places`, says no at one."""
     for key, each in value.items():
         if not isinstance(each, Mapping) or folded_word(str(key)) in places:
             continue
@@ -248,7 +273,7 @@ def _is_refused_within(value: Mapping[Any, Any], places: set[str], deeper: int) 
 
 
 def _takes_back(key: str, value: Any, deeper: int) -> bool:
-    """Return whether an entry whose key is none of ours may take back the yes of another."""
+    """Return True if an entry whose key is in neither set may revoke the yes of another."""
     if key in OTHER_KEYS or _read_entry(key, None, deeper) is not None:
         return False
     said = (

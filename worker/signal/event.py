@@ -1,4 +1,4 @@
-"""What a Signal event says, in any of Signal's dialects. What of it matters to Mailgun is the preset's question."""
+"""Event parsing: a Signal event in any of Signal's dialects. The preset decides what matters."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,11 +17,11 @@ from pydantic import (
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
-NESTING_LIMIT = 100  # far above any event, far below where Python's recursion ends
+NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
 
 
 class MalformedEvent(ValueError):
-    """Not a Signal event at all; the message says why in one line and quotes nothing of the event."""
+    """A value that is no Signal event; the message says why in one line and does not quote it."""
 
 
 def _text(value: object) -> str | None:
@@ -45,9 +45,14 @@ Object = Annotated[Mapping[str, Any], BeforeValidator(_mapping)]
 class SignalEvent(BaseModel):
     """One event as Signal sends it.
 
-    Only `type` is needed. An explicit null, or a field of another shape than Signal documents, counts as absent;
-    fields unknown here are ignored. `timestamp` is in UTC; one without an offset is taken as UTC. `undated` says
-    that one is there and is not understood, `context_unread` that there is a context and it is no object.
+    Only `type` is required. An explicit null, or a field of another shape than Signal documents,
+    counts as absent; other fields are ignored.
+
+    Attributes:
+        timestamp: In UTC; a time without an offset is read as UTC.
+        undated: There is a time stamp, and it is not understood.
+        context_unread: There is a context, and it is no object. So the consent that it may hold is
+            not understood.
     """
 
     model_config = ConfigDict(
@@ -66,7 +71,6 @@ class SignalEvent(BaseModel):
     message_id: Text = _either("messageId", "message_id")
     timestamp: datetime | None = None
     undated: bool = False
-    # A context is there and is no object: the consent that it may hold is not understood.
     context_unread: bool = False
 
     @model_validator(mode="before")
@@ -86,14 +90,15 @@ class SignalEvent(BaseModel):
 
     @property
     def kind(self) -> str:
-        """What happened, for people: the event's name for a track, else its type."""
+        """Return the event's name if it is a track, else its type, for people."""
         return _kind(self.type, self.event)
 
 
 def parse_event(data: object) -> SignalEvent:
-    """The event in `data`, a decoded JSON value.
+    """Return the event in `data`, a decoded JSON value.
 
-    Raises `MalformedEvent` when it is not an object or has no usable `type`.
+    Raises:
+        MalformedEvent: It is no object, is nested too deep, or has no usable `type`.
     """
     if isinstance(data, SignalEvent):
         return data
@@ -113,13 +118,13 @@ def parse_event(data: object) -> SignalEvent:
 
 
 def kind_in(data: Mapping[str, Any]) -> str:
-    """The `kind` of the event in `data`, whose other fields are not read; "" where its `type` is not usable."""
+    """Return the `kind` of the event in `data` without parsing it; "" if `type` is no string."""
     kind = data.get("type")
     return _kind(kind.strip().lower(), _text(data.get("event"))) if isinstance(kind, str) else ""
 
 
 def id_in(data: Mapping[str, Any]) -> str | None:
-    """The `message_id` of the event in `data`, whose other fields are not read."""
+    """Return the `message_id` of the event in `data` without parsing the event."""
     return _text(
         next(
             (data[name] for name in ("messageId", "message_id") if data.get(name) is not None), None
@@ -132,7 +137,7 @@ def _kind(type: str, event: str | None) -> str:
 
 
 def deeper_than(limit: int, value: Any) -> bool:
-    """Is `value`, decoded JSON, nested deeper than `limit`?"""
+    """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
     level = [value] if isinstance(value, CONTAINERS) else []
     for _ in range(limit - 1):
         inner = (each.values() if isinstance(each, dict) else each for each in level)

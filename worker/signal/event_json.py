@@ -1,4 +1,4 @@
-"""Read JSON that holds events one by one where the whole cannot be read, so that one event does not take its neighbours along."""
+"""JSON decoding, event by event if the whole cannot be read, so one bad event loses no others."""
 
 import json
 import re
@@ -6,16 +6,25 @@ from typing import Any
 
 from worker.signal.event import NESTING_LIMIT, deeper_than
 
-# Strings, as a whole, and what a value's end is known by. Iterative: nesting of any depth costs no stack.
+# Whole strings, and the signs that begin, separate and end values. Scanning for them needs no
+# recursion, so nesting of any depth costs no stack.
 TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
 KOMBU_TYPE = '"__type__"'
 
 
 def read_json(text: str, levels: int, limit: int | None = None) -> Any:
-    """Return the value of `text`, whose events lie `levels` containers deep and which is to be at most `limit` deep.
+    """Return the value of `text`.
 
-    An event that Python cannot read (a number of thousands of digits, thousands of levels), or that is nested more than
-    `NESTING_LIMIT` deep, stays the text that it was. Raises `ValueError` where the text around the events is not JSON.
+    An event that Python cannot read (a number of thousands of digits, thousands of levels), or that
+    is nested more than `NESTING_LIMIT` deep, stays text.
+
+    Args:
+        text: JSON that holds events.
+        levels: How many containers deep the events lie.
+        limit: If the whole is nested deeper, it is read event by event. None: no limit.
+
+    Raises:
+        ValueError: The text around the events is not JSON.
     """
     try:
         value = json.loads(text, object_hook=_plain) if KOMBU_TYPE in text else json.loads(text)
@@ -24,12 +33,12 @@ def read_json(text: str, levels: int, limit: int | None = None) -> Any:
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError):
-        pass  # digits, levels
+        pass  # a number with too many digits, or too many levels
     return _read(text.strip(), levels)
 
 
 def why_no_event(text: str) -> str | None:
-    """Return why the event in `text` was left as a text; None where it is no event's text."""
+    """Return why `read_json` left the event in `text` as text; None if `text` is no such event."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -70,7 +79,11 @@ def _member(text: str, levels: int) -> tuple[str, Any]:
 
 
 def _split(text: str) -> list[str]:
-    """Return the texts of what the outermost container of `text` holds. Raises `ValueError` where it has no end."""
+    """Return the texts of the entries in the outermost container of `text`.
+
+    Raises:
+        ValueError: The container has no end.
+    """
     parts: list[str] = []
     depth, start = 0, 1
     for token in TOKEN.finditer(text):
@@ -91,7 +104,10 @@ def _split(text: str) -> list[str]:
 
 
 def _plain(value: dict[str, Any]) -> Any:
-    """Return what kombu's JSON wraps because JSON has no such type, as this program's own producers write it."""
+    """Return a value that kombu wrapped, such as a date, in the form of this program's producers.
+
+    Other objects are returned unchanged.
+    """
     match value:
         case {
             "__type__": "datetime" | "date" | "time" | "bytes" | "base64",

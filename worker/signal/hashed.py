@@ -1,12 +1,11 @@
-"""Hashes that stand where an e-mail address should: an upstream privacy rule put them there, and Mailgun cannot use them."""
+"""Detection of hashed e-mail addresses, which privacy rules send and Mailgun cannot use."""
 
 import re
 from base64 import b64decode, b64encode
 
 SIZES = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}  # in bytes
-BASE64_ALONE = frozenset(
-    {16, 20, 32, 64}
-)  # sizes whose base64 is taken for a hash without a prefix that says so
+# Sizes whose base64 counts as a hash even without the algorithm's name before it.
+BASE64_ALONE = frozenset({16, 20, 32, 64})
 PREFIXED = re.compile(
     r"\{?(?:(md5)|sha[-_]?(?:2[-_]?)?(1|224|256|384|512))[}:=$-]\s*", re.IGNORECASE
 )
@@ -16,9 +15,9 @@ LONGEST = 160  # characters: the hex of SHA-512, with a prefix
 
 
 def is_hashed(text: str) -> bool:
-    """Return True if `text` is an MD5, SHA-1 or SHA-2 hash, in hex or base64, with or without its name before it.
+    """Return True if `text` is an MD5, SHA-1 or SHA-2 hash in hex or base64.
 
-    What has an @ is never taken for one.
+    The algorithm's name may stand before it. A text with an @ is never a hash.
     """
     text = text.strip()
     if "@" in text or len(text) > LONGEST:
@@ -36,13 +35,13 @@ def _hex_size(text: str) -> int | None:
 
 
 def _is_base64_alone(text: str) -> bool:
-    # Without its padding it could be a word: a hash of that length is all but certain to have letters of both cases.
+    # Without padding it could be a word. A hash of that length almost certainly mixes cases.
     mixed = text.lower() != text and text.upper() != text
     return _base64_size(text) in BASE64_ALONE and (text.endswith("=") or mixed)
 
 
 def _base64_size(text: str) -> int | None:
-    """Return how many bytes `text` stands for in base64, standard or URL-safe; None if no encoder would write it so."""
+    """Return how many bytes `text` encodes in base64, also URL-safe; None if it is no base64."""
     if not BASE64.fullmatch(text):
         return None
     standard = text.rstrip("=").replace("-", "+").replace("_", "/")

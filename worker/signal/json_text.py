@@ -1,18 +1,21 @@
-"""JSON as it is sent: every letter as it is, so that text in no script takes more room than UTF-8 needs."""
+"""JSON encoding for the wire: letters are not escaped, so text takes only the room of UTF-8."""
 
 import json
 import re
 from typing import Any
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-# Circular values are found by their depth, which costs nothing; looking for them costs a third more.
+# Circular values end in a RecursionError, which costs nothing; the check costs a third more time.
 _written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
 def json_text(value: Any) -> str:
-    """Return `value` as JSON on one line that can be encoded as UTF-8: only half characters are escaped.
+    """Return `value` as JSON on one line that UTF-8 can encode: lone surrogates are escaped.
 
-    Raises `TypeError`, `ValueError` or `RecursionError` for what JSON cannot carry.
+    Raises:
+        TypeError: The value holds a type that JSON does not have.
+        ValueError: A number has too many digits.
+        RecursionError: The value is nested too deep, or circular.
     """
     text = _written(value)
     try:

@@ -1,4 +1,4 @@
-"""An event becomes JSON text: what a producer has in hand, made sure of being an event, as JSON can carry it."""
+"""Event encoding: check that a producer's value is an event, and write it as JSON text."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,31 @@ from uuid import UUID
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, SignalEvent, deeper_than, parse_event
 from worker.signal.json_text import json_text
 
-# A text without any of these has no key that Python and JSON spell differently.
+# Keys that `json` writes for None, True, False and floats; `str` would spell them differently.
 ODD_KEYS = ('"null":', '"true":', '"false":', '"NaN":', 'Infinity":')
 
 
 def event_text(event: Mapping[str, Any] | SignalEvent) -> str:
-    """`event` as JSON on one line, its half characters escaped. Raises `MalformedEvent`, as `parse_event` does, too."""
+    """Return `event` as JSON on one line, with lone surrogates escaped.
+
+    Raises:
+        MalformedEvent: It is no event, or JSON cannot carry it.
+    """
     if isinstance(event, SignalEvent):
         event = _dumped(event)
     return _text_of_the_usual(event) or _text_of_any(event)
 
 
 def to_json_value(value: Any, depth: int = 0) -> Any:
-    """`value` as JSON can carry it: dates as ISO 8601, decimals as numbers, UUIDs as text. Raises `MalformedEvent`."""
+    """Return `value` with dates as ISO 8601, decimals as numbers and UUIDs as text.
+
+    Args:
+        value: A part of the event.
+        depth: How many levels deep the part lies in the event.
+
+    Raises:
+        MalformedEvent: The value is nested too deep, or holds a type that JSON cannot carry.
+    """
     if depth > NESTING_LIMIT:
         raise MalformedEvent(f"the event is nested more than {NESTING_LIMIT} deep")
     match value:
@@ -45,7 +57,10 @@ def to_json_value(value: Any, depth: int = 0) -> Any:
 
 
 def _text_of_the_usual(event: object) -> str | None:
-    """The text, where a glance at it shows that `event` is one: several times cheaper than reading it. None: it does not."""
+    """Return the JSON of an ordinary event; None if `_text_of_any` must check the event.
+
+    That is several times cheaper than parsing the event.
+    """
     if not isinstance(event, dict) or not _has_type(event):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What one event changes of one member: the event read through the preset, or the reason why it changes none."""
+"""The patch that an event makes to one member under a preset, or the reason to skip the event."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from worker.signal.hashed import is_hashed
 from worker.signal.preset import FieldSource, Preset, text_in
 
 KNOWN = {Consent.YES: True, Consent.NO: False}
-NOT_UNDERSTOOD = ("consent", "timestamp")  # what `Patch.not_understood` can name
+NOT_UNDERSTOOD = ("consent", "timestamp")  # the values in `Patch.not_understood`
 
 
 class SkipReason(StrEnum):
-    """Why an event changes no member, and is nobody's fault."""
+    """The reason why an event changes no member although nothing is wrong with it."""
 
     NO_EMAIL = "no_email"
     HASHED_EMAIL = "hashed_email"
@@ -27,27 +27,40 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class Patch:
-    """What one event changes of the member at `address`."""
+    """The change that one event makes to one member.
 
-    address: str  # normalized: see worker/signal/address.py
-    name: str | None  # None: the event says nothing of it
-    vars: Mapping[str, Any]  # only what the event sets; JSON values
-    consent: bool | None  # marketing consent; None: unknown
-    at: datetime | None  # the event's own time, UTC; None: it has none
-    # A consent is there and is not understood, or says itself that it is unknown.
+    Attributes:
+        address: The member's address, normalized (see worker/signal/address.py).
+        name: None if the event has none.
+        vars: The variables that the event sets, as JSON values.
+        consent: Marketing consent; None if it is not known.
+        at: The event's own time, UTC; None if it has none.
+        consent_unclear: The event has a consent that is not understood, or that states that it is
+            unknown.
+        undated: The event has a time stamp that is not understood.
+    """
+
+    address: str
+    name: str | None
+    vars: Mapping[str, Any]
+    consent: bool | None
+    at: datetime | None
     consent_unclear: bool = False
-    # A time stamp is there and is not understood.
     undated: bool = False
 
     @property
     def not_understood(self) -> tuple[str, ...]:
-        """What of the event is there and was not understood, of `NOT_UNDERSTOOD`."""
+        """Return those of `NOT_UNDERSTOOD` that the event has and that were not understood."""
         unread = zip(NOT_UNDERSTOOD, (self.consent_unclear, self.undated), strict=True)
         return tuple(what for what, is_unread in unread if is_unread)
 
 
 def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
-    """What `event` changes under `preset`, or why it is skipped. Raises `MalformedEmail`."""
+    """Return the patch of `event` under `preset`, or why the event is skipped.
+
+    Raises:
+        MalformedEmail: The event has an address that cannot be used.
+    """
     mapped = preset.mapped(event)
     if mapped is None:
         return SkipReason.UNMAPPED_EVENT
@@ -74,13 +87,19 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
 
 
 def address_in(event: SignalEvent, preset: Preset) -> str | None:
-    """The address that `event` is about, normalized as far as it can be one; None where there is none."""
+    """Return the address that `event` is about, normalized if possible; None if there is none."""
     value = _first(event, preset.address, blanks=False)
     return lenient_address(str(value)) if value is not None else None
 
 
 def _first(event: SignalEvent, places: tuple[FieldSource, ...], *, blanks: bool = True) -> Any:
-    """The value at the first of `places` that has one JSON can carry; without `blanks`, one that is more than white space."""
+    """Return the value at the first of `places` that has one; None if none has.
+
+    Args:
+        event: The event.
+        places: Where to look, in order.
+        blanks: Accept a value that is only white space.
+    """
     for place in places:
         value = clean(place.read(event))
         if value is not None and (blanks or str(value).strip()):
@@ -109,7 +128,7 @@ def _consent(event: SignalEvent, places: tuple[FieldSource, ...]) -> Consent:
 
 
 def clean(value: Any) -> Any:
-    """`value` as JSON can carry it: NaN and infinities become null, half characters U+FFFD."""
+    """Return `value` as JSON can carry it: NaN and infinity become null, lone surrogates U+FFFD."""
     match value:
         case None | bool() | int():
             return value

@@ -1,4 +1,4 @@
-"""Which events matter, and where each value is read: a preset is data, this is how it is read and checked."""
+"""Presets: the mapping from Signal events to a member's fields, loaded from TOML and validated."""
 
 import re
 import tomllib
@@ -23,33 +23,38 @@ from worker.signal.event import SignalEvent
 
 TEXT_ROOTS = ("event", "name", "user_id", "anonymous_id", "group_id", "message_id")
 OBJECT_ROOTS = ("properties", "traits", "context")
-LONGEST_REMEMBERED = 200  # characters of a name: an event may hold one of any length
+LONGEST_REMEMBERED = 200  # characters; longer event names are not cached
 TARGET = re.compile(r"name|vars\.[^.\s][^\s]*")
 
 Path_ = tuple[str, ...]
 
 
 class PresetError(ValueError):
-    """A preset that cannot be right; the message is one line: the file, the key and the reason."""
+    """A preset that cannot be right; the text is one line with the file, the key and the reason."""
 
 
 @dataclass(frozen=True)
 class FieldSource:
-    """Where a value is read: one path, or several whose texts are joined with a space."""
+    """The place of a value: one path, or several whose texts are joined with a space."""
 
     paths: tuple[Path_, ...]
 
     def read(self, event: SignalEvent) -> Any:
-        """The value there, or None where there is none."""
+        """Return the value at this place, or None if there is none."""
         if len(self.paths) == 1:
             return _at(event, self.paths[0])
         found = (_at(event, path) for path in self.paths)
         return " ".join(filter(None, map(text_in, found))) or None
 
     def seek(self, event: SignalEvent) -> tuple[Any, bool]:
-        """Return the value there and True; if it ends before, return the last that is there and False.
+        """Return the value at this place, or the last value on the way to it.
 
-        Keys match as words do, ignoring case and the like. An absent one in the event's own object is no end before.
+        Keys match as `folded_word` compares them, ignoring case and separators.
+
+        Returns:
+            The value and True. If the path breaks off below its first key: the last value on it and
+            False. If the event's own object has no such key, or there are several paths: the value
+            of `read` or None, and True.
         """
         if len(self.paths) > 1:
             return self.read(event), True
@@ -66,7 +71,7 @@ class FieldSource:
 
 
 def text_in(value: object) -> str | None:
-    """`value` as a text that can stand in a name; None where it is none: absent, a flag, an object, a list, NaN, blank."""
+    """Return `value` as trimmed text; None unless it is a number or a text that is not blank."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:  # noqa: PLR0124
         return None
     return str(value).strip() or None
@@ -86,7 +91,7 @@ def _at(event: SignalEvent, path: Path_) -> Any:
 
 
 def folded(name: str) -> str:
-    """An event name as names are compared: ignoring case, spaces, hyphens and underscores."""
+    """Return an event's name without case, spaces, hyphens and underscores, for comparison."""
     fold = _folded if len(name) <= LONGEST_REMEMBERED else _folded.__wrapped__
     return fold(name)
 
@@ -109,7 +114,8 @@ def _path(text: str) -> Path_:
     if root in OBJECT_ROOTS and keys and all(keys):
         return (root, *keys)
     raise ValueError(
-        f"{text!r} is not a place in an event; use {', '.join(TEXT_ROOTS)}, or properties.…, traits.…, context.…"
+        f"{text!r} is not a place in an event; use {', '.join(TEXT_ROOTS)}, "
+        f"or properties.…, traits.…, context.…"
     )
 
 
@@ -137,7 +143,7 @@ Sets = dict[Annotated[str, AfterValidator(_target)], Places]
 
 
 class EventMapping(_Strict):
-    """One kind of event that matters, the types or track names it comes under, and what it sets."""
+    """One kind of event: the types or track names that it comes under, and the fields it sets."""
 
     kind: str
     types: tuple[Type, ...] = ()
@@ -151,7 +157,7 @@ class EventMapping(_Strict):
         return self
 
     def covers(self, event: SignalEvent) -> bool:
-        """Is `event` of this kind?"""
+        """Return True if `event` is of this kind."""
         if event.type == "track":
             return event.event is not None and folded(event.event) in self._folded_names
         return event.type in self.types
@@ -162,7 +168,7 @@ class EventMapping(_Strict):
 
 
 class Preset(_Strict):
-    """Which events matter, where the address, the consent and each of a member's fields are read."""
+    """The events that matter, and the places of the address, the consent and each member field."""
 
     address: Places
     consent: Places
@@ -170,7 +176,7 @@ class Preset(_Strict):
     always: Sets = Field(default_factory=dict)
 
     def mapped(self, event: SignalEvent) -> EventMapping | None:
-        """The first kind that covers `event`; None when the preset does not map it."""
+        """Return the first kind that covers `event`; None if the preset does not map it."""
         for mapped in self.event:
             if mapped.covers(event):
                 return mapped
@@ -178,7 +184,11 @@ class Preset(_Strict):
 
 
 def load_preset(file: Path | None = None) -> Preset:
-    """The preset in `file`, or the Default preset. Raises `PresetError`."""
+    """Return the preset in `file`; the Default preset if `file` is None.
+
+    Raises:
+        PresetError: The file cannot be read, or holds no valid preset.
+    """
     if file is None:
         return preset_of(
             files("worker.signal").joinpath("presets/default.toml").read_text(encoding="utf-8"),
@@ -197,7 +207,15 @@ def load_preset(file: Path | None = None) -> Preset:
 
 
 def preset_of(text: str, origin: str) -> Preset:
-    """The preset that `text` (TOML) spells; `origin` is its file, for the error. Raises `PresetError`."""
+    """Return the preset that a text describes.
+
+    Args:
+        text: The preset as TOML.
+        origin: The name of its file, which the error names.
+
+    Raises:
+        PresetError: The text is no valid preset.
+    """
     try:
         return Preset.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

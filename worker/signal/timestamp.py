@@ -1,7 +1,8 @@
-"""When an event happened: its time stamp, in whichever of the usual spellings a producer chose.
+"""Timestamp parsing: when an event happened, in any of the usual spellings.
 
-Numbers are epoch seconds, or milli-, micro- or nanoseconds by their size. Texts are such numbers, ISO 8601 in its variants,
-RFC 2822, or what JavaScript prints. Without an offset: UTC. The forms are tabled in `docs/events.md`.
+A number is epoch seconds, or milli-, micro- or nanoseconds, depending on its size. A text is such a
+number, ISO 8601 in its variants, RFC 2822, or what JavaScript, C, Ruby or `date` print. A time
+without an offset is UTC. `docs/events.md` lists the forms.
 """
 
 import re
@@ -9,40 +10,46 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LONGEST = 100  # characters of a text that is looked at
+LONGEST = 100  # characters; a longer text is not read
 
-# A number below the first bound is in seconds, below the next in milliseconds, and so on: 1e11 s is the year 5138,
-# 1e11 ms the year 1973. A smaller one than the least is no epoch time: a counter, a year, or 0 for none.
+# A number below the first bound is in seconds, below the next in milliseconds, and so on: 1e11 s is
+# the year 5138, 1e11 ms the year 1973. A number below LEAST is no epoch time, but a counter, a
+# year, or 0 for none.
 LEAST = 1e8
-UNITS = ((1e11, 10**6), (1e14, 10**3), (1e17, 1))  # upper bound, microseconds of one
+UNITS = ((1e11, 10**6), (1e14, 10**3), (1e17, 1))  # upper bound, microseconds in one unit
 NANOSECONDS_BELOW = 1e20
+# Number of digits -> format. Digits are a date only if their year is in COMPACT_YEARS.
 COMPACT = {
     8: "%Y%m%d",
     12: "%Y%m%d%H%M",
     14: "%Y%m%d%H%M%S",
-}  # digits that are a date, if they can be one of these years
+}
 COMPACT_YEARS = range(1990, 2101)
 
 NUMBER = re.compile(r"([+-]?[0-9]{1,20})(\.[0-9]{1,20})?(?:[eE]\+?([0-9]{1,2}))?")
 ISO = re.compile(
-    r"(?P<date>[0-9]{4}-?W[0-9]{2}(?:-?[1-7])?|[0-9]{4}(?P<sign>[-/.]?)[0-9]{2}(?P=sign)[0-9]{2}|[0-9]{4}-?[0-9]{3})"
-    r"(?:(?:T|\s+)(?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?)?"
+    r"(?P<date>[0-9]{4}-?W[0-9]{2}(?:-?[1-7])?"
+    r"|[0-9]{4}(?P<sign>[-/.]?)[0-9]{2}(?P=sign)[0-9]{2}|[0-9]{4}-?[0-9]{3})"
+    r"(?:(?:T|\s+)(?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})"
+    r"(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?)?"
     r"(?P<zone>:?\s*(?:Z|UTC|GMT|[+\u2212-][0-9]{2}(?::?[0-9]{2})?)(?:\s*(?:UTC|GMT|Z))?)?)?"
     r"(?:\s*\[[A-Za-z/_+-]+\])?",
     re.IGNORECASE,
 )
 RFC_2822 = re.compile(
-    r"(?:[A-Z][a-z]{2,8},?\s+)?[0-9]{1,2}[ -][A-Z][a-z]{2}[ -](?:[0-9]{4}|[0-9]{2})\s+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
+    r"(?:[A-Z][a-z]{2,8},?\s+)?[0-9]{1,2}[ -][A-Z][a-z]{2}[ -](?:[0-9]{4}|[0-9]{2})"
+    r"\s+[0-9]{2}:[0-9]{2}(?::[0-9]{2})?"
     r"(?:\s+(?:GMT|UTC|UT|Z|[ECMP][SD]T|[+-][0-9]{4}))?(?:\s+\([^()]*\))?",
     re.IGNORECASE,
 )
-# `String(new Date())` in JavaScript, and `date` without the rest.
+# `String(new Date())` in JavaScript, and the same without the zone.
 PRINTED = re.compile(
-    r"[A-Z][a-z]{2}\s+(?P<month>[A-Z][a-z]{2})\s+(?P<day>[0-9]{1,2})\s+(?P<year>[0-9]{4})\s+(?P<time>[0-9:]{8})"
+    r"[A-Z][a-z]{2}\s+(?P<month>[A-Z][a-z]{2})\s+(?P<day>[0-9]{1,2})\s+(?P<year>[0-9]{4})"
+    r"\s+(?P<time>[0-9:]{8})"
     r"(?:\s+(?:GMT|UTC)?(?P<zone>[+-][0-9]{4})?)?(?:\s+\([^()]*\))?",
     re.IGNORECASE,
 )
-# C's asctime and Ruby's Time, and what `date` prints: the year comes last.
+# C's asctime, Ruby's Time, and the program `date`: the year comes last.
 ASCTIME = re.compile(
     r"[A-Z][a-z]{2}\s+(?P<month>[A-Z][a-z]{2})\s+(?P<day>[0-9]{1,2})\s+(?P<time>[0-9:]{8})\s+"
     r"(?:(?P<zone>GMT|UTC|[ECMP][SD]T|[+-][0-9]{4})\s+)?(?P<year>[0-9]{4})",
@@ -51,14 +58,14 @@ ASCTIME = re.compile(
 
 
 class UnreadableTimestamp(ValueError):
-    """A time stamp is there and is not understood; the message quotes nothing of it."""
+    """A time stamp that is not understood; the message does not quote it."""
 
 
 def read_timestamp(value: object) -> datetime | None:
-    """Return the moment that `value` names, in UTC to the microsecond; None if there is none: null, or a blank text.
+    """Return the moment that `value` names, in UTC to the microsecond; None if null or blank.
 
     Raises:
-        UnreadableTimestamp: something is there that names no moment between the years 1 and 9999.
+        UnreadableTimestamp: The value names no moment between the years 1 and 9999.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -91,7 +98,7 @@ def _of_text(text: str) -> datetime | None:
     if text[10:11] == "T":
         try:
             return _in_utc(datetime.fromisoformat(text))
-        except ValueError:  # perhaps one of the variants
+        except ValueError:  # it may be one of the variants
             pass
     number = NUMBER.fullmatch(text)
     if number:
@@ -111,7 +118,7 @@ def _of_digits(digits: str) -> datetime | None:
     if form and digits.isdigit() and int(digits[:4]) in COMPACT_YEARS:
         try:
             return datetime.strptime(digits, form).replace(tzinfo=UTC)
-        except ValueError:  # no such day: it is a number after all
+        except ValueError:  # there is no such day, so it is an epoch time
             pass
     return _of_number(int(digits))
 
@@ -128,7 +135,7 @@ def _of_number(number: float) -> datetime | None:
 
 
 def _of_iso(found: re.Match[str]) -> datetime:
-    """Return the moment of an ISO 8601 text, or of a variant: 24:00, a leap second, an ordinal date, a longer fraction."""
+    """Return the moment of an ISO 8601 text; 24:00, leap seconds and long fractions are valid."""
     hour, minute, second = (int(found[each] or 0) for each in ("hour", "minute", "second"))
     if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
         raise ValueError("no such time of day")
