@@ -1,7 +1,8 @@
 -- Atomic fetch: move the oldest messages from the queue to those in flight, until they have as many
--- events as there is room for, or as many bytes as a reply should have. The last one may have more
--- events. Each message is noted as in flight first, then removed from the queue: a script that
--- fails between the two repeats a message and loses none. Comes after gate.lua and poison.lua.
+-- events as room and pace allow, or as many bytes as a reply should have. The last one may have
+-- more events; one that has to be alone ends the fetch. Each message is noted as in flight first,
+-- then removed from the queue: a script that fails between the two repeats a message and loses
+-- none. Comes after gate.lua and poison.lua.
 -- KEYS 1: Keys.hold, 2: Keys.pace, 3: Keys.queue, 4: Keys.in_flight_index, 5: Keys.in_flight,
 -- 6: Keys.fetched_at; only with limits 7: Keys.dead_letters, 8: Keys.dead_letter_counts.
 -- ARGV 1: the gate's rules as JSON, 2: events to fetch, 3: the mark of the fetch, 4: bytes of the
@@ -14,7 +15,8 @@ local stamped_until = nil
 
 -- Return the message, stamped with the time of its first fetch if it does not say when it was
 -- enqueued, or says a time in the future. The stamp is part of the message's text, so it is kept if
--- the worker dies. No two events have the same stamp. A message that came back keeps its text.
+-- the worker dies. No two stamped events have the same time. A message that came back keeps its
+-- text.
 local function stamped(message, events)
     local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
     if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then

@@ -109,7 +109,7 @@ class EventQoS(kombu_redis.QoS):
 
     @property
     def in_hand(self) -> int:
-        """The number of messages in hand, with those that other channels fetched."""
+        """The number of messages in hand, with those that consumer/load.py counts."""
         return len(self._all())
 
     @property
