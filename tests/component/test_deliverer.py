@@ -177,4 +177,4 @@ def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
     )
     known = "'vars' parameter is not a valid JSON"
     assert why(Outcome(OutcomeKind.REJECTED, 400, known)) == f"rejected (400): {known}"
-    assert why(on_hold_outcome(3.6)) == "held: the integration is held for 4 s"
+    assert why(on_hold_outcome(3.6)) == "held: the integration is on hold for 4 s"

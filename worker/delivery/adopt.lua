@@ -1,12 +1,17 @@
--- Take on events that waited for members which are free by now: those of a member together, the oldest first.
--- One request serves all of a member's, so a member is paid for as one event is. Each event is noted as in hand first, and then
--- taken from where it was. Told again because the reply was lost, it answers as it did.
--- One that came back from a worker too often to be taken with others goes to the queue, from where it is taken alone.
--- KEYS 3: index of what is in hand, 4: what is in hand, 5: delayed, 6: the queue, 7: members that are waited for.
--- ARGV 2: what members' keys begin with, 3: what makes the tags unique, 4: members at most, 5: events of each at most,
--- 6: bytes of all of them at most, 7: returns from which a message is taken alone, 8: 1 where the first may have more bytes.
--- Returns of each member its events, each as {message, tag}.
-local index, in_hand, delayed, queue, waited_for, prefix = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], ARGV[2]
+-- Fetch events that waited for members which are free by now: those of a member together, the
+-- oldest first. One write serves all events of a member, so they are charged as one event. Each
+-- event is noted as in hand first, and then removed from where it waited. If a worker runs the
+-- script again with the same token, because the reply was lost, it returns the same events. An
+-- event that came back from workers too often to be fetched with others goes to the queue, from
+-- which it is fetched alone. Comes after gate.lua.
+-- KEYS 1 and 2 as for pace.lua, 3: Keys.in_flight_index, 4: Keys.in_flight, 5: Keys.delayed,
+-- 6: Keys.queue, 7: Keys.waiting.
+-- ARGV 1 as for pace.lua, 2: Keys.prefix, 3: the token, which makes the tags unique, 4: members at
+-- most, 5: events of each at most, 6: bytes of all of them at most, 7: returns from which on a
+-- message is fetched alone, 8: 1 if the first message may have more bytes, else 0.
+-- Returns for each member its events, each as {message, tag}.
+local index, in_hand, delayed, queue, waited_for = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local prefix = ARGV[2]
 local LOOKS, LOOK_AGAIN = 200, 1
 local moment = string.format('%d.%06d.', time[1], time[2])
 local count, bytes = 0, 0
@@ -22,7 +27,7 @@ if answered then
 end
 
 local function is_to_be_alone(message)
-    local returns = string.match(message, '^%s*{"signal_returns":(%d+),')  -- as in put_aside.lua
+    local returns = string.match(message, '^%s*{"signal_returns":(%d+),')  -- as in poison.lua
     return returns and tonumber(returns) >= tonumber(ARGV[7])
 end
 
@@ -41,7 +46,7 @@ local function take(message)
         count = count + 1
         return {message, tag}
     end
-    -- It went on another way, or was erased.
+    -- The event went on another way, or was erased.
     redis.call('ZREM', index, tag)
     redis.call('HDEL', in_hand, tag)
 end

@@ -1,12 +1,15 @@
-"""When members share a request, which of them may, and what shows that Mailgun stored them.
+"""Batch policy: when members share a bulk call, which of them may, and which call is verified.
 
-Mailgun docs: `members.json` takes up to 100 members that are stored before it answers. Its answer names no member, and nobody
-recorded whether one that Mailgun does not like is refused with all the others or left out without a word. So
+Mailgun docs: `members.json` takes up to 100 members and stores them before it answers. Its answer
+names no member. It is not known whether Mailgun refuses the whole call because of one member, or
+stores the others and does not mention that one. Therefore
 
-* a member that Mailgun does not hold yet goes alone where its address is out of the ordinary;
-* of the first calls each, and of one in a hundred later on, a member is read back;
-* a member whose write failed without a refusal goes alone for a while, so that it makes no more calls fail;
-* where a reading back, or an answer of another form, leaves a doubt, members go alone for a while.
+* a member that Mailgun does not hold yet is written alone if its address is out of the ordinary;
+* one member is read back after each of the first calls, and after one call in a hundred later on;
+* a member whose write failed without a refusal is written alone for a while, so that it makes no
+  more calls fail;
+* all members are written alone for a while if a reading back, or an answer of another form, leaves
+  a doubt.
 """
 
 import re
@@ -15,44 +18,54 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from threading import Lock
 
-LARGEST_CALL = 1024 * 1024  # bytes of JSON; one member may be larger, and then goes alone
+LARGEST_CALL = 1024 * 1024  # bytes of JSON; one member may be larger, and is then alone in a call
 ORDINARY = re.compile(
     r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
 )
-FIRST_CALLS = 10  # each of which is looked after
-LATER_CALLS = 100  # one of which is
-ALONE_SECONDS = 600.0  # how long members go alone after a doubt
+FIRST_CALLS = 10  # each of which is verified
+LATER_CALLS = 100  # one of which is verified
+ALONE_SECONDS = 600.0  # how long members are written alone after a doubt
 MOST_SUSPECTS = 10_000  # that are remembered
 
 
 class BatchPolicy:
-    """How the members of one process share requests. Safe to share between threads."""
+    """The policy by which members of one process share calls. Safe to share between threads."""
 
     def __init__(
         self, size: int = 1, linger: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """At most `size` members a call, gathered for at most `linger` seconds; 1: each goes alone. `clock` gives seconds."""
+        """Let at most `size` members share a call.
+
+        Args:
+            size: MAILGUN_BATCH_SIZE; 1: each member is written alone.
+            linger: Seconds for which a batch is gathered at most.
+            clock: Returns seconds that never go back.
+        """
         self.size = size
         self.linger = linger
         self._clock = clock
         self._alone_until = 0.0
-        self._suspects: dict[str, float] = {}  # address -> until when it goes alone, oldest first
+        # Address -> until when the member is written alone, the oldest first.
+        self._suspects: dict[str, float] = {}
         self._calls = count(1)
         self._lock = Lock()
 
     def shares(self) -> bool:
-        """Do members share requests now?"""
+        """Return whether members share calls now."""
         return self.size > 1 and self._clock() >= self._alone_until
 
     def suspend(self) -> bool:
-        """Members go alone for ALONE_SECONDS from now; were they sharing until now?"""
+        """Write members alone for ALONE_SECONDS, and return whether they shared calls until now."""
         with self._lock:
             before = self.shares()
             self._alone_until = self._clock() + ALONE_SECONDS
             return before
 
     def suspect(self, addresses: Sequence[str]) -> None:
-        """Have these go alone, and after the others, for ALONE_SECONDS from now: one of them got no usable answer."""
+        """Write these members alone, and after the others, for ALONE_SECONDS.
+
+        A call for them got no usable answer, and one of them may be the cause.
+        """
         until = self._clock() + ALONE_SECONDS
         with self._lock:
             for address in addresses:
@@ -62,26 +75,32 @@ class BatchPolicy:
                 del self._suspects[next(iter(self._suspects))]
 
     def clear(self, address: str) -> None:
-        """This one was written alone: it may share a request again."""
+        """Let a member share calls again, because it was written alone."""
         self._suspects.pop(address, None)
 
     def is_suspect(self, address: str) -> bool:
-        """Return whether this one goes alone."""
+        """Return whether this member is to be written alone."""
         return self._suspects.get(address, 0.0) > self._clock()
 
     def looks_after(self) -> bool:
-        """Is a member of the call that was just made to be read back?"""
+        """Count a successful call, and return whether one of its members is to be read back."""
         number = next(self._calls)
         return number <= FIRST_CALLS or number % LATER_CALLS == 0
 
 
 def is_plain_address(address: str) -> bool:
-    """Would anybody's check of addresses take this one?"""
+    """Return True for plain ASCII addresses that any validator accepts."""
     return ORDINARY.fullmatch(address) is not None
 
 
 def chunked(sizes: Sequence[int], most: int) -> Iterator[slice]:
-    """Entries of these `sizes` in bytes, in calls of at most `most` entries and LARGEST_CALL bytes."""
+    """Yield the slices of entries that share a call.
+
+    Args:
+        sizes: The size of each entry in bytes.
+        most: The largest number of entries in a call. A call has at most LARGEST_CALL bytes, or
+            one entry.
+    """
     start = total = 0
     for place, size in enumerate(sizes):
         if place > start and (place - start == most or total + size > LARGEST_CALL):

@@ -1,9 +1,12 @@
-"""One go at several members at once: each is read where that is needed, then they are written together, then released.
+"""Batch write of leased members: read those that need it, write them together, release the leases.
 
-Every request is asked for straight before it is made, in the step that renews the members' leases. A 429 to a whole call holds
-for each of its members. A refusal or a 5xx may be one member's doing, so the call is split in halves until the culprit is alone;
-where both halves get a 5xx it is Mailgun's doing. Where many members are refused it is nobody's: a handful pay for it, the rest
-wait.
+The gate permits reads when the leases are acquired, and again after each CHUNK_SIZE of them. It
+permits each write immediately before, in the script that renews the leases.
+
+A 429 to a call is the outcome of each of its members. One member may be the cause of a refusal or a
+5xx, so the call is split in halves until that member is alone. If both halves get a 5xx, Mailgun is
+the cause. If many members are refused, no single member is the cause: a few of them get the refusal
+as their outcome, and the others wait.
 """
 
 import logging
@@ -35,18 +38,17 @@ from worker.privacy import redacted
 logger = logging.getLogger("signal_mailgun.delivery")
 
 Asked = TypeVar("Asked")
-Entry = tuple[MemberUpdate, str]  # of a call for many, and its JSON
+Entry = tuple[MemberUpdate, str]  # a member of a bulk call, and its JSON
 
-EVENT_ERRORS = frozenset(
-    {OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS}
-)  # refusals that may be one event's doing, of several
+# Refusals that one of several events of the member may cause.
+EVENT_ERRORS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS})
 SAMPLE_SIZE = 3  # members that are read back after an answer that proves nothing
-CHUNK_SIZE = 32  # members that are asked for one by one between two looks at the hold, several at the same moment
+# Members that are requested one by one, in several threads, between two checks of the hold.
+CHUNK_SIZE = 32
 
 
-OnHoldChange = Callable[
-    [str, str], None
-]  # what to do when a hold begins or ends: its kind, and why
+# Called when a hold begins or ends, with its kind and the reason.
+OnHoldChange = Callable[[str, str], None]
 
 
 def ignore_hold_change(_kind: str, _why: str) -> None:
@@ -55,24 +57,39 @@ def ignore_hold_change(_kind: str, _why: str) -> None:
 
 @dataclass(frozen=True)
 class Collaborators:
-    """What a batch write works with, for one mailing list."""
+    """The collaborators of a batch write, for one mailing list.
+
+    Attributes:
+        mailgun: The client of the list.
+        gate: The circuit breaker and the token bucket.
+        member_store: Leases the members.
+        rules: The rules for subscriptions.
+        batch_policy: Says which members share calls.
+        pool: Reads members, or writes them alone, several at a time.
+        clock: Returns the current time, UTC.
+        on_hold_change: Called when a hold begins or ends.
+        lag: MAILGUN_READ_LAG_SECONDS.
+    """
 
     mailgun: MailgunClient
     gate: Gate
-    member_store: MemberStore  # who has which member
+    member_store: MemberStore
     rules: SubscriptionRules
     batch_policy: BatchPolicy
-    pool: Executor  # in which members are read, or written alone, several at once
-    clock: Callable[[], datetime]  # UTC
+    pool: Executor
+    clock: Callable[[], datetime]
     on_hold_change: OnHoldChange
-    lag: float = 0.0  # MAILGUN_READ_LAG_SECONDS
+    lag: float = 0.0
 
 
 class BatchWrite:
-    """One go at the members of some stays. Each stay has its outcome, and its member is released, once it has been run."""
+    """The reads and writes for some leased members.
+
+    After `run`, each update has its outcome, if it was to be written, and its lease is released.
+    """
 
     def __init__(self, collaborators: Collaborators, updates: Sequence[MemberUpdate]) -> None:
-        """Each stay's member is this round's alone."""
+        """Take over the leases of `updates`."""
         self._deps = collaborators
         self._stays = updates
         self._paid = collaborators.gate.rules.event_cost * sum(
@@ -81,7 +98,11 @@ class BatchWrite:
         self._answers = RequestReports(collaborators.gate, collaborators.clock)
 
     def run(self) -> None:
-        """Make Mailgun hold what is wanted. Raises `redis.RedisError`, and whatever our own bugs raise."""
+        """Read and write the members, and release their leases.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         left = self._stays
         try:
             for update in self._stays:
@@ -95,7 +116,7 @@ class BatchWrite:
             self._close(left, settling=True)
 
     def _close(self, updates: Sequence[MemberUpdate], *, settling: bool) -> None:
-        """Release these; `settling` what was paid for and not used, with the last of them."""
+        """Release the leases of `updates`; if `settling`, refund the permits that were not used."""
         if not updates:
             return
         for update in updates:
@@ -111,7 +132,10 @@ class BatchWrite:
                 update.lose()
 
     def _suspects_last(self) -> list[list[MemberUpdate]]:
-        """The stays, those apart that got no usable answer lately: the others do not wait for them."""
+        """Return the updates in two groups: the second one's members lately got no usable answer.
+
+        So the first group does not wait for them.
+        """
         suspects = [each for each in self._stays if self._is_suspect(each)]
         return [[each for each in self._stays if each not in suspects], suspects]
 
@@ -135,7 +159,7 @@ class BatchWrite:
                 update.plan_from(read, self._deps.rules)
 
     def _reading(self, update: MemberUpdate) -> Member | Outcome | None:
-        """What Mailgun holds; held, where it was not asked any more."""
+        """Return the member as Mailgun holds it; or `held` if no more requests are to be sent."""
         if self._answers.stopped:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
         read = classify_read(
@@ -165,7 +189,11 @@ class BatchWrite:
         self._settle(*self._call(entries))
 
     def _call(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], Outcome]:
-        """Write those members that may be written in one request; gives those who have no outcome yet, and what became of it."""
+        """Write in one request the members that may be written.
+
+        Returns:
+            The entries whose updates have no outcome yet, and the outcome of the request.
+        """
         if len(entries) == 1:
             (update, _) = entries[0]
             self._write_alone([update])
@@ -182,7 +210,7 @@ class BatchWrite:
         outcome = classify_bulk_write(answer, self._deps.mailgun.list_address, self._deps.clock())
         for update in updates:
             update.requests += 1
-        # What may be one member's doing is about nobody until it is known whose.
+        # If one of the members may be the cause, the report names none until the cause is known.
         known = outcome.status != 200 and not _may_be_one_members(outcome)
         return entries, self._answers.note(
             [each.address for each in updates] if known else [], outcome
@@ -207,7 +235,7 @@ class BatchWrite:
             self._give_up(updates, outcome)
 
     def _split(self, entries: Sequence[Entry]) -> None:
-        """Look which half of a call that failed is to blame. Where both get no answer but a 5xx, it is Mailgun."""
+        """Write each half of a failed call. If both get a 5xx or no answer, Mailgun failed."""
         half = len(entries) // 2
         halves = [self._call(each) for each in (entries[:half], entries[half:])]
         if all(
@@ -223,19 +251,26 @@ class BatchWrite:
             self._settle(part, outcome)
 
     def _give_up(self, updates: Sequence[MemberUpdate], outcome: Outcome) -> None:
-        """The call ended so for each of its members. Whoever made it fail goes alone the next time, like all of them."""
+        """Set the outcome for each member of a failed call.
+
+        If there was no usable answer, each of them is written alone the next time, because one of
+        them may be the cause.
+        """
         if outcome.kind is OutcomeKind.UNAVAILABLE:
             self._deps.batch_policy.suspect([each.address for each in updates])
         for update in updates:
             update.finish(outcome)
 
     def _too_late(self, updates: Sequence[MemberUpdate]) -> None:
-        """This process was stopped for so long that others may have the members by now."""
+        """Set the outcome of leases that may have ended, because the process was suspended."""
         for update in updates:
             update.finish(locked_outcome())
 
     def _verify_sample(self, updates: Sequence[MemberUpdate], outcome: Outcome) -> None:
-        """The answer says that all are stored. A new member is the one that may have been left out without a word."""
+        """Complete the updates of a call that was answered 200, after a sample is read back if due.
+
+        The sample is a new member if there is one, because Mailgun may have left that one out.
+        """
         sample = next((each for each in updates if not each.exists), updates[0])
         read = self._read_back([sample]) if self._deps.batch_policy.looks_after() else {}
         if any(_shows_no_write(sample, each) for each in read.values()):
@@ -252,13 +287,13 @@ class BatchWrite:
     def _read_back(
         self, updates: Sequence[MemberUpdate]
     ) -> dict[MemberUpdate, Member | Outcome | None]:
-        """What Mailgun says of each, as far as it may be asked now."""
+        """Read the members for which permits can be had now, and return the result of each."""
         return {
             update: self._reading(update) for update in self._acquire_permits(updates, wait=False)
         }
 
     def _found(self, updates: Sequence[MemberUpdate]) -> dict[MemberUpdate, Member]:
-        """Those that Mailgun, asked for each, holds as sent, and as what."""
+        """Read members, and return those that Mailgun holds as they were sent."""
         looked = self._read_back(updates).items()
         return {
             update: read
@@ -269,10 +304,17 @@ class BatchWrite:
     def _fall_back_to_single_writes(
         self, updates: Sequence[MemberUpdate], why: str, found: Mapping[MemberUpdate, Member]
     ) -> None:
-        """Members go alone for a while, these at once; who was `found` as sent is done."""
+        """Suspend shared calls for a while, and write these members alone.
+
+        Args:
+            updates: The members of the call that leaves a doubt.
+            why: The reason for the log.
+            found: Those that Mailgun holds as they were sent; they are done.
+        """
         if self._deps.batch_policy.suspend():
             logger.warning(
-                "Mailgun's answer to a call for many members does not show that they are stored: members go alone for a while",
+                "Mailgun's answer to a call for many members does not show that they are stored: "
+                "members go alone for a while",
                 extra={"why": redacted(why)[:200], "members": len(updates), "found": len(found)},
             )
         for update, held in found.items():
@@ -292,7 +334,10 @@ class BatchWrite:
                 self._went_alone(update, outcome)
 
     def _writing(self, update: MemberUpdate) -> Outcome:
-        """What became of it; held or busy, where Mailgun was not asked any more."""
+        """Write a member alone, and return the outcome.
+
+        It is `held` if no more requests are to be sent, `busy` if the lease may end too early.
+        """
         if self._answers.stopped:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
         if not update.lease.may_write():
@@ -310,7 +355,7 @@ class BatchWrite:
         update.finish(outcome)
 
     def _write_one_by_one(self, update: MemberUpdate) -> None:
-        """The member is refused with what several events set: each is tried by itself, on what the ones before it left."""
+        """Write the patches of a refused member one by one, each on top of those before it."""
         held = update.held
         for part in update.split():
             part.plan_after(held, self._deps.rules)
@@ -319,12 +364,12 @@ class BatchWrite:
             if part.outcome and part.outcome.kind is OutcomeKind.DELIVERED:
                 held = part.outcome.member
 
-    # Asking for leave
+    # Permits
 
     def _acquire_permits(
         self, updates: Sequence[MemberUpdate], *, wait: bool = True
     ) -> Sequence[MemberUpdate]:
-        """Those for each of which a request may be made; the rest waits."""
+        """Return the updates that have a permit for a request each; if `wait`, defer the rest."""
         missing = math.ceil(len(updates) - self._permits - 0.001)
         if missing > 0:
             self._report_now()
@@ -336,7 +381,15 @@ class BatchWrite:
         return updates[:granted]
 
     def _authorize(self, updates: Sequence[MemberUpdate], requests: int) -> Sequence[MemberUpdate]:
-        """Those that may be written now, by so many requests; the rest has its outcome."""
+        """Renew the leases, and pay for the write.
+
+        Args:
+            updates: The members to write.
+            requests: The number of requests that write them.
+
+        Returns:
+            The updates that may be written now. The others have their outcome.
+        """
         if self._answers.stopped:
             for update in updates:
                 update.defer(HELD_BY_PACE_SECONDS)
@@ -360,24 +413,23 @@ class BatchWrite:
                 update.lose()
         return [update for update, ours in zip(updates, answer, strict=True) if ours]
 
-    # What came of it
+    # Results
 
     @property
     def _permits(self) -> float:
-        """Requests that were paid for and not made."""
+        """Return the number of requests that were paid for and not sent yet."""
         return self._paid - self._answers.requests
 
     def _answered(self, update: MemberUpdate, outcome: Outcome, *, written: bool = True) -> Outcome:
         update.requests += 1
         noted = self._answers.note([update.address], outcome, written=written)
-        if (
-            outcome.wait_until
-        ):  # others ask meanwhile, and what is under way beside this may take long
+        # Other workers go on sending, and the other requests of this batch may take long.
+        if outcome.wait_until:
             self._report_now()
         return noted
 
     def _report_now(self) -> None:
-        """Report what may begin a hold, before more is asked."""
+        """Report to the gate what may begin a hold, before more requests are sent."""
         self._tell(self._deps.gate.record(self._answers.urgent()))
 
     def _tell(self, changes: Sequence[HoldChange]) -> None:
@@ -387,18 +439,24 @@ class BatchWrite:
     def _each(
         self, act: Callable[[MemberUpdate], Asked], updates: Sequence[MemberUpdate]
     ) -> Iterator[Asked]:
-        """What `act` gives for each; several at once."""
+        """Yield what `act` returns for each update; several run at the same time."""
         return map(act, updates) if len(updates) < 2 else self._deps.pool.map(act, updates)
 
 
 def _may_be_one_members(outcome: Outcome) -> bool:
-    """Return whether what a call for many was answered may be because of one of them."""
+    """Return whether one member of a shared call may be the cause of its outcome."""
     failed = outcome.kind is OutcomeKind.UNAVAILABLE and outcome.status not in {None, 200}
     return failed or outcome.kind in REFUSALS
 
 
 def _shows_no_write(update: MemberUpdate, read: Member | Outcome | None) -> bool:
-    """Return True if `read`, what Mailgun says of the member after a call that was answered 200, is not what was sent."""
+    """Return whether reading a member back shows that a call answered 200 did not store it.
+
+    Args:
+        update: The member as it was sent.
+        read: What reading it returned: the member, None if the list does not hold it, or why it
+            could not be read.
+    """
     if isinstance(read, Member):
         return not update.is_as_sent(read)
     return read is None or read.kind is OutcomeKind.WRONG_MEMBER

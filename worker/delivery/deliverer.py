@@ -1,4 +1,7 @@
-"""An attempt to bring patches to Mailgun: those of one member go together, and so do members, as far as that is allowed."""
+"""Delivery of patches to one mailing list: lease the members, and make one batch write for them.
+
+The patches of one member are written together, and so are members, as far as the settings allow.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +17,26 @@ from worker.signal.patch import Patch
 
 @dataclass(frozen=True)
 class Deliverer(Collaborators):
-    """How patches are brought to one mailing list."""
+    """The delivery of patches to one mailing list."""
 
     def deliver_one(self, patch: Patch, at: float) -> Outcome:
-        """Make Mailgun hold what `patch`, of the event time `at` (epoch seconds), says, asking no more than needed."""
+        """Deliver one patch with as few requests as possible, and return its outcome.
+
+        Args:
+            patch: The patch.
+            at: The time of its event, epoch seconds.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         return self.deliver([TimedPatch(patch, EventOrder(at))])[0]
 
     def deliver(self, wanted: Sequence[TimedPatch]) -> list[Outcome]:
-        """Make Mailgun hold what is wanted; how each ended. Raises `redis.RedisError`."""
+        """Deliver patches, and return the outcome of each, in the same order.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         outcomes = [Outcome(OutcomeKind.CRASHED)] * len(wanted)
         left = list(range(len(wanted)))
         while left:
@@ -29,9 +44,16 @@ class Deliverer(Collaborators):
         return outcomes
 
     def repair(self, addresses: Sequence[str]) -> None:
-        """Where Mailgun does not hold the newest that is known of these members, each named once, make it so.
+        """Read members, and write those for which Mailgun does not hold the values of the ledger.
 
-        What may not be done now is left for the next look. Raises `redis.RedisError`.
+        Members that are locked, or for which no request may be sent now, are left for the next
+        look.
+
+        Args:
+            addresses: The addresses of the members, each named once.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
         """
         opened = self.member_store.acquire(addresses)
         if isinstance(opened, OnHold):
@@ -47,7 +69,10 @@ class Deliverer(Collaborators):
     def _round(
         self, wanted: Sequence[TimedPatch], places: list[int], outcomes: list[Outcome]
     ) -> list[int]:
-        """One go at the patches in these places; gives the places that are left for another."""
+        """Deliver the patches at these positions, and return the positions left for another round.
+
+        The outcome of each delivered patch is stored in `outcomes`.
+        """
         grouped, left = self.member_store.group_by_member(wanted, places)
         opened = self.member_store.acquire(list(grouped))
         if isinstance(opened, OnHold):
@@ -77,5 +102,5 @@ class Deliverer(Collaborators):
         return left
 
     def _spare(self, wanted: Sequence[TimedPatch], places: Sequence[int]) -> None:
-        """No request was made for these."""
+        """Refund the charge for the patches at these positions: no request was made for them."""
         self.gate.release(self.gate.rules.event_cost * sum(wanted[place].paid for place in places))

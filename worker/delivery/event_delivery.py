@@ -1,4 +1,4 @@
-"""One event while it is handled: what it wants, what came of its attempt, what follows, and how that ended."""
+"""Delivery of one event: its patch, the outcome of its attempt, the decision, and the result."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ WRONG_CLOCK_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class Rescheduled:
-    """The event waits in Redis until `due`."""
+    """The event waits in Redis until `due`, because of `why`."""
 
     why: str
     due: datetime
@@ -27,7 +27,7 @@ class Rescheduled:
 
 @dataclass(frozen=True)
 class Buried:
-    """The event is on the dead-letter queue."""
+    """The event is on the dead-letter queue, because of `why`."""
 
     why: str
 
@@ -37,48 +37,70 @@ Result = Done | Rescheduled | Buried
 
 @dataclass
 class EventDelivery:
-    """One event and what is known of it so far."""
+    """One event and the state of its delivery.
+
+    Attributes:
+        message: The message of the event.
+        patch: What the event sets; None if it changes no member, or cannot be read.
+        outcome: The outcome of the attempt; None if there was none.
+        decision: What follows; None before it is decided.
+        refusal: Why the message holds no valid event; empty if it does.
+        due: When the next try is due; None if there is none.
+    """
 
     message: Message
-    patch: Patch | None = None  # None: it changes no member
-    outcome: Outcome | None = None  # of its attempt; None where Mailgun was not to be asked
+    patch: Patch | None = None
+    outcome: Outcome | None = None
     decision: Decision | None = None
-    refusal: str = ""  # why it can be no event, or of no member
-    due: datetime | None = None  # of its next try
+    refusal: str = ""
+    due: datetime | None = None
 
     def refuse(self, reason: DeadLetterReason, refusal: str) -> None:
-        """It is to be buried without an attempt."""
+        """Decide to bury the event without an attempt.
+
+        Args:
+            reason: The reason of the dead letter.
+            refusal: Why the message holds no valid event.
+        """
         self.decision, self.refusal = Bury(reason), refusal
 
     @property
     def ending(self) -> Decision:
-        """What follows. Raises `LookupError` before it is decided."""
+        """Return the decision.
+
+        Raises:
+            LookupError: Nothing is decided yet.
+        """
         if self.decision is None:
             raise LookupError("nothing is decided yet")
         return self.decision
 
     @cached_property
     def said(self) -> str:
-        """How that ended, as it is counted."""
+        """Return the label under which the result is counted and logged."""
         return _said(self.ending, self.outcome)
 
     @property
     def is_busy(self) -> bool:
-        """Return whether another delivery has its member."""
+        """Return whether another delivery has the member locked."""
         return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY
 
     @property
     def answer(self) -> str:
-        """Mailgun's words, or ours."""
+        """Return Mailgun's answer, or why the message holds no valid event."""
         return self.outcome.answer if self.outcome else self.refusal
 
     @property
     def summary(self) -> str:
-        """The same as it may be shown."""
+        """Return the answer in a form that operators may see."""
         return self.outcome.summary if self.outcome else self.refusal
 
     def wanted(self) -> TimedPatch:
-        """What it wants Mailgun to hold. Raises `LookupError` where it wants nothing."""
+        """Return the patch with its time.
+
+        Raises:
+            LookupError: The event changes no member.
+        """
         if self.patch is None:
             raise LookupError("the event changes no member")
         last = self.message.attempt_history[-1] if self.message.attempt_history else None
@@ -86,7 +108,12 @@ class EventDelivery:
         return TimedPatch(self.patch, order_of(self.patch, self.message), self.message.paid, alone)
 
     def waiting(self, now: float, open_seconds: float) -> Message:
-        """The message to be delayed; `open_seconds` is the integration's own clock."""
+        """Return the message to delay, with its attempt noted if there was one.
+
+        Args:
+            now: The time of the attempt, epoch seconds.
+            open_seconds: The integration's own clock.
+        """
         outcome = self.outcome or Outcome(OutcomeKind.CRASHED)
         if outcome.kind in {OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.DOUBTFUL}:
             return self.message.after_wait()
@@ -96,7 +123,11 @@ class EventDelivery:
         )
 
     def handled(self) -> Result:
-        """How that ended."""
+        """Return the result.
+
+        Raises:
+            LookupError: The decision was not carried out.
+        """
         match self.decision, self.due:
             case Done() as done, _:
                 return done
@@ -110,10 +141,12 @@ class EventDelivery:
 
 
 def order_of(patch: Patch, message: Message) -> EventOrder:
-    """Return when the event happened, else when it was enqueued; of equals the later enqueued one is the later.
+    """Return the place of the event among others: by its own time, else by when it was enqueued.
 
-    A time more than a day after it was enqueued is a wrong clock's: it must not keep newer events from setting the field
-    for years. One that was not understood counts as before all others.
+    Of events with the same time, the one enqueued later is the later. A time more than a day after
+    the event was enqueued comes from a wrong clock, and is replaced by the enqueue time: else newer
+    events could not set the field for years. A time that was not understood is earlier than all
+    others.
     """
     enqueued_at = message.enqueued_at or 0.0
     if patch.undated:

@@ -1,12 +1,12 @@
-"""Writes whose end is not known, looked after: read again for a while, and written anew where an older one won.
+"""Repair of late writes: members are read again after a write without an answer.
 
-    signal:<integration>:look_after   sorted set   address -> when to look, epoch seconds by Redis's clock; as long as
-                                                   Mailgun may yet apply such a write (MAILGUN_READ_LAG_SECONDS)
+Mailgun may apply a request that timed out later, over newer values. The same is true of a request
+of a worker that was suspended. The ledger marks such members in `Keys.look_after` as it releases
+them (close.lua), for as long as Mailgun may still apply the write (MAILGUN_READ_LAG_SECONDS).
 
-A request that timed out may be applied later, over newer values; so may one of a worker that was stopped in between.
-The ledger notes such members as it closes them (close.lua). Any worker takes its turn. Each look is a delivery without
-an event: what Mailgun holds is overlaid with what events have set, and written if that differs. It never creates a
-member.
+Any worker may claim a look that is due. A look is a delivery without an event: the values that
+events have set are laid over what Mailgun holds, and the member is written if that differs. A look
+never creates a member.
 """
 
 from dataclasses import dataclass
@@ -19,20 +19,23 @@ from worker.members.ledger import Ledger
 from worker.redis_client.lua import script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
-CLAIM_SECONDS = 30.0  # after which a look that came to nothing is due again
+CLAIM_SECONDS = 30.0  # after which a look without a result is due again
 
 CLAIM = ALLOW_WHEN_FULL + script("worker.delivery", "late_writes")
 
 
 @dataclass(frozen=True)
 class LateWrites:
-    """The members of one integration that are to be looked at again."""
+    """The members of one integration that are marked for a later look."""
 
     delivery: Deliverer
     ledger: Ledger
 
     def due(self) -> list[str]:
-        """Claim the members to look at now, and return their addresses. Cheap: to be asked once a second."""
+        """Claim the members whose look is due, and return their addresses.
+
+        A worker calls this once a second: one script, which returns no member during a hold.
+        """
         gate = self.ledger.gate
         keys = [*gate.keys, self.ledger.keys.look_after]
         return [
@@ -41,7 +44,11 @@ class LateWrites:
         ]
 
     def look(self, addresses: list[str]) -> None:
-        """Look at these members; their claims are followed up as they are closed. Raises `redis.RedisError`."""
+        """Look at these members. Their release ends the claim, or sets the time of the next look.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         self.delivery.repair(addresses)
 
     @cached_property

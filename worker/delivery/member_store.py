@@ -1,4 +1,7 @@
-"""Who has which member: the ledger, or, where MAILGUN_WRITE_MODE=overwrite wants nothing merged or kept in order, nobody."""
+"""Leases of members for a batch write: the interface of the ledger, and its no-op `NoLedger`.
+
+`NoLedger` is for MAILGUN_WRITE_MODE=overwrite, which neither merges events nor keeps their order.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,45 +14,84 @@ from worker.members.record import Record
 
 
 class MemberStore(Protocol):
-    """Where members are given out, one delivery each."""
+    """A store that leases each member to one delivery at a time."""
 
     def group_by_member(
         self, wanted: Sequence[TimedPatch], places: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
-        """The places by address, as far as those of one member may go together, and the places that have to wait."""
+        """Group the patches of one delivery by member.
+
+        Args:
+            wanted: All patches of the delivery.
+            places: The positions in `wanted` of the patches to group.
+
+        Returns:
+            The positions by address, of patches that may share a write; and the positions that
+            have to wait for the next round.
+        """
         ...
 
     def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult] | OnHold:
-        """Take these members, each named once."""
+        """Acquire the leases of these members.
+
+        Args:
+            addresses: The addresses, each named once.
+
+        Returns:
+            The lease of each member, or `Locked`, in the order of `addresses`; `OnHold` if the
+            integration is on hold.
+        """
         ...
 
     def renew(
         self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
     ) -> Sequence[bool] | OnHold:
-        """May these members be written? For each: is it still this visit's?"""
+        """Renew leases immediately before a write, and charge the write.
+
+        Args:
+            leases: The leases.
+            notes: For each lease, the record that must be stored before the write.
+            pay: The requests to charge.
+
+        Returns:
+            For each lease, whether it still stands, so that the member may be written; `OnHold`
+            if the integration is on hold.
+        """
         ...
 
     def release(
         self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
     ) -> Sequence[HoldChange]:
-        """Write what was learned, report what Mailgun answered, release the members."""
+        """Store the records, report the requests to the gate, and release the leases.
+
+        Args:
+            leases: The leases to release.
+            reports: The results of requests that were not reported yet.
+            pay: The requests to charge; a negative number refunds them.
+
+        Returns:
+            The holds that the reports began or ended.
+        """
         ...
 
     def repeat(self) -> None:
-        """Release the members whose opening or closing Redis did not answer."""
+        """Release the leases whose acquisition or release Redis did not answer."""
         ...
 
 
 @dataclass(frozen=True)
 class NoLedger:
-    """A desk that gives out every member at once and remembers nothing: one write an event, with that event's fields."""
+    """A store that leases every member at once and keeps no records.
+
+    Each event is one write, with the fields of that event.
+    """
 
     gate: Gate
 
     def group_by_member(
         self, wanted: Sequence[TimedPatch], places: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
-        """One place an address; further events of that member wait, in their order."""
+        """Take one position an address; further events of that member wait, in their order."""
         grouped: dict[str, list[int]] = {}
         left = []
         for place in places:
@@ -60,13 +102,13 @@ class NoLedger:
         return grouped, left
 
     def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult]:
-        """As if Mailgun held none of them."""
+        """Return leases that say Mailgun holds none of the members, so that none is read."""
         return [MemberLease(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
 
     def renew(
         self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
     ) -> Sequence[bool] | OnHold:
-        """May Mailgun be asked?"""
+        """Charge the write, unless the integration is on hold. Every lease stands."""
         wait = self.gate.seconds_until_open()
         if wait:
             return OnHold(wait)
@@ -79,9 +121,9 @@ class NoLedger:
         reports: Sequence[RequestReport],
         pay: float,
     ) -> Sequence[HoldChange]:
-        """Report what Mailgun answered."""
+        """Report the requests to the gate, and charge or refund `pay`."""
         self.gate.release(-pay)
         return self.gate.record(reports)
 
     def repeat(self) -> None:
-        """Do nothing: no member is taken."""
+        """Do nothing: there are no leases in Redis."""

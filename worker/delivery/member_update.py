@@ -1,11 +1,11 @@
-"""One member that a delivery has to itself, what is wanted of it, and what came of that. Asking Mailgun is the round's work.
+"""Update of one leased member: its patches, the merge plan, and what came of the write.
+
+The batch write sends the requests (`batch_write.py`).
 
     unread ──▶ planned ──▶ sent ──▶ stored
       │           │          ├───▶ refused: as before it was sent
-      ▼           ▼          └───▶ perhaps stored: the ledger knows what was sent, and no copy is kept
-    over       nothing to write
-
-`outcome` is set as soon as nothing more is to be asked for the member; None where nothing was to be stored.
+      ▼           ▼          └───▶ perhaps stored: the ledger knows what was sent, and keeps no copy
+    finished   nothing to write
 """
 
 from collections.abc import Iterator
@@ -24,73 +24,103 @@ NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
 
 @dataclass(eq=False)
 class MemberUpdate:
-    """A member and the patches for it, in the order in which they came; without any, it is looked after."""
+    """A leased member and the patches for it.
+
+    Attributes:
+        lease: The lease of the member.
+        wanted: The patches, in the order in which they came; empty for a later look at a member.
+        places: The positions of the patches among those of the delivery.
+        lag: MAILGUN_READ_LAG_SECONDS.
+        plan: What to write; None before it is planned.
+        outcome: The outcome, set once no more requests are to be sent for the member; None if there
+            was nothing to write.
+        requests: The number of requests that the member was part of.
+        parts: The updates of the single patches, if each was tried alone.
+    """
 
     lease: MemberLease
     wanted: list[TimedPatch]
-    places: list[int]  # of the patches, in whatever they were taken from
-    lag: float = 0.0  # MAILGUN_READ_LAG_SECONDS
+    places: list[int]
+    lag: float = 0.0
     plan: MergePlan | None = None
     outcome: Outcome | None = None
-    requests: int = 0  # in which the member had a part
-    parts: "tuple[MemberUpdate, ...]" = ()  # where each patch was tried by itself
-    # What was known, and found, before it was sent.
+    requests: int = 0
+    parts: "tuple[MemberUpdate, ...]" = ()
+    # The record and the copy of the lease before the member was sent.
     _before: tuple[Record, Copy | None] = (Record(), None)
 
     @property
     def address(self) -> str:
-        """The member's."""
+        """Return the member's address."""
         return self.lease.address
 
     @property
     def member(self) -> Member:
-        """The member to be stored. Raises `LookupError` where there is none."""
+        """Return the member to write.
+
+        Raises:
+            LookupError: There is nothing to write.
+        """
         if self._planned.member is None:
             raise LookupError("nothing is to be stored")
         return self._planned.member
 
     @property
     def held(self) -> Member | None:
-        """As Mailgun holds it; None: it does not, or nothing is planned."""
+        """Return the member as Mailgun holds it; None if it holds none, or nothing is planned."""
         return self.plan.held if self.plan else None
 
     @property
     def exists(self) -> bool:
-        """Does Mailgun hold the member already?"""
+        """Return whether Mailgun holds the member already."""
         return self.held is not None
 
     @property
     def needs_read(self) -> bool:
-        """Does the member have to be read?"""
+        """Return whether the member has to be read."""
         return self.plan is None and self.outcome is None
 
     @property
     def needs_write(self) -> bool:
-        """Does the member have to be stored?"""
+        """Return whether the member has to be written."""
         return self.outcome is None and self.plan is not None and self.plan.writes
 
     @property
     def is_looked_at(self) -> bool:
-        """Was the member looked at, without an event, and is it as it should be?"""
+        """Return whether this was a later look at the member, and succeeded.
+
+        It succeeded if Mailgun holds the member as it should be. A member in a form that cannot be
+        read counts, too.
+        """
         if self.outcome and self.outcome.kind is OutcomeKind.UNREADABLE_MEMBER:
-            return not self.wanted  # no look will tell more
+            return not self.wanted  # another look would find the same
         done = self.outcome is None or self.outcome.kind is OutcomeKind.DELIVERED
         return not self.wanted and self.plan is not None and done
 
     @property
     def goes_alone(self) -> bool:
-        """Return whether an event of it had no answer the last time: it could cost the others of a request theirs."""
+        """Return whether the member is to be written alone.
+
+        The last attempt of one of its events got no answer, so it may make a shared call fail.
+        """
         return any(each.alone for each in self.wanted)
 
     def is_as_sent(self, held: Member) -> bool:
-        """Does Mailgun hold what was sent? Who is subscribed may have changed since by the recipient's doing."""
+        """Return whether `held` is what was sent.
+
+        The subscription is not compared, because the recipient may have changed it since.
+        """
         return same(replace(held, subscribed=self.member.subscribed), self.member)
 
     def plan_from_cache(self, rules: SubscriptionRules) -> None:
-        """Plan on what is known without a reading, where that will do.
+        """Plan without a reading, if the ledger's record or copy is enough for that.
 
-        A copy that is merely fresh shows that nothing needs writing. It is never written back: a recipient, or anybody, may
-        have changed the member since, and a "yes" from a copy would undo an opt-out. A trusted one stands for a reading.
+        A copy that is merely fresh may show that nothing has to be written. No write is based on
+        it: the recipient or an operator may have changed the member since, and a "yes" from the
+        copy would undo an opt-out. A trusted copy replaces a reading.
+
+        If Mailgun contradicted itself about the member lately, the outcome is `doubtful` until the
+        next look is due.
         """
         lease = self.lease
         if self.wanted and all(superseded(each, lease.record) for each in self.wanted):
@@ -108,7 +138,14 @@ class MemberUpdate:
             self.outcome = doubtful_outcome(again - lease.now())
 
     def plan_from(self, held: Member | None, rules: SubscriptionRules) -> None:
-        """Plan on what Mailgun, read on this visit, holds. Where that may be no proof, the member waits for another look."""
+        """Plan from a reading under this lease.
+
+        If the reading contradicts what Mailgun confirmed lately, the outcome is `doubtful`.
+
+        Args:
+            held: The member as Mailgun holds it; None if it holds none.
+            rules: The rules for subscriptions.
+        """
         lease = self.lease
         lease.record, doubt = after_reading(lease.record, held, lease.opened_at, self.lag)
         lease.found = Copy(held) if held else None
@@ -118,32 +155,36 @@ class MemberUpdate:
             self.outcome = doubtful_outcome(doubt)
 
     def plan_after(self, held: Member | None, rules: SubscriptionRules) -> None:
-        """Plan on what an earlier write on this visit left."""
+        """Plan from `held`, what an earlier write under this lease left."""
         self._plan(plan_merge(held, self.lease.record, self.wanted, rules, self.lease.now()))
 
     def noted(self) -> Record:
-        """What must be known before the member is written."""
+        """Return the record that the ledger must hold before the member is written."""
         return noted(self.lease.record, self._planned, self.lease.now())
 
     def send(self, note: Record) -> None:
-        """The member is about to be written: until an answer says otherwise, Mailgun may hold it or not."""
+        """Prepare the lease for the write; until an answer comes, its effect is unknown.
+
+        Args:
+            note: The record of `noted`.
+        """
         self._before = self.lease.record, self.lease.found
         self.lease.record, self.lease.found = note, None
 
     def refuse(self) -> None:
-        """Mailgun did not store what was sent, or was not sent it: all is as it was before."""
+        """Restore record and copy: Mailgun did not store what was sent, or was not sent it."""
         self.lease.record, self.lease.found = self._before
 
     def lose(self) -> None:
-        """The member is another's to write, or a page came that may know better."""
+        """Set the outcome for a lost lease: it ended, or an imported page contradicts the copy."""
         self.parts, self.outcome = (), locked_outcome()
 
     def defer(self, seconds: float) -> None:
-        """Nobody may be asked for so long."""
+        """Set the outcome for an integration on hold: no request may be sent for `seconds`."""
         self.outcome = on_hold_outcome(seconds)
 
     def complete(self, outcome: Outcome) -> None:
-        """Mailgun holds the member, as `outcome` has it."""
+        """Set the outcome, and take its member as what Mailgun holds now."""
         lease = self.lease
         self.outcome = outcome
         lease.record = self._planned.record._replace(
@@ -152,7 +193,11 @@ class MemberUpdate:
         lease.found = Copy(outcome.member) if outcome.member else None
 
     def finish(self, outcome: Outcome) -> None:
-        """Asking ended so. What was not sent, or refused by 4xx, is not stored; after anything else it may be."""
+        """Set the outcome, and update the lease's record and copy.
+
+        A member that was not sent, or that Mailgun refused by 4xx, is not stored. After any other
+        failure it may be stored.
+        """
         if outcome.kind is OutcomeKind.DELIVERED:
             self.complete(outcome)
             return
@@ -167,7 +212,7 @@ class MemberUpdate:
             self.lease.record = self.lease.record._replace(late=late)
 
     def split(self) -> "tuple[MemberUpdate, ...]":
-        """Each patch by itself, once all of them together were refused."""
+        """Return an update for each patch, after all of them together were refused."""
         self.refuse()
         self.parts = tuple(
             MemberUpdate(self.lease, [wanted], [place], self.lag, requests=self.requests)
@@ -176,7 +221,7 @@ class MemberUpdate:
         return self.parts
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
-        """How each patch ended, by its place."""
+        """Yield the position of each patch, and its outcome."""
         for part in self.parts:
             yield from part.outcomes()
         if not self.parts:
@@ -197,9 +242,8 @@ class MemberUpdate:
 
     def _of(self, number: int, outcome: Outcome | None) -> Outcome:
         if self.plan is None or (outcome is None and self.plan.writes):
-            return outcome or Outcome(
-                OutcomeKind.CRASHED
-            )  # no request was made for it: it is not done
+            # Without an outcome no request was sent, so the patch is not done.
+            return outcome or Outcome(OutcomeKind.CRASHED)
         kind = self.plan.kinds[number]
         if outcome is None:
             settled = kind if kind is OutcomeKind.SUPERSEDED else OutcomeKind.UNCHANGED
@@ -210,17 +254,21 @@ class MemberUpdate:
 
 
 def on_hold_outcome(seconds: float) -> Outcome:
-    """Nobody may ask Mailgun for so many seconds."""
-    return Outcome(OutcomeKind.HELD, None, f"the integration is held for {seconds:.0f} s")
+    """Return the outcome for an integration on hold: no request may be sent for `seconds`."""
+    return Outcome(OutcomeKind.HELD, None, f"the integration is on hold for {seconds:.0f} s")
 
 
 def locked_outcome() -> Outcome:
-    """Another delivery has the member."""
+    """Return the outcome for a member that another delivery has locked."""
     return Outcome(OutcomeKind.BUSY, None, "another event of the same member is under way")
 
 
 def doubtful_outcome(seconds: float) -> Outcome:
-    """What Mailgun answers contradicts what was so lately; it is looked at again after so many seconds."""
+    """Return the outcome for a reading that contradicts what Mailgun confirmed lately.
+
+    Args:
+        seconds: The seconds after which the member is to be read again.
+    """
     return Outcome(
         OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds
     )

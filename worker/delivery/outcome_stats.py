@@ -1,10 +1,8 @@
-"""How many events ended how: counted in each worker's memory, added up in Redis once a second.
+"""Outcome statistics: the number of events by outcome, in total and by minute.
 
-    signal:<integration>:totals            hash   outcome -> count since the first worker; lives as long as Redis
-    signal:<integration>:minute:<epoch>    hash   outcome -> count within that minute by Redis's clock; lives two hours
-    signal:<integration>:not_understood    hash   what of an event was there and not understood -> count; lives as long as Redis
-
-A count is for people, not a promise: a killed worker takes its last second's counts along, a repeated event is counted twice.
+Each worker counts in memory and adds its counts to Redis once a second: to `Keys.totals`,
+`Keys.minute` and `Keys.not_understood`. The counts are approximate. A killed worker loses the
+counts of its last second, and an event that is delivered again is counted twice.
 """
 
 from collections import Counter
@@ -26,7 +24,7 @@ class OutcomeStats:
     """The counts of one integration. Safe to share between threads."""
 
     def __init__(self, redis: "redis.Redis", integration: str) -> None:
-        """Counts that are not stored yet are none."""
+        """Use the counts of `integration` in `redis`."""
         self._redis = redis
         self._keys = Keys(integration)
         self._pending: Counter[str] = Counter()
@@ -34,17 +32,24 @@ class OutcomeStats:
         self._lock = Lock()
 
     def count(self, outcome: str) -> None:
-        """One more event ended so."""
+        """Count one more event with this outcome."""
         with self._lock:
             self._pending[outcome] += 1
 
     def count_not_understood(self, whats: Iterable[str]) -> None:
-        """Count one more event in which each of `whats` was there and not understood."""
+        """Count one more event for each of `whats`, the parts of it that were not understood."""
         with self._lock:
             self._unread.update(whats)
 
     def store(self, now: float | None = None) -> None:
-        """Add what was counted since to Redis. Raises `redis.RedisError` and keeps the counts when Redis is away."""
+        """Add the counts since the last call to Redis.
+
+        Args:
+            now: The time whose minute counts, epoch seconds; None: Redis's clock.
+
+        Raises:
+            redis.RedisError: Redis did not answer. The counts are kept for the next call.
+        """
         with self._lock:
             counted, self._pending = self._pending, Counter()
             unread, self._unread = self._unread, Counter()
@@ -59,15 +64,15 @@ class OutcomeStats:
             raise
 
     def totals(self) -> dict[str, int]:
-        """Every outcome's count since the first worker."""
+        """Return the count of each outcome since the first worker."""
         return self._read(self._keys.totals)
 
     def not_understood(self) -> dict[str, int]:
-        """Return in how many events what was not understood, since the first worker."""
+        """Return the number of events since the first worker, by what was not understood."""
         return self._read(self._keys.not_understood)
 
     def minute(self, minute: int) -> dict[str, int]:
-        """Every outcome's count within that minute, given as epoch seconds // 60."""
+        """Return the count of each outcome within `minute`, epoch seconds // 60."""
         return self._read(self._keys.minute(minute))
 
     def _read(self, key: str) -> dict[str, int]:

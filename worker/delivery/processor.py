@@ -1,4 +1,7 @@
-"""One event from the queue, handled: attempted, decided, and the decision carried out before anything is acknowledged."""
+"""Event processor: attempts the delivery of events, decides what follows, and carries that out.
+
+Each event is safe in Redis, or done, before its message is acknowledged.
+"""
 
 import logging
 from collections import Counter
@@ -39,12 +42,14 @@ from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
 
+# By who is at fault: an expected retry is no error.
 LEVELS = {
     Done: logging.INFO,
     Retry: logging.INFO,
     Snooze: logging.INFO,
     Bury: logging.WARNING,
-}  # by whose fault: an expected retry is no error
+}
+# Outcomes of attempts that failed, for which the age of the event matters.
 TRIED = frozenset(OutcomeKind) - {
     OutcomeKind.HELD,
     OutcomeKind.BUSY,
@@ -55,18 +60,32 @@ TRIED = frozenset(OutcomeKind) - {
 }
 
 
-OnProcessed = Callable[
-    [Message, Decision, Outcome | None], None
-]  # the outcome is None where Mailgun was not to be asked
+# Called after each event; the outcome is None if there was no attempt.
+OnProcessed = Callable[[Message, Decision, Outcome | None], None]
 
 
 def ignore_processed(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default of `on_processed`."""
 
 
 @dataclass(frozen=True)
 class EventProcessor:
-    """How a worker handles the events of one integration."""
+    """The processor of one integration's events.
+
+    Attributes:
+        preset: Maps an event to a patch.
+        delivery: Delivers patches to the mailing list.
+        delay_queue: Keeps events until their next try.
+        waiting: Keeps events until their locked member is free.
+        dead_letters: Keeps events that are not tried any more.
+        outcome_stats: Counts the results.
+        worker_registry: Notes how the latest events ended.
+        retry_policy: The limits within which an event is tried.
+        digest_key: The key of the digests that stand for addresses in the log.
+        clock: Returns the current time, UTC.
+        chance: Returns random numbers in [0, 1).
+        on_processed: Called with the decision and the outcome of each event.
+    """
 
     preset: Preset
     delivery: Deliverer
@@ -77,18 +96,28 @@ class EventProcessor:
     worker_registry: WorkerRegistry
     retry_policy: RetryPolicy
     digest_key: bytes
-    clock: Callable[[], datetime]  # UTC
-    chance: Callable[[], float]  # random, [0, 1)
-    on_processed: OnProcessed = ignore_processed  # told how each event's handling ended
+    clock: Callable[[], datetime]
+    chance: Callable[[], float]
+    on_processed: OnProcessed = ignore_processed
 
     def handle(self, message: Message) -> Result:
-        """Bring one event to Mailgun, as `handle_many` does."""
+        """Process one event, as `process` does."""
         return self.process([message])[0]
 
     def process(self, messages: Sequence[Message]) -> list[Result]:
-        """Bring each event to Mailgun, or delay it, or bury it. Raises `redis.RedisError` when Redis did not take one.
+        """Deliver each event, or delay it, or bury it.
 
-        Events go to Mailgun together as far as MAILGUN_BATCH_SIZE allows; what becomes of each is decided on its own.
+        Events are delivered together as far as MAILGUN_BATCH_SIZE allows. What follows is decided
+        for each event alone.
+
+        Args:
+            messages: The messages of the events.
+
+        Returns:
+            The result of each event, in the same order.
+
+        Raises:
+            redis.RedisError: Redis did not answer. The events are not all safe.
         """
         now = self.clock().timestamp()
         events = [EventDelivery(each.with_timestamps(now)) for each in messages]
@@ -113,7 +142,7 @@ class EventProcessor:
             event.refuse(DeadLetterReason.MALFORMED_EVENT, str(error))
         except MalformedEmail as error:
             event.refuse(DeadLetterReason.MALFORMED_EMAIL, str(error))
-        except Exception as error:  # noqa: BLE001  as in an attempt: our own bug must not cost an event
+        except Exception as error:  # noqa: BLE001  a bug must not cost an event, as in `_outcomes`
             event.outcome = _crashed(error)
         else:
             if isinstance(patch, SkipReason):
@@ -130,9 +159,8 @@ class EventProcessor:
         return patch_from_event(parse_event(event), self.preset)
 
     def _attempt(self, events: Sequence[EventDelivery]) -> None:
-        size = max(
-            self.delivery.batch_policy.size, CHUNK_SIZE
-        )  # without batches the members of a bundle are asked for at once
+        # Without batches, several members of a bundle are requested at the same time.
+        size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
         for together in _together(events, size):
             for event, outcome in zip(together, self._outcomes(together), strict=True):
                 event.outcome = outcome
@@ -142,15 +170,15 @@ class EventProcessor:
             return self.delivery.deliver([each.wanted() for each in events])
         except redis.RedisError:
             raise  # the events stay on the queue
-        except Exception as error:  # noqa: BLE001  our own bug must not cost an event: Celery would acknowledge and forget it
+        # A bug must not cost an event: Celery would acknowledge and forget it.
+        except Exception as error:  # noqa: BLE001
             if len(events) == 1:
                 return [_crashed(error)]
-        return [
-            outcome for event in events for outcome in self._outcomes([event])
-        ]  # it is one event's, or none's
+        # One of the events may be the cause, so each is delivered alone.
+        return [outcome for event in events for outcome in self._outcomes([event])]
 
     def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
-        """The integration's own clock, where it matters to one of them."""
+        """Return the integration's own clock, or 0.0 if no event needs it."""
         matters = any(each.outcome and each.outcome.kind in TRIED for each in events)
         return self.delivery.gate.open_seconds() if matters else 0.0
 
@@ -180,9 +208,8 @@ class EventProcessor:
             )
             for (event, _), due in zip(delayed, dues, strict=True):
                 again = datetime.fromtimestamp(due, UTC)
-                told = (
-                    event.outcome.wait_until if event.outcome else None
-                )  # until then the hold keeps it on the queue
+                # Until Mailgun's hint is over, the hold keeps the event on the queue.
+                told = event.outcome.wait_until if event.outcome else None
                 event.due = max(again, told) if told else again
         if busy:
             due = self.waiting.wait(
@@ -214,7 +241,7 @@ class EventProcessor:
         return message, letter
 
     def _spare(self, events: Sequence[EventDelivery]) -> None:
-        """What was paid for events that needed no attempt is free again."""
+        """Refund the charge for events that needed no attempt."""
         gate = self.delivery.gate
         gate.release(
             gate.rules.event_cost * sum(each.patch is None and each.message.paid for each in events)
@@ -224,13 +251,12 @@ class EventProcessor:
         for event in events:
             said = event.said
             self.outcome_stats.count(said)
-            if event.patch and not isinstance(
-                event.ending, Retry | Snooze
-            ):  # once an event, however often it is tried
+            # Count it once an event, however often the event is tried.
+            if event.patch and not isinstance(event.ending, Retry | Snooze):
                 self.outcome_stats.count_not_understood(event.patch.not_understood)
             self.on_processed(event.message, event.ending, event.outcome)
             self.worker_registry.note(event.message.id, said)
-            # One line an event at INFO; of those that came along with others and are done, one in all.
+            # Log a line an event at INFO; but done events of a batch share the line at the end.
             level = (
                 logging.DEBUG
                 if len(events) > 1 and isinstance(event.decision, Done)
@@ -262,7 +288,7 @@ class EventProcessor:
 
 
 def _together(events: Sequence[EventDelivery], members: int) -> Iterator[list[EventDelivery]]:
-    """Yield the events in parts with so many members each, as they follow each other: those of one member share its requests."""
+    """Yield the events in parts of at most `members` members each, in their order."""
     part: list[EventDelivery] = []
     seen: set[str] = set()
     for event in events:

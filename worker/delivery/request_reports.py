@@ -1,4 +1,7 @@
-"""What a round was answered so far: what of it is still to be reported, and whether anybody may be asked any more."""
+"""Reports of a batch write to the circuit breaker: the answers that it has not been told yet.
+
+They also tell whether the batch write may send more requests before the circuit breaker knows.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,38 +24,57 @@ REFUSALS = frozenset(
         *(OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
     }
 )
-OF_MEMBERS = frozenset(
-    {OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER}
-)  # may be for what each of them holds
+# Refusals whose cause may be the content of the member.
+OF_MEMBERS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER})
 WELL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.UNCHANGED})
 HELD_BY_PACE_SECONDS = 1.0
 
 
 class Refused(NamedTuple):
-    """How a member was refused."""
+    """How a member was refused.
 
-    rejected: bool  # by 400, or shown as it cannot be held
-    written: bool  # and not only read
+    Attributes:
+        rejected: By 400, or because Mailgun shows it in a form that cannot be read.
+        written: The request was to write the member, not only to read it.
+    """
+
+    rejected: bool
+    written: bool
 
 
 class RequestReports:
-    """The answers of one round. Safe to share between threads, which get them at the same moment."""
+    """The answers to the requests of one batch write. Safe to share between threads.
+
+    Attributes:
+        requests: The number of answers.
+        stopped: No more requests are to be sent.
+    """
 
     def __init__(self, gate: Gate, clock: Callable[[], datetime]) -> None:
-        """`clock` gives UTC."""
+        """Collect reports for `gate`; `clock` returns the current time, UTC."""
         self.requests = 0
-        self.stopped = False  # nobody is asked any more
+        self.stopped = False
         self._flow = gate
         self._clock = clock
         self._reports: list[RequestReport] = []
-        self._refused: dict[str, Refused] = {}  # by address, since the last success
-        self._throttled = 0  # times in a row
+        # By address, since the last success.
+        self._refused: dict[str, Refused] = {}
+        # 429s in a row.
+        self._throttled = 0
         self._lock = Lock()
 
     def note(self, addresses: Sequence[str], outcome: Outcome, *, written: bool = True) -> Outcome:
-        """Note the answer to one request that was about these members, or about nobody as long as others will tell.
+        """Note the answer to one request.
 
-        Gives the outcome for each of them: held, where so many were refused before that it is not for what they hold.
+        Args:
+            addresses: The members that a failure is about; empty if `blame`, or the answers to
+                smaller calls, will name them.
+            outcome: What the answer means.
+            written: The request was to write, not only to read.
+
+        Returns:
+            The outcome for each of the members. It is `held` if so many members were refused before
+            that the content of this one is not the cause.
         """
         with self._lock:
             self.requests += 1
@@ -69,17 +91,20 @@ class RequestReports:
             return outcome
 
     def blame(self, addresses: Sequence[str], outcome: Outcome) -> None:
-        """What was noted as about nobody was about these."""
+        """Note that a failure, which `note` got without addresses, is about these members."""
         with self._lock:
             self._add(addresses, outcome, written=True)
 
     def urgent(self) -> list[RequestReport]:
-        """Take what is to be reported before more is asked, because it may begin a hold; empty where nothing may."""
+        """Remove and return the reports if one may begin a hold, else return none.
+
+        The batch write reports them before it sends more requests.
+        """
         with self._lock:
             return self._taken() if any(each.kind not in WELL for each in self._reports) else []
 
     def rest(self) -> list[RequestReport]:
-        """Take what is still to be reported."""
+        """Remove and return all reports."""
         with self._lock:
             return self._taken()
 
@@ -88,7 +113,7 @@ class RequestReports:
         return reports
 
     def _add(self, addresses: Sequence[str], outcome: Outcome, *, written: bool) -> None:
-        """Of requests in a row that went well one report tells."""
+        """Add a report. Successes in a row share one."""
         counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
         marks = [self._flow.mark(each) for each in addresses] if counts else []
         report = reported(

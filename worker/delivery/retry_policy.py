@@ -1,4 +1,7 @@
-"""What follows from an outcome: done, delayed until a time, or a dead letter. Carrying it out is the handling's work."""
+"""Retry policy: decides from an outcome whether an event is done, delayed, or a dead letter.
+
+`processor.py` carries the decision out.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,28 +15,28 @@ HELD_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing is left to do; `result` is what Flower shows."""
+    """The event is done; Flower shows `result`."""
 
     result: str
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Try again `delay` seconds from now; this attempt counts towards the limit."""
+    """Another try, `delay` seconds from now; this attempt counts towards the limit."""
 
     delay: float
 
 
 @dataclass(frozen=True)
 class Snooze:
-    """Try again `delay` seconds from now; this attempt costs nothing."""
+    """Another try, `delay` seconds from now; this attempt does not count."""
 
     delay: float
 
 
 @dataclass(frozen=True)
 class Bury:
-    """A dead letter, for `reason`."""
+    """The event becomes a dead letter, for `reason`."""
 
     reason: DeadLetterReason
 
@@ -43,7 +46,14 @@ Decision = Done | Retry | Snooze | Bury
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long an event is tried: RETRY_* in seconds and attempts."""
+    """The limits within which an event is tried.
+
+    Attributes:
+        base_seconds: RETRY_BASE_SECONDS, the longest delay after the first failure.
+        max_delay_seconds: RETRY_MAX_DELAY_SECONDS, the longest delay without a hint.
+        max_attempts: RETRY_MAX_ATTEMPTS.
+        max_age_seconds: RETRY_MAX_AGE_HOURS in seconds, by the integration's own clock.
+    """
 
     base_seconds: float = 4
     max_delay_seconds: float = 3600
@@ -53,17 +63,29 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class RetryState:
-    """Where an event stands when its attempt has ended."""
+    """What the earlier attempts of an event have used up, once another attempt has ended.
 
-    attempts: int  # spent before this one
-    throttled: int  # times in a row it was told to wait before this one
-    age_seconds: float  # since its first attempt, while Mailgun might be asked
+    Attributes:
+        attempts: The attempts that counted, before this one.
+        throttled: How many attempts in a row before this one Mailgun answered by 429.
+        age_seconds: Seconds since the first attempt by the integration's own clock, which stands
+            still during a hold.
+    """
+
+    attempts: int
+    throttled: int
+    age_seconds: float
 
 
 def retry_delay(failures: int, retry_policy: RetryPolicy, chance: float) -> float:
-    """Seconds to wait after `failures` (≥ 1) failures: base · 2^(failures-1), at most the ceiling, times a random 50-100 %.
+    """Return the seconds to wait: base · 2^(failures-1), at most the ceiling, times 50-100 %.
 
-    With the defaults: 2-4 s after the first, 1800-3600 s from the eleventh on. `chance` is a random number in [0, 1).
+    With the defaults: 2-4 s after the first failure, 1800-3600 s from the eleventh on.
+
+    Args:
+        failures: The failures in a row, at least 1.
+        retry_policy: The base and the ceiling.
+        chance: A random number in [0, 1).
     """
     doublings = min(failures - 1, 64)
     ceiling = min(retry_policy.max_delay_seconds, retry_policy.base_seconds * 2.0**doublings)
@@ -78,7 +100,18 @@ def decide(
     now: datetime,
     chance: float,
 ) -> Decision:
-    """What follows from `outcome`. Mailgun's hint is a floor, never shortened."""
+    """Return the decision that follows from `outcome`.
+
+    No delay is shorter than Mailgun's hint. If a 429 came with a hint, the delay is short, because
+    the hold keeps the event on the queue until the hint is over.
+
+    Args:
+        outcome: The outcome of the attempt.
+        retry_state: What the earlier attempts have used up.
+        retry_policy: The limits.
+        now: The current time, UTC.
+        chance: A random number in [0, 1).
+    """
     match outcome.kind:
         case OutcomeKind.DELIVERED | OutcomeKind.UNCHANGED | OutcomeKind.SUPERSEDED:
             return Done(outcome.kind)
@@ -102,11 +135,11 @@ def decide(
 def _wait_free_of_charge(outcome: Outcome) -> float:
     match outcome.kind:
         case OutcomeKind.HELD:
-            return HELD_SECONDS  # back at the front of the queue, where the hold keeps it
+            return HELD_SECONDS  # then at the front of the queue, and the hold keeps it there
         case OutcomeKind.DOUBTFUL:
             return outcome.again_in
         case _:
-            return 0.0  # until its member is free
+            return 0.0  # not used: a locked member's event waits until the member is free
 
 
 def _again(
@@ -126,9 +159,8 @@ def _again(
         return Bury(DeadLetterReason.RETRIES_EXHAUSTED)
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
     if told_to_wait and hint > 0:
-        return Snooze(
-            HELD_SECONDS
-        )  # the hold keeps to the hint, and what ends the hold ends the wait
+        # The hold keeps to the hint. If something ends the hold, it ends this wait, too.
+        return Snooze(HELD_SECONDS)
     failures = retry_state.throttled + 1 if told_to_wait else attempts
     delay = max(retry_delay(failures, retry_policy, chance), hint)
     return Snooze(delay) if told_to_wait else Retry(delay)

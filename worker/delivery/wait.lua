@@ -1,8 +1,10 @@
--- Park events whose members other deliveries have, and note for which member each waits.
--- KEYS 3: delayed, 4: members that are waited for.
--- ARGV 2: what members' keys begin with, 3: seconds after which an event goes on by itself; then of each event its member's digest
--- and the message.
--- Returns {whether a member is free by now, 1 or 0, when the events go on by themselves}.
+-- Delay events whose members are locked, and note which member each of them waits for.
+-- Comes after gate.lua.
+-- KEYS 1 and 2 as for pace.lua, 3: Keys.delayed, 4: Keys.waiting.
+-- ARGV 1 as for pace.lua, 2: Keys.prefix, 3: seconds after which an event goes on by itself; then
+-- for each event its member's digest and the message.
+-- Returns {1 if a member is free by now, else 0; when the events go on by themselves, epoch
+-- seconds}.
 local delayed, waited_for, prefix, longest = KEYS[3], KEYS[4], ARGV[2], tonumber(ARGV[3])
 local due, free = string.format('%.3f', now + longest), 0
 for i = 4, #ARGV, 2 do

@@ -1,13 +1,13 @@
-"""Events whose members other deliveries have: they wait aside, and go on together once their member is free.
+"""Waiting events: those of a locked member, fetched together once the member's lease is released.
 
-    signal:<integration>:delayed             sorted set   each of these events, due when it goes on in any case (delay_queue.py)
-    signal:<integration>:waiting:<digest>   sorted set   message -> when it began to wait for this member, epoch seconds
-    signal:<integration>:waiting            sorted set   digest -> when to look whether that member is free, epoch seconds
-    signal:<integration>:adopted:<token>    string       what was taken on, should the reply be lost; a minute
+Each of them lies in `Keys.delayed`, due when it goes on in any case. `Keys.waiting_for` and
+`Keys.waiting` only tell which member an event waits for, and when to look whether that member is
+free. If Redis loses them, the events start later.
 
-The delayed events are what counts; the other two only say for which member each waits, so losing them costs time alone. Whoever
-releases a member marks it to be looked at at once (close.lua). What a worker takes on is noted as in hand in the same step that
-takes it from where it waited. A lease that ends by time, because its worker died, is noticed about a second later.
+The release of a lease marks the member, so that a worker looks at it at once (close.lua). A lease
+that ends by time, because its worker died, is noticed about a second later. One script takes an
+event from where it waited and notes it as in hand. `Keys.adopted` keeps the script's reply for a
+minute, in case the reply is lost.
 """
 
 from collections import deque
@@ -30,9 +30,8 @@ from worker.redis_client.lua import script
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
 REPLY_BYTES = 8 * 1024 * 1024
-MARGIN_SECONDS = (
-    10.0  # after the longest lease, so that an event goes on by itself only where it was overlooked
-)
+# After the longest lease, so that an event goes on by itself only if it was overlooked.
+MARGIN_SECONDS = 10.0
 
 WAIT = ALLOW_WHEN_FULL + script("worker.delivery", "wait")
 ADOPT = ALLOW_WHEN_FULL + script("worker.delivery", "adopt")
@@ -40,21 +39,31 @@ ADOPT = ALLOW_WHEN_FULL + script("worker.delivery", "adopt")
 
 @dataclass(frozen=True)
 class Waiting:
-    """The events of one integration that wait for busy members."""
+    """The events of one integration that wait for locked members.
+
+    Attributes:
+        ledger: The ledger that leases the members.
+        delay_queue: The delay queue of the integration.
+        in_flight: The keys of the messages in hand: of the index, and of the messages.
+        unanswered: The tokens of fetches whose reply was lost.
+    """
 
     ledger: Ledger
     delay_queue: DelayQueue
-    in_flight: tuple[
-        str, str
-    ]  # the keys of what workers have in hand: of the index, and of the messages
-    unanswered: deque[str] = field(
-        default_factory=deque
-    )  # tokens of what may have been taken on, its reply lost
+    in_flight: tuple[str, str]
+    unanswered: deque[str] = field(default_factory=deque)
 
     def wait(self, events: Sequence[tuple[str, Message]]) -> float:
         """Keep each message until the member of its address is free.
 
-        Returns when they go on in any case, epoch seconds by Redis's clock. Raises `redis.RedisError`.
+        Args:
+            events: Pairs of the member's address and the message.
+
+        Returns:
+            When the events go on in any case, epoch seconds by Redis's clock.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
         """
         of_each = (
             (self.ledger.digest_of(address), encode(message, self.delay_queue.queue))
@@ -71,19 +80,27 @@ class Waiting:
     def adopt_awaited(
         self, room: int = REPLY_BYTES, *, idle: bool = True
     ) -> list[list[tuple[str, str]]]:
-        """Do as `adopt`, where this process released a member that is waited for since it last did."""
+        """Do as `adopt` if this process has released a member that events wait for."""
         if not self.ledger.awaited.is_set():
             return []
         self.ledger.awaited.clear()
         return self.adopt(room, idle=idle)
 
     def adopt(self, room: int = REPLY_BYTES, *, idle: bool = True) -> list[list[tuple[str, str]]]:
-        """Take on what waited for members that are free by now, as far as Mailgun may be asked.
+        """Fetch the events whose members are free by now, as far as the gate allows.
 
-        They have at most `room` bytes; with `idle`, where nothing is in hand, the first may have more.
+        For each member, the requests of one event are charged.
 
-        Returns of each member its messages as they lay on Redis, the oldest first, each with its delivery tag. One event's
-        requests were paid for each member. Raises `redis.RedisError`.
+        Args:
+            room: The bytes that the messages may have together.
+            idle: The worker has no message in hand, so the first message may have more bytes.
+
+        Returns:
+            For each member its messages as they lay in Redis, the oldest first, each with its
+            delivery tag.
+
+        Raises:
+            redis.RedisError: Redis did not answer. The next call asks for the same messages.
         """
         keys = [*self.in_flight, self.delay_queue.key, self.delay_queue.queue]
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex

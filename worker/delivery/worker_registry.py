@@ -1,11 +1,8 @@
-"""Which workers are alive and what they do, and how the latest events ended: what operators ask for and nothing depends on.
+"""Worker registry: the live workers and their state, and how the latest events ended.
 
-    signal:<integration>:workers              sorted set   host:pid -> when it last kept house; dropped after a minute
-    signal:<integration>:worker:<host:pid>    string       what it is and does, as JSON (`WorkerEntry`); lives a minute
-    signal:<integration>:ended                list         "<epoch> <outcome>|<id>" of the latest events, newest first;
-                                                           100,000 of them
-
-All moments are epoch seconds by Redis's clock.
+It informs operators; no delivery depends on it. `Keys.workers` holds when each worker last ran its
+housekeeping, `Keys.worker` a `WorkerEntry` as JSON. `Keys.ended` lists the latest 100,000 events,
+the newest first, each as "<epoch> <outcome>|<id>". All times are epoch seconds by Redis's clock.
 """
 
 import json
@@ -26,22 +23,29 @@ ALIVE_SECONDS = 10.0
 FORGOTTEN_SECONDS = 60
 REMEMBERED = 100_000
 
-# consuming: it takes events. cancelled: an operator told it by remote control to take no more. stopping: it ends what it
-# has in hand. unknown: a worker of an older version.
+# consuming: it fetches events. cancelled: an operator told it by remote control to fetch no more.
+# stopping: it finishes the events that it has in hand. unknown: a worker of an older version.
 WorkerState = Literal["consuming", "cancelled", "stopping", "unknown"]
 
 
 @dataclass(frozen=True)
 class WorkerEntry:
-    """A worker that kept house lately."""
+    """A worker that ran its housekeeping lately.
 
-    name: str  # host:pid
-    # Celery's name of it, as Flower shows it.
+    Attributes:
+        name: host:pid.
+        node: Celery's name of the worker, as Flower shows it.
+        version: The version of signal-mailgun.
+        started: When the worker was first stored, epoch seconds.
+        state: What the worker does.
+        since: When that state began, epoch seconds.
+    """
+
+    name: str
     node: str = ""
     version: str = ""
     started: float | None = None
     state: WorkerState = "unknown"
-    # When that state began.
     since: float | None = None
 
 
@@ -49,26 +53,38 @@ STORED = TypeAdapter(WorkerEntry)
 
 
 class WorkerRegistry:
-    """The roll of one integration. Safe to share between threads."""
+    """The registry of one integration. Safe to share between threads.
+
+    Results of events that were noted and not stored yet are lost with the process.
+    """
 
     def __init__(self, redis: "redis.Redis", integration: str) -> None:
-        """What was noted and is not stored yet is lost with the process."""
+        """Use the registry of `integration` in `redis`."""
         self._redis = redis
         keys = Keys(integration)
         self._workers = keys.workers
         self._worker = keys.worker
         self._ended = keys.ended
         self._pending: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
-        self._began: dict[
-            str, float
-        ] = {}  # "started" and the latest state -> when that was first stored
+        # "started" and the latest state -> when it was first stored.
+        self._began: dict[str, float] = {}
 
     def note(self, id: str, outcome: str) -> None:
-        """The event ended so, now."""
+        """Note that the event ended now, with `outcome`; `store` stores it."""
         self._pending.append((time.monotonic(), outcome, id))
 
     def store(self, worker: str, state: WorkerState, *, node: str = "", version: str = "") -> None:
-        """This worker is alive and in that state; store what was noted since. Raises `redis.RedisError`."""
+        """Store that a worker is alive, and the results noted since the last call.
+
+        Args:
+            worker: The worker, as host:pid.
+            state: What it does.
+            node: Celery's name of it.
+            version: The version of signal-mailgun.
+
+        Raises:
+            redis.RedisError: Redis did not answer. The noted results are lost.
+        """
         now = redis_now(self._redis)
         entry = WorkerEntry(
             worker, node, version, self._since("started", now), state, self._since(state, now)
@@ -88,12 +104,20 @@ class WorkerRegistry:
             pipe.execute()
 
     def leave(self, worker: str) -> None:
-        """Take this worker off the roll: it has ended. Raises `redis.RedisError`."""
+        """Remove a worker that has ended.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         self._redis.zrem(self._workers, worker)
         self._redis.delete(self._worker(worker))
 
     def alive(self) -> list[WorkerEntry]:
-        """Return the workers that kept house lately. Raises `redis.RedisError`."""
+        """Return the workers that ran their housekeeping within ALIVE_SECONDS.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
         since = redis_now(self._redis) - ALIVE_SECONDS
         names = cast("list[str]", self._redis.zrangebyscore(self._workers, since, "+inf"))
         with self._redis.pipeline(transaction=False) as pipe:
@@ -103,11 +127,10 @@ class WorkerRegistry:
         return [_entry(name, text) for name, text in zip(names, told, strict=True)]
 
     def ended(self, id: str) -> tuple[float, str] | None:
-        """When and how the event last ended, if it is among those remembered."""
+        """Return when, epoch seconds, and how the event last ended; None if it is not listed."""
         lines = cast("list[str]", self._redis.lrange(self._ended, 0, -1))
-        entries = (
-            line.partition("|") for line in lines
-        )  # an id may hold anything, an outcome no bar
+        # An id may contain a bar, an outcome contains none.
+        entries = (line.partition("|") for line in lines)
         at, _, outcome = next((entry for entry, _, found in entries if found == id), "").partition(
             " "
         )
