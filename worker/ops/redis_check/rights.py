@@ -6,8 +6,8 @@ The table names keys and channels by placeholders, and `PATTERNS` spells them:
 * `{priority}` is the lists, beside the queue, of messages that were sent with a priority.
 * `{never}` is the key that is never written. If Redis's memory is full, a script that deletes it
   may go on.
-* `{bindings}` is kombu's record of the queues. `{replies}` is kombu's lists of replies
-  of the remote control, `{watching}` its queue of task events for Flower.
+* `{bindings}` is kombu's record of the queues, `{replies}` its lists of replies of the remote
+  control, `{watching}` its queue of task events for Flower.
 * `{control}` is the channel of the remote control's requests, `{events}` that of task events.
 
 A trial uses no right. Redis checks rights, and whether it accepts writes at all, when a command is
