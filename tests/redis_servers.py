@@ -133,8 +133,10 @@ class Watched:
         """
         for sentinel in self.sentinels:
             eventually(
-                lambda each=sentinel: self._knows_all(each), 20, "sentinels that know each other"
-            )  # type: ignore[misc]
+                lambda each=sentinel: self._knows_all(each),  # type: ignore[misc]
+                20,
+                "sentinels that know each other",
+            )
         return self
 
     def _knows_all(self, sentinel: Process) -> bool:
