@@ -207,8 +207,7 @@ class HoldsMembers:
         list: The mailing list.
         calls: All requests, oldest first.
         meanwhile: By the number of the request, from 1: called first; if it returns a reply, that
-            is
-        the answer and the request is not carried out.
+            is the answer and the request is not carried out.
         alone: The lock that makes requests come one at a time.
     """
 

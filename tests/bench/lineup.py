@@ -17,8 +17,7 @@ class Contender:
     Attributes:
         name: Its name in the table.
         producer: Whose producer enqueues: "one" or "many" for this program's, "none" for no queue,
-            else
-        a module of contenders/.
+            else a module of contenders/.
         arguments: The arguments of `python`, with `{workers}` if one command starts all workers.
         ready: What each worker process prints once it takes events.
         ours: Whether it is this program.

@@ -23,8 +23,7 @@ class Scale:
         limit: The requests allowed in a window.
         window_seconds: The length of a window.
         limit_seconds: The time under the limit: two windows, because a part of a window would
-            favour a
-        contender that bursts.
+            favour a contender that bursts.
         hint: How the limit tells to wait. Mailgun often gives no hint at all.
     """
 

@@ -52,8 +52,7 @@ def staged(
         ground: The ground.
         contender: The contender.
         together: For each range, the number of events that a producer of bundles gets at once.
-            Other
-        producers ignore it.
+            Other producers ignore it.
     """
     if contender.producer == "many":
         return {

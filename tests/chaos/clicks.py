@@ -28,8 +28,7 @@ def undone(
         click: The click.
         asked: The requests by address, as `by_address` returns them.
         blind_seconds: How old a click may be that a worker need not know of; 0: each write has a
-            read
-        of its own.
+            read of its own.
     """
     read: Record | None = None
     for record in asked.get(click.address.lower(), []):

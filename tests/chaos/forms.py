@@ -24,8 +24,7 @@ class Form:
         backlog: The messages that may wait before more are put.
         throttled: The events whose requests a rate limit allows in one and a half seconds.
         blind_seconds: How old a click may be that a worker need not know of; 0: each write has a
-            read
-        of its own.
+            read of its own.
     """
 
     name: str

@@ -60,7 +60,7 @@ class World:
 
     Attributes:
         unlucky: Spans (begin, end; epoch seconds) in which a worker was killed, stopped or without
-        Redis, so that it may not have passed on a hold.
+            Redis, so that it may not have passed on a hold.
         held_when_killed: When workers were killed, and the ids of the events that were in hand.
         backs: Seconds that each recovery took.
         notes: Lines printed below the table.

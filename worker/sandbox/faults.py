@@ -37,12 +37,12 @@ class Fault(BaseModel):
     Attributes:
         kind: What happens; see `FaultKind`.
         share: The fraction of matching requests that meet the fault. It is drawn from the sandbox's
-        seed, so that a run can be repeated.
+            seed, so that a run can be repeated.
         count: The number of requests that meet the fault before it ends; None: until it is cleared.
         method: The HTTP method; None matches all.
         address: The member in path, form or bulk entry, ignoring case; None matches all.
         path_prefix: A prefix of the decoded path, ignoring case, for example
-        `/v3/lists/newsletter@mg.example.com/members.json`; None matches all.
+            `/v3/lists/newsletter@mg.example.com/members.json`; None matches all.
         status: The HTTP status of the answer.
         body: The format of the answer's body.
         message: The text in the body; None: the status' standard phrase.

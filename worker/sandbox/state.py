@@ -21,10 +21,9 @@ class SandboxConfig(BaseModel):
         host: The address on which the sandbox listens.
         port: The port; 0: any free port.
         allow_remote: Allow addresses other than loopback, for a container. Any host can then use
-            the
-        control routes.
+            the control routes.
         allow_hosts: Names that requests may use, besides loopback's; with `allow_remote` besides IP
-        addresses.
+            addresses.
         api_keys: The valid API keys.
         lists: The addresses of the mailing lists.
         seed: The seed of the draws for faults with a share.
