@@ -54,7 +54,7 @@ def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
         ["number"] * 2,
     )
     removed = [
-        each for each in caplog.records if each.message == "a dead letter was removed for good"
+        each for each in caplog.records if each.message == "a dead letter was removed permanently"
     ]
     assert [vars(each)["event"] for each in removed] == ["d0", "d1"]
 

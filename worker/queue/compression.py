@@ -1,4 +1,4 @@
-"""Decompress message bodies as Celery compresses them, without letting a small body fill the memory."""
+"""Decompress message bodies as Celery compresses them, with a limit on the decompressed size."""
 
 import zlib
 from collections.abc import Callable
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def _module(*names: str) -> Any:
-    """Return the first of these modules that this Python has, or None: then such a body is a dead letter that names it."""
+    """Return the first of these modules that this Python has, or None.
+
+    Without the module, a body compressed so becomes a dead letter that names the compression.
+    """
     for name in names:
         with suppress(ImportError):
             return import_module(name)
@@ -16,14 +19,14 @@ def _module(*names: str) -> Any:
 
 
 bz2, lzma = _module("bz2"), _module("lzma")
-zstd = _module("compression.zstd", "backports.zstd")  # Python has it from 3.14 on
+zstd = _module("compression.zstd", "backports.zstd")  # in Python's library from 3.14
 
 LIMIT_BYTES = 32 * 1024 * 1024
 LZMA_MEMORY_BYTES = 80 * 1024 * 1024  # what the highest preset needs
 ZSTD_WINDOW_LOG = 25  # 32 MiB
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
-# Names as kombu.compression has them: what a header says, and the aliases that other clients write there.
+# Names in the header `compression`: kombu.compression's own, and aliases that other clients write.
 ALIASES = {
     "gzip": "application/x-gzip",
     "zlib": "application/x-gzip",
@@ -36,7 +39,7 @@ ALIASES = {
     "zstandard": "application/zstd",
 }
 
-# How compressed data begins; JSON begins otherwise.
+# The first bytes of compressed data. No JSON text begins with them.
 BEGINNINGS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -60,17 +63,24 @@ if zstd:
 
 
 def compression_of(data: bytes) -> str | None:
-    """Return the name of what `data` is compressed with, None where it is not."""
+    """Return the name of the compression of `data`, or None if it is not compressed."""
     return next(
         (name for beginning, name in BEGINNINGS.items() if data.startswith(beginning)), None
     )
 
 
 def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
-    """Return `data`, compressed as `name` says, as it was before.
+    """Return `data` decompressed.
 
-    Raises `LookupError` for a compression that is not known, `OverflowError` for more than `limit` bytes, and
-    `ValueError` for data that is not compressed so.
+    Args:
+        data: The compressed bytes.
+        name: The compression, as a header names it.
+        limit: The most bytes that the result may have.
+
+    Raises:
+        LookupError: The compression is not known.
+        OverflowError: The result has more than `limit` bytes.
+        ValueError: `data` is not compressed so, or is cut off.
     """
     name = name.strip().lower()
     decompressor = DECOMPRESSORS[ALIASES.get(name, name)]
@@ -86,7 +96,14 @@ def decompressed(data: bytes, name: str, limit: int = LIMIT_BYTES) -> bytes:
 
 
 def _first_member(data: bytes, decompressor: Any, limit: int) -> tuple[bytes, bytes]:
-    """Return what comes first in `data`, which may be several compressed pieces one after the other, and the rest."""
+    """Decompress the first member of `data`, which may hold several, one after the other.
+
+    Returns:
+        The decompressed member, cut at `limit` bytes, and the rest of `data`.
+
+    Raises:
+        ValueError: `data` is not compressed so, or is cut off.
+    """
     try:
         part: bytes = decompressor.decompress(data, limit)
     except ERRORS:

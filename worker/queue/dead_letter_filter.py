@@ -1,4 +1,4 @@
-"""Which dead letters an operator means."""
+"""Filters for the dead-letter queue: which dead letters an operator means."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """Which dead letters are meant."""
+    """Conditions that a dead letter must meet, all of them; None means any."""
 
     reason: str | None = None
     status: int | None = None
@@ -38,12 +38,11 @@ class DeadLetterFilter:
     kind: str | None = None
     email: str | None = None
     id: str | None = None
-    preset: Preset | None = field(
-        default=None, compare=False
-    )  # through which addresses are read; None: the Default one
+    # The preset by which addresses are read; None: the default preset.
+    preset: Preset | None = field(default=None, compare=False)
 
     def matches(self, buried: DeadLetter) -> bool:
-        """Is this one meant?"""
+        """Return True if the dead letter meets every condition."""
         letter, message = buried.letter, buried.message
         died = datetime.fromtimestamp(letter.died_at, UTC)
         return (
@@ -61,9 +60,15 @@ class DeadLetterFilter:
 
 
 def instant(text: str, now: datetime) -> datetime:
-    """The moment that `text` names, in UTC: ISO 8601 (without an offset: UTC), or a span before `now` such as 90m, 2h, 7d.
+    """Return the moment that `text` names, in UTC.
 
-    Raises `ValueError`, or `OverflowError` for what is no year from 1 to 9999.
+    Args:
+        text: ISO 8601 (without an offset: UTC), or a span before `now` such as 90m, 2h, 7d.
+        now: The moment from which a span counts.
+
+    Raises:
+        ValueError: `text` is neither.
+        OverflowError: The moment is outside the years 1 to 9999.
     """
     span = SPAN.fullmatch(text.strip())
     if span:
@@ -78,15 +83,23 @@ def parse_filter(
     preset: Preset | None = None,
     others: Callable[[], Iterable[str]] = tuple,
 ) -> DeadLetterFilter:
-    """Return what `filters`, given as text by their names, mean at `now`; None, or a filter left out, means any.
+    """Return the filter that an operator described.
 
-    `others` gives reasons that lie there besides those of this program; it is asked only about one that is not known.
-    Raises `ValueError` with one line that says what is wrong.
+    Args:
+        now: The moment from which spans count.
+        filters: The value of each filter by its name; None means any.
+        preset: The preset by which addresses are read.
+        others: Returns reasons in the queue besides this program's own. It is called only if
+            `filters` names a reason that this program does not have.
+
+    Raises:
+        ValueError: A filter is wrong; the text is one line that says what.
     """
     unknown = sorted(set(filters) - set(FILTERS))
     if unknown:
         raise ValueError(
-            f"no filter {printable(unknown[0])}{_meant(unknown[0], FILTERS)}; there are {', '.join(FILTERS)}, limit"
+            f"no filter {printable(unknown[0])}{_meant(unknown[0], FILTERS)}; "
+            f"there are {', '.join(FILTERS)}, limit"
         )
     given = {name: _right_type(name, value) for name, value in filters.items() if value is not None}
     since, until = (_moment(name, given.pop(name, None), now) for name in ("since", "until"))
@@ -98,7 +111,8 @@ def parse_filter(
     ):
         names = ", ".join(map(printable, sorted(known)))
         raise ValueError(
-            f"no reason {printable(given['reason'])}{_meant(given['reason'], known)}; there are {names}"
+            f"no reason {printable(given['reason'])}{_meant(given['reason'], known)}; "
+            f"there are {names}"
         )
     if not 100 <= given.get("status", 200) <= 599:
         raise ValueError(f"{given['status']} is no HTTP status; they go from 100 to 599")
@@ -142,12 +156,17 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def addresses_in(message: Message, preset: Preset | None = None) -> list[str]:
-    """The addresses that the events of `message` are about, as far as they can be read; "" for an event without one."""
+    """Return the address of each event of `message` that can be read; "" if an event has none."""
     return [address_of(each.args, preset) for each in events_read(message)]
 
 
 def address_of(args: tuple[Any, ...], preset: Preset | None = None) -> str:
-    """The address that an event is about, read through `preset` (else the Default one); "" where there is none."""
+    """Return the address of an event, or "" if it has none.
+
+    Args:
+        args: The task's arguments, of which the first is the event.
+        preset: The preset by which the address is read; None: the default preset.
+    """
     try:
         return address_in(parse_event(args[0]), preset or _default_preset()) or "" if args else ""
     except MalformedEvent:
@@ -162,21 +181,30 @@ def _default_preset() -> Preset:
 def chosen(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None
 ) -> Iterator[DeadLetter]:
-    """The dead letters meant, oldest first, at most `limit`."""
+    """Yield the dead letters that match, oldest first, at most `limit`."""
     return islice((each for each in letters.oldest_first() if wanted.matches(each)), limit)
 
 
 def batches(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int, *, at_once: int
 ) -> Iterator[list[DeadLetter]]:
-    """The same in lists of at most `at_once`, each to be taken away before the next one is asked for."""
+    """Yield the dead letters that match, oldest first, in lists.
+
+    The caller removes each list from the queue before it fetches the next one.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: Which dead letters are meant.
+        limit: Dead letters at most, in all lists together.
+        at_once: Dead letters at most in one list.
+    """
     left = limit
     for page in letters.pages():
         meant = [each for each in page if wanted.matches(each)][:left]
         left -= len(meant)
         taken = 0
         for start in range(0, len(meant), at_once):
-            # What was taken away since the page was read has moved the others towards the end.
+            # Letters removed since the page was read have moved the others towards the end.
             batch = [
                 replace(each, place=each.place + taken) for each in meant[start : start + at_once]
             ]
@@ -187,5 +215,5 @@ def batches(
 
 
 def opened(settings: Settings) -> DeadLetterQueue:
-    """The integration's dead letters."""
+    """Return the dead-letter queue of the integration, connected to Redis."""
     return DeadLetterQueue(connect(settings.redis_url), settings.signal_integration, settings.queue)

@@ -1,6 +1,6 @@
-"""The bounds that an operator has set for dead letters: the oldest beyond them are removed, each with a word, and none without.
+"""Limits of the dead-letter queue: the oldest dead letters beyond them are removed, each logged.
 
-signal:<integration>:letters_bounded   string   a worker looked within the last second
+`Keys.letters_bounded` lets one worker a second look; `Keys.letters_bound_told` limits the warning.
 """
 
 import logging
@@ -15,35 +15,58 @@ logger = logging.getLogger("signal_mailgun.dead_letters")
 AT_ONCE = 50
 LOOK_SECONDS = 1
 TELL_SECONDS = 3600
-NEARLY = 0.8  # of a bound, from which workers say that it comes
+NEARLY = 0.8  # of DEAD_LETTERS_MAX, from which workers warn
 DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
 class DeadLetterLimits:
-    """How many dead letters are kept, and for how many days; 0: all, and for ever."""
+    """Limits of a dead-letter queue.
+
+    Attributes:
+        letters: The dead-letter queue.
+        most: How many dead letters are kept; 0: all.
+        days: For how many days each is kept; 0: without limit.
+        removed: Called for each letter that is removed, with the limit: `number` or `age`.
+    """
 
     letters: DeadLetterQueue
     most: int = 0
     days: float = 0
-    # Told the bound of each letter that is removed: `number` or `age`.
     removed: Callable[[str], None] = lambda _bound: None
 
     def turn(self) -> bool:
-        """Return True to one of those who ask within a second, if there is a bound: it is to `enforce`."""
+        """Claim the right to call `enforce`.
+
+        Returns:
+            True to one caller a second if a limit is set, else False.
+        """
         return bool(self.most or self.days) and self._first(
             self._keys.letters_bounded, LOOK_SECONDS
         )
 
     def enforce(self, now: float) -> int:
-        """Remove what is beyond the bounds, at most `AT_ONCE`; returns how many. Raises `redis.RedisError`."""
+        """Remove the dead letters beyond the limits, at most `AT_ONCE`.
+
+        Args:
+            now: The moment from which ages count, in epoch seconds.
+
+        Returns:
+            How many dead letters were removed.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
         count, done = self.letters.count(), 0
         if (
             self.most
             and count >= self.most * NEARLY
             and self._first(self._keys.letters_bound_told, TELL_SECONDS)
         ):
-            text = "%d dead letters, and DEAD_LETTERS_MAX is %d: beyond it the oldest are removed for good"
+            text = (
+                "%d dead letters, and DEAD_LETTERS_MAX is %d: "
+                "beyond it the oldest are removed permanently"
+            )
             logger.warning(text, count, self.most)
         for place, each in enumerate(self.letters.oldest(AT_ONCE)):
             bound = self._beyond(each, count - place, now)
@@ -51,11 +74,14 @@ class DeadLetterLimits:
                 done += 1
                 self.removed(bound)
                 extra = {"event": each.message.id, "reason": each.letter.reason, "bound": bound}
-                logger.warning("a dead letter was removed for good", extra=extra)
+                logger.warning("a dead letter was removed permanently", extra=extra)
         return done
 
     def _beyond(self, buried: DeadLetter, count: int, now: float) -> str:
-        """Return the bound beyond which the oldest of `count` letters is; "" if it stays. One that says no time has no age."""
+        """Return the limit that the oldest of `count` letters exceeds, or "" if the letter stays.
+
+        A letter that does not say when it died has no age.
+        """
         if self.most and count > self.most:
             return "number"
         died_at = buried.letter.died_at

@@ -1,7 +1,7 @@
--- Read a page of dead letters from one place on, -1 being the oldest, step by step: so many letters, or as many as the bytes hold,
--- at least one.
--- KEYS 1: the dead-letter queue.
--- ARGV 1: the first place, 2: the step, 3: letters at most, 4: bytes at most.
+-- Read one page of dead letters: as many as the limits allow, and at least one.
+-- KEYS 1: Keys.dead_letters.
+-- ARGV 1: the first index (-1 is the oldest), 2: the step between indexes, 3: letters at most,
+--   4: bytes at most.
 -- Returns the letters.
 local page, bytes = {}, 0
 for i = 0, ARGV[3] - 1 do

@@ -1,11 +1,8 @@
-"""Dead letters: events that cannot be delivered, whole and replayable, on a real Celery queue that nobody consumes.
+"""The dead-letter queue: events that cannot be delivered, whole and replayable.
 
-    mailgun.<integration>.dead_letter      list   the messages with a `dead_letter` header, newest first; until replayed or purged
-    signal:<integration>:dead_letter_counts  hash   reason -> how many of them
-    signal:<integration>:buried:<token>    string   these were buried, should the reply be lost; a minute
-    signal:<integration>:removed:<token>   string   how many were taken away, should the reply be lost; a minute
-
-Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
+It is a Celery queue that no worker consumes: `Keys.dead_letters`, counted in
+`Keys.dead_letter_counts`. `Keys.buried` and `Keys.removed` make a step repeatable if Redis's reply
+is lost. Each move is one atomic step in Redis, so a replay may be interrupted and repeated.
 """
 
 from collections import Counter
@@ -27,12 +24,10 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-PAGE, PAGE_BYTES = (
-    1000,
-    8 * 1024 * 1024,
-)  # letters that are read at a time; a longer one is read alone
-UNKNOWN = "unknown"  # the reason of what another program put there
-AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # taken away in one script
+# Letters read at a time, and their bytes; a longer letter is read alone.
+PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024
+UNKNOWN = "unknown"  # the reason of what another program put on the queue
+AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # removed by one script
 
 READ_PAGE = script("worker.queue", "dead_letter_page")
 BURY = ALLOW_WHEN_FULL + script("worker.queue", "bury")
@@ -40,45 +35,64 @@ TAKE_AWAY = ALLOW_WHEN_FULL + script("worker.queue", "take_away")
 
 
 def dead_letter_queue(queue: str) -> str:
-    """Return the name of the queue of dead letters beside `queue`."""
+    """Return the name of the dead-letter queue beside `queue`."""
     return f"{queue}.dead_letter"
 
 
 def dead_letter_counts(integration: str) -> str:
-    """Return the key of how many dead letters there are for each reason."""
+    """Return the key of the number of dead letters of each reason."""
     return Keys(integration).dead_letter_counts
 
 
 @dataclass(frozen=True)
 class DeadLetterInfo:
-    """Why and how an event died: the `dead_letter` header."""
+    """The `dead_letter` header: why and how an event became a dead letter.
+
+    Attributes:
+        reason: A `DeadLetterReason`, or what another program wrote.
+        status: Mailgun's last HTTP status; None if there was none.
+        answer: Mailgun's last answer, cut to 2 KiB, or if `status` is None this program's own text.
+            May hold the address.
+        cause: The likely cause.
+        fix: What the operator can do.
+        attempts: Attempts spent.
+        first_seen: When the event was enqueued, in epoch seconds; None if the producer did not say.
+        died_at: When the event became a dead letter, in epoch seconds.
+        integration: The integration of the queue.
+    """
 
     reason: str
-    status: int | None  # Mailgun's last HTTP status, where there was one
-    answer: (
-        str  # Mailgun's last words, cut to 2 KiB, or without a status ours; may hold the address
-    )
+    status: int | None
+    answer: str
     cause: str
     fix: str
     attempts: int
-    first_seen: float | None  # epoch seconds
-    died_at: float  # epoch seconds
+    first_seen: float | None
+    died_at: float
     integration: str
 
     @property
     def summary(self) -> str:
-        """The answer as it may be shown elsewhere than beside the dead letter."""
+        """The answer without personal data, to be shown elsewhere than beside the letter."""
         return self.answer if self.status is None else shown(self.answer)
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A dead letter where it lies: the message, why it died, and the raw text that is its place in the queue."""
+    """A dead letter as it was read from the queue.
+
+    Attributes:
+        message: The message.
+        letter: Why it became a dead letter.
+        raw: The entry's text in Redis, by which it is found again.
+        place: Its index when it was read, counted from the end of the queue: -1 is the oldest. A
+            hint: the entry may have moved since.
+    """
 
     message: Message
     letter: DeadLetterInfo
     raw: str
-    place: int = 0  # from the end of the queue when it was read: -1 is the oldest; a hint
+    place: int = 0
 
 
 def dead_letter(
@@ -90,7 +104,16 @@ def dead_letter(
     died_at: float,
     integration: str,
 ) -> DeadLetterInfo:
-    """The header for `message`, with the likely cause and the fix of `reason`."""
+    """Return the `dead_letter` header for `message`, with the likely cause and the fix of `reason`.
+
+    Args:
+        reason: Why the event cannot be delivered.
+        message: The message to be buried.
+        status: Mailgun's last HTTP status; None if there was none.
+        answer: Mailgun's last answer, or this program's own text; cut to `ANSWER_LIMIT`.
+        died_at: The moment of the burial, in epoch seconds.
+        integration: The integration of the queue.
+    """
     cause, fix = ADVICE[reason]
     return DeadLetterInfo(
         reason,
@@ -107,7 +130,7 @@ def dead_letter(
 
 @dataclass(frozen=True)
 class DeadLetterQueue:
-    """The dead letters of one integration."""
+    """The dead-letter queue of one integration."""
 
     redis: "redis.Redis"
     integration: str
@@ -115,11 +138,11 @@ class DeadLetterQueue:
 
     @property
     def key(self) -> str:
-        """The dead-letter queue."""
+        """The key of the dead-letter queue."""
         return dead_letter_queue(self.queue)
 
     def bury(self, message: Message, letter: DeadLetterInfo) -> None:
-        """Put `message` on the dead-letter queue. To be done before the original is acknowledged."""
+        """Put `message` on the dead-letter queue; the caller acknowledges the original later."""
         self.bury_many([(message, letter)])
 
     def bury_many(self, letters: Sequence[tuple[Message, DeadLetterInfo]]) -> None:
@@ -132,29 +155,29 @@ class DeadLetterQueue:
         self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
 
     def count(self) -> int:
-        """How many dead letters there are."""
+        """Return the number of dead letters."""
         return self.redis.llen(self.key)
 
     def oldest(self, limit: int) -> list[DeadLetter]:
-        """The oldest dead letters, the oldest first."""
+        """Return the oldest dead letters, the oldest first, at most `limit`."""
         return [
             _buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)
         ]
 
     def newest_first(self) -> Iterator[DeadLetter]:
-        """Every dead letter, a page at a time; those that arrive meanwhile are left out."""
+        """Yield every dead letter, a page at a time; those that arrive meanwhile are left out."""
         start = -self.count()
         while start < 0 and (page := self._page(start, 1, min(PAGE, -start))):
             start += len(page)
             yield from map(_buried, page)
 
     def oldest_first(self) -> Iterator[DeadLetter]:
-        """Every dead letter; one taken away while iterating does not disturb the rest."""
+        """Yield every dead letter; the iteration survives removals."""
         for page in self.pages():
             yield from page
 
     def pages(self) -> Iterator[list[DeadLetter]]:
-        """Every dead letter in pages, oldest first; those taken away while iterating do not disturb the rest."""
+        """Yield every dead letter in pages, oldest first; the iteration survives removals."""
         kept = 0
         while page := self._page(-kept - 1, -1):
             yield [_buried(raw, -kept - number) for number, raw in enumerate(page, 1)]
@@ -162,24 +185,38 @@ class DeadLetterQueue:
             kept += sum(raw in left for raw in page)
 
     def replay(self, buried: Sequence[DeadLetter], now: float) -> int:
-        """Put the events back on their queue with all patience ahead of them, and take the letters away, in one step each.
+        """Put the messages back on their queue and remove their dead letters, in one step each.
 
-        A message that could not be read goes back as it came, byte for byte.
-        Gives how many: those that somebody else took first are not. `buried` is oldest first, as it was read.
+        Each message's retry window begins anew. A message that could not be read goes back byte for
+        byte.
+
+        Args:
+            buried: The dead letters, oldest first, as they were read.
+            now: When the retry windows begin, in epoch seconds.
+
+        Returns:
+            How many were put back; dead letters that another command removed first do not count.
         """
         return self._take_away(buried, lambda each: again(each.message, self.queue, now))
 
     def purge(self, buried: Sequence[DeadLetter]) -> int:
-        """Take the letters away for good; gives how many, as `replay` does."""
+        """Remove the dead letters permanently, and return how many, counted as `replay` does."""
         return self._take_away(buried, lambda _: "")
 
     def totals(self) -> dict[str, int]:
-        """How many there are for each reason; counted anew where somebody changed the queue behind our back."""
+        """Return the number of dead letters of each reason.
+
+        The letters themselves are counted if their number differs from the stored counts, because
+        another program changed the queue.
+        """
         counts = counts_in(self.redis.hgetall(self._counts_key))
         return counts if sum(counts.values()) == self.count() else self._counted_anew()
 
     def cached_counts(self) -> dict[str, int]:
-        """How many there are for each reason, as was noted: cheap, and looks at none of them."""
+        """Return the stored number of dead letters of each reason, without reading any letter.
+
+        Letters that the stored counts miss are counted under `UNKNOWN`.
+        """
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(self._counts_key)
             pipe.llen(self.key)
@@ -213,7 +250,7 @@ class DeadLetterQueue:
                 self.queue,
                 Keys(self.integration).removed(uuid4().hex),
             )
-            # Each one taken away has moved those behind it one place towards the end.
+            # Each letter removed has moved the newer ones one place towards the end.
             letters = [
                 (each.place + done, each.raw, each.letter.reason, instead(each)) for each in batch
             ]
@@ -222,7 +259,7 @@ class DeadLetterQueue:
         return done
 
     def _page(self, start: int, step: int, most: int = PAGE) -> list[str]:
-        """The letters from `start` on, bounded in number and bytes."""
+        """Return the letters at `start`, `start + step` …, limited in number and bytes."""
         return cast(
             "list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES)
         )
@@ -232,7 +269,7 @@ class DeadLetterQueue:
 
 
 def again(message: Message, queue: str, now: float) -> str:
-    """The text of `message` for another try; of one that could not be read, the text as it came."""
+    """Return the text of `message` for a replay; if it could not be read, its original text."""
     return (
         encode(message.reset_for_replay(now), queue)
         if message.original is None
@@ -254,7 +291,10 @@ def _batches(buried: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
 
 
 def _buried(raw: str, place: int = 0) -> DeadLetter:
-    """The dead letter in `raw`; what another program put there is read as on the queue, and shown as a letter without a story."""
+    """Return the dead letter in `raw`.
+
+    An entry that another program put there is read as a message of the queue, with an empty header.
+    """
     try:
         message, headers = decode(raw)
         if isinstance(headers.get("dead_letter"), dict):
@@ -265,7 +305,7 @@ def _buried(raw: str, place: int = 0) -> DeadLetter:
 
 
 def _letter(header: Any) -> DeadLetterInfo:
-    """The `dead_letter` header; what it says in another shape than `DeadLetterInfo` counts as not said."""
+    """Return the `dead_letter` header; a field that has the wrong type is ignored."""
     known = header if isinstance(header, dict) else {}
     empty: dict[str, Any] = asdict(DeadLetterInfo(UNKNOWN, None, "", "", "", 0, None, 0.0, ""))
     return DeadLetterInfo(

@@ -1,6 +1,7 @@
--- Keep messages until each is due.
--- KEYS 1: the delayed messages. ARGV: of each message the seconds until it is due, and the message.
--- Returns when each is due, epoch seconds.
+-- Put messages on the delay queue.
+-- KEYS 1: Keys.delayed.
+-- ARGV: of each message the seconds until it is due, and its text.
+-- Returns when each is due, in epoch seconds.
 local now = redis.call('TIME')
 local dues = {}
 for i = 1, #ARGV, 2 do

@@ -1,7 +1,8 @@
--- Bring messages that were sent with a priority to the back of the queue, each list's oldest first. A list that is none any more,
--- since another program put something else there, is passed over.
--- KEYS 1: the queue; then the lists. ARGV 1: how many messages at most.
--- Returns how many were brought.
+-- Move messages from the priority lists to the back of the queue, each list's oldest first. A key
+-- that is not a list, since another program stored something else there, is skipped.
+-- KEYS 1: Keys.queue; then the lists.
+-- ARGV 1: messages at most.
+-- Returns how many messages were moved.
 local moved = 0
 for i = 2, #KEYS do
     while moved < tonumber(ARGV[1]) do

@@ -1,6 +1,7 @@
-"""Read a Celery message, whoever wrote it: protocol 1 or 2, plain or base64, compressed, in another charset.
+"""Decode a Celery message of any producer: protocol 1 or 2, base64, compressed, any charset.
 
-What Celery's own workers would ask for and this program can do without is not asked for. What cannot be read is named.
+Parts that Celery's own workers need and this program does not need may be missing. An error names
+what cannot be read.
 """
 
 import base64
@@ -19,9 +20,8 @@ from worker.signal.event import NESTING_LIMIT
 from worker.signal.event_json import read_json
 
 TASKS = (TASK, DELIVER_MANY, REPLAY_TASK)
-AROUND_AN_EVENT = (
-    3  # containers: the body, its arguments, and the level at which one more would begin
-)
+# Containers: the body, its arguments, and the level at which one more would begin.
+AROUND_AN_EVENT = 3
 JSON_TYPES = ("", "application/json", "text/json", "json")
 SERIALIZERS = {
     "application/x-python-serialize": "pickle",
@@ -29,23 +29,34 @@ SERIALIZERS = {
     "application/x-yaml": "yaml",
     "application/data": "raw",
 }
-# What a body's text may be encoded with, as `codecs` names it: no codec that is no charset.
+# Encodings of a body's text, as `codecs` names them. Codecs that are no charset are left out.
 CHARSETS = re.compile(
-    r"ascii|utf-(8|8-sig|16|16-le|16-be|32|32-le|32-be)|iso8859-\d+|cp\d+|koi8-[rtu]|mac-roman|shift_jis|euc_\w+|gb\w+|big5"
+    r"ascii|utf-(8|8-sig|16|16-le|16-be|32|32-le|32-be)|iso8859-\d+|cp\d+|koi8-[rtu]|mac-roman"
+    r"|shift_jis|euc_\w+|gb\w+|big5"
 )
 HARMLESS = re.compile(r"[\w./+:-]{1,80}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A Celery message that could be read; its task need not be one of ours."""
+    """A Celery message that could be read; its task may be another program's.
+
+    Attributes:
+        outer: The whole message, as JSON on the queue.
+        headers: Its headers.
+        body: Protocol 2: a list of arguments, keyword arguments and what Celery adds. Protocol 1:
+            an object.
+        task: The task's name.
+        id: The message's own id; None if it has none.
+        size: Length of the body's text, in characters.
+    """
 
     outer: Mapping[str, Any]
     headers: Mapping[str, Any]
-    body: Any  # protocol 2: a list of arguments, keyword arguments and what Celery adds; protocol 1: an object
+    body: Any
     task: str
     id: str | None
-    size: int = 0  # of the body's text, in characters
+    size: int = 0
 
     @property
     def args(self) -> Any:
@@ -54,11 +65,14 @@ class Envelope:
 
     @property
     def kwargs(self) -> Any:
-        """The keyword arguments, `{}` for none; PHP writes an empty list."""
+        """The keyword arguments, `{}` for none; PHP clients write an empty list for none."""
         return _or_empty(self._part(1, "kwargs"), {})
 
     def with_args(self, args: list[Any]) -> str:
-        """Return the message with these arguments instead of its own; all else of it stays, but for how it is encoded."""
+        """Return the message's text with `args` in place of its arguments.
+
+        The body becomes uncompressed JSON in base64; all else stays.
+        """
         if isinstance(self.body, dict):
             body: Any = {**self.body, "args": args}
         else:
@@ -82,7 +96,15 @@ class Envelope:
 
 
 def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
-    """Return what the message in `text` holds, decompressed up to so many bytes. Raises `DecodeError`."""
+    """Return the Celery message in `text`.
+
+    Args:
+        text: The message as it lay on the queue.
+        limit_bytes: The most bytes that its body may have when decompressed.
+
+    Raises:
+        DecodeError: The message cannot be read.
+    """
     outer = _outer(text)
     headers, properties = _mapping(outer.get("headers")), _mapping(outer.get("properties"))
     own_id = _id(headers.get("id"), properties.get("correlation_id"))
@@ -108,14 +130,23 @@ def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
 
 
 def quoted(name: object) -> str:
-    """Return `name`, from a message, in quotes where it cannot hold personal data or more than one word, else its length."""
+    """Return `name`, which a message holds, in quotes if it is short and one word, else its length.
+
+    Other text is not quoted, since it may hold personal data.
+    """
     if isinstance(name, str):
         return f"{name!r}" if HARMLESS.fullmatch(name) else f"a text of {len(name)} characters"
     return f"of type {type(name).__name__}"
 
 
 def unknown_task(task: str, own_id: str | None, more: str = "") -> DecodeError:
-    """Return the refusal of a message for `task`."""
+    """Return the error for a message whose task this program does not have.
+
+    Args:
+        task: The task that the message names.
+        own_id: The message's own id.
+        more: Text to put after the task's name.
+    """
     return DecodeError(
         f"no task is called {quoted(task)}{more}", DeadLetterReason.UNKNOWN_TASK, own_id
     )
@@ -154,7 +185,7 @@ def _what(text: str) -> str:
 def _body(
     outer: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any], limit: int
 ) -> tuple[Any, int]:
-    """Return the body and how long its text is."""
+    """Return the body, and the length of its text in characters (0 if it is no text)."""
     body = outer["body"]
     if isinstance(body, list | dict):
         return body, 0
@@ -213,7 +244,7 @@ def _check_serializer(content_type: object) -> None:
 def _base64(body: str) -> bytes:
     with suppress(ValueError):
         return base64.b64decode(body, validate=True)
-    compact = "".join(body.split()).translate(str.maketrans("-_", "+/"))  # in lines, or for URLs
+    compact = "".join(body.split()).translate(str.maketrans("-_", "+/"))  # line breaks; URL-safe
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except ValueError:
@@ -260,7 +291,7 @@ def _unsupported(text: str) -> DecodeError:
 
 
 def _is_unicode(text: str) -> bool:
-    """Return False where `text_of` met bytes that are not UTF-8."""
+    """Return False if `text` holds bytes that were not UTF-8, as `text_of` returns them."""
     return text.isascii() or not any("\udc80" <= each <= "\udcff" for each in text)
 
 

@@ -1,7 +1,9 @@
--- How a message in flight goes back on its queue. Every script that puts messages back starts with this.
--- KEYS 1: the queue, 2: the index of what is in flight, 3: the messages in flight.
+-- How a message in flight returns to its queue. Every script that puts messages back begins with
+-- this library.
+-- KEYS 1: Keys.queue, 2: Keys.in_flight_index, 3: Keys.in_flight.
 
--- A message that came back from a worker that did not end it says in its text how often that was; poison.lua reads it.
+-- Return the message with one more return noted in its text. A return is counted if the worker that
+-- fetched the message did not finish it. poison.lua reads the count.
 local function counted(message)
     local before, returns, rest = string.match(message, '^(%s*){"signal_returns":(%d+),(.*)$')
     if not rest then before, rest = string.match(message, '^(%s*){(%s*".*)$') end
@@ -9,10 +11,13 @@ local function counted(message)
     return before .. string.format('{"signal_returns":%d,', (tonumber(returns) or 0) + 1) .. rest
 end
 
+-- Put the message of `tag` back on its queue by the command `push`, and return it. Return false if
+-- the tag was acknowledged meanwhile. `counts`: this is one more return.
 local function put_back(tag, push, counts)
     local message = redis.call('HGET', KEYS[3], tag)
     local queue = KEYS[1]
-    -- Kombu's tags have hyphens. They are of messages that came from other queues, noted as [message, exchange, queue].
+    -- Kombu's tags have hyphens. Their messages came from other queues and are stored as
+    -- [message, exchange, queue].
     if message and string.find(tag, '-', 1, true) then
         local raw, origin = string.match(message, '^%[(.*), "[^"]*", "([^"]+)"%]$')
         if raw then message, queue = raw, origin end

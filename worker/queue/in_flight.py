@@ -1,11 +1,10 @@
-"""Messages in flight: taken from the queue by a worker and not acknowledged yet, each with a visibility timeout.
+"""Messages in flight: fetched by a worker, not acknowledged yet, each with a visibility timeout.
 
-    signal:<integration>:unacked         hash         delivery tag -> message taken and not acknowledged
-    signal:<integration>:unacked_index   sorted set   delivery tag -> when it was taken or last kept, epoch seconds
-
-All moments are by Redis's clock; a worker's own may be wrong. A delivery tag begins with the moment of the taking, so
-that tags sort as their messages were taken. Each script writes first where the message is to be, then removes it where
-it was: a script that fails in between repeats a message and loses none.
+`Keys.in_flight` holds the messages by delivery tag. `Keys.in_flight_index` holds when each was
+fetched, or its timeout extended, by Redis's clock, since a worker's own clock may be wrong. A
+delivery tag begins with the moment of the fetch, so tags sort as their messages were fetched. Each
+script writes a message to its next place before it removes it from the last: a script that fails in
+between repeats a message and loses none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-RESTORE_AT_ONCE = 1000  # messages in one turn: Redis does nothing else meanwhile
+RESTORE_AT_ONCE = 1000  # messages in one script: Redis runs nothing else meanwhile
 
 KEEP = ALLOW_WHEN_FULL + script("worker.queue", "in_flight_keep")
 PUT_BACK = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back")
@@ -29,13 +28,22 @@ PUT_BACK_TAKINGS = ALLOW_WHEN_FULL + script(
 
 
 def in_flight_keys(integration: str) -> tuple[str, str]:
-    """Return the keys of what workers have taken and not acknowledged: of the index, and of the messages."""
+    """Return the keys of the messages in flight: of their index, then of the messages."""
     keys = Keys(integration)
     return keys.in_flight_index, keys.in_flight
 
 
 def acknowledge(client: "redis.Redis", keys: tuple[str, str], tags: Sequence[str]) -> None:
-    """Remove the messages of these tags for good: they have ended. Raises `redis.RedisError`."""
+    """Remove the messages of these delivery tags permanently.
+
+    Args:
+        client: The client for Redis.
+        keys: The keys that `in_flight_keys` returns.
+        tags: The delivery tags.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
+    """
     with client.pipeline(transaction=True) as at_once:
         at_once.zrem(keys[0], *tags)
         at_once.hdel(keys[1], *tags)
@@ -43,7 +51,16 @@ def acknowledge(client: "redis.Redis", keys: tuple[str, str], tags: Sequence[str
 
 
 def keep(client: "redis.Redis", index: str, tags: Sequence[str]) -> None:
-    """Extend the visibility timeout of these tags: it begins anew. Raises `redis.RedisError`."""
+    """Extend the visibility timeout of these delivery tags: it begins anew.
+
+    Args:
+        client: The client for Redis.
+        index: The key of the index of messages in flight.
+        tags: The delivery tags; those acknowledged meanwhile are ignored.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
+    """
     client.eval(KEEP, 1, index, *tags)
 
 
@@ -56,10 +73,19 @@ def put_back(
     to_the_back: bool = False,
     failed: bool = False,
 ) -> None:
-    """Put messages back on their queue, in the order of `tags`; those acknowledged meanwhile are left out.
+    """Put messages back on their queue, in the order of `tags`.
 
-    At the front the first of `tags` is the next to be taken. `failed`: this counts as a return from a worker that did not end
-    them; nothing else that is put back here does. Raises `redis.RedisError`.
+    Args:
+        client: The client for Redis.
+        queue: The queue.
+        keys: The keys that `in_flight_keys` returns.
+        tags: The delivery tags; those acknowledged meanwhile are ignored.
+        to_the_back: Put the messages at the back; else at the front, where the first of `tags` is
+            fetched next.
+        failed: Count this as a return from a worker that did not finish the messages.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
     """
     push = "LPUSH" if to_the_back else "RPUSH"
     for tag in tags if to_the_back else reversed(list(tags)):
@@ -69,9 +95,21 @@ def put_back(
 def put_back_takings(
     client: "redis.Redis", queue: str, keys: tuple[str, str], takings: Sequence[str]
 ) -> int:
-    """Put back at the front what these takings took, none of which has reached its worker. That counts as no return.
+    """Put the messages of fetches whose replies were lost back at the front of their queue.
 
-    Returns how many messages. Raises `redis.RedisError`.
+    The messages have not reached a worker, so this counts as no return.
+
+    Args:
+        client: The client for Redis.
+        queue: The queue.
+        keys: The keys that `in_flight_keys` returns.
+        takings: The marks of the fetches.
+
+    Returns:
+        How many messages were put back.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
     """
     return cast("int", client.eval(PUT_BACK_TAKINGS, 3, queue, *keys, *takings)) if takings else 0
 
@@ -79,9 +117,21 @@ def put_back_takings(
 def restore_overdue(
     client: "redis.Redis", queue: str, keys: tuple[str, str], visibility_seconds: float
 ) -> int:
-    """Put back at the front what no worker acknowledged or kept for so long, in the order in which it was taken.
+    """Put messages whose visibility timeout has ended back at the front of their queue.
 
-    Each counts one more return. Returns how many messages, `RESTORE_AT_ONCE` at most. Raises `redis.RedisError`.
+    They keep the order in which they were fetched. Each counts one more return.
+
+    Args:
+        client: The client for Redis.
+        queue: The queue.
+        keys: The keys that `in_flight_keys` returns.
+        visibility_seconds: The visibility timeout.
+
+    Returns:
+        How many messages were put back, `RESTORE_AT_ONCE` at most.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
     """
     return cast(
         "int", client.eval(RESTORE, 3, queue, *keys, str(visibility_seconds), str(RESTORE_AT_ONCE))

@@ -1,5 +1,7 @@
--- Extend the visibility timeout of messages in flight: it begins anew. A tag that was acknowledged meanwhile stays away.
--- KEYS 1: the index of what is in flight. ARGV: the delivery tags.
+-- Extend the visibility timeout of messages in flight: it begins anew. A tag that was acknowledged
+-- meanwhile is not added again.
+-- KEYS 1: Keys.in_flight_index.
+-- ARGV: the delivery tags.
 -- Returns nothing.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000

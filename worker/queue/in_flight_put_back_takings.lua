@@ -1,6 +1,8 @@
--- Put what some takings took back at the front of its queue, the newest first; this counts as no return. Comes after in_flight.lua.
--- KEYS as for in_flight.lua. ARGV: the marks of the takings, each part of their delivery tags.
--- Returns how many messages there were.
+-- Put the messages of some fetches back at the front of their queue, the newest first, so that the
+-- oldest ends up in front. This counts as no return. Comes after in_flight.lua.
+-- KEYS as for in_flight.lua.
+-- ARGV: the marks of the fetches; each is part of the delivery tags of its messages.
+-- Returns how many messages were found.
 local tags = {}
 for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     for _, taking in ipairs(ARGV) do

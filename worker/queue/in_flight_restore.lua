@@ -1,7 +1,8 @@
--- Put messages whose visibility timeout has ended back at the front of their queue; each counts one more return. The newest are put
--- back first, so that in the end the oldest is at the front. Comes after in_flight.lua.
--- KEYS as for in_flight.lua. ARGV 1: the visibility timeout in seconds, 2: how many messages at most.
--- Returns how many were put back.
+-- Put messages whose visibility timeout has ended back at the front of their queue; each counts one
+-- more return. The newest go first, so that the oldest ends up in front. Comes after in_flight.lua.
+-- KEYS as for in_flight.lua.
+-- ARGV 1: the visibility timeout in seconds, 2: messages at most.
+-- Returns how many messages were put back.
 local time = redis.call('TIME')
 local until_then = time[1] + time[2] / 1000000 - tonumber(ARGV[1])
 local tags = redis.call('ZRANGE', KEYS[2], until_then, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])

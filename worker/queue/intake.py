@@ -1,4 +1,4 @@
-"""What comes off the queue is untrusted: made into a message that can be handled, whatever it is."""
+"""The intake: decode untrusted entries of the queue into messages, or into refusals."""
 
 import json
 from collections.abc import Callable
@@ -26,19 +26,23 @@ from worker.queue.message import (
 from worker.redis_client.raw_text import text_of
 from worker.signal.event import id_in
 
-KEYWORDS = {
-    TASK: "event",
-    DELIVER_MANY: "events",
-}  # under which an event, or a bundle's, may be given instead
+# The keyword argument that may carry the event, or a bundle's events, instead of the arguments.
+KEYWORDS = {TASK: "event", DELIVER_MANY: "events"}
 
 
 def parse_raw(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_LIMITS) -> Message:
-    """The message for what was found on a queue.
+    """Return the message for an entry of a queue.
 
-    Of a message that can be read its id, its arguments and what it says of its way are kept; an ETA, an expiry, time limits,
-    callbacks and what Flower and the log would show of a bare client's arguments are not, because Celery would hold the event
-    in memory, drop it, or end the worker over them. Anything else becomes a message with a refusal that says what is wrong,
-    and with its bytes as they came, so that it is buried whole instead of Celery discarding it.
+    Of a message that can be read, the id, the arguments and the `signal` header are kept. An ETA,
+    an expiry, time limits and callbacks are dropped, since Celery would hold the event in memory,
+    drop it, or end the worker because of them. A bare client's representation of the arguments is
+    dropped, since Flower and the log would show it. Any other entry becomes a message that carries
+    a refusal and the entry's own bytes, so that it is buried whole instead of discarded by Celery.
+
+    Args:
+        raw: The entry.
+        new_id: Returns an id for a message that has none.
+        limits: The limits of a message; a message beyond them is refused.
     """
     text = text_of(raw)
     try:
@@ -50,14 +54,15 @@ def parse_raw(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_L
             raise _too_many(message, limits)
     except DecodeError as error:
         return _refused(error, text, new_id)
-    # A dead letter that was moved to the queue by hand counts as what it was about; each holds less than the one around it.
+    # A dead letter that an operator moved to the queue counts as the message it holds. The
+    # recursion ends, since each original is shorter than the message around it.
     return message if message.original is None else parse_raw(message.original, new_id, limits)
 
 
 def events_read(message: Message) -> list[Message]:
-    """The events that can be read from `message`: those it carries, and of one that was refused those of its original.
+    """Return the events that can be read from `message`, or, if it was refused, from its original.
 
-    A task that is not known, or an event without a message around it, hides no event here.
+    Events of an unknown task, and an event without a message around it, are read, too.
     """
     if message.original is None:
         return events_in(message)
@@ -71,14 +76,17 @@ def events_read(message: Message) -> list[Message]:
 
 
 def without(raw: str, unwanted: Callable[[Message], bool]) -> str:
-    """The message in `raw` without its unwanted events; "" where none is left."""
+    """Return the message in `raw` without its unwanted events, or "" if no event is left."""
     events = events_read(parse_raw(raw, str))
     left = [each.args[0] for each in events if each.args and not unwanted(each)]
     return opened(raw).with_args([left]) if left else ""
 
 
 def shown_id(id: str) -> str:
-    """`id`, or where that could be an address or break a line a digest that stays the same for repeats of it."""
+    """Return `id` if it is safe to show, else a digest of it.
+
+    An id is not safe if it could be an address or break a line. Equal ids have equal digests.
+    """
     return usable_id(id) or sha256(id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -119,7 +127,7 @@ def _refused(error: DecodeError, text: str, new_id: Callable[[], str]) -> Messag
 def _with_events_read(
     task: str, args: list[Any], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments with the events in the place where they belong, and read where they are JSON within JSON."""
+    """Return the arguments, events given by keyword in place, and events in JSON text decoded."""
     if task not in KEYWORDS:
         return args, kwargs
     if not args and list(kwargs) == [KEYWORDS[task]]:
@@ -132,7 +140,7 @@ def _with_events_read(
 
 
 def _event(value: Any) -> Any:
-    """`value`, or the event in it where it is a JSON text."""
+    """Return the event in `value` if it is a JSON text of one, else `value`."""
     return _bare_event(value) or value if isinstance(value, str) else value
 
 

@@ -1,6 +1,7 @@
-"""Events on their way, and the form in which they lie on Redis: a Celery message, protocol 2, JSON, that any client can write.
+"""Messages of the queue, and their form in Redis: Celery protocol 2 in JSON.
 
-A message carries one event, or as a *bundle* many: a list of them as its only argument.
+Any client can write one. A message carries one event, or as a *bundle* many: a list of them as its
+only argument.
 """
 
 import base64
@@ -22,18 +23,23 @@ REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TRAIL_LENGTH = 10
 LATEST = 1e11  # epoch seconds: the year 5138
-STAMP = "signal_taken_at"  # of a message's text: when it was first taken, where it does not say when it was enqueued
-RETURNS = "signal_returns"  # of a message's text: how often it came back from a worker that did not end it
-# As scripts write them, RETURNS (in_flight.py) and STAMP (consumer/transport.py); both or one of them.
+# In a message's text: when a worker first fetched it, if it does not say when it was enqueued.
+STAMP = "signal_taken_at"
+# In a message's text: how often it came back from a worker that did not finish it.
+RETURNS = "signal_returns"
+# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/transport.py (STAMP)
+# write them.
 STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
-APART_SECONDS = 1e-6  # how far apart the events of a bundle count as enqueued
-AHEAD_SECONDS = 86_400.0  # of a worker's clock, beyond which a time is impossible; Redis's bounds it closer (consumer/transport.py)
+APART_SECONDS = 1e-6  # between the enqueue times of a bundle's events
+# A time further ahead of a worker's clock is impossible. The fetch script applies a closer limit,
+# by Redis's clock (consumer/fetch.lua).
+AHEAD_SECONDS = 86_400.0
 KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
 
 class DecodeError(ValueError):
-    """Not a message that this program can read; the text says what is wrong and quotes no event."""
+    """A message that cannot be read; the text says what is wrong and quotes no event."""
 
     def __init__(
         self,
@@ -41,30 +47,40 @@ class DecodeError(ValueError):
         reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE,
         id: object = None,
     ) -> None:
-        """Say what is wrong in `text`; `id` is the message's own, where it could be read."""
+        """Describe what is wrong.
+
+        Args:
+            text: What is wrong.
+            reason: The reason of the dead letter.
+            id: The message's own id, if it could be read.
+        """
         super().__init__(text)
         self.reason, self.id = reason, id
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker takes at most."""
+    """Limits of the messages that a worker fetches.
 
-    # Of one message, as it lies on the queue and when decompressed, and of all that is in hand together.
+    Attributes:
+        bytes: The size of one message, as it lies on the queue and when decompressed, and of all
+            messages in hand together.
+        events: The events of one bundle.
+        returns: How often a message may come back from a worker that did not finish it.
+    """
+
     bytes: int
-    # Of one bundle.
     events: int
-    # How often a message may come back from a worker that did not end it.
     returns: int
 
 
-# For who looks at messages and delivers none: what is decompressed is bounded even so.
+# For programs that read messages and deliver none. The decompressed size stays limited.
 NO_LIMITS = Limits(32 * 1024 * 1024, 1 << 40, 1 << 40)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a message is a dead letter without having been understood."""
+    """Why a message that could not be read becomes a dead letter."""
 
     reason: DeadLetterReason
     text: str
@@ -72,59 +88,87 @@ class Refusal:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One attempt that did not deliver."""
+    """One attempt that did not deliver; `at` is in epoch seconds."""
 
-    at: float  # epoch seconds
+    at: float
     outcome: str
     status: int | None
 
 
 @dataclass(frozen=True)
 class Message:
-    """One event, or a bundle of them, on its way to Mailgun."""
+    """One event, or a bundle of them, on its way to Mailgun.
 
-    id: str  # the Celery task id: the event's messageId where that is usable
-    args: tuple[
-        Any, ...
-    ]  # one event, as sent, or for a bundle one list of them; anything else is malformed
+    Attributes:
+        id: The Celery task id: the event's `messageId` if that is usable.
+        args: One event, as sent, or for a bundle one list of events; anything else is malformed.
+        kwargs: The keyword arguments; an event has none.
+        kind: What Flower shows in place of the arguments: no personal data.
+        enqueued_at: When it was enqueued, in epoch seconds; None if the producer did not say.
+        retry_window_start: When it was enqueued, or last replayed, in epoch seconds.
+        first_tried: When it was first tried, by the integration's clock (`Gate.open_seconds`); None
+            before that.
+        attempts: Attempts spent.
+        throttled: How often Mailgun said to wait since the last attempt spent.
+        requeues: How often it was delayed; Flower's "retries".
+        attempt_history: The latest attempts, oldest first.
+        paid: Its first request was charged when it was fetched.
+        unpaid: Of a bundle, how many of its last events were not charged.
+        surplus: Events that were charged, because the header counts them, and that it does not
+            carry.
+        task: `TASK`, `DELIVER_MANY` for a bundle, or `REPLAY_TASK`.
+        refusal: Why it could not be read, else None.
+        original: If it could not be read, its text as it came; bytes that are not UTF-8 are
+            surrogates (PEP 383).
+        size: The length of its body as it was read, in characters.
+        returns: How often it came back from a worker that did not finish it, since its last
+            attempt.
+    """
+
+    id: str
+    args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "event"  # what Flower shows in place of the arguments: no personal data
-    enqueued_at: float | None = None  # epoch seconds; None: the producer said nothing
-    retry_window_start: float | None = None  # epoch seconds: when it was enqueued, or last replayed
-    first_tried: float | None = (
-        None  # on the integration's own clock (`Flow.open_seconds`); None: not yet
-    )
-    attempts: int = 0  # attempts spent
-    throttled: int = 0  # times Mailgun said to wait since it last said anything else; free
-    requeues: int = 0  # Flower's "retries"
-    attempt_history: tuple[AttemptRecord, ...] = ()  # the latest attempts, oldest first
-    paid: bool = True  # its first request was paid for when it was taken
-    unpaid: int = 0  # of a bundle: how many of its last events were not
-    # Events beyond those it carries for which was paid when it was taken, since its header said so.
+    kind: str = "event"
+    enqueued_at: float | None = None
+    retry_window_start: float | None = None
+    first_tried: float | None = None
+    attempts: int = 0
+    throttled: int = 0
+    requeues: int = 0
+    attempt_history: tuple[AttemptRecord, ...] = ()
+    paid: bool = True
+    unpaid: int = 0
     surplus: int = 0
-    task: str = TASK  # or DELIVER_MANY: it is a bundle; or REPLAY_TASK
-    # Where it could not be read: why, and its bytes as they came, those that are not UTF-8 as surrogates (PEP 383).
+    task: str = TASK
     refusal: Refusal | None = None
     original: str | None = None
-    size: int = 0  # of its body as it was read, in bytes
-    # How often it came back from a worker that did not end it, since it was last tried.
+    size: int = 0
     returns: int = 0
 
     @property
     def events(self) -> int:
-        """How many events the message carries."""
+        """The number of events that the message carries."""
         return len(self.args[0]) if self.is_bundle else 1
 
     @property
     def is_bundle(self) -> bool:
-        """Is it a bundle? What only says so is one malformed event."""
+        """True if the message carries one list of events.
+
+        A message whose task says bundle and that has other arguments is one malformed event.
+        """
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
         return whole and isinstance(self.args[0], list)
 
     def after_attempt(
         self, attempt: AttemptRecord, open_seconds: float, *, spent: bool
     ) -> "Message":
-        """The message after one more attempt that did not deliver; `open_seconds` is the integration's own clock."""
+        """Return the message after one more attempt that did not deliver.
+
+        Args:
+            attempt: The attempt.
+            open_seconds: The integration's clock.
+            spent: The attempt counts, since Mailgun failed; it does not if Mailgun said to wait.
+        """
         return replace(
             self.after_wait(),
             first_tried=open_seconds - self.patience_spent(open_seconds),
@@ -135,20 +179,21 @@ class Message:
         )
 
     def after_wait(self) -> "Message":
-        """The message after it had to wait without having been tried."""
+        """Return the message after a wait without an attempt."""
         return replace(self, requeues=self.requeues + 1)
 
     def patience_spent(self, open_seconds: float) -> float:
-        """Seconds since its first attempt, on the integration's own clock, which now says `open_seconds`.
+        """Return the seconds since the first attempt, by the integration's clock.
 
-        A clock that says less than it did has begun anew, its Redis having been emptied: then so does this.
+        Returns 0.0 if the clock is behind the first attempt: Redis was emptied, and the clock began
+        anew.
         """
         if self.first_tried is None or self.first_tried > open_seconds:
             return 0.0
         return open_seconds - self.first_tried
 
     def charged(self, events: int) -> "Message":
-        """The message for so many of whose events was paid when it was taken: fewer than it has, or more."""
+        """Return the message with its charge noted: `events` were charged when it was fetched."""
         if events == self.events:
             return self
         return replace(
@@ -156,9 +201,10 @@ class Message:
         )
 
     def with_timestamps(self, now: float) -> "Message":
-        """The message with its times known: what a bare client did not say counts from `now`, when a worker first saw it.
+        """Return the message with its times set: a time that the producer did not say is `now`.
 
-        So does a time ahead of `now`: it would keep newer events from setting a field, and the patience from ever ending.
+        So is a time more than `AHEAD_SECONDS` ahead of `now`: it would keep newer events from
+        setting a field, and the retry window from ending.
         """
         enqueued_at = _bounded(self.enqueued_at, now)
         patience_from = (
@@ -171,24 +217,24 @@ class Message:
         return replace(self, enqueued_at=enqueued_at, retry_window_start=patience_from)
 
     def reset_for_replay(self, now: float) -> "Message":
-        """The message with all patience ahead of it again; when it was enqueued stays known."""
+        """Return the message with a new retry window; when it was enqueued stays known."""
         return replace(
             self, attempts=0, throttled=0, retry_window_start=now, first_tried=None, returns=0
         )
 
 
 def events_in(message: Message) -> list[Message]:
-    """The events that `message` carries, each as the message that it would be alone: `message` itself, or a bundle's in order.
+    """Return the events of `message`, each as a message of its own, in order.
 
-    A bundle's event goes by its own `messageId` where that is usable, else by the bundle's id and its place, counted from 0.
-    Each counts as enqueued a microsecond after the one before it, so that their order is known. What is no bundle although
-    it says so (not one list and nothing else) is one malformed event.
+    The id of a bundle's event is its own `messageId` if that is usable, else the bundle's id and
+    the event's position, counted from 0. Each event counts as enqueued a microsecond after the one
+    before it, so that their order is known. A message that is no bundle is returned itself.
     """
     return list(each_event(message))
 
 
 def each_event(message: Message) -> Iterator[Message]:
-    """The same one after the other, for bundles of which not all are to be in memory at once."""
+    """Yield what `events_in` returns, so that not all events of a bundle are in memory at once."""
     if not message.is_bundle:
         return iter((message,))
     return (_carried(message, place, event) for place, event in enumerate(message.args[0]))
@@ -212,12 +258,12 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
 
 
 def usable_id(value: object) -> str | None:
-    """`value` if it can serve as a task id that is safe to show, else None."""
+    """Return `value` if it can serve as a task id and is safe to show, else None."""
     return value if isinstance(value, str) and USABLE_ID.fullmatch(value) else None
 
 
 def progress(message: Message, events: int = 1) -> dict[str, Any]:
-    """The `signal` header: what is known of the message's way so far, and of a bundle how many `events` it has."""
+    """Return the `signal` header: times, attempts, and the number of a bundle's `events`."""
     return {
         **({"events": events} if message.task == DELIVER_MANY else {}),
         "enqueued_at": message.enqueued_at,
@@ -235,7 +281,7 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
 
 
 def without_stamp(text: str) -> str:
-    """Return the message as it was before it was first taken, or came back."""
+    """Return the message's text without the stamps of fetches and returns."""
     return STAMPED.sub(r"\1{", text, count=1)
 
 
@@ -248,10 +294,17 @@ def message_from_headers(
     taken_at: object = None,
     returns: object = 0,
 ) -> Message:
-    """The message that a Celery client sent with these `headers`; a bare client's has no `signal` header.
+    """Return the message that a Celery client sent.
 
-    What the headers say in another shape than `progress` writes counts as not said. `taken_at` is the stamp that a message got
-    when it was first taken, because it did not say when it was enqueued: epoch seconds. `returns` is how often it came back.
+    Args:
+        id: The task id.
+        args: The arguments.
+        kwargs: The keyword arguments.
+        headers: The message's headers. A bare client sends no `signal` header; values in another
+            form than `progress` writes are ignored.
+        taken_at: The stamp of the first fetch, in epoch seconds, if the message did not say when it
+            was enqueued.
+        returns: How often the message came back.
     """
     known = headers.get("signal")
     known = known if isinstance(known, Mapping) else {}
@@ -288,7 +341,7 @@ def _kind(value: object) -> str:
 
 def _original(known: Mapping[str, Any]) -> str | None:
     text, value = known.get("original_text"), known.get("original")
-    if isinstance(text, str):  # as it was put aside unread
+    if isinstance(text, str):  # written by poison.lua
         return text
     try:
         return text_of(base64.b64decode(value, validate=True)) if isinstance(value, str) else None
@@ -326,13 +379,19 @@ def _is_try(value: object) -> bool:
 
 
 def encode(message: Message, queue: str, **headers: Any) -> str:
-    """The message as it lies on Redis for `queue`, with any further `headers`."""
+    """Return the message's text for `queue` in Redis, with any further `headers`."""
     text = json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
     return f'{{"{RETURNS}":{message.returns},{text[1:]}' if message.returns else text
 
 
 def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
-    """The same, its arguments given as JSON texts instead: the event, or for a bundle the events."""
+    """Return the message's text, with events given as JSON texts in place of its arguments.
+
+    Args:
+        message: The message, without arguments.
+        queue: The queue.
+        events: The JSON text of the event, or of each event of a bundle.
+    """
     args = f"[{','.join(events)}]" if message.task == DELIVER_MANY else ",".join(events)
     known = {"signal": progress(message, len(events))}
     return json.dumps(
@@ -341,7 +400,7 @@ def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
 
 
 def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
-    """The message as Celery writes it for `queue`, with any further `headers`."""
+    """Return the message as Celery writes it for `queue`, with any further `headers`."""
     args, kwargs = json_text(list(message.args)), json_text(dict(message.kwargs))
     return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
@@ -396,7 +455,11 @@ def _celery_headers(message: Message) -> dict[str, Any]:
 
 
 def body_of(envelope: Mapping[str, Any]) -> Any:
-    """The decoded body of a Celery message. Raises `ValueError`, `TypeError` or `LookupError` for what is none."""
+    """Return the decoded body of a Celery message.
+
+    Raises:
+        ValueError, TypeError, LookupError: `envelope` is no Celery message.
+    """
     body = envelope["body"]
     if envelope["properties"].get("body_encoding") == "base64":
         body = base64.b64decode(body, validate=True)
@@ -404,7 +467,14 @@ def body_of(envelope: Mapping[str, Any]) -> Any:
 
 
 def decode(raw: str) -> tuple[Message, dict[str, Any]]:
-    """The message in `raw` and its headers. Raises `DecodeError`."""
+    """Decode a message that this program wrote.
+
+    Returns:
+        The message and its headers.
+
+    Raises:
+        DecodeError: `raw` is no Celery message.
+    """
     try:
         envelope = json.loads(raw)
         headers = envelope["headers"]

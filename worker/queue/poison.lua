@@ -1,18 +1,24 @@
--- Put aside what is not to be taken, as a dead letter and unread: too large a message, and one that no worker has ended.
--- KEYS 3: the queue, 7: the dead-letter queue, 8: its counts.
--- ARGV 5: the limits with a letter for each reason, as JSON, 6: messages in hand. Without them there is no limit.
--- A script that ends between the two steps repeats a message and loses none.
+-- Bury messages that no worker may fetch, without reading them: messages that are too large, and
+-- poison messages, which came back too often. Comes before fetch.lua.
+-- KEYS 3: Keys.queue, 7: Keys.dead_letters, 8: Keys.dead_letter_counts.
+-- ARGV 4: bytes that the worker has room for, 5: the limits as JSON, with a dead letter for each
+--   reason (without them there is no limit), 6: messages that the worker has in hand.
+-- The letter is written before the message is removed: a script that fails between the two repeats
+-- a message and loses none.
 local limits = ARGV[5] and cjson.decode(ARGV[5]) or nil
 local PREFIX = '^(%s*){"signal_returns":(%d+),'
-local AT_ONCE = 20  -- reasons and ids, two of each message: Redis does nothing else meanwhile
+-- Entries of `aside`, two for each message: Redis runs nothing else meanwhile.
+local AT_ONCE = 20
 local aside, next_look = {}, 0
 
--- How often the message came back from a worker that had not ended it: noted in its text, as it was put back.
+-- Return how often the message came back from a worker that did not finish it, as in_flight.lua
+-- noted in its text.
 local function returns_of(message)
     local _, returns = string.match(message, PREFIX)
     return tonumber(returns) or 0
 end
 
+-- Return the reason for which the message may not be fetched, or nil.
 local function unfit(message)
     if #message > limits.bytes then return 'too_large' end
     if returns_of(message) >= limits.returns then return 'poison_message' end
@@ -33,8 +39,9 @@ local function put_aside(message, reason)
     aside[#aside + 1] = id
 end
 
--- The oldest message that may be taken, nil where none may be now. One that came back twice is taken alone, so that it can take
--- no other along; and so is one that would be too much together with what is in hand.
+-- Return the oldest message that may be fetched, or nil if none may be fetched now. A message that
+-- came back twice is fetched alone, so that it harms none if it ends its worker. So is a message
+-- for which the worker has no room beside those fetched before it.
 local function fit(taken, bytes)
     local message = redis.call('LINDEX', KEYS[3], -1)
     while limits and message and #aside < AT_ONCE do

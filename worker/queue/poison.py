@@ -1,7 +1,7 @@
-"""What no worker takes: a message that is too large, and one that came back too often from workers that did not end it.
+"""Poison messages: messages that are too large or came back too often are buried unread.
 
-Such a message is put aside in Redis, by the script that takes messages: a worker that read it might not live to say so. It is a
-dead letter whose `signal` header holds the whole message as a text, `original_text`.
+The script that fetches messages buries them in Redis, since a worker that reads one may not survive
+it. Each is a dead letter whose `signal` header holds the whole message as text, `original_text`.
 """
 
 import json
@@ -14,17 +14,26 @@ from worker.queue.message import Limits, Message, envelope
 from worker.redis_client.lua import script
 
 LIBRARY = script("worker.queue", "poison")
-# Returns from which a message is taken alone, so that the one that ends workers does so without the others.
+# After so many returns a message is fetched alone: if it ends its worker, no other message is in
+# hand.
 ALONE_AFTER = 2
 LOOK_AGAIN_SECONDS = 0.2
 
 
 @lru_cache(maxsize=1)
 def limits_for_script(limits: Limits, integration: str, dead_letter_queue: str) -> str:
-    """Return the limits as the script takes them, with the dead letter that each reason makes."""
+    """Return the limits as JSON for the script, with a dead letter for each reason.
+
+    Args:
+        limits: The limits.
+        integration: The integration.
+        dead_letter_queue: The name of the dead-letter queue.
+    """
     answers = {
-        DeadLetterReason.TOO_LARGE: f"put aside unread: MESSAGE_MAX_BYTES is {limits.bytes}, and the message has more",
-        DeadLetterReason.POISON_MESSAGE: f"put aside unread: {limits.returns} times a worker ended, or failed, while it had it",
+        DeadLetterReason.TOO_LARGE: f"put aside unread: MESSAGE_MAX_BYTES is {limits.bytes}, "
+        "and the message has more",
+        DeadLetterReason.POISON_MESSAGE: f"put aside unread: {limits.returns} times "
+        "a worker ended, or failed, while it had it",
     }
     letters = {str(each): _template(each, integration, dead_letter_queue) for each in answers}
     data = {

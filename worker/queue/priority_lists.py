@@ -1,11 +1,10 @@
-"""Messages that a producer sent with a priority: kombu puts them on lists of their own beside the queue; these are brought to it.
+"""Priority lists: kombu puts messages sent with a priority on lists beside the queue.
 
-    mailgun.<integration><sep><priority>      list     kombu's names; which, is up to each producer's `sep` and `priority_steps`
-    signal:<integration>:priority_lists       set      those that were found; looked for once a minute, by one of the workers
-    signal:<integration>:priority_lists_looked string  a worker looked within the last minute
-
-A list's order stays; its priority is not heeded. A `sep` that holds a letter or digit, or begins with - or _, cannot be told
-from another queue's name, and is not looked for.
+Workers move them to the queue. A list's name is `<queue><sep><priority>`, by the producer's `sep`
+and `priority_steps`. One worker a minute looks for lists (`Keys.priority_lists_looked`) and adds
+those found to `Keys.priority_lists`. A list's order stays; its priority is ignored. A `sep` that
+holds a letter or digit, or begins with - or _, cannot be told from another queue's name, and is not
+looked for.
 """
 
 import re
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     import redis
 
 KOMBU_SEP = "\x06\x16"
-KOMBU_STEPS = range(
-    1, 10
-)  # Celery's own 3, 6 and 9, and what `list(range(10))` gives: no need to look for those
+# Steps that are always read: Celery's own 3, 6 and 9, and those of `list(range(10))`.
+KOMBU_STEPS = range(1, 10)
 LOOK_SECONDS = 60
 AT_ONCE = 1000
 MOST_LISTS = 1000
@@ -33,36 +31,40 @@ GATHER = ALLOW_WHEN_FULL + script("worker.queue", "drain_priority_lists")
 
 @dataclass(frozen=True)
 class PriorityLists:
-    """The lists of one integration's messages with a priority."""
+    """The priority lists of one integration."""
 
     redis: "redis.Redis"
     integration: str
     queue: str
 
     def drain(self, limit: int = 500) -> int:
-        """Bring at most `limit` messages to the back of the queue, each list's oldest first; gives how many."""
+        """Move at most `limit` messages to the back of the queue, oldest first; return how many."""
         lists = self.names()
         return int(
             cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit)))
         )
 
     def turn(self) -> bool:
-        """Return True to one of those who ask within a minute: it is to `look`."""
+        """Claim the right to call `look`.
+
+        Returns:
+            True to one caller a minute, else False.
+        """
         return bool(self.redis.set(f"{self._key}_looked", "1", nx=True, ex=LOOK_SECONDS))
 
     def look(self) -> None:
-        """Find lists under names not known yet. Goes through all of Redis, a thousand keys at a time."""
+        """Find further lists. Goes through all keys in Redis, a thousand at a time."""
         found = [each for each in self._beside_the_queue() if each not in self._of_kombu()]
         if found:
             self.redis.sadd(self._key, *found[:MOST_LISTS])
 
     def names(self) -> list[str]:
-        """The lists that are known, kombu's own first."""
+        """Return the names of the known lists, kombu's own first."""
         further = cast("set[str]", self.redis.smembers(self._key))
         return [*self._of_kombu(), *sorted(each for each in further if self._is_one(each))]
 
     def counts(self) -> dict[str, int]:
-        """How many messages lie on each list that has any."""
+        """Return the number of messages on each list that has any."""
         names = self.names()
         with self.redis.pipeline(transaction=False) as pipe:
             for each in names:

@@ -1,4 +1,4 @@
-"""Putting events on the queue. Needs REDIS_URL and no Mailgun secret; Celery workers take it from there."""
+"""The producer: put events on the queue. It needs REDIS_URL and no Mailgun secret."""
 
 import json
 import time
@@ -18,29 +18,40 @@ from worker.signal.json_value import event_text
 if TYPE_CHECKING:
     import redis
 
-BUNDLE_EVENTS, BUNDLE_BYTES = (
-    100,
-    256 * 1024,
-)  # that a message carries at most; a longer event goes alone
-ENVELOPE_BYTES = 4096  # of a message around its body, with all that workers note in it on its way
-TRIP_EVENTS, TRIP_BYTES = 1000, 1024 * 1024  # after which a round trip is made
+# A message carries at most so many events and bytes; a longer event goes alone.
+BUNDLE_EVENTS, BUNDLE_BYTES = 100, 256 * 1024
+ENVELOPE_BYTES = 4096  # of a message around its body, with all that workers add later
+TRIP_EVENTS, TRIP_BYTES = 1000, 1024 * 1024  # either starts a round trip
 
 
 def enqueue(event: Mapping[str, Any] | SignalEvent) -> str:
-    """Put one event on the integration's queue; gives its id: its own `messageId` where that is usable, else a new one.
+    """Put one event on the integration's queue.
 
-    Raises `MalformedEvent` when it is none or too large for a message (`MESSAGE_MAX_BYTES`), `SettingsError` for a wrong
-    setting, `RedisError` when Redis is away.
+    Returns:
+        The message's id: the event's own `messageId` if that is usable, else a new one.
+
+    Raises:
+        MalformedEvent: `event` is no event, or too large for a message (`MESSAGE_MAX_BYTES`).
+        SettingsError: A setting is wrong.
+        RedisError: Redis did not answer, or refused.
     """
     text = event_text(event)
     return _queue().put_one(SerializedEvent(text, time.time()))
 
 
 def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
-    """Put many events on the queue, up to 100 a message and 1,000 a round trip, in flat memory; gives how many.
+    """Put many events on the queue, up to 100 a message and 1,000 a round trip, in flat memory.
 
-    Raises as `enqueue` does. The first that is no event, or too large, stops it: those before it
-    are enqueued, the error gives its number.
+    The first value that is no event, or too large, ends the call: the events before it are
+    enqueued, and the error names its number.
+
+    Returns:
+        How many events were enqueued.
+
+    Raises:
+        MalformedEvent: A value is no event, or too large for a message (`MESSAGE_MAX_BYTES`).
+        SettingsError: A setting is wrong.
+        RedisError: Redis did not answer, or refused.
     """
     with BulkEnqueuer(_queue()) as bulk:
         for number, event in enumerate(events, 1):
@@ -52,52 +63,72 @@ def enqueue_many(events: Iterable[Mapping[str, Any] | SignalEvent]) -> int:
 
 
 def message_for(event: Mapping[str, Any] | SignalEvent) -> Message:
-    """The message that carries `event` alone. Raises `MalformedEvent`."""
+    """Return the message that carries `event` alone.
+
+    Raises:
+        MalformedEvent: `event` is no event.
+    """
     return _alone(SerializedEvent(event_text(event), time.time()))
 
 
 class SerializedEvent(NamedTuple):
-    """An event as it goes."""
+    """An event as JSON text; `at` is when the producer passed it, in epoch seconds."""
 
-    text: str  # JSON
-    at: float  # epoch seconds: when it was given
+    text: str
+    at: float
 
     @property
     def size(self) -> int:
-        """Return how many bytes it has."""
+        """The size of the JSON text in bytes."""
         return bytes_in(self.text)
 
 
 class EventQueue:
-    """The integration's queue, from a producer's side."""
+    """The integration's queue, as a producer sees it."""
 
     def __init__(self, redis: "redis.Redis", queue: str, most_bytes: int = NO_LIMITS.bytes) -> None:
-        """`queue` is its name on Redis, a list; `most_bytes` has the largest message that its workers take."""
+        """Write to the list `queue`.
+
+        Args:
+            redis: The client for Redis.
+            queue: The key of the list.
+            most_bytes: The largest message that the workers accept, in bytes.
+        """
         self._redis = redis
         self._queue = queue
         self._most_bytes = most_bytes
 
     def check(self, event: SerializedEvent) -> None:
-        """Make sure that workers take a message with this event. Raises `MalformedEvent`."""
+        """Check that workers accept a message with this event.
+
+        Raises:
+            MalformedEvent: The event is too large.
+        """
         if event.size > self._room:
             raise MalformedEvent(
-                f"the event is too large: {event.size} bytes of JSON, and with MESSAGE_MAX_BYTES={self._most_bytes} a message "
-                f"has room for {self._room}; shorten it, or raise that setting here and at the workers"
+                f"the event is too large: {event.size} bytes of JSON, "
+                f"and with MESSAGE_MAX_BYTES={self._most_bytes} "
+                f"a message has room for {self._room}; "
+                "shorten it, or raise that setting here and at the workers"
             )
 
     def put(self, messages: list[Message]) -> int:
-        """Put `messages` at the back, in one round trip; gives how many."""
+        """Put `messages` at the back, in one round trip; return how many."""
         return self._push(encode(message, self._queue) for message in messages)
 
     def put_one(self, event: SerializedEvent) -> str:
-        """Put one event at the back; gives its id. Raises `MalformedEvent` if it is too large."""
+        """Put one event at the back, and return the message's id.
+
+        Raises:
+            MalformedEvent: The event is too large.
+        """
         self.check(event)
         message = _alone(event)
         self._push([encoded_texts(message, self._queue, [event.text])])
         return message.id
 
     def put_many(self, events: list[SerializedEvent]) -> int:
-        """Put `events` at the back, bundled, in one round trip; gives how many."""
+        """Put `events` at the back, bundled, in one round trip; return how many events."""
         made = bundles(events, min(BUNDLE_BYTES, self._room))
         self._push(
             encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made
@@ -106,7 +137,7 @@ class EventQueue:
 
     @property
     def _room(self) -> int:
-        """How many bytes of JSON fit into a message, as base64."""
+        """The bytes of JSON that fit into a message as base64."""
         return (self._most_bytes - ENVELOPE_BYTES) // 4 * 3
 
     def _push(self, raws: Iterable[str]) -> int:
@@ -117,17 +148,24 @@ class EventQueue:
 
 
 class BulkEnqueuer:
-    """Events on their way to the queue, a round trip at a time; what is left goes at the end of the block, however that ends."""
+    """A buffer of events for the queue, sent a round trip at a time.
+
+    A context manager: the rest is sent when the block ends, also if it ends with an error.
+    """
 
     def __init__(self, queue: EventQueue) -> None:
-        """Nothing is on its way yet."""
-        self.sent = 0  # on the queue
+        """Start with an empty buffer for `queue`; `sent` counts the events on the queue."""
+        self.sent = 0
         self._queue = queue
         self._ready: list[SerializedEvent] = []
         self._bytes = 0
 
     def add(self, text: str) -> None:
-        """One more event, given as its JSON text. Raises `MalformedEvent` if it is too large; the others go on."""
+        """Add one event, given as JSON text.
+
+        Raises:
+            MalformedEvent: The event is too large; the events in the buffer are not affected.
+        """
         event = SerializedEvent(text, time.time())
         self._queue.check(event)
         self._ready.append(event)
@@ -142,16 +180,18 @@ class BulkEnqueuer:
         self._put()
 
     def _put(self) -> None:
-        ready, self._ready, self._bytes = (
-            self._ready,
-            [],
-            0,
-        )  # a round trip that fails is not repeated
+        # The buffer is emptied first: a round trip that fails is not repeated.
+        ready, self._ready, self._bytes = self._ready, [], 0
         self.sent += self._queue.put_many(ready)
 
 
 def bundles(events: Iterable[SerializedEvent], most_bytes: int) -> Iterator[list[SerializedEvent]]:
-    """`events` in order, in lists that are a message each: of at most so many bytes, commas included, or of one event."""
+    """Yield `events` in order, in lists that each fit into one message.
+
+    Args:
+        events: The events.
+        most_bytes: The most bytes of a list with its commas; a longer event is a list of its own.
+    """
     bundle: list[SerializedEvent] = []
     size = 0
     for event in events:
@@ -165,7 +205,7 @@ def bundles(events: Iterable[SerializedEvent], most_bytes: int) -> Iterator[list
 
 
 def _carrier(events: list[SerializedEvent]) -> Message:
-    """The message for `events`, without them: a bundle, or for a single one its own."""
+    """Return the message for `events` without their texts: a bundle if there are several."""
     if len(events) == 1:
         return _alone(events[0])
     return Message(
@@ -190,7 +230,8 @@ def _alone(event: SerializedEvent) -> Message:
 @lru_cache(maxsize=1)
 def _queue() -> EventQueue:
     settings: Settings = load_settings(guest=True)
-    # Without redis-py's health check, a PING before whatever follows 25 idle seconds: a lost connection is found anyway.
+    # No health check (a PING before the first command after 25 idle seconds): the retry on a new
+    # connection covers a lost one.
     return EventQueue(
         connect(settings.redis_url, health_check_interval=0),
         settings.queue,

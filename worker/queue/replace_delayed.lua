@@ -1,5 +1,6 @@
--- Put another message in the place of a delayed one, due at the same moment, or erase it.
--- KEYS 1: the delayed messages. ARGV 1: the message, 2: the one in its place, or '' for none.
+-- Replace a message on the delay queue by another that is due at the same moment, or remove it.
+-- KEYS 1: Keys.delayed.
+-- ARGV 1: the message, 2: its replacement, or '' for none.
 -- Returns 1, or 0 if the message is not delayed.
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due then return 0 end

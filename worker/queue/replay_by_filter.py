@@ -1,4 +1,4 @@
-"""Replay dead letters by filter, a bounded number at a time: what was done, and whether there may be more."""
+"""Replay dead letters by filter, a limited number a call, and report whether a rest may remain."""
 
 from typing import NamedTuple
 
@@ -10,18 +10,25 @@ IN_ONE_STEP = 200
 
 
 class Replayed(NamedTuple):
-    """What one go came to."""
+    """The result of one call of `replayed`.
 
-    # Letters that were meant.
+    Attributes:
+        offered: Letters that matched the filter.
+        moved: Letters of these that went back to the queue; another command removed the others
+            first.
+    """
+
     offered: int
-    # Those of them that went back to the queue; another command took the rest away first.
     moved: int
 
     def rest(self, limit: int | None) -> dict[str, int] | None:
-        """Return the `limit` of a go at the rest, as keyword arguments; None if there is no rest.
+        """Return the keyword arguments of a further call, or None if no rest remains.
 
-        Goes on by what was offered, not by what was moved: letters that another takes away meanwhile end nothing. Where the
-        other took all of them, it goes on, and not this one.
+        Letters that another command removed meanwhile do not end the replay. If it removed all of
+        them, it goes on with the rest, and this one stops.
+
+        Args:
+            limit: The `limit` of the call that returned this result.
         """
         if self.offered < REPLAY_AT_ONCE or self.moved in (0, limit):
             return None
@@ -31,9 +38,16 @@ class Replayed(NamedTuple):
 def replayed(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, now: float
 ) -> Replayed:
-    """Put the oldest letters that are meant back on their queue, at most `limit` and `REPLAY_AT_ONCE`.
+    """Put the oldest matching letters back on their queue.
 
-    Raises `redis.RedisError`.
+    Args:
+        letters: The dead-letter queue.
+        wanted: Which dead letters are meant.
+        limit: Letters at most; None: `REPLAY_AT_ONCE`, which holds in any case.
+        now: When the retry windows begin, in epoch seconds.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
     """
     offered = moved = 0
     at_once = min(REPLAY_AT_ONCE, limit or REPLAY_AT_ONCE)

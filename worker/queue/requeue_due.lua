@@ -1,6 +1,7 @@
 -- Put delayed messages that are due back at the front of their queue.
--- KEYS 1: the delayed messages, 2: the queue. ARGV 1: how many messages at most.
--- Returns how many were put back.
+-- KEYS 1: Keys.delayed, 2: Keys.queue.
+-- ARGV 1: messages at most.
+-- Returns how many messages were put back.
 local now = redis.call('TIME')
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now[1] + now[2] / 1000000, 'LIMIT', 0, ARGV[1])
 for _, message in ipairs(due) do

@@ -1,7 +1,9 @@
--- Take dead letters away. Told again because the reply was lost, it answers as it did.
--- KEYS 1: the dead-letter queue, 2: counts by reason, 3: the queue, 4: the answer of the first time.
--- ARGV: of each letter where it lay, its text, its reason, and what goes onto the queue instead; an empty text purges.
--- Returns how many were taken away.
+-- Remove dead letters, and put their messages on the queue if this is a replay. A call repeated
+-- because its reply was lost returns the first call's answer.
+-- KEYS 1: Keys.dead_letters, 2: Keys.dead_letter_counts, 3: Keys.queue, 4: Keys.removed, for the
+--   first call's answer.
+-- ARGV: of each letter its index, its text, its reason, and the message to put on the queue, or ''.
+-- Returns how many letters were removed.
 local answered = redis.call('GET', KEYS[4])
 if answered then return tonumber(answered) end
 local done = 0
