@@ -1,11 +1,12 @@
-"""What REDIS_URL says, read once and the same way for every part of the program.
+"""The address in REDIS_URL, parsed in the same way for every part of the program.
 
     redis://[user:password@]host[:6379][/db][?option=value&…]
     rediss://…                                                     the same over TLS
     sentinel://[user:password@]host[:26379][;host2[:26379]…][/db][?option=value&…]
 
-User name and password end at the last `@`, so a password may hold any character but a raw `?`, or a `%` that begins no
-escape. What cannot be read raises `RedisAddressError`: one line that names the part or option and quotes no value.
+User name and password end at the last `@`, so a password may hold any character but a raw `?`, or a
+`%` that begins no escape. An address that cannot be read raises `RedisAddressError`: one line that
+names the part or option and quotes no value.
 """
 
 import re
@@ -20,7 +21,10 @@ from worker.redis_client.options import OPTIONS, database, whole_number
 DEFAULT_MASTER = "mymaster"  # the name in Redis's own Sentinel documentation
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379}
 HOW = "write redis://HOST:PORT/DB, rediss://… or sentinel://…"
-ENCODE = "percent-encode ? as %3F, # as %23, @ as %40, / as %2F, : as %3A, ; as %3B and % as %25 in passwords and options"
+ENCODE = (
+    "percent-encode ? as %3F, # as %23, @ as %40, / as %2F, : as %3A, ; as %3B and % as %25 "
+    "in passwords and options"
+)
 OTHER_SCHEMES = {
     "valkey": "write redis:// for Valkey, too",
     "valkeys": "write rediss:// for Valkey, too",
@@ -32,7 +36,10 @@ OTHER_SCHEMES = {
 
 
 class RedisAddressError(ValueError):
-    """REDIS_URL cannot be used; the text is one line without any secret, to be put after the setting's name."""
+    """An unusable REDIS_URL.
+
+    The text is one line without any secret, which callers put after the setting's name.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Login:
-    """User name and password; without a password, that of a user who needs none."""
+    """User name and password, each None if the address has none."""
 
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
@@ -59,7 +66,16 @@ class Login:
 
 @dataclass(frozen=True)
 class Tls:
-    """How a TLS connection is made and verified."""
+    """How a TLS connection is made and verified.
+
+    Attributes:
+        ca_certs: File of the certificates to trust beside the system's.
+        certfile: File of the client's certificate.
+        keyfile: File of its key; None if `certfile` holds it.
+        password: The password of the key.
+        verifies: The server's certificate is verified.
+        checks_name: The name in the server's certificate is verified.
+    """
 
     ca_certs: str | None = None
     certfile: str | None = None
@@ -71,7 +87,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class Sentinels:
-    """The master's name at the sentinels, and how they are spoken to."""
+    """The master's name at the sentinels, and their own login and TLS."""
 
     master_name: str = DEFAULT_MASTER
     login: Login = field(default=Login(), repr=False)
@@ -80,31 +96,43 @@ class Sentinels:
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """Where Redis is and how to connect to it. Its `repr` and `place` hold no secret."""
+    """Where Redis is and how to connect to it. Its `repr` and `place` hold no secret.
+
+    Attributes:
+        scheme: `redis`, `rediss` or `sentinel`.
+        servers: One server, or every sentinel.
+        db: The number of the database.
+        login: The login at Redis.
+        tls: The TLS to Redis; None for none.
+        sentinels: How to ask the sentinels; None if there are none.
+        connection: Options for every connection, by redis-py's names.
+    """
 
     scheme: str
-    # One server, or every sentinel.
     servers: tuple[Server, ...]
     db: int = 0
     login: Login = field(default=Login(), repr=False)
     tls: Tls | None = None
     sentinels: Sentinels | None = None
-    # Options that are handed to every connection as they are, by redis-py's names.
     connection: dict[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
-        """The address for people: every server, without login and options."""
+        """The address to be shown: every server, without login and options."""
         return f"{self.scheme}://{';'.join(map(str, self.servers))}/{self.db}"
 
     @property
     def first_place(self) -> str:
-        """The address with the first of the servers only."""
+        """The address to be shown, with the first server only."""
         return f"{self.scheme}://{self.servers[0]}/{self.db}"
 
 
 def redis_address(url: str) -> RedisAddress:
-    """Return what `url` says. Raises `RedisAddressError`."""
+    """Parse `url`.
+
+    Raises:
+        RedisAddressError: `url` cannot be read.
+    """
     scheme, rest = _scheme(url.strip())
     before, _, query = rest.partition("?")
     if "@" in query or "#" in query:
@@ -292,7 +320,8 @@ def _tls(given: dict[str, Any]) -> Tls:
     )
     if tls.checks_name and not tls.verifies:
         raise RedisAddressError(
-            "the options ssl_cert_reqs=none and ssl_check_hostname=true contradict; keep one of them"
+            "the options ssl_cert_reqs=none and ssl_check_hostname=true contradict; "
+            "keep one of them"
         )
     for name in ("keyfile", "password"):
         if getattr(tls, name) and not tls.certfile:

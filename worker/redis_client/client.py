@@ -1,4 +1,4 @@
-"""Clients for the Redis that REDIS_URL names: one server, TLS, or the master that sentinels know."""
+"""Clients for the Redis that REDIS_URL names: one server, with or without TLS, or Sentinel."""
 
 import logging
 from collections.abc import Callable
@@ -20,30 +20,33 @@ from worker.redis_client.raw_text import bytes_of
 from worker.redis_client.reconnect import ReconnectRetry
 from worker.redis_client.sentinels import AskedSentinels
 
-# Seconds. A Redis that is gone without a word is noticed within `socket_timeout`, and asked anew.
+# Seconds. A Redis that stops answering is noticed within `socket_timeout`; then a new connection is
+# tried.
 TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 3,
     "health_check_interval": 25,
 }
-# A sentinel that is gone must not hold up the next one for long. Each is tried once.
+# Shorter, so that a sentinel that is gone delays the next one little. Each is tried once.
 SENTINEL_TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 2,
     "socket_connect_timeout": 2,
     "retry": Retry(NoBackoff(), 0),
 }
-MOST_CONNECTIONS = (
-    1100  # one a thread, and WORKER_CONCURRENCY is at most 1000; redis-py's own limit is 100
-)
+# One a thread; WORKER_CONCURRENCY is at most 1000. The default of redis-py is 100.
+MOST_CONNECTIONS = 1100
 
 logger = logging.getLogger("signal_mailgun.redis")
 
 
 class KeepsBytes(HiredisRespSerializer):
-    """Write commands whose texts may hold bytes that are not UTF-8, as `text_of` has them; redis-py's own refuses those."""
+    """A serializer of commands whose texts may hold bytes that are not UTF-8, as `text_of` returns.
+
+    The serializer of redis-py refuses these.
+    """
 
     def pack(self, *args: Any) -> Any:
-        """Return the command on the wire."""
+        """Return the command in the form in which it is sent."""
         try:
             return super().pack(*args)
         except UnicodeEncodeError:
@@ -53,14 +56,21 @@ class KeepsBytes(HiredisRespSerializer):
             return super().pack(*encoded)
 
 
-# Whatever other programs put into Redis is read, and written as it was.
+# Bytes that are not UTF-8, which other programs wrote, are read and written back unchanged.
 BYTES: dict[str, Any] = {"encoding_errors": "surrogateescape", "command_packer": KeepsBytes()}
 
 
 def connect(url: str, **options: Any) -> "redis.Redis":
-    """Return a pooled client for the address `url`; it connects at its first command, and texts come back as `str`.
+    """Return a pooled client for an address, which connects at its first command.
 
-    `options` are redis-py's, time-outs in seconds; those that `url` carries win. Raises `RedisAddressError`.
+    Its replies hold `str`, not `bytes`.
+
+    Args:
+        url: The address, as in REDIS_URL.
+        **options: Options of redis-py, time-outs in seconds; options in `url` take precedence.
+
+    Raises:
+        RedisAddressError: `url` cannot be read.
     """
     return client_for(redis_address(url), **options)
 
@@ -82,9 +92,12 @@ def pool_for(
     adapted: Callable[[type[Any]], type[Any]] = lambda kind: kind,
     **options: Any,
 ) -> "redis.ConnectionPool":
-    """Return the connections to `address`, made the same way for every part of the program.
+    """Return the connection pool for `address`, made in the same way for every part of the program.
 
-    `adapted` makes the class of connections one's own; `options` are redis-py's, and those that `address` carries win.
+    Args:
+        address: The address.
+        adapted: Returns the class of connections to use, derived from the class that it gets.
+        **options: Options of redis-py; options in `address` take precedence.
     """
     if address.tls:
         _warn_if_unverified(address.place, address.tls.verifies, address.tls.checks_name)
@@ -110,12 +123,16 @@ def _pool(address: RedisAddress, options: dict[str, Any]) -> "redis.ConnectionPo
 
 
 def where(url: str) -> str:
-    """Return the address for people: without user name, password or options. Raises `RedisAddressError`."""
+    """Return the address to be shown: without user name, password and options.
+
+    Raises:
+        RedisAddressError: `url` cannot be read.
+    """
     return redis_address(url).place
 
 
 def tls_options(tls: Tls | None) -> dict[str, Any]:
-    """Return `tls` in redis-py's terms; nothing where there is no TLS."""
+    """Return `tls` as options of redis-py, empty for None."""
     if tls is None:
         return {}
     return {
@@ -157,7 +174,8 @@ def _asked(
 def _warn_if_unverified(place: str, verifies: bool, checks_name: bool) -> None:  # noqa: FBT001  once a process for each
     if not verifies:
         logger.warning(
-            "Redis at %s is not verified (ssl_cert_reqs=none): whoever lies between can read and write",
+            "Redis at %s is not verified (ssl_cert_reqs=none): "
+            "a machine on the way to it can read and write",
             place,
         )
     elif not checks_name:

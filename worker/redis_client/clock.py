@@ -1,4 +1,4 @@
-"""Redis's clock: the one that all workers agree on, whatever their own clocks say."""
+"""Redis's clock, which all workers share; their own clocks may differ."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,10 @@ if TYPE_CHECKING:
 
 
 def redis_now(store: "redis.Redis") -> float:
-    """Return the moment by Redis's clock, epoch seconds. Raises `redis.RedisError`."""
+    """Return the time by Redis's clock, in epoch seconds.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or refused.
+    """
     seconds, microseconds = store.time()
     return seconds + microseconds / 1e6

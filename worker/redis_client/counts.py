@@ -1,4 +1,4 @@
-"""Counts in a hash of Redis, which other programs may have written to."""
+"""Counts in a hash in Redis, which other programs may have changed."""
 
 import re
 from collections.abc import Mapping
@@ -8,5 +8,5 @@ COUNT = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
 def counts_in(stored: Mapping[Any, Any]) -> dict[str, int]:
-    """Return the counts of a hash in Redis, without what another program wrote there that is none."""
+    """Return the counts in `stored`; values that are no counts are left out."""
     return {str(name): int(count) for name, count in stored.items() if COUNT.fullmatch(str(count))}

@@ -1,6 +1,7 @@
-"""The Redis keys of one integration: the only place that spells them. docs/architecture.md shows them as a table.
+"""The Redis keys of one integration. No other module spells a key.
 
-Lua scripts that need a key for each member or delivery get `Keys.prefix` and spell the rest as here.
+docs/architecture.md shows them as a table. Lua scripts that need a key for each member or delivery
+receive `Keys.prefix` and spell the rest as here.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 INTEGRATION = "<integration>"
-NEVER = "signal:never"  # never written: deleting it asks whether Redis takes writes
+NEVER = "signal:never"  # never written: deleting it shows whether Redis accepts writes
 
 Spelled = TypeVar("Spelled", str, Callable[[object], str])
 
@@ -17,8 +18,14 @@ Spelled = TypeVar("Spelled", str, Callable[[object], str])
 class Key(Generic[Spelled]):
     """How a key is spelled, what is stored there, and how long it lives.
 
-    On an instance of `Keys` it is the key, or, if it has one more placeholder, a function from that placeholder's value to
-    the key.
+    On an instance of `Keys` the attribute is the key. If the pattern has a second placeholder, it
+    is a function that returns the key for that placeholder's value.
+
+    Attributes:
+        pattern: The key, with placeholders in angle brackets.
+        kind: The Redis type.
+        holds: What is stored there.
+        lives: How long it lives.
     """
 
     pattern: str
@@ -27,7 +34,7 @@ class Key(Generic[Spelled]):
     lives: str = "until its last entry goes"
 
     def __get__(self, keys: "Keys | None", _owner: type["Keys"]) -> Spelled:
-        """Return the key of the integration of `keys`."""
+        """Return the key of the integration of `keys`; on the class, this description."""
         if keys is None:
             return self  # type: ignore[return-value]
         key = self.pattern.replace(INTEGRATION, keys.integration)
@@ -51,10 +58,10 @@ MINUTE = "a minute"
 
 
 class Keys:
-    """Spells the keys of one integration."""
+    """The keys of one integration."""
 
     def __init__(self, integration: str) -> None:
-        """Spell those of `integration`, a valid `SIGNAL_INTEGRATION`."""
+        """Spell the keys of `integration`, a valid `SIGNAL_INTEGRATION`."""
         self.integration = integration
         self.prefix = f"signal:{integration}:"
 
@@ -216,7 +223,7 @@ class Keys:
 
 
 def all_keys() -> Iterator[tuple[str, "Key[str] | Key[Callable[[object], str]]"]]:
-    """Yield the name and the spelling of every key, in the order in which they are written above."""
+    """Yield the name and the description of every key, in the order of their definition."""
     yield from ((name, each) for name, each in vars(Keys).items() if isinstance(each, Key))
 
 

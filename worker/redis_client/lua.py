@@ -1,12 +1,21 @@
-"""Loads the Lua scripts: each is a `.lua` file beside the module that runs it, with a head that tells its KEYS and ARGV."""
+"""Loader of the Lua scripts.
+
+Each is a `.lua` file beside the module that runs it, with a head that describes its KEYS and ARGV.
+"""
 
 from importlib.resources import files
 
 
 def script(package: str, *names: str) -> str:
-    """Return the texts of the files `names`, each without its `.lua`, in `package`, one after the other.
+    """Return the texts of Lua files, one after the other.
 
-    Raises `ModuleNotFoundError` if there is no such package, `FileNotFoundError` if it has no such file.
+    Args:
+        package: The package that holds the files.
+        *names: The names of the files, without `.lua`.
+
+    Raises:
+        ModuleNotFoundError: There is no such package.
+        FileNotFoundError: The package has no such file.
     """
     return "".join(
         files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names

@@ -1,6 +1,7 @@
-"""The options that REDIS_URL may carry after its `?`, each with the same effect in every part of the program.
+"""The options that REDIS_URL may carry after its `?`, the same for every part of the program.
 
-The table of `docs/redis.md` is this one. An error says what a value must be and never quotes it: it may be a secret.
+The table in `docs/redis.md` lists them. An error says what a value must be and never quotes it,
+since it may be a secret.
 """
 
 import re
@@ -8,31 +9,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-MOST_SECONDS = 60  # for a time-out: a Redis that is gone must be noticed before what a worker holds is delivered again
+# The longest time-out: a worker must notice that Redis is gone before its messages are delivered
+# again.
+MOST_SECONDS = 60
 MOST_DATABASES = 2**31
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of REDIS_URL."""
+    """One option of REDIS_URL.
 
-    # Return the value that the text stands for; raise `ValueError` with what it must be.
+    Attributes:
+        read: Returns the value of the option's text, or raises `ValueError` with what it must be.
+        meaning: What the option does, for docs/redis.md.
+        scope: With which addresses it may be used: any, those over TLS, or those of sentinels.
+    """
+
     read: Callable[[str], Any]
     meaning: str
-    # Where the option makes sense: everywhere, over TLS, or for sentinels.
     scope: Literal["any", "tls", "sentinel"] = "any"
 
 
 def whole_number(text: str, least: int, most: int) -> int:
-    """Return the whole number in `text`. Raises `ValueError`."""
+    """Return the whole number in `text`.
+
+    Raises:
+        ValueError: `text` is no whole number from `least` to `most`.
+    """
     if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise ValueError(f"must be a whole number from {least} to {most}")
     return int(text)
 
 
 def database(text: str) -> int:
-    """Return the number of a database. Raises `ValueError`."""
+    """Return the number of a database.
+
+    Raises:
+        ValueError: `text` is no such number.
+    """
     try:
         return whole_number(text, 0, MOST_DATABASES - 1)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A retry that doubts its neighbours: where one connection to Redis turned out to be dead, the idle ones probably are, too."""
+"""A retry that also closes idle connections: if one is dead, the others probably are, too."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,21 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.5
 
 
 class ReconnectRetry(Retry):
-    """One more try on a new connection, after which whoever called is told; the pool's idle connections are closed.
+    """A retry that makes one more try on a new connection, then raises the error.
 
-    After a failover whose old address answers no more, each idle connection would else cost a whole time-out of its own.
-    Every command that this program sends may be repeated: no event is lost or erased by it, no member stays taken, no dead letter
-    is counted twice. Where an answer says whether *this* call did a thing, that of a repeat says no, since the first has done it:
-    `pause` and `resume`, how much `forget` erased besides dead letters, whose turn it is to read or to look after members; such a
-    turn passes unused. What is charged or counted (pace, tally, reports) may be so twice; what is enqueued may be there twice.
+    It closes the pool's idle connections. After a failover to another address, each of them would
+    else cost a whole time-out.
+
+    Every command that this program sends may be repeated: a repeat loses or erases no event, leaves
+    no member locked, and counts no dead letter twice. If an answer says whether *this* call did a
+    thing, a repeat's answer is no, since the first call did it. This holds for `pause` and
+    `resume`, for how much `forget` erased besides dead letters, and for a claim to read or to look
+    after members; such a claim passes unused. A repeat may charge or count twice (pace, outcome
+    counts, reports), and may enqueue a message twice.
     """
 
     def __init__(self) -> None:
-        """Belong to no pool yet: set `pool` once it is made."""
+        """Start without a pool; the caller sets `pool` once it exists."""
         super().__init__(
             ExponentialWithJitterBackoff(base=FIRST_PAUSE_SECONDS, cap=LONGEST_PAUSE_SECONDS),
             RETRIES,
@@ -32,13 +36,17 @@ class ReconnectRetry(Retry):
         self.pool: redis.ConnectionPool | None = None
 
     def __deepcopy__(self, _memo: Any) -> "ReconnectRetry":
-        """Return itself: redis-py copies it into each connection, and all of them have one pool."""
+        """Return itself: redis-py copies it into each connection, and all share one pool."""
         return self
 
     def call_with_retry(
         self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
     ) -> Any:
-        """Call `do` as `redis.retry.Retry` does. Raises what `do` raised last."""
+        """Call `do` as `redis.retry.Retry` does, and close idle connections after a failure.
+
+        Raises:
+            Exception: What `do` raised last.
+        """
 
         def close_idle_too(*failure: Any) -> None:
             fail(*failure)

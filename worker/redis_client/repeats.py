@@ -1,4 +1,4 @@
-"""What is to be done again because Redis did not answer: a lost reply may stand for something done, or for nothing."""
+"""Retries of idempotent steps: if a reply is lost, the step may have run or not."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import redis
 
 Answer = TypeVar("Answer")
 
-# What Redis refuses for another reason, it refuses for ever.
+# Errors that may pass. Redis refuses a command permanently for any other reason.
 PASSING = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -20,7 +20,10 @@ PASSING = (
 
 
 class Repeats:
-    """Steps that are harmless to repeat, kept until Redis has answered each. Safe to share between threads."""
+    """A list of steps that are harmless to repeat, each kept until Redis has answered it.
+
+    Safe to share between threads.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing to repeat."""
@@ -29,7 +32,19 @@ class Repeats:
     def attempt(
         self, act: Callable[[], Answer], otherwise: Callable[[], object] | None = None
     ) -> Answer:
-        """Return what `act` returns. Raises `redis.RedisError`; if that may pass, `otherwise`, or `act`, is kept."""
+        """Call `act`, and keep it for `run` if Redis does not answer.
+
+        Args:
+            act: The step.
+            otherwise: The step to keep in place of `act`.
+
+        Returns:
+            What `act` returns.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused. The step is kept if the error may
+                pass.
+        """
         try:
             return act()
         except PASSING:
@@ -37,7 +52,11 @@ class Repeats:
             raise
 
     def run(self) -> None:
-        """Do again what is left. Raises `redis.RedisError`, and keeps the rest for the next time, if Redis does not answer."""
+        """Repeat the steps that were kept.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused. The remaining steps are kept.
+        """
         for _ in range(len(self._left)):
             with suppress(IndexError):  # another thread has done it
                 self.attempt(self._left.popleft())

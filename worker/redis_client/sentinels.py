@@ -1,4 +1,4 @@
-"""The sentinels that are asked for the master, one after the other, the one that answered last first."""
+"""Sentinels that are asked for the master in turn, beginning with the one that answered last."""
 
 import ssl
 from typing import Any, cast
@@ -9,20 +9,24 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 
 class SentinelsRefusedLogin(MasterNotFoundError):
-    """The sentinels let nobody ask who comes with this login."""
+    """An error: the sentinels refused the login."""
 
 
 class AskedSentinels(Sentinel):
     """Sentinels that many threads may ask at once.
 
-    Redis-py's own reorders the list while other threads walk through it, so that one of them may skip the only sentinel
-    alive; and its error tells neither whether one answered nor what it said.
+    The class of redis-py reorders the list while other threads iterate over it, so a thread may
+    skip the only sentinel alive. Its error says neither whether a sentinel answered nor what it
+    answered.
     """
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return host and port of the master. Raises `MasterNotFoundError`: one line with the fix.
+        """Return the host and port of the master `service_name`.
 
-        Raises a Redis's own `ResponseError` if that answers in place of a sentinel.
+        Raises:
+            MasterNotFoundError: No sentinel named a master that is up; the text is one line with
+                the fix.
+            redis.ResponseError: A Redis that is no sentinel answered.
         """
         failures: list[redis.RedisError] = []
         known: set[str] = set()
@@ -58,17 +62,18 @@ def _refusal(
         )
     if any(isinstance(each, redis.AuthenticationError | NoPermissionError) for each in failures):
         return SentinelsRefusedLogin(
-            "the sentinels refused the login; check sentinel_username and sentinel_password in REDIS_URL"
+            "the sentinels refused the login; "
+            "check sentinel_username and sentinel_password in REDIS_URL"
         )
     if said := next((each for each in failures if isinstance(each, redis.ResponseError)), None):
-        return said  # by a Redis that is no sentinel
+        return said  # from a Redis that is no sentinel
     silent = MasterNotFoundError("no sentinel answers; start them or correct REDIS_URL")
     silent.__cause__ = max(failures, key=_is_of_tls)
     return silent
 
 
 def _is_of_tls(error: BaseException | None) -> bool:
-    """Return True if TLS did not come about, which tells more than a sentinel that is gone."""
+    """Return True for a TLS failure, which says more than a sentinel that is gone."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error is not None

@@ -1,4 +1,4 @@
-"""The files that TLS needs, looked at before anything connects."""
+"""A check of the files that TLS needs, before the first connection."""
 
 import ssl
 from collections.abc import Callable
@@ -8,7 +8,11 @@ from worker.redis_client.address import RedisAddressError, Tls
 
 
 def check_tls_files(tls: Tls) -> None:
-    """Raise `RedisAddressError`, naming option and file, if one of the files that `tls` names cannot be used."""
+    """Check the files that `tls` names.
+
+    Raises:
+        RedisAddressError: A file cannot be used; the text names the option and the file.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     files = {"ssl_ca_certs": tls.ca_certs, "ssl_certfile": tls.certfile, "ssl_keyfile": tls.keyfile}
     for option, file in files.items():
@@ -19,10 +23,8 @@ def check_tls_files(tls: Tls) -> None:
             "ssl_ca_certs", tls.ca_certs, lambda: context.load_verify_locations(cafile=tls.ca_certs)
         )
     if tls.certfile:
-        certfile, password = (
-            tls.certfile,
-            tls.password or "",
-        )  # without any, OpenSSL would ask on the terminal
+        # "": with None, OpenSSL would ask for a password on the terminal.
+        certfile, password = tls.certfile, tls.password or ""
         _attempt(
             "ssl_certfile",
             certfile,
