@@ -45,12 +45,16 @@ def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
             return (
                 None
                 if value.isascii() or not SURROGATE.search(value)
-                else "half a character, or no UTF-8"
+                else "half a character, or bytes that are not UTF-8"
             )
         case float():
-            return None if math.isfinite(value) else "no number, or one too large"
+            return (
+                None
+                if math.isfinite(value)
+                else "a value that is not a number, or a number that is too large"
+            )
         case dict() | list() if levels == 0:
-            return "what is nested too deep"
+            return "a value that is nested too deep"
         case dict():
             parts = [*value, *value.values()]
         case list():

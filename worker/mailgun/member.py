@@ -122,9 +122,9 @@ def _member(shown: Mapping[str, Any], address: str) -> Member | Unreadable:
     if subscribed is None:
         return Unreadable(address, "`subscribed` is neither yes nor no")
     if not isinstance(name, str):
-        return Unreadable(address, "`name` is no text")
+        return Unreadable(address, "`name` is not a text")
     if not isinstance(vars_, dict):
-        return Unreadable(address, "`vars` is no object")
+        return Unreadable(address, "`vars` is not an object")
     why = why_unusable(name) or why_unusable(vars_)
     return (
         Unreadable(address, f"it holds {why}") if why else Member(address, name, subscribed, vars_)

@@ -17,11 +17,11 @@ ENDLESS = "200, but the pages of members do not end"
 # The reasons in `member.py` and `answer_json.py`.
 UNREADABLES = (
     "`subscribed` is neither yes nor no",
-    "`name` is no text",
-    "`vars` is no object",
-    "it holds half a character, or no UTF-8",
-    "it holds no number, or one too large",
-    "it holds what is nested too deep",
+    "`name` is not a text",
+    "`vars` is not an object",
+    "it holds half a character, or bytes that are not UTF-8",
+    "it holds a value that is not a number, or a number that is too large",
+    "it holds a value that is nested too deep",
 )
 # This program's own words, before text that may not be shown.
 LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)

@@ -82,7 +82,7 @@ class Record(NamedTuple):
         vars: The variables that events have set.
         consent: The consent that events have set.
         orders: The order of the event that set each field, by `name`, `vars.<name>` or CONSENT.
-        no: The "no" that stands, or that a consent lifts with the next write; None if there is none.
+        no: The "no" that stands, or that a consent lifts with the next write; None without one.
         lifted_at: When this program last turned a "no" into a "yes".
         seen_at: When Mailgun last confirmed that the member exists; None if it never did.
         absent: The unconfirmed absence of the member; None if there is none.
