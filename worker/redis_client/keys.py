@@ -1,4 +1,4 @@
-"""The Redis keys of one integration. No other module spells a key.
+"""The names of one integration's keys in Redis, and what each key holds.
 
 docs/architecture.md shows them as a table. Lua scripts that need a key for each member or delivery
 receive `Keys.prefix` and spell the rest as here.
@@ -78,7 +78,7 @@ class Keys:
     letters_bounded = _one(
         "signal:<integration>:letters_bounded",
         "string",
-        "a worker removes dead letters beyond a limit",
+        "a worker looked for dead letters beyond a limit",
         "a second",
     )
     letters_bound_told = _one(
@@ -90,13 +90,13 @@ class Keys:
     buried = _each(
         "signal:<integration>:buried:<token>",
         "string",
-        "these were buried: makes it repeatable",
+        "a burial was done; makes the step repeatable",
         MINUTE,
     )
     removed = _each(
         "signal:<integration>:removed:<token>",
         "string",
-        "how many were replayed or purged: makes it repeatable",
+        "how many were replayed or purged; makes the step repeatable",
         MINUTE,
     )
     in_flight = _one(
@@ -105,7 +105,7 @@ class Keys:
     in_flight_index = _one(
         "signal:<integration>:unacked_index",
         "sorted set",
-        "delivery tag → when it was fetched, or extended",
+        "delivery tag → when it was fetched, or its visibility timeout extended",
     )
     fetched_at = _one(
         "signal:<integration>:taken_at", "string", "the last stamp of a fetched message", FOR_EVER
@@ -127,7 +127,7 @@ class Keys:
     adopted = _each(
         "signal:<integration>:adopted:<token>",
         "string",
-        "what was taken on: makes it repeatable",
+        "delivery tags of adopted messages; makes the step repeatable",
         MINUTE,
     )
     priority_lists = _one(
@@ -148,7 +148,7 @@ class Keys:
     pace = _one(
         "signal:<integration>:pace",
         "hash",
-        "the rate limiter's state, whom failures are about",
+        "the rate limiter's state, and the members of recent failures",
         "an hour after use",
     )
     member = _each(
@@ -163,7 +163,7 @@ class Keys:
     closed = _each(
         "signal:<integration>:closed:<token>",
         "hash",
-        "digest → how its lease was released: makes it repeatable",
+        "digest → how its lease was released; makes the step repeatable",
         MINUTE,
     )
     look_after = _one(
@@ -175,7 +175,7 @@ class Keys:
     opt_outs = _one(
         "signal:<integration>:opt_outs",
         "hash",
-        "the scan of the unsubscribed: whose turn, how far",
+        "the scan of the unsubscribed: which worker runs it, and its progress",
         "a day after the last turn",
     )
     synced = _one(
@@ -184,8 +184,8 @@ class Keys:
     sync = _one(
         "signal:<integration>:sync",
         "hash",
-        "how far a sync has come",
-        "until it is complete, at most a week",
+        "the progress of a sync",
+        "until it is complete, or a day after its last page",
     )
     totals = _one(
         "signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER
@@ -217,7 +217,7 @@ class Keys:
     check = _one(
         "signal:<integration>:check",
         "string",
-        "what `check` writes to see whether it may",
+        "a test value, by which `check` sees whether it may write",
         "seconds",
     )
 
