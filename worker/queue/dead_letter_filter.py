@@ -145,7 +145,7 @@ def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
 
 def _check_moments(since: datetime | None, until: datetime | None, now: datetime) -> None:
     if since is not None and since > now:
-        raise ValueError("the filter since is in the future, where nothing has died yet")
+        raise ValueError("the filter since is in the future; every dead letter is older")
     if since is not None and until is not None and since > until:
         raise ValueError("the filter since is after the filter until: nothing lies between them")
 

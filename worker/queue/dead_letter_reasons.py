@@ -84,7 +84,7 @@ ADVICE: dict[DeadLetterReason, tuple[str, str]] = {
         "Fix the producer: one JSON object with a `type`, as the task's only argument.",
     ),
     DeadLetterReason.UNEXPECTED_STATUS: (
-        "Mailgun, or a proxy before it, gave an answer that its documents do not know",
+        "Mailgun, or a proxy before it, sent an answer that its documentation does not describe",
         "Look at the status and the answer; check MAILGUN_API_BASE_URL, then replay.",
     ),
     DeadLetterReason.WRONG_MEMBER: (

@@ -108,9 +108,7 @@ OPTIONS = {
         _file, "file of the certificates to trust beside the system's (PEM)", "tls"
     ),
     "ssl_certfile": Option(_file, "file of the client's certificate (PEM)", "tls"),
-    "ssl_keyfile": Option(
-        _file, "file of its key (PEM), where ssl_certfile does not hold it", "tls"
-    ),
+    "ssl_keyfile": Option(_file, "file of its key (PEM), if ssl_certfile does not hold it", "tls"),
     "ssl_password": Option(str, "what opens that key", "tls"),
     "ssl_cert_reqs": Option(
         _verifies, "required, or none: verify neither certificate nor name, with a warning", "tls"
