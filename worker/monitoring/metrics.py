@@ -228,7 +228,7 @@ def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges
 
 
 class RedisCollector(Collector):
-    """Gauges of the integration. A Redis that is down or hangs neither fails nor delays a scrape."""
+    """Gauges of the integration. A Redis that is down or hangs neither fails nor delays scrapes."""
 
     def __init__(
         self,
