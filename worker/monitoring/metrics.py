@@ -272,7 +272,7 @@ class RedisCollector(Collector):
         except (redis.RedisError, OSError) as error:
             self._last = None
             logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-        except Exception as error:  # noqa: BLE001  a bug must fail no scrape, nor print a trace
+        except Exception as error:  # noqa: BLE001  a bug must not fail the scrape
             self._last = None
             logger.error(
                 "the integration's metrics cannot be read", extra={"error": whereabouts(error)}
