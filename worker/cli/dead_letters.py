@@ -42,7 +42,7 @@ from worker.settings import load_settings
 HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
 
 cli = typer.Typer(
-    help="List, show, export, replay or purge events that cannot be delivered.",
+    help="Handle events that cannot be delivered.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

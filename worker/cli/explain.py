@@ -28,7 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def explain(
     what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
 ) -> None:
-    """Show where an event is now, or what is recorded of a member and which rule set each field."""
+    """Show where an event or a member stands.
+
+    Shows where the event is now, or what is recorded of the member and which rule set each field.
+    """
     settings = load_settings()
     lines = list(_of_member(settings, what) if "@" in what else _of_event(settings, what))
     if not lines:
@@ -49,9 +52,10 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a person from the queue, the delayed events, the dead letters and the ledger.
+    """Erase a person's events and records.
 
-    The member at Mailgun stays as it is.
+    Erases them from the queue, the delayed events, the dead letters and the ledger. The member at
+    Mailgun stays as it is.
     """
     settings = load_settings()
     address = lenient_address(email)

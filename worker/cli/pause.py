@@ -11,7 +11,10 @@ from worker.wiring import gate_for
 
 
 def pause() -> None:
-    """Keep workers from taking new events until `resume`; events stay on the queue, in order."""
+    """Keep workers from taking new events.
+
+    Events stay on the queue, in order, until `resume`.
+    """
     settings = load_settings()
     done = gate_for(settings, store_of(settings)).pause()
     out.print(f"{settings.queue} is paused" if done else f"{settings.queue} was paused already")
@@ -23,7 +26,7 @@ def resume(
         bool, typer.Option("--now", help="Also end a wait that Mailgun asked for.")
     ] = False,
 ) -> None:
-    """End a pause, an incident or a hold for unavailability.
+    """End a pause, an incident or another hold.
 
     A wait that Mailgun asked for goes on unless --now is given.
     """

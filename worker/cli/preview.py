@@ -19,7 +19,10 @@ def preview(
         bool, typer.Option("--json", help="Print one JSON object for each event.")
     ] = False,
 ) -> None:
-    """Show the request that each event would become for a new member. Nothing is sent."""
+    """Show the requests that events would become.
+
+    Each event is shown as if its member were new. Nothing is sent.
+    """
     settings = load_settings()
     preset = load_preset(settings.mailgun_preset)
     for entry in events_from(file):

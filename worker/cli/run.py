@@ -46,7 +46,10 @@ def worker(
         ),
     ] = False,
 ) -> None:
-    """Run a worker until SIGTERM or Ctrl-C; it finishes the events that it has in hand."""
+    """Run a worker until SIGTERM or Ctrl-C.
+
+    Before it ends, it finishes the events that it has in hand.
+    """
     from celery.bin.celery import celery  # noqa: PLC0415  only the worker needs it
 
     # Importing the application configures it.
@@ -80,7 +83,10 @@ def sandbox(
         ),
     ] = None,
 ) -> None:
-    """Run a local Mailgun sandbox; its page shows the list's members and the latest requests."""
+    """Run a local Mailgun sandbox.
+
+    Its page shows the list's members and the latest requests.
+    """
     if importlib.util.find_spec("aiohttp") is None:
         raise CommandError("the sandbox needs aiohttp; pip install 'signal-mailgun[local]'")
     from worker.sandbox.server import serve  # noqa: PLC0415  needs the extra [local]
@@ -122,9 +128,10 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run everything on this machine: a server for Redis, a worker and Flower.
+    """Run everything on this machine.
 
-    If no Mailgun key is set, also run the sandbox and send sample events to it.
+    Starts a worker and Flower. If REDIS_URL is not set, also starts an embedded server. If no
+    Mailgun key is set, also starts the sandbox and sends sample events.
     """
     began = time.monotonic()
     # SIGTERM stops the program as Ctrl-C does.

@@ -28,7 +28,10 @@ def status(
         typer.Option(min=0.2, max=MOST_SECONDS, help="Seconds between two readings with --watch."),
     ] = 2.0,
 ) -> None:
-    """Show the integration's queue, delayed events, hold, failing members, pace and workers."""
+    """Show the state of the integration.
+
+    Shows the queue, delayed events, the hold, failing members, the pace, dead letters and workers.
+    """
     settings = load_settings()
     store = store_of(settings)
     _show(read_status(settings, store), as_json=as_json)

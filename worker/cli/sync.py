@@ -42,9 +42,9 @@ def sync(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fill the ledger from Mailgun, so that workers need not read each member before writing it.
+    """Fill the ledger from Mailgun.
 
-    Safe to interrupt and repeat.
+    Then workers need not read each member before they write it. Safe to interrupt and repeat.
     """
     settings = load_settings()
     if settings.mailgun_member_state == "read":
