@@ -89,8 +89,10 @@ SENT = {"\x1b", "\n", "\r"}  # what rich sends to a terminal to colour, and to d
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("width", [1, 40, 80])
 def test_nothing_that_a_terminal_obeys_gets_through(
-    way: Any, on_terminal: bool, width: int
-) -> None:  # noqa: FBT001
+    way: Any,
+    on_terminal: bool,  # noqa: FBT001
+    width: int,
+) -> None:
     screen = Screen(terminal=on_terminal, width=width)
     way(screen, HOSTILE)
     shown = screen.shown

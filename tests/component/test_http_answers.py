@@ -316,8 +316,10 @@ def test_body_of_an_answer_without_one_is_not_the_next_answer(status: str) -> No
     stray = answer(b"stray")
     for parts in ([head + stray], [head, stray]):
         with RawMailgun(
-            lambda number, parts=parts: iter(parts if number == 1 else [answer(b"next")])
-        ) as far:  # type: ignore[misc]
+            lambda number, parts=parts: iter(  # type: ignore[misc]
+                parts if number == 1 else [answer(b"next")]
+            )
+        ) as far:
             mailgun = mailgun_at(far.url, read=10)
             assert body_of(mailgun.read_list()) == b""
             eventually(lambda: far.sent == len(head + stray))

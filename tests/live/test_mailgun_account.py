@@ -67,7 +67,8 @@ def test_what_the_worker_relies_on_is_so(result: ProbeReport, question: Question
 
 def test_what_nobody_recorded_is_printed(result: ProbeReport) -> None:
     for finding in result.findings:
-        print(
-            f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, to set: {finding.to_set}"
-        )  # noqa: T201
+        print(  # noqa: T201
+            f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, "
+            f"to set: {finding.to_set}"
+        )
     assert len(result.findings) == len(QUESTIONS)

@@ -407,8 +407,8 @@ def on(
 
 @pytest.mark.parametrize("subscribe_new", [True, False])
 def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(
-    subscribe_new: bool,
-) -> None:  # noqa: FBT001
+    subscribe_new: bool,  # noqa: FBT001
+) -> None:
     created = on(None, Record(), unclear(plan="pro"), EVENT, SubscriptionRules(subscribe_new))
     assert created.member == Member(ADDRESS, subscribed=False, vars={"plan": "pro"})
     assert created.record.no == No(1000.0, FIRST)

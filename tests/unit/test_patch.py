@@ -350,8 +350,10 @@ PLACES = [
 
 @pytest.mark.parametrize(("canonical", "flat", "consent"), PLACES)
 def test_the_first_place_whose_consent_is_known_counts(
-    canonical: object, flat: object, consent: bool | None
-) -> None:  # noqa: FBT001
+    canonical: object,
+    flat: object,
+    consent: bool | None,  # noqa: FBT001
+) -> None:
     found = patch(
         {
             "type": "identify",

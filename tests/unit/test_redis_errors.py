@@ -166,8 +166,11 @@ SAID = [
     ("error", "found", "fix", "passes"), SAID, ids=[str(each[0])[:30] for each in SAID]
 )
 def test_each_trouble_is_told_apart_with_its_fix(
-    error: redis.RedisError, found: str, fix: str, passes: bool
-) -> None:  # noqa: FBT001
+    error: redis.RedisError,
+    found: str,
+    fix: str,
+    passes: bool,  # noqa: FBT001
+) -> None:
     trouble = describe_redis_error(error, URL)
     assert found in trouble.found
     assert fix in trouble.fix
