@@ -33,8 +33,9 @@ test: install  ## every test that needs nothing but this machine
 test-unit: install  ## the tests of pure modules, about a minute
 	@$(BIN)/python -m pytest tests/unit -q
 
-chaos: install  ## the full chaos suite: thousands of events through each storm; most of an hour, CHAOS_FORM=single a quarter
+chaos: install  ## the full chaos suite: thousands of events through each storm, in every mode; more than an hour, CHAOS_FORM=single a quarter
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
+	@CHAOS=full $(BIN)/python -m pytest tests/integration -m modes -q
 
 $(BENCH_VENV)/installed: tests/bench/requirements.lock
 	$(PYTHON) -m venv $(BENCH_VENV)

@@ -1,5 +1,6 @@
 """The modes of delivery that tests use: workers' settings, and how events are put on the queue."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,11 @@ MODES = {
     "volume": Mode({**BATCHES, **LEDGER}, bundled=True),
 }
 
-each_mode = pytest.mark.parametrize(
-    "mode", [pytest.param(mode, id=name) for name, mode in MODES.items()]
-)
+IN_BRIEF = ("default", "volume")  # the two ends; `make chaos` goes through all of them
+CHOSEN = MODES if os.environ.get("CHAOS") == "full" else {name: MODES[name] for name in IN_BRIEF}
+
+
+def each_mode(test: Any) -> Any:
+    """Run the test in each mode, as `mode`."""
+    modes = [pytest.param(mode, id=name) for name, mode in CHOSEN.items()]
+    return pytest.mark.modes(pytest.mark.parametrize("mode", modes)(test))

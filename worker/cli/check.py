@@ -61,7 +61,7 @@ def all_findings(settings: Settings) -> Iterator[CheckResult]:
     try:
         yield finding_for(settings)
     except SettingsError as error:
-        yield failed("MailgunClient", "not looked at", str(error))
+        yield failed("Mailgun", "not looked at", str(error))
 
 
 def _probe(settings: Settings, *, as_json: bool) -> None:
@@ -118,12 +118,12 @@ def mailgun_finding(
         return trouble_finding(answer, base_url)
     if list_exists(answer):
         return passed(
-            "MailgunClient",
+            "Mailgun",
             f"{base_url}: the key is right, the list exists ({members_count(answer)} members)",
         )
     if answer.status in {401, 403, 404} and there and list_exists(there.read_list()):
         return failed(
-            "MailgunClient",
+            "Mailgun",
             f"{base_url}: {answer.status}, but the list is in the other region",
             f"Set MAILGUN_API_BASE_URL={other_url}",
         )
@@ -134,7 +134,7 @@ def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult
     """Return the failed check that says why Mailgun gave no usable answer, and the fix."""
     if isinstance(answer, NoResponse):
         return failed(
-            "MailgunClient",
+            "Mailgun",
             f"{base_url}: {answer.reason}",
             "Check the network and MAILGUN_API_BASE_URL.",
         )
@@ -158,7 +158,7 @@ def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
             fix = "Mailgun is unavailable: try again, and look at its status page."
         case _:
             fix = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
-    return failed("MailgunClient", f"{base_url}: {answer.status} {text}", fix)
+    return failed("Mailgun", f"{base_url}: {answer.status} {text}", fix)
 
 
 def members_count(answer: Response) -> int:

@@ -108,7 +108,7 @@ class Keys:
         "delivery tag → when it was fetched, or its visibility timeout extended",
     )
     fetched_at = _one(
-        "signal:<integration>:taken_at", "string", "the last stamp of a fetched message", FOR_EVER
+        "signal:<integration>:taken_at", "string", "the last stamp of a fetched message", "a day"
     )
     delayed = _one(
         "signal:<integration>:delayed", "sorted set", "message → when its next try is due"
@@ -117,6 +117,7 @@ class Keys:
         "signal:<integration>:waiting",
         "sorted set",
         "digest of a locked member → when to look again",
+        "a few minutes",
     )
     waiting_for = _each(
         "signal:<integration>:waiting:<digest>",
