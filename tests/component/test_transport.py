@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection, Consumer, Queue
+from kombu import Connection, Consumer, Queue, transport
+from kombu.transport.redis import Transport as KombusTransport
 
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
 from worker.consumer.load import Load, Weight, load
-from worker.consumer.transport import TAKE
+from worker.consumer.transport import TAKE, Transport
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import parse_raw
 from worker.queue.message import DELIVER_MANY, TASK, Message, decode, encode
@@ -243,6 +244,18 @@ def test_what_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> N
 @pytest.fixture
 def app(own: OwnIntegration, server: RedisServer) -> Celery:
     return celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+
+
+def test_process_that_used_kombus_own_transport_before_fetches_atomically(
+    own: OwnIntegration, server: RedisServer
+) -> None:
+    transport.TRANSPORT_ALIASES["redis"] = "kombu.transport.redis:Transport"
+    transport._transport_cache.pop("redis", None)
+    with Connection(server.url) as before:
+        assert before.get_transport_cls() is KombusTransport
+    app = celery_app(Settings(redis_url=server.url, signal_integration=own.name, **ENVIRONMENT))  # type: ignore[arg-type]
+    with app.connection_for_read() as connection:
+        assert connection.get_transport_cls() is Transport
 
 
 def received(

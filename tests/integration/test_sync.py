@@ -132,7 +132,7 @@ def test_a_sync_reads_everybody_a_hundred_at_a_time_and_ends_with_one_line(own: 
 
 def test_a_sync_that_was_interrupted_says_how_to_go_on_and_goes_on_there(own: Bench) -> None:
     on_the_list(own, 1500)
-    own.sandbox.control.latency(100)
+    own.sandbox.control.latency(400)
     with syncing(own) as sync:
         until(lambda: len(pages(own)) >= 4, "some pages")
         sync.process.send_signal(signal.SIGINT)
@@ -163,7 +163,7 @@ def test_with_restart_a_sync_begins_anew(own: Bench) -> None:
 
 def test_a_killed_sync_is_gone_on_with_too(own: Bench) -> None:
     on_the_list(own, 1000)
-    own.sandbox.control.latency(100)
+    own.sandbox.control.latency(400)
     with syncing(own) as sync:
         until(lambda: int(stored(own, "sync").get("members", 0)) >= 300, "some pages")
         sync.process.kill()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import kombu.transport
 import pytest
 
 from worker.consumer import remote_control, transport, worker_process
@@ -98,3 +99,7 @@ def test_celerys_commands_that_are_replaced_exist() -> None:
     panel = found("celery.worker.control.Panel.data")
     commands = remote_control.Commands("mailgun.default", list)
     assert set(commands.by_name()) - set(panel) == set()
+
+
+def test_kombu_keeps_the_transport_classes_of_a_process() -> None:
+    assert isinstance(kombu.transport._transport_cache, dict)

@@ -4,8 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
-from kombu.transport import TRANSPORT_ALIASES
+from kombu import Exchange, Queue, transport
 
 from worker.consumer.runtime import Runtime
 from worker.gate.gate import keys
@@ -38,7 +37,9 @@ def celery_app(settings: Settings) -> Application:
     address = settings.redis_address
     # The transport replaces kombu's own, under the same name. It connects to the address in its
     # options, so the broker's URL, which logs show, needs no password.
-    TRANSPORT_ALIASES[address.scheme] = "worker.consumer.transport:Transport"
+    transport.TRANSPORT_ALIASES[address.scheme] = "worker.consumer.transport:Transport"
+    # kombu keeps the class that this process may have used before, such as a producer's.
+    transport._transport_cache.pop(address.scheme, None)
     app = Application(
         "signal-mailgun", broker=address.first_place, include=["worker.consumer.tasks"]
     )
