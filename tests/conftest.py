@@ -1,9 +1,10 @@
-"""The report of the chaos suite, printed at the end of the run.
+"""What holds for all tests: signals as in a terminal, and the report of the chaos suite.
 
-It has the figures of all processes of pytest-xdist.
+The report has the figures of all processes of pytest-xdist.
 """
 
 import pickle
+import signal
 from typing import Any
 
 import pytest
@@ -28,6 +29,10 @@ class FromProcesses:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background has SIGINT ignored, and each program that
+    # the tests start and interrupt would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(FromProcesses(config))
 
 
