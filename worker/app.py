@@ -15,7 +15,7 @@ from worker.consumer.bootsteps import DrainOnShutdown, Housekeeping
 from worker.consumer.housekeeping import has_ended, leave
 from worker.consumer.shutdown import end_soon
 from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, validate_configuration
-from worker.dashboard import broker_tab, guard, task_views
+from worker.dashboard import guard, task_views
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 
@@ -48,6 +48,8 @@ def _read_queue_depths_in_flower(**_: Any) -> None:
     are loaded by then.
     """
     if "flower.views" in sys.modules:
+        from worker.dashboard import broker_tab  # noqa: PLC0415  it loads Flower
+
         broker_tab.install()
 
 

