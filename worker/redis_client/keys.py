@@ -5,8 +5,8 @@ receive `Keys.prefix` and spell the rest as here.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 INTEGRATION = "<integration>"
 NEVER = "signal:never"  # never written: deleting it shows whether Redis accepts writes
@@ -14,34 +14,42 @@ NEVER = "signal:never"  # never written: deleting it shows whether Redis accepts
 Spelled = TypeVar("Spelled", str, Callable[[object], str])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Key(Generic[Spelled]):
     """How a key is spelled, what is stored there, and how long it lives.
 
     On an instance of `Keys` the attribute is the key. If the pattern has a second placeholder, it
-    is a function that returns the key for that placeholder's value.
+    is a function that returns the key for that placeholder's value. It is spelled once an instance.
 
     Attributes:
         pattern: The key, with placeholders in angle brackets.
         kind: The Redis type.
         holds: What is stored there.
         lives: How long it lives.
+        name: The attribute of `Keys`.
     """
 
     pattern: str
     kind: str
     holds: str
     lives: str = "until its last entry goes"
+    name: str = field(default="", init=False)
+
+    def __set_name__(self, _owner: type["Keys"], name: str) -> None:
+        """Note the name of the attribute."""
+        self.name = name
 
     def __get__(self, keys: "Keys | None", _owner: type["Keys"]) -> Spelled:
         """Return the key of the integration of `keys`; on the class, this description."""
         if keys is None:
             return self  # type: ignore[return-value]
-        key = self.pattern.replace(INTEGRATION, keys.integration)
-        before, placeholder, after = key.partition("<")
-        if not placeholder:
-            return key  # type: ignore[return-value]
-        return lambda value: f"{before}{value}{after.partition('>')[2]}"  # type: ignore[return-value]
+        spelled: Any = self.pattern.replace(INTEGRATION, keys.integration)
+        before, placeholder, rest = spelled.partition("<")
+        if placeholder:
+            after = rest.partition(">")[2]
+            spelled = lambda value: f"{before}{value}{after}"  # noqa: E731
+        vars(keys)[self.name] = spelled
+        return spelled  # type: ignore[no-any-return]
 
 
 def _one(pattern: str, kind: str, holds: str, lives: str = "until its last entry goes") -> Key[str]:
