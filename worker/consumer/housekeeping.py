@@ -8,6 +8,7 @@ step waits for Mailgun.
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -19,13 +20,10 @@ from celery.worker import state
 from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.runtime import Runtime
 from worker.delivery.deliverer import Deliverer
-from worker.delivery.late_writes import LateWrites
 from worker.members.opt_outs import OptOutScanner, ScanLease
 from worker.monitoring.hold_log import look_at_list, tell_of_opt_outs
 from worker.privacy import whereabouts
-from worker.queue.dead_letter_limits import DeadLetterLimits
 from worker.queue.in_flight import put_back_takings, restore_overdue
-from worker.queue.priority_lists import PriorityLists
 from worker.wiring import utc_now
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -122,79 +120,61 @@ def leave(runtime: Runtime) -> None:
 
 def _look_after_hold(delivery: Deliverer) -> None:
     if delivery.gate.claim_incident_check():
-        Thread(target=_look, args=(delivery,), daemon=True).start()
-
-
-def _look(delivery: Deliverer) -> None:
-    try:
-        look_at_list(delivery.gate, delivery.mailgun, delivery.clock)
-    except Exception as error:  # noqa: BLE001  a later incident check tries again
-        logger.error("the hold could not be looked after", extra={"error": whereabouts(error)})
+        look = partial(look_at_list, delivery.gate, delivery.mailgun, delivery.clock)
+        _in_background(look, "the hold could not be looked after")
 
 
 def _look_after_opt_outs(runtime: Runtime) -> None:
-    reading = runtime.opt_outs
-    turn = reading.try_start() if reading else None
-    if reading and turn:
-        Thread(target=_read_opt_outs, args=(reading, turn), daemon=True).start()
+    opt_outs = runtime.opt_outs
+    turn = opt_outs.try_start() if opt_outs else None
+    if opt_outs and turn:
+        read = partial(_read_opt_outs, opt_outs, turn)
+        _in_background(read, "those who unsubscribed could not be read")
 
 
 def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
-    try:
-        tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
-    except Exception as error:  # noqa: BLE001  a worker goes on once the lease has ended
-        logger.error(
-            "those who unsubscribed could not be read", extra={"error": whereabouts(error)}
-        )
+    tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:
     if runtime.priority_lists.turn():
         # It takes seconds if Redis holds many keys.
-        Thread(target=_find_priority_lists, args=(runtime.priority_lists,), daemon=True).start()
-
-
-def _find_priority_lists(priorities: PriorityLists) -> None:
-    try:
-        priorities.look()
-    except Exception as error:  # noqa: BLE001  a worker tries again a minute later
-        logger.error(
-            "lists of messages with a priority could not be looked for",
-            extra={"error": whereabouts(error)},
-        )
+        failure = "lists of messages with a priority could not be looked for"
+        _in_background(runtime.priority_lists.look, failure)
 
 
 def _look_after_writes(runtime: Runtime) -> None:
     writes = runtime.late_writes
     addresses = writes.due() if writes else []
     if writes and addresses:
-        Thread(target=_look_at, args=(writes, addresses), daemon=True).start()
-
-
-def _look_at(writes: LateWrites, addresses: list[str]) -> None:
-    try:
-        writes.look(addresses)
-    except redis.RedisError as error:
-        logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-    except Exception as error:  # noqa: BLE001  a worker looks again once the claim has ended
-        logger.error(
-            "writes without an answer could not be looked after",
-            extra={"error": whereabouts(error)},
-        )
+        failure = "writes without an answer could not be looked after"
+        _in_background(partial(writes.look, addresses), failure, quiet=redis.RedisError)
 
 
 def _bound_letters(runtime: Runtime) -> None:
     if runtime.dead_letter_limits.turn():
-        Thread(target=_remove_letters, args=(runtime.dead_letter_limits,), daemon=True).start()
+        enforce = partial(runtime.dead_letter_limits.enforce, utc_now().timestamp())
+        failure = "dead letters beyond their bound could not be removed"
+        _in_background(enforce, failure, quiet=redis.RedisError)
 
 
-def _remove_letters(bounds: DeadLetterLimits) -> None:
+def _in_background(
+    act: Callable[[], object], failure: str, *, quiet: type[Exception] | tuple[()] = ()
+) -> None:
+    """Run `act` in a thread of its own; what fails is done again when it is due the next time.
+
+    Args:
+        act: The work.
+        failure: What is logged if it fails.
+        quiet: Errors that mean that Redis does not answer, which are logged for debugging alone.
+    """
+    Thread(target=_attempt, args=(act, failure, quiet), daemon=True).start()
+
+
+def _attempt(act: Callable[[], object], failure: str, quiet: type[Exception] | tuple[()]) -> None:
     try:
-        bounds.enforce(utc_now().timestamp())
-    except redis.RedisError as error:
+        act()
+    except quiet as error:
         logger.debug("Redis does not answer", extra={"error": type(error).__name__})
-    except Exception as error:  # noqa: BLE001  a worker tries again a second later
-        logger.error(
-            "dead letters beyond their bound could not be removed",
-            extra={"error": whereabouts(error)},
-        )
+    except Exception as error:  # noqa: BLE001  it is due again later
+        logger.error(failure, extra={"error": whereabouts(error)})
