@@ -47,18 +47,18 @@ def utc_now() -> datetime:
 def processor_for(
     settings: Settings,
     clock: Callable[[], datetime] = utc_now,
-    measured: OnProcessed = ignore_processed,
-    observed: OnRequest = ignore_request,
-    told: OnHoldChange = ignore_hold_change,
+    on_processed: OnProcessed = ignore_processed,
+    on_request: OnRequest = ignore_request,
+    on_hold_change: OnHoldChange = ignore_hold_change,
 ) -> EventProcessor:
     """Return the processor of events for these settings. It connects to nothing yet.
 
     Args:
         settings: The settings of the integration.
         clock: Returns the time in UTC.
-        measured: Called with the result of each event.
-        observed: Called after each request to Mailgun.
-        told: Called when a hold begins or ends.
+        on_processed: Called with the result of each event.
+        on_request: Called after each request to Mailgun.
+        on_hold_change: Called when a hold begins or ends.
 
     Raises:
         SettingsError: A setting is wrong.
@@ -66,10 +66,8 @@ def processor_for(
     """
     store = connect(settings.redis_url)
     where = settings.signal_integration, settings.queue
-    delivery, delay_queue = (
-        deliverer_for(settings, store, clock, observed, told),
-        DelayQueue(store, *where),
-    )
+    delivery = deliverer_for(settings, store, clock, on_request, on_hold_change)
+    delay_queue = DelayQueue(store, *where)
     ledger = (
         delivery.member_store
         if isinstance(delivery.member_store, Ledger)
@@ -92,7 +90,7 @@ def processor_for(
         digest_key=settings.digest_key,
         clock=clock,
         chance=random.random,
-        on_processed=measured,
+        on_processed=on_processed,
     )
 
 
@@ -100,8 +98,8 @@ def deliverer_for(
     settings: Settings,
     store: "redis.Redis",
     clock: Callable[[], datetime],
-    observed: OnRequest = ignore_request,
-    told: OnHoldChange = ignore_hold_change,
+    on_request: OnRequest = ignore_request,
+    on_hold_change: OnHoldChange = ignore_hold_change,
 ) -> Deliverer:
     """Return what delivers patches to Mailgun.
 
@@ -109,15 +107,15 @@ def deliverer_for(
         settings: The settings of the integration.
         store: The client of Redis.
         clock: Returns the time in UTC.
-        observed: Called after each request to Mailgun.
-        told: Called when a hold begins or ends.
+        on_request: Called after each request to Mailgun.
+        on_hold_change: Called when a hold begins or ends.
 
     Raises:
         SettingsError: A setting is wrong.
     """
     gate = gate_for(settings, store)
     return Deliverer(
-        mailgun=mailgun_for(settings, observed),
+        mailgun=mailgun_for(settings, on_request),
         gate=gate,
         member_store=NoLedger(gate)
         if settings.mailgun_write_mode == "overwrite"
@@ -128,7 +126,7 @@ def deliverer_for(
         ),
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
-        on_hold_change=told,
+        on_hold_change=on_hold_change,
         lag=settings.mailgun_read_lag_seconds,
     )
 
@@ -195,12 +193,12 @@ def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
     return OptOutScanner(page_importer, settings.mailgun_opt_out_refresh_seconds, lease)
 
 
-def mailgun_for(settings: Settings, observed: OnRequest = ignore_request) -> MailgunClient:
+def mailgun_for(settings: Settings, on_request: OnRequest = ignore_request) -> MailgunClient:
     """Return the client of the mailing list.
 
     Args:
         settings: The settings of the integration.
-        observed: Called after each request.
+        on_request: Called after each request.
 
     Raises:
         SettingsError: A setting is wrong.
@@ -211,5 +209,5 @@ def mailgun_for(settings: Settings, observed: OnRequest = ignore_request) -> Mai
         list_address=settings.list_address,
         connect_timeout=settings.mailgun_connect_timeout_seconds,
         read_timeout=settings.mailgun_read_timeout_seconds,
-        observed=observed,
+        on_request=on_request,
     )

@@ -201,7 +201,7 @@ def test_the_client_tells_of_every_request_whether_it_was_answered_or_not() -> N
 
     seen: list[tuple[str, int | None]] = []
     mailgun = asking(Far(answer))
-    mailgun._observed = lambda request, status, seconds: (
+    mailgun._on_request = lambda request, status, seconds: (
         seen.append((request, status)) if seconds >= 0 else None
     )
     mailgun.read_list()

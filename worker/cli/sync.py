@@ -50,7 +50,8 @@ def sync(
     if settings.mailgun_member_state == "read":
         err.print(UNUSED)
     opt_outs = opt_outs_for(
-        settings, deliverer_for(settings, connect(settings.redis_url), utc_now, told=tell_of_hold)
+        settings,
+        deliverer_for(settings, connect(settings.redis_url), utc_now, on_hold_change=tell_of_hold),
     )
     done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
     if as_json:

@@ -36,9 +36,9 @@ class Runtime:
         """
         return processor_for(
             self.settings,
-            measured=self.metrics.handled,
-            observed=self.metrics.asked,
-            told=tell_of_hold,
+            on_processed=self.metrics.handled,
+            on_request=self.metrics.asked,
+            on_hold_change=tell_of_hold,
         )
 
     @cached_property

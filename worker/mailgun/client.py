@@ -41,7 +41,7 @@ OnRequest = Callable[[str, int | None, float], None]
 
 
 def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
-    """Do nothing: the default for `observed`."""
+    """Do nothing: the default for `on_request`."""
 
 
 class MailgunClient:
@@ -58,7 +58,7 @@ class MailgunClient:
         list_address: str,
         connect_timeout: float,
         read_timeout: float,
-        observed: OnRequest = ignore_request,
+        on_request: OnRequest = ignore_request,
     ) -> None:
         """Configure the client; it connects with its first request.
 
@@ -68,7 +68,7 @@ class MailgunClient:
             list_address: The address of the mailing list.
             connect_timeout: The seconds to connect, and again to send a request.
             read_timeout: The seconds to receive the whole answer.
-            observed: Called after every request with its name, HTTP status and seconds.
+            on_request: Called after every request with its name, HTTP status and seconds.
         """
         self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
@@ -76,7 +76,7 @@ class MailgunClient:
         self._auth = ("api", key.get_secret_value())
         self._timeouts = (connect_timeout, read_timeout)
         self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
-        self._observed = observed
+        self._on_request = on_request
         self._of_thread = threading.local()
 
     def quoted(self, answer: Response) -> str:
@@ -138,7 +138,7 @@ class MailgunClient:
     ) -> Response | NoResponse:
         began = time.monotonic()
         answer = self._ask(method, url, body_limit, data=form, files=files)
-        self._observed(
+        self._on_request(
             request,
             answer.status if isinstance(answer, Response) else None,
             time.monotonic() - began,
