@@ -209,11 +209,12 @@ def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges
     where = settings.signal_integration, settings.queue
     queued = queued_messages(settings, store)
     opt_outs = opt_outs_read(settings, store)
+    letters = DeadLetterQueue(store, *where).cached_counts()
     return IntegrationGauges(
         queued=queued,
         oldest_age=oldest_age(store, settings.queue, redis_now(store)) if queued else 0.0,
         delayed=DelayQueue(store, *where).count(),
-        dead_letters=DeadLetterQueue(store, *where).cached_counts(),
+        dead_letters=letters,
         hold=gate_for(settings, store).state(),
         workers=Counts(
             each.state for each in WorkerRegistry(store, settings.signal_integration).alive()
@@ -221,9 +222,7 @@ def read_standing(settings: Settings, store: "redis.Redis") -> IntegrationGauges
         not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         opt_outs_age=opt_outs.age if opt_outs else None,
         memory=memory_share(store),
-        letters_share=letters_share(
-            settings, sum(DeadLetterQueue(store, *where).cached_counts().values())
-        ),
+        letters_share=letters_share(settings, sum(letters.values())),
     )
 
 
