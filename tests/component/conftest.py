@@ -1,4 +1,4 @@
-"""Fixtures of component tests: a real server for each module, an integration for each test."""
+"""Fixtures of component tests: real servers for each module, an integration for each test."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from tests.integrations import OwnIntegration
+from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
 
 numbers = count(1)
@@ -24,3 +25,16 @@ def own(server: RedisServer) -> Iterator[OwnIntegration]:
     client = server.client()
     yield OwnIntegration(client, f"own{next(numbers)}")
     client.close()
+
+
+@pytest.fixture(scope="module")
+def running_sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: RunningSandbox) -> RunningSandbox:
+    """Return the module's sandbox as it was at its start."""
+    running_sandbox.control.reset()
+    return running_sandbox

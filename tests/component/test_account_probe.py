@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -43,18 +43,6 @@ LIST = "newsletter@mg.example.com"
 THROW_AWAY = "signal-mailgun-throw-away@mg.example.com"
 DELETED_AGAIN = "the throw-away member is deleted again"
 JANE = Member("jane@example.com", "Jane Doe", True, {"plan": "pro"})  # noqa: FBT003
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    running.control.reset()
-    return running
 
 
 def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> MailgunClient:

@@ -34,9 +34,9 @@ def regions(
     return running
 
 
-def asking(sandbox: RunningSandbox, key: str = KEY) -> MailgunClient:
+def asking(base_url: str, key: str = KEY) -> MailgunClient:
     return MailgunClient(
-        base_url=sandbox.base_url,
+        base_url=base_url,
         key=SecretStr(key),
         list_address=LIST,
         connect_timeout=5,
@@ -46,7 +46,9 @@ def asking(sandbox: RunningSandbox, key: str = KEY) -> MailgunClient:
 
 def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> CheckResult:
     here, there = regions
-    return mailgun_finding(asking(here, key), here.base_url, asking(there, key), there.base_url)
+    return mailgun_finding(
+        asking(here.base_url, key), here.base_url, asking(there.base_url, key), there.base_url
+    )
 
 
 def test_all_is_well_where_key_and_list_are_known(
@@ -141,28 +143,14 @@ ANSWERS = {
 def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name: str) -> None:
     said_bytes, told = ANSWERS[name]
     with RawMailgun(said(said_bytes)) as far:
-        here = MailgunClient(
-            base_url=far.url,
-            key=SecretStr(KEY),
-            list_address=LIST,
-            connect_timeout=5,
-            read_timeout=5,
-        )
-        finding = mailgun_finding(here, far.url)
+        finding = mailgun_finding(asking(far.url), far.url)
     assert not finding.ok
     assert finding.found == f"{far.url}: {told}"
 
 
 def test_a_long_answer_is_cut() -> None:
     with RawMailgun(said(answer(b"<p>" + b"long " * 100_000, "503 X"))) as far:
-        here = MailgunClient(
-            base_url=far.url,
-            key=SecretStr(KEY),
-            list_address=LIST,
-            connect_timeout=5,
-            read_timeout=5,
-        )
-        assert len(mailgun_finding(here, far.url).found) < 600
+        assert len(mailgun_finding(asking(far.url), far.url).found) < 600
 
 
 def test_nobody_listening_is_told_with_the_address() -> None:

@@ -1,7 +1,6 @@
 """The sandbox answers as Mailgun does, and plays what nobody recorded about Mailgun either way."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -24,18 +23,6 @@ NOT_ADDRESSES = [
     "jane@exam\x00ple.com",
     "x" * 320 + "@y",
 ]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    running.control.reset()
-    return running
 
 
 def ask(sandbox: RunningSandbox, method: str, path: str = "", **options: Any) -> requests.Response:

@@ -23,15 +23,9 @@ KEY = ("api", "sandbox-key")
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningSandbox]:
+def running_sandbox() -> Iterator[RunningSandbox]:
     with RunningSandbox("--log-size", "20") as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    running.control.reset()
-    return running
 
 
 def upsert(sandbox: RunningSandbox, address: str = JANE, **fields: str) -> requests.Response:

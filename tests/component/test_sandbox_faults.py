@@ -3,7 +3,6 @@
 import email.utils
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,18 +14,6 @@ LIST = "newsletter@mg.example.com"
 JANE = "jane@example.com"
 LONG_SECONDS = 600.0  # longer than any test
 SHORT_SECONDS = 0.3  # a client's patience
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: RunningSandbox) -> RunningSandbox:
-    running.control.reset()
-    return running
 
 
 def ask(sandbox: RunningSandbox, method: str, path: str = "", **options: Any) -> requests.Response:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -45,12 +46,6 @@ class Flower:
         requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()
         return name in self.page("/broker")
 
-    def listens(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/api/workers", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
     def post(self, path: str, body: Any = None, **form: str) -> requests.Response:
         """Return Flower's answer; `body` is sent as JSON, `form` as a form."""
         return requests.post(f"{self.url}{path}", json=body, data=form or None, timeout=30)
@@ -62,9 +57,8 @@ class Flower:
 
 
 @contextmanager
-def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
-    """Run Flower on this bench; it has found the worker and receives its events."""
-    port = free_port()
+def flower_process(port: int, log: Path, **settings: str) -> Iterator[str]:
+    """Run Flower in the folder of `log`, with these settings; yield its address once it answers."""
     command = [
         "-m",
         "celery",
@@ -74,26 +68,40 @@ def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
         "--address=127.0.0.1",
         f"--port={port}",
     ]
-    environment = clean_environment(
-        **bench.environment(FLOWER_UNAUTHENTICATED_API="true", **settings)
-    )
-    log = bench.folder / f"flower-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *command],
-            env=environment,
+            env=clean_environment(**settings),
             stdout=output,
             stderr=output,
-            cwd=bench.folder,
+            cwd=log.parent,
         )
+    url = f"http://127.0.0.1:{port}"
 
-    def listens(running: Flower) -> bool:
-        assert process.poll() is None, f"Flower has ended: {log.read_text()[-2000:]}"
-        return running.listens()
+    def answers() -> bool:
+        assert process.poll() is None, (
+            f"Flower has ended: {log.read_text(errors='replace')[-2000:]}"
+        )
+        try:
+            return requests.get(f"{url}/healthcheck", timeout=5).ok
+        except requests.ConnectionError:
+            return False
 
     try:
-        running = Flower(f"http://127.0.0.1:{port}")
-        until(lambda: listens(running), "Flower", 120)
+        until(answers, "Flower", 120)
+        yield url
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
+    """Run Flower on this bench; it has found the worker and receives its events."""
+    port = free_port()
+    environment = bench.environment(FLOWER_UNAUTHENTICATED_API="true", **settings)
+    with flower_process(port, bench.folder / f"flower-{port}.log", **environment) as url:
+        running = Flower(url)
         until(
             lambda: requests.get(f"{running.url}/api/workers?refresh=1", timeout=30).json(),
             "a worker in Flower",
@@ -106,6 +114,3 @@ def flower_of(bench: Bench, **settings: str) -> Iterator[Flower]:
             "events",
         )
         yield running
-    finally:
-        process.kill()
-        process.wait(10)

@@ -1,8 +1,6 @@
 """The kinds of Redis that operators run, and the parts of the program on one of them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +11,8 @@ from urllib.parse import quote
 
 import requests
 
-from tests.integration.bench import KEY, LIST, QUICK, Printed, clean_environment, printed_by, until
+from tests.integration.bench import KEY, LIST, QUICK, Printed, printed_by
+from tests.integration.flowers import flower_process
 from tests.redis_servers import (
     PASSWORD,
     SENTINEL_PASSWORD,
@@ -228,37 +227,9 @@ class Parts:
     @contextmanager
     def flower(self) -> Iterator[None]:
         """Run Flower until the block ends; its pages are there when it begins."""
-        command = [
-            "-m",
-            "celery",
-            "-A",
-            "worker.app",
-            "flower",
-            "--address=127.0.0.1",
-            f"--port={self.flower_port}",
-        ]
-        environment = clean_environment(**self.environment, FLOWER_UNAUTHENTICATED_API="true")
-        with self.flower_log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                env=environment,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-            )
-        try:
-            until(lambda: self._listens(process), "Flower", 60)
+        settings = {**self.environment, "FLOWER_UNAUTHENTICATED_API": "true"}
+        with flower_process(self.flower_port, self.flower_log, **settings):
             yield
-        finally:
-            process.kill()
-            process.wait(10)
-
-    def _listens(self, process: "subprocess.Popen[bytes]") -> bool:
-        assert process.poll() is None, self.flower_log.read_text(errors="replace")
-        try:
-            return requests.get(self._flower("/healthcheck"), timeout=5).ok
-        except requests.ConnectionError:
-            return False
 
     def _flower(self, path: str) -> str:
         return f"http://127.0.0.1:{self.flower_port}{path}"

@@ -1,9 +1,7 @@
 """Flower without a login: programs on this machine may ask it, pages of other sites and strangers' names may not."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.bench import clean_environment
-from tests.servers import RedisServer, eventually, free_port
+from tests.integration.flowers import flower_process
+from tests.servers import RedisServer, free_port
 
 PAGES = ("/", "/tasks", "/workers", "/broker", "/healthcheck", "/metrics", "/static/css/flower.css")
 EVERYWHERE = (*PAGES, "/api/workers", "/api/tasks")
@@ -29,37 +27,9 @@ FORMS: tuple[dict[str, Any], ...] = (
 )
 
 
-@contextmanager
-def flower(server: RedisServer, folder: Path, **environment: str) -> Iterator[str]:
-    """Flower's address; without a login unless the environment says so."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "worker.app",
-        "flower",
-        "--address=127.0.0.1",
-        f"--port={port}",
-    ]
-    env = clean_environment(REDIS_URL=server.url, **environment)
-    with (folder / "flower.log").open("ab") as output:
-        process = subprocess.Popen(command, env=env, stdout=output, stderr=output, cwd=folder)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(url), 60, "Flower")
-        yield url
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/healthcheck", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+def flower(server: RedisServer, folder: Path, **environment: str) -> AbstractContextManager[str]:
+    """Run Flower, without a login unless the environment says so; yield its address."""
+    return flower_process(free_port(), folder / "flower.log", REDIS_URL=server.url, **environment)
 
 
 @pytest.fixture(scope="module")
