@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from tests.integrations import OwnIntegration
 from worker.gate.config import GateConfig
-from worker.gate.gate import LIBRARY, keys
+from worker.gate.gate import LIBRARY
 
 STEP_SECONDS = 0.1
 LATENCY_SECONDS = 0.1
@@ -133,7 +133,7 @@ def against(
             wanted += wait is not None
         want = min(int(wanted), slots - len(under_way))
         args: list[Any] = [rules.encoded(random.random()), began + now, json.dumps(answers), want]
-        taken, *_ = cast("Any", step(keys=list(keys(own.name)), args=args))
+        taken, *_ = cast("Any", step(keys=list(own.gate().keys), args=args))
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]
     return result

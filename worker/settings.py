@@ -262,7 +262,7 @@ class Settings(BaseSettings):
     @property
     def dead_letter_queue(self) -> str:
         """Return the name of the integration's dead-letter queue."""
-        return f"{self.queue}.dead_letter"
+        return Keys(self.signal_integration).dead_letters
 
     @cached_property
     def mailgun_key(self) -> SecretStr:

@@ -10,11 +10,12 @@ import pytest
 from tests.integrations import OwnIntegration, rules_with
 from worker.consumer.transport import TAKE
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, again, dead_letter_counts, dead_letter_queue
+from worker.queue.dead_letters import DeadLetterQueue, again
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import events_read, parse_raw
 from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Limits, Message, encode
 from worker.queue.poison import limits_for_script
+from worker.redis_client.keys import Keys
 from worker.redis_client.raw_text import bytes_of
 
 LIMITS = Limits(bytes=100_000, events=100, returns=3)
@@ -34,9 +35,10 @@ def take(
     own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: int = LIMITS.bytes
 ) -> Took:
     """What a worker with these limits gets now."""
-    letters = dead_letter_queue(own.queue)
+    its = Keys(own.name)
+    letters = its.dead_letters
     keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
-    aside = (letters, dead_letter_counts(own.name))
+    aside = (letters, its.dead_letter_counts)
     tag = f"{own.redis.incr('takes'):09d}"
     arguments = (
         rules_with().encoded(),

@@ -268,7 +268,9 @@ def test_a_clock_would_be_found(code: str) -> None:
 
 def loaded_with(module: str) -> set[str]:
     """Return the packages that a new process has loaded once it has imported `module`."""
-    program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    program = (
+        f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    )
     environment = {
         name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}
     }

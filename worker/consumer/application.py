@@ -7,7 +7,6 @@ from celery import Celery
 from kombu import Exchange, Queue, transport
 
 from worker.consumer.runtime import Runtime
-from worker.gate.gate import keys
 from worker.redis_client.keys import Keys
 from worker.settings import Settings
 from worker.wiring import gate_config_for, limits_for
@@ -63,11 +62,9 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
             "address": settings.redis_address,
             "health_check_interval": NOTICE_SECONDS,
             "queue": settings.queue,
-            "gate_keys": keys(settings.signal_integration),
             "gate_config": gate_config_for(settings).encoded(),
             "priority_steps": [0],
-            "taken_at_key": Keys(settings.signal_integration).fetched_at,
-            "integration": settings.signal_integration,
+            "signal_keys": Keys(settings.signal_integration),
             "limits": limits_for(settings),
             "put_aside_told": runtime.count_put_aside,
             "unacked_key": messages,

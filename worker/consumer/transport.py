@@ -31,7 +31,6 @@ from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
-from worker.queue.dead_letters import dead_letter_counts, dead_letter_queue
 from worker.queue.in_flight import put_back
 from worker.queue.intake import parse_raw
 from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
@@ -39,7 +38,7 @@ from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import TIMEOUTS, pool_for
-from worker.redis_client.keys import NEVER
+from worker.redis_client.keys import NEVER, Keys
 from worker.redis_client.lua import script
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -166,11 +165,9 @@ class AtomicFetchMixin:
 
     Attributes:
         queue: The queue of events.
-        taken_at_key: The key of the last stamp of a fetched message.
-        integration: The name of the integration.
+        signal_keys: The keys of the integration.
         limits: The limits of messages; None: there are none.
         put_aside_told: Called with the id and the reason of each message that was put aside unread.
-        gate_keys: The keys of the gate.
         gate_config: The settings of the gate, as JSON.
         noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
@@ -179,19 +176,15 @@ class AtomicFetchMixin:
     from_transport_options = (
         *kombu_redis.Channel.from_transport_options,
         "queue",
-        "gate_keys",
         "gate_config",
-        "taken_at_key",
+        "signal_keys",
         "limits",
-        "integration",
         "put_aside_told",
     )
     queue: str
-    taken_at_key: str
-    integration: str = ""
+    signal_keys: Keys
     limits: Limits | None = None
     put_aside_told: Callable[[str, str], None] | None = None
-    gate_keys: tuple[str, str]
     gate_config: str
     # BLMOVE was sent and has no reply yet.
     _waiting = False
@@ -285,7 +278,8 @@ class AtomicFetchMixin:
             )
         self._taking = lost_fetches().begin()
         room = self.qos.can_consume_max_estimate() or 1
-        keys: tuple[str, ...] = (*self.gate_keys, self.queue, *self.unacked_keys, self.taken_at_key)
+        its: Keys = self.signal_keys
+        keys: tuple[str, ...] = (its.hold, its.pace, self.queue, *self.unacked_keys, its.fetched_at)
         arguments: tuple[Any, ...] = (
             self.gate_config,
             room,
@@ -293,10 +287,9 @@ class AtomicFetchMixin:
             max(1, self.qos.bytes_left),
         )
         if self.limits:
-            letters = dead_letter_queue(self.queue)
-            keys += (letters, dead_letter_counts(self.integration))
+            keys += (its.dead_letters, its.dead_letter_counts)
             arguments += (
-                limits_for_script(self.limits, self.integration, letters),
+                limits_for_script(self.limits, its.integration, its.dead_letters),
                 self.qos.in_hand,
             )
         return ("EVAL", TAKE, len(keys), *keys, *arguments)

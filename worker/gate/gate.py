@@ -109,12 +109,6 @@ class HoldState:
     next_look: float | None = None
 
 
-def keys(integration: str) -> tuple[str, str]:
-    """Return the two keys that every script gets first: of the hold, and of the pace."""
-    keys = Keys(integration)
-    return keys.hold, keys.pace
-
-
 class Gate:
     """The circuit breaker and the token bucket of one integration. Safe to share between threads.
 
@@ -133,7 +127,8 @@ class Gate:
             chance: Returns random numbers in [0, 1).
         """
         self.redis = redis
-        self.keys = keys(integration)
+        keys = Keys(integration)
+        self.keys = keys.hold, keys.pace
         self.rules = rules
         self.chance = chance
         # Requests that were charged and not made.

@@ -8,6 +8,7 @@ is lost. Each move is one atomic step in Redis, so a replay may be interrupted a
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -32,16 +33,6 @@ AT_ONCE_LETTERS, AT_ONCE_BYTES = 200, 4 * 1024 * 1024  # removed by one script
 READ_PAGE = script("worker.queue", "dead_letter_page")
 BURY = ALLOW_WHEN_FULL + script("worker.queue", "bury")
 TAKE_AWAY = ALLOW_WHEN_FULL + script("worker.queue", "take_away")
-
-
-def dead_letter_queue(queue: str) -> str:
-    """Return the name of the dead-letter queue beside `queue`."""
-    return f"{queue}.dead_letter"
-
-
-def dead_letter_counts(integration: str) -> str:
-    """Return the key of the number of dead letters of each reason."""
-    return Keys(integration).dead_letter_counts
 
 
 @dataclass(frozen=True)
@@ -136,10 +127,15 @@ class DeadLetterQueue:
     integration: str
     queue: str
 
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of the integration."""
+        return Keys(self.integration)
+
     @property
     def key(self) -> str:
         """The key of the dead-letter queue."""
-        return dead_letter_queue(self.queue)
+        return self.keys.dead_letters
 
     def bury(self, message: Message, letter: DeadLetterInfo) -> None:
         """Put `message` on the dead-letter queue; the caller acknowledges the original later."""
@@ -151,8 +147,8 @@ class DeadLetterQueue:
             (encode(message, self.key, dead_letter=asdict(letter)), letter.reason)
             for message, letter in letters
         )
-        once = Keys(self.integration).buried(uuid4().hex)
-        self.redis.eval(BURY, 3, self.key, self._counts_key, once, *parts)
+        once = self.keys.buried(uuid4().hex)
+        self.redis.eval(BURY, 3, self.key, self.keys.dead_letter_counts, once, *parts)
 
     def count(self) -> int:
         """Return the number of dead letters."""
@@ -209,7 +205,7 @@ class DeadLetterQueue:
         The letters themselves are counted if their number differs from the stored counts, because
         another program changed the queue.
         """
-        counts = counts_in(self.redis.hgetall(self._counts_key))
+        counts = counts_in(self.redis.hgetall(self.keys.dead_letter_counts))
         return counts if sum(counts.values()) == self.count() else self._counted_anew()
 
     def cached_counts(self) -> dict[str, int]:
@@ -218,24 +214,20 @@ class DeadLetterQueue:
         Letters that the stored counts miss are counted under `UNKNOWN`.
         """
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(self._counts_key)
+            pipe.hgetall(self.keys.dead_letter_counts)
             pipe.llen(self.key)
             counts, count = pipe.execute()
         known = counts_in(counts) if count else {}
         stray = int(count) - sum(known.values())
         return {**known, UNKNOWN: known.get(UNKNOWN, 0) + stray} if stray > 0 else known
 
-    @property
-    def _counts_key(self) -> str:
-        return dead_letter_counts(self.integration)
-
     def _counted_anew(self) -> dict[str, int]:
         counts = Counter(buried.letter.reason for buried in self.newest_first())
         with self.redis.pipeline(transaction=True) as pipe:
-            pipe.delete(self._counts_key)
+            pipe.delete(self.keys.dead_letter_counts)
             if counts:
                 pipe.hset(
-                    self._counts_key,
+                    self.keys.dead_letter_counts,
                     mapping={reason: str(count) for reason, count in counts.items()},
                 )
             pipe.execute()
@@ -246,9 +238,9 @@ class DeadLetterQueue:
         for batch in _batches(buried):
             keys = (
                 self.key,
-                self._counts_key,
+                self.keys.dead_letter_counts,
                 self.queue,
-                Keys(self.integration).removed(uuid4().hex),
+                self.keys.removed(uuid4().hex),
             )
             # Each letter removed has moved the newer ones one place towards the end.
             letters = [

@@ -9,6 +9,7 @@ looked for.
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
@@ -50,17 +51,17 @@ class PriorityLists:
         Returns:
             True to one caller a minute, else False.
         """
-        return bool(self.redis.set(f"{self._key}_looked", "1", nx=True, ex=LOOK_SECONDS))
+        return bool(self.redis.set(self._keys.priority_lists_looked, "1", nx=True, ex=LOOK_SECONDS))
 
     def look(self) -> None:
         """Find further lists. Goes through all keys in Redis, a thousand at a time."""
         found = [each for each in self._beside_the_queue() if each not in self._of_kombu()]
         if found:
-            self.redis.sadd(self._key, *found[:MOST_LISTS])
+            self.redis.sadd(self._keys.priority_lists, *found[:MOST_LISTS])
 
     def names(self) -> list[str]:
         """Return the names of the known lists, kombu's own first."""
-        further = cast("set[str]", self.redis.smembers(self._key))
+        further = cast("set[str]", self.redis.smembers(self._keys.priority_lists))
         return [*self._of_kombu(), *sorted(each for each in further if self._is_one(each))]
 
     def counts(self) -> dict[str, int]:
@@ -76,9 +77,9 @@ class PriorityLists:
             if isinstance(count, int) and count
         }
 
-    @property
-    def _key(self) -> str:
-        return Keys(self.integration).priority_lists
+    @cached_property
+    def _keys(self) -> Keys:
+        return Keys(self.integration)
 
     def _of_kombu(self) -> list[str]:
         return [f"{self.queue}{KOMBU_SEP}{step}" for step in KOMBU_STEPS]
