@@ -122,7 +122,7 @@ def named(case: Case, form: Form) -> str:
 @pytest.mark.parametrize(
     ("case", "form"), [pytest.param(*each, id=named(*each)) for each in chosen()]
 )
-def test_no_event_is_lost_and_every_member_ends_right(
+def test_events_under_faults_are_not_lost_and_members_end_right(
     case: Case,
     form: Form,
     server: RedisServer,
@@ -175,7 +175,7 @@ def producer(world: World, produced: list[Sent]) -> Producer:
 
 
 @pytest.mark.skipif(not FULL, reason="a hundred thousand events are for `make chaos`")
-def test_a_worker_grows_no_larger_through_an_outage_however_many_events_wait(
+def test_worker_memory_in_an_outage_does_not_grow_with_waiting_events(
     server: RedisServer, sandbox: RunningSandbox, tmp_path: Path, lines: list[str]
 ) -> None:
     waiting = 100_000

@@ -149,7 +149,7 @@ def named(what: str, *, killed: bool) -> str:
 
 @with_and_without_a_kill
 @each_form(VOLUME)
-def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
+def test_grant_and_denial_of_one_time_end_as_the_later_enqueued(
     form: Form,
     world: World,
     lines: list[str],
@@ -191,7 +191,7 @@ def bare_event(number: int, step: int) -> Event:
 
 
 @each_form(SINGLE)
-def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
+def test_deleted_member_comes_back_with_later_events_alone(
     form: Form, world: World, lines: list[str]
 ) -> None:
     lag = READ_LAG_SECONDS if FULL else 2.0

@@ -52,7 +52,7 @@ def listed(bench: Bench, *filters: str) -> set[str]:
     return {each["reason"] for each in json.loads(printed.out)["dead_letters"]}
 
 
-def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Bench) -> None:
+def test_list_shows_newest_dead_letters_first_with_a_count_for_each_reason(refused: Bench) -> None:
     found: dict[str, Any] = json.loads(letters(refused, "list", "--json").out)
     assert [each["reason"] for each in found["dead_letters"]] == [
         "unreadable_message",
@@ -70,7 +70,7 @@ def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Ben
     assert found["dead_letters"][3]["answer"] == shown("No 400")
 
 
-def test_a_list_for_people_names_no_address_in_full(refused: Bench) -> None:
+def test_list_without_json_shows_no_address_in_full(refused: Bench) -> None:
     printed = letters(refused, "list")
     assert (printed.status, printed.err) == (0, "")
     assert "m-rex" in printed.out
@@ -91,21 +91,21 @@ FILTERS = {
 }
 
 
-def test_filters_let_through_what_they_say(refused: Bench) -> None:
+def test_list_filters_select_the_matching_dead_letters(refused: Bench) -> None:
     assert {given: listed(refused, *given) for given in FILTERS} == FILTERS
 
 
-def test_nothing_to_list_is_no_error(own: Bench) -> None:
+def test_list_without_dead_letters_is_no_error(own: Bench) -> None:
     printed = letters(own, "list")
     assert (printed.status, printed.out) == (0, "no dead letters\n")
     assert json.loads(letters(own, "list", "--json").out) == {"totals": {}, "dead_letters": []}
 
 
-def test_a_span_that_is_none_is_wrong_usage(own: Bench) -> None:
+def test_invalid_time_span_is_wrong_usage(own: Bench) -> None:
     assert letters(own, "list", "--since=yesterday").status == 2
 
 
-def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Bench) -> None:
+def test_show_prints_event_request_answer_cause_and_fix(refused: Bench) -> None:
     printed = letters(refused, "show", "m-rex")
     assert printed.status == 0
     for text in (
@@ -123,7 +123,7 @@ def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Be
     assert found["status"] == 400
 
 
-def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
+def test_show_prints_a_dead_letter_that_is_no_event(refused: Bench) -> None:
     [garbage] = [
         each.message.id for each in refused.letters() if each.letter.reason == "unreadable_message"
     ]
@@ -132,7 +132,7 @@ def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
     assert "no event at all" in printed.out
 
 
-def test_an_unknown_id_is_one_line(own: Bench) -> None:
+def test_show_of_an_unknown_id_fails_in_one_line(own: Bench) -> None:
     printed = letters(own, "show", "m-nobody")
     assert printed.status == 1
     [line] = printed.err.splitlines()
@@ -140,7 +140,7 @@ def test_an_unknown_id_is_one_line(own: Bench) -> None:
     assert "dead-letters list" in line
 
 
-def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(
+def test_dead_letter_of_another_program_is_listed_beside_the_others(
     refused: Bench,
 ) -> None:
     refused.redis.lpush(refused.dead_letters.key, "written by hand", '{"a": 1}', "")
@@ -150,7 +150,7 @@ def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(
     assert letters(refused, "replay", "--yes", "--status=400").status == 0
 
 
-def test_a_rehearsal_shows_each_request_and_changes_nothing(refused: Bench) -> None:
+def test_replay_preview_shows_each_request_and_changes_nothing(refused: Bench) -> None:
     before = [each.raw for each in refused.letters()]
     asked = len(refused.requests())
     printed = letters(refused, "replay", "--dry-run")
@@ -180,7 +180,7 @@ def test_a_replayed_event_is_delivered_once_the_fault_is_fixed(refused: Bench) -
     assert [each.letter.reason for each in refused.letters()] == ["unreadable_message"]
 
 
-def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(
+def test_replay_before_the_fix_makes_a_dead_letter_again_with_its_history(
     refused: Bench,
 ) -> None:
     assert letters(refused, "replay", "--yes", "--id=m-rex").status == 0
@@ -192,7 +192,7 @@ def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_sto
     assert len(refused.letters()) == 4
 
 
-def test_no_answer_to_the_question_replays_nothing(refused: Bench) -> None:
+def test_replay_without_confirmation_changes_nothing(refused: Bench) -> None:
     for answer in ("n\n", ""):
         printed = refused.run("dead-letters", "replay", given=answer)
         assert printed.status == 1
@@ -201,13 +201,13 @@ def test_no_answer_to_the_question_replays_nothing(refused: Bench) -> None:
     assert len(refused.letters()) == 4
 
 
-def test_replaying_none_is_no_error(own: Bench) -> None:
+def test_replay_of_no_dead_letters_is_no_error(own: Bench) -> None:
     printed = letters(own, "replay", "--yes")
     assert printed.status == 0
     assert "no dead letters match" in printed.out
 
 
-def test_a_reader_that_goes_away_early_is_no_error(bench: Bench) -> None:
+def test_output_into_a_closed_pipe_is_no_error(bench: Bench) -> None:
     bench.put(*(identified(f"p {number}@example.com") for number in range(400)))
     bench.ended()
     for asked in (["list"], ["list", "--json"], ["replay", "--dry-run"]):

@@ -49,7 +49,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_refusal_is_one_dead_letter_that_says_what_to_do(
+def test_refused_event_is_one_dead_letter_with_cause_and_fix(
     bench: Bench, method: str, status: int
 ) -> None:
     says, reason, cause, fix = REFUSALS[status]
@@ -72,9 +72,7 @@ def test_a_refusal_is_one_dead_letter_that_says_what_to_do(
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 405, 409, 413, 418, 451])
-def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(
-    bench: Bench, status: int
-) -> None:
+def test_undocumented_status_is_a_dead_letter_without_a_retry(bench: Bench, status: int) -> None:
     headers = {"Location": f"{bench.sandbox.base_url}/v3/elsewhere"}
     bench.sandbox.control.add_fault("status", status=status, address=JANE, headers=headers)
     bench.put(EVENT)
@@ -96,7 +94,7 @@ def test_a_refused_event_is_kept_whole_under_its_own_id(bench: Bench, status: in
     assert json.dumps(buried.message.args) == json.dumps([EVENT])
 
 
-def test_a_wrong_key_is_found_out_by_the_real_way(own: Bench) -> None:
+def test_wrong_api_key_buries_the_event_as_unauthorized(own: Bench) -> None:
     with own.working(MAILGUN_API_KEY="wrong-key"):
         own.put(EVENT)
         buried = own.the_letter()
@@ -107,7 +105,7 @@ def test_a_wrong_key_is_found_out_by_the_real_way(own: Bench) -> None:
     )
 
 
-def test_a_missing_list_is_told_from_a_missing_member(bench: Bench) -> None:
+def test_missing_list_is_a_dead_letter_unlike_a_missing_member(bench: Bench) -> None:
     bench.sandbox.control.remove_list("newsletter@mg.example.com")
     bench.put(EVENT)
     buried = bench.the_letter()
@@ -115,7 +113,7 @@ def test_a_missing_list_is_told_from_a_missing_member(bench: Bench) -> None:
     assert "not found" in buried.letter.answer
 
 
-def test_a_long_answer_is_cut(bench: Bench) -> None:
+def test_long_answer_in_a_dead_letter_is_cut(bench: Bench) -> None:
     bench.sandbox.control.add_fault(
         "status", status=400, address=JANE, body="plain", message="x" * 100_000
     )
@@ -123,7 +121,7 @@ def test_a_long_answer_is_cut(bench: Bench) -> None:
     assert len(bench.the_letter().letter.answer) == 2048
 
 
-def test_one_refusal_holds_nobody_else_up(bench: Bench) -> None:
+def test_refused_event_does_not_delay_other_members(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address="p3@example.com")
     bench.put(*(identified(f"p{number}@example.com") for number in range(8)))
     bench.ended()
@@ -141,9 +139,7 @@ def test_one_refusal_holds_nobody_else_up(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "email", ["not an address", "a@b@c", "@b.c", "a@", "a b@c.d", "x@y/z", "a" * 320 + "@b.c", 5]
 )
-def test_an_address_that_cannot_be_one_is_a_dead_letter_without_a_request(
-    bench: Bench, email: object
-) -> None:
+def test_invalid_address_is_a_dead_letter_without_a_request(bench: Bench, email: object) -> None:
     bench.put({"type": "identify", "traits": {"email": email}})
     buried = bench.the_letter()
     assert (buried.letter.reason, buried.letter.status) == ("malformed_email", None)
@@ -170,7 +166,7 @@ def sent(*args: Any, id: str = "m-2", **kwargs: Any) -> str:
         {"event": "Signed Up"},
     ],
 )
-def test_what_is_no_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
+def test_malformed_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
     bench.put_raw(sent(event))
     buried = bench.the_letter()
     assert (buried.letter.reason, buried.letter.status, buried.letter.attempts) == (
@@ -311,7 +307,7 @@ def test_an_odd_envelope_loses_no_event(bench: Bench, parts: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("depth", [50, 99, 150, 400, 900, 990, 5000])
-def test_an_event_nested_however_deep_ends_somewhere(bench: Bench, depth: int) -> None:
+def test_event_nested_to_any_depth_is_delivered_or_a_dead_letter(bench: Bench, depth: int) -> None:
     body = json.dumps([[EVENT], {}, {}]).replace('"pro"', "[" * depth + "]" * depth)
     bench.put_raw(altered(properties={}, body=body))
     bench.ended()
@@ -319,7 +315,9 @@ def test_an_event_nested_however_deep_ends_somewhere(bench: Bench, depth: int) -
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "9" * 5000])
-def test_a_number_beyond_python_or_json_ends_somewhere(bench: Bench, number: str) -> None:
+def test_number_beyond_python_or_json_is_delivered_or_a_dead_letter(
+    bench: Bench, number: str
+) -> None:
     body = json.dumps([[EVENT], {}, {}]).replace('"pro"', number)
     bench.put_raw(altered(properties={}, body=body))
     bench.ended()
@@ -354,7 +352,7 @@ def test_a_message_with_a_priority_is_delivered(bench: Bench, priority: int) -> 
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])
-def test_a_workers_output_holds_nothing_personal_and_no_key(own: Bench, level: str) -> None:
+def test_worker_output_contains_no_personal_data_and_no_key(own: Bench, level: str) -> None:
     secrets = [
         "peter.pan",
         "neverland",

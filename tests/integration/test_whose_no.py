@@ -17,7 +17,7 @@ def says(own: Bench, mode: Mode, *, marketing: bool) -> None:
 
 
 @each_mode
-def test_recipients_no_stands_where_ours_was_refused_before(own: Bench, mode: Mode) -> None:
+def test_recipients_opt_out_after_a_refused_denial_stands(own: Bench, mode: Mode) -> None:
     with own.working(**{**SETTINGS, **mode.settings}):
         says(own, mode, marketing=True)
         own.ended()

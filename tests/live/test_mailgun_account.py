@@ -51,7 +51,7 @@ def result(throw_away: ProbeMember) -> ProbeReport:
     return probed(throw_away, "merge")
 
 
-def test_the_probe_comes_to_its_end_and_leaves_nothing(
+def test_account_probe_ends_and_leaves_nothing_behind(
     result: ProbeReport, throw_away: ProbeMember
 ) -> None:
     assert result.trouble is None
@@ -60,12 +60,12 @@ def test_the_probe_comes_to_its_end_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("question", RELIED_ON, ids=lambda question: question.tried)
-def test_what_the_worker_relies_on_is_so(result: ProbeReport, question: Question) -> None:
+def test_mailgun_behaves_as_the_worker_assumes(result: ProbeReport, question: Question) -> None:
     found = {finding.tried: finding.found for finding in result.findings}
     assert found[question.tried] == question.assumed
 
 
-def test_what_nobody_recorded_is_printed(result: ProbeReport) -> None:
+def test_findings_of_the_account_probe_are_printed(result: ProbeReport) -> None:
     for finding in result.findings:
         print(  # noqa: T201
             f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, "

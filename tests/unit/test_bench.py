@@ -59,28 +59,28 @@ def record(
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2), (99, 4), (100, 4), (1, 1)])
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+def test_percentile_is_the_smallest_value_that_enough_do_not_exceed(
     percent: float, expected: float
 ) -> None:
     assert percentile([4, 1, 3, 2], percent) == expected
 
 
-def test_a_percentile_of_nothing_is_none() -> None:
+def test_percentile_of_no_values_is_none() -> None:
     assert percentile([], 50) is None
 
 
-def test_figures_are_for_one_event() -> None:
+def test_row_divides_its_figures_by_stored_events() -> None:
     measured = row(stored=100, seconds=4)
     assert (measured.rate, measured.requests_per_event, measured.cpu_ms_per_event) == (25, 2, 2)
 
 
-def test_what_stored_nothing_has_no_figures_for_one_event() -> None:
+def test_row_without_stored_events_has_no_figures_for_one_event() -> None:
     nothing = row(stored=0)
     assert nothing.rate == 0
     assert math.isnan(nothing.cpu_ms_per_event)
 
 
-def test_the_ratio_is_to_the_yardstick_under_the_same_condition_with_as_many_workers() -> None:
+def test_ratio_compares_with_the_baseline_of_same_condition_and_workers() -> None:
     others = [
         row(YARDSTICK, "0 ms", 2, 400),
         row(YARDSTICK, "100 ms", 1, 800),
@@ -89,7 +89,7 @@ def test_the_ratio_is_to_the_yardstick_under_the_same_condition_with_as_many_wor
     assert ratio(row(stored=100), others) == 0.5
 
 
-def test_without_the_yardstick_there_is_no_ratio() -> None:
+def test_ratio_without_the_baseline_is_absent() -> None:
     assert ratio(row(), [row(YARDSTICK, "100 ms")]) is None
 
 
@@ -115,7 +115,7 @@ def test_every_line_of_the_table_is_as_long_and_has_as_many_cells() -> None:
     assert len({(len(line), line.count("|")) for line in lines}) == 1
 
 
-def test_what_ran_under_the_same_condition_stands_side_by_side() -> None:
+def test_rows_of_the_same_condition_stand_side_by_side() -> None:
     rows = [
         row("a", "0 ms", 1),
         row("a", "0 ms", 2),
@@ -126,7 +126,7 @@ def test_what_ran_under_the_same_condition_stands_side_by_side() -> None:
     assert "".join(each.contender for each in side_by_side(rows)) == "abaab"
 
 
-def test_an_event_is_stored_when_it_is_first_answered_so_alone_or_with_others() -> None:
+def test_event_counts_as_stored_at_its_first_200_single_or_bulk() -> None:
     records = [
         record("a@x.org", status=429, at=1),
         record("A@x.org", at=2),
@@ -136,12 +136,12 @@ def test_an_event_is_stored_when_it_is_first_answered_so_alone_or_with_others() 
     assert stored_at(records) == {"a@x.org": 2, "b@x.org": 4, "c@x.org": 4}
 
 
-def test_members_are_right_where_the_event_and_everything_else_is_there() -> None:
+def test_member_with_event_and_earlier_fields_is_right() -> None:
     expected = wanted(person(1), list(events([1])))
     assert verdict({expected.address: member(expected)}, [expected]) == RIGHT
 
 
-def test_a_member_that_lost_what_its_event_did_not_mention_is_stripped() -> None:
+def test_member_that_lost_fields_not_in_its_event_is_stripped() -> None:
     expected = wanted(person(1), list(events([1])))
     assert (
         verdict({expected.address: member(expected, **expected.said)}, [expected])
@@ -149,16 +149,16 @@ def test_a_member_that_lost_what_its_event_did_not_mention_is_stripped() -> None
     )
 
 
-def test_a_member_without_what_its_event_said_is_wrong() -> None:
+def test_member_without_the_fields_of_its_event_is_wrong() -> None:
     first, second = (wanted(person(each), list(events([each]))) for each in (1, 2))
     assert verdict({first.address: member(first, plan="free")}, [first, second]) == "2 of 2 wrong"
 
 
-def test_where_nothing_was_stored_nothing_is_called_right() -> None:
+def test_list_check_without_stored_members_is_not_right() -> None:
     assert verdict({}, []) != RIGHT
 
 
-def test_the_same_numbers_are_the_same_people_and_events() -> None:
+def test_same_numbers_make_the_same_members_and_events() -> None:
     first, second = (
         [{**each, "timestamp": None} for each in events(range(20))],
         [{**each, "timestamp": None} for each in events(range(20))],
@@ -168,13 +168,13 @@ def test_the_same_numbers_are_the_same_people_and_events() -> None:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_every_event_changes_something_about_its_person(number: int) -> None:
+def test_event_changes_a_field_of_its_member(number: int) -> None:
     about = person(number)
     assert wanted(about, list(events([number]))).vars != about.vars
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_others_send_for_an_event_what_this_program_reads_in_it(number: int) -> None:
+def test_competitors_post_the_fields_that_this_program_reads(number: int) -> None:
     [sent] = events([number])
     patch = patch_from_event(parse_event(sent), PRESET)
     assert isinstance(patch, Patch)

@@ -25,7 +25,7 @@ def held(**member: object) -> Member:
     return found
 
 
-def test_a_member_that_does_not_say_whether_it_is_subscribed_is_no_member() -> None:
+def test_member_without_a_subscription_flag_is_refused() -> None:
     assert (
         member_in({"member": {"address": "jane@example.com", "vars": {}}}, "jane@example.com")
         is None
@@ -42,7 +42,7 @@ def test_the_form_fields_come_in_the_order_of_the_integrations_page() -> None:
     ]
 
 
-def test_a_name_that_nobody_set_is_left_out() -> None:
+def test_unset_name_is_left_out_of_the_form() -> None:
     assert "name" not in Member("jane@example.com").form()
 
 
@@ -104,7 +104,7 @@ def test_addresses_are_compared_ignoring_case_and_kept_as_ours() -> None:
         {"list": {"address": "jane@example.com"}},
     ],
 )
-def test_what_is_not_the_member_asked_for_is_none(data: object) -> None:
+def test_answer_about_another_member_is_none(data: object) -> None:
     assert member_in(data, "jane@example.com") is None
 
 

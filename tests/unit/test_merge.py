@@ -77,7 +77,7 @@ SUBSCRIBED = {
 @pytest.mark.parametrize(
     ("our_no", "subscribe_new", "resubscribe"), list(product([True, False], repeat=3))
 )
-def test_who_is_subscribed(
+def test_subscription_follows_the_table_of_member_consent_and_settings(
     held: bool | None,  # noqa: FBT001
     consent: bool | None,  # noqa: FBT001
     our_no: bool,  # noqa: FBT001
@@ -105,7 +105,7 @@ def test_by_default_a_new_member_is_subscribed_and_an_opt_out_stands() -> None:
     ).subscribed
 
 
-def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
+def test_merge_replaces_fields_of_the_event_and_keeps_the_others() -> None:
     held = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
     found = merged(held, patch(plan="pro", last_page_url="/a"), SubscriptionRules())
     assert found == Member(
@@ -113,7 +113,7 @@ def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
     )
 
 
-def test_a_name_in_the_event_replaces_the_held_one() -> None:
+def test_name_in_the_event_replaces_the_current_one() -> None:
     assert merged(Member(ADDRESS, "J"), patch(name="Jane"), SubscriptionRules()).name == "Jane"
 
 
@@ -155,14 +155,16 @@ def test_patches_of_different_fields_can_come_in_any_order(
 
 
 @given(members, patches)
-def test_merging_changes_neither_the_held_member_nor_the_patch(held: Member, patch: Patch) -> None:
+def test_merging_changes_neither_the_current_member_nor_the_patch(
+    held: Member, patch: Patch
+) -> None:
     before = dict(held.vars), dict(patch.vars)
     merged(held, patch, SubscriptionRules())
     assert (held.vars, patch.vars) == before
 
 
 @given(members, patches.map(lambda each: replace(each, consent=None)))
-def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch) -> None:
+def test_patch_without_consent_keeps_the_subscription(held: Member, patch: Patch) -> None:
     assert merged(held, patch, SubscriptionRules()).subscribed is held.subscribed
 
 
@@ -182,13 +184,13 @@ def owned(fields: Mapping[str, tuple[Any, EventOrder]], **known: Any) -> Record:
     )
 
 
-def test_the_fields_of_a_patch_are_named_as_the_ledger_names_them() -> None:
+def test_patch_fields_have_the_names_of_the_ledger() -> None:
     found = fields_of(patch(consent=False, name="Jane", plan="pro", name_="x"))
     assert found == ["name", "vars.plan", "vars.name_", CONSENT]
     assert fields_of(patch()) == []
 
 
-def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own() -> None:
+def test_trait_called_name_or_subscribed_is_apart_from_the_members_field() -> None:
     mine = Patch(ADDRESS, "Jane", {"name": "x", "subscribed": "y"}, consent=True, at=None)
     newer = owned({"vars.name": ("x", EventOrder(9)), "vars.subscribed": ("y", EventOrder(9))})
     assert surviving(mine, newer, EVENT) == replace(mine, vars={})
@@ -205,7 +207,7 @@ def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own
         (EventOrder(6.0, 0.0), True),
     ],
 )
-def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_it(
+def test_patch_field_survives_unless_a_later_event_has_set_it(
     field: str,
     order: EventOrder,
     survives: bool,  # noqa: FBT001
@@ -216,7 +218,7 @@ def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_
 
 
 @given(patches, st.floats(-1e9, 1e10))
-def test_where_nothing_is_known_all_of_a_patch_survives(patch: Patch, at: float) -> None:
+def test_patch_without_a_record_survives_whole(patch: Patch, at: float) -> None:
     assert surviving(patch, Record(), EventOrder(at)) == patch
 
 
@@ -230,11 +232,11 @@ def after(held: Member | None, record: Record, *patches: Patch, now: float = 100
 
 
 @pytest.mark.parametrize("held", [None, Member(ADDRESS)])
-def test_a_no_in_place_of_a_yes_or_nothing_is_ours(held: Member | None) -> None:
+def test_denial_for_a_subscribed_or_new_member_is_recorded_as_ours(held: Member | None) -> None:
     assert after(held, Record(), patch(consent=False)).record.no == No(1000.0, EVENT)
 
 
-def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
+def test_denial_after_the_recipients_opt_out_stays_the_recipients() -> None:
     theirs = Record(no=No(1.0, None))
     assert (
         after(Member(ADDRESS, subscribed=False), theirs, patch(consent=False)).record.no
@@ -242,7 +244,7 @@ def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
     )
 
 
-def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> None:
+def test_denial_is_noted_with_its_write_until_a_reading_confirms_it() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False))
     assert plan.member
     note = noted(Record(), plan, 1000.0)
@@ -251,26 +253,26 @@ def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> Non
     assert stored == No(1000.0, EVENT)
 
 
-def test_a_no_with_other_fields_than_were_sent_is_the_recipients() -> None:
+def test_unsubscribed_reading_unlike_our_write_is_the_recipients_opt_out() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False, plan="pro"))
     note = noted(Record(), plan, 1000.0)
     clicked = Member(ADDRESS, subscribed=False)
     assert after_reading(note, clicked, 1001.0, LAG).record.no == No(1001.0, None)
 
 
-def test_a_no_that_stands_is_not_noted_again() -> None:
+def test_standing_denial_is_not_noted_again() -> None:
     record = Record(no=No(1.0, EVENT))
     plan = after(Member(ADDRESS, subscribed=False), record, patch(plan="pro"))
     assert noted(record, plan, 1000.0) is record
 
 
-def test_a_granted_consent_lifts_only_a_no_that_is_older() -> None:
+def test_grant_lifts_only_an_older_denial() -> None:
     denied = Record(consent=True, orders={CONSENT: EventOrder(4.0)}, no=No(1.0, EVENT))
     assert denied.denies
     assert not denied._replace(orders={CONSENT: EventOrder(6.0)}).denies
 
 
-def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
+def test_lifted_denial_is_removed_once_the_grant_is_written() -> None:
     record = Record(no=No(1.0, FIRST), seen_at=1.0)
     assert after(Member(ADDRESS, subscribed=False), record, patch(consent=True)).record.no is None
     unwritten = after(Member(ADDRESS), record, patch(consent=True)).record
@@ -280,20 +282,20 @@ def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
 # What a reading proves
 
 
-def test_a_yes_soon_after_a_no_is_no_proof_and_later_it_is() -> None:
+def test_subscribed_reading_within_the_read_lag_does_not_end_a_denial() -> None:
     record = Record(no=No(1000.0, None), seen_at=1000.0)
     soon = after_reading(record, Member(ADDRESS), 1000.0 + LAG - 1, LAG)
     assert (soon.record.denies, soon.doubt) == (True, None)
     assert not after_reading(record, Member(ADDRESS), 1000.0 + LAG, LAG).record.denies
 
 
-def test_a_no_counts_at_once() -> None:
+def test_unsubscribed_reading_counts_at_once() -> None:
     assert after_reading(
         Record(seen_at=999.0), Member(ADDRESS, subscribed=False), 1000.0, LAG
     ).record.denies
 
 
-def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
+def test_unsubscribed_reading_soon_after_a_lifted_denial_is_read_again() -> None:
     no, lifted = Member(ADDRESS, subscribed=False), Record(lifted_at=1000.0, seen_at=1000.0)
     found = after_reading(lifted, no, 1002.0, LAG)
     assert found.doubt == 2.0
@@ -301,7 +303,7 @@ def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
     assert after_reading(lifted, no, 1000.0 + LAG, LAG).record.no == No(1000.0 + LAG, None)
 
 
-def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
+def test_denial_stored_by_an_unanswered_write_is_lifted_again() -> None:
     no = Member(ADDRESS, subscribed=False, vars={"plan": "old"})
     record = owned(
         {CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no))
@@ -311,11 +313,11 @@ def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
     assert not found.record.denies
 
 
-def test_who_was_never_seen_is_new_at_once() -> None:
+def test_member_never_seen_is_new_at_once() -> None:
     assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
 
-def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> None:
+def test_member_seen_before_is_absent_only_after_a_second_reading() -> None:
     record = owned({"vars.plan": ("pro", EVENT)}, seen_at=1000.0)
     first = after_reading(record, None, 1000.0 + LAG + 1, LAG)
     assert first.doubt is not None
@@ -326,7 +328,7 @@ def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> Non
     assert lagging.doubt is not None
 
 
-def test_who_is_there_again_was_never_absent() -> None:
+def test_member_that_is_read_again_was_never_absent() -> None:
     record = Record(seen_at=1000.0)
     first = after_reading(record, None, 1200.0, LAG).record
     found = after_reading(first, Member(ADDRESS), 1201.0, LAG).record
@@ -335,7 +337,7 @@ def test_who_is_there_again_was_never_absent() -> None:
 
 
 @pytest.mark.parametrize("no", [No(1.0, None), No(1.0, EVENT), None])
-def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
+def test_record_of_an_absent_member_keeps_only_its_denial(no: No | None) -> None:
     consent = (not no, EVENT)
     record = owned({"vars.plan": ("pro", EVENT), CONSENT: consent}, no=no, seen_at=1000.0)
     found = after_sync(record, 2000.0, LAG)
@@ -344,7 +346,7 @@ def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
     assert member == Member(ADDRESS, subscribed=not no, vars={"plan": "free"})
 
 
-def test_whom_a_sync_saw_or_who_was_written_since_is_known_as_before() -> None:
+def test_record_seen_by_a_sync_or_written_since_is_unchanged() -> None:
     record = owned({"vars.plan": ("pro", EVENT)}, seen_at=2000.0)
     assert after_sync(record, 2000.0, LAG) is record
     assert after_sync(record, 2000.0 + LAG, LAG).absent
@@ -406,7 +408,7 @@ def on(
 
 
 @pytest.mark.parametrize("subscribe_new", [True, False])
-def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(
+def test_consent_not_understood_leaves_new_member_unsubscribed_by_us(
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
     created = on(None, Record(), unclear(plan="pro"), EVENT, SubscriptionRules(subscribe_new))
@@ -430,7 +432,7 @@ def test_a_consent_that_is_not_understood_changes_nothing_else(
     assert found == merged(held, unknown, rules, our_no=our_no)
 
 
-def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
+def test_undated_event_fills_unset_fields_and_any_dated_one_replaces_them() -> None:
     held, record = (
         Member(ADDRESS, vars={"plan": "pro"}),
         owned({"vars.company": ("x", EventOrder(5))}),
@@ -472,7 +474,7 @@ UNDATED_CONSENT = {
 
 @pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED_CONSENT)
 @pytest.mark.parametrize("resubscribe", [True, False])
-def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated_yes_lifts_none(
+def test_undated_consent_follows_the_table_of_earlier_consents(
     held: bool | None,  # noqa: FBT001
     consent: bool,  # noqa: FBT001
     set_at: float | None,
@@ -609,7 +611,7 @@ starts = st.none() | members.map(lambda each: replace(each, subscribed=True))
 
 
 @given(starts, events, ages, st.booleans(), st.data())
-def test_events_end_the_same_in_every_order_however_often_and_however_old_the_readings_are(
+def test_events_in_any_order_repeated_on_old_readings_end_the_same(
     start: Member | None,
     events: list[TimedPatch],
     ages: list[float],
@@ -630,7 +632,7 @@ def test_events_end_the_same_in_every_order_however_often_and_however_old_the_re
 
 
 @given(starts.filter(bool), events, ages, st.lists(st.booleans(), min_size=1))
-def test_members_that_are_not_shown_for_a_moment_end_the_same(
+def test_members_hidden_from_readings_for_a_moment_end_the_same(
     start: Member, events: list[TimedPatch], ages: list[float], missing: list[bool]
 ) -> None:
     turns = iter(missing)
@@ -653,7 +655,7 @@ steps = st.lists(st.just("opt-out") | wanted, max_size=8)
 
 
 @given(starts.filter(bool), steps, ages, st.booleans())
-def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
+def test_recipients_opt_out_that_was_read_is_never_undone(
     start: Member,
     steps: list[Any],
     ages: list[float],
@@ -675,7 +677,7 @@ def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
 
 
 @given(starts.filter(bool), events, st.booleans())
-def test_an_opt_out_is_never_undone_where_readings_do_not_lag(
+def test_opt_out_is_never_undone_when_readings_do_not_lag(
     start: Member,
     events: list[TimedPatch],
     subscribe_new: bool,  # noqa: FBT001
@@ -706,7 +708,7 @@ def test_with_resubscribe_the_newest_known_consent_stands(
 
 
 @given(starts.filter(bool), events, events)
-def test_what_a_late_write_overwrote_is_written_again(
+def test_fields_overwritten_by_a_late_write_are_written_again(
     start: Member, before: list[TimedPatch], after: list[TimedPatch]
 ) -> None:
     there = There(lambda: 0.0).hold(start)
@@ -725,7 +727,7 @@ def test_what_a_late_write_overwrote_is_written_again(
 
 
 @given(starts.filter(bool), events, ages)
-def test_whoever_was_deleted_comes_back_with_nothing_but_the_next_event(
+def test_deleted_member_comes_back_with_the_next_event_alone(
     start: Member, events: list[TimedPatch], ages: list[float]
 ) -> None:
     there = There(lagging(ages)).hold(start)
