@@ -1,19 +1,19 @@
-"""The benchmark's arithmetic, its table, and that all contenders are told the same."""
+"""The benchmark's arithmetic, its table, and that all competitors send the same."""
 
 import json
 import math
 
 import pytest
 
-from tests.bench.contenders.posting import form_of, said_by
-from tests.bench.figures import YARDSTICK, Row, percentile, ratio
-from tests.bench.following import stored_at
+from tests.bench.figures import BASELINE, Row, percentile, ratio
 from tests.bench.limited import backlog_size
+from tests.bench.list_check import RIGHT, ExpectedMember, check_members, expected_member
 from tests.bench.machine import versions
 from tests.bench.options import Scale
+from tests.bench.other_programs.posting import fields_set_by, form_of
 from tests.bench.people import events, person
+from tests.bench.storage_times import stored_at
 from tests.bench.table import side_by_side, table, three_digits
-from tests.bench.verdict import RIGHT, Wanted, verdict, wanted
 from worker.sandbox.request_log import Record
 from worker.sandbox.stored_member import StoredMember
 from worker.signal.event import parse_event
@@ -24,14 +24,14 @@ PRESET = load_preset()
 
 
 def row(
-    contender: str = "ours",
+    competitor: str = "ours",
     condition: str = "0 ms",
     workers: int = 1,
     stored: int = 100,
     seconds: float = 1,
 ) -> Row:
     return Row(
-        contender=contender,
+        competitor=competitor,
         condition=condition,
         workers=workers,
         stored=stored,
@@ -43,7 +43,7 @@ def row(
     )
 
 
-def member(of: Wanted, **vars: object) -> StoredMember:
+def member(of: ExpectedMember, **vars: object) -> StoredMember:
     return StoredMember(
         of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0
     )
@@ -82,15 +82,15 @@ def test_row_without_stored_events_has_no_figures_for_one_event() -> None:
 
 def test_ratio_compares_with_the_baseline_of_same_condition_and_workers() -> None:
     others = [
-        row(YARDSTICK, "0 ms", 2, 400),
-        row(YARDSTICK, "100 ms", 1, 800),
-        row(YARDSTICK, "0 ms", 1, 200),
+        row(BASELINE, "0 ms", 2, 400),
+        row(BASELINE, "100 ms", 1, 800),
+        row(BASELINE, "0 ms", 1, 200),
     ]
     assert ratio(row(stored=100), others) == 0.5
 
 
 def test_ratio_without_the_baseline_is_absent() -> None:
-    assert ratio(row(), [row(YARDSTICK, "100 ms")]) is None
+    assert ratio(row(), [row(BASELINE, "100 ms")]) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_figure_shows_three_digits_at_most(value: float, text: str) -> None:
 
 
 def test_every_line_of_the_table_is_as_long_and_has_as_many_cells() -> None:
-    lines = table([row(), row(YARDSTICK, stored=7), row("nobody", stored=0)]).splitlines()
+    lines = table([row(), row(BASELINE, stored=7), row("nobody", stored=0)]).splitlines()
     assert len(lines) == 5
     assert len({(len(line), line.count("|")) for line in lines}) == 1
 
@@ -123,7 +123,7 @@ def test_rows_of_the_same_condition_stand_side_by_side() -> None:
         row("b", "0 ms", 1),
         row("b", "100 ms"),
     ]
-    assert "".join(each.contender for each in side_by_side(rows)) == "abaab"
+    assert "".join(each.competitor for each in side_by_side(rows)) == "abaab"
 
 
 def test_event_counts_as_stored_at_its_first_200_single_or_bulk() -> None:
@@ -137,25 +137,28 @@ def test_event_counts_as_stored_at_its_first_200_single_or_bulk() -> None:
 
 
 def test_member_with_event_and_earlier_fields_is_right() -> None:
-    expected = wanted(person(1), list(events([1])))
-    assert verdict({expected.address: member(expected)}, [expected]) == RIGHT
+    expected = expected_member(person(1), list(events([1])))
+    assert check_members({expected.address: member(expected)}, [expected]) == RIGHT
 
 
 def test_member_that_lost_fields_not_in_its_event_is_stripped() -> None:
-    expected = wanted(person(1), list(events([1])))
+    expected = expected_member(person(1), list(events([1])))
     assert (
-        verdict({expected.address: member(expected, **expected.said)}, [expected])
+        check_members({expected.address: member(expected, **expected.last_set)}, [expected])
         == "1 of 1 stripped"
     )
 
 
 def test_member_without_the_fields_of_its_event_is_wrong() -> None:
-    first, second = (wanted(person(each), list(events([each]))) for each in (1, 2))
-    assert verdict({first.address: member(first, plan="free")}, [first, second]) == "2 of 2 wrong"
+    first, second = (expected_member(person(each), list(events([each]))) for each in (1, 2))
+    assert (
+        check_members({first.address: member(first, plan="free")}, [first, second])
+        == "2 of 2 wrong"
+    )
 
 
 def test_list_check_without_stored_members_is_not_right() -> None:
-    assert verdict({}, []) != RIGHT
+    assert check_members({}, []) != RIGHT
 
 
 def test_same_numbers_make_the_same_members_and_events() -> None:
@@ -170,7 +173,7 @@ def test_same_numbers_make_the_same_members_and_events() -> None:
 @pytest.mark.parametrize("number", range(8))
 def test_event_changes_a_field_of_its_member(number: int) -> None:
     about = person(number)
-    assert wanted(about, list(events([number]))).vars != about.vars
+    assert expected_member(about, list(events([number]))).vars != about.vars
 
 
 @pytest.mark.parametrize("number", range(8))
@@ -178,7 +181,7 @@ def test_competitors_post_the_fields_that_this_program_reads(number: int) -> Non
     [sent] = events([number])
     patch = patch_from_event(parse_event(sent), PRESET)
     assert isinstance(patch, Patch)
-    assert (patch.name, patch.vars) == said_by(sent)
+    assert (patch.name, patch.vars) == fields_set_by(sent)
     assert patch.consent is True
     assert form_of(sent)["address"] == patch.address
 
