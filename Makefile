@@ -33,7 +33,7 @@ test: install  ## every test that needs nothing but this machine
 test-unit: install  ## the tests of pure modules, about a minute
 	@$(BIN)/python -m pytest tests/unit -q
 
-chaos: install  ## the full chaos suite: thousands of events through each storm, in every mode; more than an hour, CHAOS_FORM=single a quarter
+chaos: install  ## the full chaos suite: thousands of events through each fault, in every mode; more than an hour, CHAOS_FORM=single a quarter
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
 	@CHAOS=full $(BIN)/python -m pytest tests/integration -m modes -q
 
