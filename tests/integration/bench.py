@@ -176,7 +176,7 @@ class Bench:
 
     def idle(self, within: float = 30) -> None:
         """Wait until no event is queued or in hand; delayed events may wait."""
-        eventually(self._nothing_in_hands, within, "an idle worker")
+        eventually(self._nothing_in_flight, within, "an idle worker")
 
     def _nothing_under_way(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
@@ -185,7 +185,7 @@ class Bench:
             )
             return not any(at_once.execute())
 
-    def _nothing_in_hands(self) -> bool:
+    def _nothing_in_flight(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
             at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked")
             return not any(at_once.execute())
@@ -210,7 +210,7 @@ class Bench:
         """Return the dead letters, oldest first."""
         return list(self.dead_letters.oldest_first())
 
-    def the_letter(self) -> DeadLetter:
+    def the_dead_letter(self) -> DeadLetter:
         """Return the only dead letter once it is there."""
         eventually(self.dead_letters.count, what="a dead letter")
         self.ended()

@@ -93,7 +93,7 @@ def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> 
 def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=BOB)
     put_bundle(bench, identified(ANN, plan="pro"), identified(BOB, plan="pro"))
-    assert bench.the_letter().message.task == TASK
+    assert bench.the_dead_letter().message.task == TASK
     bench.sandbox.control.clear_faults()
     assert bench.run("dead-letters", "replay", "--id", "b1.1", "--yes").status == 0
     assert bench.member(BOB).vars == {"plan": "pro"}
@@ -122,7 +122,7 @@ def test_bundle_message_with_wrong_arguments_is_one_whole_dead_letter(
     bench: Bench, args: tuple[Any, ...]
 ) -> None:
     bench.put_raw(encode(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
-    letter = bench.the_letter()
+    letter = bench.the_dead_letter()
     assert (letter.message.id, letter.message.args, letter.letter.reason) == (
         "b1",
         args,

@@ -34,7 +34,7 @@ def test_celerys_own_command_retries_buries_and_survives_a_kill(own: Bench) -> N
 def test_remote_control_shows_the_dead_letter_queue_and_takes_no_event(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=JANE)
     bench.put(identified(JANE))
-    bench.the_letter()
+    bench.the_dead_letter()
     shown = celery(bench, "inspect", "active_queues", "--json")
     assert shown.status == 0
     assert '"mailgun.default"' in shown.out

@@ -55,7 +55,7 @@ def test_refused_event_is_one_dead_letter_with_cause_and_fix(
     says, reason, cause, fix = REFUSALS[status]
     bench.sandbox.control.add_fault("status", status=status, method=method, address=JANE, **says)
     bench.put(EVENT)
-    bench.the_letter()
+    bench.the_dead_letter()
     [headers] = bench.dead_letter_headers()
     letter = headers["dead_letter"]
     first_seen, died_at = letter.pop("first_seen"), letter.pop("died_at")
@@ -76,7 +76,7 @@ def test_undocumented_status_is_a_dead_letter_without_a_retry(bench: Bench, stat
     headers = {"Location": f"{bench.sandbox.base_url}/v3/elsewhere"}
     bench.sandbox.control.add_fault("status", status=status, address=JANE, headers=headers)
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("unexpected_status", status)
     assert buried.letter.cause
     assert buried.letter.fix
@@ -89,7 +89,7 @@ def test_undocumented_status_is_a_dead_letter_without_a_retry(bench: Bench, stat
 def test_a_refused_event_is_kept_whole_under_its_own_id(bench: Bench, status: int) -> None:
     bench.sandbox.control.add_fault("status", status=status, address=JANE)
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.message.id == "m-1"
     assert json.dumps(buried.message.args) == json.dumps([EVENT])
 
@@ -97,7 +97,7 @@ def test_a_refused_event_is_kept_whole_under_its_own_id(bench: Bench, status: in
 def test_wrong_api_key_buries_the_event_as_unauthorized(own: Bench) -> None:
     with own.working(MAILGUN_API_KEY="wrong-key"):
         own.put(EVENT)
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status, buried.letter.answer) == (
         "unauthorized",
         401,
@@ -108,7 +108,7 @@ def test_wrong_api_key_buries_the_event_as_unauthorized(own: Bench) -> None:
 def test_missing_list_is_a_dead_letter_unlike_a_missing_member(bench: Bench) -> None:
     bench.sandbox.control.remove_list("newsletter@mg.example.com")
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("list_not_found", 404)
     assert "not found" in buried.letter.answer
 
@@ -118,7 +118,7 @@ def test_long_answer_in_a_dead_letter_is_cut(bench: Bench) -> None:
         "status", status=400, address=JANE, body="plain", message="x" * 100_000
     )
     bench.put(EVENT)
-    assert len(bench.the_letter().letter.answer) == 2048
+    assert len(bench.the_dead_letter().letter.answer) == 2048
 
 
 def test_refused_event_does_not_delay_other_members(bench: Bench) -> None:
@@ -141,7 +141,7 @@ def test_refused_event_does_not_delay_other_members(bench: Bench) -> None:
 )
 def test_invalid_address_is_a_dead_letter_without_a_request(bench: Bench, email: object) -> None:
     bench.put({"type": "identify", "traits": {"email": email}})
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("malformed_email", None)
     assert bench.requests() == []
 
@@ -168,7 +168,7 @@ def sent(*args: Any, id: str = "m-2", **kwargs: Any) -> str:
 )
 def test_malformed_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
     bench.put_raw(sent(event))
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status, buried.letter.attempts) == (
         "malformed_event",
         None,
@@ -185,7 +185,7 @@ def test_a_task_with_other_arguments_is_a_dead_letter_with_all_of_them(
     bench: Bench, raw: str
 ) -> None:
     bench.put_raw(raw)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     given = json.loads(json.dumps([list(buried.message.args), dict(buried.message.kwargs)]))
     assert buried.letter.reason == "malformed_event"
     assert sent(*given[0], **given[1]) == raw
@@ -234,7 +234,7 @@ GARBAGE = {
 def test_garbage_on_the_queue_is_a_dead_letter_with_its_text(bench: Bench, what: str) -> None:
     raw, reason = GARBAGE[what]
     bench.put_raw(raw)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.message.original) == (reason, raw)
     assert bench.requests() == []
 

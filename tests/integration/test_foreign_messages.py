@@ -128,7 +128,7 @@ def test_unreadable_foreign_message_is_one_dead_letter_with_its_reason(
 ) -> None:
     reason, says = DIED[name]
     bench.put_raw(raw(name))
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.letter.reason == reason
     assert says in buried.letter.answer
     assert "@" not in buried.letter.answer
@@ -168,7 +168,7 @@ def test_events_between_foreign_messages_are_delivered_and_log_is_clean(
 def test_replay_puts_a_foreign_message_back_byte_for_byte(own: Bench, name: str) -> None:
     own.put_raw(raw(name))
     with own.working():
-        own.the_letter()
+        own.the_dead_letter()
     ended = own.run("dead-letters", "replay", "--yes")
     assert ended.out.endswith(f"1 replayed to {own.queue}\n"), ended
     with redis.Redis.from_url(own.server.url) as client:
@@ -211,9 +211,9 @@ def test_dead_letter_of_an_unknown_task_moved_by_hand_stays_unchanged(
 ) -> None:
     own.put_raw(raw("task-deliver.json"))
     with own.working():
-        own.the_letter()
+        own.the_dead_letter()
         own.redis.rpoplpush(own.dead_letters.key, own.queue)
-        assert original(own.the_letter()) == raw("task-deliver.json")
+        assert original(own.the_dead_letter()) == raw("task-deliver.json")
 
 
 COMMANDS = (
@@ -349,7 +349,7 @@ def test_dead_letter_of_another_serializer_names_it(
     bench: Bench, serializer: str, protocol: int
 ) -> None:
     sent(bench, settings={"task_protocol": protocol}, serializer=serializer)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.letter.reason == "unsupported_encoding"
     assert f"not JSON but {serializer}" in buried.letter.answer
 
@@ -435,7 +435,7 @@ def test_retry_window_that_starts_years_ahead_still_ends(own: Bench) -> None:
     ahead = {"enqueued_at": 4e9, "patience_from": 4e9}
     own.put_raw(with_signal("ahead", identified("jane@example.com"), ahead))
     with own.working(RETRY_MAX_AGE_HOURS="0.0003", RETRY_MAX_ATTEMPTS="1000"):
-        assert own.the_letter().letter.reason == "retries_exhausted"
+        assert own.the_dead_letter().letter.reason == "retries_exhausted"
 
 
 @pytest.mark.parametrize("events", [0, -1, 10**12, 1e400, "many", None])

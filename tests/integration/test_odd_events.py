@@ -14,8 +14,8 @@ JANE = "jane@example.com"
 KATE = "kate@example.com"
 
 
-def held(bench: Bench, address: str, **fields: str) -> None:
-    """Mailgun holds this member, and nothing is known of it here."""
+def store_member(bench: Bench, address: str, **fields: str) -> None:
+    """Store this member at Mailgun, without a ledger record."""
     url = f"{bench.sandbox.base_url}/v3/lists/{LIST}/members"
     form = {"address": address, "upsert": "true", "subscribed": "true", "vars": "{}", **fields}
     requests.post(url, data=form, auth=("api", "sandbox-key"), timeout=10).raise_for_status()
@@ -56,7 +56,7 @@ def test_new_member_is_subscribed_only_by_a_plain_grant(bench: Bench) -> None:
 def test_consent_not_understood_is_counted_and_a_later_grant_applies(
     own: Bench,
 ) -> None:
-    held(own, JANE)
+    store_member(own, JANE)
     with own.working():
         own.put(
             *(
@@ -92,7 +92,7 @@ def test_timestamp_in_milliseconds_is_ordered_with_the_others(bench: Bench) -> N
 
 
 def test_event_with_an_unreadable_timestamp_is_counted_and_erases_nothing(own: Bench) -> None:
-    held(own, JANE, vars='{"plan": "pro"}')
+    store_member(own, JANE, vars='{"plan": "pro"}')
     with own.working():
         own.put({**identified(JANE, plan="free", company="Acme"), "timestamp": "the day before"})
         own.ended()
@@ -138,10 +138,10 @@ def test_address_in_brackets_is_the_member_that_mailgun_reads_in_it(bench: Bench
 def test_an_address_that_mailgun_would_read_otherwise_is_never_sent(
     bench: Bench, email: str
 ) -> None:
-    held(bench, JANE)
+    store_member(bench, JANE)
     before = len(bench.requests())
     bench.put(consenting(identified(email, plan="free"), marketing=False))
-    letter = bench.the_letter().letter
+    letter = bench.the_dead_letter().letter
     assert (letter.reason, len(bench.requests())) == ("malformed_email", before)
     assert bench.member(JANE).subscribed is True
 
@@ -154,7 +154,7 @@ def test_address_with_a_kelvin_sign_is_not_the_one_with_k(bench: Bench) -> None:
             identified("\u212aate@example.com", name="Mallory", plan="free"), marketing=False
         )
     )
-    assert bench.the_letter().letter.reason == "malformed_email"
+    assert bench.the_dead_letter().letter.reason == "malformed_email"
     member = bench.member(KATE)
     assert (member.name, member.subscribed, member.vars) == ("Kate", True, {"plan": "pro"})
 
@@ -184,7 +184,7 @@ def test_answer_about_another_address_is_no_outage_and_not_retried(
         "other_member", address=JANE, method=method, other_address="joe@example.com"
     )
     bench.put(identified(JANE, plan="pro"))
-    letter = bench.the_letter().letter
+    letter = bench.the_dead_letter().letter
     assert (letter.reason, letter.status, letter.attempts) == ("wrong_member", 200, 1)
     assert len(bench.posts(JANE)) == posts
     assert "joe@example.com" not in worker.printed()

@@ -11,8 +11,8 @@ from tests.integration.bench import Bench, identified
 from tests.servers import eventually
 
 
-def refused(bench: Bench, *names: str, status: int = 400) -> None:
-    """These people's events are dead letters."""
+def bury_events_of(bench: Bench, *names: str, status: int = 400) -> None:
+    """Make one dead letter for each of these members."""
     for name in names:
         bench.sandbox.control.add_fault("status", status=status, address=f"{name}@example.com")
     bench.put(
@@ -30,14 +30,14 @@ def asked(bench: Bench, *arguments: str) -> Any:
     return json.loads(printed.out)
 
 
-def told_to_replay(bench: Bench, **filters: Any) -> None:
-    """Any Celery client, as Flower is one, starts the replay task."""
+def send_replay_task(bench: Bench, **filters: Any) -> None:
+    """Start the replay task, as any Celery client can (Flower is one)."""
     Celery(broker=bench.server.url).send_task("signal.replay", kwargs=filters, queue=bench.queue)
 
 
 def test_status_counts_waiting_events_and_dead_letters(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         eventually(
             lambda: asked(own, "status", "--json")["workers"], what="a worker that keeps house"
         )
@@ -73,7 +73,7 @@ def test_paused_integration_takes_no_event_until_it_is_resumed(own: Bench) -> No
 
 def test_explain_shows_where_an_event_is(own: Bench) -> None:
     with own.working():
-        refused(own, "dead")
+        bury_events_of(own, "dead")
         own.put({**identified("ok@example.com", plan="pro"), "messageId": "fine"})
         own.member("ok@example.com")
         eventually(
@@ -101,7 +101,7 @@ def test_explain_shows_which_events_set_a_members_fields(own: Bench) -> None:
 
 def test_forget_erases_one_member_everywhere_and_no_other(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         own.put(identified("ann@example.com"))
         own.member("ann@example.com")
         own.ended()
@@ -121,7 +121,7 @@ def test_forget_erases_one_member_everywhere_and_no_other(own: Bench) -> None:
 
 def test_purge_deletes_only_the_dead_letters_of_its_filter(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
     assert own.run("dead-letters", "purge", "--id", "ann", given="n\n").status == 1
     assert own.dead_letters.count() == 2
     assert own.run("dead-letters", "purge", "--id", "ann", "--yes").status == 0
@@ -131,7 +131,7 @@ def test_purge_deletes_only_the_dead_letters_of_its_filter(own: Bench) -> None:
 
 def test_events_printed_by_export_can_be_sent_again(own: Bench, tmp_path: Path) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         exported = own.run("dead-letters", "export").out
         assert sorted(json.loads(line)["messageId"] for line in exported.splitlines()) == [
             "ann",
@@ -147,7 +147,7 @@ def test_replay_preview_respects_newer_events_and_changes_nothing(own: Bench) ->
     with own.working():
         own.sandbox.control.add_fault("status", status=400, count=1)
         own.put({**identified("ann@example.com", plan="free"), **old})
-        own.the_letter()
+        own.the_dead_letter()
         own.put({**identified("ann@example.com", plan="pro"), "timestamp": "2026-01-02T00:00:00Z"})
         own.member("ann@example.com")
         own.ended()
@@ -160,8 +160,8 @@ def test_replay_preview_respects_newer_events_and_changes_nothing(own: Bench) ->
 
 def test_replay_task_replays_the_dead_letters_of_its_filter(own: Bench) -> None:
     with own.working() as worker:
-        refused(own, "ann", "bob")
-        told_to_replay(own, email="ann@example.com")
+        bury_events_of(own, "ann", "bob")
+        send_replay_task(own, email="ann@example.com")
         own.member("ann@example.com")
         own.ended()
         assert [each.message.id for each in own.letters()] == ["bob"]
@@ -170,9 +170,9 @@ def test_replay_task_replays_the_dead_letters_of_its_filter(own: Bench) -> None:
 
 def test_replay_task_does_not_replay_an_event_that_is_buried_again(own: Bench) -> None:
     with own.working():
-        refused(own, "ann")
+        bury_events_of(own, "ann")
         own.sandbox.control.add_fault("status", status=400, address="ann@example.com")
-        told_to_replay(own)
+        send_replay_task(own)
         eventually(lambda: len(own.requests("ann@example.com")) > 1, what="another try")
         own.ended()
         assert own.dead_letters.count() == 1
@@ -193,8 +193,8 @@ def test_replay_task_with_invalid_filters_replays_nothing(
     own: Bench, filters: dict[str, Any]
 ) -> None:
     with own.working():
-        refused(own, "ann")
-        told_to_replay(own, **filters)
+        bury_events_of(own, "ann")
+        send_replay_task(own, **filters)
         own.ended()
         own.put(identified("after@example.com"))
         own.member("after@example.com")

@@ -206,7 +206,7 @@ def test_event_without_attempts_left_is_buried_with_the_last_answer(
     own.sandbox.control.add_fault("status", status=503, message="Try later", address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="2"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert buried.letter.reason == DeadLetterReason.RETRIES_EXHAUSTED
     assert (buried.letter.status, buried.letter.answer, buried.letter.attempts) == (
         503,
@@ -222,7 +222,7 @@ def test_event_past_its_retry_window_is_a_dead_letter(own: Bench, status: int) -
     own.sandbox.control.add_fault("status", status=status, address=JANE)
     with own.working(RETRY_MAX_AGE_HOURS="0.0002"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == (
         DeadLetterReason.RETRIES_EXHAUSTED,
         status,
@@ -235,7 +235,7 @@ def test_dead_letter_of_an_unanswered_request_has_no_status(own: Bench) -> None:
     own.sandbox.control.add_fault("reset", address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="1"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == (
         DeadLetterReason.RETRIES_EXHAUSTED,
         None,

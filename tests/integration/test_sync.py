@@ -39,7 +39,7 @@ def ledger(bench: Bench) -> Ledger:
     return ledger_for(settings, gate_for(settings, bench.redis))
 
 
-def known(bench: Bench, address: str) -> LedgerEntry | None:
+def ledger_entry(bench: Bench, address: str) -> LedgerEntry | None:
     return ledger(bench).look_up(address)
 
 
@@ -119,7 +119,7 @@ def test_sync_reads_the_list_by_hundreds_and_ends_with_one_line(own: Bench) -> N
     assert printed.out.count("\n") == 1
     assert len(pages(own)) == 25
     assert len(list(own.redis.scan_iter(f"signal:{own.integration}:member:*", count=1000))) == 2345
-    first, last = known(own, "p00000@example.com"), known(own, "p02344@example.com")
+    first, last = ledger_entry(own, "p00000@example.com"), ledger_entry(own, "p02344@example.com")
     assert first
     assert first.copy
     assert (first.copy.member.name, first.copy.member.subscribed) == ("P 0", False)
@@ -180,13 +180,13 @@ def test_sync_in_read_mode_warns_that_the_ledger_is_not_used(own: Bench) -> None
     assert printed.err == (
         "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written\n"
     )
-    assert known(own, "p00000@example.com")
+    assert ledger_entry(own, "p00000@example.com")
 
 
 def test_sync_in_overwrite_mode_works(own: Bench) -> None:
     on_the_list(own, 5)
     assert own.run("sync", MAILGUN_WRITE_MODE="overwrite").status == 0
-    assert known(own, "p00000@example.com")
+    assert ledger_entry(own, "p00000@example.com")
 
 
 def test_sync_of_an_empty_list_reads_no_member(own: Bench) -> None:
@@ -286,8 +286,8 @@ def refreshing(own: Bench, seconds: float = 1) -> dict[str, str]:
     return {**LEDGER, "MAILGUN_OPT_OUT_REFRESH_SECONDS": str(seconds)}
 
 
-def says_unsubscribed(bench: Bench, address: str) -> bool:
-    entry = known(bench, address)
+def ledger_has_unsubscribed(bench: Bench, address: str) -> bool:
+    entry = ledger_entry(bench, address)
     return bool(entry and entry.copy and not entry.copy.member.subscribed)
 
 
@@ -295,12 +295,12 @@ def test_worker_finds_a_click_on_the_unsubscribe_link(own: Bench) -> None:
     on_the_list(own, 250, unsubscribed=130)
     assert own.run("sync", **LEDGER).status == 0
     with own.working(**refreshing(own)) as worker:
-        entry = known(own, "p00249@example.com")
+        entry = ledger_entry(own, "p00249@example.com")
         assert entry
         assert entry.copy
         assert entry.copy.member.subscribed
         own.sandbox.control.unsubscribe("p00249@example.com")
-        until(lambda: says_unsubscribed(own, "p00249@example.com"), "the click in the ledger")
+        until(lambda: ledger_has_unsubscribed(own, "p00249@example.com"), "the click in the ledger")
         until(lambda: stored(own, "opt_outs")["members"] == "131", "a complete reading")
         status = json.loads(own.run("status", "--json", **refreshing(own, 60)).out)["opt_outs"]
     assert (status["members"], status["trusted"]) == (131, True)
@@ -312,7 +312,7 @@ def test_click_after_a_granting_event_stands(own: Bench) -> None:
     on_the_list(own, 5)
     with own.working(**refreshing(own)):
         own.sandbox.control.unsubscribe("p00003@example.com")
-        until(lambda: says_unsubscribed(own, "p00003@example.com"), "the click in the ledger")
+        until(lambda: ledger_has_unsubscribed(own, "p00003@example.com"), "the click in the ledger")
         own.put(consenting(identified("p00003@example.com", plan="pro"), marketing=True))
         own.ended()
         member = own.member("p00003@example.com")
@@ -324,11 +324,11 @@ def test_two_workers_scan_opt_outs_no_more_often_than_one(own: Bench) -> None:
     on_the_list(own, 5, unsubscribed=3)
     with own.working(**refreshing(own, 3600)), own.working(**refreshing(own, 3600)):
         until(lambda: stored(own, "opt_outs").get("fresh_from"), "a complete reading")
-        kept_house(own, workers=2)
+        wait_for_housekeeping(own, workers=2)
     assert len(pages(own)) == 2
 
 
-def kept_house(bench: Bench, *, workers: int) -> None:
+def wait_for_housekeeping(bench: Bench, *, workers: int) -> None:
     """Waits until each of so many workers has kept house twice from now on."""
     since = time.time() + 1.5
     key = f"signal:{bench.integration}:workers"
@@ -356,7 +356,7 @@ def test_opt_out_scan_of_a_killed_worker_is_continued_by_another(own: Bench) -> 
 def test_worker_that_does_not_trust_the_ledger_scans_no_opt_outs(own: Bench) -> None:
     on_the_list(own, 5, unsubscribed=3)
     with own.working():
-        kept_house(own, workers=1)
+        wait_for_housekeeping(own, workers=1)
     assert pages(own) == []
     assert stored(own, "opt_outs") == {}
     assert "opt-outs" not in own.run("status").out

@@ -37,7 +37,7 @@ def mailgun() -> MailgunClient:
 
 
 @pytest.fixture(scope="module")
-def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
+def probe_member(mailgun: MailgunClient) -> Iterator[ProbeMember]:
     assert list_exists(mailgun.read_list()), (
         "the key is wrong, or the list is not there, or in the other region"
     )
@@ -47,16 +47,16 @@ def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
 
 
 @pytest.fixture(scope="module")
-def result(throw_away: ProbeMember) -> ProbeReport:
-    return probed(throw_away, "merge")
+def result(probe_member: ProbeMember) -> ProbeReport:
+    return probed(probe_member, "merge")
 
 
 def test_account_probe_ends_and_leaves_nothing_behind(
-    result: ProbeReport, throw_away: ProbeMember
+    result: ProbeReport, probe_member: ProbeMember
 ) -> None:
     assert result.trouble is None
     assert result.gone
-    assert throw_away.read() is None
+    assert probe_member.read() is None
 
 
 @pytest.mark.parametrize("question", RELIED_ON, ids=lambda question: question.tried)

@@ -102,7 +102,7 @@ def assert_celery_takes(payload: dict[str, Any]) -> None:
     assert payload["content-type"] == "application/json"
 
 
-def assert_refused(
+def assert_refused_and_kept_whole(
     raw: str | bytes, reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE, says: str = ""
 ) -> None:
     """The message says what is wrong, and keeps what came byte for byte, also as a dead letter."""
@@ -119,24 +119,24 @@ def assert_refused(
 
 @given(any_text | strange_json.map(json.dumps))
 def test_any_text_on_the_queue_is_kept_whole(raw: str) -> None:
-    assert_refused(raw)
+    assert_refused_and_kept_whole(raw)
 
 
 @given(binary())
 def test_any_bytes_on_the_queue_are_kept_whole(raw: bytes) -> None:
-    assert_refused(raw)
+    assert_refused_and_kept_whole(raw)
 
 
 @pytest.mark.parametrize(
     "raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000]
 )
 def test_payload_that_is_no_message_is_kept_whole(raw: str) -> None:
-    assert_refused(raw, says="not a Celery message")
+    assert_refused_and_kept_whole(raw, says="not a Celery message")
 
 
 def test_bare_event_without_envelope_is_no_message_but_readable() -> None:
     raw = json.dumps(EVENT)
-    assert_refused(raw, says="an event without a Celery message around it")
+    assert_refused_and_kept_whole(raw, says="an event without a Celery message around it")
     assert [each.args for each in events_read(message_in(raw))] == [(EVENT,)]
 
 
@@ -189,7 +189,7 @@ U, T, E = (
 def test_unreadable_message_is_named_and_kept_whole(
     message: dict[str, Any], reason: DeadLetterReason, says: str
 ) -> None:
-    assert_refused(json.dumps(message), reason, says)
+    assert_refused_and_kept_whole(json.dumps(message), reason, says)
 
 
 @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ def test_compressed_body_is_read_unless_it_would_fill_the_memory(
 
     whole = compress(json.dumps([[EVENT], {}, {}]).encode())
     assert body_of(admit(with_data(whole)))[0] == [EVENT]
-    assert_refused(with_data(whole[:-5]), E, "compressed")
-    assert_refused(with_data(whole + b"rest"), E, "compressed")
+    assert_refused_and_kept_whole(with_data(whole[:-5]), E, "compressed")
+    assert_refused_and_kept_whole(with_data(whole + b"rest"), E, "compressed")
     in_pieces = b"".join(map(compress, (b"[[", json.dumps(EVENT).encode(), b"], {}, {}]")))
     assert body_of(admit(with_data(in_pieces)))[0] == [EVENT]
     big = with_data(compress(b" " * (LIMIT_BYTES + 1)))
-    assert_refused(
+    assert_refused_and_kept_whole(
         big, DeadLetterReason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed"
     )
 
@@ -290,7 +290,7 @@ def test_a_body_in_another_charset_is_read(charset: str) -> None:
 def test_body_in_an_unnamed_charset_is_not_guessed() -> None:
     body = json.dumps([[{**EVENT, "name": "René"}], {}, {}], ensure_ascii=False).encode("latin-1")
     message = {**envelope(), "body": base64.b64encode(body).decode()}
-    assert_refused(json.dumps(message), E, "the body is not UTF-8 text")
+    assert_refused_and_kept_whole(json.dumps(message), E, "the body is not UTF-8 text")
     to_json_value = {**with_properties(body_encoding=None), "body": "BODY"}
     raw = (
         json.dumps(to_json_value)
@@ -299,7 +299,7 @@ def test_body_in_an_unnamed_charset_is_not_guessed() -> None:
             b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1")
         )
     )
-    assert_refused(raw, E, "the message is not UTF-8 text")
+    assert_refused_and_kept_whole(raw, E, "the message is not UTF-8 text")
 
 
 def test_python_types_wrapped_by_celery_read_as_the_producer_writes_them() -> None:
@@ -508,7 +508,7 @@ def test_a_message_of_celerys_protocol_1_keeps_its_id_and_its_event() -> None:
 )
 def test_unreadable_message_of_celerys_protocol_1_is_kept_whole(message: dict[str, Any]) -> None:
     reason = T if "another" in base64.b64decode(message["body"]).decode() else U
-    assert_refused(json.dumps(message), reason)
+    assert_refused_and_kept_whole(json.dumps(message), reason)
 
 
 # -- bundles -------------------------------------------------------------------------------------------------------

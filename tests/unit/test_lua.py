@@ -25,7 +25,7 @@ def head_of(text: str) -> list[str]:
     return list(takewhile(lambda line: line.startswith("--"), text.splitlines()))
 
 
-def untold(text: str) -> list[str]:
+def undocumented(text: str) -> list[str]:
     """What a script uses and its head does not name."""
     head = head_of(text)
     code = re.sub(r"--.*", "", text)
@@ -52,15 +52,15 @@ def loaded_by(module: str) -> Iterator[str]:
 def test_script_begins_with_a_head_that_lists_keys_and_arguments(path: Path) -> None:
     text = path.read_text()
     assert head_of(text), "it begins with no comment"
-    assert untold(text) == []
+    assert undocumented(text) == []
     assert text.endswith("\n"), "what comes after it would be on its last line"
 
 
 def test_script_whose_head_omits_a_key_or_argument_is_found() -> None:
-    assert untold(
+    assert undocumented(
         "-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n"
     ) == ["ARGV"]
-    assert untold("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
+    assert undocumented("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
 
 
 def test_scripts_are_exactly_those_that_modules_load() -> None:
