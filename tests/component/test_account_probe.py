@@ -108,7 +108,7 @@ def only(result: ProbeReport, tried: str) -> ProbeFinding:
         ("bulk_bad_member", "skipped", "bulk, one bad member", "it alone skipped"),
     ],
 )
-def test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way(
+def test_sandbox_switch_is_found_and_worker_is_right_in_either_position(
     sandbox: RunningSandbox, switch: str, position: str, tried: str, expected: str
 ) -> None:
     before = found(probing(mailgun_at(sandbox)))
@@ -123,12 +123,12 @@ def test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way(
     assert wrong(result) == set()
 
 
-def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
+def test_every_sandbox_switch_is_found_or_decides_how_the_probe_ends() -> None:
     ends = {"bad_key_status", "throttled_status"}
     never_met = {"addresses"}  # what the worker sends is read alike either way
     (mark,) = (
         mark
-        for mark in test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way.pytestmark  # type: ignore[attr-defined]
+        for mark in test_sandbox_switch_is_found_and_worker_is_right_in_either_position.pytestmark  # type: ignore[attr-defined]
         if mark.name == "parametrize"
     )
     tried = {(switch, position) for switch, position, *_ in mark.args[1]}
@@ -140,7 +140,7 @@ def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
     }
 
 
-def test_what_stays_the_same_on_the_sandbox_is_found_too(sandbox: RunningSandbox) -> None:
+def test_probe_finds_spellings_types_and_headers_of_the_sandbox(sandbox: RunningSandbox) -> None:
     result = found(probing(mailgun_at(sandbox)))
     assert result["other words for false"] == "taken: no False; refused: 0"
     assert result["other words for true"] == "taken: yes True; refused: 1 perhaps"
@@ -148,7 +148,7 @@ def test_what_stays_the_same_on_the_sandbox_is_found_too(sandbox: RunningSandbox
     assert result["rate-limit headers"] == "none"
 
 
-def test_nothing_is_left_and_nobody_else_is_touched(sandbox: RunningSandbox) -> None:
+def test_probe_leaves_no_member_behind_and_changes_no_other_member(sandbox: RunningSandbox) -> None:
     mailgun_at(sandbox).upsert(JANE)
     held = sandbox.control.members()
     result = probing(mailgun_at(sandbox))
@@ -180,7 +180,7 @@ def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox
     ],
     ids=lambda fault: str(fault.get("status", fault["kind"])),
 )
-def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
+def test_failing_request_ends_the_probe_with_its_member_deleted(
     sandbox: RunningSandbox, fault: dict[str, Any], after: int
 ) -> None:
     mailgun = mailgun_at(sandbox, read_timeout=1)
@@ -192,7 +192,7 @@ def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
 
 
 @pytest.mark.parametrize("status", [401, 500, 429])
-def test_a_member_that_cannot_be_deleted_is_said_to_be_left(
+def test_member_that_cannot_be_deleted_is_reported_as_left(
     sandbox: RunningSandbox, status: int
 ) -> None:
     fault: dict[str, Any] = {"kind": "status", "status": status}
@@ -202,7 +202,7 @@ def test_a_member_that_cannot_be_deleted_is_said_to_be_left(
     assert set(sandbox.control.members()) == {THROW_AWAY}
 
 
-def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: RunningSandbox) -> None:
+def test_member_is_deleted_after_waiting_for_a_limit_by_the_minute(sandbox: RunningSandbox) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -355,7 +355,7 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_fix(broken: str) -> None:
+def test_broken_assumption_of_the_worker_is_found_wrong_and_has_a_fix(broken: str) -> None:
     tried, twist, expected, fix = BROKEN[broken]
     mailgun, world = crooked(twist)
     result = probing(mailgun)
@@ -365,7 +365,7 @@ def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_fix(broken: 
     assert len(world.mailing_list(LIST)) == 0
 
 
-def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> None:
+def test_every_assumption_of_the_worker_has_a_case_in_which_it_is_wrong() -> None:
     mailgun, _ = crooked(lambda ask, call: ask(call))
     result = probing(mailgun)
     assert wrong(result) == set()
@@ -382,7 +382,7 @@ def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> Non
         ("a new member is always subscribed", True),
     ],
 )
-def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
+def test_overwrite_mode_reads_nothing_and_so_relies_on_no_read(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
     tried, twist, expected, _ = BROKEN[broken]
     finding = only(probing(crooked(twist)[0], "overwrite"), tried)
     assert finding.found == expected
@@ -396,7 +396,7 @@ def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_w
         (Quirks(vars_on_update="merged", omitted_name="kept"), set()),
     ],
 )
-def test_overwriting_is_advised_against_where_it_erases_what_other_events_set(
+def test_overwrite_mode_that_erases_other_events_fields_is_advised_against(
     switches: Quirks, advised: set[str]
 ) -> None:
     world = SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
@@ -426,7 +426,7 @@ def test_a_number_that_mailgun_rounds_is_found() -> None:
     assert finding.to_set == "long numbers as text in events"
 
 
-def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
+def test_bad_member_that_mailgun_accepts_is_deleted_too() -> None:
     world = SandboxState(
         SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Quirks(bulk_bad_member="skipped")),
         now=0,
@@ -442,9 +442,7 @@ def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
     assert len(world.mailing_list(LIST)) == 0
 
 
-def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> (
-    None
-):
+def test_write_that_arrives_after_its_timeout_and_first_delete_is_deleted() -> None:
     late: list[Request] = []
     deletes: list[Request] = []
 
@@ -520,9 +518,7 @@ def test_the_command_prints_a_table_that_fits_80_columns(
     assert sandbox.control.members() == {}
 
 
-def test_the_command_for_programs_prints_every_finding(
-    sandbox: RunningSandbox, tmp_path: Path
-) -> None:
+def test_command_with_json_prints_every_finding(sandbox: RunningSandbox, tmp_path: Path) -> None:
     code, printed, _ = run(tmp_path, sandbox.base_url, "--json")
     assert code == 0
     assert {
@@ -533,7 +529,7 @@ def test_the_command_for_programs_prints_every_finding(
     assert all(finding["ok"] for finding in json.loads(printed))
 
 
-def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(
+def test_command_exits_1_when_an_assumption_of_the_worker_is_wrong(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.add_fault(
@@ -568,7 +564,7 @@ def test_a_wrong_key_ends_in_one_line(
 
 
 @pytest.mark.parametrize("status", [429, 420])
-def test_being_told_to_wait_ends_in_one_line(
+def test_probe_answered_429_ends_in_one_line(
     sandbox: RunningSandbox, tmp_path: Path, status: int
 ) -> None:
     sandbox.control.switches(throttled_status=status)
@@ -599,7 +595,7 @@ def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
     assert complained.count("\n") == 1
 
 
-def test_a_list_that_vanishes_meanwhile_takes_its_member_along(
+def test_list_removed_during_the_probe_removes_its_member_too(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
@@ -613,7 +609,7 @@ def test_a_list_that_vanishes_meanwhile_takes_its_member_along(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_ends_it_in_one_line_with_the_member_deleted(
+def test_signal_ends_the_probe_in_one_line_with_the_member_deleted(
     sandbox: RunningSandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.control.latency(50)
@@ -657,7 +653,7 @@ def pending(process: "subprocess.Popen[str]") -> bool:
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="looks at pending signals, which needs /proc"
 )
-def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
+def test_third_signal_ends_the_wait_and_names_the_address_to_delete(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)

@@ -83,7 +83,7 @@ def times_out(_call: Request) -> Reply | None:
     raise requests.ReadTimeout
 
 
-def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
+def test_hint_of_a_429_is_stored_while_other_reads_are_still_running(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2))
@@ -129,13 +129,13 @@ def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegra
     assert locks(own) == []
 
 
-def test_a_lone_member_is_the_plain_post(own: OwnIntegration) -> None:
+def test_lone_member_is_written_with_the_plain_post(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     assert bring(own, there, wants(1, plan="pro")) == [OutcomeKind.DELIVERED]
     assert there.asked() == [f"GET {address(1)}", "POST members"]
 
 
-def test_every_entry_says_who_is_subscribed(own: OwnIntegration) -> None:
+def test_every_entry_of_a_bulk_call_states_subscribed(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1), *held(2, subscribed=False))
     bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"), wants(3, plan="pro"))
     (call,) = [each for each in there.calls if each.segments[-1] == "members.json"]
@@ -194,7 +194,7 @@ def test_events_that_undo_each_other_need_no_write(own: OwnIntegration) -> None:
     assert there.asked() == [f"GET {address(1)}"]
 
 
-def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_nothing(
+def test_refused_event_costs_no_other_event_of_its_member(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2))
@@ -221,7 +221,7 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
     assert there.vars_of(address(2)) == {"plan": "pro"}
 
 
-def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it(
+def test_event_superseded_by_a_failed_event_is_retried_with_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1))
@@ -239,7 +239,7 @@ def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it
 
 
 @pytest.mark.parametrize("culprits", [{0}, {31}, {13}, {3, 4, 29}, set(range(32))])
-def test_of_a_refused_call_only_the_culprits_are_refused(
+def test_refused_bulk_call_rejects_only_the_culprits(
     own: OwnIntegration, culprits: set[int]
 ) -> None:
     there = HoldsMembers(*held(*range(32)))
@@ -263,7 +263,7 @@ def test_one_culprit_among_a_hundred_is_found_in_few_requests(own: OwnIntegratio
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(
+def test_refused_key_or_list_costs_few_events_and_the_rest_waits(
     own: OwnIntegration, status: int
 ) -> None:
     there = HoldsMembers(*held(*range(50)))
@@ -278,7 +278,7 @@ def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(
     assert locks(own) == []
 
 
-def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(
+def test_key_refused_on_a_read_costs_few_events(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(*range(50)))
@@ -289,7 +289,7 @@ def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(
     assert len(there.calls) < 20
 
 
-def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
+def test_concurrent_refusals_cost_few_events(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(*range(8)))
@@ -314,7 +314,9 @@ def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
 # Told to wait, and no answer
 
 
-def test_a_429_to_a_call_is_everybodys_and_nobody_is_asked_any_more(own: OwnIntegration) -> None:
+def test_bulk_call_answered_429_throttles_its_events_and_stops_the_rest(
+    own: OwnIntegration,
+) -> None:
     there = HoldsMembers(*held(*range(250)))
     there.meanwhile[251] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     found = outcomes(own, there, [wants(each, plan="pro") for each in range(250)])
@@ -325,7 +327,7 @@ def test_a_429_to_a_call_is_everybodys_and_nobody_is_asked_any_more(own: OwnInte
     assert own.gate().state().kind == "throttled"
 
 
-def test_a_429_to_a_reading_ends_the_round(own: OwnIntegration) -> None:
+def test_read_answered_429_stops_the_batch_write(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(100)))
     there.meanwhile[3] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     kinds = bring(own, there, *(wants(each, plan="pro") for each in range(100)))
@@ -335,7 +337,7 @@ def test_a_429_to_a_reading_ends_the_round(own: OwnIntegration) -> None:
     assert there.entries() == []
 
 
-def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(
+def test_bulk_call_without_an_answer_locks_its_members_until_settled(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2))
@@ -347,7 +349,7 @@ def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(
     assert all(30_000 < own.redis.pttl(each) <= 60_000 for each in locks(own))
 
 
-def test_while_the_integration_is_held_nobody_is_asked(own: OwnIntegration) -> None:
+def test_no_request_is_sent_while_the_integration_is_on_hold(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     own.gate().pause()
     assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
@@ -357,7 +359,7 @@ def test_while_the_integration_is_held_nobody_is_asked(own: OwnIntegration) -> N
     assert there.calls == []
 
 
-def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnIntegration) -> None:
+def test_hold_that_begins_before_the_bulk_call_prevents_it(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[2] = doing(own.gate().pause)
     assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
@@ -371,7 +373,7 @@ def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnInt
 # Members that others have
 
 
-def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> None:
+def test_busy_member_delays_no_other_member(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2, 3))
     own.ledger().acquire([address(2)])
     assert bring(own, there, *(wants(each, plan="pro") for each in (1, 2, 3))) == [
@@ -381,7 +383,7 @@ def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> 
     ]
 
 
-def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_are_released(
+def test_member_without_an_answer_last_time_is_written_alone_at_the_end(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2, 3))
@@ -405,7 +407,7 @@ def test_members_whose_lease_ended_are_not_written(own: OwnIntegration) -> None:
     assert sorted(kinds) == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
 
 
-def test_two_processes_with_the_same_members_lose_none(own: OwnIntegration) -> None:
+def test_two_processes_writing_the_same_members_lose_no_field(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(40)))
     one, other = delivery(own, there), delivery(own, there)
     left = {
@@ -437,7 +439,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["message_only", "task_id"])
-def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
+def test_unproven_bulk_answer_is_verified_by_reads_and_members_go_alone(
     own: OwnIntegration, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsMembers(*held(*range(6)), bulk_answer=form)
@@ -461,7 +463,7 @@ def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
     assert len(warnings(caplog)) == 1
 
 
-def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
+def test_new_member_that_the_bulk_call_skipped_is_found_and_rejected(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
@@ -475,7 +477,7 @@ def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
 @pytest.mark.parametrize(
     "strange", ["jane@localhost", '"jane.doe"@example.com', "jané@example.com", ".jane@example.com"]
 )
-def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(
+def test_new_member_with_an_unusual_address_is_written_alone(
     own: OwnIntegration, strange: str
 ) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
@@ -503,7 +505,7 @@ def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(
     assert there.entries()[1:] == [[address(1), strange]]  # Mailgun holds it by now
 
 
-def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIntegration) -> None:
+def test_first_bulk_calls_and_then_every_hundredth_are_verified(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     here = delivery(own, there, ledger=trusting(own))
     here.deliver([wants(1, 0, plan="pro"), wants(2, 0, plan="pro")])
@@ -517,7 +519,7 @@ def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIn
     )  # the first call of all was one of them; the hundredth is one again
 
 
-def test_a_doubt_does_not_last_for_ever() -> None:
+def test_suspension_of_bulk_calls_ends_after_its_time() -> None:
     now = [0.0]
     batch_policy = BatchPolicy(100, clock=lambda: now[0])
     assert batch_policy.shares()
@@ -528,7 +530,7 @@ def test_a_doubt_does_not_last_for_ever() -> None:
     assert batch_policy.shares()
 
 
-def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
+def test_opt_out_between_bulk_call_and_verification_suspends_nothing(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsMembers(*held(1, 2))
@@ -565,7 +567,7 @@ def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
     )
 
 
-def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(
+def test_copy_is_not_trusted_when_the_last_opt_out_scan_is_too_old(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1))
@@ -582,7 +584,7 @@ def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(
     ]
 
 
-def test_without_any_reading_of_the_unsubscribed_no_copy_is_trusted(own: OwnIntegration) -> None:
+def test_copy_is_not_trusted_before_the_first_opt_out_scan(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = own.ledger(refresh_seconds=60)
     bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
@@ -591,7 +593,7 @@ def test_without_any_reading_of_the_unsubscribed_no_copy_is_trusted(own: OwnInte
 
 
 @pytest.mark.parametrize(("seen", "asked"), [(-1, 2), (1, 1)])
-def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_since(
+def test_unsubscribed_member_is_read_again_unless_the_last_scan_saw_it(
     own: OwnIntegration, seen: int, asked: int
 ) -> None:
     there = HoldsMembers(*held(1, subscribed=False))
@@ -604,7 +606,7 @@ def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_
     assert there.asked().count(f"GET {address(1)}") == asked
 
 
-def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(
+def test_member_marked_in_doubt_before_the_write_is_read_again(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1))
@@ -617,7 +619,7 @@ def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_
     assert there.asked()[1:] == [f"GET {address(1)}", "POST members"]
 
 
-def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
+def test_copy_of_a_member_in_doubt_is_not_kept(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = trusting(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
@@ -627,7 +629,7 @@ def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize(("status", "kept"), [(429, True), (400, True), (503, False), (502, False)])
-def test_a_copy_outlives_a_refusal_but_no_failure_that_may_have_stored_something(
+def test_copy_outlives_a_refusal_but_no_failure_that_may_have_stored(
     own: OwnIntegration,
     status: int,
     kept: bool,  # noqa: FBT001
@@ -659,7 +661,7 @@ def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIn
     assert locks(own) == []
 
 
-def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has_to_wait(
+def test_copy_older_than_a_stored_call_is_dropped_when_the_rest_must_wait(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
@@ -675,7 +677,7 @@ def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has
         assert entry.copy is None or entry.copy.member.vars == there.vars_of(address(each))
 
 
-def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
+def test_unsubscribe_that_was_never_sent_is_not_recorded_as_ours(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(40)))
     ledger = trusting(own)
     here = delivery(own, there, ledger=ledger, batch=1)
@@ -692,7 +694,7 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
         assert entry.record.no is None
 
 
-def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIntegration) -> None:
+def test_opt_out_seen_by_the_verification_of_a_bulk_call_is_kept(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     ledger = trusting(own)
 
@@ -706,7 +708,7 @@ def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIn
     assert not there.list.member(address(1)).subscribed
 
 
-def test_who_cannot_be_looked_at_just_now_is_no_doubt(
+def test_failed_verification_read_suspends_nothing(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = HoldsMembers(*held(1, 2))
@@ -717,7 +719,7 @@ def test_who_cannot_be_looked_at_just_now_is_no_doubt(
     assert warnings(caplog) == []
 
 
-def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(
+def test_recipients_opt_out_in_the_ledger_stands_in_a_bulk_call(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*held(1, 2, subscribed=False))
@@ -727,7 +729,7 @@ def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(
     assert [there.list.member(address(each)).subscribed for each in (1, 2)] == [False, False]
 
 
-def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnIntegration) -> None:
+def test_our_unsubscribe_in_a_bulk_call_without_an_answer_is_recorded(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     there.meanwhile[3] = times_out
     bring(own, there, wants(1, 1, consent=False), wants(2, 1, consent=False))
@@ -741,7 +743,7 @@ def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnInteg
 # Pace
 
 
-def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) -> None:
+def test_reads_without_a_permit_wait_for_the_rate_limit(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(*range(50)))
     gate = own.gate(rate_limit=300, event_cost=0.01)
     kinds = bring(
@@ -755,7 +757,7 @@ def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) ->
     assert OutcomeKind.DELIVERED in kinds or there.entries() == []
 
 
-def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None:
+def test_unused_permits_are_released_after_the_batch_write(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     gate = own.gate(rate_limit=6)  # the bucket holds one
     ledger = own.ledger(gate, cache_seconds=60)
@@ -767,7 +769,7 @@ def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None
     assert float(own.pace()["tokens"]) == pytest.approx(-3, abs=0.5)
 
 
-def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
+def test_request_without_a_permit_is_charged_afterwards(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = own.ledger(own.gate(rate_limit=6))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
@@ -777,7 +779,7 @@ def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
     assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
 
 
-def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
+def test_token_covers_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
     own.fill(1000)
     rules = own.gate(rate_limit=300, event_cost=0.01).rules
     answered(own.gate(), OutcomeKind.DELIVERED)
@@ -787,7 +789,7 @@ def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration)
 # Overwriting
 
 
-def test_overwriting_sends_one_entry_an_event_and_keeps_their_order(own: OwnIntegration) -> None:
+def test_overwrite_mode_sends_one_entry_per_event_in_their_order(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1, 2))
     wanted = [wants(1, 2, plan="a"), wants(2, 1, plan="b"), wants(1, 1, company="Acme")]
     assert bring(own, there, *wanted, overwrite=True) == [OutcomeKind.DELIVERED] * 3
@@ -820,7 +822,7 @@ events = st.lists(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_members_end_the_same_whether_events_come_together_or_one_by_one(
+def test_members_end_the_same_with_batches_as_with_single_events(
     own: OwnIntegration,
     wanted: list[TimedPatch],
     cuts: list[int],

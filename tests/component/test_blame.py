@@ -59,7 +59,7 @@ def calls(there: HoldsMembers) -> int:
 
 @pytest.mark.parametrize("bad", [{0}, {17}, {63}])
 @pytest.mark.parametrize("status", [500, 503, 408])
-def test_one_member_that_makes_a_call_fail_delays_no_other(
+def test_member_that_makes_a_bulk_call_fail_delays_no_other_member(
     own: OwnIntegration, bad: set[int], status: int
 ) -> None:
     there = there_are(bad=bad, status=status)
@@ -71,14 +71,14 @@ def test_one_member_that_makes_a_call_fail_delays_no_other(
     assert own.gate().state().members <= 1
 
 
-def test_where_mailgun_is_away_a_call_is_split_once_and_no_further(own: OwnIntegration) -> None:
+def test_bulk_call_is_split_only_once_when_mailgun_is_away(own: OwnIntegration) -> None:
     there = there_are(every=True)
     assert set(bring(own, there).values()) == {OutcomeKind.UNAVAILABLE}
     assert calls(there) == 3
     assert (own.gate().state().kind, own.gate().state().members) == ("unavailable", MANY)
 
 
-def test_members_of_a_call_without_an_answer_go_alone_the_next_time(own: OwnIntegration) -> None:
+def test_members_of_a_bulk_call_without_an_answer_go_alone_next_time(own: OwnIntegration) -> None:
     there = there_are()
 
     def times_out(call: Request) -> Reply | None:
@@ -98,7 +98,7 @@ def test_members_of_a_call_without_an_answer_go_alone_the_next_time(own: OwnInte
     ("status", "threshold"), [(302, 3), (402, 3), (405, 3), (413, 3), (418, 3), (401, 3), (400, 20)]
 )
 @pytest.mark.parametrize("batch", [1, 100])
-def test_where_everything_is_refused_a_handful_pays_for_it(
+def test_refusals_of_every_member_cost_few_events(
     own: OwnIntegration, status: int, threshold: int, batch: int
 ) -> None:
     there = there_are(every=True, status=status)
@@ -118,7 +118,7 @@ def test_members_refused_among_others_are_no_incident(own: OwnIntegration, statu
     assert gate.state().kind is None
 
 
-def test_a_lone_429_without_a_hint_stops_no_one_else(own: OwnIntegration) -> None:
+def test_lone_429_without_a_hint_stops_no_other_event(own: OwnIntegration) -> None:
     there = there_are()
     there.meanwhile = {5: lambda _: Reply(429, b"{}")}
     kinds = bring(own, there)

@@ -40,13 +40,13 @@ def test_a_new_member_is_written(own: OwnIntegration) -> None:
     assert there.asked() == ["GET", "POST"]
 
 
-def test_what_the_event_does_not_set_stays(own: OwnIntegration) -> None:
+def test_fields_that_the_event_does_not_set_stay(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     assert attempted(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
     assert there.held == {**HELD, "vars": {"plan": "free", "beta": 1}}
 
 
-def test_what_mailgun_holds_already_is_not_written(own: OwnIntegration) -> None:
+def test_member_that_is_current_on_mailgun_is_not_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.UNCHANGED
     assert there.asked() == ["GET"]
@@ -109,7 +109,7 @@ def test_a_hold_that_begins_after_the_read_stops_the_write(own: OwnIntegration) 
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_while_held_nothing_is_asked(own: OwnIntegration, overwrite: bool) -> None:  # noqa: FBT001
+def test_no_request_is_sent_while_on_hold(own: OwnIntegration, overwrite: bool) -> None:  # noqa: FBT001
     there = HoldsOneMember(HELD)
     own.gate().pause()
     found = attempted(own, there, patch(plan="free"), overwrite=overwrite)
@@ -118,7 +118,7 @@ def test_while_held_nothing_is_asked(own: OwnIntegration, overwrite: bool) -> No
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addresses(
+def test_hold_begun_by_an_attempt_is_reported_with_its_reason_only(
     own: OwnIntegration,
     overwrite: bool,  # noqa: FBT001
 ) -> None:
@@ -133,7 +133,9 @@ def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addre
     assert own.gate().seconds_until_open() > 0
 
 
-def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnIntegration) -> None:
+def test_overwrite_mode_reads_nothing_and_writes_only_the_events_fields(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     found = attempted(own, there, patch(plan="free"), overwrite=True)
     assert (found.kind, found.requests) == (OutcomeKind.DELIVERED, 1)
@@ -147,7 +149,7 @@ def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnInteg
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_bug_while_asking_leaves_the_member_free_for_the_next_attempt(
+def test_bug_during_a_request_leaves_the_member_free_for_the_next_attempt(
     own: OwnIntegration,
     overwrite: bool,  # noqa: FBT001
 ) -> None:
@@ -168,7 +170,7 @@ def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> Non
     assert "jane" not in why(found)
 
 
-def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
+def test_outcome_is_described_in_one_short_line_without_addresses() -> None:
     found = why(Outcome(OutcomeKind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
     assert found == "rejected (400): 529 characters, digest 9f6366fdfe5f"
     assert (

@@ -88,7 +88,7 @@ def test_events_are_found_in_bundles_and_outside(places: EventSearch) -> None:
     assert [before for before, _ in places.queued(named("d"))] == [3]
 
 
-def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(
+def test_event_in_a_bundle_is_found_by_its_own_id_and_by_the_bundles(
     places: EventSearch,
 ) -> None:
     put(places, alone("a", SAM), bundle("b", event(JANE, messageId="m1"), SAM))
@@ -96,13 +96,13 @@ def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(
     assert [(before, len(found.events)) for before, found in places.queued(named("b"))] == [(1, 2)]
 
 
-def test_a_long_queue_is_looked_through_in_its_order(places: EventSearch) -> None:
+def test_long_queue_is_searched_in_its_order(places: EventSearch) -> None:
     put(places, *(bundle(f"b{number}", SAM, JANE) for number in range(250)))
     found = [(before, found.events[0].id) for before, found in places.queued(of(JANE))]
     assert found == [(number, f"b{number}.1") for number in range(250)]
 
 
-def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbours_in_their_places(
+def test_forgetting_a_person_removes_their_events_and_keeps_the_neighbours(
     places: EventSearch,
 ) -> None:
     put(
@@ -117,7 +117,7 @@ def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbo
     assert queued(places) == [("a", [SAM]), ("b", [SAM, KIM]), ("e", [KIM])]
 
 
-def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -> None:
+def test_bundle_changes_only_by_the_forgotten_persons_events(places: EventSearch) -> None:
     given = bundle(
         "b", event(SAM, messageId="s"), JANE, None, 5, ["x"], event(KIM, messageId="k", plan=1e300)
     )
@@ -129,7 +129,7 @@ def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -
     assert (message.args, headers) == ((left,), decode(encode(given, places.queue))[1])
 
 
-def test_nobody_else_is_touched(places: EventSearch) -> None:
+def test_forgetting_a_person_changes_no_other_message(places: EventSearch) -> None:
     put(places, "nonsense", "", bundle("b", SAM, KIM), bundle("none"), alone("a", SAM), NO_BUNDLE)
     before = places.redis.lrange(places.queue, 0, -1)
     assert forget(places, JANE) == {}
@@ -142,13 +142,13 @@ def test_an_empty_text_on_the_queue_survives_an_erasure(places: EventSearch) -> 
     assert queued(places) == ["", ""]
 
 
-def test_messages_that_are_the_same_are_each_rid_of_the_person(places: EventSearch) -> None:
+def test_equal_messages_each_lose_the_forgotten_persons_events(places: EventSearch) -> None:
     put(places, *[bundle("b", SAM, JANE)] * 3, *[alone("a", JANE)] * 2)
     assert forget(places, JANE) == {"queue": 5}
     assert queued(places) == [("b", [SAM])] * 3
 
 
-def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(
+def test_messages_fetched_before_the_erasure_are_only_counted(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, bundle("b", SAM, JANE, JANE), alone("a", JANE), bundle("c", SAM, JANE))
@@ -157,7 +157,7 @@ def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(
     assert queued(places) == [("c", [SAM])]
 
 
-def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(
+def test_bundle_that_moved_since_it_was_found_is_erased_in_its_new_place(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, alone("a", SAM), alone("b", SAM), bundle("c", SAM, JANE), bundle("d", KIM, JANE))
@@ -169,7 +169,7 @@ def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(
     assert queued(places) == [("returned", [KIM]), ("c", [SAM]), ("d", [KIM]), ("new", [SAM])]
 
 
-def test_what_is_gone_when_its_turn_comes_is_not_put_back(
+def test_message_fetched_before_its_erasure_is_not_put_back(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, bundle("b", SAM, JANE), alone("a", JANE), alone("c", SAM))
@@ -179,7 +179,7 @@ def test_what_is_gone_when_its_turn_comes_is_not_put_back(
     assert queued(places) == [("c", [SAM])]
 
 
-def test_delayed_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(
+def test_delayed_bundle_loses_the_forgotten_person_and_keeps_its_due_time(
     places: EventSearch,
 ) -> None:
     due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
@@ -197,7 +197,7 @@ def test_a_delayed_message_that_is_gone_is_not_replaced(places: EventSearch) -> 
     assert places.delay_queue.count() == 0
 
 
-def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(
+def test_dead_letters_of_a_person_are_erased_and_one_without_a_bundle_left(
     places: EventSearch,
 ) -> None:
     for message in (alone("a", JANE), alone("b", SAM), NO_BUNDLE):

@@ -196,7 +196,7 @@ POURED = {
 
 
 @pytest.mark.parametrize("saying", POURED.values(), ids=POURED)
-def test_of_what_is_no_body_little_is_read(saying: Saying) -> None:
+def test_endless_lines_around_a_body_are_read_only_a_little(saying: Saying) -> None:
     found, far = asked(saying, read=HANGS_AFTER_SECONDS)
     assert isinstance(found, NoResponse)
     assert found.reason.startswith("no usable answer")
@@ -218,7 +218,7 @@ BODIES = {
 @pytest.mark.parametrize(
     "length", [b"", b"Content-Length: 1600000000\r\n"], ids=["no length", "1.6 GB"]
 )
-def test_of_an_endless_body_its_limit_is_read_whatever_the_status(
+def test_endless_body_is_read_up_to_its_limit_whatever_the_status(
     head: bytes, length: bytes
 ) -> None:
     found, far = asked(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
@@ -311,7 +311,7 @@ def test_connection_that_may_carry_a_stray_answer_is_not_used_again(parts: list[
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "205 Reset Content"])
-def test_body_of_an_answer_without_one_is_not_the_next_answer(status: str) -> None:
+def test_stray_body_after_an_answer_without_one_is_not_the_next_answer(status: str) -> None:
     head = f"HTTP/1.1 {status}\r\n\r\n".encode() if "205" not in status else answer(b"", status)
     stray = answer(b"stray")
     for parts in ([head + stray], [head, stray]):
@@ -336,7 +336,7 @@ def test_refused_write_after_an_early_hint_is_not_counted_for_the_next() -> None
     assert [each.status for each in statuses if isinstance(each, Response)] == [200, 400, 200]
 
 
-def test_what_comes_before_a_request_is_not_its_answer() -> None:
+def test_bytes_before_a_request_are_not_its_answer() -> None:
     sent = threading.Event()
 
     def saying(number: int) -> Iterator[bytes]:
@@ -382,7 +382,7 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_whole_http_answer_is_none_and_quotes_nothing(
+def test_broken_http_answer_is_no_response_and_quotes_nothing(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     def saying(number: int) -> Iterator[bytes]:
@@ -422,5 +422,5 @@ def test_odd_headers_are_not_written_to_a_log(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
 
-def test_limits_are_what_they_are_said_to_be() -> None:
+def test_limits_of_an_answer_are_in_ascending_order() -> None:
     assert CHUNK < HEAD_LIMIT < BODY_LIMIT < RAW_LIMIT

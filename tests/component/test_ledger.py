@@ -75,7 +75,7 @@ def opened(own: OwnIntegration, **ledger: Any) -> MemberLease:
 # One delivery per member at a time
 
 
-def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_lost(
+def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
     own: OwnIntegration,
 ) -> None:
     config = SandboxConfig()
@@ -117,7 +117,7 @@ def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
     return None if kind is OutcomeKind.BUSY else kind
 
 
-def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(
+def test_member_leased_by_another_delivery_is_busy_without_a_request(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -132,7 +132,7 @@ def test_another_member_is_not_busy(own: OwnIntegration) -> None:
     only_visit(own.ledger().acquire(["john@example.com"]))
 
 
-def test_another_integrations_member_is_another(own: OwnIntegration) -> None:
+def test_lease_of_a_member_is_separate_for_each_integration(own: OwnIntegration) -> None:
     opened(own)
     only_visit(OwnIntegration(own.redis, f"{own.name}-other").ledger().acquire([ADDRESS]))
 
@@ -154,7 +154,7 @@ def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
         assert keys(own, "lock") == []
 
 
-def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(
+def test_write_without_an_answer_locks_the_member_until_it_has_settled(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -185,7 +185,7 @@ def somebody_else_has_it(own: OwnIntegration) -> MemberLease:
     return opened(own)
 
 
-def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIntegration) -> None:
+def test_delivery_whose_lease_ended_before_the_write_does_not_write(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = lambda: somebody_else_has_it(own)
     found = bring(own, there, patch(consent=False, plan="pro"))
@@ -195,7 +195,7 @@ def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIn
     assert own.redis.hkeys(key) == ["late_at"]
 
 
-def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(
+def test_lease_lost_during_the_write_leaves_the_new_lock_and_record(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -209,7 +209,7 @@ def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_
 # Newer and older
 
 
-def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) -> None:
+def test_older_event_sets_only_fields_that_no_newer_event_set(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro", name="J. Doe"), at=20)
     assert (
@@ -221,7 +221,7 @@ def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) 
     assert there.held["name"] == "J. Doe"
 
 
-def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_request(
+def test_older_event_with_nothing_left_to_set_is_superseded_unasked(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -231,7 +231,7 @@ def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_req
     assert (found.kind, found.requests, there.asked()) == (OutcomeKind.SUPERSEDED, 0, [])
 
 
-def test_an_older_event_leaves_the_time_of_a_newer_field_as_it_is(own: OwnIntegration) -> None:
+def test_older_event_keeps_the_time_of_a_newer_field(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), at=20)
     bring(own, there, patch(plan="basic", company="Umbrella"), at=10)
@@ -239,20 +239,20 @@ def test_an_older_event_leaves_the_time_of_a_newer_field_as_it_is(own: OwnIntegr
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
 
 
-def test_an_event_that_changed_nothing_still_goes_before_an_older_one(own: OwnIntegration) -> None:
+def test_event_that_changed_nothing_still_supersedes_an_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     assert bring(own, there, patch(plan="free"), at=20).kind is OutcomeKind.UNCHANGED
     assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.SUPERSEDED
 
 
-def test_an_event_that_failed_does_not_go_before_an_older_one(own: OwnIntegration) -> None:
+def test_failed_event_supersedes_no_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(400)
     assert bring(own, there, patch(plan="enterprise"), at=20).kind is OutcomeKind.REJECTED
     assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.DELIVERED
 
 
-def test_the_same_event_again_asks_and_changes_nothing_more(own: OwnIntegration) -> None:
+def test_repeated_event_changes_nothing(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.DELIVERED
     held = there.held
@@ -260,14 +260,14 @@ def test_the_same_event_again_asks_and_changes_nothing_more(own: OwnIntegration)
     assert there.held == held
 
 
-def test_an_event_that_says_nothing_but_who_makes_a_new_member(own: OwnIntegration) -> None:
+def test_event_with_only_an_address_creates_the_member(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     assert bring(own, there, patch()).kind is OutcomeKind.DELIVERED
     assert bring(own, there, patch()).kind is OutcomeKind.UNCHANGED
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_the_member_ends_the_same_in_every_order(
+def test_member_ends_the_same_in_every_order_of_events(
     own: OwnIntegration, order: tuple[int, ...]
 ) -> None:
     events = [
@@ -287,7 +287,7 @@ def test_the_member_ends_the_same_in_every_order(
     }
 
 
-def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(
+def test_dead_letter_replayed_later_sets_only_fields_without_newer_values(
     own: OwnIntegration,
 ) -> None:
     day = 86_400.0
@@ -314,7 +314,7 @@ def test_times_are_kept_exactly(own: OwnIntegration) -> None:
 # The copy
 
 
-def test_within_its_time_the_copy_shows_that_nothing_needs_writing(own: OwnIntegration) -> None:
+def test_copy_within_its_time_proves_that_no_write_is_needed(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.far.requests.clear()
@@ -326,7 +326,7 @@ def test_within_its_time_the_copy_shows_that_nothing_needs_writing(own: OwnInteg
     )
 
 
-def test_what_was_read_and_not_written_is_a_copy_too(own: OwnIntegration) -> None:
+def test_member_that_was_read_but_not_written_is_cached_too(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for at in (1, 2):
         assert (
@@ -337,7 +337,7 @@ def test_what_was_read_and_not_written_is_a_copy_too(own: OwnIntegration) -> Non
 
 
 @pytest.mark.parametrize("between", [[], [50], [30, 30]])
-def test_after_its_time_the_copy_is_not_used_and_its_use_does_not_lengthen_it(
+def test_copy_expires_after_its_time_even_when_it_is_used(
     own: OwnIntegration, between: list[float]
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -351,14 +351,14 @@ def test_after_its_time_the_copy_is_not_used_and_its_use_does_not_lengthen_it(
     assert there.asked() == ["GET", "POST", "GET"]
 
 
-def test_without_a_cache_each_event_reads(own: OwnIntegration) -> None:
+def test_event_without_a_cache_reads_the_member(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for _ in range(3):
         bring(own, there, patch(plan="free"), cache_seconds=0)
     assert there.asked() == ["GET"] * 3
 
 
-def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(
+def test_subscribe_is_never_written_from_the_copy_so_an_opt_out_stands(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -372,7 +372,7 @@ def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(
     assert vars_of(there)["plan"] == "basic"
 
 
-def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(
+def test_opt_out_stands_when_the_copy_proves_that_no_write_is_needed(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -387,7 +387,7 @@ def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(
+def test_opt_out_hidden_by_the_copy_is_not_recorded_as_our_unsubscribe(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -398,7 +398,7 @@ def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(
     assert not is_subscribed(there)
 
 
-def test_a_copy_is_never_written_back_not_even_for_whoever_is_unsubscribed(
+def test_copy_is_never_written_back_even_for_an_unsubscribed_member(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
@@ -476,7 +476,7 @@ WHAT_HAPPENS = ["denied", "denied, the answer lost", "denied, refused", "granted
 
 
 @pytest.mark.parametrize("first", WHAT_HAPPENS)
-def test_a_granted_consent_undoes_our_no_and_never_the_recipients_whatever_came_before(
+def test_granted_consent_undoes_our_unsubscribe_but_never_an_opt_out(
     own: OwnIntegration, first: str
 ) -> None:
     for number, rest in enumerate(product(WHAT_HAPPENS, repeat=3)):
@@ -488,7 +488,7 @@ def test_a_granted_consent_undoes_our_no_and_never_the_recipients_whatever_came_
         assert is_subscribed(there) is not opted_out, (first, *rest)
 
 
-def test_a_no_is_known_to_be_ours_before_it_is_asked(own: OwnIntegration) -> None:
+def test_our_unsubscribe_is_recorded_before_the_request(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     records: list[dict[str, Any]] = []
 
@@ -503,7 +503,7 @@ def test_a_no_is_known_to_be_ours_before_it_is_asked(own: OwnIntegration) -> Non
     assert record["no"][1] == [5, 0]
 
 
-def test_a_no_that_was_stored_by_a_delivery_that_was_killed_is_ours(own: OwnIntegration) -> None:
+def test_unsubscribe_stored_by_a_killed_delivery_is_ours(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
 
     class Killed(BaseException):
@@ -521,7 +521,7 @@ def test_a_no_that_was_stored_by_a_delivery_that_was_killed_is_ours(own: OwnInte
     assert is_subscribed(there)
 
 
-def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(
+def test_unsubscribe_that_mailgun_did_not_store_is_not_ours_after_a_read(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -534,7 +534,7 @@ def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(
+def test_unsubscribe_stored_by_an_unanswered_second_attempt_is_ours(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -547,7 +547,7 @@ def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(
     assert is_subscribed(there)
 
 
-def test_a_new_member_whom_we_did_not_subscribe_can_be_subscribed(own: OwnIntegration) -> None:
+def test_new_member_created_unsubscribed_can_be_subscribed(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     rules = SubscriptionRules(subscribe_new=False)
     bring(own, there, patch(plan="pro"), 1, rules=rules)
@@ -556,13 +556,13 @@ def test_a_new_member_whom_we_did_not_subscribe_can_be_subscribed(own: OwnIntegr
     assert is_subscribed(there)
 
 
-def test_with_resubscribe_a_granted_consent_undoes_an_opt_out(own: OwnIntegration) -> None:
+def test_granted_consent_undoes_an_opt_out_with_resubscribe(own: OwnIntegration) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
     bring(own, there, patch(consent=True), rules=SubscriptionRules(resubscribe=True))
     assert is_subscribed(there)
 
 
-def test_a_granted_consent_that_is_older_than_our_no_does_not_undo_it(own: OwnIntegration) -> None:
+def test_granted_consent_older_than_our_unsubscribe_does_not_undo_it(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(consent=False), at=20)
     bring(own, there, patch(consent=True, plan="pro"), at=10)
@@ -573,7 +573,7 @@ def test_a_granted_consent_that_is_older_than_our_no_does_not_undo_it(own: OwnIn
 # What is stored
 
 
-def test_without_the_ledger_mailgun_is_read_and_nothing_it_holds_is_lost(
+def test_member_is_read_and_loses_no_field_when_the_ledger_is_lost(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -606,7 +606,7 @@ def test_a_record_lives_its_days_after_its_last_use(own: OwnIntegration) -> None
         own.redis.expire(key, 1000)
 
 
-def test_what_is_known_before_it_is_asked_lives_as_long(own: OwnIntegration) -> None:
+def test_record_written_before_the_request_lives_as_long(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     lives: list[int] = []
     there.meanwhile["POST"] = lambda: lives.append(own.redis.ttl(keys(own, "member")[0]))
@@ -614,7 +614,7 @@ def test_what_is_known_before_it_is_asked_lives_as_long(own: OwnIntegration) -> 
     assert 30 * 86_400 - 60 < lives[0] <= 30 * 86_400
 
 
-def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIntegration) -> None:
+def test_ledger_keys_hold_no_address_and_depend_on_the_digest_key(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = lambda: locks.extend(keys(own, "lock"))
     locks: list[str] = []
@@ -628,7 +628,7 @@ def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIn
     assert lease.record.orders == {}
 
 
-def test_a_delivery_reports_what_came_of_it_to_the_flow(own: OwnIntegration) -> None:
+def test_delivery_reports_its_outcome_to_the_gate(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "300"})
     bring(own, there, patch(plan="pro"))

@@ -58,7 +58,7 @@ def is_busy(own: OwnIntegration) -> bool:
     return bool(own.redis.exists(own.ledger().keys_of(ADDRESS)[0]))
 
 
-def test_member_whose_opening_was_not_answered_is_opened(
+def test_lease_whose_acquire_reply_was_lost_is_acquired(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     relay.lose_replies(1)
@@ -66,7 +66,7 @@ def test_member_whose_opening_was_not_answered_is_opened(
     assert is_busy(own)
 
 
-def test_member_that_another_delivery_has_stays_busy(
+def test_member_leased_by_another_delivery_stays_busy(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     lease(own.ledger())
@@ -75,7 +75,7 @@ def test_member_that_another_delivery_has_stays_busy(
     assert isinstance(opened, Locked)
 
 
-def test_member_whose_opening_was_never_answered_is_released(
+def test_lease_whose_acquire_was_never_answered_is_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -85,7 +85,7 @@ def test_member_whose_opening_was_never_answered_is_released(
     assert not is_busy(own)
 
 
-def test_closing_that_was_not_answered_is_answered_as_at_first(
+def test_release_repeated_after_a_lost_reply_returns_the_first_result(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -99,7 +99,7 @@ def test_closing_that_was_not_answered_is_answered_as_at_first(
     assert own.redis.hget(f"signal:{own.name}:pace", "throttles") == "1"
 
 
-def test_closing_that_was_never_answered_is_told_again(
+def test_release_that_was_never_answered_is_repeated(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -111,7 +111,7 @@ def test_closing_that_was_never_answered_is_told_again(
     assert not is_busy(own)
 
 
-def test_member_that_is_anothers_by_now_is_not_released(
+def test_lease_that_another_delivery_has_by_now_is_not_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -122,7 +122,7 @@ def test_member_that_is_anothers_by_now_is_not_released(
     assert is_busy(own)
 
 
-def test_events_that_wait_for_a_member_whose_opening_was_never_answered_go_on_first(
+def test_waiting_events_go_on_once_an_unanswered_acquire_is_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -156,7 +156,7 @@ def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
 @pytest.mark.parametrize("name", ["_open", "_ask_again"])
-def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
+def test_late_copy_after_the_release_leases_and_prolongs_nothing(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
 ) -> None:
     ledger = own.ledger(settle_seconds=settle_seconds)
@@ -171,7 +171,7 @@ def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
     assert (left > 0) == bool(settle_seconds)
 
 
-def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
+def test_late_copy_of_an_abandoned_acquire_leases_nothing(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = over_relay.ledger()
@@ -182,7 +182,7 @@ def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
     assert not is_busy(own)
 
 
-def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None:
+def test_members_of_one_acquire_can_be_released_in_parts(own: OwnIntegration) -> None:
     ledger = own.ledger()
     first, second = cast("list[MemberLease]", ledger.acquire([ADDRESS, "john@example.com"]))
     ledger.release([first], [], 0)
@@ -192,7 +192,7 @@ def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None
     assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
 
 
-def test_dead_letter_whose_burial_was_not_answered_is_one(
+def test_dead_letter_whose_bury_reply_was_lost_is_stored_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -206,7 +206,7 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
 
 
 @pytest.mark.parametrize("way", ["replay", "purge"])
-def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
+def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, way: str
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -222,7 +222,7 @@ def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
     assert own.redis.llen(own.queue) == (0 if way == "purge" else 2)
 
 
-def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
+def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -248,7 +248,7 @@ def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
     assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
-def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnIntegration) -> None:
+def test_messages_of_a_lost_fetch_are_back_in_order_and_others_stay(own: OwnIntegration) -> None:
     own.fill(4)
     lost, kept = own.take(2), own.take(1)
     tags = sorted(str(each) for each in own.redis.zrange(own.unacked_keys[0], 0, -1))
@@ -259,7 +259,7 @@ def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnInt
     assert list(reversed(own.redis.lrange(own.queue, 0, -1))) == [*lost.messages, "4"]
 
 
-def test_taking_is_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_is_either_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("worker.consumer.lost_fetches.monotonic", lambda: now)
     takings = LostFetches()

@@ -94,7 +94,7 @@ def look_in(own: OwnIntegration) -> float | None:
 # Reads that lag
 
 
-def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(
+def test_field_set_by_an_event_outlives_a_read_that_does_not_show_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -104,7 +104,7 @@ def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(
     assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
 
 
-def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back(
+def test_field_of_others_stays_and_an_owned_field_they_changed_comes_back(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -119,7 +119,7 @@ def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back
     }
 
 
-def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+def test_denied_consent_outlives_a_read_that_does_not_show_it(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(consent=False), 1)
     there.instead["GET"] = shows(HELD)
@@ -127,7 +127,7 @@ def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) 
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(
+def test_recorded_opt_out_outlives_a_read_that_does_not_show_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -138,7 +138,7 @@ def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(
+def test_opt_out_lifted_by_hand_is_lifted_once_reads_can_no_longer_lag(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
@@ -150,7 +150,7 @@ def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(
     assert is_subscribed(there)
 
 
-def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegration) -> None:
+def test_unsubscribe_read_soon_after_a_granted_consent_is_read_again(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(consent=False), 1)
     before = there.held
@@ -163,7 +163,7 @@ def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegrat
     assert is_subscribed(there)
 
 
-def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the_end(
+def test_opt_out_soon_after_a_granted_consent_is_never_undone(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -176,7 +176,7 @@ def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the
     assert not is_subscribed(there)
 
 
-def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created_with(
+def test_new_member_that_a_read_does_not_show_yet_keeps_its_fields(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(None)
@@ -191,7 +191,7 @@ def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created
 # A member that is missed
 
 
-def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothing(
+def test_member_missing_in_one_read_is_read_again_and_loses_nothing(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
@@ -220,7 +220,7 @@ def no_longer_than_it_is_since(waits: list[float], took: float) -> bool:
     )
 
 
-def test_looks_at_a_member_that_is_missed_grow_rarer(own: OwnIntegration) -> None:
+def test_reads_of_a_missing_member_grow_rarer(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1)
     there.held = None
@@ -236,7 +236,7 @@ def test_looks_at_a_member_that_is_missed_grow_rarer(own: OwnIntegration) -> Non
 
 
 @pytest.mark.parametrize("consent", [None, False])
-def test_who_was_deleted_does_not_come_back_with_old_values(
+def test_deleted_member_does_not_come_back_with_old_values(
     own: OwnIntegration,
     consent: bool | None,  # noqa: FBT001
 ) -> None:
@@ -255,7 +255,7 @@ def test_who_was_deleted_does_not_come_back_with_old_values(
     }
 
 
-def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(
+def test_deleted_member_that_had_opted_out_stays_unsubscribed_on_consent(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
@@ -267,7 +267,7 @@ def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(
     assert not is_subscribed(there)
 
 
-def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegration) -> None:
+def test_member_missing_in_a_sync_is_forgotten_and_created_at_once(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     bring(own, there, patch(plan="pro"), 1)
     own.later(LAG + 1)
@@ -280,7 +280,7 @@ def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegr
     assert vars_of(there) == {"last_page_url": "/a"}
 
 
-def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(
+def test_member_missing_in_a_sync_is_read_even_with_a_trusted_ledger(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -312,7 +312,7 @@ def test_a_late_write_is_found_and_the_newest_values_are_written_again(own: OwnI
     assert there.held == newest
 
 
-def test_a_late_yes_over_an_opt_out_that_was_seen_is_found(own: OwnIntegration) -> None:
+def test_late_subscribe_over_a_recorded_opt_out_is_found(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
     bring(own, there, patch(plan="old"), 1)
@@ -324,7 +324,7 @@ def test_a_late_yes_over_an_opt_out_that_was_seen_is_found(own: OwnIntegration) 
     assert (vars_of(there)["plan"], is_subscribed(there)) == ("pro", False)
 
 
-def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(
+def test_late_unsubscribe_of_ours_yields_to_a_newer_granted_consent(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -337,7 +337,7 @@ def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(
     assert is_subscribed(there)
 
 
-def test_a_member_is_looked_after_until_no_write_can_come_any_more(own: OwnIntegration) -> None:
+def test_member_is_rechecked_until_no_late_write_can_arrive(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
@@ -357,14 +357,14 @@ def test_a_member_is_looked_after_until_no_write_can_come_any_more(own: OwnInteg
     assert own.redis.hget(own.ledger().keys_of(ADDRESS)[1], "late_at") is None
 
 
-def test_a_write_that_had_no_answer_settles_before_it_is_looked_after(own: OwnIntegration) -> None:
+def test_unanswered_write_settles_before_its_member_is_rechecked(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1, settle_seconds=30)
     assert 29 < (look_in(own) or 0) <= 30
 
 
-def test_looking_after_a_member_that_is_not_there_creates_none(own: OwnIntegration) -> None:
+def test_recheck_of_a_missing_member_creates_none(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     there.instead["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
@@ -374,7 +374,7 @@ def test_looking_after_a_member_that_is_not_there_creates_none(own: OwnIntegrati
     assert look_in(own) is not None
 
 
-def test_a_look_that_came_to_nothing_is_due_again(own: OwnIntegration) -> None:
+def test_failed_recheck_is_due_again(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
@@ -386,7 +386,7 @@ def test_a_look_that_came_to_nothing_is_due_again(own: OwnIntegration) -> None:
     assert look(own, there) == [ADDRESS]
 
 
-def test_while_held_nobody_is_looked_at(own: OwnIntegration) -> None:
+def test_no_member_is_rechecked_while_on_hold(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
@@ -395,7 +395,7 @@ def test_while_held_nobody_is_looked_at(own: OwnIntegration) -> None:
     assert look(own, there) == []
 
 
-def test_to_forget_somebody_ends_looking_after_them(own: OwnIntegration) -> None:
+def test_forgetting_a_member_ends_its_rechecks(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     bring(own, there, patch(plan="pro"), 1)
@@ -421,7 +421,7 @@ def frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> float:
     return lease
 
 
-def test_after_the_lease_nothing_is_written(
+def test_no_write_is_sent_after_the_lease_has_ended(
     own: OwnIntegration, frozen_before_writing: float
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -430,7 +430,7 @@ def test_after_the_lease_nothing_is_written(
     assert "POST" not in there.asked()
 
 
-def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
+def test_bulk_call_is_not_sent_after_the_lease_of_one_member_has_ended(
     own: OwnIntegration, frozen_before_writing: float
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
@@ -444,7 +444,7 @@ def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
     assert there.entries() == []
 
 
-def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnIntegration) -> None:
+def test_write_after_a_lost_lease_hands_the_member_on_for_a_recheck(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
 
     def another_writes() -> None:
@@ -461,7 +461,7 @@ def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnI
     assert bring(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
 
 
-def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
+def test_member_whose_lease_was_kept_is_done_though_anothers_was_lost(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
@@ -486,7 +486,7 @@ def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
 @pytest.mark.parametrize("arriving", [(0, 1), (1, 0), (1, 0, 1), (0, 1, 0)])
 @pytest.mark.parametrize("together", [False, True])
-def test_of_events_of_one_time_the_later_enqueued_one_wins(
+def test_later_enqueued_event_wins_among_events_of_one_time(
     own: OwnIntegration,
     first: bool,  # noqa: FBT001
     second: bool,  # noqa: FBT001
@@ -507,7 +507,7 @@ def test_of_events_of_one_time_the_later_enqueued_one_wins(
 # Whose "no" it is
 
 
-def test_a_no_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
+def test_unsubscribe_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(401)
     bring(own, there, patch(consent=False), 1)
@@ -517,7 +517,7 @@ def test_a_no_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 504])
-def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(
+def test_unsubscribe_of_ours_stored_and_answered_with_an_error_is_ours(
     own: OwnIntegration, status: int
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -528,7 +528,7 @@ def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(
     assert is_subscribed(there)
 
 
-def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
+def test_unsubscribe_of_ours_refused_while_a_call_was_split_is_not_ours(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(4)))
@@ -546,7 +546,7 @@ def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
         assert entry is None or entry.record.no is None
 
 
-def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
+def test_unsubscribe_of_ours_maybe_stored_before_a_refusal_stays_recorded(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(
@@ -569,7 +569,7 @@ def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
         assert entry.record.no.sent
 
 
-def test_what_is_stored_of_a_member_without_an_answer_names_no_address_but_where_it_must(
+def test_recheck_queue_alone_holds_the_address_of_an_unanswered_member(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)

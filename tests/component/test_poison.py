@@ -86,7 +86,7 @@ def bare(id: str) -> str:
     ],
     ids=["object", "pickle", "text", "nested", "blanks", "surrogates"],
 )
-def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(
+def test_too_large_message_becomes_a_dead_letter_with_every_byte(
     own: OwnIntegration, raw: bytes
 ) -> None:
     own.redis.rpush(own.queue, message("next", own))
@@ -122,7 +122,7 @@ def test_a_too_large_message_goes_by_its_own_id_and_its_events_can_be_read(
 
 
 @pytest.mark.parametrize("size", [99_999, 100_000])
-def test_a_message_of_at_most_so_many_bytes_is_taken(own: OwnIntegration, size: int) -> None:
+def test_message_of_the_maximum_size_is_fetched(own: OwnIntegration, size: int) -> None:
     own.redis.lpush(own.queue, "x" * size)
     assert len(take(own).messages) == 1
 
@@ -133,7 +133,7 @@ def test_many_too_large_messages_are_put_aside_a_few_at_a_time(own: OwnIntegrati
     assert letters_of(own).count() == 25
 
 
-def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(
+def test_replayed_too_large_message_is_buried_again_and_not_wrapped_twice(
     own: OwnIntegration,
 ) -> None:
     own.redis.lpush(own.queue, "x" * 100_001)
@@ -144,7 +144,7 @@ def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(
         letters_of(own).replay([buried], 0.0)
 
 
-def test_messages_that_are_too_much_together_are_taken_one_after_the_other(
+def test_messages_too_large_together_are_fetched_one_after_another(
     own: OwnIntegration,
 ) -> None:
     own.redis.lpush(own.queue, *["x" * 60_000] * 3)
@@ -164,7 +164,7 @@ def died(own: OwnIntegration) -> None:
     assert restore_overdue(own.redis, own.queue, own.unacked_keys, 0.0) > 0
 
 
-def test_a_message_that_workers_do_not_survive_is_put_aside(own: OwnIntegration) -> None:
+def test_message_that_kills_its_workers_is_put_aside(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bare("m-1"))
     for _ in range(LIMITS.returns):
         assert len(take(own).messages) == 1
@@ -180,7 +180,7 @@ def test_a_message_that_workers_do_not_survive_is_put_aside(own: OwnIntegration)
     assert events_read(buried.message)[0].args == (EVENT,)
 
 
-def test_a_replayed_one_has_all_its_returns_again(own: OwnIntegration) -> None:
+def test_replayed_poison_message_has_all_its_returns_again(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(LIMITS.returns):
         take(own)
@@ -192,7 +192,7 @@ def test_a_replayed_one_has_all_its_returns_again(own: OwnIntegration) -> None:
     assert (parse_raw(again_taken, str).id, parse_raw(again_taken, str).returns) == ("m-1", 0)
 
 
-def test_what_a_worker_gives_back_in_order_counts_nothing(own: OwnIntegration) -> None:
+def test_orderly_requeue_counts_as_no_return(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(20):
         took = take(own)
@@ -201,14 +201,14 @@ def test_what_a_worker_gives_back_in_order_counts_nothing(own: OwnIntegration) -
     assert letters_of(own).count() == 0
 
 
-def test_what_a_worker_gives_back_because_it_failed_counts(own: OwnIntegration) -> None:
+def test_requeue_after_a_failure_counts_as_a_return(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(LIMITS.returns):
         put_back(own.redis, own.queue, own.unacked_keys, take(own).tags, failed=True)
     assert take(own).aside == ["poison_message", "m-1"]
 
 
-def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> None:
+def test_message_returned_twice_is_fetched_alone(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, *(message(f"m-{each}", own) for each in range(3)))
     for _ in range(2):
         assert len(take(own).messages) == 3
@@ -223,7 +223,7 @@ def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> N
     ]
 
 
-def test_a_fresh_message_is_not_taken_with_one_that_came_back_twice(own: OwnIntegration) -> None:
+def test_fresh_message_is_not_fetched_with_one_returned_twice(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("suspect", own), message("fresh", own))
     for _ in range(2):
         put_back(own.redis, own.queue, own.unacked_keys, take(own, room=1).tags, failed=True)
@@ -245,7 +245,7 @@ def test_a_return_changes_nothing_that_is_read(own: OwnIntegration) -> None:
         own.redis.delete(own.queue, *own.unacked_keys)
 
 
-def test_what_is_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) -> None:
+def test_message_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) -> None:
     raw = '{ "body": "?", "headers": {"id": "x"}}'
     own.redis.lpush(own.queue, raw)
     for _ in range(2):
@@ -254,7 +254,7 @@ def test_what_is_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) 
     assert parse_raw(take(own).messages[0], str).original == raw
 
 
-def test_a_return_is_remembered_while_the_event_waits_untried_and_no_longer() -> None:
+def test_return_is_remembered_only_while_the_event_waits_untried() -> None:
     """Its member may be locked still by the worker that died with it."""
     message = Message(id="m", args=(EVENT,), returns=2)
     assert parse_raw(encode(message.after_wait(), "q"), str).returns == 2

@@ -48,7 +48,7 @@ def has_all_of_it(sandbox: RunningSandbox) -> bool:
 @pytest.mark.parametrize(
     "status", [*range(102, 600, 7), 101, 200, 204, 304, 420, 429, 500, 502, 503, 504, 599]
 )
-def test_any_status_can_be_answered(sandbox: RunningSandbox, status: int) -> None:
+def test_status_fault_answers_any_status(sandbox: RunningSandbox, status: int) -> None:
     sandbox.control.add_fault("status", status=status)
     assert upsert(sandbox, allow_redirects=False).status_code == status
     assert has_nothing_of_it(sandbox)
@@ -56,7 +56,7 @@ def test_any_status_can_be_answered(sandbox: RunningSandbox, status: int) -> Non
     assert (record.status, record.fault) == (status, "status")
 
 
-def test_after_a_100_nothing_follows(sandbox: RunningSandbox) -> None:
+def test_status_100_is_followed_by_no_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", status=100)
     with pytest.raises(requests.ConnectionError):
         upsert(sandbox)
@@ -87,7 +87,9 @@ def test_a_status_comes_with_any_kind_of_body(
     assert bool(text) == bool(answer.text)
 
 
-def test_a_status_without_a_message_says_what_the_status_is_called(sandbox: RunningSandbox) -> None:
+def test_status_fault_without_a_message_answers_the_name_of_the_status(
+    sandbox: RunningSandbox,
+) -> None:
     sandbox.control.add_fault("status", status=503, count=1)
     sandbox.control.add_fault("status", status=599)
     assert [upsert(sandbox).json()["message"] for _ in range(2)] == [
@@ -96,7 +98,7 @@ def test_a_status_without_a_message_says_what_the_status_is_called(sandbox: Runn
     ]
 
 
-def test_a_reset_is_a_real_one(sandbox: RunningSandbox) -> None:
+def test_reset_fault_resets_the_connection(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("reset")
     with pytest.raises(requests.ConnectionError, match="Connection reset by peer"):
         upsert(sandbox)
@@ -123,7 +125,7 @@ def test_a_hang_ends_with_a_closed_connection(sandbox: RunningSandbox, kind: str
         upsert(sandbox)
 
 
-def test_a_proxys_page_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_page_of_a_proxy_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("html_502")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
@@ -131,21 +133,21 @@ def test_a_proxys_page_can_come_instead(sandbox: RunningSandbox) -> None:
     assert has_nothing_of_it(sandbox)
 
 
-def test_the_text_of_a_wrong_path_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_text_of_a_wrong_path_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("magnificent")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.text) == (200, "Mailgun Magnificent API")
     assert has_nothing_of_it(sandbox)
 
 
-def test_an_answer_about_somebody_else_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_answer_about_another_member_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("other_member", other_address="bob@example.com")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.json()["member"]["address"]) == (200, "bob@example.com")
     assert has_nothing_of_it(sandbox)
 
 
-def test_a_late_answer_is_the_true_one(sandbox: RunningSandbox) -> None:
+def test_late_answer_is_the_true_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("latency", ms=60)
     assert upsert(sandbox).json()["member"]["address"] == JANE
     assert has_all_of_it(sandbox)
@@ -169,7 +171,7 @@ def test_a_huge_answer_is_true_and_far_too_long(sandbox: RunningSandbox) -> None
     assert has_all_of_it(sandbox)
 
 
-def test_who_stops_reading_a_huge_answer_does_no_harm(sandbox: RunningSandbox) -> None:
+def test_client_that_stops_reading_a_huge_answer_does_no_harm(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("huge", megabytes=4096, count=1)
     with upsert(sandbox, stream=True) as answer:
         assert answer.raw.read(100).startswith(b'{"member"')
@@ -225,12 +227,12 @@ def test_the_first_fault_that_matches_happens(sandbox: RunningSandbox) -> None:
     assert statuses(sandbox, 1, "bob@example.com") == [501]
 
 
-def test_a_fault_can_be_for_one_method(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_method(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", method="post")
     assert (upsert(sandbox).status_code, ask(sandbox, "GET").status_code) == (500, 200)
 
 
-def test_a_fault_can_be_for_one_address_wherever_it_stands(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_address_wherever_it_occurs(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", address="Jane@Example.com")
     assert statuses(sandbox, 1) + statuses(sandbox, 1, "bob@example.com") == [500, 200]
     assert ask(sandbox, "GET", "/members/JANE%40example.com").status_code == 500
@@ -249,7 +251,7 @@ def test_a_fault_can_be_for_one_address_wherever_it_stands(sandbox: RunningSandb
         assert answer.status_code == expected
 
 
-def test_a_fault_can_be_for_one_path(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_path(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", path_prefix=f"/v3/lists/{LIST}/members.json")
     assert upsert(sandbox).status_code == 200
     assert ask(sandbox, "POST", "/members.json", data={"members": "[]"}).status_code == 500
@@ -286,7 +288,7 @@ HINTS = ["none", "retry_after_seconds", "retry_after_date", "reset_seconds", "re
 
 
 @pytest.mark.parametrize("hint", HINTS)
-def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(
+def test_answer_above_the_limit_has_its_hint_and_the_log_keeps_it(
     sandbox: RunningSandbox, hint: Any
 ) -> None:
     sandbox.control.limit(2, window_seconds=3000, hint=hint)
@@ -300,7 +302,7 @@ def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(
         assert not record.committed
 
 
-def test_without_a_hint_nobody_was_told_to_wait(sandbox: RunningSandbox) -> None:
+def test_answer_above_the_limit_without_a_hint_logs_no_wait(sandbox: RunningSandbox) -> None:
     sandbox.control.limit(0, hint="none")
     upsert(sandbox)
     assert sandbox.control.requests()[-1].wait_until is None
@@ -329,7 +331,7 @@ def test_the_limit_can_be_lifted(sandbox: RunningSandbox) -> None:
     assert statuses(sandbox, 1) == [200]
 
 
-def test_every_answer_can_be_made_to_take_longer(sandbox: RunningSandbox) -> None:
+def test_latency_delays_every_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.latency(60)
     upsert(sandbox)
     record = sandbox.control.requests()[-1]
@@ -356,7 +358,7 @@ def plan(sandbox: RunningSandbox, value: str, address: str = JANE) -> None:
     assert ask(sandbox, "POST", "/members", data=data).ok
 
 
-def test_reads_show_what_was_held_a_while_ago(sandbox: RunningSandbox) -> None:
+def test_reads_with_a_lag_show_an_earlier_state(sandbox: RunningSandbox) -> None:
     plan(sandbox, "free")
     sandbox.control.switches(read_lag_seconds=LONG_SECONDS)
     plan(sandbox, "pro")
@@ -370,7 +372,7 @@ def test_reads_show_what_was_held_a_while_ago(sandbox: RunningSandbox) -> None:
     assert (plan_of(sandbox), listed(sandbox)) == ("free", [JANE])
 
 
-def test_what_is_old_enough_is_shown_at_last(sandbox: RunningSandbox) -> None:
+def test_change_is_shown_once_the_lag_has_passed(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(read_lag_seconds=0.2)
     plan(sandbox, "free")
     plan(sandbox, "pro")
@@ -390,7 +392,7 @@ def test_a_member_that_is_there_can_be_answered_to_be_absent(sandbox: RunningSan
     assert plan_of(sandbox) == "pro"
 
 
-def test_what_is_answered_with_a_status_can_be_stored_all_the_same(sandbox: RunningSandbox) -> None:
+def test_write_answered_with_an_error_can_be_stored_all_the_same(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status_after_commit", status=504, method="POST")
     assert upsert(sandbox).status_code == 504
     assert ask(sandbox, "GET", f"/members/{JANE}").ok
