@@ -55,7 +55,7 @@ def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> MailgunC
     )
 
 
-def probing(
+def probe_report(
     mailgun: MailgunClient,
     mode: Mode = "merge",
     *,
@@ -73,15 +73,15 @@ def probing(
     return probed(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
 
 
-def found(result: ProbeReport) -> dict[str, str]:
+def findings_by_question(result: ProbeReport) -> dict[str, str]:
     return {finding.tried: finding.found for finding in result.findings}
 
 
-def wrong(result: ProbeReport) -> set[str]:
+def wrong_findings(result: ProbeReport) -> set[str]:
     return {finding.tried for finding in result.findings if not finding.well}
 
 
-def only(result: ProbeReport, tried: str) -> ProbeFinding:
+def finding_for(result: ProbeReport, tried: str) -> ProbeFinding:
     return next(finding for finding in result.findings if finding.tried == tried)
 
 
@@ -111,16 +111,16 @@ def only(result: ProbeReport, tried: str) -> ProbeFinding:
 def test_sandbox_switch_is_found_and_worker_is_right_in_either_position(
     sandbox: RunningSandbox, switch: str, position: str, tried: str, expected: str
 ) -> None:
-    before = found(probing(mailgun_at(sandbox)))
+    before = findings_by_question(probe_report(mailgun_at(sandbox)))
     sandbox.control.switches(**{switch: position})
-    result = probing(mailgun_at(sandbox))
-    after = found(result)
+    result = probe_report(mailgun_at(sandbox))
+    after = findings_by_question(result)
     assert after[tried] == expected
     also = {
         name for name in after if switch == "bulk_answer" and name.startswith("bulk")
     }  # a job is done later
     assert {name for name in after if after[name] != before[name]} <= {tried} | also
-    assert wrong(result) == set()
+    assert wrong_findings(result) == set()
 
 
 def test_every_sandbox_switch_is_found_or_decides_how_the_probe_ends() -> None:
@@ -141,7 +141,7 @@ def test_every_sandbox_switch_is_found_or_decides_how_the_probe_ends() -> None:
 
 
 def test_probe_finds_spellings_types_and_headers_of_the_sandbox(sandbox: RunningSandbox) -> None:
-    result = found(probing(mailgun_at(sandbox)))
+    result = findings_by_question(probe_report(mailgun_at(sandbox)))
     assert result["other words for false"] == "taken: no False; refused: 0"
     assert result["other words for true"] == "taken: yes True; refused: 1 perhaps"
     assert result["JSON types in vars"] == "kept"
@@ -150,20 +150,20 @@ def test_probe_finds_spellings_types_and_headers_of_the_sandbox(sandbox: Running
 
 def test_probe_leaves_no_member_behind_and_changes_no_other_member(sandbox: RunningSandbox) -> None:
     mailgun_at(sandbox).upsert(JANE)
-    held = sandbox.control.members()
-    result = probing(mailgun_at(sandbox))
+    before = sandbox.control.members()
+    result = probe_report(mailgun_at(sandbox))
     assert result.gone
     assert result.findings
-    assert sandbox.control.members() == held
+    assert sandbox.control.members() == before
 
 
 def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox) -> None:
     mailgun_at(sandbox).upsert(Member(THROW_AWAY, "old", False, {"old": 1}))  # noqa: FBT003
-    result = probing(mailgun_at(sandbox))
+    result = probe_report(mailgun_at(sandbox))
     assert result.leftover
-    assert wrong(result) == set()
+    assert wrong_findings(result) == set()
     assert sandbox.control.members() == {}
-    assert not probing(mailgun_at(sandbox)).leftover
+    assert not probe_report(mailgun_at(sandbox)).leftover
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 20, 60])
@@ -184,7 +184,9 @@ def test_failing_request_ends_the_probe_with_its_member_deleted(
     sandbox: RunningSandbox, fault: dict[str, Any], after: int
 ) -> None:
     mailgun = mailgun_at(sandbox, read_timeout=1)
-    result = probing(mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault))
+    result = probe_report(
+        mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault)
+    )
     assert result.trouble
     assert result.findings == ()
     assert result.gone
@@ -196,7 +198,9 @@ def test_member_that_cannot_be_deleted_is_reported_as_left(
     sandbox: RunningSandbox, status: int
 ) -> None:
     fault: dict[str, Any] = {"kind": "status", "status": status}
-    result = probing(mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault))
+    result = probe_report(
+        mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault)
+    )
     assert not result.gone
     assert isinstance(result.trouble, Response)
     assert set(sandbox.control.members()) == {THROW_AWAY}
@@ -218,22 +222,23 @@ def test_member_is_deleted_after_waiting_for_a_limit_by_the_minute(sandbox: Runn
     assert sandbox.control.members() == {}
 
 
-# A Mailgun that breaks one assumption: the sandbox's own rules, without a network, told or retold
+# A Mailgun that breaks one assumption: the sandbox's own rules, without a network.
+# The form of a request or the reply to it is changed.
 
 Twist = Callable[[Callable[[Request], Reply], Request], Reply]
 
 
-def crooked(
+def twisted_mailgun(
     twist: Twist, *, world: SandboxState | None = None
 ) -> tuple[MailgunClient, SandboxState]:
     """The real client, and at its other end the sandbox's rules seen through `twist`."""
-    held = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
+    state = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
 
     def replied(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        reply = twist(lambda call: answer(held, call, now=0), call_of(request))
+        reply = twist(lambda call: answer(state, call, now=0), call_of(request))
         return answered(reply.status, reply.body, reply.headers)
 
-    return asking(Far(replied), list_address=LIST), held
+    return asking(Far(replied), list_address=LIST), state
 
 
 def call_of(request: requests.PreparedRequest) -> Request:
@@ -245,12 +250,14 @@ def call_of(request: requests.PreparedRequest) -> Request:
     )
 
 
-def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
+def with_changed_form(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
     """Mailgun reads another form than the one that was sent."""
     return lambda ask, call: ask(replace(call, form=change(call.form)) if call.form else call)
 
 
-def retold(change: Callable[[dict[str, Any]], object], *, method: str, segments: int) -> Twist:
+def with_changed_reply(
+    change: Callable[[dict[str, Any]], object], *, method: str, segments: int
+) -> Twist:
     """Mailgun's 200s to this kind of request show another member than the one that it holds."""
 
     def twisted(ask: Callable[[Request], Reply], call: Request) -> Reply:
@@ -274,7 +281,7 @@ def missing_member_without_its_text(ask: Callable[[Request], Reply], call: Reque
     return json_reply(404, {"message": "not found"}) if reply.status == 404 else reply
 
 
-def capitals_are_others(ask: Callable[[Request], Reply], call: Request) -> Reply:
+def addresses_are_case_sensitive(ask: Callable[[Request], Reply], call: Request) -> Reply:
     other = call.method == "GET" and call.segments[-1] != call.segments[-1].lower()
     return (
         json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
@@ -299,25 +306,27 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
     ),
     "a new member is always subscribed": (
         "new, subscribed=false",
-        told(lambda form: without("subscribed", form)),
+        with_changed_form(lambda form: without("subscribed", form)),
         "subscribed",
         NO_FIX,
     ),
     "an answer about nobody": (
         "POST answers with",
-        retold(lambda member: member.clear(), method="POST", segments=4),
+        with_changed_reply(lambda member: member.clear(), method="POST", segments=4),
         "200 Mailing list member has been created",
         NO_FIX,
     ),
     "an answer without vars": (
         "POST answers the whole",
-        retold(lambda member: member.update(vars={}), method="POST", segments=4),
+        with_changed_reply(lambda member: member.update(vars={}), method="POST", segments=4),
         "not as sent: vars",
         "MAILGUN_MEMBER_CACHE_SECONDS=0; report this",
     ),
     "an old copy is read": (
         "GET after POST",
-        retold(lambda member: member.update(name="", vars={}), method="GET", segments=5),
+        with_changed_reply(
+            lambda member: member.update(name="", vars={}), method="GET", segments=5
+        ),
         "not as sent: name vars",
         READ_NOTHING,
     ),
@@ -329,19 +338,19 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
     ),
     "capitals matter": (
         "GET in capitals",
-        capitals_are_others,
+        addresses_are_case_sensitive,
         "no such member",
         "lowercase the list's addresses; report this",
     ),
     "upsert=true is not taken": (
         "upsert=true",
-        told(lambda form: without("upsert", form)),
+        with_changed_form(lambda form: without("upsert", form)),
         "400 Address already exists <address>",
         NO_FIX,
     ),
     "subscribed=false is ignored": (
         "subscribed=false",
-        told(lambda form: without("subscribed", form)),
+        with_changed_form(lambda form: without("subscribed", form)),
         "subscribed",
         NO_FIX,
     ),
@@ -357,18 +366,18 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
 @pytest.mark.parametrize("broken", BROKEN)
 def test_broken_assumption_of_the_worker_is_found_wrong_and_has_a_fix(broken: str) -> None:
     tried, twist, expected, fix = BROKEN[broken]
-    mailgun, world = crooked(twist)
-    result = probing(mailgun)
-    finding = only(result, tried)
+    mailgun, world = twisted_mailgun(twist)
+    result = probe_report(mailgun)
+    finding = finding_for(result, tried)
     assert (finding.found, finding.to_set, finding.well) == (expected, fix, False)
     assert result.gone
     assert len(world.mailing_list(LIST)) == 0
 
 
 def test_every_assumption_of_the_worker_has_a_case_in_which_it_is_wrong() -> None:
-    mailgun, _ = crooked(lambda ask, call: ask(call))
-    result = probing(mailgun)
-    assert wrong(result) == set()
+    mailgun, _ = twisted_mailgun(lambda ask, call: ask(call))
+    result = probe_report(mailgun)
+    assert wrong_findings(result) == set()
     assert {each.tried for each in result.findings if each.relied_on} == {
         tried for tried, *_ in BROKEN.values()
     }
@@ -384,7 +393,7 @@ def test_every_assumption_of_the_worker_has_a_case_in_which_it_is_wrong() -> Non
 )
 def test_overwrite_mode_reads_nothing_and_so_relies_on_no_read(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
     tried, twist, expected, _ = BROKEN[broken]
-    finding = only(probing(crooked(twist)[0], "overwrite"), tried)
+    finding = finding_for(probe_report(twisted_mailgun(twist)[0], "overwrite"), tried)
     assert finding.found == expected
     assert finding.well is not is_wrong
 
@@ -400,16 +409,16 @@ def test_overwrite_mode_that_erases_other_events_fields_is_advised_against(
     switches: Quirks, advised: set[str]
 ) -> None:
     world = SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
-    mailgun, _ = crooked(lambda ask, call: ask(call), world=world)
-    result = probing(mailgun, "overwrite")
+    mailgun, _ = twisted_mailgun(lambda ask, call: ask(call), world=world)
+    result = probe_report(mailgun, "overwrite")
     assert {each.tried for each in result.findings if each.to_set == MERGE_INSTEAD} == advised
-    assert {each.to_set for each in probing(mailgun).findings} == {NOTHING}
+    assert {each.to_set for each in probe_report(mailgun).findings} == {NOTHING}
 
 
 def test_rate_limit_headers_are_shown_and_the_setting_is_named() -> None:
     headers = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "Server": "nginx"}
-    mailgun, _ = crooked(lambda ask, call: replace(ask(call), headers=headers))
-    finding = only(probing(mailgun), "rate-limit headers")
+    mailgun, _ = twisted_mailgun(lambda ask, call: replace(ask(call), headers=headers))
+    finding = finding_for(probe_report(mailgun), "rate-limit headers")
     assert finding.found == "x-ratelimit-limit 300, x-ratelimit-remaining 299"
     assert finding.to_set == "MAILGUN_RATE_LIMIT=300, if that is a minute"
 
@@ -419,8 +428,9 @@ def test_a_number_that_mailgun_rounds_is_found() -> None:
         if "large" in member["vars"]:
             member["vars"]["large"] = int(float(member["vars"]["large"]))
 
-    finding = only(
-        probing(crooked(retold(rounded, method="GET", segments=5))[0]), "JSON types in vars"
+    finding = finding_for(
+        probe_report(twisted_mailgun(with_changed_reply(rounded, method="GET", segments=5))[0]),
+        "JSON types in vars",
     )
     assert (finding.found, finding.well) == ("changed: large", True)
     assert finding.to_set == "long numbers as text in events"
@@ -432,13 +442,13 @@ def test_bad_member_that_mailgun_accepts_is_deleted_too() -> None:
         now=0,
     )
 
-    def taking(ask: Callable[[Request], Reply], call: Request) -> Reply:
+    def accepts(ask: Callable[[Request], Reply], call: Request) -> Reply:
         if call.segments[-1] == "members.json" and NO_ADDRESS in call.fields["members"]:
             world.mailing_list(LIST).put(StoredMember(NO_ADDRESS, "", False, {}, 0))  # noqa: FBT003
         return ask(call)
 
-    result = probing(crooked(taking, world=world)[0])
-    assert found(result)["bulk, one bad member"] == "made a member; deleted"
+    result = probe_report(twisted_mailgun(accepts, world=world)[0])
+    assert findings_by_question(result)["bulk, one bad member"] == "made a member; deleted"
     assert len(world.mailing_list(LIST)) == 0
 
 
@@ -456,8 +466,8 @@ def test_write_that_arrives_after_its_timeout_and_first_delete_is_deleted() -> N
             ask(late[0])  # the first DELETE found nothing: the member comes only now
         return reply
 
-    mailgun, world = crooked(slow)
-    result = probing(mailgun)
+    mailgun, world = twisted_mailgun(slow)
+    result = probe_report(mailgun)
     assert isinstance(result.trouble, NoResponse)
     assert deletes
     assert result.gone
@@ -482,7 +492,9 @@ def environment(base_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def started(cwd: Path, base_url: str, *options: str, **more: str) -> "subprocess.Popen[str]":
+def started_command(
+    cwd: Path, base_url: str, *options: str, **more: str
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "worker", "check", "--probe", *options],
         env=environment(base_url, **more),
@@ -501,7 +513,7 @@ def heeds_signals() -> None:
 
 
 def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str, str]:
-    process = started(cwd, base_url, *options, **more)
+    process = started_command(cwd, base_url, *options, **more)
     printed, complained = process.communicate(timeout=60)
     return process.returncode, printed, complained
 
@@ -543,7 +555,7 @@ def test_command_exits_1_when_an_assumption_of_the_worker_is_wrong(
     assert sandbox.control.members() == {}
 
 
-def a_closed_port() -> str:
+def url_of_a_closed_port() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -581,7 +593,7 @@ def test_probe_answered_429_ends_in_one_line(
     ("base_url", "list_address", "says"),
     [
         ("", "other@mg.example.com", "404 Mailing list <address> not found; Create"),
-        pytest.param(a_closed_port(), LIST, "no connection", id="unreachable"),
+        pytest.param(url_of_a_closed_port(), LIST, "no connection", id="unreachable"),
     ],
 )
 def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
@@ -599,7 +611,7 @@ def test_list_removed_during_the_probe_removes_its_member_too(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.remove_list(LIST)
     _, complained = process.communicate(timeout=60)
@@ -613,7 +625,7 @@ def test_signal_ends_the_probe_in_one_line_with_the_member_deleted(
     sandbox: RunningSandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     process.send_signal(number)
     printed, complained = process.communicate(timeout=60)
@@ -626,7 +638,7 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.add_fault("latency", ms=1000, method="POST", count=1)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(
         lambda: (
             sandbox.control.requests()[-1:] != []
@@ -640,7 +652,7 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
     assert sandbox.control.members() == {}
 
 
-def pending(process: "subprocess.Popen[str]") -> bool:
+def has_pending_signal(process: "subprocess.Popen[str]") -> bool:
     """Has the process a signal that it was not given yet?"""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return any(
@@ -657,14 +669,14 @@ def test_third_signal_ends_the_wait_and_names_the_address_to_delete(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.add_fault("hang", seconds=600, method="DELETE")
     process.send_signal(signal.SIGINT)
     assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
     process.send_signal(signal.SIGTERM)
     assert eventually(
-        lambda: not pending(process)
+        lambda: not has_pending_signal(process)
     )  # two at once may reach a thread that is not the waiting one
     process.send_signal(signal.SIGHUP)
     _, complained = process.communicate(timeout=60)
@@ -679,7 +691,7 @@ def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.add_fault("status", status=500)
     _, complained = process.communicate(timeout=60)

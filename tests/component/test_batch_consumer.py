@@ -46,7 +46,7 @@ class Loop:
 
     soon: list[Callable[[], None]] = field(default_factory=list)
     laters: list[Later] = field(default_factory=list)
-    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    sent_events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     enabled: bool = True
     groups: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Loop:
         return self.takes
 
     def send(self, event: str, **fields: Any) -> None:
-        self.told.append((event, fields))
+        self.sent_events.append((event, fields))
 
     def call_soon(self, act: Callable[[], None]) -> None:
         self.soon.append(act)
@@ -129,7 +129,7 @@ class Worker:
             lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon),
             what="an end",
         )
-        eventually(self._has_told, what="what ended being told")
+        eventually(self._has_told, what="the task events of what ended")
 
     def _has_told(self) -> bool:
         self.loop.run()
@@ -197,8 +197,8 @@ def message(number: int, **fields: Any) -> Message:
     )
 
 
-def names(told: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
-    return [(name, fields["uuid"]) for name, fields in told]
+def names(sent_events: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    return [(name, fields["uuid"]) for name, fields in sent_events]
 
 
 def test_messages_are_gathered_until_the_batch_is_full(at_work: Callable[..., Worker]) -> None:
@@ -238,13 +238,13 @@ def test_ended_message_makes_room_and_sends_its_task_events(
     tags = it.take(message(1), message(2))
     it.settled()
     assert sorted(it.loop.dropped) == sorted(tags)
-    assert names(it.loop.told) == [
+    assert names(it.loop.sent_events) == [
         ("task-received", "m1"),
         ("task-received", "m2"),
         ("task-succeeded", "m1"),
         ("task-succeeded", "m2"),
     ]
-    received, ended = it.loop.told[0][1], it.loop.told[2][1]
+    received, ended = it.loop.sent_events[0][1], it.loop.sent_events[2][1]
     assert (received["args"], received["kwargs"], received["name"]) == (
         "identify",
         "{}",
@@ -264,7 +264,7 @@ def test_task_events_that_no_monitor_asked_for_are_not_sent(
     it.loop.enabled, it.loop.groups = enabled, groups
     it.take(message(1))
     it.settled()
-    assert it.loop.told == []
+    assert it.loop.sent_events == []
 
 
 def test_bundle_is_one_message_and_each_of_its_events_ends_by_itself(
@@ -286,8 +286,8 @@ def test_bundle_is_one_message_and_each_of_its_events_ends_by_itself(
         each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()
     }
     assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
-    assert names(it.loop.told)[-1] == ("task-succeeded", "b")
-    assert it.loop.told[-1][1]["result"] == (
+    assert names(it.loop.sent_events)[-1] == ("task-succeeded", "b")
+    assert it.loop.sent_events[-1][1]["result"] == (
         "'delivered 2, dead letter: malformed_event 1, dead letter: rejected 1, skipped: no_email 1'"
     )
 
@@ -301,7 +301,7 @@ def test_empty_bundle_is_done_at_once_and_its_permit_is_released(
     it.settled()
     assert it.unacked() == []
     assert it.processor.dead_letters.count() == 0
-    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (
+    assert (names(it.loop.sent_events)[-1], it.loop.sent_events[-1][1]["result"]) == (
         ("task-succeeded", "b"),
         "'no events'",
     )
@@ -323,7 +323,7 @@ def test_an_empty_bundle_ends(at_work: Callable[..., Worker]) -> None:
     it.consuming.flush()
     it.settled()
     assert it.unacked() == []
-    assert it.loop.told[-1][1]["result"] == "'no events'"
+    assert it.loop.sent_events[-1][1]["result"] == "'no events'"
 
 
 def test_event_goes_back_to_the_front_of_its_queue_when_redis_is_away(
@@ -466,7 +466,7 @@ def test_consumer_bound_anew_fetches_from_the_new_connection(
 ) -> None:
     it = at_work(batch=2)
     it.take(message(1))
-    before, it.loop = it.loop, replace(it.loop, soon=[], told=[], dropped=[], laters=[])
+    before, it.loop = it.loop, replace(it.loop, soon=[], sent_events=[], dropped=[], laters=[])
     it.consuming.bind(it.loop)
     it.take(message(2))
     it.settled()
@@ -478,7 +478,7 @@ def test_consumer_bound_anew_fetches_from_the_new_connection(
 # What waited for a busy member
 
 
-def of_one_member(number: int) -> Message:
+def event_of_hot_member(number: int) -> Message:
     event = {"type": "identify", "traits": {"email": "hot@example.com", "plan": f"{number}"}}
     return Message(
         id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000
@@ -497,11 +497,11 @@ def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
     return entered, go
 
 
-def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
+def events_waiting_for_hot_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     """So many events wait for a member that another delivery has."""
     ledger = it.processor.waiting.ledger
     leases: Any = ledger.acquire(["hot@example.com"])
-    it.take(*map(of_one_member, range(count)))
+    it.take(*map(event_of_hot_member, range(count)))
     it.consuming.flush()
     eventually(
         lambda: it.processor.delay_queue.count() == count and not it.unacked(),
@@ -516,8 +516,8 @@ def test_events_waiting_for_a_member_are_adopted_on_release_as_one_write(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 40)
-    it.loop.told.clear()
+    ledger, leases = events_waiting_for_hot_member(it, 40)
+    it.loop.sent_events.clear()
     ledger.release(leases, [], 0)
     it.consuming.adopt()
     eventually(lambda: not it.unacked(), what="an end")
@@ -525,7 +525,9 @@ def test_events_waiting_for_a_member_are_adopted_on_release_as_one_write(
     assert [each.method for each in it.there.calls] == ["GET", "POST"]
     assert it.there.vars_of("hot@example.com")["plan"] == "39"
     assert it.processor.delay_queue.count() == 0
-    assert [name for name, _ in it.loop.told] == ["task-received"] * 40 + ["task-succeeded"] * 40
+    assert [name for name, _ in it.loop.sent_events] == ["task-received"] * 40 + [
+        "task-succeeded"
+    ] * 40
     assert it.consuming.in_hand() == []
 
 
@@ -533,9 +535,9 @@ def test_delivery_that_releases_a_member_adopts_the_events_waiting_for_it(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, (lease,) = wait_for_one_member(it, 5)
+    ledger, (lease,) = events_waiting_for_hot_member(it, 5)
     it.own.redis.delete(ledger.keys.lock(lease.digest))
-    it.take(of_one_member(5))
+    it.take(event_of_hot_member(5))
     eventually(lambda: not it.unacked() and not it.processor.delay_queue.count(), what="an end")
     it.settled()
     assert it.there.vars_of("hot@example.com")["plan"] == "5"
@@ -546,7 +548,7 @@ def test_cancelled_consumer_leaves_waiting_events_to_other_workers(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
     it.loop.takes = False
     it.consuming.adopt()
@@ -557,7 +559,7 @@ def test_adopted_events_count_as_in_hand_until_they_end(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 40)
+    ledger, leases = events_waiting_for_hot_member(it, 40)
     ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
     it.consuming.adopt()
@@ -577,7 +579,7 @@ def test_no_event_is_adopted_beside_a_message_that_must_be_alone(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     entered, go = first_request_hangs(it)
     suspect = message(1, returns=ALONE_AFTER)
     it.own.redis.lpush(it.own.queue, encode(suspect, it.own.queue))
@@ -611,7 +613,7 @@ def test_messages_of_an_earlier_channel_count_beside_those_of_the_new_one(
     assert it.consuming._load.weights() == []
 
 
-def no_thread_more(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_more_threads(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
     it.consuming._threads.shutdown()
 
@@ -620,9 +622,9 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
-    no_thread_more(it, monkeypatch)
+    no_more_threads(it, monkeypatch)
     it.consuming.adopt()
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == (
@@ -638,7 +640,7 @@ def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    no_thread_more(it, monkeypatch)
+    no_more_threads(it, monkeypatch)
     tags = it.take(message(1), message(2))
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 2)
@@ -666,7 +668,7 @@ def test_adopted_event_that_cannot_be_parsed_is_back_on_the_queue(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 2)
+    ledger, leases = events_waiting_for_hot_member(it, 2)
     ledger.release(leases, [], 0)
 
     def no_memory(*_: object) -> Any:
@@ -685,7 +687,7 @@ def test_waiting_events_are_adopted_only_when_their_bytes_fit(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
     it.own.redis.lpush(it.own.queue, encode(message(1), it.own.queue))

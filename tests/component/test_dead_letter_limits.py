@@ -33,7 +33,7 @@ def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
     return letters
 
 
-def left(letters: DeadLetterQueue) -> list[str]:
+def remaining_ids(letters: DeadLetterQueue) -> list[str]:
     return [each.message.id for each in letters.oldest_first()]
 
 
@@ -48,7 +48,7 @@ def test_oldest_dead_letters_above_the_limit_are_removed_and_reported(
 ) -> None:
     letters, told = letters_of(own, 5, 4, 3, 2, 1), list[str]()
     assert DeadLetterLimits(letters, most=3, removed=told.append).enforce(NOW) == 2
-    assert (left(letters), letters.totals(), told) == (
+    assert (remaining_ids(letters), letters.totals(), told) == (
         ["d2", "d3", "d4"],
         {"rejected": 3},
         ["number"] * 2,
@@ -64,7 +64,7 @@ def test_old_dead_letters_are_removed_and_those_without_a_date_are_kept(
 ) -> None:
     letters = letters_of(own, 31, NOW / DAY, 30.5, 29, 1)
     assert DeadLetterLimits(letters, days=30).enforce(NOW) == 2
-    assert left(letters) == ["d1", "d3", "d4"]
+    assert remaining_ids(letters) == ["d1", "d3", "d4"]
 
 
 def test_dead_letters_at_the_limit_warn_once_an_hour_and_none_is_removed(
@@ -86,4 +86,4 @@ def test_dead_letters_are_removed_by_one_worker_a_few_at_a_time(own: OwnIntegrat
     bounds = DeadLetterLimits(letters, most=1)
     assert [bounds.turn(), bounds.turn()] == [True, False]
     assert [bounds.enforce(NOW) for _ in range(3)] == [AT_ONCE, 9, 0]
-    assert left(letters) == [f"d{AT_ONCE + 9}"]
+    assert remaining_ids(letters) == [f"d{AT_ONCE + 9}"]

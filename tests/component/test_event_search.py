@@ -33,11 +33,11 @@ def bundle(id: str, *items: Any) -> Message:
     )
 
 
-def of(address: str) -> Callable[[Message], bool]:
+def for_person(address: str) -> Callable[[Message], bool]:
     return lambda message: address_of(message.args) == address
 
 
-def named(id: str) -> Callable[[Message], bool]:
+def with_id(id: str) -> Callable[[Message], bool]:
     return lambda message: message.id == id
 
 
@@ -56,10 +56,12 @@ def put(places: EventSearch, *messages: Message | str) -> None:
 
 def queued(places: EventSearch) -> list[Any]:
     """What is on the queue, the next one first: id and events of each message, or a text that is none."""
-    return [said(str(each)) for each in reversed(places.redis.lrange(places.queue, 0, -1))]
+    return [
+        message_summary(str(each)) for each in reversed(places.redis.lrange(places.queue, 0, -1))
+    ]
 
 
-def said(raw: str) -> Any:
+def message_summary(raw: str) -> Any:
     if not raw.startswith("{"):
         return raw
     message = decode(raw)[0]
@@ -67,7 +69,7 @@ def said(raw: str) -> Any:
 
 
 def forget(places: EventSearch, address: str) -> dict[str, int]:
-    found = places.forget(address, of(address))
+    found = places.forget(address, for_person(address))
     return {place: count for place, count in found.items() if count}
 
 
@@ -81,24 +83,29 @@ def test_events_are_found_in_bundles_and_outside(places: EventSearch) -> None:
         "nonsense",
     )
     found = [
-        (before, [each.id for each in found.events]) for before, found in places.queued(of(JANE))
+        (before, [each.id for each in found.events])
+        for before, found in places.queued(for_person(JANE))
     ]
     assert found == [(0, ["a"]), (1, ["b.1", "b.2"])]
-    assert [before for before, _ in places.queued(named("c.1"))] == [2]
-    assert [before for before, _ in places.queued(named("d"))] == [3]
+    assert [before for before, _ in places.queued(with_id("c.1"))] == [2]
+    assert [before for before, _ in places.queued(with_id("d"))] == [3]
 
 
 def test_event_in_a_bundle_is_found_by_its_own_id_and_by_the_bundles(
     places: EventSearch,
 ) -> None:
     put(places, alone("a", SAM), bundle("b", event(JANE, messageId="m1"), SAM))
-    assert [(before, len(found.events)) for before, found in places.queued(named("m1"))] == [(1, 1)]
-    assert [(before, len(found.events)) for before, found in places.queued(named("b"))] == [(1, 2)]
+    assert [(before, len(found.events)) for before, found in places.queued(with_id("m1"))] == [
+        (1, 1)
+    ]
+    assert [(before, len(found.events)) for before, found in places.queued(with_id("b"))] == [
+        (1, 2)
+    ]
 
 
 def test_long_queue_is_searched_in_its_order(places: EventSearch) -> None:
     put(places, *(bundle(f"b{number}", SAM, JANE) for number in range(250)))
-    found = [(before, found.events[0].id) for before, found in places.queued(of(JANE))]
+    found = [(before, found.events[0].id) for before, found in places.queued(for_person(JANE))]
     assert found == [(number, f"b{number}.1") for number in range(250)]
 
 
@@ -161,11 +168,11 @@ def test_bundle_that_moved_since_it_was_found_is_erased_in_its_new_place(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, alone("a", SAM), alone("b", SAM), bundle("c", SAM, JANE), bundle("d", KIM, JANE))
-    seen = list(places.queued(of(JANE)))
+    seen = list(places.queued(for_person(JANE)))
     own.take(2)
     put(places, alone("new", SAM))
     places.redis.rpush(places.queue, encode(alone("returned", KIM), places.queue))
-    assert [places._erase_queued(*each, of(JANE)) for each in seen] == [1, 1]
+    assert [places._erase_queued(*each, for_person(JANE)) for each in seen] == [1, 1]
     assert queued(places) == [("returned", [KIM]), ("c", [SAM]), ("d", [KIM]), ("new", [SAM])]
 
 
@@ -173,9 +180,9 @@ def test_message_fetched_before_its_erasure_is_not_put_back(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, bundle("b", SAM, JANE), alone("a", JANE), alone("c", SAM))
-    seen = list(places.queued(of(JANE)))
+    seen = list(places.queued(for_person(JANE)))
     own.take(3)
-    assert [places._erase_queued(*each, of(JANE)) for each in seen] == [0, 0]
+    assert [places._erase_queued(*each, for_person(JANE)) for each in seen] == [0, 0]
     assert queued(places) == [("c", [SAM])]
 
 
@@ -185,9 +192,9 @@ def test_delayed_bundle_loses_the_forgotten_person_and_keeps_its_due_time(
     due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
     places.delay_queue.delay(alone("a", JANE), FAR)
     places.delay_queue.delay(bundle("c", JANE), FAR)
-    assert [len(found.events) for found, _ in places.delayed(of(JANE))] == [1, 1, 1]
+    assert [len(found.events) for found, _ in places.delayed(for_person(JANE))] == [1, 1, 1]
     assert forget(places, JANE) == {"delayed": 3}
-    assert [(said(raw), at) for raw, at in places.delay_queue.waiting()] == [
+    assert [(message_summary(raw), at) for raw, at in places.delay_queue.waiting()] == [
         (("b", [SAM, KIM]), due)
     ]
 

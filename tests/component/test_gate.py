@@ -515,7 +515,7 @@ def test_every_kind_of_outcome_can_be_reported_in_any_state(own: OwnIntegration)
 # Patience's clock
 
 
-def ticks(own: OwnIntegration, seconds: int) -> None:
+def housekeeping_ticks(own: OwnIntegration, seconds: int) -> None:
     """A worker keeps house for so long."""
     for _ in range(seconds):
         own.later(1)
@@ -525,7 +525,7 @@ def ticks(own: OwnIntegration, seconds: int) -> None:
 def test_retry_clock_runs_while_the_gate_is_open(own: OwnIntegration) -> None:
     began = own.now()
     own.gate().claim_incident_check()
-    ticks(own, 100)
+    housekeeping_ticks(own, 100)
     open_seconds, took = own.gate().open_seconds(), own.now() - began
     assert 100 <= open_seconds <= 100 + took + 0.1
 
@@ -535,7 +535,7 @@ def test_retry_clock_stands_still_during_a_hold(own: OwnIntegration, hold: str) 
     own.gate().claim_incident_check()
     HOLDS[hold](own.gate())
     before = own.gate().open_seconds()
-    ticks(own, 300)
+    housekeeping_ticks(own, 300)
     assert own.gate().open_seconds() == before
 
 
@@ -544,5 +544,5 @@ def test_retry_clock_stands_still_while_no_worker_runs(own: OwnIntegration) -> N
     own.later(100_000)
     assert own.gate().open_seconds() == 0
     own.gate().claim_incident_check()
-    ticks(own, 3)
+    housekeeping_ticks(own, 3)
     assert 3 <= own.gate().open_seconds() < SLACK

@@ -58,7 +58,7 @@ def within_bounds(ask: Callable[[], Response | NoResponse]) -> Response | NoResp
     return found[0]
 
 
-def asked(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
+def ask_once(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
     with RawMailgun(saying) as far:
         return within_bounds(mailgun_at(far.url, **times).read_list), far
 
@@ -197,7 +197,7 @@ POURED = {
 
 @pytest.mark.parametrize("saying", POURED.values(), ids=POURED)
 def test_endless_lines_around_a_body_are_read_only_a_little(saying: Saying) -> None:
-    found, far = asked(saying, read=HANGS_AFTER_SECONDS)
+    found, far = ask_once(saying, read=HANGS_AFTER_SECONDS)
     assert isinstance(found, NoResponse)
     assert found.reason.startswith("no usable answer")
     assert (
@@ -221,7 +221,7 @@ BODIES = {
 def test_endless_body_is_read_up_to_its_limit_whatever_the_status(
     head: bytes, length: bytes
 ) -> None:
-    found, far = asked(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
+    found, far = ask_once(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.status == int(head.split()[1])
     assert len(found.body) == BODY_LIMIT
@@ -233,27 +233,29 @@ def test_answer_of_too_many_values_counts_as_too_long(item: bytes) -> None:
     body = (
         b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
     )
-    found, _ = asked(said(answer(body)), read=HANGS_AFTER_SECONDS)
+    found, _ = ask_once(said(answer(body)), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.is_json_cut
     assert len(found.body) < 100_000
 
 
 def test_gzip_stream_that_yields_nothing_is_read_to_the_limit_of_the_wire() -> None:
-    found, far = asked(pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS)
+    found, far = ask_once(
+        pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS
+    )
     assert isinstance(found, NoResponse)
     assert far.sent < 2 * RAW_LIMIT
 
 
 def test_gzip_bomb_is_unpacked_to_the_limit() -> None:
     bomb = gzip.compress(b"\0" * (100 * BODY_LIMIT))
-    found, _ = asked(said(ZIPPED + bomb), read=HANGS_AFTER_SECONDS)
+    found, _ = ask_once(said(ZIPPED + bomb), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.body == b"\0" * BODY_LIMIT
 
 
 def test_body_that_is_not_as_encoded_leaves_the_status_to_be_heeded() -> None:
-    found, _ = asked(
+    found, _ = ask_once(
         said(
             answer(b"no gzip", "429 Too Many Requests", "Content-Encoding: gzip", "Retry-After: 7")
         )
@@ -416,9 +418,9 @@ def test_odd_headers_are_not_written_to_a_log(caplog: pytest.LogCaptureFixture) 
     odd: list[Any] = ["X-Echo: Basic YXBpOmtleQ==", " folded", "Set-Cookie: jane@example.com"]
     both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\nX-Echo: jane@example.com\r\n\r\n"
     with caplog.at_level(20):
-        asked(said(answer(b"{}", "200 OK", *odd)))
-        asked(said(both + b"2\r\n{}\r\n0\r\n\r\n"))
-        asked(said(b"HTTP/1.1 200 OK\r\njane@example.com\r\n\r\n"))
+        ask_once(said(answer(b"{}", "200 OK", *odd)))
+        ask_once(said(both + b"2\r\n{}\r\n0\r\n\r\n"))
+        ask_once(said(b"HTTP/1.1 200 OK\r\njane@example.com\r\n\r\n"))
     assert not caplog.records
 
 

@@ -63,7 +63,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def told(registry: CollectorRegistry) -> dict[str, float]:
+def scraped(registry: CollectorRegistry) -> dict[str, float]:
     """What a scrape of `registry` gives."""
     return samples(generate_latest(registry).decode())
 
@@ -92,10 +92,10 @@ def event(**fields: Any) -> Message:
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
-    before = told(metrics.registry)
+    before = scraped(metrics.registry)
     decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
     metrics.handled(event(), decision, Outcome(kind))
-    after = told(metrics.registry)
+    after = scraped(metrics.registry)
     grown = {
         name for name in after if name.startswith("outcomes_total") and after[name] != before[name]
     }
@@ -115,13 +115,13 @@ def test_event_that_never_reached_mailgun_is_counted_apart(
 ) -> None:
     metrics = Metrics("default")
     metrics.handled(event(), decision, None)
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert found[f"outcomes_total {name}"] == 1
     assert found["event_attempts_count"] == found["delivery_duration_seconds_count"] == 0
 
 
 def test_every_counter_is_exported_from_the_start_at_zero() -> None:
-    found = told(Metrics("default").registry)
+    found = scraped(Metrics("default").registry)
     assert {name for name in found if name.startswith("outcomes_total")} == {
         f"outcomes_total {o}" for o in OUTCOMES
     }
@@ -138,20 +138,20 @@ def test_dead_letters_are_counted_by_reason(reason: DeadLetterReason) -> None:
     metrics = Metrics("default")
     metrics.handled(event(), Bury(reason), None)
     metrics.handled(event(), Bury(reason), Outcome(OutcomeKind.UNAVAILABLE))
-    assert told(metrics.registry)[f"buried_total {reason}"] == 2
+    assert scraped(metrics.registry)[f"buried_total {reason}"] == 2
 
 
 def test_attempts_are_observed_when_an_event_has_ended() -> None:
     metrics = Metrics("default")
     metrics.handled(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
-    assert told(metrics.registry)["event_attempts_count"] == 0
+    assert scraped(metrics.registry)["event_attempts_count"] == 0
     metrics.handled(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
     metrics.handled(
         event(attempts=49),
         Bury(DeadLetterReason.RETRIES_EXHAUSTED),
         Outcome(OutcomeKind.UNAVAILABLE),
     )
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert (found["event_attempts_sum"], found["event_attempts_count"]) == (53, 2)
     assert (found["event_attempts_bucket 2.0"], found["event_attempts_bucket 3.0"]) == (0, 1)
 
@@ -164,7 +164,7 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     )
     metrics.handled(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
     metrics.handled(event(), Snooze(1), Outcome(OutcomeKind.HELD))
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (
         61,
         2,
@@ -174,14 +174,14 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
 def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
     metrics = Metrics("default", clock=lambda: 900.0)
     metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    assert told(metrics.registry)["delivery_duration_seconds_sum"] == 0
+    assert scraped(metrics.registry)["delivery_duration_seconds_sum"] == 0
 
 
 def test_request_is_counted_by_the_class_of_its_status() -> None:
     metrics = Metrics("default")
     for status in (None, *range(100, 600)):
         metrics.asked("upsert", status, 0.3)
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     counts = {
         name: value
         for name, value in found.items()
@@ -222,7 +222,7 @@ def settings(own: OwnIntegration) -> Settings:
 
 def gauges(collector: RedisCollector) -> dict[str, float]:
     """What a scrape gives of the integration."""
-    return told(cast("CollectorRegistry", collector))
+    return scraped(cast("CollectorRegistry", collector))
 
 
 def test_gauges_show_the_integration_as_it_is_in_redis(
@@ -482,4 +482,4 @@ def test_metrics_never_carry_the_text_of_a_message() -> None:
     )
     outcome = Outcome(OutcomeKind.REJECTED, 400, "jane@example.com is no address")
     metrics.handled(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
-    assert not [name for name in told(metrics.registry) if "jane" in name]
+    assert not [name for name in scraped(metrics.registry) if "jane" in name]

@@ -62,9 +62,9 @@ def synced(own: OwnIntegration, far: Far, total: int | None = None) -> list[Any]
 def read(own: OwnIntegration, far: Far) -> Outcome | float | None:
     """How a reading of those who unsubscribed ends."""
     reading = OptOutScanner(page_importer(own, far), REFRESH, 500)
-    turn = reading.try_start()
-    assert turn
-    return reading.run(turn)
+    lease = reading.try_start()
+    assert lease
+    return reading.run(lease)
 
 
 def copies(own: OwnIntegration, *names: str) -> list[bool]:
@@ -108,8 +108,8 @@ def test_member_unreadable_on_a_page_has_no_trusted_copy_any_more(
 
 def test_lease_is_not_renewed_when_a_page_shows_the_member_unreadable(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    wanted = [TimedPatch(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
-    opened = ledger.acquire(list(ledger.group_by_member(wanted, [0])[0]))
+    patches = [TimedPatch(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
+    opened = ledger.acquire(list(ledger.group_by_member(patches, [0])[0]))
     assert isinstance(opened, list)
     page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
     leases: list[Any] = list(opened)

@@ -65,10 +65,15 @@ def copy_at(own: OwnIntegration) -> float:
     return float(found.at)
 
 
-def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) -> None:
+def confirmed(own: OwnIntegration, cached: Member, at: float = 1, **patch: Any) -> None:
     """A delivery found, or made, Mailgun hold that."""
     there = HoldsOneMember(
-        {"address": ADDRESS, "name": held.name, "subscribed": held.subscribed, "vars": held.vars}
+        {
+            "address": ADDRESS,
+            "name": cached.name,
+            "subscribed": cached.subscribed,
+            "vars": cached.vars,
+        }
     )
     sets = Patch(
         ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None
@@ -79,7 +84,7 @@ def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) ->
     }
 
 
-def a_delivery_has_it(own: OwnIntegration) -> None:
+def lease_member(own: OwnIntegration) -> None:
     own.redis.set(own.ledger().keys_of(ADDRESS)[0], "token")
 
 
@@ -102,10 +107,10 @@ def test_page_stores_a_member_as_a_delivery_does(own: OwnIntegration) -> None:
     assert fields(own)["copy"] == by_delivery
 
 
-@pytest.mark.parametrize("held", [JANE, OPTED_OUT])
+@pytest.mark.parametrize("cached", [JANE, OPTED_OUT])
 @pytest.mark.parametrize("page", [JANE, OPTED_OUT])
-def test_page_replaces_an_older_copy(own: OwnIntegration, held: Member, page: Member) -> None:
-    confirmed(own, held)
+def test_page_replaces_an_older_copy(own: OwnIntegration, cached: Member, page: Member) -> None:
+    confirmed(own, cached)
     page = replace(page, vars={"plan": "pro"})
     page_importer(own).store_page((page,), own.now())
     assert copy(own) == page
@@ -169,7 +174,7 @@ def test_record_lives_its_days_after_the_page(own: OwnIntegration) -> None:
     page_importer(own).store_page((JANE,), own.now() - 100)
     assert own.redis.ttl(key_of(own)) in lives
     own.redis.delete(key_of(own))
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     assert own.redis.ttl(key_of(own)) in lives
 
@@ -191,7 +196,7 @@ def test_page_of_a_hundred_members_is_one_script_call(own: OwnIntegration) -> No
 def test_copy_of_a_leased_member_is_not_kept_by_a_page(own: OwnIntegration) -> None:
     confirmed(own, JANE)
     record = fields(own)["record"]
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     assert fields(own).keys() == {"record", "doubt", "seen_at"}
     assert fields(own)["record"] == record
@@ -199,7 +204,7 @@ def test_copy_of_a_leased_member_is_not_kept_by_a_page(own: OwnIntegration) -> N
 
 def test_opt_out_on_a_page_is_kept_while_a_delivery_has_the_member(own: OwnIntegration) -> None:
     confirmed(own, JANE)
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((OPTED_OUT,), own.now())
     assert fields(own)["doubt"] == "1"
     assert copy(own) == OPTED_OUT
@@ -267,7 +272,7 @@ def test_our_unsubscribe_confirmed_by_or_newer_than_the_page_stays_ours(
 
 def test_our_unsubscribe_in_flight_stays_ours(own: OwnIntegration) -> None:
     confirmed(own, JANE, consent=False)
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     no = entry(own).record.no
     assert no
@@ -277,7 +282,7 @@ def test_our_unsubscribe_in_flight_stays_ours(own: OwnIntegration) -> None:
 # --- asking for a page
 
 
-def a_page(*members: dict[str, Any]) -> urllib3.HTTPResponse:
+def page_answer(*members: dict[str, Any]) -> urllib3.HTTPResponse:
     paging = {"next": f"{PAGES_URL}?page=next&address={members[-1]['address'] if members else ''}"}
     return answered(200, json.dumps({"items": members, "paging": paging}).encode())
 
@@ -287,7 +292,7 @@ def test_page_is_stored_as_of_before_its_request(own: OwnIntegration) -> None:
 
     def answer(_: object) -> urllib3.HTTPResponse:
         asked_at.append(own.now())
-        return a_page(
+        return page_answer(
             {"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {}}
         )
 
@@ -306,7 +311,7 @@ def test_opt_out_on_a_page_overtaken_by_a_delivery_is_kept(
 ) -> None:
     def answer(_: object) -> urllib3.HTTPResponse:
         confirmed(own, JANE)
-        return a_page({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
+        return page_answer({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
 
     page_importer(own, Far(answer)).read(EVERYBODY)
     found = copy(own)
@@ -315,12 +320,12 @@ def test_opt_out_on_a_page_overtaken_by_a_delivery_is_kept(
 
 
 def test_the_last_page_changes_nothing(own: OwnIntegration) -> None:
-    assert page_importer(own, Far(lambda _: a_page())).read(EVERYBODY) == Page((), None)
+    assert page_importer(own, Far(lambda _: page_answer())).read(EVERYBODY) == Page((), None)
     assert list(own.redis.scan_iter(f"signal:{own.name}:member:*")) == []
 
 
 def test_no_page_is_requested_while_on_hold(own: OwnIntegration) -> None:
-    far = Far(lambda _: a_page())
+    far = Far(lambda _: page_answer())
     hold_for_unavailability(own.gate())
     found = page_importer(own, far).read(EVERYBODY)
     assert isinstance(found, RetryAfter)

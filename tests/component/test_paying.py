@@ -26,7 +26,7 @@ HOLDS: dict[str, Any] = {
 }
 
 
-def reported_reading(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[str]:
+def report_reads(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[str]:
     """Report so many pages that ended so; gives what each began or ended."""
     return [gate.record_page(Outcome(kind, requests=1), str(kind), NOW) for _ in range(times)]
 
@@ -98,17 +98,17 @@ def test_page_request_ends_the_hold_when_no_worker_checks_the_list(
     assert gate.acquire_background()[0] > 0
     own.later(2 * LONGEST_UNAVAILABLE_SECONDS)
     assert gate.acquire_background()[0] == 0
-    assert reported_reading(gate, OutcomeKind.UNAVAILABLE) == [""]
+    assert report_reads(gate, OutcomeKind.UNAVAILABLE) == [""]
     assert gate.state().kind == "unavailable"
-    assert reported_reading(gate, OutcomeKind.UNCHANGED) == ["available"]
+    assert report_reads(gate, OutcomeKind.UNCHANGED) == ["available"]
 
 
 def test_page_answered_429_begins_a_hold(own: OwnIntegration) -> None:
-    assert [flow_change(own, hint=60)] == ["throttled"]
+    assert [hold_change_by_page(own, hint=60)] == ["throttled"]
     assert own.gate().state().kind == "throttled"
 
 
-def flow_change(own: OwnIntegration, *, hint: float) -> str:
+def hold_change_by_page(own: OwnIntegration, *, hint: float) -> str:
     """What a page that is answered 429 with a hint begins."""
     outcome = Outcome(
         OutcomeKind.THROTTLED, 429, wait_until=NOW + timedelta(seconds=hint), requests=1
@@ -122,14 +122,14 @@ def flow_change(own: OwnIntegration, *, hint: float) -> str:
 def test_failing_pages_count_as_no_members_and_begin_no_hold(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
-    assert not any(reported_reading(own.gate(), kind, times=100))
+    assert not any(report_reads(own.gate(), kind, times=100))
     assert own.gate().state().kind is None
 
 
 def test_a_page_that_was_read_ends_a_run_of_reads_without_an_answer(own: OwnIntegration) -> None:
     for _ in range(3):
         answered(own.gate(), OutcomeKind.UNAVAILABLE, times=9, written=False)
-        reported_reading(own.gate(), OutcomeKind.UNCHANGED)
+        report_reads(own.gate(), OutcomeKind.UNCHANGED)
     assert own.gate().state().kind is None
 
 
@@ -142,10 +142,10 @@ def test_pages_that_can_be_read_do_not_hide_that_members_cannot_be_written(
 ) -> None:
     gate = own.gate(chance=NEARLY_ONE)
     answered(gate, OutcomeKind.UNAUTHORIZED, times=2)
-    reported_reading(gate, kind)
+    report_reads(gate, kind)
     assert answered(gate, OutcomeKind.UNAUTHORIZED) == ["incident"]
 
 
 def test_pages_that_are_read_count_as_let_through(own: OwnIntegration) -> None:
-    reported_reading(own.gate(), OutcomeKind.UNCHANGED, times=3)
+    report_reads(own.gate(), OutcomeKind.UNCHANGED, times=3)
     assert own.pace()["count"] == "3"

@@ -64,7 +64,7 @@ def buried(own: OwnIntegration) -> list[DeadLetter]:
     return list(DeadLetterQueue(own.redis, own.name, own.queue).newest_first())
 
 
-def everywhere(own: OwnIntegration) -> tuple[int, int]:
+def delayed_and_buried(own: OwnIntegration) -> tuple[int, int]:
     return len(delayed(own)), len(buried(own))
 
 
@@ -75,7 +75,7 @@ def test_delivered_event_is_done_and_neither_delayed_nor_buried(own: OwnIntegrat
     there = HoldsOneMember(HELD)
     assert processor(own, there).handle(message()) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
 
 
 def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
@@ -112,7 +112,7 @@ def test_skipped_event_is_done_with_its_reason_and_sends_no_request(
     there = HoldsOneMember(HELD)
     assert processor(own, there).handle(message(event)) == Done(f"skipped: {skip}")
     assert there.asked() == []
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
 
 
 # Delayed
@@ -199,10 +199,10 @@ def test_bug_over_one_event_delays_no_other_event(
     there = HoldsMembers()
     attempts = Deliverer.deliver
 
-    def crashes_over_one(self: Deliverer, wanted: Sequence[TimedPatch]) -> list[Outcome]:
-        if any(each.patch.address == "p2@example.com" for each in wanted):
+    def crashes_over_one(self: Deliverer, patches: Sequence[TimedPatch]) -> list[Outcome]:
+        if any(each.patch.address == "p2@example.com" for each in patches):
             raise RecursionError(ADDRESS)
-        return attempts(self, wanted)
+        return attempts(self, patches)
 
     monkeypatch.setattr(Deliverer, "deliver", crashes_over_one)
     here = replace(
@@ -318,7 +318,7 @@ def test_redis_outage_during_an_attempt_delays_and_buries_nothing(
     with pytest.raises(Away):
         processor(own, there).handle(message())
     monkeypatch.undo()
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
     own.redis.delete(*own.redis.scan_iter(f"signal:{own.name}:lock:*"), "none")  # its lease ended
     assert isinstance(processor(own, there).handle(message()), Done)
     assert there.held == {**HELD, "vars": {"plan": "pro"}}

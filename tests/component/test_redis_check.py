@@ -21,7 +21,7 @@ def report(url: str, **options: Any) -> RedisReport:
     return report_on_redis(url, "default", wait_seconds=options.pop("wait_seconds", 5))
 
 
-def bad(url: str) -> list[CheckResult]:
+def failed_checks(url: str) -> list[CheckResult]:
     """What is not well."""
     return [each for each in report(url).results if each.severity is not OK]
 
@@ -107,7 +107,7 @@ def test_bad_setting_of_the_server_is_reported(server: RedisServer, trouble: str
         for name, value in settings.items():
             client.config_set(name, value)
         try:
-            [result] = bad(server.url)
+            [result] = failed_checks(server.url)
         finally:
             for name in settings:
                 client.config_set(name, AS_BEFORE[name])
@@ -120,7 +120,7 @@ def test_a_memory_that_is_nearly_full_is_a_warning(server: RedisServer) -> None:
     with server.client() as client:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
         try:
-            [result] = bad(server.url)
+            [result] = failed_checks(server.url)
         finally:
             client.config_set("maxmemory", 0)
     assert (result.what, result.severity) == ("Redis memory", WARNING)
@@ -147,14 +147,14 @@ def test_a_replica_is_named_with_its_primary_and_ends_no_worker(
 @pytest.mark.parametrize("database", [0, 3])
 def test_cluster_is_reported_whatever_the_database(tmp_path: Path, database: int) -> None:
     with running(tmp_path, **cluster()) as server:
-        [result] = bad(server.url.removesuffix("0") + str(database))
+        [result] = failed_checks(server.url.removesuffix("0") + str(database))
     assert "is a Redis Cluster" in result.found
     assert result.ends_worker
 
 
 def test_missing_database_is_reported(tmp_path: Path) -> None:
     with running(tmp_path, databases="1") as server:
-        [result] = bad(server.url.removesuffix("0") + "3")
+        [result] = failed_checks(server.url.removesuffix("0") + "3")
     assert f"{server.url.removesuffix('0')}3: this database is not there" in result.found
     assert "/0" in result.fix
     assert result.ends_worker
@@ -162,7 +162,7 @@ def test_missing_database_is_reported(tmp_path: Path) -> None:
 
 def test_too_old_server_is_reported_by_its_version(server: RedisServer) -> None:
     with odd_servers.old_redis(server.port) as old:
-        [result] = bad(old.url)
+        [result] = failed_checks(old.url)
     assert "is Redis 6.0.9, which is older than 6.2" in result.found
     assert "Valkey" in result.fix
     assert result.ends_worker
@@ -174,7 +174,7 @@ def test_server_that_cannot_write_its_disk_is_reported(tmp_path: Path) -> None:
         client.set("x", "y")
         client.bgsave()
         eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
-        [result] = [each for each in bad(server.url) if not each.ok]
+        [result] = [each for each in failed_checks(server.url) if not each.ok]
     assert result.what == "Redis writes"
     assert "cannot write to its disk" in result.found
     assert "Free space" in result.fix
@@ -224,17 +224,17 @@ def test_a_command_that_is_renamed_is_named(
     tmp_path: Path, renamed: str, what: str, found: str, severity: Severity
 ) -> None:
     with running(tmp_path, **{"rename-command": f"{renamed} HIDDEN"}) as server:
-        [result] = bad(server.url)
+        [result] = failed_checks(server.url)
     assert (result.what, result.severity) == (what, severity)
     assert found in result.found
 
 
 def test_proxy_without_config_and_info_is_no_error(server: RedisServer) -> None:
     with odd_servers.proxy_without(server.port, "CONFIG") as proxy:
-        assert not bad(proxy.url)
+        assert not failed_checks(proxy.url)
         assert "could not be looked at" in report(proxy.url).results[3].found
     with odd_servers.proxy_without(server.port, "CONFIG", "INFO") as proxy:
-        [result] = bad(proxy.url)
+        [result] = failed_checks(proxy.url)
     assert result.severity is UNKNOWN
     assert "noeviction" in result.fix
 
@@ -245,7 +245,7 @@ def test_redis_check_tries_nothing_on_a_proxy_without_transactions(server: Redis
         server.client() as client,
     ):
         client.flushall()
-        [result] = bad(proxy.url)
+        [result] = failed_checks(proxy.url)
         assert client.keys() == []
     assert "no MULTI" in result.found
     assert result.ends_worker

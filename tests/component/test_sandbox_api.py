@@ -47,7 +47,7 @@ def bulk(sandbox: RunningSandbox, members: Any, **fields: str) -> requests.Respo
     )
 
 
-def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
+def stored_member(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
     return sandbox.control.members()[address]
 
 
@@ -72,7 +72,7 @@ def test_new_member_is_stored_and_shown_in_the_answer(sandbox: RunningSandbox) -
     }
     assert answer.json() == {"member": shown, "message": "Mailing list member has been created"}
     assert answer.headers["Content-Type"] == "application/json"
-    assert held(sandbox).as_mailgun() == shown
+    assert stored_member(sandbox).as_mailgun() == shown
 
 
 def test_absent_name_and_vars_are_empty_and_a_new_member_is_subscribed(
@@ -93,7 +93,7 @@ def test_multipart_form_is_accepted(sandbox: RunningSandbox) -> None:
         "vars": (None, '{"plan": "pro"}'),
     }
     assert ask(sandbox, "POST", "/members", files=files).status_code == 200
-    assert (held(sandbox).name, held(sandbox).vars) == ("Jane", {"plan": "pro"})
+    assert (stored_member(sandbox).name, stored_member(sandbox).vars) == ("Jane", {"plan": "pro"})
 
 
 def test_json_body_is_refused(sandbox: RunningSandbox) -> None:
@@ -122,14 +122,14 @@ def test_existing_address_is_refused_without_upsert(sandbox: RunningSandbox) -> 
     for extra in ({}, {"upsert": "no"}, {"upsert": "false"}):
         answer = ask(sandbox, "POST", "/members", data={"address": "Jane@example.com", **extra})
         assert messages(answer) == (400, "Address already exists 'Jane@example.com'")
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
 
 
 @pytest.mark.parametrize("spelling", ["yes", "true", "YES", "True"])
 def test_upsert_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: str) -> None:
     add_jane(sandbox)
     assert upsert(sandbox, name="Jane Roe", upsert=spelling).status_code == 200
-    assert held(sandbox).name == "Jane Roe"
+    assert stored_member(sandbox).name == "Jane Roe"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_addresses_of_members_and_lists_compare_ignoring_case(sandbox: RunningSa
 def test_single_member_is_shown(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     assert ask(sandbox, "GET", "/members/jane%40example.com").json() == {
-        "member": held(sandbox).as_mailgun()
+        "member": stored_member(sandbox).as_mailgun()
     }
 
 
@@ -200,13 +200,13 @@ def test_put_changes_only_the_fields_it_names_and_replaces_vars_whole(
         "subscribed": False,
         "vars": {"n": 1},
     }
-    assert answer.json()["member"] == held(sandbox).as_mailgun() == expected
+    assert answer.json()["member"] == stored_member(sandbox).as_mailgun() == expected
 
 
 def test_a_put_without_a_form_is_ignored_but_answers_200(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     assert ask(sandbox, "PUT", "/members/jane@example.com", data=b"name=Roe").status_code == 200
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
     assert not sandbox.control.requests()[-1].committed
 
 
@@ -388,7 +388,10 @@ def test_bulk_call_up_to_a_hundred_members_is_applied_before_the_answer(
     assert messages(answer) == (200, "Mailing list has been updated")
     assert answer.json()["list"]["members_count"] == 100
     assert "task-id" not in answer.json()
-    assert (held(sandbox).subscribed, held(sandbox).vars) == (False, {"plan": "pro"})
+    assert (stored_member(sandbox).subscribed, stored_member(sandbox).vars) == (
+        False,
+        {"plan": "pro"},
+    )
     assert sandbox.control.requests()[-1].touched == 100
 
 
@@ -420,7 +423,7 @@ def test_bulk_call_without_upsert_skips_existing_members(sandbox: RunningSandbox
     assert bulk(
         sandbox, [{"address": "jane@example.com", "name": "Roe"}, "bob@example.com"], upsert="no"
     ).ok
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
     assert "bob@example.com" in sandbox.control.members()
 
 
@@ -490,14 +493,14 @@ def test_refused_address_alone_is_skipped_with_its_switch(sandbox: RunningSandbo
 def test_vars_are_replaced_on_update(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     upsert(sandbox, vars='{"plan": "free"}')
-    assert held(sandbox).vars == {"plan": "free"}
+    assert stored_member(sandbox).vars == {"plan": "free"}
 
 
 def test_vars_are_merged_on_update_with_their_switch(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(vars_on_update="merged")
     add_jane(sandbox)
     upsert(sandbox, vars='{"plan": "free"}')
-    assert held(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
+    assert stored_member(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
 
 
 def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(
@@ -505,19 +508,23 @@ def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(
 ) -> None:
     add_jane(sandbox)
     upsert(sandbox)
-    assert (held(sandbox).subscribed, held(sandbox).name, held(sandbox).vars) == (True, "", {})
+    assert (
+        stored_member(sandbox).subscribed,
+        stored_member(sandbox).name,
+        stored_member(sandbox).vars,
+    ) == (True, "", {})
 
 
 @pytest.mark.parametrize("switch", ["omitted_subscribed", "omitted_name", "omitted_vars"])
 def test_omitted_field_is_kept_with_its_switch(sandbox: RunningSandbox, switch: str) -> None:
     sandbox.control.switches(**{switch: "kept"})
     add_jane(sandbox)
-    before = held(sandbox).as_mailgun()
+    before = stored_member(sandbox).as_mailgun()
     upsert(sandbox)
     field = switch.removeprefix("omitted_")
     cleared = {"subscribed": True, "name": "", "vars": {}}
     expected = cleared | {field: before[field]}
-    assert {name: held(sandbox).as_mailgun()[name] for name in cleared} == expected
+    assert {name: stored_member(sandbox).as_mailgun()[name] for name in cleared} == expected
 
 
 @pytest.mark.parametrize(("position", "subscribed"), [("subscribes", True), ("kept", False)])
@@ -527,7 +534,7 @@ def test_a_bulk_entry_without_subscribed_has_its_own_switch(
     sandbox.control.switches(bulk_omitted_subscribed=position)
     add_jane(sandbox)
     bulk(sandbox, ["jane@example.com"])
-    assert held(sandbox).subscribed is subscribed
+    assert stored_member(sandbox).subscribed is subscribed
 
 
 def test_a_bulk_call_can_be_answered_with_a_message_alone(sandbox: RunningSandbox) -> None:

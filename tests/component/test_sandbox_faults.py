@@ -30,13 +30,13 @@ def statuses(sandbox: RunningSandbox, count: int, address: str = JANE) -> list[i
     return [upsert(sandbox, address).status_code for _ in range(count)]
 
 
-def has_nothing_of_it(sandbox: RunningSandbox) -> bool:
+def nothing_was_applied(sandbox: RunningSandbox) -> bool:
     """Whether nothing was applied, and the log says so."""
     record = sandbox.control.requests()[-1]
     return not sandbox.control.members() and not record.committed and record.touched == 0
 
 
-def has_all_of_it(sandbox: RunningSandbox) -> bool:
+def change_was_applied(sandbox: RunningSandbox) -> bool:
     """Whether the change was applied, and the log says so."""
     record = sandbox.control.requests()[-1]
     return JANE in sandbox.control.members() and record.committed and record.touched == 1
@@ -51,7 +51,7 @@ def has_all_of_it(sandbox: RunningSandbox) -> bool:
 def test_status_fault_answers_any_status(sandbox: RunningSandbox, status: int) -> None:
     sandbox.control.add_fault("status", status=status)
     assert upsert(sandbox, allow_redirects=False).status_code == status
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault) == (status, "status")
 
@@ -102,7 +102,7 @@ def test_reset_fault_resets_the_connection(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("reset")
     with pytest.raises(requests.ConnectionError, match="Connection reset by peer"):
         upsert(sandbox)
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault, record.answered_at) == ("reset", "reset", None)
 
@@ -113,7 +113,9 @@ def test_a_hang_is_no_answer(sandbox: RunningSandbox, kind: str) -> None:
     with pytest.raises(requests.ReadTimeout):
         upsert(sandbox, timeout=SHORT_SECONDS)
     assert eventually(lambda: sandbox.control.totals()["by_status"] == {"hang": 1})
-    assert has_all_of_it(sandbox) if kind == "hang_after_commit" else has_nothing_of_it(sandbox)
+    assert (
+        change_was_applied(sandbox) if kind == "hang_after_commit" else nothing_was_applied(sandbox)
+    )
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault, record.answered_at) == ("hang", kind, None)
 
@@ -130,27 +132,27 @@ def test_page_of_a_proxy_can_replace_the_answer(sandbox: RunningSandbox) -> None
     answer = upsert(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
     assert "<h1>502 Bad Gateway</h1>" in answer.text
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
 def test_text_of_a_wrong_path_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("magnificent")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.text) == (200, "Mailgun Magnificent API")
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
 def test_answer_about_another_member_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("other_member", other_address="bob@example.com")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.json()["member"]["address"]) == (200, "bob@example.com")
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
 def test_late_answer_is_the_true_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("latency", ms=60)
     assert upsert(sandbox).json()["member"]["address"] == JANE
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert record.answered_at is not None
     assert record.answered_at - record.at >= 0.05
@@ -160,7 +162,7 @@ def test_a_truncated_answer_breaks_off(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("truncated")
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
         upsert(sandbox)
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
 
 
 def test_a_huge_answer_is_true_and_far_too_long(sandbox: RunningSandbox) -> None:
@@ -168,7 +170,7 @@ def test_a_huge_answer_is_true_and_far_too_long(sandbox: RunningSandbox) -> None
     answer = upsert(sandbox)
     assert len(answer.content) > 3_000_000
     assert answer.json()["member"]["address"] == JANE
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
 
 
 def test_client_that_stops_reading_a_huge_answer_does_no_harm(sandbox: RunningSandbox) -> None:
@@ -260,7 +262,7 @@ def test_fault_can_be_limited_to_one_path(sandbox: RunningSandbox) -> None:
 # -- hints and the limit -------------------------------------------------------------------------------------------
 
 
-def told(answer: requests.Response, hint: str) -> float | None:
+def hinted_wait_until(answer: requests.Response, hint: str) -> float | None:
     """The epoch that the answer tells to wait for, read as a client would; durations count from the answer's date."""
     after, reset = (
         answer.headers.get("Retry-After", ""),
@@ -297,7 +299,7 @@ def test_answer_above_the_limit_has_its_hint_and_the_log_keeps_it(
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
     for answer, record in zip(answers[2:], sandbox.control.requests()[2:], strict=True):
         assert answer.json()["message"] == "Too Many Requests"
-        assert record.wait_until == pytest.approx(told(answer, hint), abs=2)
+        assert record.wait_until == pytest.approx(hinted_wait_until(answer, hint), abs=2)
         assert record.wait_until is None or record.wait_until >= opened_after + 3000
         assert not record.committed
 
@@ -311,7 +313,7 @@ def test_answer_above_the_limit_without_a_hint_logs_no_wait(sandbox: RunningSand
 @pytest.mark.parametrize("hint", HINTS[1:])
 def test_a_fault_can_give_any_hint(sandbox: RunningSandbox, hint: str) -> None:
     sandbox.control.add_fault("status", status=503, hint=hint, wait_seconds=500)
-    expected = told(upsert(sandbox), hint)
+    expected = hinted_wait_until(upsert(sandbox), hint)
     assert expected == pytest.approx(time.time() + 500, abs=3)
     assert sandbox.control.requests()[-1].wait_until == pytest.approx(expected, abs=2)
 

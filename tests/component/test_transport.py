@@ -306,7 +306,7 @@ def test_consumer_fetches_no_more_than_it_has_room_for(own: OwnIntegration, app:
 
 
 @pytest.fixture
-def beside() -> Iterator[Load]:
+def load_elsewhere() -> Iterator[Load]:
     """What this process has in hand beside what its channels took."""
     load.cache_clear()  # channels of earlier tests left in it what they had in hand
     yield load()
@@ -314,10 +314,10 @@ def beside() -> Iterator[Load]:
 
 
 def test_consumer_fetches_less_by_what_the_process_has_in_hand(
-    own: OwnIntegration, app: Celery, beside: Load
+    own: OwnIntegration, app: Celery, load_elsewhere: Load
 ) -> None:
     put(own, *"abcdef")
-    beside.add({"beside": Weight(events=3)})
+    load_elsewhere.add({"beside": Weight(events=3)})
     with app.connection_for_read() as connection:
         consumer = Consumer(
             connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
@@ -327,17 +327,17 @@ def test_consumer_fetches_less_by_what_the_process_has_in_hand(
             connection.drain_events(timeout=10)
             qos = consumer.channel.qos
             assert (own.redis.llen(own.queue), qos.in_hand, qos.can_consume()) == (5, 2, False)
-            beside.remove(["beside"])
+            load_elsewhere.remove(["beside"])
             assert (qos.in_hand, qos.can_consume_max_estimate()) == (1, 3)
 
 
 @pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
 def test_message_returned_twice_waits_for_what_the_process_has_in_hand(
-    own: OwnIntegration, app: Celery, beside: Load, weight: Weight
+    own: OwnIntegration, app: Celery, load_elsewhere: Load, weight: Weight
 ) -> None:
     suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
     own.redis.lpush(own.queue, encode(suspect, own.queue))
-    beside.add({"beside": weight})
+    load_elsewhere.add({"beside": weight})
     taken: list[object] = []
     with app.connection_for_read() as connection:
         consumer = Consumer(
@@ -351,6 +351,6 @@ def test_message_returned_twice_waits_for_what_the_process_has_in_hand(
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=1)
             assert (own.redis.llen(own.queue), taken) == (1, [])
-            beside.remove(["beside"])
+            load_elsewhere.remove(["beside"])
             connection.drain_events(timeout=10)
             assert (own.redis.llen(own.queue), len(taken)) == (0, 1)

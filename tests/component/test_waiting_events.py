@@ -24,7 +24,7 @@ def message(number: int) -> Message:
     )
 
 
-def opened(ledger: Ledger, *addresses: str) -> list[MemberLease]:
+def acquired_leases(ledger: Ledger, *addresses: str) -> list[MemberLease]:
     found = ledger.acquire(addresses)
     assert isinstance(found, list)
     return [each for each in found if isinstance(each, MemberLease)]
@@ -50,7 +50,7 @@ def index(own: OwnIntegration) -> list[str]:
     return sorted(own.redis.scan_iter(f"signal:{own.name}:waiting*"))
 
 
-def look_now(own: OwnIntegration) -> None:
+def make_recheck_due(own: OwnIntegration) -> None:
     """The second after which a member is looked at again has passed."""
     key = own.ledger().keys.waiting
     for digest in own.redis.zrange(key, 0, -1):
@@ -61,7 +61,7 @@ def test_events_of_a_busy_member_wait_for_its_release_and_go_on_in_order(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger()
-    waiting, leases = own.waiting(ledger), opened(ledger, JANE)
+    waiting, leases = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1, 2)
     wait(waiting, JANE, 3)
     assert waiting.adopt_awaited() == []
@@ -77,7 +77,7 @@ def test_events_of_a_busy_member_wait_for_its_release_and_go_on_in_order(
 
 def test_waiting_event_goes_on_by_itself_after_any_lease_has_ended(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    opened(ledger, JANE)
+    acquired_leases(ledger, JANE)
     seconds, _ = own.redis.time()
     due = own.waiting(ledger).wait([(JANE, message(1))])
     assert due >= seconds + ledger.lease_seconds + MARGIN_SECONDS
@@ -86,7 +86,7 @@ def test_waiting_event_goes_on_by_itself_after_any_lease_has_ended(own: OwnInteg
 
 def test_events_of_free_members_go_on_apart_while_others_stay_busy(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, (jane, _) = own.waiting(ledger), opened(ledger, JANE, JOHN)
+    waiting, (jane, _) = own.waiting(ledger), acquired_leases(ledger, JANE, JOHN)
     wait(waiting, JANE, 1, 2)
     wait(waiting, JOHN, 3)
     wait(waiting, "free@example.com", 4)
@@ -101,8 +101,8 @@ def test_events_of_released_members_go_on_before_those_of_busy_ones(
     ledger = own.ledger()
     waiting = own.waiting(ledger)
     many = [f"p{number}@example.com" for number in range(60)]
-    opened(ledger, *(f"busy{number}@example.com" for number in range(300)))
-    leases = opened(ledger, *many)
+    acquired_leases(ledger, *(f"busy{number}@example.com" for number in range(300)))
+    leases = acquired_leases(ledger, *many)
     for number in range(300):
         wait(waiting, f"busy{number}@example.com", number)
     for number, address in enumerate(many, 1000):
@@ -124,11 +124,11 @@ def test_event_that_waits_for_a_member_released_before_goes_on_at_once(
 
 def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1)
     assert waiting.adopt() == []
     own.redis.delete(ledger.keys.lock(lease.digest))
-    look_now(own)
+    make_recheck_due(own)
     assert ids(own.waiting().adopt()) == [["m1"]]
 
 
@@ -136,13 +136,13 @@ def test_events_wait_until_an_unanswered_write_has_settled(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger(settle_seconds=60)
-    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1)
     lease.write_pending = True
     ledger.release([lease], [], 0)
     assert waiting.adopt_awaited() == []
     own.redis.delete(ledger.keys.lock(lease.digest))
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt()) == [["m1"]]
 
 
@@ -201,7 +201,7 @@ def test_events_above_the_limit_of_one_write_go_on_in_turns(own: OwnIntegration)
     wait(waiting, JANE, *range(EVENTS_AT_ONCE + 1))
     (first,) = waiting.adopt()
     assert len(first) == EVENTS_AT_ONCE
-    ledger.release(opened(ledger, JANE), [], 0)
+    ledger.release(acquired_leases(ledger, JANE), [], 0)
     assert ids(waiting.adopt_awaited()) == [[f"m{EVENTS_AT_ONCE}"]]
 
 
@@ -271,7 +271,7 @@ def test_events_are_adopted_as_far_as_their_bytes_fit_or_alone_when_idle(
     size = len(encode(message(1), own.queue))
     wait(waiting, JANE, 1, 2, 3)
     assert waiting.adopt(size - 1, idle=False) == []
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt(2 * size, idle=False)) == [["m1", "m2"]]
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt(1, idle=True)) == [["m3"]]
