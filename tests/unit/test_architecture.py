@@ -389,3 +389,35 @@ def test_exit_with_a_text_makes_the_text_printable(module: str) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.exit"
     ]
     assert [each for each in calls if each.args and isinstance(each.args[0], ast.JoinedStr)] == []
+
+
+# Names of tests
+
+LONGEST_TEST_NAME = 70
+
+
+def long_test_names(tree: ast.AST) -> list[str]:
+    """Return the names of the tests in `tree` that are longer than 70 characters."""
+    return [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name) > LONGEST_TEST_NAME
+    ]
+
+
+def test_no_test_name_is_longer_than_70_characters() -> None:
+    paths = sorted((PROJECT / "tests").rglob("*.py"))
+    assert paths
+    assert {
+        str(path.relative_to(PROJECT)): names
+        for path in paths
+        if (names := long_test_names(ast.parse(path.read_text())))
+    } == {}
+
+
+def test_long_test_name_is_found() -> None:
+    longest = "test_".ljust(LONGEST_TEST_NAME, "x")
+    tree = ast.parse(f"class TestX:\n    async def {longest}x(): ...\ndef {longest}(): ...")
+    assert long_test_names(tree) == [f"{longest}x"]
