@@ -7,6 +7,9 @@ BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
 TESTS_AT_ONCE ?= 2  # processes
 
+# Where this is set, each process that a test starts would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 
 help:  ## what there is

@@ -48,7 +48,7 @@ def ending(bench: Bench, command: tuple[str, ...], **settings: str) -> tuple[int
     """The status and the last line of a worker that does not start."""
     worker = bench.worker(*command, **settings)
     eventually(lambda: worker.process.poll() is not None, 60, "a worker that ends")
-    return worker.process.returncode, worker.printed().strip().splitlines()[-1]
+    return worker.process.wait(), worker.printed().strip().splitlines()[-1]
 
 
 def logged(worker: RunningWorker) -> list[dict[str, str]]:
