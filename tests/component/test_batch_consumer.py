@@ -14,7 +14,7 @@ from tests.servers import eventually
 from worker.consumer import batch_consumer
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
-from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.transport import CHARGED, TAKEN, WEIGHT
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -116,8 +116,8 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = parse_raw(raw, str)
-            message = message.charged(max(1, message.events))
-            self.consuming.add(Taken({TAKEN: message}, tag, self.loop))
+            found = {TAKEN: message, CHARGED: max(1, message.events)}
+            self.consuming.add(Taken(found, tag, self.loop))
         return tags
 
     def unacked(self) -> list[str]:

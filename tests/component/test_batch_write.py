@@ -20,7 +20,9 @@ from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
 from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, BatchPolicy
 from worker.delivery.deliverer import Deliverer
+from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
 from worker.sandbox.request import Reply, Request, json_reply
@@ -50,6 +52,12 @@ def outcomes(
     own: OwnIntegration, there: HoldsMembers, wanted: Sequence[TimedPatch], **options: Any
 ) -> list[Outcome]:
     return delivery(own, there, **options).deliver(wanted)
+
+
+def charged(own: OwnIntegration, there: HoldsMembers, *wanted: TimedPatch, ledger: Ledger) -> None:
+    """Deliver these, for each of which one request was charged when it was fetched."""
+    it = delivery(own, there, ledger=ledger)
+    it.deliver(wanted, Permits(it.gate, len(wanted)))
 
 
 def delivery(own: OwnIntegration, there: HoldsMembers, **options: Any) -> Deliverer:
@@ -759,11 +767,11 @@ def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None
     there = HoldsMembers(*held(1, 2))
     gate = own.gate(rate_limit=6)  # the bucket holds one
     ledger = own.ledger(gate, cache_seconds=60)
-    bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)
+    both = wants(1, plan="free"), wants(2, plan="free")
+    bring(own, there, *both, ledger=own.ledger(cache_seconds=60))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": -5, "at": own.now()})
-    bring(
-        own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger
-    )  # both from their copies
+    # Both are planned from their copies.
+    charged(own, there, *both, ledger=ledger)
     assert float(own.pace()["tokens"]) == pytest.approx(-3, abs=0.5)
 
 
@@ -771,10 +779,25 @@ def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
     there = HoldsMembers(*held(1))
     ledger = own.ledger(own.gate(rate_limit=6))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
-    bring(
-        own, there, wants(1, plan="pro"), ledger=ledger
-    )  # the reading was paid for when the event was taken
+    charged(own, there, wants(1, plan="pro"), ledger=ledger)  # for the read
     assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
+
+
+def test_member_with_one_permit_is_read_and_its_write_is_owed(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(1))
+    ledger = own.ledger(own.gate(rate_limit=6, event_cost=0.01))  # the bucket holds one
+    assert bring(own, there, wants(1, plan="pro"), ledger=ledger) == [OutcomeKind.DELIVERED]
+    assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
+
+
+def test_member_is_read_only_with_a_permit_for_its_write_too(own: OwnIntegration) -> None:
+    there = HoldsMembers(*held(*range(10)))
+    wanted = [wants(each, plan="pro") for each in range(10)]
+    ledger = own.ledger(own.gate(rate_limit=300))  # the bucket holds ten
+    own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 10, "at": own.now()})
+    kinds = bring(own, there, *wanted, ledger=ledger, batch=1)
+    assert kinds.count(OutcomeKind.DELIVERED) == 5
+    assert len(there.calls) == 10
 
 
 def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration) -> None:

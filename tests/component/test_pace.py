@@ -78,6 +78,14 @@ def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
     assert own.take(5, rules=rules).messages == []
 
 
+def test_bucket_holds_the_requests_of_an_event_at_least(own: OwnIntegration) -> None:
+    rules = rules_with(rate_limit=6, event_cost=2)
+    own.fill(2)
+    assert own.take(rules=rules).messages == []
+    own.later(10)
+    assert own.take(rules=rules).messages == ["1"]
+
+
 def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
     rules, gate = rules_with(rate_limit=0.6), own.gate(rate_limit=0.6)
     own.fill(50)

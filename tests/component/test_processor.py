@@ -15,6 +15,7 @@ from tests.integrations import DIGEST_KEY, OwnIntegration
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import Buried, Rescheduled, order_of
 from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import Done, RetryPolicy
 from worker.delivery.worker_registry import WorkerRegistry
@@ -199,10 +200,12 @@ def test_our_own_bug_over_one_event_takes_no_other_along(
     there = HoldsMembers()
     attempts = Deliverer.deliver
 
-    def crashes_over_one(self: Deliverer, wanted: Sequence[TimedPatch]) -> list[Outcome]:
+    def crashes_over_one(
+        self: Deliverer, wanted: Sequence[TimedPatch], permits: Permits
+    ) -> list[Outcome]:
         if any(each.patch.address == "p2@example.com" for each in wanted):
             raise RecursionError(ADDRESS)
-        return attempts(self, wanted)
+        return attempts(self, wanted, permits)
 
     monkeypatch.setattr(Deliverer, "deliver", crashes_over_one)
     here = replace(
@@ -230,7 +233,9 @@ def test_a_delayed_event_comes_back_to_the_front_of_the_queue_whole(own: OwnInte
     delay_queue.requeue_due()
     own.gate().resume()
     (first,) = own.take().messages
-    assert processor(own, there).handle(decode(first)[0]) == Done("delivered")
+    here = processor(own, there)
+    charged = Permits(here.delivery.gate, 1)
+    assert here.process([decode(first)[0]], charged) == [Done("delivered")]
 
 
 # Buried
@@ -342,11 +347,14 @@ def test_where_redis_does_not_take_an_event_the_error_goes_up(
 
 def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
     here = processor(own, HoldsOneMember(HELD))
-    given_back: list[float] = []
+    left: list[float] = []
     for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
-        here.handle(message(event))
-        given_back.append(here.delivery.gate._unused)
-    assert given_back == [0, 1, 2]
+        permits = Permits(here.delivery.gate, 2)
+        here.process([message(event)], permits)
+        left.append(permits.left)
+        permits.refund()
+    assert left == [0, 2, 2]
+    assert here.delivery.gate._unused == 4
 
 
 # Time
