@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration, hold_for_unavailability
+from tests.integrations import OwnIntegration, deliver_one, hold_for_unavailability
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import EVERYBODY, Page
@@ -73,7 +73,7 @@ def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) ->
     sets = Patch(
         ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None
     )
-    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {
+    assert deliver_one(own.delivery(asking(there.far)), sets, at).kind in {
         OutcomeKind.UNCHANGED,
         OutcomeKind.DELIVERED,
     }
@@ -216,7 +216,7 @@ def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
 
     there.meanwhile["POST"] = clicks_and_is_read
     here = own.delivery(asking(there.far), ledger=own.ledger(lag_seconds=600))
-    here.deliver_one(Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
+    deliver_one(here, Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
     assert there.held
     assert there.held["subscribed"]
     assert entry(own).look_at is not None
@@ -249,7 +249,8 @@ def test_a_no_of_ours_that_became_a_yes_is_ours_no_more(own: OwnIntegration) -> 
     assert entry(own).record.no is None
     page_importer(own).store_page((OPTED_OUT,), own.now())
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
-    own.delivery(asking(there.far)).deliver_one(Patch(ADDRESS, None, {}, True, None), 1714557700)  # noqa: FBT003
+    opted_in = Patch(ADDRESS, None, {}, True, None)  # noqa: FBT003
+    deliver_one(own.delivery(asking(there.far)), opted_in, 1714557700)
     assert there.held
     assert not there.held["subscribed"]
 
