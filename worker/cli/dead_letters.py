@@ -176,15 +176,9 @@ def _found(
     limit: int | None,
     shown_as: Callable[[DeadLetter], Any],
 ) -> tuple[list[Any], dict[str, int]]:
-    """Return the newest matching dead letters and how many match for each reason.
+    """Return the newest matching dead letters, at most `limit`, and how many match for each reason.
 
     No dead letter stays in memory longer than `shown_as` needs it.
-
-    Args:
-        letters: The dead-letter queue.
-        wanted: The filter.
-        limit: How many are shown at most; None shows all. The counts cover all.
-        shown_as: Turns a dead letter into what is shown of it.
     """
     # Redis keeps the counts by reason, so only the first dead letters need be read.
     if wanted == DeadLetterFilter(reason=wanted.reason):

@@ -97,17 +97,9 @@ def _each(
     rate: float | None,
     act: Callable[[list[DeadLetter]], int],
 ) -> int:
-    """Call `act` on the oldest `count` matching dead letters, in batches.
+    """Call `act` on batches of the oldest `count` matching dead letters, at most `rate` a second.
 
-    Args:
-        letters: The dead-letter queue.
-        wanted: The filter.
-        count: How many to act on at most.
-        rate: How many a second at most; None sets no limit.
-        act: Returns how many of its batch it acted on.
-
-    Returns:
-        How many were acted on.
+    Returns the sum of what `act` returns: how many of its batch it acted on.
 
     Raises:
         Stopped: The operator pressed Ctrl-C.

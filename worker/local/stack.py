@@ -57,10 +57,8 @@ class LocalStack:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         """Prepare the stack, and start nothing yet.
 
-        Args:
-            settings: If they have a Mailgun key, no sandbox is started; if they have a REDIS_URL,
-                no embedded server.
-            ports: Where Flower and the sandbox listen.
+        If the settings have a Mailgun key, no sandbox is started; if they have a REDIS_URL, no
+        embedded server.
         """
         self.real = (
             settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None

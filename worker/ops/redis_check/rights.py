@@ -218,14 +218,9 @@ class Trial:
 
 
 def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> Trial:
-    """Try rights on a connection of their own.
+    """Try rights as the client's user, in its database, on a connection of their own.
 
     If MULTI is missing, no other right can be tried, and it is the only one in the result.
-
-    Args:
-        client: A client of Redis with the user and the database to try.
-        who: The components whose rights are tried.
-        integration: The integration whose keys are tried.
 
     Raises:
         redis.RedisError: Redis is away.
