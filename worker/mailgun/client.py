@@ -110,12 +110,9 @@ class MailgunClient:
     def upsert_many(self, entries: Sequence[str]) -> Response | NoResponse:
         """Send `POST /v3/lists/{list}/members.json` with `upsert=true`.
 
-        Mailgun stores up to 100 members before it answers. The form is multipart, as in Mailgun's
-        documents: to quote 100 members for a urlencoded form costs more than the rest of the
-        request.
-
-        Args:
-            entries: The members as JSON (`Member.entry`).
+        Mailgun stores up to 100 members before it answers. Each is JSON, from `Member.entry`. The
+        form is multipart, as in Mailgun's documents: to quote 100 members for a urlencoded form
+        costs more than the rest of the request.
         """
         parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
         return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)
