@@ -355,25 +355,11 @@ class Ledger:
         keys = [*self.gate.keys, *ours, *members]
         return script(keys=keys, args=[*self.gate.first_args(), *args])
 
-    @cached_property
-    def _open(self) -> Any:
-        return self.gate.script(OPEN)
-
-    @cached_property
-    def _give_up(self) -> Any:
-        return self.gate.redis.register_script(GIVE_UP)
-
-    @cached_property
-    def _ask_again(self) -> Any:
-        return self.gate.script(ASK_AGAIN)
-
-    @cached_property
-    def _note_sync(self) -> Any:
-        return self.gate.redis.register_script(NOTE_SYNC)
-
-    @cached_property
-    def _close(self) -> Any:
-        return self.gate.script(CLOSE)
+    _open = cached_property(lambda self: self.gate.script(OPEN))
+    _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))
+    _ask_again = cached_property(lambda self: self.gate.script(ASK_AGAIN))
+    _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
+    _close = cached_property(lambda self: self.gate.script(CLOSE))
 
 
 class _Seen(NamedTuple):
