@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
-from worker.sandbox.client import SandboxControl
+from tests.sandbox_control import SandboxControl
 
 READY = "sandbox listening on "
 READY_WITHIN_SECONDS = 20
