@@ -22,16 +22,9 @@ from worker.delivery.retry_policy import Bury, Done, Retry, RetryPolicy, Snooze,
 from worker.gate.gate import HoldState
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.monitoring import metrics as module
-from worker.monitoring import metrics_server
-from worker.monitoring.metrics import (
-    OUTCOMES,
-    IntegrationGauges,
-    Metrics,
-    RedisCollector,
-    read_standing,
-    serve_metrics,
-)
+from worker.monitoring import integration_gauges, metrics_server
+from worker.monitoring.integration_gauges import IntegrationGauges, RedisCollector, read_gauges
+from worker.monitoring.metrics import OUTCOMES, Metrics, serve_metrics
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.delay_queue import DelayQueue
@@ -243,7 +236,7 @@ def test_the_integration_is_told_as_it_stands_in_redis(
             reason, event(), status=400, answer="", died_at=0, integration=own.name
         )
         letters.bury(event(), letter)
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert found.pop("oldest_queued_age_seconds") >= 99
     assert {name: value for name, value in found.items() if value} == {
         "redis_up": 1,
@@ -255,14 +248,14 @@ def test_the_integration_is_told_as_it_stands_in_redis(
 
 
 def test_an_empty_integration_is_told_with_zeros(own: OwnIntegration, settings: Settings) -> None:
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert found.pop("redis_up") == 1
     assert set(found.values()) == {0}
     assert {"queued_events", "delayed_events", "oldest_queued_age_seconds"} <= found.keys()
     assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {
         "dead_letters unknown"
     } <= found.keys()
-    assert {f"held {kind}" for kind in module.HOLDS} <= found.keys()
+    assert {f"held {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
 
 
 HELD: dict[str, Any] = {
@@ -276,7 +269,7 @@ HELD: dict[str, Any] = {
 @pytest.mark.parametrize("kind", HELD)
 def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
     HELD[kind](own.gate())
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert [name for name, value in found.items() if name.startswith("held") and value] == [
         f"held {kind}"
     ]
@@ -284,7 +277,7 @@ def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kin
 
 def test_the_pace_is_told_where_there_is_one(own: OwnIntegration) -> None:
     limited = settings_with(signal_integration=own.name, mailgun_rate_limit=120)
-    found = gauges(RedisCollector(own.name, lambda: read_standing(limited, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(limited, own.redis)))
     assert found["pace_requests_per_second"] == 2
 
 
@@ -293,7 +286,7 @@ def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_no
 ) -> None:
     own.redis.lpush(f"{own.queue}.dead_letter", "what is this", "and this")
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "jane@example.com", "1")
-    collector = RedisCollector(own.name, lambda: read_standing(settings, own.redis))
+    collector = RedisCollector(own.name, lambda: read_gauges(settings, own.redis))
     found = gauges(collector)
     assert found["dead_letters unknown"] == 2
     assert not [name for name in found if "@" in name]
@@ -304,7 +297,7 @@ def test_a_dead_letter_queue_that_somebody_deleted_is_empty(
     own: OwnIntegration, settings: Settings
 ) -> None:
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "rejected", "7")
-    assert read_standing(settings, own.redis).dead_letters == {}
+    assert read_gauges(settings, own.redis).dead_letters == {}
 
 
 def test_one_reading_serves_the_scrapes_of_a_second() -> None:
@@ -339,7 +332,7 @@ def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(
 def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(integration_gauges, "PATIENCE_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
     def read() -> IntegrationGauges:

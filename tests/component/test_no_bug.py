@@ -24,7 +24,7 @@ from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
 from worker.cli import cli
 from worker.cli.errors import ended
-from worker.monitoring.metrics import RedisCollector, read_standing
+from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.queue.dead_letter_reasons import ADVICE
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message, envelope
@@ -207,7 +207,7 @@ def scraped() -> bytes:
     registry = CollectorRegistry()
     given = Settings()
     store = connect(given.redis_url)
-    registry.register(RedisCollector("default", lambda: read_standing(given, store)))
+    registry.register(RedisCollector("default", lambda: read_gauges(given, store)))
     return generate_latest(registry)
 
 

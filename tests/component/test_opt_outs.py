@@ -24,7 +24,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, last_read
 from worker.members.page_import import PageImporter
 from worker.monitoring.hold_log import tell_of_opt_outs
-from worker.monitoring.metrics import families, read_standing
+from worker.monitoring.integration_gauges import gauge_families, read_gauges
 from worker.monitoring.status import Status
 from worker.settings import Settings
 
@@ -536,15 +536,15 @@ def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(
     own: OwnIntegration, state: str
 ) -> None:
     settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
-    assert read_standing(settings, own.redis).opt_outs_age is None
+    assert read_gauges(settings, own.redis).opt_outs_age is None
     reading = opt_outs(own, HoldsAList(1))
     reading.run(taken(reading))
     own.later(100)
-    age = read_standing(settings, own.redis).opt_outs_age
+    age = read_gauges(settings, own.redis).opt_outs_age
     assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)
     told = {
         metric.name: metric.samples
-        for metric in families(own.name, read_standing(settings, own.redis))
+        for metric in gauge_families(own.name, read_gauges(settings, own.redis))
     }
     assert [each.value for each in told["signal_mailgun_opt_outs_age_seconds"]] == (
         [pytest.approx(100, abs=40)] if state == "ledger" else []
