@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.console import CommandError, out, styled
+from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import NoResponse, Response, list_exists
@@ -27,7 +28,7 @@ MARKS = {
 
 def check(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     probe: Annotated[
         bool,
         typer.Option(

@@ -15,21 +15,28 @@ from worker.wiring import utc_now
 
 MOST_KINDS = 10  # named in one line
 
-Reason = Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")]
-Status = Annotated[int | None, typer.Option(help="Only this HTTP status.")]
+Reason = Annotated[str | None, typer.Option(help="Select only this reason, such as rejected.")]
+Status = Annotated[
+    int | None, typer.Option(help="Select only this HTTP status of Mailgun's last answer.")
+]
 Since = Annotated[
     str | None,
-    typer.Option(help="Only those buried since then: ISO 8601, or a span before now such as 2h."),
+    typer.Option(
+        help="Select only those buried since this time: ISO 8601, or a span before now such as 2h."
+    ),
 ]
 Until = Annotated[
     str | None,
-    typer.Option(help="Only those buried until then: ISO 8601, or a span before now such as 30m."),
+    typer.Option(
+        help="Select only those buried until this time: ISO 8601, or a span before now such as 30m."
+    ),
 ]
-Kind = Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")]
-Email = Annotated[str | None, typer.Option(help="Only this person's dead letters.")]
-Id = Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")]
-Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="At most this many.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Kind = Annotated[str | None, typer.Option(help="Select only this kind of event, such as identify.")]
+Email = Annotated[
+    str | None, typer.Option(help="Select only events of the person with this address.")
+]
+Id = Annotated[str | None, typer.Option("--id", help="Select only the event with this ID.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Select at most this many.")]
 
 
 def selection(

@@ -9,6 +9,7 @@ import typer
 
 from worker.cli.console import CommandError, clock_time, messages, out
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson, Yes
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import LedgerEntry
 from worker.members.record import UNDATED_AT, No
@@ -22,11 +23,17 @@ from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
 from worker.wiring import gate_for, ledger_for
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def explain(
-    what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_ID|EMAIL",
+            help="The ID of an event, or the e-mail address of a member.",
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show where an event or a member stands.
 
@@ -47,9 +54,11 @@ def explain(
 
 
 def forget(
-    email: str,
+    email: Annotated[
+        str, typer.Argument(metavar="EMAIL", help="The e-mail address of the person.")
+    ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase a person's events and records.

@@ -22,6 +22,7 @@ from worker.cli.dead_letter_options import (
     tell_no_match,
 )
 from worker.cli.integration import letters_of
+from worker.cli.options import Yes
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
@@ -44,13 +45,13 @@ def replay(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show each request, and what newer events have set; replay nothing."
+            "--dry-run", help="Show each request, and what newer events have set. Replay nothing."
         ),
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1e6, help="At most this many a second.")
+        float | None, typer.Option(min=0.01, max=1e6, help="Replay at most this many a second.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
@@ -74,7 +75,7 @@ def purge(
     email: Email = None,
     id: Id = None,
     limit: Limit = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())

@@ -9,6 +9,7 @@ import typer
 
 from worker.cli.console import Styled, clock_time, messages, out, span, styled
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
@@ -21,11 +22,17 @@ MOST_SECONDS = 86_400
 
 def status(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")
+    ] = False,
     interval: Annotated[
         float,
-        typer.Option(min=0.2, max=MOST_SECONDS, help="Seconds between two readings with --watch."),
+        typer.Option(
+            min=0.2,
+            max=MOST_SECONDS,
+            help="Wait this many seconds between two readings with --watch.",
+        ),
     ] = 2.0,
 ) -> None:
     """Show the state of the integration.

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from worker.cli.check import finding_for, members_count, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
+from worker.cli.options import AsJson
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
 from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, list_exists
 from worker.members.page_import import RetryAfter
@@ -38,9 +39,12 @@ UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before
 def sync(
     *,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start from the beginning, not where it stopped.")
+        bool,
+        typer.Option(
+            "--restart", help="Start from the beginning, not where the last sync stopped."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fill the ledger from Mailgun.
 
