@@ -167,7 +167,7 @@ class AtomicFetchMixin:
         queue: The queue of events.
         signal_keys: The keys of the integration.
         limits: The limits of messages; None: there are none.
-        put_aside_told: Called with the id and the reason of each message that was put aside unread.
+        on_put_aside: Called with the id and the reason of each message that was put aside unread.
         gate_config: The settings of the gate, as JSON.
         noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
@@ -179,12 +179,12 @@ class AtomicFetchMixin:
         "gate_config",
         "signal_keys",
         "limits",
-        "put_aside_told",
+        "on_put_aside",
     )
     queue: str
     signal_keys: Keys
     limits: Limits | None = None
-    put_aside_told: Callable[[str, str], None] | None = None
+    on_put_aside: Callable[[str, str], None] | None = None
     gate_config: str
     # BLMOVE was sent and has no reply yet.
     _waiting = False
@@ -372,8 +372,8 @@ class AtomicFetchMixin:
             logger.error(
                 "a message was put aside unread", extra={"event": its_id, "reason": reason}
             )
-            if self.put_aside_told:
-                self.put_aside_told(its_id, reason)
+            if self.on_put_aside:
+                self.on_put_aside(its_id, reason)
 
     def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
         if monotonic() >= self._tell_again_at:
