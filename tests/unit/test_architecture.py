@@ -27,6 +27,8 @@ PURE = sorted(
     in {
         "worker.mailgun.member",
         "worker.mailgun.outcome",
+        "worker.mailgun.response",
+        "worker.mailgun.retry_hint",
         "worker.mailgun.page",
         "worker.mailgun.quotation",
         "worker.mailgun.answer_json",

@@ -9,7 +9,8 @@ from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.outcome import NoResponse, Response, list_exists
+from worker.mailgun.outcome import list_exists
+from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed

@@ -22,7 +22,8 @@ from worker.cli.check import finding_for, members_count, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.options import AsJson
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
-from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, list_exists
+from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists
+from worker.mailgun.response import NoResponse, Response
 from worker.members.page_import import RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 from worker.monitoring.hold_log import tell_of_hold

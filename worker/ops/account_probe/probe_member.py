@@ -13,14 +13,8 @@ from typing import Any
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import (
-    NoResponse,
-    OutcomeKind,
-    Response,
-    classify_bulk_write,
-    classify_read,
-    kind_of_status,
-)
+from worker.mailgun.outcome import OutcomeKind, classify_bulk_write, classify_read, kind_of_status
+from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
