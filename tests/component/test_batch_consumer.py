@@ -13,8 +13,8 @@ from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker.consumer import batch_consumer
 from worker.consumer.batch_consumer import BatchConsumer
-from worker.consumer.load import Load, Weight
-from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.load import WEIGHT, Load, Weight
+from worker.consumer.transport import TAKEN
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy

@@ -22,9 +22,9 @@ from typing import Any
 
 import redis
 
-from worker.consumer.load import Load, Weight, weight_of
+from worker.consumer.load import WEIGHT, Load, Weight, weight_of
 from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
-from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.transport import TAKEN
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
