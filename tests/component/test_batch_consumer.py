@@ -631,7 +631,7 @@ def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
         0,
     )
     assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
-    assert not it.consuming._not_begun
+    assert not it.consuming._unclaimed
 
 
 def test_what_was_taken_and_no_thread_takes_is_back_on_the_queue_at_once(
