@@ -20,11 +20,12 @@ from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import Ledger
+from worker.queue.codec import encode
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import parse_raw
-from worker.queue.message import DELIVER_MANY, Message, encode
+from worker.queue.message import DELIVER_MANY, Message
 from worker.queue.poison import ALONE_AFTER
 from worker.signal.preset import load_preset
 

@@ -36,6 +36,7 @@ PURE = sorted(
         "worker.members.merge",
         "worker.members.merge_plan",
         "worker.delivery.retry_policy",
+        "worker.queue.codec",
         "worker.queue.message",
         "worker.queue.dead_letter_reasons",
         "worker.redis_client.raw_text",

@@ -31,8 +31,9 @@ from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
+from worker.queue.codec import envelope
 from worker.queue.intake import parse_raw
-from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
+from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.address import RedisAddress

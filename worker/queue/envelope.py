@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from worker.queue.codec import DecodeError
 from worker.queue.compression import LIMIT_BYTES, compression_of, decompressed
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, DecodeError
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.signal.event import NESTING_LIMIT
 from worker.signal.event_json import read_json
 
