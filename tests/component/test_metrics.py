@@ -87,7 +87,7 @@ def event(**fields: Any) -> Message:
 def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
     before = told(metrics.registry)
-    decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
+    decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, jitter=0)
     metrics.handled(event(), decision, Outcome(kind))
     after = told(metrics.registry)
     grown = {
