@@ -23,7 +23,7 @@ from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, last_read
 from worker.members.page_import import PageImporter
-from worker.monitoring.hold_log import tell_of_opt_outs
+from worker.monitoring.hold_log import log_opt_outs
 from worker.monitoring.integration_gauges import gauge_families, read_gauges
 from worker.monitoring.status import Status
 from worker.settings import Settings
@@ -488,12 +488,12 @@ def test_a_reading_that_failed_or_took_too_long_is_told_in_one_line(
     ended: Outcome | float | None, level: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    tell_of_opt_outs(ended, REFRESH)
+    log_opt_outs(ended, REFRESH)
     assert [each.levelname for each in caplog.records] == ([level] if level else [])
 
 
 def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
-    tell_of_opt_outs(1200.0, REFRESH)
+    log_opt_outs(1200.0, REFRESH)
     [record] = caplog.records
     assert record.__dict__["fix"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
 

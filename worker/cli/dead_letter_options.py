@@ -71,7 +71,7 @@ def selection(
         raise typer.BadParameter(str(error)) from None
 
 
-def tell_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
+def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Print on standard error which kinds of event there are, if none is of the wanted kind."""
     if wanted.kind is None:
         return

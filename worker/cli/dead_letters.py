@@ -22,8 +22,8 @@ from worker.cli.dead_letter_options import (
     Since,
     Status,
     Until,
+    print_no_match,
     selection,
-    tell_no_match,
 )
 from worker.cli.integration import letters_of
 from worker.cli.options import AsJson
@@ -71,7 +71,7 @@ def list_(
         out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == DeadLetterFilter() else " match"))
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
     else:
         print_rows(HEADER, shown, key=1)
         out.print(

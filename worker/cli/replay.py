@@ -18,8 +18,8 @@ from worker.cli.dead_letter_options import (
     Since,
     Status,
     Until,
+    print_no_match,
     selection,
-    tell_no_match,
 )
 from worker.cli.integration import letters_of
 from worker.cli.options import Yes
@@ -105,7 +105,7 @@ def _agreed(
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
         raise typer.Exit(0)
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} dead letters would {whither}")

@@ -26,7 +26,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists
 from worker.mailgun.response import NoResponse, Response
 from worker.members.page_import import RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
-from worker.monitoring.hold_log import tell_of_hold
+from worker.monitoring.hold_log import log_hold_change
 from worker.printable import printable
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
@@ -56,7 +56,9 @@ def sync(
         err.print(UNUSED)
     opt_outs = opt_outs_for(
         settings,
-        deliverer_for(settings, connect(settings.redis_url), utc_now, on_hold_change=tell_of_hold),
+        deliverer_for(
+            settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
+        ),
     )
     done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
     if as_json:
