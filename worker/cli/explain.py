@@ -114,16 +114,9 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
     for found, due in places.delayed(wanted):
         message = found.events[0]
         unread = _not_understood(message, preset)
-        last = message.attempt_history[-1] if message.attempt_history else None
-        reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
         address = address_of(message.args, preset)
-        when = f"next try {clock_time(due)} UTC"
-        if address and places.waits(address, found.raw):
-            when = (
-                "next try once the delivery of its member that is under way has ended, "
-                f"at {clock_time(due)} UTC at the latest"
-            )
-        yield {"place": "delayed", "detail": f"{reason}; {message.attempts} attempts; {when}"}
+        waits = bool(address) and places.waits(address, found.raw)
+        yield {"place": "delayed", "detail": _of_delayed(message, due, waits=waits)}
     for buried in places.dead(wanted):
         yield {
             "place": "dead letter",
@@ -134,6 +127,18 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
     ended = WorkerRegistry(places.redis, settings.signal_integration).ended(id)
     if ended:
         yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
+
+
+def _of_delayed(message: Message, due: float, *, waits: bool) -> str:
+    last = message.attempt_history[-1] if message.attempt_history else None
+    reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
+    when = (
+        "next try once the delivery of its member that is under way has ended, "
+        f"at {clock_time(due)} UTC at the latest"
+        if waits
+        else f"next try {clock_time(due)} UTC"
+    )
+    return f"{reason}; {message.attempts} attempts; {when}"
 
 
 def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:
