@@ -210,7 +210,7 @@ def get(url: str, *, login: str | None = None) -> tuple[int, str]:
 # --- the wheel
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+def test_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("worker/")}
     there = {
         path.relative_to(PROJECT).as_posix()
@@ -226,14 +226,14 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert packed - needless == there - needless
 
 
-def test_what_runs_is_the_wheel_and_nothing_of_this_folder(installed: Installed) -> None:
+def test_installed_code_is_the_wheel_and_not_this_folder(installed: Installed) -> None:
     code = "import sys, worker; print(worker.__file__); print(*sys.path, sep='\\n')"
     imported, *path = installed.printed(str(installed.python), "-c", code).splitlines()
     assert Path(imported).is_relative_to(installed.environment)
     assert str(PROJECT) not in path
 
 
-def test_its_package_data_are_found(installed: Installed) -> None:
+def test_package_data_of_the_wheel_are_found(installed: Installed) -> None:
     code = "from worker.signal.preset import load_preset; print(load_preset(None) is not None)"
     assert installed.printed(str(installed.python), "-c", code) == "True\n"
 
@@ -263,7 +263,7 @@ def test_preview_shows_the_request_of_the_integrations_example(installed: Instal
     assert said.strip() == REQUEST.strip()
 
 
-def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed) -> None:
+def test_sandbox_serves_its_page_and_ends_on_sigterm(installed: Installed) -> None:
     with installed.running("signal-mailgun", "sandbox", "--port", "0") as sandbox:
         found = eventually(
             lambda: (
@@ -278,7 +278,7 @@ def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed)
         assert stop(sandbox.process) == 0
 
 
-def test_run_once_brings_its_samples_through_and_leaves_nothing_behind(
+def test_run_once_delivers_its_samples_and_leaves_nothing_behind(
     installed: Installed,
 ) -> None:
     before = set(installed.folder.iterdir())
@@ -318,7 +318,7 @@ def becomes_well(
     )
 
 
-def test_a_worker_is_well_while_it_runs_and_not_when_it_has_ended(
+def test_worker_health_check_passes_only_while_the_worker_runs(
     installed: Installed, redis_server: RedisServer
 ) -> None:
     key = installed.folder / "key"
@@ -359,7 +359,7 @@ def test_flower_shows_nothing_without_its_login(
         assert get(f"http://127.0.0.1:{port}/tasks", login=LOGIN)[0] == 200
 
 
-def test_the_sandbox_is_well_while_it_runs(installed: Installed) -> None:
+def test_sandbox_health_check_passes_while_it_runs(installed: Installed) -> None:
     port = free_port()
     check = health_check_of(SERVICES["sandbox"], port=port)
     assert installed.ran(*check).returncode != 0

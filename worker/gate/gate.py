@@ -138,7 +138,7 @@ class Gate:
     def seconds_until_open(self) -> float:
         """Return 0.0 if requests of fetched events may be sent, else the seconds to wait.
 
-        Nothing is charged: the first request of an event was paid for when the event was fetched.
+        Nothing is charged: the requests of an event were charged when it was fetched.
         """
         return float(self._run(self._ask))
 

@@ -192,7 +192,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             notes: For each lease the record to store; nothing is stored if it is `lease.record`.
-            pay: What the request costs beyond what is paid for it, in requests.
+            pay: The requests to charge: what the write needs beyond the permits of the batch.
 
         Returns:
             For each lease, in order, True if the member may be written; False if the lease has
@@ -232,8 +232,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             reports: The reports on the requests that were sent.
-            pay: What the requests cost beyond what was paid for them, in requests; a negative
-                number refunds.
+            pay: The requests to charge; a negative number refunds permits that were not used.
 
         Returns:
             The holds that began or ended.
