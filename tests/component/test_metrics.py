@@ -1,6 +1,7 @@
 """What Prometheus is told: what is counted, the gauges while Redis is there, slow or away, and the port that it is told at."""
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -467,6 +468,30 @@ def test_silent_client_of_the_metrics_server_delays_no_other() -> None:
     assert "signal_mailgun_outcomes_total" in page(port)
     for each in idle:
         each.close()
+
+
+def test_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = metrics_server._Handler
+    monkeypatch.setattr(handler, "timeout", handler.timeout / 100)
+    port = serving(free_port())
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as idle:
+        assert idle.recv(1) == b""
+
+
+def test_connection_reset_within_a_request_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = serving(free_port())
+    assert port is not None
+    threads = threading.active_count()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /me")
+        eventually(lambda: threading.active_count() > threads, what="the request's thread")
+        # With no time to linger, closing the connection resets it.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: threading.active_count() == threads, what="the end of that thread")
+    assert capfd.readouterr().err == ""
 
 
 def test_metrics_never_carry_the_text_of_a_message() -> None:

@@ -10,7 +10,7 @@ import pytest
 from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -50,7 +50,7 @@ def deliverer_for(
 def deliver(
     own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any
 ) -> Outcome:
-    return deliverer_for(own, there, **options).deliver_one(patch, at)
+    return deliver_one(deliverer_for(own, there, **options), patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:

@@ -12,6 +12,8 @@
 5xx, 408, no answer, a strange 200     unavailable
 anything else, a redirect              unexpected_status
 a bug in this program                  crashed
+
+Times are UTC.
 """
 
 from dataclasses import dataclass, replace
@@ -105,12 +107,7 @@ class Outcome:
 def classify_read(
     answer: Response | NoResponse, address: str, now: datetime
 ) -> Member | Outcome | None:
-    """Classify the answer to a request that reads a member.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
+    """Classify the answer to a request that reads the member at `address`.
 
     Returns:
         The member; None if the list does not hold it; or the outcome if it could not be read.
@@ -123,16 +120,7 @@ def classify_read(
 
 
 def classify_write(answer: Response | NoResponse, address: str, now: datetime) -> Outcome:
-    """Classify the answer to an upsert.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the member.
-    """
+    """Classify the answer to an upsert; the outcome is `delivered` if it shows the member."""
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
         return (
@@ -146,14 +134,8 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
 def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
     """Classify the answer to a call for many members.
 
-    Args:
-        answer: The answer.
-        list_address: The address of the list.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the list, and no job that stores the members
-        later.
+    The outcome is `delivered` if the answer shows the list, and no job that stores the members
+    later.
     """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
@@ -167,13 +149,7 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
 def page_outcome(
     answer: Response | NoResponse, query: Query, url: str, now: datetime
 ) -> Page | Outcome:
-    """Classify the answer to a request for a page of members.
-
-    Args:
-        answer: The answer.
-        query: The query of the page.
-        url: The URL of the list's pages.
-        now: The current time, UTC.
+    """Classify the answer to a request for a page of members; `url` is that of the list's pages.
 
     Returns:
         The page; in place of one that is too long, a page without members that a smaller page
@@ -197,15 +173,7 @@ def endless_outcome() -> Outcome:
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
-    """Classify the answer to a request that reads the list.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `unchanged` if the list exists.
-    """
+    """Classify the answer to a request that reads the list: `unchanged` if the list exists."""
     if list_exists(answer):
         return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
     if isinstance(answer, Response) and answer.status == 200:

@@ -12,17 +12,11 @@ LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
 def retry_after(answer: Response, now: datetime) -> datetime | None:
-    """Return the time until which Mailgun asks to wait.
+    """Return the time until which Mailgun asks to wait, at most a day ahead; None without a hint.
 
     The hints are `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or
-    milliseconds) and `retry-seconds` in the body. Hints that cannot be read do not count.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The latest time of all hints, at most a day ahead; None without a hint.
+    milliseconds) and `retry-seconds` in the body; the latest time counts. Hints that cannot be read
+    do not count.
     """
     data = answer.json()
     seconds = (

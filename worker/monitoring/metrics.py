@@ -115,10 +115,7 @@ class Metrics:
     def handled(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
         """Count an event that was handled. Never raises, since an error here could lose an event.
 
-        Args:
-            message: The event's message, before this attempt was counted.
-            decision: What follows from the attempt.
-            outcome: How the attempt ended; None if there was none.
+        The message is as it was before this attempt was counted.
         """
         self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
@@ -140,13 +137,7 @@ class Metrics:
         self._removed.labels(self._integration, bound).inc()
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
-        """Record a request to Mailgun.
-
-        Args:
-            request: The kind of request.
-            status: The HTTP status; None if no complete answer came.
-            seconds: How long the request took.
-        """
+        """Record a request to Mailgun; its status is None if no complete answer came."""
         self._requests.labels(
             self._integration, request, f"{status // 100}xx" if status else "none"
         ).observe(seconds)
