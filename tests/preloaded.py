@@ -66,8 +66,11 @@ class PreloadedProcess:
         """
         fds = [DupFd(each.fileno()) for each in streams]
         with _without_main_module():
+            # A daemon, so that pytest ends it and does not wait for it if a test has left it behind.
             self._process = _fork_server().Process(
-                target=_run, args=(list(arguments), dict(environment), str(folder), fds)
+                target=_run,
+                args=(list(arguments), dict(environment), str(folder), fds),
+                daemon=True,
             )
             self._process.start()
         self.pid = int(self._process.pid or 0)

@@ -59,7 +59,9 @@ def deliver_charged(
 ) -> None:
     """Deliver these, for each of which one request was charged when it was fetched."""
     it = delivery(own, there, ledger=ledger)
-    it.deliver(patches, Permits(it.gate, len(patches)))
+    with Permits(it.gate, len(patches)) as permits:
+        it.deliver(patches, permits)
+    it.gate.flush_released()
 
 
 def delivery(own: OwnIntegration, there: HoldsMembers, **options: Any) -> Deliverer:

@@ -134,6 +134,20 @@ def test_opt_out_overwritten_before_it_was_read_is_written_again(own: OwnIntegra
     assert there.asked().count("POST") == 3
 
 
+def test_opt_out_to_be_written_again_is_so_after_a_refused_write(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    deliver(own, there, patch(plan="pro"), 1)
+    fields = {"plan": "pro", "company": "Acme"}
+    opted_out = {**HELD, "subscribed": False, "vars": fields}
+    there.instead["GET"] = showing(opted_out)  # older than the write before
+    there.instead["POST"] = lambda: answered(429, b'{"message":"slow down"}')
+    assert deliver(own, there, patch(plan="pro"), 2).kind is OutcomeKind.THROTTLED
+    assert is_subscribed(there)
+    there.instead["GET"] = showing(opted_out)
+    deliver(own, there, patch(plan="pro"), 2)
+    assert not is_subscribed(there)
+
+
 def test_opt_out_is_not_written_again_once_reads_can_no_longer_lag(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     deliver(own, there, patch(plan="pro"), 1)

@@ -377,3 +377,16 @@ def test_lock_and_record_are_those_of_a_delivery(own: OwnIntegration) -> None:
     own.redis.delete(lock)
     confirmed(own, JANE)
     assert own.redis.exists(record)
+
+
+def test_opt_out_on_a_page_that_a_yes_may_have_overwritten_is_written_again(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {}})
+    here = own.delivery(asking(there.far), ledger=own.ledger(lag_seconds=600))
+    deliver_one(here, Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
+    page_importer(own, lag_seconds=600).store_page((OPTED_OUT,), own.now())
+    assert entry(own).look_at is not None
+    here.repair([ADDRESS])
+    assert there.held
+    assert not there.held["subscribed"]

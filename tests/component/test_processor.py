@@ -351,9 +351,9 @@ def test_permit_is_released_only_by_events_that_sent_no_request(own: OwnIntegrat
     left: list[float] = []
     for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
         permits = Permits(here.delivery.gate, 2)
-        here.process([message(event)], permits)
-        left.append(permits.left)
-        permits.refund()
+        with permits:
+            here.process([message(event)], permits)
+            left.append(permits.left)
     assert left == [0, 2, 2]
     assert here.delivery.gate._unused == 4
 

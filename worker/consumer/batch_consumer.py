@@ -377,14 +377,16 @@ class BatchConsumer:
     def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
         now = self._processor.clock().timestamp()
         gate = self._processor.delivery.gate
-        permits = Permits(gate, gate.rules.event_cost * sum(each.charged for each in batch))
         events = chain.from_iterable(
             each_event(each.message.with_timestamps(now)) for each in batch
         )
         # Bundles are unpacked a share at a time, so that thousands of events need little memory.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
-        ends = iter([end for share in shares for end in self._processor.process(share, permits)])
-        permits.refund()
+        charged = gate.rules.event_cost * sum(each.charged for each in batch)
+        with Permits(gate, charged) as permits:
+            ends = iter(
+                [end for share in shares for end in self._processor.process(share, permits)]
+            )
         return [
             ending_of_bundle(list(islice(ends, each.message.events)))
             if each.message.is_bundle

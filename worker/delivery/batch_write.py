@@ -111,17 +111,17 @@ class BatchWrite:
                 self._read([each for each in updates if each.needs_read])
                 self._write([each for each in updates if each.needs_write])
                 left = [each for each in left if each not in updates]
-                self._close(updates, settling=not left)
+                self._close(updates)
         finally:
-            self._close(left, settling=True)
+            self._close(left)
 
-    def _close(self, updates: Sequence[MemberUpdate], *, settling: bool) -> None:
-        """Release the leases of `updates`; if `settling`, refund the permits that were not used."""
+    def _close(self, updates: Sequence[MemberUpdate]) -> None:
+        """Release the leases of `updates`, and charge the requests that had no permit."""
         if not updates:
             return
         for update in updates:
             update.lease.looks = update.is_looked_at
-        pay = -self._permits.left if settling else 0.0
+        pay = max(0.0, -self._permits.left)
         self._tell(
             self._deps.member_store.release(
                 [each.lease for each in updates], self._answers.rest(), pay

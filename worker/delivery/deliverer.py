@@ -31,13 +31,15 @@ class Deliverer(Collaborators):
             redis.RedisError: Redis did not answer.
         """
         outcomes = [Outcome(OutcomeKind.CRASHED)] * len(wanted)
-        permits = permits or Permits(self.gate)
+        if permits is None:
+            with Permits(self.gate) as none_yet:
+                return self.deliver(wanted, none_yet)
         left = list(range(len(wanted)))
         while left:
             left = self._round(wanted, left, outcomes, permits)
         return outcomes
 
-    def repair(self, addresses: Sequence[str]) -> None:
+    def repair(self, addresses: Sequence[str]) -> list[str]:
         """Read members, and write those for which Mailgun does not hold the values of the ledger.
 
         Members that are locked, or for which no request may be sent now, are left for the next
@@ -46,19 +48,28 @@ class Deliverer(Collaborators):
         Args:
             addresses: The addresses of the members, each named once.
 
+        Returns:
+            The addresses of the locked members.
+
         Raises:
             redis.RedisError: Redis did not answer.
         """
         opened = self.member_store.acquire(addresses)
         if isinstance(opened, OnHold):
-            return
+            return []
         updates = [
             MemberUpdate(lease, [], [], self.lag)
             for lease in opened
             if isinstance(lease, MemberLease)
         ]
         if updates:
-            BatchWrite(self, updates, Permits(self.gate)).run()
+            with Permits(self.gate) as permits:
+                BatchWrite(self, updates, permits).run()
+        return [
+            address
+            for address, lease in zip(addresses, opened, strict=True)
+            if not isinstance(lease, MemberLease)
+        ]
 
     def _round(
         self,

@@ -19,11 +19,11 @@ from worker.members.ledger import Ledger
 from worker.redis_client.lua import script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
-# After which a look without a result is due again: its member was locked, or its worker stopped. A
-# look may take longer; then another one finds the member locked.
-CLAIM_SECONDS = 3.0
+CLAIM_SECONDS = 30.0  # after which a look without a result is due again
+LOCKED_SECONDS = 3.0  # the same, if the member was locked
 
 CLAIM = ALLOW_WHEN_FULL + script("worker.delivery", "late_writes")
+PUT_OFF = script("worker.delivery", "put_off_looks")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,19 @@ class LateWrites:
     def look(self, addresses: list[str]) -> None:
         """Look at these members. Their release ends the claim, or sets the time of the next look.
 
+        A member that was locked is due again within seconds.
+
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        self.delivery.repair(addresses)
+        locked = self.delivery.repair(addresses)
+        if locked:
+            self._put_off(keys=[self.ledger.keys.look_after], args=[LOCKED_SECONDS, *locked])
 
     @cached_property
     def _claim(self) -> Any:
         return self.ledger.gate.script(CLAIM)
+
+    @cached_property
+    def _put_off(self) -> Any:
+        return self.ledger.gate.redis.register_script(PUT_OFF)

@@ -18,13 +18,19 @@ from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import (
     MergePlan,
     TimedPatch,
-    after_yes,
     noted,
     plan_merge,
     same,
     superseded,
 )
-from worker.members.record import Late, Record, after_reading, digest_of, looked_at
+from worker.members.record import (
+    Late,
+    Record,
+    after_overwriting,
+    after_reading,
+    digest_of,
+    looked_at,
+)
 from worker.members.stored import Copy
 
 NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
@@ -156,11 +162,12 @@ class MemberUpdate:
         """
         lease = self.lease
         lease.record, doubt = after_reading(lease.record, held, lease.opened_at, self.lag)
+        if held and not held.subscribed and lease.cached and lease.cached.member.subscribed:
+            age = lease.opened_at - float(lease.cached.at or 0)
+            lease.record = after_overwriting(lease.record, age, self.lag)
         lease.found = Copy(held) if held else None
         if doubt is None:
-            plan = plan_merge(held, lease.record, self.wanted, rules, lease.now())
-            confirmed, age = lease.last_confirmed()
-            self._plan(after_yes(plan, confirmed, age, self.lag))
+            self._plan(plan_merge(held, lease.record, self.wanted, rules, lease.now()))
         else:
             self.outcome = doubtful_outcome(doubt)
 

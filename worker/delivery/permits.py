@@ -1,11 +1,15 @@
 """Permits of a batch: requests that the token bucket has charged and that were not sent yet.
 
+A batch refunds its permits once, at its end, because each of its parts may need them.
+
 The script that fetches events charges the requests that they need at least (fetch.lua). Otherwise a
 worker would fetch events for the same tokens again until the first of them are charged.
 """
 
 import math
 from threading import Lock
+from types import TracebackType
+from typing import Self
 
 from worker.gate.gate import Gate
 
@@ -44,9 +48,20 @@ class Permits:
         """
         self.add(self._gate.acquire(math.ceil(requests - ROUNDING)))
 
-    def refund(self) -> None:
-        """Refund what is left, with the gate's next flush; charge what is owed."""
-        left = self._left
-        if left:
-            self.add(-left)
-            self._gate.release(left)
+    def __enter__(self) -> Self:
+        """Return these permits."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Refund what is left, with the gate's next flush, if the batch has ended well.
+
+        Otherwise the repeat of a release may charge what is owed.
+        """
+        if error is None and self._left > 0:
+            self._gate.release(self._left)
+            self._left = 0.0

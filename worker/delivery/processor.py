@@ -125,7 +125,6 @@ class EventProcessor:
         events = [EventDelivery(each.with_timestamps(now)) for each in messages]
         for event in events:
             self._read(event)
-        permits = permits or Permits(self.delivery.gate)
         self._attempt([each for each in events if isinstance(each.patch, Patch)], permits)
         clock = self._open_seconds(events)
         for event in events:
@@ -160,14 +159,14 @@ class EventProcessor:
             raise MalformedEvent(why)
         return patch_from_event(parse_event(event), self.preset)
 
-    def _attempt(self, events: Sequence[EventDelivery], permits: Permits) -> None:
+    def _attempt(self, events: Sequence[EventDelivery], permits: Permits | None) -> None:
         # Without batches, several members of a bundle are requested at the same time.
         size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
         for together in _together(events, size):
             for event, outcome in zip(together, self._outcomes(together, permits), strict=True):
                 event.outcome = outcome
 
-    def _outcomes(self, events: Sequence[EventDelivery], permits: Permits) -> list[Outcome]:
+    def _outcomes(self, events: Sequence[EventDelivery], permits: Permits | None) -> list[Outcome]:
         try:
             return self.delivery.deliver([each.wanted() for each in events], permits)
         except redis.RedisError:

@@ -163,7 +163,8 @@ class Ledger:
         self, lease: MemberLease, stored: Stored, seen: "_Seen", began: float
     ) -> MemberLease:
         lease.record, lease.cached = stored.known(lease.address, seen.synced, self.lag_seconds)
-        lease.stored = lease.record
+        # What the copy shows is learned anew as long as it lies there, and else is stored.
+        lease.stored = None if lease.record.no and lease.record.no.repeat else lease.record
         lease.writes_until = began + self.lease_seconds / 2
         lease.late_at = moment(stored.late_at)
         lease.trust = self._trust(lease.cached, seen)

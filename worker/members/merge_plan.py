@@ -90,25 +90,9 @@ def plan_merge(
         after = overlaid(member or Member(each.patch.address), record)
         kinds.append(OutcomeKind.UNCHANGED if same(member, after) else OutcomeKind.DELIVERED)
         member = after
-    written = record if same(held, member) else _confirmed(record, now)
-    return MergePlan(held, member, written, tuple(kinds))
-
-
-def after_yes(plan: MergePlan, confirmed: Member | None, age: float, lag: float) -> MergePlan:
-    """Return the plan, which repeats a "no" that a newer "yes" may have overwritten.
-
-    A reading may show a "no" that the recipient said before this program wrote a "yes", in whose
-    own reading the "no" was missing still.
-
-    Args:
-        plan: The plan after a reading.
-        confirmed: The member as Mailgun last confirmed it before that reading; None if unknown.
-        age: The seconds since that confirmation.
-        lag: MAILGUN_READ_LAG_SECONDS.
-    """
-    denies = plan.member is not None and not plan.member.subscribed
-    overwritten = confirmed is not None and confirmed.subscribed and age < lag
-    return replace(plan, repeats_no=True) if denies and overwritten else plan
+    repeats_no = bool(record.no and record.no.repeat and member and not member.subscribed)
+    plan = MergePlan(held, member, record, tuple(kinds), repeats_no)
+    return replace(plan, record=_confirmed(record, now)) if plan.writes else plan
 
 
 def noted(record: Record, plan: MergePlan, now: float) -> Record:
@@ -124,9 +108,11 @@ def noted(record: Record, plan: MergePlan, now: float) -> Record:
 
     Returns:
         A record with the plan's "no" and a digest of the member, or `record` itself if there is
-        nothing to note.
+        nothing to note. A "no" that is to be written again is noted as it is.
     """
     no = plan.record.no
+    if plan.repeats_no:
+        return record._replace()
     if plan.member is None or no is None or no.by is None or (record.no and not record.no.sent):
         return record
     return record._replace(no=No(now, no.by, digest_of(plan.member)))
@@ -151,11 +137,11 @@ def same(held: Member | None, member: Member | None) -> bool:
 
 
 def _confirmed(record: Record, now: float) -> Record:
-    """Return the record after the write: a "no" loses its digest, and a lifted "no" is removed."""
+    """Return the record after the write: a "no" is stored by it, and a lifted "no" is removed."""
     if record.no is None:
         return record
     if record.is_lifted:
         return record._replace(no=None, lifted_at=now)
-    return (
-        record._replace(no=record.no._replace(since=now, sent=None)) if record.no.sent else record
-    )
+    if record.no.sent or record.no.repeat:
+        return record._replace(no=record.no._replace(since=now, sent=None, repeat=False))
+    return record

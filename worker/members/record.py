@@ -43,11 +43,13 @@ class No(NamedTuple):
             Mailgun by hand.
         sent: The digest of the member that was sent with it, until an answer or a reading shows
             that Mailgun has stored it.
+        repeat: A "yes" may have overwritten it, so it is to be written again.
     """
 
     since: float
     by: EventOrder | None
     sent: str | None = None
+    repeat: bool = False
 
 
 class Late(NamedTuple):
@@ -158,8 +160,8 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     """Return what is known after Mailgun has shown a member, or that it does not exist.
 
     A reading may show the list as it was up to `lag` seconds earlier, so newer knowledge stands
-    against it. A reading of what a write without an answer carried shows that write, and nothing
-    that anyone else has done; so does the first reading after Mailgun can have applied it.
+    against it. So does a "no" against a reading of just what a write without an answer carried,
+    until the first reading after the time in which Mailgun may apply that write.
 
     Args:
         record: What is known before.
@@ -172,13 +174,27 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     known = record._replace(
         seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag)
     )
-    is_late = record.late is not None and record.late.sent == digest_of(held)
     if held.subscribed:
+        is_late = record.late is not None and record.late.sent == digest_of(held)
         stands = record.no is not None and (is_late or at < record.no.since + lag)
         return Reading(known._replace(no=record.no if stands else None))
-    if is_late and record.late and not record.no:
-        return Reading(known._replace(no=No(record.late.at, FIRST)))
     return _after_no(known, held, at, lag)
+
+
+def after_overwriting(record: Record, age: float, lag: float) -> Record:
+    """Return the record after a reading of a "no" that a newer "yes" may have overwritten.
+
+    The recipient may have said it before this program wrote that "yes", in whose own reading it was
+    missing still. Then Mailgun holds the "yes" by now, so the "no" is to be written again.
+
+    Args:
+        record: What is known after the reading.
+        age: The seconds from the last confirmation of the "yes" to the reading.
+        lag: MAILGUN_READ_LAG_SECONDS.
+    """
+    if record.no is None or record.is_lifted or age >= lag:
+        return record
+    return record._replace(no=record.no._replace(repeat=True))
 
 
 def looked_at(record: Record) -> float | None:
@@ -204,13 +220,16 @@ def after_sync(record: Record, began: float, lag: float) -> Record:
 
 def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
     no = record.no
+    late, shown = record.late, digest_of(held)
     if no and no.sent:
-        stored = digest_of(held) == no.sent
+        stored = shown == no.sent or (late is not None and shown == late.sent)
         return Reading(record._replace(no=no._replace(sent=None) if stored else No(at, None)))
     if no:
         return Reading(record)
     if record.lifted_at is None or at >= record.lifted_at + lag:
         return Reading(record._replace(no=No(at, None)))
+    if late and late.sent == shown and record.lifted_at >= late.at:
+        return Reading(record._replace(no=No(late.at, FIRST)))
     # This is either the "no" that was lifted, or a newer one of the recipient: a later look tells.
     return Reading(record, _pause(at - record.lifted_at))
 
@@ -255,7 +274,7 @@ def encoded(record: Record) -> str:
             [*order, each, record.name_of(order), record.consent_of(order)]
             for order, each in vars_.items()
         ],
-        "no": record.no and [record.no.since, record.no.by and list(record.no.by), record.no.sent],
+        "no": record.no and _no_encoded(record.no),
         "lifted_at": record.lifted_at,
         "absent": record.absent,
         "late": record.late,
@@ -296,5 +315,15 @@ def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | N
     return Record(name, vars_, consent, orders)
 
 
-def _no(since: float, by: list[float] | None, sent: str | None) -> No:
-    return No(since, EventOrder(*by) if by else None, sent)
+def _no_encoded(no: No) -> list[Any]:
+    """Return the "no" as a list, which has a fourth item only if it is to be written again."""
+    return [no.since, no.by and list(no.by), no.sent, *([True] if no.repeat else [])]
+
+
+def _no(
+    since: float,
+    by: list[float] | None,
+    sent: str | None,
+    repeat: bool = False,  # noqa: FBT001, FBT002  as stored
+) -> No:
+    return No(since, EventOrder(*by) if by else None, sent, repeat)

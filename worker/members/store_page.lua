@@ -13,19 +13,23 @@ local function says_no(copy)
     return not readable or held[2] == false
 end
 
--- Store the page's copy in place of the ledger's. If a "no" replaces a "yes", the time of the "yes"
--- is kept as yes_at: it tells whose the "no" is.
-local function keep(key, held, held_at, copy, subscribed)
-    if held and not subscribed and not says_no(held) then redis.call('HSET', key, 'yes_at', held_at) end
-    redis.call('HSET', key, 'copy', copy, 'copy_at', ARGV[1])
-end
-
 -- Mark a member for a later look: a delivery wrote it without knowledge of the page's "no".
 local function look(key, address)
     local now = string.format('%d.%06d', time[1], time[2])
     redis.call('HSET', key, 'late_at', now)
     redis.call('ZADD', look_after, now, address)
     redis.call('EXPIRE', look_after, lives)
+end
+
+-- Store the page's copy in place of the ledger's. If a "no" replaces a "yes", the time of the "yes"
+-- is kept as yes_at: it tells whose the "no" is. A "yes" that the page may have been too old to show
+-- may have overwritten that "no", so the member is looked at.
+local function keep(key, held, held_at, copy, subscribed, address)
+    if held and not subscribed and not says_no(held) then
+        redis.call('HSET', key, 'yes_at', held_at)
+        if at < tonumber(held_at) + lag then look(key, address) end
+    end
+    redis.call('HSET', key, 'copy', copy, 'copy_at', ARGV[1])
 end
 
 for i = 2, #KEYS, 2 do
@@ -41,17 +45,17 @@ for i = 2, #KEYS, 2 do
     elseif redis.call('EXISTS', lock) == 1 then
         redis.call('HSET', key, 'doubt', 1)
         if not subscribed then
-            keep(key, held, held_at, copy, subscribed)
+            keep(key, held, held_at, copy, subscribed, address)
         elseif not no_stands then
             redis.call('HDEL', key, 'copy', 'copy_at')
         end
     elseif held and tonumber(held_at) >= at then
         if not subscribed and not says_no(held) then
-            keep(key, nil, nil, copy, subscribed)
+            keep(key, nil, nil, copy, subscribed, address)
             look(key, address)
         end
     elseif not no_stands then
-        keep(key, held, held_at, copy, subscribed)
+        keep(key, held, held_at, copy, subscribed, address)
     end
     redis.call('EXPIRE', key, lives)
 end

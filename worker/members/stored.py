@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from worker.mailgun.member import Member
-from worker.members.record import Record, after_reading, after_sync, decoded
+from worker.members.record import Record, after_overwriting, after_reading, after_sync, decoded
 
 
 class Copy(NamedTuple):
@@ -67,7 +67,10 @@ class Stored(NamedTuple):
         yes_at = moment(self.yes_at)
         if yes_at is not None:
             record, _ = after_reading(record, replace(member, subscribed=True), yes_at, lag)
-        record, doubt = after_reading(record, member, float(self.copy_at or 0), lag)
+        copy_at = float(self.copy_at or 0)
+        record, doubt = after_reading(record, member, copy_at, lag)
+        if yes_at is not None and not member.subscribed:
+            record = after_overwriting(record, copy_at - yes_at, lag)
         return record, Copy(member, self.copy_at) if doubt is None else None
 
 
