@@ -91,7 +91,7 @@ def seconds_until_recheck(own: OwnIntegration) -> float | None:
     return None if due is None else float(due) - own.now()
 
 
-def test_look_that_finds_the_member_locked_is_due_again_within_seconds(own: OwnIntegration) -> None:
+def test_look_at_a_locked_member_is_due_again_within_seconds(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     ledger = own.ledger()
     looks = late_writes_of(own, there)

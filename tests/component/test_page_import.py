@@ -379,7 +379,7 @@ def test_lock_and_record_are_those_of_a_delivery(own: OwnIntegration) -> None:
     assert own.redis.exists(record)
 
 
-def test_opt_out_on_a_page_that_a_yes_may_have_overwritten_is_written_again(
+def test_opt_out_on_a_page_is_repeated_if_a_newer_yes_may_overwrite_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {}})

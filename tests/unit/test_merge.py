@@ -317,7 +317,7 @@ def test_denial_stored_by_an_unanswered_write_is_lifted_again() -> None:
 
 
 @pytest.mark.parametrize("late", [2.0, 3 * LAG])
-def test_reading_of_an_unanswered_write_is_no_proof_however_late_it_is(late: float) -> None:
+def test_reading_of_a_late_yes_is_no_proof_however_late_it_is(late: float) -> None:
     yes = Member(ADDRESS, vars={"plan": "old"})
     denied = Record(no=No(1000.0, EVENT), seen_at=1000.0, late=Late(990.0, digest_of(yes)))
     assert after_reading(denied, yes, 1000.0 + late, LAG).record.denies
