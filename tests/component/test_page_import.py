@@ -12,7 +12,7 @@ from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration, deliver_one, hold_for_unavailability
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.mailgun.page import EVERYBODY, Page
+from worker.mailgun.page import ALL_MEMBERS, Page
 from worker.members.ledger import LedgerEntry
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.record import EventOrder
@@ -299,9 +299,9 @@ def test_page_is_stored_as_of_before_its_request(own: OwnIntegration) -> None:
 
     before = own.now()
     far = Far(answer)
-    found = page_importer(own, far).read(EVERYBODY)
+    found = page_importer(own, far).read(ALL_MEMBERS)
     assert isinstance(found, Page)
-    assert found.following == {**EVERYBODY, "page": "next", "address": "Jane@Example.com"}
+    assert found.following == {**ALL_MEMBERS, "page": "next", "address": "Jane@Example.com"}
     assert [request.url for request in far.requests] == [f"{PAGES_URL}?limit=100"]
     assert before <= copy_at(own) <= asked_at[0]
     assert copy(own) == Member(ADDRESS, "Jane", subscribed=False)
@@ -314,21 +314,21 @@ def test_opt_out_on_a_page_overtaken_by_a_delivery_is_kept(
         confirmed(own, JANE)
         return page_answer({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
 
-    page_importer(own, Far(answer)).read(EVERYBODY)
+    page_importer(own, Far(answer)).read(ALL_MEMBERS)
     found = copy(own)
     assert found
     assert not found.subscribed
 
 
 def test_the_last_page_changes_nothing(own: OwnIntegration) -> None:
-    assert page_importer(own, Far(lambda _: page_answer())).read(EVERYBODY) == Page((), None)
+    assert page_importer(own, Far(lambda _: page_answer())).read(ALL_MEMBERS) == Page((), None)
     assert list(own.redis.scan_iter(f"signal:{own.name}:member:*")) == []
 
 
 def test_no_page_is_requested_while_on_hold(own: OwnIntegration) -> None:
     far = Far(lambda _: page_answer())
     hold_for_unavailability(own.gate())
-    found = page_importer(own, far).read(EVERYBODY)
+    found = page_importer(own, far).read(ALL_MEMBERS)
     assert isinstance(found, RetryAfter)
     assert found.seconds > 0
     assert far.requests == []
@@ -337,7 +337,7 @@ def test_no_page_is_requested_while_on_hold(own: OwnIntegration) -> None:
 def test_page_answered_429_begins_a_hold_and_reports_it(own: OwnIntegration) -> None:
     told: list[str] = []
     far = Far(lambda _: answered(429, b"", {"Retry-After": "300"}))
-    found = page_importer(own, far, told=lambda kind, _: told.append(kind)).read(EVERYBODY)
+    found = page_importer(own, far, told=lambda kind, _: told.append(kind)).read(ALL_MEMBERS)
     assert isinstance(found, Outcome)
     assert found.kind is OutcomeKind.THROTTLED
     assert own.gate().seconds_until_open() > 200
@@ -351,7 +351,7 @@ def test_refused_pages_begin_no_hold(
     for _ in range(20):
         page_importer(
             own, Far(lambda _: answered(401)), told=lambda kind, _: told.append(kind)
-        ).read(EVERYBODY)
+        ).read(ALL_MEMBERS)
     assert told == []
 
 
@@ -363,7 +363,7 @@ def test_unusable_answer_changes_nothing_in_the_ledger(
     stored = fields(own)
     found = page_importer(
         own, Far(lambda _: timed_out() if status is None else answered(status))
-    ).read(EVERYBODY)
+    ).read(ALL_MEMBERS)
     assert isinstance(found, Outcome)
     assert found.kind is OutcomeKind.UNAVAILABLE
     assert fields(own) == stored

@@ -11,7 +11,7 @@ from tests.integrations import OwnIntegration
 from worker.cli.console import CommandError
 from worker.cli.sync import TRIES, _each, _shown
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.mailgun.page import EVERYBODY
+from worker.mailgun.page import ALL_MEMBERS
 from worker.members.opt_outs import OptOutScanner, last_read
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
@@ -109,7 +109,7 @@ def test_sync_begun_anew_starts_from_the_first_page(own: OwnIntegration) -> None
     steps(sync, begun, most=2)
     anew = sync.begin(anew=True)
     assert anew.began > begun.began
-    assert replace(anew, began="") == SyncProgress("", EVERYBODY)
+    assert replace(anew, began="") == SyncProgress("", ALL_MEMBERS)
 
 
 def test_replaced_sync_stops_and_leaves_the_new_position_alone(

@@ -14,7 +14,7 @@ from tests.unit.test_outcome import KINDS, STRANGE_BODIES
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome
-from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, Query, Round, page_in
+from worker.mailgun.page import ALL_MEMBERS, OPTED_OUT, Page, Query, Round, page_in
 from worker.mailgun.response import NoResponse, Response
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_page_whose_link_leads_elsewhere_or_to_itself_is_none(link: object) -> N
 
 @pytest.mark.parametrize("paging", [None, 5, [], {}, "next"])
 def test_a_page_without_links_is_none(paging: object) -> None:
-    assert page_in({"items": [JANE], "paging": paging}, EVERYBODY, URL) is None
+    assert page_in({"items": [JANE], "paging": paging}, ALL_MEMBERS, URL) is None
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_a_page_without_links_is_none(paging: object) -> None:
     ],
 )
 def test_item_without_an_address_is_left_out_and_the_others_are_kept(item: object) -> None:
-    found = page_in(answered(item, {**JANE, "address": "joe@example.com"}), EVERYBODY, URL)
+    found = page_in(answered(item, {**JANE, "address": "joe@example.com"}), ALL_MEMBERS, URL)
     assert found
     assert ([each.address for each in found.members], found.unreadable) == (["joe@example.com"], ())
-    alone = page_in(answered(item), EVERYBODY, URL)
+    alone = page_in(answered(item), ALL_MEMBERS, URL)
     if (
         isinstance(item, dict) and item.get("address") == "\ud800@x.com"
     ):  # the others are on the pages after it
@@ -167,7 +167,7 @@ def test_page_after_a_halved_one_is_twice_as_large() -> None:
 
 @pytest.mark.parametrize("query", ["address=%ED%A0%80", "address=" + "x" * 5000])
 def test_link_whose_query_cannot_be_requested_is_none(query: str) -> None:
-    found = page_in(answered(JANE, link=f"{URL}?page=next&{query}"), EVERYBODY, URL)
+    found = page_in(answered(JANE, link=f"{URL}?page=next&{query}"), ALL_MEMBERS, URL)
     assert found is None or found.following == {
         "page": "next",
         "address": "\ufffd\ufffd\ufffd",
@@ -194,7 +194,7 @@ def test_pages_that_differ_are_no_loop() -> None:
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), json.dumps(answered(JANE)).encode()])
 def test_status_other_than_200_has_one_outcome_for_any_body(content: bytes) -> None:
     for status in (each for each in range(100, 600) if each != 200):
-        found = page_outcome(Response(status, content), EVERYBODY, URL, NOW)
+        found = page_outcome(Response(status, content), ALL_MEMBERS, URL, NOW)
         assert isinstance(found, Outcome)
         assert (found.kind, found.status) == (
             KINDS.get(status, OutcomeKind.UNEXPECTED_STATUS),
@@ -204,7 +204,7 @@ def test_status_other_than_200_has_one_outcome_for_any_body(content: bytes) -> N
 
 @pytest.mark.parametrize("content", STRANGE_BODIES.values(), ids=STRANGE_BODIES)
 def test_a_200_that_is_no_page_counts_as_unavailable(content: bytes) -> None:
-    found = page_outcome(Response(200, content), EVERYBODY, URL, NOW)
+    found = page_outcome(Response(200, content), ALL_MEMBERS, URL, NOW)
     assert isinstance(found, Outcome)
     assert (found.kind, found.status) == (OutcomeKind.UNAVAILABLE, 200)
 
@@ -216,7 +216,7 @@ def test_answer_that_is_no_page_is_not_quoted() -> None:
 
 
 def test_no_answer_counts_as_unavailable() -> None:
-    found = page_outcome(NoResponse("time-out"), EVERYBODY, URL, NOW)
+    found = page_outcome(NoResponse("time-out"), ALL_MEMBERS, URL, NOW)
     assert found == Outcome(OutcomeKind.UNAVAILABLE, None, "time-out")
 
 
@@ -230,5 +230,5 @@ any_item = strange_json | st.fixed_dictionaries(
     st.fixed_dictionaries({"next": any_text}) | strange_json,
 )
 def test_page_of_any_items_and_links_is_read_or_refused(items: object, paging: object) -> None:
-    found = page_in({"items": items, "paging": paging}, EVERYBODY, URL)
+    found = page_in({"items": items, "paging": paging}, ALL_MEMBERS, URL)
     assert found is None or found.members or found.unreadable or found.following is None

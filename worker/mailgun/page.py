@@ -18,7 +18,7 @@ LONGEST_QUERY = 4096  # characters; an address has at most 320
 PAGE_SIZE = 100  # Mailgun docs: the most members of a page
 
 Query = Mapping[str, str]
-EVERYBODY: Query = {"limit": str(PAGE_SIZE)}
+ALL_MEMBERS: Query = {"limit": str(PAGE_SIZE)}
 OPTED_OUT: Query = {"limit": str(PAGE_SIZE), "subscribed": "no"}
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
 from worker.mailgun.outcome import Outcome, endless_outcome
-from worker.mailgun.page import EVERYBODY, Page, Query, Round
+from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.redis_client.lua import script
@@ -70,7 +70,7 @@ class ListSync:
         """Resume the interrupted sync, or begin one if there is none or `anew` is True."""
         pairs = self._begin(keys=[self._key], args=["anew" if anew else "", LIVES_SECONDS])
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        query = json.loads(fields.pop("cursor", "null")) or EVERYBODY
+        query = json.loads(fields.pop("cursor", "null")) or ALL_MEMBERS
         began, seconds = fields.pop("began"), float(fields.pop("seconds", 0))
         return SyncProgress(
             began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds
