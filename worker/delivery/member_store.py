@@ -67,7 +67,7 @@ class MemberStore(Protocol):
         Args:
             leases: The leases to release.
             reports: The results of requests that were not reported yet.
-            pay: The requests to charge; a negative number refunds them.
+            pay: The requests to charge: those that had no permit.
 
         Returns:
             The holds that the reports began or ended.
@@ -121,7 +121,7 @@ class NoLedger:
         reports: Sequence[RequestReport],
         pay: float,
     ) -> Sequence[HoldChange]:
-        """Report the requests to the gate, and charge or refund `pay`."""
+        """Report the requests to the gate, and charge `pay`."""
         self.gate.release(-pay)
         return self.gate.record(reports)
 

@@ -234,7 +234,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             reports: The reports on the requests that were sent.
-            pay: The requests to charge; a negative number refunds permits that were not used.
+            pay: The requests to charge: those that had no permit.
 
         Returns:
             The holds that began or ended.
