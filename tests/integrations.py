@@ -23,7 +23,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import Absence, EventOrder, decoded, encoded
+from worker.members.record import EventOrder, decoded, encoded
 from worker.queue.delay_queue import DelayQueue
 from worker.signal.patch import Patch
 
@@ -154,7 +154,8 @@ class OwnIntegration:
         aged = record._replace(
             no=no and no._replace(since=no.since - seconds),
             lifted_at=lifted_at and lifted_at - seconds,
-            absent=absent and Absence(absent.since - seconds, absent.last - seconds),
+            absent=absent
+            and absent._replace(since=absent.since - seconds, last=absent.last - seconds),
             late=late and late._replace(at=late.at - seconds),
         )
         self.redis.hset(key, "record", encoded(aged))

@@ -15,7 +15,7 @@ from worker.consumer.bootsteps import DrainOnShutdown, Housekeeping
 from worker.consumer.housekeeping import has_ended, leave
 from worker.consumer.shutdown import end_soon
 from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, validate_configuration
-from worker.dashboard import guard, task_views
+from worker.dashboard import guard, stop_signals, task_views
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 
@@ -33,6 +33,7 @@ remote_control.install(
 if "flower.urls" in sys.modules:
     task_views.install()
     guard.install()
+    stop_signals.install()
 
 
 @signals.setup_logging.connect

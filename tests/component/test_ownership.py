@@ -299,6 +299,8 @@ def test_deleted_member_does_not_come_back_with_old_values(
     own.later(LAG)
     assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
     own.later(ABSENCE_SECONDS)
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
+    own.later(ABSENCE_SECONDS + 1)
     assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert there.held == {
         "address": ADDRESS,

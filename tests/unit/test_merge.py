@@ -335,15 +335,24 @@ def test_member_never_seen_is_new_at_once() -> None:
     assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
 
-def test_member_seen_before_is_absent_only_after_a_second_reading() -> None:
+def test_member_seen_before_is_absent_only_after_three_readings() -> None:
     record = owned({"vars.plan": ("pro", EVENT)}, seen_at=1000.0)
     first = after_reading(record, None, 1000.0 + LAG + 1, LAG)
     assert first.doubt is not None
     assert first.record.orders
-    again = after_reading(first.record, None, 1000.0 + LAG + 1 + ABSENCE_SECONDS, LAG)
-    assert again == (Record(), None)
-    lagging = after_reading(first.record._replace(seen_at=1050.0), None, 1050.0 + LAG - 1, LAG)
-    assert lagging.doubt is not None
+    second = after_reading(first.record, None, 1000.0 + LAG + 1 + ABSENCE_SECONDS, LAG)
+    assert second.doubt is not None
+    third = after_reading(second.record, None, 1000.0 + LAG + 2 + ABSENCE_SECONDS, LAG)
+    assert third == (Record(), None)
+    seen = second.record._replace(seen_at=1050.0)
+    assert after_reading(seen, None, 1050.0 + LAG - 1, LAG).doubt is not None
+
+
+def test_three_readings_at_once_do_not_confirm_an_absence() -> None:
+    record = Record(seen_at=1000.0)
+    for seconds in range(3):
+        record, doubt = after_reading(record, None, 1000.0 + LAG + seconds, LAG)
+        assert doubt is not None
 
 
 def test_member_that_is_read_again_was_never_absent() -> None:

@@ -70,10 +70,12 @@ class Absence(NamedTuple):
     Attributes:
         since: When Mailgun first answered that the member does not exist.
         last: When it last did.
+        readings: How many readings in a row have said so.
     """
 
     since: float
     last: float
+    readings: int = 1
 
 
 class Record(NamedTuple):
@@ -150,7 +152,9 @@ class Reading(NamedTuple):
     doubt: float | None = None
 
 
-# A second look confirms an absence if it comes at least this long after the first one.
+# So many readings in a row confirm an absence if the last one comes at least so many seconds after
+# the first: a wrong 404 may well come twice, as each event of the member asks anew.
+ABSENCE_READINGS = 3
 ABSENCE_SECONDS = 10.0
 # The longest time between two looks at a member in doubt.
 LONGEST_DOUBT_SECONDS = 60.0
@@ -237,8 +241,10 @@ def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
 def _after_absence(record: Record, at: float, lag: float) -> Reading:
     if record.seen_at is None:
         return Reading(record._replace(absent=None))
-    absent = Absence(record.absent.since if record.absent else at, at)
-    if at >= max(absent.since + ABSENCE_SECONDS, record.seen_at + lag):
+    before = record.absent or Absence(at, at, readings=0)
+    absent = Absence(before.since, at, before.readings + 1)
+    is_confirmed = absent.readings >= ABSENCE_READINGS
+    if is_confirmed and at >= max(absent.since + ABSENCE_SECONDS, record.seen_at + lag):
         return Reading(record.forgotten())
     return Reading(record._replace(absent=absent), _pause(absent.last - absent.since))
 
