@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.batch_write import OnHoldChange, ignore_hold_change
+from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.member_store import NoLedger
@@ -124,6 +125,7 @@ def deliverer_for(
         batch_policy=BatchPolicy(
             settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000
         ),
+        bulk_trust=BulkTrust(store, settings.signal_integration),
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
         on_hold_change=on_hold_change,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
-from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, BatchPolicy
+from worker.delivery.bulk_trust import FIRST_CALLS
 from worker.delivery.deliverer import Deliverer
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.merge_plan import TimedPatch
@@ -436,31 +436,6 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
 
 
-@pytest.mark.parametrize("form", ["message_only", "task_id"])
-def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
-    own: OwnIntegration, form: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    there = HoldsMembers(*held(*range(6)), bulk_answer=form)
-    here = delivery(own, there)
-    assert {each.kind for each in here.deliver([wants(each, plan="pro") for each in range(6)])} == {
-        OutcomeKind.DELIVERED
-    }
-    assert all(there.vars_of(address(each)) == {"plan": "pro"} for each in range(6))
-    assert len(warnings(caplog)) == 1
-    asked = there.asked()
-    alone = 3 if form == "message_only" else 6  # those of the sample were found as sent
-    assert asked[6:] == [
-        "POST members.json",
-        *(f"GET {address(each)}" for each in range(3)),
-        *["POST members"] * alone,
-    ]
-    assert {
-        each.kind for each in here.deliver([wants(each, 2, plan="basic") for each in range(6)])
-    } == {OutcomeKind.DELIVERED}
-    assert there.asked().count("POST members.json") == 1
-    assert len(warnings(caplog)) == 1
-
-
 def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -515,17 +490,6 @@ def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIn
     assert (
         len(asked) - 99 == FIRST_CALLS
     )  # the first call of all was one of them; the hundredth is one again
-
-
-def test_a_doubt_does_not_last_for_ever() -> None:
-    now = [0.0]
-    batch_policy = BatchPolicy(100, clock=lambda: now[0])
-    assert batch_policy.shares()
-    assert batch_policy.suspend()
-    assert not batch_policy.suspend()
-    assert not batch_policy.shares()
-    now[0] = ALONE_SECONDS
-    assert batch_policy.shares()
 
 
 def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(

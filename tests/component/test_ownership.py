@@ -549,12 +549,11 @@ def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
 def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(
-        *({"address": f"p{each}@example.com"} for each in range(2)), bulk_answer="message_only"
-    )
-    # After two reads and the call: two looks, at the same moment, then two writes, at the same moment.
-    there.meanwhile = dict.fromkeys((4, 5), lambda _: json_reply(503, {}))
-    there.meanwhile |= dict.fromkeys((6, 7), lambda _: json_reply(401, {}))
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
+    missing = {"message": "Member x of mailing list y not found"}
+    # After two reads and the call: four looks at one of them, then two writes, at the same moment.
+    there.meanwhile = dict.fromkeys((4, 5, 6, 7), lambda _: json_reply(404, missing))
+    there.meanwhile |= dict.fromkeys((8, 9), lambda _: json_reply(401, {}))
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     wanted = [

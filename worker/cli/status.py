@@ -9,10 +9,12 @@ import typer
 
 from worker.cli.console import Styled, clock_time, messages, out, span, styled
 from worker.cli.integration import store_of
+from worker.delivery.bulk_trust import FIRST_CALLS, BulkState, Form
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
+from worker.printable import printable
 from worker.settings import load_settings
 
 NAME_WIDTH = 16  # columns for the names of the lines
@@ -87,6 +89,7 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
             if any(status.not_understood.values())
             else []
         ),
+        *([("batches", _batches(status.bulk))] if status.bulk else []),
         *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
     ]
 
@@ -157,6 +160,30 @@ def _worker(entry: WorkerEntry, now: float) -> Styled:
             return styled(entry.name, "")
         case _:
             assert_never(entry.state)
+
+
+FORMS = {
+    Form.LIST: "answers show the list",
+    Form.TASK: "answers have a task-id",
+    Form.OTHER: "answers show neither the list nor a task-id",
+}
+
+
+def _batches(bulk: BulkState) -> Styled:
+    if bulk.alone_for > 0:
+        return styled(
+            f"members go alone for another {span(bulk.alone_for)}: {printable(bulk.why)}", "yellow"
+        )
+    if bulk.form is None or bulk.form not in FORMS:
+        return styled("members share requests on trial: no sample was read yet", "")
+    held = bulk.held.get(bulk.form, 0)
+    trusted = (
+        f"members share requests: {held} samples have held"
+        if held >= FIRST_CALLS
+        else f"members share requests on trial: {held} of {FIRST_CALLS} samples have held"
+    )
+    there = f", members are there after {bulk.delay:.1f} s" if bulk.delay >= 0.1 else ""
+    return styled(f"{trusted} ({FORMS[Form(bulk.form)]}{there})", "")
 
 
 def _opt_outs(read: OptOutStatus) -> Styled:

@@ -19,6 +19,8 @@ from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge, 
 from worker.members.record import Late, Record, after_reading, digest_of, looked_at
 from worker.members.stored import Copy
 
+# When an event whose call left a doubt is tried again; its member is locked until about then.
+UNPROVED_SECONDS = 30.0
 NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
 
 
@@ -271,4 +273,15 @@ def doubtful_outcome(seconds: float) -> Outcome:
     """
     return Outcome(
         OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds
+    )
+
+
+def unproved_outcome() -> Outcome:
+    """Return the outcome for a member of a call that Mailgun accepted and may carry out later."""
+    return Outcome(
+        OutcomeKind.DOUBTFUL,
+        None,
+        "Mailgun accepted the call, but does not show its members yet",
+        unsettled=True,
+        again_in=UNPROVED_SECONDS,
     )

@@ -143,7 +143,8 @@ class Outcome:
         wait_until: The earliest time of the next attempt by Mailgun's own hint; None without one.
         member: The member as Mailgun confirmed it (delivered, unchanged).
         requests: How many requests were sent.
-        unsettled: A write got no answer: Mailgun may have applied it, or may still do so.
+        unsettled: Mailgun may have applied a write, or may still do so: it got no answer, or the
+            answer names a job.
         again_in: The seconds until the next look at the member (doubtful).
     """
 
@@ -217,12 +218,14 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
         now: The current time, UTC.
 
     Returns:
-        The outcome: `delivered` if the answer shows the list, and no job that stores the members
-        later.
+        The outcome: `delivered` if the answer shows the list or a `task-id`. With a `task-id` it is
+        `unsettled`, because a job may store the members later.
     """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
-        found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
+        if isinstance(data, dict) and data.get("task-id"):
+            return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), unsettled=True)
+        found = data.get("list") if isinstance(data, dict) else None
         named = found.get("address") if isinstance(found, dict) else None
         ours = isinstance(named, str) and is_same_address(named, list_address)
         return Outcome(OutcomeKind.DELIVERED, 200, answer.text()) if ours else _strange(answer)

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from worker.delivery.bulk_trust import BulkState, read_state
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.gate.gate import HoldState
@@ -41,6 +42,7 @@ class Status:
         last_minute: Outcome -> number of events in the last whole minute.
         workers: The live workers.
         opt_outs: The state of the opt-out scans; None with MAILGUN_MEMBER_STATE=read.
+        bulk: What samples of bulk calls have shown; None if MAILGUN_BATCH_SIZE is 1.
         not_understood: What was not understood -> number of events, since the first worker.
         memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
         letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
@@ -58,6 +60,7 @@ class Status:
     last_minute: dict[str, int]
     workers: list[WorkerEntry]
     opt_outs: OptOutStatus | None
+    bulk: BulkState | None = None
     not_understood: dict[str, int] = field(default_factory=dict)
     memory: float | None = None
     letters_share: float | None = None
@@ -85,6 +88,9 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         last_minute=OutcomeStats(store, settings.signal_integration).minute(int(now // 60) - 1),
         workers=WorkerRegistry(store, settings.signal_integration).alive(),
         opt_outs=opt_outs_read(settings, store),
+        bulk=read_state(store, settings.signal_integration)
+        if settings.mailgun_batch_size > 1
+        else None,
         not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         memory=memory_share(store),
         letters_share=letters_share(settings, sum(letters.values())),

@@ -181,6 +181,12 @@ class Keys:
         "address → when to look at the member again",
         DAYS,
     )
+    bulk = _one(
+        "signal:<integration>:bulk",
+        "hash",
+        "what samples of bulk calls have shown: the trust in them, or until when members go alone",
+        "30 days after the last sample",
+    )
     opt_outs = _one(
         "signal:<integration>:opt_outs",
         "hash",
