@@ -152,9 +152,11 @@ def test_trust_is_earned_again_with_small_calls(account: Account) -> None:
     account.own.later(ALONE_SECONDS)
     trust, before = account.trust(), account.last()
     here = account.delivery(trust=trust)
-    assert set(deliver(here, range(TRIAL_SIZE), 2.0, plan="pro", n=1)) == {OutcomeKind.DELIVERED}
+    small = range(2 * TRIAL_SIZE)
+    assert set(deliver(here, small, 2.0, plan="pro", n=1)) == {OutcomeKind.DELIVERED}
+    assert account.requests(before)["POST members.json"] == 2
     assert set(deliver(here, range(200), 3.0, plan="max")) == {OutcomeKind.DELIVERED}
-    assert account.requests(before)["POST members.json"] == 3
+    assert account.requests(before)["POST members.json"] == 4
     for _ in range(FIRST_CALLS):
         trust.note_held(Form.LIST, 0.0)
     assert trust.state().missed == 0
