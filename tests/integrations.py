@@ -40,7 +40,7 @@ MOMENTS = {
     "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "bulk": ("alone_until",),
-    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at"),
+    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at", "forgot"),
 }
 
 
@@ -146,6 +146,9 @@ class OwnIntegration:
         )
         for address, at in due:
             self.redis.zadd(self.look_after_key, {address: at - seconds})
+        for field in ("began", "running_until", "resume_at"):
+            if self.redis.hexists(f"signal:{self.name}:sync", field):
+                self.redis.hincrbyfloat(f"signal:{self.name}:sync", field, -seconds)
         if synced := self.redis.get(f"signal:{self.name}:synced"):
             self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
 

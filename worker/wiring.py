@@ -24,6 +24,7 @@ from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
+from worker.members.sync import ListSync
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import in_flight_keys
@@ -193,6 +194,12 @@ def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
     page_importer = PageImporter(delivery.mailgun, ledger, delivery.clock, delivery.on_hold_change)
     lease = settings.longest_delivery_seconds / 2 + LEASE_MARGIN_SECONDS
     return OptOutScanner(page_importer, settings.mailgun_opt_out_refresh_seconds, lease)
+
+
+def list_sync_for(settings: Settings, delivery: Deliverer) -> ListSync:
+    """Return the sync of the whole list."""
+    opt_outs = opt_outs_for(settings, delivery)
+    return ListSync(opt_outs.page_importer, opt_outs)
 
 
 def mailgun_for(settings: Settings, on_request: OnRequest = ignore_request) -> MailgunClient:

@@ -225,18 +225,12 @@ def screen(own: OwnIntegration) -> str:
 
 def test_status_says_which_way_members_go_and_why(account: Account) -> None:
     own, trust = account.own, account.trust()
-    assert screen(own) == "members share requests on trial: no sample was read yet"
+    assert screen(own) == "shared on trial: no sample read yet"
     trust.note_held(Form.TASK, 0.0)
-    assert (
-        screen(own) == "members share requests on trial: 1 of 10 samples have held "
-        "(answers have a task-id)"
-    )
+    assert screen(own) == "shared on trial: 1 of 10 samples held (answers have a task-id)"
     for _ in range(FIRST_CALLS):
         trust.note_held(Form.TASK, 2.0)
-    assert (
-        screen(own) == "members share requests: 11 samples have held "
-        "(answers have a task-id, members are there after 2.0 s)"
-    )
+    assert screen(own) == "shared: 11 samples held (answers have a task-id; 2.0 s late)"
     trust.note_missing(Form.TASK, "a member was missing")
-    assert screen(own).startswith("members go alone for another ")
+    assert screen(own).startswith("alone for ")
     assert screen(own).endswith(": a member was missing")

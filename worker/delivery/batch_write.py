@@ -54,7 +54,7 @@ Entry = tuple[MemberUpdate, str]  # a member of a bulk call, and its JSON
 EVENT_ERRORS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS})
 # Members that are requested one by one, in several threads, between two checks of the hold.
 CHUNK_SIZE = 32
-LEFT_OUT = "a member of a call that Mailgun answered with 200 was missing"
+LEFT_OUT = "a member was missing after a 200"
 
 
 # Called when a hold begins or ends, with its kind and the reason.

@@ -287,6 +287,14 @@ def list_exists(answer: Response | NoResponse) -> bool:
     return isinstance(data, dict) and isinstance(data.get("list"), dict)
 
 
+def members_count(answer: Response) -> int:
+    """Return how many members the list in `answer` has; 0 if it does not say."""
+    data = answer.json()
+    shown = data.get("list") if isinstance(data, dict) else None
+    count = shown.get("members_count") if isinstance(shown, dict) else None
+    return count if isinstance(count, int) and count > 0 else 0
+
+
 def _says_member_absent(answer: Response) -> bool:
     # "Member x of mailing list y not found", not "Mailing list y not found". A 404 without JSON
     # comes from the wrong host or path.

@@ -39,7 +39,7 @@ LONGEST_WAIT_SECONDS = 1.0
 
 START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
-LEAVE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_leave")
+LEAVE = ALLOW_WHEN_FULL + script("worker.members", "leave")
 COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
 
 

@@ -16,7 +16,15 @@ from typing import Any
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome, why
+from worker.mailgun.outcome import (
+    Outcome,
+    OutcomeKind,
+    Response,
+    list_outcome,
+    members_count,
+    page_outcome,
+    why,
+)
 from worker.mailgun.page import Page, Query
 from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
@@ -71,6 +79,18 @@ class PageImporter:
         if isinstance(found, Page) and (found.members or found.unreadable):
             self.store_page(found.members, at, found.unreadable)
         return found
+
+    def count(self) -> int | None:
+        """Return how many members the list states; None if that cannot be asked now.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        if self.ledger.gate.acquire_background()[0] > 0:
+            return None
+        answer = self.mailgun.read_list()
+        self._report(list_outcome(answer, self.clock()))
+        return (members_count(answer) or None) if isinstance(answer, Response) else None
 
     def store_page(
         self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()

@@ -199,7 +199,7 @@ class Keys:
     sync = _one(
         "signal:<integration>:sync",
         "hash",
-        "the progress of a sync",
+        "the sync of the whole list: which process runs it, and its progress",
         "until it is complete, or a day after its last page",
     )
     totals = _one(
