@@ -39,7 +39,7 @@ MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
     "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
-    "bulk": ("alone_until",),
+    "bulk": ("alone_until", "held_at"),
     "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at", "forgot"),
 }
 

@@ -233,6 +233,35 @@ def opt_out_at_any_moment(world: World) -> None:
         _click(world, random, 0.02)
 
 
+def opt_out_with_task_ids(world: World) -> None:
+    """Click unsubscribe links at any moment, while bulk answers have a task-id.
+
+    A worker is killed meanwhile.
+    """
+    world.control.switches(bulk_answer="list_and_task_id")
+    world.control.latency(60)
+    world.until(lambda: world.redis.exists(f"signal:{world.integration}:synced"), "a sync")
+    random = Random(4)
+    for percent in range(10, 100, 10 if world.brief else 2):
+        world.when_put(percent / 100)
+        if percent == 50 and not world.brief:
+            _kill_in_mid_request(world, 1)
+        _click(world, random, 0.02)
+    if world.form.settings.get("MAILGUN_MEMBER_STATE") == "ledger":
+        reads = sum(
+            each.method == "GET" and each.address is not None for each in world.control.requests()
+        )
+        world.note("{:.0f} requests read a single member", reads)
+
+
+def store_in_background(world: World) -> None:
+    """Store the members of each bulk call 0.3 s after its answer, later 3 s, then at once."""
+    for share, seconds in zip((0.0, 0.4, 0.7), (0.3, 3.0, 0.0), strict=True):
+        world.when_put(share)
+        world.control.switches(bulk_answer="task_id", bulk_job_seconds=seconds)
+    world.drain()
+
+
 def refuse_addresses(world: World) -> None:
     """Refuse every thirtieth address, however plain it looks.
 

@@ -47,6 +47,7 @@ class Case:
     workers: int = 3
     repeated: float = 0.05
     late: float = 0.03
+    known: bool = False  # whether every other member is on the list before its first event
 
 
 CASES = (
@@ -93,6 +94,22 @@ CASES = (
         brief_forms=(SINGLE, BATCHES),
     ),
     Case("opt-outs at any moment", storms.opt_out_at_any_moment, EVERY),
+    Case(
+        "new and known, opt-outs",
+        storms.opt_out_with_task_ids,
+        (LEDGER, VOLUME),
+        brief=400,
+        brief_forms=(LEDGER, VOLUME),
+        known=True,
+    ),
+    Case(
+        "stored in the background",
+        storms.store_in_background,
+        (BATCHES, LEDGER, VOLUME),
+        brief=400,
+        brief_forms=(LEDGER,),
+        known=True,
+    ),
     Case(
         "everything together",
         storms.everything_together,
@@ -146,6 +163,8 @@ def weathered(case: Case, world: World) -> Figures:
     world.brief = not FULL
     world.clickers = never_denying(happened)
     world.producer = producer(world, produced)
+    if case.known:
+        world.put_on_list(sorted({each.fact.address for each in produced if each.fact})[::2])
     world.start_workers(case.workers if FULL else 2)
     began = time.monotonic()
     world.producer.start()

@@ -15,6 +15,7 @@ from worker.delivery.bulk_trust import (
     FIRST_CALLS,
     FIRST_SAMPLE,
     LONGEST_ALONE_SECONDS,
+    SAMPLE_SECONDS,
     TRIAL_SIZE,
     Form,
     read_state,
@@ -181,6 +182,22 @@ def test_two_workers_share_trust(account: Account) -> None:
     before = account.last()
     assert set(deliver(other, range(100), 20.0, n=20)) == {OutcomeKind.DELIVERED}
     assert account.requests(before) == {"POST members.json": 1}
+
+
+def test_call_is_sampled_again_once_no_worker_has_looked_for_long(account: Account) -> None:
+    account.hold(range(4), plan="free")
+    account.sync()
+    for _ in range(FIRST_CALLS):
+        account.trust().note_held(Form.LIST, 0.0)
+    here = account.delivery()
+    before = account.last()
+    deliver(here, range(4), n=1)
+    assert account.requests(before)["GET member"] == 0
+    account.own.later(SAMPLE_SECONDS + 1)
+    before = account.last()
+    deliver(account.delivery(), range(4), 2.0, n=2)
+    deliver(account.delivery(), range(4), 3.0, n=3)
+    assert account.requests(before) == {"POST members.json": 2, "GET member": 1}
 
 
 def test_two_workers_share_distrust(account: Account) -> None:

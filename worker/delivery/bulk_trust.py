@@ -2,9 +2,11 @@
 
 Such an answer names no member, and comes in several forms. Whatever it looks like, a call counts
 only if its members are there. So a sample is read back after each call, until FIRST_CALLS samples
-in a row have held for answers of that form; from then on after one call in LATER_CALLS. If a sample
-is missing, all trust is lost, and members are written alone for a while: ALONE_SECONDS, and twice
-as long each time until trust is earned again.
+in a row have held for answers of that form; from then on after one call in LATER_CALLS, and if no
+sample was read for SAMPLE_SECONDS.
+
+If a sample is missing, all trust is lost, and members are written alone for a while: ALONE_SECONDS,
+and twice as long each time until trust is earned again.
 
 `Keys.bulk` holds the state for all workers of the integration: per form the samples that held, the
 seconds until the members of a background call were there, and until when members are written alone.
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 FIRST_CALLS = 10  # samples in a row that earn trust
 LATER_CALLS = 100  # one of which is sampled
+SAMPLE_SECONDS = 30.0  # after which the next call of any worker is sampled
 # Members that are read back as long as no sample has held, if a job may store the members.
 FIRST_SAMPLE = 3
 TRIAL_SIZE = 10  # members of a call at most, as long as no sample has held after a missing one
@@ -76,6 +79,7 @@ class BulkState:
         form: The form of the latest answer that was looked into; None if there was none.
         delay: The seconds until the members of background calls were there.
         missed: The missing samples since trust was last earned.
+        sampled_ago: The seconds since a sample held; None if none did.
     """
 
     alone_for: float = 0.0
@@ -84,6 +88,7 @@ class BulkState:
     form: str | None = None
     delay: float = 0.0
     missed: int = 0
+    sampled_ago: float | None = None
 
 
 class BulkTrust:
@@ -138,9 +143,12 @@ class BulkTrust:
 
     def sample_size(self, form: Form) -> int:
         """Count a call that was answered so, and return how many members are to be read back."""
-        number, held = next(self._calls), self.state().held.get(form, 0)
+        number, state = next(self._calls), self.state()
+        held = state.held.get(form, 0)
         if held >= FIRST_CALLS:
-            return int(number % LATER_CALLS == 0)
+            ago = state.sampled_ago
+            is_long_ago = ago is None or ago + self.clock() - self._read_at > SAMPLE_SECONDS
+            return int(number % LATER_CALLS == 0 or is_long_ago)
         return FIRST_SAMPLE if form.may_come_later and not held else 1
 
     def pauses(self, form: Form) -> Iterator[float]:
@@ -183,7 +191,9 @@ class BulkTrust:
     def _run(self, noted: str, form: str = "", seconds: float = 0.0, why: str = "") -> BulkState:
         rules = FIRST_CALLS, ALONE_SECONDS, LONGEST_ALONE_SECONDS, LIVES_SECONDS
         answer = self._trust(keys=[self._key], args=[noted, form, f"{seconds:.3f}", why, *rules])
-        state = state_of(float(answer[0]), dict(zip(answer[1::2], answer[2::2], strict=True)))
+        alone_for, sampled_ago, *pairs = answer
+        fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        state = state_of(float(alone_for), float(sampled_ago), fields)
         with self._lock:
             self._read_at, self._state = self.clock(), state
         return state
@@ -193,11 +203,12 @@ class BulkTrust:
         return self._redis.register_script(TRUST)
 
 
-def state_of(alone_for: float, fields: Mapping[str, str]) -> BulkState:
+def state_of(alone_for: float, sampled_ago: float, fields: Mapping[str, str]) -> BulkState:
     """Return the state that the fields of `Keys.bulk` describe.
 
     Args:
         alone_for: Seconds for which members are written alone.
+        sampled_ago: The seconds since a sample held; negative if none did.
         fields: The fields of the hash.
     """
     return BulkState(
@@ -207,6 +218,7 @@ def state_of(alone_for: float, fields: Mapping[str, str]) -> BulkState:
         fields.get("form"),
         float(fields.get("delay", 0)),
         int(fields.get("missed", 0)),
+        sampled_ago if sampled_ago >= 0 else None,
     )
 
 
@@ -217,8 +229,10 @@ def read_state(redis: "redis.Redis", integration: str) -> BulkState:
         redis.RedisError: Redis did not answer.
     """
     fields = cast("dict[str, str]", redis.hgetall(Keys(integration).bulk))
-    left = float(fields.get("alone_until", 0)) - redis_now(redis)
-    return state_of(left if 0 < left <= LONGEST_ALONE_SECONDS else 0.0, fields)
+    now = redis_now(redis)
+    left = float(fields.get("alone_until", 0)) - now
+    alone_for = left if 0 < left <= LONGEST_ALONE_SECONDS else 0.0
+    return state_of(alone_for, now - float(fields.get("held_at", now + 1)), fields)
 
 
 def form_of(outcome: Outcome) -> Form:
