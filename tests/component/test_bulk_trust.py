@@ -84,19 +84,27 @@ def test_members_of_a_background_job_are_waited_for_and_then_batched(account: Ac
     assert 0.3 <= state.delay < 30
 
 
-def test_member_of_an_unsampled_background_call_stays_locked_for_a_while(account: Account) -> None:
-    account.hold(range(2), plan="free")
+def test_each_call_is_waited_for_where_jobs_are_late(account: Account) -> None:
+    account.hold(range(4), plan="free")
     account.sync()
-    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=60)
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.5)
     trust = account.trust()
     for _ in range(FIRST_CALLS):
-        trust.note_held(Form.TASK, 20.0)
+        trust.note_held(Form.TASK, 0.1)
     here = account.delivery(trust=trust)
-    assert set(deliver(here, range(2), plan="pro")) == {OutcomeKind.DELIVERED}
-    locks = list(account.own.redis.scan_iter(f"signal:{account.own.name}:lock:*"))
-    assert [20_000 < account.own.redis.pttl(each) <= 40_000 for each in locks] == [True, True]
-    assert account.own.redis.zcard(account.own.look_after_key) == 0
-    assert set(deliver(here, range(2), 2.0, plan="max")) == {OutcomeKind.BUSY}
+    for at in range(3):
+        assert set(deliver(here, range(4), at + 1.0, n=at)) == {OutcomeKind.DELIVERED}
+        assert set(map(str, account.held().values())) == {f"{{'plan': 'free', 'n': {at}}}"}
+
+
+def test_delay_is_forgotten_after_many_samples_that_are_there_at_once(account: Account) -> None:
+    trust = account.trust()
+    trust.note_held(Form.TASK, 1.0)
+    trust.note_held(Form.TASK, 0.0)
+    assert trust.state().delay == pytest.approx(0.8)
+    for _ in range(20):
+        trust.note_held(Form.TASK, 0.0)
+    assert trust.state().delay == 0
 
 
 def test_background_job_slower_than_the_wait_loses_nothing(

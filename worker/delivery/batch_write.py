@@ -294,7 +294,6 @@ class BatchWrite:
         for update in updates:
             held = look.shown.get(update) if look else None
             update.complete(replace(stored, member=held or update.member))
-            update.lease.settles = 0.0 if look else trust.settling(form)
 
     def _doubt(self, updates: Sequence[MemberUpdate], form: Form, look: Look) -> None:
         """Let members of an unproved call wait, or write them alone if Mailgun stores none later.

@@ -22,7 +22,9 @@ if noted == 'held' then
     local held = redis.call('HINCRBY', BULK, 'held:' .. form, 1)
     redis.call('HSET', BULK, 'form', form, 'held_at', now)
     if form ~= 'list' then
-        redis.call('HSET', BULK, 'delay', math.max(tonumber(ARGV[3]), 0.8 * number('delay')))
+        -- It takes a score of samples that are there at once to forget a delay of seconds.
+        local delay = math.max(tonumber(ARGV[3]), 0.8 * number('delay'))
+        redis.call('HSET', BULK, 'delay', delay < 0.05 and 0 or delay)
     end
     if held >= tonumber(ARGV[5]) then redis.call('HDEL', BULK, 'missed', 'why', 'alone_until') end
     redis.call('EXPIRE', BULK, ARGV[8])

@@ -3,7 +3,8 @@
 Such an answer names no member, and comes in several forms. Whatever it looks like, a call counts
 only if its members are there. So a sample is read back after each call, until FIRST_CALLS samples
 in a row have held for answers of that form; from then on after one call in LATER_CALLS, and if no
-sample was read for SAMPLE_SECONDS.
+sample was read for SAMPLE_SECONDS. If Mailgun stores the members after its answer, each call is
+sampled: a member is released once its call was seen, so that no job is applied over a newer write.
 
 If a sample is missing, all trust is lost, and members are written alone for a while: ALONE_SECONDS,
 and twice as long each time until trust is earned again.
@@ -77,7 +78,7 @@ class BulkState:
         why: Why they are, or lately were, written alone.
         held: Form -> samples that held in a row.
         form: The form of the latest answer that was looked into; None if there was none.
-        delay: The seconds until the members of background calls were there.
+        delay: The seconds until the members of background calls were there; 0.0: at once.
         missed: The missing samples since trust was last earned.
         sampled_ago: The seconds since a sample held; None if none did.
     """
@@ -119,7 +120,7 @@ class BulkTrust:
         self.clock = clock
         self._redis = redis
         self._key = Keys(integration).bulk
-        self._longest_look = longest_look
+        self.longest_look = longest_look
         self._calls = count(1)
         self._read_at = float("-inf")
         self._state = BulkState()
@@ -145,7 +146,7 @@ class BulkTrust:
         """Count a call that was answered so, and return how many members are to be read back."""
         number, state = next(self._calls), self.state()
         held = state.held.get(form, 0)
-        if held >= FIRST_CALLS:
+        if held >= FIRST_CALLS and not (form.may_come_later and state.delay):
             ago = state.sampled_ago
             is_long_ago = ago is None or ago + self.clock() - self._read_at > SAMPLE_SECONDS
             return int(number % LATER_CALLS == 0 or is_long_ago)
@@ -157,7 +158,7 @@ class BulkTrust:
         The first look is due a little before the members were there the last time, so that a
         shorter delay is noticed.
         """
-        left = self._longest_look if form.may_come_later else STORED_SECONDS
+        left = self.longest_look if form.may_come_later else STORED_SECONDS
         first = min(EARLIER * self.state().delay, left) if form.may_come_later else 0.0
         yield first
         pause = FIRST_PAUSE_SECONDS
@@ -165,13 +166,6 @@ class BulkTrust:
         while left > 0:
             yield min(pause, left)
             left, pause = left - pause, 2 * pause
-
-    def settling(self, form: Form) -> float:
-        """Return the seconds for which members stay locked after a call that was not sampled.
-
-        Mailgun may store them that much later, and nothing newer may be sent in between.
-        """
-        return 2 * self.state().delay if form.may_come_later else 0.0
 
     def note_held(self, form: Form, seconds: float) -> None:
         """Note a sample that was there, `seconds` after the answer."""

@@ -5,8 +5,7 @@
 --   then of each member seven:
 --   record, or '' if it has not changed; copy, or ''; copy_at, or '' for now;
 --   seen_at, or '' if the member does not exist;
---   milliseconds until a write has settled that got no answer, or that Mailgun stores with a
---     delay; '' if there was none;
+--   milliseconds until a write without an answer has settled, or '' if there was none;
 --   seconds until the next look ('' changes nothing, '0' ends the looks); address.
 -- Returns {changes of the hold, indexes of the members whose leases had ended, from 0,
 --   how many members were released that events wait for}.
@@ -51,7 +50,7 @@ for i = MEMBERS, #KEYS, 2 do
         if again == '0' then
             redis.call('HDEL', member, 'late_at')
             redis.call('ZREM', look_after, address)
-        elseif settles ~= '' and again ~= '' then
+        elseif settles ~= '' then
             look(member, address, again)
         elseif again ~= '' then
             redis.call('ZADD', look_after, now + again, address)

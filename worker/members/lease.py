@@ -54,8 +54,6 @@ class MemberLease:
         found: What Mailgun is known to hold; None if that is no member, or if a write may have
             changed it.
         write_pending: Mailgun may still apply a write that was sent under this lease.
-        settles: Seconds for which the member stays locked after the release, because Mailgun stores
-            a write with a delay.
         late_at: When the member was last marked for a later look, epoch seconds by Redis's clock:
             after a write without an answer, or after one that may have replaced a newer value;
             None if it is not marked.
@@ -75,7 +73,6 @@ class MemberLease:
     writes_until: float = float("inf")
     found: Copy | None = None
     write_pending: bool = False
-    settles: float = 0.0
     late_at: float | None = None
     looks: bool = False
     lost: bool = False

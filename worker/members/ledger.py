@@ -350,8 +350,7 @@ class Ledger:
         copy, copy_at = (copy_of(lease.found.member), lease.found.at) if lease.found else ("", "")
         seen_at = lease.record.seen_at
         seen = f"{seen_at:.6f}" if seen_at is not None else ""
-        seconds = self.settle_seconds if lease.write_pending else lease.settles
-        settles = int(seconds * 1000) if lease.write_pending or seconds else ""
+        settles = int(self.settle_seconds * 1000) if lease.write_pending else ""
         return record, copy, copy_at, seen, settles, self._look_again_in(lease), lease.address
 
     def _look_again_in(self, lease: MemberLease) -> str:
