@@ -137,7 +137,7 @@ def test_background_job_that_never_runs_makes_its_members_go_alone(account: Acco
     assert account.requests()["POST members.json"] == 1
 
 
-def test_left_out_member_is_written_alone_and_so_are_all_others_for_a_while(
+def test_left_out_member_makes_all_members_go_alone_for_a_while(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     account.sandbox.control.switches(bulk_leaves_out=1)

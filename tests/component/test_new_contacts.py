@@ -181,7 +181,7 @@ def test_with_read_every_new_contact_is_read(account: Account) -> None:
     assert account.requests(before)["GET member"] >= 5
 
 
-def test_opt_out_of_a_member_added_elsewhere_stands_once_a_scan_has_shown_it(
+def test_opt_out_of_a_member_added_elsewhere_stands_once_scanned(
     account: Account,
 ) -> None:
     account.sync()

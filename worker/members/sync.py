@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, assert_never, cast
+from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
@@ -215,21 +215,10 @@ class ListSync:
     def _key(self) -> str:
         return self.page_importer.ledger.keys.sync
 
-    @cached_property
-    def _begin(self) -> Any:
-        return self._redis.register_script(BEGIN)
-
-    @cached_property
-    def _start(self) -> Any:
-        return self.page_importer.ledger.gate.script(START)
-
-    @cached_property
-    def _left(self) -> Any:
-        return self.page_importer.ledger.gate.script(LEAVE)
-
-    @cached_property
-    def _stored(self) -> Any:
-        return self._redis.register_script(STORE)
+    _begin = cached_property(lambda self: self._redis.register_script(BEGIN))
+    _start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
+    _left = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
+    _stored = cached_property(lambda self: self._redis.register_script(STORE))
 
 
 def progress_in(pairs: Sequence[str]) -> SyncProgress:
