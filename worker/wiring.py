@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from worker.delivery.batch_policy import BatchPolicy
@@ -163,7 +164,14 @@ def ledger_for(settings: Settings, gate: Gate) -> Ledger:
         if settings.trusts_ledger
         else None,
         lag_seconds=settings.mailgun_read_lag_seconds,
+        list_mark=list_mark_for(settings),
     )
+
+
+def list_mark_for(settings: Settings) -> str:
+    """Return a mark of the mailing list, the same for each worker that delivers to it."""
+    named = f"{settings.mailgun_api_base_url} {(settings.mailgun_list_address or '').lower()}"
+    return blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 def late_writes_for(settings: Settings, delivery: Deliverer) -> LateWrites:

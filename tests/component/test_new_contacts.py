@@ -150,6 +150,17 @@ def one_was_forgotten(account: Account) -> None:
     account.ledger().forget("someone@example.com")
 
 
+def read_of_another_list(account: Account) -> None:
+    account.sync(list_mark="another")
+
+
+def synced_of_a_list_that_is_not_known(account: Account) -> None:
+    """The state of the scans has expired since."""
+    account.sync(list_mark="another")
+    account.own.redis.delete(f"signal:{account.own.name}:opt_outs")
+    scan(account)
+
+
 @pytest.mark.parametrize(
     "doubt",
     [
@@ -158,6 +169,8 @@ def one_was_forgotten(account: Account) -> None:
         unsubscribed_not_read_lately,
         unsubscribed_not_read_since_the_sync,
         one_was_forgotten,
+        read_of_another_list,
+        synced_of_a_list_that_is_not_known,
     ],
 )
 def test_unknown_address_is_read_if_the_ledger_may_not_know_all(
@@ -217,3 +230,28 @@ def test_member_forgotten_while_a_sync_runs_is_not_taken_for_new(account: Accoun
     assert len(list(steps)) == 1
     deliver(account.delivery(batch=1), [wants(10_002, consent=True)])
     assert not account.sandbox.control.members()[address(10_002)].subscribed
+
+
+def test_what_was_read_of_another_list_is_forgotten_and_read_anew(account: Account) -> None:
+    account.sync(list_mark="another")
+    scan(account)
+    assert account.own.redis.get(f"signal:{account.own.name}:synced") is None
+    account.sync()
+    assert reads(account, wants(1, plan="pro")) == 0
+
+
+def test_sync_of_another_list_notes_nothing_once_workers_have_this_one(account: Account) -> None:
+    scan(account)
+    account.sync(list_mark="another")
+    assert account.own.redis.get(f"signal:{account.own.name}:synced") is None
+    assert reads(account, wants(1, plan="pro")) == 1
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_interrupted_sync_of_another_list_is_not_resumed(account: Account, by_hand: bool) -> None:  # noqa: FBT001
+    other = account.sync_of(list_mark="another")
+    next(other.steps(other.begin(anew=True)))
+    sync = account.sync_of()
+    so_far = sync.begin(anew=False) if by_hand else sync.try_start()
+    assert so_far
+    assert so_far.members == 0

@@ -85,6 +85,7 @@ class Ledger:
         refresh_seconds: MAILGUN_OPT_OUT_REFRESH_SECONDS if copies may replace readings; None if
             they never do.
         lag_seconds: MAILGUN_READ_LAG_SECONDS.
+        list_mark: A mark of the mailing list; what was read of another list is not trusted.
         awaited: Set when a member that events wait for was released (delivery/waiting_events.py).
         repeats: The acquisitions and releases that Redis did not answer.
     """
@@ -98,6 +99,7 @@ class Ledger:
     settle_seconds: float = 0.0
     refresh_seconds: float | None = None
     lag_seconds: float = 0.0
+    list_mark: str = ""
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
@@ -135,7 +137,7 @@ class Ledger:
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
-            partial(self._run, self._open, digests, token, self._lease),
+            partial(self._run, self._open, digests, token, self._lease, self.list_mark),
             otherwise=partial(self._release, [self.keys.lock(each) for each in digests], token),
         )
         if answer[0] == "held":

@@ -3,8 +3,8 @@
 `Keys.sync` holds the progress: `began` (epoch seconds by Redis's clock), `cursor` (the query of the
 next page), so far `members`, `unsubscribed`, `unreadable`, `requests` and `seconds`, and `total`,
 the members that the list states. `token` and `running_until` are the lease of the process that runs
-it, `failures` and `resume_at` the backoff. The hash lives until the sync is complete, or a day
-after its last page.
+it, `failures` and `resume_at` the backoff, `list` the mark of the mailing list. The hash lives
+until the sync is complete, or a day after its last page.
 
 An operator begins a sync at any time (`begin`); workers begin one if it is due (`try_start`), one
 worker at a time.
@@ -112,12 +112,9 @@ class ListSync:
 
         A process that runs it stops.
         """
-        return progress_in(
-            self._begin(
-                keys=[self._key],
-                args=["anew" if anew else "", LIVES_SECONDS, self.token, self._lease],
-            )
-        )
+        mark = self.page_importer.ledger.list_mark
+        args = ["anew" if anew else "", LIVES_SECONDS, self.token, self._lease, mark]
+        return progress_in(self._begin(keys=[self._key], args=args))
 
     def try_start(self) -> SyncProgress | None:
         """Acquire the lease of a sync that is due or unfinished.
@@ -134,7 +131,7 @@ class ListSync:
             keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
             args=[
                 *(*ledger.gate.first_args(), self.token, self._lease, due_again),
-                *(LONGEST_WAIT_SECONDS, LIVES_SECONDS),
+                *(LONGEST_WAIT_SECONDS, LIVES_SECONDS, ledger.list_mark),
             ],
         )
         return progress_in(pairs) if pairs else None
@@ -193,8 +190,8 @@ class ListSync:
         fields = asdict(so_far)
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
-            self.opt_outs.complete(float(began), so_far.unsubscribed)
-            self.page_importer.ledger.note_sync(float(began))
+            if self.opt_outs.complete(float(began), so_far.unsubscribed):
+                self.page_importer.ledger.note_sync(float(began))
             self._stored(keys=[self._key], args=[self.token, LIVES_SECONDS, self._lease])
             return
         fields |= {"cursor": json.dumps(query), "total": "" if total is None else total}
