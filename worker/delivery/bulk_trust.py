@@ -42,7 +42,7 @@ LONGEST_ALONE_SECONDS = 3600.0
 # How long a sample is waited for: if the answer may mean a background job, and else.
 BACKGROUND_SECONDS = 10.0
 STORED_SECONDS = 0.5
-EARLIER = 0.75  # of the last delay, after which the first look is due
+EARLIER = 0.9  # of the last delay, after which the first look is due
 FIRST_PAUSE_SECONDS = 0.1  # between two looks; each further pause is twice as long
 LIVES_SECONDS = 30 * 86_400
 CACHED_SECONDS = 1.0  # how old the state may be that a decision uses
