@@ -240,6 +240,20 @@ def test_sample_whose_subscription_alone_changed_proves_it_by_that(account: Acco
     assert account.requests()["POST members"] == 4
 
 
+def test_sample_needs_no_permit_of_its_own_under_a_pace(account: Account) -> None:
+    account.hold(range(4), plan="free")
+    account.sync()
+    account.sandbox.control.switches(bulk_answer="list_and_task_id")
+    slept: list[float] = []
+    trust = account.trust(sleep=slept.append)
+    trust.note_held(Form.TASK, 0.0)
+    paced = account.ledger(gate=account.own.gate(rate_limit=1))
+    here = account.own.delivery(account.mailgun, ledger=paced, batch=100, trust=trust)
+    assert set(deliver(here, range(4), plan="pro")) == {OutcomeKind.DELIVERED}
+    assert slept == []
+    assert trust.state().delay == 0
+
+
 def screen(own: OwnIntegration) -> str:
     """The line `batches` of `status`."""
     hold = HoldState(None, "", None, None, None)

@@ -214,7 +214,9 @@ class BatchWrite:
             (update, _) = entries[0]
             self._write_alone([update])
             return [], update.outcome or Outcome(OutcomeKind.UNCHANGED)
-        allowed = set(self._authorize([update for update, _ in entries], 1))
+        # The sample is charged with the call: a pace leaves no permit once the call is answered.
+        requests = 1 + self._deps.bulk_trust.expected_sample()
+        allowed = set(self._authorize([update for update, _ in entries], requests))
         entries = [(update, entry) for update, entry in entries if update in allowed]
         if not entries:
             return [], on_hold_outcome(HELD_BY_PACE_SECONDS)

@@ -57,20 +57,23 @@ def look_at(
         read_back: Reads members.
         may_go_on: Returns whether further requests may be sent.
     """
-    began, left, at_once = trust.clock(), list(sample), True
+    began, left = trust.clock(), list(sample)
     shown: dict[MemberUpdate, Member] = {}
     missing: set[MemberUpdate] = set()
+    missed_at: float | None = 0.0
+    seconds = 0.0
     for pause in trust.pauses(form):
         if pause:
-            at_once = False
             trust.sleep(pause)
-        seconds = 0.0 if at_once else trust.clock() - began
+        if missed_at is not None:  # a look without a permit shows no delay
+            seconds, missed_at = missed_at + pause, None
         for update, read in read_back(left).items():
             missing.discard(update)
             if isinstance(read, Member) and _shows_write(update, read):
                 shown[update] = read
             elif _shows_no_write(update, read):
                 missing.add(update)
+                missed_at = trust.clock() - began
         left = [each for each in left if each not in shown]
         if not left:
             return Look(shown, proved=True, seconds=seconds)

@@ -142,15 +142,17 @@ class BulkTrust:
         state = self.state()
         return min(most, TRIAL_SIZE) if state.missed and not any(state.held.values()) else most
 
+    def expected_sample(self) -> int:
+        """Return how many members the sample of the next call has, as far as that is known."""
+        state = self.state()
+        return _first_samples(Form(state.form), state) if state.form in set(Form) else 1
+
     def sample_size(self, form: Form) -> int:
         """Count a call that was answered so, and return how many members are to be read back."""
         number, state = next(self._calls), self.state()
-        held = state.held.get(form, 0)
-        if held >= FIRST_CALLS and not (form.may_come_later and state.delay):
-            ago = state.sampled_ago
-            is_long_ago = ago is None or ago + self.clock() - self._read_at > SAMPLE_SECONDS
-            return int(number % LATER_CALLS == 0 or is_long_ago)
-        return FIRST_SAMPLE if form.may_come_later and not held else 1
+        ago = state.sampled_ago
+        is_long_ago = ago is None or ago + self.clock() - self._read_at > SAMPLE_SECONDS
+        return _first_samples(form, state) or int(number % LATER_CALLS == 0 or is_long_ago)
 
     def pauses(self, form: Form) -> Iterator[float]:
         """Yield the seconds to wait before each look at a sample.
@@ -195,6 +197,14 @@ class BulkTrust:
     @cached_property
     def _trust(self) -> Any:
         return self._redis.register_script(TRUST)
+
+
+def _first_samples(form: Form, state: BulkState) -> int:
+    """Return the members of a sample, 0 if trust is earned and no job stores members late."""
+    held = state.held.get(form, 0)
+    if held >= FIRST_CALLS and not (form.may_come_later and state.delay):
+        return 0
+    return FIRST_SAMPLE if form.may_come_later and not held else 1
 
 
 def state_of(alone_for: float, sampled_ago: float, fields: Mapping[str, str]) -> BulkState:
