@@ -17,7 +17,7 @@ from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Response
+from worker.mailgun.response import Response
 from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner

@@ -15,7 +15,7 @@ from worker.members.background_sync import BackgroundSync
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced, sync_status
-from worker.monitoring.hold_log import tell_of_sync
+from worker.monitoring.hold_log import log_sync
 from worker.monitoring.status import Status
 
 REFRESH = 1000.0
@@ -197,9 +197,9 @@ def test_log_tells_of_a_complete_sync_and_of_a_failed_page(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    tell_of_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5))
-    tell_of_sync(Outcome(OutcomeKind.UNAUTHORIZED, 401))
-    tell_of_sync(None)
+    log_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5))
+    log_sync(Outcome(OutcomeKind.UNAUTHORIZED, 401))
+    log_sync(None)
     assert [(each.levelname, each.getMessage()[:35]) for each in caplog.records] == [
         ("INFO", "the whole list is in the ledger: ne"),
         ("WARNING", "the list could not be synced: gone "),

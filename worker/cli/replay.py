@@ -9,8 +9,9 @@ import typer
 from rich.progress import Progress
 
 from worker.cli.console import Stopped, err, out
-from worker.cli.dead_letter_options import Limit, tell_no_match, with_filters
+from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
+from worker.cli.options import Yes
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
@@ -28,13 +29,13 @@ def replay(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show each request, and what newer events have set; replay nothing."
+            "--dry-run", help="Show each request, and what newer events have set. Replay nothing."
         ),
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1e6, help="At most this many a second.")
+        float | None, typer.Option(min=0.01, max=1e6, help="Replay at most this many a second.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
@@ -52,7 +53,7 @@ def purge(
     *,
     wanted: DeadLetterFilter,
     limit: Limit = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
@@ -81,7 +82,7 @@ def _agreed(
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
         raise typer.Exit(0)
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} dead letters would {whither}")

@@ -18,13 +18,13 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import (
     Outcome,
     OutcomeKind,
-    Response,
     list_outcome,
     members_count,
     page_outcome,
     why,
 )
 from worker.mailgun.page import Page, Query
+from worker.mailgun.response import Response
 from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
 from worker.redis_client.lua import script

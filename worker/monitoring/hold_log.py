@@ -14,7 +14,7 @@ from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 logger = logging.getLogger("signal_mailgun.hold")
 
 
-def tell_of_hold(kind: str, why: str) -> None:
+def log_hold_change(kind: str, why: str) -> None:
     """Log one line for a hold that began or ended, at a high level if an operator must act.
 
     Nothing is logged if `kind` is no change, such as "".
@@ -67,17 +67,17 @@ def look_at_list(gate: Gate, mailgun: MailgunClient, clock: Callable[[], datetim
     """
     outcome = list_outcome(mailgun.read_list(), clock())
     said = f"{why(outcome)} (reading the list)"
-    tell_of_hold(gate.record_incident_check(outcome, said, clock()), said)
+    log_hold_change(gate.record_incident_check(outcome, said, clock()), said)
 
 
-def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
+def log_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
     """Log one line if a scan of the opt-outs failed, or took longer than its interval.
 
     `ended` is the outcome of a failed scan, the seconds that a complete scan took, or None.
     """
     match ended:
         case Outcome():
-            _tell_of_failure("the unsubscribed members could not be read: tried again soon", ended)
+            _log_failure("the unsubscribed members could not be read: tried again soon", ended)
         case float() if ended > refresh_seconds:
             logger.warning(
                 "the unsubscribed members take longer to read than "
@@ -89,7 +89,7 @@ def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> N
             )
 
 
-def tell_of_sync(ended: SyncProgress | Outcome | None) -> None:
+def log_sync(ended: SyncProgress | Outcome | None) -> None:
     """Log one line if a background sync is complete, or a page of it could not be read.
 
     Args:
@@ -97,7 +97,7 @@ def tell_of_sync(ended: SyncProgress | Outcome | None) -> None:
     """
     match ended:
         case Outcome():
-            _tell_of_failure("the list could not be synced: gone on with soon", ended)
+            _log_failure("the list could not be synced: gone on with soon", ended)
         case SyncProgress():
             logger.info(
                 "the whole list is in the ledger: new contacts are written without a read",
@@ -110,6 +110,6 @@ def tell_of_sync(ended: SyncProgress | Outcome | None) -> None:
             )
 
 
-def _tell_of_failure(text: str, outcome: Outcome) -> None:
+def _log_failure(text: str, outcome: Outcome) -> None:
     expected = outcome.kind in {OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE}
     logger.log(logging.INFO if expected else logging.WARNING, text, extra={"why": why(outcome)})
