@@ -91,6 +91,19 @@ def seconds_until_recheck(own: OwnIntegration) -> float | None:
     return None if due is None else float(due) - own.now()
 
 
+def test_look_that_finds_the_member_locked_is_due_again_within_seconds(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    ledger = own.ledger()
+    looks = late_writes_of(own, there)
+    own.redis.zadd(own.look_after_key, {ADDRESS: own.now()})
+    own.redis.set(ledger.keys_of(ADDRESS)[0], "another delivery", ex=60)
+    looks.look(looks.due())
+    assert there.asked() == []
+    assert looks.due() == []
+    own.later(3)
+    assert looks.due() == [ADDRESS]
+
+
 # Reads that lag
 
 

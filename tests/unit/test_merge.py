@@ -315,6 +315,25 @@ def test_denial_stored_by_an_unanswered_write_is_lifted_again() -> None:
     assert not found.record.denies
 
 
+@pytest.mark.parametrize("late", [2.0, 3 * LAG])
+def test_reading_of_an_unanswered_write_is_no_proof_however_late_it_is(late: float) -> None:
+    yes, no = Member(ADDRESS, vars={"plan": "old"}), Member(ADDRESS, subscribed=False)
+    denied = Record(no=No(1000.0, EVENT), seen_at=1000.0, late=Late(990.0, digest_of(yes)))
+    assert after_reading(denied, yes, 1000.0 + late, LAG).record.denies
+    granted = owned(
+        {CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no))
+    )
+    assert not after_reading(granted, no, 1000.0 + late, LAG).record.denies
+
+
+def test_unanswered_write_explains_no_second_reading_after_the_read_lag() -> None:
+    yes = Member(ADDRESS, vars={"plan": "old"})
+    denied = Record(no=No(1000.0, EVENT), seen_at=1000.0, late=Late(990.0, digest_of(yes)))
+    first = after_reading(denied, yes, 1000.0 + LAG, LAG).record
+    assert first.late is None
+    assert not after_reading(first, yes, 1000.0 + LAG + 1, LAG).record.denies
+
+
 def test_member_never_seen_is_new_at_once() -> None:
     assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
@@ -723,9 +742,9 @@ def test_with_resubscribe_the_newest_known_consent_stands(
         assert mailgun.current.subscribed is known[-1]
 
 
-@given(starts.filter(bool), events, events)
+@given(starts.filter(bool), events, events, st.sampled_from([5.0, 3 * LAG]))
 def test_fields_overwritten_by_a_late_write_are_written_again(
-    start: Member, before: list[TimedPatch], after: list[TimedPatch]
+    start: Member, before: list[TimedPatch], after: list[TimedPatch], looks_after: float
 ) -> None:
     mailgun = SimulatedMailgun(lambda: 0.0).store(start)
     mailgun.now += LAG
@@ -738,7 +757,7 @@ def test_fields_overwritten_by_a_late_write_are_written_again(
     for each in after:
         mailgun.deliver(each)
     right = shown(mailgun.current)
-    mailgun.now += 5.0
+    mailgun.now += looks_after
     mailgun.store(late)
     mailgun.deliver()
     assert shown(mailgun.current) == right
