@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from worker.consumer.transport import TAKE
 from worker.delivery.batch_policy import BatchPolicy
+from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.member_store import NoLedger
 from worker.delivery.waiting_events import Waiting
@@ -40,7 +41,8 @@ MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
     "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
-    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at"),
+    "bulk": ("alone_until", "held_at"),
+    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at", "forgot"),
 }
 
 
@@ -99,6 +101,7 @@ class OwnIntegration:
         rules: SubscriptionRules | None = None,
         overwrite: bool = False,
         batch: int = 1,
+        trust: BulkTrust | None = None,
         told: Callable[[str, str], None] = lambda _kind, _why: None,
     ) -> Deliverer:
         """Return the deliverer that brings its patches to `mailgun`."""
@@ -109,6 +112,7 @@ class OwnIntegration:
             member_store=NoLedger(ledger.gate) if overwrite else ledger,
             rules=rules or SubscriptionRules(),
             batch_policy=BatchPolicy(batch),
+            bulk_trust=trust or BulkTrust(self.redis, self.name, longest_look=0.3),
             pool=ThreadPoolExecutor(4),
             clock=lambda: datetime.now(UTC),
             on_hold_change=told,
@@ -144,6 +148,9 @@ class OwnIntegration:
         )
         for address, at in due:
             self.redis.zadd(self.look_after_key, {address: at - seconds})
+        for field in ("began", "running_until", "resume_at"):
+            if self.redis.hexists(f"signal:{self.name}:sync", field):
+                self.redis.hincrbyfloat(f"signal:{self.name}:sync", field, -seconds)
         if synced := self.redis.get(f"signal:{self.name}:synced"):
             self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
 

@@ -7,9 +7,10 @@ that names them.
 import logging
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -40,6 +41,20 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+# Events under way at once that fill several batches, and the least.
+BATCHES_IN_HAND = 4
+LEAST_IN_HAND = 32
+
+
+def events_in_hand(validated: Mapping[str, Any]) -> int:
+    """Return the default of WORKER_CONCURRENCY: enough for several batches.
+
+    Args:
+        validated: The settings that are defined before it.
+    """
+    return max(LEAST_IN_HAND, BATCHES_IN_HAND * int(validated["mailgun_batch_size"]))
 
 
 class SettingsError(ValueError):
@@ -107,7 +122,7 @@ class Settings(BaseSettings):
     dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0
 
     visibility_timeout_seconds: Positive = 120
-    worker_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    worker_concurrency: Annotated[int, Field(ge=1, le=1000, default_factory=events_in_hand)]
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808
     metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -199,7 +214,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MAILGUN_BATCH_SIZE is {self.mailgun_batch_size}, but only "
                 f"{self.worker_concurrency} events are under way at once, so no batch would fill; "
-                f"raise WORKER_CONCURRENCY (four times the batch size works well)"
+                f"unset WORKER_CONCURRENCY, which is then four times the batch size, or raise it"
             )
         if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(
@@ -390,7 +405,9 @@ def _warn_once(line: str) -> None:
 
 def _complaints(error: ValidationError) -> list[str]:
     return [
-        _complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"]) for e in error.errors()
+        _complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"])
+        for e in error.errors()
+        if e["type"] != "default_factory_not_called"  # it only follows from another one
     ]
 
 

@@ -4,10 +4,12 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.batch_write import OnHoldChange, ignore_hold_change
+from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.member_store import NoLedger
@@ -23,6 +25,7 @@ from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
+from worker.members.sync import ListSync
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import in_flight_keys
@@ -110,6 +113,7 @@ def deliverer_for(
         batch_policy=BatchPolicy(
             settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000
         ),
+        bulk_trust=BulkTrust(store, settings.signal_integration),
         pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
         clock=clock,
         on_hold_change=on_hold_change,
@@ -160,7 +164,14 @@ def ledger_for(settings: Settings, gate: Gate) -> Ledger:
         if settings.trusts_ledger
         else None,
         lag_seconds=settings.mailgun_read_lag_seconds,
+        list_mark=list_mark_for(settings),
     )
+
+
+def list_mark_for(settings: Settings) -> str:
+    """Return a mark of the mailing list, the same for each worker that delivers to it."""
+    named = f"{settings.mailgun_api_base_url} {(settings.mailgun_list_address or '').lower()}"
+    return blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 def late_writes_for(settings: Settings, delivery: Deliverer) -> LateWrites:
@@ -177,6 +188,12 @@ def opt_outs_for(settings: Settings, delivery: Deliverer) -> OptOutScanner:
     page_importer = PageImporter(delivery.mailgun, ledger, delivery.clock, delivery.on_hold_change)
     lease = settings.longest_delivery_seconds / 2 + LEASE_MARGIN_SECONDS
     return OptOutScanner(page_importer, settings.mailgun_opt_out_refresh_seconds, lease)
+
+
+def list_sync_for(settings: Settings, delivery: Deliverer) -> ListSync:
+    """Return the sync of the whole list."""
+    opt_outs = opt_outs_for(settings, delivery)
+    return ListSync(opt_outs.page_importer, opt_outs)
 
 
 def mailgun_for(settings: Settings, on_request: OnRequest = ignore_request) -> MailgunClient:

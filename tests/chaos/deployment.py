@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+import requests
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
@@ -141,6 +142,15 @@ class Deployment:
             for each in self.worker_logs
             if each.worker.process.pid not in self.ended_on_purpose
         ]
+
+    def put_on_list(self, addresses: Sequence[str]) -> None:
+        """Put members on the list that no event has named yet."""
+        url = f"{self.sandbox.base_url}/v3/lists/{SETTINGS['MAILGUN_LIST_ADDRESS']}/members.json"
+        for start in range(0, len(addresses), 100):
+            entries = [{"address": each} for each in addresses[start : start + 100]]
+            form = {"members": json.dumps(entries), "upsert": "true"}
+            answer = requests.post(url, data=form, auth=("api", KEY), timeout=60)
+            assert answer.status_code == 200
 
     def start_workers(self, count: int) -> None:
         """Start `count` more workers and wait until they consume."""

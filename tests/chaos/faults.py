@@ -237,6 +237,38 @@ def opt_out_at_any_moment(deployment: Deployment) -> None:
         _click(deployment, random, 0.02)
 
 
+def opt_out_with_task_ids(deployment: Deployment) -> None:
+    """Click unsubscribe links at any moment, while bulk answers have a task-id.
+
+    A worker is killed meanwhile.
+    """
+    deployment.control.switches(bulk_answer="list_and_task_id")
+    deployment.control.latency(60)
+    deployment.until(
+        lambda: deployment.redis.exists(f"signal:{deployment.integration}:synced"), "a sync"
+    )
+    random = Random(4)
+    for percent in range(10, 100, 10 if deployment.brief else 2):
+        deployment.when_put(percent / 100)
+        if percent == 50 and not deployment.brief:
+            _kill_in_mid_request(deployment, 1)
+        _click(deployment, random, 0.02)
+    if deployment.mode.settings.get("MAILGUN_MEMBER_STATE") == "ledger":
+        reads = sum(
+            each.method == "GET" and each.address is not None
+            for each in deployment.control.requests()
+        )
+        deployment.note("{:.0f} requests read a single member", reads)
+
+
+def store_in_background(deployment: Deployment) -> None:
+    """Store the members of each bulk call 0.3 s after its answer, later 3 s, then at once."""
+    for share, seconds in zip((0.0, 0.4, 0.7), (0.3, 3.0, 0.0), strict=True):
+        deployment.when_put(share)
+        deployment.control.switches(bulk_answer="task_id", bulk_job_seconds=seconds)
+    deployment.drain()
+
+
 def refuse_addresses(deployment: Deployment) -> None:
     """Refuse every thirtieth address, however plain it looks.
 

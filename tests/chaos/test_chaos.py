@@ -48,6 +48,7 @@ class Case:
     workers: int = 3
     repeated: float = 0.05
     late: float = 0.03
+    known: bool = False  # whether every other member is on the list before its first event
 
 
 CASES = (
@@ -94,6 +95,22 @@ CASES = (
         brief_modes=(SINGLE, BATCHES),
     ),
     Case("opt-outs at any moment", faults.opt_out_at_any_moment, EVERY),
+    Case(
+        "new and known, opt-outs",
+        faults.opt_out_with_task_ids,
+        (LEDGER, VOLUME),
+        brief=400,
+        brief_modes=(LEDGER, VOLUME),
+        known=True,
+    ),
+    Case(
+        "stored in the background",
+        faults.store_in_background,
+        (BATCHES, LEDGER, VOLUME),
+        brief=400,
+        brief_modes=(LEDGER,),
+        known=True,
+    ),
     Case(
         "everything together",
         faults.everything_together,
@@ -149,6 +166,8 @@ def figures_of(case: Case, deployment: Deployment) -> Figures:
     deployment.brief = not FULL
     deployment.clickers = never_denying(happened)
     deployment.producer = producer(deployment, produced)
+    if case.known:
+        deployment.put_on_list(sorted({each.fact.address for each in produced if each.fact})[::2])
     deployment.start_workers(case.workers if FULL else 2)
     began = time.monotonic()
     deployment.producer.start()

@@ -103,6 +103,7 @@ def finding_for(result: ProbeReport, tried: str) -> ProbeFinding:
         ("bulk_omitted_subscribed", "kept", "bulk, no subscribed", "kept"),
         ("bulk_answer", "list", "bulk answers with", "the list"),
         ("bulk_answer", "message_only", "bulk answers with", "no list"),
+        ("bulk_answer", "list_and_task_id", "bulk answers with", "a job's id"),
         ("bulk_answer", "task_id", "bulk answers with", "a job's id"),
         ("bulk_bad_member", "refuses_all", "bulk, one bad member", "all refused (400)"),
         ("bulk_bad_member", "skipped", "bulk, one bad member", "it alone skipped"),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.adapters import HoldsMembers
 from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
-from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, BatchPolicy
+from worker.delivery.bulk_trust import FIRST_CALLS
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -454,31 +454,6 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
 
 
-@pytest.mark.parametrize("form", ["message_only", "task_id"])
-def test_unproven_bulk_answer_is_verified_by_reads_and_members_go_alone(
-    own: OwnIntegration, form: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    there = HoldsMembers(*listed(*range(6)), bulk_answer=form)
-    here = delivery(own, there)
-    assert {
-        each.kind for each in here.deliver([patch_for(each, plan="pro") for each in range(6)])
-    } == {OutcomeKind.DELIVERED}
-    assert all(there.vars_of(address(each)) == {"plan": "pro"} for each in range(6))
-    assert len(warnings(caplog)) == 1
-    asked = there.asked()
-    alone = 3 if form == "message_only" else 6  # those of the sample were found as sent
-    assert asked[6:] == [
-        "POST members.json",
-        *(f"GET {address(each)}" for each in range(3)),
-        *["POST members"] * alone,
-    ]
-    assert {
-        each.kind for each in here.deliver([patch_for(each, 2, plan="basic") for each in range(6)])
-    } == {OutcomeKind.DELIVERED}
-    assert there.asked().count("POST members.json") == 1
-    assert len(warnings(caplog)) == 1
-
-
 def test_new_member_that_the_bulk_call_skipped_is_found_and_rejected(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -533,17 +508,6 @@ def test_first_bulk_calls_and_then_every_hundredth_are_verified(own: OwnIntegrat
     assert (
         len(asked) - 99 == FIRST_CALLS
     )  # the first call of all was one of them; the hundredth is one again
-
-
-def test_suspension_of_bulk_calls_ends_after_its_time() -> None:
-    now = [0.0]
-    batch_policy = BatchPolicy(100, clock=lambda: now[0])
-    assert batch_policy.shares()
-    assert batch_policy.suspend()
-    assert not batch_policy.suspend()
-    assert not batch_policy.shares()
-    now[0] = ALONE_SECONDS
-    assert batch_policy.shares()
 
 
 def test_opt_out_between_bulk_call_and_verification_suspends_nothing(

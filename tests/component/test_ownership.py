@@ -609,12 +609,14 @@ def test_unsubscribe_of_ours_refused_while_a_call_was_split_is_not_ours(
 def test_unsubscribe_of_ours_maybe_stored_before_a_refusal_stays_recorded(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(
-        *({"address": f"p{each}@example.com"} for each in range(2)), bulk_answer="message_only"
-    )
-    # After two reads and the call: two looks, at the same moment, then two writes, at the same moment.
-    there.meanwhile = dict.fromkeys((4, 5), lambda _: json_reply(503, {}))
-    there.meanwhile |= dict.fromkeys((6, 7), lambda _: json_reply(401, {}))
+    there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
+
+    def refuses(call: Request) -> Reply:
+        missing = {"message": "Member x of mailing list y not found"}
+        return json_reply(404, missing) if call.method == "GET" else json_reply(401, {})
+
+    # After two reads and the call: some looks at one of them, then two writes, at the same moment.
+    there.meanwhile = dict.fromkeys(range(4, 20), refuses)
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
     patches = [

@@ -552,6 +552,30 @@ def test_small_bulk_call_is_a_job_with_its_switch(sandbox: RunningSandbox) -> No
     assert eventually(lambda: len(sandbox.control.members()) == 3)
 
 
+def test_small_bulk_call_can_be_answered_with_a_task_id_and_be_applied(
+    sandbox: RunningSandbox,
+) -> None:
+    sandbox.control.switches(bulk_answer="list_and_task_id")
+    answer = bulk(sandbox, entries(3))
+    assert answer.json()["task-id"]
+    assert answer.json()["list"]["members_count"] == 3
+    assert len(sandbox.control.members()) == 3
+
+
+def test_job_is_applied_as_late_as_it_was_set(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=3600)
+    bulk(sandbox, entries(3))
+    sandbox.control.switches(bulk_job_seconds=0)
+    bulk(sandbox, ["jane@example.com"])
+    assert eventually(lambda: len(sandbox.control.members()) == 1)
+
+
+def test_entries_of_a_bulk_call_can_be_left_out_without_a_word(sandbox: RunningSandbox) -> None:
+    sandbox.control.switches(bulk_leaves_out=3)
+    assert messages(bulk(sandbox, entries(7))) == (200, "Mailing list has been updated")
+    assert len(sandbox.control.members()) == 5
+
+
 def test_a_wrong_key_can_be_answered_403(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bad_key_status=403)
     answer = ask(sandbox, "GET", auth=("api", "wrong"))

@@ -18,7 +18,7 @@ from worker.delivery.retry_policy import Done
 from worker.queue.codec import decode
 from worker.queue.message import Message
 from worker.settings import Settings
-from worker.wiring import opt_outs_for, processor_for
+from worker.wiring import list_mark_for, opt_outs_for, processor_for
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com", "plan": "pro"}}
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -185,3 +185,14 @@ def test_settings_reach_the_opt_out_scan_and_its_lease_outlives_a_page(
         settings.mailgun_connect_timeout_seconds + 3 * settings.mailgun_read_timeout_seconds
     )
     assert longest_page < reading.lease_seconds < 2 * longest_page
+
+
+def test_mark_of_the_list_follows_its_address_and_region() -> None:
+    def mark(address: str, region: str = "https://api.mailgun.net") -> str:
+        return list_mark_for(
+            Settings(_env_file=None, mailgun_list_address=address, mailgun_api_base_url=region)
+        )
+
+    assert mark("news@example.com") == mark("News@Example.com")
+    assert mark("news@example.com") != mark("other@example.com")
+    assert mark("news@example.com") != mark("news@example.com", "https://api.eu.mailgun.net")

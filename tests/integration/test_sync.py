@@ -67,6 +67,11 @@ def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:
         assert answer.status == 200
 
 
+def opt_out_pages(bench: Bench) -> list[str]:
+    """The pages of unsubscribed members that Mailgun was asked for."""
+    return [each for each in pages(bench) if "subscribed=no" in each]
+
+
 def pages(bench: Bench) -> list[str]:
     """The member pages that Mailgun was asked for."""
     return [each.path for each in bench.requests() if "/members/pages" in each.path]
@@ -325,7 +330,7 @@ def test_two_workers_scan_opt_outs_no_more_often_than_one(own: Bench) -> None:
     with own.working(**refreshing(own, 3600)), own.working(**refreshing(own, 3600)):
         until(lambda: stored(own, "opt_outs").get("fresh_from"), "a complete reading")
         wait_for_housekeeping(own, workers=2)
-    assert len(pages(own)) == 2
+    assert len(opt_out_pages(own)) == 2
 
 
 def wait_for_housekeeping(bench: Bench, *, workers: int) -> None:
@@ -347,10 +352,10 @@ def test_opt_out_scan_of_a_killed_worker_is_continued_by_another(own: Bench) -> 
         f"signal:{own.integration}:opt_outs", "running_until", 1
     )  # the killed one's lease has ended
     own.sandbox.control.latency(0)
-    before = len(pages(own))
+    before = len(opt_out_pages(own))
     with own.working(**refreshing(own, 60), **quick):
         until(lambda: stored(own, "opt_outs").get("members") == "600", "a complete reading")
-    assert len(pages(own)) - before == (600 - stopped) // 100 + 1
+    assert len(opt_out_pages(own)) - before == (600 - stopped) // 100 + 1
 
 
 def test_worker_that_does_not_trust_the_ledger_scans_no_opt_outs(own: Bench) -> None:
@@ -360,6 +365,33 @@ def test_worker_that_does_not_trust_the_ledger_scans_no_opt_outs(own: Bench) -> 
     assert pages(own) == []
     assert stored(own, "opt_outs") == {}
     assert "opt-outs" not in own.run("status").out
+
+
+# --- the sync that workers run by themselves
+
+
+def lone_reads(bench: Bench) -> int:
+    """How many members Mailgun was asked for one by one."""
+    return sum(each.method == "GET" and each.address is not None for each in bench.requests())
+
+
+def test_workers_sync_by_themselves_and_write_new_contacts_unread(own: Bench) -> None:
+    on_the_list(own, 250, unsubscribed=30)
+    settings = {**refreshing(own, 60), "MAILGUN_BATCH_SIZE": "100"}
+    with own.working(**settings) as worker, own.working(**settings):
+        until(lambda: own.redis.exists(f"signal:{own.integration}:synced"), "a complete sync")
+        assert len(pages(own)) - len(opt_out_pages(own)) == 4
+        own.put(*(identified(f"new{each:03}@example.com", plan="pro") for each in range(200)))
+        own.put(consenting(identified("p00003@example.com", plan="pro"), marketing=True))
+        own.ended()
+        printed = own.run("status", **settings).out
+    assert lone_reads(own) <= 20
+    assert own.member("new199@example.com").vars["plan"] == "pro"
+    assert not own.member("p00003@example.com").subscribed
+    assert "new contacts are written unread" in printed
+    assert "samples held" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "the whole list is in the ledger" in worker.printed() + own.workers[-1].printed()
 
 
 def test_status_of_a_trusted_ledger_fits_eighty_columns(own: Bench) -> None:

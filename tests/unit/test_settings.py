@@ -300,10 +300,25 @@ def test_read_lag_longer_than_the_ledger_is_kept_is_refused(
     assert "LEDGER_DAYS" in told
 
 
+@pytest.mark.parametrize(("size", "events"), [("1", 32), ("8", 32), ("9", 36), ("100", 400)])
+def test_events_in_hand_follow_the_batch_size(
+    monkeypatch: pytest.MonkeyPatch, size: str, events: int
+) -> None:
+    assert loaded(monkeypatch, MAILGUN_BATCH_SIZE=size).worker_concurrency == events
+    monkeypatch.setenv("WORKER_CONCURRENCY", "200")
+    assert load_settings().worker_concurrency == 200
+
+
+def test_wrong_batch_size_is_the_only_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="x")
+    assert told.startswith("MAILGUN_BATCH_SIZE")
+    assert "WORKER_CONCURRENCY" not in told
+
+
 def test_batch_larger_than_the_worker_concurrency_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="33")
+    told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="33", WORKER_CONCURRENCY="32")
     assert "MAILGUN_BATCH_SIZE" in told
     assert "WORKER_CONCURRENCY" in told
     assert (

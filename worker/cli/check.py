@@ -9,7 +9,7 @@ from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.outcome import list_exists
+from worker.mailgun.outcome import list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
@@ -161,12 +161,6 @@ def _answer_finding(answer: Response, base_url: str, text: str) -> CheckResult:
         case _:
             fix = "That is not Mailgun's answer: verify MAILGUN_API_BASE_URL."
     return failed("Mailgun", f"{base_url}: {answer.status} {text}", fix)
-
-
-def members_count(answer: Response) -> int:
-    """Return how many members the list in `answer` has; 0 if it does not say."""
-    count = answer.json()["list"].get("members_count")
-    return count if isinstance(count, int) and count > 0 else 0
 
 
 def _show(finding: CheckResult) -> None:

@@ -10,10 +10,13 @@ import typer
 from worker.cli.console import Styled, clock_time, messages, out, span, styled
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson
+from worker.delivery.bulk_trust import FIRST_CALLS, BulkState, Form
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
+from worker.members.sync import SyncStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
+from worker.printable import printable
 from worker.settings import load_settings
 
 NAME_WIDTH = 16  # columns for the names of the lines
@@ -76,7 +79,9 @@ def rows(status: Status) -> list[tuple[str, str | Styled]]:
         "workers": _workers(status),
         "redis memory": _memory(status.memory or 0.0),
         "not understood": _not_understood(status.not_understood),
+        "batches": _batches(status.bulk) if status.bulk else None,
         "opt-outs": _opt_outs(status.opt_outs) if status.opt_outs else None,
+        "sync": _sync(status.sync) if status.sync else None,
     }
     return [(name, text) for name, text in lines.items() if text is not None]
 
@@ -177,6 +182,26 @@ def _worker(entry: WorkerEntry, now: float) -> Styled:
             assert_never(entry.state)
 
 
+FORMS = {
+    Form.LIST: "answers show the list",
+    Form.TASK: "answers have a task-id",
+    Form.OTHER: "answers show no list",
+}
+
+
+def _batches(bulk: BulkState) -> Styled:
+    if bulk.alone_for > 0:
+        return styled(f"alone for {span(bulk.alone_for)}: {printable(bulk.why)}", "yellow")
+    if bulk.form is None or bulk.form not in FORMS:
+        return styled("shared on trial: no sample read yet", "")
+    held = bulk.held.get(bulk.form, 0)
+    samples = (
+        f"shared: {held}" if held >= FIRST_CALLS else f"shared on trial: {held} of {FIRST_CALLS}"
+    )
+    late = f"; {bulk.delay:.1f} s late" if bulk.delay >= 0.1 else ""
+    return styled(f"{samples} samples held ({FORMS[Form(bulk.form)]}{late})", "")
+
+
 def _opt_outs(read: OptOutStatus) -> Styled:
     if read.members is None or read.took is None or read.age is None:
         return styled("not read yet: members are read one by one", "red")
@@ -186,6 +211,18 @@ def _opt_outs(read: OptOutStatus) -> Styled:
         if read.trusted
         else styled(f"{found}: members are read one by one", "red")
     )
+
+
+def _sync(sync: SyncStatus) -> Styled:
+    new = "new contacts are written unread" if sync.covers else "new contacts are read one by one"
+    colour = "" if sync.covers else "yellow"
+    if sync.members is not None:
+        again = "again" if sync.age is not None else "reading" if sync.running else "waiting"
+        of_all = f" of {sync.total}" if sync.total else ""
+        return styled(f"{again}: {sync.members}{of_all} members; {new}", colour)
+    if sync.age is None:
+        return styled(f"not begun: {new}", colour)
+    return styled(f"complete, begun {span(max(0.0, sync.age))} ago: {new}", colour)
 
 
 def _counts(counts: dict[str, int]) -> str:

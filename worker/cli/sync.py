@@ -18,11 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from worker.cli.check import finding_for, members_count, trouble_finding
+from worker.cli.check import finding_for, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.options import AsJson
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
-from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists
+from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.members.page_import import RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
@@ -30,7 +30,7 @@ from worker.monitoring.hold_log import log_hold_change
 from worker.printable import printable
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
-from worker.wiring import deliverer_for, opt_outs_for, utc_now
+from worker.wiring import deliverer_for, list_sync_for, utc_now
 
 TRIES = 6  # failed requests in a row, after which the sync ends
 LOOK_SECONDS = 1.0  # between two checks whether a hold is over
@@ -54,13 +54,10 @@ def sync(
     settings = load_settings()
     if settings.mailgun_member_state == "read":
         err.print(UNUSED)
-    opt_outs = opt_outs_for(
-        settings,
-        deliverer_for(
-            settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
-        ),
+    delivery = deliverer_for(
+        settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
     )
-    done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
+    done = _done(settings, list_sync_for(settings, delivery), restart=restart)
     if as_json:
         counts = {
             "members": done.members,
@@ -119,7 +116,7 @@ def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
         raise Stopped(f"stopped; {_how_to_go_on(so_far)}") from None
     except SyncReplaced:
         raise CommandError(
-            "another sync was begun meanwhile, and goes on in place of this one"
+            "another process goes on with the sync in place of this one; `status` shows how far"
         ) from None
     except redis.RedisError:
         err.print(_how_to_go_on(so_far))

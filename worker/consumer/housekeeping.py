@@ -20,8 +20,9 @@ from celery.worker import state
 from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.runtime import Runtime
 from worker.delivery.deliverer import Deliverer
+from worker.members.background_sync import BackgroundSync, SyncTurn
 from worker.members.opt_outs import OptOutScanner, ScanLease
-from worker.monitoring.hold_log import log_opt_outs, look_at_list
+from worker.monitoring.hold_log import log_opt_outs, log_sync, look_at_list
 from worker.privacy import whereabouts
 from worker.queue.in_flight import put_back_takings, restore_overdue
 from worker.wiring import utc_now
@@ -57,6 +58,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
         parts.delivery.gate.flush_released,
         partial(_look_after_hold, parts.delivery),
         partial(_look_after_opt_outs, runtime),
+        partial(_sync_list, runtime),
         partial(_look_for_priority_lists, runtime),
         partial(_look_after_writes, runtime),
         partial(_bound_letters, runtime),
@@ -134,6 +136,17 @@ def _look_after_opt_outs(runtime: Runtime) -> None:
 
 def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
     log_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
+
+
+def _sync_list(runtime: Runtime) -> None:
+    sync = runtime.list_sync
+    turn = sync.try_start() if sync else None
+    if sync and turn:
+        _in_background(partial(_read_list, sync, turn), "the list could not be synced")
+
+
+def _read_list(sync: BackgroundSync, turn: SyncTurn) -> None:
+    log_sync(sync.run(turn))
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:

@@ -7,6 +7,7 @@ from worker.consumer.housekeeping_rounds import Rounds
 from worker.consumer.load import load
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.processor import EventProcessor
+from worker.members.background_sync import BackgroundSync
 from worker.members.opt_outs import OptOutScanner
 from worker.monitoring.hold_log import log_hold_change
 from worker.monitoring.metrics import Metrics
@@ -14,7 +15,7 @@ from worker.queue.dead_letter_limits import DeadLetterLimits
 from worker.queue.in_flight import in_flight_keys
 from worker.queue.priority_lists import PriorityLists
 from worker.settings import Settings
-from worker.wiring import late_writes_for, opt_outs_for, processor_for
+from worker.wiring import late_writes_for, list_sync_for, opt_outs_for, processor_for
 
 
 class Runtime:
@@ -64,8 +65,15 @@ class Runtime:
     @cached_property
     def opt_outs(self) -> OptOutScanner | None:
         """The scan of members who unsubscribed; None if the ledger is not trusted."""
-        trusted = self.settings.mailgun_member_state == "ledger"
+        trusted = self.settings.trusts_ledger
         return opt_outs_for(self.settings, self.processor.delivery) if trusted else None
+
+    @cached_property
+    def list_sync(self) -> BackgroundSync | None:
+        """The background sync of the list; None if the ledger is not trusted."""
+        if not self.settings.trusts_ledger:
+            return None
+        return BackgroundSync(list_sync_for(self.settings, self.processor.delivery))
 
     @cached_property
     def late_writes(self) -> LateWrites | None:

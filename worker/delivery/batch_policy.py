@@ -1,30 +1,25 @@
-"""Batch policy: when members share a bulk call, which of them may, and which call is verified.
+"""Batch policy: which members may share a bulk call, and how many.
 
-Mailgun docs: `members.json` takes up to 100 members and stores them before it answers. Its answer
-names no member. It is not known whether Mailgun refuses the whole call because of one member, or
-stores the others and does not mention that one. Therefore
+Mailgun docs: `members.json` takes up to 100 members. It is not known whether Mailgun refuses the
+whole call because of one member, or stores the others and does not mention that one. Therefore
 
 * a member that Mailgun does not hold yet is written alone if its address is out of the ordinary;
-* one member is read back after each of the first calls, and after one call in a hundred later on;
 * a member whose write failed without a refusal is written alone for a while, so that it makes no
-  more calls fail;
-* all members are written alone for a while if a reading back, or an answer of another form, leaves
-  a doubt.
+  more calls fail.
+
+`bulk_trust.py` decides whether members share calls at all.
 """
 
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from threading import Lock
 
 LARGEST_CALL = 1024 * 1024  # bytes of JSON; one member may be larger, and is then alone in a call
 ORDINARY = re.compile(
     r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
 )
-FIRST_CALLS = 10  # each of which is verified
-LATER_CALLS = 100  # one of which is verified
-ALONE_SECONDS = 600.0  # how long members are written alone after a doubt
+ALONE_SECONDS = 600.0  # how long a suspect is written alone
 MOST_SUSPECTS = 10_000  # that are remembered
 
 
@@ -44,22 +39,9 @@ class BatchPolicy:
         self.size = size
         self.linger = linger
         self._clock = clock
-        self._alone_until = 0.0
         # Address -> until when the member is written alone, the oldest first.
         self._suspects: dict[str, float] = {}
-        self._calls = count(1)
         self._lock = Lock()
-
-    def shares(self) -> bool:
-        """Return whether members share calls now."""
-        return self.size > 1 and self._clock() >= self._alone_until
-
-    def suspend(self) -> bool:
-        """Write members alone for ALONE_SECONDS, and return whether they shared calls until now."""
-        with self._lock:
-            before = self.shares()
-            self._alone_until = self._clock() + ALONE_SECONDS
-            return before
 
     def suspect(self, addresses: Sequence[str]) -> None:
         """Write these members alone, and after the others, for ALONE_SECONDS.
@@ -81,11 +63,6 @@ class BatchPolicy:
     def is_suspect(self, address: str) -> bool:
         """Return whether this member is to be written alone."""
         return self._suspects.get(address, 0.0) > self._clock()
-
-    def looks_after(self) -> bool:
-        """Count a successful call, and return whether one of its members is to be read back."""
-        number = next(self._calls)
-        return number <= FIRST_CALLS or number % LATER_CALLS == 0
 
 
 def is_plain_address(address: str) -> bool:

@@ -7,18 +7,29 @@ A 429 to a call is the outcome of each of its members. One member may be the cau
 5xx, so the call is split in halves until that member is alone. If both halves get a 5xx, Mailgun is
 the cause. If many members are refused, no single member is the cause: a few of them get the refusal
 as their outcome, and the others wait.
+
+After a 200, a sample of the call is read back unless such answers have earned trust
+(`bulk_trust.py`). If it is missing, the members are written alone; or, if Mailgun may store them
+later, their events wait and the members are looked after like those of a write without an answer.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
 from worker.delivery.batch_policy import BatchPolicy, chunked, is_plain_address
+from worker.delivery.bulk_sample import Look, look_at, sample_of
+from worker.delivery.bulk_trust import BulkTrust, Form, form_of
 from worker.delivery.member_store import MemberStore
-from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.member_update import (
+    MemberUpdate,
+    locked_outcome,
+    on_hold_outcome,
+    unproved_outcome,
+)
 from worker.delivery.permits import ROUNDING, Permits
 from worker.delivery.request_reports import HELD_BY_PACE_SECONDS, REFUSALS, RequestReports
 from worker.gate.gate import Gate, HoldChange
@@ -33,7 +44,6 @@ from worker.mailgun.outcome import (
 )
 from worker.members.lease import OnHold
 from worker.members.merge import SubscriptionRules
-from worker.privacy import redacted
 
 logger = logging.getLogger("signal_mailgun.delivery")
 
@@ -42,9 +52,9 @@ Entry = tuple[MemberUpdate, str]  # a member of a bulk call, and its JSON
 
 # Refusals that one of several events of the member may cause.
 EVENT_ERRORS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS})
-SAMPLE_SIZE = 3  # members that are read back after an answer that proves nothing
 # Members that are requested one by one, in several threads, between two checks of the hold.
 CHUNK_SIZE = 32
+LEFT_OUT = "a member was missing after a 200"
 
 
 # Called when a hold begins or ends, with its kind and the reason.
@@ -65,6 +75,7 @@ class Collaborators:
         member_store: Leases the members.
         rules: The rules for subscriptions.
         batch_policy: Says which members share calls.
+        bulk_trust: Says whether members share calls, and which call is sampled.
         pool: Reads members, or writes them alone, several at a time.
         clock: Returns the current time, UTC.
         on_hold_change: Called when a hold begins or ends.
@@ -76,6 +87,7 @@ class Collaborators:
     member_store: MemberStore
     rules: SubscriptionRules
     batch_policy: BatchPolicy
+    bulk_trust: BulkTrust
     pool: Executor
     clock: Callable[[], datetime]
     on_hold_change: OnHoldChange
@@ -174,10 +186,13 @@ class BatchWrite:
     # Writing
 
     def _write(self, updates: Sequence[MemberUpdate]) -> None:
-        sharing = self._deps.batch_policy.shares()
+        trust, size = self._deps.bulk_trust, self._deps.batch_policy.size
+        sharing = size > 1 and len(updates) > 1 and trust.shares()
         shared = [each for each in updates if sharing and self._may_share(each)]
         entries = [each.member.entry() for each in shared]
-        for call in chunked([len(each) for each in entries], self._deps.batch_policy.size):
+        for call in chunked(
+            [len(each) for each in entries], trust.call_size(size) if shared else 1
+        ):
             self._write_together(list(zip(shared[call], entries[call], strict=True)))
         together = set(shared)
         self._write_alone([each for each in updates if each not in together])
@@ -199,7 +214,9 @@ class BatchWrite:
             (update, _) = entries[0]
             self._write_alone([update])
             return [], update.outcome or Outcome(OutcomeKind.UNCHANGED)
-        allowed = set(self._authorize([update for update, _ in entries], 1))
+        # The sample is charged with the call: a pace leaves no permit once the call is answered.
+        requests = 1 + self._deps.bulk_trust.expected_sample()
+        allowed = set(self._authorize([update for update, _ in entries], requests))
         entries = [(update, entry) for update, entry in entries if update in allowed]
         if not entries:
             return [], on_hold_outcome(HELD_BY_PACE_SECONDS)
@@ -222,12 +239,8 @@ class BatchWrite:
         if not entries:
             return
         updates = [update for update, _ in entries]
-        if outcome.kind is OutcomeKind.DELIVERED:
-            self._verify_sample(updates, outcome)
-        elif outcome.status == 200:
-            self._fall_back_to_single_writes(
-                updates, outcome.summary, self._found(updates[:SAMPLE_SIZE])
-            )
+        if outcome.status == 200:
+            self._look_into(updates, outcome, form_of(outcome))
         elif len(entries) > 1 and _may_be_one_members(outcome):
             if outcome.kind in REFUSALS:  # none of them was stored
                 for update in updates:
@@ -268,23 +281,43 @@ class BatchWrite:
         for update in updates:
             update.finish(locked_outcome())
 
-    def _verify_sample(self, updates: Sequence[MemberUpdate], outcome: Outcome) -> None:
-        """Complete the updates of a call that was answered 200, after a sample is read back if due.
-
-        The sample is a new member if there is one, because Mailgun may have left that one out.
-        """
-        sample = next((each for each in updates if not each.exists), updates[0])
-        read = self._read_back([sample]) if self._deps.batch_policy.looks_after() else {}
-        if any(_shows_no_write(sample, each) for each in read.values()):
-            self._fall_back_to_single_writes(
-                updates, "a member was left out of a call that was answered 200", {}
+    def _look_into(self, updates: Sequence[MemberUpdate], outcome: Outcome, form: Form) -> None:
+        """Complete the updates of a call that was answered 200, if no sample leaves a doubt."""
+        trust, look = self._deps.bulk_trust, None
+        if size := trust.sample_size(form):
+            look = look_at(
+                *(sample_of(updates, size, form), form, trust),
+                *(self._read_back, lambda: not self._answers.stopped),
             )
-            return
+            if look.proved:
+                trust.note_held(form, look.seconds)
+            elif look.missing or form.may_come_later:
+                self._doubt(updates, form, look)
+                return
+        stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
         for update in updates:
-            held = read.get(update)
-            update.complete(
-                replace(outcome, member=held if isinstance(held, Member) else update.member)
+            held = look.shown.get(update) if look else None
+            update.complete(replace(stored, member=held or update.member))
+
+    def _doubt(self, updates: Sequence[MemberUpdate], form: Form, look: Look) -> None:
+        """Let members of an unproved call wait, or write them alone if Mailgun stores none later.
+
+        If Mailgun was seen not to hold one, members go alone for a while.
+        """
+        if look.missing and self._deps.bulk_trust.note_missing(form, LEFT_OUT):
+            logger.warning(
+                "Mailgun does not hold a member of a call that it answered with 200: "
+                "members go alone for a while",
+                extra={"answer": form.value, "members": len(updates), "found": len(look.shown)},
             )
+        for update, held in look.shown.items():
+            update.complete(Outcome(OutcomeKind.DELIVERED, 200, member=held))
+        left = [each for each in updates if each not in look.shown]
+        if form.may_come_later:
+            for update in left:
+                update.finish(unproved_outcome())
+        else:
+            self._write_alone(left)
 
     def _read_back(
         self, updates: Sequence[MemberUpdate]
@@ -293,35 +326,6 @@ class BatchWrite:
         return {
             update: self._reading(update) for update in self._acquire_permits(updates, wait=False)
         }
-
-    def _found(self, updates: Sequence[MemberUpdate]) -> dict[MemberUpdate, Member]:
-        """Read members, and return those that Mailgun holds as they were sent."""
-        looked = self._read_back(updates).items()
-        return {
-            update: read
-            for update, read in looked
-            if isinstance(read, Member) and update.is_as_sent(read)
-        }
-
-    def _fall_back_to_single_writes(
-        self, updates: Sequence[MemberUpdate], why: str, found: Mapping[MemberUpdate, Member]
-    ) -> None:
-        """Suspend shared calls for a while, and write these members alone.
-
-        Args:
-            updates: The members of the call that leaves a doubt.
-            why: The reason for the log.
-            found: Those that Mailgun holds as they were sent; they are done.
-        """
-        if self._deps.batch_policy.suspend():
-            logger.warning(
-                "Mailgun's answer to a call for many members does not show that they are stored: "
-                "members go alone for a while",
-                extra={"why": redacted(why)[:200], "members": len(updates), "found": len(found)},
-            )
-        for update, held in found.items():
-            update.complete(Outcome(OutcomeKind.DELIVERED, 200, member=held))
-        self._write_alone([each for each in updates if each not in found])
 
     def _write_alone(self, updates: Sequence[MemberUpdate]) -> None:
         granted = self._acquire_permits(updates) if len(updates) > 1 else updates
@@ -458,19 +462,6 @@ def _may_be_one_members(outcome: Outcome) -> bool:
     """Return whether one member of a shared call may be the cause of its outcome."""
     failed = outcome.kind is OutcomeKind.UNAVAILABLE and outcome.status not in {None, 200}
     return failed or outcome.kind in REFUSALS
-
-
-def _shows_no_write(update: MemberUpdate, read: Member | Outcome | None) -> bool:
-    """Return whether reading a member back shows that a call answered 200 did not store it.
-
-    Args:
-        update: The member as it was sent.
-        read: What reading it returned: the member, None if the list does not hold it, or why it
-            could not be read.
-    """
-    if isinstance(read, Member):
-        return not update.is_as_sent(read)
-    return read is None or read.kind is OutcomeKind.WRONG_MEMBER
 
 
 def _parts(updates: Sequence[MemberUpdate]) -> Iterator[Sequence[MemberUpdate]]:

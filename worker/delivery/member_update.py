@@ -33,6 +33,8 @@ from worker.members.record import (
 )
 from worker.members.stored import Copy
 
+# When an event whose call left a doubt is tried again; its member is locked until about then.
+UNPROVED_SECONDS = 30.0
 NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
 
 
@@ -288,4 +290,15 @@ def doubtful_outcome(seconds: float) -> Outcome:
     """
     return Outcome(
         OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds
+    )
+
+
+def unproved_outcome() -> Outcome:
+    """Return the outcome for a member of a call that Mailgun accepted and may carry out later."""
+    return Outcome(
+        OutcomeKind.DOUBTFUL,
+        None,
+        "Mailgun accepted the call, but does not show its members yet",
+        unsettled=True,
+        again_in=UNPROVED_SECONDS,
     )

@@ -80,7 +80,8 @@ class Outcome:
         wait_until: The earliest time of the next attempt by Mailgun's own hint; None without one.
         member: The member as Mailgun confirmed it (delivered, unchanged).
         requests: How many requests were sent.
-        unsettled: A write got no answer: Mailgun may have applied it, or may still do so.
+        unsettled: Mailgun may have applied a write, or may still do so: it got no answer, or the
+            answer names a job.
         again_in: The seconds until the next look at the member (doubtful).
     """
 
@@ -134,12 +135,14 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
 def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
     """Classify the answer to a call for many members.
 
-    The outcome is `delivered` if the answer shows the list, and no job that stores the members
-    later.
+    The outcome is `delivered` if the answer shows the list or a `task-id`. With a `task-id` it is
+    `unsettled`, because a job may store the members later.
     """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
-        found = data.get("list") if isinstance(data, dict) and "task-id" not in data else None
+        if isinstance(data, dict) and data.get("task-id"):
+            return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), unsettled=True)
+        found = data.get("list") if isinstance(data, dict) else None
         named = found.get("address") if isinstance(found, dict) else None
         ours = isinstance(named, str) and is_same_address(named, list_address)
         return Outcome(OutcomeKind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
@@ -185,6 +188,14 @@ def list_exists(answer: Response | NoResponse) -> bool:
     """Return True if the answer shows the list."""
     data = answer.json() if isinstance(answer, Response) and answer.status == 200 else None
     return isinstance(data, dict) and isinstance(data.get("list"), dict)
+
+
+def members_count(answer: Response) -> int:
+    """Return how many members the list in `answer` has; 0 if it does not say."""
+    data = answer.json()
+    shown = data.get("list") if isinstance(data, dict) else None
+    count = shown.get("members_count") if isinstance(shown, dict) else None
+    return count if isinstance(count, int) and count > 0 else 0
 
 
 def _says_member_absent(answer: Response) -> bool:

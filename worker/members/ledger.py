@@ -27,14 +27,19 @@ from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.privacy import digest as keyed_digest
+from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
+from worker.signal.address import is_plain
 
 # The shortest wait for a look at a member after a write without an answer.
 FIRST_LOOK_SECONDS = 1.0
 # A copy is trusted if the last scan of the unsubscribed began within this many refresh intervals.
 TRUST_REFRESHES = 2
+
+# How long it is remembered that a member was erased: as long as the state of the scans lives.
+FORGOT_SECONDS = 86_400
 
 OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
     ALLOW_WHEN_FULL + script("worker.members", "lease", "open"),
@@ -80,6 +85,7 @@ class Ledger:
         refresh_seconds: MAILGUN_OPT_OUT_REFRESH_SECONDS if copies may replace readings; None if
             they never do.
         lag_seconds: MAILGUN_READ_LAG_SECONDS.
+        list_mark: A mark of the mailing list; what was read of another list is not trusted.
         awaited: Set when a member that events wait for was released (delivery/waiting_events.py).
         repeats: The acquisitions and releases that Redis did not answer.
     """
@@ -93,6 +99,7 @@ class Ledger:
     settle_seconds: float = 0.0
     refresh_seconds: float | None = None
     lag_seconds: float = 0.0
+    list_mark: str = ""
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
@@ -130,7 +137,7 @@ class Ledger:
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
-            partial(self._run, self._open, digests, token, self._lease),
+            partial(self._run, self._open, digests, token, self._lease, self.list_mark),
             otherwise=partial(self._release, [self.keys.lock(each) for each in digests], token),
         )
         if answer[0] == "held":
@@ -145,7 +152,7 @@ class Ledger:
         token: str,
         began: float,
     ) -> list[LeaseResult]:
-        _, *moments = answer[:4]
+        _, *moments = answer[:5]
         seen, up = _Seen(*(float(each or 0) for each in moments)), uptime()
         return [
             self._visit(
@@ -156,7 +163,7 @@ class Ledger:
             )
             if found
             else Locked()
-            for address, digest, found in zip(addresses, digests, answer[4:], strict=True)
+            for address, digest, found in zip(addresses, digests, answer[5:], strict=True)
         ]
 
     def _visit(
@@ -168,18 +175,33 @@ class Ledger:
         lease.writes_until = began + self.lease_seconds / 2
         lease.late_at = moment(stored.late_at)
         lease.trust = self._trust(lease.cached, seen)
+        if self._is_not_on_list(lease.address, stored, seen):
+            lease.trust = Trust.STANDS
         return lease
+
+    def _is_not_on_list(self, address: str, stored: Stored, seen: "_Seen") -> bool:
+        """Return whether the ledger shows that Mailgun does not hold a member.
+
+        It has read the whole list, and since then all who unsubscribed. It was told to forget none
+        in between, and what it read has not expired.
+        """
+        since = max(seen.synced, seen.forgot)
+        unknown = not any(stored) and is_plain(address)
+        lives = 0 < seen.synced <= seen.now < seen.synced + self.days * 86_400
+        return unknown and lives and since <= seen.fresh_from and self._is_fresh(seen)
+
+    def _is_fresh(self, seen: "_Seen") -> bool:
+        """Return whether those who unsubscribed were read lately, and copies may be trusted."""
+        refresh = self.refresh_seconds
+        return refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
 
     def _trust(self, copy: Copy | None, seen: "_Seen") -> Trust:
         if copy is None:
             return Trust.NONE
-        at, refresh = float(copy.at), self.refresh_seconds
-        trusting = (
-            refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
-        )
+        at = float(copy.at)
         # An unsubscribed member must have been seen by the last complete scan of the unsubscribed,
         # or since. Otherwise the opt-out was lifted elsewhere.
-        if trusting and (copy.member.subscribed or at >= seen.fresh_from):
+        if self._is_fresh(seen) and (copy.member.subscribed or at >= seen.fresh_from):
             return Trust.STANDS
         return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
 
@@ -289,10 +311,16 @@ class Ledger:
     def forget(self, address: str) -> int:
         """Erase the ledger's entry of a member and the list of messages that wait for it.
 
+        Mailgun may still hold the member. So unknown addresses are read again until the next scan
+        of the unsubscribed shows who has opted out.
+
         Returns:
             How many of these existed: the member's hash, and its mark for a later look.
         """
         redis, digest = self.gate.redis, self.digest_of(address)
+        if redis.exists(self.keys.opt_outs, self.keys.sync, self.keys.synced):
+            redis.hset(self.keys.opt_outs, "forgot", f"{redis_now(redis):.6f}")
+            redis.expire(self.keys.opt_outs, FORGOT_SECONDS)
         redis.delete(self.keys.waiting_for(digest))
         return int(redis.delete(self.keys.member(digest))) + int(
             redis.zrem(self.keys.look_after, address)
@@ -370,8 +398,10 @@ class _Seen(NamedTuple):
         now: The current time.
         fresh_from: When the last complete scan of the unsubscribed began.
         synced: When the last complete sync began.
+        forgot: When a member was last erased from the ledger (`forget`).
     """
 
     now: float
     fresh_from: float
     synced: float
+    forgot: float

@@ -3,15 +3,18 @@
 -- A token that has released members acquires none.
 -- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that events wait for (not used);
 --   then of each member its lock and its hash.
--- ARGV 2: token, 3: lease in milliseconds.
--- Returns {'held', seconds}, or {'open', now, fresh_from, synced,
+-- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list counts
+--   for nothing.
+-- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
-local fresh_from = redis.call('HGET', KEYS[3], 'fresh_from') or ''
+local fresh_from, forgot, list = unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list'))
 local is_late = redis.call('EXISTS', closed_key(KEYS[5], ARGV[2])) == 1
-local opened = {'open', string.format('%.6f', now), fresh_from, redis.call('GET', KEYS[4]) or ''}
+local synced = redis.call('GET', KEYS[4])
+if list and list ~= ARGV[4] then fresh_from, synced = '', '' end
+local opened = {'open', string.format('%.6f', now), fresh_from or '', synced or '', forgot or ''}
 for i = MEMBERS, #KEYS, 2 do
     local lock = KEYS[i]
     local is_ours = not is_late

@@ -4,7 +4,8 @@
 `members` and `seconds` describe the last complete scan: when it began and ended, how many members
 were unsubscribed, and how long it took. `since` is when a scan was first due. `began`, `cursor` and
 `so_far` describe the unfinished scan, `token` and `running_until` the lease of the worker that runs
-it, `failures` and `resume_at` the backoff. The hash lives a day after the last lease.
+it, `failures` and `resume_at` the backoff, `list` the mark of the mailing list, and `forgot` when a
+member was last erased from the ledger. The hash lives a day after the last lease.
 
 Only a complete scan or sync moves `fresh_from`, so a failed scan costs requests, never consent. Any
 worker may acquire the lease, and resumes where a killed worker stopped. A scan that began too long
@@ -39,7 +40,7 @@ LONGEST_WAIT_SECONDS = 1.0
 
 START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
-LEAVE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_leave")
+LEAVE = ALLOW_WHEN_FULL + script("worker.members", "leave")
 COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
 
 
@@ -103,7 +104,9 @@ class OptOutScanner:
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
         found = self._run(
-            self._turn, token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS
+            self._turn,
+            *(token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS),
+            self.page_importer.ledger.list_mark,
         )
         if not found:
             return None
@@ -152,23 +155,27 @@ class OptOutScanner:
                 case never:
                     assert_never(never)
 
-    def complete(self, began: float, members: int) -> None:
+    def complete(self, began: float, members: int) -> bool:
         """Note that a sync has read all members, the unsubscribed included.
+
+        Returns False, and notes nothing, if the workers have another list by now.
 
         Args:
             began: When the sync began, epoch seconds by Redis's clock.
             members: The number of unsubscribed members.
         """
-        self._complete("", f"{began:.6f}", members)
+        return self._complete("", f"{began:.6f}", members) is not None
 
     def _complete(self, token: str, began: str, members: int) -> float | None:
-        took = self._run(self._ended, token, began, members, LIVES_SECONDS)
+        mark = self.page_importer.ledger.list_mark
+        took = self._run(self._ended, token, began, members, LIVES_SECONDS, mark)
         return float(took) if took else None
 
     def _run(self, script: Any, *args: Any) -> Any:
-        gate = self.page_importer.ledger.gate
+        ledger = self.page_importer.ledger
+        gate = ledger.gate
         return script(
-            keys=[*gate.keys, key(self.page_importer.ledger.integration)],
+            keys=[*gate.keys, ledger.keys.opt_outs, ledger.keys.synced],
             args=[*gate.first_args(), *args],
         )
 

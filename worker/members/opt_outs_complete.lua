@@ -2,10 +2,13 @@
 -- sync.
 -- KEYS 3: opt_outs.
 -- ARGV 2: token of the lease, or '', 3: without a token, when the sync began, epoch seconds,
---   4: how many members are unsubscribed, 5: seconds that the state lives.
--- Returns the seconds that the scan took, or '' if another worker has it by now.
+--   4: how many members are unsubscribed, 5: seconds that the state lives, 6: mark of the list.
+-- Returns the seconds that the scan took, or '' if another worker has it by now, or if the workers
+--   have another list.
 local OPT_OUTS = KEYS[3]
 local token, began, members, lives = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if (redis.call('HGET', OPT_OUTS, 'list') or ARGV[6]) ~= ARGV[6] then return '' end
+redis.call('HSET', OPT_OUTS, 'list', ARGV[6])
 if token ~= '' then
     if redis.call('HGET', OPT_OUTS, 'token') ~= token then return '' end
     began = redis.call('HGET', OPT_OUTS, 'began')

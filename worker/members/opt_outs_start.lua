@@ -1,9 +1,10 @@
 -- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
 -- and payable.lua.
--- KEYS 3: opt_outs.
+-- What was read of another list is forgotten.
+-- KEYS 3: opt_outs, 4: synced.
 -- ARGV 2: token of the lease, 3: seconds of the lease, 4: seconds after which a scan is due again,
 --   5: seconds after which an unfinished scan starts anew, 6: seconds that it may wait for a page,
---   7: seconds that the state lives.
+--   7: seconds that the state lives, 8: mark of the list.
 -- Returns {cursor, unsubscribed members so far}, or {} if there is no lease to acquire.
 local OPT_OUTS = KEYS[3]
 local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -21,6 +22,10 @@ local function is_younger(field, age)
     return moment and now >= moment and now - moment < age
 end
 
+local list = redis.call('HGET', OPT_OUTS, 'list')
+if list and list ~= ARGV[8] then redis.call('DEL', OPT_OUTS) end
+if list ~= ARGV[8] then redis.call('DEL', KEYS[4]) end
+redis.call('HSET', OPT_OUTS, 'list', ARGV[8])
 if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
 if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
 if not is_younger('began', trusted) then

@@ -15,8 +15,16 @@ from functools import cached_property
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome, why
+from worker.mailgun.outcome import (
+    Outcome,
+    OutcomeKind,
+    list_outcome,
+    members_count,
+    page_outcome,
+    why,
+)
 from worker.mailgun.page import Page, Query
+from worker.mailgun.response import Response
 from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
 from worker.redis_client.lua import script
@@ -70,6 +78,18 @@ class PageImporter:
         if isinstance(found, Page) and (found.members or found.unreadable):
             self.store_page(found.members, at, found.unreadable)
         return found
+
+    def count(self) -> int | None:
+        """Return how many members the list states; None if that cannot be asked now.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        if self.ledger.gate.acquire_background()[0] > 0:
+            return None
+        answer = self.mailgun.read_list()
+        self._report(list_outcome(answer, self.clock()))
+        return (members_count(answer) or None) if isinstance(answer, Response) else None
 
     def store_page(
         self, members: tuple[Member, ...], at: float, unreadable: tuple[str, ...] = ()

@@ -1,22 +1,31 @@
 """Sync the whole list into the ledger page by page; an interrupted sync resumes at its cursor.
 
 `Keys.sync` holds the progress: `began` (epoch seconds by Redis's clock), `cursor` (the query of the
-next page), and so far `members`, `unsubscribed`, `unreadable`, `requests` and `seconds`. It lives
+next page), so far `members`, `unsubscribed`, `unreadable`, `requests` and `seconds`, and `total`,
+the members that the list states. `token` and `running_until` are the lease of the process that runs
+it, `failures` and `resume_at` the backoff, `list` the mark of the mailing list. The hash lives
 until the sync is complete, or a day after its last page.
+
+An operator begins a sync at any time (`begin`); workers begin one if it is due (`try_start`), one
+worker at a time.
 """
 
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
+from uuid import uuid4
 
+from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
-from worker.members.opt_outs import OptOutScanner
+from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import PageImporter, RetryAfter
+from worker.redis_client.clock import redis_now
+from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
@@ -26,13 +35,18 @@ if TYPE_CHECKING:
 MORE_MEMBERS = 10_000
 # Not longer, because the cursor holds a member's address.
 LIVES_SECONDS = 86_400
+COUNTS = ("members", "unsubscribed", "requests", "unreadable")
+
+# Workers sync again after this share of LEDGER_DAYS, before what the last sync stored expires.
+DUE_AGAIN = 0.5
 
 BEGIN = script("worker.members", "sync_begin")
+START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "sync_start")
 STORE = script("worker.members", "sync_store")
 
 
 class SyncReplaced(Exception):
-    """The error of a sync that another sync of the same list has replaced."""
+    """The error of a sync that another process goes on with, or has begun anew."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +73,75 @@ class SyncProgress:
 
 
 @dataclass(frozen=True)
+class SyncStatus:
+    """The state of the syncs, as operators see it.
+
+    Attributes:
+        age: The seconds since the last complete sync began; None if there was none lately.
+        members: The number of members read so far by the unfinished sync; None if there is none.
+        total: The number of members that the list states; None if it is not known.
+        running: A process reads on.
+        covers: The ledger knows all members, so an address that it does not know needs no read.
+    """
+
+    age: float | None
+    members: int | None
+    total: int | None
+    running: bool
+    covers: bool
+
+
+@dataclass(frozen=True)
 class ListSync:
-    """The sync of one integration."""
+    """The sync of one integration, as one process runs it.
+
+    Attributes:
+        page_importer: Reads a page and stores its members.
+        opt_outs: The scan of the unsubscribed, which a complete sync replaces.
+        monotonic: Returns seconds that never go back.
+        token: The token of the lease.
+    """
 
     page_importer: PageImporter
     opt_outs: OptOutScanner
     monotonic: Callable[[], float] = time.monotonic
+    token: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
     def begin(self, *, anew: bool) -> SyncProgress:
-        """Resume the interrupted sync, or begin one if there is none or `anew` is True."""
-        pairs = self._begin(keys=[self._key], args=["anew" if anew else "", LIVES_SECONDS])
-        fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        query = json.loads(fields.pop("cursor", "null")) or ALL_MEMBERS
-        began, seconds = fields.pop("began"), float(fields.pop("seconds", 0))
-        return SyncProgress(
-            began, query, **{name: int(count) for name, count in fields.items()}, seconds=seconds
+        """Resume the interrupted sync, or begin one if there is none or `anew` is True.
+
+        A process that runs it stops.
+        """
+        mark = self.page_importer.ledger.list_mark
+        args = ["anew" if anew else "", LIVES_SECONDS, self.token, self._lease, mark]
+        return progress_in(self._begin(keys=[self._key], args=args))
+
+    def try_start(self) -> SyncProgress | None:
+        """Acquire the lease of a sync that is due or unfinished.
+
+        The call is cheap: housekeeping makes it once a second.
+
+        Returns:
+            The progress so far; None if no sync is due, another process runs it, or the gate is
+            closed.
+        """
+        ledger = self.page_importer.ledger
+        due_again = DUE_AGAIN * ledger.days * 86_400
+        pairs = self._start(
+            keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
+            args=[
+                *(*ledger.gate.first_args(), self.token, self._lease, due_again),
+                *(LONGEST_WAIT_SECONDS, LIVES_SECONDS, ledger.list_mark),
+            ],
+        )
+        return progress_in(pairs) if pairs else None
+
+    def leave(self, *, failed: bool) -> None:
+        """Release the lease, so that any process may go on; after a failure not at once."""
+        gate = self.page_importer.ledger.gate
+        self._left(
+            keys=[*gate.keys, self._key],
+            args=[*gate.first_args(), self.token, "failed" if failed else "held"],
         )
 
     def steps(
@@ -94,7 +162,7 @@ class ListSync:
             a request that returned no page.
 
         Raises:
-            SyncReplaced: Another sync of the same list was begun.
+            SyncReplaced: Another process has the sync by now.
         """
         started, pages = self.monotonic() - so_far.seconds, Round()
         most = math.inf if total is None else 2 * total + MORE_MEMBERS
@@ -102,6 +170,7 @@ class ListSync:
             found = self.page_importer.read(so_far.query)
             match found:
                 case RetryAfter():
+                    self._store(so_far, total)  # only the lease is renewed
                     yield found
                 case Outcome():
                     so_far = replace(so_far, requests=so_far.requests + 1)
@@ -111,23 +180,29 @@ class ListSync:
                     return
                 case Page():
                     so_far = after(found, so_far, self.monotonic() - started)
-                    self._store(so_far)
+                    self._store(so_far, total)
                     yield so_far
                 case _:
                     assert_never(found)
 
-    def _store(self, so_far: SyncProgress) -> None:
+    def _store(self, so_far: SyncProgress, total: int | None) -> None:
         # The ledger holds the page already. After a crash in between, the page is read once more.
         fields = asdict(so_far)
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
-            self.opt_outs.complete(float(began), so_far.unsubscribed)
-            self.page_importer.ledger.note_sync(float(began))
-            self._stored(keys=[self._key], args=[began, LIVES_SECONDS])
+            if self.opt_outs.complete(float(began), so_far.unsubscribed):
+                self.page_importer.ledger.note_sync(float(began))
+            self._stored(keys=[self._key], args=[self.token, LIVES_SECONDS, self._lease])
             return
-        pairs = [each for pair in {"cursor": json.dumps(query), **fields}.items() for each in pair]
-        if not self._stored(keys=[self._key], args=[began, LIVES_SECONDS, *pairs]):
+        fields |= {"cursor": json.dumps(query), "total": "" if total is None else total}
+        pairs = [each for pair in fields.items() for each in pair]
+        args = [self.token, LIVES_SECONDS, self._lease, *pairs]
+        if not self._stored(keys=[self._key], args=args):
             raise SyncReplaced
+
+    @property
+    def _lease(self) -> float:
+        return self.opt_outs.lease_seconds
 
     @property
     def _redis(self) -> "redis.Redis":
@@ -138,7 +213,48 @@ class ListSync:
         return self.page_importer.ledger.keys.sync
 
     _begin = cached_property(lambda self: self._redis.register_script(BEGIN))
+    _start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
+    _left = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
     _stored = cached_property(lambda self: self._redis.register_script(STORE))
+
+
+def progress_in(pairs: Sequence[str]) -> SyncProgress:
+    """Return the progress that the fields and values of `Keys.sync` describe."""
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    query = json.loads(fields.get("cursor", "null")) or ALL_MEMBERS
+    counts = {name: _count(fields, name) for name in COUNTS}
+    return SyncProgress(fields["began"], query, **counts, seconds=float(fields.get("seconds", 0)))
+
+
+def _count(fields: Mapping[str, str], name: str) -> int:
+    return int(fields.get(name) or 0)
+
+
+def sync_status(
+    redis: "redis.Redis", integration: str, *, days: float, trusted: bool
+) -> SyncStatus:
+    """Return the state of the syncs. Changes nothing.
+
+    Args:
+        redis: The client of Redis.
+        integration: The value of SIGNAL_INTEGRATION.
+        days: LEDGER_DAYS.
+        trusted: Those who unsubscribed were read lately.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    keys, now = Keys(integration), redis_now(redis)
+    fields = cast("dict[str, str]", redis.hgetall(keys.sync))
+    synced = cast("str | None", redis.get(keys.synced))
+    age = now - float(synced) if synced else None
+    return SyncStatus(
+        age,
+        _count(fields, "members") if "began" in fields else None,
+        _count(fields, "total") or None,
+        running=float(fields.get("running_until", 0)) > now,
+        covers=trusted and age is not None and 0 <= age < days * 86_400,
+    )
 
 
 def after(page: Page, so_far: SyncProgress, seconds: float) -> SyncProgress:

@@ -1,9 +1,14 @@
--- Begin a sync of the whole list, or resume the interrupted one.
+-- Begin a sync of the whole list, or resume the interrupted one, in place of whoever runs it. That of
+-- another list is not resumed.
 -- KEYS 1: sync.
--- ARGV 1: 'anew' to begin one in any case, 2: seconds that the progress lives.
+-- ARGV 1: 'anew' to begin one in any case, 2: seconds that the progress lives, 3: token of the
+--   lease, 4: seconds of the lease, 5: mark of the list.
 -- Returns the fields and values of the sync.
+local SYNC = KEYS[1]
 local time = redis.call('TIME')
-if ARGV[1] == 'anew' then redis.call('DEL', KEYS[1]) end
-redis.call('HSETNX', KEYS[1], 'began', string.format('%d.%06d', time[1], time[2]))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return redis.call('HGETALL', KEYS[1])
+local now = time[1] + time[2] / 1000000
+if ARGV[1] == 'anew' or (redis.call('HGET', SYNC, 'list') or ARGV[5]) ~= ARGV[5] then redis.call('DEL', SYNC) end
+redis.call('HSETNX', SYNC, 'began', string.format('%d.%06d', time[1], time[2]))
+redis.call('HSET', SYNC, 'list', ARGV[5], 'token', ARGV[3], 'running_until', now + ARGV[4])
+redis.call('EXPIRE', SYNC, ARGV[2])
+return redis.call('HGETALL', SYNC)

@@ -1,4 +1,4 @@
-"""Log lines about the circuit breaker's holds and about opt-out scans, and the incident check."""
+"""Log lines about holds, opt-out scans and syncs, and the incident check."""
 
 import logging
 import math
@@ -8,6 +8,7 @@ from datetime import datetime
 from worker.gate.gate import Gate
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_outcome, why
+from worker.members.sync import SyncProgress
 from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 
 logger = logging.getLogger("signal_mailgun.hold")
@@ -76,13 +77,7 @@ def log_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
     """
     match ended:
         case Outcome():
-            expected = ended.kind in {OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE}
-            level = logging.INFO if expected else logging.WARNING
-            logger.log(
-                level,
-                "the unsubscribed members could not be read: tried again soon",
-                extra={"why": why(ended)},
-            )
+            _log_failure("the unsubscribed members could not be read: tried again soon", ended)
         case float() if ended > refresh_seconds:
             logger.warning(
                 "the unsubscribed members take longer to read than "
@@ -92,3 +87,29 @@ def log_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
                     "fix": f"MAILGUN_OPT_OUT_REFRESH_SECONDS={math.ceil(1.5 * ended)}",
                 },
             )
+
+
+def log_sync(ended: SyncProgress | Outcome | None) -> None:
+    """Log one line if a background sync is complete, or a page of it could not be read.
+
+    Args:
+        ended: The progress of a complete sync, the outcome of a failed request, or None.
+    """
+    match ended:
+        case Outcome():
+            _log_failure("the list could not be synced: gone on with soon", ended)
+        case SyncProgress():
+            logger.info(
+                "the whole list is in the ledger: new contacts are written without a read",
+                extra={
+                    "members": ended.members,
+                    "unsubscribed": ended.unsubscribed,
+                    "requests": ended.requests,
+                    "took": round(ended.seconds),
+                },
+            )
+
+
+def _log_failure(text: str, outcome: Outcome) -> None:
+    expected = outcome.kind in {OutcomeKind.THROTTLED, OutcomeKind.UNAVAILABLE}
+    logger.log(logging.INFO if expected else logging.WARNING, text, extra={"why": why(outcome)})

@@ -5,10 +5,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from worker.delivery.bulk_trust import BulkState, read_state
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.gate.gate import HoldState
 from worker.members.opt_outs import OptOutStatus, last_read
+from worker.members.sync import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -41,6 +43,8 @@ class Status:
         last_minute: Outcome -> number of events in the last whole minute.
         workers: The live workers.
         opt_outs: The state of the opt-out scans; None with MAILGUN_MEMBER_STATE=read.
+        sync: The state of the syncs; None with MAILGUN_MEMBER_STATE=read.
+        bulk: What samples of bulk calls have shown; None if MAILGUN_BATCH_SIZE is 1.
         not_understood: What was not understood -> number of events, since the first worker.
         memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
         letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
@@ -58,6 +62,8 @@ class Status:
     last_minute: dict[str, int]
     workers: list[WorkerEntry]
     opt_outs: OptOutStatus | None
+    sync: SyncStatus | None = None
+    bulk: BulkState | None = None
     not_understood: dict[str, int] = field(default_factory=dict)
     memory: float | None = None
     letters_share: float | None = None
@@ -71,7 +77,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
     """
     where = settings.signal_integration, settings.queue
     delay_queue, letters = DelayQueue(store, *where), DeadLetterQueue(store, *where).totals()
-    now = redis_now(store)
+    now, opt_outs = redis_now(store), opt_outs_read(settings, store)
     return Status(
         integration=settings.signal_integration,
         at=now,
@@ -84,7 +90,18 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         dead_letters=letters,
         last_minute=OutcomeStats(store, settings.signal_integration).minute(int(now // 60) - 1),
         workers=WorkerRegistry(store, settings.signal_integration).alive(),
-        opt_outs=opt_outs_read(settings, store),
+        opt_outs=opt_outs,
+        sync=sync_status(
+            store,
+            settings.signal_integration,
+            days=settings.ledger_days,
+            trusted=opt_outs.trusted,
+        )
+        if opt_outs
+        else None,
+        bulk=read_state(store, settings.signal_integration)
+        if settings.mailgun_batch_size > 1
+        else None,
         not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
         memory=memory_share(store),
         letters_share=letters_share(settings, sum(letters.values())),

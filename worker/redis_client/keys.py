@@ -181,6 +181,12 @@ class Keys:
         "address → when to look at the member again",
         DAYS,
     )
+    bulk = _one(
+        "signal:<integration>:bulk",
+        "hash",
+        "what samples of bulk calls have shown: the trust in them, or until when members go alone",
+        "30 days after the last sample",
+    )
     opt_outs = _one(
         "signal:<integration>:opt_outs",
         "hash",
@@ -193,7 +199,7 @@ class Keys:
     sync = _one(
         "signal:<integration>:sync",
         "hash",
-        "the progress of a sync",
+        "the sync of the whole list: which process runs it, and its progress",
         "until it is complete, or a day after its last page",
     )
     totals = _one(

@@ -167,11 +167,13 @@ def post_members(world: SandboxState, call: Request, now: float) -> Reply:
         )
         return replace(accepted, later=apply)
     touched = apply(now)
-    shown = (
-        {}
-        if world.switches.bulk_answer == "message_only"
-        else {"list": list_as_mailgun(mailing_list)}
-    )
+    match world.switches.bulk_answer:
+        case "message_only":
+            shown: dict[str, Any] = {}
+        case "list_and_task_id":
+            shown = {"list": list_as_mailgun(mailing_list), "task-id": uuid4().hex}
+        case _:
+            shown = {"list": list_as_mailgun(mailing_list)}
     return json_reply(200, {**shown, **BULK_DONE}, touched=touched)
 
 
@@ -185,10 +187,13 @@ def apply_entries(
 ) -> int:
     """Apply the entries of a bulk request and return the number of members changed.
 
-    Without `upsert`, members that exist are skipped (Mailgun docs).
+    Without `upsert`, members that exist are skipped (Mailgun docs). Entries are left out as the
+    quirk `bulk_leaves_out` tells.
     """
-    touched = 0
-    for said in _readable(world, entries):
+    touched, each_so_many = 0, world.switches.bulk_leaves_out
+    for number, said in enumerate(_readable(world, entries), 1):
+        if each_so_many and number % each_so_many == 0:
+            continue
         held = mailing_list.find(said.address)
         if held and not upsert:
             continue

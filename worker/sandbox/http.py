@@ -95,7 +95,7 @@ class Exchange:
             self.log.commit(self.record, reply.touched)
         if reply.later:
             asyncio.get_running_loop().call_later(
-                self.world.config.bulk_job_seconds, self._run, reply.later
+                self.world.switches.bulk_job_seconds, self._run, reply.later
             )
         return reply
 

@@ -34,9 +34,16 @@ class Quirks(BaseModel):
     # that entry is skipped. The failure of a background job (over 100 entries) is reported nowhere.
     bulk_bad_member: Literal["refuses_all", "skipped"] = "refuses_all"
 
-    # The answer to a bulk request of up to 100 entries: the list and a message (Mailgun docs), the
-    # message alone, or a `task-id` as for more than 100; the entries are then applied later.
-    bulk_answer: Literal["list", "message_only", "task_id"] = "list"
+    # The answer to a bulk request of up to 100 entries: the list and a message (Mailgun docs), a
+    # `task-id` besides (as Mailgun's own clients show it), or the message alone. With "task_id" the
+    # answer has a `task-id`, and a background job applies the entries, as for more than 100.
+    bulk_answer: Literal["list", "list_and_task_id", "message_only", "task_id"] = "list"
+
+    # How long after its answer a background job is applied (unknown).
+    bulk_job_seconds: float = Field(default=0.2, ge=0, le=3600)
+
+    # Every so many entries of a bulk request, one is left out without a word; 0: none.
+    bulk_leaves_out: int = Field(default=0, ge=0, le=1000)
 
     # How addresses are read (likely: as by flanker, Mailgun's open-source parser). With "flanker",
     # `Jane <jane@example.com>` is jane@example.com, the last of several words counts, and a domain

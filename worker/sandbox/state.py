@@ -29,7 +29,6 @@ class SandboxConfig(BaseModel):
         seed: The seed of the draws for faults with a share.
         log_size: The number of requests that the log keeps; 0: all.
         latency_ms: How much later all replies come.
-        bulk_job_seconds: How long after its answer a background bulk job is applied.
         switches: The quirks.
     """
 
@@ -45,7 +44,6 @@ class SandboxConfig(BaseModel):
     seed: int = 1
     log_size: int = Field(default=10_000, ge=0)
     latency_ms: int = Field(default=0, ge=0, le=MAX_LATENCY_MS)
-    bulk_job_seconds: float = Field(default=0.2, ge=0, le=3600)
     switches: Quirks = Quirks()
 
     @field_validator("allow_hosts")

@@ -80,6 +80,11 @@ def normalize_address(text: str) -> str:
     return normalized
 
 
+def is_plain(address: str) -> bool:
+    """Return whether a normalized address has one form only, whoever reads it."""
+    return PLAIN.fullmatch(address) is not None
+
+
 def lenient_address(text: str) -> str:
     """Return the normalized address, or, if malformed, `text` trimmed and in ASCII lower case.
 

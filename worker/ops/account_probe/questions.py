@@ -220,10 +220,6 @@ def _bulk_bad_member(it: ProbeMember) -> str:
             return f"{answer.status}, the rest {'applied' if applied else 'not applied'}"
 
 
-def _batch_to_set(found: str) -> str:
-    return NOTHING if found == "the list" else "MAILGUN_BATCH_SIZE=1: members would go alone anyway"
-
-
 def _rate_limit_headers(it: ProbeMember) -> str:
     told = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
     return (
@@ -296,7 +292,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("other words for false", UNKNOWN, lambda it: _spellings(it, NOES, meaning=False)),
     Question("other words for true", UNKNOWN, lambda it: _spellings(it, YESES, meaning=True)),
     Question("JSON types in vars", "kept", _types, advice=_types_to_set),
-    Question("bulk answers with", "the list", _bulk_answer, advice=_batch_to_set),
+    Question("bulk answers with", "the list", _bulk_answer),
     Question("bulk, no subscribed", "subscribes", _bulk_subscribed_left_out),
     Question("bulk, one bad member", UNKNOWN, _bulk_bad_member),
     Question("rate-limit headers", UNKNOWN, _rate_limit_headers, advice=_rate_to_set),

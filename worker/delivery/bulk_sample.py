@@ -1,0 +1,104 @@
+"""Samples of bulk calls: some members of a call are read back until Mailgun shows them as sent."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.delivery.bulk_trust import BulkTrust, Form
+from worker.delivery.member_update import MemberUpdate
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.merge_plan import same
+
+Read = Member | Outcome | None
+# Reads members for which permits can be had now, and returns the result of each.
+ReadBack = Callable[[Sequence[MemberUpdate]], Mapping[MemberUpdate, Read]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The result of a look at a sample.
+
+    Attributes:
+        shown: The members of the sample that Mailgun holds as they were sent.
+        missing: Mailgun holds a member of the sample otherwise, or not at all.
+        proved: The whole sample was shown.
+        seconds: The seconds from the answer until the whole sample was shown; 0.0: at once.
+    """
+
+    shown: Mapping[MemberUpdate, Member] = field(default_factory=dict)
+    missing: bool = False
+    proved: bool = False
+    seconds: float = 0.0
+
+
+def sample_of(updates: Sequence[MemberUpdate], size: int, form: Form) -> Sequence[MemberUpdate]:
+    """Return the members of a call to read back: new ones first, which Mailgun may have left out.
+
+    Then come those of whom more was changed than the subscription. The members of a background job
+    are its last ones, because it may store one after the other.
+    """
+    ordered = updates[::-1] if form.may_come_later else updates
+    return sorted(ordered, key=lambda each: (each.exists, _is_only_subscription(each)))[:size]
+
+
+def look_at(
+    sample: Sequence[MemberUpdate],
+    form: Form,
+    trust: BulkTrust,
+    read_back: ReadBack,
+    may_go_on: Callable[[], bool],
+) -> Look:
+    """Read a sample again and again until it is shown, or until it was waited for long enough.
+
+    Args:
+        sample: The members to read.
+        form: The form of the answer to the call.
+        trust: Says how long to wait before each look.
+        read_back: Reads members.
+        may_go_on: Returns whether further requests may be sent.
+    """
+    began, left = trust.clock(), list(sample)
+    shown: dict[MemberUpdate, Member] = {}
+    missing: set[MemberUpdate] = set()
+    missed_at: float | None = 0.0
+    seconds = 0.0
+    for pause in trust.pauses(form):
+        if pause:
+            trust.sleep(pause)
+        if missed_at is not None:  # a look without a permit shows no delay
+            seconds, missed_at = missed_at + pause, None
+        for update, read in read_back(left).items():
+            missing.discard(update)
+            if isinstance(read, Member) and _shows_write(update, read):
+                shown[update] = read
+            elif _shows_no_write(update, read):
+                missing.add(update)
+                missed_at = trust.clock() - began
+        left = [each for each in left if each not in shown]
+        if not left:
+            return Look(shown, proved=True, seconds=seconds)
+        if not may_go_on() or trust.clock() - began > trust.longest_look:
+            break  # slow reads count, too, or the leases would end
+    return Look(shown, missing=bool(missing))
+
+
+def _is_only_subscription(update: MemberUpdate) -> bool:
+    """Return whether a write changes nothing of a member but its subscription."""
+    return update.held is not None and update.is_as_sent(update.held)
+
+
+def _shows_write(update: MemberUpdate, read: Member) -> bool:
+    """Return whether a reading shows that a member was stored as it was sent.
+
+    The recipient may have opted out since, which shows neither.
+    """
+    compares = _is_only_subscription(update) or not update.member.subscribed
+    return same(read, update.member) if compares else update.is_as_sent(read)
+
+
+def _shows_no_write(update: MemberUpdate, read: Read) -> bool:
+    """Return whether what was read shows that a member was not stored as it was sent."""
+    if isinstance(read, Member):
+        overruled = read.subscribed and not update.member.subscribed
+        return overruled or not update.is_as_sent(read)
+    return read is None or read.kind is OutcomeKind.WRONG_MEMBER
