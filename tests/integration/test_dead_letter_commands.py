@@ -229,3 +229,14 @@ def errors_when_read_by_one_line(own: Bench, *asked: str) -> str:
         assert reading.stdout.readline()
         reading.stdout.close()
         return reading.stderr.read()
+
+
+def test_a_purge_on_trial_says_what_it_would_delete_and_deletes_nothing(refused: Bench) -> None:
+    printed = letters(refused, "purge", "--reason=rejected", "--dry-run")
+    assert printed.status == 0
+    assert printed.out.splitlines() == [
+        "m-rex (rejected)",
+        "rejected 1",
+        "1 dead letters would be deleted permanently",
+    ]
+    assert len(refused.letters()) == 4

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import check, dead_letters, explain, pause, preview, run, send, status, sync
+from worker.cli import (
+    check,
+    dead_letters,
+    delayed,
+    explain,
+    pause,
+    preview,
+    run,
+    send,
+    status,
+    sync,
+)
 from worker.cli.console import out
 from worker.cli.errors import ended
 from worker.monitoring import log
@@ -58,6 +69,7 @@ cli.command("pause")(pause.pause)
 cli.command("resume")(pause.resume)
 cli.command("sandbox")(run.sandbox)
 cli.add_typer(dead_letters.cli, name="dead-letters")
+cli.add_typer(delayed.cli, name="delayed")
 
 
 def main() -> None:
