@@ -221,3 +221,22 @@ def test_an_integration_that_fails_does_not_disturb_its_neighbour(own: Bench) ->
             assert not own.dead_letters.count()
     finally:
         other.end_workers()
+
+
+def test_status_names_the_other_integrations_and_shows_all_of_them(own: Bench) -> None:
+    own.put(identified("ann@example.com"))
+    other = f"{own.integration}-other"
+    own.redis.hset(f"signal:{other}:totals", "delivered", 1)
+    own.redis.zadd(f"signal:{other}:delayed", {"a message": 5_000_000_000})
+    try:
+        printed = own.run("status").out
+        assert other in next(line for line in printed.splitlines() if "others here" in line)
+        rows = {
+            line.split("\t")[0]: line.split("\t")[1:]
+            for line in own.run("status", "--all").out.splitlines()
+        }
+        assert (rows[own.integration][:3], rows[other][:3]) == (["1", "0", "0"], ["0", "0", "1"])
+        found = asked(own, "status", "--all", "--json")
+        assert {each["integration"] for each in found} >= {own.integration, other}
+    finally:
+        own.redis.delete(f"signal:{other}:totals", f"signal:{other}:delayed")

@@ -6,7 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "send": ("send events.ndjson", "zcat events.gz | signal-mailgun send -"),
     "preview": ("preview events.ndjson", "preview --json - < events.ndjson"),
     "check": ("check", "check --probe"),
-    "status": ("status", "status --watch --interval 5"),
+    "status": ("status", "status --watch --interval 5", "status --all"),
     "sync": ("sync",),
     "explain": ("explain m-1", "explain jane@example.com --json"),
     "forget": ("forget jane@example.com",),

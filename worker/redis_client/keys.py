@@ -199,11 +199,11 @@ class Keys:
     totals = _one(
         "signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER
     )
-    minute = _each(
-        "signal:<integration>:minute:<epoch>",
+    slice = _each(
+        "signal:<integration>:slice:<number>",
         "hash",
-        "outcome → count within that minute",
-        "two hours",
+        "outcome → count within five seconds, numbered since the epoch",
+        "two minutes",
     )
     not_understood = _one(
         "signal:<integration>:not_understood", "hash", "what was not understood → count", FOR_EVER
