@@ -7,6 +7,9 @@ BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
 TESTS_AT_ONCE ?= 2  # processes
 
+# Where this is set, each process that a test starts would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 
 help:  ## what there is
@@ -33,7 +36,7 @@ test: install  ## every test that needs nothing but this machine
 test-unit: install  ## the tests of pure modules, about a minute
 	@$(BIN)/python -m pytest tests/unit -q
 
-chaos: install  ## the full chaos suite: thousands of events through each storm, in every mode; more than an hour, CHAOS_FORM=single a quarter
+chaos: install  ## the full chaos suite: thousands of events through each fault, in every mode; more than an hour, CHAOS_FORM=single a quarter
 	@CHAOS=full $(BIN)/python -m pytest tests/chaos -q
 	@CHAOS=full $(BIN)/python -m pytest tests/integration -m modes -q
 

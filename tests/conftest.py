@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.verdict.Figures
+FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.checks.Figures
 LINES = pytest.StashKey[list[str]]()
 
 
@@ -48,7 +48,7 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     if figures := config.stash.get(FIGURES, []):
-        from tests.chaos.report import table  # noqa: PLC0415  only storms need it
+        from tests.chaos.report import table  # noqa: PLC0415  only the chaos suite needs it
 
         terminalreporter.section("chaos")
         terminalreporter.write_line(table(figures))

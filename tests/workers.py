@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tests.preloaded import PreloadedProcess, can_preload
 from tests.servers import eventually
 
 
@@ -20,6 +20,7 @@ class RunningWorker:
         output: Path,
         *,
         command: tuple[str, ...] = ("-m", "worker", "worker"),
+        preloaded: bool = True,
     ) -> None:
         self.output = output
         clean = {
@@ -27,14 +28,21 @@ class RunningWorker:
             for k, v in os.environ.items()
             if not k.startswith(("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_"))
         }
+        every = {**clean, **environment}
         self._file = output.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            env={**clean, **environment},
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            cwd=output.parent,
-        )
+        self.process: subprocess.Popen[bytes] | PreloadedProcess
+        if preloaded and can_preload(command, every):
+            with Path(os.devnull).open() as nothing:
+                streams = nothing, self._file, self._file
+                self.process = PreloadedProcess(command, every, output.parent, streams)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                env=every,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                cwd=output.parent,
+            )
 
     def ready(self) -> Self:
         """Wait until the worker consumes."""
@@ -74,10 +82,5 @@ class RunningWorker:
     def __enter__(self) -> Self:
         return self.ready()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

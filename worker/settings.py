@@ -242,12 +242,13 @@ class Settings(BaseSettings):
 
     @property
     def requests_per_event(self) -> float:
-        """Return the least number of requests that an event costs.
+        """Return the requests that an event is charged with when it is fetched.
 
-        That is one read of its member, or else its share of a full batch's write.
+        These are the read of its member, if each member is read, and its share of a full batch's
+        write. So no read is sent whose write would have to wait.
         """
         reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
-        return 1.0 if reads else 1.0 / self.mailgun_batch_size
+        return reads + 1.0 / self.mailgun_batch_size
 
     @cached_property
     def redis_address(self) -> RedisAddress:
@@ -319,12 +320,9 @@ class Settings(BaseSettings):
 def usable_key(text: str, where: str) -> SecretStr:
     """Return the API key in `text`, without surrounding white space.
 
-    Args:
-        text: The value of the setting, or the text of the key file.
-        where: The setting that the error names.
-
     Raises:
-        SettingsError: The text is empty or holds no key. The error does not quote it.
+        SettingsError: The text is empty or holds no key. The error names the setting `where`, and
+            does not quote the text.
     """
     key = text.strip()
     if not key:

@@ -2,24 +2,24 @@
 
 `python -m tests.bench` runs it.
 
-    options.py      the options of a run
-    people.py       the people on the list and the events about them, the same in every run
-    lineup.py       the contenders, and how each is started
-    contenders/     the other programs, in an environment of their own
-    staging.py      events as each contender's own producer leaves them on Redis
-    ground.py       the server, the sandbox and the list that all contenders use
-    crew.py         a contender's processes: start, observation, end
-    machine.py      the machine and the versions of a run
-    proc.py         CPU time and memory of processes (Linux)
-    feeding.py      puts staged events in front of a contender
-    starter.py      a contender at the start: feed, warm up, read
-    following.py    when each event was stored, by the sandbox's log
-    verdict.py      whether the members are right at the end
-    course.py       the events that a contender gets
-    race.py         a contender without a rate limit
-    limited.py      a contender under Mailgun's rate limit
-    ceiling.py      the sandbox's own maximum
-    endurance.py    a long run through one worker: its memory must stay flat
-    figures.py      the values of a row, and their arithmetic (pure)
-    table.py        the rows as a table (pure)
+    options.py          the options of a run
+    people.py           the people on the list and the events about them, the same in every run
+    competitors.py      the competitors, and how each is started
+    other_programs/     the other programs, in an environment of their own
+    staging.py          events as each competitor's own producer leaves them on Redis
+    environment.py      the server, the sandbox and the list that all competitors use
+    processes.py        a competitor's processes: start, measurement, end
+    machine.py          the machine and the versions of a run
+    proc.py             CPU time and memory of processes (Linux)
+    feeding.py          puts staged events in front of a competitor
+    running.py          a competitor whose workers run: feed, warm up, measure
+    storage_times.py    when each event was stored, by the sandbox's log
+    list_check.py       whether the members are right at the end
+    workload.py         the events that a competitor gets, by scenario
+    throughput.py       a competitor without a rate limit
+    limited.py          a competitor under Mailgun's rate limit
+    ceiling.py          the sandbox's own maximum
+    soak.py             a long run through one worker: its memory must stay flat
+    figures.py          the values of a row, and their arithmetic (pure)
+    table.py            the rows as a table (pure)
 """

@@ -1,6 +1,6 @@
 """The sandbox's own maximum, measured by clients that do nothing else.
 
-Rates well below it are the contender's, not the sandbox's.
+Rates well below it are the competitor's, not the sandbox's.
 """
 
 import base64
@@ -13,8 +13,8 @@ from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from tests.bench import proc
-from tests.bench.contenders.posting import form_of
-from tests.bench.ground import AT_ONCE, Ground, fill
+from tests.bench.environment import AT_ONCE, Environment, fill
+from tests.bench.other_programs.posting import form_of
 from tests.bench.people import events, person
 from tests.integration.bench import KEY, LIST
 
@@ -44,18 +44,24 @@ class Ceiling:
         )
 
 
-def ceiling(ground: Ground) -> Ceiling:
-    """Measure single and bulk requests, two seconds each."""
-    ground.sandbox.control.reset()
-    fill(ground.sandbox.base_url, range(PEOPLE))
+def ceiling(environment: Environment) -> Ceiling:
+    """Measure single and bulk requests, two seconds each.
+
+    Raises:
+        RuntimeError: The sandbox answered none.
+    """
+    environment.sandbox.control.reset()
+    fill(environment.sandbox.base_url, range(PEOPLE))
     path = f"/v3/lists/{LIST}/members"
-    pid, base_url = ground.sandbox.process.pid, ground.sandbox.base_url
+    pid, base_url = environment.sandbox.process.pid, environment.sandbox.base_url
     cpu = proc.cpu_seconds(pid)
     posts = answered(base_url, [raw(path, form_of(each)) for each in events(range(PEOPLE))])
     load = (proc.cpu_seconds(pid) - cpu) / SECONDS
     bulk = answered(
         base_url, [raw(f"{path}.json", bulk_form(first)) for first in range(0, PEOPLE, AT_ONCE)]
     )
+    if not posts or not bulk:
+        raise RuntimeError("the sandbox answered no request that measures its maximum")
     return Ceiling(posts / SECONDS, bulk * AT_ONCE / SECONDS, load)
 
 
@@ -69,7 +75,7 @@ def raw(path: str, form: dict[str, str]) -> bytes:
     """Return a POST request as bytes."""
     body = urlencode(form)
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: sandbox\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
     )

@@ -1,10 +1,10 @@
-"""Staged events are put in front of a contender: all at once, or at a steady pace."""
+"""Staged events are put in front of a competitor: all at once, or at a steady pace."""
 
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tests.bench.crew import Crew
+from tests.bench.processes import CompetitorProcesses
 from tests.bench.staging import AT_ONCE, Command, Load, chunks
 
 if TYPE_CHECKING:
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 
 class Feeder:
-    """The way to a contender's workers: the queue on Redis, or stdin if there is no queue."""
+    """The way to a competitor's workers: the queue on Redis, or stdin if there is no queue."""
 
-    def __init__(self, redis: "redis.Redis", crew: Crew, *, queued: bool) -> None:
+    def __init__(
+        self, redis: "redis.Redis", processes: CompetitorProcesses, *, queued: bool
+    ) -> None:
         self._redis = redis
-        self._crew = crew
+        self._processes = processes
         self._queued = queued
 
     def feed(self, loads: Sequence[Load]) -> None:
@@ -40,7 +42,7 @@ class Feeder:
 
     def _put(self, commands: Sequence[Command]) -> None:
         if not self._queued:
-            self._crew.tell(b"".join(line for (line,) in commands))
+            self._processes.write(b"".join(line for (line,) in commands))
             return
         with self._redis.pipeline(transaction=False) as pipe:
             for each in commands:

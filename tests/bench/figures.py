@@ -4,30 +4,30 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-YARDSTICK = "plain Celery"
+BASELINE = "plain Celery"
 
 
 @dataclass(frozen=True)
 class Row:
-    """The results of one contender under one condition.
+    """The results of one competitor under one condition.
 
     Attributes:
-        contender: Its name.
+        competitor: Its name.
         condition: The condition, such as "0 ms"; ratios compare rows of the same one.
         workers: The number of workers.
         stored: The events that Mailgun had stored.
         seconds: From the first event on the queue to the last one stored.
         requests: The requests.
-        cpu_seconds: The CPU time of the contender's processes.
+        cpu_seconds: The CPU time of the competitor's processes.
         megabytes: Their peak memory.
         sandbox_load: The sandbox's CPU time as a share of the time that passed.
         latencies: The seconds from enqueued to stored, at a steady pace.
         limited: Whether it ran under a rate limit, for a fixed time.
         refused: The requests answered with 429 or 420.
-        members: The verdict on the members.
+        members: The result of the check of the members.
     """
 
-    contender: str
+    competitor: str
     condition: str
     workers: int
     stored: int
@@ -66,8 +66,8 @@ def ratio(row: Row, rows: Iterable[Row]) -> float | None:
     Celery's row has the same condition and as many workers; without such a row, this returns None.
     """
     for each in rows:
-        if (each.contender, each.condition, each.workers) == (
-            YARDSTICK,
+        if (each.competitor, each.condition, each.workers) == (
+            BASELINE,
             row.condition,
             row.workers,
         ) and each.rate:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from tests.bench.lineup import LINEUP
+from tests.bench.competitors import COMPETITORS
 from tests.sandboxes import PROJECT
 from worker.sandbox.retry_hints import HintKind
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything runs. A fast contender gets `Contender.swift` times as many events.
+    """How much of everything runs. A fast competitor gets `Competitor.event_factor` times as many events.
 
     Attributes:
         events: The events in a backlog.
@@ -23,7 +23,7 @@ class Scale:
         limit: The requests allowed in a window.
         window_seconds: The length of a window.
         limit_seconds: The time under the limit: two windows, because a part of a window would
-            favour a contender that bursts.
+            favour a competitor that bursts.
         hint: How the limit tells to wait. Mailgun often gives no hint at all.
     """
 
@@ -53,17 +53,17 @@ class Options:
     """What the command line asks for.
 
     Attributes:
-        only: The keys of the contenders.
-        race: Whether contenders run without a rate limit.
-        limit: Whether contenders run under the rate limit.
+        only: The keys of the competitors.
+        throughput: Whether competitors run without a rate limit.
+        limit: Whether competitors run under the rate limit.
         long: The events of the long run, which is then all that runs; None: no long run.
         scale: How much of everything runs.
         bench_python: Python with the other task queues.
-        logs: The folder that keeps the contenders' output.
+        logs: The folder that keeps the competitors' output.
     """
 
     only: frozenset[str]
-    race: bool
+    throughput: bool
     limit: bool
     long: int | None
     scale: Scale
@@ -75,8 +75,8 @@ def read(arguments: Sequence[str] | None = None) -> Options:
     """Return the options in `arguments`; wrong ones end the program with a usage error."""
     given = _parser().parse_args(arguments)
     return Options(
-        only=frozenset(given.only or LINEUP),
-        race=not given.limit_only,
+        only=frozenset(given.only or COMPETITORS),
+        throughput=not given.limit_only,
         limit=not given.no_limit,
         long=given.long,
         scale=_scale(given),
@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.bench",
         description="Measure this program beside others, on this machine.",
     )
-    parser.add_argument("--only", action="append", choices=list(LINEUP), help="may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=list(COMPETITORS), help="may be repeated"
+    )
     parser.add_argument(
         "--events", type=int, help=f"events in each backlog; default {Scale.events}"
     )
@@ -129,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         default=PROJECT / ".venv-bench/bin/python",
         help="Python with the other task queues",
     )
-    parser.add_argument("--logs", metavar="FOLDER", help="keep the contenders' output there")
+    parser.add_argument("--logs", metavar="FOLDER", help="keep the competitors' output there")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--limit-only", action="store_true", help="run only under the rate limit")
     part.add_argument("--no-limit", action="store_true", help="do not run under the rate limit")

@@ -1,6 +1,6 @@
 """The people on the list and the events about them.
 
-They come from a fixed seed, so that they are the same for each contender and run.
+They come from a fixed seed, so that they are the same for each competitor and run.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,13 +58,13 @@ def person(number: int) -> Person:
     """Return the person of this number."""
     dice = Random(f"{SEED}/person/{number}")
     first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
-    held = {
+    variables = {
         "first_name": first,
         "last_name": last,
         "plan": "free",
         "company": dice.choice(COMPANIES),
     }
-    return Person(f"person-{number}@example.com", f"{first} {last}", held)
+    return Person(f"person-{number}@example.com", f"{first} {last}", variables)
 
 
 def event(number: int, about: Person, since: datetime) -> dict[str, Any]:

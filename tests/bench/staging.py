@@ -1,6 +1,6 @@
-"""Events as each contender's own producer leaves them on Redis, made before any clock runs.
+"""Events as each competitor's own producer leaves them on Redis, made before any clock runs.
 
-The benchmark measures a contender's workers. So its producer first puts the events on a separate
+The benchmark measures a competitor's workers. So its producer first puts the events on a separate
 database, in its own format. They are read from there, and while the clock runs the same commands go
 to the workers' database.
 """
@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 import redis
 
-from tests.bench.ground import Ground
-from tests.bench.lineup import OTHERS, Contender
+from tests.bench.competitors import OTHER_PROGRAMS, Competitor
+from tests.bench.environment import Environment
 from tests.bench.people import events
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
@@ -44,23 +44,23 @@ class Load:
 
 
 def staged(
-    ground: Ground, contender: Contender, together: Mapping[range, int]
+    environment: Environment, competitor: Competitor, together: Mapping[range, int]
 ) -> dict[range, list[Load]]:
-    """Return the events of each range of numbers, as the contender's producer enqueues them.
+    """Return the events of each range of numbers, as the competitor's producer enqueues them.
 
     Args:
-        ground: The ground.
-        contender: The contender.
+        environment: The environment.
+        competitor: The competitor.
         together: For each range, the number of events that a producer of bundles gets at once.
             Other producers ignore it.
     """
-    if contender.producer == "many":
+    if competitor.producer == "many":
         return {
-            part: [_many(ground, some) for some in chunks(list(events(part)), together[part])]
+            part: [_many(environment, some) for some in chunks(list(events(part)), together[part])]
             for part in together
         }
     one_by_one = _staged(
-        ground, contender.producer, list(events(range(max(part.stop for part in together))))
+        environment, competitor.producer, list(events(range(max(part.stop for part in together))))
     )
     return {part: one_by_one[part.start : part.stop] for part in together}
 
@@ -108,18 +108,22 @@ def _list(stage: "redis.Redis", key: str) -> Iterator[Load]:
         yield Load((("LPUSH", key, message),))
 
 
-def _staged(ground: Ground, producer: str, sent: Sequence[Event]) -> list[Load]:
+def _staged(environment: Environment, producer: str, sent: Sequence[Event]) -> list[Load]:
     match producer:
         case "none":
             return [Load(((json.dumps(each).encode() + b"\n",),)) for each in sent]
         case "one":
-            return _on_stage(ground, lambda stage: _put_one_by_one(stage, sent), queue_list)
+            return _on_stage(environment, lambda stage: _put_one_by_one(stage, sent), queue_list)
         case module:
-            return _on_stage(ground, lambda _: _put_by(module, ground, sent), LAYOUTS[module])
+            return _on_stage(
+                environment, lambda _: _put_by(module, environment, sent), LAYOUTS[module]
+            )
 
 
-def _on_stage(ground: Ground, put: Callable[["redis.Redis"], object], layout: Layout) -> list[Load]:
-    with redis.Redis.from_url(ground.stage_url) as stage:
+def _on_stage(
+    environment: Environment, put: Callable[["redis.Redis"], object], layout: Layout
+) -> list[Load]:
+    with redis.Redis.from_url(environment.stage_url) as stage:
         stage.flushdb()
         put(stage)
         loads = list(layout(stage))
@@ -133,18 +137,18 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
         queue.put([message_for(each) for each in some])
 
 
-def _many(ground: Ground, sent: Sequence[Event]) -> Load:
+def _many(environment: Environment, sent: Sequence[Event]) -> Load:
     # `enqueue_many` reads these.
-    os.environ.update(REDIS_URL=ground.stage_url, SIGNAL_INTEGRATION="default")
-    loads = _on_stage(ground, lambda _: enqueue_many(sent), queue_list)
+    os.environ.update(REDIS_URL=environment.stage_url, SIGNAL_INTEGRATION="default")
+    loads = _on_stage(environment, lambda _: enqueue_many(sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 
 
-def _put_by(module: str, ground: Ground, sent: Sequence[Event]) -> None:
+def _put_by(module: str, environment: Environment, sent: Sequence[Event]) -> None:
     subprocess.run(
-        [ground.bench_python, "-m", OTHERS, module],
+        [environment.bench_python, "-m", OTHER_PROGRAMS, module],
         input="\n".join(map(json.dumps, sent)),
-        env=clean_environment(**{**ground.settings(), "REDIS_URL": ground.stage_url}),
+        env=clean_environment(**{**environment.settings(), "REDIS_URL": environment.stage_url}),
         cwd=PROJECT,
         text=True,
         timeout=STAGED_WITHIN_SECONDS,

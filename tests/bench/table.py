@@ -10,7 +10,7 @@ NOTHING = "–"
 
 COLUMNS: dict[str, Cell] = {
     "Mailgun": lambda row, _: row.condition,
-    "contender": lambda row, _: row.contender,
+    "competitor": lambda row, _: row.competitor,
     "workers": lambda row, _: str(row.workers),
     "events/s": lambda row, _: three_digits(row.rate),
     "events/min": lambda row, _: f"{row.rate * 60:.0f}" if row.limited else NOTHING,
@@ -24,14 +24,14 @@ COLUMNS: dict[str, Cell] = {
     "sandbox CPU": lambda row, _: f"{row.sandbox_load:.0%}",
     "members": lambda row, _: row.members,
 }
-LEFT = {"Mailgun", "contender", "members"}
+LEFT = {"Mailgun", "competitor", "members"}
 
 LEGEND = """\
 × Celery: multiple of plain Celery's rate in the same run, condition and number of workers
 requests/event: all requests, with reads and refused ones   told to wait: requests answered 429
 p50, p99: from enqueued to stored, at a steady pace that leaves the workers idle between events
-peak MB: all processes of the contender
-stripped: the member holds what its event said, and no longer what that event did not mention
+peak MB: all processes of the competitor
+stripped: the member has what its event set, and no longer what that event did not mention
 """
 
 

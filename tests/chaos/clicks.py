@@ -48,10 +48,10 @@ def by_address(records: Iterable[Record], addresses: Iterable[str]) -> dict[str,
 
     These are reads, and writes that subscribe it.
     """
-    wanted = {address.lower() for address in addresses}
+    clicked = {address.lower() for address in addresses}
     asked: dict[str, list[Record]] = defaultdict(list)
-    for record in records if wanted else ():
-        for address in wanted.intersection(_read_or_subscribed(record)):
+    for record in records if clicked else ():
+        for address in clicked.intersection(_read_or_subscribed(record)):
             asked[address].append(record)
     return asked
 

@@ -1,10 +1,10 @@
-"""Fixtures of the chaos suite: one server and one sandbox for all storms."""
+"""Fixtures of the chaos suite: one server and one sandbox for all faults."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.verdict import Figures
+from tests.chaos.checks import Figures
 from tests.conftest import FIGURES, LINES
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
@@ -32,7 +32,7 @@ def sandbox(running_sandbox: RunningSandbox) -> RunningSandbox:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> list[Figures]:
-    """Return the list that collects the figures of storms, to be printed."""
+    """Return the list that collects the figures of all runs, to be printed."""
     return request.config.stash.setdefault(FIGURES, [])
 
 

@@ -29,7 +29,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExpectedMember:
     """One person's state on the list."""
 
     name: str = ""
@@ -37,23 +37,23 @@ class Standing:
     vars: Mapping[str, Any] = field(default_factory=dict)
 
 
-def final_standings(facts: Iterable[Fact], opted_out: Set[str]) -> dict[str, Standing]:
+def expected_members(facts: Iterable[Fact], opted_out: Set[str]) -> dict[str, ExpectedMember]:
     """Return each person's state after all `facts`, in whichever order they arrived.
 
     A person who opted out at Mailgun stays unsubscribed, whatever consent events carry.
     """
-    standings: dict[str, Standing] = {}
+    expected: dict[str, ExpectedMember] = {}
     for fact in sorted(facts, key=lambda each: each.at):
-        standings[fact.address] = _after(standings.get(fact.address, Standing()), fact)
+        expected[fact.address] = _after(expected.get(fact.address, ExpectedMember()), fact)
     for address in opted_out:
-        standings[address] = Standing(
-            standings[address].name, subscribed=False, vars=standings[address].vars
+        expected[address] = ExpectedMember(
+            expected[address].name, subscribed=False, vars=expected[address].vars
         )
-    return standings
+    return expected
 
 
-def _after(before: Standing, fact: Fact) -> Standing:
-    return Standing(
+def _after(before: ExpectedMember, fact: Fact) -> ExpectedMember:
+    return ExpectedMember(
         name=before.name if fact.name is None else fact.name,
         subscribed=before.subscribed if fact.consent is None else fact.consent,
         vars={**before.vars, **fact.vars},

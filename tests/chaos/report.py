@@ -1,12 +1,12 @@
-"""The figures of all storms as a table, printed at the end of the run."""
+"""The figures of all runs as a table, printed at the end of the run."""
 
 from collections.abc import Callable, Sequence
 
-from tests.chaos.verdict import Figures
+from tests.chaos.checks import Figures
 
 COLUMNS: dict[str, Callable[[Figures], str]] = {
-    "storm": lambda it: it.name,
-    "form": lambda it: it.form,
+    "fault": lambda it: it.name,
+    "mode": lambda it: it.mode,
     "events": lambda it: str(it.events),
     "delivered": lambda it: str(it.outcomes["delivered"]),
     "unchanged": lambda it: str(it.outcomes["unchanged"]),
@@ -45,7 +45,7 @@ back s: the slowest recovery: a killed worker's events had ended; all workers co
 
 
 def table(figures: Sequence[Figures]) -> str:
-    """Return one line for each storm, with all notes below."""
+    """Return one line for each run, with all notes below."""
     rows = [list(COLUMNS), *([cell(each) for cell in COLUMNS.values()] for each in figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_placed(row, widths)) for row in rows]
@@ -54,7 +54,7 @@ def table(figures: Sequence[Figures]) -> str:
             *lines,
             "",
             LEGEND,
-            *(f"{each.name}, {each.form}: {note}" for each in figures for note in each.notes),
+            *(f"{each.name}, {each.mode}: {note}" for each in figures for note in each.notes),
         ]
     )
 

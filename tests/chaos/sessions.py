@@ -194,10 +194,10 @@ def _member(
     """
     context = dict(event.get("context", {}))
     traits = {**event.get("traits", {}), "email": _written(random, person.address)}
-    said = random.choice(CONSENTS[consent])
+    word = random.choice(CONSENTS[consent])
     if random.random() < 0.8 or consent is not None:
         context["consent"] = random.choice(
-            ({"canonical": {"marketing": said}}, {"marketing": said})
+            ({"canonical": {"marketing": word}}, {"marketing": word})
         )
     if random.random() < 0.3:
         context["traits"], traits = traits, {}
@@ -219,20 +219,20 @@ def _written(random: Random, address: str) -> str:
 
 
 def _anonymous(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(
+    return _without_member(
         id,
         {"type": "page", "properties": {"url": f"https://shop.example.com/{id}"}, "traits": None},
     )
 
 
 def _hashed(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(
+    return _without_member(
         id, {"type": "identify", "traits": {"email": f"{random.getrandbits(256):064x}", "plan": id}}
     )
 
 
 def _unmapped(random: Random, person: Person, id: str) -> Sent:
-    return _nobody(
+    return _without_member(
         id,
         {"type": "track", "event": "Cart Viewed", "traits": {"email": person.address, "plan": id}},
     )
@@ -240,10 +240,10 @@ def _unmapped(random: Random, person: Person, id: str) -> Sent:
 
 def _misaddressed(random: Random, person: Person, id: str) -> Sent:
     event = {"type": "identify", "traits": {"email": random.choice(MISADDRESSED), "plan": id}}
-    return replace(_nobody(id, event), ends="dead letter")
+    return replace(_without_member(id, event), ends="dead letter")
 
 
-def _nobody(id: str, event: Mapping[str, Any]) -> Sent:
+def _without_member(id: str, event: Mapping[str, Any]) -> Sent:
     return Sent(id, {**event, "messageId": id}, "skipped", None, BEGAN)
 
 

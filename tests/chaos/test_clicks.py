@@ -44,7 +44,7 @@ def judged(*records: Record, blind_seconds: float = 0.0) -> str | None:
 
 
 @pytest.mark.parametrize("write", [alone, together])
-def test_a_yes_on_a_reading_after_the_click_is_knowing_and_on_one_before_it_is_not(
+def test_subscribing_write_is_knowing_only_after_a_reading_past_the_click(
     write: Any,
 ) -> None:
     assert judged(reading(11), write(12)) == "knowingly"
@@ -54,7 +54,7 @@ def test_a_yes_on_a_reading_after_the_click_is_knowing_and_on_one_before_it_is_n
 
 
 @pytest.mark.parametrize("write", [alone, together])
-def test_only_the_first_yes_that_may_have_been_applied_after_the_click_counts(write: Any) -> None:
+def test_only_the_first_subscribing_write_after_the_click_counts(write: Any) -> None:
     assert judged(reading(8), write(9)) is None
     assert judged(reading(8), write(12, committed=False)) is None
     assert judged(reading(9), write(12), reading(13), write(14)) == "raced"
@@ -65,20 +65,18 @@ def test_only_the_first_yes_that_may_have_been_applied_after_the_click_counts(wr
     ("subscribed", "expected"),
     [(False, None), ("no", None), (True, "knowingly"), ("yes", "knowingly")],
 )
-def test_each_entry_of_a_bulk_call_speaks_for_its_own_member(
-    subscribed: object, expected: str | None
-) -> None:
+def test_bulk_call_is_judged_member_by_member(subscribed: object, expected: str | None) -> None:
     other = {"address": BOB, "subscribed": not expected}
     entry = {"address": "JANE@example.com", "subscribed": subscribed}
     assert judged(reading(11), together(12, other, entry)) == expected
     assert judged(reading(11), together(12, other)) is None
 
 
-def test_a_write_that_leaves_the_subscription_out_subscribes() -> None:
+def test_write_without_a_subscription_field_subscribes() -> None:
     assert judged(reading(11), together(12, {"address": JANE})) == "knowingly"
 
 
-def test_what_was_not_read_is_no_reading() -> None:
+def test_read_without_an_answer_is_no_reading() -> None:
     assert judged(reading(9), reading(11, status=503), alone(12)) == "raced"
     assert judged(reading(9), reading(11, status="hang"), together(12)) == "raced"
     assert judged(reading(9), reading(11, address=BOB), together(12)) == "raced"
@@ -90,7 +88,7 @@ def test_what_was_not_read_is_no_reading() -> None:
 
 
 @pytest.mark.parametrize("write", [alone, together])
-def test_who_trusts_the_ledger_may_not_know_of_a_click_until_it_is_old(write: Any) -> None:
+def test_worker_that_trusts_the_ledger_may_miss_a_recent_click(write: Any) -> None:
     assert judged(write(13.9), blind_seconds=BLIND) == "raced"
     assert judged(write(14.1), blind_seconds=BLIND) == "knowingly"
     assert judged(write(13.9), write(15), blind_seconds=BLIND) == "raced"

@@ -55,7 +55,7 @@ def mailgun_at(sandbox: RunningSandbox, *, read_timeout: float = 15) -> MailgunC
     )
 
 
-def probing(
+def probe_report(
     mailgun: MailgunClient,
     mode: Mode = "merge",
     *,
@@ -73,15 +73,15 @@ def probing(
     return probed(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
 
 
-def found(result: ProbeReport) -> dict[str, str]:
+def findings_by_question(result: ProbeReport) -> dict[str, str]:
     return {finding.tried: finding.found for finding in result.findings}
 
 
-def wrong(result: ProbeReport) -> set[str]:
+def wrong_findings(result: ProbeReport) -> set[str]:
     return {finding.tried for finding in result.findings if not finding.well}
 
 
-def only(result: ProbeReport, tried: str) -> ProbeFinding:
+def finding_for(result: ProbeReport, tried: str) -> ProbeFinding:
     return next(finding for finding in result.findings if finding.tried == tried)
 
 
@@ -108,27 +108,27 @@ def only(result: ProbeReport, tried: str) -> ProbeFinding:
         ("bulk_bad_member", "skipped", "bulk, one bad member", "it alone skipped"),
     ],
 )
-def test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way(
+def test_sandbox_switch_is_found_and_worker_is_right_in_either_position(
     sandbox: RunningSandbox, switch: str, position: str, tried: str, expected: str
 ) -> None:
-    before = found(probing(mailgun_at(sandbox)))
+    before = findings_by_question(probe_report(mailgun_at(sandbox)))
     sandbox.control.switches(**{switch: position})
-    result = probing(mailgun_at(sandbox))
-    after = found(result)
+    result = probe_report(mailgun_at(sandbox))
+    after = findings_by_question(result)
     assert after[tried] == expected
     also = {
         name for name in after if switch == "bulk_answer" and name.startswith("bulk")
     }  # a job is done later
     assert {name for name in after if after[name] != before[name]} <= {tried} | also
-    assert wrong(result) == set()
+    assert wrong_findings(result) == set()
 
 
-def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
+def test_every_sandbox_switch_is_found_or_decides_how_the_probe_ends() -> None:
     ends = {"bad_key_status", "throttled_status"}
     never_met = {"addresses"}  # what the worker sends is read alike either way
     (mark,) = (
         mark
-        for mark in test_each_switch_of_the_sandbox_is_found_and_the_worker_is_right_either_way.pytestmark  # type: ignore[attr-defined]
+        for mark in test_sandbox_switch_is_found_and_worker_is_right_in_either_position.pytestmark  # type: ignore[attr-defined]
         if mark.name == "parametrize"
     )
     tried = {(switch, position) for switch, position, *_ in mark.args[1]}
@@ -140,30 +140,30 @@ def test_every_switch_is_either_found_or_tells_how_the_probe_ends() -> None:
     }
 
 
-def test_what_stays_the_same_on_the_sandbox_is_found_too(sandbox: RunningSandbox) -> None:
-    result = found(probing(mailgun_at(sandbox)))
+def test_probe_finds_spellings_types_and_headers_of_the_sandbox(sandbox: RunningSandbox) -> None:
+    result = findings_by_question(probe_report(mailgun_at(sandbox)))
     assert result["other words for false"] == "taken: no False; refused: 0"
     assert result["other words for true"] == "taken: yes True; refused: 1 perhaps"
     assert result["JSON types in vars"] == "kept"
     assert result["rate-limit headers"] == "none"
 
 
-def test_nothing_is_left_and_nobody_else_is_touched(sandbox: RunningSandbox) -> None:
+def test_probe_leaves_no_member_behind_and_changes_no_other_member(sandbox: RunningSandbox) -> None:
     mailgun_at(sandbox).upsert(JANE)
-    held = sandbox.control.members()
-    result = probing(mailgun_at(sandbox))
+    before = sandbox.control.members()
+    result = probe_report(mailgun_at(sandbox))
     assert result.gone
     assert result.findings
-    assert sandbox.control.members() == held
+    assert sandbox.control.members() == before
 
 
 def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox) -> None:
     mailgun_at(sandbox).upsert(Member(THROW_AWAY, "old", False, {"old": 1}))  # noqa: FBT003
-    result = probing(mailgun_at(sandbox))
+    result = probe_report(mailgun_at(sandbox))
     assert result.leftover
-    assert wrong(result) == set()
+    assert wrong_findings(result) == set()
     assert sandbox.control.members() == {}
-    assert not probing(mailgun_at(sandbox)).leftover
+    assert not probe_report(mailgun_at(sandbox)).leftover
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 20, 60])
@@ -180,11 +180,13 @@ def test_a_leftover_of_an_earlier_probe_is_deleted_first(sandbox: RunningSandbox
     ],
     ids=lambda fault: str(fault.get("status", fault["kind"])),
 )
-def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
+def test_failing_request_ends_the_probe_with_its_member_deleted(
     sandbox: RunningSandbox, fault: dict[str, Any], after: int
 ) -> None:
     mailgun = mailgun_at(sandbox, read_timeout=1)
-    result = probing(mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault))
+    result = probe_report(
+        mailgun, after=after, then=lambda: sandbox.control.add_fault(count=1, **fault)
+    )
     assert result.trouble
     assert result.findings == ()
     assert result.gone
@@ -192,17 +194,19 @@ def test_trouble_at_any_request_ends_the_probe_with_the_member_deleted(
 
 
 @pytest.mark.parametrize("status", [401, 500, 429])
-def test_a_member_that_cannot_be_deleted_is_said_to_be_left(
+def test_member_that_cannot_be_deleted_is_reported_as_left(
     sandbox: RunningSandbox, status: int
 ) -> None:
     fault: dict[str, Any] = {"kind": "status", "status": status}
-    result = probing(mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault))
+    result = probe_report(
+        mailgun_at(sandbox), after=5, then=lambda: sandbox.control.add_fault(**fault)
+    )
     assert not result.gone
     assert isinstance(result.trouble, Response)
     assert set(sandbox.control.members()) == {THROW_AWAY}
 
 
-def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: RunningSandbox) -> None:
+def test_member_is_deleted_after_waiting_for_a_limit_by_the_minute(sandbox: RunningSandbox) -> None:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -218,22 +222,23 @@ def test_a_limit_by_the_minute_is_waited_for_to_delete_the_member(sandbox: Runni
     assert sandbox.control.members() == {}
 
 
-# A Mailgun that breaks one assumption: the sandbox's own rules, without a network, told or retold
+# A Mailgun that breaks one assumption: the sandbox's own rules, without a network.
+# The form of a request or the reply to it is changed.
 
 Twist = Callable[[Callable[[Request], Reply], Request], Reply]
 
 
-def crooked(
+def twisted_mailgun(
     twist: Twist, *, world: SandboxState | None = None
 ) -> tuple[MailgunClient, SandboxState]:
     """The real client, and at its other end the sandbox's rules seen through `twist`."""
-    held = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
+    state = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
 
     def replied(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        reply = twist(lambda call: answer(held, call, now=0), call_of(request))
+        reply = twist(lambda call: answer(state, call, now=0), call_of(request))
         return answered(reply.status, reply.body, reply.headers)
 
-    return asking(Far(replied), list_address=LIST), held
+    return asking(Far(replied), list_address=LIST), state
 
 
 def call_of(request: requests.PreparedRequest) -> Request:
@@ -245,12 +250,14 @@ def call_of(request: requests.PreparedRequest) -> Request:
     )
 
 
-def told(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
+def with_changed_form(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
     """Mailgun reads another form than the one that was sent."""
     return lambda ask, call: ask(replace(call, form=change(call.form)) if call.form else call)
 
 
-def retold(change: Callable[[dict[str, Any]], object], *, method: str, segments: int) -> Twist:
+def with_changed_reply(
+    change: Callable[[dict[str, Any]], object], *, method: str, segments: int
+) -> Twist:
     """Mailgun's 200s to this kind of request show another member than the one that it holds."""
 
     def twisted(ask: Callable[[Request], Reply], call: Request) -> Reply:
@@ -274,7 +281,7 @@ def missing_member_without_its_text(ask: Callable[[Request], Reply], call: Reque
     return json_reply(404, {"message": "not found"}) if reply.status == 404 else reply
 
 
-def capitals_are_others(ask: Callable[[Request], Reply], call: Request) -> Reply:
+def addresses_are_case_sensitive(ask: Callable[[Request], Reply], call: Request) -> Reply:
     other = call.method == "GET" and call.segments[-1] != call.segments[-1].lower()
     return (
         json_reply(404, {"message": "Member X of mailing list Y not found"}) if other else ask(call)
@@ -299,25 +306,27 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
     ),
     "a new member is always subscribed": (
         "new, subscribed=false",
-        told(lambda form: without("subscribed", form)),
+        with_changed_form(lambda form: without("subscribed", form)),
         "subscribed",
         NO_FIX,
     ),
     "an answer about nobody": (
         "POST answers with",
-        retold(lambda member: member.clear(), method="POST", segments=4),
+        with_changed_reply(lambda member: member.clear(), method="POST", segments=4),
         "200 Mailing list member has been created",
         NO_FIX,
     ),
     "an answer without vars": (
         "POST answers the whole",
-        retold(lambda member: member.update(vars={}), method="POST", segments=4),
+        with_changed_reply(lambda member: member.update(vars={}), method="POST", segments=4),
         "not as sent: vars",
         "MAILGUN_MEMBER_CACHE_SECONDS=0; report this",
     ),
     "an old copy is read": (
         "GET after POST",
-        retold(lambda member: member.update(name="", vars={}), method="GET", segments=5),
+        with_changed_reply(
+            lambda member: member.update(name="", vars={}), method="GET", segments=5
+        ),
         "not as sent: name vars",
         READ_NOTHING,
     ),
@@ -329,19 +338,19 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
     ),
     "capitals matter": (
         "GET in capitals",
-        capitals_are_others,
+        addresses_are_case_sensitive,
         "no such member",
         "lowercase the list's addresses; report this",
     ),
     "upsert=true is not taken": (
         "upsert=true",
-        told(lambda form: without("upsert", form)),
+        with_changed_form(lambda form: without("upsert", form)),
         "400 Address already exists <address>",
         NO_FIX,
     ),
     "subscribed=false is ignored": (
         "subscribed=false",
-        told(lambda form: without("subscribed", form)),
+        with_changed_form(lambda form: without("subscribed", form)),
         "subscribed",
         NO_FIX,
     ),
@@ -355,20 +364,20 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_the_worker_relies_on_and_is_not_so_is_wrong_and_has_a_fix(broken: str) -> None:
+def test_broken_assumption_of_the_worker_is_found_wrong_and_has_a_fix(broken: str) -> None:
     tried, twist, expected, fix = BROKEN[broken]
-    mailgun, world = crooked(twist)
-    result = probing(mailgun)
-    finding = only(result, tried)
+    mailgun, world = twisted_mailgun(twist)
+    result = probe_report(mailgun)
+    finding = finding_for(result, tried)
     assert (finding.found, finding.to_set, finding.well) == (expected, fix, False)
     assert result.gone
     assert len(world.mailing_list(LIST)) == 0
 
 
-def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> None:
-    mailgun, _ = crooked(lambda ask, call: ask(call))
-    result = probing(mailgun)
-    assert wrong(result) == set()
+def test_every_assumption_of_the_worker_has_a_case_in_which_it_is_wrong() -> None:
+    mailgun, _ = twisted_mailgun(lambda ask, call: ask(call))
+    result = probe_report(mailgun)
+    assert wrong_findings(result) == set()
     assert {each.tried for each in result.findings if each.relied_on} == {
         tried for tried, *_ in BROKEN.values()
     }
@@ -382,9 +391,9 @@ def test_everything_that_the_worker_relies_on_has_been_seen_to_be_wrong() -> Non
         ("a new member is always subscribed", True),
     ],
 )
-def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
+def test_overwrite_mode_reads_nothing_and_so_relies_on_no_read(broken: str, is_wrong: bool) -> None:  # noqa: FBT001
     tried, twist, expected, _ = BROKEN[broken]
-    finding = only(probing(crooked(twist)[0], "overwrite"), tried)
+    finding = finding_for(probe_report(twisted_mailgun(twist)[0], "overwrite"), tried)
     assert finding.found == expected
     assert finding.well is not is_wrong
 
@@ -396,20 +405,20 @@ def test_overwriting_reads_nothing_and_so_relies_on_no_reading(broken: str, is_w
         (Quirks(vars_on_update="merged", omitted_name="kept"), set()),
     ],
 )
-def test_overwriting_is_advised_against_where_it_erases_what_other_events_set(
+def test_overwrite_mode_that_erases_other_events_fields_is_advised_against(
     switches: Quirks, advised: set[str]
 ) -> None:
     world = SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=switches), now=0)
-    mailgun, _ = crooked(lambda ask, call: ask(call), world=world)
-    result = probing(mailgun, "overwrite")
+    mailgun, _ = twisted_mailgun(lambda ask, call: ask(call), world=world)
+    result = probe_report(mailgun, "overwrite")
     assert {each.tried for each in result.findings if each.to_set == MERGE_INSTEAD} == advised
-    assert {each.to_set for each in probing(mailgun).findings} == {NOTHING}
+    assert {each.to_set for each in probe_report(mailgun).findings} == {NOTHING}
 
 
 def test_rate_limit_headers_are_shown_and_the_setting_is_named() -> None:
     headers = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299", "Server": "nginx"}
-    mailgun, _ = crooked(lambda ask, call: replace(ask(call), headers=headers))
-    finding = only(probing(mailgun), "rate-limit headers")
+    mailgun, _ = twisted_mailgun(lambda ask, call: replace(ask(call), headers=headers))
+    finding = finding_for(probe_report(mailgun), "rate-limit headers")
     assert finding.found == "x-ratelimit-limit 300, x-ratelimit-remaining 299"
     assert finding.to_set == "MAILGUN_RATE_LIMIT=300, if that is a minute"
 
@@ -419,32 +428,31 @@ def test_a_number_that_mailgun_rounds_is_found() -> None:
         if "large" in member["vars"]:
             member["vars"]["large"] = int(float(member["vars"]["large"]))
 
-    finding = only(
-        probing(crooked(retold(rounded, method="GET", segments=5))[0]), "JSON types in vars"
+    finding = finding_for(
+        probe_report(twisted_mailgun(with_changed_reply(rounded, method="GET", segments=5))[0]),
+        "JSON types in vars",
     )
     assert (finding.found, finding.well) == ("changed: large", True)
     assert finding.to_set == "long numbers as text in events"
 
 
-def test_a_bad_member_that_mailgun_takes_is_deleted_too() -> None:
+def test_bad_member_that_mailgun_accepts_is_deleted_too() -> None:
     world = SandboxState(
         SandboxConfig(api_keys=(KEY,), lists=(LIST,), switches=Quirks(bulk_bad_member="skipped")),
         now=0,
     )
 
-    def taking(ask: Callable[[Request], Reply], call: Request) -> Reply:
+    def accepts(ask: Callable[[Request], Reply], call: Request) -> Reply:
         if call.segments[-1] == "members.json" and NO_ADDRESS in call.fields["members"]:
             world.mailing_list(LIST).put(StoredMember(NO_ADDRESS, "", False, {}, 0))  # noqa: FBT003
         return ask(call)
 
-    result = probing(crooked(taking, world=world)[0])
-    assert found(result)["bulk, one bad member"] == "made a member; deleted"
+    result = probe_report(twisted_mailgun(accepts, world=world)[0])
+    assert findings_by_question(result)["bulk, one bad member"] == "made a member; deleted"
     assert len(world.mailing_list(LIST)) == 0
 
 
-def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_deleted_too() -> (
-    None
-):
+def test_write_that_arrives_after_its_timeout_and_first_delete_is_deleted() -> None:
     late: list[Request] = []
     deletes: list[Request] = []
 
@@ -458,8 +466,8 @@ def test_a_write_that_arrives_after_its_time_out_and_after_the_first_delete_is_d
             ask(late[0])  # the first DELETE found nothing: the member comes only now
         return reply
 
-    mailgun, world = crooked(slow)
-    result = probing(mailgun)
+    mailgun, world = twisted_mailgun(slow)
+    result = probe_report(mailgun)
     assert isinstance(result.trouble, NoResponse)
     assert deletes
     assert result.gone
@@ -484,7 +492,9 @@ def environment(base_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def started(cwd: Path, base_url: str, *options: str, **more: str) -> "subprocess.Popen[str]":
+def started_command(
+    cwd: Path, base_url: str, *options: str, **more: str
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "worker", "check", "--probe", *options],
         env=environment(base_url, **more),
@@ -503,7 +513,7 @@ def heeds_signals() -> None:
 
 
 def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str, str]:
-    process = started(cwd, base_url, *options, **more)
+    process = started_command(cwd, base_url, *options, **more)
     printed, complained = process.communicate(timeout=60)
     return process.returncode, printed, complained
 
@@ -520,9 +530,7 @@ def test_the_command_prints_a_table_that_fits_80_columns(
     assert sandbox.control.members() == {}
 
 
-def test_the_command_for_programs_prints_every_finding(
-    sandbox: RunningSandbox, tmp_path: Path
-) -> None:
+def test_command_with_json_prints_every_finding(sandbox: RunningSandbox, tmp_path: Path) -> None:
     code, printed, _ = run(tmp_path, sandbox.base_url, "--json")
     assert code == 0
     assert {
@@ -533,7 +541,7 @@ def test_the_command_for_programs_prints_every_finding(
     assert all(finding["ok"] for finding in json.loads(printed))
 
 
-def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(
+def test_command_exits_1_when_an_assumption_of_the_worker_is_wrong(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.add_fault(
@@ -547,7 +555,7 @@ def test_the_command_exits_1_when_what_the_worker_relies_on_is_not_so(
     assert sandbox.control.members() == {}
 
 
-def a_closed_port() -> str:
+def url_of_a_closed_port() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -568,7 +576,7 @@ def test_a_wrong_key_ends_in_one_line(
 
 
 @pytest.mark.parametrize("status", [429, 420])
-def test_being_told_to_wait_ends_in_one_line(
+def test_probe_answered_429_ends_in_one_line(
     sandbox: RunningSandbox, tmp_path: Path, status: int
 ) -> None:
     sandbox.control.switches(throttled_status=status)
@@ -585,7 +593,7 @@ def test_being_told_to_wait_ends_in_one_line(
     ("base_url", "list_address", "says"),
     [
         ("", "other@mg.example.com", "404 Mailing list <address> not found; Create"),
-        pytest.param(a_closed_port(), LIST, "no connection", id="unreachable"),
+        pytest.param(url_of_a_closed_port(), LIST, "no connection", id="unreachable"),
     ],
 )
 def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
@@ -599,11 +607,11 @@ def test_a_missing_list_and_an_unreachable_mailgun_end_in_one_line(
     assert complained.count("\n") == 1
 
 
-def test_a_list_that_vanishes_meanwhile_takes_its_member_along(
+def test_list_removed_during_the_probe_removes_its_member_too(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.remove_list(LIST)
     _, complained = process.communicate(timeout=60)
@@ -613,11 +621,11 @@ def test_a_list_that_vanishes_meanwhile_takes_its_member_along(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_ends_it_in_one_line_with_the_member_deleted(
+def test_signal_ends_the_probe_in_one_line_with_the_member_deleted(
     sandbox: RunningSandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     process.send_signal(number)
     printed, complained = process.communicate(timeout=60)
@@ -630,7 +638,7 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.add_fault("latency", ms=1000, method="POST", count=1)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(
         lambda: (
             sandbox.control.requests()[-1:] != []
@@ -644,7 +652,7 @@ def test_a_request_under_way_is_not_broken_off_by_ctrl_c(
     assert sandbox.control.members() == {}
 
 
-def pending(process: "subprocess.Popen[str]") -> bool:
+def has_pending_signal(process: "subprocess.Popen[str]") -> bool:
     """Has the process a signal that it was not given yet?"""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return any(
@@ -657,18 +665,18 @@ def pending(process: "subprocess.Popen[str]") -> bool:
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="looks at pending signals, which needs /proc"
 )
-def test_the_third_signal_waits_no_longer_and_names_the_address_to_delete(
+def test_third_signal_ends_the_wait_and_names_the_address_to_delete(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.add_fault("hang", seconds=600, method="DELETE")
     process.send_signal(signal.SIGINT)
     assert eventually(lambda: sandbox.control.totals()["by_fault"] == {"hang": 1})
     process.send_signal(signal.SIGTERM)
     assert eventually(
-        lambda: not pending(process)
+        lambda: not has_pending_signal(process)
     )  # two at once may reach a thread that is not the waiting one
     process.send_signal(signal.SIGHUP)
     _, complained = process.communicate(timeout=60)
@@ -683,7 +691,7 @@ def test_a_member_left_behind_is_named_and_the_next_probe_deletes_it(
     sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     sandbox.control.latency(50)
-    process = started(tmp_path, sandbox.base_url)
+    process = started_command(tmp_path, sandbox.base_url)
     assert eventually(lambda: bool(sandbox.control.members()))
     sandbox.control.add_fault("status", status=500)
     _, complained = process.communicate(timeout=60)

@@ -64,7 +64,7 @@ QUERIES = [*(rule["expr"] for rule in RULES), *dashboard_queries()]
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_query_asks_for_metrics_and_labels_that_a_worker_tells(query: str) -> None:
+def test_every_query_uses_metrics_and_labels_that_a_worker_exports(query: str) -> None:
     asked = SELECTOR.findall(query)
     assert asked, query
     for name, labels in asked:
@@ -93,7 +93,7 @@ def test_every_metric_of_the_program_is_on_the_dashboard() -> None:
     assert ours <= plain
 
 
-def test_what_rules_select_is_a_value_that_exists() -> None:
+def test_label_values_that_rules_select_exist() -> None:
     values: dict[str, set[str]] = {}
     retry_state = IntegrationGauges(
         0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5
@@ -108,7 +108,7 @@ def test_what_rules_select_is_a_value_that_exists() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_says_how_bad_it_is_what_it_means_and_what_to_do_and_is_tested(
+def test_every_alert_has_severity_meaning_advice_and_a_test(
     rule: dict[str, Any],
 ) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
@@ -123,7 +123,7 @@ def test_alerts_are_named_once() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_alerts_and_dashboard_know_the_workers_by_the_job_of_the_example() -> None:
+def test_alerts_and_dashboard_select_workers_by_the_job_of_the_example() -> None:
     [job] = SCRAPED["scrape_configs"]
     for query in QUERIES:
         assert set(re.findall(r'job="([^"]*)"', query)) <= {job["job_name"]}, query
@@ -170,7 +170,7 @@ def promtool(*words: str) -> str:
 
 
 @needs_promtool
-def test_promtool_finds_the_rules_right() -> None:
+def test_promtool_accepts_the_rules() -> None:
     assert f"{len(RULES)} rules found" in promtool("check", "rules", "alerts.yml")
 
 
@@ -180,7 +180,7 @@ def test_every_alert_fires_when_it_should_and_only_then() -> None:
 
 
 @needs_promtool
-def test_promtool_finds_the_scrape_configuration_right() -> None:
+def test_promtool_accepts_the_scrape_configuration() -> None:
     assert "is valid" in promtool("check", "config", "prometheus.yml")
 
 

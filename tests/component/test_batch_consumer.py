@@ -14,7 +14,7 @@ from tests.servers import eventually
 from worker.consumer import batch_consumer
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
-from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.transport import CHARGED, TAKEN, WEIGHT
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -46,7 +46,7 @@ class Loop:
 
     soon: list[Callable[[], None]] = field(default_factory=list)
     laters: list[Later] = field(default_factory=list)
-    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    sent_events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     enabled: bool = True
     groups: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Loop:
         return self.takes
 
     def send(self, event: str, **fields: Any) -> None:
-        self.told.append((event, fields))
+        self.sent_events.append((event, fields))
 
     def call_soon(self, act: Callable[[], None]) -> None:
         self.soon.append(act)
@@ -116,8 +116,8 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = parse_raw(raw, str)
-            message = message.charged(max(1, message.events))
-            self.consuming.add(Taken({TAKEN: message}, tag, self.loop))
+            found = {TAKEN: message, CHARGED: max(1, message.events)}
+            self.consuming.add(Taken(found, tag, self.loop))
         return tags
 
     def unacked(self) -> list[str]:
@@ -129,7 +129,7 @@ class Worker:
             lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon),
             what="an end",
         )
-        eventually(self._has_told, what="what ended being told")
+        eventually(self._has_told, what="the task events of what ended")
 
     def _has_told(self) -> bool:
         self.loop.run()
@@ -197,11 +197,11 @@ def message(number: int, **fields: Any) -> Message:
     )
 
 
-def names(told: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
-    return [(name, fields["uuid"]) for name, fields in told]
+def names(sent_events: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    return [(name, fields["uuid"]) for name, fields in sent_events]
 
 
-def test_what_is_taken_is_gathered_until_a_batch_is_full(at_work: Callable[..., Worker]) -> None:
+def test_messages_are_gathered_until_the_batch_is_full(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=3)
     it.take(message(1), message(2))
     assert it.there.calls == []
@@ -212,7 +212,7 @@ def test_what_is_taken_is_gathered_until_a_batch_is_full(at_work: Callable[..., 
     assert it.loop.laters[0].cancelled
 
 
-def test_what_has_lingered_waits_no_longer(at_work: Callable[..., Worker]) -> None:
+def test_batch_that_has_lingered_is_delivered(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=3)
     it.take(message(1), message(2))
     (linger,) = it.loop.laters
@@ -222,7 +222,7 @@ def test_what_has_lingered_waits_no_longer(at_work: Callable[..., Worker]) -> No
     assert it.unacked() == []
 
 
-def test_without_batches_nothing_lingers(at_work: Callable[..., Worker]) -> None:
+def test_batch_size_of_one_never_lingers(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
     it.take(message(1), message(2))
     eventually(lambda: not it.unacked())
@@ -231,20 +231,20 @@ def test_without_batches_nothing_lingers(at_work: Callable[..., Worker]) -> None
     assert sorted(each.address for each in it.there.list) == ["p1@example.com", "p2@example.com"]
 
 
-def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(
+def test_ended_message_makes_room_and_sends_its_task_events(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=2)
     tags = it.take(message(1), message(2))
     it.settled()
     assert sorted(it.loop.dropped) == sorted(tags)
-    assert names(it.loop.told) == [
+    assert names(it.loop.sent_events) == [
         ("task-received", "m1"),
         ("task-received", "m2"),
         ("task-succeeded", "m1"),
         ("task-succeeded", "m2"),
     ]
-    received, ended = it.loop.told[0][1], it.loop.told[2][1]
+    received, ended = it.loop.sent_events[0][1], it.loop.sent_events[2][1]
     assert (received["args"], received["kwargs"], received["name"]) == (
         "identify",
         "{}",
@@ -255,7 +255,7 @@ def test_each_message_makes_room_once_it_has_ended_and_flower_is_told(
 
 
 @pytest.mark.parametrize(("enabled", "groups"), [(False, ()), (True, ("worker",))])
-def test_where_nobody_asked_for_them_no_events_are_sent(
+def test_task_events_that_no_monitor_asked_for_are_not_sent(
     at_work: Callable[..., Worker],
     enabled: bool,  # noqa: FBT001
     groups: tuple[str, ...],
@@ -264,10 +264,10 @@ def test_where_nobody_asked_for_them_no_events_are_sent(
     it.loop.enabled, it.loop.groups = enabled, groups
     it.take(message(1))
     it.settled()
-    assert it.loop.told == []
+    assert it.loop.sent_events == []
 
 
-def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(
+def test_bundle_is_one_message_and_each_of_its_events_ends_by_itself(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=100)
@@ -286,13 +286,13 @@ def test_a_bundle_is_one_message_and_each_of_its_events_ends_on_its_own(
         each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()
     }
     assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
-    assert names(it.loop.told)[-1] == ("task-succeeded", "b")
-    assert it.loop.told[-1][1]["result"] == (
+    assert names(it.loop.sent_events)[-1] == ("task-succeeded", "b")
+    assert it.loop.sent_events[-1][1]["result"] == (
         "'delivered 2, dead letter: malformed_event 1, dead letter: rejected 1, skipped: no_email 1'"
     )
 
 
-def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(
+def test_empty_bundle_is_done_at_once_and_its_permit_is_released(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=100)
@@ -301,7 +301,7 @@ def test_an_empty_bundle_is_done_at_once_and_what_was_paid_for_it_is_free_again(
     it.settled()
     assert it.unacked() == []
     assert it.processor.dead_letters.count() == 0
-    assert (names(it.loop.told)[-1], it.loop.told[-1][1]["result"]) == (
+    assert (names(it.loop.sent_events)[-1], it.loop.sent_events[-1][1]["result"]) == (
         ("task-succeeded", "b"),
         "'no events'",
     )
@@ -323,10 +323,10 @@ def test_an_empty_bundle_ends(at_work: Callable[..., Worker]) -> None:
     it.consuming.flush()
     it.settled()
     assert it.unacked() == []
-    assert it.loop.told[-1][1]["result"] == "'no events'"
+    assert it.loop.sent_events[-1][1]["result"] == "'no events'"
 
 
-def test_an_event_that_redis_did_not_let_end_goes_back_to_the_front_of_its_queue(
+def test_event_goes_back_to_the_front_of_its_queue_when_redis_is_away(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=2)
@@ -347,7 +347,7 @@ def test_an_event_that_redis_did_not_let_end_goes_back_to_the_front_of_its_queue
     assert len(it.there.list) == 2
 
 
-def test_our_own_bug_costs_no_event(
+def test_bug_in_the_processor_costs_no_event(
     at_work: Callable[..., Worker],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -365,7 +365,7 @@ def test_our_own_bug_costs_no_event(
     assert "p1@example.com" not in caplog.text
 
 
-def test_an_event_that_redis_did_not_take_back_either_is_put_back_by_housekeeping(
+def test_event_that_redis_did_not_requeue_is_put_back_by_housekeeping(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
@@ -395,7 +395,7 @@ def test_an_event_that_redis_did_not_take_back_either_is_put_back_by_housekeepin
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 1)
 
 
-def test_what_is_under_way_is_kept_from_being_put_back(
+def test_visibility_of_messages_in_hand_is_extended_and_of_no_others(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=3)
@@ -411,7 +411,7 @@ def test_what_is_under_way_is_kept_from_being_put_back(
     assert it.own.redis.zscore(index, "somebody else's") == 0.0
 
 
-def test_a_message_that_came_another_way_is_left_alone_and_comes_back(
+def test_message_not_fetched_by_the_transport_is_left_to_be_restored(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
@@ -425,7 +425,7 @@ def test_a_message_that_came_another_way_is_left_alone_and_comes_back(
     assert it.own.redis.lrange(it.own.queue, 0, -1) == ["1"]
 
 
-def test_what_has_ended_is_not_kept(
+def test_visibility_of_ended_messages_is_not_extended(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
@@ -436,7 +436,7 @@ def test_what_has_ended_is_not_kept(
     assert it.own.redis.zcard(it.own.unacked_keys[0]) == 0
 
 
-def test_a_worker_that_ends_handles_what_it_gathered_and_waits_for_what_is_under_way(
+def test_stopping_worker_delivers_its_batch_and_waits_for_running_ones(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=2)
@@ -461,12 +461,12 @@ def test_a_worker_that_ends_handles_what_it_gathered_and_waits_for_what_is_under
     assert len(it.loop.dropped) == 3
 
 
-def test_after_a_new_connection_messages_are_taken_from_there(
+def test_consumer_bound_anew_fetches_from_the_new_connection(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=2)
     it.take(message(1))
-    before, it.loop = it.loop, replace(it.loop, soon=[], told=[], dropped=[], laters=[])
+    before, it.loop = it.loop, replace(it.loop, soon=[], sent_events=[], dropped=[], laters=[])
     it.consuming.bind(it.loop)
     it.take(message(2))
     it.settled()
@@ -478,7 +478,7 @@ def test_after_a_new_connection_messages_are_taken_from_there(
 # What waited for a busy member
 
 
-def of_one_member(number: int) -> Message:
+def event_of_hot_member(number: int) -> Message:
     event = {"type": "identify", "traits": {"email": "hot@example.com", "plan": f"{number}"}}
     return Message(
         id=f"m{number}", args=(event,), kind="identify", enqueued_at=NOW.timestamp() + number / 1000
@@ -497,11 +497,11 @@ def first_request_hangs(it: Worker) -> tuple[threading.Event, threading.Event]:
     return entered, go
 
 
-def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
+def events_waiting_for_hot_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     """So many events wait for a member that another delivery has."""
     ledger = it.processor.waiting.ledger
     leases: Any = ledger.acquire(["hot@example.com"])
-    it.take(*map(of_one_member, range(count)))
+    it.take(*map(event_of_hot_member, range(count)))
     it.consuming.flush()
     eventually(
         lambda: it.processor.delay_queue.count() == count and not it.unacked(),
@@ -512,12 +512,12 @@ def wait_for_one_member(it: Worker, count: int) -> tuple[Ledger, list[Any]]:
     return ledger, leases
 
 
-def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(
+def test_events_waiting_for_a_member_are_adopted_on_release_as_one_write(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 40)
-    it.loop.told.clear()
+    ledger, leases = events_waiting_for_hot_member(it, 40)
+    it.loop.sent_events.clear()
     ledger.release(leases, [], 0)
     it.consuming.adopt()
     eventually(lambda: not it.unacked(), what="an end")
@@ -525,39 +525,41 @@ def test_what_waited_for_a_member_is_taken_on_once_it_is_free_and_is_one_write(
     assert [each.method for each in it.there.calls] == ["GET", "POST"]
     assert it.there.vars_of("hot@example.com")["plan"] == "39"
     assert it.processor.delay_queue.count() == 0
-    assert [name for name, _ in it.loop.told] == ["task-received"] * 40 + ["task-succeeded"] * 40
+    assert [name for name, _ in it.loop.sent_events] == ["task-received"] * 40 + [
+        "task-succeeded"
+    ] * 40
     assert it.consuming.in_hand() == []
 
 
-def test_whoever_releases_a_member_takes_on_what_waits_for_it(
+def test_delivery_that_releases_a_member_adopts_the_events_waiting_for_it(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, (lease,) = wait_for_one_member(it, 5)
+    ledger, (lease,) = events_waiting_for_hot_member(it, 5)
     it.own.redis.delete(ledger.keys.lock(lease.digest))
-    it.take(of_one_member(5))
+    it.take(event_of_hot_member(5))
     eventually(lambda: not it.unacked() and not it.processor.delay_queue.count(), what="an end")
     it.settled()
     assert it.there.vars_of("hot@example.com")["plan"] == "5"
     assert [each.method for each in it.there.calls] == ["GET", "POST"]  # the others are older
 
 
-def test_a_worker_that_takes_no_events_leaves_what_waits_to_others(
+def test_cancelled_consumer_leaves_waiting_events_to_other_workers(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
     it.loop.takes = False
     it.consuming.adopt()
     assert (it.unacked(), it.processor.delay_queue.count()) == ([], 3)
 
 
-def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(
+def test_adopted_events_count_as_in_hand_until_they_end(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 40)
+    ledger, leases = events_waiting_for_hot_member(it, 40)
     ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
     it.consuming.adopt()
@@ -573,11 +575,11 @@ def test_what_waited_for_a_member_counts_as_in_hand_until_it_has_ended(
     assert it.consuming._load.weights() == []
 
 
-def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(
+def test_no_event_is_adopted_beside_a_message_that_must_be_alone(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     entered, go = first_request_hangs(it)
     suspect = message(1, returns=ALONE_AFTER)
     it.own.redis.lpush(it.own.queue, encode(suspect, it.own.queue))
@@ -595,7 +597,7 @@ def test_beside_a_message_that_is_to_be_alone_nothing_is_taken_on(
     assert (it.unacked(), it.processor.delay_queue.count()) == ([], 0)
 
 
-def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(
+def test_messages_of_an_earlier_channel_count_beside_those_of_the_new_one(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
@@ -611,18 +613,18 @@ def test_what_an_earlier_channel_took_counts_beside_what_the_new_one_takes(
     assert it.consuming._load.weights() == []
 
 
-def no_thread_more(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_more_threads(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
     it.consuming._threads.shutdown()
 
 
-def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
+def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
-    no_thread_more(it, monkeypatch)
+    no_more_threads(it, monkeypatch)
     it.consuming.adopt()
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == (
@@ -634,11 +636,11 @@ def test_what_was_taken_on_and_no_thread_takes_is_back_on_the_queue_at_once(
     assert not it.consuming._not_begun
 
 
-def test_what_was_taken_and_no_thread_takes_is_back_on_the_queue_at_once(
+def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    no_thread_more(it, monkeypatch)
+    no_more_threads(it, monkeypatch)
     tags = it.take(message(1), message(2))
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 2)
@@ -646,7 +648,7 @@ def test_what_was_taken_and_no_thread_takes_is_back_on_the_queue_at_once(
     assert it.consuming.has_ended()
 
 
-def test_batch_that_has_a_thread_though_its_submission_failed_is_not_given_back(
+def test_started_batch_whose_submission_failed_is_not_requeued(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
@@ -662,11 +664,11 @@ def test_batch_that_has_a_thread_though_its_submission_failed_is_not_given_back(
     assert (it.unacked(), it.own.redis.llen(it.own.queue), len(it.there.list)) == ([], 0, 1)
 
 
-def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
+def test_adopted_event_that_cannot_be_parsed_is_back_on_the_queue(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 2)
+    ledger, leases = events_waiting_for_hot_member(it, 2)
     ledger.release(leases, [], 0)
 
     def no_memory(*_: object) -> Any:
@@ -681,11 +683,11 @@ def test_what_cannot_be_read_once_it_was_taken_on_is_back_on_the_queue(
     assert (it.unacked(), on_queue) == ([], [1, 1])
 
 
-def test_what_waited_is_taken_on_as_far_as_there_is_room_for_its_bytes(
+def test_waiting_events_are_adopted_only_when_their_bytes_fit(
     at_work: Callable[..., Worker],
 ) -> None:
     it = at_work(batch=1)
-    ledger, leases = wait_for_one_member(it, 3)
+    ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
     entered, go = first_request_hangs(it)
     it.own.redis.lpush(it.own.queue, encode(message(1), it.own.queue))

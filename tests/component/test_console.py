@@ -88,7 +88,7 @@ SENT = {"\x1b", "\n", "\r"}  # what rich sends to a terminal to colour, and to d
 @pytest.mark.parametrize("on_terminal", [False, True])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("width", [1, 40, 80])
-def test_nothing_that_a_terminal_obeys_gets_through(
+def test_control_sequences_in_a_text_do_not_reach_the_terminal(
     way: Any,
     on_terminal: bool,  # noqa: FBT001
     width: int,
@@ -105,7 +105,11 @@ def test_nothing_that_a_terminal_obeys_gets_through(
 
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(any_text, st.booleans(), st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252"]))
-def test_a_text_is_one_line_whatever_it_holds(text: str, on_terminal: bool, encoding: str) -> None:  # noqa: FBT001
+def test_printed_text_is_one_line_whatever_it_contains(
+    text: str,
+    on_terminal: bool,  # noqa: FBT001
+    encoding: str,
+) -> None:
     screen = Screen(terminal=on_terminal, encoding=encoding)
     screen.print(text)
     assert len(screen.shown.splitlines()) == 1
@@ -122,7 +126,7 @@ def test_json_is_ascii_and_the_same_value(value: Any) -> None:
     assert json.loads(screen.shown) == value
 
 
-def test_markup_is_shown_as_it_is() -> None:
+def test_markup_in_a_text_is_printed_literally() -> None:
     for on_terminal in (False, True):
         screen = Screen(terminal=on_terminal)
         screen.print("[bold]x[/] [/y] :smile:")
@@ -160,7 +164,7 @@ def test_rows_that_fit_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 40, 80])
-def test_on_a_narrow_terminal_an_id_is_never_broken(
+def test_id_is_never_broken_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     shown = rows_on(
@@ -173,7 +177,9 @@ def test_on_a_narrow_terminal_an_id_is_never_broken(
     assert ID in shown
 
 
-def test_elsewhere_a_row_is_a_line_of_tab_separated_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_without_a_terminal_is_a_line_of_tab_separated_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shown = rows_on(
         Screen(terminal=False, width=20),
         monkeypatch,
@@ -195,7 +201,7 @@ class Full(io.StringIO):
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])
-def test_a_full_disk_is_told_and_a_reader_that_has_gone_is_not(on_terminal: bool) -> None:  # noqa: FBT001
+def test_full_disk_is_reported_but_a_reader_that_has_gone_is_not(on_terminal: bool) -> None:  # noqa: FBT001
     screen = Screen(terminal=on_terminal)
     screen._file = Full(OSError(28, "No space left on device"))
     with pytest.raises(
@@ -208,6 +214,6 @@ def test_a_full_disk_is_told_and_a_reader_that_has_gone_is_not(on_terminal: bool
 
 
 @given(st.floats())
-def test_any_number_is_a_time_and_a_span(number: float) -> None:
+def test_any_number_is_printable_as_a_time_and_as_a_span(number: float) -> None:
     assert clock_time(number).isprintable()
     assert span(number).isprintable()

@@ -33,22 +33,22 @@ def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
     return letters
 
 
-def left(letters: DeadLetterQueue) -> list[str]:
+def remaining_ids(letters: DeadLetterQueue) -> list[str]:
     return [each.message.id for each in letters.oldest_first()]
 
 
-def test_without_a_bound_all_are_kept_and_no_worker_looks(own: OwnIntegration) -> None:
+def test_dead_letters_without_a_limit_are_all_kept(own: OwnIntegration) -> None:
     letters = letters_of(own, *[10_000.0] * 5)
     bounds = DeadLetterLimits(letters)
     assert (bounds.turn(), bounds.enforce(NOW), letters.count()) == (False, 0, 5)
 
 
-def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
+def test_oldest_dead_letters_above_the_limit_are_removed_and_reported(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters, told = letters_of(own, 5, 4, 3, 2, 1), list[str]()
     assert DeadLetterLimits(letters, most=3, removed=told.append).enforce(NOW) == 2
-    assert (left(letters), letters.totals(), told) == (
+    assert (remaining_ids(letters), letters.totals(), told) == (
         ["d2", "d3", "d4"],
         {"rejected": 3},
         ["number"] * 2,
@@ -59,13 +59,15 @@ def test_the_oldest_beyond_the_number_are_removed_and_each_is_told(
     assert [vars(each)["event"] for each in removed] == ["d0", "d1"]
 
 
-def test_what_died_longer_ago_is_removed_and_what_says_no_time_stays(own: OwnIntegration) -> None:
+def test_old_dead_letters_are_removed_and_those_without_a_date_are_kept(
+    own: OwnIntegration,
+) -> None:
     letters = letters_of(own, 31, NOW / DAY, 30.5, 29, 1)
     assert DeadLetterLimits(letters, days=30).enforce(NOW) == 2
-    assert left(letters) == ["d1", "d3", "d4"]
+    assert remaining_ids(letters) == ["d1", "d3", "d4"]
 
 
-def test_a_word_is_said_before_once_an_hour_and_nothing_is_removed_at_the_bound(
+def test_dead_letters_at_the_limit_warn_once_an_hour_and_none_is_removed(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters = letters_of(own, *[1.0] * 7)
@@ -79,9 +81,9 @@ def test_a_word_is_said_before_once_an_hour_and_nothing_is_removed_at_the_bound(
     assert letters_share(Settings(_env_file=None), 9) is None
 
 
-def test_one_worker_at_a_time_removes_a_few_at_once(own: OwnIntegration) -> None:
+def test_dead_letters_are_removed_by_one_worker_a_few_at_a_time(own: OwnIntegration) -> None:
     letters = letters_of(own, *[1.0] * (AT_ONCE + 10))
     bounds = DeadLetterLimits(letters, most=1)
     assert [bounds.turn(), bounds.turn()] == [True, False]
     assert [bounds.enforce(NOW) for _ in range(3)] == [AT_ONCE, 9, 0]
-    assert left(letters) == [f"d{AT_ONCE + 9}"]
+    assert remaining_ids(letters) == [f"d{AT_ONCE + 9}"]

@@ -51,7 +51,7 @@ def ids(found: Iterator[DeadLetter]) -> list[str]:
     return [each.message.id for each in found]
 
 
-def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadLetterQueue) -> None:
+def test_dead_letter_keeps_the_whole_message_and_its_history(letters: DeadLetterQueue) -> None:
     buried(letters)
     [found] = letters.newest_first()
     assert found.message == MESSAGE
@@ -69,7 +69,7 @@ def test_a_letter_reads_back_with_the_whole_message_and_its_story(letters: DeadL
 
 
 @pytest.mark.parametrize("reason", DeadLetterReason)
-def test_every_reason_comes_with_a_cause_and_a_fix(
+def test_every_dead_letter_reason_has_a_cause_and_a_fix(
     letters: DeadLetterQueue, reason: DeadLetterReason
 ) -> None:
     buried(letters, reason=reason)
@@ -80,14 +80,16 @@ def test_every_reason_comes_with_a_cause_and_a_fix(
 
 
 @pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 7])
-def test_every_letter_is_read_once_in_both_directions(letters: DeadLetterQueue, count: int) -> None:
+def test_every_dead_letter_is_read_once_in_both_directions(
+    letters: DeadLetterQueue, count: int
+) -> None:
     oldest_first = numbered(letters, count)
     assert ids(letters.oldest_first()) == oldest_first
     assert ids(letters.newest_first()) == oldest_first[::-1]
     assert letters.count() == count
 
 
-def test_a_page_is_bounded_in_bytes_and_loses_no_letter_however_long(
+def test_page_of_dead_letters_is_bounded_in_bytes_and_complete(
     own: OwnIntegration, letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "PAGE_BYTES", 20_000)
@@ -105,7 +107,7 @@ def test_a_page_is_bounded_in_bytes_and_loses_no_letter_however_long(
     assert 0 < own.redis.llen(letters.key) < len(every)
 
 
-def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
+def test_long_dead_letters_are_read_in_bounded_memory(
     own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     for number in range(60):
@@ -119,7 +121,7 @@ def test_twice_as_many_long_letters_take_no_more_memory_to_look_through(
         tracemalloc.stop()
 
 
-def test_taking_letters_away_while_reading_disturbs_nothing(
+def test_dead_letters_removed_while_reading_disturb_nothing(
     own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     every = numbered(letters, 2 * PAGE + 50)
@@ -133,7 +135,7 @@ def test_taking_letters_away_while_reading_disturbs_nothing(
     assert own.redis.llen(own.queue) == len(every) - len(every[::3])
 
 
-def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
+def test_replay_of_all_replays_each_dead_letter_once_while_new_ones_arrive(
     own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     old = numbered(letters, PAGE + 20)
@@ -149,7 +151,7 @@ def test_replaying_every_letter_while_new_ones_arrive_replays_each_once(
     assert ids(letters.oldest_first()) == [f"new-{number}" for number in range(50)]
 
 
-def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
+def test_replayed_dead_letter_is_on_the_queue_with_its_full_retry_window(
     own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     buried(letters)
@@ -162,7 +164,7 @@ def test_a_replayed_letter_is_on_the_queue_with_all_patience_ahead_of_it(
     assert letters.count() == 0
 
 
-def test_a_letter_is_replayed_once_however_many_ask(
+def test_dead_letter_replayed_twice_is_requeued_once(
     own: OwnIntegration, letters: DeadLetterQueue
 ) -> None:
     buried(letters)
@@ -171,7 +173,7 @@ def test_a_letter_is_replayed_once_however_many_ask(
     assert own.redis.llen(own.queue) == 1
 
 
-def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetterQueue) -> None:
+def test_two_equal_dead_letters_count_as_two(own: OwnIntegration, letters: DeadLetterQueue) -> None:
     buried(letters)
     buried(letters)
     for each in letters.oldest_first():
@@ -182,7 +184,7 @@ def test_two_equal_letters_are_two(own: OwnIntegration, letters: DeadLetterQueue
 @pytest.mark.parametrize(
     "raw", ["", "by hand", "[]", "{}", '{"headers": {"dead_letter": 5}}', '{"headers": null}']
 )
-def test_what_another_program_put_there_is_a_letter_without_a_story(
+def test_foreign_entry_is_a_dead_letter_of_unknown_reason(
     letters: DeadLetterQueue, raw: str
 ) -> None:
     letters.redis.lpush(letters.key, raw)
@@ -190,6 +192,8 @@ def test_what_another_program_put_there_is_a_letter_without_a_story(
     assert (found.letter.reason, found.raw, found.message.original) == ("unknown", raw, raw)
 
 
-def test_integrations_bury_apart(own: OwnIntegration, letters: DeadLetterQueue) -> None:
+def test_dead_letters_of_two_integrations_are_separate(
+    own: OwnIntegration, letters: DeadLetterQueue
+) -> None:
     buried(letters)
     assert DeadLetterQueue(own.redis, "other", "mailgun.other").count() == 0

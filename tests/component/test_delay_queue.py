@@ -37,7 +37,7 @@ def queued(own: OwnIntegration) -> list[str]:
     return [decode(str(each))[0].id for each in reversed(own.redis.lrange(own.queue, 0, -1))]
 
 
-def test_a_delayed_event_comes_back_as_it_was(own: OwnIntegration, delay_queue: DelayQueue) -> None:
+def test_delayed_event_comes_back_unchanged(own: OwnIntegration, delay_queue: DelayQueue) -> None:
     delay_queue.delay(MESSAGE, DUE)
     assert delay_queue.requeue_due() == 1
     assert [decode(str(each))[0] for each in own.redis.lrange(own.queue, 0, -1)] == [MESSAGE]
@@ -57,7 +57,7 @@ def test_an_event_that_is_not_due_stays(own: OwnIntegration, delay_queue: DelayQ
     assert (delay_queue.count(), own.redis.llen(own.queue)) == (1, 0)
 
 
-def test_only_what_is_due_goes_back(own: OwnIntegration, delay_queue: DelayQueue) -> None:
+def test_only_due_events_go_back_to_the_queue(own: OwnIntegration, delay_queue: DelayQueue) -> None:
     delay_queue.delay(named("later"), FAR)
     delay_queue.delay(named("now"), DUE)
     assert delay_queue.requeue_due() == 1
@@ -65,7 +65,7 @@ def test_only_what_is_due_goes_back(own: OwnIntegration, delay_queue: DelayQueue
     assert [decode(raw)[0].id for raw, _ in delay_queue.waiting()] == ["later"]
 
 
-def test_what_goes_back_is_taken_before_what_is_new(
+def test_requeued_event_is_fetched_before_new_ones(
     own: OwnIntegration, delay_queue: DelayQueue
 ) -> None:
     own.fill(3)
@@ -75,7 +75,7 @@ def test_what_goes_back_is_taken_before_what_is_new(
     assert decode(taken)[0].id == "back"
 
 
-def test_no_more_than_the_limit_goes_back_at_once_and_the_earliest_due_first(
+def test_requeue_due_moves_at_most_its_limit_earliest_first(
     own: OwnIntegration, delay_queue: DelayQueue
 ) -> None:
     for number in range(5):
@@ -95,14 +95,16 @@ def test_the_next_due_is_the_earliest(delay_queue: DelayQueue) -> None:
     assert delay_queue.next_due() == first
 
 
-def test_integrations_park_apart(own: OwnIntegration, delay_queue: DelayQueue) -> None:
+def test_delay_queues_of_two_integrations_are_separate(
+    own: OwnIntegration, delay_queue: DelayQueue
+) -> None:
     other = DelayQueue(own.redis, f"{own.name}-other", f"{own.queue}-other")
     delay_queue.delay(MESSAGE, DUE)
     assert (other.count(), other.requeue_due()) == (0, 0)
     assert delay_queue.count() == 1
 
 
-def test_what_is_delayed_is_a_message_that_any_worker_reads(delay_queue: DelayQueue) -> None:
+def test_delayed_event_is_stored_as_a_celery_message(delay_queue: DelayQueue) -> None:
     delay_queue.delay(MESSAGE, FAR)
     [(raw, _)] = delay_queue.waiting()
     assert json.loads(raw)["headers"]["task"] == "signal.deliver"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.member_update import on_hold_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
@@ -20,8 +20,8 @@ HELD = {
 }
 
 
-def attempted(own: OwnIntegration, there: HoldsOneMember, patch: Patch, **options: Any) -> Outcome:
-    return own.delivery(asking(there.far), **options).deliver_one(patch, at=1.0)
+def outcome_of(own: OwnIntegration, there: HoldsOneMember, patch: Patch, **options: Any) -> Outcome:
+    return deliver_one(own.delivery(asking(there.far), **options), patch, 1.0)
 
 
 def patch(**fields: object) -> Patch:
@@ -30,7 +30,7 @@ def patch(**fields: object) -> Patch:
 
 def test_a_new_member_is_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
-    assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.DELIVERED
+    assert outcome_of(own, there, patch(plan="pro")).kind is OutcomeKind.DELIVERED
     assert there.held == {
         "address": "jane@example.com",
         "name": "",
@@ -40,40 +40,40 @@ def test_a_new_member_is_written(own: OwnIntegration) -> None:
     assert there.asked() == ["GET", "POST"]
 
 
-def test_what_the_event_does_not_set_stays(own: OwnIntegration) -> None:
+def test_fields_that_the_event_does_not_set_stay(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
+    assert outcome_of(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
     assert there.held == {**HELD, "vars": {"plan": "free", "beta": 1}}
 
 
-def test_what_mailgun_holds_already_is_not_written(own: OwnIntegration) -> None:
+def test_member_that_is_current_on_mailgun_is_not_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(plan="pro")).kind is OutcomeKind.UNCHANGED
+    assert outcome_of(own, there, patch(plan="pro")).kind is OutcomeKind.UNCHANGED
     assert there.asked() == ["GET"]
 
 
 @pytest.mark.parametrize("value", [True, "1", None, [1]])
 def test_a_value_of_another_json_type_is_written(own: OwnIntegration, value: object) -> None:
     there = HoldsOneMember(HELD)
-    assert attempted(own, there, patch(beta=value)).kind is OutcomeKind.DELIVERED
+    assert outcome_of(own, there, patch(beta=value)).kind is OutcomeKind.DELIVERED
     assert there.held is not None
     assert json.dumps(there.held["vars"]) == json.dumps({"plan": "pro", "beta": value})
 
 
 def test_the_outcome_has_the_member_and_the_number_of_requests(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    written = attempted(own, there, patch(plan="free"))
+    written = outcome_of(own, there, patch(plan="free"))
     assert written.member == Member(
         "jane@example.com", "Jane", subscribed=True, vars={"plan": "free", "beta": 1}
     )
     assert written.requests == 2
-    assert attempted(own, there, patch(plan="free")).requests == 1
+    assert outcome_of(own, there, patch(plan="free")).requests == 1
 
 
 def test_a_member_that_cannot_be_read_is_not_written(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(503)
-    found = attempted(own, there, patch(plan="free"))
+    found = outcome_of(own, there, patch(plan="free"))
     assert (found.kind, found.requests) == (OutcomeKind.UNAVAILABLE, 1)
     assert there.asked() == ["GET"]
     assert there.held == HELD
@@ -93,7 +93,7 @@ def test_a_refused_write_changes_nothing(
 ) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(status)
-    found = attempted(own, there, patch(plan="free"))
+    found = outcome_of(own, there, patch(plan="free"))
     assert (found.kind, found.requests) == (kind, 2)
     assert there.held == HELD
 
@@ -101,24 +101,24 @@ def test_a_refused_write_changes_nothing(
 def test_a_hold_that_begins_after_the_read_stops_the_write(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = own.gate().pause
-    found = attempted(own, there, patch(plan="free"))
+    found = outcome_of(own, there, patch(plan="free"))
     assert (found.kind, found.requests) == (OutcomeKind.HELD, 1)
     assert there.held == HELD
     own.gate().resume()
-    assert attempted(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
+    assert outcome_of(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_while_held_nothing_is_asked(own: OwnIntegration, overwrite: bool) -> None:  # noqa: FBT001
+def test_no_request_is_sent_while_on_hold(own: OwnIntegration, overwrite: bool) -> None:  # noqa: FBT001
     there = HoldsOneMember(HELD)
     own.gate().pause()
-    found = attempted(own, there, patch(plan="free"), overwrite=overwrite)
+    found = outcome_of(own, there, patch(plan="free"), overwrite=overwrite)
     assert (found.kind, found.requests) == (OutcomeKind.HELD, 0)
     assert there.asked() == []
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addresses(
+def test_hold_begun_by_an_attempt_is_reported_with_its_reason_only(
     own: OwnIntegration,
     overwrite: bool,  # noqa: FBT001
 ) -> None:
@@ -128,14 +128,16 @@ def test_a_hold_that_an_attempt_begins_is_told_with_its_reason_and_without_addre
         there.instead[method] = lambda: answered(
             429, b'{"message":"too many for jane@example.com"}', {"Retry-After": "60"}
         )
-    attempted(own, there, patch(), overwrite=overwrite, told=lambda *hold: told.append(hold))
+    outcome_of(own, there, patch(), overwrite=overwrite, told=lambda *hold: told.append(hold))
     assert told == [("throttled", "throttled (429): 29 characters, digest 09be528237d0")]
     assert own.gate().seconds_until_open() > 0
 
 
-def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnIntegration) -> None:
+def test_overwrite_mode_reads_nothing_and_writes_only_the_events_fields(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
-    found = attempted(own, there, patch(plan="free"), overwrite=True)
+    found = outcome_of(own, there, patch(plan="free"), overwrite=True)
     assert (found.kind, found.requests) == (OutcomeKind.DELIVERED, 1)
     assert there.held == {
         "address": "jane@example.com",
@@ -147,7 +149,7 @@ def test_overwriting_asks_nothing_and_writes_the_events_own_fields(own: OwnInteg
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_bug_while_asking_leaves_the_member_free_for_the_next_attempt(
+def test_bug_during_a_request_leaves_the_member_free_for_the_next_attempt(
     own: OwnIntegration,
     overwrite: bool,  # noqa: FBT001
 ) -> None:
@@ -158,17 +160,17 @@ def test_a_bug_while_asking_leaves_the_member_free_for_the_next_attempt(
 
     there.meanwhile["POST"] = bug
     with pytest.raises(AssertionError, match="bug"):
-        attempted(own, there, patch(), overwrite=overwrite)
-    assert attempted(own, there, patch(), overwrite=overwrite).kind is OutcomeKind.DELIVERED
+        outcome_of(own, there, patch(), overwrite=overwrite)
+    assert outcome_of(own, there, patch(), overwrite=overwrite).kind is OutcomeKind.DELIVERED
 
 
 def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> None:
-    found = own.delivery(asking(Far(lambda _: timed_out()))).deliver_one(patch(), at=1.0)
+    found = deliver_one(own.delivery(asking(Far(lambda _: timed_out()))), patch(), 1.0)
     assert found.kind is OutcomeKind.UNAVAILABLE
     assert "jane" not in why(found)
 
 
-def test_an_outcome_is_told_in_one_short_line_without_addresses() -> None:
+def test_outcome_is_described_in_one_short_line_without_addresses() -> None:
     found = why(Outcome(OutcomeKind.REJECTED, 400, "bad\naddress jane@example.com " + "x" * 500))
     assert found == "rejected (400): 529 characters, digest 9f6366fdfe5f"
     assert (

@@ -79,7 +79,9 @@ LINES = f"{json.dumps(A)}\n{json.dumps(B, ensure_ascii=False)}\n"
         ("broken", [(1, "bad")]),
     ],
 )
-def test_the_form_is_told_by_looking(text: str, found: list[tuple[int, Any]]) -> None:
+def test_form_of_a_file_is_detected_from_its_content(
+    text: str, found: list[tuple[int, Any]]
+) -> None:
     assert read(text) == found
 
 
@@ -115,7 +117,7 @@ DEEP = {
         (f"{json.dumps(A)}\n\0\0\0\n{json.dumps(B)}\n", [(1, A), (2, "bad"), (3, B)]),
     ],
 )
-def test_documents_may_follow_one_another_however_they_are_laid_out(
+def test_json_documents_may_follow_one_another_in_any_layout(
     text: str, found: list[tuple[int, Any]]
 ) -> None:
     assert read(text) == found
@@ -128,7 +130,7 @@ objects = st.dictionaries(
 
 @settings(max_examples=60)
 @given(st.lists(objects, min_size=1, max_size=6), st.data())
-def test_any_objects_are_found_again_in_whatever_way_they_are_joined(
+def test_objects_joined_in_any_way_are_all_found_again(
     values: list[Any], data: st.DataObject
 ) -> None:
     indents = data.draw(
@@ -148,7 +150,7 @@ def test_any_objects_are_found_again_in_whatever_way_they_are_joined(
         max_size=40,
     )
 )
-def test_no_text_makes_reading_fail_and_every_line_is_told_once_at_most(parts: list[str]) -> None:
+def test_any_text_can_be_read_and_each_line_is_reported_at_most_once(parts: list[str]) -> None:
     try:
         found = read("".join(parts))
     except NotText:
@@ -157,7 +159,7 @@ def test_no_text_makes_reading_fail_and_every_line_is_told_once_at_most(parts: l
     assert len(numbers) == len(set(numbers))
 
 
-def test_a_line_says_why_it_is_none() -> None:
+def test_broken_line_is_reported_with_its_reason() -> None:
     [entry] = entries(io.StringIO("{broken"))
     assert entry.complaint
     assert entry.complaint.startswith("not JSON")
@@ -181,7 +183,7 @@ def test_ndjson_is_read_line_by_line_and_never_whole(tmp_path: Path) -> None:
         assert sum(1 for _ in stream) > 50_000  # still to be read
 
 
-def test_a_byte_order_mark_and_bytes_that_are_no_text_cost_one_line(tmp_path: Path) -> None:
+def test_undecodable_bytes_cost_one_line_and_a_byte_order_mark_none(tmp_path: Path) -> None:
     file = tmp_path / "events"
     file.write_bytes(
         b"\xef\xbb\xbf" + json.dumps(A).encode() + b"\n\xff\xfe\n" + json.dumps(A).encode()
@@ -212,7 +214,7 @@ def test_an_array_is_read_element_by_element_and_never_whole(
         assert len(stream.read()) > file.stat().st_size - 4 * CHUNK  # still to be read
 
 
-def test_an_element_may_be_longer_than_what_is_read_at_a_time() -> None:
+def test_element_longer_than_a_chunk_is_read() -> None:
     long = {"type": "page", "text": "x" * (3 * CHUNK)}
     assert read(json.dumps([A, long, A])) == [(1, A), (2, long), (3, A)]
 
@@ -227,7 +229,7 @@ def test_an_array_nested_too_deep_is_a_bad_element() -> None:
     assert read(f"[{json.dumps(A)}, {'[' * 50_000}]") == [(1, A), (2, "bad")]
 
 
-def test_lines_whose_first_is_broken_are_not_read_whole(tmp_path: Path) -> None:
+def test_file_with_a_broken_first_line_is_read_line_by_line(tmp_path: Path) -> None:
     file = tmp_path / "events"
     line = json.dumps({**A, "text": "x" * 1000})
     file.write_text("{broken\n" + f"{line}\n" * 40_000)
@@ -237,7 +239,7 @@ def test_lines_whose_first_is_broken_are_not_read_whole(tmp_path: Path) -> None:
         assert sum(1 for _ in stream) > 30_000  # still to be read
 
 
-def test_a_first_line_longer_than_what_is_read_at_a_time_is_one_line() -> None:
+def test_first_line_longer_than_a_chunk_is_one_line() -> None:
     long = {"type": "page", "text": "x" * (3 * CHUNK)}
     assert read(f"{json.dumps(long)}\n{json.dumps(A)}\n") == [(1, long), (2, A)]
     assert read(json.dumps(long)) == [(1, long)]
@@ -261,9 +263,7 @@ def refused(data: bytes) -> str:
     return str(caught.value)
 
 
-def test_a_line_that_is_no_utf8_is_a_bad_line_and_its_name_is_not_taken_in_another_spelling() -> (
-    None
-):
+def test_line_that_is_no_utf8_is_a_bad_line_and_is_not_decoded_otherwise() -> None:
     latin = json.dumps({**A, "name": "Zoë Müller"}, ensure_ascii=False).encode("latin-1")
     [first, entry, last] = entries(
         text_in(
@@ -285,7 +285,7 @@ def test_a_line_that_is_no_utf8_is_a_bad_line_and_its_name_is_not_taken_in_anoth
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
-def test_a_compressed_file_is_read_and_told_from_where_it_is_damaged(compress: Any) -> None:
+def test_damaged_compressed_file_is_read_up_to_the_damage(compress: Any) -> None:
     whole = compress(LINES.encode())
     assert read_bytes(whole) == [(1, A), (2, B)]
     many = compress(
@@ -301,7 +301,7 @@ def test_a_compressed_file_is_read_and_told_from_where_it_is_damaged(compress: A
     "encoding",
     ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"],
 )
-def test_every_unicode_encoding_is_read_with_a_byte_order_mark_or_without(encoding: str) -> None:
+def test_file_in_any_unicode_encoding_is_read_with_or_without_a_bom(encoding: str) -> None:
     text = json.dumps(A) + "\r\n" + json.dumps(B, ensure_ascii=False) + "\r\n"
     assert read_bytes(text.encode(encoding)) == [(1, A), (2, B)]
     assert read_bytes(gzip.compress(text.encode(encoding))) == [(1, A), (2, B)]
@@ -327,18 +327,18 @@ def test_half_a_character_at_the_end_costs_the_last_line() -> None:
         (b"email,name", "CSV"),
     ],
 )
-def test_what_is_no_file_of_events_is_named(data: bytes, word: str) -> None:
+def test_file_that_holds_no_events_is_refused_by_its_kind(data: bytes, word: str) -> None:
     assert word in refused(data)
 
 
-def test_a_batch_is_named_and_not_taken_for_an_event() -> None:
+def test_batch_is_reported_and_not_read_as_an_event() -> None:
     for name in ("events", "batch"):
         [entry] = entries(io.StringIO(json.dumps({name: [A], "sentAt": "now"})))
         assert f"`{name}`" in str(entry.complaint)
     assert read(json.dumps({**A, "events": [1]})) == [(1, {**A, "events": [1]})]
 
 
-def test_a_pipe_whose_bytes_come_one_by_one_is_read_as_a_file() -> None:
+def test_pipe_that_yields_byte_by_byte_is_read_as_a_file() -> None:
     ours, theirs = os.pipe()
 
     def slowly() -> None:
@@ -353,7 +353,7 @@ def test_a_pipe_whose_bytes_come_one_by_one_is_read_as_a_file() -> None:
     writing.join()
 
 
-def test_a_line_longer_than_any_event_is_a_bad_line_and_costs_no_more_memory_than_others(
+def test_overlong_line_is_a_bad_line_and_costs_no_more_memory(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "events.gz"
@@ -390,6 +390,6 @@ def test_a_line_longer_than_any_event_is_a_bad_line_and_costs_no_more_memory_tha
         st.binary(max_size=80),
     )
 )
-def test_no_bytes_make_reading_fail(data: bytes) -> None:
+def test_any_bytes_can_be_read_without_a_failure(data: bytes) -> None:
     with suppress(NotText):
         read_bytes(data)

@@ -33,11 +33,11 @@ def bundle(id: str, *items: Any) -> Message:
     )
 
 
-def of(address: str) -> Callable[[Message], bool]:
+def for_person(address: str) -> Callable[[Message], bool]:
     return lambda message: address_of(message.args) == address
 
 
-def named(id: str) -> Callable[[Message], bool]:
+def with_id(id: str) -> Callable[[Message], bool]:
     return lambda message: message.id == id
 
 
@@ -56,10 +56,12 @@ def put(places: EventSearch, *messages: Message | str) -> None:
 
 def queued(places: EventSearch) -> list[Any]:
     """What is on the queue, the next one first: id and events of each message, or a text that is none."""
-    return [said(str(each)) for each in reversed(places.redis.lrange(places.queue, 0, -1))]
+    return [
+        message_summary(str(each)) for each in reversed(places.redis.lrange(places.queue, 0, -1))
+    ]
 
 
-def said(raw: str) -> Any:
+def message_summary(raw: str) -> Any:
     if not raw.startswith("{"):
         return raw
     message = decode(raw)[0]
@@ -67,7 +69,7 @@ def said(raw: str) -> Any:
 
 
 def forget(places: EventSearch, address: str) -> dict[str, int]:
-    found = places.forget(address, of(address))
+    found = places.forget(address, for_person(address))
     return {place: count for place, count in found.items() if count}
 
 
@@ -81,28 +83,33 @@ def test_events_are_found_in_bundles_and_outside(places: EventSearch) -> None:
         "nonsense",
     )
     found = [
-        (before, [each.id for each in found.events]) for before, found in places.queued(of(JANE))
+        (before, [each.id for each in found.events])
+        for before, found in places.queued(for_person(JANE))
     ]
     assert found == [(0, ["a"]), (1, ["b.1", "b.2"])]
-    assert [before for before, _ in places.queued(named("c.1"))] == [2]
-    assert [before for before, _ in places.queued(named("d"))] == [3]
+    assert [before for before, _ in places.queued(with_id("c.1"))] == [2]
+    assert [before for before, _ in places.queued(with_id("d"))] == [3]
 
 
-def test_an_event_in_a_bundle_is_found_by_its_own_id_and_with_the_whole_bundle(
+def test_event_in_a_bundle_is_found_by_its_own_id_and_by_the_bundles(
     places: EventSearch,
 ) -> None:
     put(places, alone("a", SAM), bundle("b", event(JANE, messageId="m1"), SAM))
-    assert [(before, len(found.events)) for before, found in places.queued(named("m1"))] == [(1, 1)]
-    assert [(before, len(found.events)) for before, found in places.queued(named("b"))] == [(1, 2)]
+    assert [(before, len(found.events)) for before, found in places.queued(with_id("m1"))] == [
+        (1, 1)
+    ]
+    assert [(before, len(found.events)) for before, found in places.queued(with_id("b"))] == [
+        (1, 2)
+    ]
 
 
-def test_a_long_queue_is_looked_through_in_its_order(places: EventSearch) -> None:
+def test_long_queue_is_searched_in_its_order(places: EventSearch) -> None:
     put(places, *(bundle(f"b{number}", SAM, JANE) for number in range(250)))
-    found = [(before, found.events[0].id) for before, found in places.queued(of(JANE))]
+    found = [(before, found.events[0].id) for before, found in places.queued(for_person(JANE))]
     assert found == [(number, f"b{number}.1") for number in range(250)]
 
 
-def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbours_in_their_places(
+def test_forgetting_a_person_removes_their_events_and_keeps_the_neighbours(
     places: EventSearch,
 ) -> None:
     put(
@@ -117,7 +124,7 @@ def test_forgetting_takes_a_persons_events_out_of_bundles_and_leaves_the_neighbo
     assert queued(places) == [("a", [SAM]), ("b", [SAM, KIM]), ("e", [KIM])]
 
 
-def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -> None:
+def test_bundle_changes_only_by_the_forgotten_persons_events(places: EventSearch) -> None:
     given = bundle(
         "b", event(SAM, messageId="s"), JANE, None, 5, ["x"], event(KIM, messageId="k", plan=1e300)
     )
@@ -129,7 +136,7 @@ def test_a_bundle_without_a_person_is_otherwise_as_it_was(places: EventSearch) -
     assert (message.args, headers) == ((left,), decode(encode(given, places.queue))[1])
 
 
-def test_nobody_else_is_touched(places: EventSearch) -> None:
+def test_forgetting_a_person_changes_no_other_message(places: EventSearch) -> None:
     put(places, "nonsense", "", bundle("b", SAM, KIM), bundle("none"), alone("a", SAM), NO_BUNDLE)
     before = places.redis.lrange(places.queue, 0, -1)
     assert forget(places, JANE) == {}
@@ -142,13 +149,13 @@ def test_an_empty_text_on_the_queue_survives_an_erasure(places: EventSearch) -> 
     assert queued(places) == ["", ""]
 
 
-def test_messages_that_are_the_same_are_each_rid_of_the_person(places: EventSearch) -> None:
+def test_equal_messages_each_lose_the_forgotten_persons_events(places: EventSearch) -> None:
     put(places, *[bundle("b", SAM, JANE)] * 3, *[alone("a", JANE)] * 2)
     assert forget(places, JANE) == {"queue": 5}
     assert queued(places) == [("b", [SAM])] * 3
 
 
-def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(
+def test_messages_fetched_before_the_erasure_are_only_counted(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, bundle("b", SAM, JANE, JANE), alone("a", JANE), bundle("c", SAM, JANE))
@@ -157,37 +164,37 @@ def test_what_a_worker_took_meanwhile_is_left_to_it_and_counted(
     assert queued(places) == [("c", [SAM])]
 
 
-def test_a_bundle_that_moved_since_it_was_seen_is_found_where_it_lies_now(
+def test_bundle_that_moved_since_it_was_found_is_erased_in_its_new_place(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, alone("a", SAM), alone("b", SAM), bundle("c", SAM, JANE), bundle("d", KIM, JANE))
-    seen = list(places.queued(of(JANE)))
+    seen = list(places.queued(for_person(JANE)))
     own.take(2)
     put(places, alone("new", SAM))
     places.redis.rpush(places.queue, encode(alone("returned", KIM), places.queue))
-    assert [places._erase_queued(*each, of(JANE)) for each in seen] == [1, 1]
+    assert [places._erase_queued(*each, for_person(JANE)) for each in seen] == [1, 1]
     assert queued(places) == [("returned", [KIM]), ("c", [SAM]), ("d", [KIM]), ("new", [SAM])]
 
 
-def test_what_is_gone_when_its_turn_comes_is_not_put_back(
+def test_message_fetched_before_its_erasure_is_not_put_back(
     places: EventSearch, own: OwnIntegration
 ) -> None:
     put(places, bundle("b", SAM, JANE), alone("a", JANE), alone("c", SAM))
-    seen = list(places.queued(of(JANE)))
+    seen = list(places.queued(for_person(JANE)))
     own.take(3)
-    assert [places._erase_queued(*each, of(JANE)) for each in seen] == [0, 0]
+    assert [places._erase_queued(*each, for_person(JANE)) for each in seen] == [0, 0]
     assert queued(places) == [("c", [SAM])]
 
 
-def test_delayed_bundles_are_rid_of_a_person_and_come_back_when_they_would_have(
+def test_delayed_bundle_loses_the_forgotten_person_and_keeps_its_due_time(
     places: EventSearch,
 ) -> None:
     due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
     places.delay_queue.delay(alone("a", JANE), FAR)
     places.delay_queue.delay(bundle("c", JANE), FAR)
-    assert [len(found.events) for found, _ in places.delayed(of(JANE))] == [1, 1, 1]
+    assert [len(found.events) for found, _ in places.delayed(for_person(JANE))] == [1, 1, 1]
     assert forget(places, JANE) == {"delayed": 3}
-    assert [(said(raw), at) for raw, at in places.delay_queue.waiting()] == [
+    assert [(message_summary(raw), at) for raw, at in places.delay_queue.waiting()] == [
         (("b", [SAM, KIM]), due)
     ]
 
@@ -197,7 +204,7 @@ def test_a_delayed_message_that_is_gone_is_not_replaced(places: EventSearch) -> 
     assert places.delay_queue.count() == 0
 
 
-def test_dead_letters_are_erased_by_address_and_one_that_holds_no_bundle_is_left(
+def test_dead_letters_of_a_person_are_erased_and_one_without_a_bundle_left(
     places: EventSearch,
 ) -> None:
     for message in (alone("a", JANE), alone("b", SAM), NO_BUNDLE):

@@ -90,7 +90,7 @@ def test_a_full_redis_is_named_by_status_and_a_metric(
     assert float(line.split()[-1]) >= 1
 
 
-def test_without_a_limit_or_the_right_to_ask_nothing_is_said(
+def test_memory_share_is_unknown_without_a_limit_or_the_right_to_ask(
     full: OwnIntegration, running: RedisServer
 ) -> None:
     full.redis.config_set("maxmemory", 0)

@@ -51,7 +51,7 @@ HOLDS: dict[str, Any] = {
 }
 
 
-def test_nothing_is_held_and_nothing_limits_where_nothing_was_learned(own: OwnIntegration) -> None:
+def test_new_gate_is_open_and_has_no_limit(own: OwnIntegration) -> None:
     own.fill(100)
     assert own.gate().seconds_until_open() == 0
     assert (own.gate().state().kind, own.gate().state().rate) == (None, None)
@@ -61,7 +61,7 @@ def test_nothing_is_held_and_nothing_limits_where_nothing_was_learned(own: OwnIn
 # Taking
 
 
-def test_what_is_taken_is_noted_in_the_same_step_oldest_first(own: OwnIntegration) -> None:
+def test_fetched_messages_are_noted_in_flight_oldest_first_in_one_step(own: OwnIntegration) -> None:
     own.fill(3)
     assert own.take(2).messages == ["1", "2"]
     index, unacked = own.unacked_keys
@@ -71,7 +71,7 @@ def test_what_is_taken_is_noted_in_the_same_step_oldest_first(own: OwnIntegratio
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(
+def test_no_message_is_fetched_while_on_hold_and_the_queue_is_unchanged(
     own: OwnIntegration, hold: str
 ) -> None:
     own.fill(3)
@@ -91,7 +91,7 @@ def test_while_held_nothing_is_taken_and_the_queue_stays_as_it_is(
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_a_hold_says_why_and_since_when(own: OwnIntegration, hold: str) -> None:
+def test_hold_has_its_reason_and_its_start(own: OwnIntegration, hold: str) -> None:
     before = own.now()
     HOLDS[hold](own.gate())
     state = own.gate().state()
@@ -103,7 +103,7 @@ def test_a_hold_says_why_and_since_when(own: OwnIntegration, hold: str) -> None:
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_what_is_under_way_may_finish_only_while_mailgun_is_merely_unavailable(
+def test_running_delivery_may_finish_only_in_a_hold_for_unavailability(
     own: OwnIntegration, hold: str
 ) -> None:
     HOLDS[hold](own.gate())
@@ -113,7 +113,7 @@ def test_what_is_under_way_may_finish_only_while_mailgun_is_merely_unavailable(
 # Throttled
 
 
-def test_a_hint_holds_for_just_so_long(own: OwnIntegration) -> None:
+def test_hint_of_a_429_holds_for_exactly_its_seconds(own: OwnIntegration) -> None:
     assert answered(own.gate(), OutcomeKind.THROTTLED, hint=300) == ["throttled"]
     assert is_about(own.gate().seconds_until_open(), 300)
     own.later(300)
@@ -121,7 +121,7 @@ def test_a_hint_holds_for_just_so_long(own: OwnIntegration) -> None:
     assert own.gate().state().kind is None
 
 
-def test_a_hint_is_never_shortened_not_by_another_nor_by_none_nor_by_an_answer(
+def test_hint_of_a_429_is_shortened_neither_by_other_429s_nor_by_answers(
     own: OwnIntegration,
 ) -> None:
     gate = own.gate(base=1)
@@ -144,7 +144,7 @@ def test_a_longer_hint_lengthens_the_hold(own: OwnIntegration) -> None:
     assert is_about(own.gate().seconds_until_open(), 900)
 
 
-def test_a_lone_429_without_a_hint_holds_nobody_else(own: OwnIntegration) -> None:
+def test_lone_429_without_a_hint_begins_no_hold(own: OwnIntegration) -> None:
     for _ in range(3):  # many of them would teach a pace, sooner or later
         assert answered(own.gate(), OutcomeKind.THROTTLED) == [""]
         answered(own.gate(), OutcomeKind.DELIVERED)
@@ -152,7 +152,7 @@ def test_a_lone_429_without_a_hint_holds_nobody_else(own: OwnIntegration) -> Non
     assert "limit" not in own.pace()
 
 
-def test_a_second_429_in_a_row_holds_for_an_eighth_of_the_backoff_then_twice_as_long_up_to_the_ceiling(
+def test_repeated_429s_hold_from_an_eighth_of_the_backoff_to_the_ceiling(
     own: OwnIntegration,
 ) -> None:
     answered(own.gate(base=800), OutcomeKind.THROTTLED)
@@ -173,7 +173,7 @@ def test_a_hold_without_a_hint_is_a_random_half_to_whole_of_its_length(
     assert is_about(own.gate().seconds_until_open(), expected)
 
 
-def test_after_a_request_was_let_through_the_backoff_begins_anew(own: OwnIntegration) -> None:
+def test_backoff_begins_anew_after_a_successful_request(own: OwnIntegration) -> None:
     gate = own.gate(base=800)
     answered(gate, OutcomeKind.THROTTLED)
     for _ in range(2):
@@ -184,7 +184,7 @@ def test_after_a_request_was_let_through_the_backoff_begins_anew(own: OwnIntegra
     assert is_about(gate.seconds_until_open(), 100)
 
 
-def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_anew(
+def test_answer_to_a_request_before_the_429_does_not_reset_the_backoff(
     own: OwnIntegration,
 ) -> None:
     gate = own.gate(base=800)
@@ -195,7 +195,7 @@ def test_an_answer_to_what_was_asked_before_the_429_does_not_begin_the_backoff_a
     assert is_about(gate.seconds_until_open(), 200)
 
 
-def test_a_long_hint_is_looked_into_once_an_hour_by_one_worker(own: OwnIntegration) -> None:
+def test_long_hint_is_checked_once_an_hour_by_one_worker(own: OwnIntegration) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     assert own.gate().claim_incident_check() == ""
     assert is_about((own.gate().state().next_look or 0) - own.now(), BELIEVED_SECONDS)
@@ -204,7 +204,7 @@ def test_a_long_hint_is_looked_into_once_an_hour_by_one_worker(own: OwnIntegrati
         assert [own.gate().claim_incident_check() for _ in range(3)] == ["throttled", "", ""]
 
 
-def test_where_the_list_can_be_read_a_long_hint_is_believed_no_more(own: OwnIntegration) -> None:
+def test_long_hint_ends_when_the_list_can_be_read(own: OwnIntegration) -> None:
     own.fill(500)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
     own.later(BELIEVED_SECONDS)
@@ -216,7 +216,7 @@ def test_where_the_list_can_be_read_a_long_hint_is_believed_no_more(own: OwnInte
 @pytest.mark.parametrize(
     ("hint", "left"), [(600, 600), (90_000, 90_000), (0, 86_400 - BELIEVED_SECONDS)]
 )
-def test_where_the_list_is_answered_429_its_new_hint_counts(
+def test_long_hint_is_replaced_by_the_hint_of_a_new_429(
     own: OwnIntegration, hint: float, left: float
 ) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
@@ -226,7 +226,7 @@ def test_where_the_list_is_answered_429_its_new_hint_counts(
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED])
-def test_where_the_list_cannot_be_read_a_long_hint_stands(
+def test_long_hint_stands_when_the_list_cannot_be_read(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=86_400)
@@ -238,7 +238,7 @@ def test_where_the_list_cannot_be_read_a_long_hint_stands(
 # Unavailable
 
 
-def test_no_answer_for_so_many_members_holds_and_for_fewer_does_not(own: OwnIntegration) -> None:
+def test_hold_for_unavailability_begins_at_its_threshold_of_members(own: OwnIntegration) -> None:
     gate = own.gate()
     assert not any(answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
     assert (gate.state().kind, gate.state().members) == (None, UNAVAILABLE_MEMBERS - 1)
@@ -247,7 +247,7 @@ def test_no_answer_for_so_many_members_holds_and_for_fewer_does_not(own: OwnInte
 
 
 @pytest.mark.parametrize("bad", [1, 3, UNAVAILABLE_MEMBERS - 1])
-def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(
+def test_few_unavailable_members_begin_no_hold_however_often_they_fail(
     own: OwnIntegration, bad: int
 ) -> None:
     for number in range(300):
@@ -255,7 +255,7 @@ def test_members_of_which_alone_that_is_true_hold_nobody_else_however_often(
     assert own.gate().state().members == bad
 
 
-def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody(
+def test_failed_bulk_call_counts_all_its_members_but_alone_begins_no_hold(
     own: OwnIntegration,
 ) -> None:
     assert answered(own.gate(), OutcomeKind.UNAVAILABLE, members=100) == [""]
@@ -263,7 +263,9 @@ def test_a_failed_call_for_many_counts_as_all_of_them_but_by_itself_holds_nobody
 
 
 @pytest.mark.parametrize("kind", [*ANSWERS, OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND])
-def test_any_answer_to_a_write_ends_the_run(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_answer_to_a_write_ends_the_run_of_unavailability(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     gate = own.gate()
     answered(gate, OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1)
     answered(gate, kind)
@@ -289,7 +291,7 @@ def test_a_read_that_succeeds_ends_a_run_of_reads_but_not_of_writes(own: OwnInte
         OutcomeKind.CRASHED,
     ],
 )
-def test_an_attempt_without_a_request_says_nothing_of_mailgun(
+def test_attempt_without_a_request_does_not_end_the_run_of_unavailability(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
     gate = own.gate()
@@ -298,13 +300,13 @@ def test_an_attempt_without_a_request_says_nothing_of_mailgun(
     assert answered(gate, OutcomeKind.UNAVAILABLE) == ["unavailable"]
 
 
-def test_our_own_bug_says_nothing_of_mailgun(own: OwnIntegration) -> None:
+def test_crashed_attempt_does_not_end_the_hold_for_unavailability(own: OwnIntegration) -> None:
     hold_for_unavailability(own.gate())
     assert answered(own.gate(), OutcomeKind.CRASHED) == [""]
     assert own.gate().state().kind == "unavailable"
 
 
-def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_worker(
+def test_hold_for_unavailability_ends_by_one_workers_check_not_by_time(
     own: OwnIntegration,
 ) -> None:
     own.fill(50)
@@ -322,7 +324,7 @@ def test_after_its_time_no_event_is_taken_but_the_list_is_to_be_read_by_one_work
     assert own.take(5).wait >= LOOK_AGAIN_SECONDS
 
 
-def test_a_list_that_can_be_read_lifts_the_hold_and_the_flow_ramps_up(own: OwnIntegration) -> None:
+def test_successful_check_lifts_the_hold_and_ramps_up(own: OwnIntegration) -> None:
     own.fill(50)
     hold_for_unavailability(own.gate())
     assert looked(own.gate(), OutcomeKind.UNCHANGED) == "available"
@@ -331,7 +333,7 @@ def test_a_list_that_can_be_read_lifts_the_hold_and_the_flow_ramps_up(own: OwnIn
     assert 1 <= len(own.take(50).messages) < 50
 
 
-def test_while_the_list_cannot_be_read_the_hold_doubles_up_to_a_minute(own: OwnIntegration) -> None:
+def test_hold_for_unavailability_doubles_up_to_a_minute_as_checks_fail(own: OwnIntegration) -> None:
     gate = own.gate(base=5)
     hold_for_unavailability(gate)
     lengths = [float(own.hold()["length"])]
@@ -344,14 +346,14 @@ def test_while_the_list_cannot_be_read_the_hold_doubles_up_to_a_minute(own: OwnI
     assert lengths == [5, 10, 20, 40, LONGEST_UNAVAILABLE_SECONDS, LONGEST_UNAVAILABLE_SECONDS]
 
 
-def test_what_fails_meanwhile_does_not_lengthen_the_hold(own: OwnIntegration) -> None:
+def test_failures_during_a_hold_do_not_lengthen_it(own: OwnIntegration) -> None:
     hold_for_unavailability(own.gate(base=5))
     before = own.hold()
     answered(own.gate(base=5), OutcomeKind.UNAVAILABLE, times=100)
     assert own.hold() == before
 
 
-def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_and_longer(
+def test_hold_returns_sooner_and_longer_when_reads_succeed_but_writes_fail(
     own: OwnIntegration,
 ) -> None:
     gate = own.gate(base=5)
@@ -364,7 +366,7 @@ def test_where_the_list_can_be_read_but_writes_fail_the_hold_comes_back_sooner_a
     assert lengths == [10, 20, 40, 80, 160, *[LONGEST_RELAPSE_SECONDS] * 3]
 
 
-def test_after_such_a_hold_one_member_alone_does_not_bring_it_back(own: OwnIntegration) -> None:
+def test_lifted_hold_does_not_return_for_one_failing_member(own: OwnIntegration) -> None:
     hold_for_unavailability(own.gate())
     looked(own.gate(), OutcomeKind.UNCHANGED)
     assert not any(answered(own.gate(), OutcomeKind.UNAVAILABLE, times=100, members="bad"))
@@ -383,7 +385,7 @@ def test_writes_that_succeed_make_the_next_hold_shorter_again(own: OwnIntegratio
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.UNAUTHORIZED, OutcomeKind.LIST_NOT_FOUND])
-def test_a_list_that_is_refused_makes_it_an_incident_without_a_dead_letter(
+def test_refused_check_turns_the_hold_into_an_incident(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
     hold_for_unavailability(own.gate())
@@ -391,7 +393,7 @@ def test_a_list_that_is_refused_makes_it_an_incident_without_a_dead_letter(
     assert own.gate().state().kind == "incident"
 
 
-def test_a_list_that_is_answered_429_shows_nothing_and_its_hint_holds(own: OwnIntegration) -> None:
+def test_check_answered_429_proves_nothing_and_its_hint_holds(own: OwnIntegration) -> None:
     own.fill(50)
     hold_for_unavailability(own.gate())
     assert looked(own.gate(), OutcomeKind.THROTTLED, hint=300) == "throttled"
@@ -408,7 +410,7 @@ def test_an_answer_to_a_write_that_was_under_way_lifts_the_hold_too(own: OwnInte
     assert own.gate().state().kind is None
 
 
-def test_unavailability_never_shortens_what_mailgun_asked_to_wait(own: OwnIntegration) -> None:
+def test_unavailability_never_shortens_the_hint_of_a_429(own: OwnIntegration) -> None:
     own.fill(5)
     gate = own.gate(base=1)
     answered(gate, OutcomeKind.THROTTLED, hint=1000)
@@ -420,7 +422,7 @@ def test_unavailability_never_shortens_what_mailgun_asked_to_wait(own: OwnIntegr
     assert is_about(gate.seconds_until_open(), 940)
 
 
-def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_ramp(
+def test_unavailability_that_ends_within_a_429_hold_leaves_the_ramp(
     own: OwnIntegration,
 ) -> None:
     own.fill(500)
@@ -434,7 +436,7 @@ def test_a_hold_for_unavailability_that_ends_within_a_429s_does_not_use_up_its_r
 # Pause and resume
 
 
-def test_a_pause_stands_until_it_is_resumed(own: OwnIntegration) -> None:
+def test_pause_lasts_until_it_is_resumed(own: OwnIntegration) -> None:
     own.fill(50)
     gate = own.gate()
     assert gate.pause()
@@ -449,21 +451,21 @@ def test_a_pause_stands_until_it_is_resumed(own: OwnIntegration) -> None:
     assert 1 <= len(own.take(50).messages) < 50
 
 
-def test_resuming_lifts_an_incident_and_its_row(own: OwnIntegration) -> None:
+def test_resume_ends_an_incident_and_its_run_of_refusals(own: OwnIntegration) -> None:
     hold_for_incident(own.gate())
     assert own.gate().resume()
     assert own.gate().state().kind is None
     assert answered(own.gate(), OutcomeKind.UNAUTHORIZED, times=2) == ["", ""]
 
 
-def test_resuming_lifts_a_hold_for_unavailability_and_its_run(own: OwnIntegration) -> None:
+def test_resume_ends_a_hold_for_unavailability_and_its_run(own: OwnIntegration) -> None:
     hold_for_unavailability(own.gate())
     assert own.gate().resume()
     assert own.gate().state().kind is None
     assert not any(answered(own.gate(), OutcomeKind.UNAVAILABLE, times=UNAVAILABLE_MEMBERS - 1))
 
 
-def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(
+def test_resume_at_once_ends_the_hint_of_a_429_and_ramps_up(
     own: OwnIntegration,
 ) -> None:
     own.fill(500)
@@ -474,7 +476,7 @@ def test_resuming_at_once_lifts_what_mailgun_asked_to_wait_and_ramps_up(
     assert 1 <= len(own.take(500).messages) < 500
 
 
-def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(
+def test_resume_leaves_the_hint_of_a_429_and_the_ramp_after_it(
     own: OwnIntegration,
 ) -> None:
     own.fill(500)
@@ -487,7 +489,7 @@ def test_resuming_leaves_what_mailgun_asked_to_wait_and_the_ramp_after_it(
     assert 1 <= len(own.take(500).messages) < 500
 
 
-def test_the_pace_is_forgotten_an_hour_after_its_last_use_and_a_hold_is_not(
+def test_pace_expires_an_hour_after_its_last_use_but_a_hold_does_not(
     own: OwnIntegration,
 ) -> None:
     for hold in HOLDS.values():
@@ -513,34 +515,34 @@ def test_every_kind_of_outcome_can_be_reported_in_any_state(own: OwnIntegration)
 # Patience's clock
 
 
-def ticks(own: OwnIntegration, seconds: int) -> None:
+def housekeeping_ticks(own: OwnIntegration, seconds: int) -> None:
     """A worker keeps house for so long."""
     for _ in range(seconds):
         own.later(1)
         own.gate().claim_incident_check()
 
 
-def test_the_clock_of_patience_goes_while_mailgun_may_be_asked(own: OwnIntegration) -> None:
+def test_retry_clock_runs_while_the_gate_is_open(own: OwnIntegration) -> None:
     began = own.now()
     own.gate().claim_incident_check()
-    ticks(own, 100)
+    housekeeping_ticks(own, 100)
     open_seconds, took = own.gate().open_seconds(), own.now() - began
     assert 100 <= open_seconds <= 100 + took + 0.1
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_the_clock_of_patience_stands_still_in_a_hold(own: OwnIntegration, hold: str) -> None:
+def test_retry_clock_stands_still_during_a_hold(own: OwnIntegration, hold: str) -> None:
     own.gate().claim_incident_check()
     HOLDS[hold](own.gate())
     before = own.gate().open_seconds()
-    ticks(own, 300)
+    housekeeping_ticks(own, 300)
     assert own.gate().open_seconds() == before
 
 
-def test_the_clock_of_patience_stands_still_while_no_worker_is_there(own: OwnIntegration) -> None:
+def test_retry_clock_stands_still_while_no_worker_runs(own: OwnIntegration) -> None:
     own.gate().claim_incident_check()
     own.later(100_000)
     assert own.gate().open_seconds() == 0
     own.gate().claim_incident_check()
-    ticks(own, 3)
+    housekeeping_ticks(own, 3)
     assert 3 <= own.gate().open_seconds() < SLACK

@@ -58,7 +58,7 @@ def within_bounds(ask: Callable[[], Response | NoResponse]) -> Response | NoResp
     return found[0]
 
 
-def asked(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
+def ask_once(saying: Saying, **times: float) -> tuple[Response | NoResponse, RawMailgun]:
     with RawMailgun(saying) as far:
         return within_bounds(mailgun_at(far.url, **times).read_list), far
 
@@ -196,8 +196,8 @@ POURED = {
 
 
 @pytest.mark.parametrize("saying", POURED.values(), ids=POURED)
-def test_of_what_is_no_body_little_is_read(saying: Saying) -> None:
-    found, far = asked(saying, read=HANGS_AFTER_SECONDS)
+def test_endless_lines_around_a_body_are_read_only_a_little(saying: Saying) -> None:
+    found, far = ask_once(saying, read=HANGS_AFTER_SECONDS)
     assert isinstance(found, NoResponse)
     assert found.reason.startswith("no usable answer")
     assert (
@@ -218,10 +218,10 @@ BODIES = {
 @pytest.mark.parametrize(
     "length", [b"", b"Content-Length: 1600000000\r\n"], ids=["no length", "1.6 GB"]
 )
-def test_of_an_endless_body_its_limit_is_read_whatever_the_status(
+def test_endless_body_is_read_up_to_its_limit_whatever_the_status(
     head: bytes, length: bytes
 ) -> None:
-    found, far = asked(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
+    found, far = ask_once(pouring(head + length + b"\r\n", b"x" * 65536), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.status == int(head.split()[1])
     assert len(found.body) == BODY_LIMIT
@@ -233,27 +233,29 @@ def test_answer_of_too_many_values_counts_as_too_long(item: bytes) -> None:
     body = (
         b'{"message": "Mailing list member has been created", "member": [' + item * 300_000 + b"0]}"
     )
-    found, _ = asked(said(answer(body)), read=HANGS_AFTER_SECONDS)
+    found, _ = ask_once(said(answer(body)), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.is_json_cut
     assert len(found.body) < 100_000
 
 
 def test_gzip_stream_that_yields_nothing_is_read_to_the_limit_of_the_wire() -> None:
-    found, far = asked(pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS)
+    found, far = ask_once(
+        pouring(ZIPPED + ZIP_HEAD, EMPTY_BLOCK * 10_000), read=HANGS_AFTER_SECONDS
+    )
     assert isinstance(found, NoResponse)
     assert far.sent < 2 * RAW_LIMIT
 
 
 def test_gzip_bomb_is_unpacked_to_the_limit() -> None:
     bomb = gzip.compress(b"\0" * (100 * BODY_LIMIT))
-    found, _ = asked(said(ZIPPED + bomb), read=HANGS_AFTER_SECONDS)
+    found, _ = ask_once(said(ZIPPED + bomb), read=HANGS_AFTER_SECONDS)
     assert isinstance(found, Response)
     assert found.body == b"\0" * BODY_LIMIT
 
 
 def test_body_that_is_not_as_encoded_leaves_the_status_to_be_heeded() -> None:
-    found, _ = asked(
+    found, _ = ask_once(
         said(
             answer(b"no gzip", "429 Too Many Requests", "Content-Encoding: gzip", "Retry-After: 7")
         )
@@ -311,7 +313,7 @@ def test_connection_that_may_carry_a_stray_answer_is_not_used_again(parts: list[
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "205 Reset Content"])
-def test_body_of_an_answer_without_one_is_not_the_next_answer(status: str) -> None:
+def test_stray_body_after_an_answer_without_one_is_not_the_next_answer(status: str) -> None:
     head = f"HTTP/1.1 {status}\r\n\r\n".encode() if "205" not in status else answer(b"", status)
     stray = answer(b"stray")
     for parts in ([head + stray], [head, stray]):
@@ -336,7 +338,7 @@ def test_refused_write_after_an_early_hint_is_not_counted_for_the_next() -> None
     assert [each.status for each in statuses if isinstance(each, Response)] == [200, 400, 200]
 
 
-def test_what_comes_before_a_request_is_not_its_answer() -> None:
+def test_bytes_before_a_request_are_not_its_answer() -> None:
     sent = threading.Event()
 
     def saying(number: int) -> Iterator[bytes]:
@@ -382,7 +384,7 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_whole_http_answer_is_none_and_quotes_nothing(
+def test_broken_http_answer_is_no_response_and_quotes_nothing(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     def saying(number: int) -> Iterator[bytes]:
@@ -416,11 +418,11 @@ def test_odd_headers_are_not_written_to_a_log(caplog: pytest.LogCaptureFixture) 
     odd: list[Any] = ["X-Echo: Basic YXBpOmtleQ==", " folded", "Set-Cookie: jane@example.com"]
     both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\nX-Echo: jane@example.com\r\n\r\n"
     with caplog.at_level(20):
-        asked(said(answer(b"{}", "200 OK", *odd)))
-        asked(said(both + b"2\r\n{}\r\n0\r\n\r\n"))
-        asked(said(b"HTTP/1.1 200 OK\r\njane@example.com\r\n\r\n"))
+        ask_once(said(answer(b"{}", "200 OK", *odd)))
+        ask_once(said(both + b"2\r\n{}\r\n0\r\n\r\n"))
+        ask_once(said(b"HTTP/1.1 200 OK\r\njane@example.com\r\n\r\n"))
     assert not caplog.records
 
 
-def test_limits_are_what_they_are_said_to_be() -> None:
+def test_limits_of_an_answer_are_in_ascending_order() -> None:
     assert CHUNK < HEAD_LIMIT < BODY_LIMIT < RAW_LIMIT

@@ -53,7 +53,7 @@ def test_a_message_is_noted_with_the_moment_by_redis_clock(
     assert before <= score <= own.now()
 
 
-def test_what_is_kept_counts_from_now_by_redis_clock(
+def test_extended_message_counts_from_now_by_redis_clock(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -70,7 +70,7 @@ def test_what_is_kept_counts_from_now_by_redis_clock(
 
 
 @pytest.mark.parametrize("count", [1, 3, 25, 150])
-def test_overdue_messages_come_back_at_the_front_in_the_order_in_which_they_were_taken(
+def test_overdue_messages_come_back_at_the_front_in_fetch_order(
     own: OwnIntegration, count: int
 ) -> None:
     own.fill(count + 2)
@@ -83,7 +83,7 @@ def test_overdue_messages_come_back_at_the_front_in_the_order_in_which_they_were
     assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
 
 
-def test_what_several_workers_kept_at_other_moments_comes_back_in_the_order_of_taking(
+def test_overdue_messages_of_several_workers_come_back_in_fetch_order(
     own: OwnIntegration,
 ) -> None:
     own.fill(4)
@@ -94,7 +94,7 @@ def test_what_several_workers_kept_at_other_moments_comes_back_in_the_order_of_t
     assert queued(own) == ["1", "2", "3", "4"]
 
 
-def test_more_than_one_turns_worth_comes_back_in_order_too(
+def test_overdue_messages_restored_in_several_steps_keep_their_order(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_flight, "RESTORE_AT_ONCE", 7)
@@ -105,14 +105,14 @@ def test_more_than_one_turns_worth_comes_back_in_order_too(
     assert queued(own) == [str(each + 1) for each in range(20)]
 
 
-def test_what_is_not_overdue_stays(own: OwnIntegration) -> None:
+def test_message_that_is_not_overdue_stays_in_flight(own: OwnIntegration) -> None:
     own.fill(1)
     own.take(1)
     assert restore(own, 60) == 0
     assert len(tags(own)) == 1
 
 
-def test_what_was_acknowledged_does_not_come_back(own: OwnIntegration) -> None:
+def test_acknowledged_message_does_not_come_back(own: OwnIntegration) -> None:
     own.fill(2)
     own.take(2)
     acknowledge(own.redis, own.unacked_keys, tags(own)[:1])
@@ -128,9 +128,7 @@ def test_several_messages_are_put_back_in_order(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("key", [0, 1])
-def test_a_key_of_the_wrong_type_costs_no_message_when_it_is_taken(
-    own: OwnIntegration, key: int
-) -> None:
+def test_key_of_the_wrong_type_costs_no_message_on_fetch(own: OwnIntegration, key: int) -> None:
     own.fill(2)
     own.redis.set(own.unacked_keys[key], "not ours")
     with pytest.raises(redis.ResponseError):
@@ -138,7 +136,7 @@ def test_a_key_of_the_wrong_type_costs_no_message_when_it_is_taken(
     assert queued(own) == ["1", "2"]
 
 
-def test_a_queue_of_the_wrong_type_costs_no_message_that_is_put_back(own: OwnIntegration) -> None:
+def test_queue_of_the_wrong_type_costs_no_message_on_requeue(own: OwnIntegration) -> None:
     own.fill(1)
     own.take(1)
     own.redis.set(own.queue, "not ours")
@@ -160,7 +158,7 @@ def connection(own: OwnIntegration, server: RedisServer) -> Iterator[Connection]
         yield opened
 
 
-def test_our_queue_is_read_by_our_script_beside_other_queues_and_neither_starves(
+def test_event_queue_and_other_queues_are_both_read_and_neither_starves(
     own: OwnIntegration, connection: Connection
 ) -> None:
     other = f"other.{own.name}"
@@ -185,7 +183,7 @@ def test_our_queue_is_read_by_our_script_beside_other_queues_and_neither_starves
     assert all(each["properties"]["delivery_info"]["routing_key"] == other for each in bodies)
 
 
-def test_a_message_from_another_queue_whose_reader_died_goes_back_there(
+def test_message_of_another_queue_goes_back_there_when_its_reader_died(
     own: OwnIntegration, connection: Connection
 ) -> None:
     other = f"other.{own.name}"
@@ -201,7 +199,7 @@ def test_a_message_from_another_queue_whose_reader_died_goes_back_there(
         assert own.redis.llen(own.queue) == 0
 
 
-def test_messages_that_arrive_after_their_consumer_was_cancelled_are_put_back_in_order(
+def test_messages_fetched_after_their_consumer_was_cancelled_are_requeued(
     own: OwnIntegration, connection: Connection
 ) -> None:
     own.redis.lpush(

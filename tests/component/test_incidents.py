@@ -42,7 +42,7 @@ def threshold_of(kind: OutcomeKind) -> int:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_so_many_members_refused_in_a_row_are_an_incident(
+def test_enough_members_refused_in_a_row_begin_an_incident(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
     enough = threshold_of(kind)
@@ -60,7 +60,9 @@ def test_so_many_members_refused_in_a_row_are_an_incident(
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_one_member_refused_a_hundred_times_is_none(own: OwnIntegration, kind: OutcomeKind) -> None:
+def test_one_member_refused_a_hundred_times_begins_no_incident(
+    own: OwnIntegration, kind: OutcomeKind
+) -> None:
     assert not any(answered(own.gate(), kind, times=100, members="bad"))
     assert own.gate().state().members == 1
 
@@ -79,9 +81,7 @@ def test_refusals_of_different_kinds_but_400_count_towards_one_incident(
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_write_that_succeeds_ends_the_row_of_refusals(
-    own: OwnIntegration, kind: OutcomeKind
-) -> None:
+def test_successful_write_ends_the_run_of_refusals(own: OwnIntegration, kind: OutcomeKind) -> None:
     enough = threshold_of(kind)
     answered(own.gate(), kind, times=enough - 1)
     answered(own.gate(), OutcomeKind.DELIVERED)
@@ -107,7 +107,7 @@ def test_a_refusal_shows_that_mailgun_is_available(own: OwnIntegration) -> None:
     assert own.gate().state().kind is None
 
 
-def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnIntegration) -> None:
+def test_incident_ends_neither_by_time_nor_by_running_requests(own: OwnIntegration) -> None:
     own.fill(5)
     hold_for_incident(own.gate())
     own.later(1e6)
@@ -117,7 +117,7 @@ def test_an_incident_does_not_end_by_time_nor_by_what_was_under_way(own: OwnInte
     assert own.take().messages == []
 
 
-def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_workers(
+def test_incident_check_is_due_once_per_interval_over_all_workers(
     own: OwnIntegration,
 ) -> None:
     assert own.gate().claim_incident_check() == ""
@@ -136,7 +136,7 @@ def test_a_look_whether_the_incident_is_over_is_due_once_an_interval_over_all_wo
 @pytest.mark.parametrize(
     "hold", [lambda gate: answered(gate, OutcomeKind.THROTTLED, hint=3000), Gate.pause]
 )
-def test_no_look_is_due_while_nobody_may_ask(own: OwnIntegration, hold: Any) -> None:
+def test_incident_check_is_not_due_while_another_hold_lasts(own: OwnIntegration, hold: Any) -> None:
     hold_for_incident(own.gate())
     hold(own.gate())
     own.later(600)
@@ -147,7 +147,7 @@ def test_no_look_is_due_while_nobody_may_ask(own: OwnIntegration, hold: Any) -> 
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(
+def test_incident_begins_again_after_few_refusals_once_it_is_over(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
     own.fill(50)
@@ -159,7 +159,7 @@ def test_when_the_incident_is_over_few_more_members_refused_begin_it_again(
     assert answered(own.gate(), kind, times=REFUSED_AGAIN - 1)[-1] == "incident"
 
 
-def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_often(
+def test_repeated_incident_is_checked_less_and_less_often(
     own: OwnIntegration,
 ) -> None:
     hold_for_incident(own.gate())
@@ -171,7 +171,7 @@ def test_an_incident_that_comes_again_and_again_is_looked_into_less_and_less_oft
     assert lengths == [1200, 2400, *[LONGEST_PROBE_SECONDS] * 3]
 
 
-def test_after_an_incident_a_delivered_event_begins_the_row_anew(own: OwnIntegration) -> None:
+def test_delivered_event_after_an_incident_resets_the_run_of_refusals(own: OwnIntegration) -> None:
     hold_for_incident(own.gate())
     looked(own.gate(), OutcomeKind.UNCHANGED)
     answered(own.gate(), OutcomeKind.DELIVERED)

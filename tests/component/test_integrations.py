@@ -12,7 +12,7 @@ def settings_of(own: OwnIntegration) -> Settings:
     return Settings(_env_file=None, signal_integration=own.name)
 
 
-def test_an_integration_is_known_once_anything_was_stored_for_it(own: OwnIntegration) -> None:
+def test_integration_exists_once_anything_is_stored_for_it(own: OwnIntegration) -> None:
     settings = settings_of(own)
     assert not is_known(settings, own.redis)
     own.fill(1)
@@ -22,7 +22,7 @@ def test_an_integration_is_known_once_anything_was_stored_for_it(own: OwnIntegra
     assert is_served(settings, own.redis)
 
 
-def test_the_names_of_those_there_are_found_among_other_programs_keys(own: OwnIntegration) -> None:
+def test_names_of_integrations_are_found_among_foreign_keys(own: OwnIntegration) -> None:
     own.redis.flushall()
     own.redis.lpush("mailgun.shop", "x")
     own.redis.lpush("mailgun.news.dead_letter", "x")
@@ -34,7 +34,7 @@ def test_the_names_of_those_there_are_found_among_other_programs_keys(own: OwnIn
     own.redis.flushall()
 
 
-def test_a_producers_user_who_may_not_look_is_told_nothing(
+def test_integration_counts_as_existing_and_served_without_read_rights(
     own: OwnIntegration, server: RedisServer
 ) -> None:
     rights = ["-@all", "+lpush", "+ping"]

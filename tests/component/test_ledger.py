@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.adapters import HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from worker.mailgun.client import MailgunClient
@@ -32,7 +32,7 @@ def patch(consent: bool | None = None, name: str | None = None, **fields: object
     return Patch(ADDRESS, name, fields, consent, None)
 
 
-def bring(
+def deliver(
     own: OwnIntegration,
     there: HoldsOneMember,
     patch: Patch,
@@ -41,9 +41,8 @@ def bring(
     rules: SubscriptionRules | None = None,
     **ledger: Any,
 ) -> Outcome:
-    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).deliver_one(
-        patch, at
-    )
+    delivery = own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules)
+    return deliver_one(delivery, patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def keys(own: OwnIntegration, kind: str) -> list[str]:
     return list(own.redis.scan_iter(f"signal:{own.name}:{kind}:*"))
 
 
-def only_visit(opened: list[LeaseResult] | OnHold) -> MemberLease:
+def only_lease(opened: list[LeaseResult] | OnHold) -> MemberLease:
     """The one member that was opened."""
     assert not isinstance(opened, OnHold)
     (lease,) = opened
@@ -68,14 +67,14 @@ def only_visit(opened: list[LeaseResult] | OnHold) -> MemberLease:
     return lease
 
 
-def opened(own: OwnIntegration, **ledger: Any) -> MemberLease:
-    return only_visit(own.ledger(**ledger).acquire([ADDRESS]))
+def acquired_lease(own: OwnIntegration, **ledger: Any) -> MemberLease:
+    return only_lease(own.ledger(**ledger).acquire([ADDRESS]))
 
 
 # One delivery per member at a time
 
 
-def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_lost(
+def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
     own: OwnIntegration,
 ) -> None:
     config = SandboxConfig()
@@ -94,7 +93,7 @@ def test_over_many_threads_one_delivery_has_a_member_at_a_time_and_no_field_is_l
             sets = {"last_page_url": f"/{number}", f"field_{number}": number}
             mine = Patch(ADDRESS, None, sets, None, None)
             return eventually(
-                lambda: _unless_busy(delivery.deliver_one(mine, at=1000.0 - number).kind), 60
+                lambda: _unless_busy(deliver_one(delivery, mine, 1000.0 - number).kind), 60
             )
 
         with ThreadPoolExecutor(16) as threads:
@@ -117,28 +116,28 @@ def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
     return None if kind is OutcomeKind.BUSY else kind
 
 
-def test_a_member_that_another_delivery_has_is_busy_and_nothing_is_asked(
+def test_member_leased_by_another_delivery_is_busy_without_a_request(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    opened(own)
-    found = bring(own, there, patch(plan="pro"))
+    acquired_lease(own)
+    found = deliver(own, there, patch(plan="pro"))
     assert (found.kind, found.requests) == (OutcomeKind.BUSY, 0)
     assert there.asked() == []
 
 
 def test_another_member_is_not_busy(own: OwnIntegration) -> None:
-    opened(own)
-    only_visit(own.ledger().acquire(["john@example.com"]))
+    acquired_lease(own)
+    only_lease(own.ledger().acquire(["john@example.com"]))
 
 
-def test_another_integrations_member_is_another(own: OwnIntegration) -> None:
-    opened(own)
-    only_visit(OwnIntegration(own.redis, f"{own.name}-other").ledger().acquire([ADDRESS]))
+def test_lease_of_a_member_is_separate_for_each_integration(own: OwnIntegration) -> None:
+    acquired_lease(own)
+    only_lease(OwnIntegration(own.redis, f"{own.name}-other").ledger().acquire([ADDRESS]))
 
 
 def test_the_lock_of_a_delivery_that_died_ends_with_its_lease(own: OwnIntegration) -> None:
-    opened(own, lease_seconds=60)
+    acquired_lease(own, lease_seconds=60)
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
     own.redis.pexpire(lock, 100)
@@ -150,21 +149,21 @@ def test_a_delivery_ends_with_the_lock_released(own: OwnIntegration) -> None:
         there = HoldsOneMember(None)
         if refused:
             there.instead["GET"] = lambda status=refused: answered(status)  # type: ignore[misc]
-        bring(own, there, patch(plan="pro"))
+        deliver(own, there, patch(plan="pro"))
         assert keys(own, "lock") == []
 
 
-def test_after_a_write_without_an_answer_nobody_has_the_member_until_that_has_settled(
+def test_write_without_an_answer_locks_the_member_until_it_has_settled(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNAVAILABLE
+    assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNAVAILABLE
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.BUSY
+    assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.BUSY
     own.redis.delete(lock)  # the time is over
-    assert bring(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNCHANGED
+    assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNCHANGED
     assert keys(own, "lock") == []
 
 
@@ -176,31 +175,31 @@ def test_a_read_or_a_write_that_was_answered_has_nothing_to_settle(
 ) -> None:
     there = HoldsOneMember(HELD)
     there.instead[method] = timed_out if status is None else lambda: answered(status)
-    bring(own, there, patch(plan="pro"), settle_seconds=60)
+    deliver(own, there, patch(plan="pro"), settle_seconds=60)
     assert keys(own, "lock") == []
 
 
-def somebody_else_has_it(own: OwnIntegration) -> MemberLease:
+def lease_goes_to_another(own: OwnIntegration) -> MemberLease:
     own.redis.delete(*keys(own, "lock"))
-    return opened(own)
+    return acquired_lease(own)
 
 
-def test_a_delivery_whose_lease_ended_before_it_writes_does_not_write(own: OwnIntegration) -> None:
+def test_delivery_whose_lease_ended_before_the_write_does_not_write(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    there.meanwhile["GET"] = lambda: somebody_else_has_it(own)
-    found = bring(own, there, patch(consent=False, plan="pro"))
+    there.meanwhile["GET"] = lambda: lease_goes_to_another(own)
+    found = deliver(own, there, patch(consent=False, plan="pro"))
     assert (found.kind, there.asked(), there.held) == (OutcomeKind.BUSY, ["GET"], HELD)
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]
 
 
-def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_record(
+def test_lease_lost_during_the_write_leaves_the_new_lock_and_record(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    there.meanwhile["POST"] = lambda: somebody_else_has_it(own)
-    assert bring(own, there, patch(plan="pro")).kind is OutcomeKind.BUSY
+    there.meanwhile["POST"] = lambda: lease_goes_to_another(own)
+    assert deliver(own, there, patch(plan="pro")).kind is OutcomeKind.BUSY
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]
@@ -209,11 +208,11 @@ def test_a_delivery_whose_lease_ended_while_it_wrote_leaves_the_others_lock_and_
 # Newer and older
 
 
-def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) -> None:
+def test_older_event_sets_only_fields_that_no_newer_event_set(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro", name="J. Doe"), at=20)
+    deliver(own, there, patch(plan="pro", name="J. Doe"), at=20)
     assert (
-        bring(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind
+        deliver(own, there, patch(plan="basic", name="Jane", company="Umbrella"), at=10).kind
         is OutcomeKind.DELIVERED
     )
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
@@ -221,53 +220,57 @@ def test_an_older_event_sets_only_what_newer_ones_have_not(own: OwnIntegration) 
     assert there.held["name"] == "J. Doe"
 
 
-def test_an_older_event_that_has_nothing_left_to_set_is_superseded_without_a_request(
+def test_older_event_with_nothing_left_to_set_is_superseded_unasked(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), at=20)
+    deliver(own, there, patch(plan="pro"), at=20)
     there.far.requests.clear()
-    found = bring(own, there, patch(plan="basic"), at=10)
+    found = deliver(own, there, patch(plan="basic"), at=10)
     assert (found.kind, found.requests, there.asked()) == (OutcomeKind.SUPERSEDED, 0, [])
 
 
-def test_an_older_event_leaves_the_time_of_a_newer_field_as_it_is(own: OwnIntegration) -> None:
+def test_older_event_keeps_the_time_of_a_newer_field(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), at=20)
-    bring(own, there, patch(plan="basic", company="Umbrella"), at=10)
-    assert bring(own, there, patch(plan="free"), at=15).kind is OutcomeKind.SUPERSEDED
+    deliver(own, there, patch(plan="pro"), at=20)
+    deliver(own, there, patch(plan="basic", company="Umbrella"), at=10)
+    assert deliver(own, there, patch(plan="free"), at=15).kind is OutcomeKind.SUPERSEDED
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella"}
 
 
-def test_an_event_that_changed_nothing_still_goes_before_an_older_one(own: OwnIntegration) -> None:
+def test_event_that_changed_nothing_still_supersedes_an_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert bring(own, there, patch(plan="free"), at=20).kind is OutcomeKind.UNCHANGED
-    assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.SUPERSEDED
+    assert deliver(own, there, patch(plan="free"), at=20).kind is OutcomeKind.UNCHANGED
+    assert deliver(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.SUPERSEDED
 
 
-def test_an_event_that_failed_does_not_go_before_an_older_one(own: OwnIntegration) -> None:
+def test_failed_event_supersedes_no_older_one(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(400)
-    assert bring(own, there, patch(plan="enterprise"), at=20).kind is OutcomeKind.REJECTED
-    assert bring(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(plan="enterprise"), at=20).kind is OutcomeKind.REJECTED
+    assert deliver(own, there, patch(plan="pro"), at=10).kind is OutcomeKind.DELIVERED
 
 
-def test_the_same_event_again_asks_and_changes_nothing_more(own: OwnIntegration) -> None:
+def test_repeated_event_changes_nothing(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.DELIVERED
+    assert (
+        deliver(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.DELIVERED
+    )
     held = there.held
-    assert bring(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.UNCHANGED
+    assert (
+        deliver(own, there, patch(plan="pro", consent=False), at=20).kind is OutcomeKind.UNCHANGED
+    )
     assert there.held == held
 
 
-def test_an_event_that_says_nothing_but_who_makes_a_new_member(own: OwnIntegration) -> None:
+def test_event_with_only_an_address_creates_the_member(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
-    assert bring(own, there, patch()).kind is OutcomeKind.DELIVERED
-    assert bring(own, there, patch()).kind is OutcomeKind.UNCHANGED
+    assert deliver(own, there, patch()).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch()).kind is OutcomeKind.UNCHANGED
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_the_member_ends_the_same_in_every_order(
+def test_member_ends_the_same_in_every_order_of_events(
     own: OwnIntegration, order: tuple[int, ...]
 ) -> None:
     events = [
@@ -278,7 +281,7 @@ def test_the_member_ends_the_same_in_every_order(
     ]
     there = HoldsOneMember(None)
     for number in order:
-        bring(own, there, events[number], at=number, cache_seconds=60)
+        deliver(own, there, events[number], at=number, cache_seconds=60)
     assert there.held == {
         "address": ADDRESS,
         "name": "Jane",
@@ -287,18 +290,18 @@ def test_the_member_ends_the_same_in_every_order(
     }
 
 
-def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(
+def test_dead_letter_replayed_later_sets_only_fields_without_newer_values(
     own: OwnIntegration,
 ) -> None:
     day = 86_400.0
     there = HoldsOneMember(HELD)
     dead = patch(plan="basic", company="Umbrella", consent=True)
     there.instead["POST"] = lambda: answered(400)
-    bring(own, there, dead, at=0)
-    bring(own, there, patch(plan="pro", consent=False), at=day)
-    bring(own, there, patch(last_page_url="/a"), at=2 * day)
+    deliver(own, there, dead, at=0)
+    deliver(own, there, patch(plan="pro", consent=False), at=day)
+    deliver(own, there, patch(last_page_url="/a"), at=2 * day)
     own.later(3 * day)
-    assert bring(own, there, dead, at=0).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, dead, at=0).kind is OutcomeKind.DELIVERED
     assert vars_of(there) == {"plan": "pro", "company": "Umbrella", "last_page_url": "/a"}
     assert not is_subscribed(there)
 
@@ -306,129 +309,130 @@ def test_a_dead_letter_replayed_days_later_sets_only_what_nothing_newer_set(
 def test_times_are_kept_exactly(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     at = 1714557600.1234567
-    bring(own, there, patch(plan="pro"), at=at)
-    assert bring(own, there, patch(plan="basic"), at=at - 1e-6).kind is OutcomeKind.SUPERSEDED
-    assert bring(own, there, patch(plan="basic"), at=at + 1e-6).kind is OutcomeKind.DELIVERED
+    deliver(own, there, patch(plan="pro"), at=at)
+    assert deliver(own, there, patch(plan="basic"), at=at - 1e-6).kind is OutcomeKind.SUPERSEDED
+    assert deliver(own, there, patch(plan="basic"), at=at + 1e-6).kind is OutcomeKind.DELIVERED
 
 
 # The copy
 
 
-def test_within_its_time_the_copy_shows_that_nothing_needs_writing(own: OwnIntegration) -> None:
+def test_copy_within_its_time_proves_that_no_write_is_needed(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.far.requests.clear()
-    found = bring(own, there, patch(plan="pro", company="Acme"), 2, cache_seconds=100)
+    found = deliver(own, there, patch(plan="pro", company="Acme"), 2, cache_seconds=100)
     assert (found.kind, found.requests, there.asked()) == (OutcomeKind.UNCHANGED, 0, [])
     assert (
-        bring(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind
+        deliver(own, there, patch(plan="basic"), 1.5, cache_seconds=100).kind
         is OutcomeKind.SUPERSEDED
     )
 
 
-def test_what_was_read_and_not_written_is_a_copy_too(own: OwnIntegration) -> None:
+def test_member_that_was_read_but_not_written_is_cached_too(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for at in (1, 2):
         assert (
-            bring(own, there, patch(plan="free"), at, cache_seconds=100).kind
+            deliver(own, there, patch(plan="free"), at, cache_seconds=100).kind
             is OutcomeKind.UNCHANGED
         )
     assert there.asked() == ["GET"]
 
 
 @pytest.mark.parametrize("between", [[], [50], [30, 30]])
-def test_after_its_time_the_copy_is_not_used_and_its_use_does_not_lengthen_it(
+def test_copy_expires_after_its_time_even_when_it_is_used(
     own: OwnIntegration, between: list[float]
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), cache_seconds=100)
     for seconds in between:
         own.later(seconds)
-        bring(own, there, patch(plan="pro"), cache_seconds=100)
+        deliver(own, there, patch(plan="pro"), cache_seconds=100)
     assert there.asked() == ["GET", "POST"]
     own.later(100 - sum(between))
-    bring(own, there, patch(plan="pro"), cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), cache_seconds=100)
     assert there.asked() == ["GET", "POST", "GET"]
 
 
-def test_without_a_cache_each_event_reads(own: OwnIntegration) -> None:
+def test_event_without_a_cache_reads_the_member(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for _ in range(3):
-        bring(own, there, patch(plan="free"), cache_seconds=0)
+        deliver(own, there, patch(plan="free"), cache_seconds=0)
     assert there.asked() == ["GET"] * 3
 
 
-def test_a_yes_is_never_written_from_the_copy_so_an_opt_out_in_between_stands(
+def test_subscribe_is_never_written_from_the_copy_so_an_opt_out_stands(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
     assert (
-        bring(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind
+        deliver(own, there, patch(plan="basic", consent=True), 2, cache_seconds=100).kind
         is OutcomeKind.DELIVERED
     )
     assert not is_subscribed(there)
     assert vars_of(there)["plan"] == "basic"
 
 
-def test_an_opt_out_stands_where_the_copy_shows_that_nothing_needs_writing(
+def test_opt_out_stands_when_the_copy_proves_that_no_write_is_needed(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro", consent=True), 1, cache_seconds=100)
     there.unsubscribe()
     assert (
-        bring(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind
+        deliver(own, there, patch(plan="pro", consent=True), 2, cache_seconds=100).kind
         is OutcomeKind.UNCHANGED
     )
     own.later(100)
-    bring(own, there, patch(plan="basic", consent=True), 3, cache_seconds=100)
+    deliver(own, there, patch(plan="basic", consent=True), 3, cache_seconds=100)
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_the_copy_does_not_show_is_not_taken_for_our_no(
+def test_opt_out_hidden_by_the_copy_is_not_recorded_as_our_unsubscribe(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.unsubscribe()
-    bring(own, there, patch(consent=False), 2, cache_seconds=100)
-    bring(own, there, patch(consent=True), 3, cache_seconds=100)
+    deliver(own, there, patch(consent=False), 2, cache_seconds=100)
+    deliver(own, there, patch(consent=True), 3, cache_seconds=100)
     assert not is_subscribed(there)
 
 
-def test_a_copy_is_never_written_back_not_even_for_whoever_is_unsubscribed(
+def test_copy_is_never_written_back_even_for_an_unsubscribed_member(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.held = {**HELD, "subscribed": True}
     assert (
-        bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
+        deliver(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.DELIVERED
     )
     assert there.held == {**HELD, "subscribed": True, "vars": {"plan": "basic", "company": "Acme"}}
 
 
 def test_the_copy_is_not_trusted_after_a_delivery_that_died(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), cache_seconds=100)
-    lease = opened(own, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), cache_seconds=100)
+    lease = acquired_lease(own, cache_seconds=100)
     assert lease.cached
     assert own.ledger().renew([lease], [lease.record], 0) == [True]
     own.redis.delete(*keys(own, "lock"))
-    assert opened(own, cache_seconds=100).cached is None
+    assert acquired_lease(own, cache_seconds=100).cached is None
 
 
 def test_the_copy_is_not_trusted_after_a_write_without_an_answer(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), 1, cache_seconds=100)
     there.afterwards["POST"] = timed_out
     assert (
-        bring(own, there, patch(plan="basic"), 2, cache_seconds=100).kind is OutcomeKind.UNAVAILABLE
+        deliver(own, there, patch(plan="basic"), 2, cache_seconds=100).kind
+        is OutcomeKind.UNAVAILABLE
     )
     there.far.requests.clear()
-    bring(own, there, patch(plan="pro"), 3, cache_seconds=100)
+    deliver(own, there, patch(plan="pro"), 3, cache_seconds=100)
     assert there.asked()[0] == "GET"
     assert vars_of(there)["plan"] == "pro"
 
@@ -440,9 +444,9 @@ def test_a_copy_keeps_every_value_and_its_json_type(own: OwnIntegration) -> None
         "vars": {"a": 1, "b": True, "c": None, "d": [], "e": {}, "f": 1.5, "g": "ü"},
     }
     there = HoldsOneMember(held)
-    bring(own, there, patch(a=1), 1, cache_seconds=100)
+    deliver(own, there, patch(a=1), 1, cache_seconds=100)
     again = patch(**held["vars"])  # type: ignore[arg-type]
-    assert bring(own, there, again, 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED
+    assert deliver(own, there, again, 2, cache_seconds=100).kind is OutcomeKind.UNCHANGED
     assert there.asked() == ["GET"]
 
 
@@ -453,19 +457,19 @@ def refused() -> Any:
     return answered(400)
 
 
-def happens(own: OwnIntegration, there: HoldsOneMember, what: str, at: float) -> None:
+def perform(own: OwnIntegration, there: HoldsOneMember, what: str, at: float) -> None:
     """What one letter stands for."""
     match what:
         case "denied":
-            bring(own, there, patch(consent=False), at)
+            deliver(own, there, patch(consent=False), at)
         case "denied, the answer lost":
             there.afterwards["POST"] = timed_out
-            bring(own, there, patch(consent=False), at)
+            deliver(own, there, patch(consent=False), at)
         case "denied, refused":
             there.instead["POST"] = refused
-            bring(own, there, patch(consent=False), at)
+            deliver(own, there, patch(consent=False), at)
         case "granted":
-            bring(own, there, patch(consent=True), at)
+            deliver(own, there, patch(consent=True), at)
         case "opt-out":
             there.unsubscribe()
     there.afterwards.clear()
@@ -476,7 +480,7 @@ WHAT_HAPPENS = ["denied", "denied, the answer lost", "denied, refused", "granted
 
 
 @pytest.mark.parametrize("first", WHAT_HAPPENS)
-def test_a_granted_consent_undoes_our_no_and_never_the_recipients_whatever_came_before(
+def test_granted_consent_undoes_our_unsubscribe_but_never_an_opt_out(
     own: OwnIntegration, first: str
 ) -> None:
     for number, rest in enumerate(product(WHAT_HAPPENS, repeat=3)):
@@ -484,11 +488,11 @@ def test_a_granted_consent_undoes_our_no_and_never_the_recipients_whatever_came_
         there, opted_out = HoldsOneMember(HELD), False
         for at, what in enumerate((first, *rest, "granted")):
             opted_out = opted_out or (what == "opt-out" and is_subscribed(there))
-            happens(each, there, what, at)
+            perform(each, there, what, at)
         assert is_subscribed(there) is not opted_out, (first, *rest)
 
 
-def test_a_no_is_known_to_be_ours_before_it_is_asked(own: OwnIntegration) -> None:
+def test_our_unsubscribe_is_recorded_before_the_request(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     records: list[dict[str, Any]] = []
 
@@ -497,13 +501,13 @@ def test_a_no_is_known_to_be_ours_before_it_is_asked(own: OwnIntegration) -> Non
         records.append(json.loads(str(own.redis.hget(key, "record"))))
 
     there.meanwhile["POST"] = look
-    bring(own, there, patch(consent=False, plan="pro"), at=5)
+    deliver(own, there, patch(consent=False, plan="pro"), at=5)
     (record,) = records
     assert record.keys() == {"no"}
     assert record["no"][1] == [5, 0]
 
 
-def test_a_no_that_was_stored_by_a_delivery_that_was_killed_is_ours(own: OwnIntegration) -> None:
+def test_unsubscribe_stored_by_a_killed_delivery_is_ours(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
 
     class Killed(BaseException):
@@ -515,57 +519,57 @@ def test_a_no_that_was_stored_by_a_delivery_that_was_killed_is_ours(own: OwnInte
 
     there.afterwards["POST"] = killed
     with pytest.raises(Killed):
-        bring(own, there, patch(consent=False), at=1)
+        deliver(own, there, patch(consent=False), at=1)
     assert not is_subscribed(there)
-    bring(own, there, patch(consent=True), at=2)
+    deliver(own, there, patch(consent=True), at=2)
     assert is_subscribed(there)
 
 
-def test_a_no_that_mailgun_did_not_store_is_no_longer_ours_once_a_yes_was_read(
+def test_unsubscribe_that_mailgun_did_not_store_is_not_ours_after_a_read(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(503)
-    bring(own, there, patch(consent=False), at=1)
+    deliver(own, there, patch(consent=False), at=1)
     there.instead["POST"] = lambda: answered(503)
-    bring(own, there, patch(plan="pro"), at=2)
+    deliver(own, there, patch(plan="pro"), at=2)
     there.unsubscribe()
-    bring(own, there, patch(consent=True), at=3)
+    deliver(own, there, patch(consent=True), at=3)
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_stored_at_the_second_try_without_an_answer_is_ours(
+def test_unsubscribe_stored_by_an_unanswered_second_attempt_is_ours(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(503)
-    bring(own, there, patch(consent=False), at=1)
+    deliver(own, there, patch(consent=False), at=1)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(consent=False), at=1)
+    deliver(own, there, patch(consent=False), at=1)
     assert not is_subscribed(there)
-    bring(own, there, patch(consent=True), at=2)
+    deliver(own, there, patch(consent=True), at=2)
     assert is_subscribed(there)
 
 
-def test_a_new_member_whom_we_did_not_subscribe_can_be_subscribed(own: OwnIntegration) -> None:
+def test_new_member_created_unsubscribed_can_be_subscribed(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     rules = SubscriptionRules(subscribe_new=False)
-    bring(own, there, patch(plan="pro"), 1, rules=rules)
+    deliver(own, there, patch(plan="pro"), 1, rules=rules)
     assert not is_subscribed(there)
-    bring(own, there, patch(consent=True), 2, rules=rules)
+    deliver(own, there, patch(consent=True), 2, rules=rules)
     assert is_subscribed(there)
 
 
-def test_with_resubscribe_a_granted_consent_undoes_an_opt_out(own: OwnIntegration) -> None:
+def test_granted_consent_undoes_an_opt_out_with_resubscribe(own: OwnIntegration) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(consent=True), rules=SubscriptionRules(resubscribe=True))
+    deliver(own, there, patch(consent=True), rules=SubscriptionRules(resubscribe=True))
     assert is_subscribed(there)
 
 
-def test_a_granted_consent_that_is_older_than_our_no_does_not_undo_it(own: OwnIntegration) -> None:
+def test_granted_consent_older_than_our_unsubscribe_does_not_undo_it(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(consent=False), at=20)
-    bring(own, there, patch(consent=True, plan="pro"), at=10)
+    deliver(own, there, patch(consent=False), at=20)
+    deliver(own, there, patch(consent=True, plan="pro"), at=10)
     assert not is_subscribed(there)
     assert vars_of(there)["plan"] == "pro"
 
@@ -573,15 +577,15 @@ def test_a_granted_consent_that_is_older_than_our_no_does_not_undo_it(own: OwnIn
 # What is stored
 
 
-def test_without_the_ledger_mailgun_is_read_and_nothing_it_holds_is_lost(
+def test_member_is_read_and_loses_no_field_when_the_ledger_is_lost(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro", name="J. Doe"), 1, cache_seconds=100)
+    deliver(own, there, patch(plan="pro", name="J. Doe"), 1, cache_seconds=100)
     there.unsubscribe()
     own.redis.flushdb()
     assert (
-        bring(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind
+        deliver(own, there, patch(company="Umbrella", consent=True), 2, cache_seconds=100).kind
         is OutcomeKind.DELIVERED
     )
     assert there.held == {
@@ -600,37 +604,37 @@ def test_a_record_lives_its_days_after_its_last_use(own: OwnIntegration) -> None
         (1, patch(plan="basic")),
         (2, patch(consent=False)),
     ):
-        bring(own, there, use, at, cache_seconds=100)
+        deliver(own, there, use, at, cache_seconds=100)
         (key,) = keys(own, "member")
         assert 30 * 86_400 - 60 < own.redis.ttl(key) <= 30 * 86_400
         own.redis.expire(key, 1000)
 
 
-def test_what_is_known_before_it_is_asked_lives_as_long(own: OwnIntegration) -> None:
+def test_record_written_before_the_request_lives_as_long(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     lives: list[int] = []
     there.meanwhile["POST"] = lambda: lives.append(own.redis.ttl(keys(own, "member")[0]))
-    bring(own, there, patch(consent=False))
+    deliver(own, there, patch(consent=False))
     assert 30 * 86_400 - 60 < lives[0] <= 30 * 86_400
 
 
-def test_no_key_holds_an_address_and_another_digest_key_gives_another(own: OwnIntegration) -> None:
+def test_ledger_keys_hold_no_address_and_depend_on_the_digest_key(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = lambda: locks.extend(keys(own, "lock"))
     locks: list[str] = []
-    bring(own, there, patch(plan="pro"))
+    deliver(own, there, patch(plan="pro"))
     stored = keys(own, "member") + locks
     assert len(stored) == 2
     assert not any("jane" in each or "example" in each for each in stored)
     other = own.ledger()
     other = type(other)(other.gate, own.name, b"other", 60, 0, 30)
-    lease = only_visit(other.acquire([ADDRESS]))
+    lease = only_lease(other.acquire([ADDRESS]))
     assert lease.record.orders == {}
 
 
-def test_a_delivery_reports_what_came_of_it_to_the_flow(own: OwnIntegration) -> None:
+def test_delivery_reports_its_outcome_to_the_gate(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(429, b"", {"Retry-After": "300"})
-    bring(own, there, patch(plan="pro"))
+    deliver(own, there, patch(plan="pro"))
     assert own.gate().state().kind == "throttled"
     assert own.gate().seconds_until_open() > 200

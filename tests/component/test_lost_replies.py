@@ -48,7 +48,7 @@ def lease(ledger: Ledger) -> MemberLease:
     return opened
 
 
-def open_in_vain(ledger: Ledger, relay: Relay) -> None:
+def acquire_without_a_reply(ledger: Ledger, relay: Relay) -> None:
     relay.lose_replies(TWICE)
     with pytest.raises(redis.ConnectionError):
         ledger.acquire([ADDRESS])
@@ -58,7 +58,7 @@ def is_busy(own: OwnIntegration) -> bool:
     return bool(own.redis.exists(own.ledger().keys_of(ADDRESS)[0]))
 
 
-def test_member_whose_opening_was_not_answered_is_opened(
+def test_lease_whose_acquire_reply_was_lost_is_acquired(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     relay.lose_replies(1)
@@ -66,7 +66,7 @@ def test_member_whose_opening_was_not_answered_is_opened(
     assert is_busy(own)
 
 
-def test_member_that_another_delivery_has_stays_busy(
+def test_member_leased_by_another_delivery_stays_busy(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     lease(own.ledger())
@@ -75,17 +75,17 @@ def test_member_that_another_delivery_has_stays_busy(
     assert isinstance(opened, Locked)
 
 
-def test_member_whose_opening_was_never_answered_is_released(
+def test_lease_whose_acquire_was_never_answered_is_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
-    open_in_vain(ledger, relay)
+    acquire_without_a_reply(ledger, relay)
     assert is_busy(own)
     ledger.repeat()
     assert not is_busy(own)
 
 
-def test_closing_that_was_not_answered_is_answered_as_at_first(
+def test_release_repeated_after_a_lost_reply_returns_the_first_result(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -99,7 +99,7 @@ def test_closing_that_was_not_answered_is_answered_as_at_first(
     assert own.redis.hget(f"signal:{own.name}:pace", "throttles") == "1"
 
 
-def test_closing_that_was_never_answered_is_told_again(
+def test_release_that_was_never_answered_is_repeated(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
@@ -111,22 +111,22 @@ def test_closing_that_was_never_answered_is_told_again(
     assert not is_busy(own)
 
 
-def test_member_that_is_anothers_by_now_is_not_released(
+def test_lease_that_another_delivery_has_by_now_is_not_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
-    open_in_vain(ledger, relay)
+    acquire_without_a_reply(ledger, relay)
     own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
     lease(own.ledger())
     ledger.repeat()
     assert is_busy(own)
 
 
-def test_events_that_wait_for_a_member_whose_opening_was_never_answered_go_on_first(
+def test_waiting_events_go_on_once_an_unanswered_acquire_is_released(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     ledger = over_relay.ledger()
-    open_in_vain(ledger, relay)
+    acquire_without_a_reply(ledger, relay)
     own.waiting().wait([(ADDRESS, Message(id="m-1", args=({},)))])
     assert own.waiting().adopt() == []  # it is looked at again in a second
     ledger.repeat()
@@ -139,50 +139,50 @@ def test_events_that_wait_for_a_member_whose_opening_was_never_answered_go_on_fi
 
 def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Note what the ledger's script of this name is told from now on; returns what tells Redis all of it once more."""
-    script, told = getattr(ledger, name), []
+    script, calls = getattr(ledger, name), []
 
     def noted(**given: Any) -> Any:
-        told.append(given)
+        calls.append(given)
         return script(**given)
 
     monkeypatch.setitem(ledger.__dict__, name, noted)
 
-    def tell_late() -> None:
-        for each in told:
+    def send_late_copies() -> None:
+        for each in calls:
             script(**each)
 
-    return tell_late
+    return send_late_copies
 
 
 @pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
 @pytest.mark.parametrize("name", ["_open", "_ask_again"])
-def test_late_copy_after_closing_leases_nothing_and_prolongs_nothing(
+def test_late_copy_after_the_release_leases_and_prolongs_nothing(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
 ) -> None:
     ledger = own.ledger(settle_seconds=settle_seconds)
-    tell_late = late_copies(ledger, name, monkeypatch)
+    send_late_copies = late_copies(ledger, name, monkeypatch)
     opened = lease(ledger)
     ledger.renew([opened], [opened.record], 0)
     opened.write_pending = bool(settle_seconds)
     ledger.release([opened], [], 0)
-    tell_late()
+    send_late_copies()
     left = own.redis.pttl(own.ledger().keys_of(ADDRESS)[0])
     assert left <= settle_seconds * 1000
     assert (left > 0) == bool(settle_seconds)
 
 
-def test_late_copy_of_an_opening_that_was_given_up_leases_nothing(
+def test_late_copy_of_an_abandoned_acquire_leases_nothing(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = over_relay.ledger()
-    tell_late = late_copies(ledger, "_open", monkeypatch)
-    open_in_vain(ledger, relay)
+    send_late_copies = late_copies(ledger, "_open", monkeypatch)
+    acquire_without_a_reply(ledger, relay)
     ledger.repeat()
-    tell_late()
+    send_late_copies()
     assert not is_busy(own)
 
 
-def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None:
+def test_members_of_one_acquire_can_be_released_in_parts(own: OwnIntegration) -> None:
     ledger = own.ledger()
     first, second = cast("list[MemberLease]", ledger.acquire([ADDRESS, "john@example.com"]))
     ledger.release([first], [], 0)
@@ -192,7 +192,7 @@ def test_members_of_one_opening_are_closed_in_parts(own: OwnIntegration) -> None
     assert list(own.redis.scan_iter(f"signal:{own.name}:lock:*")) == []
 
 
-def test_dead_letter_whose_burial_was_not_answered_is_one(
+def test_dead_letter_whose_bury_reply_was_lost_is_stored_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -206,7 +206,7 @@ def test_dead_letter_whose_burial_was_not_answered_is_one(
 
 
 @pytest.mark.parametrize("way", ["replay", "purge"])
-def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
+def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, way: str
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -222,7 +222,7 @@ def test_dead_letters_whose_removal_was_not_answered_are_counted_once(
     assert own.redis.llen(own.queue) == (0 if way == "purge" else 2)
 
 
-def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
+def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letters = DeadLetterQueue(over_relay.redis, own.name, own.queue)
@@ -248,35 +248,35 @@ def test_replay_by_filter_counts_what_was_moved_though_replies_were_lost(
     assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
-def test_what_a_lost_taking_took_is_back_in_order_and_the_rest_stays(own: OwnIntegration) -> None:
+def test_messages_of_a_lost_fetch_are_back_in_order_and_others_stay(own: OwnIntegration) -> None:
     own.fill(4)
     lost, kept = own.take(2), own.take(1)
     tags = sorted(str(each) for each in own.redis.zrange(own.unacked_keys[0], 0, -1))
-    taking = tags[0].split(".")[2]
-    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [taking]) == 2
-    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [taking]) == 0
+    fetch_id = tags[0].split(".")[2]
+    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 2
+    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 0
     assert own.redis.hvals(own.unacked_keys[1]) == kept.messages
     assert list(reversed(own.redis.lrange(own.queue, 0, -1))) == [*lost.messages, "4"]
 
 
-def test_taking_is_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_is_either_answered_or_lost_and_never_both(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("worker.consumer.lost_fetches.monotonic", lambda: now)
-    takings = LostFetches()
-    answered = takings.begin()
-    assert takings.answer(answered)
-    lost = takings.begin()
-    takings.lose(lost)
-    forgotten = takings.begin()
-    overdue = takings.begin()
-    assert takings.lost() == [lost, forgotten]
+    fetches = LostFetches()
+    answered = fetches.begin()
+    assert fetches.answer(answered)
+    lost = fetches.begin()
+    fetches.lose(lost)
+    forgotten = fetches.begin()
+    overdue = fetches.begin()
+    assert fetches.lost() == [lost, forgotten]
     now += LOST_AFTER_SECONDS + 1
-    assert takings.lost() == [lost, forgotten, overdue]
-    assert not any(map(takings.answer, (answered, lost, forgotten, overdue)))
+    assert fetches.lost() == [lost, forgotten, overdue]
+    assert not any(map(fetches.answer, (answered, lost, forgotten, overdue)))
     now += LOOKED_FOR_SECONDS + 1
-    assert takings.lost() == [lost, forgotten, overdue]  # Redis was not asked yet
-    takings.looked_for(takings.lost())
-    assert takings.lost() == [lost, forgotten, overdue]
+    assert fetches.lost() == [lost, forgotten, overdue]  # Redis was not asked yet
+    fetches.looked_for(fetches.lost())
+    assert fetches.lost() == [lost, forgotten, overdue]
     now += LOOKED_FOR_SECONDS + 1
-    takings.looked_for(takings.lost())
-    assert takings.lost() == []
+    fetches.looked_for(fetches.lost())
+    assert fetches.lost() == []

@@ -1,6 +1,7 @@
 """What Prometheus is told: what is counted, the gauges while Redis is there, slow or away, and the port that it is told at."""
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def told(registry: CollectorRegistry) -> dict[str, float]:
+def scraped(registry: CollectorRegistry) -> dict[str, float]:
     """What a scrape of `registry` gives."""
     return samples(generate_latest(registry).decode())
 
@@ -92,10 +93,10 @@ def event(**fields: Any) -> Message:
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
-    before = told(metrics.registry)
+    before = scraped(metrics.registry)
     decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
     metrics.handled(event(), decision, Outcome(kind))
-    after = told(metrics.registry)
+    after = scraped(metrics.registry)
     grown = {
         name for name in after if name.startswith("outcomes_total") and after[name] != before[name]
     }
@@ -110,16 +111,18 @@ def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
         (Bury(DeadLetterReason.MALFORMED_EMAIL), "malformed_email"),
     ],
 )
-def test_what_never_reached_mailgun_is_counted_apart(decision: Done | Bury, name: str) -> None:
+def test_event_that_never_reached_mailgun_is_counted_apart(
+    decision: Done | Bury, name: str
+) -> None:
     metrics = Metrics("default")
     metrics.handled(event(), decision, None)
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert found[f"outcomes_total {name}"] == 1
     assert found["event_attempts_count"] == found["delivery_duration_seconds_count"] == 0
 
 
-def test_all_that_can_be_counted_is_there_from_the_start_at_0() -> None:
-    found = told(Metrics("default").registry)
+def test_every_counter_is_exported_from_the_start_at_zero() -> None:
+    found = scraped(Metrics("default").registry)
     assert {name for name in found if name.startswith("outcomes_total")} == {
         f"outcomes_total {o}" for o in OUTCOMES
     }
@@ -136,20 +139,20 @@ def test_dead_letters_are_counted_by_reason(reason: DeadLetterReason) -> None:
     metrics = Metrics("default")
     metrics.handled(event(), Bury(reason), None)
     metrics.handled(event(), Bury(reason), Outcome(OutcomeKind.UNAVAILABLE))
-    assert told(metrics.registry)[f"buried_total {reason}"] == 2
+    assert scraped(metrics.registry)[f"buried_total {reason}"] == 2
 
 
-def test_attempts_are_told_when_an_event_has_ended_and_not_before() -> None:
+def test_attempts_are_observed_when_an_event_has_ended() -> None:
     metrics = Metrics("default")
     metrics.handled(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
-    assert told(metrics.registry)["event_attempts_count"] == 0
+    assert scraped(metrics.registry)["event_attempts_count"] == 0
     metrics.handled(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
     metrics.handled(
         event(attempts=49),
         Bury(DeadLetterReason.RETRIES_EXHAUSTED),
         Outcome(OutcomeKind.UNAVAILABLE),
     )
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert (found["event_attempts_sum"], found["event_attempts_count"]) == (53, 2)
     assert (found["event_attempts_bucket 2.0"], found["event_attempts_bucket 3.0"]) == (0, 1)
 
@@ -162,7 +165,7 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     )
     metrics.handled(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
     metrics.handled(event(), Snooze(1), Outcome(OutcomeKind.HELD))
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (
         61,
         2,
@@ -172,14 +175,14 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
 def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
     metrics = Metrics("default", clock=lambda: 900.0)
     metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    assert told(metrics.registry)["delivery_duration_seconds_sum"] == 0
+    assert scraped(metrics.registry)["delivery_duration_seconds_sum"] == 0
 
 
-def test_a_request_is_told_by_the_class_of_its_status() -> None:
+def test_request_is_counted_by_the_class_of_its_status() -> None:
     metrics = Metrics("default")
     for status in (None, *range(100, 600)):
         metrics.asked("upsert", status, 0.3)
-    found = told(metrics.registry)
+    found = scraped(metrics.registry)
     counts = {
         name: value
         for name, value in found.items()
@@ -193,7 +196,7 @@ def test_a_request_is_told_by_the_class_of_its_status() -> None:
     assert found["request_duration_seconds_bucket 0.5 upsert none"] == 1
 
 
-def test_the_client_tells_of_every_request_whether_it_was_answered_or_not() -> None:
+def test_client_reports_every_request_answered_or_not() -> None:
     def answer(request: Any) -> Any:
         if request.method == "POST":
             raise ConnectionResetError
@@ -220,10 +223,10 @@ def settings(own: OwnIntegration) -> Settings:
 
 def gauges(collector: RedisCollector) -> dict[str, float]:
     """What a scrape gives of the integration."""
-    return told(cast("CollectorRegistry", collector))
+    return scraped(cast("CollectorRegistry", collector))
 
 
-def test_the_integration_is_told_as_it_stands_in_redis(
+def test_gauges_show_the_integration_as_it_is_in_redis(
     own: OwnIntegration, settings: Settings
 ) -> None:
     delay_queue, letters = (
@@ -254,7 +257,7 @@ def test_the_integration_is_told_as_it_stands_in_redis(
     }
 
 
-def test_an_empty_integration_is_told_with_zeros(own: OwnIntegration, settings: Settings) -> None:
+def test_gauges_of_an_empty_integration_are_zero(own: OwnIntegration, settings: Settings) -> None:
     found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert found.pop("redis_up") == 1
     assert set(found.values()) == {0}
@@ -274,7 +277,7 @@ HELD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", HELD)
-def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
+def test_hold_is_exported_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
     HELD[kind](own.gate())
     found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
     assert [name for name, value in found.items() if name.startswith("held") and value] == [
@@ -282,13 +285,13 @@ def test_a_hold_is_told_by_its_kind(own: OwnIntegration, settings: Settings, kin
     ]
 
 
-def test_the_pace_is_told_where_there_is_one(own: OwnIntegration) -> None:
+def test_rate_limit_is_exported_when_there_is_one(own: OwnIntegration) -> None:
     limited = settings_with(signal_integration=own.name, mailgun_rate_limit=120)
     found = gauges(RedisCollector(own.name, lambda: read_standing(limited, own.redis)))
     assert found["pace_requests_per_second"] == 2
 
 
-def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_nobody(
+def test_foreign_dead_letter_is_counted_as_unknown_and_not_read(
     own: OwnIntegration, settings: Settings
 ) -> None:
     own.redis.lpush(f"{own.queue}.dead_letter", "what is this", "and this")
@@ -300,14 +303,14 @@ def test_a_letter_that_another_program_left_is_counted_as_unknown_and_read_by_no
     assert own.redis.hgetall(f"signal:{own.name}:dead_letter_counts") == {"jane@example.com": "1"}
 
 
-def test_a_dead_letter_queue_that_somebody_deleted_is_empty(
+def test_deleted_dead_letter_queue_is_counted_as_empty(
     own: OwnIntegration, settings: Settings
 ) -> None:
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "rejected", "7")
     assert read_standing(settings, own.redis).dead_letters == {}
 
 
-def test_one_reading_serves_the_scrapes_of_a_second() -> None:
+def test_reading_of_redis_serves_all_scrapes_of_one_second() -> None:
     now, readings = [0.0], [STANDING, STANDING]
     collector = RedisCollector("default", readings.pop, clock=lambda: now[0])
     assert gauges(collector)["queued_events"] == gauges(collector)["queued_events"] == 3
@@ -320,7 +323,7 @@ def test_one_reading_serves_the_scrapes_of_a_second() -> None:
 @pytest.mark.parametrize(
     "error", [ConnectionRefusedError(), ValueError("jane@example.com"), KeyError()]
 )
-def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(
+def test_failed_reading_leaves_the_scrape_whole_without_old_values(
     error: Exception,
 ) -> None:
     now = [0.0]
@@ -336,7 +339,7 @@ def test_a_reading_that_fails_leaves_the_scrape_whole_and_shows_nothing_old(
     assert gauges(collector) == {"redis_up": 0}
 
 
-def test_a_reading_that_hangs_holds_up_no_scrape_and_is_not_begun_again(
+def test_hanging_reading_delays_no_scrape_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
@@ -383,7 +386,7 @@ def serving(first: int, **settings: Any) -> int | None:
     return serve_metrics(Metrics("default"), settings_with(metrics_port=first, **settings))
 
 
-def test_processes_on_one_host_get_ports_in_a_row_each_with_its_own_counts() -> None:
+def test_processes_on_one_host_get_successive_ports_with_their_own_counts() -> None:
     first = free_port()
     ports: list[int] = []
     for count in range(3):
@@ -398,7 +401,7 @@ def test_processes_on_one_host_get_ports_in_a_row_each_with_its_own_counts() -> 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104  taken for this test only
-def test_a_port_that_another_program_has_is_left_to_it(address: str) -> None:
+def test_port_of_another_program_is_skipped(address: str) -> None:
     with socket.create_server((address, 0)) as other:
         port = serving(other.getsockname()[1])
         assert port is not None
@@ -406,7 +409,7 @@ def test_a_port_that_another_program_has_is_left_to_it(address: str) -> None:
         assert "signal_mailgun" in page(port)
 
 
-def test_it_listens_on_loopback_only_unless_told_otherwise() -> None:
+def test_metrics_server_listens_on_loopback_by_default() -> None:
     assert settings_with().metrics_host == "127.0.0.1"
 
 
@@ -420,7 +423,7 @@ def test_an_address_of_ipv6_is_listened_on_too() -> None:
     socket.create_connection(("::1", port)).close()
 
 
-def test_without_a_free_port_there_are_no_metrics_and_the_log_says_so(
+def test_metrics_are_off_with_a_log_line_when_no_port_is_free(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(metrics_server, "PORTS_AFTER", 0)
@@ -429,7 +432,7 @@ def test_without_a_free_port_there_are_no_metrics_and_the_log_says_so(
     assert "no metrics" in caplog.text
 
 
-def test_an_address_that_is_not_this_machines_costs_the_metrics_and_nothing_else(
+def test_foreign_metrics_host_costs_only_the_metrics(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert serving(free_port(), metrics_host="192.0.2.1") is None  # of TEST-NET-1, RFC 5737
@@ -442,7 +445,7 @@ def test_port_0_turns_metrics_off() -> None:
     assert threading.active_count() == threads
 
 
-def test_a_scrape_is_whole_while_nobody_listens_at_redis_address() -> None:
+def test_scrape_is_whole_when_redis_refuses_the_connection() -> None:
     port = serving(free_port(), redis_url=f"redis://127.0.0.1:{free_port()}/0")
     assert port is not None
     found = samples(page(port))
@@ -451,20 +454,20 @@ def test_a_scrape_is_whole_while_nobody_listens_at_redis_address() -> None:
     assert "queued_events" not in found
 
 
-def test_a_scrape_is_whole_while_redis_takes_the_connection_and_says_nothing() -> None:
+def test_scrape_is_whole_when_redis_accepts_but_never_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = serving(free_port(), redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         assert port is not None
         assert samples(page(port))["redis_up"] == 0
 
 
-def test_no_sample_tells_when_a_counter_was_made() -> None:
+def test_metrics_have_no_created_samples() -> None:
     port = serving(free_port())
     assert port is not None
     assert "_created" not in page(port)
 
 
-def test_a_client_that_asks_nothing_keeps_no_other_waiting() -> None:
+def test_silent_client_of_the_metrics_server_delays_no_other() -> None:
     port = serving(free_port())
     assert port is not None
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
@@ -473,11 +476,35 @@ def test_a_client_that_asks_nothing_keeps_no_other_waiting() -> None:
         each.close()
 
 
-def test_what_is_told_of_a_message_is_none_of_its_words() -> None:
+def test_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = metrics_server._Handler
+    monkeypatch.setattr(handler, "timeout", handler.timeout / 100)
+    port = serving(free_port())
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as idle:
+        assert idle.recv(1) == b""
+
+
+def test_connection_reset_within_a_request_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = serving(free_port())
+    assert port is not None
+    threads = threading.active_count()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /me")
+        eventually(lambda: threading.active_count() > threads, what="the request's thread")
+        # With no time to linger, closing the connection resets it.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: threading.active_count() == threads, what="the end of that thread")
+    assert capfd.readouterr().err == ""
+
+
+def test_metrics_never_carry_the_text_of_a_message() -> None:
     metrics = Metrics("default")
     message = SimpleNamespace(
         id="jane@example.com", kind="jane@example.com", attempts=0, retry_window_start=1.0
     )
     outcome = Outcome(OutcomeKind.REJECTED, 400, "jane@example.com is no address")
     metrics.handled(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
-    assert not [name for name in told(metrics.registry) if "jane" in name]
+    assert not [name for name in scraped(metrics.registry) if "jane" in name]

@@ -188,7 +188,7 @@ lying = st.one_of(
 
 @settings(max_examples=25 * FUZZ, **SHARED)
 @given(st.lists(lying, min_size=1, max_size=4), st.sampled_from(PLACES))
-def test_whatever_lies_in_redis_every_command_ends_well(
+def test_every_command_ends_well_whatever_is_in_redis(
     raw: "redis.Redis", lying: list[bytes], place: str
 ) -> None:
     raw.flushall()
@@ -253,7 +253,7 @@ def lay(raw: "redis.Redis", place: str, messages: list[bytes]) -> None:
         lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass")
     )
 )
-def test_whatever_a_file_holds_it_is_sent_or_told(raw: "redis.Redis", data: bytes) -> None:
+def test_file_of_any_content_is_sent_or_refused(raw: "redis.Redis", data: bytes) -> None:
     raw.flushall()
     Path("events").write_bytes(data)
     run("preview", "events")
@@ -303,7 +303,7 @@ options = st.lists(st.tuples(st.sampled_from(OPTIONS), values).map("=".join), ma
     ),
     options,
 )
-def test_whatever_the_filters_are_they_are_understood_or_told(
+def test_filters_of_any_form_are_accepted_or_refused(
     raw: "redis.Redis", command: tuple[str, ...], given_options: list[str]
 ) -> None:
     raw.flushall()
@@ -326,7 +326,7 @@ def test_whatever_the_filters_are_they_are_understood_or_told(
     ),
     values,
 )
-def test_whatever_the_arguments_are_they_are_taken_or_told(
+def test_arguments_of_any_form_are_accepted_or_refused(
     raw: "redis.Redis", command: tuple[str, ...], value: str
 ) -> None:
     run(*command, "--", value)
@@ -367,7 +367,7 @@ settings_values = st.one_of(
 
 @settings(max_examples=80 * FUZZ, **SHARED)
 @given(st.dictionaries(st.sampled_from(NAMES), settings_values, min_size=1, max_size=2))
-def test_whatever_a_setting_is_it_is_taken_or_told(
+def test_settings_of_any_value_are_accepted_or_refused(
     raw: "redis.Redis", given_settings: dict[str, str]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -384,7 +384,7 @@ def test_whatever_a_setting_is_it_is_taken_or_told(
 
 @settings(max_examples=60 * FUZZ, **SHARED)
 @given(settings_values)
-def test_whatever_the_address_of_mailgun_is_check_tells(raw: "redis.Redis", value: str) -> None:
+def test_check_reports_any_address_of_mailgun(raw: "redis.Redis", value: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAILGUN_API_KEY", "key")
         patch.setenv("MAILGUN_API_BASE_URL", "http://127.0.0.1:1/" + value)
@@ -442,7 +442,7 @@ hostile_answers = st.one_of(
 
 @settings(max_examples=40 * FUZZ, **SHARED)
 @given(hostile_answers)
-def test_whatever_answers_in_mailguns_place_check_tells_without_the_key(
+def test_check_reports_any_answer_without_showing_the_key(
     raw: "redis.Redis", said_bytes: bytes
 ) -> None:
     with RawMailgun(said(said_bytes)) as far, pytest.MonkeyPatch.context() as patch:
@@ -485,7 +485,7 @@ lines = st.lists(
 
 @settings(max_examples=60 * FUZZ, **SHARED)
 @given(lines.map("\n".join) | any_text | tables.map(json.dumps))
-def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: str) -> None:
+def test_preset_of_any_content_is_accepted_or_refused(raw: "redis.Redis", text: str) -> None:
     Path("preset.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
     Path("event.json").write_text(
         '{"type": "page", "traits": {"email": "jane@example.com"}, "properties": {"x": [1]}}'
@@ -526,7 +526,7 @@ def test_whatever_a_preset_says_it_is_taken_or_told(raw: "redis.Redis", text: st
     ).map("".join)
     | any_text
 )
-def test_whatever_the_env_file_says_it_is_taken_or_told(raw: "redis.Redis", text: str) -> None:
+def test_env_file_of_any_content_is_accepted_or_refused(raw: "redis.Redis", text: str) -> None:
     Path(".env").write_bytes(text.encode("utf-8", "surrogatepass"))
     run("preview", "missing")
     Path(".env").unlink()

@@ -62,9 +62,9 @@ def synced(own: OwnIntegration, far: Far, total: int | None = None) -> list[Any]
 def read(own: OwnIntegration, far: Far) -> Outcome | float | None:
     """How a reading of those who unsubscribed ends."""
     reading = OptOutScanner(page_importer(own, far), REFRESH, 500)
-    turn = reading.try_start()
-    assert turn
-    return reading.run(turn)
+    lease = reading.try_start()
+    assert lease
+    return reading.run(lease)
 
 
 def copies(own: OwnIntegration, *names: str) -> list[bool]:
@@ -91,7 +91,7 @@ def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
     assert last_read(own.redis, own.name, REFRESH).trusted
 
 
-def test_copy_of_a_member_that_a_page_shows_unreadable_is_not_trusted_any_more(
+def test_member_unreadable_on_a_page_has_no_trusted_copy_any_more(
     own: OwnIntegration,
 ) -> None:
     page_importer(own, paging(once(spelt("jane@example.com", subscribed=b"true")))).read(
@@ -106,10 +106,10 @@ def test_copy_of_a_member_that_a_page_shows_unreadable_is_not_trusted_any_more(
     assert copies(own, "jane") == [False]
 
 
-def test_delivery_that_has_the_member_is_told_of_the_unreadable_page(own: OwnIntegration) -> None:
+def test_lease_is_not_renewed_when_a_page_shows_the_member_unreadable(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    wanted = [TimedPatch(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
-    opened = ledger.acquire(list(ledger.group_by_member(wanted, [0])[0]))
+    patches = [TimedPatch(Patch("jane@example.com", None, {"a": 1}, None, None), EventOrder(1))]
+    opened = ledger.acquire(list(ledger.group_by_member(patches, [0])[0]))
     assert isinstance(opened, list)
     page_importer(own, paging(once(spelt("jane@example.com", vars=b"[1]")))).read({"limit": "100"})
     leases: list[Any] = list(opened)
@@ -126,7 +126,7 @@ def long_members(query: dict[str, str]) -> tuple[list[bytes], str]:
     ], f"{URL}?page=next&address={start + len(numbers)}"
 
 
-def test_page_of_long_members_is_read_in_smaller_ones(own: OwnIntegration) -> None:
+def test_page_of_long_members_is_read_in_smaller_pages(own: OwnIntegration) -> None:
     far = paging(long_members)
     *_, done = synced(own, far)
     assert isinstance(done, SyncProgress)
@@ -134,7 +134,7 @@ def test_page_of_long_members_is_read_in_smaller_ones(own: OwnIntegration) -> No
     assert all(copies(own, *(f"p{each:02}" for each in range(40))))
 
 
-def test_one_member_longer_than_a_page_ends_the_reading_with_its_reason(
+def test_member_longer_than_a_page_ends_the_sync_with_its_reason(
     own: OwnIntegration,
 ) -> None:
     text = b'{"a":"' + b"x" * PAGE_BODY_LIMIT + b'"}'
@@ -173,7 +173,7 @@ ENDLESS: dict[str, Paging] = {
 
 
 @pytest.mark.parametrize("pages", ENDLESS.values(), ids=ENDLESS)
-def test_pages_that_lead_back_end_and_are_not_taken_for_the_whole_list(
+def test_cyclic_pages_end_the_sync_and_do_not_count_as_the_whole_list(
     own: OwnIntegration, pages: Paging
 ) -> None:
     far = paging(pages)
@@ -198,7 +198,7 @@ def test_sync_of_far_more_members_than_the_list_has_ends(own: OwnIntegration) ->
     assert len(far.requests) == MORE_MEMBERS // 100 + 2
 
 
-def test_reading_of_opt_outs_that_goes_on_for_too_long_is_given_up_and_begun_anew(
+def test_opt_out_scan_that_lasts_too_long_is_abandoned_and_begun_anew(
     own: OwnIntegration,
 ) -> None:
     far = paging(

@@ -45,10 +45,10 @@ def opt_outs(
     return OptOutScanner(page_importer, REFRESH, LEASE, sleep or own.later)
 
 
-def taken(reading: OptOutScanner) -> ScanLease:
-    turn = reading.try_start()
-    assert turn
-    return turn
+def started_lease(reading: OptOutScanner) -> ScanLease:
+    lease = reading.try_start()
+    assert lease
+    return lease
 
 
 def stored(own: OwnIntegration) -> dict[str, str]:
@@ -64,20 +64,20 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
     }
 
 
-def last(own: OwnIntegration) -> OptOutStatus:
+def last_scan(own: OwnIntegration) -> OptOutStatus:
     return last_read(own.redis, own.name, REFRESH)
 
 
 # --- one reading
 
 
-def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(
+def test_scan_stores_all_unsubscribed_members_and_no_others(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(5, subscribed=3)
     reading = opt_outs(own, there)
     before = own.now()
-    took = reading.run(taken(reading))
+    took = reading.run(started_lease(reading))
     assert isinstance(took, float)
     assert 0 < took < 60
     assert subscribed(own) == dict.fromkeys(
@@ -91,26 +91,26 @@ def test_a_reading_takes_all_who_unsubscribed_into_the_ledger_and_nobody_else(
     assert found["members"] == "5"
 
 
-def test_fresh_from_is_when_it_began_and_before_every_copy_that_it_made(
+def test_fresh_from_is_the_start_of_the_scan_and_before_every_copy(
     own: OwnIntegration,
 ) -> None:
     reading = opt_outs(own, HoldsAList(3))
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     fresh_from = float(stored(own)["fresh_from"])
     copies = [own.ledger().look_up(f"no{each:03}@example.com") for each in range(3)]
     assert all(each and each.copy and float(each.copy.at) >= fresh_from for each in copies)
 
 
-def test_where_nobody_unsubscribed_one_request_shows_it(own: OwnIntegration) -> None:
+def test_scan_without_unsubscribed_members_needs_one_request(own: OwnIntegration) -> None:
     there = HoldsAList(0, subscribed=5)
     reading = opt_outs(own, there)
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     assert len(there.far.requests) == 1
-    assert last(own).members == 0
-    assert last(own).trusted
+    assert last_scan(own).members == 0
+    assert last_scan(own).trusted
 
 
-def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_disturb_it(
+def test_changes_of_subscription_during_the_scan_do_not_disturb_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(6)
@@ -126,7 +126,7 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
         return there.answer(there.far.requests[-1])
 
     there.instead[1] = meanwhile
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     assert {*subscribed(own)} == {f"no{each:03}@example.com" for each in range(6)}
     found = own.ledger().look_up("zzz@example.com")
     assert found
@@ -137,34 +137,34 @@ def test_whoever_unsubscribes_or_subscribes_again_while_it_goes_on_does_not_dist
 # --- turns
 
 
-def test_one_worker_at_a_time_has_the_turn(own: OwnIntegration) -> None:
+def test_scan_lease_belongs_to_one_worker_at_a_time(own: OwnIntegration) -> None:
     one, other = (opt_outs(own, HoldsAList(5)) for _ in range(2))
     assert one.try_start()
     assert other.try_start() is None
     assert one.try_start() is None
 
 
-def test_the_next_reading_is_due_a_refresh_after_the_last_one_began(own: OwnIntegration) -> None:
+def test_next_scan_is_due_one_refresh_after_the_start_of_the_last(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    turn = taken(reading)
+    lease = started_lease(reading)
     own.later(400)
-    reading.run(turn)
+    reading.run(lease)
     own.later(REFRESH - 450)
     assert reading.try_start() is None
     own.later(50)
     assert reading.try_start()
 
 
-def test_a_reading_that_took_longer_than_a_refresh_is_followed_at_once(own: OwnIntegration) -> None:
+def test_scan_longer_than_a_refresh_is_followed_at_once_by_the_next(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    turn = taken(reading)
+    lease = started_lease(reading)
     own.later(REFRESH * 1.5)
-    assert reading.run(turn) == pytest.approx(REFRESH * 1.5, abs=60)
-    assert last(own).took == pytest.approx(REFRESH * 1.5, abs=60)
+    assert reading.run(lease) == pytest.approx(REFRESH * 1.5, abs=60)
+    assert last_scan(own).took == pytest.approx(REFRESH * 1.5, abs=60)
     assert reading.try_start()
 
 
-def test_a_killed_workers_reading_is_gone_on_with_where_it_stopped_once_its_lease_has_ended(
+def test_scan_of_a_killed_worker_continues_when_its_lease_has_ended(
     own: OwnIntegration,
 ) -> None:
     class Killed(BaseException):
@@ -177,19 +177,19 @@ def test_a_killed_workers_reading_is_gone_on_with_where_it_stopped_once_its_leas
     there.instead[2] = killed
     one, other = opt_outs(own, there), opt_outs(own, there)
     with pytest.raises(Killed):
-        one.run(taken(one))
+        one.run(started_lease(one))
     own.later(LEASE - 50)
     assert other.try_start() is None
     own.later(50)
-    turn = taken(other)
-    assert (turn.query["address"], turn.so_far) == ("no003@example.com", 4)
-    other.run(turn)
+    lease = started_lease(other)
+    assert (lease.query["address"], lease.so_far) == ("no003@example.com", 4)
+    other.run(lease)
     assert len(there.far.requests) == 3 + 2
-    assert last(own).members == 6
-    assert last(own).age == pytest.approx(LEASE, abs=60)
+    assert last_scan(own).members == 6
+    assert last_scan(own).age == pytest.approx(LEASE, abs=60)
 
 
-def test_a_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
+def test_scan_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
     there = HoldsAList(6)
     one, other = opt_outs(own, there), opt_outs(own, there)
     turns: list[ScanLease | None] = []
@@ -201,36 +201,36 @@ def test_a_lease_is_renewed_with_each_page(own: OwnIntegration) -> None:
         return there.answer(there.far.requests[-1])
 
     there.instead |= dict.fromkeys(range(3), slow)
-    one.run(taken(one))
+    one.run(started_lease(one))
     assert turns == [None] * 3
 
 
-def test_a_worker_whose_turn_went_to_another_stops_after_its_page_and_spoils_nothing(
+def test_scan_that_lost_its_lease_stops_after_one_page_and_changes_nothing(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(6)
     one, other = opt_outs(own, there), opt_outs(own, there)
-    turn = taken(one)
+    lease = started_lease(one)
     own.later(LEASE)
-    taken(other)
+    started_lease(other)
     before = stored(own)
-    assert one.run(turn) is None
+    assert one.run(lease) is None
     assert len(there.far.requests) == 1
     assert stored(own) == before
 
 
-def test_a_worker_whose_turn_went_to_another_does_not_end_the_others_reading(
+def test_scan_that_lost_its_lease_does_not_end_the_new_owners_scan(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(0)
     one, other = opt_outs(own, there), opt_outs(own, there)
-    turn = taken(one)
+    lease = started_lease(one)
     own.later(LEASE)
-    taken(other)
+    started_lease(other)
     before = stored(own)
-    assert one.run(turn) is None
+    assert one.run(lease) is None
     there.instead[1] = lambda: answered(500)
-    assert isinstance(one.run(turn), Outcome)
+    assert isinstance(one.run(lease), Outcome)
     assert stored(own) == before
 
 
@@ -246,7 +246,7 @@ HOLDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_while_held_it_is_nobodys_turn(own: OwnIntegration, hold: str) -> None:
+def test_scan_does_not_start_while_on_hold(own: OwnIntegration, hold: str) -> None:
     HOLDS[hold](own.gate())
     reading = opt_outs(own, HoldsAList(1))
     assert reading.try_start() is None
@@ -254,7 +254,7 @@ def test_while_held_it_is_nobodys_turn(own: OwnIntegration, hold: str) -> None:
     assert reading.try_start()
 
 
-def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(
+def test_scan_stops_when_a_hold_begins_and_any_worker_continues_it_later(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(6)
@@ -264,18 +264,18 @@ def test_held_on_the_way_it_stops_and_anybody_goes_on_when_the_hold_is_over(
         return answered(429, b"", {"Retry-After": "300"})
 
     there.instead[2] = throttled
-    outcome = one.run(taken(one))
+    outcome = one.run(started_lease(one))
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.THROTTLED
     assert other.try_start() is None
     own.later(310)
-    turn = taken(other)
-    assert turn.query["address"] == "no003@example.com"
-    assert other.run(turn) == pytest.approx(310, abs=60)
-    assert last(own).members == 6
+    lease = started_lease(other)
+    assert lease.query["address"] == "no003@example.com"
+    assert other.run(lease) == pytest.approx(310, abs=60)
+    assert last_scan(own).members == 6
 
 
-def test_what_the_pace_asks_for_is_waited_for_when_it_is_short(own: OwnIntegration) -> None:
+def test_scan_sleeps_through_a_short_wait_for_the_rate_limit(own: OwnIntegration) -> None:
     there, slept = HoldsAList(6), list[float]()
     own.redis.hset(own.gate().keys[1], mapping={"limit": 4, "limit_at": own.now()})
 
@@ -284,29 +284,29 @@ def test_what_the_pace_asks_for_is_waited_for_when_it_is_short(own: OwnIntegrati
         own.later(seconds)
 
     reading = opt_outs(own, there, sleep)
-    assert isinstance(reading.run(taken(reading)), float)
+    assert isinstance(reading.run(started_lease(reading)), float)
     assert len(slept) >= 3
     assert all(0 < each <= 1 for each in slept)
 
 
-def test_where_the_pace_asks_for_more_the_turn_is_given_up_until_then(own: OwnIntegration) -> None:
+def test_scan_gives_up_its_lease_for_a_long_wait_for_the_rate_limit(own: OwnIntegration) -> None:
     there = HoldsAList(6)
     own.redis.hset(own.gate().keys[1], mapping={"limit": 0.2, "limit_at": own.now()})
     one, other = opt_outs(own, there), opt_outs(own, there)
-    assert one.run(taken(one)) is None
+    assert one.run(started_lease(one)) is None
     assert len(there.far.requests) == 1
     assert other.try_start() is None
     own.later(10)
-    assert taken(other).query["address"] == "no001@example.com"
+    assert started_lease(other).query["address"] == "no001@example.com"
 
 
 @pytest.mark.parametrize("status", [None, 200, 401, 404, 503])
-def test_a_page_that_cannot_be_read_leaves_what_was_fresh_and_is_tried_again_later_and_later(
+def test_failed_page_keeps_the_last_scan_fresh_and_is_retried_ever_later(
     own: OwnIntegration, status: int | None
 ) -> None:
     reading = opt_outs(own, HoldsAList(3))
-    reading.run(taken(reading))
-    fresh = last(own)
+    reading.run(started_lease(reading))
+    fresh = last_scan(own)
     own.later(REFRESH)
     there = HoldsAList(3)
     failing: Callable[[], urllib3.HTTPResponse] = (
@@ -314,21 +314,23 @@ def test_a_page_that_cannot_be_read_leaves_what_was_fresh_and_is_tried_again_lat
     )
     there.instead |= {1: failing, 2: failing}
     reading = opt_outs(own, there)
-    assert isinstance(reading.run(taken(reading)), Outcome)
+    assert isinstance(reading.run(started_lease(reading)), Outcome)
     assert reading.try_start() is None
     own.later(LONGEST_UNAVAILABLE_SECONDS)
-    assert isinstance(reading.run(taken(reading)), Outcome)
+    assert isinstance(reading.run(started_lease(reading)), Outcome)
     assert stored(own)["failures"] == "2"
     assert fresh.age is not None
-    assert last(own).age == pytest.approx(fresh.age + REFRESH + LONGEST_UNAVAILABLE_SECONDS, abs=60)
+    assert last_scan(own).age == pytest.approx(
+        fresh.age + REFRESH + LONGEST_UNAVAILABLE_SECONDS, abs=60
+    )
     own.later(LONGEST_UNAVAILABLE_SECONDS)
-    turn = taken(reading)
-    assert turn.query["address"] == "no001@example.com"
-    assert isinstance(reading.run(turn), float)
+    lease = started_lease(reading)
+    assert lease.query["address"] == "no001@example.com"
+    assert isinstance(reading.run(lease), float)
     assert stored(own).keys() == {"since", "fresh_from", "ended", "members", "seconds"}
 
 
-def test_each_failure_waits_longer_than_the_one_before(own: OwnIntegration) -> None:
+def test_wait_after_a_failed_scan_grows_with_each_failure(own: OwnIntegration) -> None:
     there = HoldsAList(3)
     there.instead = dict.fromkeys(range(9), lambda: answered(503))
     waits = []
@@ -338,7 +340,7 @@ def test_each_failure_waits_longer_than_the_one_before(own: OwnIntegration) -> N
             reading,
             page_importer=replace(reading.page_importer, ledger=own.ledger(own.gate(base=4))),
         )
-        reading.run(taken(reading))
+        reading.run(started_lease(reading))
         waits.append(float(stored(own)["resume_at"]) - own.now())
         own.later(LONGEST_UNAVAILABLE_SECONDS)
     assert [round(each) for each in waits] == [4, 8, 16, 32, 60, 60]
@@ -349,54 +351,54 @@ def test_a_page_that_was_read_ends_the_run_of_failures(own: OwnIntegration) -> N
     there.instead |= dict.fromkeys((0, 2), lambda: answered(503))
     reading = opt_outs(own, there)
     for _ in range(2):
-        reading.run(taken(reading))
+        reading.run(started_lease(reading))
         assert stored(own)["failures"] == "1"
         own.later(LONGEST_UNAVAILABLE_SECONDS)
 
 
-def test_a_reading_that_began_too_long_ago_begins_anew(own: OwnIntegration) -> None:
+def test_scan_that_began_too_long_ago_begins_anew(own: OwnIntegration) -> None:
     there = HoldsAList(6)
     there.instead[2] = lambda: answered(503)
     reading = opt_outs(own, there)
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     own.later(2 * REFRESH - 60)
-    assert taken(reading).so_far == 4
+    assert started_lease(reading).so_far == 4
     own.later(LEASE)
-    turn = taken(reading)
-    assert (turn.so_far, "address" in turn.query) == (0, False)
+    lease = started_lease(reading)
+    assert (lease.so_far, "address" in lease.query) == (0, False)
     assert float(stored(own)["began"]) == pytest.approx(own.now(), abs=60)
 
 
 # --- what is trusted
 
 
-def test_it_is_trusted_for_two_refreshes_from_when_it_began(own: OwnIntegration) -> None:
+def test_scan_is_trusted_for_two_refreshes_from_its_start(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    reading.run(taken(reading))
-    assert last(own).trusted
+    reading.run(started_lease(reading))
+    assert last_scan(own).trusted
     own.later(2 * REFRESH - 100)
-    assert last(own).trusted
+    assert last_scan(own).trusted
     own.later(100)
-    assert not last(own).trusted
+    assert not last_scan(own).trusted
 
 
-def test_before_the_first_reading_nothing_is_trusted_and_its_age_counts_from_when_it_was_due(
+def test_age_of_opt_outs_before_the_first_scan_counts_from_its_due_time(
     own: OwnIntegration,
 ) -> None:
-    assert last(own) == OptOutStatus(None, None, None, trusted=False)
+    assert last_scan(own) == OptOutStatus(None, None, None, trusted=False)
     HOLDS["paused"](own.gate())
     assert opt_outs(own, HoldsAList(1)).try_start() is None
     own.later(100)
     opt_outs(own, HoldsAList(1)).try_start()
-    found = last(own)
+    found = last_scan(own)
     assert found.age == pytest.approx(100, abs=40)
     assert (found.members, found.took, found.trusted) == (None, None, False)
 
 
-def test_whoever_read_everybody_has_read_the_unsubscribed_too(own: OwnIntegration) -> None:
+def test_complete_sync_counts_as_an_opt_out_scan(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
     reading.complete(own.now() - 100, 7)
-    found = last(own)
+    found = last_scan(own)
     assert found.age == pytest.approx(100, abs=40)
     assert found.took == pytest.approx(100, abs=40)
     assert found.members == 7
@@ -405,55 +407,55 @@ def test_whoever_read_everybody_has_read_the_unsubscribed_too(own: OwnIntegratio
     assert reading.try_start()
 
 
-def test_an_older_reading_never_goes_before_a_newer_one(own: OwnIntegration) -> None:
+def test_older_scan_never_replaces_a_newer_one(own: OwnIntegration) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    turn = taken(reading)
+    lease = started_lease(reading)
     began = own.now()
     reading.complete(began, 7)
     reading.complete(began - 100, 9)
-    assert isinstance(reading.run(turn), float)
+    assert isinstance(reading.run(lease), float)
     assert stored(own)["members"] == "7"
     assert float(stored(own)["fresh_from"]) == pytest.approx(began, abs=1e-5)
     assert "token" not in stored(own)
 
 
-def test_everybody_read_meanwhile_does_not_take_the_turn_from_who_has_it(
+def test_complete_sync_does_not_take_the_lease_from_a_running_scan(
     own: OwnIntegration,
 ) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    turn = taken(reading)
+    lease = started_lease(reading)
     reading.complete(own.now(), 7)
-    assert stored(own)["token"] == turn.token
+    assert stored(own)["token"] == lease.token
 
 
 # --- a clock that was set back
 
 
-def test_moments_that_lie_ahead_neither_count_as_fresh_nor_stop_the_readings(
+def test_times_in_the_future_neither_count_as_fresh_nor_stop_scans(
     own: OwnIntegration,
 ) -> None:
     reading = opt_outs(own, HoldsAList(1))
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     reading.try_start()
     own.later(-1e6)
-    assert not last(own).trusted
-    reading.run(taken(reading))
-    assert last(own).trusted
-    assert last(own).age == pytest.approx(0, abs=60)
+    assert not last_scan(own).trusted
+    reading.run(started_lease(reading))
+    assert last_scan(own).trusted
+    assert last_scan(own).age == pytest.approx(0, abs=60)
 
 
-def test_a_lease_and_a_failure_that_lie_far_ahead_have_ended(own: OwnIntegration) -> None:
+def test_lease_and_failure_far_in_the_future_count_as_ended(own: OwnIntegration) -> None:
     there = HoldsAList(1)
     there.instead[0] = lambda: answered(503)
     reading = opt_outs(own, there)
-    taken(reading)
+    started_lease(reading)
     own.later(-1e6)
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     own.later(-1e6)
     assert reading.try_start()
 
 
-def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -> None:
+def test_scan_state_expires_a_day_after_the_last_scan(own: OwnIntegration) -> None:
     reading, key = opt_outs(own, HoldsAList(1)), f"signal:{own.name}:opt_outs"
     lives = range(86_400 - 60, 86_401)
     own.gate().pause()
@@ -462,10 +464,10 @@ def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -
     own.gate().resume()
     own.redis.delete(*own.gate().keys)
     own.redis.expire(key, 1000)
-    turn = taken(reading)
+    lease = started_lease(reading)
     assert own.redis.ttl(key) in lives
     own.redis.expire(key, 1000)
-    reading.run(turn)
+    reading.run(lease)
     assert own.redis.ttl(key) in lives
     assert reading.try_start() is None
 
@@ -484,7 +486,7 @@ def test_what_is_stored_is_gone_a_day_after_the_last_turn(own: OwnIntegration) -
         (Outcome(OutcomeKind.UNAUTHORIZED, 401, "Forbidden"), "WARNING"),
     ],
 )
-def test_a_reading_that_failed_or_took_too_long_is_told_in_one_line(
+def test_failed_or_slow_scan_is_logged_in_one_line(
     ended: Outcome | float | None, level: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -492,7 +494,7 @@ def test_a_reading_that_failed_or_took_too_long_is_told_in_one_line(
     assert [each.levelname for each in caplog.records] == ([level] if level else [])
 
 
-def test_a_reading_that_took_too_long_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
+def test_slow_scan_is_logged_with_the_setting_to_change(caplog: pytest.LogCaptureFixture) -> None:
     tell_of_opt_outs(1200.0, REFRESH)
     [record] = caplog.records
     assert record.__dict__["fix"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
@@ -507,14 +509,14 @@ def screen(read: OptOutStatus | None) -> dict[str, Text]:
     return {name: text if isinstance(text, Text) else Text(text) for name, text in rows(status)}
 
 
-def test_status_shows_when_opt_outs_were_read_how_many_and_how_long_it_took() -> None:
+def test_status_shows_age_number_and_duration_of_the_last_scan() -> None:
     assert (
         screen(OptOutStatus(75.0, 1234, 2.34, trusted=True))["opt-outs"].plain
         == "1234, read 1 min ago in 2.3 s"
     )
 
 
-def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> None:
+def test_status_is_red_when_the_last_scan_is_too_old_or_missing() -> None:
     old = screen(OptOutStatus(7200.0, 1234, 2.34, trusted=False))["opt-outs"]
     assert (old.plain, old.style) == (
         "1234, read 2 h 0 min ago in 2.3 s: members are read one by one",
@@ -527,18 +529,18 @@ def test_status_is_red_where_the_reading_is_too_old_or_none_was_complete() -> No
         assert str(screen(never)["opt-outs"]) == "not read yet: members are read one by one"
 
 
-def test_status_says_nothing_of_opt_outs_where_the_ledger_is_not_trusted() -> None:
+def test_status_omits_opt_outs_when_the_ledger_is_not_trusted() -> None:
     assert "opt-outs" not in screen(None)
 
 
 @pytest.mark.parametrize("state", ["read", "ledger"])
-def test_prometheus_is_told_their_age_where_the_ledger_is_trusted(
+def test_metrics_export_the_age_of_opt_outs_when_the_ledger_is_trusted(
     own: OwnIntegration, state: str
 ) -> None:
     settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
     assert read_standing(settings, own.redis).opt_outs_age is None
     reading = opt_outs(own, HoldsAList(1))
-    reading.run(taken(reading))
+    reading.run(started_lease(reading))
     own.later(100)
     age = read_standing(settings, own.redis).opt_outs_age
     assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)

@@ -22,7 +22,7 @@ def client(far: fakeredis.FakeServer) -> redis.Redis:
     return fakeredis.FakeStrictRedis(server=far, decode_responses=True)  # type: ignore[no-any-return]
 
 
-def test_nothing_is_stored_before_it_is_told_to(far: fakeredis.FakeServer) -> None:
+def test_counts_are_not_stored_before_store_is_called(far: fakeredis.FakeServer) -> None:
     mine = outcome_stats(far)
     mine.count("delivered")
     assert mine.totals() == {}
@@ -68,7 +68,7 @@ def test_no_count_is_lost_while_redis_is_away(far: fakeredis.FakeServer) -> None
     assert mine.totals() == {"delivered": 2}
 
 
-def test_what_was_not_understood_is_counted_apart_and_not_lost_while_redis_is_away(
+def test_not_understood_fields_are_counted_apart_and_survive_an_outage(
     far: fakeredis.FakeServer,
 ) -> None:
     mine = outcome_stats(far)

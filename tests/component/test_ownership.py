@@ -10,7 +10,7 @@ import pytest
 from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -36,7 +36,7 @@ def patch(consent: bool | None = None, **fields: object) -> Patch:  # noqa: FBT0
     return Patch(ADDRESS, None, fields, consent, None)
 
 
-def delivering(
+def deliverer_for(
     own: OwnIntegration,
     there: HoldsOneMember,
     rules: SubscriptionRules | None = None,
@@ -47,10 +47,10 @@ def delivering(
     )
 
 
-def bring(
+def deliver(
     own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any
 ) -> Outcome:
-    return delivering(own, there, **options).deliver_one(patch, at)
+    return deliver_one(deliverer_for(own, there, **options), patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def is_subscribed(there: HoldsOneMember) -> bool:
     return bool(there.held["subscribed"])
 
 
-def shows(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
+def showing(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
     """What one read shows in place of what is held."""
     if member is None:
         return lambda: answered(
@@ -72,20 +72,20 @@ def shows(member: dict[str, Any] | None) -> Callable[[], HTTPResponse]:
     return lambda: answered(200, json.dumps({"member": member}).encode())
 
 
-def looking(own: OwnIntegration, there: HoldsOneMember, **ledger: Any) -> LateWrites:
-    here = delivering(own, there, **ledger)
+def late_writes_of(own: OwnIntegration, there: HoldsOneMember, **ledger: Any) -> LateWrites:
+    here = deliverer_for(own, there, **ledger)
     return LateWrites(here, own.ledger(**{"lag_seconds": LAG, **ledger}))
 
 
-def look(own: OwnIntegration, there: HoldsOneMember) -> list[str]:
+def recheck(own: OwnIntegration, there: HoldsOneMember) -> list[str]:
     """What a worker does once a second; whom it looked at."""
-    looks = looking(own, there)
+    looks = late_writes_of(own, there)
     due = looks.due()
     looks.look(due)
     return due
 
 
-def look_in(own: OwnIntegration) -> float | None:
+def seconds_until_recheck(own: OwnIntegration) -> float | None:
     """Seconds until the member is looked at again."""
     due = own.redis.zscore(own.look_after_key, ADDRESS)
     return None if due is None else float(due) - own.now()
@@ -94,23 +94,23 @@ def look_in(own: OwnIntegration) -> float | None:
 # Reads that lag
 
 
-def test_a_field_that_an_event_has_set_outlives_a_reading_that_does_not_show_it(
+def test_field_set_by_an_event_outlives_a_read_that_does_not_show_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1)
-    there.instead["GET"] = shows(HELD)
-    bring(own, there, patch(last_page_url="/a"), 2)
+    deliver(own, there, patch(plan="pro"), 1)
+    there.instead["GET"] = showing(HELD)
+    deliver(own, there, patch(last_page_url="/a"), 2)
     assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
 
 
-def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back(
+def test_field_of_others_stays_and_an_owned_field_they_changed_comes_back(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     there.held = {**HELD, "vars": {"plan": "by hand", "company": "Umbrella", "note": "x"}}
-    bring(own, there, patch(last_page_url="/a"), 2)
+    deliver(own, there, patch(last_page_url="/a"), 2)
     assert vars_of(there) == {
         "plan": "pro",
         "company": "Umbrella",
@@ -119,100 +119,100 @@ def test_what_others_set_stays_and_what_they_change_of_an_owned_field_comes_back
     }
 
 
-def test_a_denial_outlives_a_reading_that_does_not_show_it(own: OwnIntegration) -> None:
+def test_denied_consent_outlives_a_read_that_does_not_show_it(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(consent=False), 1)
-    there.instead["GET"] = shows(HELD)
-    bring(own, there, patch(plan="pro"), 2)
+    deliver(own, there, patch(consent=False), 1)
+    there.instead["GET"] = showing(HELD)
+    deliver(own, there, patch(plan="pro"), 2)
     assert not is_subscribed(there)
 
 
-def test_an_opt_out_that_was_seen_outlives_a_reading_that_does_not_show_it(
+def test_recorded_opt_out_outlives_a_read_that_does_not_show_it(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.unsubscribe()
-    bring(own, there, patch(plan="pro"), 1)
-    there.instead["GET"] = shows(HELD)
-    bring(own, there, patch(plan="max", consent=True), 2)
+    deliver(own, there, patch(plan="pro"), 1)
+    there.instead["GET"] = showing(HELD)
+    deliver(own, there, patch(plan="max", consent=True), 2)
     assert not is_subscribed(there)
 
 
-def test_a_no_that_was_lifted_by_hand_is_lifted_once_readings_can_lag_no_more(
+def test_opt_out_lifted_by_hand_is_lifted_once_reads_can_no_longer_lag(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(LAG + 1)
     assert there.held
     there.held["subscribed"] = True
-    bring(own, there, patch(plan="max"), 2)
+    deliver(own, there, patch(plan="max"), 2)
     assert is_subscribed(there)
 
 
-def test_a_no_soon_after_ours_was_lifted_waits_for_another_look(own: OwnIntegration) -> None:
+def test_unsubscribe_read_soon_after_a_granted_consent_is_read_again(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(consent=False), 1)
+    deliver(own, there, patch(consent=False), 1)
     before = there.held
-    bring(own, there, patch(consent=True), 2)
-    there.instead["GET"] = shows(before)
-    found = bring(own, there, patch(plan="pro"), 3)
+    deliver(own, there, patch(consent=True), 2)
+    there.instead["GET"] = showing(before)
+    found = deliver(own, there, patch(plan="pro"), 3)
     assert (found.kind, found.requests, is_subscribed(there)) == (OutcomeKind.DOUBTFUL, 1, True)
     assert found.again_in >= 1
-    assert bring(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DELIVERED
     assert is_subscribed(there)
 
 
-def test_an_opt_out_soon_after_ours_was_lifted_is_never_undone_and_counts_in_the_end(
+def test_opt_out_soon_after_a_granted_consent_is_never_undone(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(consent=False), 1)
-    bring(own, there, patch(consent=True), 2)
+    deliver(own, there, patch(consent=False), 1)
+    deliver(own, there, patch(consent=True), 2)
     there.unsubscribe()
-    assert bring(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DOUBTFUL
+    assert deliver(own, there, patch(plan="pro"), 3).kind is OutcomeKind.DOUBTFUL
     own.later(LAG + 1)
-    assert bring(own, there, patch(plan="pro", consent=True), 3).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(plan="pro", consent=True), 3).kind is OutcomeKind.DELIVERED
     assert not is_subscribed(there)
 
 
-def test_a_new_member_that_a_reading_does_not_show_yet_keeps_what_it_was_created_with(
+def test_new_member_that_a_read_does_not_show_yet_keeps_its_fields(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(None)
-    bring(own, there, patch(plan="pro", consent=False), 1)
-    there.instead["GET"] = shows(None)
-    assert bring(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DOUBTFUL
+    deliver(own, there, patch(plan="pro", consent=False), 1)
+    there.instead["GET"] = showing(None)
+    assert deliver(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DOUBTFUL
     own.later(2)
-    assert bring(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(company="Acme"), 2).kind is OutcomeKind.DELIVERED
     assert (vars_of(there), is_subscribed(there)) == ({"plan": "pro", "company": "Acme"}, False)
 
 
 # A member that is missed
 
 
-def test_a_member_that_is_missed_for_a_moment_is_looked_at_again_and_loses_nothing(
+def test_member_missing_in_one_read_is_read_again_and_loses_nothing(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(2 * LAG)
-    there.instead["GET"] = shows(None)
+    there.instead["GET"] = showing(None)
     asked = len(there.asked())
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
     assert (
-        bring(own, there, patch(last_page_url="/b"), 3).kind is OutcomeKind.DOUBTFUL
+        deliver(own, there, patch(last_page_url="/b"), 3).kind is OutcomeKind.DOUBTFUL
     )  # waits with the other, unasked
     assert len(there.asked()) == asked + 1
     own.later(2)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert (vars_of(there), is_subscribed(there)) == (
         {"plan": "pro", "company": "Acme", "last_page_url": "/a"},
         False,
     )
 
 
-def no_longer_than_it_is_since(waits: list[float], took: float) -> bool:
+def within_elapsed_time(waits: list[float], took: float) -> bool:
     """Is each wait at most as long as all before it, and what the test itself `took`, together?"""
     return all(
         wait <= since + took + 0.1
@@ -220,33 +220,33 @@ def no_longer_than_it_is_since(waits: list[float], took: float) -> bool:
     )
 
 
-def test_looks_at_a_member_that_is_missed_grow_rarer(own: OwnIntegration) -> None:
+def test_reads_of_a_missing_member_grow_rarer(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     there.held = None
     waits, began = [], own.now()
     for _ in range(9):
-        found = bring(own, there, patch(last_page_url="/a"), 2)
+        found = deliver(own, there, patch(last_page_url="/a"), 2)
         waits.append(found.again_in)
         own.later(found.again_in + 0.001)
     assert waits[0] == 1
     assert waits[-2:] == [60, 60]
     assert all(before <= later for before, later in pairwise(waits))
-    assert no_longer_than_it_is_since(waits, own.now() - began)
+    assert within_elapsed_time(waits, own.now() - began)
 
 
 @pytest.mark.parametrize("consent", [None, False])
-def test_who_was_deleted_does_not_come_back_with_old_values(
+def test_deleted_member_does_not_come_back_with_old_values(
     own: OwnIntegration,
     consent: bool | None,  # noqa: FBT001
 ) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro", consent=consent), 1)
+    deliver(own, there, patch(plan="pro", consent=consent), 1)
     there.held = None
     own.later(LAG)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DOUBTFUL
     own.later(ABSENCE_SECONDS)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert there.held == {
         "address": ADDRESS,
         "name": "",
@@ -255,43 +255,43 @@ def test_who_was_deleted_does_not_come_back_with_old_values(
     }
 
 
-def test_who_opted_out_and_was_deleted_is_not_subscribed_by_a_granted_consent(
+def test_deleted_member_that_had_opted_out_stays_unsubscribed_on_consent(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({**HELD, "subscribed": False})
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     there.held = None
     own.ledger(lag_seconds=LAG).note_sync(own.now() + LAG + 1)
     own.later(LAG + 2)
-    assert bring(own, there, patch(consent=True), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(consent=True), 2).kind is OutcomeKind.DELIVERED
     assert not is_subscribed(there)
 
 
-def test_whom_a_sync_did_not_see_is_forgotten_and_created_at_once(own: OwnIntegration) -> None:
+def test_member_missing_in_a_sync_is_forgotten_and_created_at_once(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(LAG + 1)
     own.ledger().note_sync(own.now())
     there.held = None
     entry = own.ledger(lag_seconds=LAG).look_up(ADDRESS)
     assert entry
     assert (entry.record.vars, entry.record.orders, entry.copy) == ({}, {}, None)
-    assert bring(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
     assert vars_of(there) == {"last_page_url": "/a"}
 
 
-def test_whom_a_sync_did_not_see_is_read_although_the_ledger_is_trusted(
+def test_member_missing_in_a_sync_is_read_even_with_a_trusted_ledger(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     options = {"refresh_seconds": 60}
-    bring(own, there, patch(plan="pro"), 1, **options)
+    deliver(own, there, patch(plan="pro"), 1, **options)
     own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
     own.ledger().note_sync(own.now())
     there.held = None
     own.later(2)
     own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
-    assert bring(own, there, patch(last_page_url="/a"), 2, **options).kind is OutcomeKind.DOUBTFUL
+    assert deliver(own, there, patch(last_page_url="/a"), 2, **options).kind is OutcomeKind.DOUBTFUL
     assert there.asked()[-1] == "GET"
 
 
@@ -302,105 +302,107 @@ def test_a_late_write_is_found_and_the_newest_values_are_written_again(own: OwnI
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
     late = {**HELD, "vars": {**HELD["vars"], "plan": "old"}}  # type: ignore[dict-item]
-    assert bring(own, there, patch(plan="old"), 1).kind is OutcomeKind.UNAVAILABLE
-    assert bring(own, there, patch(plan="pro", last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
+    assert deliver(own, there, patch(plan="old"), 1).kind is OutcomeKind.UNAVAILABLE
+    assert (
+        deliver(own, there, patch(plan="pro", last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
+    )
     newest = there.held
     there.held = late
-    assert look(own, there) == []
+    assert recheck(own, there) == []
     own.later(1)
-    assert look(own, there) == [ADDRESS]
+    assert recheck(own, there) == [ADDRESS]
     assert there.held == newest
 
 
-def test_a_late_yes_over_an_opt_out_that_was_seen_is_found(own: OwnIntegration) -> None:
+def test_late_subscribe_over_a_recorded_opt_out_is_found(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
-    bring(own, there, patch(plan="old"), 1)
+    deliver(own, there, patch(plan="old"), 1)
     there.unsubscribe()
-    bring(own, there, patch(plan="pro"), 2)
+    deliver(own, there, patch(plan="pro"), 2)
     there.held = {**HELD, "vars": {**HELD["vars"], "plan": "old"}}  # type: ignore[dict-item]
     own.later(1)
-    look(own, there)
+    recheck(own, there)
     assert (vars_of(there)["plan"], is_subscribed(there)) == ("pro", False)
 
 
-def test_a_late_no_of_ours_does_not_stand_against_a_newer_granted_consent(
+def test_late_unsubscribe_of_ours_yields_to_a_newer_granted_consent(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = timed_out
-    bring(own, there, patch(consent=False), 1)
-    assert bring(own, there, patch(consent=True), 2).kind is OutcomeKind.UNCHANGED
+    deliver(own, there, patch(consent=False), 1)
+    assert deliver(own, there, patch(consent=True), 2).kind is OutcomeKind.UNCHANGED
     there.unsubscribe()
     own.later(1)
-    look(own, there)
+    recheck(own, there)
     assert is_subscribed(there)
 
 
-def test_a_member_is_looked_after_until_no_write_can_come_any_more(own: OwnIntegration) -> None:
+def test_member_is_rechecked_until_no_late_write_can_arrive(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     waits, began = [], own.now()
-    while (wait := look_in(own)) is not None:
+    while (wait := seconds_until_recheck(own)) is not None:
         waits.append(wait)
         own.later(wait + 0.001)
-        look(own, there)
+        recheck(own, there)
         assert len(waits) < 20
     took = own.now() - began
     assert (
         LAG - took - 0.1 <= sum(waits) <= LAG + 1.1
     )  # the last look is at least a second after the one before
-    assert no_longer_than_it_is_since(waits, took)
+    assert within_elapsed_time(waits, took)
     assert len(waits) < 14
     assert there.asked() == ["GET", "POST", *["GET"] * len(waits)]
     assert own.redis.hget(own.ledger().keys_of(ADDRESS)[1], "late_at") is None
 
 
-def test_a_write_that_had_no_answer_settles_before_it_is_looked_after(own: OwnIntegration) -> None:
+def test_unanswered_write_settles_before_its_member_is_rechecked(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1, settle_seconds=30)
-    assert 29 < (look_in(own) or 0) <= 30
+    deliver(own, there, patch(plan="pro"), 1, settle_seconds=30)
+    assert 29 < (seconds_until_recheck(own) or 0) <= 30
 
 
-def test_looking_after_a_member_that_is_not_there_creates_none(own: OwnIntegration) -> None:
+def test_recheck_of_a_missing_member_creates_none(own: OwnIntegration) -> None:
     there = HoldsOneMember(None)
     there.instead["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(1)
-    assert look(own, there) == [ADDRESS]
+    assert recheck(own, there) == [ADDRESS]
     assert there.held is None
-    assert look_in(own) is not None
+    assert seconds_until_recheck(own) is not None
 
 
-def test_a_look_that_came_to_nothing_is_due_again(own: OwnIntegration) -> None:
+def test_failed_recheck_is_due_again(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(1)
     there.instead["GET"] = lambda: answered(503)
-    assert look(own, there) == [ADDRESS]
-    assert look(own, there) == []
+    assert recheck(own, there) == [ADDRESS]
+    assert recheck(own, there) == []
     own.later(CLAIM_SECONDS)
-    assert look(own, there) == [ADDRESS]
+    assert recheck(own, there) == [ADDRESS]
 
 
-def test_while_held_nobody_is_looked_at(own: OwnIntegration) -> None:
+def test_no_member_is_rechecked_while_on_hold(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     own.later(1)
     own.gate().pause()
-    assert look(own, there) == []
+    assert recheck(own, there) == []
 
 
-def test_to_forget_somebody_ends_looking_after_them(own: OwnIntegration) -> None:
+def test_forgetting_a_member_ends_its_rechecks(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     assert own.ledger().forget(ADDRESS) == 2
-    assert look_in(own) is None
+    assert seconds_until_recheck(own) is None
     assert own.redis.keys(f"signal:{own.name}:*{ADDRESS}*") == []
 
 
@@ -421,30 +423,30 @@ def frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> float:
     return lease
 
 
-def test_after_the_lease_nothing_is_written(
+def test_no_write_is_sent_after_the_lease_has_ended(
     own: OwnIntegration, frozen_before_writing: float
 ) -> None:
     there = HoldsOneMember(HELD)
-    found = bring(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
+    found = deliver(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
     assert (found.kind, there.held) == (OutcomeKind.BUSY, HELD)
     assert "POST" not in there.asked()
 
 
-def test_a_call_for_many_is_not_made_after_the_lease_of_one_of_them(
+def test_bulk_call_is_not_sent_after_the_lease_of_one_member_has_ended(
     own: OwnIntegration, frozen_before_writing: float
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(3)))
     ledger = own.ledger(lease_seconds=frozen_before_writing)
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [
+    patches = [
         TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
         for each in range(3)
     ]
-    assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.BUSY}
+    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.BUSY}
     assert there.entries() == []
 
 
-def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnIntegration) -> None:
+def test_write_after_a_lost_lease_hands_the_member_on_for_a_recheck(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
 
     def another_writes() -> None:
@@ -455,13 +457,13 @@ def test_whoever_wrote_although_the_lease_was_lost_hands_the_member_on(own: OwnI
         own.ledger().release([lease], [], 0)
 
     there.meanwhile["POST"] = another_writes
-    found = bring(own, there, patch(plan="pro"), 1)
+    found = deliver(own, there, patch(plan="pro"), 1)
     assert found.kind is OutcomeKind.BUSY
-    assert look_in(own) is not None
-    assert bring(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
+    assert seconds_until_recheck(own) is not None
+    assert deliver(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
 
 
-def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
+def test_member_whose_lease_was_kept_is_done_though_anothers_was_lost(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(2)))
@@ -473,11 +475,14 @@ def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
 
     there.meanwhile[3] = lose_one
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [
+    patches = [
         TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
         for each in range(2)
     ]
-    assert [each.kind for each in here.deliver(wanted)] == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
+    assert [each.kind for each in here.deliver(patches)] == [
+        OutcomeKind.BUSY,
+        OutcomeKind.DELIVERED,
+    ]
 
 
 # Ties
@@ -486,7 +491,7 @@ def test_another_member_of_the_same_call_whose_lease_was_not_lost_is_done(
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
 @pytest.mark.parametrize("arriving", [(0, 1), (1, 0), (1, 0, 1), (0, 1, 0)])
 @pytest.mark.parametrize("together", [False, True])
-def test_of_events_of_one_time_the_later_enqueued_one_wins(
+def test_later_enqueued_event_wins_among_events_of_one_time(
     own: OwnIntegration,
     first: bool,  # noqa: FBT001
     second: bool,  # noqa: FBT001
@@ -498,37 +503,37 @@ def test_of_events_of_one_time_the_later_enqueued_one_wins(
         TimedPatch(patch(consent=consent, plan=str(consent)), EventOrder(5.0, enqueued_at))
         for enqueued_at, consent in ((100.0, first), (100.000001, second))
     ]
-    wanted = [events[each] for each in arriving]
-    for some in [wanted] if together else [[each] for each in wanted]:
-        delivering(own, there).deliver(some)
+    patches = [events[each] for each in arriving]
+    for some in [patches] if together else [[each] for each in patches]:
+        deliverer_for(own, there).deliver(some)
     assert (is_subscribed(there), vars_of(there)["plan"]) == (second, str(second))
 
 
 # Whose "no" it is
 
 
-def test_a_no_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
+def test_unsubscribe_of_ours_that_was_refused_is_not_ours(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(401)
-    bring(own, there, patch(consent=False), 1)
+    deliver(own, there, patch(consent=False), 1)
     there.unsubscribe()
-    bring(own, there, patch(consent=True), 2)
+    deliver(own, there, patch(consent=True), 2)
     assert not is_subscribed(there)
 
 
 @pytest.mark.parametrize("status", [500, 504])
-def test_a_no_of_ours_that_was_stored_and_answered_with_an_error_is_ours(
+def test_unsubscribe_of_ours_stored_and_answered_with_an_error_is_ours(
     own: OwnIntegration, status: int
 ) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = lambda: answered(status)
-    bring(own, there, patch(consent=False), 1)
+    deliver(own, there, patch(consent=False), 1)
     assert not is_subscribed(there)
-    bring(own, there, patch(consent=True), 2)
+    deliver(own, there, patch(consent=True), 2)
     assert is_subscribed(there)
 
 
-def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
+def test_unsubscribe_of_ours_refused_while_a_call_was_split_is_not_ours(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(*({"address": f"p{each}@example.com"} for each in range(4)))
@@ -536,17 +541,17 @@ def test_a_no_of_ours_that_was_refused_while_a_call_was_split_is_not_ours(
     there.meanwhile[6] = lambda _call: Reply(429, b"{}", headers={"Retry-After": "30"})
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [
+    patches = [
         TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
         for each in range(4)
     ]
-    assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(wanted)}
+    assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(patches)}
     for each in range(4):
         entry = ledger.look_up(f"p{each}@example.com")
         assert entry is None or entry.record.no is None
 
 
-def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
+def test_unsubscribe_of_ours_maybe_stored_before_a_refusal_stays_recorded(
     own: OwnIntegration,
 ) -> None:
     there = HoldsMembers(
@@ -557,11 +562,11 @@ def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
     there.meanwhile |= dict.fromkeys((6, 7), lambda _: json_reply(401, {}))
     ledger = own.ledger()
     here = own.delivery(there.asking(), ledger=ledger, batch=100)
-    wanted = [
+    patches = [
         TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
         for each in range(2)
     ]
-    assert {each.kind for each in here.deliver(wanted)} == {OutcomeKind.UNAUTHORIZED}
+    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.UNAUTHORIZED}
     for each in range(2):
         entry = ledger.look_up(f"p{each}@example.com")
         assert entry
@@ -569,12 +574,12 @@ def test_a_no_of_ours_that_may_have_been_stored_before_a_refusal_stays_noted(
         assert entry.record.no.sent
 
 
-def test_what_is_stored_of_a_member_without_an_answer_names_no_address_but_where_it_must(
+def test_recheck_queue_alone_holds_the_address_of_an_unanswered_member(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
-    bring(own, there, patch(plan="pro"), 1)
+    deliver(own, there, patch(plan="pro"), 1)
     for key in own.redis.scan_iter(f"signal:{own.name}:*"):
         kind = own.redis.type(key)
         found = (

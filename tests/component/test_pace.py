@@ -40,7 +40,7 @@ def test_a_rate_limit_is_kept_over_all_workers_and_used(
     assert rate * passed - 2 * rate - 2 <= taken <= rate * passed + 2 * rate + 1
 
 
-def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegration) -> None:
+def test_burst_after_a_quiet_time_is_at_most_two_seconds_worth(own: OwnIntegration) -> None:
     rules = rules_with(rate_limit=600)
     own.fill(1000)
     own.take(rules=rules)
@@ -48,7 +48,7 @@ def test_after_a_quiet_time_no_more_than_two_seconds_worth_bursts(own: OwnIntegr
     assert len(own.take(1000, rules=rules).messages) == 20
 
 
-def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(
+def test_fetch_without_tokens_returns_when_to_fetch_again(
     own: OwnIntegration,
 ) -> None:
     rules = rules_with(rate_limit=0.6)  # one request in 100 s
@@ -59,14 +59,14 @@ def test_where_the_allowance_is_used_up_the_worker_is_told_when_to_look_again(
     assert is_about(taken.wait, 100)
 
 
-def test_only_what_was_taken_is_charged(own: OwnIntegration) -> None:
+def test_fetch_charges_only_the_events_it_returned(own: OwnIntegration) -> None:
     rules = rules_with(rate_limit=6)
     assert own.take(10, rules=rules).messages == []
     own.fill(5)
     assert own.take(10, rules=rules).messages == ["1"]
 
 
-def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
+def test_released_permit_is_free_for_the_next_event(own: OwnIntegration) -> None:
     rules, gate = rules_with(rate_limit=0.6), own.gate(rate_limit=0.6)
     own.fill(5)
     assert own.take(5, rules=rules).messages == ["1"]
@@ -78,7 +78,15 @@ def test_what_needed_no_request_is_given_back(own: OwnIntegration) -> None:
     assert own.take(5, rules=rules).messages == []
 
 
-def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
+def test_bucket_holds_the_requests_of_an_event_at_least(own: OwnIntegration) -> None:
+    rules = rules_with(rate_limit=6, event_cost=2)
+    own.fill(2)
+    assert own.take(rules=rules).messages == []
+    own.later(10)
+    assert own.take(rules=rules).messages == ["1"]
+
+
+def test_released_permits_are_never_saved_up(own: OwnIntegration) -> None:
     rules, gate = rules_with(rate_limit=0.6), own.gate(rate_limit=0.6)
     own.fill(50)
     own.take(rules=rules)
@@ -89,9 +97,7 @@ def test_what_is_given_back_is_never_saved_up(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("hold", [1, 1000])
-def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(
-    own: OwnIntegration, hold: float
-) -> None:
+def test_hold_saves_up_no_burst_for_its_end(own: OwnIntegration, hold: float) -> None:
     own.fill(50)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=hold)
     own.later(hold)
@@ -100,7 +106,7 @@ def test_the_length_of_a_hold_is_not_saved_up_for_a_burst_after_it(
     assert 1 <= taken <= 1 + 2 * passed * 2**passed
 
 
-def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seconds(
+def test_ramp_after_a_hold_begins_at_two_a_second_and_doubles_each_second(
     own: OwnIntegration,
 ) -> None:
     own.fill(5000)
@@ -124,16 +130,14 @@ def test_after_a_hold_the_flow_begins_with_two_a_second_and_doubles_for_ten_seco
 
 
 @pytest.mark.parametrize("hint", [100, 10_000, 80_000])
-def test_what_ramps_up_after_a_hold_outlives_it_however_long(
-    own: OwnIntegration, hint: float
-) -> None:
+def test_ramp_after_a_hold_is_stored_longer_than_the_hold(own: OwnIntegration, hint: float) -> None:
     answered(own.gate(), OutcomeKind.THROTTLED, hint=hint)
     answered(own.gate(), OutcomeKind.DELIVERED)
     own.gate().flush_released()
     assert own.redis.ttl(f"signal:{own.name}:pace") > hint
 
 
-def test_a_single_429_teaches_nothing_but_to_wait(own: OwnIntegration) -> None:
+def test_single_429_teaches_no_rate(own: OwnIntegration) -> None:
     answered(own.gate(), OutcomeKind.DELIVERED, requests=1000)
     answered(own.gate(), OutcomeKind.THROTTLED, hint=1)
     own.later(20)
@@ -152,7 +156,7 @@ def learned(own: OwnIntegration, *, a_second: int = 60) -> float:
     return float(own.pace()["limit"])
 
 
-def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(
+def test_many_429s_teach_a_rate_below_what_was_let_through(
     own: OwnIntegration,
 ) -> None:
     first = learned(own)
@@ -161,7 +165,7 @@ def test_many_429s_teach_what_was_let_through_and_the_pace_is_a_tenth_below(
     assert (own.gate().state().rate or 0) == pytest.approx(0.95 * first, rel=0.05)
 
 
-def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and_is_forgotten(
+def test_learned_rate_recovers_then_grows_faster_and_is_forgotten(
     own: OwnIntegration,
 ) -> None:
     first = learned(own)
@@ -178,7 +182,7 @@ def test_a_learned_rate_comes_back_to_what_was_let_through_then_grows_faster_and
     assert own.gate().state().rate is None
 
 
-def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
+def test_learned_rate_never_falls_below_the_slowest_rate(own: OwnIntegration) -> None:
     for _ in range(40):
         answered(own.gate(), OutcomeKind.DELIVERED, times=5)
         own.later(100)
@@ -187,14 +191,14 @@ def test_what_is_learned_never_stops_the_flow(own: OwnIntegration) -> None:
     assert float(own.pace().get("limit", SLOWEST_RATE)) >= SLOWEST_RATE
 
 
-def test_a_429_as_soon_as_the_wait_is_over_teaches_nothing(own: OwnIntegration) -> None:
+def test_429_right_after_a_hold_teaches_no_rate(own: OwnIntegration) -> None:
     for _ in range(5):
         answered(own.gate(), OutcomeKind.THROTTLED, hint=1)
         own.later(5)
     assert "limit" not in own.pace()
 
 
-def test_the_slower_of_what_is_learned_and_what_is_set_counts(own: OwnIntegration) -> None:
+def test_slower_of_learned_rate_and_set_rate_limit_counts(own: OwnIntegration) -> None:
     first = learned(own)
     own.later(10)
     assert own.gate(rate_limit=6).state().rate == pytest.approx(0.1)
@@ -215,7 +219,7 @@ PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
 
 
 @pytest.mark.parametrize("limiter", PLAIN)
-def test_within_two_minutes_a_limit_is_used_and_seldom_met(
+def test_limit_of_mailgun_is_used_and_seldom_met_within_two_minutes(
     own: OwnIntegration, limiter: str
 ) -> None:
     made, a_minute, hints = PLAIN[limiter]
@@ -225,7 +229,7 @@ def test_within_two_minutes_a_limit_is_used_and_seldom_met(
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05])
-def test_refusals_at_random_slow_nothing_down(own: OwnIntegration, share: float) -> None:
+def test_random_refusals_slow_nothing_down(own: OwnIntegration, share: float) -> None:
     found = against(at_random(share), own, RULES, minutes=4, demand=20)
     assert found.let_through(2, 3) >= 0.8 * 20 * 60 * (1 - share)
 

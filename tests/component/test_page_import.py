@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration, hold_for_unavailability
+from tests.integrations import OwnIntegration, deliver_one, hold_for_unavailability
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import EVERYBODY, Page
@@ -65,28 +65,33 @@ def copy_at(own: OwnIntegration) -> float:
     return float(found.at)
 
 
-def confirmed(own: OwnIntegration, held: Member, at: float = 1, **patch: Any) -> None:
+def confirmed(own: OwnIntegration, cached: Member, at: float = 1, **patch: Any) -> None:
     """A delivery found, or made, Mailgun hold that."""
     there = HoldsOneMember(
-        {"address": ADDRESS, "name": held.name, "subscribed": held.subscribed, "vars": held.vars}
+        {
+            "address": ADDRESS,
+            "name": cached.name,
+            "subscribed": cached.subscribed,
+            "vars": cached.vars,
+        }
     )
     sets = Patch(
         ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None
     )
-    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {
+    assert deliver_one(own.delivery(asking(there.far)), sets, at).kind in {
         OutcomeKind.UNCHANGED,
         OutcomeKind.DELIVERED,
     }
 
 
-def a_delivery_has_it(own: OwnIntegration) -> None:
+def lease_member(own: OwnIntegration) -> None:
     own.redis.set(own.ledger().keys_of(ADDRESS)[0], "token")
 
 
 # --- what a page says
 
 
-def test_a_member_nothing_is_known_of_is_known_as_the_page_says(own: OwnIntegration) -> None:
+def test_member_new_to_the_ledger_is_cached_as_the_page_shows_it(own: OwnIntegration) -> None:
     at = own.now()
     page_importer(own).store_page((JANE,), at)
     assert copy(own) == JANE
@@ -94,7 +99,7 @@ def test_a_member_nothing_is_known_of_is_known_as_the_page_says(own: OwnIntegrat
     assert fields(own).keys() == {"copy", "copy_at", "seen_at"}
 
 
-def test_it_is_stored_as_a_delivery_stores_what_was_confirmed(own: OwnIntegration) -> None:
+def test_page_stores_a_member_as_a_delivery_does(own: OwnIntegration) -> None:
     confirmed(own, JANE)
     by_delivery = fields(own)["copy"]
     own.redis.delete(key_of(own))
@@ -102,16 +107,16 @@ def test_it_is_stored_as_a_delivery_stores_what_was_confirmed(own: OwnIntegratio
     assert fields(own)["copy"] == by_delivery
 
 
-@pytest.mark.parametrize("held", [JANE, OPTED_OUT])
+@pytest.mark.parametrize("cached", [JANE, OPTED_OUT])
 @pytest.mark.parametrize("page", [JANE, OPTED_OUT])
-def test_a_page_goes_before_an_older_copy(own: OwnIntegration, held: Member, page: Member) -> None:
-    confirmed(own, held)
+def test_page_replaces_an_older_copy(own: OwnIntegration, cached: Member, page: Member) -> None:
+    confirmed(own, cached)
     page = replace(page, vars={"plan": "pro"})
     page_importer(own).store_page((page,), own.now())
     assert copy(own) == page
 
 
-def test_a_newer_copy_that_agrees_on_who_is_subscribed_stands(own: OwnIntegration) -> None:
+def test_newer_copy_with_the_same_subscription_stands(own: OwnIntegration) -> None:
     before = own.now()
     confirmed(own, JANE)
     stored = fields(own)
@@ -119,7 +124,7 @@ def test_a_newer_copy_that_agrees_on_who_is_subscribed_stands(own: OwnIntegratio
     assert fields(own) == stored
 
 
-def test_a_no_goes_before_a_newer_yes_and_whoever_wrote_that_is_looked_after(
+def test_opt_out_on_a_page_replaces_a_newer_copy_and_forces_a_recheck(
     own: OwnIntegration,
 ) -> None:
     before = own.now()
@@ -134,7 +139,7 @@ def test_a_no_goes_before_a_newer_yes_and_whoever_wrote_that_is_looked_after(
     assert found.look_at is not None
 
 
-def test_a_newer_no_stands_against_a_yes(own: OwnIntegration) -> None:
+def test_newer_unsubscribed_copy_stands_against_a_subscribed_page(own: OwnIntegration) -> None:
     before = own.now()
     confirmed(own, OPTED_OUT)
     stored = fields(own)
@@ -143,7 +148,7 @@ def test_a_newer_no_stands_against_a_yes(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize(("lag", "kept"), [(600, OPTED_OUT), (0, JANE)])
-def test_a_yes_goes_before_an_older_no_only_where_the_page_cannot_lag(
+def test_subscribed_page_replaces_an_older_opt_out_only_without_lag(
     own: OwnIntegration, lag: float, kept: Member
 ) -> None:
     confirmed(own, OPTED_OUT)
@@ -151,7 +156,7 @@ def test_a_yes_goes_before_an_older_no_only_where_the_page_cannot_lag(
     assert copy(own) == kept
 
 
-def test_a_newer_copy_that_cannot_be_read_counts_as_a_no(own: OwnIntegration) -> None:
+def test_unreadable_newer_copy_counts_as_unsubscribed(own: OwnIntegration) -> None:
     text = "[" * 2000 + "]" * 2000
     own.redis.hset(
         key_of(own), mapping={"copy": f'["Jane", true, {{"a": {text}}}]', "copy_at": own.now() + 10}
@@ -161,7 +166,7 @@ def test_a_newer_copy_that_cannot_be_read_counts_as_a_no(own: OwnIntegration) ->
     assert fields(own)["copy"] == stored["copy"]
 
 
-def test_what_is_known_lives_its_days_after_the_page(own: OwnIntegration) -> None:
+def test_record_lives_its_days_after_the_page(own: OwnIntegration) -> None:
     lives = range(30 * 86_400 - 60, 30 * 86_400 + 1)
     page_importer(own).store_page((JANE,), own.now())
     assert own.redis.ttl(key_of(own)) in lives
@@ -169,12 +174,12 @@ def test_what_is_known_lives_its_days_after_the_page(own: OwnIntegration) -> Non
     page_importer(own).store_page((JANE,), own.now() - 100)
     assert own.redis.ttl(key_of(own)) in lives
     own.redis.delete(key_of(own))
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     assert own.redis.ttl(key_of(own)) in lives
 
 
-def test_a_hundred_members_are_one_script(own: OwnIntegration) -> None:
+def test_page_of_a_hundred_members_is_one_script_call(own: OwnIntegration) -> None:
     members = tuple(replace(JANE, address=f"p{number}@example.com") for number in range(100))
     counting = page_importer(own)
     counting.store_page(members, own.now())
@@ -188,24 +193,24 @@ def test_a_hundred_members_are_one_script(own: OwnIntegration) -> None:
 # --- a member that a delivery has
 
 
-def test_of_a_member_that_a_delivery_has_no_copy_is_kept(own: OwnIntegration) -> None:
+def test_copy_of_a_leased_member_is_not_kept_by_a_page(own: OwnIntegration) -> None:
     confirmed(own, JANE)
     record = fields(own)["record"]
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     assert fields(own).keys() == {"record", "doubt", "seen_at"}
     assert fields(own)["record"] == record
 
 
-def test_a_no_on_a_page_is_kept_although_a_delivery_has_the_member(own: OwnIntegration) -> None:
+def test_opt_out_on_a_page_is_kept_while_a_delivery_has_the_member(own: OwnIntegration) -> None:
     confirmed(own, JANE)
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((OPTED_OUT,), own.now())
     assert fields(own)["doubt"] == "1"
     assert copy(own) == OPTED_OUT
 
 
-def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
+def test_opt_out_on_a_page_read_during_a_write_is_written_again(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": True, "vars": {}})
@@ -216,7 +221,7 @@ def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
 
     there.meanwhile["POST"] = clicks_and_is_read
     here = own.delivery(asking(there.far), ledger=own.ledger(lag_seconds=600))
-    here.deliver_one(Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
+    deliver_one(here, Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
     assert there.held
     assert there.held["subscribed"]
     assert entry(own).look_at is not None
@@ -232,7 +237,7 @@ def test_a_no_on_a_page_that_came_while_the_member_was_written_is_written_again(
 # --- what else is known
 
 
-def test_which_event_set_what_stays_exactly_as_it_was(own: OwnIntegration) -> None:
+def test_record_of_which_event_set_what_is_unchanged_by_a_page(own: OwnIntegration) -> None:
     at = 1714557600.1234567
     confirmed(own, JANE, at)
     record = fields(own)["record"]
@@ -242,20 +247,21 @@ def test_which_event_set_what_stays_exactly_as_it_was(own: OwnIntegration) -> No
     assert (found.vars, found.orders) == ({"plan": "free"}, {"vars.plan": EventOrder(at)})
 
 
-def test_a_no_of_ours_that_became_a_yes_is_ours_no_more(own: OwnIntegration) -> None:
+def test_our_unsubscribe_ends_when_the_page_shows_a_subscribed_member(own: OwnIntegration) -> None:
     confirmed(own, JANE, 1714557600.1234567, consent=False)
     assert entry(own).record.no
     page_importer(own).store_page((JANE,), own.now())
     assert entry(own).record.no is None
     page_importer(own).store_page((OPTED_OUT,), own.now())
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
-    own.delivery(asking(there.far)).deliver_one(Patch(ADDRESS, None, {}, True, None), 1714557700)  # noqa: FBT003
+    opted_in = Patch(ADDRESS, None, {}, True, None)  # noqa: FBT003
+    deliver_one(own.delivery(asking(there.far)), opted_in, 1714557700)
     assert there.held
     assert not there.held["subscribed"]
 
 
 @pytest.mark.parametrize(("page", "ahead"), [(OPTED_OUT, 0), (JANE, -10)])
-def test_a_no_of_ours_that_the_page_confirms_or_is_older_than_stays_ours(
+def test_our_unsubscribe_confirmed_by_or_newer_than_the_page_stays_ours(
     own: OwnIntegration, page: Member, ahead: float
 ) -> None:
     confirmed(own, JANE, consent=False)
@@ -265,9 +271,9 @@ def test_a_no_of_ours_that_the_page_confirms_or_is_older_than_stays_ours(
     assert no.by
 
 
-def test_a_no_of_ours_that_is_under_way_stays_ours(own: OwnIntegration) -> None:
+def test_our_unsubscribe_in_flight_stays_ours(own: OwnIntegration) -> None:
     confirmed(own, JANE, consent=False)
-    a_delivery_has_it(own)
+    lease_member(own)
     page_importer(own).store_page((JANE,), own.now())
     no = entry(own).record.no
     assert no
@@ -277,17 +283,17 @@ def test_a_no_of_ours_that_is_under_way_stays_ours(own: OwnIntegration) -> None:
 # --- asking for a page
 
 
-def a_page(*members: dict[str, Any]) -> urllib3.HTTPResponse:
+def page_answer(*members: dict[str, Any]) -> urllib3.HTTPResponse:
     paging = {"next": f"{PAGES_URL}?page=next&address={members[-1]['address'] if members else ''}"}
     return answered(200, json.dumps({"items": members, "paging": paging}).encode())
 
 
-def test_a_page_is_read_into_the_ledger_as_of_before_it_was_asked_for(own: OwnIntegration) -> None:
+def test_page_is_stored_as_of_before_its_request(own: OwnIntegration) -> None:
     asked_at: list[float] = []
 
     def answer(_: object) -> urllib3.HTTPResponse:
         asked_at.append(own.now())
-        return a_page(
+        return page_answer(
             {"address": "Jane@Example.com", "name": "Jane", "subscribed": False, "vars": {}}
         )
 
@@ -301,12 +307,12 @@ def test_a_page_is_read_into_the_ledger_as_of_before_it_was_asked_for(own: OwnIn
     assert copy(own) == Member(ADDRESS, "Jane", subscribed=False)
 
 
-def test_an_opt_out_that_a_delivery_overtook_while_the_page_was_read_is_kept(
+def test_opt_out_on_a_page_overtaken_by_a_delivery_is_kept(
     own: OwnIntegration,
 ) -> None:
     def answer(_: object) -> urllib3.HTTPResponse:
         confirmed(own, JANE)
-        return a_page({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
+        return page_answer({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
 
     page_importer(own, Far(answer)).read(EVERYBODY)
     found = copy(own)
@@ -315,12 +321,12 @@ def test_an_opt_out_that_a_delivery_overtook_while_the_page_was_read_is_kept(
 
 
 def test_the_last_page_changes_nothing(own: OwnIntegration) -> None:
-    assert page_importer(own, Far(lambda _: a_page())).read(EVERYBODY) == Page((), None)
+    assert page_importer(own, Far(lambda _: page_answer())).read(EVERYBODY) == Page((), None)
     assert list(own.redis.scan_iter(f"signal:{own.name}:member:*")) == []
 
 
-def test_while_held_no_page_is_asked_for(own: OwnIntegration) -> None:
-    far = Far(lambda _: a_page())
+def test_no_page_is_requested_while_on_hold(own: OwnIntegration) -> None:
+    far = Far(lambda _: page_answer())
     hold_for_unavailability(own.gate())
     found = page_importer(own, far).read(EVERYBODY)
     assert isinstance(found, RetryAfter)
@@ -328,7 +334,7 @@ def test_while_held_no_page_is_asked_for(own: OwnIntegration) -> None:
     assert far.requests == []
 
 
-def test_a_429_holds_everybody_and_is_told(own: OwnIntegration) -> None:
+def test_page_answered_429_begins_a_hold_and_reports_it(own: OwnIntegration) -> None:
     told: list[str] = []
     far = Far(lambda _: answered(429, b"", {"Retry-After": "300"}))
     found = page_importer(own, far, told=lambda kind, _: told.append(kind)).read(EVERYBODY)
@@ -338,7 +344,7 @@ def test_a_429_holds_everybody_and_is_told(own: OwnIntegration) -> None:
     assert told == ["throttled"]
 
 
-def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(
+def test_refused_pages_begin_no_hold(
     own: OwnIntegration,
 ) -> None:
     told: list[str] = []
@@ -350,7 +356,7 @@ def test_pages_that_are_refused_hold_nobody_for_they_are_about_no_member(
 
 
 @pytest.mark.parametrize("status", [None, 200, 500])
-def test_no_usable_answer_changes_nothing_in_the_ledger(
+def test_unusable_answer_changes_nothing_in_the_ledger(
     own: OwnIntegration, status: int | None
 ) -> None:
     confirmed(own, JANE)

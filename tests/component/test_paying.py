@@ -26,12 +26,12 @@ HOLDS: dict[str, Any] = {
 }
 
 
-def reported_reading(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[str]:
+def report_reads(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[str]:
     """Report so many pages that ended so; gives what each began or ended."""
     return [gate.record_page(Outcome(kind, requests=1), str(kind), NOW) for _ in range(times)]
 
 
-def test_where_nothing_limits_a_request_may_be_made_at_once_and_again_and_leaves_no_trace(
+def test_background_request_without_a_limit_is_allowed_and_leaves_no_trace(
     own: OwnIntegration,
 ) -> None:
     before = own.now()
@@ -43,12 +43,12 @@ def test_where_nothing_limits_a_request_may_be_made_at_once_and_again_and_leaves
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-def test_while_held_none_may_be_made(own: OwnIntegration, hold: str) -> None:
+def test_background_request_is_denied_while_on_hold(own: OwnIntegration, hold: str) -> None:
     HOLDS[hold](own.gate())
     assert own.gate().acquire_background()[0] > 0
 
 
-def test_it_is_charged_so_events_get_less(own: OwnIntegration) -> None:
+def test_background_request_is_charged_and_leaves_less_for_events(own: OwnIntegration) -> None:
     rules = rules_with(rate_limit=60)
     gate = own.gate(rate_limit=60)
     own.fill(1)
@@ -58,7 +58,7 @@ def test_it_is_charged_so_events_get_less(own: OwnIntegration) -> None:
     assert own.take(rules=rules).messages == ["1"]
 
 
-def test_it_needs_no_whole_token_so_workers_that_take_whatever_there_is_leave_it_its_turn(
+def test_background_request_needs_no_whole_token_and_gets_its_turn(
     own: OwnIntegration,
 ) -> None:
     gate, rules = own.gate(rate_limit=6), rules_with(rate_limit=6)
@@ -69,7 +69,7 @@ def test_it_needs_no_whole_token_so_workers_that_take_whatever_there_is_leave_it
         own.later(20)
 
 
-def test_a_debt_is_waited_for(own: OwnIntegration) -> None:
+def test_background_request_waits_for_a_debt(own: OwnIntegration) -> None:
     gate = own.gate(rate_limit=60)
     own.fill(1)
     own.take(rules=rules_with(rate_limit=60))
@@ -79,7 +79,7 @@ def test_a_debt_is_waited_for(own: OwnIntegration) -> None:
     assert gate.acquire_background()[0] == 0
 
 
-def test_it_takes_every_other_request_at_most_so_events_have_the_rest(own: OwnIntegration) -> None:
+def test_background_requests_are_at_most_every_other_request(own: OwnIntegration) -> None:
     gate = own.gate(rate_limit=6)
     assert gate.acquire_background()[0] == 0
     assert 10 < gate.acquire_background()[0] <= 20
@@ -89,7 +89,7 @@ def test_it_takes_every_other_request_at_most_so_events_have_the_rest(own: OwnIn
     assert gate.acquire_background()[0] == 0
 
 
-def test_where_no_worker_reads_the_list_a_page_is_asked_for_and_ends_the_hold(
+def test_page_request_ends_the_hold_when_no_worker_checks_the_list(
     own: OwnIntegration,
 ) -> None:
     gate = own.gate()
@@ -98,17 +98,17 @@ def test_where_no_worker_reads_the_list_a_page_is_asked_for_and_ends_the_hold(
     assert gate.acquire_background()[0] > 0
     own.later(2 * LONGEST_UNAVAILABLE_SECONDS)
     assert gate.acquire_background()[0] == 0
-    assert reported_reading(gate, OutcomeKind.UNAVAILABLE) == [""]
+    assert report_reads(gate, OutcomeKind.UNAVAILABLE) == [""]
     assert gate.state().kind == "unavailable"
-    assert reported_reading(gate, OutcomeKind.UNCHANGED) == ["available"]
+    assert report_reads(gate, OutcomeKind.UNCHANGED) == ["available"]
 
 
-def test_a_page_that_is_told_to_wait_holds_everybody(own: OwnIntegration) -> None:
-    assert [flow_change(own, hint=60)] == ["throttled"]
+def test_page_answered_429_begins_a_hold(own: OwnIntegration) -> None:
+    assert [hold_change_by_page(own, hint=60)] == ["throttled"]
     assert own.gate().state().kind == "throttled"
 
 
-def flow_change(own: OwnIntegration, *, hint: float) -> str:
+def hold_change_by_page(own: OwnIntegration, *, hint: float) -> str:
     """What a page that is answered 429 with a hint begins."""
     outcome = Outcome(
         OutcomeKind.THROTTLED, 429, wait_until=NOW + timedelta(seconds=hint), requests=1
@@ -119,17 +119,17 @@ def flow_change(own: OwnIntegration, *, hint: float) -> str:
 @pytest.mark.parametrize(
     "kind", [OutcomeKind.UNAVAILABLE, OutcomeKind.UNAUTHORIZED, OutcomeKind.UNEXPECTED_STATUS]
 )
-def test_pages_that_fail_are_no_members_and_hold_nobody(
+def test_failing_pages_count_as_no_members_and_begin_no_hold(
     own: OwnIntegration, kind: OutcomeKind
 ) -> None:
-    assert not any(reported_reading(own.gate(), kind, times=100))
+    assert not any(report_reads(own.gate(), kind, times=100))
     assert own.gate().state().kind is None
 
 
 def test_a_page_that_was_read_ends_a_run_of_reads_without_an_answer(own: OwnIntegration) -> None:
     for _ in range(3):
         answered(own.gate(), OutcomeKind.UNAVAILABLE, times=9, written=False)
-        reported_reading(own.gate(), OutcomeKind.UNCHANGED)
+        report_reads(own.gate(), OutcomeKind.UNCHANGED)
     assert own.gate().state().kind is None
 
 
@@ -142,10 +142,10 @@ def test_pages_that_can_be_read_do_not_hide_that_members_cannot_be_written(
 ) -> None:
     gate = own.gate(chance=NEARLY_ONE)
     answered(gate, OutcomeKind.UNAUTHORIZED, times=2)
-    reported_reading(gate, kind)
+    report_reads(gate, kind)
     assert answered(gate, OutcomeKind.UNAUTHORIZED) == ["incident"]
 
 
 def test_pages_that_are_read_count_as_let_through(own: OwnIntegration) -> None:
-    reported_reading(own.gate(), OutcomeKind.UNCHANGED, times=3)
+    report_reads(own.gate(), OutcomeKind.UNCHANGED, times=3)
     assert own.pace()["count"] == "3"

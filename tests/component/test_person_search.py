@@ -171,7 +171,7 @@ def test_a_person_is_found_in_every_form_and_place(
     assert sum(found["unread"].values()) == len(UNREADABLE)
 
 
-def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(
+def test_neighbour_and_mention_of_the_person_stay_in_a_bundle(
     raw: "redis.Redis",
 ) -> None:
     raw.flushall()
@@ -184,7 +184,7 @@ def test_a_neighbour_in_a_bundle_stays_and_so_does_who_only_mentions_the_person(
     assert body[0][0] == [identify(BOB), mentions, 7]
 
 
-def test_an_address_within_another_is_not_that_persons(raw: "redis.Redis") -> None:
+def test_address_within_another_does_not_match_the_person(raw: "redis.Redis") -> None:
     raw.flushall()
     for other in (
         f"x{JANE}",
@@ -199,7 +199,7 @@ def test_an_address_within_another_is_not_that_persons(raw: "redis.Redis") -> No
     assert forget()["queue"] == 0
 
 
-def test_what_cannot_be_read_is_counted_by_place(raw: "redis.Redis") -> None:
+def test_unreadable_messages_are_counted_by_place(raw: "redis.Redis") -> None:
     raw.flushall()
     raw.lpush("mailgun.default", b"\xff\x00", b"")
     raw.zadd("signal:default:delayed", {b"\x80": 2e9})
@@ -228,9 +228,9 @@ def test_person_is_found_behind_escapes(data: bytes) -> None:
         "jürgen@xn--mller-kva.de".encode(),
     ],
 )
-def test_person_is_found_in_other_spellings_of_what_is_not_ascii(data: bytes) -> None:
+def test_person_is_found_in_other_spellings_of_non_ascii_characters(data: bytes) -> None:
     assert Person("jürgen@müller.de", load_preset())._is_in_bytes(data, 3)
 
 
-def test_person_is_not_found_in_a_run_of_backslashes_and_soon_so() -> None:
+def test_run_of_backslashes_matches_no_person_and_is_searched_fast() -> None:
     assert not Person("a@example.com", load_preset())._is_in_bytes(b"\\" * 4_000_000, 3)

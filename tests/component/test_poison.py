@@ -22,7 +22,7 @@ LIMITS = Limits(bytes=100_000, events=100, returns=3)
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
 
 
-class Took(NamedTuple):
+class Fetched(NamedTuple):
     """What the script gave."""
 
     wait: float
@@ -31,9 +31,9 @@ class Took(NamedTuple):
     aside: list[str]
 
 
-def take(
+def fetch(
     own: OwnIntegration, *, room: int = 100, in_hand: int = 0, bytes_left: int = LIMITS.bytes
-) -> Took:
+) -> Fetched:
     """What a worker with these limits gets now."""
     its = Keys(own.name)
     letters = its.dead_letters
@@ -49,7 +49,7 @@ def take(
         in_hand,
     )
     reply: Any = own.redis.eval(TAKE, len(keys) + 2, *keys, *aside, *map(str, arguments))
-    return Took(float(reply[0]), reply[1], reply[3], reply[4])
+    return Fetched(float(reply[0]), reply[1], reply[3], reply[4])
 
 
 def letters_of(own: OwnIntegration) -> DeadLetterQueue:
@@ -86,12 +86,12 @@ def bare(id: str) -> str:
     ],
     ids=["object", "pickle", "text", "nested", "blanks", "surrogates"],
 )
-def test_a_too_large_message_is_a_dead_letter_that_holds_every_byte(
+def test_too_large_message_becomes_a_dead_letter_with_every_byte(
     own: OwnIntegration, raw: bytes
 ) -> None:
     own.redis.rpush(own.queue, message("next", own))
     own.redis.rpush(own.queue, raw)
-    took = take(own)
+    took = fetch(own)
     assert len(took.messages) == 1
     assert took.aside[0] == "too_large"
     assert own.redis.llen(own.queue) == 0
@@ -115,61 +115,61 @@ def test_a_too_large_message_goes_by_its_own_id_and_its_events_can_be_read(
 ) -> None:
     raw = message("m-1", own, properties={"x": "y" * 100_000})
     own.redis.lpush(own.queue, raw)
-    assert take(own).aside == ["too_large", "m-1"]
+    assert fetch(own).aside == ["too_large", "m-1"]
     [buried] = letters_of(own).newest_first()
     assert buried.message.id == "m-1"
     assert [each.args[0]["traits"] for each in events_read(buried.message)] == [EVENT["traits"]]
 
 
 @pytest.mark.parametrize("size", [99_999, 100_000])
-def test_a_message_of_at_most_so_many_bytes_is_taken(own: OwnIntegration, size: int) -> None:
+def test_message_of_the_maximum_size_is_fetched(own: OwnIntegration, size: int) -> None:
     own.redis.lpush(own.queue, "x" * size)
-    assert len(take(own).messages) == 1
+    assert len(fetch(own).messages) == 1
 
 
 def test_many_too_large_messages_are_put_aside_a_few_at_a_time(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, *["x" * 100_001] * 25, message("last", own))
-    assert [len(take(own).messages) for _ in range(3)] == [0, 0, 1]
+    assert [len(fetch(own).messages) for _ in range(3)] == [0, 0, 1]
     assert letters_of(own).count() == 25
 
 
-def test_what_is_put_aside_is_put_aside_again_by_a_replay_and_not_wrapped_twice(
+def test_replayed_too_large_message_is_buried_again_and_not_wrapped_twice(
     own: OwnIntegration,
 ) -> None:
     own.redis.lpush(own.queue, "x" * 100_001)
     for _ in range(3):
-        assert take(own).aside[0] == "too_large"
+        assert fetch(own).aside[0] == "too_large"
         [buried] = letters_of(own).newest_first()
         assert len(buried.raw) < 103_000
         letters_of(own).replay([buried], 0.0)
 
 
-def test_messages_that_are_too_much_together_are_taken_one_after_the_other(
+def test_messages_too_large_together_are_fetched_one_after_another(
     own: OwnIntegration,
 ) -> None:
     own.redis.lpush(own.queue, *["x" * 60_000] * 3)
-    assert len(take(own).messages) == 1
-    waits = take(own, in_hand=1, bytes_left=40_000)
+    assert len(fetch(own).messages) == 1
+    waits = fetch(own, in_hand=1, bytes_left=40_000)
     assert (waits.messages, waits.wait > 0) == ([], True)
     own.redis.rpush(own.queue, "small")
-    assert take(own, in_hand=1, bytes_left=40_000).messages == ["small"]
-    assert len(take(own).messages) == 1
+    assert fetch(own, in_hand=1, bytes_left=40_000).messages == ["small"]
+    assert len(fetch(own).messages) == 1
 
 
 # -- what workers do not survive
 
 
-def died(own: OwnIntegration) -> None:
+def worker_died(own: OwnIntegration) -> None:
     """The worker that has the messages in hand is gone for good, and another one finds that out."""
     assert restore_overdue(own.redis, own.queue, own.unacked_keys, 0.0) > 0
 
 
-def test_a_message_that_workers_do_not_survive_is_put_aside(own: OwnIntegration) -> None:
+def test_message_that_kills_its_workers_is_put_aside(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bare("m-1"))
     for _ in range(LIMITS.returns):
-        assert len(take(own).messages) == 1
-        died(own)
-    took = take(own)
+        assert len(fetch(own).messages) == 1
+        worker_died(own)
+    took = fetch(own)
     assert (took.messages, took.aside) == ([], ["poison_message", "m-1"])
     [buried] = letters_of(own).newest_first()
     assert (buried.letter.reason, buried.message.id) == ("poison_message", "m-1")
@@ -180,42 +180,42 @@ def test_a_message_that_workers_do_not_survive_is_put_aside(own: OwnIntegration)
     assert events_read(buried.message)[0].args == (EVENT,)
 
 
-def test_a_replayed_one_has_all_its_returns_again(own: OwnIntegration) -> None:
+def test_replayed_poison_message_has_all_its_returns_again(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(LIMITS.returns):
-        take(own)
-        died(own)
-    take(own)
+        fetch(own)
+        worker_died(own)
+    fetch(own)
     [buried] = letters_of(own).newest_first()
     letters_of(own).replay([buried], 0.0)
-    [again_taken] = take(own).messages
+    [again_taken] = fetch(own).messages
     assert (parse_raw(again_taken, str).id, parse_raw(again_taken, str).returns) == ("m-1", 0)
 
 
-def test_what_a_worker_gives_back_in_order_counts_nothing(own: OwnIntegration) -> None:
+def test_orderly_requeue_counts_as_no_return(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(20):
-        took = take(own)
+        took = fetch(own)
         assert len(took.messages) == 1
         put_back(own.redis, own.queue, own.unacked_keys, took.tags)
     assert letters_of(own).count() == 0
 
 
-def test_what_a_worker_gives_back_because_it_failed_counts(own: OwnIntegration) -> None:
+def test_requeue_after_a_failure_counts_as_a_return(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("m-1", own))
     for _ in range(LIMITS.returns):
-        put_back(own.redis, own.queue, own.unacked_keys, take(own).tags, failed=True)
-    assert take(own).aside == ["poison_message", "m-1"]
+        put_back(own.redis, own.queue, own.unacked_keys, fetch(own).tags, failed=True)
+    assert fetch(own).aside == ["poison_message", "m-1"]
 
 
-def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> None:
+def test_message_returned_twice_is_fetched_alone(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, *(message(f"m-{each}", own) for each in range(3)))
     for _ in range(2):
-        assert len(take(own).messages) == 3
-        died(own)
-    busy = take(own, in_hand=1)
+        assert len(fetch(own).messages) == 3
+        worker_died(own)
+    busy = fetch(own, in_hand=1)
     assert (busy.messages, busy.wait > 0) == ([], True)
-    taken = [take(own).messages for _ in range(3)]
+    taken = [fetch(own).messages for _ in range(3)]
     assert [[parse_raw(each, str).id for each in messages] for messages in taken] == [
         ["m-0"],
         ["m-1"],
@@ -223,38 +223,38 @@ def test_a_message_that_came_back_twice_is_taken_alone(own: OwnIntegration) -> N
     ]
 
 
-def test_a_fresh_message_is_not_taken_with_one_that_came_back_twice(own: OwnIntegration) -> None:
+def test_fresh_message_is_not_fetched_with_one_returned_twice(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, message("suspect", own), message("fresh", own))
     for _ in range(2):
-        put_back(own.redis, own.queue, own.unacked_keys, take(own, room=1).tags, failed=True)
-    assert [parse_raw(each, str).id for each in take(own).messages] == ["suspect"]
-    assert [parse_raw(each, str).id for each in take(own, in_hand=1).messages] == ["fresh"]
+        put_back(own.redis, own.queue, own.unacked_keys, fetch(own, room=1).tags, failed=True)
+    assert [parse_raw(each, str).id for each in fetch(own).messages] == ["suspect"]
+    assert [parse_raw(each, str).id for each in fetch(own, in_hand=1).messages] == ["fresh"]
 
 
 def test_a_return_changes_nothing_that_is_read(own: OwnIntegration) -> None:
     """Neither what the message says nor the stamp of its first taking."""
     for raw in (bare("b"), f"  {bare('c')}", message("m", own)):
         own.redis.lpush(own.queue, raw)
-        first = parse_raw(take(own).messages[0], str)
-        died(own)
-        second = parse_raw(take(own).messages[0], str)
-        died(own)
-        third = parse_raw(take(own).messages[0], str)
+        first = parse_raw(fetch(own).messages[0], str)
+        worker_died(own)
+        second = parse_raw(fetch(own).messages[0], str)
+        worker_died(own)
+        third = parse_raw(fetch(own).messages[0], str)
         assert [each.returns for each in (first, second, third)] == [0, 1, 2]
         assert first == replace(second, returns=0) == replace(third, returns=0)
         own.redis.delete(own.queue, *own.unacked_keys)
 
 
-def test_what_is_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) -> None:
+def test_message_refused_after_a_return_is_kept_as_it_came(own: OwnIntegration) -> None:
     raw = '{ "body": "?", "headers": {"id": "x"}}'
     own.redis.lpush(own.queue, raw)
     for _ in range(2):
-        take(own)
-        died(own)
-    assert parse_raw(take(own).messages[0], str).original == raw
+        fetch(own)
+        worker_died(own)
+    assert parse_raw(fetch(own).messages[0], str).original == raw
 
 
-def test_a_return_is_remembered_while_the_event_waits_untried_and_no_longer() -> None:
+def test_return_is_remembered_only_while_the_event_waits_untried() -> None:
     """Its member may be locked still by the worker that died with it."""
     message = Message(id="m", args=(EVENT,), returns=2)
     assert parse_raw(encode(message.after_wait(), "q"), str).returns == 2

@@ -19,7 +19,7 @@ def queued(own: OwnIntegration) -> list[str]:
 
 
 @pytest.mark.parametrize("step", [1, 3, 6, 9])
-def test_lists_of_kombus_own_names_are_gathered_behind_what_waits(
+def test_priority_lists_of_kombus_names_are_drained_behind_the_queue(
     own: OwnIntegration, lists: PriorityLists, step: int
 ) -> None:
     own.redis.lpush(own.queue, "waiting")
@@ -33,7 +33,7 @@ def test_lists_of_kombus_own_names_are_gathered_behind_what_waits(
     "suffix",
     [":3", ":255", f"{KOMBU}10", f"{KOMBU}255", ".5", "::7", "|1", " 4", "\x001", "#-9", "é3"],
 )
-def test_lists_of_other_names_are_gathered_once_they_were_looked_for(
+def test_priority_lists_of_other_names_are_drained_once_they_are_found(
     own: OwnIntegration, lists: PriorityLists, suffix: str
 ) -> None:
     own.redis.lpush(f"{own.queue}{suffix}", "first", "second")
@@ -63,9 +63,7 @@ NO_PRIORITIES = (
 
 
 @pytest.mark.parametrize("name", NO_PRIORITIES)
-def test_no_other_list_is_taken_for_one(
-    own: OwnIntegration, lists: PriorityLists, name: str
-) -> None:
+def test_foreign_list_is_not_drained(own: OwnIntegration, lists: PriorityLists, name: str) -> None:
     name = name.format(own.queue)
     own.redis.lpush(name, "not mine")
     own.redis.sadd(f"signal:{own.name}:priority_lists", name)
@@ -75,7 +73,7 @@ def test_no_other_list_is_taken_for_one(
     assert own.redis.lrange(name, 0, -1) == ["not mine"]
 
 
-def test_what_is_no_list_is_left_alone_also_where_it_was_one(
+def test_key_that_is_no_list_is_left_alone_even_if_it_was_one(
     own: OwnIntegration, lists: PriorityLists
 ) -> None:
     own.redis.lpush(f"{own.queue}:3", "a")
@@ -96,19 +94,21 @@ def test_lists_are_found_among_thousands_of_keys(own: OwnIntegration, lists: Pri
     assert lists.drain() == 1
 
 
-def test_one_worker_looks_in_a_minute(own: OwnIntegration, lists: PriorityLists) -> None:
+def test_search_for_priority_lists_runs_once_a_minute_in_one_worker(
+    own: OwnIntegration, lists: PriorityLists
+) -> None:
     assert [lists.turn(), lists.turn()] == [True, False]
     assert 0 < own.redis.ttl(f"signal:{own.name}:priority_lists_looked") <= 60
 
 
-def test_gathering_stops_at_its_limit(own: OwnIntegration, lists: PriorityLists) -> None:
+def test_drain_stops_at_its_limit(own: OwnIntegration, lists: PriorityLists) -> None:
     for step in (3, 6, 9):
         own.redis.lpush(f"{own.queue}{KOMBU}{step}", "a", "b")
     assert [lists.drain(4), lists.drain(4)] == [4, 2]
     assert own.redis.llen(own.queue) == 6
 
 
-def test_what_is_not_utf_8_is_gathered_byte_for_byte(
+def test_entry_that_is_no_utf8_is_drained_byte_for_byte(
     own: OwnIntegration, lists: PriorityLists
 ) -> None:
     own.redis.lpush(f"{own.queue}:3", b"\xff\x80binary")

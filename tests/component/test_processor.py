@@ -15,6 +15,7 @@ from tests.integrations import DIGEST_KEY, OwnIntegration
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import Buried, Rescheduled, order_of
 from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import Done, RetryPolicy
 from worker.delivery.worker_registry import WorkerRegistry
@@ -64,18 +65,18 @@ def buried(own: OwnIntegration) -> list[DeadLetter]:
     return list(DeadLetterQueue(own.redis, own.name, own.queue).newest_first())
 
 
-def everywhere(own: OwnIntegration) -> tuple[int, int]:
+def delayed_and_buried(own: OwnIntegration) -> tuple[int, int]:
     return len(delayed(own)), len(buried(own))
 
 
 # Done
 
 
-def test_a_delivered_event_is_done_and_nothing_is_left_of_it(own: OwnIntegration) -> None:
+def test_delivered_event_is_done_and_neither_delayed_nor_buried(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     assert processor(own, there).handle(message()) == Done("delivered")
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
 
 
 def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
@@ -84,7 +85,7 @@ def test_an_event_that_changes_nothing_is_done(own: OwnIntegration) -> None:
     assert processor(own, there).handle(message(event)) == Done("unchanged")
 
 
-def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) -> None:
+def test_superseded_event_is_done(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     processor(own, there).handle(message({**EVENT, "timestamp": "2024-05-01T09:00:00Z"}))
     older = {
@@ -106,19 +107,19 @@ def test_an_event_whose_fields_newer_ones_have_set_is_done(own: OwnIntegration) 
         ),
     ],
 )
-def test_a_skipped_event_is_done_with_its_reason_and_asks_nothing(
+def test_skipped_event_is_done_with_its_reason_and_sends_no_request(
     own: OwnIntegration, event: dict[str, Any], skip: str
 ) -> None:
     there = HoldsOneMember(HELD)
     assert processor(own, there).handle(message(event)) == Done(f"skipped: {skip}")
     assert there.asked() == []
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
 
 
 # Delayed
 
 
-def test_while_held_an_event_is_delayed_free_of_charge(own: OwnIntegration) -> None:
+def test_event_is_delayed_without_spending_an_attempt_while_on_hold(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     own.gate().pause()
     before = message(attempts=3, throttled=2)
@@ -127,7 +128,7 @@ def test_while_held_an_event_is_delayed_free_of_charge(own: OwnIntegration) -> N
     assert there.asked() == []
 
 
-def test_while_its_member_is_busy_an_event_is_delayed_free_of_charge(own: OwnIntegration) -> None:
+def test_event_of_a_busy_member_is_delayed_without_spending_an_attempt(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     own.ledger().acquire([ADDRESS])
     before = message(attempts=3, throttled=2)
@@ -138,13 +139,13 @@ def test_while_its_member_is_busy_an_event_is_delayed_free_of_charge(own: OwnInt
     assert there.asked() == []
 
 
-def test_an_event_that_waits_is_never_given_up_however_long_it_does(own: OwnIntegration) -> None:
+def test_event_that_waits_is_never_buried_however_old_it_is(own: OwnIntegration) -> None:
     own.gate().pause()
     old = message(enqueued_at=0.0, attempts=49)
     assert isinstance(processor(own, HoldsOneMember(HELD), max_attempts=1).handle(old), Rescheduled)
 
 
-def test_a_throttled_event_goes_back_to_where_the_hold_keeps_it_and_spends_no_attempt(
+def test_throttled_event_is_delayed_without_spending_an_attempt(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -171,7 +172,7 @@ def crash(*_: object) -> Any:
 
 
 @pytest.mark.parametrize("where", ["_patch", "deliver", "deep within"])
-def test_our_own_bug_parks_the_event_and_tells_no_data(
+def test_bug_delays_the_event_and_logs_no_personal_data(
     own: OwnIntegration,
     where: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -193,16 +194,18 @@ def test_our_own_bug_parks_the_event_and_tells_no_data(
     )
 
 
-def test_our_own_bug_over_one_event_takes_no_other_along(
+def test_bug_over_one_event_delays_no_other_event(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = HoldsMembers()
     attempts = Deliverer.deliver
 
-    def crashes_over_one(self: Deliverer, wanted: Sequence[TimedPatch]) -> list[Outcome]:
-        if any(each.patch.address == "p2@example.com" for each in wanted):
+    def crashes_over_one(
+        self: Deliverer, patches: Sequence[TimedPatch], permits: Permits
+    ) -> list[Outcome]:
+        if any(each.patch.address == "p2@example.com" for each in patches):
             raise RecursionError(ADDRESS)
-        return attempts(self, wanted)
+        return attempts(self, patches, permits)
 
     monkeypatch.setattr(Deliverer, "deliver", crashes_over_one)
     here = replace(
@@ -230,7 +233,9 @@ def test_a_delayed_event_comes_back_to_the_front_of_the_queue_whole(own: OwnInte
     delay_queue.requeue_due()
     own.gate().resume()
     (first,) = own.take().messages
-    assert processor(own, there).handle(decode(first)[0]) == Done("delivered")
+    here = processor(own, there)
+    charged = Permits(here.delivery.gate, 1)
+    assert here.process([decode(first)[0]], charged) == [Done("delivered")]
 
 
 # Buried
@@ -290,7 +295,7 @@ def test_a_refused_event_is_buried_with_mailguns_words(
     assert (letter.letter.attempts, letter.message.args) == (1, (EVENT,))
 
 
-def test_an_event_whose_patience_is_at_its_end_is_buried(own: OwnIntegration) -> None:
+def test_event_that_has_used_its_last_attempt_is_buried(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["GET"] = lambda: answered(503)
     assert isinstance(processor(own, there, max_attempts=4).handle(message(attempts=3)), Buried)
@@ -310,7 +315,7 @@ def away(*_: object, **__: object) -> Any:
 
 
 @pytest.mark.parametrize("step", ["acquire", "renew", "release"])
-def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_buried(
+def test_redis_outage_during_an_attempt_delays_and_buries_nothing(
     own: OwnIntegration, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -318,7 +323,7 @@ def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_bur
     with pytest.raises(Away):
         processor(own, there).handle(message())
     monkeypatch.undo()
-    assert everywhere(own) == (0, 0)
+    assert delayed_and_buried(own) == (0, 0)
     own.redis.delete(*own.redis.scan_iter(f"signal:{own.name}:lock:*"), "none")  # its lease ended
     assert isinstance(processor(own, there).handle(message()), Done)
     assert there.held == {**HELD, "vars": {"plan": "pro"}}
@@ -327,7 +332,7 @@ def test_where_redis_does_not_answer_during_an_attempt_nothing_is_delayed_or_bur
 @pytest.mark.parametrize(
     ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))]
 )
-def test_where_redis_does_not_take_an_event_the_error_goes_up(
+def test_redis_outage_while_delaying_or_burying_raises_the_error(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -340,13 +345,16 @@ def test_where_redis_does_not_take_an_event_the_error_goes_up(
 # The allowance
 
 
-def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
+def test_permit_is_released_only_by_events_that_sent_no_request(own: OwnIntegration) -> None:
     here = processor(own, HoldsOneMember(HELD))
-    given_back: list[float] = []
+    left: list[float] = []
     for event in (EVENT, {"type": "identify", "traits": {}}, "malformed"):
-        here.handle(message(event))
-        given_back.append(here.delivery.gate._unused)
-    assert given_back == [0, 1, 2]
+        permits = Permits(here.delivery.gate, 2)
+        here.process([message(event)], permits)
+        left.append(permits.left)
+        permits.refund()
+    assert left == [0, 2, 2]
+    assert here.delivery.gate._unused == 4
 
 
 # Time
@@ -363,9 +371,7 @@ def test_only_what_asked_nothing_is_given_back(own: OwnIntegration) -> None:
         (None, "enqueued"),
     ],
 )
-def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(
-    ahead: timedelta | None, at: str
-) -> None:
+def test_event_has_its_own_time_unless_its_clock_is_wrong(ahead: timedelta | None, at: str) -> None:
     own_time = None if ahead is None else ENQUEUED + ahead
     patch = Patch(ADDRESS, None, {}, None, own_time)
     expected = ENQUEUED if at == "enqueued" else own_time
@@ -373,7 +379,7 @@ def test_an_event_happened_at_its_own_time_unless_a_wrong_clock_says_so(
     assert order_of(patch, message()).at == expected.timestamp()
 
 
-def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(
+def test_event_with_an_unclear_timestamp_sets_only_unset_fields(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -393,7 +399,7 @@ def test_an_event_whose_time_stamp_is_not_understood_sets_only_what_is_not_set(
     assert there.held == {**HELD, "vars": {"plan": "free", "company": "Old"}}
 
 
-def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_yes_subscribes(
+def test_unclear_consent_unsubscribes_a_new_member_until_it_is_granted(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember()
@@ -408,7 +414,7 @@ def test_a_consent_that_is_not_understood_makes_an_unsubscribed_member_that_a_ye
     assert there.held["subscribed"] is True
 
 
-def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_fields(
+def test_future_timestamp_does_not_keep_later_events_from_setting_fields(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -422,7 +428,7 @@ def test_an_event_from_a_wrong_clock_does_not_keep_later_ones_from_setting_its_f
     assert there.held == {**HELD, "vars": {"plan": "basic"}}
 
 
-def test_a_replayed_event_still_counts_as_of_when_it_was_enqueued(own: OwnIntegration) -> None:
+def test_replayed_event_is_ordered_by_its_first_enqueue_time(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.instead["POST"] = lambda: answered(400)
     processor(own, there).handle(message())
@@ -438,7 +444,7 @@ def test_a_replayed_event_still_counts_as_of_when_it_was_enqueued(own: OwnIntegr
 
 
 @pytest.mark.parametrize(("method", "asked"), [("GET", ["GET"]), ("POST", ["GET", "POST"])])
-def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written_again(
+def test_answer_about_another_member_buries_the_event_without_a_new_write(
     own: OwnIntegration, method: str, asked: list[str]
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -456,7 +462,7 @@ def test_an_answer_about_another_address_is_a_dead_letter_and_nothing_is_written
     assert delayed(own) == []
 
 
-def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> None:
+def test_answers_about_other_members_begin_no_hold(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     for _ in range(UNAVAILABLE_MEMBERS + 1):
         there.instead["GET"] = lambda: answered(
@@ -469,7 +475,7 @@ def test_answers_about_other_addresses_hold_nothing_up(own: OwnIntegration) -> N
 # What is told
 
 
-def test_what_is_not_understood_is_counted_once_when_the_event_ends(
+def test_not_understood_fields_are_counted_once_when_the_event_ends(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -490,7 +496,7 @@ def test_what_is_not_understood_is_counted_once_when_the_event_ends(
     assert told == ["consent, timestamp", "consent, timestamp", "timestamp", None]
 
 
-def test_each_end_is_counted_once_and_told_without_data(
+def test_every_end_of_an_event_is_counted_once_and_logged_without_data(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

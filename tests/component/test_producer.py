@@ -52,7 +52,7 @@ def test_an_event_is_one_command_on_a_connection_that_stays(producing: OwnIntegr
     } == {"lpush": 20}
 
 
-def test_a_producer_that_was_idle_asks_nothing_first(producing: OwnIntegration) -> None:
+def test_idle_producer_sends_no_command_before_its_event(producing: OwnIntegration) -> None:
     pool = producer._queue()._redis.connection_pool
     assert pool.connection_kwargs["health_check_interval"] == 0
 
@@ -74,7 +74,7 @@ def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) 
     assert found == [None, *range(3 * TRIP_EVENTS)]
 
 
-def test_what_workers_would_put_aside_is_refused_by_the_setting_that_they_read(
+def test_producer_refuses_events_above_the_message_size_of_workers(
     producing: OwnIntegration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESSAGE_MAX_BYTES", "65536")
@@ -95,7 +95,7 @@ def test_what_workers_would_put_aside_is_refused_by_the_setting_that_they_read(
     assert all(len(str(raw)) <= 65_536 for raw in raws)
 
 
-def test_kombu_reads_what_producers_write(producing: OwnIntegration) -> None:
+def test_kombu_decodes_messages_of_the_producer(producing: OwnIntegration) -> None:
     event = {**EVENT, "name": "Zoë \U0001f600 \ud800 \u2028"}
     enqueue(event)
     payload = json.loads(str(producing.redis.lindex(producing.queue, 0)))

@@ -21,7 +21,7 @@ def report(url: str, **options: Any) -> RedisReport:
     return report_on_redis(url, "default", wait_seconds=options.pop("wait_seconds", 5))
 
 
-def bad(url: str) -> list[CheckResult]:
+def failed_checks(url: str) -> list[CheckResult]:
     """What is not well."""
     return [each for each in report(url).results if each.severity is not OK]
 
@@ -35,14 +35,14 @@ def running(folder: Path, **config: str) -> Iterator[RedisServer]:
         server.stop()
 
 
-def test_a_server_as_it_should_be_is_well_in_every_respect(server: RedisServer) -> None:
+def test_healthy_server_is_ok_in_every_check(server: RedisServer) -> None:
     found = report(server.url)
     assert [each.what for each in found.results] == list(PLACES)
     assert {each.severity for each in found.results} == {OK}
     assert (found.answered, found.ending) == (True, None)
 
 
-def test_looking_leaves_nothing_behind(server: RedisServer) -> None:
+def test_redis_check_leaves_nothing_behind(server: RedisServer) -> None:
     with server.client() as client:
         client.flushall()
         client.rpush("mailgun.default", "one", "two")
@@ -101,13 +101,13 @@ AS_BEFORE = {
 
 
 @pytest.mark.parametrize("trouble", SET_TO)
-def test_a_setting_of_the_server_is_told(server: RedisServer, trouble: str) -> None:
+def test_bad_setting_of_the_server_is_reported(server: RedisServer, trouble: str) -> None:
     settings, (what, found, fix, severity), ends = SET_TO[trouble]
     with server.client() as client:
         for name, value in settings.items():
             client.config_set(name, value)
         try:
-            [result] = bad(server.url)
+            [result] = failed_checks(server.url)
         finally:
             for name in settings:
                 client.config_set(name, AS_BEFORE[name])
@@ -120,7 +120,7 @@ def test_a_memory_that_is_nearly_full_is_a_warning(server: RedisServer) -> None:
     with server.client() as client:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
         try:
-            [result] = bad(server.url)
+            [result] = failed_checks(server.url)
         finally:
             client.config_set("maxmemory", 0)
     assert (result.what, result.severity) == ("Redis memory", WARNING)
@@ -145,36 +145,36 @@ def test_a_replica_is_named_with_its_primary_and_ends_no_worker(
 
 
 @pytest.mark.parametrize("database", [0, 3])
-def test_a_cluster_is_told_whatever_the_database(tmp_path: Path, database: int) -> None:
+def test_cluster_is_reported_whatever_the_database(tmp_path: Path, database: int) -> None:
     with running(tmp_path, **cluster()) as server:
-        [result] = bad(server.url.removesuffix("0") + str(database))
+        [result] = failed_checks(server.url.removesuffix("0") + str(database))
     assert "is a Redis Cluster" in result.found
     assert result.ends_worker
 
 
-def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_database_is_reported(tmp_path: Path) -> None:
     with running(tmp_path, databases="1") as server:
-        [result] = bad(server.url.removesuffix("0") + "3")
+        [result] = failed_checks(server.url.removesuffix("0") + "3")
     assert f"{server.url.removesuffix('0')}3: this database is not there" in result.found
     assert "/0" in result.fix
     assert result.ends_worker
 
 
-def test_a_server_that_is_too_old_is_told_by_its_version(server: RedisServer) -> None:
+def test_too_old_server_is_reported_by_its_version(server: RedisServer) -> None:
     with odd_servers.old_redis(server.port) as old:
-        [result] = bad(old.url)
+        [result] = failed_checks(old.url)
     assert "is Redis 6.0.9, which is older than 6.2" in result.found
     assert "Valkey" in result.fix
     assert result.ends_worker
 
 
-def test_a_server_that_cannot_write_its_disk_is_told(tmp_path: Path) -> None:
+def test_server_that_cannot_write_its_disk_is_reported(tmp_path: Path) -> None:
     with running(tmp_path, appendonly="no", save="3600 1") as server, server.client() as client:
         (tmp_path / "own" / "dump.rdb" / "in the way").mkdir(parents=True)
         client.set("x", "y")
         client.bgsave()
         eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
-        [result] = [each for each in bad(server.url) if not each.ok]
+        [result] = [each for each in failed_checks(server.url) if not each.ok]
     assert result.what == "Redis writes"
     assert "cannot write to its disk" in result.found
     assert "Free space" in result.fix
@@ -224,28 +224,28 @@ def test_a_command_that_is_renamed_is_named(
     tmp_path: Path, renamed: str, what: str, found: str, severity: Severity
 ) -> None:
     with running(tmp_path, **{"rename-command": f"{renamed} HIDDEN"}) as server:
-        [result] = bad(server.url)
+        [result] = failed_checks(server.url)
     assert (result.what, result.severity) == (what, severity)
     assert found in result.found
 
 
-def test_a_proxy_without_config_and_info_is_no_trouble(server: RedisServer) -> None:
+def test_proxy_without_config_and_info_is_no_error(server: RedisServer) -> None:
     with odd_servers.proxy_without(server.port, "CONFIG") as proxy:
-        assert not bad(proxy.url)
+        assert not failed_checks(proxy.url)
         assert "could not be looked at" in report(proxy.url).results[3].found
     with odd_servers.proxy_without(server.port, "CONFIG", "INFO") as proxy:
-        [result] = bad(proxy.url)
+        [result] = failed_checks(proxy.url)
     assert result.severity is UNKNOWN
     assert "noeviction" in result.fix
 
 
-def test_nothing_is_tried_where_a_proxy_would_execute_it(server: RedisServer) -> None:
+def test_redis_check_tries_nothing_on_a_proxy_without_transactions(server: RedisServer) -> None:
     with (
         odd_servers.proxy_that_forgets_transactions(server.port) as proxy,
         server.client() as client,
     ):
         client.flushall()
-        [result] = bad(proxy.url)
+        [result] = failed_checks(proxy.url)
         assert client.keys() == []
     assert "no MULTI" in result.found
     assert result.ends_worker
@@ -291,7 +291,7 @@ AT_AN_ADDRESS: dict[str, tuple[Odd, str, str, bool]] = {
 
 
 @pytest.mark.parametrize("kind", AT_AN_ADDRESS)
-def test_what_answers_instead_of_redis_is_told(tmp_path: Path, kind: str) -> None:
+def test_foreign_server_in_place_of_redis_is_reported(tmp_path: Path, kind: str) -> None:
     odd, found, fix, ends = AT_AN_ADDRESS[kind]
     with odd(tmp_path) as there:
         [result] = report(there.url, wait_seconds=1).results
@@ -300,14 +300,14 @@ def test_what_answers_instead_of_redis_is_told(tmp_path: Path, kind: str) -> Non
     assert result.ends_worker is ends
 
 
-def test_tls_spoken_to_a_plain_server_is_told(server: RedisServer) -> None:
+def test_tls_to_a_plain_server_is_reported(server: RedisServer) -> None:
     [result] = report(server.url.replace("redis://", "rediss://"), wait_seconds=1).results
     assert "speaks no TLS" in result.found
     assert "Write redis://" in result.fix
     assert result.ends_worker
 
 
-def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
+def test_untrusted_certificate_is_reported(tmp_path: Path) -> None:
     with odd_servers.tls(tmp_path) as there:
         [result] = report(there.url.replace("redis://", "rediss://")).results
     assert "is not trusted" in result.found
@@ -330,7 +330,9 @@ def test_a_certificate_that_is_not_trusted_is_told(tmp_path: Path) -> None:
         ("sentinel://127.0.0.1:{free}/0", "no sentinel answers", "start them"),
     ],
 )
-def test_nothing_that_answers_is_told_apart_and_waited_for(url: str, found: str, fix: str) -> None:
+def test_unreachable_redis_is_reported_by_cause_and_waited_for(
+    url: str, found: str, fix: str
+) -> None:
     away = report(url.format(free=free_port()), wait_seconds=1)
     [result] = away.results
     assert found in result.found
@@ -338,7 +340,7 @@ def test_nothing_that_answers_is_told_apart_and_waited_for(url: str, found: str,
     assert (away.answered, away.ending) == (False, None)
 
 
-def test_the_looks_end_soon_at_a_silent_address() -> None:
+def test_redis_check_ends_soon_at_a_silent_address() -> None:
     with odd_servers.silent() as there:
         began = time.monotonic()
         report(there.url, wait_seconds=1)

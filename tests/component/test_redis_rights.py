@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.redis_rights import acl_rules
 from tests.servers import RedisServer
 from worker.ops.redis_check.check import RedisReport, report_on_redis
 from worker.ops.redis_check.result import Severity
-from worker.ops.redis_check.rights import PATTERNS, RIGHTS, WORKERS_USER, Who, acl_rules, try_rights
+from worker.ops.redis_check.rights import PATTERNS, RIGHTS, WORKERS_USER, Who, try_rights
 from worker.redis_client.client import connect
 
 PROJECT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def test_the_documented_user_lacks_nothing(admin: "redis.Redis", server: RedisSe
 @pytest.mark.parametrize(
     "command", [each for each in EVERY_COMMAND if each not in {"SELECT", "MULTI"}]
 )
-def test_each_command_that_is_missing_is_named_alone(
+def test_missing_command_is_named_alone(
     admin: "redis.Redis", server: RedisServer, command: str
 ) -> None:
     url = limited(admin, server, *WORKER_RULES.split(), f"-{command.lower()}")
@@ -88,7 +89,7 @@ def test_each_command_that_is_missing_is_named_alone(
 @pytest.mark.parametrize(
     "pattern", sorted({PATTERNS[each.on] for each in RIGHTS if each.who is Who.WORKER and each.on})
 )
-def test_each_pattern_that_is_missing_is_named(
+def test_missing_key_pattern_is_named(
     admin: "redis.Redis", server: RedisServer, pattern: str
 ) -> None:
     rule = pattern.format(integration="default", database=0)
@@ -128,7 +129,7 @@ def test_every_missing_right_is_named_not_only_the_first(
     assert result.ends_worker
 
 
-def test_a_user_without_any_right_is_told_to_have_transactions_first(
+def test_user_without_any_right_is_advised_to_get_transactions_first(
     admin: "redis.Redis", server: RedisServer
 ) -> None:
     found = report(limited(admin, server))
@@ -136,7 +137,7 @@ def test_a_user_without_any_right_is_told_to_have_transactions_first(
     assert "+multi" in found.ending.fix
 
 
-def test_the_rights_of_a_read_only_user_are_told_apart(
+def test_read_only_key_patterns_are_reported_as_missing_rights(
     admin: "redis.Redis", server: RedisServer
 ) -> None:
     readable = [f"%R{each}" if each.startswith("~") else each for each in WORKER_RULES.split()]
@@ -152,7 +153,7 @@ def test_the_rights_of_a_read_only_user_are_told_apart(
         (["-lpos", "-zscan"], "+lpos, +zscan", "command line"),
     ],
 )
-def test_what_a_worker_can_live_without_is_a_warning(
+def test_right_that_a_worker_can_work_without_is_a_warning(
     admin: "redis.Redis", server: RedisServer, rules: list[str], named: str, whom: str
 ) -> None:
     found = report(limited(admin, server, *WORKER_RULES.split(), "+info", "+config|get", *rules))
@@ -217,13 +218,15 @@ def _called(tree: ast.AST) -> Iterator[str]:
                     yield name
 
 
-def test_the_code_asks_for_nothing_that_is_not_in_the_table() -> None:
+def test_code_uses_no_command_outside_the_documented_table() -> None:
     granted = {command for right in RIGHTS for command in right.commands.split()}
     asked = asked_of_redis()
     assert len(asked) > 30
     assert {name: path for name, path in asked.items() if name not in granted} == {}
 
 
-def test_a_script_that_asked_for_more_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_outside_the_documented_table_would_be_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tree = ast.parse("self.redis.sunion('a')\npipe.geoadd('a')\nmembers.sort()")
     assert set(_called(tree)) == {"SUNION", "GEOADD"}

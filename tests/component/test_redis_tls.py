@@ -48,7 +48,7 @@ def is_answered(url: str) -> bool:
         return bool(client.ping())
 
 
-def test_a_private_ca_is_believed_where_it_is_named(relay: Relay, own_files: Certificates) -> None:
+def test_private_ca_is_trusted_when_the_url_names_it(relay: Relay, own_files: Certificates) -> None:
     there = relay(own_files.server)
     assert is_answered(f"rediss://localhost:{there.port}?ssl_ca_certs={own_files.ca}")
     assert is_answered(f"rediss://127.0.0.1:{there.port}?ssl_ca_certs={own_files.ca}")
@@ -62,7 +62,7 @@ def test_a_private_ca_is_believed_where_it_is_named(relay: Relay, own_files: Cer
         ("elsewhere", "?ssl_ca_certs={ca}", "is for another host name"),
     ],
 )
-def test_what_cannot_be_verified_is_told_nothing(
+def test_unverified_server_gets_neither_password_nor_command(
     relay: Relay, own_files: Certificates, certificate: str, options: str, says: str
 ) -> None:
     there = relay(getattr(own_files, certificate))
@@ -79,12 +79,12 @@ def test_a_client_certificate_is_sent(relay: Relay, own_files: Certificates) -> 
     assert "?ssl_certfile=FILE&ssl_keyfile=FILE in REDIS_URL" in trouble(url).fix
 
 
-def test_a_server_that_expects_tls_is_told_apart(relay: Relay, own_files: Certificates) -> None:
+def test_server_that_expects_tls_is_reported(relay: Relay, own_files: Certificates) -> None:
     there = relay(own_files.server)
     assert "Write rediss://" in trouble(f"redis://localhost:{there.port}").fix
 
 
-def test_a_server_without_tls_is_told_apart(server: RedisServer) -> None:
+def test_server_without_tls_is_reported(server: RedisServer) -> None:
     assert "Write redis://" in trouble(f"rediss://localhost:{server.port}?socket_timeout=0.3").fix
 
 
@@ -95,7 +95,7 @@ def test_a_server_without_tls_is_told_apart(server: RedisServer) -> None:
         ("ssl_check_hostname=false", "elsewhere", "the name of Redis at"),
     ],
 )
-def test_not_verifying_takes_a_word_and_is_told_once(
+def test_disabled_verification_needs_its_option_and_is_logged_once(
     relay: Relay,
     own_files: Certificates,
     caplog: pytest.LogCaptureFixture,
@@ -113,7 +113,7 @@ def test_not_verifying_takes_a_word_and_is_told_once(
     assert says in record.getMessage()
 
 
-def test_a_name_that_is_not_looked_at_leaves_the_certificate_verified(
+def test_disabled_host_name_check_still_verifies_the_certificate(
     relay: Relay, own_files: Certificates
 ) -> None:
     there = relay(own_files.self_signed)
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_read_is_named(
     )
 
 
-def test_a_file_without_what_it_should_hold_is_named(
+def test_file_without_the_expected_content_is_named(
     own_files: Certificates, tmp_path: Path
 ) -> None:
     (tmp_path / "text").write_text("s3cret")
@@ -176,12 +176,12 @@ def test_a_file_without_what_it_should_hold_is_named(
     )
 
 
-def test_the_key_of_another_certificate_is_told(own_files: Certificates) -> None:
+def test_key_of_another_certificate_is_reported(own_files: Certificates) -> None:
     other = refusal(f"ssl_certfile={own_files.client}&ssl_keyfile={own_files.server}")
     assert f"{own_files.client} does not belong to the key in ssl_keyfile" in other
 
 
-def test_a_key_under_a_password_opens_with_it_and_never_asks(
+def test_encrypted_key_opens_with_its_password_and_never_prompts(
     own_files: Certificates, tmp_path: Path
 ) -> None:
     key = serialization.load_pem_private_key(own_files.client_key.read_bytes(), None)

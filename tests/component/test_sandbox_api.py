@@ -47,7 +47,7 @@ def bulk(sandbox: RunningSandbox, members: Any, **fields: str) -> requests.Respo
     )
 
 
-def held(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
+def stored_member(sandbox: RunningSandbox, address: str = "jane@example.com") -> StoredMember:
     return sandbox.control.members()[address]
 
 
@@ -62,7 +62,7 @@ def messages(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["message"]
 
 
-def test_a_new_member_is_held_and_shown_in_the_answer(sandbox: RunningSandbox) -> None:
+def test_new_member_is_stored_and_shown_in_the_answer(sandbox: RunningSandbox) -> None:
     answer = upsert(sandbox, name="Jane Doe", subscribed="true", vars='{"plan": "pro", "n": 1.5}')
     shown = {
         "address": "jane@example.com",
@@ -72,7 +72,7 @@ def test_a_new_member_is_held_and_shown_in_the_answer(sandbox: RunningSandbox) -
     }
     assert answer.json() == {"member": shown, "message": "Mailing list member has been created"}
     assert answer.headers["Content-Type"] == "application/json"
-    assert held(sandbox).as_mailgun() == shown
+    assert stored_member(sandbox).as_mailgun() == shown
 
 
 def test_absent_name_and_vars_are_empty_and_a_new_member_is_subscribed(
@@ -86,17 +86,17 @@ def test_an_update_is_answered_with_the_same_text_as_a_creation(sandbox: Running
     assert upsert(sandbox).json()["message"] == upsert(sandbox, name="Jane").json()["message"]
 
 
-def test_a_multipart_form_is_taken(sandbox: RunningSandbox) -> None:
+def test_multipart_form_is_accepted(sandbox: RunningSandbox) -> None:
     files = {
         "address": (None, "jane@example.com"),
         "name": (None, "Jane"),
         "vars": (None, '{"plan": "pro"}'),
     }
     assert ask(sandbox, "POST", "/members", files=files).status_code == 200
-    assert (held(sandbox).name, held(sandbox).vars) == ("Jane", {"plan": "pro"})
+    assert (stored_member(sandbox).name, stored_member(sandbox).vars) == ("Jane", {"plan": "pro"})
 
 
-def test_a_json_body_is_not_taken(sandbox: RunningSandbox) -> None:
+def test_json_body_is_refused(sandbox: RunningSandbox) -> None:
     assert messages(ask(sandbox, "POST", "/members", json={"address": "jane@example.com"})) == (
         400,
         BAD_ADDRESS,
@@ -105,7 +105,7 @@ def test_a_json_body_is_not_taken(sandbox: RunningSandbox) -> None:
 
 
 @pytest.mark.parametrize("address", NOT_ADDRESSES)
-def test_what_cannot_be_an_address_is_refused(sandbox: RunningSandbox, address: str) -> None:
+def test_invalid_address_is_refused(sandbox: RunningSandbox, address: str) -> None:
     assert messages(upsert(sandbox, address)) == (400, BAD_ADDRESS)
 
 
@@ -117,19 +117,19 @@ def test_vars_that_are_no_json_object_are_refused(sandbox: RunningSandbox, text:
     assert not sandbox.control.members()
 
 
-def test_without_upsert_an_address_that_exists_is_refused(sandbox: RunningSandbox) -> None:
+def test_existing_address_is_refused_without_upsert(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     for extra in ({}, {"upsert": "no"}, {"upsert": "false"}):
         answer = ask(sandbox, "POST", "/members", data={"address": "Jane@example.com", **extra})
         assert messages(answer) == (400, "Address already exists 'Jane@example.com'")
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
 
 
 @pytest.mark.parametrize("spelling", ["yes", "true", "YES", "True"])
 def test_upsert_is_spelled_in_several_ways(sandbox: RunningSandbox, spelling: str) -> None:
     add_jane(sandbox)
     assert upsert(sandbox, name="Jane Roe", upsert=spelling).status_code == 200
-    assert held(sandbox).name == "Jane Roe"
+    assert stored_member(sandbox).name == "Jane Roe"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_subscribed_is_spelled_in_several_ways(
     assert upsert(sandbox, subscribed=spelling).json()["member"]["subscribed"] is meaning
 
 
-def test_subscribed_in_no_known_spelling_is_refused(sandbox: RunningSandbox) -> None:
+def test_subscribed_in_an_unknown_spelling_is_refused(sandbox: RunningSandbox) -> None:
     assert upsert(sandbox, subscribed="maybe").status_code == 400
 
 
@@ -154,10 +154,10 @@ def test_addresses_of_members_and_lists_compare_ignoring_case(sandbox: RunningSa
     assert list(sandbox.control.members()) == ["jane@example.com"]
 
 
-def test_one_member_is_shown(sandbox: RunningSandbox) -> None:
+def test_single_member_is_shown(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     assert ask(sandbox, "GET", "/members/jane%40example.com").json() == {
-        "member": held(sandbox).as_mailgun()
+        "member": stored_member(sandbox).as_mailgun()
     }
 
 
@@ -188,7 +188,9 @@ def test_a_missing_member_or_list_is_named(sandbox: RunningSandbox) -> None:
         assert messages(ask(sandbox, method, path)) == (404, f"Mailing list {LIST} not found")
 
 
-def test_a_put_touches_only_what_it_names_and_replaces_vars_whole(sandbox: RunningSandbox) -> None:
+def test_put_changes_only_the_fields_it_names_and_replaces_vars_whole(
+    sandbox: RunningSandbox,
+) -> None:
     add_jane(sandbox)
     answer = ask(sandbox, "PUT", "/members/JANE@example.com", data={"vars": '{"n": 1}'})
     assert messages(answer) == (200, "Mailing list member has been updated")
@@ -198,17 +200,17 @@ def test_a_put_touches_only_what_it_names_and_replaces_vars_whole(sandbox: Runni
         "subscribed": False,
         "vars": {"n": 1},
     }
-    assert answer.json()["member"] == held(sandbox).as_mailgun() == expected
+    assert answer.json()["member"] == stored_member(sandbox).as_mailgun() == expected
 
 
 def test_a_put_without_a_form_is_ignored_but_answers_200(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     assert ask(sandbox, "PUT", "/members/jane@example.com", data=b"name=Roe").status_code == 200
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
     assert not sandbox.control.requests()[-1].committed
 
 
-def test_a_put_can_rename_but_not_onto_somebody_else(sandbox: RunningSandbox) -> None:
+def test_put_renames_a_member_but_not_to_an_existing_address(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     upsert(sandbox, "bob@example.com")
     taken = ask(sandbox, "PUT", "/members/jane@example.com", data={"address": "bob@example.com"})
@@ -255,7 +257,7 @@ def test_a_wrong_key_is_forbidden_in_plain_text(
 @pytest.mark.parametrize(
     "path", ["/nonsense", "/v3", "/v3/domains", f"/v4/lists/{LIST}", f"/v3/lists/{LIST}/nonsense"]
 )
-def test_a_wrong_path_is_magnificent_to_a_get_and_not_found_without_json_to_a_post(
+def test_wrong_path_answers_get_with_a_greeting_and_post_with_404(
     sandbox: RunningSandbox, path: str
 ) -> None:
     got = requests.get(sandbox.base_url + path, timeout=10)
@@ -322,7 +324,7 @@ def test_the_link_after_an_empty_page_starts_again(
     assert walk(sandbox, beyond["paging"]["next"], "next")[0] == five[:2]
 
 
-def test_pages_show_only_who_is_subscribed_or_only_who_is_not(
+def test_pages_can_show_only_subscribed_or_only_unsubscribed_members(
     sandbox: RunningSandbox, five: list[str]
 ) -> None:
     start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?limit=1&subscribed="
@@ -330,7 +332,7 @@ def test_pages_show_only_who_is_subscribed_or_only_who_is_not(
     assert walk(sandbox, start + "yes", "next") == [[five[0]], [five[2]], [five[4]]]
 
 
-def test_pages_follow_who_changes_comes_and_goes(sandbox: RunningSandbox, five: list[str]) -> None:
+def test_pages_follow_changes_of_members(sandbox: RunningSandbox, five: list[str]) -> None:
     def listed(subscribed: str) -> list[str]:
         start = f"{sandbox.base_url}/v3/lists/{LIST}/members/pages?subscribed={subscribed}"
         return [address for page in walk(sandbox, start, "next") for address in page]
@@ -373,7 +375,9 @@ def entries(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_up_to_a_hundred_are_applied_before_the_answer(sandbox: RunningSandbox) -> None:
+def test_bulk_call_up_to_a_hundred_members_is_applied_before_the_answer(
+    sandbox: RunningSandbox,
+) -> None:
     answer = bulk(
         sandbox,
         [
@@ -384,11 +388,14 @@ def test_up_to_a_hundred_are_applied_before_the_answer(sandbox: RunningSandbox) 
     assert messages(answer) == (200, "Mailing list has been updated")
     assert answer.json()["list"]["members_count"] == 100
     assert "task-id" not in answer.json()
-    assert (held(sandbox).subscribed, held(sandbox).vars) == (False, {"plan": "pro"})
+    assert (stored_member(sandbox).subscribed, stored_member(sandbox).vars) == (
+        False,
+        {"plan": "pro"},
+    )
     assert sandbox.control.requests()[-1].touched == 100
 
 
-def test_more_than_a_hundred_are_a_job_that_is_done_later(sandbox: RunningSandbox) -> None:
+def test_bulk_call_above_a_hundred_members_is_a_later_job(sandbox: RunningSandbox) -> None:
     answer = bulk(sandbox, entries(101))
     assert answer.status_code == 200
     assert answer.json()["task-id"]
@@ -400,7 +407,7 @@ def test_more_than_a_hundred_are_a_job_that_is_done_later(sandbox: RunningSandbo
     )
 
 
-def test_more_than_a_thousand_are_refused(sandbox: RunningSandbox) -> None:
+def test_bulk_call_above_a_thousand_members_is_refused(sandbox: RunningSandbox) -> None:
     assert bulk(sandbox, entries(1000)).status_code == 200
     assert bulk(sandbox, entries(1001)).status_code == 400
 
@@ -411,12 +418,12 @@ def test_bulk_members_that_are_no_json_list_are_refused(sandbox: RunningSandbox,
     assert messages(answer) == (400, "'members' parameter is not a valid JSON list")
 
 
-def test_bulk_without_upsert_passes_over_who_exists(sandbox: RunningSandbox) -> None:
+def test_bulk_call_without_upsert_skips_existing_members(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     assert bulk(
         sandbox, [{"address": "jane@example.com", "name": "Roe"}, "bob@example.com"], upsert="no"
     ).ok
-    assert held(sandbox).name == "Jane Doe"
+    assert stored_member(sandbox).name == "Jane Doe"
     assert "bob@example.com" in sandbox.control.members()
 
 
@@ -424,18 +431,18 @@ BAD_ENTRIES = [{"address": "jane"}, {"name": "Jane"}, 7, {"address": "j@example.
 
 
 @pytest.mark.parametrize("bad", [*BAD_ENTRIES, {"address": "j@example.com", "name": 7}])
-def test_one_bad_entry_refuses_the_whole_bulk_call(sandbox: RunningSandbox, bad: object) -> None:
+def test_bad_entry_refuses_the_whole_bulk_call(sandbox: RunningSandbox, bad: object) -> None:
     assert bulk(sandbox, ["bob@example.com", bad]).status_code == 400
     assert not sandbox.control.members()
 
 
-def test_or_one_bad_entry_alone_is_skipped(sandbox: RunningSandbox) -> None:
+def test_bad_entry_alone_is_skipped_with_its_switch(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_bad_member="skipped")
     assert bulk(sandbox, [*BAD_ENTRIES, "bob@example.com"]).status_code == 200
     assert set(sandbox.control.members()) == {"bob@example.com"}
 
 
-def test_one_bad_entry_spoils_a_job_and_nobody_is_told(sandbox: RunningSandbox) -> None:
+def test_bad_entry_of_a_job_drops_the_job_without_an_error(sandbox: RunningSandbox) -> None:
     assert bulk(sandbox, [*entries(100), {"address": "jane"}]).status_code == 200
     bulk(sandbox, [*entries(101), {"address": "bob@example.com"}])
     assert eventually(lambda: "bob@example.com" in sandbox.control.members())
@@ -463,14 +470,14 @@ def test_refusals_add_up_until_they_are_cleared(sandbox: RunningSandbox) -> None
     assert (upsert(sandbox).status_code, sandbox.control.state()["refused"]) == (200, [])
 
 
-def test_one_refused_address_refuses_the_whole_bulk_call(sandbox: RunningSandbox) -> None:
+def test_refused_address_refuses_the_whole_bulk_call(sandbox: RunningSandbox) -> None:
     sandbox.control.refuse("m7@example.com")
     assert messages(bulk(sandbox, entries(100))) == (400, BAD_ADDRESS)
     assert not sandbox.control.members()
     assert bulk(sandbox, entries(7)).status_code == 200
 
 
-def test_or_a_refused_address_alone_is_skipped(sandbox: RunningSandbox) -> None:
+def test_refused_address_alone_is_skipped_with_its_switch(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_bad_member="skipped")
     sandbox.control.refuse("m7@example.com")
     assert bulk(sandbox, entries(10)).status_code == 200
@@ -486,14 +493,14 @@ def test_or_a_refused_address_alone_is_skipped(sandbox: RunningSandbox) -> None:
 def test_vars_are_replaced_on_update(sandbox: RunningSandbox) -> None:
     add_jane(sandbox)
     upsert(sandbox, vars='{"plan": "free"}')
-    assert held(sandbox).vars == {"plan": "free"}
+    assert stored_member(sandbox).vars == {"plan": "free"}
 
 
-def test_or_vars_are_merged_on_update(sandbox: RunningSandbox) -> None:
+def test_vars_are_merged_on_update_with_their_switch(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(vars_on_update="merged")
     add_jane(sandbox)
     upsert(sandbox, vars='{"plan": "free"}')
-    assert held(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
+    assert stored_member(sandbox).vars == {"plan": "free", "company": "Acme Ltd"}
 
 
 def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(
@@ -501,19 +508,23 @@ def test_an_upsert_that_leaves_everything_out_resubscribes_and_clears(
 ) -> None:
     add_jane(sandbox)
     upsert(sandbox)
-    assert (held(sandbox).subscribed, held(sandbox).name, held(sandbox).vars) == (True, "", {})
+    assert (
+        stored_member(sandbox).subscribed,
+        stored_member(sandbox).name,
+        stored_member(sandbox).vars,
+    ) == (True, "", {})
 
 
 @pytest.mark.parametrize("switch", ["omitted_subscribed", "omitted_name", "omitted_vars"])
-def test_or_one_field_that_is_left_out_is_kept(sandbox: RunningSandbox, switch: str) -> None:
+def test_omitted_field_is_kept_with_its_switch(sandbox: RunningSandbox, switch: str) -> None:
     sandbox.control.switches(**{switch: "kept"})
     add_jane(sandbox)
-    before = held(sandbox).as_mailgun()
+    before = stored_member(sandbox).as_mailgun()
     upsert(sandbox)
     field = switch.removeprefix("omitted_")
     cleared = {"subscribed": True, "name": "", "vars": {}}
     expected = cleared | {field: before[field]}
-    assert {name: held(sandbox).as_mailgun()[name] for name in cleared} == expected
+    assert {name: stored_member(sandbox).as_mailgun()[name] for name in cleared} == expected
 
 
 @pytest.mark.parametrize(("position", "subscribed"), [("subscribes", True), ("kept", False)])
@@ -523,7 +534,7 @@ def test_a_bulk_entry_without_subscribed_has_its_own_switch(
     sandbox.control.switches(bulk_omitted_subscribed=position)
     add_jane(sandbox)
     bulk(sandbox, ["jane@example.com"])
-    assert held(sandbox).subscribed is subscribed
+    assert stored_member(sandbox).subscribed is subscribed
 
 
 def test_a_bulk_call_can_be_answered_with_a_message_alone(sandbox: RunningSandbox) -> None:
@@ -532,7 +543,7 @@ def test_a_bulk_call_can_be_answered_with_a_message_alone(sandbox: RunningSandbo
     assert len(sandbox.control.members()) == 3
 
 
-def test_or_a_small_bulk_call_is_a_job_too(sandbox: RunningSandbox) -> None:
+def test_small_bulk_call_is_a_job_with_its_switch(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_answer="task_id")
     answer = bulk(sandbox, entries(3))
     assert messages(answer) == (200, "Mailing list has been updated")
@@ -592,7 +603,7 @@ def test_switches_and_more_can_be_set_at_start() -> None:
         ("bob@xn--zzzzzzzz.example", "bob@xn--zzzzzzzz.example"),
     ],
 )
-def test_an_address_is_read_as_flanker_reads_it_unless_switched_off(
+def test_address_is_normalized_like_flanker_unless_switched_off(
     sandbox: RunningSandbox, given: str, taken: str
 ) -> None:
     made = ask(sandbox, "POST", "/members", data={"address": given, "upsert": "true"})

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.sandbox_control import SandboxError
 from tests.sandboxes import RunningSandbox, eventually
-from worker.sandbox.client import SandboxError
 from worker.sandbox.control import CONTROLS
 
 LIST = "newsletter@mg.example.com"
@@ -87,7 +87,7 @@ def test_one_fault_of_several_is_removed(sandbox: RunningSandbox) -> None:
 # -- the log -------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_is_remembered_as_it_came(sandbox: RunningSandbox) -> None:
+def test_request_is_logged_as_it_came(sandbox: RunningSandbox) -> None:
     upsert(sandbox, "Jane+x@example.com", name="Jané & Co", vars='{"plan": "pro"}')
     requests.get(
         f"{sandbox.base_url}/v3/lists/{LIST}/members/jane%2Bx@example.com", auth=KEY, timeout=10
@@ -122,7 +122,7 @@ def test_a_request_is_remembered_as_it_came(sandbox: RunningSandbox) -> None:
     assert posted.at <= (posted.answered_at or 0) <= got.at
 
 
-def test_a_bulk_call_is_remembered_with_its_form(sandbox: RunningSandbox) -> None:
+def test_bulk_call_is_logged_with_its_form(sandbox: RunningSandbox) -> None:
     form = {
         "members": '[{"address": "Jane@example.com", "vars": {"plan": "pro & \\u00e9 +%25"}}]',
         "upsert": "true",
@@ -133,7 +133,7 @@ def test_a_bulk_call_is_remembered_with_its_form(sandbox: RunningSandbox) -> Non
     assert sandbox.control.members()[JANE].vars == {"plan": "pro & é +%25"}
 
 
-def test_no_key_is_remembered(sandbox: RunningSandbox) -> None:
+def test_api_key_is_never_logged(sandbox: RunningSandbox) -> None:
     upsert(sandbox)
     assert (
         "sandbox-key" not in requests.get(f"{sandbox.base_url}/sandbox/requests", timeout=10).text
@@ -155,7 +155,7 @@ def test_the_log_is_bounded_and_the_totals_are_not(sandbox: RunningSandbox) -> N
     assert sandbox.control.totals() == totals
 
 
-def test_the_log_is_read_from_where_one_left_off(sandbox: RunningSandbox) -> None:
+def test_log_is_read_from_a_given_position(sandbox: RunningSandbox) -> None:
     for number in range(5):
         upsert(sandbox, f"{number}@example.com")
     assert [record.seq for record in sandbox.control.requests(since=3)] == [4, 5]
@@ -164,7 +164,7 @@ def test_the_log_is_read_from_where_one_left_off(sandbox: RunningSandbox) -> Non
     assert ([record["seq"] for record in answer["requests"]], answer["last"]) == ([2, 3], 5)
 
 
-def test_looking_at_the_page_and_driving_is_not_remembered(sandbox: RunningSandbox) -> None:
+def test_page_views_and_control_calls_are_not_logged(sandbox: RunningSandbox) -> None:
     requests.get(sandbox.base_url, timeout=10)
     sandbox.control.state()
     assert sandbox.control.totals()["requests"] == 0
@@ -267,7 +267,7 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("method", "route", "body", "named"), BAD_CALLS)
-def test_bad_input_is_refused_in_one_line_that_names_it(
+def test_bad_input_is_refused_in_one_line_that_names_the_input(
     sandbox: RunningSandbox, method: str, route: str, body: Any, named: str
 ) -> None:
     before = sandbox.control.state()
@@ -285,7 +285,7 @@ def test_a_body_that_is_no_json_is_refused(sandbox: RunningSandbox) -> None:
     )
 
 
-def test_the_client_raises_the_line_that_it_is_told(sandbox: RunningSandbox) -> None:
+def test_client_raises_the_error_line_of_the_sandbox(sandbox: RunningSandbox) -> None:
     with pytest.raises(SandboxError, match="kind: Input should be"):
         sandbox.control.add_fault("earthquake")
 
@@ -299,7 +299,7 @@ def test_an_unknown_route_is_not_found(sandbox: RunningSandbox) -> None:
     "host",
     ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80", "", "[", "localhost.evil.example"],
 )
-def test_a_host_that_is_not_this_machine_cannot_drive(sandbox: RunningSandbox, host: str) -> None:
+def test_foreign_host_name_cannot_control_the_sandbox(sandbox: RunningSandbox, host: str) -> None:
     assert drive(sandbox, "POST", "key", json={"key": "x"}, headers={"Host": host})[0] == 403
     assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 403
     assert upsert(sandbox).status_code == 200
@@ -308,12 +308,12 @@ def test_a_host_that_is_not_this_machine_cannot_drive(sandbox: RunningSandbox, h
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:99", "127.0.0.1", "127.8.8.8:1", "[::1]:80", "LOCALHOST"]
 )
-def test_this_machine_may_drive_by_any_of_its_names(sandbox: RunningSandbox, host: str) -> None:
+def test_local_host_names_can_control_the_sandbox(sandbox: RunningSandbox, host: str) -> None:
     assert drive(sandbox, "GET", "state", headers={"Host": host})[0] == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-def test_a_page_from_elsewhere_cannot_drive(sandbox: RunningSandbox, origin: str) -> None:
+def test_foreign_page_cannot_control_the_sandbox(sandbox: RunningSandbox, origin: str) -> None:
     assert drive(sandbox, "POST", "key", json={"key": "x"}, headers={"Origin": origin})[0] == 403
     assert drive(sandbox, "GET", "state", headers={"Origin": sandbox.base_url})[0] == 200
 
@@ -327,7 +327,7 @@ def test_a_page_from_elsewhere_cannot_drive(sandbox: RunningSandbox, origin: str
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_from_elsewhere_cannot_call_mailgun_either(
+def test_foreign_page_cannot_call_the_mailgun_api(
     sandbox: RunningSandbox, headers: dict[str, str]
 ) -> None:
     url = f"{sandbox.base_url}/v3/lists/{LIST}/members"
@@ -340,7 +340,7 @@ def test_a_page_from_elsewhere_cannot_call_mailgun_either(
     )
 
 
-def test_the_page_is_not_shown_to_a_strangers_name_nor_in_a_frame(sandbox: RunningSandbox) -> None:
+def test_page_is_not_shown_under_a_foreign_name_or_in_a_frame(sandbox: RunningSandbox) -> None:
     assert (
         requests.get(sandbox.base_url, headers={"Host": "evil.example"}, timeout=10).status_code
         == 403
@@ -352,14 +352,14 @@ def test_the_page_is_not_shown_to_a_strangers_name_nor_in_a_frame(sandbox: Runni
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_needs_nothing_from_elsewhere(sandbox: RunningSandbox) -> None:
+def test_page_loads_nothing_from_other_hosts(sandbox: RunningSandbox) -> None:
     answer = requests.get(sandbox.base_url, timeout=10)
     assert answer.status_code == 200
     assert "signal-mailgun send FILE" in answer.text
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import""", answer.text)
 
 
-def test_nothing_runs_in_the_page_but_its_own_script(sandbox: RunningSandbox) -> None:
+def test_page_runs_only_its_own_script(sandbox: RunningSandbox) -> None:
     answer = requests.get(sandbox.base_url, timeout=10)
     policy = answer.headers["Content-Security-Policy"]
     [nonce] = re.findall(r"script-src 'nonce-([^']+)'$", policy)
@@ -371,7 +371,7 @@ def test_nothing_runs_in_the_page_but_its_own_script(sandbox: RunningSandbox) ->
     assert nonce not in requests.get(sandbox.base_url, timeout=10).text
 
 
-def test_the_page_is_told_the_newest_hundred_members_first(sandbox: RunningSandbox) -> None:
+def test_page_shows_the_newest_hundred_members_first(sandbox: RunningSandbox) -> None:
     for number in range(101):
         upsert(sandbox, f"{number}@example.com")
     upsert(sandbox, "50@example.com")
@@ -384,7 +384,7 @@ def test_the_page_is_told_the_newest_hundred_members_first(sandbox: RunningSandb
     assert [record["seq"] for record in state["requests"][:2]] == [102, 101]
 
 
-def test_the_page_is_told_how_many_members_a_bulk_call_was_about(sandbox: RunningSandbox) -> None:
+def test_page_shows_how_many_members_a_bulk_call_touched(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_bad_member="skipped")
     for members in ('["a@example.com", "b@example.com", "c@"]', "[]", "["):
         bulk(sandbox, {"members": members, "upsert": "true"})
@@ -395,7 +395,7 @@ def test_the_page_is_told_how_many_members_a_bulk_call_was_about(sandbox: Runnin
     assert told == [(None, 1), (None, 0), (0, 0), (3, 2)]
 
 
-def test_the_page_of_an_empty_list_knows_its_name(sandbox: RunningSandbox) -> None:
+def test_page_of_an_empty_list_shows_its_name(sandbox: RunningSandbox) -> None:
     state = sandbox.control.state()
     assert (state["list"], state["members"]) == (LIST, [])
     assert state["lists"] == [{"address": LIST, "members": 0, "subscribed": 0}]
@@ -411,7 +411,7 @@ def start(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_a_taken_port_is_said_in_one_line(sandbox: RunningSandbox) -> None:
+def test_port_in_use_ends_the_start_in_one_line(sandbox: RunningSandbox) -> None:
     ended = start("--port", str(urlsplit(sandbox.base_url).port))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "address already in use" in ended.stderr.lower()
@@ -428,7 +428,7 @@ def test_a_taken_port_is_said_in_one_line(sandbox: RunningSandbox) -> None:
         ["--log-size", "-1"],
     ],
 )
-def test_what_cannot_be_is_said_in_one_line_at_start(options: list[str]) -> None:
+def test_impossible_option_ends_the_start_in_one_line(options: list[str]) -> None:
     ended = start(*options)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("sandbox: ")
@@ -438,9 +438,7 @@ def test_what_cannot_be_is_said_in_one_line_at_start(options: list[str]) -> None
 OWN_NAMES = ("sandbox", "Sandbox.shop.svc.cluster.local")
 
 
-def test_with_leave_it_listens_and_lets_itself_be_driven_by_address_and_by_the_names_it_was_given() -> (
-    None
-):
+def test_allow_remote_opens_the_sandbox_to_addresses_and_allowed_names() -> None:
     names = [f"--allow-host={each}" for each in OWN_NAMES]
     with RunningSandbox("--host", "0.0.0.0", "--allow-remote", *names) as sandbox:  # noqa: S104
         for host in (
@@ -468,7 +466,7 @@ def test_with_leave_it_listens_and_lets_itself_be_driven_by_address_and_by_the_n
             )
 
 
-def test_without_leave_it_is_asked_by_names_it_was_given_but_by_no_address_of_others() -> None:
+def test_allow_host_opens_the_sandbox_to_that_name_but_to_no_address() -> None:
     with RunningSandbox("--allow-host", "box.example") as sandbox:
         assert drive(sandbox, "GET", "state", headers={"Host": "box.example:99"})[0] == 200
         for host in ("10.0.0.7:8025", "sandbox", "x.box.example"):
@@ -478,7 +476,7 @@ def test_without_leave_it_is_asked_by_names_it_was_given_but_by_no_address_of_ot
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_cleanly_while_requests_hang(number: signal.Signals) -> None:
+def test_sandbox_stops_cleanly_while_requests_hang(number: signal.Signals) -> None:
     ended: list[str] = []
 
     def wait_in_vain(sandbox: RunningSandbox) -> None:
@@ -500,7 +498,7 @@ def test_it_stops_cleanly_while_requests_hang(number: signal.Signals) -> None:
         assert ended == ["connection closed"] * 3
 
 
-def test_hundreds_of_connections_are_kept_alive(sandbox: RunningSandbox) -> None:
+def test_sandbox_keeps_hundreds_of_connections_alive(sandbox: RunningSandbox) -> None:
     where = urlsplit(sandbox.base_url)
     connections = [
         http.client.HTTPConnection(str(where.hostname), where.port, timeout=10) for _ in range(300)

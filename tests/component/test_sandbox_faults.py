@@ -30,13 +30,13 @@ def statuses(sandbox: RunningSandbox, count: int, address: str = JANE) -> list[i
     return [upsert(sandbox, address).status_code for _ in range(count)]
 
 
-def has_nothing_of_it(sandbox: RunningSandbox) -> bool:
+def nothing_was_applied(sandbox: RunningSandbox) -> bool:
     """Whether nothing was applied, and the log says so."""
     record = sandbox.control.requests()[-1]
     return not sandbox.control.members() and not record.committed and record.touched == 0
 
 
-def has_all_of_it(sandbox: RunningSandbox) -> bool:
+def change_was_applied(sandbox: RunningSandbox) -> bool:
     """Whether the change was applied, and the log says so."""
     record = sandbox.control.requests()[-1]
     return JANE in sandbox.control.members() and record.committed and record.touched == 1
@@ -48,15 +48,15 @@ def has_all_of_it(sandbox: RunningSandbox) -> bool:
 @pytest.mark.parametrize(
     "status", [*range(102, 600, 7), 101, 200, 204, 304, 420, 429, 500, 502, 503, 504, 599]
 )
-def test_any_status_can_be_answered(sandbox: RunningSandbox, status: int) -> None:
+def test_status_fault_answers_any_status(sandbox: RunningSandbox, status: int) -> None:
     sandbox.control.add_fault("status", status=status)
     assert upsert(sandbox, allow_redirects=False).status_code == status
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault) == (status, "status")
 
 
-def test_after_a_100_nothing_follows(sandbox: RunningSandbox) -> None:
+def test_status_100_is_followed_by_no_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", status=100)
     with pytest.raises(requests.ConnectionError):
         upsert(sandbox)
@@ -87,7 +87,9 @@ def test_a_status_comes_with_any_kind_of_body(
     assert bool(text) == bool(answer.text)
 
 
-def test_a_status_without_a_message_says_what_the_status_is_called(sandbox: RunningSandbox) -> None:
+def test_status_fault_without_a_message_answers_the_name_of_the_status(
+    sandbox: RunningSandbox,
+) -> None:
     sandbox.control.add_fault("status", status=503, count=1)
     sandbox.control.add_fault("status", status=599)
     assert [upsert(sandbox).json()["message"] for _ in range(2)] == [
@@ -96,11 +98,11 @@ def test_a_status_without_a_message_says_what_the_status_is_called(sandbox: Runn
     ]
 
 
-def test_a_reset_is_a_real_one(sandbox: RunningSandbox) -> None:
+def test_reset_fault_resets_the_connection(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("reset")
     with pytest.raises(requests.ConnectionError, match="Connection reset by peer"):
         upsert(sandbox)
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault, record.answered_at) == ("reset", "reset", None)
 
@@ -111,7 +113,9 @@ def test_a_hang_is_no_answer(sandbox: RunningSandbox, kind: str) -> None:
     with pytest.raises(requests.ReadTimeout):
         upsert(sandbox, timeout=SHORT_SECONDS)
     assert eventually(lambda: sandbox.control.totals()["by_status"] == {"hang": 1})
-    assert has_all_of_it(sandbox) if kind == "hang_after_commit" else has_nothing_of_it(sandbox)
+    assert (
+        change_was_applied(sandbox) if kind == "hang_after_commit" else nothing_was_applied(sandbox)
+    )
     record = sandbox.control.requests()[-1]
     assert (record.status, record.fault, record.answered_at) == ("hang", kind, None)
 
@@ -123,32 +127,32 @@ def test_a_hang_ends_with_a_closed_connection(sandbox: RunningSandbox, kind: str
         upsert(sandbox)
 
 
-def test_a_proxys_page_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_page_of_a_proxy_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("html_502")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
     assert "<h1>502 Bad Gateway</h1>" in answer.text
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
-def test_the_text_of_a_wrong_path_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_text_of_a_wrong_path_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("magnificent")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.text) == (200, "Mailgun Magnificent API")
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
-def test_an_answer_about_somebody_else_can_come_instead(sandbox: RunningSandbox) -> None:
+def test_answer_about_another_member_can_replace_the_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("other_member", other_address="bob@example.com")
     answer = upsert(sandbox)
     assert (answer.status_code, answer.json()["member"]["address"]) == (200, "bob@example.com")
-    assert has_nothing_of_it(sandbox)
+    assert nothing_was_applied(sandbox)
 
 
-def test_a_late_answer_is_the_true_one(sandbox: RunningSandbox) -> None:
+def test_late_answer_is_the_true_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("latency", ms=60)
     assert upsert(sandbox).json()["member"]["address"] == JANE
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
     record = sandbox.control.requests()[-1]
     assert record.answered_at is not None
     assert record.answered_at - record.at >= 0.05
@@ -158,7 +162,7 @@ def test_a_truncated_answer_breaks_off(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("truncated")
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
         upsert(sandbox)
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
 
 
 def test_a_huge_answer_is_true_and_far_too_long(sandbox: RunningSandbox) -> None:
@@ -166,10 +170,10 @@ def test_a_huge_answer_is_true_and_far_too_long(sandbox: RunningSandbox) -> None
     answer = upsert(sandbox)
     assert len(answer.content) > 3_000_000
     assert answer.json()["member"]["address"] == JANE
-    assert has_all_of_it(sandbox)
+    assert change_was_applied(sandbox)
 
 
-def test_who_stops_reading_a_huge_answer_does_no_harm(sandbox: RunningSandbox) -> None:
+def test_client_that_stops_reading_a_huge_answer_does_no_harm(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("huge", megabytes=4096, count=1)
     with upsert(sandbox, stream=True) as answer:
         assert answer.raw.read(100).startswith(b'{"member"')
@@ -225,12 +229,12 @@ def test_the_first_fault_that_matches_happens(sandbox: RunningSandbox) -> None:
     assert statuses(sandbox, 1, "bob@example.com") == [501]
 
 
-def test_a_fault_can_be_for_one_method(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_method(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", method="post")
     assert (upsert(sandbox).status_code, ask(sandbox, "GET").status_code) == (500, 200)
 
 
-def test_a_fault_can_be_for_one_address_wherever_it_stands(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_address_wherever_it_occurs(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", address="Jane@Example.com")
     assert statuses(sandbox, 1) + statuses(sandbox, 1, "bob@example.com") == [500, 200]
     assert ask(sandbox, "GET", "/members/JANE%40example.com").status_code == 500
@@ -249,7 +253,7 @@ def test_a_fault_can_be_for_one_address_wherever_it_stands(sandbox: RunningSandb
         assert answer.status_code == expected
 
 
-def test_a_fault_can_be_for_one_path(sandbox: RunningSandbox) -> None:
+def test_fault_can_be_limited_to_one_path(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status", path_prefix=f"/v3/lists/{LIST}/members.json")
     assert upsert(sandbox).status_code == 200
     assert ask(sandbox, "POST", "/members.json", data={"members": "[]"}).status_code == 500
@@ -258,7 +262,7 @@ def test_a_fault_can_be_for_one_path(sandbox: RunningSandbox) -> None:
 # -- hints and the limit -------------------------------------------------------------------------------------------
 
 
-def told(answer: requests.Response, hint: str) -> float | None:
+def hinted_wait_until(answer: requests.Response, hint: str) -> float | None:
     """The epoch that the answer tells to wait for, read as a client would; durations count from the answer's date."""
     after, reset = (
         answer.headers.get("Retry-After", ""),
@@ -286,7 +290,7 @@ HINTS = ["none", "retry_after_seconds", "retry_after_date", "reset_seconds", "re
 
 
 @pytest.mark.parametrize("hint", HINTS)
-def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(
+def test_answer_above_the_limit_has_its_hint_and_the_log_keeps_it(
     sandbox: RunningSandbox, hint: Any
 ) -> None:
     sandbox.control.limit(2, window_seconds=3000, hint=hint)
@@ -295,12 +299,12 @@ def test_over_the_limit_the_hint_says_how_long_and_the_log_remembers(
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
     for answer, record in zip(answers[2:], sandbox.control.requests()[2:], strict=True):
         assert answer.json()["message"] == "Too Many Requests"
-        assert record.wait_until == pytest.approx(told(answer, hint), abs=2)
+        assert record.wait_until == pytest.approx(hinted_wait_until(answer, hint), abs=2)
         assert record.wait_until is None or record.wait_until >= opened_after + 3000
         assert not record.committed
 
 
-def test_without_a_hint_nobody_was_told_to_wait(sandbox: RunningSandbox) -> None:
+def test_answer_above_the_limit_without_a_hint_logs_no_wait(sandbox: RunningSandbox) -> None:
     sandbox.control.limit(0, hint="none")
     upsert(sandbox)
     assert sandbox.control.requests()[-1].wait_until is None
@@ -309,7 +313,7 @@ def test_without_a_hint_nobody_was_told_to_wait(sandbox: RunningSandbox) -> None
 @pytest.mark.parametrize("hint", HINTS[1:])
 def test_a_fault_can_give_any_hint(sandbox: RunningSandbox, hint: str) -> None:
     sandbox.control.add_fault("status", status=503, hint=hint, wait_seconds=500)
-    expected = told(upsert(sandbox), hint)
+    expected = hinted_wait_until(upsert(sandbox), hint)
     assert expected == pytest.approx(time.time() + 500, abs=3)
     assert sandbox.control.requests()[-1].wait_until == pytest.approx(expected, abs=2)
 
@@ -329,7 +333,7 @@ def test_the_limit_can_be_lifted(sandbox: RunningSandbox) -> None:
     assert statuses(sandbox, 1) == [200]
 
 
-def test_every_answer_can_be_made_to_take_longer(sandbox: RunningSandbox) -> None:
+def test_latency_delays_every_answer(sandbox: RunningSandbox) -> None:
     sandbox.control.latency(60)
     upsert(sandbox)
     record = sandbox.control.requests()[-1]
@@ -356,7 +360,7 @@ def plan(sandbox: RunningSandbox, value: str, address: str = JANE) -> None:
     assert ask(sandbox, "POST", "/members", data=data).ok
 
 
-def test_reads_show_what_was_held_a_while_ago(sandbox: RunningSandbox) -> None:
+def test_reads_with_a_lag_show_an_earlier_state(sandbox: RunningSandbox) -> None:
     plan(sandbox, "free")
     sandbox.control.switches(read_lag_seconds=LONG_SECONDS)
     plan(sandbox, "pro")
@@ -370,7 +374,7 @@ def test_reads_show_what_was_held_a_while_ago(sandbox: RunningSandbox) -> None:
     assert (plan_of(sandbox), listed(sandbox)) == ("free", [JANE])
 
 
-def test_what_is_old_enough_is_shown_at_last(sandbox: RunningSandbox) -> None:
+def test_change_is_shown_once_the_lag_has_passed(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(read_lag_seconds=0.2)
     plan(sandbox, "free")
     plan(sandbox, "pro")
@@ -390,7 +394,7 @@ def test_a_member_that_is_there_can_be_answered_to_be_absent(sandbox: RunningSan
     assert plan_of(sandbox) == "pro"
 
 
-def test_what_is_answered_with_a_status_can_be_stored_all_the_same(sandbox: RunningSandbox) -> None:
+def test_write_answered_with_an_error_can_be_stored_all_the_same(sandbox: RunningSandbox) -> None:
     sandbox.control.add_fault("status_after_commit", status=504, method="POST")
     assert upsert(sandbox).status_code == 504
     assert ask(sandbox, "GET", f"/members/{JANE}").ok

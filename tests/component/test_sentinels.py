@@ -72,40 +72,40 @@ def test_a_sentinel_that_answered_is_asked_first_the_next_time(on: Watched) -> N
         assert len(manager.sentinels) == 2
 
 
-def test_an_unknown_master_is_told_with_those_that_there_are(on: Watched) -> None:
+def test_unknown_master_is_reported_with_the_known_ones(on: Watched) -> None:
     told = trouble(url(on, name="other"))
     assert told.found.endswith("the sentinels know no master other")
     assert told.fix == "set master_name in REDIS_URL to one of: signal"
     assert told.passes  # once it is known, too
 
 
-def test_a_refused_login_at_the_sentinels_is_told_apart(on: Watched) -> None:
+def test_refused_login_at_the_sentinels_is_reported(on: Watched) -> None:
     told = trouble(url(on, own="wr0ng"))
     assert told.found.endswith("the sentinels refused the login")
     assert told.fix == "check sentinel_username and sentinel_password in REDIS_URL"
     assert not told.passes
 
 
-def test_a_refused_login_at_the_master_is_told_apart(on: Watched) -> None:
+def test_refused_login_at_the_master_is_reported(on: Watched) -> None:
     told = trouble(url(on, login=f"{USER}:wr0ng"))
     assert "refused user name or password" in told.found
     assert not told.passes
 
 
-def test_sentinels_that_do_not_answer_are_told() -> None:
+def test_unreachable_sentinels_are_reported() -> None:
     told = trouble(f"sentinel://127.0.0.1:{free_port()};nowhere.invalid")
     assert told.found.endswith("no sentinel answers")
     assert told.passes
 
 
-def test_a_redis_in_place_of_a_sentinel_is_told(server: object) -> None:
+def test_redis_in_place_of_a_sentinel_is_reported(server: object) -> None:
     port = server.port  # type: ignore[attr-defined]
     told = trouble(f"sentinel://127.0.0.1:{port}")
     assert told.found.endswith("is Redis itself, not a Sentinel")
     assert not told.passes
 
 
-def test_a_master_that_is_down_is_told(
+def test_master_that_is_down_is_reported(
     on: Watched, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     alone = watched(tmp_path_factory.mktemp("alone"))

@@ -51,7 +51,7 @@ def stored(own: OwnIntegration) -> bool:
     return bool(own.redis.exists(f"signal:{own.name}:sync"))
 
 
-def test_everybody_is_read_into_the_ledger(own: OwnIntegration) -> None:
+def test_sync_reads_every_member_into_the_ledger(own: OwnIntegration) -> None:
     there = HoldsAList(3, subscribed=4)
     sync = sync_of(own, there)
     *_, done = steps(sync, sync.begin(anew=False))
@@ -62,7 +62,7 @@ def test_everybody_is_read_into_the_ledger(own: OwnIntegration) -> None:
     assert not stored(own)
 
 
-def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(
+def test_complete_sync_counts_as_an_opt_out_scan_from_its_start(
     own: OwnIntegration,
 ) -> None:
     sync = sync_of(own, HoldsAList(3, subscribed=4))
@@ -75,7 +75,7 @@ def test_a_complete_one_has_read_the_unsubscribed_too_from_when_it_began(
     assert found.age == pytest.approx(100 + own.now() - before, abs=20)
 
 
-def test_one_that_was_interrupted_goes_on_after_its_last_page_and_counts_on(
+def test_interrupted_sync_continues_after_its_last_page_with_its_counts(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(3, subscribed=4)
@@ -97,13 +97,13 @@ def test_one_that_was_interrupted_goes_on_after_its_last_page_and_counts_on(
     assert copies(own, there) == there.members
 
 
-def test_nothing_is_trusted_before_it_is_complete(own: OwnIntegration) -> None:
+def test_incomplete_sync_makes_nothing_trusted(own: OwnIntegration) -> None:
     sync = sync_of(own, HoldsAList(3, subscribed=4))
     steps(sync, sync.begin(anew=False), most=4)
     assert not last_read(own.redis, own.name, REFRESH).trusted
 
 
-def test_begun_anew_it_starts_from_the_first_page(own: OwnIntegration) -> None:
+def test_sync_begun_anew_starts_from_the_first_page(own: OwnIntegration) -> None:
     sync = sync_of(own, HoldsAList(3, subscribed=4))
     begun = sync.begin(anew=False)
     steps(sync, begun, most=2)
@@ -112,7 +112,7 @@ def test_begun_anew_it_starts_from_the_first_page(own: OwnIntegration) -> None:
     assert replace(anew, began="") == SyncProgress("", EVERYBODY)
 
 
-def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_alone(
+def test_replaced_sync_stops_and_leaves_the_new_position_alone(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(3, subscribed=4)
@@ -124,7 +124,7 @@ def test_one_in_whose_place_another_was_begun_stops_and_leaves_the_others_place_
     assert other.begin(anew=False) == begun
 
 
-def test_one_that_ends_although_another_was_begun_leaves_the_others_place_alone(
+def test_replaced_sync_that_ends_leaves_the_new_position_alone(
     own: OwnIntegration,
 ) -> None:
     one, other = sync_of(own, HoldsAList(0)), sync_of(own, HoldsAList(0))
@@ -134,7 +134,7 @@ def test_one_that_ends_although_another_was_begun_leaves_the_others_place_alone(
     assert other.begin(anew=False) == begun
 
 
-def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_asked_for_again(
+def test_failed_page_of_a_sync_is_a_step_that_is_counted_and_repeated(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(3)
@@ -150,7 +150,7 @@ def test_what_is_no_page_is_a_step_too_costs_a_request_and_the_same_page_is_aske
     assert (done.members, done.requests) == (3, 4)
 
 
-def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_row_do(
+def test_sync_survives_single_failed_pages_and_ends_after_six_in_a_row(
     own: OwnIntegration,
 ) -> None:
     there = HoldsAList(3)
@@ -166,7 +166,7 @@ def test_answers_that_are_unusable_now_and_then_do_not_end_a_sync_and_six_in_a_r
     assert len(there.far.requests) == 3 + 10 + TRIES
 
 
-def test_while_held_each_step_says_how_long_and_nothing_is_asked(own: OwnIntegration) -> None:
+def test_sync_on_hold_yields_its_wait_and_sends_no_request(own: OwnIntegration) -> None:
     there = HoldsAList(3)
     sync = sync_of(own, there)
     own.gate().pause()
@@ -176,7 +176,7 @@ def test_while_held_each_step_says_how_long_and_nothing_is_asked(own: OwnIntegra
     assert there.far.requests == []
 
 
-def test_where_it_stopped_is_kept_for_a_day(own: OwnIntegration) -> None:
+def test_position_of_a_stopped_sync_is_kept_for_a_day(own: OwnIntegration) -> None:
     sync = sync_of(own, HoldsAList(3))
     begun = sync.begin(anew=False)
     for act in (lambda: None, lambda: steps(sync, begun, most=1)):

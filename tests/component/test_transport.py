@@ -29,7 +29,7 @@ def put_back(own: OwnIntegration, tag: str, where: str = "RPUSH") -> None:
     own.redis.eval(PUT_BACK, 3, own.queue, *own.unacked_keys, where, tag)
 
 
-def test_what_is_taken_is_noted_with_its_time(own: OwnIntegration) -> None:
+def test_fetched_message_is_noted_in_flight_with_its_time(own: OwnIntegration) -> None:
     own.fill(3)
     taken = own.take(2)
     index, messages = own.unacked_keys
@@ -39,17 +39,17 @@ def test_what_is_taken_is_noted_with_its_time(own: OwnIntegration) -> None:
     assert own.redis.lrange(own.queue, 0, -1) == ["3"]
 
 
-def test_taking_from_an_empty_queue_notes_nothing(own: OwnIntegration) -> None:
+def test_fetch_from_an_empty_queue_notes_nothing(own: OwnIntegration) -> None:
     assert own.take(5).messages == []
     assert [own.redis.exists(key) for key in own.unacked_keys] == [0, 0]
 
 
-def test_an_empty_message_is_taken_too(own: OwnIntegration) -> None:
+def test_empty_message_is_fetched_too(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, "", "next")
     assert own.take(5).messages == ["", "next"]
 
 
-def test_no_message_is_taken_twice_however_many_take(own: OwnIntegration) -> None:
+def test_message_is_fetched_once_by_concurrent_fetches(own: OwnIntegration) -> None:
     own.fill(500)
     with ThreadPoolExecutor(8) as threads:
         taken = [
@@ -85,7 +85,7 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
     assert float(own.pace()["tokens"]) == pytest.approx(10 - 4)
 
 
-def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration) -> None:
+def test_fetch_returns_the_events_of_a_bundle_beyond_its_permits(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
     keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
     taken: Any = own.redis.eval(
@@ -97,7 +97,7 @@ def test_what_a_bundle_has_beyond_what_was_paid_for_is_told(own: OwnIntegration)
 @pytest.mark.parametrize(
     ("said", "counted"), [("0", 1), ("-3", 1), ("1e9", 1), ("7", 7), ("9" * 30, 10_000), ('"x"', 1)]
 )
-def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
+def test_wrong_count_of_events_counts_at_least_one_and_is_bounded(
     own: OwnIntegration, said: str, counted: int
 ) -> None:
     own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
@@ -109,7 +109,7 @@ def test_a_wrong_count_of_events_takes_at_least_one_and_is_bounded(
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_a_bundles_events_are_counted_however_it_was_written(
+def test_events_of_a_bundle_are_counted_in_any_spelling_of_its_json(
     own: OwnIntegration, separators: tuple[str, str]
 ) -> None:
     raw = json.dumps(json.loads(bundled("b", 100, own)), separators=separators)
@@ -117,7 +117,7 @@ def test_a_bundles_events_are_counted_however_it_was_written(
     assert len(own.take(100).messages) == 1
 
 
-def test_one_reply_has_only_so_many_bytes(own: OwnIntegration) -> None:
+def test_fetch_returns_a_bounded_number_of_bytes(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, *("x" * 400_000 for _ in range(5)))
     assert [len(own.take(100).messages) for _ in range(3)] == [3, 2, 0]
 
@@ -175,7 +175,7 @@ def enqueued_at(raw: str) -> float:
     return found
 
 
-def test_bare_messages_count_from_when_they_were_first_taken_in_the_order_of_the_queue(
+def test_bare_messages_are_stamped_in_queue_order_when_first_fetched(
     own: OwnIntegration,
 ) -> None:
     own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
@@ -209,7 +209,7 @@ def test_a_stamp_outlives_the_wait_for_another_try(own: OwnIntegration) -> None:
 
 
 @pytest.mark.parametrize("said", [1714557600.5, 1714557600])
-def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(
+def test_message_with_its_own_enqueue_time_is_left_as_it_is(
     own: OwnIntegration, said: float
 ) -> None:
     raw = bare("a", enqueued_at=said)
@@ -218,7 +218,7 @@ def test_a_message_that_says_when_it_was_enqueued_is_left_as_it_is(
     assert enqueued_at(raw) == said
 
 
-def test_a_message_enqueued_years_ahead_counts_from_when_it_was_taken(own: OwnIntegration) -> None:
+def test_message_enqueued_years_ahead_counts_from_its_fetch(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bare("a", enqueued_at=own.now() + 3 * 365 * 86_400))
     (raw,) = own.take().messages
     assert abs(enqueued_at(raw) - own.now()) < 60
@@ -233,7 +233,7 @@ def test_the_events_of_a_bundle_come_before_those_of_the_next_message(own: OwnIn
 @pytest.mark.parametrize(
     "raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}']
 )
-def test_what_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
+def test_entry_that_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
     own.redis.lpush(own.queue, raw)
     assert own.take().messages == [raw]
 
@@ -281,14 +281,14 @@ def put(own: OwnIntegration, *ids: str) -> None:
     own.redis.lpush(own.queue, *(encode(Message(id=each, args=({},)), own.queue) for each in ids))
 
 
-def test_what_a_consumer_acknowledges_is_gone(own: OwnIntegration, app: Celery) -> None:
+def test_message_acknowledged_by_a_consumer_is_gone(own: OwnIntegration, app: Celery) -> None:
     put(own, "a", "b", "c")
     with app.connection_for_read() as connection:
         assert received(connection, own, 3, acknowledge=True) == ["a", "b", "c"]
     assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (0, 0)
 
 
-def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(
+def test_unacknowledged_message_is_back_when_its_consumer_closes(
     own: OwnIntegration, app: Celery
 ) -> None:
     put(own, "a", "b", "c")
@@ -298,7 +298,7 @@ def test_what_a_consumer_did_not_acknowledge_is_back_when_it_closes(
     assert (own.redis.llen(own.queue), own.redis.hlen(own.unacked_keys[1])) == (3, 0)
 
 
-def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app: Celery) -> None:
+def test_consumer_fetches_no_more_than_it_has_room_for(own: OwnIntegration, app: Celery) -> None:
     put(own, *"abcdef")
     with app.connection_for_read() as connection:
         received(connection, own, 2, acknowledge=False)
@@ -306,18 +306,18 @@ def test_a_consumer_takes_no_more_than_it_has_room_for(own: OwnIntegration, app:
 
 
 @pytest.fixture
-def beside() -> Iterator[Load]:
+def load_elsewhere() -> Iterator[Load]:
     """What this process has in hand beside what its channels took."""
     load.cache_clear()  # channels of earlier tests left in it what they had in hand
     yield load()
     load.cache_clear()
 
 
-def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(
-    own: OwnIntegration, app: Celery, beside: Load
+def test_consumer_fetches_less_by_what_the_process_has_in_hand(
+    own: OwnIntegration, app: Celery, load_elsewhere: Load
 ) -> None:
     put(own, *"abcdef")
-    beside.add({"beside": Weight(events=3)})
+    load_elsewhere.add({"beside": Weight(events=3)})
     with app.connection_for_read() as connection:
         consumer = Consumer(
             connection, queues=[Queue(own.queue)], callbacks=[lambda *_: None], accept=["json"]
@@ -327,17 +327,17 @@ def test_a_consumer_takes_so_much_less_as_is_in_hand_beside(
             connection.drain_events(timeout=10)
             qos = consumer.channel.qos
             assert (own.redis.llen(own.queue), qos.in_hand, qos.can_consume()) == (5, 2, False)
-            beside.remove(["beside"])
+            load_elsewhere.remove(["beside"])
             assert (qos.in_hand, qos.can_consume_max_estimate()) == (1, 3)
 
 
 @pytest.mark.parametrize("weight", [Weight(events=0), Weight(events=1)])
-def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
-    own: OwnIntegration, app: Celery, beside: Load, weight: Weight
+def test_message_returned_twice_waits_for_what_the_process_has_in_hand(
+    own: OwnIntegration, app: Celery, load_elsewhere: Load, weight: Weight
 ) -> None:
     suspect = Message(id="suspect", args=({},), returns=ALONE_AFTER)
     own.redis.lpush(own.queue, encode(suspect, own.queue))
-    beside.add({"beside": weight})
+    load_elsewhere.add({"beside": weight})
     taken: list[object] = []
     with app.connection_for_read() as connection:
         consumer = Consumer(
@@ -351,6 +351,6 @@ def test_a_message_that_came_back_twice_waits_for_what_is_in_hand_beside(
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=1)
             assert (own.redis.llen(own.queue), taken) == (1, [])
-            beside.remove(["beside"])
+            load_elsewhere.remove(["beside"])
             connection.drain_events(timeout=10)
             assert (own.redis.llen(own.queue), len(taken)) == (0, 1)

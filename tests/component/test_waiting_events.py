@@ -24,7 +24,7 @@ def message(number: int) -> Message:
     )
 
 
-def opened(ledger: Ledger, *addresses: str) -> list[MemberLease]:
+def acquired_leases(ledger: Ledger, *addresses: str) -> list[MemberLease]:
     found = ledger.acquire(addresses)
     assert isinstance(found, list)
     return [each for each in found if isinstance(each, MemberLease)]
@@ -50,18 +50,18 @@ def index(own: OwnIntegration) -> list[str]:
     return sorted(own.redis.scan_iter(f"signal:{own.name}:waiting*"))
 
 
-def look_now(own: OwnIntegration) -> None:
+def make_recheck_due(own: OwnIntegration) -> None:
     """The second after which a member is looked at again has passed."""
     key = own.ledger().keys.waiting
     for digest in own.redis.zrange(key, 0, -1):
         own.redis.zadd(key, {str(digest): 0})
 
 
-def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in_order(
+def test_events_of_a_busy_member_wait_for_its_release_and_go_on_in_order(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger()
-    waiting, leases = own.waiting(ledger), opened(ledger, JANE)
+    waiting, leases = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1, 2)
     wait(waiting, JANE, 3)
     assert waiting.adopt_awaited() == []
@@ -75,18 +75,18 @@ def test_events_of_a_busy_member_wait_until_it_is_released_and_go_on_together_in
     assert waiting.adopt_awaited() == []
 
 
-def test_what_waits_goes_on_by_itself_later_than_any_lease_ends(own: OwnIntegration) -> None:
+def test_waiting_event_goes_on_by_itself_after_any_lease_has_ended(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    opened(ledger, JANE)
+    acquired_leases(ledger, JANE)
     seconds, _ = own.redis.time()
     due = own.waiting(ledger).wait([(JANE, message(1))])
     assert due >= seconds + ledger.lease_seconds + MARGIN_SECONDS
     assert own.waiting().delay_queue.next_due() == pytest.approx(due, abs=0.01)
 
 
-def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegration) -> None:
+def test_events_of_free_members_go_on_apart_while_others_stay_busy(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, (jane, _) = own.waiting(ledger), opened(ledger, JANE, JOHN)
+    waiting, (jane, _) = own.waiting(ledger), acquired_leases(ledger, JANE, JOHN)
     wait(waiting, JANE, 1, 2)
     wait(waiting, JOHN, 3)
     wait(waiting, "free@example.com", 4)
@@ -95,14 +95,14 @@ def test_of_several_members_only_the_free_ones_go_on_each_apart(own: OwnIntegrat
     assert delayed(own) == 1
 
 
-def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(
+def test_events_of_released_members_go_on_before_those_of_busy_ones(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger()
     waiting = own.waiting(ledger)
     many = [f"p{number}@example.com" for number in range(60)]
-    opened(ledger, *(f"busy{number}@example.com" for number in range(300)))
-    leases = opened(ledger, *many)
+    acquired_leases(ledger, *(f"busy{number}@example.com" for number in range(300)))
+    leases = acquired_leases(ledger, *many)
     for number in range(300):
         wait(waiting, f"busy{number}@example.com", number)
     for number, address in enumerate(many, 1000):
@@ -114,7 +114,7 @@ def test_released_members_go_on_before_the_busy_ones_and_all_of_them_soon(
     ]
 
 
-def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_at_once(
+def test_event_that_waits_for_a_member_released_before_goes_on_at_once(
     own: OwnIntegration,
 ) -> None:
     waiting = own.waiting(own.ledger())
@@ -124,29 +124,29 @@ def test_a_member_that_was_released_before_its_event_began_to_wait_is_looked_at_
 
 def test_a_lease_that_ends_because_its_worker_died_is_noticed(own: OwnIntegration) -> None:
     ledger = own.ledger()
-    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1)
     assert waiting.adopt() == []
     own.redis.delete(ledger.keys.lock(lease.digest))
-    look_now(own)
+    make_recheck_due(own)
     assert ids(own.waiting().adopt()) == [["m1"]]
 
 
-def test_after_a_write_without_an_answer_events_wait_until_it_has_settled(
+def test_events_wait_until_an_unanswered_write_has_settled(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger(settle_seconds=60)
-    waiting, (lease,) = own.waiting(ledger), opened(ledger, JANE)
+    waiting, (lease,) = own.waiting(ledger), acquired_leases(ledger, JANE)
     wait(waiting, JANE, 1)
     lease.write_pending = True
     ledger.release([lease], [], 0)
     assert waiting.adopt_awaited() == []
     own.redis.delete(ledger.keys.lock(lease.digest))
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt()) == [["m1"]]
 
 
-def test_what_was_taken_on_by_a_worker_that_dies_comes_back(own: OwnIntegration) -> None:
+def test_events_adopted_by_a_worker_that_dies_come_back(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1, 2)
     waiting.adopt()
@@ -155,7 +155,7 @@ def test_what_was_taken_on_by_a_worker_that_dies_comes_back(own: OwnIntegration)
     assert on_queue == ["m2", "m1"]
 
 
-def test_what_was_taken_on_by_a_call_whose_reply_was_lost_is_given_by_the_next(
+def test_events_adopted_by_a_call_with_a_lost_reply_come_with_the_next(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = own.waiting(own.ledger())
@@ -176,7 +176,7 @@ def test_what_was_taken_on_by_a_call_whose_reply_was_lost_is_given_by_the_next(
     assert len(in_hand(own)) == 2
 
 
-def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> None:
+def test_event_that_went_on_by_itself_is_not_adopted_again(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1, 2)
     gone = next(raw for raw, _ in waiting.delay_queue.waiting() if decode(raw)[0].id == "m1")
@@ -185,7 +185,7 @@ def test_what_went_on_by_itself_is_not_taken_on_again(own: OwnIntegration) -> No
     assert len(in_hand(own)) == 1
 
 
-def test_while_held_nothing_is_taken_on_and_nothing_is_lost(own: OwnIntegration) -> None:
+def test_no_event_is_adopted_or_lost_while_on_hold(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
     own.gate().pause()
@@ -195,17 +195,17 @@ def test_while_held_nothing_is_taken_on_and_nothing_is_lost(own: OwnIntegration)
     assert ids(waiting.adopt()) == [["m1"]]
 
 
-def test_more_than_go_together_go_on_in_turns(own: OwnIntegration) -> None:
+def test_events_above_the_limit_of_one_write_go_on_in_turns(own: OwnIntegration) -> None:
     ledger = own.ledger()
     waiting = own.waiting(ledger)
     wait(waiting, JANE, *range(EVENTS_AT_ONCE + 1))
     (first,) = waiting.adopt()
     assert len(first) == EVENTS_AT_ONCE
-    ledger.release(opened(ledger, JANE), [], 0)
+    ledger.release(acquired_leases(ledger, JANE), [], 0)
     assert ids(waiting.adopt_awaited()) == [[f"m{EVENTS_AT_ONCE}"]]
 
 
-def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegration) -> None:
+def test_waiting_events_of_a_member_cost_as_much_as_one_event(own: OwnIntegration) -> None:
     gate = own.gate(rate_limit=6)
     ledger = own.ledger(gate)
     waiting = own.waiting(ledger)
@@ -218,7 +218,7 @@ def test_a_member_is_paid_for_as_one_event_is_however_many_wait(own: OwnIntegrat
     assert delayed(own) == 60 - 10 * len(first)
 
 
-def test_of_a_forgotten_person_nothing_stays_noted(own: OwnIntegration) -> None:
+def test_forgotten_person_leaves_nothing_in_the_waiting_index(own: OwnIntegration) -> None:
     ledger = own.ledger()
     wait(own.waiting(ledger), JANE, 1)
     ledger.forget(JANE)
@@ -226,7 +226,7 @@ def test_of_a_forgotten_person_nothing_stays_noted(own: OwnIntegration) -> None:
     assert not any(JANE in str(each) for each in own.redis.zrange(ledger.keys.waiting, 0, -1))
 
 
-def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
+def test_event_that_waits_again_is_stored_once(own: OwnIntegration) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1)
     wait(waiting, JANE, 1)
@@ -234,7 +234,7 @@ def test_an_event_that_waits_again_is_there_once(own: OwnIntegration) -> None:
     assert ids(waiting.adopt()) == [["m1"]]
 
 
-def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(
+def test_message_returned_twice_goes_to_the_queue_to_be_fetched_alone(
     own: OwnIntegration,
 ) -> None:
     waiting = own.waiting(own.ledger())
@@ -254,7 +254,7 @@ def test_a_message_that_came_back_twice_goes_to_the_queue_to_be_taken_alone(
     assert (delayed(own), len(in_hand(own)), index(own)) == (0, 2, [])
 
 
-def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(
+def test_erased_message_that_must_be_alone_does_not_come_back(
     own: OwnIntegration,
 ) -> None:
     waiting = own.waiting(own.ledger())
@@ -264,14 +264,14 @@ def test_a_message_that_is_to_be_alone_and_was_erased_does_not_come_back(
     assert own.redis.llen(own.queue) == 0
 
 
-def test_events_go_on_as_far_as_there_is_room_and_a_larger_one_only_where_nothing_is_in_hand(
+def test_events_are_adopted_as_far_as_their_bytes_fit_or_alone_when_idle(
     own: OwnIntegration,
 ) -> None:
     waiting = own.waiting(own.ledger())
     size = len(encode(message(1), own.queue))
     wait(waiting, JANE, 1, 2, 3)
     assert waiting.adopt(size - 1, idle=False) == []
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt(2 * size, idle=False)) == [["m1", "m2"]]
-    look_now(own)
+    make_recheck_due(own)
     assert ids(waiting.adopt(1, idle=True)) == [["m3"]]

@@ -79,7 +79,7 @@ def test_an_event_is_merged_unless_overwriting_is_set(assembled: Assembled) -> N
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(0, 2), (1, 4), (9, 1024), (40, 1800)])
-def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
+def test_retry_delay_is_between_half_the_doubled_base_and_the_ceiling(
     own: OwnIntegration, assembled: Assembled, attempts: int, seconds: float
 ) -> None:
     parts = assembled(always(503))
@@ -99,7 +99,7 @@ def test_the_wait_is_half_the_doubled_base_at_least_and_the_ceiling_at_most(
         ({"retry_max_attempts": 3}, 2, Buried),
     ],
 )
-def test_patience_ends_with_the_last_attempt(
+def test_retry_window_ends_with_the_last_attempt(
     assembled: Assembled, settings: dict[str, Any], attempts: int, handled: type
 ) -> None:
     assert isinstance(
@@ -116,7 +116,7 @@ def test_patience_ends_with_the_last_attempt(
         ({"retry_max_age_hours": 1}, 1.1, Buried),
     ],
 )
-def test_patience_ends_so_long_after_the_first_attempt(
+def test_retry_window_ends_its_hours_after_the_first_attempt(
     own: OwnIntegration, assembled: Assembled, settings: dict[str, Any], hours: float, handled: type
 ) -> None:
     own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1000 + hours * 3600)
@@ -124,7 +124,7 @@ def test_patience_ends_so_long_after_the_first_attempt(
     assert isinstance(assembled(always(503), **settings).handle(old), handled)
 
 
-def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
+def test_first_attempt_of_an_old_event_does_not_end_its_retry_window(
     own: OwnIntegration, assembled: Assembled
 ) -> None:
     own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1e6)
@@ -135,7 +135,7 @@ def test_however_old_an_event_is_its_first_attempt_does_not_end_its_patience(
 @pytest.mark.parametrize(
     "error", [ValueError("jane@example.com"), RecursionError(), KeyError(1), MemoryError()]
 )
-def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
+def test_bug_delays_the_event_and_quotes_nothing(
     assembled: Assembled, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = assembled(raising(error))
@@ -147,7 +147,7 @@ def test_a_bug_of_our_own_parks_the_event_and_quotes_nothing(
     assert "jane@example.com" not in caplog.text
 
 
-def test_a_bug_in_reading_an_event_costs_no_event_either(
+def test_bug_in_reading_an_event_costs_no_event(
     assembled: Assembled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def bug(*_: object) -> None:
@@ -159,7 +159,7 @@ def test_a_bug_in_reading_an_event_costs_no_event_either(
     assert parts.delay_queue.count() == 1
 
 
-def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
+def test_bug_that_stays_makes_the_event_a_dead_letter(assembled: Assembled) -> None:
     parts = assembled(raising(KeyError("x")), retry_max_attempts=1)
     assert isinstance(parts.handle(MESSAGE), Buried)
     [buried] = parts.dead_letters.oldest_first()
@@ -168,7 +168,7 @@ def test_a_bug_that_stays_ends_as_a_dead_letter(assembled: Assembled) -> None:
 
 
 @pytest.mark.parametrize("mode", ["merge", "overwrite"])
-def test_the_settings_reach_the_reading_of_opt_outs_and_its_lease_outlives_any_page(
+def test_settings_reach_the_opt_out_scan_and_its_lease_outlives_a_page(
     own: OwnIntegration, assembled: Assembled, mode: str
 ) -> None:
     given: dict[str, Any] = {

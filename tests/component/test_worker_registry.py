@@ -12,7 +12,7 @@ def worker_registry(own: OwnIntegration) -> WorkerRegistry:
     return WorkerRegistry(own.redis, own.name)
 
 
-def test_a_worker_is_on_the_roll_with_its_state(own: OwnIntegration) -> None:
+def test_worker_is_registered_with_its_state(own: OwnIntegration) -> None:
     before = own.now()
     worker_registry(own).store("host:1", "consuming", node="celery@host", version="1.2")
     [entry] = worker_registry(own).alive()
@@ -43,7 +43,7 @@ def _stored(own: OwnIntegration, mine: WorkerRegistry, state: str) -> WorkerEntr
 
 
 @pytest.mark.parametrize("off", [600.0, -600.0])
-def test_a_worker_whose_clock_is_wrong_is_alive(
+def test_worker_with_a_wrong_clock_counts_as_alive(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, off: float
 ) -> None:
     right = time.time
@@ -57,7 +57,7 @@ def test_a_worker_whose_clock_is_wrong_is_alive(
     assert at == pytest.approx(own.now(), abs=60)
 
 
-def test_a_worker_that_left_is_not_on_the_roll(own: OwnIntegration) -> None:
+def test_worker_that_left_is_not_registered(own: OwnIntegration) -> None:
     worker_registry(own).store("host:1", "stopping")
     worker_registry(own).store("host:2", "consuming")
     worker_registry(own).leave("host:1")
@@ -67,7 +67,7 @@ def test_a_worker_that_left_is_not_on_the_roll(own: OwnIntegration) -> None:
 @pytest.mark.parametrize(
     "told", [None, "no JSON", "[]", '{"state": "dancing"}', '{"state": "consuming", "since": "x"}']
 )
-def test_a_worker_of_another_version_is_on_the_roll_all_the_same(
+def test_worker_of_another_version_is_still_registered(
     own: OwnIntegration, told: str | None
 ) -> None:
     worker_registry(own).store("host:1", "consuming")

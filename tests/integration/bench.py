@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
+from tests.preloaded import PreloadedProcess, can_preload
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -176,7 +178,7 @@ class Bench:
 
     def idle(self, within: float = 30) -> None:
         """Wait until no event is queued or in hand; delayed events may wait."""
-        eventually(self._nothing_in_hands, within, "an idle worker")
+        eventually(self._nothing_in_flight, within, "an idle worker")
 
     def _nothing_under_way(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
@@ -185,7 +187,7 @@ class Bench:
             )
             return not any(at_once.execute())
 
-    def _nothing_in_hands(self) -> bool:
+    def _nothing_in_flight(self) -> bool:
         with self.redis.pipeline(transaction=True) as at_once:
             at_once.llen(self.queue).hlen(f"signal:{self.integration}:unacked")
             return not any(at_once.execute())
@@ -210,7 +212,7 @@ class Bench:
         """Return the dead letters, oldest first."""
         return list(self.dead_letters.oldest_first())
 
-    def the_letter(self) -> DeadLetter:
+    def the_dead_letter(self) -> DeadLetter:
         """Return the only dead letter once it is there."""
         eventually(self.dead_letters.count, what="a dead letter")
         self.ended()
@@ -278,10 +280,13 @@ def printed_by(
         folder: The working folder.
         environment: The program's settings; none come from this process.
     """
+    every = clean_environment(**environment)
+    if can_preload(arguments, every):
+        return _printed_by_preloaded(arguments, given or "", folder, every)
     ended = subprocess.run(
         [sys.executable, *arguments],
-        env=clean_environment(**environment),
-        input=given if given is not None else "",
+        env=every,
+        input=given or "",
         capture_output=True,
         text=True,
         cwd=folder,
@@ -289,6 +294,22 @@ def printed_by(
         check=False,
     )
     return Printed(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _printed_by_preloaded(
+    arguments: Sequence[str], given: str, folder: Path, environment: Mapping[str, str]
+) -> Printed:
+    with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        stdin.write(given)
+        stdin.seek(0)
+        process = PreloadedProcess(arguments, environment, folder, (stdin, out, err))
+        try:
+            status = process.wait(COMMAND_SECONDS)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Printed(status, out.read(), err.read())
 
 
 def clean_environment(**settings: str) -> dict[str, str]:

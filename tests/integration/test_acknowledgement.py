@@ -9,7 +9,7 @@ def people(count: int) -> list[str]:
     return [f"p{number}@example.com" for number in range(count)]
 
 
-def test_workers_killed_again_and_again_under_load_lose_nobody(own: Bench) -> None:
+def test_workers_killed_repeatedly_under_load_lose_no_event(own: Bench) -> None:
     own.sandbox.control.latency(5)
     own.put(*(identified(each, plan="pro") for each in people(PEOPLE)))
     for enough in (100, 400, 700):
@@ -22,7 +22,7 @@ def test_workers_killed_again_and_again_under_load_lose_nobody(own: Bench) -> No
     assert own.letters() == []
 
 
-def test_a_worker_killed_while_it_delivers_parks_buries_and_hangs_loses_nobody(own: Bench) -> None:
+def test_worker_killed_amid_deliveries_delays_and_burials_loses_no_event(own: Bench) -> None:
     own.sandbox.control.add_fault("hang", seconds=60, count=5, method="POST")
     own.sandbox.control.add_fault("status", status=503, share=0.1)
     own.sandbox.control.add_fault("status", status=400, share=0.3)
@@ -38,7 +38,7 @@ def test_a_worker_killed_while_it_delivers_parks_buries_and_hangs_loses_nobody(o
     assert buried | set(own.members()) == set(people(150))
 
 
-def test_a_worker_told_to_stop_while_busy_ends_by_itself_and_loses_nobody(own: Bench) -> None:
+def test_worker_stopped_while_busy_ends_by_itself_and_loses_no_event(own: Bench) -> None:
     own.sandbox.control.latency(50)
     own.put(*(identified(each) for each in people(400)))
     worker = own.worker().ready()
@@ -53,7 +53,7 @@ def test_a_worker_told_to_stop_while_busy_ends_by_itself_and_loses_nobody(own: B
     assert set(own.members()) == set(people(400))
 
 
-def test_a_worker_told_to_stop_finishes_the_request_it_has_begun(own: Bench) -> None:
+def test_worker_stopped_during_a_request_finishes_it(own: Bench) -> None:
     own.sandbox.control.add_fault("latency", ms=1500, method="POST", count=1)
     worker = own.worker().ready()
     own.put(identified("slow@example.com"))
@@ -64,7 +64,7 @@ def test_a_worker_told_to_stop_finishes_the_request_it_has_begun(own: Bench) -> 
     assert len(own.posts()) == 1
 
 
-def test_several_workers_share_a_queue_and_no_event_is_done_twice(own: Bench) -> None:
+def test_workers_that_share_a_queue_deliver_each_event_once(own: Bench) -> None:
     own.sandbox.control.latency(5)
     with own.working() as one, own.working() as another:
         own.put(*(identified(each) for each in people(400)))

@@ -27,7 +27,7 @@ def letters(bench: Bench) -> dict[str, str]:
     return {each.message.id: each.letter.reason for each in bench.letters()}
 
 
-def test_each_event_of_a_bundle_ends_on_its_own_and_is_counted(bench: Bench) -> None:
+def test_event_of_a_bundle_ends_on_its_own_and_is_counted(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=BOB)
     put_bundle(
         bench,
@@ -93,7 +93,7 @@ def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> 
 def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=BOB)
     put_bundle(bench, identified(ANN, plan="pro"), identified(BOB, plan="pro"))
-    assert bench.the_letter().message.task == TASK
+    assert bench.the_dead_letter().message.task == TASK
     bench.sandbox.control.clear_faults()
     assert bench.run("dead-letters", "replay", "--id", "b1.1", "--yes").status == 0
     assert bench.member(BOB).vars == {"plan": "pro"}
@@ -101,7 +101,7 @@ def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
     assert len(bench.posts(ANN)) == 1
 
 
-def test_the_events_of_one_person_count_in_the_order_in_which_they_came(bench: Bench) -> None:
+def test_events_of_one_member_in_a_bundle_apply_in_their_order(bench: Bench) -> None:
     urls = [f"https://example.com/{number}" for number in range(30)]
     put_bundle(bench, *(viewed(ANN, url) for url in urls))
     bench.member(ANN)
@@ -109,7 +109,7 @@ def test_the_events_of_one_person_count_in_the_order_in_which_they_came(bench: B
     assert bench.member(ANN).vars == {"last_page_url": urls[-1]}
 
 
-def test_a_bundle_of_nothing_ends(bench: Bench) -> None:
+def test_empty_bundle_ends(bench: Bench) -> None:
     put_bundle(bench)
     put_bundle(bench, identified(ANN), id="b2")
     bench.member(ANN)
@@ -118,11 +118,11 @@ def test_a_bundle_of_nothing_ends(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("args", [("x",), (None,), (), ([identified(ANN)], [identified(BOB)])])
-def test_what_is_no_bundle_although_it_says_so_is_one_dead_letter_whole(
+def test_bundle_message_with_wrong_arguments_is_one_whole_dead_letter(
     bench: Bench, args: tuple[Any, ...]
 ) -> None:
     bench.put_raw(encode(Message(id="b1", args=args, task=DELIVER_MANY), bench.queue))
-    letter = bench.the_letter()
+    letter = bench.the_dead_letter()
     assert (letter.message.id, letter.message.args, letter.letter.reason) == (
         "b1",
         args,
@@ -140,7 +140,7 @@ def test_a_plain_celery_client_can_send_a_bundle(bench: Bench) -> None:
     assert letters(bench) == {}
 
 
-def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
+def test_personal_data_in_a_bundle_is_not_logged(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=400, address=BOB)
     with own.working(LOG_LEVEL="debug") as worker:  # a line for each event
         put_bundle(
@@ -153,7 +153,7 @@ def test_what_a_bundle_holds_of_a_person_is_not_logged(own: Bench) -> None:
     assert all(word not in printed for word in (ANN, BOB, CAT, "secret plan"))
 
 
-def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Bench) -> None:
+def test_explain_and_forget_find_an_event_in_a_bundle_and_spare_the_rest(own: Bench) -> None:
     put_bundle(own, identified("first@example.com"), id="b0")
     put_bundle(
         own,
@@ -182,7 +182,7 @@ def test_explain_and_forget_see_into_bundles_and_the_rest_is_delivered(own: Benc
         assert set(own.members()) == {"first@example.com", BOB, CAT}
 
 
-def test_all_that_send_enqueued_is_delivered(own: Bench) -> None:
+def test_events_enqueued_by_send_in_bundles_are_delivered(own: Bench) -> None:
     lines = "".join(
         f"{json.dumps(identified(f'p{number}@example.com'))}\n" for number in range(450)
     )
@@ -193,7 +193,7 @@ def test_all_that_send_enqueued_is_delivered(own: Bench) -> None:
         assert own.delivered() == 450
 
 
-def test_a_bundle_that_a_killed_worker_had_is_delivered_by_another(own: Bench) -> None:
+def test_bundle_of_a_killed_worker_is_delivered_by_another(own: Bench) -> None:
     own.sandbox.control.add_fault("latency", ms=200)
     with own.working(**IMPATIENT, WORKER_CONCURRENCY="2") as worker:
         put_bundle(own, *(identified(f"p{number}@example.com") for number in range(40)))

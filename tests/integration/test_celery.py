@@ -34,7 +34,7 @@ def test_celerys_own_command_retries_buries_and_survives_a_kill(own: Bench) -> N
 def test_remote_control_shows_the_dead_letter_queue_and_takes_no_event(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=JANE)
     bench.put(identified(JANE))
-    bench.the_letter()
+    bench.the_dead_letter()
     shown = celery(bench, "inspect", "active_queues", "--json")
     assert shown.status == 0
     assert '"mailgun.default"' in shown.out
@@ -42,7 +42,7 @@ def test_remote_control_shows_the_dead_letter_queue_and_takes_no_event(bench: Be
     assert len(bench.letters()) == 1
 
 
-def test_asking_a_worker_while_it_is_busy_takes_no_event(own: Bench) -> None:
+def test_inspecting_a_busy_worker_takes_no_event(own: Bench) -> None:
     own.sandbox.control.latency(20)
     people = [f"p{number}@example.com" for number in range(300)]
     with own.working():
@@ -55,7 +55,7 @@ def test_asking_a_worker_while_it_is_busy_takes_no_event(own: Bench) -> None:
     assert len(own.posts()) == len(people)
 
 
-def test_an_asking_client_takes_no_event_even_where_nobody_answers(own: Bench) -> None:
+def test_inspecting_a_missing_worker_takes_no_event(own: Bench) -> None:
     own.put(identified(JANE))
     assert (
         celery(

@@ -27,7 +27,7 @@ def worker_off_by(own: Bench, seconds: float, name: str) -> RunningWorker:
 
 @pytest.mark.parametrize("restoring", CLOCKS)
 @pytest.mark.parametrize("killed", CLOCKS)
-def test_what_a_killed_worker_had_is_back_within_the_visibility_timeout(
+def test_events_of_a_killed_worker_return_within_the_visibility_timeout(
     own: Bench, killed: float, restoring: float
 ) -> None:
     people = [f"p{number}@example.com" for number in range(5)]
@@ -43,7 +43,9 @@ def test_what_a_killed_worker_had_is_back_within_the_visibility_timeout(
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_what_is_under_way_elsewhere_is_not_taken_from_a_worker(own: Bench, clock: float) -> None:
+def test_event_in_flight_is_not_taken_by_a_worker_with_another_clock(
+    own: Bench, clock: float
+) -> None:
     own.sandbox.control.latency(400)
     people = [f"p{number}@example.com" for number in range(200)]
     with worker_off_by(own, -clock, "first"), worker_off_by(own, clock, "second"):

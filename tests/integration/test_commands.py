@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.bench import LIST, Bench, Printed, identified, printed_by
+from tests import example
+from tests.integration.bench import Bench, Printed, identified, printed_by
 from tests.servers import free_port
 
 JANE = "jane@example.com"
@@ -66,13 +67,13 @@ def test_send_enqueues_every_event_of_a_file(own: Bench, form: str, tmp_path: Pa
     assert len(own.queued_events()) == 2
 
 
-def test_send_takes_a_single_object_however_it_is_laid_out(own: Bench) -> None:
+def test_send_accepts_a_single_object_in_any_layout(own: Bench) -> None:
     printed = own.run("send", "-", given=f"\n{json.dumps(EVENT, indent=2)}\n")
     assert (printed.status, printed.out) == (0, f"1 enqueued on {own.queue}\n")
     assert own.queued() == 1
 
 
-def test_what_send_enqueued_is_delivered(bench: Bench) -> None:
+def test_event_enqueued_by_send_is_delivered(bench: Bench) -> None:
     assert bench.run("send", "-", given=lines(EVENT)).status == 0
     assert bench.member(JANE).vars == {"plan": "pro"}
 
@@ -92,7 +93,7 @@ def test_send_reports_bad_lines_by_number_and_sends_the_rest(own: Bench) -> None
     assert len(own.queued_events()) == 2
 
 
-def test_send_to_an_integration_that_no_worker_has_served_says_so_and_sends(own: Bench) -> None:
+def test_send_to_an_integration_never_served_warns_and_enqueues(own: Bench) -> None:
     own.redis.delete(f"signal:{own.integration}:totals")
     printed = own.run("send", "-", given=lines(EVENT))
     assert (printed.status, own.queued()) == (0, 1)
@@ -100,9 +101,7 @@ def test_send_to_an_integration_that_no_worker_has_served_says_so_and_sends(own:
 
 
 @pytest.mark.parametrize("asked", [("status",), ("dead-letters", "list"), ("pause",)])
-def test_a_name_that_this_redis_does_not_know_is_told_with_those_it_knows(
-    own: Bench, asked: tuple[str, ...]
-) -> None:
+def test_unknown_integration_error_lists_the_known_ones(own: Bench, asked: tuple[str, ...]) -> None:
     own.put(EVENT)
     printed = own.run(*asked, SIGNAL_INTEGRATION="misspelt")
     assert printed.status == 0
@@ -117,7 +116,7 @@ def test_a_misspelt_setting_stops_every_command(own: Bench, given: str) -> None:
         assert is_one_line(printed, given, "did you mean")
 
 
-def test_another_programs_variable_is_told_once_and_stops_nothing(own: Bench) -> None:
+def test_variable_of_another_program_is_warned_about_once(own: Bench) -> None:
     printed = own.run(
         "dead-letters", "list", "--reason=rejected", MAILGUN_TRACKING="yes", MAILGUN_DOMAIN="x"
     )
@@ -125,7 +124,7 @@ def test_another_programs_variable_is_told_once_and_stops_nothing(own: Bench) ->
     assert is_one_line(printed, "MAILGUN_TRACKING", "ignored")
 
 
-def test_a_producer_never_dies_of_a_variable(own: Bench) -> None:
+def test_producer_with_a_mistyped_variable_warns_and_enqueues(own: Bench) -> None:
     program = "import logging, worker; logging.basicConfig(); worker.enqueue({'type': 'page'})"
     settings = {
         "REDIS_URL": own.server.url,
@@ -147,7 +146,7 @@ def test_a_producer_never_dies_of_a_variable(own: Bench) -> None:
         ("LOG_LEVEL=info".encode("utf-16"), "cannot be read"),
     ],
 )
-def test_an_env_file_that_cannot_be_right_is_told(
+def test_wrong_env_file_is_refused_in_one_line(
     own: Bench, tmp_path: Path, text: bytes, word: str
 ) -> None:
     (tmp_path / ".env").write_bytes(text)
@@ -164,13 +163,13 @@ def test_send_needs_no_mailgun_setting(own: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.ndjson", "."])
-def test_send_says_in_one_line_that_a_file_cannot_be_read(own: Bench, name: str) -> None:
+def test_send_of_an_unreadable_file_fails_in_one_line(own: Bench, name: str) -> None:
     printed = own.run("send", name)
     assert printed.status == 1
     assert is_one_line(printed, name, "cannot be read")
 
 
-def test_send_of_nothing_enqueues_nothing(own: Bench) -> None:
+def test_send_of_an_empty_file_enqueues_nothing(own: Bench) -> None:
     printed = own.run("send", "-", given="")
     assert (printed.status, printed.out) == (0, f"0 enqueued on {own.queue}\n")
 
@@ -207,50 +206,31 @@ def test_send_takes_a_byte_order_mark_from_standard_input_too(own: Bench) -> Non
 
 # -- preview -------------------------------------------------------------------------------------------------------
 
-EXAMPLE = {
-    "type": "identify",
-    "userId": "user-123",
-    "anonymousId": "a1b2c3",
-    "traits": {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    },
-}
-REQUEST = f"""\
-POST https://api.mailgun.net/v3/lists/{LIST}/members
-
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={{"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}}
-"""
-
 
 def test_preview_prints_the_integrations_example_as_its_page_does(own: Bench) -> None:
     printed = own.run(
-        "preview", "-", given=json.dumps(EXAMPLE), MAILGUN_API_BASE_URL=None, MAILGUN_API_KEY=None
+        "preview",
+        "-",
+        given=json.dumps(example.EVENT),
+        MAILGUN_API_BASE_URL=None,
+        MAILGUN_API_KEY=None,
     )
     assert (printed.status, printed.err) == (0, "")
-    assert printed.out.strip() == REQUEST.strip()
+    assert printed.out.strip() == f"{example.LINE}\n\n{example.FIELDS}"
 
 
-def test_preview_needs_no_setting_at_all_and_sends_nothing(own: Bench) -> None:
+def test_preview_without_any_setting_works_and_sends_nothing(own: Bench) -> None:
     printed = printed_by(
-        "-m", "worker", "preview", "-", given=json.dumps(EXAMPLE), folder=own.folder
+        "-m", "worker", "preview", "-", given=json.dumps(example.EVENT), folder=own.folder
     )
     assert printed.status == 0
     assert "<MAILGUN_LIST_ADDRESS>" in printed.out
     assert own.requests() == []
 
 
-def test_preview_says_of_each_line_what_would_become_of_it(own: Bench) -> None:
+def test_preview_shows_the_outcome_of_each_line(own: Bench) -> None:
     given = lines(
-        EXAMPLE,
+        example.EVENT,
         "{broken",
         {"type": "page"},
         identified("not an address"),
@@ -280,13 +260,13 @@ def test_preview_says_of_each_line_what_would_become_of_it(own: Bench) -> None:
     ]
 
 
-def test_preview_text_marks_what_becomes_no_request(own: Bench) -> None:
+def test_preview_text_marks_events_without_a_request(own: Bench) -> None:
     printed = own.run("preview", "-", given=lines({"type": "page"}, identified("x y@z")))
     assert "# 1: skipped: no_email" in printed.out
     assert "# 2: dead letter: " in printed.out
 
 
-def test_preview_says_of_an_event_nested_too_deep_that_it_would_be_a_dead_letter_and_goes_on(
+def test_preview_shows_an_event_nested_too_deep_as_a_dead_letter(
     own: Bench,
 ) -> None:
     deep = json.dumps(EVENT).replace('"pro"', "[" * 700 + "]" * 700)
@@ -308,13 +288,13 @@ def test_preview_prints_markup_and_odd_signs_as_they_are(own: Bench) -> None:
 # -- check ---------------------------------------------------------------------------------------------------------
 
 
-def test_check_finds_all_well_and_ends_with_0(own: Bench) -> None:
+def test_check_without_a_problem_ends_with_0(own: Bench) -> None:
     printed = own.run("check")
     assert (printed.status, printed.out.count("✓"), printed.out.count("✗")) == (0, 7, 0)
     assert own.members() == {}
 
 
-def test_check_for_programs(own: Bench) -> None:
+def test_check_with_json_prints_each_result(own: Bench) -> None:
     found = json.loads(own.run("check", "--json").out)
     looked_at = (
         "Redis",
@@ -366,7 +346,7 @@ def checked(the_bench: Bench) -> dict[str, Printed]:
 
 
 @pytest.mark.parametrize("wrong", CHECKS)
-def test_check_names_what_is_wrong_and_its_fix_and_ends_with_1(
+def test_check_with_a_problem_names_it_with_its_fix_and_ends_with_1(
     checked: dict[str, Printed], wrong: str
 ) -> None:
     _, what, words = CHECKS[wrong]
@@ -377,7 +357,7 @@ def test_check_names_what_is_wrong_and_its_fix_and_ends_with_1(
     assert "wrong" not in printed.everything  # the key itself
 
 
-def test_check_shows_the_fix_to_people(own: Bench) -> None:
+def test_check_without_json_shows_the_fix(own: Bench) -> None:
     printed = own.run("check", MAILGUN_LIST_ADDRESS="nobody@mg.example.com")
     assert printed.status == 1
     assert "✗ Mailgun" in printed.out
@@ -451,27 +431,27 @@ def test_a_setting_comes_from_the_env_file_too(own: Bench, tmp_path: Path) -> No
     assert is_one_line(printed, "redis://127.0.0.1:1/0")
 
 
-def test_a_key_from_a_file_is_as_good(own: Bench, tmp_path: Path) -> None:
+def test_api_key_from_a_file_is_accepted(own: Bench, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sandbox-key\n")
     printed = own.run("check", MAILGUN_API_KEY=None, MAILGUN_API_KEY_FILE=str(tmp_path / "key"))
     assert printed.status == 0
 
 
-def test_a_taken_port_is_one_line(own: Bench) -> None:
+def test_sandbox_on_a_taken_port_fails_in_one_line(own: Bench) -> None:
     port = own.sandbox.base_url.rpartition(":")[2]
     printed = own.run("sandbox", f"--port={port}")
     assert printed.status == 1
     assert is_one_line(printed, port, "--port")
 
 
-def test_a_sandbox_listens_on_loopback_alone_unless_told_otherwise(own: Bench) -> None:
+def test_sandbox_listens_on_loopback_alone_by_default(own: Bench) -> None:
     printed = own.run("sandbox", "--host=0.0.0.0", f"--port={free_port()}")
     assert printed.status == 1
     assert is_one_line(printed, "--allow-remote")
 
 
 @pytest.mark.parametrize("name", ["a b", "*", "http://box", "box:8025", "\x1b[2J", ""])
-def test_a_name_for_the_sandbox_that_is_none_is_one_line(own: Bench, name: str) -> None:
+def test_invalid_host_for_the_sandbox_is_refused_in_one_line(own: Bench, name: str) -> None:
     printed = own.run("sandbox", f"--allow-host={name}", f"--port={free_port()}")
     assert printed.status == 1
     assert is_one_line(printed, "--allow-host", "is not a host name")

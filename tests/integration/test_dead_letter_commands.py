@@ -21,7 +21,7 @@ def own(own: Bench) -> Bench:
 
 
 @pytest.fixture
-def refused(bench: Bench) -> Bench:
+def with_dead_letters(bench: Bench) -> Bench:
     """Four dead letters: a rejected one, an unauthorized page, a missing list, and what is no event."""
     for address, status in ((REX, 400), (URI, 401), (LOU, 404)):
         bench.sandbox.control.add_fault(
@@ -52,8 +52,10 @@ def listed(bench: Bench, *filters: str) -> set[str]:
     return {each["reason"] for each in json.loads(printed.out)["dead_letters"]}
 
 
-def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Bench) -> None:
-    found: dict[str, Any] = json.loads(letters(refused, "list", "--json").out)
+def test_list_shows_newest_dead_letters_first_with_a_count_for_each_reason(
+    with_dead_letters: Bench,
+) -> None:
+    found: dict[str, Any] = json.loads(letters(with_dead_letters, "list", "--json").out)
     assert [each["reason"] for each in found["dead_letters"]] == [
         "unreadable_message",
         "list_not_found",
@@ -70,8 +72,8 @@ def test_a_list_shows_the_newest_first_with_a_count_for_each_reason(refused: Ben
     assert found["dead_letters"][3]["answer"] == shown("No 400")
 
 
-def test_a_list_for_people_names_no_address_in_full(refused: Bench) -> None:
-    printed = letters(refused, "list")
+def test_list_without_json_shows_no_address_in_full(with_dead_letters: Bench) -> None:
+    printed = letters(with_dead_letters, "list")
     assert (printed.status, printed.err) == (0, "")
     assert "m-rex" in printed.out
     assert "r…@example.com" in printed.out
@@ -91,22 +93,22 @@ FILTERS = {
 }
 
 
-def test_filters_let_through_what_they_say(refused: Bench) -> None:
-    assert {given: listed(refused, *given) for given in FILTERS} == FILTERS
+def test_list_filters_select_the_matching_dead_letters(with_dead_letters: Bench) -> None:
+    assert {given: listed(with_dead_letters, *given) for given in FILTERS} == FILTERS
 
 
-def test_nothing_to_list_is_no_error(own: Bench) -> None:
+def test_list_without_dead_letters_is_no_error(own: Bench) -> None:
     printed = letters(own, "list")
     assert (printed.status, printed.out) == (0, "no dead letters\n")
     assert json.loads(letters(own, "list", "--json").out) == {"totals": {}, "dead_letters": []}
 
 
-def test_a_span_that_is_none_is_wrong_usage(own: Bench) -> None:
+def test_invalid_time_span_is_wrong_usage(own: Bench) -> None:
     assert letters(own, "list", "--since=yesterday").status == 2
 
 
-def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Bench) -> None:
-    printed = letters(refused, "show", "m-rex")
+def test_show_prints_event_request_answer_cause_and_fix(with_dead_letters: Bench) -> None:
+    printed = letters(with_dead_letters, "show", "m-rex")
     assert printed.status == 0
     for text in (
         "rejected (HTTP 400)",
@@ -117,22 +119,24 @@ def test_one_letter_is_shown_with_event_request_answer_cause_and_fix(refused: Be
         f"address={REX}",
     ):
         assert text in printed.out, text
-    found = json.loads(letters(refused, "show", "m-rex", "--json").out)
+    found = json.loads(letters(with_dead_letters, "show", "m-rex", "--json").out)
     assert found["event"] == [{**identified(REX, plan="pro"), "messageId": "m-rex"}]
     assert found["request"]["form"]["address"] == REX
     assert found["status"] == 400
 
 
-def test_what_is_no_event_can_be_shown_too(refused: Bench) -> None:
+def test_show_prints_a_dead_letter_that_is_no_event(with_dead_letters: Bench) -> None:
     [garbage] = [
-        each.message.id for each in refused.letters() if each.letter.reason == "unreadable_message"
+        each.message.id
+        for each in with_dead_letters.letters()
+        if each.letter.reason == "unreadable_message"
     ]
-    printed = letters(refused, "show", garbage)
+    printed = letters(with_dead_letters, "show", garbage)
     assert printed.status == 0
     assert "no event at all" in printed.out
 
 
-def test_an_unknown_id_is_one_line(own: Bench) -> None:
+def test_show_of_an_unknown_id_fails_in_one_line(own: Bench) -> None:
     printed = letters(own, "show", "m-nobody")
     assert printed.status == 1
     [line] = printed.err.splitlines()
@@ -140,74 +144,76 @@ def test_an_unknown_id_is_one_line(own: Bench) -> None:
     assert "dead-letters list" in line
 
 
-def test_a_letter_that_another_program_put_there_is_shown_and_disturbs_nothing(
-    refused: Bench,
+def test_dead_letter_of_another_program_is_listed_beside_the_others(
+    with_dead_letters: Bench,
 ) -> None:
-    refused.redis.lpush(refused.dead_letters.key, "written by hand", '{"a": 1}', "")
-    printed = letters(refused, "list")
+    with_dead_letters.redis.lpush(
+        with_dead_letters.dead_letters.key, "written by hand", '{"a": 1}', ""
+    )
+    printed = letters(with_dead_letters, "list")
     assert (printed.status, printed.err) == (0, "")
     assert "total 7" in printed.out
-    assert letters(refused, "replay", "--yes", "--status=400").status == 0
+    assert letters(with_dead_letters, "replay", "--yes", "--status=400").status == 0
 
 
-def test_a_rehearsal_shows_each_request_and_changes_nothing(refused: Bench) -> None:
-    before = [each.raw for each in refused.letters()]
-    asked = len(refused.requests())
-    printed = letters(refused, "replay", "--dry-run")
+def test_replay_preview_shows_each_request_and_changes_nothing(with_dead_letters: Bench) -> None:
+    before = [each.raw for each in with_dead_letters.letters()]
+    asked = len(with_dead_letters.requests())
+    printed = letters(with_dead_letters, "replay", "--dry-run")
     assert printed.status == 0
     assert f"address={REX}" in printed.out
     assert "m-lou (list_not_found)" in printed.out
-    assert [each.raw for each in refused.letters()] == before
-    assert len(refused.requests()) == asked
-    assert refused.queued() == 0
+    assert [each.raw for each in with_dead_letters.letters()] == before
+    assert len(with_dead_letters.requests()) == asked
+    assert with_dead_letters.queued() == 0
 
 
-def test_a_replayed_event_is_delivered_once_the_fault_is_fixed(refused: Bench) -> None:
-    refused.sandbox.control.clear_faults()
-    printed = letters(refused, "replay", "--yes", "--reason=rejected")
+def test_a_replayed_event_is_delivered_once_the_fault_is_fixed(with_dead_letters: Bench) -> None:
+    with_dead_letters.sandbox.control.clear_faults()
+    printed = letters(with_dead_letters, "replay", "--yes", "--reason=rejected")
     assert printed.status == 0
     assert "1 replayed" in printed.out
-    assert refused.member(REX).vars == {"plan": "pro"}
-    refused.ended()
-    assert {each.letter.reason for each in refused.letters()} == {
+    assert with_dead_letters.member(REX).vars == {"plan": "pro"}
+    with_dead_letters.ended()
+    assert {each.letter.reason for each in with_dead_letters.letters()} == {
         "unauthorized",
         "list_not_found",
         "unreadable_message",
     }
-    assert letters(refused, "replay", "--yes").status == 0
-    refused.ended()
-    assert set(refused.members()) == {REX, URI, LOU}
-    assert [each.letter.reason for each in refused.letters()] == ["unreadable_message"]
+    assert letters(with_dead_letters, "replay", "--yes").status == 0
+    with_dead_letters.ended()
+    assert set(with_dead_letters.members()) == {REX, URI, LOU}
+    assert [each.letter.reason for each in with_dead_letters.letters()] == ["unreadable_message"]
 
 
-def test_a_replayed_event_whose_fault_stands_is_a_dead_letter_again_with_its_story(
-    refused: Bench,
+def test_replay_before_the_fix_makes_a_dead_letter_again_with_its_history(
+    with_dead_letters: Bench,
 ) -> None:
-    assert letters(refused, "replay", "--yes", "--id=m-rex").status == 0
-    refused.ended()
-    [again] = [each for each in refused.letters() if each.message.id == "m-rex"]
+    assert letters(with_dead_letters, "replay", "--yes", "--id=m-rex").status == 0
+    with_dead_letters.ended()
+    [again] = [each for each in with_dead_letters.letters() if each.message.id == "m-rex"]
     assert again.letter.reason == "rejected"
     assert [each.status for each in again.message.attempt_history] == [400, 400]
     assert again.letter.attempts == 1
-    assert len(refused.letters()) == 4
+    assert len(with_dead_letters.letters()) == 4
 
 
-def test_no_answer_to_the_question_replays_nothing(refused: Bench) -> None:
+def test_replay_without_confirmation_changes_nothing(with_dead_letters: Bench) -> None:
     for answer in ("n\n", ""):
-        printed = refused.run("dead-letters", "replay", given=answer)
+        printed = with_dead_letters.run("dead-letters", "replay", given=answer)
         assert printed.status == 1
         assert "4 dead letters" in printed.out
         assert "Traceback" not in printed.everything
-    assert len(refused.letters()) == 4
+    assert len(with_dead_letters.letters()) == 4
 
 
-def test_replaying_none_is_no_error(own: Bench) -> None:
+def test_replay_of_no_dead_letters_is_no_error(own: Bench) -> None:
     printed = letters(own, "replay", "--yes")
     assert printed.status == 0
     assert "no dead letters match" in printed.out
 
 
-def test_a_reader_that_goes_away_early_is_no_error(bench: Bench) -> None:
+def test_output_into_a_closed_pipe_is_no_error(bench: Bench) -> None:
     bench.put(*(identified(f"p {number}@example.com") for number in range(400)))
     bench.ended()
     for asked in (["list"], ["list", "--json"], ["replay", "--dry-run"]):
@@ -231,12 +237,12 @@ def errors_when_read_by_one_line(own: Bench, *asked: str) -> str:
         return reading.stderr.read()
 
 
-def test_a_purge_on_trial_says_what_it_would_delete_and_deletes_nothing(refused: Bench) -> None:
-    printed = letters(refused, "purge", "--reason=rejected", "--dry-run")
+def test_purge_with_dry_run_lists_what_it_would_delete(with_dead_letters: Bench) -> None:
+    printed = letters(with_dead_letters, "purge", "--reason=rejected", "--dry-run")
     assert printed.status == 0
     assert printed.out.splitlines() == [
         "m-rex (rejected)",
         "rejected 1",
         "1 dead letters would be deleted permanently",
     ]
-    assert len(refused.letters()) == 4
+    assert len(with_dead_letters.letters()) == 4

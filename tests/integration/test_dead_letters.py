@@ -49,13 +49,13 @@ REFUSALS = {
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_refusal_is_one_dead_letter_that_says_what_to_do(
+def test_refused_event_is_one_dead_letter_with_cause_and_fix(
     bench: Bench, method: str, status: int
 ) -> None:
     says, reason, cause, fix = REFUSALS[status]
     bench.sandbox.control.add_fault("status", status=status, method=method, address=JANE, **says)
     bench.put(EVENT)
-    bench.the_letter()
+    bench.the_dead_letter()
     [headers] = bench.dead_letter_headers()
     letter = headers["dead_letter"]
     first_seen, died_at = letter.pop("first_seen"), letter.pop("died_at")
@@ -72,13 +72,11 @@ def test_a_refusal_is_one_dead_letter_that_says_what_to_do(
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 405, 409, 413, 418, 451])
-def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(
-    bench: Bench, status: int
-) -> None:
+def test_undocumented_status_is_a_dead_letter_without_a_retry(bench: Bench, status: int) -> None:
     headers = {"Location": f"{bench.sandbox.base_url}/v3/elsewhere"}
     bench.sandbox.control.add_fault("status", status=status, address=JANE, headers=headers)
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("unexpected_status", status)
     assert buried.letter.cause
     assert buried.letter.fix
@@ -91,15 +89,15 @@ def test_an_answer_that_mailguns_documents_do_not_know_is_a_dead_letter_too(
 def test_a_refused_event_is_kept_whole_under_its_own_id(bench: Bench, status: int) -> None:
     bench.sandbox.control.add_fault("status", status=status, address=JANE)
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.message.id == "m-1"
     assert json.dumps(buried.message.args) == json.dumps([EVENT])
 
 
-def test_a_wrong_key_is_found_out_by_the_real_way(own: Bench) -> None:
+def test_wrong_api_key_buries_the_event_as_unauthorized(own: Bench) -> None:
     with own.working(MAILGUN_API_KEY="wrong-key"):
         own.put(EVENT)
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status, buried.letter.answer) == (
         "unauthorized",
         401,
@@ -107,23 +105,23 @@ def test_a_wrong_key_is_found_out_by_the_real_way(own: Bench) -> None:
     )
 
 
-def test_a_missing_list_is_told_from_a_missing_member(bench: Bench) -> None:
+def test_missing_list_is_a_dead_letter_unlike_a_missing_member(bench: Bench) -> None:
     bench.sandbox.control.remove_list("newsletter@mg.example.com")
     bench.put(EVENT)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("list_not_found", 404)
     assert "not found" in buried.letter.answer
 
 
-def test_a_long_answer_is_cut(bench: Bench) -> None:
+def test_long_answer_in_a_dead_letter_is_cut(bench: Bench) -> None:
     bench.sandbox.control.add_fault(
         "status", status=400, address=JANE, body="plain", message="x" * 100_000
     )
     bench.put(EVENT)
-    assert len(bench.the_letter().letter.answer) == 2048
+    assert len(bench.the_dead_letter().letter.answer) == 2048
 
 
-def test_one_refusal_holds_nobody_else_up(bench: Bench) -> None:
+def test_refused_event_does_not_delay_other_members(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address="p3@example.com")
     bench.put(*(identified(f"p{number}@example.com") for number in range(8)))
     bench.ended()
@@ -141,11 +139,9 @@ def test_one_refusal_holds_nobody_else_up(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "email", ["not an address", "a@b@c", "@b.c", "a@", "a b@c.d", "x@y/z", "a" * 320 + "@b.c", 5]
 )
-def test_an_address_that_cannot_be_one_is_a_dead_letter_without_a_request(
-    bench: Bench, email: object
-) -> None:
+def test_invalid_address_is_a_dead_letter_without_a_request(bench: Bench, email: object) -> None:
     bench.put({"type": "identify", "traits": {"email": email}})
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == ("malformed_email", None)
     assert bench.requests() == []
 
@@ -170,9 +166,9 @@ def sent(*args: Any, id: str = "m-2", **kwargs: Any) -> str:
         {"event": "Signed Up"},
     ],
 )
-def test_what_is_no_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
+def test_malformed_event_is_a_dead_letter_without_a_request(bench: Bench, event: object) -> None:
     bench.put_raw(sent(event))
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status, buried.letter.attempts) == (
         "malformed_event",
         None,
@@ -189,7 +185,7 @@ def test_a_task_with_other_arguments_is_a_dead_letter_with_all_of_them(
     bench: Bench, raw: str
 ) -> None:
     bench.put_raw(raw)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     given = json.loads(json.dumps([list(buried.message.args), dict(buried.message.kwargs)]))
     assert buried.letter.reason == "malformed_event"
     assert sent(*given[0], **given[1]) == raw
@@ -238,7 +234,7 @@ GARBAGE = {
 def test_garbage_on_the_queue_is_a_dead_letter_with_its_text(bench: Bench, what: str) -> None:
     raw, reason = GARBAGE[what]
     bench.put_raw(raw)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert (buried.letter.reason, buried.message.original) == (reason, raw)
     assert bench.requests() == []
 
@@ -311,7 +307,7 @@ def test_an_odd_envelope_loses_no_event(bench: Bench, parts: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("depth", [50, 99, 150, 400, 900, 990, 5000])
-def test_an_event_nested_however_deep_ends_somewhere(bench: Bench, depth: int) -> None:
+def test_event_nested_to_any_depth_is_delivered_or_a_dead_letter(bench: Bench, depth: int) -> None:
     body = json.dumps([[EVENT], {}, {}]).replace('"pro"', "[" * depth + "]" * depth)
     bench.put_raw(altered(properties={}, body=body))
     bench.ended()
@@ -319,7 +315,9 @@ def test_an_event_nested_however_deep_ends_somewhere(bench: Bench, depth: int) -
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "9" * 5000])
-def test_a_number_beyond_python_or_json_ends_somewhere(bench: Bench, number: str) -> None:
+def test_number_beyond_python_or_json_is_delivered_or_a_dead_letter(
+    bench: Bench, number: str
+) -> None:
     body = json.dumps([[EVENT], {}, {}]).replace('"pro"', number)
     bench.put_raw(altered(properties={}, body=body))
     bench.ended()
@@ -354,7 +352,7 @@ def test_a_message_with_a_priority_is_delivered(bench: Bench, priority: int) -> 
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])
-def test_a_workers_output_holds_nothing_personal_and_no_key(own: Bench, level: str) -> None:
+def test_worker_output_contains_no_personal_data_and_no_key(own: Bench, level: str) -> None:
     secrets = [
         "peter.pan",
         "neverland",

@@ -86,7 +86,7 @@ def on(tmp_path: Path) -> Iterator[Watched]:
 
 @each_mode
 @pytest.mark.parametrize("goes", [killed, demoted])
-def test_a_failover_under_load_loses_nothing_that_a_replica_had_and_every_worker_goes_on(
+def test_failover_under_load_loses_no_replicated_event_and_no_worker(
     goes: Callable[[Watched], None],
     on: Watched,
     running_sandbox: RunningSandbox,

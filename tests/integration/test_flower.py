@@ -42,7 +42,7 @@ def test_a_delivered_event_is_a_success_under_its_own_id(bench: Bench, flower: F
     assert "delivered" in found["result"]
 
 
-def test_a_skipped_event_is_a_success_that_says_why(bench: Bench, flower: Flower) -> None:
+def test_skipped_event_is_a_success_with_its_reason(bench: Bench, flower: Flower) -> None:
     bench.put({"type": "page", "messageId": "m-nobody"})
     assert "skipped: no_email" in flower.task("m-nobody", "SUCCESS")["result"]
 
@@ -51,7 +51,7 @@ def test_a_skipped_event_is_a_success_that_says_why(bench: Bench, flower: Flower
     ("status", "reason"),
     [(400, "rejected"), (401, "unauthorized"), (404, "list_not_found"), (418, "unexpected_status")],
 )
-def test_a_dead_letter_is_a_failure_that_says_why(
+def test_dead_letter_is_a_failure_with_its_reason(
     bench: Bench, flower: Flower, status: int, reason: str
 ) -> None:
     bench.sandbox.control.add_fault(
@@ -62,9 +62,7 @@ def test_a_dead_letter_is_a_failure_that_says_why(
     assert found["exception"] == f"DeadLettered('{reason} ({status}): {shown('No good')}')"
 
 
-def test_a_delayed_event_is_a_retry_that_says_why_and_until_when(
-    bench: Bench, flower: Flower
-) -> None:
+def test_delayed_event_is_a_retry_with_reason_and_due_time(bench: Bench, flower: Flower) -> None:
     bench.sandbox.control.add_fault(
         "status",
         status=429,
@@ -79,7 +77,7 @@ def test_a_delayed_event_is_a_retry_that_says_why_and_until_when(
     assert "UTC" in found["exception"]
 
 
-def test_a_retried_event_goes_on_in_the_same_row(bench: Bench, flower: Flower) -> None:
+def test_retried_event_stays_in_the_same_row(bench: Bench, flower: Flower) -> None:
     bench.sandbox.control.add_fault("status", status=503, count=2, address=address("again"))
     bench.put(of("again"))
     found = flower.task("m-again", "SUCCESS")
@@ -104,7 +102,7 @@ def test_the_broker_page_shows_how_many_dead_letters_there_are(
     assert {"name": "mailgun.default", "messages": 0} in depths
 
 
-def test_flower_shows_nobodys_data_and_no_key(
+def test_flower_shows_no_personal_data_and_no_key(
     bench: Bench, flower: Flower, worker: RunningWorker
 ) -> None:
     faults: dict[str, dict[str, Any]] = {

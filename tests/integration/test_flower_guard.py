@@ -42,7 +42,7 @@ def url(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-def test_a_strangers_name_that_leads_here_is_shown_nothing(url: str, path: str) -> None:
+def test_foreign_host_name_that_resolves_here_is_refused(url: str, path: str) -> None:
     assert requests.get(url + path, timeout=30).status_code in (200, 503)
     for host in ("evil.example", "evil.example:5555", "127.0.0.1.evil.example"):
         answer = requests.get(url + path, headers={"Host": host}, timeout=30)
@@ -58,7 +58,7 @@ def test_a_strangers_name_that_leads_here_is_shown_nothing(url: str, path: str) 
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_stops_no_worker_and_reads_nothing(
+def test_page_of_another_site_stops_no_worker_and_reads_nothing(
     url: str, headers: dict[str, str]
 ) -> None:
     for path, form in product(ACTS, FORMS):
@@ -73,7 +73,7 @@ def test_a_page_of_another_site_stops_no_worker_and_reads_nothing(
         assert requests.get(url + path, headers=headers, timeout=30).status_code == 403
 
 
-def test_no_origin_is_allowed_to_read_and_no_site_to_show_flower_in_a_frame(url: str) -> None:
+def test_flower_allows_no_other_origin_and_no_frame(url: str) -> None:
     for path in ("/", "/tasks", "/api/workers"):
         answer = requests.get(url + path, timeout=30)
         assert [name for name in answer.headers if name.lower().startswith("access-control-")] == []
@@ -81,7 +81,7 @@ def test_no_origin_is_allowed_to_read_and_no_site_to_show_flower_in_a_frame(url:
         assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
 
 
-def test_programs_of_this_machine_and_flowers_own_pages_may_ask(url: str) -> None:
+def test_local_programs_and_flowers_own_pages_are_allowed(url: str) -> None:
     own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert requests.get(f"{url}/api/workers", timeout=30).status_code == 200
@@ -91,7 +91,7 @@ def test_programs_of_this_machine_and_flowers_own_pages_may_ask(url: str) -> Non
         assert (answer.status_code, "a" in answer.text) == (404, True)  # there is no such worker
 
 
-def test_a_name_that_the_operator_allows_and_any_name_with_a_login_are_known(
+def test_host_name_is_accepted_if_allowed_or_with_a_login(
     server: RedisServer, tmp_path: Path
 ) -> None:
     named = {"Host": "flower.example.com"}

@@ -109,12 +109,12 @@ def original(buried: DeadLetter) -> bytes:
     return bytes_of(buried.message.original)
 
 
-def test_every_file_has_its_outcome() -> None:
+def test_every_foreign_message_file_has_an_expected_outcome() -> None:
     assert sorted([*DELIVERED, *DIED, *MIXED]) == sorted(each.name for each in FOLDER.iterdir())
 
 
 @pytest.mark.parametrize("name", DELIVERED)
-def test_what_can_be_read_is_delivered(bench: Bench, name: str) -> None:
+def test_readable_foreign_message_is_delivered(bench: Bench, name: str) -> None:
     bench.put_raw(raw(name))
     bench.ended()
     assert set(bench.members()) == addresses(DELIVERED[name])
@@ -123,10 +123,12 @@ def test_what_can_be_read_is_delivered(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DIED)
-def test_what_cannot_be_read_is_one_dead_letter_that_says_why(bench: Bench, name: str) -> None:
+def test_unreadable_foreign_message_is_one_dead_letter_with_its_reason(
+    bench: Bench, name: str
+) -> None:
     reason, says = DIED[name]
     bench.put_raw(raw(name))
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.letter.reason == reason
     assert says in buried.letter.answer
     assert "@" not in buried.letter.answer
@@ -136,7 +138,7 @@ def test_what_cannot_be_read_is_one_dead_letter_that_says_why(bench: Bench, name
 
 
 @pytest.mark.parametrize("name", MIXED)
-def test_an_event_that_cannot_be_read_does_not_bury_its_neighbours(bench: Bench, name: str) -> None:
+def test_unreadable_event_in_a_bundle_does_not_bury_its_neighbours(bench: Bench, name: str) -> None:
     members, letters = MIXED[name]
     bench.put_raw(raw(name))
     bench.ended()
@@ -147,7 +149,7 @@ def test_an_event_that_cannot_be_read_does_not_bury_its_neighbours(bench: Bench,
     assert [name for name, says in letters.items() if says not in found[name].answer] == []
 
 
-def test_events_between_all_of_these_are_delivered_and_the_worker_says_no_more_than_it_should(
+def test_events_between_foreign_messages_are_delivered_and_log_is_clean(
     bench: Bench, worker: RunningWorker
 ) -> None:
     for name in (*DELIVERED, *DIED, *MIXED):
@@ -163,17 +165,17 @@ def test_events_between_all_of_these_are_delivered_and_the_worker_says_no_more_t
 
 
 @pytest.mark.parametrize("name", [*DIED])
-def test_a_replay_puts_the_message_back_byte_for_byte(own: Bench, name: str) -> None:
+def test_replay_puts_a_foreign_message_back_byte_for_byte(own: Bench, name: str) -> None:
     own.put_raw(raw(name))
     with own.working():
-        own.the_letter()
+        own.the_dead_letter()
     ended = own.run("dead-letters", "replay", "--yes")
     assert ended.out.endswith(f"1 replayed to {own.queue}\n"), ended
     with redis.Redis.from_url(own.server.url) as client:
         assert client.lrange(own.queue, 0, -1) == [raw(name)]
 
 
-def test_the_events_of_messages_that_could_not_be_read_can_be_sent_again(own: Bench) -> None:
+def test_events_exported_from_unreadable_messages_can_be_sent_again(own: Bench) -> None:
     names = (
         "task-deliver.json",
         "task-bundle-unknown.json",
@@ -191,7 +193,7 @@ def test_the_events_of_messages_that_could_not_be_read_can_be_sent_again(own: Be
     assert set(own.members()) == addresses(sent)
 
 
-def test_the_bytes_of_a_message_can_be_had_and_put_back_by_hand(own: Bench) -> None:
+def test_raw_bytes_of_a_message_can_be_exported_and_put_back_by_hand(own: Bench) -> None:
     names = ("binary-message.bin", "latin1-plain-body.bin", "task-deliver.json")
     own.put_raw(*map(raw, names))
     with own.working():
@@ -204,14 +206,14 @@ def test_the_bytes_of_a_message_can_be_had_and_put_back_by_hand(own: Bench) -> N
     assert json.loads(own.run("dead-letters", "show", "lat-1", "--json").out)["original"] in lines
 
 
-def test_a_message_dead_since_its_task_was_not_known_moves_to_the_queue_by_hand_as_it_was(
+def test_dead_letter_of_an_unknown_task_moved_by_hand_stays_unchanged(
     own: Bench,
 ) -> None:
     own.put_raw(raw("task-deliver.json"))
     with own.working():
-        own.the_letter()
+        own.the_dead_letter()
         own.redis.rpoplpush(own.dead_letters.key, own.queue)
-        assert original(own.the_letter()) == raw("task-deliver.json")
+        assert original(own.the_dead_letter()) == raw("task-deliver.json")
 
 
 COMMANDS = (
@@ -230,7 +232,7 @@ COMMANDS = (
 )
 
 
-def test_every_command_works_with_anything_in_every_place(own: Bench) -> None:
+def test_command_works_with_foreign_messages_in_every_queue(own: Bench) -> None:
     everything = [raw(name) for name in (*DELIVERED, *DIED, *MIXED)]
     with redis.Redis.from_url(own.server.url) as client:
         client.lpush(own.queue, *everything)
@@ -254,7 +256,7 @@ def test_every_command_works_with_anything_in_every_place(own: Bench) -> None:
         assert client.llen(own.dead_letters.key) == 0
 
 
-def test_a_person_is_forgotten_also_where_the_message_could_not_be_read(own: Bench) -> None:
+def test_forget_erases_a_member_from_unreadable_messages_too(own: Bench) -> None:
     names = (
         "gocelery.json",
         "task-bundle-unknown.json",
@@ -335,9 +337,7 @@ def test_both_protocols_are_read(bench: Bench, task: str, protocol: int) -> None
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_what_else_a_celery_producer_asks_for_costs_no_event(
-    bench: Bench, options: dict[str, Any]
-) -> None:
+def test_options_of_a_celery_producer_lose_no_event(bench: Bench, options: dict[str, Any]) -> None:
     args = [] if "kwargs" in options else [EVENT]
     Celery(broker=bench.server.url).send_task("signal.deliver", args, queue=bench.queue, **options)
     assert_delivered(bench)
@@ -345,14 +345,16 @@ def test_what_else_a_celery_producer_asks_for_costs_no_event(
 
 @pytest.mark.parametrize("serializer", ["pickle", "yaml"])
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_another_serializer_is_named(bench: Bench, serializer: str, protocol: int) -> None:
+def test_dead_letter_of_another_serializer_names_it(
+    bench: Bench, serializer: str, protocol: int
+) -> None:
     sent(bench, settings={"task_protocol": protocol}, serializer=serializer)
-    buried = bench.the_letter()
+    buried = bench.the_dead_letter()
     assert buried.letter.reason == "unsupported_encoding"
     assert f"not JSON but {serializer}" in buried.letter.answer
 
 
-def test_pythons_own_types_in_an_event_are_read_as_what_they_are(bench: Bench) -> None:
+def test_python_types_in_an_event_are_read_as_their_values(bench: Bench) -> None:
     event = {
         "type": "track",
         "event": "Order Completed",
@@ -367,7 +369,7 @@ def test_pythons_own_types_in_an_event_are_read_as_what_they_are(bench: Bench) -
 
 @pytest.mark.parametrize("sep", [":", "\x06\x16", "::", "|"])
 @pytest.mark.parametrize("steps", [[0, 3, 6, 9], list(range(10)), [0, 9]], ids=str)
-def test_a_priority_is_delivered_whatever_the_producer_calls_its_lists(
+def test_priority_message_is_delivered_from_lists_of_any_name(
     own: Bench, sep: str, steps: list[int]
 ) -> None:
     options = {
@@ -385,7 +387,7 @@ def test_a_priority_is_delivered_whatever_the_producer_calls_its_lists(
         own.ended()
 
 
-def test_messages_with_a_priority_count_as_queued_and_other_integrations_lists_stay(
+def test_priority_messages_count_as_queued_for_their_integration_alone(
     own: Bench,
 ) -> None:
     options = {"broker_transport_options": {"sep": ":", "priority_steps": [0, 5]}}
@@ -417,7 +419,7 @@ def with_signal(id: str, event: Any, signal: dict[str, Any], task: str = "signal
     ).encode()
 
 
-def test_a_time_years_ahead_freezes_no_field(bench: Bench) -> None:
+def test_event_dated_years_ahead_freezes_no_field(bench: Bench) -> None:
     bench.put_raw(
         with_signal("ahead", identified("jane@example.com", plan="old"), {"enqueued_at": 4e9})
     )
@@ -428,18 +430,16 @@ def test_a_time_years_ahead_freezes_no_field(bench: Bench) -> None:
     )
 
 
-def test_patience_from_years_ahead_ends_like_any(own: Bench) -> None:
+def test_retry_window_that_starts_years_ahead_still_ends(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=503)
     ahead = {"enqueued_at": 4e9, "patience_from": 4e9}
     own.put_raw(with_signal("ahead", identified("jane@example.com"), ahead))
     with own.working(RETRY_MAX_AGE_HOURS="0.0003", RETRY_MAX_ATTEMPTS="1000"):
-        assert own.the_letter().letter.reason == "retries_exhausted"
+        assert own.the_dead_letter().letter.reason == "retries_exhausted"
 
 
 @pytest.mark.parametrize("events", [0, -1, 10**12, 1e400, "many", None])
-def test_a_wrong_count_of_events_neither_slips_past_the_pace_nor_holds_it_up(
-    own: Bench, events: Any
-) -> None:
+def test_wrong_event_count_in_a_header_does_not_change_the_rate(own: Bench, events: Any) -> None:
     for number in range(40):
         own.put_raw(
             with_signal(f"e{number}", identified(f"p{number}@example.com"), {"events": events})

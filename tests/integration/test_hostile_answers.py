@@ -36,7 +36,7 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("saying", DRIPS.values(), ids=DRIPS)
-def test_worker_whose_every_thread_is_dripped_upon_stops_and_loses_nothing(
+def test_worker_with_dripping_answers_in_each_thread_stops_without_loss(
     own: Bench, saying: Saying
 ) -> None:
     with RawMailgun(saying) as far:
@@ -76,7 +76,7 @@ def echoing(number: int) -> Iterator[bytes]:
         )
 
 
-def test_what_an_answer_quotes_is_seen_beside_the_dead_letter_alone(own: Bench) -> None:
+def test_personal_data_quoted_by_an_answer_is_only_in_the_dead_letter(own: Bench) -> None:
     event = {"messageId": "m-echo", **identified("echo.me@example.com", plan="quoted-trait")}
     with (
         RawMailgun(echoing) as far,
@@ -107,7 +107,7 @@ def test_what_an_answer_quotes_is_seen_beside_the_dead_letter_alone(own: Bench) 
     )
 
 
-def test_members_that_cannot_be_held_are_dead_letters_and_the_others_are_delivered(
+def test_unreadable_member_is_a_dead_letter_and_others_are_delivered(
     own: Bench,
 ) -> None:
     odd = {f"odd{number}@example.com": fields for number, fields in enumerate(UNREADABLE.values())}
@@ -147,7 +147,7 @@ def test_members_that_cannot_be_held_are_dead_letters_and_the_others_are_deliver
 @pytest.mark.parametrize(
     "content", [rb'{"message":"bad \ud800 thing"}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000]
 )
-def test_429_is_heeded_whatever_its_body(own: Bench, content: bytes) -> None:
+def test_429_with_any_body_puts_the_integration_on_hold(own: Bench, content: bytes) -> None:
     with RawMailgun(
         lambda _: iter([answer(content, "429 Too Many Requests", "Retry-After: 600")])
     ) as far:

@@ -52,7 +52,7 @@ def ends_with(own: Bench, newest: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @each_mode
-def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_as_one(
+def test_member_with_a_hanging_write_delays_no_other_and_ends_as_one(
     own: Bench, mode: Mode, workers: int
 ) -> None:
     hangs(own)
@@ -68,7 +68,7 @@ def test_others_do_not_wait_for_a_member_whose_write_hangs_and_its_events_go_on_
 
 
 @each_mode
-def test_others_among_which_its_events_lie_do_not_wait_either(own: Bench, mode: Mode) -> None:
+def test_events_mixed_among_those_of_a_hanging_member_do_not_wait(own: Bench, mode: Mode) -> None:
     hangs(own)
     of_each = zip(hot(60), *[iter(others(OTHERS + 100))] * 5, strict=True)
     mode.put(own.redis, own.queue, *(event for group in of_each for event in group))
@@ -78,7 +78,7 @@ def test_others_among_which_its_events_lie_do_not_wait_either(own: Bench, mode: 
     ends_with(own, 59)
 
 
-def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Bench) -> None:
+def test_hanging_member_delays_no_other_with_one_spare_thread(own: Bench) -> None:
     hangs(own)
     own.put(*hot(EVENTS), *others(OTHERS))
     own.worker(**{**SETTINGS, "WORKER_CONCURRENCY": "2"})
@@ -88,7 +88,7 @@ def test_others_do_not_wait_where_a_worker_has_a_single_thread_to_spare(own: Ben
 
 
 @each_mode
-def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_any_time(
+def test_killed_worker_loses_no_event_of_its_hot_member_and_delays_none(
     own: Bench, mode: Mode
 ) -> None:
     hangs(own)
@@ -108,7 +108,7 @@ def test_a_killed_worker_costs_no_event_of_its_hot_member_and_no_other_member_an
 
 
 @each_mode
-def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_do_not_wait(
+def test_member_with_one_unanswered_write_ends_in_order_delaying_none(
     own: Bench, mode: Mode
 ) -> None:
     own.sandbox.control.add_fault(
@@ -121,7 +121,7 @@ def test_after_one_write_without_an_answer_its_events_go_on_in_order_and_others_
     assert len(own.posts(HOT)) < FEW
 
 
-def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
+def test_waiting_events_are_shown_by_explain_and_erased_by_forget(own: Bench) -> None:
     hangs(own)
     own.put(*hot(20))
     own.worker(
@@ -140,9 +140,9 @@ def test_events_that_wait_are_seen_and_erased(own: Bench) -> None:
 def test_a_pause_keeps_waiting_events_and_resume_lets_them_go_on(own: Bench) -> None:
     hangs(own, count=1)
     own.put(*hot(20))
-    own.worker(**SETTINGS)
+    own.worker(**{**SETTINGS, "MAILGUN_READ_TIMEOUT_SECONDS": "8"})
     until(lambda: own.delay_queue.count() == 19, "events that wait")
-    own.run("pause")
+    own.run("pause")  # before the write is given up
     until(lambda: own.delay_queue.count() == 20, "the end of the write")
     own.run("resume")
     ends_with(own, 19)

@@ -93,7 +93,7 @@ def of(address: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_event_makes_a_member_with_what_it_says(bench: Bench, kind: str) -> None:
+def test_event_of_each_kind_makes_a_member_with_its_fields(bench: Bench, kind: str) -> None:
     event, name, variables = KINDS[kind]
     bench.put({**of(JANE, event), "anonymousId": "anon"})
     member = bench.member(JANE)
@@ -142,7 +142,7 @@ def test_an_address_with_signs_of_its_own_is_found_again(bench: Bench, address: 
     assert list(bench.members()) == [address]
 
 
-def test_what_mailgun_holds_already_is_not_posted_again(bench: Bench) -> None:
+def test_unchanged_member_is_not_posted_again(bench: Bench) -> None:
     bench.put(identified(JANE, plan="pro"))
     bench.ended()
     bench.put(identified(JANE, plan="pro"))
@@ -160,7 +160,9 @@ def test_a_changed_trait_updates_the_member_in_place(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("marketing", [True, "granted", None])
-def test_a_new_member_is_subscribed_unless_it_said_no(bench: Bench, marketing: object) -> None:
+def test_new_member_is_subscribed_unless_its_event_denies_consent(
+    bench: Bench, marketing: object
+) -> None:
     bench.put(consenting(identified(JANE), marketing=marketing))
     assert bench.member(JANE).subscribed is True
 
@@ -197,7 +199,7 @@ def test_a_recipients_own_opt_out_is_undone_by_no_event(
     assert member.vars  # the rest of the event did arrive
 
 
-def test_two_settings_say_who_is_subscribed_without_and_against_a_word(own: Bench) -> None:
+def test_subscribe_new_and_resubscribe_settings_are_applied(own: Bench) -> None:
     # A "no" that is read soon after our own might be that one, read late: it is looked at again for so long.
     with own.working(
         MAILGUN_RESUBSCRIBE="true", MAILGUN_SUBSCRIBE_NEW="false", MAILGUN_READ_LAG_SECONDS="1"
@@ -214,7 +216,7 @@ def test_two_settings_say_who_is_subscribed_without_and_against_a_word(own: Benc
         assert own.member(JANE).subscribed is True
 
 
-def test_overwriting_is_one_bare_post_of_the_events_own_fields(own: Bench) -> None:
+def test_overwrite_mode_sends_one_bare_post_of_the_events_fields(own: Bench) -> None:
     with own.working(MAILGUN_WRITE_MODE="overwrite"):
         own.put(identified(JANE, name="Jane", plan="pro"))
         own.ended()
@@ -248,7 +250,7 @@ def test_overwriting_is_one_bare_post_of_the_events_own_fields(own: Bench) -> No
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_event_with_nothing_to_deliver_is_counted_and_asks_nothing(
+def test_skipped_event_is_counted_and_sends_no_request(
     bench: Bench, event: dict[str, Any], reason: str
 ) -> None:
     bench.put(event)
@@ -257,7 +259,7 @@ def test_an_event_with_nothing_to_deliver_is_counted_and_asks_nothing(
     assert (bench.requests(), bench.letters()) == ([], [])
 
 
-def test_a_preset_of_the_operators_own_says_what_matters(own: Bench) -> None:
+def test_custom_preset_of_the_operator_is_applied(own: Bench) -> None:
     preset = own.folder / "preset.toml"
     preset.write_text(
         'address = ["properties.mail"]\nconsent = ["context.consent.marketing"]\n'

@@ -135,7 +135,7 @@ def test_long_names_of_events_are_not_remembered(own: Bench) -> None:
     )  # remembered, with what they are compared by, they would be 240 and more
 
 
-def test_an_event_that_no_worker_survives_is_put_aside_and_the_others_go_on(own: Bench) -> None:
+def test_event_that_kills_each_worker_is_buried_and_others_are_delivered(own: Bench) -> None:
     own.sandbox.control.add_fault("hang", seconds=600, address="killer@example.com")
     quick = {**IMPATIENT, "MAILGUN_READ_TIMEOUT_SECONDS": "1.2", "VISIBILITY_TIMEOUT_SECONDS": "9"}
     quick |= {"MESSAGE_MAX_RETURNS": "3"}

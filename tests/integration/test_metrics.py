@@ -65,7 +65,7 @@ def ours(found: dict[str, float], start: str) -> dict[str, float]:
     }
 
 
-def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
+def test_metrics_count_events_by_outcome(own: Bench) -> None:
     faults: dict[str, dict[str, Any]] = {
         "refused": {"kind": "status", "status": 400},
         "later": {"kind": "status", "status": 503, "count": 2},
@@ -109,7 +109,7 @@ def test_a_worker_tells_what_became_of_its_events(own: Bench) -> None:
     assert [word for word in ("@", "example.com", "jane", "thimble") if word in text] == []
 
 
-def test_a_worker_tells_what_waits_and_what_holds_it(own: Bench) -> None:
+def test_metrics_show_waiting_events_and_the_hold(own: Bench) -> None:
     with own.working(METRICS_PORT=str(free_port())) as worker:
         assert own.run("pause").status == 0
         own.put(*(identified(f"{name}@example.com") for name in range(4)))
@@ -123,7 +123,7 @@ def test_a_worker_tells_what_waits_and_what_holds_it(own: Bench) -> None:
         assert ours(samples(worker), "held") == {}
 
 
-def test_a_worker_whose_redis_is_away_is_scraped_all_the_same(own: Bench, tmp_path: Path) -> None:
+def test_metrics_are_served_while_redis_is_away(own: Bench, tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     try:
         with own.working(METRICS_PORT=str(free_port()), REDIS_URL=server.url) as worker:
@@ -193,7 +193,7 @@ def asked(address: str, query: str) -> dict[str, float]:
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian: prometheus)")
-def test_a_real_prometheus_scrapes_two_workers_on_one_host_and_reads_the_rules(
+def test_prometheus_scrapes_two_workers_on_one_host_and_loads_the_rules(
     own: Bench, tmp_path: Path
 ) -> None:
     port = str(free_port())

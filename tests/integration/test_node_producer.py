@@ -53,7 +53,7 @@ def test_an_event_that_node_enqueues_becomes_a_member(tmp_path: Path) -> None:
 
 
 @node
-def test_an_array_goes_in_bundles_that_are_read_as_our_own(own: Bench) -> None:
+def test_array_enqueued_by_node_is_sent_in_readable_bundles(own: Bench) -> None:
     events = [{**EVENT, "messageId": f"node-{number}"} for number in range(250)]
     said = subprocess.run(
         ["node", EXAMPLE, own.server.url, own.queue],

@@ -14,8 +14,8 @@ JANE = "jane@example.com"
 KATE = "kate@example.com"
 
 
-def held(bench: Bench, address: str, **fields: str) -> None:
-    """Mailgun holds this member, and nothing is known of it here."""
+def store_member(bench: Bench, address: str, **fields: str) -> None:
+    """Store this member at Mailgun, without a ledger record."""
     url = f"{bench.sandbox.base_url}/v3/lists/{LIST}/members"
     form = {"address": address, "upsert": "true", "subscribed": "true", "vars": "{}", **fields}
     requests.post(url, data=form, auth=("api", "sandbox-key"), timeout=10).raise_for_status()
@@ -36,7 +36,7 @@ YESES = ["yes", 1, "1", "on", "granted", "opt_in", {"granted": True}]
 UNCLEAR = ["perhaps", 0.5, {}, {"granted": True, "denied": True}, "unknown", [True]]
 
 
-def test_noes_subscribe_nobody_yeses_do_and_the_rest_no_new_member(bench: Bench) -> None:
+def test_new_member_is_subscribed_only_by_a_plain_grant(bench: Bench) -> None:
     spoken = {
         **{f"no{number}@example.com": (word, False) for number, word in enumerate(NOES)},
         **{f"yes{number}@example.com": (word, True) for number, word in enumerate(YESES)},
@@ -53,10 +53,10 @@ def test_noes_subscribe_nobody_yeses_do_and_the_rest_no_new_member(bench: Bench)
     }
 
 
-def test_a_consent_that_is_not_understood_is_counted_and_shown_and_a_later_yes_counts(
+def test_consent_not_understood_is_counted_and_a_later_grant_applies(
     own: Bench,
 ) -> None:
-    held(own, JANE)
+    store_member(own, JANE)
     with own.working():
         own.put(
             *(
@@ -77,7 +77,7 @@ def test_a_consent_that_is_not_understood_is_counted_and_shown_and_a_later_yes_c
 # Time stamps
 
 
-def test_an_event_in_milliseconds_is_older_than_the_one_it_is_older_than(bench: Bench) -> None:
+def test_timestamp_in_milliseconds_is_ordered_with_the_others(bench: Bench) -> None:
     bench.put({**identified(JANE, plan="pro"), "timestamp": "2026-11-01T00:00:00Z"})
     bench.ended()
     for stamp in (
@@ -91,8 +91,8 @@ def test_an_event_in_milliseconds_is_older_than_the_one_it_is_older_than(bench: 
     assert bench.member(JANE).vars == {"plan": "pro"}
 
 
-def test_an_event_without_a_readable_time_stamp_erases_nothing_and_is_counted(own: Bench) -> None:
-    held(own, JANE, vars='{"plan": "pro"}')
+def test_event_with_an_unreadable_timestamp_is_counted_and_erases_nothing(own: Bench) -> None:
+    store_member(own, JANE, vars='{"plan": "pro"}')
     with own.working():
         own.put({**identified(JANE, plan="free", company="Acme"), "timestamp": "the day before"})
         own.ended()
@@ -104,7 +104,7 @@ def test_an_event_without_a_readable_time_stamp_erases_nothing_and_is_counted(ow
 # Addresses
 
 
-def test_an_address_in_brackets_is_the_member_that_mailgun_takes_it_for(bench: Bench) -> None:
+def test_address_in_brackets_is_the_member_that_mailgun_reads_in_it(bench: Bench) -> None:
     bench.put(consenting(identified(JANE, plan="pro"), marketing=True))
     bench.ended()
     bench.sandbox.control.unsubscribe(JANE)
@@ -138,15 +138,15 @@ def test_an_address_in_brackets_is_the_member_that_mailgun_takes_it_for(bench: B
 def test_an_address_that_mailgun_would_read_otherwise_is_never_sent(
     bench: Bench, email: str
 ) -> None:
-    held(bench, JANE)
+    store_member(bench, JANE)
     before = len(bench.requests())
     bench.put(consenting(identified(email, plan="free"), marketing=False))
-    letter = bench.the_letter().letter
+    letter = bench.the_dead_letter().letter
     assert (letter.reason, len(bench.requests())) == ("malformed_email", before)
     assert bench.member(JANE).subscribed is True
 
 
-def test_the_kelvin_sign_is_no_k(bench: Bench) -> None:
+def test_address_with_a_kelvin_sign_is_not_the_one_with_k(bench: Bench) -> None:
     bench.put(consenting(identified(KATE, name="Kate", plan="pro"), marketing=True))
     bench.ended()
     bench.put(
@@ -154,7 +154,7 @@ def test_the_kelvin_sign_is_no_k(bench: Bench) -> None:
             identified("\u212aate@example.com", name="Mallory", plan="free"), marketing=False
         )
     )
-    assert bench.the_letter().letter.reason == "malformed_email"
+    assert bench.the_dead_letter().letter.reason == "malformed_email"
     member = bench.member(KATE)
     assert (member.name, member.subscribed, member.vars) == ("Kate", True, {"plan": "pro"})
 
@@ -177,14 +177,14 @@ def test_punycode_and_unicode_are_one_member_with_one_write_each(
 
 
 @pytest.mark.parametrize(("method", "posts"), [("GET", 0), ("POST", 1)])
-def test_an_answer_about_another_address_is_no_outage_and_is_not_asked_for_again(
+def test_answer_about_another_address_is_no_outage_and_not_retried(
     bench: Bench, worker: RunningWorker, method: str, posts: int
 ) -> None:
     bench.sandbox.control.add_fault(
         "other_member", address=JANE, method=method, other_address="joe@example.com"
     )
     bench.put(identified(JANE, plan="pro"))
-    letter = bench.the_letter().letter
+    letter = bench.the_dead_letter().letter
     assert (letter.reason, letter.status, letter.attempts) == ("wrong_member", 200, 1)
     assert len(bench.posts(JANE)) == posts
     assert "joe@example.com" not in worker.printed()
@@ -207,7 +207,7 @@ def test_a_hashed_address_is_skipped_in_each_form(bench: Bench) -> None:
 # For people
 
 
-def test_preview_says_what_is_not_understood(bench: Bench) -> None:
+def test_preview_marks_unreadable_consent_and_timestamp(bench: Bench) -> None:
     event = {**consenting(identified(JANE), marketing="perhaps"), "timestamp": "soon"}
     shown = bench.run("preview", "-", given=json.dumps(event)).out
     assert "subscribed=false" in shown
@@ -217,7 +217,7 @@ def test_preview_says_what_is_not_understood(bench: Bench) -> None:
     assert told["not_understood"] == ["consent", "timestamp"]
 
 
-def test_operators_may_name_a_person_in_any_form_and_see_what_was_not_understood(
+def test_explain_accepts_any_form_of_address_and_shows_unreadable_consent(
     own: Bench,
 ) -> None:
     own.put(

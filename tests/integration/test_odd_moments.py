@@ -31,7 +31,7 @@ def buried(letters: DeadLetterQueue, count: int) -> None:
         letters.bury(message, letter)
 
 
-def test_redis_gone_in_the_middle_of_a_replay_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+def test_replay_that_loses_redis_fails_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     try:
         letters = DeadLetterQueue(connect(server.url), "default", "mailgun.default")
@@ -57,7 +57,7 @@ def test_redis_gone_in_the_middle_of_a_replay_is_one_line_and_loses_nothing(tmp_
 
 
 @pytest.mark.parametrize("command", ["list", "export"])
-def test_a_reader_that_leaves_gets_no_traceback(command: str, tmp_path: Path) -> None:
+def test_reader_that_closes_the_pipe_gets_no_traceback(command: str, tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis").start()
     try:
         buried(DeadLetterQueue(connect(server.url), "default", "mailgun.default"), 300)

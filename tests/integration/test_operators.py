@@ -11,8 +11,8 @@ from tests.integration.bench import Bench, identified
 from tests.servers import eventually
 
 
-def refused(bench: Bench, *names: str, status: int = 400) -> None:
-    """These people's events are dead letters."""
+def bury_events_of(bench: Bench, *names: str, status: int = 400) -> None:
+    """Make one dead letter for each of these members."""
     for name in names:
         bench.sandbox.control.add_fault("status", status=status, address=f"{name}@example.com")
     bench.put(
@@ -30,14 +30,14 @@ def asked(bench: Bench, *arguments: str) -> Any:
     return json.loads(printed.out)
 
 
-def told_to_replay(bench: Bench, **filters: Any) -> None:
-    """Any Celery client, as Flower is one, starts the replay task."""
+def send_replay_task(bench: Bench, **filters: Any) -> None:
+    """Start the replay task, as any Celery client can (Flower is one)."""
     Celery(broker=bench.server.url).send_task("signal.replay", kwargs=filters, queue=bench.queue)
 
 
-def test_status_counts_what_waits_and_what_died(own: Bench) -> None:
+def test_status_counts_waiting_events_and_dead_letters(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         eventually(
             lambda: asked(own, "status", "--json")["workers"], what="a worker that keeps house"
         )
@@ -58,7 +58,7 @@ def test_status_fits_eighty_columns_and_a_pipe_that_ends(own: Bench) -> None:
     assert "none is alive" in printed.out
 
 
-def test_a_paused_integration_takes_nothing_and_goes_on_where_it_stopped(own: Bench) -> None:
+def test_paused_integration_takes_no_event_until_it_is_resumed(own: Bench) -> None:
     with own.working():
         assert "is paused" in own.run("pause").out
         own.put(*(identified(f"p{number}@example.com") for number in range(20)))
@@ -71,9 +71,9 @@ def test_a_paused_integration_takes_nothing_and_goes_on_where_it_stopped(own: Be
         assert own.delivered() == 21
 
 
-def test_explain_says_where_an_event_is(own: Bench) -> None:
+def test_explain_shows_where_an_event_is(own: Bench) -> None:
     with own.working():
-        refused(own, "dead")
+        bury_events_of(own, "dead")
         own.put({**identified("ok@example.com", plan="pro"), "messageId": "fine"})
         own.member("ok@example.com")
         eventually(
@@ -89,7 +89,7 @@ def test_explain_says_where_an_event_is(own: Bench) -> None:
     assert (gone.status, gone.out, gone.err.count("\n")) == (1, "", 1)
 
 
-def test_explain_says_why_a_member_is_as_it_is(own: Bench) -> None:
+def test_explain_shows_which_events_set_a_members_fields(own: Bench) -> None:
     with own.working():
         own.put({**identified("ann@example.com", plan="pro"), "timestamp": "2026-01-02T03:04:05Z"})
         own.member("ann@example.com")
@@ -99,9 +99,9 @@ def test_explain_says_why_a_member_is_as_it_is(own: Bench) -> None:
     assert "no opt-out known" in found
 
 
-def test_forget_erases_a_person_everywhere_and_nobody_else(own: Bench) -> None:
+def test_forget_erases_one_member_everywhere_and_no_other(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         own.put(identified("ann@example.com"))
         own.member("ann@example.com")
         own.ended()
@@ -119,9 +119,9 @@ def test_forget_erases_a_person_everywhere_and_nobody_else(own: Bench) -> None:
     assert own.run("explain", "ann@example.com").status == 1
 
 
-def test_purge_takes_only_what_the_filter_means(own: Bench) -> None:
+def test_purge_deletes_only_the_dead_letters_of_its_filter(own: Bench) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
     assert own.run("dead-letters", "purge", "--id", "ann", given="n\n").status == 1
     assert own.dead_letters.count() == 2
     assert own.run("dead-letters", "purge", "--id", "ann", "--yes").status == 0
@@ -129,9 +129,9 @@ def test_purge_takes_only_what_the_filter_means(own: Bench) -> None:
     assert own.dead_letters.totals() == {"rejected": 1}
 
 
-def test_what_export_prints_send_takes_back(own: Bench, tmp_path: Path) -> None:
+def test_events_printed_by_export_can_be_sent_again(own: Bench, tmp_path: Path) -> None:
     with own.working():
-        refused(own, "ann", "bob")
+        bury_events_of(own, "ann", "bob")
         exported = own.run("dead-letters", "export").out
         assert sorted(json.loads(line)["messageId"] for line in exported.splitlines()) == [
             "ann",
@@ -142,12 +142,12 @@ def test_what_export_prints_send_takes_back(own: Bench, tmp_path: Path) -> None:
         assert set(own.members()) == {"ann@example.com", "bob@example.com"}
 
 
-def test_a_rehearsal_shows_what_newer_events_have_set_and_changes_nothing(own: Bench) -> None:
+def test_replay_preview_respects_newer_events_and_changes_nothing(own: Bench) -> None:
     old = {"timestamp": "2026-01-01T00:00:00Z", "messageId": "old", "anonymousId": "a-1"}
     with own.working():
         own.sandbox.control.add_fault("status", status=400, count=1)
         own.put({**identified("ann@example.com", plan="free"), **old})
-        own.the_letter()
+        own.the_dead_letter()
         own.put({**identified("ann@example.com", plan="pro"), "timestamp": "2026-01-02T00:00:00Z"})
         own.member("ann@example.com")
         own.ended()
@@ -158,21 +158,21 @@ def test_a_rehearsal_shows_what_newer_events_have_set_and_changes_nothing(own: B
     assert (own.dead_letters.count(), len(own.requests())) == (1, before)
 
 
-def test_the_replay_task_replays_what_its_filters_mean(own: Bench) -> None:
+def test_replay_task_replays_the_dead_letters_of_its_filter(own: Bench) -> None:
     with own.working() as worker:
-        refused(own, "ann", "bob")
-        told_to_replay(own, email="ann@example.com")
+        bury_events_of(own, "ann", "bob")
+        send_replay_task(own, email="ann@example.com")
         own.member("ann@example.com")
         own.ended()
         assert [each.message.id for each in own.letters()] == ["bob"]
         assert "ann@example.com" not in worker.printed()
 
 
-def test_the_replay_task_leaves_alone_what_dies_again(own: Bench) -> None:
+def test_replay_task_does_not_replay_an_event_that_is_buried_again(own: Bench) -> None:
     with own.working():
-        refused(own, "ann")
+        bury_events_of(own, "ann")
         own.sandbox.control.add_fault("status", status=400, address="ann@example.com")
-        told_to_replay(own)
+        send_replay_task(own)
         eventually(lambda: len(own.requests("ann@example.com")) > 1, what="another try")
         own.ended()
         assert own.dead_letters.count() == 1
@@ -189,19 +189,19 @@ def test_the_replay_task_leaves_alone_what_dies_again(own: Bench) -> None:
         {"limit": -1},
     ],
 )
-def test_a_replay_with_filters_that_make_no_sense_replays_nothing(
+def test_replay_task_with_invalid_filters_replays_nothing(
     own: Bench, filters: dict[str, Any]
 ) -> None:
     with own.working():
-        refused(own, "ann")
-        told_to_replay(own, **filters)
+        bury_events_of(own, "ann")
+        send_replay_task(own, **filters)
         own.ended()
         own.put(identified("after@example.com"))
         own.member("after@example.com")
         assert own.dead_letters.count() == 1
 
 
-def test_an_integration_that_fails_does_not_disturb_its_neighbour(own: Bench) -> None:
+def test_failing_integration_does_not_disturb_its_neighbour(own: Bench) -> None:
     other = Bench(own.server, own.sandbox, own.folder, integration=f"{own.integration}-failing")
     own.sandbox.control.add_list("other@mg.example.com")
     own.sandbox.control.add_fault(

@@ -19,13 +19,13 @@ def program(bench: Bench, text: str, **settings: str) -> Printed:
     return printed_by("-c", text, folder=bench.folder, REDIS_URL=bench.server.url, **settings)
 
 
-def test_enqueue_needs_no_setting_but_redis_url_and_gives_the_events_own_id(bench: Bench) -> None:
+def test_enqueue_with_redis_url_alone_returns_the_events_own_id(bench: Bench) -> None:
     ended = program(bench, f"import worker; print(worker.enqueue({EVENT!r}))")
     assert (ended.status, ended.out, ended.err) == (0, "m-1\n", "")
     assert bench.member(JANE).vars == {"plan": "pro"}
 
 
-def test_enqueue_gives_a_new_id_where_the_event_has_none_that_is_usable(own: Bench) -> None:
+def test_enqueue_of_an_event_without_a_usable_id_returns_a_new_one(own: Bench) -> None:
     text = (
         "import worker\n"
         f"for id in (None, '', 'jane@example.com', 'a b', 5): print(worker.enqueue({{**{EVENT!r}, 'messageId': id}}))"
@@ -39,20 +39,20 @@ def test_enqueue_gives_a_new_id_where_the_event_has_none_that_is_usable(own: Ben
     assert own.letters() == []
 
 
-def test_enqueue_takes_the_models_too(bench: Bench) -> None:
+def test_enqueue_accepts_event_models(bench: Bench) -> None:
     text = f"import worker; worker.enqueue(worker.SignalEvent(type='identify', traits={EVENT['traits']!r}))"
     assert program(bench, text).status == 0
     assert bench.member(JANE).vars == {"plan": "pro"}
 
 
-def test_enqueue_refuses_what_is_no_event_and_queues_nothing(own: Bench) -> None:
+def test_enqueue_of_a_malformed_event_raises_and_enqueues_nothing(own: Bench) -> None:
     text = "import worker\ntry: worker.enqueue({'traits': {}})\nexcept worker.MalformedEvent as error: print(error)"
     ended = program(own, text, SIGNAL_INTEGRATION=own.integration)
     assert (ended.status, own.queued()) == (0, 0)
     assert "type" in ended.out
 
 
-def test_enqueue_many_takes_any_number_lazily(own: Bench) -> None:
+def test_enqueue_many_reads_any_number_of_events_lazily(own: Bench) -> None:
     text = (
         "import worker\n"
         "events = ({'type': 'identify', 'traits': {'email': f'p{n}@example.com'}} for n in range(1203))\n"
@@ -63,7 +63,7 @@ def test_enqueue_many_takes_any_number_lazily(own: Bench) -> None:
     assert (len(own.queued_events()), own.queued()) == (1203, 13)
 
 
-def test_enqueue_many_says_which_event_is_none_and_keeps_those_before_it(own: Bench) -> None:
+def test_enqueue_many_names_the_malformed_event_and_keeps_earlier_ones(own: Bench) -> None:
     text = (
         "import worker\n"
         f"events = [{EVENT!r}] * 600 + [{{}}] + [{EVENT!r}]\n"
@@ -75,7 +75,7 @@ def test_enqueue_many_says_which_event_is_none_and_keeps_those_before_it(own: Be
     assert len(own.queued_events()) == 600
 
 
-def test_events_are_taken_in_the_order_in_which_they_were_put(own: Bench) -> None:
+def test_events_are_delivered_in_the_order_of_the_queue(own: Bench) -> None:
     own.put(*(identified(f"p{number}@example.com") for number in range(10)))
     with own.working(WORKER_CONCURRENCY="1"):
         own.ended()
@@ -111,7 +111,7 @@ def test_a_plain_celery_client_without_this_package_can_send(bench: Bench) -> No
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_whatever_else_a_celery_client_asks_for_the_event_ends_somewhere(
+def test_event_with_any_celery_option_is_delivered_or_a_dead_letter(
     bench: Bench, options: dict[str, Any]
 ) -> None:
     Celery(broker=bench.server.url).send_task(
@@ -121,7 +121,7 @@ def test_whatever_else_a_celery_client_asks_for_the_event_ends_somewhere(
     assert len(bench.members()) + len(bench.letters()) == 1
 
 
-def test_an_event_is_shown_by_its_own_id_and_not_by_its_arguments(own: Bench) -> None:
+def test_event_is_shown_by_its_id_and_not_by_its_arguments(own: Bench) -> None:
     own.put(EVENT)
     headers = json.loads(own.redis.lindex(own.queue, 0))["headers"]
     assert (headers["id"], headers["argsrepr"], headers["kwargsrepr"]) == ("m-1", "identify", "{}")
@@ -148,13 +148,13 @@ def test_the_bare_message_is_built_as_celerys_own_client_builds_it(own: Bench) -
         assert ours[name] == celerys[name], name
 
 
-def test_an_unreachable_redis_is_told_to_the_producer(own: Bench) -> None:
+def test_enqueue_with_an_unreachable_redis_raises(own: Bench) -> None:
     text = f"import worker, redis\ntry: worker.enqueue({EVENT!r})\nexcept redis.RedisError: print('told')"
     ended = printed_by("-c", text, folder=own.folder, REDIS_URL="redis://127.0.0.1:1/0")
     assert (ended.status, ended.out) == (0, "told\n")
 
 
-def test_a_long_text_in_any_script_gets_through_where_a_message_has_room_for_it(own: Bench) -> None:
+def test_long_text_in_any_script_is_delivered_if_it_fits_a_message(own: Bench) -> None:
     """Its letters are not escaped on the way, nor when it has to wait."""
     name = "Zoë ж \U0001f600 " * 3000  # 39,000 bytes; escaped and in base64 nearly twice the limit
     own.sandbox.control.add_fault("status", status=503, count=1)

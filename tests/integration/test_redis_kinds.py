@@ -58,13 +58,13 @@ def running(
         yield Running(parts, place, worker.ready(), f"kind{number}")
 
 
-def test_a_worker_delivers_from_that_database(running: Running) -> None:
+def test_worker_delivers_from_each_kind_of_redis(running: Running) -> None:
     event = identified(running.address("worker"))
     running.place.client.lpush(running.parts.queue, encode(message_for(event), running.parts.queue))
     until(lambda: running.parts.holds(running.address("worker")), "the member")
 
 
-def test_flower_shows_the_depths_in_that_database(running: Running) -> None:
+def test_flower_shows_queue_depths_of_each_kind_of_redis(running: Running) -> None:
     dead_letters = f"{running.parts.queue}.dead_letter"
     running.place.client.lpush(dead_letters, "{}", "{}", "{}")
     try:
@@ -79,7 +79,7 @@ def test_flower_shows_the_depths_in_that_database(running: Running) -> None:
         running.place.client.delete(dead_letters)
 
 
-def test_the_command_line_enqueues_there_and_sees_the_worker(running: Running) -> None:
+def test_command_line_enqueues_on_each_kind_of_redis_and_sees_the_worker(running: Running) -> None:
     sent = running.parts.command(
         "send", "-", given=f'{{"type":"identify","traits":{{"email":"{running.address("cli")}"}}}}'
     )
@@ -91,7 +91,7 @@ def test_the_command_line_enqueues_there_and_sees_the_worker(running: Running) -
     )
 
 
-def test_a_producer_enqueues_there(running: Running) -> None:
+def test_producer_enqueues_on_each_kind_of_redis(running: Running) -> None:
     printed = running.parts.producer(
         {**identified(running.address("producer")), "messageId": "m-1"}
     )
@@ -99,11 +99,11 @@ def test_a_producer_enqueues_there(running: Running) -> None:
     until(lambda: running.parts.holds(running.address("producer")), "the member")
 
 
-def test_metrics_say_that_redis_is_up(running: Running) -> None:
+def test_metrics_show_that_redis_is_up(running: Running) -> None:
     until(lambda: running.parts.redis_up() == 1, "a metric that says so")
 
 
-def test_no_part_prints_a_secret(running: Running) -> None:
+def test_worker_and_flower_print_no_secret(running: Running) -> None:
     printed = (
         running.worker.printed()
         + running.parts.flower_log.read_text()
@@ -112,7 +112,7 @@ def test_no_part_prints_a_secret(running: Running) -> None:
     assert not [each for each in (*SECRETS, KEY) if each in printed]
 
 
-def test_what_a_worker_tells_of_itself_holds_no_secret(running: Running) -> None:
+def test_worker_inspection_shows_no_secret(running: Running) -> None:
     told = (
         eventually(
             lambda: (found := running.parts.inspected()).keys() >= {"stats", "conf"} and found, 60
@@ -124,7 +124,7 @@ def test_what_a_worker_tells_of_itself_holds_no_secret(running: Running) -> None
     assert not [each for each in SECRETS if each in json.dumps(told)]
 
 
-def test_not_verifying_is_told_once_by_each_part(running: Running) -> None:
+def test_unverified_tls_is_warned_about_once_by_each_program(running: Running) -> None:
     expected = int("ssl_cert_reqs=none" in running.place.url)
     told = "is not verified (ssl_cert_reqs=none)"
     assert running.worker.printed().count(told) == expected
@@ -135,7 +135,7 @@ def test_not_verifying_is_told_once_by_each_part(running: Running) -> None:
     assert running.parts.producer(identified(running.address("told"))).err.count(told) == expected
 
 
-def test_every_connection_to_that_database_is_made_alike(running: Running) -> None:
+def test_connections_to_each_kind_of_redis_are_made_alike(running: Running) -> None:
     options = running.place.client.connection_pool.connection_kwargs
     clients = [
         each
@@ -152,7 +152,7 @@ def test_every_connection_to_that_database_is_made_alike(running: Running) -> No
     assert {each["resp"] for each in clients} == {"2" if "protocol=2" in running.place.url else "3"}
 
 
-def test_the_documented_table_is_the_one_that_was_run() -> None:
+def test_documented_table_lists_the_tested_kinds_of_redis() -> None:
     rows = re.findall(
         r"^\| (.+?) \| ✓ \| ✓ \| ✓ \| ✓ \| ✓ \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -207,7 +207,7 @@ def interceptor(
         assert (bytes(relay.read), bytes(relay.plain)) == (b"", b"")
 
 
-def test_a_worker_ends_and_tells_it_nothing(interceptor: Interceptor) -> None:
+def test_worker_behind_an_interceptor_ends_and_sends_no_byte(interceptor: Interceptor) -> None:
     with interceptor.parts.worker() as worker:
         assert worker.process.wait(60) == 1
     last = worker.printed().splitlines()[-1]
@@ -216,7 +216,7 @@ def test_a_worker_ends_and_tells_it_nothing(interceptor: Interceptor) -> None:
     assert bytes(interceptor.relay.read) == b""
 
 
-def test_a_workers_loop_and_its_metrics_tell_it_nothing(interceptor: Interceptor) -> None:
+def test_running_worker_behind_an_interceptor_sends_no_byte(interceptor: Interceptor) -> None:
     # As a worker that runs when the certificate is replaced: nothing looks at Redis before its loop and its metrics do.
     program = (
         "import worker.consumer.startup as startup; startup.check_redis = lambda _settings: None\n"
@@ -230,7 +230,7 @@ def test_a_workers_loop_and_its_metrics_tell_it_nothing(interceptor: Interceptor
     assert bytes(interceptor.relay.read) == b""
 
 
-def test_flower_tells_it_nothing(interceptor: Interceptor) -> None:
+def test_flower_behind_an_interceptor_sends_no_byte(interceptor: Interceptor) -> None:
     with interceptor.parts.flower():
         interceptor.parts.flower_page()
         assert interceptor.raised in interceptor.parts.flower_log.read_text()
@@ -238,7 +238,9 @@ def test_flower_tells_it_nothing(interceptor: Interceptor) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "check"])
-def test_a_command_says_why_and_tells_it_nothing(interceptor: Interceptor, command: str) -> None:
+def test_command_behind_an_interceptor_fails_and_sends_no_byte(
+    interceptor: Interceptor, command: str
+) -> None:
     printed = interceptor.parts.command(command)
     assert printed.status == 1
     assert interceptor.told in printed.everything
@@ -246,7 +248,7 @@ def test_a_command_says_why_and_tells_it_nothing(interceptor: Interceptor, comma
     assert bytes(interceptor.relay.read) == b""
 
 
-def test_a_producer_raises_and_tells_it_nothing(interceptor: Interceptor) -> None:
+def test_producer_behind_an_interceptor_raises_and_sends_no_byte(interceptor: Interceptor) -> None:
     printed = interceptor.parts.producer(identified("intercepted@example.com"))
     assert printed.status == 1
     assert interceptor.raised in printed.err
@@ -280,7 +282,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_not_supported_is_refused_at_start_by_name(command: str, tmp_path: Path) -> None:
+def test_unsupported_redis_option_is_refused_at_start_by_name(command: str, tmp_path: Path) -> None:
     url = "redis://:s3cret@127.0.0.1:1/0?max_connections=s3cret"
     printed = printed_by(*COMMANDS[command], folder=tmp_path, REDIS_URL=url, given="{}")
     assert printed.status == 1
@@ -293,7 +295,7 @@ def test_what_is_not_supported_is_refused_at_start_by_name(command: str, tmp_pat
 @pytest.mark.parametrize(
     "command", ["worker", "celery worker", "celery flower", "status", "enqueue"]
 )
-def test_a_missing_file_is_named_at_start(command: str, tmp_path: Path) -> None:
+def test_missing_certificate_file_is_named_at_start(command: str, tmp_path: Path) -> None:
     url = f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/none.pem"
     printed = printed_by(*COMMANDS[command], folder=tmp_path, REDIS_URL=url)
     assert printed.status == 1
@@ -315,7 +317,7 @@ SENTINEL_TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", SENTINEL_TROUBLE)
-def test_sentinels_that_lead_nowhere_are_told_in_one_line(
+def test_useless_sentinels_are_reported_in_one_line(
     trouble: str, servers: Servers, running_sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     more, says, waits = SENTINEL_TROUBLE[trouble]

@@ -21,7 +21,7 @@ def alone(tmp_path: Path, running_sandbox: RunningSandbox) -> Iterator[Bench]:
     server.stop()
 
 
-def test_a_queue_that_fills_the_memory_can_still_be_delivered(alone: Bench) -> None:
+def test_queue_that_fills_redis_memory_can_still_be_delivered(alone: Bench) -> None:
     with alone.working() as worker:
         alone.run("pause")
         alone.put(*(identified(f"p{number}@example.com") for number in range(60)))

@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.bench import Bench, identified, printed_by, until
 from tests.integration.flowers import flower_of
-from worker.ops.redis_check.rights import WORKERS_USER, Who, acl_rules
+from tests.redis_rights import acl_rules
+from worker.ops.redis_check.rights import WORKERS_USER, Who
 
 # What a client is called is of no use but to people; INFO and CONFIG are of use, but not needed.
 NOT_MISSED = {"client|setinfo", "info", "config|get"}
@@ -31,8 +32,8 @@ def user(bench: Bench, *who: Who) -> str:
     return bench.server.url.replace("redis://", f"redis://{name}:pw@")
 
 
-def refused(bench: Bench) -> list[tuple[str, str]]:
-    """Which users were refused what, but for what is asked only to say more, and goes without."""
+def refused_commands(bench: Bench) -> list[tuple[str, str]]:
+    """Return which users were refused which commands, but for what is asked only to say more, and goes without."""
     asked = [
         (each["username"], each["object"])
         for each in bench.redis.acl_log()
@@ -71,8 +72,8 @@ def test_a_worker_delivers_retries_and_buries_with_its_rights_alone(
         rights.put(identified("no@example.com"), identified("later@example.com"))
         for address in ("p@example.com", "later@example.com"):
             rights.member(address)
-        rights.the_letter()
-    assert refused(rights) == []
+        rights.the_dead_letter()
+    assert refused_commands(rights) == []
 
 
 def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
@@ -80,7 +81,7 @@ def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
     rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
     with rights.working(REDIS_URL=url):
         rights.put(identified("p@example.com"), identified("no@example.com"))
-        rights.the_letter()
+        rights.the_dead_letter()
     rights.put(identified("p@example.com"))
     for line in (
         "check",
@@ -96,7 +97,7 @@ def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
     ):
         ended = rights.run(*line.split(), REDIS_URL=url)
         assert (line, ended.status, "Redis" in ended.err) == (line, 0, False)
-    assert refused(rights) == []
+    assert refused_commands(rights) == []
 
 
 def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> None:
@@ -108,7 +109,7 @@ def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> 
     assert printed_by("-c", program, folder=rights.folder, REDIS_URL=url).status == 0
     with rights.working(REDIS_URL=user(rights, *WORKERS_USER)):
         rights.member("c@example.com")
-    assert refused(rights) == []
+    assert refused_commands(rights) == []
 
 
 def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench) -> None:
@@ -127,8 +128,8 @@ def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench
         assert "mailgun.another" not in flower.page("/broker")
     of_others = [
         each
-        for each in refused(rights)
+        for each in refused_commands(rights)
         if each[1].startswith("mailgun.") and rights.queue not in each[1]
     ]
     assert ("Flower", "mailgun.another") in of_others
-    assert set(refused(rights)) == set(of_others)
+    assert set(refused_commands(rights)) == set(of_others)

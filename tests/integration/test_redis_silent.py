@@ -40,7 +40,7 @@ def kill_all(bench: Bench) -> None:
 
 
 @each_mode
-def test_all_workers_go_on_after_redis_fell_silent(own: Bench, relay: Relay, mode: Mode) -> None:
+def test_workers_go_on_after_redis_fell_silent(own: Bench, relay: Relay, mode: Mode) -> None:
     settings = {**mode.settings, **UNTIL_RESTORED, "REDIS_URL": relay.url}
     own.sandbox.control.latency(20)
     with own.working(**settings) as one, own.working(**settings) as another:
@@ -62,7 +62,7 @@ def test_all_workers_go_on_after_redis_fell_silent(own: Bench, relay: Relay, mod
 
 
 @each_mode
-def test_connections_cut_under_load_keep_no_event_waiting(
+def test_connections_cut_under_load_leave_no_event_waiting(
     own: Bench, relay: Relay, mode: Mode
 ) -> None:
     settings = {**mode.settings, **UNTIL_RESTORED, "REDIS_URL": relay.url}
@@ -79,7 +79,7 @@ def test_connections_cut_under_load_keep_no_event_waiting(
 
 @each_mode
 @pytest.mark.parametrize("away", ["silent", "gone"])
-def test_worker_told_to_stop_while_redis_is_away_ends_and_loses_nothing(
+def test_worker_stopped_while_redis_is_away_ends_and_loses_nothing(
     own: Bench, relay: Relay, away: str, mode: Mode
 ) -> None:
     own.sandbox.control.latency(100)

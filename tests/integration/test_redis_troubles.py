@@ -10,10 +10,11 @@ import pytest
 
 from tests import odd_servers
 from tests.integration.bench import Bench, identified
+from tests.redis_rights import acl_rules
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, cluster, eventually, free_port
 from tests.workers import RunningWorker
-from worker.ops.redis_check.rights import WORKERS_USER, Who, acl_rules
+from worker.ops.redis_check.rights import WORKERS_USER, Who
 
 OURS = ("-m", "worker", "worker")
 CELERYS = ("-m", "celery", "-A", "worker.app", "worker")
@@ -48,7 +49,7 @@ def ending(bench: Bench, command: tuple[str, ...], **settings: str) -> tuple[int
     """The status and the last line of a worker that does not start."""
     worker = bench.worker(*command, **settings)
     eventually(lambda: worker.process.poll() is not None, 60, "a worker that ends")
-    return worker.process.returncode, worker.printed().strip().splitlines()[-1]
+    return worker.process.wait(), worker.printed().strip().splitlines()[-1]
 
 
 def logged(worker: RunningWorker) -> list[dict[str, str]]:
@@ -57,14 +58,14 @@ def logged(worker: RunningWorker) -> list[dict[str, str]]:
     return [each for each in lines if each["logger"] == "signal_mailgun.redis"]
 
 
-def test_a_good_redis_is_well_and_a_worker_logs_nothing_of_it(own: Bench) -> None:
+def test_good_redis_passes_the_check_and_is_not_logged_about(own: Bench) -> None:
     checked = own.run("check")
     assert (checked.status, checked.out.count("✓")) == (0, 7)
     with own.working() as worker:
         assert logged(worker) == []
 
 
-def test_json_says_what_is_a_warning_and_what_is_not(
+def test_check_with_json_tells_warnings_from_errors(
     tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
     with bench_on(tmp_path, sandbox, appendonly="no") as bench:
@@ -88,7 +89,7 @@ NO_WORKER: dict[str, tuple[dict[str, str], int, str, str]] = {
 
 @pytest.mark.parametrize("trouble", NO_WORKER)
 @pytest.mark.parametrize("command", [OURS, CELERYS], ids=["ours", "celery's"])
-def test_what_never_becomes_right_is_told_by_check_and_ends_a_worker(
+def test_permanent_redis_error_is_named_by_check_and_ends_a_worker(
     tmp_path: Path, sandbox: RunningSandbox, trouble: str, command: tuple[str, ...]
 ) -> None:
     config, database, found, fix = NO_WORKER[trouble]
@@ -131,7 +132,7 @@ def test_an_old_server_ends_a_worker(own: Bench) -> None:
 
 
 @pytest.mark.parametrize("kind", ["http", "tls"])
-def test_what_is_not_redis_ends_a_worker(own: Bench, tmp_path: Path, kind: str) -> None:
+def test_server_that_is_not_redis_ends_a_worker(own: Bench, tmp_path: Path, kind: str) -> None:
     with odd_servers.http() if kind == "http" else odd_servers.tls(tmp_path) as there:
         status, last = ending(own, OURS, REDIS_URL=there.url)
     assert status == 1
@@ -146,7 +147,7 @@ LIVED_WITH: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize("trouble", LIVED_WITH)
-def test_what_is_dangerous_is_logged_once_and_events_are_delivered(
+def test_dangerous_redis_configuration_is_logged_once_and_delivers(
     tmp_path: Path, sandbox: RunningSandbox, trouble: str
 ) -> None:
     config, level, text = LIVED_WITH[trouble]
@@ -184,7 +185,7 @@ def test_a_replica_is_an_error_and_its_promotion_is_waited_for(
         assert "is a read-only replica; Set REDIS_URL to its primary" in only
 
 
-def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(
+def test_redis_that_starts_late_is_waited_for_and_then_checked(
     tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
     with bench_on(tmp_path, sandbox, appendonly="no") as bench:
@@ -208,7 +209,7 @@ def test_a_redis_that_comes_later_is_waited_for_and_then_looked_at(
 
 
 @pytest.mark.parametrize("command", [OURS, CELERYS], ids=["ours", "celery's"])
-def test_a_redis_that_comes_later_and_is_of_no_use_ends_the_worker(
+def test_redis_that_starts_late_and_is_unusable_ends_the_worker(
     tmp_path: Path, sandbox: RunningSandbox, command: tuple[str, ...]
 ) -> None:
     with bench_on(tmp_path, sandbox) as bench:
@@ -240,7 +241,7 @@ def test_a_redis_that_comes_later_and_is_of_no_use_ends_the_worker(
         ),
     ],
 )
-def test_a_command_without_its_right_is_one_line_with_the_fix(
+def test_command_without_its_redis_right_fails_in_one_line_with_the_fix(
     own: Bench, arguments: tuple[str, ...], rules: tuple[str, ...], found: str
 ) -> None:
     url = user(own, *acl_rules(WORKERS_USER, own.integration).split(), *rules)
@@ -267,7 +268,9 @@ def test_a_command_without_its_right_is_one_line_with_the_fix(
         ("rediss://127.0.0.1:{port}/0", "speaks no TLS, which rediss:// needs; Write redis://"),
     ],
 )
-def test_a_wrong_address_is_one_line_with_the_fix(own: Bench, url: str, found: str) -> None:
+def test_wrong_redis_address_fails_in_one_line_with_the_fix(
+    own: Bench, url: str, found: str
+) -> None:
     refused = own.run("pause", REDIS_URL=url.format(free=free_port(), port=own.server.port))
     [only] = refused.err.strip().splitlines()
     assert refused.status == 1
@@ -275,7 +278,7 @@ def test_a_wrong_address_is_one_line_with_the_fix(own: Bench, url: str, found: s
     assert "s3cret" not in only
 
 
-def test_a_worker_whose_user_may_not_publish_delivers_and_says_so_once(own: Bench) -> None:
+def test_worker_without_the_publish_right_delivers_and_warns_once(own: Bench) -> None:
     url = user(
         own, *acl_rules([Who.WORKER, Who.COMMANDS], own.integration).split(), "+info", "+config|get"
     )

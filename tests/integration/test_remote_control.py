@@ -82,7 +82,7 @@ SWITCHED_OFF = [
 
 
 @pytest.mark.parametrize(("path", "form", "instead"), SWITCHED_OFF)
-def test_what_is_switched_off_says_so_in_flower_and_changes_nothing(
+def test_switched_off_command_in_flower_is_refused_and_changes_nothing(
     bench: Bench,
     flower: Flower,
     worker: RunningWorker,
@@ -123,7 +123,7 @@ def test_an_event_sent_through_flower_is_delivered(bench: Bench, flower: Flower,
     assert bench.member("jane@example.com").vars == {"plan": "pro"}
 
 
-def test_a_cancelled_worker_takes_no_events_until_it_is_added_again_and_status_shows_it(
+def test_cancelled_worker_takes_no_events_until_added_again(
     bench: Bench, flower: Flower, worker: RunningWorker
 ) -> None:
     name = flower.worker()
@@ -152,7 +152,7 @@ def test_a_cancelled_worker_takes_no_events_until_it_is_added_again_and_status_s
     assert "Traceback" not in worker.printed()
 
 
-def test_a_worker_cancelled_and_added_again_and_again_under_load_loses_and_repeats_nothing(
+def test_worker_cancelled_and_added_repeatedly_loses_and_repeats_nothing(
     own: Bench, app: Celery
 ) -> None:
     own.sandbox.control.latency(5)
@@ -183,7 +183,7 @@ def test_a_worker_stays_cancelled_after_it_has_lost_its_connection(own: Bench) -
         assert own.member("jane@example.com")
 
 
-def test_shut_down_in_flower_ends_what_is_in_hand_and_leaves_the_roll(own: Bench) -> None:
+def test_shutdown_in_flower_finishes_events_and_leaves_the_registry(own: Bench) -> None:
     own.sandbox.control.latency(3000)
     worker = own.worker().ready()
     with flower_of(own) as flower:
@@ -231,7 +231,7 @@ BROADCASTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("command", "arguments", "instead"), BROADCASTS)
-def test_every_command_is_answered_with_what_was_done_or_what_to_do(
+def test_control_command_reply_names_the_result_or_the_alternative(
     bench: Bench,
     worker: RunningWorker,
     app: Celery,
@@ -257,7 +257,7 @@ def test_every_command_is_answered_with_what_was_done_or_what_to_do(
         lambda app: app.control.discard_all(),
     ],
 )
-def test_what_is_switched_off_raises_where_no_reply_could_say_so(
+def test_switched_off_command_without_a_reply_raises(
     app: Celery, ask: Callable[[Celery], object]
 ) -> None:
     with pytest.raises(SwitchedOff, match=r"signal-mailgun pause|WORKER_CONCURRENCY"):
@@ -265,7 +265,7 @@ def test_what_is_switched_off_raises_where_no_reply_could_say_so(
 
 
 @pytest.mark.parametrize(("command", "instead"), COMMANDS)
-def test_what_is_switched_off_says_so_to_celery_control(
+def test_switched_off_command_of_celery_control_names_the_alternative(
     bench: Bench, worker: RunningWorker, command: str, instead: str
 ) -> None:
     shown = celery(bench, "control", *command.split())
@@ -276,7 +276,7 @@ def test_what_is_switched_off_says_so_to_celery_control(
 
 
 @pytest.mark.parametrize("command", ["disable_events", "heartbeat", "enable_events"])
-def test_what_does_no_harm_goes_on_working(
+def test_harmless_command_of_celery_control_still_works(
     bench: Bench, worker: RunningWorker, command: str
 ) -> None:
     shown = celery(bench, "control", command)
@@ -303,7 +303,7 @@ INSPECTED = [
 
 
 @pytest.mark.parametrize("command", INSPECTED)
-def test_asking_a_worker_ends_nothing_and_shows_no_secret(
+def test_inspecting_a_worker_ends_nothing_and_shows_no_secret(
     bench: Bench, worker: RunningWorker, app: Celery, command: str
 ) -> None:
     arguments = (
@@ -320,7 +320,7 @@ def test_asking_a_worker_ends_nothing_and_shows_no_secret(
     assert "Traceback" not in worker.printed()
 
 
-def test_a_worker_tells_what_it_has_in_hand(own: Bench, app: Celery) -> None:
+def test_inspect_active_shows_the_events_in_flight(own: Bench, app: Celery) -> None:
     own.sandbox.control.latency(4000)
     with own.working():
         own.put({**identified("jane@example.com"), "messageId": "m-jane"})
@@ -347,7 +347,7 @@ PURGES = [
 
 
 @pytest.mark.parametrize("command", PURGES)
-def test_celerys_purge_erases_nothing_and_says_what_to_do(
+def test_celerys_purge_erases_nothing_and_names_the_alternative(
     own: Bench, command: tuple[str, ...]
 ) -> None:
     own.put(identified("jane@example.com"))
@@ -422,7 +422,7 @@ def published(body: Any = None, **fields: Any) -> str:
     return json.dumps({**whole, **fields})
 
 
-def test_junk_on_the_channel_of_commands_ends_no_worker(own: Bench) -> None:
+def test_junk_on_the_control_channel_ends_no_worker(own: Bench) -> None:
     with own.working() as worker:
         before = len(worker.printed())
         for junk in JUNK:

@@ -39,7 +39,7 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_way_of_not_answering_is_tried_again_until_the_member_is_right(own: Bench) -> None:
+def test_event_without_an_answer_is_retried_until_the_member_is_right(own: Bench) -> None:
     for name, fault in NO_ANSWERS.items():
         own.sandbox.control.add_fault(address=f"{name}@example.com", **fault)
     with own.working(**IMPATIENT):
@@ -55,7 +55,7 @@ def test_every_way_of_not_answering_is_tried_again_until_the_member_is_right(own
     assert own.letters() == []
 
 
-def test_what_mailgun_stored_before_it_hung_is_not_erased_by_the_second_try(own: Bench) -> None:
+def test_fields_stored_by_an_unanswered_write_survive_its_retry(own: Bench) -> None:
     with own.working(**IMPATIENT):
         own.put(identified(JANE, plan="pro"))
         own.ended()
@@ -76,7 +76,7 @@ HINTS: list[HintKind] = [
 ]
 
 
-def test_nobody_is_asked_about_before_mailguns_hint_allows_it(bench: Bench) -> None:
+def test_retry_is_not_sent_before_mailguns_hint_allows(bench: Bench) -> None:
     told = {f"{hint.replace('_', '-')}@example.com": hint for hint in HINTS}
     for address, hint in told.items():
         bench.sandbox.control.add_fault(
@@ -92,7 +92,7 @@ def test_nobody_is_asked_about_before_mailguns_hint_allows_it(bench: Bench) -> N
     assert set(bench.members()) == set(told)
 
 
-def test_a_hint_is_heard_on_writing_too(bench: Bench) -> None:
+def test_retry_hint_on_a_write_is_respected(bench: Bench) -> None:
     bench.sandbox.control.add_fault(
         "status", status=420, method="POST", count=1, hint="retry_after_seconds", wait_seconds=2
     )
@@ -104,7 +104,7 @@ def test_a_hint_is_heard_on_writing_too(bench: Bench) -> None:
     assert JANE in bench.members()
 
 
-def test_being_told_to_wait_costs_no_attempt(own: Bench) -> None:
+def test_throttled_event_loses_no_attempt(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=429, count=2, address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="1"):
         own.put(identified(JANE))
@@ -114,7 +114,7 @@ def test_being_told_to_wait_costs_no_attempt(own: Bench) -> None:
     assert JANE in own.members()
 
 
-def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> None:
+def test_waiting_event_is_stored_in_redis_and_not_in_a_worker(bench: Bench) -> None:
     bench.sandbox.control.add_fault(
         "status", status=503, hint="retry_after_seconds", wait_seconds=600, address=JANE
     )
@@ -132,7 +132,7 @@ def test_an_event_that_waits_lies_in_redis_and_not_in_a_worker(bench: Bench) -> 
     assert (bench.queued(), bench.unacknowledged(), bench.letters()) == (0, 0, [])
 
 
-def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_itself(
+def test_resume_now_ends_a_429_hold_for_its_event_and_for_all_others(
     own: Bench,
 ) -> None:
     own.sandbox.control.add_fault(
@@ -151,7 +151,7 @@ def test_resume_now_ends_what_mailgun_asked_to_wait_for_all_and_for_the_event_it
     assert set(own.members()) == {JANE, "sam@example.com"}
 
 
-def test_a_member_that_mailgun_cannot_answer_holds_nobody_else(own: Bench) -> None:
+def test_member_that_mailgun_cannot_answer_delays_no_other(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=500, address=JANE)
     with own.working():
         own.put(*(identified(JANE, plan=f"{number}") for number in range(12)))
@@ -161,7 +161,7 @@ def test_a_member_that_mailgun_cannot_answer_holds_nobody_else(own: Bench) -> No
     assert own.letters() == []
 
 
-def test_after_an_outage_that_the_list_shows_to_be_over_everything_is_delivered(own: Bench) -> None:
+def test_outage_ended_by_the_incident_check_delivers_every_event(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=503)
     with own.working():
         own.put(*(identified(f"p{number}@example.com") for number in range(30)))
@@ -175,7 +175,7 @@ def test_after_an_outage_that_the_list_shows_to_be_over_everything_is_delivered(
     assert own.letters() == []
 
 
-def test_others_are_delivered_while_one_waits_for_an_unavailable_mailgun(bench: Bench) -> None:
+def test_event_that_waits_for_mailgun_delays_no_other_member(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=503, address=JANE)
     bench.put(identified(JANE))
     until(bench.delayed, "a delayed event")
@@ -199,14 +199,14 @@ def test_a_delayed_event_survives_the_worker_that_delayed_it(own: Bench) -> None
     assert own.letters() == []
 
 
-def test_an_event_whose_attempts_are_spent_is_a_dead_letter_with_the_last_answer(
+def test_event_without_attempts_left_is_buried_with_the_last_answer(
     own: Bench,
 ) -> None:
     own.sandbox.control.add_fault("status", status=500, count=1, address=JANE)
     own.sandbox.control.add_fault("status", status=503, message="Try later", address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="2"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert buried.letter.reason == DeadLetterReason.RETRIES_EXHAUSTED
     assert (buried.letter.status, buried.letter.answer, buried.letter.attempts) == (
         503,
@@ -218,11 +218,11 @@ def test_an_event_whose_attempts_are_spent_is_a_dead_letter_with_the_last_answer
 
 
 @pytest.mark.parametrize("status", [503, 429])
-def test_an_event_that_has_grown_too_old_is_a_dead_letter(own: Bench, status: int) -> None:
+def test_event_past_its_retry_window_is_a_dead_letter(own: Bench, status: int) -> None:
     own.sandbox.control.add_fault("status", status=status, address=JANE)
     with own.working(RETRY_MAX_AGE_HOURS="0.0002"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == (
         DeadLetterReason.RETRIES_EXHAUSTED,
         status,
@@ -231,11 +231,11 @@ def test_an_event_that_has_grown_too_old_is_a_dead_letter(own: Bench, status: in
     assert buried.letter.died_at - buried.letter.first_seen >= 0.0002 * 3600
 
 
-def test_a_hold_up_that_never_answered_is_told_without_a_status(own: Bench) -> None:
+def test_dead_letter_of_an_unanswered_request_has_no_status(own: Bench) -> None:
     own.sandbox.control.add_fault("reset", address=JANE)
     with own.working(RETRY_MAX_ATTEMPTS="1"):
         own.put(identified(JANE))
-        buried = own.the_letter()
+        buried = own.the_dead_letter()
     assert (buried.letter.reason, buried.letter.status) == (
         DeadLetterReason.RETRIES_EXHAUSTED,
         None,
@@ -243,7 +243,7 @@ def test_a_hold_up_that_never_answered_is_told_without_a_status(own: Bench) -> N
     assert "no connection" in buried.letter.answer
 
 
-def test_an_event_retried_over_and_over_stays_one_event(own: Bench) -> None:
+def test_event_retried_many_times_stays_one_event(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=503, count=3, address=JANE)
     with own.working():
         own.put(identified(JANE))

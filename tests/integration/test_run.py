@@ -110,7 +110,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(
+def test_run_on_an_existing_redis_protects_flower_without_a_key(
     tmp_path: Path, server: RedisServer
 ) -> None:
     unwanted = {"FLOWER_UNAUTHENTICATED_API": "true"}  # left over in the shell
@@ -127,7 +127,7 @@ def test_on_a_redis_of_ones_own_flower_asks_for_a_login_also_without_a_key(
         assert requests.post(f"{run.flower}/api/worker/shutdown/x", timeout=30).status_code == 401
 
 
-def test_the_embedded_server_asks_for_a_password_and_its_folder_is_ones_own(tmp_path: Path) -> None:
+def test_embedded_redis_has_a_password_and_a_private_folder(tmp_path: Path) -> None:
     (tmp_path / ".signal-mailgun").mkdir(mode=0o777)
     with RunningSandbox() as sandbox:
         real = {
@@ -193,7 +193,7 @@ def test_the_lines_that_run_prints_make_another_shell_work(tmp_path: Path) -> No
     assert "the list exists (10 members)" in shell.stdout
 
 
-def test_a_folder_that_is_another_place_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_run_in_a_folder_that_is_a_link_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".signal-mailgun").symlink_to(tmp_path / "elsewhere")
     printed = printed_by("-m", "worker", "run", "--once", folder=tmp_path, MAILGUN_API_KEY=KEY)
@@ -231,7 +231,7 @@ def test_run_ended_by_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--flower-port", "--sandbox-port"])
-def test_run_says_in_one_line_that_a_port_is_taken(
+def test_run_on_a_taken_port_fails_in_one_line(
     tmp_path: Path, option: str, server: RedisServer
 ) -> None:
     other = "--sandbox-port" if option == "--flower-port" else "--flower-port"

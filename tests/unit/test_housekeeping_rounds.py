@@ -9,7 +9,7 @@ from worker.consumer.housekeeping_rounds import Rounds
 DEADLINE = 20
 
 
-def test_round_is_skipped_while_another_thread_is_at_it() -> None:
+def test_round_is_skipped_while_another_thread_runs_one() -> None:
     entered, go, done = Event(), Event(), []
 
     def hang() -> None:
@@ -40,7 +40,7 @@ def test_step_that_fails_stops_neither_the_round_nor_the_next() -> None:
     assert done == ["stored", "stored"]
 
 
-def test_round_ends_where_redis_does_not_answer() -> None:
+def test_round_ends_when_redis_does_not_answer() -> None:
     done = []
 
     def hang_up() -> None:

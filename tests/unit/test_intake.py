@@ -102,7 +102,7 @@ def assert_celery_takes(payload: dict[str, Any]) -> None:
     assert payload["content-type"] == "application/json"
 
 
-def assert_refused(
+def assert_refused_and_kept_whole(
     raw: str | bytes, reason: DeadLetterReason = DeadLetterReason.UNREADABLE_MESSAGE, says: str = ""
 ) -> None:
     """The message says what is wrong, and keeps what came byte for byte, also as a dead letter."""
@@ -118,25 +118,25 @@ def assert_refused(
 
 
 @given(any_text | strange_json.map(json.dumps))
-def test_any_text_is_kept_whole(raw: str) -> None:
-    assert_refused(raw)
+def test_any_text_on_the_queue_is_kept_whole(raw: str) -> None:
+    assert_refused_and_kept_whole(raw)
 
 
 @given(binary())
-def test_any_bytes_are_kept_whole(raw: bytes) -> None:
-    assert_refused(raw)
+def test_any_bytes_on_the_queue_are_kept_whole(raw: bytes) -> None:
+    assert_refused_and_kept_whole(raw)
 
 
 @pytest.mark.parametrize(
     "raw", ["", "nonsense", "{", "null", "[]", "9" * 5000, "[" * 100_000, '{"a":' * 100_000]
 )
-def test_what_is_no_message_is_kept_whole(raw: str) -> None:
-    assert_refused(raw, says="not a Celery message")
+def test_payload_that_is_no_message_is_kept_whole(raw: str) -> None:
+    assert_refused_and_kept_whole(raw, says="not a Celery message")
 
 
-def test_the_bare_event_is_no_message_and_can_be_read_all_the_same() -> None:
+def test_bare_event_without_envelope_is_no_message_but_readable() -> None:
     raw = json.dumps(EVENT)
-    assert_refused(raw, says="an event without a Celery message around it")
+    assert_refused_and_kept_whole(raw, says="an event without a Celery message around it")
     assert [each.args for each in events_read(message_in(raw))] == [(EVENT,)]
 
 
@@ -186,10 +186,10 @@ U, T, E = (
         (with_body([[EVENT], ["x"], {}]), U, "the keyword arguments no object"),
     ],
 )
-def test_what_cannot_be_read_is_named_and_kept_whole(
+def test_unreadable_message_is_named_and_kept_whole(
     message: dict[str, Any], reason: DeadLetterReason, says: str
 ) -> None:
-    assert_refused(json.dumps(message), reason, says)
+    assert_refused_and_kept_whole(json.dumps(message), reason, says)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_what_cannot_be_read_is_named_and_kept_whole(
         envelope(bad=10**4000),
     ],
 )
-def test_the_event_is_read_although_the_message_is_unusual(message: dict[str, Any]) -> None:
+def test_unusual_message_still_yields_its_event(message: dict[str, Any]) -> None:
     assert body_of(admit(message))[:2] == [[EVENT], {}]
 
 
@@ -250,7 +250,7 @@ def test_a_header_that_cannot_be_read_costs_no_event() -> None:
         ("zstd", lambda data: zstd.compress(data, 19)),
     ],
 )
-def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
+def test_compressed_body_is_read_unless_it_would_fill_the_memory(
     name: str, compress: Callable[[bytes], bytes]
 ) -> None:
     def with_data(data: bytes) -> str:
@@ -258,18 +258,18 @@ def test_a_compressed_body_is_read_and_one_that_would_fill_the_memory_is_not(
 
     whole = compress(json.dumps([[EVENT], {}, {}]).encode())
     assert body_of(admit(with_data(whole)))[0] == [EVENT]
-    assert_refused(with_data(whole[:-5]), E, "compressed")
-    assert_refused(with_data(whole + b"rest"), E, "compressed")
+    assert_refused_and_kept_whole(with_data(whole[:-5]), E, "compressed")
+    assert_refused_and_kept_whole(with_data(whole + b"rest"), E, "compressed")
     in_pieces = b"".join(map(compress, (b"[[", json.dumps(EVENT).encode(), b"], {}, {}]")))
     assert body_of(admit(with_data(in_pieces)))[0] == [EVENT]
     big = with_data(compress(b" " * (LIMIT_BYTES + 1)))
-    assert_refused(
+    assert_refused_and_kept_whole(
         big, DeadLetterReason.TOO_LARGE, f"more than {LIMIT_BYTES} bytes when decompressed"
     )
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
-def test_a_body_that_is_compressed_without_saying_so_is_read(
+def test_body_compressed_without_a_header_is_read(
     compress: Callable[[bytes], bytes],
 ) -> None:
     data = compress(json.dumps([[EVENT], {}, {}]).encode())
@@ -287,10 +287,10 @@ def test_a_body_in_another_charset_is_read(charset: str) -> None:
     assert body_of(admit(message))[0] == [event]
 
 
-def test_a_body_in_a_charset_that_it_does_not_name_is_not_guessed() -> None:
+def test_body_in_an_unnamed_charset_is_not_guessed() -> None:
     body = json.dumps([[{**EVENT, "name": "René"}], {}, {}], ensure_ascii=False).encode("latin-1")
     message = {**envelope(), "body": base64.b64encode(body).decode()}
-    assert_refused(json.dumps(message), E, "the body is not UTF-8 text")
+    assert_refused_and_kept_whole(json.dumps(message), E, "the body is not UTF-8 text")
     to_json_value = {**with_properties(body_encoding=None), "body": "BODY"}
     raw = (
         json.dumps(to_json_value)
@@ -299,10 +299,10 @@ def test_a_body_in_a_charset_that_it_does_not_name_is_not_guessed() -> None:
             b'"BODY"', json.dumps(body.decode("latin-1"), ensure_ascii=False).encode("latin-1")
         )
     )
-    assert_refused(raw, E, "the message is not UTF-8 text")
+    assert_refused_and_kept_whole(raw, E, "the message is not UTF-8 text")
 
 
-def test_what_pythons_own_clients_wrap_in_json_is_read_as_our_producers_write_it() -> None:
+def test_python_types_wrapped_by_celery_read_as_the_producer_writes_them() -> None:
     sent = {
         "type": "identify",
         "timestamp": datetime(2024, 5, 1, 12, tzinfo=UTC),
@@ -326,20 +326,20 @@ def test_an_event_of_an_unknown_task_can_be_read() -> None:
     assert [each.args[0] for each in events_read(message_in(bundle))] == [EVENT, EVENT]
 
 
-def test_a_dead_letter_that_was_moved_to_the_queue_counts_as_what_it_was_about() -> None:
+def test_dead_letter_moved_to_the_queue_counts_as_its_original_message() -> None:
     raw = json.dumps(envelope(task="tasks.deliver"))
     letter = encode(message_in(raw), QUEUE, dead_letter={"reason": "unknown_task"})
     assert message_in(letter).original == raw
 
 
 @given(messages)
-def test_our_own_message_arrives_as_it_was_written(message: Message) -> None:
+def test_producers_message_is_admitted_unchanged(message: Message) -> None:
     payload = admit(encode(message, QUEUE))
     assert_celery_takes(payload)
     assert decode(json.dumps(payload))[0] == replace(message, id=shown_id(message.id))
 
 
-def test_an_id_that_could_be_an_address_is_shown_as_a_digest_that_stays_the_same() -> None:
+def test_id_that_may_be_an_address_is_shown_as_a_stable_digest() -> None:
     assert shown_id("m-1") == "m-1"
     assert shown_id("jane@example.com") == shown_id("jane@example.com")
     assert "jane" not in shown_id("jane@example.com")
@@ -363,7 +363,7 @@ def test_a_body_that_is_not_base64_is_read_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("signal", [None, {}, [], "x", 5])
-def test_what_a_bare_client_would_show_of_its_arguments_is_struck_out(signal: object) -> None:
+def test_arguments_shown_by_a_bare_client_are_struck_out(signal: object) -> None:
     headers = admit(envelope(signal=signal, kwargsrepr="{'email': 'jane@example.com'}"))["headers"]
     assert "jane" not in json.dumps(headers)
 
@@ -395,14 +395,16 @@ def test_what_a_bare_client_would_show_of_its_arguments_is_struck_out(signal: ob
         "delivery info that is a text",
     ],
 )
-def test_nothing_in_an_envelope_stops_a_worker_or_loses_the_event(message: dict[str, Any]) -> None:
+def test_envelope_with_any_content_stops_no_worker_and_loses_no_event(
+    message: dict[str, Any],
+) -> None:
     payload = admit(message)
     assert_celery_takes(payload)
     assert body_of(payload)[0] in ([EVENT], [json.dumps(message)])
 
 
 @given(strange_json)
-def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> None:
+def test_progress_headers_with_any_content_can_be_read_by_the_task(value: Any) -> None:
     for signal in (
         value,
         *(
@@ -431,7 +433,7 @@ def test_whatever_a_message_says_of_its_way_the_task_can_read_it(value: Any) -> 
 
 
 @given(strange_json, strange_json, strange_json, strange_json)
-def test_whatever_a_message_is_made_of_something_comes_of_it(
+def test_message_of_any_parts_is_admitted_or_refused(
     one: Any, two: Any, three: Any, four: Any
 ) -> None:
     for task in (TASK, DELIVER_MANY, "tasks.other", one):
@@ -504,9 +506,9 @@ def test_a_message_of_celerys_protocol_1_keeps_its_id_and_its_event() -> None:
         protocol_1(kwargs=[5]),
     ],
 )
-def test_a_message_of_protocol_1_that_cannot_be_read_is_kept_whole(message: dict[str, Any]) -> None:
+def test_unreadable_message_of_celerys_protocol_1_is_kept_whole(message: dict[str, Any]) -> None:
     reason = T if "another" in base64.b64decode(message["body"]).decode() else U
-    assert_refused(json.dumps(message), reason)
+    assert_refused_and_kept_whole(json.dumps(message), reason)
 
 
 # -- bundles -------------------------------------------------------------------------------------------------------
@@ -529,13 +531,13 @@ def deep(depth: int) -> dict[str, Any]:
     return {"type": "identify", "plan": value}
 
 
-def test_a_bundle_stays_one() -> None:
+def test_bundle_is_admitted_as_a_bundle() -> None:
     payload = admit(encode(BUNDLE, QUEUE))
     assert_celery_takes(payload)
     assert decode(json.dumps(payload))[0] == BUNDLE
 
 
-def test_a_bare_clients_bundle_keeps_its_id_and_its_events_and_shows_none_of_them() -> None:
+def test_bare_clients_bundle_keeps_id_and_events_and_shows_no_event() -> None:
     bare = {
         **with_body([[[EVENT, EVENT]], {}, {}]),
         "headers": envelope(task=DELIVER_MANY)["headers"],
@@ -554,7 +556,7 @@ def test_a_bundle_of_celerys_protocol_1_is_one_too() -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["x"], [[EVENT], [EVENT]], [None], [5]])
-def test_what_is_no_bundle_is_admitted_for_the_task_to_bury(args: list[Any]) -> None:
+def test_bundle_with_wrong_arguments_is_admitted_for_the_task_to_bury(args: list[Any]) -> None:
     payload = admit(encode(replace(BUNDLE, args=tuple(args)), QUEUE))
     assert_celery_takes(payload)
     assert body_of(payload)[0] == args
@@ -566,7 +568,7 @@ def test_an_event_in_a_bundle_may_be_as_deep_as_one_alone() -> None:
     parse_event(events[0])
 
 
-def test_an_event_a_little_too_deep_goes_as_it_was_sent_alone_and_in_a_bundle() -> None:
+def test_event_just_too_deep_is_admitted_as_sent_single_or_in_a_bundle() -> None:
     event = deep(NESTING_LIMIT)
     with pytest.raises(MalformedEvent):
         parse_event(event)
@@ -580,7 +582,7 @@ def test_an_event_a_little_too_deep_goes_as_it_was_sent_alone_and_in_a_bundle() 
 @pytest.mark.parametrize(
     "depth", [NESTING_LIMIT + 1, NESTING_LIMIT + 2, NESTING_LIMIT + 3, 300, 900]
 )
-def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth: int) -> None:
+def test_event_nested_too_deep_leaves_its_neighbours_in_a_bundle_valid(depth: int) -> None:
     before, bad, after = events_of(
         admit(encode(replace(BUNDLE, args=([EVENT, deep(depth), EVENT],)), QUEUE))
     )
@@ -591,7 +593,7 @@ def test_an_event_nested_too_deep_is_malformed_and_its_neighbours_are_not(depth:
 
 
 @pytest.mark.parametrize("where", ["kwargs", "embed", "beside"])
-def test_a_bundle_that_is_deep_elsewhere_keeps_all_of_it(where: str) -> None:
+def test_bundle_nested_deep_outside_its_events_keeps_everything(where: str) -> None:
     nested = deep(500)
     args = [[EVENT], nested] if where == "beside" else [[EVENT]]
     body = [
@@ -610,7 +612,7 @@ def test_a_bundle_that_is_deep_elsewhere_keeps_all_of_it(where: str) -> None:
 )
 @pytest.mark.parametrize("task", [DELIVER_MANY, TASK])
 @pytest.mark.parametrize("protocol", [1, 2])
-def test_an_event_that_python_cannot_read_takes_none_along(
+def test_event_that_python_cannot_read_leaves_its_neighbours_readable(
     bad: str, task: str, protocol: int
 ) -> None:
     event = '{"type": "identify", "text": "\\",]}[\\\\", "a": ' + bad + "}"

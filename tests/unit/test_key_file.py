@@ -46,7 +46,7 @@ def test_a_folder_in_which_others_can_replace_the_file_is_refused(
         assert key_in(key)
 
 
-def test_the_file_behind_a_link_is_what_counts(key: Path) -> None:
+def test_link_to_a_key_file_is_judged_by_its_target(key: Path) -> None:
     key.chmod(0o666)
     link = key.with_name("link")
     link.symlink_to(key)
@@ -89,7 +89,7 @@ def test_the_program_refuses_the_file_in_one_line(
     assert str(caught.value).isprintable()
 
 
-def test_a_file_of_ones_own_that_all_can_read_is_told(
+def test_key_file_that_all_users_can_read_is_warned_about(
     key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)

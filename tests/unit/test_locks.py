@@ -17,7 +17,7 @@ REQUIREMENT = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z,]+\])?==\S+", re.MUL
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.relative_to(PROJECT).as_posix())
-def test_everything_in_a_lock_has_a_version_and_a_hash_and_no_registry_is_named(lock: Path) -> None:
+def test_lock_pins_version_and_hash_of_each_package_without_a_registry(lock: Path) -> None:
     text = lock.read_text()
     assert "://" not in text
     requirements = re.split(r"\n(?=[a-z0-9])", text)[1:]
@@ -27,7 +27,7 @@ def test_everything_in_a_lock_has_a_version_and_a_hash_and_no_registry_is_named(
         assert "--hash=sha256:" in each, each[:80]
 
 
-def test_the_lock_covers_what_installs_and_builds() -> None:
+def test_lock_covers_the_installers_and_build_tools() -> None:
     names = set(REQUIREMENT.findall(LOCKS[0].read_text()))
     assert {"pip", "setuptools", "hatchling", "uv", "editables"} <= names
 
@@ -43,7 +43,7 @@ def test_actions_are_pinned_by_commit() -> None:
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each)] == []
 
 
-def test_what_is_pinned_is_audited() -> None:
+def test_every_lock_is_audited() -> None:
     assert "make audit" in {step.get("run") for step in steps()}
     audited = re.findall(r"pip-audit .*-r (\S+)", (PROJECT / "Makefile").read_text())
     assert {PROJECT / each for each in audited} == set(LOCKS)

@@ -75,7 +75,7 @@ def test_a_field_without_a_value_is_left_out() -> None:
     assert as_json("x", status=0)["status"] == 0
 
 
-def test_what_celery_adds_of_a_tasks_arguments_is_left_out() -> None:
+def test_task_arguments_added_by_celery_are_left_out() -> None:
     assert "jane" not in JsonLines().format(record("x", data={"args": "jane@example.com"}))
 
 
@@ -95,7 +95,7 @@ def test_addresses_in_a_field_are_struck_out(formatter: logging.Formatter) -> No
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
-def test_a_record_is_one_line_whatever_it_holds(formatter: logging.Formatter) -> None:
+def test_record_with_any_content_is_one_line(formatter: logging.Formatter) -> None:
     lines = formatter.format(
         record("a\nb\r%s", "c\u2028d", error=raised(), event="x\n12:00:00 INFO forged\u2028")
     )
@@ -103,7 +103,7 @@ def test_a_record_is_one_line_whatever_it_holds(formatter: logging.Formatter) ->
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
-def test_of_an_exception_its_kind_and_place_are_shown_and_neither_text_nor_traceback(
+def test_exception_is_logged_by_kind_and_place_without_text_or_traceback(
     formatter: logging.Formatter,
 ) -> None:
     line = formatter.format(record("crashed", error=raised()))
@@ -113,7 +113,7 @@ def test_of_an_exception_its_kind_and_place_are_shown_and_neither_text_nor_trace
 
 
 @pytest.mark.parametrize(("form", "is_json"), [("auto", True), ("json", True), ("text", False)])
-def test_elsewhere_than_on_a_terminal_lines_are_json_unless_text_is_asked_for(
+def test_log_off_a_terminal_is_json_unless_text_is_configured(
     root: logging.Logger,
     form: Any,
     is_json: bool,  # noqa: FBT001
@@ -124,9 +124,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_json_unless_text_is_asked_for(
     assert stream.getvalue().startswith("{") is is_json
 
 
-def test_on_a_terminal_lines_are_text(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_on_a_terminal_is_text(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
     configure("info", "auto", stream)
@@ -135,7 +133,7 @@ def test_on_a_terminal_lines_are_text(
     assert not stream.getvalue().startswith("{")
 
 
-def test_records_below_the_level_are_not_printed_and_each_is_printed_once(
+def test_record_is_printed_once_and_only_from_its_level_on(
     root: logging.Logger,
 ) -> None:
     stream = io.StringIO()
@@ -146,7 +144,7 @@ def test_records_below_the_level_are_not_printed_and_each_is_printed_once(
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["loud"]
 
 
-def test_printing_goes_to_standard_error_unless_told_otherwise(root: logging.Logger) -> None:
+def test_log_goes_to_standard_error_by_default(root: logging.Logger) -> None:
     configure("info", "json")
     handler = root.handlers[0]
     assert isinstance(handler, logging.StreamHandler)

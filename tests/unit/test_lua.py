@@ -25,7 +25,7 @@ def head_of(text: str) -> list[str]:
     return list(takewhile(lambda line: line.startswith("--"), text.splitlines()))
 
 
-def untold(text: str) -> list[str]:
+def undocumented(text: str) -> list[str]:
     """What a script uses and its head does not name."""
     head = head_of(text)
     code = re.sub(r"--.*", "", text)
@@ -49,27 +49,27 @@ def loaded_by(module: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
-def test_a_script_begins_with_a_head_that_tells_its_keys_and_arguments(path: Path) -> None:
+def test_script_begins_with_a_head_that_lists_keys_and_arguments(path: Path) -> None:
     text = path.read_text()
     assert head_of(text), "it begins with no comment"
-    assert untold(text) == []
+    assert undocumented(text) == []
     assert text.endswith("\n"), "what comes after it would be on its last line"
 
 
-def test_a_script_whose_head_leaves_out_what_it_uses_is_found() -> None:
-    assert untold(
+def test_script_whose_head_omits_a_key_or_argument_is_found() -> None:
+    assert undocumented(
         "-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n"
     ) == ["ARGV"]
-    assert untold("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
+    assert undocumented("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
 
 
-def test_each_script_is_loaded_by_a_module_and_each_that_is_loaded_is_there() -> None:
+def test_scripts_are_exactly_those_that_modules_load() -> None:
     assert {each for path in MODULES for each in loaded_by(path.read_text())} == set(
         map(name_of, SCRIPTS)
     )
 
 
-def test_modules_hold_no_lua_of_their_own() -> None:
+def test_modules_contain_no_lua() -> None:
     found = {
         name_of(path)
         for path in MODULES

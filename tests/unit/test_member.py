@@ -19,13 +19,13 @@ def answer(**member: object) -> dict[str, Any]:
     }
 
 
-def held(**member: object) -> Member:
+def member_of(**member: object) -> Member:
     found = member_in(answer(**{"subscribed": True, **member}), "jane@example.com")
     assert found
     return found
 
 
-def test_a_member_that_does_not_say_whether_it_is_subscribed_is_no_member() -> None:
+def test_member_without_a_subscription_flag_is_refused() -> None:
     assert (
         member_in({"member": {"address": "jane@example.com", "vars": {}}}, "jane@example.com")
         is None
@@ -42,7 +42,7 @@ def test_the_form_fields_come_in_the_order_of_the_integrations_page() -> None:
     ]
 
 
-def test_a_name_that_nobody_set_is_left_out() -> None:
+def test_unset_name_is_left_out_of_the_form() -> None:
     assert "name" not in Member("jane@example.com").form()
 
 
@@ -82,7 +82,7 @@ def test_an_answer_shows_the_whole_member() -> None:
 
 
 def test_addresses_are_compared_ignoring_case_and_kept_as_ours() -> None:
-    assert held(address="Jane@Example.COM").address == "jane@example.com"
+    assert member_of(address="Jane@Example.COM").address == "jane@example.com"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_addresses_are_compared_ignoring_case_and_kept_as_ours() -> None:
         {"list": {"address": "jane@example.com"}},
     ],
 )
-def test_what_is_not_the_member_asked_for_is_none(data: object) -> None:
+def test_answer_about_another_member_is_none(data: object) -> None:
     assert member_in(data, "jane@example.com") is None
 
 
@@ -113,17 +113,17 @@ def test_what_is_not_the_member_asked_for_is_none(data: object) -> None:
     [(True, True), (False, False), ("yes", True), ("no", False), ("True", True), ("False", False)],
 )
 def test_the_subscription_is_read_in_each_spelling(value: object, subscribed: bool) -> None:  # noqa: FBT001
-    assert held(subscribed=value).subscribed is subscribed
+    assert member_of(subscribed=value).subscribed is subscribed
 
 
 @pytest.mark.parametrize("name", ["", None])
 def test_a_name_that_is_absent_is_empty(name: str | None) -> None:
-    assert held(name=name).name == ""
+    assert member_of(name=name).name == ""
 
 
 @pytest.mark.parametrize("value", [None, {}])
 def test_vars_that_are_absent_are_empty(value: object) -> None:
-    assert held(vars=value).vars == {}
+    assert member_of(vars=value).vars == {}
 
 
 @given(json_values, any_text)

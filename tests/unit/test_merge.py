@@ -43,7 +43,7 @@ def patch(consent: bool | None = None, name: str | None = None, **fields: object
 
 
 def merged(
-    held: Member | None,
+    current: Member | None,
     patch: Patch,
     rules: SubscriptionRules | None = None,
     *,
@@ -51,15 +51,15 @@ def merged(
 ) -> Member:
     """What one event makes of the member; `our_no` says that a "no" which Mailgun holds is ours."""
     record = Record(no=No(0.0, FIRST)) if our_no else Record()
-    known = after_reading(record, held, 1000.0, 0.0).record if held else record
+    known = after_reading(record, current, 1000.0, 0.0).record if current else record
     member = plan_merge(
-        held, known, [TimedPatch(patch, EVENT)], rules or SubscriptionRules(), 1000.0
+        current, known, [TimedPatch(patch, EVENT)], rules or SubscriptionRules(), 1000.0
     ).member
     assert member
     return member
 
 
-# The subscription that stands, for: held (None: a new member), consent (None: unknown).
+# The subscription that stands, for: current (None: a new member), consent (None: unknown).
 SUBSCRIBED = {
     (None, None): "as MAILGUN_SUBSCRIBE_NEW says",
     (None, True): True,
@@ -73,25 +73,25 @@ SUBSCRIBED = {
 }
 
 
-@pytest.mark.parametrize(("held", "consent"), SUBSCRIBED)
+@pytest.mark.parametrize(("current", "consent"), SUBSCRIBED)
 @pytest.mark.parametrize(
     ("our_no", "subscribe_new", "resubscribe"), list(product([True, False], repeat=3))
 )
-def test_who_is_subscribed(
-    held: bool | None,  # noqa: FBT001
+def test_subscription_follows_the_table_of_member_consent_and_settings(
+    current: bool | None,  # noqa: FBT001
     consent: bool | None,  # noqa: FBT001
     our_no: bool,  # noqa: FBT001
     subscribe_new: bool,  # noqa: FBT001
     resubscribe: bool,  # noqa: FBT001
 ) -> None:
-    expected = SUBSCRIBED[held, consent]
-    if (held, consent) == (None, None):
+    expected = SUBSCRIBED[current, consent]
+    if (current, consent) == (None, None):
         expected = (
             subscribe_new and not our_no
         )  # a no of ours that is not there yet, or no longer, is not forgotten
-    if (held, consent) == (False, True):
+    if (current, consent) == (False, True):
         expected = our_no or resubscribe
-    member = None if held is None else Member(ADDRESS, subscribed=held)
+    member = None if current is None else Member(ADDRESS, subscribed=current)
     found = merged(
         member, patch(consent), SubscriptionRules(subscribe_new, resubscribe), our_no=our_no
     )
@@ -105,65 +105,67 @@ def test_by_default_a_new_member_is_subscribed_and_an_opt_out_stands() -> None:
     ).subscribed
 
 
-def test_what_the_event_sets_replaces_and_what_it_does_not_set_stays() -> None:
-    held = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
-    found = merged(held, patch(plan="pro", last_page_url="/a"), SubscriptionRules())
+def test_merge_replaces_fields_of_the_event_and_keeps_the_others() -> None:
+    current = Member(ADDRESS, "Jane Doe", vars={"plan": "free", "company": "Acme"})
+    found = merged(current, patch(plan="pro", last_page_url="/a"), SubscriptionRules())
     assert found == Member(
         ADDRESS, "Jane Doe", vars={"plan": "pro", "company": "Acme", "last_page_url": "/a"}
     )
 
 
-def test_a_name_in_the_event_replaces_the_held_one() -> None:
+def test_name_in_the_event_replaces_the_current_one() -> None:
     assert merged(Member(ADDRESS, "J"), patch(name="Jane"), SubscriptionRules()).name == "Jane"
 
 
 @given(members, patches, rules, st.booleans())
 def test_every_field_of_the_patch_is_set_and_every_other_is_kept(
-    held: Member,
+    current: Member,
     patch: Patch,
     rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
-    found = merged(held, patch, rules, our_no=our_no)
+    found = merged(current, patch, rules, our_no=our_no)
     assert found.address == patch.address
-    assert found.name == (held.name if patch.name is None else patch.name)
-    assert found.vars.keys() == held.vars.keys() | patch.vars.keys()
+    assert found.name == (current.name if patch.name is None else patch.name)
+    assert found.vars.keys() == current.vars.keys() | patch.vars.keys()
     for name, value in found.vars.items():
-        assert value == (patch.vars[name] if name in patch.vars else held.vars[name])
+        assert value == (patch.vars[name] if name in patch.vars else current.vars[name])
 
 
 @given(st.none() | members, patches, rules, st.booleans())
 def test_merging_twice_is_merging_once(
-    held: Member | None,
+    current: Member | None,
     patch: Patch,
     rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
-    once = merged(held, patch, rules, our_no=our_no)
+    once = merged(current, patch, rules, our_no=our_no)
     assert merged(once, patch, rules, our_no=our_no) == once
 
 
 @given(members, patches, patches)
 def test_patches_of_different_fields_can_come_in_any_order(
-    held: Member, one: Patch, other: Patch
+    current: Member, one: Patch, other: Patch
 ) -> None:
     other = replace(
         other, vars={f"other_{k}": v for k, v in other.vars.items()}, name=None, consent=None
     )
-    both = merged(merged(held, one, SubscriptionRules()), other, SubscriptionRules())
-    assert merged(merged(held, other, SubscriptionRules()), one, SubscriptionRules()) == both
+    both = merged(merged(current, one, SubscriptionRules()), other, SubscriptionRules())
+    assert merged(merged(current, other, SubscriptionRules()), one, SubscriptionRules()) == both
 
 
 @given(members, patches)
-def test_merging_changes_neither_the_held_member_nor_the_patch(held: Member, patch: Patch) -> None:
-    before = dict(held.vars), dict(patch.vars)
-    merged(held, patch, SubscriptionRules())
-    assert (held.vars, patch.vars) == before
+def test_merging_changes_neither_the_current_member_nor_the_patch(
+    current: Member, patch: Patch
+) -> None:
+    before = dict(current.vars), dict(patch.vars)
+    merged(current, patch, SubscriptionRules())
+    assert (current.vars, patch.vars) == before
 
 
 @given(members, patches.map(lambda each: replace(each, consent=None)))
-def test_without_consent_nobodys_subscription_changes(held: Member, patch: Patch) -> None:
-    assert merged(held, patch, SubscriptionRules()).subscribed is held.subscribed
+def test_patch_without_consent_keeps_the_subscription(current: Member, patch: Patch) -> None:
+    assert merged(current, patch, SubscriptionRules()).subscribed is current.subscribed
 
 
 # What newer events have set
@@ -182,13 +184,13 @@ def owned(fields: Mapping[str, tuple[Any, EventOrder]], **known: Any) -> Record:
     )
 
 
-def test_the_fields_of_a_patch_are_named_as_the_ledger_names_them() -> None:
+def test_patch_fields_have_the_names_of_the_ledger() -> None:
     found = fields_of(patch(consent=False, name="Jane", plan="pro", name_="x"))
     assert found == ["name", "vars.plan", "vars.name_", CONSENT]
     assert fields_of(patch()) == []
 
 
-def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own() -> None:
+def test_trait_called_name_or_subscribed_is_apart_from_the_members_field() -> None:
     mine = Patch(ADDRESS, "Jane", {"name": "x", "subscribed": "y"}, consent=True, at=None)
     newer = owned({"vars.name": ("x", EventOrder(9)), "vars.subscribed": ("y", EventOrder(9))})
     assert surviving(mine, newer, EVENT) == replace(mine, vars={})
@@ -205,7 +207,7 @@ def test_a_trait_called_name_or_subscribed_is_another_field_than_the_members_own
         (EventOrder(6.0, 0.0), True),
     ],
 )
-def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_it(
+def test_patch_field_survives_unless_a_later_event_has_set_it(
     field: str,
     order: EventOrder,
     survives: bool,  # noqa: FBT001
@@ -216,25 +218,27 @@ def test_a_field_survives_unless_a_newer_event_or_of_equals_a_later_one_has_set_
 
 
 @given(patches, st.floats(-1e9, 1e10))
-def test_where_nothing_is_known_all_of_a_patch_survives(patch: Patch, at: float) -> None:
+def test_patch_without_a_record_survives_whole(patch: Patch, at: float) -> None:
     assert surviving(patch, Record(), EventOrder(at)) == patch
 
 
 # Whose "no" it is
 
 
-def after(held: Member | None, record: Record, *patches: Patch, now: float = 1000.0) -> MergePlan:
+def after(
+    current: Member | None, record: Record, *patches: Patch, now: float = 1000.0
+) -> MergePlan:
     return plan_merge(
-        held, record, [TimedPatch(each, EVENT) for each in patches], SubscriptionRules(), now
+        current, record, [TimedPatch(each, EVENT) for each in patches], SubscriptionRules(), now
     )
 
 
-@pytest.mark.parametrize("held", [None, Member(ADDRESS)])
-def test_a_no_in_place_of_a_yes_or_nothing_is_ours(held: Member | None) -> None:
-    assert after(held, Record(), patch(consent=False)).record.no == No(1000.0, EVENT)
+@pytest.mark.parametrize("current", [None, Member(ADDRESS)])
+def test_denial_for_a_subscribed_or_new_member_is_recorded_as_ours(current: Member | None) -> None:
+    assert after(current, Record(), patch(consent=False)).record.no == No(1000.0, EVENT)
 
 
-def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
+def test_denial_after_the_recipients_opt_out_stays_the_recipients() -> None:
     theirs = Record(no=No(1.0, None))
     assert (
         after(Member(ADDRESS, subscribed=False), theirs, patch(consent=False)).record.no
@@ -242,7 +246,7 @@ def test_a_no_on_top_of_the_recipients_is_still_the_recipients() -> None:
     )
 
 
-def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> None:
+def test_denial_is_noted_with_its_write_until_a_reading_confirms_it() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False))
     assert plan.member
     note = noted(Record(), plan, 1000.0)
@@ -251,26 +255,26 @@ def test_a_no_is_noted_with_what_is_sent_until_it_is_known_to_be_stored() -> Non
     assert stored == No(1000.0, EVENT)
 
 
-def test_a_no_with_other_fields_than_were_sent_is_the_recipients() -> None:
+def test_unsubscribed_reading_unlike_our_write_is_the_recipients_opt_out() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False, plan="pro"))
     note = noted(Record(), plan, 1000.0)
     clicked = Member(ADDRESS, subscribed=False)
     assert after_reading(note, clicked, 1001.0, LAG).record.no == No(1001.0, None)
 
 
-def test_a_no_that_stands_is_not_noted_again() -> None:
+def test_standing_denial_is_not_noted_again() -> None:
     record = Record(no=No(1.0, EVENT))
     plan = after(Member(ADDRESS, subscribed=False), record, patch(plan="pro"))
     assert noted(record, plan, 1000.0) is record
 
 
-def test_a_granted_consent_lifts_only_a_no_that_is_older() -> None:
+def test_grant_lifts_only_an_older_denial() -> None:
     denied = Record(consent=True, orders={CONSENT: EventOrder(4.0)}, no=No(1.0, EVENT))
     assert denied.denies
     assert not denied._replace(orders={CONSENT: EventOrder(6.0)}).denies
 
 
-def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
+def test_lifted_denial_is_removed_once_the_grant_is_written() -> None:
     record = Record(no=No(1.0, FIRST), seen_at=1.0)
     assert after(Member(ADDRESS, subscribed=False), record, patch(consent=True)).record.no is None
     unwritten = after(Member(ADDRESS), record, patch(consent=True)).record
@@ -280,20 +284,20 @@ def test_a_no_that_was_lifted_is_none_once_the_yes_is_written() -> None:
 # What a reading proves
 
 
-def test_a_yes_soon_after_a_no_is_no_proof_and_later_it_is() -> None:
+def test_subscribed_reading_within_the_read_lag_does_not_end_a_denial() -> None:
     record = Record(no=No(1000.0, None), seen_at=1000.0)
     soon = after_reading(record, Member(ADDRESS), 1000.0 + LAG - 1, LAG)
     assert (soon.record.denies, soon.doubt) == (True, None)
     assert not after_reading(record, Member(ADDRESS), 1000.0 + LAG, LAG).record.denies
 
 
-def test_a_no_counts_at_once() -> None:
+def test_unsubscribed_reading_counts_at_once() -> None:
     assert after_reading(
         Record(seen_at=999.0), Member(ADDRESS, subscribed=False), 1000.0, LAG
     ).record.denies
 
 
-def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
+def test_unsubscribed_reading_soon_after_a_lifted_denial_is_read_again() -> None:
     no, lifted = Member(ADDRESS, subscribed=False), Record(lifted_at=1000.0, seen_at=1000.0)
     found = after_reading(lifted, no, 1002.0, LAG)
     assert found.doubt == 2.0
@@ -301,7 +305,7 @@ def test_a_no_soon_after_ours_was_lifted_is_looked_at_again() -> None:
     assert after_reading(lifted, no, 1000.0 + LAG, LAG).record.no == No(1000.0 + LAG, None)
 
 
-def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
+def test_denial_stored_by_an_unanswered_write_is_lifted_again() -> None:
     no = Member(ADDRESS, subscribed=False, vars={"plan": "old"})
     record = owned(
         {CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no))
@@ -311,11 +315,11 @@ def test_a_no_that_a_write_without_an_answer_carried_is_lifted_again() -> None:
     assert not found.record.denies
 
 
-def test_who_was_never_seen_is_new_at_once() -> None:
+def test_member_never_seen_is_new_at_once() -> None:
     assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
 
-def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> None:
+def test_member_seen_before_is_absent_only_after_a_second_reading() -> None:
     record = owned({"vars.plan": ("pro", EVENT)}, seen_at=1000.0)
     first = after_reading(record, None, 1000.0 + LAG + 1, LAG)
     assert first.doubt is not None
@@ -326,7 +330,7 @@ def test_who_was_seen_is_absent_only_after_another_look_that_cannot_lag() -> Non
     assert lagging.doubt is not None
 
 
-def test_who_is_there_again_was_never_absent() -> None:
+def test_member_that_is_read_again_was_never_absent() -> None:
     record = Record(seen_at=1000.0)
     first = after_reading(record, None, 1200.0, LAG).record
     found = after_reading(first, Member(ADDRESS), 1201.0, LAG).record
@@ -335,7 +339,7 @@ def test_who_is_there_again_was_never_absent() -> None:
 
 
 @pytest.mark.parametrize("no", [No(1.0, None), No(1.0, EVENT), None])
-def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
+def test_record_of_an_absent_member_keeps_only_its_denial(no: No | None) -> None:
     consent = (not no, EVENT)
     record = owned({"vars.plan": ("pro", EVENT), CONSENT: consent}, no=no, seen_at=1000.0)
     found = after_sync(record, 2000.0, LAG)
@@ -344,7 +348,7 @@ def test_of_who_is_absent_only_a_no_stays_known(no: No | None) -> None:
     assert member == Member(ADDRESS, subscribed=not no, vars={"plan": "free"})
 
 
-def test_whom_a_sync_saw_or_who_was_written_since_is_known_as_before() -> None:
+def test_record_seen_by_a_sync_or_written_since_is_unchanged() -> None:
     record = owned({"vars.plan": ("pro", EVENT)}, seen_at=2000.0)
     assert after_sync(record, 2000.0, LAG) is record
     assert after_sync(record, 2000.0 + LAG, LAG).absent
@@ -394,19 +398,19 @@ def undated(consent: bool | None = None, name: str | None = None, **fields: obje
 
 
 def on(
-    held: Member | None,
+    current: Member | None,
     record: Record,
     patch: Patch,
     order: EventOrder = UNDATED,
     rules: SubscriptionRules | None = None,
 ) -> MergePlan:
     return plan_merge(
-        held, record, [TimedPatch(patch, order)], rules or SubscriptionRules(), 1000.0
+        current, record, [TimedPatch(patch, order)], rules or SubscriptionRules(), 1000.0
     )
 
 
 @pytest.mark.parametrize("subscribe_new", [True, False])
-def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_is_ours(
+def test_consent_not_understood_leaves_new_member_unsubscribed_by_us(
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
     created = on(None, Record(), unclear(plan="pro"), EVENT, SubscriptionRules(subscribe_new))
@@ -420,38 +424,38 @@ def test_a_consent_that_is_not_understood_subscribes_no_new_member_and_that_no_i
 
 @given(members, patches, rules, st.booleans())
 def test_a_consent_that_is_not_understood_changes_nothing_else(
-    held: Member,
+    current: Member,
     patch: Patch,
     rules: SubscriptionRules,
     our_no: bool,  # noqa: FBT001
 ) -> None:
     unknown = replace(patch, consent=None)
-    found = merged(held, replace(unknown, consent_unclear=True), rules, our_no=our_no)
-    assert found == merged(held, unknown, rules, our_no=our_no)
+    found = merged(current, replace(unknown, consent_unclear=True), rules, our_no=our_no)
+    assert found == merged(current, unknown, rules, our_no=our_no)
 
 
-def test_an_undated_event_fills_what_is_not_set_and_any_dated_one_sets_it_anew() -> None:
-    held, record = (
+def test_undated_event_fills_unset_fields_and_any_dated_one_replaces_them() -> None:
+    current, record = (
         Member(ADDRESS, vars={"plan": "pro"}),
         owned({"vars.company": ("x", EventOrder(5))}),
     )
-    there = on(held, record, undated(name="Jane", plan="free", company="Acme", beta=True))
-    assert there.member == Member(
+    filled = on(current, record, undated(name="Jane", plan="free", company="Acme", beta=True))
+    assert filled.member == Member(
         ADDRESS, "Jane", vars={"plan": "pro", "company": "x", "beta": True}
     )
-    assert there.record.orders == {
+    assert filled.record.orders == {
         "vars.company": EventOrder(5),
         "name": UNDATED,
         "vars.beta": UNDATED,
     }
-    assert on(there.member, there.record, undated(name="Joe", beta=False)).kinds == (
+    assert on(filled.member, filled.record, undated(name="Joe", beta=False)).kinds == (
         OutcomeKind.SUPERSEDED,
     )
-    dated = on(there.member, there.record, patch(name="J", beta=2), EventOrder(-1e9))
+    dated = on(filled.member, filled.record, patch(name="J", beta=2), EventOrder(-1e9))
     assert dated.member == Member(ADDRESS, "J", vars={"plan": "pro", "company": "x", "beta": 2})
 
 
-# Whether the member is subscribed after an undated consent. For: held (None: a new member), consent, when an event set the
+# Whether the member is subscribed after an undated consent. For: current (None: a new member), consent, when an event set the
 # consent (None: none has), whether a no of ours stands.
 UNDATED_CONSENT = {
     (None, True, None, False): True,
@@ -470,10 +474,10 @@ UNDATED_CONSENT = {
 }
 
 
-@pytest.mark.parametrize(("held", "consent", "set_at", "our_no"), UNDATED_CONSENT)
+@pytest.mark.parametrize(("current", "consent", "set_at", "our_no"), UNDATED_CONSENT)
 @pytest.mark.parametrize("resubscribe", [True, False])
-def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated_yes_lifts_none(
-    held: bool | None,  # noqa: FBT001
+def test_undated_consent_follows_the_table_of_earlier_consents(
+    current: bool | None,  # noqa: FBT001
     consent: bool,  # noqa: FBT001
     set_at: float | None,
     our_no: bool,  # noqa: FBT001
@@ -481,7 +485,7 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
 ) -> None:
     said = {} if set_at is None else {CONSENT: (not our_no, EventOrder(set_at, 3.0))}
     record = owned(said, no=No(1.0, EventOrder(set_at or UNDATED_AT, 3.0)) if our_no else None)
-    member = None if held is None else Member(ADDRESS, subscribed=held)
+    member = None if current is None else Member(ADDRESS, subscribed=current)
     record = after_reading(record, member, 999.0, LAG * 100).record
     found = on(
         member,
@@ -490,7 +494,7 @@ def test_an_undated_no_counts_unless_a_dated_event_said_otherwise_and_an_undated
         rules=SubscriptionRules(resubscribe=resubscribe),
     ).member
     assert found
-    assert found.subscribed is UNDATED_CONSENT[held, consent, set_at, our_no]
+    assert found.subscribed is UNDATED_CONSENT[current, consent, set_at, our_no]
 
 
 @given(members, patches, patches, rules)
@@ -511,8 +515,8 @@ def test_an_undated_event_erases_nothing(
 
 
 @dataclass
-class There:
-    """Mailgun, which shows what it held a while ago; the ledger; and time, which passes with each step."""
+class SimulatedMailgun:
+    """Mailgun, which shows what it stored a while ago; the ledger; and time, which passes with each step."""
 
     shows: Callable[[], float]
     """How old what it shows is, each time it is asked; seconds."""
@@ -524,13 +528,13 @@ class There:
     past: list[tuple[float, Member | None]] = field(default_factory=list)
     seen_no: bool = False
 
-    def hold(self, member: Member | None) -> "There":
+    def store(self, member: Member | None) -> "SimulatedMailgun":
         """It holds that from now on."""
         self.past.append((self.now, member))
         return self
 
     @property
-    def held(self) -> Member | None:
+    def current(self) -> Member | None:
         """What it holds now."""
         return self.past[-1][1] if self.past else None
 
@@ -540,37 +544,37 @@ class There:
             return None
         then = self.now - self.shows()
         shown = [member for at, member in self.past if at <= then]
-        held = shown[-1] if shown else None
-        self.seen_no = self.seen_no or (held is not None and not held.subscribed)
-        return held
+        current = shown[-1] if shown else None
+        self.seen_no = self.seen_no or (current is not None and not current.subscribed)
+        return current
 
-    def deliver(self, *wanted: TimedPatch) -> None:
+    def deliver(self, *timed_patches: TimedPatch) -> None:
         """Events are delivered, at the second try or at the tenth."""
         for _ in range(40):
             self.now += 1.0
-            held = self.read()
-            self.record, doubt = after_reading(self.record, held, self.now, LAG)
+            current = self.read()
+            self.record, doubt = after_reading(self.record, current, self.now, LAG)
             if doubt is None:
                 break
             self.now += doubt
-        plan = plan_merge(held, self.record, wanted, self.rules, self.now)
+        plan = plan_merge(current, self.record, timed_patches, self.rules, self.now)
         self.record = plan.record
         if plan.writes:
-            self.hold(plan.member)
+            self.store(plan.member)
             self.record = plan.record._replace(seen_at=self.now)
 
     def opt_out(self) -> None:
         """The recipient clicks the link."""
         self.now += 1.0
-        if self.held:
-            self.hold(replace(self.held, subscribed=False))
+        if self.current:
+            self.store(replace(self.current, subscribed=False))
 
 
 ages = st.lists(st.floats(0, LAG - 2), min_size=1, max_size=20)
-wanted = st.builds(
+timed_patches = st.builds(
     TimedPatch, patches, st.builds(EventOrder, st.integers(0, 5).map(float), st.floats(0, 1e6))
 )
-events = st.lists(wanted, min_size=1, max_size=6, unique_by=lambda each: each.order)
+events = st.lists(timed_patches, min_size=1, max_size=6, unique_by=lambda each: each.order)
 
 
 def lagging(ages: list[float]) -> Callable[[], float]:
@@ -588,10 +592,12 @@ def in_order(events: Sequence[TimedPatch]) -> list[TimedPatch]:
     return sorted(events, key=lambda each: each.order)
 
 
-def expected(held: Member | None, events: Sequence[TimedPatch], subscribe_new: bool) -> str:  # noqa: FBT001
+def expected(current: Member | None, events: Sequence[TimedPatch], subscribe_new: bool) -> str:  # noqa: FBT001
     """The member after all events in their order, by a rule of its own; as text: to Python 1 equals true."""
     name, subscribed, vars_ = (
-        (held.name, held.subscribed, dict(held.vars)) if held else ("", subscribe_new, {})
+        (current.name, current.subscribed, dict(current.vars))
+        if current
+        else ("", subscribe_new, {})
     )
     for each in in_order(events):
         name = name if each.patch.name is None else each.patch.name
@@ -609,131 +615,133 @@ starts = st.none() | members.map(lambda each: replace(each, subscribed=True))
 
 
 @given(starts, events, ages, st.booleans(), st.data())
-def test_events_end_the_same_in_every_order_however_often_and_however_old_the_readings_are(
+def test_events_in_any_order_repeated_on_old_readings_end_the_same(
     start: Member | None,
     events: list[TimedPatch],
     ages: list[float],
     subscribe_new: bool,  # noqa: FBT001
     data: st.DataObject,
 ) -> None:
-    there = There(lagging(ages), SubscriptionRules(subscribe_new))
+    mailgun = SimulatedMailgun(lagging(ages), SubscriptionRules(subscribe_new))
     if start:
-        there.hold(start)
-    there.now += LAG
+        mailgun.store(start)
+    mailgun.now += LAG
     again = data.draw(st.lists(st.sampled_from(events), max_size=4))
     arriving = data.draw(st.permutations([*events, *again]))
     while arriving:
         together = data.draw(st.integers(1, 3))
-        there.deliver(*arriving[:together])
+        mailgun.deliver(*arriving[:together])
         arriving = arriving[together:]
-    assert shown(there.held) == expected(start, events, subscribe_new)
+    assert shown(mailgun.current) == expected(start, events, subscribe_new)
 
 
 @given(starts.filter(bool), events, ages, st.lists(st.booleans(), min_size=1))
-def test_members_that_are_not_shown_for_a_moment_end_the_same(
+def test_members_hidden_from_readings_for_a_moment_end_the_same(
     start: Member, events: list[TimedPatch], ages: list[float], missing: list[bool]
 ) -> None:
     turns = iter(missing)
-    there = There(lagging(ages)).hold(start)
-    there.now += LAG
-    there.deliver(TimedPatch(patch(), FIRST))
+    mailgun = SimulatedMailgun(lagging(ages)).store(start)
+    mailgun.now += LAG
+    mailgun.deliver(TimedPatch(patch(), FIRST))
     before = [0]
 
     def passing() -> bool:
         before[0] = before[0] + 1 if before[0] < 2 and next(turns, False) else 0
         return before[0] > 0
 
-    there.absent = passing
+    mailgun.absent = passing
     for each in events:
-        there.deliver(each)
-    assert shown(there.held) == expected(start, events, subscribe_new=True)
+        mailgun.deliver(each)
+    assert shown(mailgun.current) == expected(start, events, subscribe_new=True)
 
 
-steps = st.lists(st.just("opt-out") | wanted, max_size=8)
+steps = st.lists(st.just("opt-out") | timed_patches, max_size=8)
 
 
 @given(starts.filter(bool), steps, ages, st.booleans())
-def test_a_no_of_the_recipient_that_was_seen_is_never_undone(
+def test_recipients_opt_out_that_was_read_is_never_undone(
     start: Member,
     steps: list[Any],
     ages: list[float],
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
     rules = SubscriptionRules(subscribe_new, resubscribe=False)
-    there = There(lagging(ages), rules).hold(start)
-    there.now += LAG
+    mailgun = SimulatedMailgun(lagging(ages), rules).store(start)
+    mailgun.now += LAG
     seen = False
     for step in steps:
         if step == "opt-out":
-            there.opt_out()
+            mailgun.opt_out()
         else:
-            there.deliver(
+            mailgun.deliver(
                 replace(step, patch=replace(step.patch, consent=step.patch.consent or None))
             )
-        seen = seen or there.seen_no
-        assert not (seen and there.held and there.held.subscribed)
+        seen = seen or mailgun.seen_no
+        assert not (seen and mailgun.current and mailgun.current.subscribed)
 
 
 @given(starts.filter(bool), events, st.booleans())
-def test_an_opt_out_is_never_undone_where_readings_do_not_lag(
+def test_opt_out_is_never_undone_when_readings_do_not_lag(
     start: Member,
     events: list[TimedPatch],
     subscribe_new: bool,  # noqa: FBT001
 ) -> None:
-    there = There(lambda: 0.0, SubscriptionRules(subscribe_new)).hold(start)
-    there.now += LAG
-    there.opt_out()
+    mailgun = SimulatedMailgun(lambda: 0.0, SubscriptionRules(subscribe_new)).store(start)
+    mailgun.now += LAG
+    mailgun.opt_out()
     for each in events:
-        there.deliver(each)
-        assert there.held
-        assert not there.held.subscribed
+        mailgun.deliver(each)
+        assert mailgun.current
+        assert not mailgun.current.subscribed
 
 
 @given(starts, events, ages)
 def test_with_resubscribe_the_newest_known_consent_stands(
     start: Member | None, events: list[TimedPatch], ages: list[float]
 ) -> None:
-    there = There(lagging(ages), SubscriptionRules(resubscribe=True))
+    mailgun = SimulatedMailgun(lagging(ages), SubscriptionRules(resubscribe=True))
     if start:
-        there.hold(replace(start, subscribed=False))
-    there.now += LAG
+        mailgun.store(replace(start, subscribed=False))
+    mailgun.now += LAG
     for each in events:
-        there.deliver(each)
+        mailgun.deliver(each)
     known = [each.patch.consent for each in in_order(events) if each.patch.consent is not None]
-    assert there.held
+    assert mailgun.current
     if known:
-        assert there.held.subscribed is known[-1]
+        assert mailgun.current.subscribed is known[-1]
 
 
 @given(starts.filter(bool), events, events)
-def test_what_a_late_write_overwrote_is_written_again(
+def test_fields_overwritten_by_a_late_write_are_written_again(
     start: Member, before: list[TimedPatch], after: list[TimedPatch]
 ) -> None:
-    there = There(lambda: 0.0).hold(start)
-    there.now += LAG
+    mailgun = SimulatedMailgun(lambda: 0.0).store(start)
+    mailgun.now += LAG
     for each in before:
-        there.deliver(each)
-    late = there.held
-    there.record = there.record._replace(late=Late(there.now, digest_of(late)) if late else None)
+        mailgun.deliver(each)
+    late = mailgun.current
+    mailgun.record = mailgun.record._replace(
+        late=Late(mailgun.now, digest_of(late)) if late else None
+    )
     for each in after:
-        there.deliver(each)
-    right = shown(there.held)
-    there.now += 5.0
-    there.hold(late)
-    there.deliver()
-    assert shown(there.held) == right
+        mailgun.deliver(each)
+    right = shown(mailgun.current)
+    mailgun.now += 5.0
+    mailgun.store(late)
+    mailgun.deliver()
+    assert shown(mailgun.current) == right
 
 
 @given(starts.filter(bool), events, ages)
-def test_whoever_was_deleted_comes_back_with_nothing_but_the_next_event(
+def test_deleted_member_comes_back_with_the_next_event_alone(
     start: Member, events: list[TimedPatch], ages: list[float]
 ) -> None:
-    there = There(lagging(ages)).hold(start)
-    there.now += LAG
+    mailgun = SimulatedMailgun(lagging(ages)).store(start)
+    mailgun.now += LAG
     for each in events:
-        there.deliver(each)
-    denied = there.record.denies
-    there.hold(None)
-    there.now += 2 * LAG
-    there.deliver(TimedPatch(patch(only="this"), EventOrder(100.0)))
-    assert there.held == Member(ADDRESS, subscribed=not denied, vars={"only": "this"})
+        mailgun.deliver(each)
+    denied = mailgun.record.denies
+    mailgun.store(None)
+    mailgun.now += 2 * LAG
+    mailgun.deliver(TimedPatch(patch(only="this"), EventOrder(100.0)))
+    assert mailgun.current == Member(ADDRESS, subscribed=not denied, vars={"only": "this"})

@@ -47,13 +47,13 @@ def test_a_message_reads_back_as_it_was_written(message: Message) -> None:
 
 
 @given(messages)
-def test_what_lies_on_redis_is_plain_ascii_on_one_line(message: Message) -> None:
+def test_encoded_message_is_plain_ascii_on_one_line(message: Message) -> None:
     raw = encode(message, QUEUE)
     assert raw.isascii()
     assert raw.isprintable()
 
 
-def test_the_form_is_celerys_protocol_2() -> None:
+def test_encoded_message_follows_celerys_protocol_2() -> None:
     envelope = json.loads(encode(MESSAGE, QUEUE))
     assert envelope["headers"]["task"] == TASK
     assert envelope["headers"]["id"] == envelope["properties"]["correlation_id"] == "m1"
@@ -84,7 +84,7 @@ def test_flower_is_shown_the_kind_in_place_of_the_arguments() -> None:
     assert "jane" not in raw
 
 
-def test_nothing_expires_or_waits_in_a_workers_memory() -> None:
+def test_encoded_message_has_no_expiry_and_no_eta() -> None:
     headers = headers_of(encode(MESSAGE, QUEUE))
     assert (headers["eta"], headers["expires"], headers["timelimit"]) == (None, None, [None, None])
 
@@ -118,7 +118,7 @@ def test_further_headers_are_kept_and_given_back() -> None:
         "[" * 100_000,
     ],
 )
-def test_what_is_no_message_is_unreadable_in_one_line(raw: str) -> None:
+def test_text_that_is_no_message_is_unreadable_in_one_line(raw: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(raw)
     assert str(caught.value).isprintable()
@@ -139,21 +139,21 @@ def test_a_message_whose_progress_is_garbage_is_read_or_unreadable(value: Any) -
             decode(json.dumps(envelope))[0].with_timestamps(1.0)
 
 
-def test_a_bare_clients_message_says_nothing_of_its_way() -> None:
+def test_bare_clients_message_has_empty_progress() -> None:
     found = message_from_headers(
         id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "({'email': 'jane@example.com'},)"}
     )
     assert found == Message(id="t1", args=(EVENT,), kind="event")
 
 
-def test_what_a_bare_client_shows_of_its_arguments_is_not_taken_over_with_empty_progress() -> None:
+def test_arguments_shown_by_a_bare_client_are_not_taken_as_the_kind() -> None:
     found = message_from_headers(
         id="t1", args=[EVENT], kwargs={}, headers={"argsrepr": "jane@example.com", "signal": {}}
     )
     assert found.kind == "event"
 
 
-def test_a_failed_attempt_is_counted_and_ends_a_row_of_throttlings() -> None:
+def test_failed_attempt_is_counted_and_ends_a_row_of_throttled_ones() -> None:
     found = replace(MESSAGE, attempts=1, throttled=4, requeues=5).after_attempt(
         FAILED, 0.0, spent=True
     )
@@ -172,12 +172,12 @@ def test_a_throttled_attempt_is_free() -> None:
     assert (found.attempts, found.throttled, found.requeues) == (1, 5, 6)
 
 
-def test_waiting_without_being_tried_counts_only_as_a_delay_queue() -> None:
+def test_wait_without_an_attempt_counts_only_as_a_requeue() -> None:
     tired = replace(MESSAGE, attempts=1, throttled=4, requeues=5, attempt_history=(FAILED,))
     assert tired.after_wait() == replace(tired, requeues=6)
 
 
-def test_the_trail_keeps_the_latest_attempts() -> None:
+def test_attempt_history_keeps_the_latest_attempts() -> None:
     message = MESSAGE
     for at in range(TRAIL_LENGTH + 5):
         message = message.after_attempt(AttemptRecord(at, "unavailable", 503), 0.0, spent=True)
@@ -188,7 +188,7 @@ def test_an_event_waits_since_it_was_enqueued() -> None:
     assert MESSAGE.with_timestamps(500.0) == replace(MESSAGE, retry_window_start=100.0)
 
 
-def test_patience_counts_from_the_first_attempt_on_the_clock_that_stands_still_in_a_hold() -> None:
+def test_retry_window_starts_at_the_first_attempt_on_the_gates_clock() -> None:
     assert MESSAGE.patience_spent(1000.0) == 0
     once = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
     assert once.patience_spent(1000.0) == 0
@@ -197,20 +197,20 @@ def test_patience_counts_from_the_first_attempt_on_the_clock_that_stands_still_i
     assert decode(encode(twice, QUEUE))[0].patience_spent(1090.0) == 90
 
 
-def test_patience_begins_anew_where_its_clock_did() -> None:
+def test_retry_window_restarts_when_its_clock_did() -> None:
     tried = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
     assert tried.patience_spent(5.0) == 0
     assert tried.after_attempt(FAILED, 5.0, spent=True).patience_spent(8.0) == 3
 
 
-def test_a_bare_clients_event_waits_since_it_was_first_seen() -> None:
+def test_bare_clients_event_waits_since_a_worker_first_fetched_it() -> None:
     found = replace(MESSAGE, enqueued_at=None).with_timestamps(500.0)
     assert (found.enqueued_at, found.retry_window_start) == (500.0, 500.0)
     assert found.with_timestamps(900.0) == found
 
 
 @pytest.mark.parametrize("ahead", [1e9, 5e10])
-def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(
+def test_time_in_the_future_counts_as_the_moment_of_the_fetch(
     ahead: float,
 ) -> None:
     found = replace(MESSAGE, enqueued_at=ahead, retry_window_start=ahead).with_timestamps(500.0)
@@ -218,7 +218,7 @@ def test_a_time_that_is_ahead_counts_as_the_moment_the_worker_took_the_message(
     assert found.with_timestamps(900.0) == found
 
 
-def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> None:
+def test_producers_clock_slightly_ahead_keeps_the_order_in_a_bundle() -> None:
     bundle = replace(BUNDLE, enqueued_at=500.0, retry_window_start=500.0).with_timestamps(500.0)
     events = [each.with_timestamps(500.0) for each in events_in(bundle)]
     times = [each.enqueued_at or 0 for each in events]
@@ -226,7 +226,7 @@ def test_a_producers_clock_may_be_a_little_ahead_and_a_bundles_order_stays() -> 
 
 
 @pytest.mark.parametrize("kind", ["\x1b[31mred\n", "a" * 5000, 5, None, "\ud800", "\u202egnp"])
-def test_what_flower_shows_is_short_and_on_one_line(kind: object) -> None:
+def test_kind_shown_by_flower_is_short_and_on_one_line(kind: object) -> None:
     headers = {"argsrepr": kind, "signal": {"attempts": 1}}
     found = message_from_headers(id="m", args=[], kwargs={}, headers=headers).kind
     assert found
@@ -239,7 +239,7 @@ def test_a_time_of_zero_is_a_time() -> None:
     assert found.with_timestamps(500.0) == found
 
 
-def test_a_replayed_event_has_all_patience_ahead_of_it_and_keeps_its_story() -> None:
+def test_replayed_event_gets_a_new_retry_window_and_keeps_its_history() -> None:
     tired = replace(
         MESSAGE,
         retry_window_start=100.0,
@@ -304,7 +304,7 @@ def test_a_message_of_one_event_carries_itself() -> None:
     assert events_in(MESSAGE) == [MESSAGE]
 
 
-def test_a_bundle_carries_each_event_as_the_message_that_it_would_be_alone() -> None:
+def test_bundle_unpacks_each_event_as_the_message_it_would_be_alone() -> None:
     assert events_in(BUNDLE) == [
         Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0),
         Message(
@@ -314,7 +314,7 @@ def test_a_bundle_carries_each_event_as_the_message_that_it_would_be_alone() -> 
 
 
 @pytest.mark.parametrize("own", [None, "", "jane@example.com", {}, True])
-def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_time(
+def test_event_without_a_usable_id_gets_the_bundles_and_its_position(
     own: object,
 ) -> None:
     bundle = replace(BUNDLE, args=([{**JANE, "messageId": own}] * 3,))
@@ -323,7 +323,7 @@ def test_an_event_without_a_usable_id_goes_by_the_bundles_and_its_place_each_tim
 
 
 @pytest.mark.parametrize("item", [None, 5, "x", True, [], [JANE], {}, {"type": 5}, {"type": " "}])
-def test_what_is_no_event_is_malformed_alone_and_not_its_neighbours(item: object) -> None:
+def test_malformed_event_in_a_bundle_leaves_its_neighbours_valid(item: object) -> None:
     before, bad, after = events_in(replace(BUNDLE, args=([JANE, item, JANE],)))
     assert (bad.id, bad.args, bad.kind, bad.task) == ("b1.1", (item,), "not an event", TASK)
     with pytest.raises(MalformedEvent):
@@ -331,7 +331,7 @@ def test_what_is_no_event_is_malformed_alone_and_not_its_neighbours(item: object
     assert [each.args for each in (before, after)] == [(JANE,), (JANE,)]
 
 
-def test_a_bundle_of_nothing_carries_nothing() -> None:
+def test_empty_bundle_has_no_events() -> None:
     assert events_in(replace(BUNDLE, args=([],))) == []
 
 
@@ -346,14 +346,14 @@ def test_a_bundle_of_nothing_carries_nothing() -> None:
         (([JANE],), {"a": 1}),
     ],
 )
-def test_what_is_no_bundle_although_it_says_so_stays_whole(
+def test_bundle_message_with_wrong_arguments_stays_whole(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     none = replace(BUNDLE, args=args, kwargs=kwargs)
     assert events_in(none) == [none]
 
 
-def test_events_that_came_together_are_a_microsecond_apart_where_it_is_known_when() -> None:
+def test_events_of_a_bundle_with_a_time_are_a_microsecond_apart() -> None:
     at = 1.8e9
     first, second = events_in(replace(BUNDLE, enqueued_at=at))
     assert first.enqueued_at == at
@@ -366,7 +366,7 @@ def test_events_that_came_together_are_a_microsecond_apart_where_it_is_known_whe
 
 
 @given(messages)
-def test_whatever_a_message_carries_takes_its_story_along(message: Message) -> None:
+def test_events_of_a_message_carry_its_attempt_history(message: Message) -> None:
     for each in events_in(message):
         assert (
             each.retry_window_start,
@@ -387,7 +387,7 @@ def test_whatever_a_message_carries_takes_its_story_along(message: Message) -> N
 
 
 @given(json_values, json_values)
-def test_an_event_of_a_bundle_is_named_as_the_parsed_event_is(kind: Any, own: Any) -> None:
+def test_event_of_a_bundle_has_id_and_kind_of_the_parsed_event(kind: Any, own: Any) -> None:
     event = {"type": "track", "event": kind, "messageId": own}
     with suppress(MalformedEvent):
         parsed = parse_event(event)
@@ -396,21 +396,21 @@ def test_an_event_of_a_bundle_is_named_as_the_parsed_event_is(kind: Any, own: An
         assert found.kind == redacted(parsed.kind)
 
 
-def test_a_bundle_is_one_wherever_it_lies() -> None:
+def test_bundle_stays_a_bundle_when_encoded_and_delayed() -> None:
     raw = encode(BUNDLE, QUEUE)
     assert headers_of(raw)["task"] == "signal.deliver_many"
     assert decode(raw)[0] == BUNDLE
     assert BUNDLE.after_wait().task == DELIVER_MANY
 
 
-def test_a_bundle_whose_events_are_others_is_the_same_in_all_else() -> None:
+def test_bundle_with_replaced_events_is_the_same_otherwise() -> None:
     envelope = json.loads(encode(BUNDLE, QUEUE, trace="t1"))
     changed = json.loads(opened(json.dumps(envelope)).with_args([[ORDER]]))
     assert json.loads(base64.b64decode(changed.pop("body")))[0] == [[ORDER]]
     assert changed == {key: value for key, value in envelope.items() if key != "body"}
 
 
-def test_a_bundle_of_another_client_may_have_its_body_as_it_is() -> None:
+def test_bundle_of_another_client_may_have_a_plain_body() -> None:
     envelope = json.loads(encode(BUNDLE, QUEUE))
     envelope["body"] = base64.b64decode(envelope["body"]).decode()
     del envelope["properties"]["body_encoding"]

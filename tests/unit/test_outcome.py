@@ -79,7 +79,7 @@ Read = Callable[[Response | NoResponse, str, datetime], Outcome | Member | None]
 
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), OURS], ids=[*STRANGE_BODIES, "ours"])
 @pytest.mark.parametrize("outcome_of", [classify_read, classify_write])
-def test_every_status_but_200_has_one_outcome_whatever_its_body(
+def test_status_other_than_200_has_one_outcome_for_any_body(
     outcome_of: Read, content: bytes
 ) -> None:
     message = Response(200, content).text()
@@ -131,7 +131,7 @@ def test_a_200_about_another_address_is_no_outage(outcome_of: Read, named: str) 
         ("bob@example.com", "Bob <bob@example.com>"),
     ],
 )
-def test_an_answer_may_spell_our_address_otherwise(ours: str, named: str) -> None:
+def test_answer_may_spell_the_address_differently(ours: str, named: str) -> None:
     for outcome_of in (classify_read, classify_write):
         found = outcome_of(Response(200, body({"member": {**MEMBER, "address": named}})), ours, NOW)
         member = found if isinstance(found, Member) else found and found.member
@@ -146,7 +146,7 @@ def test_a_200_with_our_member_is_delivered_as_mailgun_confirmed_it() -> None:
     )
 
 
-def test_reading_a_member_gives_it_ignoring_the_case_of_its_address() -> None:
+def test_read_returns_the_member_ignoring_the_case_of_its_address() -> None:
     assert classify_read(Response(200, OURS), ADDRESS, NOW) == JANE
     assert classify_read(Response(200, OURS), "JANE@example.com", NOW) == replace(
         JANE, address="JANE@example.com"
@@ -157,7 +157,7 @@ def test_reading_a_member_gives_it_ignoring_the_case_of_its_address() -> None:
     "message",
     ["Member jane@example.com of mailing list news@mg.example.com not found", "member not found"],
 )
-def test_on_reading_a_404_that_speaks_of_the_member_says_it_is_absent(message: str) -> None:
+def test_read_with_a_404_about_the_member_means_absent(message: str) -> None:
     assert classify_read(Response(404, body({"message": message})), ADDRESS, NOW) is None
 
 
@@ -174,13 +174,13 @@ def test_on_reading_a_404_that_speaks_of_the_member_says_it_is_absent(message: s
         b"",
     ],
 )
-def test_on_reading_any_other_404_says_the_list_is_missing(content: bytes) -> None:
+def test_read_with_any_other_404_means_list_not_found(content: bytes) -> None:
     found = classify_read(Response(404, content), ADDRESS, NOW)
     assert isinstance(found, Outcome)
     assert found.kind is OutcomeKind.LIST_NOT_FOUND
 
 
-def test_on_writing_a_404_always_says_the_list_is_missing() -> None:
+def test_write_with_a_404_always_means_list_not_found() -> None:
     found = classify_write(
         Response(404, body({"message": "Member x of mailing list y not found"})), ADDRESS, NOW
     )
@@ -194,23 +194,21 @@ def test_no_answer_is_unavailable_with_its_reason(outcome_of: Read) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_write_without_an_answer_is_unsettled_where_it_may_have_reached_mailgun(
-    *, asked: bool
-) -> None:
+def test_unanswered_write_is_unsettled_if_it_may_have_reached_mailgun(*, asked: bool) -> None:
     assert classify_write(NoResponse("time-out", asked=asked), ADDRESS, NOW).unsettled is asked
     found = classify_read(NoResponse("time-out", asked=asked), ADDRESS, NOW)
     assert isinstance(found, Outcome)
     assert not found.unsettled
 
 
-def test_the_answer_for_people_is_mailguns_message_and_else_the_body() -> None:
+def test_answer_shown_is_mailguns_message_or_else_the_body() -> None:
     assert Response(400, body({"message": "no"})).text() == "no"
     assert Response(400, body({"message": 5})).text() == '{"message": 5}'
     assert Response(401, b"Forbidden").text() == "Forbidden"
     assert Response(400, b"\xff").text() == "\ufffd"
 
 
-def test_the_answer_for_people_is_cut_to_two_kib() -> None:
+def test_answer_shown_is_cut_to_two_kib() -> None:
     assert len(Response(500, b"x" * 100_000).text()) == 2048
     assert len(Response(500, body({"message": "x" * 100_000})).text()) == 2048
 
@@ -222,7 +220,7 @@ def waits(data: object = None, **headers: str) -> float | None:
     return None if until is None else (until - NOW).total_seconds()
 
 
-def test_without_a_hint_there_is_none() -> None:
+def test_answer_without_a_retry_hint_has_none() -> None:
     assert waits({"message": "Too Many Requests"}) is None
     assert hinted(Response(429, b"<html>"), NOW) is None
 

@@ -34,16 +34,14 @@ def read(data: object) -> Page | Outcome:
     return page_outcome(Response(200, json.dumps(data).encode()), OPTED_OUT, URL, NOW)
 
 
-def test_a_page_gives_its_members_whole_with_addresses_in_lower_case_and_what_to_ask_for_next() -> (
-    None
-):
+def test_page_has_whole_members_in_lower_case_and_the_next_query() -> None:
     assert read(answered(JANE)) == Page(
         (Member("jane@example.com", "Jane", subscribed=False, vars={"plan": "pro"}),),
         {"limit": "100", "subscribed": "no", "page": "next", "address": "jane+news@example.com"},
     )
 
 
-def test_a_page_without_items_is_the_last_whatever_its_links_say() -> None:
+def test_page_without_items_is_the_last_despite_its_links() -> None:
     assert read(answered(link=NEXT)) == Page((), None)
     assert read({"items": []}) == Page((), None)
 
@@ -54,7 +52,7 @@ def test_a_member_without_name_or_vars_has_none() -> None:
     assert found.members == (Member("jane@example.com"),)
 
 
-def test_who_is_unsubscribed_is_counted() -> None:
+def test_page_counts_its_unsubscribed_members() -> None:
     found = read(answered(JANE, {**JANE, "address": "joe@example.com", "subscribed": True}))
     assert isinstance(found, Page)
     assert found.unsubscribed == 1
@@ -69,7 +67,7 @@ def test_who_is_unsubscribed_is_counted() -> None:
         "/v3/lists/Newsletter@MG.example.com/members/pages?page=next&address=x",
     ],
 )
-def test_of_a_link_only_the_query_counts_and_what_it_leaves_out_stays_as_it_was_asked(
+def test_next_link_changes_only_the_parameters_in_its_query(
     link: str,
 ) -> None:
     found = read(answered(JANE, link=link))
@@ -94,7 +92,7 @@ def test_of_a_link_only_the_query_counts_and_what_it_leaves_out_stays_as_it_was_
         "https://[elsewhere/v3?page=next",
     ],
 )
-def test_a_page_whose_link_leads_elsewhere_nowhere_or_to_itself_is_none(link: object) -> None:
+def test_page_whose_link_leads_elsewhere_or_to_itself_is_none(link: object) -> None:
     assert page_in(answered(JANE, link=link), OPTED_OUT, URL) is None
 
 
@@ -114,7 +112,7 @@ def test_a_page_without_links_is_none(paging: object) -> None:
         *({**JANE, "address": each} for each in ("", None, 5, ["a"], "\ud800@x.com")),
     ],
 )
-def test_item_without_an_address_is_left_out_and_the_others_go_on(item: object) -> None:
+def test_item_without_an_address_is_left_out_and_the_others_are_kept(item: object) -> None:
     found = page_in(answered(item, {**JANE, "address": "joe@example.com"}), EVERYBODY, URL)
     assert found
     assert ([each.address for each in found.members], found.unreadable) == (["joe@example.com"], ())
@@ -130,7 +128,7 @@ def test_item_without_an_address_is_left_out_and_the_others_go_on(item: object) 
 
 
 @pytest.mark.parametrize("fields", UNREADABLE.values(), ids=UNREADABLE)
-def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes]) -> None:
+def test_unreadable_member_is_named_and_the_others_are_kept(fields: dict[str, bytes]) -> None:
     items = [spelt("jane@example.com", **fields), spelt("joe@example.com")]
     link = json.dumps(NEXT).encode()
     for order in (items, items[::-1]):
@@ -142,7 +140,7 @@ def test_unreadable_member_is_named_and_the_others_go_on(fields: dict[str, bytes
         assert found.following
 
 
-def test_page_that_is_too_long_is_asked_for_by_halves_down_to_one_member() -> None:
+def test_page_that_is_too_long_is_requested_by_halves_down_to_one_member() -> None:
     query: Query = OPTED_OUT
     limits = []
     while isinstance(
@@ -167,7 +165,7 @@ def test_page_after_a_halved_one_is_twice_as_large() -> None:
 
 
 @pytest.mark.parametrize("query", ["address=%ED%A0%80", "address=" + "x" * 5000])
-def test_link_whose_query_cannot_be_asked_for_is_none(query: str) -> None:
+def test_link_whose_query_cannot_be_requested_is_none(query: str) -> None:
     found = page_in(answered(JANE, link=f"{URL}?page=next&{query}"), EVERYBODY, URL)
     assert found is None or found.following == {
         "page": "next",
@@ -178,7 +176,7 @@ def test_link_whose_query_cannot_be_asked_for_is_none(query: str) -> None:
 
 @pytest.mark.parametrize("before", [0, 1, 5, 40])
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
-def test_pages_that_lead_back_are_noticed_within_a_few_rounds(before: int, length: int) -> None:
+def test_pages_in_a_loop_are_noticed_within_a_few_turns(before: int, length: int) -> None:
     pages = [Page((Member(f"p{number}@x.com"),), {}) for number in range(before + length)]
     seen = Round()
     asked = islice(chain(pages[:before], cycle(pages[before:])), 3000)
@@ -186,14 +184,14 @@ def test_pages_that_lead_back_are_noticed_within_a_few_rounds(before: int, lengt
     assert taken <= 3 * (before + length) + 2
 
 
-def test_pages_that_go_on_are_no_round() -> None:
+def test_pages_that_differ_are_no_loop() -> None:
     seen = Round()
     assert not any(seen.closes(Page((Member(f"p{number}@x.com"),), {})) for number in range(3000))
     assert not any(seen.closes(Page((), {})) for _ in range(10))
 
 
 @pytest.mark.parametrize("content", [*STRANGE_BODIES.values(), json.dumps(answered(JANE)).encode()])
-def test_every_status_but_200_has_one_outcome_whatever_its_body(content: bytes) -> None:
+def test_status_other_than_200_has_one_outcome_for_any_body(content: bytes) -> None:
     for status in (each for each in range(100, 600) if each != 200):
         found = page_outcome(Response(status, content), EVERYBODY, URL, NOW)
         assert isinstance(found, Outcome)
@@ -210,7 +208,7 @@ def test_a_200_that_is_no_page_counts_as_unavailable(content: bytes) -> None:
     assert (found.kind, found.status) == (OutcomeKind.UNAVAILABLE, 200)
 
 
-def test_of_what_is_no_page_nothing_is_quoted() -> None:
+def test_answer_that_is_no_page_is_not_quoted() -> None:
     found = read(answered({"name": "Joe Doe"}, {"name": "joe@example.com"}))
     assert isinstance(found, Outcome)
     assert found.answer == "200, but not a page of the list's members"
@@ -230,6 +228,6 @@ any_item = strange_json | st.fixed_dictionaries(
     st.lists(any_item, max_size=3) | strange_json,
     st.fixed_dictionaries({"next": any_text}) | strange_json,
 )
-def test_whatever_items_and_links_hold_there_is_one_reading(items: object, paging: object) -> None:
+def test_page_of_any_items_and_links_is_read_or_refused(items: object, paging: object) -> None:
     found = page_in({"items": items, "paging": paging}, EVERYBODY, URL)
     assert found is None or found.members or found.unreadable or found.following is None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from tests import example
 from tests.unit.strategies import any_text, json_objects, json_values
 from tests.unit.test_merge import merged
 from worker.signal.address import MalformedEmail
@@ -15,14 +16,6 @@ from worker.signal.preset import load_preset
 
 PRESET = load_preset()
 EMAIL = {"email": "jane@example.com"}
-
-# The integration's page, "Example", as printed.
-SPEC_REQUEST = """\
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
 
 
 def read(event: dict[str, Any]) -> Patch | SkipReason:
@@ -45,19 +38,9 @@ def consented(context: object) -> bool | None:
 
 
 def test_the_example_of_the_integrations_page_becomes_its_request() -> None:
-    traits = {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    }
-    found = patch(
-        {"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits}
-    )
+    found = patch(example.EVENT)
     form = merged(None, found).form()
-    assert "\n".join(f"{name}={value}" for name, value in form.items()) == SPEC_REQUEST
+    assert "\n".join(f"{name}={value}" for name, value in form.items()) == example.FIELDS
 
 
 @pytest.mark.parametrize(
@@ -94,11 +77,11 @@ def test_the_sign_up_method_is_read_in_each_dialect(name: str) -> None:
     assert track("Signed Up", **{name: "google"}).vars == {"signup_method": "google"}
 
 
-def test_the_first_of_several_places_wins() -> None:
+def test_first_of_several_source_fields_wins() -> None:
     assert track("purchase", value=1, total=2, revenue=3).vars == {"last_order_revenue": 3}
 
 
-def test_a_null_leaves_it_to_the_next_place() -> None:
+def test_null_falls_through_to_the_next_source_field() -> None:
     assert track("purchase", revenue=None, total=2).vars == {"last_order_revenue": 2}
 
 
@@ -159,7 +142,7 @@ def test_the_name_falls_back_to_first_and_last_name(
 
 
 @pytest.mark.parametrize("first", [True, {"x": 1}, ["Jane"], float("nan"), " "])
-def test_only_what_can_be_a_name_is_joined_into_one(first: object) -> None:
+def test_only_usable_name_parts_are_joined(first: object) -> None:
     assert (
         patch(
             {"type": "identify", "traits": {**EMAIL, "first_name": first, "last_name": "Doe"}}
@@ -188,7 +171,7 @@ def test_absent_and_null_values_set_nothing() -> None:
     assert (found.name, found.vars, found.consent, found.at) == (None, {}, None, None)
 
 
-def test_a_patch_says_that_its_time_stamp_was_not_understood() -> None:
+def test_patch_with_an_unreadable_timestamp_is_marked_undated() -> None:
     found = patch({"type": "page", "timestamp": "yesterday"})
     assert (found.at, found.undated, found.not_understood) == (None, True, ("timestamp",))
 
@@ -232,7 +215,7 @@ def test_a_hashed_address_is_skipped(email: str) -> None:
 
 
 @pytest.mark.parametrize("email", ["a" * 63, "a" * 65, "g" * 64])
-def test_what_only_resembles_a_hash_is_malformed(email: str) -> None:
+def test_address_that_only_resembles_a_hash_is_malformed(email: str) -> None:
     with pytest.raises(MalformedEmail):
         read({"type": "identify", "traits": {"email": email}})
 
@@ -281,7 +264,7 @@ def test_an_event_that_the_preset_does_not_map_is_skipped(event: dict[str, Any])
         {"value": "jane@example.com"},
     ],
 )
-def test_an_address_that_cannot_be_one_is_malformed_and_not_quoted(email: object) -> None:
+def test_invalid_address_is_malformed_and_not_quoted(email: object) -> None:
     with pytest.raises(MalformedEmail) as caught:
         read({"type": "identify", "traits": {"email": email}})
     assert "jane" not in str(caught.value)
@@ -298,7 +281,7 @@ def test_an_address_that_cannot_be_one_is_malformed_and_not_quoted(email: object
         "a@b",
     ],
 )
-def test_an_address_that_can_be_one_is_taken(email: str) -> None:
+def test_valid_address_is_accepted(email: str) -> None:
     assert patch({"type": "identify", "traits": {"email": email}}).address == email
 
 
@@ -349,7 +332,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("canonical", "flat", "consent"), PLACES)
-def test_the_first_place_whose_consent_is_known_counts(
+def test_first_source_field_with_a_known_consent_counts(
     canonical: object,
     flat: object,
     consent: bool | None,  # noqa: FBT001
@@ -375,7 +358,7 @@ def test_the_first_place_whose_consent_is_known_counts(
         ({"consent": {"canonical": [], "marketing": True}}, True, False),
     ],
 )
-def test_a_no_counts_where_an_object_should_be_and_a_yes_does_not(
+def test_denial_in_place_of_an_object_counts_and_a_grant_does_not(
     context: object,
     consent: bool | None,  # noqa: FBT001
     unclear: bool,  # noqa: FBT001
@@ -437,7 +420,7 @@ def test_half_characters_become_the_replacement_character(text: str, fixed: str)
 
 
 @given(json_values)
-def test_what_is_clean_can_be_sent_and_stays_as_it_is(value: Any) -> None:
+def test_cleaned_value_can_be_encoded_and_cleaning_again_keeps_it(value: Any) -> None:
     cleaned = clean(value)
     assert clean(cleaned) == cleaned
     repr(cleaned).encode("utf-8")
@@ -480,7 +463,7 @@ def both(context: object) -> tuple[bool | None, bool]:
         {"gdpr": {"purposes": {"marketing": "denied"}}},
     ],
 )
-def test_a_no_above_the_place_or_under_another_spelling_of_it_counts(consent: object) -> None:
+def test_denial_above_the_consent_field_or_in_another_spelling_counts(consent: object) -> None:
     assert both({"consent": consent}) == (False, False)
 
 
@@ -494,11 +477,11 @@ def test_a_no_above_the_place_or_under_another_spelling_of_it_counts(consent: ob
         {"categoryPreferences": {"Marketing": True}},
     ],
 )
-def test_other_purposes_say_nothing_of_marketing(consent: object) -> None:
+def test_consent_for_other_purposes_leaves_marketing_unknown(consent: object) -> None:
     assert both({"consent": consent}) == (None, False)
 
 
-def test_a_flat_yes_counts_behind_a_canonical_object_of_other_purposes() -> None:
+def test_flat_grant_counts_behind_a_canonical_object_of_other_purposes() -> None:
     assert both({"consent": {"canonical": {"analytics": False}, "marketing": True}}) == (
         True,
         False,
@@ -506,10 +489,10 @@ def test_a_flat_yes_counts_behind_a_canonical_object_of_other_purposes() -> None
 
 
 @pytest.mark.parametrize("context", ['{"consent": {"marketing": false}}', 5, ["x"], True])
-def test_a_context_that_is_no_object_leaves_the_consent_not_understood(context: object) -> None:
+def test_context_that_is_no_object_leaves_the_consent_not_understood(context: object) -> None:
     assert both(context) == (None, True)
 
 
 @pytest.mark.parametrize("context", [None, {}, [], ""])
-def test_an_empty_context_says_nothing(context: object) -> None:
+def test_empty_context_leaves_the_consent_unknown(context: object) -> None:
     assert both(context) == (None, False)

@@ -40,7 +40,7 @@ def changed(preset: Preset, **event: Any) -> Patch:
     return found
 
 
-def test_an_operators_own_preset_says_what_is_read_where(tmp_path: Path) -> None:
+def test_custom_preset_maps_the_fields_that_it_names(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(GOOD, encoding="utf-8")
     properties = {
@@ -62,7 +62,7 @@ def test_an_operators_own_preset_says_what_is_read_where(tmp_path: Path) -> None
     )
 
 
-def test_an_operators_own_preset_maps_nothing_but_its_own_events() -> None:
+def test_custom_preset_maps_only_its_own_events() -> None:
     preset = preset_of(GOOD, "own.toml")
     assert (
         patch_from_event(parse_event({"type": "identify", "traits": {"email": "a@b.c"}}), preset)
@@ -93,7 +93,7 @@ def test_the_first_kind_that_covers_an_event_is_the_one() -> None:
         ({"first": " Jane ", "last": "  "}, "Jane"),
     ],
 )
-def test_a_plus_joins_what_is_there_with_a_space(traits: dict[str, str], joined: str) -> None:
+def test_plus_joins_the_present_fields_with_a_space(traits: dict[str, str], joined: str) -> None:
     preset = preset_of(GOOD, "own.toml")
     found = changed(
         preset, type="track", event="Trial Started", traits={"email": "a@b.c", **traits}
@@ -140,9 +140,7 @@ def test_names_are_compared_ignoring_case_spaces_hyphens_and_underscores(name: s
         ("consent =", 'address = ["traits.mail"]\nconsent =', "", "not TOML"),
     ],
 )
-def test_a_preset_that_cannot_be_right_is_refused_in_one_line(
-    old: str, new: str, key: str, reason: str
-) -> None:
+def test_invalid_preset_is_refused_in_one_line(old: str, new: str, key: str, reason: str) -> None:
     assert old in GOOD
     with pytest.raises(PresetError) as caught:
         preset_of(GOOD.replace(old, new, 1), "own.toml")
@@ -193,7 +191,7 @@ def test_the_preset_cannot_be_changed_once_read() -> None:
         load_preset().address = ()  # type: ignore[misc]
 
 
-def test_of_long_event_names_none_is_remembered() -> None:
+def test_long_event_names_are_not_cached() -> None:
     before = _folded.cache_info().currsize
     for number in range(50):
         assert folded(f"{number}_Long-Name " * 100) == f"{number}longname" * 100

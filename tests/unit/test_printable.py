@@ -40,7 +40,7 @@ def test_no_character_of_a_dangerous_category_gets_through() -> None:
 
 
 @given(any_text)
-def test_what_is_shown_is_one_line_that_can_be_encoded_and_is_not_escaped_twice(text: str) -> None:
+def test_printable_text_is_one_encodable_line_and_not_escaped_twice(text: str) -> None:
     shown = printable(text)
     shown.encode()
     assert len(shown.splitlines()) <= 1
@@ -49,14 +49,14 @@ def test_what_is_shown_is_one_line_that_can_be_encoded_and_is_not_escaped_twice(
 
 
 @given(json_values)
-def test_json_for_people_is_still_the_same_json(value: Any) -> None:
+def test_printable_json_is_still_the_same_json(value: Any) -> None:
     for indent in (None, 2):
         shown = readable_json(value, indent)
         assert json.loads(shown) == value
         assert all(line.isprintable() for line in shown.split("\n"))
 
 
-def test_json_for_people_keeps_letters_and_escapes_the_rest() -> None:
+def test_printable_json_keeps_letters_and_escapes_the_rest() -> None:
     assert readable_json({"näme": HOSTILE}).startswith(
         '{"näme": "\\u001b]52;c;cm0=\\u0007\\u009b31m\\u202egnp.exe'
     )

@@ -65,7 +65,7 @@ def test_any_address_has_a_digest_under_any_key(address: str, key: bytes) -> Non
         ("celery@worker-1 ready", "celery@worker-1 ready"),
     ],
 )
-def test_what_looks_like_an_address_is_struck_out(text: str, shown: str) -> None:
+def test_text_that_looks_like_an_address_is_struck_out(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
@@ -94,7 +94,7 @@ def test_no_address_that_mailgun_is_sent_survives(address: str, told: str) -> No
 
 
 @given(any_text)
-def test_what_is_shown_is_one_line_without_addresses(text: str) -> None:
+def test_redacted_text_is_one_line_without_addresses(text: str) -> None:
     shown = redacted(f"{text} jane@example.com")
     assert "jane" not in shown
     assert len(shown.splitlines()) <= 1

@@ -87,14 +87,14 @@ def test_an_id_given_as_a_uuid_is_the_messages() -> None:
     assert message_for({**EVENT, "messageId": own}).id == str(own)
 
 
-def test_the_event_goes_as_it_was_sent(puts: Puts) -> None:
+def test_enqueued_event_is_sent_unchanged(puts: Puts) -> None:
     event = {**EVENT, "unknown": {"a": None}, "type": "Identify"}
     enqueue(event)
     assert [each.args for each in puts.messages] == [(event,)]
     assert message_for(event).args == (event,)
 
 
-def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing_it_gives(
+def test_single_event_is_the_same_message_from_each_enqueue_function(
     puts: Puts,
 ) -> None:
     enqueue(EVENT)
@@ -111,7 +111,7 @@ def test_an_event_that_goes_alone_is_the_message_that_every_other_way_of_writing
         )
 
 
-def test_flower_is_told_the_kind_and_nothing_of_the_person() -> None:
+def test_message_shows_flower_the_kind_and_no_personal_data() -> None:
     assert message_for(EVENT).kind == "identify"
     assert (
         "jane"
@@ -119,7 +119,7 @@ def test_flower_is_told_the_kind_and_nothing_of_the_person() -> None:
     )
 
 
-def test_flower_is_told_how_many_events_a_bundle_has_and_nothing_of_the_persons(puts: Puts) -> None:
+def test_bundle_shows_flower_its_number_of_events_and_no_personal_data(puts: Puts) -> None:
     enqueue_many(many(3))
     [[raw]] = puts.trips
     headers = json.loads(raw)["headers"]
@@ -131,7 +131,7 @@ def test_flower_is_told_how_many_events_a_bundle_has_and_nothing_of_the_persons(
     assert "jane" not in raw
 
 
-def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
+def test_new_message_has_its_enqueue_time_and_no_history() -> None:
     message = message_for(EVENT)
     assert message.enqueued_at is not None
     assert (message.attempts, message.throttled, message.requeues, message.attempt_history) == (
@@ -143,7 +143,7 @@ def test_the_message_knows_when_it_was_enqueued_and_has_no_story() -> None:
 
 
 @pytest.mark.parametrize("event", [None, 5, "page", [], {}, {"type": ""}, {"event": "Signed Up"}])
-def test_what_is_no_event_is_refused_and_nothing_is_put(puts: Puts, event: Any) -> None:
+def test_malformed_event_is_refused_and_nothing_enqueued(puts: Puts, event: Any) -> None:
     with pytest.raises(MalformedEvent):
         enqueue(event)
     with pytest.raises(MalformedEvent):
@@ -176,7 +176,7 @@ def room_in(limit: int) -> int:
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("letter", LETTERS)
-def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attempt(
+def test_largest_event_fits_the_message_limit_after_its_last_attempt(
     limit: int, letter: str
 ) -> None:
     puts, queue = Puts(), "mailgun." + "q" * 63
@@ -200,7 +200,7 @@ def test_the_largest_event_fits_into_what_workers_take_even_after_its_last_attem
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_a_larger_event_is_refused_and_nothing_is_put(letter: str) -> None:
+def test_too_large_event_is_refused_and_nothing_enqueued(letter: str) -> None:
     puts = Puts()
     queue = EventQueue(cast("Any", puts), "q", LIMITS[0])
     text = event_text(of_size(room_in(LIMITS[0]) + 12, letter))
@@ -215,7 +215,7 @@ def test_a_larger_event_is_refused_and_nothing_is_put(letter: str) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(100, 46_000), st.sampled_from(LETTERS)), max_size=12))
-def test_no_bundle_is_larger_than_workers_take(sizes: list[tuple[int, str]]) -> None:
+def test_bundle_is_never_larger_than_workers_accept(sizes: list[tuple[int, str]]) -> None:
     puts = Puts()
     with BulkEnqueuer(EventQueue(cast("Any", puts), "q", LIMITS[0])) as bulk:
         for size, letter in sizes:
@@ -224,7 +224,7 @@ def test_no_bundle_is_larger_than_workers_take(sizes: list[tuple[int, str]]) -> 
     assert all(len(raw) <= LIMITS[0] for trip in puts.trips for raw in trip)
 
 
-def test_no_bundle_has_more_events_than_workers_can_be_told_to_take() -> None:
+def test_bundle_never_has_more_events_than_a_worker_may_fetch() -> None:
     with pytest.raises(ValidationError):
         Settings(message_max_events=BUNDLE_EVENTS - 1)
 
@@ -250,7 +250,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_many_events_go_in_order_a_hundred_a_message_and_a_thousand_a_round_trip(
+def test_enqueue_many_sends_in_order_100_a_message_1000_a_round_trip(
     puts: Puts, count: int
 ) -> None:
     assert enqueue_many(many(count)) == count
@@ -276,7 +276,7 @@ def size_of(bundle: list[SerializedEvent]) -> int:
 
 
 @given(written)
-def test_bundles_keep_every_event_and_the_order_and_no_more_than_a_message_may_carry(
+def test_bundles_keep_events_in_order_within_the_message_limits(
     events: list[SerializedEvent],
 ) -> None:
     made = bundled(events)
@@ -303,7 +303,7 @@ def test_an_event_larger_than_a_bundle_goes_alone_as_a_plain_message(puts: Puts)
     assert puts.messages[1].id == "large"
 
 
-def test_no_round_trip_carries_more_than_it_may_and_one_event(puts: Puts) -> None:
+def test_round_trip_exceeds_its_limit_by_one_event_at_most(puts: Puts) -> None:
     long = {**EVENT, "properties": {"text": "x" * 100_000}}
     enqueue_many([long] * 50)
     assert len(puts.events) == 50
@@ -317,7 +317,7 @@ def events_of_trips(puts: Puts) -> list[list[Any]]:
     ]
 
 
-def test_events_are_taken_as_they_are_needed(puts: Puts) -> None:
+def test_enqueue_many_reads_its_events_lazily(puts: Puts) -> None:
     taken_at_trips = []
 
     def watched() -> Iterator[dict[str, Any]]:
@@ -330,7 +330,7 @@ def test_events_are_taken_as_they_are_needed(puts: Puts) -> None:
     assert taken_at_trips == [0, 1, 2]
 
 
-def test_an_event_changed_after_it_was_given_goes_as_it_was_given(puts: Puts) -> None:
+def test_event_changed_after_it_was_added_is_sent_as_added(puts: Puts) -> None:
     def reused() -> Iterator[dict[str, Any]]:
         event: dict[str, Any] = {"type": "page"}
         for number in range(3):
@@ -341,13 +341,13 @@ def test_an_event_changed_after_it_was_given_goes_as_it_was_given(puts: Puts) ->
     assert [each.id for each in puts.events] == ["m0", "m1", "m2"]
 
 
-def test_each_event_counts_as_enqueued_after_those_before_it(puts: Puts) -> None:
+def test_event_counts_as_enqueued_after_the_earlier_ones(puts: Puts) -> None:
     enqueue_many(many(2 * BUNDLE_EVENTS + 7))
     times = [cast("float", each.enqueued_at) for each in puts.events]
     assert all(before < after for before, after in pairwise(times))
 
 
-def test_the_first_that_is_no_event_stops_many_with_its_number_and_those_before_it_are_put(
+def test_malformed_event_stops_enqueue_many_after_the_earlier_ones(
     puts: Puts,
 ) -> None:
     events = [*many(TRIP_EVENTS + 2), {"type": ""}, *many(5)]
@@ -356,7 +356,7 @@ def test_the_first_that_is_no_event_stops_many_with_its_number_and_those_before_
     assert len(puts.events) == TRIP_EVENTS + 2
 
 
-def test_events_that_cannot_be_read_to_the_end_are_put_up_to_there(puts: Puts) -> None:
+def test_events_before_a_failing_iterator_are_enqueued(puts: Puts) -> None:
     def broken() -> Iterator[dict[str, Any]]:
         yield from many(3)
         raise OSError("the file ended")
@@ -381,7 +381,7 @@ def test_a_round_trip_that_fails_is_not_repeated(
     assert tried == [TRIP_EVENTS // BUNDLE_EVENTS]
 
 
-def test_what_was_sent_is_counted_once_it_is_on_the_queue(puts: Puts) -> None:
+def test_bulk_enqueuer_counts_events_once_they_are_on_the_queue(puts: Puts) -> None:
     with BulkEnqueuer(EventQueue(cast("Any", puts), "q")) as bulk:
         counts = []
         for _ in range(TRIP_EVENTS + 1):

@@ -52,7 +52,7 @@ def test_no_spelling_of_the_key_is_shown(spelling: str, around: str) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, len(KEY)))
-def test_no_beginning_of_a_key_that_was_cut_is_shown(cut: int) -> None:
+def test_beginning_of_a_cut_key_is_not_shown(cut: int) -> None:
     shown = quoted((" " * (ANSWER_LIMIT - cut) + KEY)[:ANSWER_LIMIT], KEY)
     assert "key" not in shown
 
@@ -84,12 +84,12 @@ def test_a_proxys_page_is_shown_on_one_line() -> None:
         "log in at http://login.lan/",
     ],
 )
-def test_what_only_sounds_like_a_secret_is_shown(text: str) -> None:
+def test_text_that_only_sounds_like_a_secret_is_shown(text: str) -> None:
     assert quoted(text, KEY) == text
 
 
 @pytest.mark.parametrize("text", sorted(KNOWN))
-def test_known_texts_stay(text: str) -> None:
+def test_known_texts_are_quoted_unchanged(text: str) -> None:
     assert quoted(text, "k") == text
 
 
@@ -97,7 +97,7 @@ def test_known_texts_stay(text: str) -> None:
 @example("xkey-1" * 400, "key-1")
 @example("", "key-1")
 @example(" " * ANSWER_LIMIT, "key-1")
-def test_whatever_is_said_it_is_bounded_and_without_the_key(text: str, key: str) -> None:
+def test_quoted_answer_is_bounded_and_without_the_key(text: str, key: str) -> None:
     shown = quoted(text[:ANSWER_LIMIT], key)
     assert shown
     assert len(shown) <= QUOTED_LIMIT + 2

@@ -139,7 +139,7 @@ def test_every_spelling_of_none_verifies_nothing(word: str) -> None:
 @pytest.mark.parametrize(
     "raw", ["#", "/", "@", ":", ";", ",", "[", "]", " ", "&", "=", "+", "ä", '"', "'", "\\"]
 )
-def test_a_password_may_hold_that_character_raw(raw: str) -> None:
+def test_password_may_contain_a_raw_special_character(raw: str) -> None:
     assert redis_address(f"redis://user:a{raw}b@h:1/2").login == Login("user", f"a{raw}b")
 
 
@@ -276,11 +276,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_what_cannot_be_meant_is_refused_in_one_line(url: str) -> None:
+def test_invalid_redis_url_is_refused_in_one_line(url: str) -> None:
     assert REFUSED[url] in refusal(url)
 
 
-def test_neither_repr_nor_place_holds_a_secret() -> None:
+def test_repr_and_place_contain_no_secret() -> None:
     url = f"sentinel://{SECRET}:{SECRET}@a;b:7/1?sentinel_username={SECRET}&sentinel_password={SECRET}&ssl=yes"
     found = redis_address(f"{url}&ssl_certfile=c&ssl_password={SECRET}")
     assert (

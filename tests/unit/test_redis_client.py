@@ -57,7 +57,7 @@ def test_sentinels_are_asked_for_the_named_master() -> None:
         ("sentinel://one?master_name=a", "a"),
     ],
 )
-def test_the_master_has_redis_own_name_where_none_is_given(url: str, name: str) -> None:
+def test_master_of_a_sentinel_url_without_a_name_is_mymaster(url: str, name: str) -> None:
     pool: Any = connect(url).connection_pool
     assert pool.service_name == name
 
@@ -74,5 +74,5 @@ def test_the_master_has_redis_own_name_where_none_is_given(url: str, name: str) 
         ("redis://:s%40cret@[::1]:6379/0", "redis://[::1]:6379/0"),
     ],
 )
-def test_the_address_for_people_has_no_password(url: str, shown: str) -> None:
+def test_shown_redis_address_has_no_password(url: str, shown: str) -> None:
     assert where(url) == shown

@@ -165,7 +165,7 @@ SAID = [
 @pytest.mark.parametrize(
     ("error", "found", "fix", "passes"), SAID, ids=[str(each[0])[:30] for each in SAID]
 )
-def test_each_trouble_is_told_apart_with_its_fix(
+def test_each_redis_error_has_its_own_text_and_fix(
     error: redis.RedisError,
     found: str,
     fix: str,
@@ -197,7 +197,7 @@ def test_without_a_user_name_only_the_password_is_named() -> None:
         "EVAL is not allowed",
     ],
 )
-def test_a_command_that_is_not_there_is_not_a_missing_right(text: str) -> None:
+def test_unknown_command_is_not_reported_as_a_missing_right(text: str) -> None:
     assert is_unavailable(redis.ResponseError(text))
     assert not is_forbidden(redis.ResponseError(text))
 
@@ -206,9 +206,9 @@ def test_a_command_that_is_not_there_is_not_a_missing_right(text: str) -> None:
     "text",
     ["command not allowed when used memory > 'maxmemory'.", "MISCONF … commands are disabled"],
 )
-def test_a_server_that_refuses_writes_has_the_command(text: str) -> None:
+def test_server_that_refuses_writes_counts_as_having_the_command(text: str) -> None:
     assert not is_unavailable(redis.ResponseError(text))
 
 
-def test_a_command_that_may_not_stand_in_a_transaction_is_there() -> None:
+def test_command_forbidden_in_a_transaction_counts_as_present() -> None:
     assert not is_unavailable(redis.ResponseError("Command not allowed inside a transaction"))

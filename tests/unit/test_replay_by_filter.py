@@ -18,7 +18,7 @@ from worker.queue.replay_by_filter import REPLAY_AT_ONCE, Replayed
         (7, 5, 7, None),
     ],
 )
-def test_replay_goes_on_by_what_was_offered(
+def test_replay_continues_with_the_rest_of_its_limit(
     offered: int, moved: int, limit: int | None, rest: dict[str, int] | None
 ) -> None:
     assert Replayed(offered, moved).rest(limit) == rest

@@ -72,7 +72,7 @@ def test_each_outcome_has_one_decision(kind: OutcomeKind) -> None:
         (10**6, 1800, 3600),
     ],
 )
-def test_the_wait_doubles_from_two_to_four_seconds_up_to_half_an_hour_to_an_hour(
+def test_retry_delay_doubles_from_2_to_4_seconds_up_to_30_to_60_minutes(
     failures: int, shortest: float, longest: float
 ) -> None:
     assert retry_delay(failures, RetryPolicy(), 0.0) == shortest
@@ -80,7 +80,7 @@ def test_the_wait_doubles_from_two_to_four_seconds_up_to_half_an_hour_to_an_hour
 
 
 @given(st.integers(1, 10_000), CHANCES, st.floats(0.001, 1e6), st.floats(0.001, 1e6))
-def test_the_wait_is_half_to_all_of_the_doubled_base_and_of_the_ceiling(
+def test_retry_delay_is_half_to_all_of_the_doubled_base_and_ceiling(
     failures: int, chance: float, base: float, ceiling: float
 ) -> None:
     wait = retry_delay(failures, RetryPolicy(base, ceiling), chance)
@@ -89,7 +89,7 @@ def test_the_wait_is_half_to_all_of_the_doubled_base_and_of_the_ceiling(
 
 
 @given(st.integers(1, 100), CHANCES)
-def test_the_same_chance_never_waits_shorter_after_more_failures(
+def test_retry_delay_with_equal_jitter_never_shrinks_with_failures(
     failures: int, chance: float
 ) -> None:
     assert retry_delay(failures + 1, RetryPolicy(), chance) >= retry_delay(
@@ -97,23 +97,23 @@ def test_the_same_chance_never_waits_shorter_after_more_failures(
     )
 
 
-def test_chance_spreads_the_waits_at_the_ceiling_too() -> None:
+def test_jitter_spreads_the_retry_delays_at_the_ceiling() -> None:
     assert len({retry_delay(50, RetryPolicy(), chance / 10) for chance in range(10)}) == 10
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
-def test_a_hint_is_a_floor_and_never_shortened(hint: float) -> None:
+def test_retry_hint_is_the_shortest_delay(hint: float) -> None:
     found = decided(Outcome(OutcomeKind.UNAVAILABLE, wait_until=NOW + timedelta(seconds=hint)))
     assert found == Retry(max(2.0, hint))
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
-def test_what_was_told_to_wait_goes_back_to_where_the_hold_keeps_it(hint: float) -> None:
+def test_throttled_event_with_a_hint_goes_back_to_the_queue_on_hold(hint: float) -> None:
     found = decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
     assert found == Snooze(HELD_SECONDS)
 
 
-def test_a_hint_that_is_past_shortens_nothing() -> None:
+def test_retry_hint_in_the_past_shortens_no_delay() -> None:
     assert decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW - timedelta(hours=1))) == Snooze(
         2.0
     )
@@ -143,7 +143,7 @@ def test_an_event_that_is_too_old_is_given_up(kind: OutcomeKind) -> None:
     assert decided(kind, RetryState(0, 0, day)) == Bury(DeadLetterReason.RETRIES_EXHAUSTED)
 
 
-def test_being_told_to_wait_costs_no_attempt_however_often() -> None:
+def test_throttled_event_loses_no_attempt_however_often() -> None:
     found = decided(
         OutcomeKind.THROTTLED,
         RetryState(attempts=0, throttled=1000, age_seconds=0),
@@ -152,13 +152,13 @@ def test_being_told_to_wait_costs_no_attempt_however_often() -> None:
     assert found == Snooze(1800)
 
 
-def test_throttling_and_failing_back_off_apart() -> None:
+def test_throttled_and_failed_attempts_back_off_apart() -> None:
     assert decided(OutcomeKind.THROTTLED, RetryState(10, 0, 0)) == Snooze(2.0)
     assert decided(OutcomeKind.UNAVAILABLE, RetryState(0, 10, 0)) == Retry(2.0)
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.HELD, OutcomeKind.BUSY])
-def test_an_event_that_was_not_tried_waits_free_of_charge_however_old_it_is(
+def test_event_that_was_not_tried_is_snoozed_however_old(
     kind: OutcomeKind,
 ) -> None:
     found = decided(kind, RetryState(10**6, 10**6, 1e9), RetryPolicy(max_attempts=1))

@@ -88,7 +88,7 @@ def test_each_setting_has_the_default_of_the_design(name: str) -> None:
     assert isinstance(found, bool) == isinstance(DEFAULTS[name], bool)
 
 
-def test_there_is_no_setting_that_the_design_does_not_name() -> None:
+def test_every_setting_is_named_in_the_design() -> None:
     assert {name.upper() for name in Settings.model_fields} <= DEFAULTS.keys()
 
 
@@ -224,7 +224,7 @@ def test_a_custom_host_needs_to_be_allowed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:8025"])
-def test_plain_http_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_plain_http_is_allowed_on_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     url = f"http://{host}"
     assert (
         loaded(
@@ -244,7 +244,9 @@ def test_plain_http_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: s
         "10.0.0.1",
     ],
 )
-def test_plain_http_is_for_no_other_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_plain_http_is_refused_for_another_machine(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     told = refusal(
         monkeypatch, MAILGUN_API_BASE_URL=f"http://{host}", MAILGUN_ALLOW_CUSTOM_HOST="true"
     )
@@ -252,13 +254,13 @@ def test_plain_http_is_for_no_other_machine(monkeypatch: pytest.MonkeyPatch, hos
     assert "https" in told
 
 
-def test_a_longest_wait_below_the_first_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_maximum_below_the_base_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     told = refusal(monkeypatch, RETRY_BASE_SECONDS="10", RETRY_MAX_DELAY_SECONDS="9")
     assert "RETRY_MAX_DELAY_SECONDS" in told
     assert "RETRY_BASE_SECONDS" in told
 
 
-def test_a_visibility_timeout_within_which_a_delivery_may_not_end_contradicts(
+def test_visibility_timeout_shorter_than_a_delivery_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     longest = load_settings().longest_delivery_seconds
@@ -270,7 +272,7 @@ def test_a_visibility_timeout_within_which_a_delivery_may_not_end_contradicts(
     )
 
 
-def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(
+def test_ledger_that_expires_before_the_retry_window_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="0.9")
@@ -280,7 +282,7 @@ def test_a_ledger_that_forgets_before_an_event_gives_up_contradicts(
     assert loaded(monkeypatch, LEDGER_DAYS="30", RETRY_MAX_AGE_HOURS="720").ledger_days == 30
 
 
-def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(
+def test_member_cache_kept_longer_than_the_ledger_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_MEMBER_CACHE_SECONDS="86401")
@@ -290,7 +292,7 @@ def test_a_copy_that_is_kept_for_longer_than_the_ledger_contradicts(
     assert found.mailgun_member_cache_seconds == 86_400
 
 
-def test_what_lags_longer_than_the_ledger_remembers_is_refused(
+def test_read_lag_longer_than_the_ledger_is_kept_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = refusal(monkeypatch, LEDGER_DAYS="1", MAILGUN_READ_LAG_SECONDS="86401")
@@ -298,7 +300,7 @@ def test_what_lags_longer_than_the_ledger_remembers_is_refused(
     assert "LEDGER_DAYS" in told
 
 
-def test_a_batch_larger_than_the_events_under_way_contradicts(
+def test_batch_larger_than_the_worker_concurrency_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = refusal(monkeypatch, MAILGUN_BATCH_SIZE="33")
@@ -310,7 +312,7 @@ def test_a_batch_larger_than_the_events_under_way_contradicts(
     )
 
 
-def test_a_trusted_ledger_contradicts_a_mode_that_keeps_none(
+def test_trusted_ledger_in_a_mode_without_one_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = refusal(monkeypatch, MAILGUN_WRITE_MODE="overwrite", MAILGUN_MEMBER_STATE="ledger")
@@ -318,7 +320,7 @@ def test_a_trusted_ledger_contradicts_a_mode_that_keeps_none(
     assert "MAILGUN_WRITE_MODE" in told
 
 
-def test_a_key_in_two_places_contradicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_key_in_two_places_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     told = refusal(monkeypatch, MAILGUN_API_KEY_FILE="key")
     assert "MAILGUN_API_KEY" in told
     assert "MAILGUN_API_KEY_FILE" in told
@@ -335,7 +337,7 @@ def test_the_key_comes_from_its_file_without_the_line_end(
     assert loaded(monkeypatch, MAILGUN_API_KEY_FILE="key").mailgun_key == SecretStr(SECRET)
 
 
-def test_without_a_key_it_is_said_where_to_put_it() -> None:
+def test_missing_api_key_error_names_the_variables() -> None:
     with pytest.raises(SettingsError, match=r"^MAILGUN_API_KEY is not set; .*MAILGUN_API_KEY_FILE"):
         _ = load_settings().mailgun_key
 
@@ -379,7 +381,7 @@ def test_a_key_file_that_is_a_folder_is_named_in_one_line(
         "export MAILGUN_ALLOW_CUSTOM_HOST='yes'",
     ],
 )
-def test_that_the_key_may_go_elsewhere_counts_only_from_the_environment(
+def test_custom_host_permission_counts_only_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str
 ) -> None:
     (tmp_path / ".env").write_text(f"{line}\nLOG_LEVEL=debug\n")
@@ -390,7 +392,7 @@ def test_that_the_key_may_go_elsewhere_counts_only_from_the_environment(
     assert loaded(monkeypatch, MAILGUN_ALLOW_CUSTOM_HOST="true").mailgun_api_base_url == host
 
 
-def test_a_line_in_the_env_file_that_does_not_count_is_told(
+def test_ignored_line_in_the_env_file_is_warned_about(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".env").write_text("MAILGUN_ALLOW_CUSTOM_HOST=false\n")
@@ -399,7 +401,7 @@ def test_a_line_in_the_env_file_that_does_not_count_is_told(
     assert "MAILGUN_ALLOW_CUSTOM_HOST in .env does not count" in caplog.text
 
 
-def test_without_a_list_it_is_said_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_list_address_error_shows_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         SettingsError, match=r"^MAILGUN_LIST_ADDRESS is not set; .*newsletter@mg\.example\.com"
     ):
@@ -410,7 +412,7 @@ def test_without_a_list_it_is_said_what_to_write(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_settings_are_read_from_a_dot_env_file_and_the_environment_goes_before_it(
+def test_setting_in_the_environment_overrides_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text(
@@ -437,7 +439,7 @@ def test_a_dot_env_file_that_is_not_utf_8_is_named_in_one_line(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("shown", [repr, str, lambda settings: str(settings.model_dump())])
-def test_no_way_of_showing_the_settings_shows_a_key(
+def test_settings_shown_in_any_way_contain_no_key(
     monkeypatch: pytest.MonkeyPatch, shown: Any
 ) -> None:
     settings = loaded(monkeypatch, MAILGUN_API_KEY=SECRET, SIGNAL_DIGEST_KEY=SECRET)
@@ -446,7 +448,7 @@ def test_no_way_of_showing_the_settings_shows_a_key(
     assert SECRET not in shown(settings)
 
 
-def test_the_error_beneath_a_refusal_does_not_show_what_was_set(
+def test_validation_error_behind_a_refusal_hides_the_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REDIS_URL", f"amqp://:{SECRET}@127.0.0.1")
@@ -481,7 +483,7 @@ def test_queues_are_named_after_the_integration(monkeypatch: pytest.MonkeyPatch)
     assert (settings.queue, settings.dead_letter_queue) == ("mailgun.eu", "mailgun.eu.dead_letter")
 
 
-def test_without_a_digest_key_each_integration_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integration_without_a_digest_key_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     default = load_settings().digest_key
     assert default == load_settings().digest_key
     assert default != loaded(monkeypatch, SIGNAL_INTEGRATION="eu").digest_key

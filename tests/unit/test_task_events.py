@@ -9,12 +9,12 @@ from worker.delivery.retry_policy import Done
 DUE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def test_what_is_done_succeeds_with_its_result() -> None:
+def test_delivered_event_succeeds_with_its_result() -> None:
     ending = ending_of(Done("delivered"))
     assert (ending.event, ending.fields) == ("task-succeeded", {"result": "'delivered'"})
 
 
-def test_what_is_delayed_is_retried_and_says_why_and_until_when() -> None:
+def test_rescheduled_event_is_a_retry_with_reason_and_due_time() -> None:
     ending = ending_of(Rescheduled("unavailable (503): no", DUE))
     assert ending.event == "task-retried"
     assert (
@@ -24,7 +24,7 @@ def test_what_is_delayed_is_retried_and_says_why_and_until_when() -> None:
     assert ending.fields["traceback"] == ""
 
 
-def test_what_is_dead_fails_with_the_reason() -> None:
+def test_dead_letter_fails_with_its_reason() -> None:
     ending = ending_of(Buried("rejected (400): no"))
     assert (ending.event, ending.fields["exception"]) == (
         "task-failed",
@@ -47,5 +47,5 @@ def test_a_bundle_succeeds_and_counts_how_its_events_ended() -> None:
     }
 
 
-def test_an_empty_bundle_ends_too() -> None:
+def test_empty_bundle_ends_as_a_success() -> None:
     assert ending_of_bundle([]).fields == {"result": "'no events'"}

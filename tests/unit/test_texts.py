@@ -67,18 +67,18 @@ def test_any_other_text_is_shown_by_length_and_digest(text: str, lead: str) -> N
 
 
 @given(any_text)
-def test_no_text_breaks_what_is_shown_or_makes_it_long(text: str) -> None:
+def test_shown_text_of_any_answer_is_short_and_safe(text: str) -> None:
     for each in (text, text * 1000, LEADS[0] + text):
         assert len(shown(each)) < 120
         assert shown(each).isascii() or each.lower() in {known.lower() for known in KNOWN}
 
 
-def test_text_that_was_cut_says_so() -> None:
+def test_cut_text_is_marked_as_cut() -> None:
     outcome = Outcome(OutcomeKind.UNAVAILABLE, 503, Response(503, b"x" * 10_000).text())
     assert outcome.summary.startswith(f"{ANSWER_LIMIT} or more characters")
 
 
-def test_own_words_are_shown_whole() -> None:
+def test_own_texts_are_shown_whole() -> None:
     assert Outcome(
         OutcomeKind.UNAVAILABLE, None, "time-out: the answer did not end in time"
     ).summary.endswith("in time")

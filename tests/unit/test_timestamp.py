@@ -91,7 +91,7 @@ NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
         *("1793491200000000000", 20261101, 202611010000, 20261101000000, "20261101000000"),
     ],
 )
-def test_a_moment_is_understood_in_each_spelling(value: object) -> None:
+def test_timestamp_is_read_in_each_spelling(value: object) -> None:
     assert read_timestamp(value) == NOVEMBER
 
 
@@ -108,7 +108,7 @@ def test_a_moment_is_understood_in_each_spelling(value: object) -> None:
         ("9999-12-31T23:59:59.999999Z", datetime.max.replace(tzinfo=UTC)),
     ],
 )
-def test_odd_moments_are_what_they_say(value: object, moment: datetime) -> None:
+def test_odd_spellings_of_a_timestamp_are_read(value: object, moment: datetime) -> None:
     assert read_timestamp(value) == moment
 
 
@@ -165,13 +165,13 @@ def test_odd_moments_are_what_they_say(value: object, moment: datetime) -> None:
         ),
     ],
 )
-def test_what_names_no_moment_is_not_understood_and_not_quoted(value: object) -> None:
+def test_unreadable_timestamp_is_refused_and_not_quoted(value: object) -> None:
     with pytest.raises(UnreadableTimestamp, match=r"^the event's `timestamp` is not understood$"):
         read_timestamp(value)
 
 
 @pytest.mark.parametrize("value", [None, "", " \n"])
-def test_nothing_is_no_moment(value: object) -> None:
+def test_empty_timestamp_is_none(value: object) -> None:
     assert read_timestamp(value) is None
 
 
@@ -212,18 +212,18 @@ TO_THE_SECOND: dict[str, Callable[[datetime], object]] = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @given(moment=moments)
-def test_what_is_written_is_read_again(spelling: str, moment: datetime) -> None:
+def test_timestamp_in_any_spelling_reads_back(spelling: str, moment: datetime) -> None:
     assert read_timestamp(SPELLINGS[spelling](moment)) == moment
 
 
 @pytest.mark.parametrize("spelling", TO_THE_SECOND)
 @given(moment=moments.map(lambda each: each.replace(microsecond=0)))
-def test_what_is_written_to_the_second_is_read_again(spelling: str, moment: datetime) -> None:
+def test_timestamp_to_the_second_reads_back(spelling: str, moment: datetime) -> None:
     assert read_timestamp(TO_THE_SECOND[spelling](moment)) == moment
 
 
 @given(strange_json | st.text(st.sampled_from("0123456789-:.,TZ +W/"), max_size=30))
-def test_any_json_is_a_moment_in_utc_nothing_or_not_understood(value: Any) -> None:
+def test_any_json_is_a_timestamp_in_utc_none_or_unreadable(value: Any) -> None:
     try:
         found = read_timestamp(value)
     except UnreadableTimestamp:

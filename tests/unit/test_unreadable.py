@@ -141,7 +141,7 @@ def test_member_that_is_too_long_is_no_outage(outcome_of: object) -> None:
         ({"subscribed": b"0"}, Member(JANE, subscribed=False)),
     ],
 )
-def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected: Member) -> None:
+def test_odd_but_readable_member_is_read(fields: dict[str, bytes], expected: Member) -> None:
     found = classify_read(answer(**fields), JANE, NOW)
     assert found == expected
     assert isinstance(found, Member)
@@ -152,7 +152,7 @@ def test_odd_member_that_can_be_held_is_held(fields: dict[str, bytes], expected:
 @pytest.mark.parametrize(
     "named", [rb'"\\ud800@example.com"', b"[" * 900 + b"]" * 900, b"5" * 5000, b"NaN", b"null"]
 )
-def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
+def test_odd_address_in_an_answer_raises_no_error(named: bytes) -> None:
     for what in (b"member", b"list"):
         odd = Response(200, b'{"%b":{"address":%b}}' % (what, named))
         assert classify_write(odd, JANE, NOW).kind in {
@@ -164,7 +164,7 @@ def test_odd_address_in_an_answer_breaks_nothing(named: bytes) -> None:
 
 
 @given(any_text | strange_json, strange_json | any_text, strange_json)
-def test_whatever_a_member_holds_it_is_readable_and_can_be_sent_or_is_not(
+def test_member_of_any_fields_can_be_sent_again_or_is_unreadable(
     name: object, vars_: object, yes: object
 ) -> None:
     content = json.dumps(
@@ -179,7 +179,7 @@ def test_whatever_a_member_holds_it_is_readable_and_can_be_sent_or_is_not(
 
 
 @given(st.binary() | strange_json.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_decoded_or_are_none(content: bytes) -> None:
+def test_answer_of_any_bytes_is_decoded_or_none(content: bytes) -> None:
     found = decoded(content)
     if why_unusable(found) is None:
         json.dumps(found, allow_nan=False).encode()
@@ -195,7 +195,7 @@ def test_any_bytes_are_decoded_or_are_none(content: bytes) -> None:
         b',"x":' + b"[" * 9000 + b"]" * 9000,
     ],
 )
-def test_hint_beside_what_cannot_be_held_is_heeded(more: bytes) -> None:
+def test_retry_hint_beside_an_unreadable_value_counts(more: bytes) -> None:
     until = hinted(Response(429, b'{"retry-seconds":60%b}' % more), NOW)
     assert until
     assert (until - NOW).total_seconds() == 60
@@ -204,5 +204,5 @@ def test_hint_beside_what_cannot_be_held_is_heeded(more: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [b"1e400", b"NaN", b"9" * 5000, b"[" * 500 + b"]" * 500, b"true", rb'"\ud800"']
 )
-def test_hint_that_cannot_be_held_is_none(value: bytes) -> None:
+def test_unreadable_retry_hint_is_none(value: bytes) -> None:
     assert hinted(Response(429, b'{"retry-seconds":%b}' % value), NOW) is None

@@ -47,7 +47,7 @@ def test_a_misspelt_setting_of_ours_is_a_typo(name: str, meant: str) -> None:
         ("MAIGUN_API_KEY", "MAILGUN_API_KEY"),
     ],
 )
-def test_what_may_be_another_programs_only_warns(name: str, meant: str) -> None:
+def test_variable_that_may_be_another_programs_only_warns(name: str, meant: str) -> None:
     found = strays([name], KNOWN)
     assert (found.typos, found.others) == ({}, {name: meant})
 
@@ -81,11 +81,11 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("name", [*KNOWN, *map(str.lower, KNOWN), *FOREIGN])
-def test_settings_and_what_is_plainly_anothers_are_not_mentioned(name: str) -> None:
+def test_settings_and_other_programs_variables_are_not_mentioned(name: str) -> None:
     assert not strays([name], KNOWN)
 
 
-def test_all_that_the_project_itself_sets_is_a_setting() -> None:
+def test_every_variable_set_by_the_project_is_a_setting() -> None:
     example = re.findall(r"^#?([A-Z_]+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
     services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"].values()
     composed = [name for each in services for name in each.get("environment", {})]
@@ -94,7 +94,7 @@ def test_all_that_the_project_itself_sets_is_a_setting() -> None:
     assert not strays([*example, *composed], KNOWN)
 
 
-def test_one_line_names_some_and_counts_the_rest() -> None:
+def test_typo_line_names_some_variables_and_counts_the_rest() -> None:
     found = strays([f"MAILGUN_X{number}" for number in range(9)] + ["MAILGUN_\x1b[2J"], KNOWN)
     line = described(found.others)
     assert line.startswith("MAILGUN_X0, MAILGUN_X1")
@@ -106,7 +106,7 @@ def test_one_line_names_some_and_counts_the_rest() -> None:
     st.text(max_size=30)
     | st.sampled_from(KNOWN).flatmap(lambda name: st.text(max_size=3).map(lambda end: name + end))
 )
-def test_any_name_can_be_looked_at(name: str) -> None:
+def test_variable_of_any_name_can_be_checked(name: str) -> None:
     described(strays([name], KNOWN).others).encode()
 
 

@@ -27,7 +27,7 @@ LOOPBACK = ("localhost", "LOCALHOST:99", "localhost.", "127.0.0.1", "127.8.8.8:1
 
 
 @pytest.mark.parametrize("host", STRANGE)
-def test_a_name_that_public_dns_could_point_here_is_not_safe(host: str) -> None:
+def test_host_name_that_public_dns_could_point_here_is_not_safe(host: str) -> None:
     assert not is_safe_host(host)
     assert not is_loopback(host)
 
@@ -36,12 +36,12 @@ def test_a_name_that_public_dns_could_point_here_is_not_safe(host: str) -> None:
     "host",
     [*ADDRESSES, *LOOPBACK, "sandbox:8025", "flower.ops.internal", "box.local", "nas.home.arpa"],
 )
-def test_an_address_and_a_name_that_public_dns_does_not_know_are_safe(host: str) -> None:
+def test_ip_address_and_name_outside_public_dns_are_safe(host: str) -> None:
     assert is_safe_host(host)
     assert is_loopback(host) == (host in LOOPBACK)
 
 
-def test_an_allowed_name_is_safe_and_no_other_like_it() -> None:
+def test_allowed_host_name_is_safe_and_similar_ones_are_not() -> None:
     assert is_safe_host("Flower.Example.com:443", ["flower.example.COM"])
     assert not is_safe_host("x.flower.example.com", ["flower.example.com"])
     assert not is_safe_host("", [""])
@@ -60,7 +60,7 @@ def test_an_allowed_name_is_safe_and_no_other_like_it() -> None:
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     ],
 )
-def test_what_a_page_of_another_site_sends_is_from_elsewhere(headers: dict[str, str]) -> None:
+def test_request_from_a_page_of_another_site_is_cross_site(headers: dict[str, str]) -> None:
     assert is_from_elsewhere("POST", {"Host": "localhost:5555", **headers})
 
 
@@ -75,7 +75,7 @@ def test_what_a_page_of_another_site_sends_is_from_elsewhere(headers: dict[str, 
         ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}),
     ],
 )
-def test_programs_own_pages_and_followed_links_are_not_from_elsewhere(
+def test_program_own_page_or_followed_link_is_not_cross_site(
     method: str, headers: dict[str, str]
 ) -> None:
     assert not is_from_elsewhere(method, {"Host": "localhost:5555", **headers})

@@ -1,7 +1,10 @@
 """Filter options that the dead-letter commands share."""
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any
 
 import typer
 
@@ -15,47 +18,69 @@ from worker.wiring import utc_now
 
 MOST_KINDS = 10  # named in one line
 
-Reason = Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")]
-Status = Annotated[int | None, typer.Option(help="Only this HTTP status.")]
-Since = Annotated[
-    str | None,
-    typer.Option(help="Only those buried since then: ISO 8601, or a span before now such as 2h."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(help="Only those buried until then: ISO 8601, or a span before now such as 30m."),
-]
-Kind = Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")]
-Email = Annotated[str | None, typer.Option(help="Only this person's dead letters.")]
-Id = Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")]
+# The options by the name of the filter.
+OPTIONS = {
+    "reason": Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")],
+    "status": Annotated[int | None, typer.Option(help="Only this HTTP status.")],
+    "since": Annotated[
+        str | None,
+        typer.Option(
+            help="Only those buried since then: ISO 8601, or a span before now such as 2h."
+        ),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(
+            help="Only those buried until then: ISO 8601, or a span before now such as 30m."
+        ),
+    ],
+    "kind": Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")],
+    "email": Annotated[str | None, typer.Option(help="Only this person's dead letters.")],
+    "id": Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")],
+}
 Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="At most this many.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def selection(
-    reason: str | None,
-    status: int | None,
-    since: str | None,
-    until: str | None,
-    kind: str | None,
-    email: str | None,
-    id: str | None,
-) -> DeadLetterFilter:
-    """Return the filter that the command's options describe.
+Command = Callable[..., None]
 
-    Raises:
-        typer.BadParameter: An option's value has no meaning.
+
+def with_filters(command: Command) -> Command:
+    """Return the command with the filter options in front of its own.
+
+    It is called with `wanted`, the `DeadLetterFilter` that the options describe.
     """
+    return filtering(command, OPTIONS, _filter)
+
+
+def filtering(
+    command: Command,
+    declared: Mapping[str, Any],
+    parse: Callable[[Mapping[str, Any]], DeadLetterFilter],
+) -> Command:
+    """Return the command with the `declared` options in front of its own.
+
+    It is called with `wanted`, which `parse` makes of the value of each option by its name.
+    """
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        filters = {name: options.pop(name) for name in declared}
+        command(wanted=parse(filters), **options)
+
+    shape = signature(command)
+    own = [each for each in shape.parameters.values() if each.name != "wanted"]
+    filters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in declared.items()
+    ]
+    # Typer reads the options from it.
+    run.__signature__ = shape.replace(parameters=filters + own)  # type: ignore[attr-defined]
+    return run
+
+
+def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
     preset = load_preset(load_settings().mailgun_preset)
-    filters = {
-        "reason": reason,
-        "status": status,
-        "since": since,
-        "until": until,
-        "kind": kind,
-        "email": email,
-        "id": id,
-    }
     try:
         return parse_filter(
             utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts()

@@ -13,19 +13,7 @@ import typer
 
 from worker.cli import replay
 from worker.cli.console import CommandError, clock_time, err, out
-from worker.cli.dead_letter_options import (
-    AsJson,
-    Email,
-    Id,
-    Kind,
-    Limit,
-    Reason,
-    Since,
-    Status,
-    Until,
-    selection,
-    tell_no_match,
-)
+from worker.cli.dead_letter_options import AsJson, Limit, tell_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.tables import print_rows
 from worker.ops.preview import as_lines
@@ -51,20 +39,14 @@ cli.command("purge")(replay.purge)
 
 
 @cli.command("list")
+@with_filters
 def list_(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest dead letters, and how many there are for each reason."""
-    wanted = selection(reason, status, since, until, kind, email, id)
     letters = letters_of(load_settings())
     shown, totals = _found(letters, wanted, limit, as_record if as_json else _row)
     if as_json:
@@ -125,15 +107,10 @@ def show(
 
 
 @cli.command()
+@with_filters
 def export(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     raw: Annotated[
         bool,
@@ -148,7 +125,6 @@ def export(
 
     Of a message that could not be read, those events are printed that can be read.
     """
-    wanted = selection(reason, status, since, until, kind, email, id)
     settings = load_settings()
     left_out: Counter[str] = Counter()
     for buried in chosen(letters_of(settings), wanted, limit):
@@ -200,15 +176,9 @@ def _found(
     limit: int | None,
     shown_as: Callable[[DeadLetter], Any],
 ) -> tuple[list[Any], dict[str, int]]:
-    """Return the newest matching dead letters and how many match for each reason.
+    """Return the newest matching dead letters, at most `limit`, and how many match for each reason.
 
     No dead letter stays in memory longer than `shown_as` needs it.
-
-    Args:
-        letters: The dead-letter queue.
-        wanted: The filter.
-        limit: How many are shown at most; None shows all. The counts cover all.
-        shown_as: Turns a dead letter into what is shown of it.
     """
     # Redis keeps the counts by reason, so only the first dead letters need be read.
     if wanted == DeadLetterFilter(reason=wanted.reason):

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from worker.cli.acting import BATCH, Rate, Yes, agreed, each
 from worker.cli.console import CommandError, clock_time, err, out, span
-from worker.cli.dead_letter_options import AsJson, Id, Kind, Limit, Status
+from worker.cli.dead_letter_options import OPTIONS, AsJson, Command, Limit, filtering
 from worker.cli.integration import store_of
 from worker.cli.tables import print_rows
 from worker.ops.delayed_events import (
@@ -35,20 +36,25 @@ if TYPE_CHECKING:
 
 HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 
-Reason = Annotated[
-    str | None, typer.Option(help=f"Only this reason: {', '.join(map(str, REASONS))}.")
-]
-Since = Annotated[
-    str | None,
-    typer.Option(help="Only those enqueued since then: ISO 8601, or a span before now such as 2h."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        help="Only those enqueued until then: ISO 8601, or a span before now such as 30m."
-    ),
-]
-Email = Annotated[str | None, typer.Option(help="Only this person's events.")]
+# The options that read otherwise than those of dead letters.
+OWN_OPTIONS = {
+    "reason": Annotated[
+        str | None, typer.Option(help=f"Only this reason: {', '.join(map(str, REASONS))}.")
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(
+            help="Only those enqueued since then: ISO 8601, or a span before now such as 2h."
+        ),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(
+            help="Only those enqueued until then: ISO 8601, or a span before now such as 30m."
+        ),
+    ],
+    "email": Annotated[str | None, typer.Option(help="Only this person's events.")],
+}
 
 cli = typer.Typer(
     help="Handle events that wait for their next try.",
@@ -57,23 +63,30 @@ cli = typer.Typer(
 )
 
 
+def with_filters(command: Command) -> Command:
+    """Return the command with the filter options; it is called with `wanted`."""
+    return filtering(command, {**OPTIONS, **OWN_OPTIONS}, _filter)
+
+
+def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
+    preset = load_preset(load_settings().mailgun_preset)
+    try:
+        return parse_filter(utc_now(), filters, preset, reasons=REASONS)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @cli.command("list")
+@with_filters
 def list_(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the delayed events that are due next: why they wait, since when, and until when."""
     settings = load_settings()
     store = store_of(settings)
-    wanted = _selection(settings, reason, status, since, until, kind, email, id)
     totals: Counter[str] = Counter()
     shown: list[Any] = []
     now = redis_now(store)
@@ -122,15 +135,10 @@ def show(
 
 
 @cli.command()
+@with_filters
 def retry(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     rate: Rate = None,
     yes: Yes = False,
@@ -142,7 +150,6 @@ def retry(
     settings = load_settings()
     store = store_of(settings)
     events = delayed_events_of(settings, store)
-    wanted = _selection(settings, reason, status, since, until, kind, email, id)
     what = f"delayed events would go to {settings.queue} now"
     count = agreed(_counted(events, wanted, limit), what, yes=yes)
     found = events.batches(wanted, count, at_once=1 if rate else BATCH)
@@ -151,45 +158,22 @@ def retry(
 
 
 @cli.command()
+@with_filters
 def bury(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     yes: Yes = False,
 ) -> None:
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
     settings = load_settings()
     events = delayed_events_of(settings, store_of(settings))
-    wanted = _selection(settings, reason, status, since, until, kind, email, id)
     count = agreed(
         _counted(events, wanted, limit), "delayed events would become dead letters", yes=yes
     )
     found = events.batches(wanted, count, at_once=BATCH)
     buried = each(found, count, None, lambda batch: events.bury(batch, time.time()))
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
-
-
-def _selection(settings: Settings, *given: object) -> DeadLetterFilter:
-    """Return the filter that the options describe, in the order of the commands' parameters.
-
-    Raises:
-        typer.BadParameter: An option's value has no meaning.
-    """
-    filters = dict(zip(FILTER_NAMES, given, strict=True))
-    preset = load_preset(settings.mailgun_preset)
-    try:
-        return parse_filter(utc_now(), filters, preset, reasons=REASONS)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-FILTER_NAMES = ("reason", "status", "since", "until", "kind", "email", "id")
 
 
 def _counted(events: DelayedEvents, wanted: DeadLetterFilter, limit: int | None) -> Counter[str]:

@@ -36,10 +36,7 @@ def probe_account(
 ) -> None:
     """Probe the Mailgun account of `settings` and show the findings.
 
-    Args:
-        settings: The settings to probe with.
-        as_json: Print the findings as JSON.
-        trouble: Returns the line that says why Mailgun could not be asked.
+    `trouble` returns the line that says why Mailgun could not be asked.
 
     Raises:
         CommandError: The probe ended early, or left its member on the list.

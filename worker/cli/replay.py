@@ -8,18 +8,7 @@ import typer
 
 from worker.cli.acting import BATCH, Rate, Yes, agreed, each, tell
 from worker.cli.console import out
-from worker.cli.dead_letter_options import (
-    Email,
-    Id,
-    Kind,
-    Limit,
-    Reason,
-    Since,
-    Status,
-    Until,
-    selection,
-    tell_no_match,
-)
+from worker.cli.dead_letter_options import Limit, tell_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
@@ -30,15 +19,10 @@ from worker.settings import Settings, load_settings
 PURGE = "dead letters would be deleted permanently"
 
 
+@with_filters
 def replay(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     dry_run: Annotated[
         bool,
@@ -52,7 +36,6 @@ def replay(
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
     letters = letters_of(settings)
-    wanted = selection(reason, status, since, until, kind, email, id)
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
@@ -63,15 +46,10 @@ def replay(
     out.print(f"{replayed} replayed to {settings.queue}")
 
 
+@with_filters
 def purge(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")
@@ -80,7 +58,6 @@ def purge(
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
-    wanted = selection(reason, status, since, until, kind, email, id)
     counts = _counted(letters, wanted, limit)
     if dry_run:
         for buried in chosen(letters, wanted, limit):

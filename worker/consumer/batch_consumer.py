@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from threading import Condition
@@ -24,8 +24,9 @@ import redis
 
 from worker.consumer.load import Load, Weight, weight_of
 from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
-from worker.consumer.transport import TAKEN, WEIGHT
+from worker.consumer.transport import CHARGED, TAKEN, WEIGHT
 from worker.consumer.worker_state import is_stopping, takes_events
+from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
 from worker.printable import printable
@@ -59,6 +60,7 @@ class FetchedMessage:
         drop: Called with the tag when the message has ended; makes room for another message.
         at: When it was fetched, in monotonic seconds.
         weight: Its share of the room that the worker has.
+        charged: How many of its events the gate charged when it was fetched.
     """
 
     message: Message
@@ -66,6 +68,7 @@ class FetchedMessage:
     drop: Callable[[str], None]
     at: float
     weight: Weight
+    charged: int = 0
 
 
 class BatchConsumer:
@@ -152,6 +155,7 @@ class BatchConsumer:
             message.channel.qos.drop,
             time.monotonic(),
             weight,
+            message.properties.get(CHARGED, 0),
         )
         self._in_hand[taken.tag] = taken
         self._gathered.append(taken)
@@ -354,9 +358,10 @@ class BatchConsumer:
 
         One request serves all events of a member, so the gate charges the first alone.
         """
-        message = replace(parse_raw(raw, lambda: tag), paid=first)
+        message = parse_raw(raw, lambda: tag)
+        weight = weight_of(message, len(raw), int(first))
         return FetchedMessage(
-            message, tag, lambda _: None, time.monotonic(), weight_of(message, len(raw), int(first))
+            message, tag, lambda _: None, time.monotonic(), weight, charged=int(first)
         )
 
     def _takes(self) -> bool:
@@ -366,13 +371,14 @@ class BatchConsumer:
     def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
         now = self._handling.clock().timestamp()
         gate = self._handling.delivery.gate
-        gate.release(gate.rules.event_cost * sum(each.message.surplus for each in batch))
+        permits = Permits(gate, gate.rules.event_cost * sum(each.charged for each in batch))
         events = chain.from_iterable(
             each_event(each.message.with_timestamps(now)) for each in batch
         )
         # Bundles are unpacked a share at a time, so that thousands of events need little memory.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
-        ends = iter([end for share in shares for end in self._handling.process(share)])
+        ends = iter([end for share in shares for end in self._handling.process(share, permits)])
+        permits.refund()
         return [
             ending_of_bundle(list(islice(ends, each.message.events)))
             if each.message.is_bundle

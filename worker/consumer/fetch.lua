@@ -37,8 +37,7 @@ local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
     local message = fit(#taken, bytes)
     if not message then break end
-    -- An estimate: the first count in the message's text. The worker refunds what was charged
-    -- beyond the true count once it has read the message.
+    -- An estimate: the first count in the message's text. The worker refunds what it does not need.
     local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
     count = math.max(1, math.min(count, 10000))
     message = stamped(message, count)

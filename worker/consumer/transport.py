@@ -45,6 +45,7 @@ logger = logging.getLogger("signal_mailgun.worker")
 
 TAKEN = "signal_message"  # the property of a kombu message that holds the `Message`
 WEIGHT = "signal_weight"  # the property that holds its `Weight`
+CHARGED = "signal_charged"  # the property that holds how many of its events the gate charged
 # The longest wait for the next fetch while the gate lets none through, or Redis refuses.
 LOOK_AGAIN_SECONDS = 0.5
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
@@ -325,32 +326,32 @@ class AtomicFetchMixin:
             raise Empty
         if not lost_fetches().answer(taking):
             raise Empty  # the reply is so late that the fetch counts as lost
-        wait, messages, paid, tags, *aside = reply
+        wait, messages, charged, tags, *aside = reply
         self._tell_of_put_aside(*aside)
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
         if not messages:
             raise Empty
-        self._hand_over(self._read(messages, tags, paid))
+        self._hand_over(self._read(messages, tags, charged))
         return True
 
     def _read(
-        self: Any, messages: Sequence[bytes], tags: Sequence[bytes], paid: Sequence[int]
+        self: Any, messages: Sequence[bytes], tags: Sequence[bytes], charged: Sequence[int]
     ) -> list[dict[str, Any]]:
         """Read messages while there is room for their events and bytes, and put the rest back.
 
         Args:
             messages: Messages as they lay on the queue.
             tags: Their delivery tags.
-            paid: The number of events that the gate charged for each.
+            charged: The number of events that the gate charged for each.
 
         Returns:
             Payloads for kombu. A message that cannot be read is left out.
         """
         payloads: list[dict[str, Any]] = []
         events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
-        for place, each in enumerate(zip(messages, tags, paid, strict=True)):
+        for place, each in enumerate(zip(messages, tags, charged, strict=True)):
             if events <= 0 or size <= 0:
                 self.qos._put_back([tag.decode() for tag in tags[place:]])
                 break
@@ -395,13 +396,18 @@ class AtomicFetchMixin:
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
 
-    def _payload(self: Any, raw: bytes, tag: bytes, paid: int) -> dict[str, Any]:
-        message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS).charged(paid)
+    def _payload(self: Any, raw: bytes, tag: bytes, charged: int) -> dict[str, Any]:
+        message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS)
         payload = (
             envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
         )
         weight = weight_of(message, len(raw), max(1, message.events))
-        payload["properties"] |= {"delivery_tag": tag.decode(), TAKEN: message, WEIGHT: weight}
+        payload["properties"] |= {
+            "delivery_tag": tag.decode(),
+            TAKEN: message,
+            WEIGHT: weight,
+            CHARGED: charged,
+        }
         return payload
 
 

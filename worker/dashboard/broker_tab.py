@@ -27,9 +27,6 @@ class QueueDepths:
     async def queues(self, names: list[str]) -> list[dict[str, Any]]:
         """Return the depth of each queue that the Redis user may read.
 
-        Args:
-            names: The names of the queues.
-
         Returns:
             For each queue a dict with its `name` and its number of `messages`.
 

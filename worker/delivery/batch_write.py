@@ -10,7 +10,6 @@ as their outcome, and the others wait.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import TypeVar
 from worker.delivery.batch_policy import BatchPolicy, chunked, is_plain_address
 from worker.delivery.member_store import MemberStore
 from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.permits import ROUNDING, Permits
 from worker.delivery.request_reports import HELD_BY_PACE_SECONDS, REFUSALS, RequestReports
 from worker.gate.gate import Gate, HoldChange
 from worker.mailgun.client import MailgunClient
@@ -88,13 +88,13 @@ class BatchWrite:
     After `run`, each update has its outcome, if it was to be written, and its lease is released.
     """
 
-    def __init__(self, collaborators: Collaborators, updates: Sequence[MemberUpdate]) -> None:
-        """Take over the leases of `updates`."""
+    def __init__(
+        self, collaborators: Collaborators, updates: Sequence[MemberUpdate], permits: Permits
+    ) -> None:
+        """Take over the leases of `updates`, and send requests with `permits`."""
         self._deps = collaborators
         self._stays = updates
-        self._paid = collaborators.gate.rules.event_cost * sum(
-            each.paid for update in updates for each in update.wanted
-        )
+        self._permits = permits
         self._answers = RequestReports(collaborators.gate, collaborators.clock)
 
     def run(self) -> None:
@@ -121,12 +121,13 @@ class BatchWrite:
             return
         for update in updates:
             update.lease.looks = update.is_looked_at
-        pay = -self._permits if settling else 0.0
+        pay = -self._permits.left if settling else 0.0
         self._tell(
             self._deps.member_store.release(
                 [each.lease for each in updates], self._answers.rest(), pay
             )
         )
+        self._permits.add(pay)
         for update in updates:
             if update.lease.lost:
                 update.lose()
@@ -145,7 +146,7 @@ class BatchWrite:
     # Reading
 
     def _read(self, updates: Sequence[MemberUpdate]) -> None:
-        for part in _parts(self._acquire_permits(updates)):
+        for part in _parts(self._acquire_permits(updates, self._requests_of_a_read_member)):
             self._read_at_once(part)
             if len(part) < len(updates) and not self._answers.stopped:
                 self._report_now()
@@ -208,6 +209,7 @@ class BatchWrite:
             return [], locked_outcome()
         answer = self._deps.mailgun.upsert_many([entry for _, entry in entries])
         outcome = classify_bulk_write(answer, self._deps.mailgun.list_address, self._deps.clock())
+        self._permits.use()
         for update in updates:
             update.requests += 1
         # If one of the members may be the cause, the report names none until the cause is known.
@@ -367,14 +369,22 @@ class BatchWrite:
     # Permits
 
     def _acquire_permits(
-        self, updates: Sequence[MemberUpdate], *, wait: bool = True
+        self, updates: Sequence[MemberUpdate], requests: float = 1.0, *, wait: bool = True
     ) -> Sequence[MemberUpdate]:
-        """Return the updates that have a permit for a request each; if `wait`, defer the rest."""
-        missing = math.ceil(len(updates) - self._permits - 0.001)
-        if missing > 0:
+        """Return the updates for which there are permits, and acquire those that are missing.
+
+        Args:
+            updates: The members to request.
+            requests: The requests that each of them needs. A single permit is enough for the first
+                of them, because a write is never refused for lack of permits.
+            wait: Defer the other updates.
+        """
+        missing = requests * len(updates) - self._permits.left
+        if missing > ROUNDING:
             self._report_now()
-            self._paid += self._deps.gate.acquire(missing)
-        granted = max(0, min(len(updates), int(self._permits + 0.001)))
+            self._permits.acquire(missing)
+        left = self._permits.left + ROUNDING
+        granted = max(0, min(len(updates), max(int(left / requests), int(left >= 1))))
         if wait:
             for update in updates[granted:]:
                 update.defer(HELD_BY_PACE_SECONDS)
@@ -397,7 +407,7 @@ class BatchWrite:
         if not updates:
             return ()
         self._report_now()
-        pay = max(0.0, requests - self._permits)
+        pay = max(0.0, requests - self._permits.left)
         notes = [each.noted() for each in updates]
         answer = self._deps.member_store.renew([each.lease for each in updates], notes, pay)
         if isinstance(answer, OnHold):
@@ -405,7 +415,7 @@ class BatchWrite:
             for update in updates:
                 update.defer(answer.seconds)
             return ()
-        self._paid += pay
+        self._permits.add(pay)
         for update, note, ours in zip(updates, notes, answer, strict=True):
             if ours:
                 update.send(note)
@@ -416,12 +426,13 @@ class BatchWrite:
     # Results
 
     @property
-    def _permits(self) -> float:
-        """Return the number of requests that were paid for and not sent yet."""
-        return self._paid - self._answers.requests
+    def _requests_of_a_read_member(self) -> float:
+        """Return the requests of a member that is read: that read, and its share of a write."""
+        return 1.0 + 1.0 / self._deps.batch_policy.size
 
     def _answered(self, update: MemberUpdate, outcome: Outcome, *, written: bool = True) -> Outcome:
         update.requests += 1
+        self._permits.use()
         noted = self._answers.note([update.address], outcome, written=written)
         # Other workers go on sending, and the other requests of this batch may take long.
         if outcome.wait_until:

@@ -8,39 +8,33 @@ from dataclasses import dataclass
 
 from worker.delivery.batch_write import BatchWrite, Collaborators
 from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, OnHold
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import EventOrder
-from worker.signal.patch import Patch
 
 
 @dataclass(frozen=True)
 class Deliverer(Collaborators):
     """The delivery of patches to one mailing list."""
 
-    def deliver_one(self, patch: Patch, at: float) -> Outcome:
-        """Deliver one patch with as few requests as possible, and return its outcome.
+    def deliver(
+        self, wanted: Sequence[TimedPatch], permits: Permits | None = None
+    ) -> list[Outcome]:
+        """Deliver patches, and return the outcome of each, in the same order.
 
         Args:
-            patch: The patch.
-            at: The time of its event, epoch seconds.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
-        return self.deliver([TimedPatch(patch, EventOrder(at))])[0]
-
-    def deliver(self, wanted: Sequence[TimedPatch]) -> list[Outcome]:
-        """Deliver patches, and return the outcome of each, in the same order.
+            wanted: The patches.
+            permits: The requests that are charged already; None: none are.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         outcomes = [Outcome(OutcomeKind.CRASHED)] * len(wanted)
+        permits = permits or Permits(self.gate)
         left = list(range(len(wanted)))
         while left:
-            left = self._round(wanted, left, outcomes)
+            left = self._round(wanted, left, outcomes, permits)
         return outcomes
 
     def repair(self, addresses: Sequence[str]) -> None:
@@ -64,10 +58,14 @@ class Deliverer(Collaborators):
             if isinstance(lease, MemberLease)
         ]
         if updates:
-            BatchWrite(self, updates).run()
+            BatchWrite(self, updates, Permits(self.gate)).run()
 
     def _round(
-        self, wanted: Sequence[TimedPatch], places: list[int], outcomes: list[Outcome]
+        self,
+        wanted: Sequence[TimedPatch],
+        places: list[int],
+        outcomes: list[Outcome],
+        permits: Permits,
     ) -> list[int]:
         """Deliver the patches at these positions, and return the positions left for another round.
 
@@ -76,7 +74,6 @@ class Deliverer(Collaborators):
         grouped, left = self.member_store.group_by_member(wanted, places)
         opened = self.member_store.acquire(list(grouped))
         if isinstance(opened, OnHold):
-            self._spare(wanted, places)
             for place in places:
                 outcomes[place] = on_hold_outcome(opened.seconds)
             return []
@@ -91,16 +88,11 @@ class Deliverer(Collaborators):
             if not isinstance(lease, MemberLease)
             for place in own
         ]
-        self._spare(wanted, busy)
         for place in busy:
             outcomes[place] = locked_outcome()
         if updates:
-            BatchWrite(self, updates).run()
+            BatchWrite(self, updates, permits).run()
         for update in updates:
             for place, outcome in update.outcomes():
                 outcomes[place] = outcome
         return left
-
-    def _spare(self, wanted: Sequence[TimedPatch], places: Sequence[int]) -> None:
-        """Refund the charge for the patches at these positions: no request was made for them."""
-        self.gate.release(self.gate.rules.event_cost * sum(wanted[place].paid for place in places))

@@ -105,7 +105,7 @@ class EventDelivery:
             raise LookupError("the event changes no member")
         last = self.message.attempt_history[-1] if self.message.attempt_history else None
         alone = last is not None and last.status is None and last.outcome == OutcomeKind.UNAVAILABLE
-        return TimedPatch(self.patch, order_of(self.patch, self.message), self.message.paid, alone)
+        return TimedPatch(self.patch, order_of(self.patch, self.message), alone)
 
     def waiting(self, now: float, open_seconds: float) -> Message:
         """Return the message to delay, with its attempt noted if there was one.

@@ -16,6 +16,7 @@ from worker.delivery.batch_write import CHUNK_SIZE
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import EventDelivery, Result
 from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.permits import Permits
 from worker.delivery.retry_policy import (
     Bury,
     Decision,
@@ -104,7 +105,7 @@ class EventProcessor:
         """Process one event, as `process` does."""
         return self.process([message])[0]
 
-    def process(self, messages: Sequence[Message]) -> list[Result]:
+    def process(self, messages: Sequence[Message], permits: Permits | None = None) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
 
         Events are delivered together as far as MAILGUN_BATCH_SIZE allows. What follows is decided
@@ -112,6 +113,7 @@ class EventProcessor:
 
         Args:
             messages: The messages of the events.
+            permits: The requests that were charged when the messages were fetched; None: none were.
 
         Returns:
             The result of each event, in the same order.
@@ -123,12 +125,12 @@ class EventProcessor:
         events = [EventDelivery(each.with_timestamps(now)) for each in messages]
         for event in events:
             self._read(event)
-        self._attempt([each for each in events if isinstance(each.patch, Patch)])
+        permits = permits or Permits(self.delivery.gate)
+        self._attempt([each for each in events if isinstance(each.patch, Patch)], permits)
         clock = self._open_seconds(events)
         for event in events:
             event.decision = event.decision or self._decided(event, clock)
         self._apply_decisions(events, clock)
-        self._spare(events)
         self._record_results(events)
         return [each.handled() for each in events]
 
@@ -158,16 +160,16 @@ class EventProcessor:
             raise MalformedEvent(why)
         return patch_from_event(parse_event(event), self.preset)
 
-    def _attempt(self, events: Sequence[EventDelivery]) -> None:
+    def _attempt(self, events: Sequence[EventDelivery], permits: Permits) -> None:
         # Without batches, several members of a bundle are requested at the same time.
         size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
         for together in _together(events, size):
-            for event, outcome in zip(together, self._outcomes(together), strict=True):
+            for event, outcome in zip(together, self._outcomes(together, permits), strict=True):
                 event.outcome = outcome
 
-    def _outcomes(self, events: Sequence[EventDelivery]) -> list[Outcome]:
+    def _outcomes(self, events: Sequence[EventDelivery], permits: Permits) -> list[Outcome]:
         try:
-            return self.delivery.deliver([each.wanted() for each in events])
+            return self.delivery.deliver([each.wanted() for each in events], permits)
         except redis.RedisError:
             raise  # the events stay on the queue
         # A bug must not cost an event: Celery would acknowledge and forget it.
@@ -175,7 +177,7 @@ class EventProcessor:
             if len(events) == 1:
                 return [_crashed(error)]
         # One of the events may be the cause, so each is delivered alone.
-        return [outcome for event in events for outcome in self._outcomes([event])]
+        return [outcome for event in events for outcome in self._outcomes([event], permits)]
 
     def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
         """Return the integration's own clock, or 0.0 if no event needs it."""
@@ -239,13 +241,6 @@ class EventProcessor:
             integration=self.dead_letters.integration,
         )
         return message, letter
-
-    def _spare(self, events: Sequence[EventDelivery]) -> None:
-        """Refund the charge for events that needed no attempt."""
-        gate = self.delivery.gate
-        gate.release(
-            gate.rules.event_cost * sum(each.patch is None and each.message.paid for each in events)
-        )
 
     def _record_results(self, events: Sequence[EventDelivery]) -> None:
         for event in events:

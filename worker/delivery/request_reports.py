@@ -46,13 +46,11 @@ class RequestReports:
     """The answers to the requests of one batch write. Safe to share between threads.
 
     Attributes:
-        requests: The number of answers.
         stopped: No more requests are to be sent.
     """
 
     def __init__(self, gate: Gate, clock: Callable[[], datetime]) -> None:
         """Collect reports for `gate`; `clock` returns the current time, UTC."""
-        self.requests = 0
         self.stopped = False
         self._flow = gate
         self._clock = clock
@@ -77,7 +75,6 @@ class RequestReports:
             that the content of this one is not the cause.
         """
         with self._lock:
-            self.requests += 1
             self._add(addresses, outcome, written=written)
             self._throttled = self._throttled + 1 if outcome.kind is OutcomeKind.THROTTLED else 0
             if self._throttled > 1 or (self._throttled and outcome.wait_until):

@@ -31,7 +31,7 @@ local function allowance(want)
     if wait > 0 then return 0, wait end
     local left, allowed = tokens()
     if not left then return want, 0 end
-    if left < 1 then return 0, (1 - left) / allowed end
+    if left < least() then return 0, (least() - left) / allowed end
     return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
 end
 

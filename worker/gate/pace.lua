@@ -50,13 +50,17 @@ local function rate()
     return allowed
 end
 
+-- Return the tokens with which an event may be fetched: those of its requests, at least one.
+local function least() return math.max(1, rules.event_cost) end
+
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
--- nil if requests are not limited. The bucket holds the requests of two seconds, at least one.
+-- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
+-- an event.
 local function tokens()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, math.max(1, 2 * allowed))
+    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, math.max(least(), 2 * allowed))
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
     return left, allowed

@@ -12,6 +12,8 @@
 404                                    list_not_found     no such list, or the wrong region's host
 anything else, a redirect              unexpected_status
 a bug in this program                  crashed
+
+Times are UTC.
 """
 
 import re
@@ -170,12 +172,7 @@ class Outcome:
 def classify_read(
     answer: Response | NoResponse, address: str, now: datetime
 ) -> Member | Outcome | None:
-    """Classify the answer to a request that reads a member.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
+    """Classify the answer to a request that reads the member at `address`.
 
     Returns:
         The member; None if the list does not hold it; or the outcome if it could not be read.
@@ -188,16 +185,7 @@ def classify_read(
 
 
 def classify_write(answer: Response | NoResponse, address: str, now: datetime) -> Outcome:
-    """Classify the answer to an upsert.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the member.
-    """
+    """Classify the answer to an upsert; the outcome is `delivered` if it shows the member."""
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
         return (
@@ -211,14 +199,8 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
 def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
     """Classify the answer to a call for many members.
 
-    Args:
-        answer: The answer.
-        list_address: The address of the list.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the list, and no job that stores the members
-        later.
+    The outcome is `delivered` if the answer shows the list, and no job that stores the members
+    later.
     """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
@@ -232,13 +214,7 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
 def page_outcome(
     answer: Response | NoResponse, query: Query, url: str, now: datetime
 ) -> Page | Outcome:
-    """Classify the answer to a request for a page of members.
-
-    Args:
-        answer: The answer.
-        query: The query of the page.
-        url: The URL of the list's pages.
-        now: The current time, UTC.
+    """Classify the answer to a request for a page of members; `url` is that of the list's pages.
 
     Returns:
         The page; in place of one that is too long, a page without members that a smaller page
@@ -262,15 +238,7 @@ def endless_outcome() -> Outcome:
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
-    """Classify the answer to a request that reads the list.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `unchanged` if the list exists.
-    """
+    """Classify the answer to a request that reads the list: `unchanged` if the list exists."""
     if list_exists(answer):
         return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
     if isinstance(answer, Response) and answer.status == 200:
@@ -351,17 +319,11 @@ def kind_of_status(status: int) -> OutcomeKind:
 
 
 def hinted(answer: Response, now: datetime) -> datetime | None:
-    """Return the time until which Mailgun asks to wait.
+    """Return the time until which Mailgun asks to wait, at most a day ahead; None without a hint.
 
     The hints are `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or
-    milliseconds) and `retry-seconds` in the body. Hints that cannot be read do not count.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The latest time of all hints, at most a day ahead; None without a hint.
+    milliseconds) and `retry-seconds` in the body; the latest time counts. Hints that cannot be read
+    do not count.
     """
     data = answer.json()
     seconds = (

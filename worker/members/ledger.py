@@ -16,7 +16,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from hashlib import blake2b
 from itertools import chain
 from threading import Event
 from typing import Any, NamedTuple, cast
@@ -27,6 +26,7 @@ from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, Trust
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
+from worker.privacy import digest as keyed_digest
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
@@ -45,6 +45,7 @@ OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
 NOTE_SYNC = script("worker.members", "note_sync")
 
 NEW = Record()  # nothing is known of the member
+KEY_DIGEST_BYTES = 16  # so many that no two members share a key
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             notes: For each lease the record to store; nothing is stored if it is `lease.record`.
-            pay: What the request costs beyond what is paid for it, in requests.
+            pay: The requests to charge: what the write needs beyond the permits of the batch.
 
         Returns:
             For each lease, in order, True if the member may be written; False if the lease has
@@ -232,8 +233,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             reports: The reports on the requests that were sent.
-            pay: What the requests cost beyond what was paid for them, in requests; a negative
-                number refunds.
+            pay: The requests to charge; a negative number refunds permits that were not used.
 
         Returns:
             The holds that began or ended.
@@ -306,9 +306,7 @@ class Ledger:
 
     def digest_of(self, address: str) -> str:
         """Return the keyed digest that stands for the address in Redis keys."""
-        return blake2b(
-            address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16
-        ).hexdigest()
+        return keyed_digest(address, self.digest_key, size=KEY_DIGEST_BYTES)
 
     @cached_property
     def keys(self) -> Keys:
@@ -357,25 +355,11 @@ class Ledger:
         keys = [*self.gate.keys, *ours, *members]
         return script(keys=keys, args=[*self.gate.first_args(), *args])
 
-    @cached_property
-    def _open(self) -> Any:
-        return self.gate.script(OPEN)
-
-    @cached_property
-    def _give_up(self) -> Any:
-        return self.gate.redis.register_script(GIVE_UP)
-
-    @cached_property
-    def _ask_again(self) -> Any:
-        return self.gate.script(ASK_AGAIN)
-
-    @cached_property
-    def _note_sync(self) -> Any:
-        return self.gate.redis.register_script(NOTE_SYNC)
-
-    @cached_property
-    def _close(self) -> Any:
-        return self.gate.script(CLOSE)
+    _open = cached_property(lambda self: self.gate.script(OPEN))
+    _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))
+    _ask_again = cached_property(lambda self: self.gate.script(ASK_AGAIN))
+    _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
+    _close = cached_property(lambda self: self.gate.script(CLOSE))
 
 
 class _Seen(NamedTuple):

@@ -25,13 +25,11 @@ class TimedPatch:
     Attributes:
         patch: The fields that Mailgun should hold.
         order: The order of the event.
-        paid: The event's first request was charged when the worker fetched the event.
         alone: The event's last attempt got no answer, so its member shares no request with others.
     """
 
     patch: Patch
     order: EventOrder
-    paid: bool = True
     alone: bool = False
 
 

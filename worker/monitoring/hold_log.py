@@ -16,9 +16,7 @@ logger = logging.getLogger("signal_mailgun.hold")
 def tell_of_hold(kind: str, why: str) -> None:
     """Log one line for a hold that began or ended, at a high level if an operator must act.
 
-    Args:
-        kind: The change, as `Gate` returns it. Other texts, such as "", log nothing.
-        why: The answer of Mailgun that caused it.
+    Nothing is logged if `kind` is no change, such as "".
     """
     match kind:
         case "throttled":
@@ -74,9 +72,7 @@ def look_at_list(gate: Gate, mailgun: MailgunClient, clock: Callable[[], datetim
 def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
     """Log one line if a scan of the opt-outs failed, or took longer than its interval.
 
-    Args:
-        ended: The outcome of a failed scan, the seconds that a complete scan took, or None.
-        refresh_seconds: The interval, `MAILGUN_OPT_OUT_REFRESH_SECONDS`.
+    `ended` is the outcome of a failed scan, the seconds that a complete scan took, or None.
     """
     match ended:
         case Outcome():

@@ -121,10 +121,7 @@ class Metrics:
     def handled(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
         """Count an event that was handled. Never raises, since an error here could lose an event.
 
-        Args:
-            message: The event's message, before this attempt was counted.
-            decision: What follows from the attempt.
-            outcome: How the attempt ended; None if there was none.
+        The message is as it was before this attempt was counted.
         """
         self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
@@ -146,13 +143,7 @@ class Metrics:
         self._removed.labels(self._integration, bound).inc()
 
     def asked(self, request: str, status: int | None, seconds: float) -> None:
-        """Record a request to Mailgun.
-
-        Args:
-            request: The kind of request.
-            status: The HTTP status; None if no complete answer came.
-            seconds: How long the request took.
-        """
+        """Record a request to Mailgun; its status is None if no complete answer came."""
         self._requests.labels(
             self._integration, request, f"{status // 100}xx" if status else "none"
         ).observe(seconds)
@@ -279,56 +270,54 @@ class RedisCollector(Collector):
         self._read_at = self._clock()
 
 
-def families(integration: str, retry_state: IntegrationGauges | None) -> Iterator[Metric]:
-    """Yield the integration's gauges; if `retry_state` is None, only that Redis does not answer."""
+def families(integration: str, found: IntegrationGauges | None) -> Iterator[Metric]:
+    """Yield the integration's gauges; if `found` is None, only that Redis does not answer."""
     yield _gauge(
         integration,
         "redis_up",
         "Whether Redis answers this worker.",
-        float(retry_state is not None),
+        float(found is not None),
     )
-    if retry_state is None:
+    if found is None:
         return
     one, several = partial(_gauge, integration), partial(_gauges, integration)
-    yield one(
-        "queued_events", "Messages on the queue, each of one event or many.", retry_state.queued
-    )
+    yield one("queued_events", "Messages on the queue, each of one event or many.", found.queued)
     yield one(
         "oldest_queued_age_seconds",
         "Age of the event at the queue's front.",
-        retry_state.oldest_age,
+        found.oldest_age,
     )
-    yield one("delayed_events", "Events that wait for their next try.", retry_state.delayed)
+    yield one("delayed_events", "Events that wait for their next try.", found.delayed)
     yield several(
         "dead_letters",
         "Dead letters on the dead-letter queue.",
         "reason",
-        _by_reason(retry_state.dead_letters),
+        _by_reason(found.dead_letters),
     )
-    workers = {state: float(retry_state.workers.get(state, 0)) for state in get_args(WorkerState)}
+    workers = {state: float(found.workers.get(state, 0)) for state in get_args(WorkerState)}
     yield several("workers", "Workers that are alive, by state.", "state", workers)
-    held = {kind: float(kind == retry_state.hold.kind) for kind in HOLDS}
+    held = {kind: float(kind == found.hold.kind) for kind in HOLDS}
     yield several("held", "Whether the integration is on hold, by kind of hold.", "kind", held)
     text = "Members with failures since the last success; many of them begin a hold."
-    yield one("failing_members", text, retry_state.hold.members)
+    yield one("failing_members", text, found.hold.members)
     text = "Requests a second that are allowed now; left out while nothing limits them."
-    yield one("pace_requests_per_second", text, retry_state.hold.rate)
+    yield one("pace_requests_per_second", text, found.hold.rate)
     text = (
         "Seconds since the last complete reading of the unsubscribed members began; "
         "left out if they are not read."
     )
-    yield one("opt_outs_age_seconds", text, retry_state.opt_outs_age)
+    yield one("opt_outs_age_seconds", text, found.opt_outs_age)
     text = (
         "Share of maxmemory that Redis uses; at 1 producers are refused. "
         "Left out if there is no limit."
     )
-    yield one("redis_memory_used_ratio", text, retry_state.memory)
+    yield one("redis_memory_used_ratio", text, found.memory)
     text = (
         "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed permanently. "
         "Left out if it is 0."
     )
-    yield one("dead_letters_bound_ratio", text, retry_state.letters_share)
-    yield _not_understood(integration, retry_state.not_understood)
+    yield one("dead_letters_bound_ratio", text, found.letters_share)
+    yield _not_understood(integration, found.not_understood)
 
 
 def _gauge(integration: str, name: str, text: str, value: float | None) -> Metric:

@@ -45,13 +45,9 @@ def previewed(
     preset: Preset,
     background: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
 ) -> dict[str, Any]:
-    """Return what the event would become.
+    """Return what the event would become under a worker's settings.
 
-    Args:
-        entry: The event, or why it cannot be read.
-        settings: The settings that a worker would have.
-        preset: How events are read.
-        background: Returns what is known of the member that a patch is for.
+    `background` returns what is known of the member that a patch is for.
 
     Returns:
         A dict for people and programs: its `line`, and either `request` and `form`, or why there is

@@ -26,9 +26,7 @@ class ReplayPreview:
     def request(self, buried: DeadLetter, number: int = 1) -> dict[str, Any]:
         """Return the request that the event would become now, as `previewed` does.
 
-        Args:
-            buried: The dead letter.
-            number: Its number in the list of those that are shown.
+        `number` is its number in the list of those that are shown.
         """
 
         def background(patch: Patch) -> MemberContext:

@@ -112,10 +112,6 @@ class Message:
         throttled: How often Mailgun said to wait since the last attempt spent.
         requeues: How often it was delayed; Flower's "retries".
         attempt_history: The latest attempts, oldest first.
-        paid: Its first request was charged when it was fetched.
-        unpaid: Of a bundle, how many of its last events were not charged.
-        surplus: Events that were charged, because the header counts them, and that it does not
-            carry.
         task: `TASK`, `DELIVER_MANY` for a bundle, or `REPLAY_TASK`.
         refusal: Why it could not be read, else None.
         original: If it could not be read, its text as it came; bytes that are not UTF-8 are
@@ -136,9 +132,6 @@ class Message:
     throttled: int = 0
     requeues: int = 0
     attempt_history: tuple[AttemptRecord, ...] = ()
-    paid: bool = True
-    unpaid: int = 0
-    surplus: int = 0
     task: str = TASK
     refusal: Refusal | None = None
     original: str | None = None
@@ -192,14 +185,6 @@ class Message:
             return 0.0
         return open_seconds - self.first_tried
 
-    def charged(self, events: int) -> "Message":
-        """Return the message with its charge noted: `events` were charged when it was fetched."""
-        if events == self.events:
-            return self
-        return replace(
-            self, unpaid=max(0, self.events - events), surplus=max(0, events - self.events)
-        )
-
     def with_timestamps(self, now: float) -> "Message":
         """Return the message with its times set: a time that the producer did not say is `now`.
 
@@ -250,9 +235,6 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
         enqueued_at=None
         if bundle.enqueued_at is None
         else bundle.enqueued_at + place * APART_SECONDS,
-        paid=place < bundle.events - bundle.unpaid,
-        unpaid=0,
-        surplus=0,
         task=TASK,
     )
 

@@ -104,14 +104,10 @@ class RequestLog:
         wait_until: float | None = None,
         answer: bytes = b"",
     ) -> None:
-        """Record how the request ended.
+        """Record how the request ended: with a status, or without an answer as "reset" or "hang".
 
-        Args:
-            record: The record that `open` returned.
-            status: The status of the answer; "reset" or "hang" without one.
-            at: When it ended, in epoch seconds.
-            wait_until: Epoch seconds until which the answer told the client to wait.
-            answer: The answer's body.
+        `wait_until` is until when, in epoch seconds, the answer told the client to wait; `answer`
+        is the answer's body.
         """
         record.answer = answer[:ANSWER_BYTES]
         record.absent = (record.method, status, record.fault) == (

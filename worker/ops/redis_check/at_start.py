@@ -20,18 +20,10 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
-    """Log what is wrong with the Redis at `url`.
+    """Log what is wrong with the Redis at `url`; return a line if the worker must end with it.
 
-    If Redis does not answer yet, a thread waits for it and logs the results then.
-
-    Args:
-        url: The worker's REDIS_URL.
-        integration: The integration whose keys the worker needs.
-        end: Ends the worker with a line that says why. The thread calls it if the worker can never
-            deliver.
-
-    Returns:
-        The line with which the worker must end at once, or None.
+    If Redis does not answer yet, a thread waits for it and logs the results then. If the worker can
+    never deliver, the thread calls `end` with that line.
     """
     report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
     if not report.answered and not report.ending:

@@ -1,4 +1,4 @@
-"""The world of a storm: a real server, the sandbox, workers that can be killed, a producer."""
+"""The deployment under test: a real server, the sandbox, workers that can be killed, a producer."""
 
 import json
 import os
@@ -16,8 +16,9 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from tests.chaos.forms import Form
-from tests.chaos.journal import Journal, Told
+from tests.chaos.modes import Mode
+from tests.chaos.stalls import Stalls
+from tests.chaos.worker_log import LogLine, WorkerLog
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 KEY = "sandbox-key"
 READ_TIMEOUT_SECONDS = 1.0
-READ_LAG_SECONDS = 10.0  # more than reads lag and writes come late in any storm
+READ_LAG_SECONDS = 10.0  # more than reads lag and writes come late under any fault
 SETTINGS = {
     "MAILGUN_API_KEY": KEY,
     "MAILGUN_ALLOW_CUSTOM_HOST": "true",
@@ -53,21 +54,23 @@ SETTINGS = {
 DRAINED_WITHIN_SECONDS = 240.0
 CONSUMES_AGAIN_WITHIN_SECONDS = 60.0
 COMMAND_SECONDS = 120
+ABOUT_SECONDS = 0.5  # a stall within this time of a moment may have been of that moment
 
 
-class World:
-    """One integration under a storm. It kills only processes that it started itself.
+class Deployment:
+    """One integration under a fault. It kills only processes that it started itself.
 
     Attributes:
         unlucky: Spans (begin, end; epoch seconds) in which a worker was killed, stopped or without
             Redis, so that it may not have passed on a hold.
-        held_when_killed: When workers were killed, and the ids of the events that were in hand.
+        in_flight_when_killed: When workers were killed, and the ids of the events that were in flight.
         backs: Seconds that each recovery took.
         notes: Lines printed below the table.
         further: Settings that override all others.
         brief: Whether each fault happens only once.
         bad: Addresses that Mailgun cannot answer; their events may wait as long as that lasts.
         clickers: Addresses that may opt out at Mailgun.
+        stalls: When the machine stalled this process.
     """
 
     def __init__(
@@ -76,28 +79,29 @@ class World:
         sandbox: RunningSandbox,
         folder: Path,
         integration: str,
-        form: Form,
+        mode: Mode,
     ) -> None:
         self.server = server
         self.sandbox = sandbox
         self.control = sandbox.control
         self.folder = folder
         self.integration = integration
-        self.form = form
+        self.mode = mode
         self.queue = f"mailgun.{integration}"
         self.redis = patient_client(server.url)
         self.delay_queue = DelayQueue(self.redis, integration, self.queue)
         self.letters = DeadLetterQueue(self.redis, integration, self.queue)
-        self.journals: list[Journal] = []
+        self.worker_logs: list[WorkerLog] = []
         self.ended_on_purpose: set[int] = set()
         self.unlucky: list[tuple[float, float]] = []
-        self.held_when_killed: list[tuple[float, set[str]]] = []
+        self.in_flight_when_killed: list[tuple[float, set[str]]] = []
         self.backs: list[float] = []
         self.notes: list[str] = []
         self.further: dict[str, str] = {}
         self.brief = False
         self.bad: set[str] = set()
         self.clickers: set[str] = set()
+        self.stalls = Stalls()
         self.producer: Producer
 
     # Workers
@@ -106,7 +110,7 @@ class World:
     def environment(self) -> dict[str, str]:
         return {
             **SETTINGS,
-            **self.form.settings,
+            **self.mode.settings,
             "REDIS_URL": self.server.url,
             "SIGNAL_INTEGRATION": self.integration,
             "MAILGUN_API_BASE_URL": self.sandbox.base_url,
@@ -118,20 +122,23 @@ class World:
         """The number of events that each worker has under way at once."""
         return int(self.environment["WORKER_CONCURRENCY"])
 
-    @property
-    def under_way_seconds(self) -> float:
-        """The seconds within which requests that were decided on have been sent.
+    def under_way_seconds(self, at: float) -> float:
+        """Return the seconds within which requests that were decided on at this time were sent.
 
-        The machine may be busy.
+        A busy machine may stall a worker meanwhile, for as long as it stalled this process.
+
+        Args:
+            at: The time, epoch seconds.
         """
-        return 0.05 + 0.002 * self.threads
+        stalled = self.stalls.longest(at - ABOUT_SECONDS, at + ABOUT_SECONDS)
+        return 0.05 + 0.002 * self.threads + stalled
 
     @property
     def workers(self) -> list[RunningWorker]:
         """The workers that should be alive."""
         return [
             each.worker
-            for each in self.journals
+            for each in self.worker_logs
             if each.worker.process.pid not in self.ended_on_purpose
         ]
 
@@ -143,8 +150,10 @@ class World:
 
     def start_worker(self) -> RunningWorker:
         """Start one more worker; it is not ready yet."""
-        worker = RunningWorker(self.environment, self.folder / f"worker-{len(self.journals)}.log")
-        self.journals.append(Journal(worker))
+        worker = RunningWorker(
+            self.environment, self.folder / f"worker-{len(self.worker_logs)}.log"
+        )
+        self.worker_logs.append(WorkerLog(worker))
         return worker
 
     def kill(self, *workers: RunningWorker) -> None:
@@ -176,7 +185,7 @@ class World:
             return False
         return True
 
-    def be_calm(self) -> None:
+    def end_faults(self) -> None:
         """End all faults of the sandbox."""
         self.control.clear_faults()
         self.control.clear_refusals()
@@ -194,42 +203,43 @@ class World:
     def close(self) -> None:
         """End all that was started here."""
         self.producer.stop()
+        self.stalls.stop()
         for worker in self.workers:
             worker.kill()
         self.redis.delete(self.queue, self.delay_queue.key)
 
     # What is going on
 
-    def told(self) -> list[Told]:
+    def log_lines(self) -> list[LogLine]:
         """Return all lines about events that workers have logged, dead workers too."""
-        return [line for journal in self.journals for line in journal.catch_up()]
+        return [line for worker_log in self.worker_logs for line in worker_log.catch_up()]
 
     def ended_ids(self) -> set[str]:
         """Return the ids of the events that have ended."""
-        return {line.event for line in self.told() if line.is_end}
+        return {line.event for line in self.log_lines() if line.is_end}
 
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Return the number of messages fetched and not acknowledged."""
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))
 
-    def in_hand_ids(self) -> set[str]:
-        """Return the ids of the events in hand."""
-        held = self.redis.hvals(f"signal:{self.integration}:unacked")
-        return {event for each in held for event in carried_ids(json.loads(each))}
+    def in_flight_ids(self) -> set[str]:
+        """Return the ids of the events in flight."""
+        messages = self.redis.hvals(f"signal:{self.integration}:unacked")
+        return {event for each in messages for event in carried_ids(json.loads(each))}
 
     def lightly_loaded(self) -> bool:
-        """Return True if the workers have events in hand and room for more than are queued."""
-        queued, in_hand, _ = self.left()
-        return not queued and len(self.workers) <= in_hand <= self.threads
+        """Return True if the workers have events in flight and room for more than are queued."""
+        queued, in_flight, _ = self.left()
+        return not queued and len(self.workers) <= in_flight <= self.threads
 
     def left(self) -> tuple[int, int, int]:
-        """Return the numbers of messages queued, in hand, and delayed, at one moment."""
+        """Return the numbers of messages queued, in flight, and delayed, at one moment."""
         with self.redis.pipeline(transaction=True) as at_once:
             at_once.llen(self.queue)
             at_once.hlen(f"signal:{self.integration}:unacked")
             at_once.zcard(self.delay_queue.key)
-            queued, in_hand, delayed = at_once.execute()
-        return queued, in_hand, delayed
+            queued, in_flight, delayed = at_once.execute()
+        return queued, in_flight, delayed
 
     def gate(self) -> Gate:
         """Return the gate, to pause and resume the integration."""
@@ -251,13 +261,13 @@ class World:
     def requests_for(self, events: int) -> int:
         """Return about how many requests `events` events need.
 
-        The estimate is the number of requests so far for each event in hand or ended.
+        The estimate is the number of requests so far for each event in flight or ended.
         """
         self.until(lambda: self._ended() > 0.05 * len(self.producer.sent), "some events' ends")
-        return max(2, round(events * self.requests() / (self._ended() + len(self.in_hand_ids()))))
+        return max(2, round(events * self.requests() / (self._ended() + len(self.in_flight_ids()))))
 
     def _ended(self) -> int:
-        return sum(line.is_end for line in self.told())
+        return sum(line.is_end for line in self.log_lines())
 
     # Waiting
 
@@ -307,7 +317,7 @@ class World:
         """Send SIGSTOP, and SIGCONT after `seconds`."""
         worker.process.send_signal(signal.SIGSTOP)
         self.unlucky.append((time.time() - 2, time.time() + seconds + 1))
-        time.sleep(seconds)  # the storm tries a stop of this length
+        time.sleep(seconds)  # the fault is a stop of this length
         worker.process.send_signal(signal.SIGCONT)
 
     def each_consumes_again(self, since: float) -> float:
@@ -320,10 +330,10 @@ class World:
         """
 
         def each_has() -> bool:
-            journals = [each for each in self.journals if each.worker in self.workers]
+            worker_logs = [each for each in self.worker_logs if each.worker in self.workers]
             return all(
                 any(line.is_end and line.at > since for line in each.catch_up()[-50:])
-                for each in journals
+                for each in worker_logs
             )
 
         with self.producer.trickling():

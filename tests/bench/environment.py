@@ -1,4 +1,4 @@
-"""The ground that all contenders use: one server, one sandbox, one list, the same for each."""
+"""The environment that all competitors use: one server, one sandbox, one list, the same for each."""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import redis
 import requests
 
-from tests.bench.crew import Crew, crew
-from tests.bench.lineup import Contender
+from tests.bench.competitors import Competitor
 from tests.bench.people import person
+from tests.bench.processes import CompetitorProcesses, running_processes
 from tests.integration.bench import KEY, LIST, printed_by
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer
@@ -24,8 +24,8 @@ STAGE = 1  # the database on which events are staged
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The surroundings in which contenders run, one after another."""
+class Environment:
+    """The server, the sandbox and the list with which competitors run, one after another."""
 
     server: RedisServer
     sandbox: RunningSandbox
@@ -43,7 +43,7 @@ class Ground:
         return f"{self.server.url.rpartition('/')[0]}/{STAGE}"
 
     def settings(self) -> dict[str, str]:
-        """Return the environment variables of every contender."""
+        """Return the environment variables of every competitor."""
         return {
             "REDIS_URL": self.server.url,
             "MAILGUN_API_KEY": KEY,
@@ -54,7 +54,7 @@ class Ground:
             "LOG_FORMAT": "json",
         }
 
-    def prepare(self, contender: Contender, people: range) -> None:
+    def prepare(self, competitor: Competitor, people: range) -> None:
         """Delete all that is stored, put the people on the list, and fill a ledger.
 
         Raises:
@@ -63,19 +63,21 @@ class Ground:
         self.sandbox.control.reset()
         self.redis.flushall()
         fill(self.sandbox.base_url, people)
-        if contender.keeps_ledger and self._can_sync:
+        if competitor.keeps_ledger and self._can_sync:
             printed = printed_by(
-                "-m", "worker", "sync", folder=self.folder, **self.settings(), **contender.settings
+                "-m", "worker", "sync", folder=self.folder, **self.settings(), **competitor.settings
             )
             if printed.status:
                 raise RuntimeError(f"the ledger could not be filled: {printed.everything}")
 
     @contextmanager
-    def crew(self, contender: Contender, workers: int) -> Iterator[Crew]:
-        """Run the contender's workers until the block ends; they are ready when it begins."""
-        folder = self.folder / f"{next(self.runs):02} {contender.name}, {workers}"
-        with crew(contender, workers, folder, self.bench_python, **self.settings()) as hands:
-            yield hands
+    def running(self, competitor: Competitor, workers: int) -> Iterator[CompetitorProcesses]:
+        """Run the competitor's workers until the block ends; they are ready when it begins."""
+        folder = self.folder / f"{next(self.runs):02} {competitor.name}, {workers}"
+        with running_processes(
+            competitor, workers, folder, self.bench_python, **self.settings()
+        ) as started:
+            yield started
 
     @cached_property
     def _can_sync(self) -> bool:
@@ -83,12 +85,14 @@ class Ground:
 
 
 @contextmanager
-def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Iterator[Ground]:
+def environment(
+    bench_python: Path, logs: Path | None, *, log_size: int = 0
+) -> Iterator[Environment]:
     """Run the server and the sandbox until the block ends.
 
     Args:
         bench_python: Python with the other task queues.
-        logs: The folder that keeps the contenders' output; None: a temporary one.
+        logs: The folder that keeps the competitors' output; None: a temporary one.
         log_size: The number of requests that the sandbox's log keeps; 0: all.
     """
     with (
@@ -99,7 +103,7 @@ def ground(bench_python: Path, logs: Path | None, *, log_size: int = 0) -> Itera
         kept.mkdir(parents=True, exist_ok=True)
         server = RedisServer(Path(folder) / "redis").start()
         try:
-            yield Ground(server, sandbox, kept, bench_python, count(1))
+            yield Environment(server, sandbox, kept, bench_python, count(1))
         finally:
             server.stop()
 

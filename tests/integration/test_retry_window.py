@@ -12,9 +12,7 @@ SETTINGS = {"RETRY_MAX_AGE_HOURS": f"{PATIENCE_SECONDS / 3600:.6f}"}
 
 
 @each_mode
-def test_failure_after_a_pause_longer_than_all_patience_buries_no_event(
-    own: Bench, mode: Mode
-) -> None:
+def test_pause_longer_than_the_retry_window_buries_no_event(own: Bench, mode: Mode) -> None:
     gate = Gate(own.redis, own.integration, rules_with(), lambda: 0.5)
     own.sandbox.control.add_fault("status", status=503, method="POST")
     with own.working(**{**SETTINGS, **mode.settings}):

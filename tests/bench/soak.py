@@ -1,4 +1,4 @@
-"""The long run (soak): full speed through one worker.
+"""The soak: full speed through one worker.
 
 Its memory must stay flat and its queue small.
 """
@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench.ground import Ground
-from tests.bench.lineup import LINEUP
+from tests.bench.competitors import COMPETITORS
+from tests.bench.environment import Environment
+from tests.bench.list_check import check_members, expected_member
 from tests.bench.people import events, person
+from tests.bench.running import RunningCompetitor, running_competitor
 from tests.bench.staging import QUEUE
-from tests.bench.starter import Starter, starter
-from tests.bench.verdict import verdict, wanted
 from tests.servers import eventually
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.producer import enqueue_many
@@ -74,27 +74,29 @@ class Stuck(Exception):
     """No event has ended for a long time."""
 
 
-def endurance(ground: Ground, total: int) -> Iterator[str]:
-    """Yield the lines to print: the head, ten milestones, and the verdict on the members."""
+def soak(environment: Environment, total: int) -> Iterator[str]:
+    """Yield the lines to print: the head, ten milestones, and the check of the members."""
     people = max(total // EVENTS_EACH, 1)
-    with starter(ground, LINEUP["volume"], 1, range(people)) as worker:
+    with running_competitor(environment, COMPETITORS["volume"], 1, range(people)) as worker:
         yield HEAD
-        for milestone in milestones(ground, worker, total, people):
+        for milestone in milestones(environment, worker, total, people):
             yield str(milestone)
         # An event that came again was counted twice.
-        eventually(lambda: not under_way(ground), STUCK_SECONDS, "an end of all events")
+        eventually(lambda: not under_way(environment), STUCK_SECONDS, "an end of all events")
         yield f"members: {members(worker, total, people)}"
 
 
-def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iterator[Milestone]:
+def milestones(
+    environment: Environment, worker: RunningCompetitor, total: int, people: int
+) -> Iterator[Milestone]:
     """Put all events, keep a backlog, and yield milestones.
 
     Raises:
         Stuck: If no event ends for `STUCK_SECONDS`.
     """
     # `enqueue_many` reads these.
-    os.environ.update(REDIS_URL=ground.server.url, SIGNAL_INTEGRATION="default")
-    outcome_stats = OutcomeStats(connect(ground.server.url), "default")
+    os.environ.update(REDIS_URL=environment.server.url, SIGNAL_INTEGRATION="default")
+    outcome_stats = OutcomeStats(connect(environment.server.url), "default")
     began = time.monotonic()
     put, before, next_at = 0, (0, began), total // REPORTS
     for ended, at in progress(outcome_stats, total):
@@ -102,7 +104,7 @@ def milestones(ground: Ground, worker: Starter, total: int, people: int) -> Iter
             put += enqueue_many(events(range(put, min(put + AT_ONCE, total)), people))
         if ended >= next_at:
             rate = (ended - before[0]) / (at - before[1])
-            yield _milestone(ground, worker, ended, at - began, rate)
+            yield _milestone(environment, worker, ended, at - began, rate)
             before, next_at = (ended, at), min(next_at + total // REPORTS, total)
 
 
@@ -123,9 +125,9 @@ def progress(outcome_stats: OutcomeStats, total: int) -> Iterator[tuple[int, flo
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-def under_way(ground: Ground) -> int:
+def under_way(environment: Environment) -> int:
     """Return the number of messages queued, in hand or delayed."""
-    with ground.redis.pipeline(transaction=True) as at_once:
+    with environment.redis.pipeline(transaction=True) as at_once:
         at_once.llen(QUEUE)
         at_once.hlen("signal:default:unacked")
         at_once.zcard("signal:default:delayed")
@@ -137,20 +139,20 @@ def ended_in(totals: Mapping[str, int]) -> int:
     return sum(count for outcome, count in totals.items() if outcome.partition(":")[0] in ENDS)
 
 
-def members(worker: Starter, total: int, people: int) -> str:
-    """Return the verdict on all people, after all events about each."""
+def members(worker: RunningCompetitor, total: int, people: int) -> str:
+    """Check all members, after all events about each."""
     expected = [
-        wanted(person(each), list(events(range(each, total, people), people)))
+        expected_member(person(each), list(events(range(each, total, people), people)))
         for each in range(people)
     ]
-    return verdict(worker.control.members(), expected)
+    return check_members(worker.control.members(), expected)
 
 
 def _milestone(
-    ground: Ground, worker: Starter, ended: int, seconds: float, rate: float
+    environment: Environment, worker: RunningCompetitor, ended: int, seconds: float, rate: float
 ) -> Milestone:
-    redis = ground.redis
+    redis = environment.redis
     queue = redis.memory_usage(QUEUE) or 0
     used = redis.info("memory")["used_memory"]
-    resident, peak = worker.crew.resident_megabytes(), worker.crew.peak_megabytes()
+    resident, peak = worker.processes.resident_megabytes(), worker.processes.peak_megabytes()
     return Milestone(ended, seconds, rate, resident, peak, queue / MEGABYTE, used / MEGABYTE)

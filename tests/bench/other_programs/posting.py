@@ -30,7 +30,7 @@ def members_url() -> str:
 
 def form_of(event: Mapping[str, Any]) -> dict[str, str]:
     """Return the form of the member as this event alone knows it; `vars` is JSON."""
-    name, member_vars = said_by(event)
+    name, member_vars = fields_set_by(event)
     named = {"name": name} if name else {}
     subscribed = "yes" if event["context"]["consent"]["canonical"]["marketing"] else "no"
     return {
@@ -42,19 +42,23 @@ def form_of(event: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def said_by(event: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+def fields_set_by(event: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """Return the name and the variables that the event sets by the Default preset."""
-    said: dict[str, Any] = {"anonymous_id": event["anonymousId"]}
+    variables: dict[str, Any] = {"anonymous_id": event["anonymousId"]}
     traits, properties = event["traits"], event.get("properties", {})
     match event["type"]:
         case "identify":
-            said |= {key: traits[key] for key in ("first_name", "last_name", "plan", "company")}
+            variables |= {
+                key: traits[key] for key in ("first_name", "last_name", "plan", "company")
+            }
         case "page":
-            said["last_page_url"] = properties["url"]
+            variables["last_page_url"] = properties["url"]
         case _:
-            said |= {f"last_order_{key}": properties[f"{key}"] for key in ("revenue", "currency")}
-            said["last_order_id"] = properties["order_id"]
-    return traits.get("name"), said
+            variables |= {
+                f"last_order_{key}": properties[f"{key}"] for key in ("revenue", "currency")
+            }
+            variables["last_order_id"] = properties["order_id"]
+    return traits.get("name"), variables
 
 
 def _session() -> requests.Session:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from worker.sandbox.client import SandboxControl
+from tests.sandbox_control import SandboxControl
 from worker.sandbox.request_log import Record
 
 LOOK_EVERY_SECONDS = 0.1
@@ -14,7 +14,7 @@ TOO_MANY = (429, 420)
 
 
 @dataclass(frozen=True)
-class Mark:
+class LogPosition:
     """A position in the log.
 
     Attributes:
@@ -26,21 +26,23 @@ class Mark:
     touched: int
 
 
-def mark(control: SandboxControl) -> Mark:
+def log_position(control: SandboxControl) -> LogPosition:
     """Return the log's present end."""
     totals = control.totals()
-    return Mark(totals["requests"], totals["touched"])
+    return LogPosition(totals["requests"], totals["touched"])
 
 
-def wait_for(control: SandboxControl, since: Mark, events: int, within: float) -> bool:
-    """Wait until `events` changes were stored since the mark.
+def wait_until_stored(
+    control: SandboxControl, since: LogPosition, events: int, within: float
+) -> bool:
+    """Wait until `events` changes were stored since that position.
 
     Returns:
         False if `within` seconds passed first, or no change was stored for `STALLED_SECONDS`.
     """
     stored, changed = 0, time.monotonic()
     ends = changed + within
-    while (stored_now := mark(control).touched - since.touched) < events:
+    while (stored_now := log_position(control).touched - since.touched) < events:
         now = time.monotonic()
         if stored_now > stored:
             stored, changed = stored_now, now

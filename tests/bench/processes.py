@@ -1,4 +1,4 @@
-"""A contender's processes: their start, observation and end."""
+"""A competitor's processes: their start, measurement and end."""
 
 import os
 import signal
@@ -10,37 +10,42 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.bench import proc
-from tests.bench.lineup import Contender
+from tests.bench.competitors import Competitor
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
 
 READY_WITHIN_SECONDS = 60
 
 
-class CrewError(Exception):
-    """A contender that did not start or has ended; the text names its output."""
+class ProcessError(Exception):
+    """A competitor that did not start or has ended; the text names its output."""
 
 
-class Crew:
-    """The running processes of one contender: its workers, and what else it needs."""
+class CompetitorProcesses:
+    """The running processes of one competitor: its workers, and what else it needs."""
 
     def __init__(
-        self, contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
+        self,
+        competitor: Competitor,
+        workers: int,
+        folder: Path,
+        bench_python: Path,
+        **settings: str,
     ) -> None:
         """Start the workers.
 
         Each process leads a session of its own, by which its children are found.
         """
-        self._contender, self._workers, self._folder = contender, workers, folder
-        self._python = Path(sys.executable) if contender.ours else bench_python
+        self._competitor, self._workers, self._folder = competitor, workers, folder
+        self._python = Path(sys.executable) if competitor.ours else bench_python
         self._environment = clean_environment(
-            **settings, **contender.settings, PYTHONPATH=str(PROJECT)
+            **settings, **competitor.settings, PYTHONPATH=str(PROJECT)
         )
         self._started: list[subprocess.Popen[bytes]] = []
-        for number in range(1 if contender.starts_workers_itself else workers):
-            self._start(f"worker-{number}", contender.arguments)
+        for number in range(1 if competitor.starts_workers_itself else workers):
+            self._start(f"worker-{number}", competitor.arguments)
 
-    def tell(self, text: bytes) -> None:
+    def write(self, text: bytes) -> None:
         """Write the text to the first process' stdin; this waits while it does not read."""
         stdin = self._started[0].stdin
         assert stdin
@@ -55,23 +60,25 @@ class Crew:
         """Wait until all worker processes take events.
 
         Raises:
-            CrewError: If a process has ended or the start takes too long.
+            ProcessError: If a process has ended or the start takes too long.
         """
         ends = time.monotonic() + READY_WITHIN_SECONDS
-        while self._printed().count(self._contender.ready) < self._workers:
+        while self._printed().count(self._competitor.ready) < self._workers:
             self.check()
             if time.monotonic() > ends:
-                raise CrewError(f"{self._contender.name} was not ready in time; see {self._folder}")
+                raise ProcessError(
+                    f"{self._competitor.name} was not ready in time; see {self._folder}"
+                )
             time.sleep(0.05)
 
     def check(self) -> None:
         """Check that no process has ended.
 
         Raises:
-            CrewError: If one has.
+            ProcessError: If one has.
         """
         if any(each.poll() is not None for each in self._started):
-            raise CrewError(f"{self._contender.name} has ended: …{self._printed()[-2000:]}")
+            raise ProcessError(f"{self._competitor.name} has ended: …{self._printed()[-2000:]}")
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all processes and their children so far."""
@@ -126,14 +133,14 @@ class Crew:
 
 
 @contextmanager
-def crew(
-    contender: Contender, workers: int, folder: Path, bench_python: Path, **settings: str
-) -> Iterator[Crew]:
-    """Run a contender's processes until the block ends; they are ready when it begins."""
+def running_processes(
+    competitor: Competitor, workers: int, folder: Path, bench_python: Path, **settings: str
+) -> Iterator[CompetitorProcesses]:
+    """Run a competitor's processes until the block ends; they are ready when it begins."""
     folder.mkdir(parents=True, exist_ok=True)
-    hands = Crew(contender, workers, folder, bench_python, **settings)
+    started = CompetitorProcesses(competitor, workers, folder, bench_python, **settings)
     try:
-        hands.wait_until_ready()
-        yield hands
+        started.wait_until_ready()
+        yield started
     finally:
-        hands.end()
+        started.end()

@@ -7,7 +7,7 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from tests.bench.contenders.posting import post
+from tests.bench.other_programs.posting import post
 
 dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"]))
 

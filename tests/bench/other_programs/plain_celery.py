@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from celery import Celery, signals
 
-from tests.bench.contenders.posting import post
+from tests.bench.other_programs.posting import post
 
 app = Celery("plain", broker=os.environ["REDIS_URL"])
 app.conf.task_ignore_result = True

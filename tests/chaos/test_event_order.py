@@ -1,6 +1,6 @@
-"""Which word stands where a storm alone does not show it: ties, messages without times, members deleted at Mailgun.
+"""Which event wins where no fault shows it: ties, messages without times, members deleted at Mailgun.
 
-Each in every form of delivery with `make chaos`; `make test` runs one form in brief.
+Each in every mode of delivery with `make chaos`; `make test` runs one mode in brief.
 """
 
 import base64
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.chaos.forms import FORMS, SINGLE, VOLUME, Form
-from tests.chaos.test_chaos import FORM, FULL
-from tests.chaos.world import KEY, READ_LAG_SECONDS, World
+from tests.chaos.deployment import KEY, READ_LAG_SECONDS, Deployment
+from tests.chaos.modes import MODES, SINGLE, VOLUME, Mode
+from tests.chaos.test_chaos import FULL, MODE
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from worker.queue.producer import EventQueue, SerializedEvent, message_for
@@ -25,10 +25,10 @@ from worker.signal.json_value import event_text
 LIST = "newsletter@mg.example.com"
 PEOPLE = 400 if FULL else 40
 Event = dict[str, Any]
-Put = Callable[[World, Sequence[Event]], None]
+Put = Callable[[Deployment, Sequence[Event]], None]
 
 
-class NobodyProduces:
+class NoProducer:
     """Stands for a producer where the test itself puts events."""
 
     share = 1.0
@@ -37,30 +37,30 @@ class NobodyProduces:
         """There is nothing to stop."""
 
 
-def forms(brief: Form) -> list[Form]:
-    """The forms of delivery to go through now."""
-    if FORM:
-        return [FORMS[FORM]] if FULL or brief.name == FORM else []
-    return list(FORMS.values()) if FULL else [brief]
+def modes(brief: Mode) -> list[Mode]:
+    """The modes of delivery to go through now."""
+    if MODE:
+        return [MODES[MODE]] if FULL or brief.name == MODE else []
+    return list(MODES.values()) if FULL else [brief]
 
 
-def each_form(brief: Form) -> pytest.MarkDecorator:
+def each_mode(brief: Mode) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
-        "form", [pytest.param(each, id=each.name) for each in forms(brief)]
+        "mode", [pytest.param(each, id=each.name) for each in modes(brief)]
     )
 
 
 @pytest.fixture
-def world(
-    form: Form,
+def deployment(
+    mode: Mode,
     server: RedisServer,
     sandbox: RunningSandbox,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-) -> Iterator[World]:
+) -> Iterator[Deployment]:
     number = abs(hash(request.node.name)) % 10**6
-    made = World(server, sandbox, tmp_path, f"words-{form.name}-{number}", form)
-    made.producer = NobodyProduces()  # type: ignore[assignment]
+    made = Deployment(server, sandbox, tmp_path, f"order-{mode.name}-{number}", mode)
+    made.producer = NoProducer()  # type: ignore[assignment]
     yield made
     made.close()
 
@@ -80,19 +80,21 @@ def identified(
     return event
 
 
-def put(world: World, events: Sequence[Event]) -> None:
-    """Put events as the form of delivery says."""
-    queue = EventQueue(world.redis, world.queue)
-    if world.form.name == "volume":
+def put(deployment: Deployment, events: Sequence[Event]) -> None:
+    """Put events as the mode of delivery says."""
+    queue = EventQueue(deployment.redis, deployment.queue)
+    if deployment.mode.name == "volume":
         queue.put_many([SerializedEvent(event_text(each), time.time()) for each in events])
     else:
         queue.put([message_for(each) for each in events])
 
 
-def put_bare(world: World, events: Sequence[Event]) -> None:
+def put_bare(deployment: Deployment, events: Sequence[Event]) -> None:
     """Put events as a client does that knows nothing of this program: messages without any time."""
     for start in range(0, len(events), 50):
-        world.redis.lpush(world.queue, *(bare(each) for each in events[start : start + 50]))
+        deployment.redis.lpush(
+            deployment.queue, *(bare(each) for each in events[start : start + 50])
+        )
 
 
 def bare(event: Event) -> str:
@@ -109,11 +111,11 @@ def bare(event: Event) -> str:
     )
 
 
-def ended(world: World) -> dict[str, StoredMember]:
+def ended(deployment: Deployment) -> dict[str, StoredMember]:
     """The members once everything has ended."""
-    world.drain()
-    world.settle()
-    return world.control.members()
+    deployment.drain()
+    deployment.settle()
+    return deployment.control.members()
 
 
 def wrong(found: dict[str, StoredMember], expected: Callable[[StoredMember], bool]) -> list[str]:
@@ -121,26 +123,31 @@ def wrong(found: dict[str, StoredMember], expected: Callable[[StoredMember], boo
     return [each for each in people if each not in found or not expected(found[each])]
 
 
-def told(lines: list[str], what: str, form: Form, count: int) -> None:
-    lines.append(f"{what}, {form.name}: {count} of {PEOPLE} wrong")
+def report(lines: list[str], what: str, mode: Mode, count: int) -> None:
+    lines.append(f"{what}, {mode.name}: {count} of {PEOPLE} wrong")
 
 
 with_and_without_a_kill = pytest.mark.parametrize("killed", [False, True] if FULL else [False])
 
 
-def put_in_steps(world: World, put: Put, steps: Sequence[Sequence[Event]], *, killed: bool) -> None:
+def put_in_steps(
+    deployment: Deployment, put: Put, steps: Sequence[Sequence[Event]], *, killed: bool
+) -> None:
     """Put all events; with `killed`, what workers have of the first step comes back when the rest has been delivered."""
-    world.control.latency(60)
-    world.further = {"VISIBILITY_TIMEOUT_SECONDS": "25"} if killed else {}
-    world.start_workers(3 if FULL else 2)
+    deployment.control.latency(60)
+    deployment.further = {"VISIBILITY_TIMEOUT_SECONDS": "25"} if killed else {}
+    deployment.start_workers(3 if FULL else 2)
     if killed:
-        put(world, steps[0])
-        world.until(lambda: len(world.in_hand_ids()) >= min(world.threads, 100), "events in hand")
-        world.kill(*world.workers)
-        assert world.in_hand_ids()
-        world.start_workers(3)
+        put(deployment, steps[0])
+        deployment.until(
+            lambda: len(deployment.in_flight_ids()) >= min(deployment.threads, 100),
+            "events in flight",
+        )
+        deployment.kill(*deployment.workers)
+        assert deployment.in_flight_ids()
+        deployment.start_workers(3)
         steps = steps[1:]
-    put(world, [each for of_one in zip(*steps, strict=True) for each in of_one])
+    put(deployment, [each for of_one in zip(*steps, strict=True) for each in of_one])
 
 
 def named(what: str, *, killed: bool) -> str:
@@ -148,10 +155,10 @@ def named(what: str, *, killed: bool) -> str:
 
 
 @with_and_without_a_kill
-@each_form(VOLUME)
-def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
-    form: Form,
-    world: World,
+@each_mode(VOLUME)
+def test_grant_and_denial_of_one_time_end_as_the_later_enqueued(
+    mode: Mode,
+    deployment: Deployment,
     lines: list[str],
     killed: bool,  # noqa: FBT001
 ) -> None:
@@ -163,26 +170,26 @@ def test_of_a_grant_and_a_denial_of_one_time_the_later_enqueued_one_stands(
         ]
         for consent, plan in ((True, "first"), (False, "second"))
     )
-    put_in_steps(world, put, [granted, denied], killed=killed)
+    put_in_steps(deployment, put, [granted, denied], killed=killed)
     found = wrong(
-        ended(world), lambda member: not member.subscribed and member.vars["plan"] == "second"
+        ended(deployment), lambda member: not member.subscribed and member.vars["plan"] == "second"
     )
-    told(lines, named("granted and denied at one time", killed=killed), form, len(found))
+    report(lines, named("granted and denied at one time", killed=killed), mode, len(found))
     assert found == []
 
 
 @with_and_without_a_kill
-@each_form(SINGLE)
+@each_mode(SINGLE)
 def test_messages_without_times_count_in_the_order_of_the_queue(
-    form: Form,
-    world: World,
+    mode: Mode,
+    deployment: Deployment,
     lines: list[str],
     killed: bool,  # noqa: FBT001
 ) -> None:
     steps = [[bare_event(n, step) for n in range(PEOPLE)] for step in range(3)]
-    put_in_steps(world, put_bare, steps, killed=killed)
-    found = wrong(ended(world), lambda member: member.vars["plan"] == "step 2")
-    told(lines, named("bare messages", killed=killed), form, len(found))
+    put_in_steps(deployment, put_bare, steps, killed=killed)
+    found = wrong(ended(deployment), lambda member: member.vars["plan"] == "step 2")
+    report(lines, named("bare messages", killed=killed), mode, len(found))
     assert found == []
 
 
@@ -190,33 +197,33 @@ def bare_event(number: int, step: int) -> Event:
     return identified(number, plan=f"step {step}") | {"messageId": f"m{number}-{step}"}
 
 
-@each_form(SINGLE)
-def test_who_was_deleted_comes_back_with_nothing_but_what_comes_after(
-    form: Form, world: World, lines: list[str]
+@each_mode(SINGLE)
+def test_deleted_member_comes_back_with_later_events_alone(
+    mode: Mode, deployment: Deployment, lines: list[str]
 ) -> None:
     lag = READ_LAG_SECONDS if FULL else 2.0
-    world.further = {"MAILGUN_READ_LAG_SECONDS": str(lag)}
-    world.start_workers(2)
+    deployment.further = {"MAILGUN_READ_LAG_SECONDS": str(lag)}
+    deployment.start_workers(2)
     put(
-        world,
+        deployment,
         [identified(n, plan="old", company="Acme", consent=n % 2 == 0) for n in range(PEOPLE)],
     )
-    assert len(ended(world)) == PEOPLE
+    assert len(ended(deployment)) == PEOPLE
     time.sleep(lag + 1)  # what was written must not be able to lag any more
     for number in range(PEOPLE):
-        url = f"{world.sandbox.base_url}/v3/lists/{LIST}/members/{address(number)}"
+        url = f"{deployment.sandbox.base_url}/v3/lists/{LIST}/members/{address(number)}"
         requests.delete(url, auth=("api", KEY), timeout=30).raise_for_status()
-    world.run("sync")
+    deployment.run("sync")
     put(
-        world,
+        deployment,
         [
             {"type": "page", "properties": {"url": "/new"}, "traits": {"email": address(n)}}
             for n in range(PEOPLE)
         ],
     )
-    eventually(lambda: len(world.control.members()) == PEOPLE, 60, "everybody anew")
-    found = wrong(ended(world), _is_new)
-    told(lines, "deleted, then a page event", form, len(found))
+    eventually(lambda: len(deployment.control.members()) == PEOPLE, 60, "everybody anew")
+    found = wrong(ended(deployment), _is_new)
+    report(lines, "deleted, then a page event", mode, len(found))
     assert found == []
 
 

@@ -1,7 +1,7 @@
-"""The baseline without a queue: one POST for each event on stdin.
+"""No queue: one POST for each event on stdin.
 
-`python -m tests.bench.contenders.floor THREADS` runs it. No consumer with as many threads that uses
-`requests` for one event a request can be faster.
+`python -m tests.bench.other_programs.no_queue THREADS` runs it. No consumer with as many threads
+that uses `requests` for one event a request can be faster.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable
 
-from tests.bench.contenders.posting import post
+from tests.bench.other_programs.posting import post
 
 
 class Lines:
@@ -34,7 +34,7 @@ def post_all(lines: Lines) -> None:
 def main(threads: int) -> None:
     """Post the events on stdin until it ends."""
     lines = Lines(iter(sys.stdin.buffer.readline, b""))
-    sys.stdout.write("floor ready.\n")
+    sys.stdout.write("no queue ready.\n")
     sys.stdout.flush()
     others = [threading.Thread(target=post_all, args=[lines]) for _ in range(threads)]
     for each in others:

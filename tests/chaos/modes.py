@@ -1,4 +1,4 @@
-"""The forms of delivery that storms use: settings of the workers, and how events are put."""
+"""The modes of delivery of the chaos suite: settings of the workers, and how events are put."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,12 +12,12 @@ DECIDED_TO_SENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Form:
-    """One form of delivery.
+class Mode:
+    """One mode of delivery.
 
     Attributes:
         name: Its name.
-        settings: Settings that override those that all forms have.
+        settings: Settings that override those that all modes have.
         putting: Returns the function that puts events on the queue.
         burst: The events put at once.
         pause: The seconds between two bursts.
@@ -45,10 +45,10 @@ TRUSTING = {
 # A scan is trusted until at most two refreshes after it began; then each member is read again.
 BLIND_SECONDS = 2 * REFRESH_SECONDS + DECIDED_TO_SENT_SECONDS
 
-SINGLE = Form("single")
+SINGLE = Mode("single")
 # Bursts fill the batches of three workers; the pauses between them leave time for faults.
-BATCHES = Form("batches", BATCHED, burst=600, pause=2.1, throttled=250)
+BATCHES = Mode("batches", BATCHED, burst=600, pause=2.1, throttled=250)
 LEDGER = replace(BATCHES, name="ledger", settings=BATCHED | TRUSTING, blind_seconds=BLIND_SECONDS)
 VOLUME = replace(LEDGER, name="volume", putting=bundles)
 
-FORMS = {each.name: each for each in (SINGLE, BATCHES, LEDGER, VOLUME)}
+MODES = {each.name: each for each in (SINGLE, BATCHES, LEDGER, VOLUME)}

@@ -13,7 +13,7 @@ import aiohttp
 from taskiq import SmartRetryMiddleware, TaskiqEvents, TaskiqScheduler, TaskiqState
 from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
 
-from tests.bench.contenders.posting import TIMEOUT_SECONDS, form_of, members_url
+from tests.bench.other_programs.posting import TIMEOUT_SECONDS, form_of, members_url
 
 source = ListRedisScheduleSource(os.environ["REDIS_URL"])
 retries = SmartRetryMiddleware(

@@ -1,0 +1,81 @@
+"""Throughput and latency: a competitor without a rate limit.
+
+A backlog shows its rate, then a steady pace its latencies.
+"""
+
+from collections.abc import Iterator
+
+from tests.bench.competitors import Competitor
+from tests.bench.environment import Environment
+from tests.bench.figures import Row
+from tests.bench.list_check import check_members
+from tests.bench.options import Scale
+from tests.bench.running import (
+    RunningCompetitor,
+    expected_members,
+    running_competitor,
+    sandbox_load,
+    snapshot,
+    stored_among,
+    stored_within,
+    warm_up,
+)
+from tests.bench.staging import Load
+from tests.bench.storage_times import stored_at
+from tests.bench.workload import Scenario, Workload, staged_workload
+
+
+def throughput(environment: Environment, competitor: Competitor, scale: Scale) -> Iterator[Row]:
+    """Yield the competitor's rows: one for each number of workers and each latency."""
+    workload = staged_workload(environment, competitor, scale)
+    for workers in competitor.workers:
+        with running_competitor(environment, competitor, workers, workload.people) as running:
+            warm_up(running, workload.loads[workload.warm_up[workers]])
+            for scenario in workload.scenarios:
+                yield run(running, workload, scenario, scale.paced_rate)
+
+
+def run(of: RunningCompetitor, workload: Workload, scenario: Scenario, rate: int) -> Row:
+    """Measure one row.
+
+    The backlog is stored before the steady pace of `rate` events a second begins.
+    """
+    of.control.latency(scenario.latency_ms)
+    of.processes.reset_peak()
+    before = snapshot(of)
+    of.feeder.feed(workload.loads[scenario.backlog])
+    stored_all = stored_within(of, before.log, len(scenario.backlog))
+    after = snapshot(of)
+    stored = stored_among(scenario.backlog, stored_at(of.control.requests(before.log.requests)))
+    latencies = paced(of, scenario.paced, workload.loads[scenario.paced], rate)
+    of.processes.check()
+    return Row(
+        competitor=of.competitor.name,
+        condition=f"{scenario.latency_ms} ms",
+        workers=of.workers,
+        stored=len(stored),
+        seconds=(max(stored.values()) if stored_all else after.at) - before.at,
+        requests=after.log.requests - before.log.requests,
+        cpu_seconds=after.competitor_cpu - before.competitor_cpu,
+        megabytes=of.processes.peak_megabytes(),
+        sandbox_load=sandbox_load(before, after),
+        latencies=latencies,
+        members=check_members(of.control.members(), expected_members(scenario.numbers)),
+    )
+
+
+def paced(of: RunningCompetitor, numbers: range, loads: list[Load], rate: int) -> tuple[float, ...]:
+    """Return the seconds from enqueued to stored of each event that was stored.
+
+    Args:
+        of: The competitor.
+        numbers: The numbers of the events.
+        loads: The staged events.
+        rate: Events a second.
+    """
+    before = snapshot(of)
+    arrivals = of.feeder.feed_at(rate, loads)
+    stored_within(of, before.log, len(arrivals))
+    stored = stored_among(numbers, stored_at(of.control.requests(before.log.requests)))
+    came = dict(zip(numbers, arrivals, strict=True))
+    return tuple(at - came[number] for number, at in stored.items())

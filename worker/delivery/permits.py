@@ -1,0 +1,52 @@
+"""Permits of a batch: requests that the token bucket has charged and that were not sent yet.
+
+The script that fetches events charges the requests that they need at least (fetch.lua). Otherwise a
+worker would fetch events for the same tokens again until the first of them are charged.
+"""
+
+import math
+from threading import Lock
+
+from worker.gate.gate import Gate
+
+# Shares of requests are added up, so a sum may miss a whole number by a little.
+ROUNDING = 0.001
+
+
+class Permits:
+    """The permits of one batch. Safe to share between threads."""
+
+    def __init__(self, gate: Gate, charged: float = 0.0) -> None:
+        """Begin with `charged` requests, which the gate charged when the events were fetched."""
+        self._gate = gate
+        self._left = charged
+        self._lock = Lock()
+
+    @property
+    def left(self) -> float:
+        """Return how many requests were charged and not sent; negative if more were sent."""
+        return self._left
+
+    def add(self, requests: float) -> None:
+        """Add requests that the gate has charged; a negative number, if it refunded them."""
+        with self._lock:
+            self._left += requests
+
+    def use(self) -> None:
+        """Take the permit of a request that is sent."""
+        self.add(-1.0)
+
+    def acquire(self, requests: float) -> None:
+        """Ask the gate for so many permits; it may charge fewer.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        self.add(self._gate.acquire(math.ceil(requests - ROUNDING)))
+
+    def refund(self) -> None:
+        """Refund what is left, with the gate's next flush; charge what is owed."""
+        left = self._left
+        if left:
+            self.add(-left)
+            self._gate.release(left)
