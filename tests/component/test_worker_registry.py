@@ -52,9 +52,9 @@ def test_worker_with_a_wrong_clock_counts_as_alive(
     mine.note("m-1", "delivered")
     mine.store("host:1", "consuming")
     assert [each.name for each in worker_registry(own).alive()] == ["host:1"]
-    at, outcome = worker_registry(own).ended("m-1") or (0.0, "")
-    assert outcome == "delivered"
-    assert at == pytest.approx(own.now(), abs=60)
+    [ended] = worker_registry(own).tries("m-1")
+    assert ended.outcome == "delivered"
+    assert ended.at == pytest.approx(own.now(), abs=60)
 
 
 def test_worker_that_left_is_not_registered(own: OwnIntegration) -> None:

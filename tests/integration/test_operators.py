@@ -1,6 +1,7 @@
 """What operators ask and do: status, explain, forget, replay by filter, purge, export – against real parts."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,40 @@ def test_status_names_the_other_integrations_and_shows_all_of_them(own: Bench) -
         assert {each["integration"] for each in found} >= {own.integration, other}
     finally:
         own.redis.delete(f"signal:{other}:totals", f"signal:{other}:delayed")
+
+
+def test_explain_shows_each_try_of_a_delivered_event_with_its_requests(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=503, method="POST", count=1)
+    with own.working():
+        own.put({**identified("una@example.com"), "messageId": "una"})
+        own.member("una@example.com")
+        tries = eventually(
+            lambda: (
+                (found := json.loads(own.run("explain", "una", "--json").out or "[]"))
+                and found[-1].get("outcome") == "delivered"
+                and found
+            ),
+            what="the end of the event, stored",
+        )
+    shown = [(each["place"], each["outcome"], each["status"]) for each in tries]
+    assert shown == [("tried", "retried", 503), ("last ended", "delivered", 200)]
+    assert all(each["requests"] == 2 for each in tries)
+    printed = own.run("explain", "una").out
+    assert "retried (HTTP 503)" in printed
+    assert "2 requests" in printed
+    assert "example.com" not in printed
+
+
+def test_explain_of_an_address_prints_the_digest_that_logs_show(own: Bench) -> None:
+    with own.working():
+        own.put(identified("ann@example.com", plan="pro"))
+        own.member("ann@example.com")
+        own.ended()
+    first = own.run("explain", "Ann@Example.com").out.splitlines()[0]
+    logs = "".join(each.read_text() for each in own.folder.glob("worker-*.log"))
+    assert re.search(rf'"?member"?[=:] ?"?{first.split()[1]}', logs), first
+    found = json.loads(own.run("explain", "ann@example.com", "--json").out)
+    assert found[0] == {"place": "digest", "digest": first.split()[1]}
+    assert {"place": "field", "name": "vars.plan", "value": "pro"}.items() <= found[2].items()
+    unknown = own.run("explain", "nobody@example.com")
+    assert (unknown.status, unknown.out.count("\n")) == (1, 1)

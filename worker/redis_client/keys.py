@@ -220,8 +220,8 @@ class Keys:
     ended = _one(
         "signal:<integration>:ended",
         "list",
-        "how the latest events ended, the newest first",
-        "100,000 events",
+        "how the latest tries of events ended, the newest first",
+        "100,000 tries",
     )
     check = _one(
         "signal:<integration>:check",
