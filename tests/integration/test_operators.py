@@ -278,3 +278,21 @@ def test_explain_of_an_address_prints_the_digest_that_logs_show(own: Bench) -> N
     assert {"place": "field", "name": "vars.plan", "value": "pro"}.items() <= found[2].items()
     unknown = own.run("explain", "nobody@example.com")
     assert (unknown.status, unknown.out.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["page", "signup", "identify", "order"])
+def test_trigger_sends_a_sample_event_that_is_delivered(own: Bench, kind: str) -> None:
+    printed = own.run("trigger", kind, "--email=me@example.com")
+    assert printed.status == 0
+    [event] = own.queued_events()
+    assert event.id == printed.out.split()[0]
+    with own.working():
+        assert own.member("me@example.com").subscribed
+
+
+def test_trigger_on_the_real_mailgun_asks_for_an_address(own: Bench) -> None:
+    printed = own.run("trigger", "page", MAILGUN_API_BASE_URL="https://api.mailgun.net")
+    assert (printed.status, own.queued()) == (1, 0)
+    assert "--email" in printed.err
+    assert own.run("trigger", "page").status == 0
+    assert own.queued() == 1

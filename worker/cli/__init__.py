@@ -24,6 +24,7 @@ from worker.cli import (
     send,
     status,
     sync,
+    trigger,
 )
 from worker.cli.console import out
 from worker.cli.errors import ended
@@ -83,6 +84,7 @@ def _options(
 cli.command("run")(run.run)
 cli.command("worker")(run.worker)
 cli.command("send")(send.send)
+cli.command("trigger")(trigger.trigger)
 cli.command("preview")(preview.preview)
 cli.command("check")(check.check)
 cli.command("status")(status.status)

@@ -4,6 +4,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": ("run", "run --once"),
     "worker": ("worker", "worker --concurrency 8 --task-events"),
     "send": ("send events.ndjson", "zcat events.gz | signal-mailgun send -"),
+    "trigger": ("trigger page", "trigger identify --email jane@example.com"),
     "preview": ("preview events.ndjson", "preview --json - < events.ndjson"),
     "check": ("check", "check --probe"),
     "status": ("status", "status --watch --interval 5", "status --all"),
