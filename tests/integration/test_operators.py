@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +299,25 @@ def test_trigger_on_the_real_mailgun_asks_for_an_address(own: Bench) -> None:
     assert "--email" in printed.err
     assert own.run("trigger", "page").status == 0
     assert own.queued() == 1
+
+
+def test_tail_shows_tries_as_they_end_and_no_address(own: Bench, tmp_path: Path) -> None:
+    output = tmp_path / "tailed"
+    command = [sys.executable, "-m", "worker", "tail", "--json"]
+    with (
+        own.working(),
+        output.open("wb") as file,
+        subprocess.Popen(command, env=own.environment(), stdout=file, cwd=tmp_path) as tail,
+    ):
+        try:
+            for number in range(3):
+                own.put({**identified(f"p{number}@example.com"), "messageId": f"m-{number}"})
+                eventually(lambda n=number: f"m-{n}" in output.read_text(), what="its line")  # type: ignore[misc]
+        finally:
+            tail.send_signal(signal.SIGINT)
+            status = tail.wait(30)
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [each["event"] for each in found] == ["m-0", "m-1", "m-2"]
+    assert {(each["outcome"], each["status"]) for each in found} == {("delivered", 200)}
+    assert "example.com" not in output.read_text()
+    assert status == 130

@@ -24,6 +24,7 @@ from worker.cli import (
     send,
     status,
     sync,
+    tail,
     trigger,
 )
 from worker.cli.console import out
@@ -90,6 +91,7 @@ cli.command("check")(check.check)
 cli.command("status")(status.status)
 cli.command("sync")(sync.sync)
 cli.command("explain")(explain.explain)
+cli.command("tail")(tail.tail)
 cli.command("forget")(explain.forget)
 cli.command("pause")(pause.pause)
 cli.command("resume")(pause.resume)

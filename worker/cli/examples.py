@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "status": ("status", "status --watch --interval 5", "status --all"),
     "sync": ("sync",),
     "explain": ("explain m-1", "explain jane@example.com --json"),
+    "tail": ("tail", "tail --last 100 --no-follow --json"),
     "forget": ("forget jane@example.com",),
     "pause": ("pause",),
     "resume": ("resume", "resume --now"),

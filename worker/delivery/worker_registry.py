@@ -10,6 +10,7 @@ epoch seconds by Redis's clock.
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -152,10 +153,32 @@ class WorkerRegistry:
         entries = (line.partition("|") for line in reversed(lines))
         return [_ended_try(entry) for entry, _, found in entries if found == id]
 
+    def latest(self, most: int) -> list[str]:
+        """Return the lines of the latest tries, the newest first, at most `most`."""
+        return cast("list[str]", self._redis.lrange(self._ended, 0, most - 1))
+
     def _since(self, what: str, now: float) -> float:
         if what != "started" and what not in self._began:
             self._began = {name: at for name, at in self._began.items() if name == "started"}
         return self._began.setdefault(what, now)
+
+
+def parsed_try(line: str) -> tuple[str, EndedTry]:
+    """Return the event's id and the try of a line of `Keys.ended`."""
+    entry, _, event = line.partition("|")
+    return event, _ended_try(entry)
+
+
+def newer_than(seen: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """Return those of `lines` that were added in front since `seen` was read, the newest first.
+
+    Both are the newest lines of one list. If none of `seen` is left among `lines`, all are new.
+    """
+    for added in range(max(0, len(lines) - len(seen)), len(lines) + 1):
+        left = min(len(seen), len(lines) - added)
+        if list(lines[added : added + left]) == list(seen[:left]):
+            return lines[:added]
+    return lines
 
 
 def _line(ended: EndedTry, at: float, id: str) -> str:
