@@ -24,9 +24,9 @@ from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.gate.config import GateConfig
 from worker.gate.gate import Gate
+from worker.queue.codec import body_of
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import body_of
 
 if TYPE_CHECKING:
     from tests.chaos.producing import Producer

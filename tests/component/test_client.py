@@ -18,7 +18,7 @@ from tests import example
 from tests.adapters import KEY, Body, Far, answered, asking
 from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 
 JANE = Member(
     "jane@example.com",

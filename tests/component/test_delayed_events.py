@@ -8,10 +8,11 @@ import pytest
 from tests.integrations import OwnIntegration
 from worker.ops.delayed_events import DelayedEvents, as_record, why
 from worker.queue import delay_queue as module
+from worker.queue.codec import decode
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
-from worker.queue.message import AttemptRecord, Message, decode
+from worker.queue.message import AttemptRecord, Message
 
 FAR = 3600.0
 ANY = DeadLetterFilter()

@@ -104,6 +104,32 @@ def test_field_set_by_an_event_outlives_a_read_that_does_not_show_it(
     assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
 
 
+def test_opt_out_overwritten_before_it_was_read_is_written_again(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    deliver(own, there, patch(plan="pro"), 1)
+    # A read from before the opt-out: the write overwrites it with a "yes".
+    there.instead["GET"] = showing(HELD)
+    deliver(own, there, patch(last_page_url="/a"), 2)
+    assert is_subscribed(there)
+    # A read from after the opt-out and before that write.
+    fields = {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
+    there.instead["GET"] = showing({**HELD, "subscribed": False, "vars": fields})
+    outcome = deliver(own, there, patch(plan="pro"), 3)
+    assert not is_subscribed(there)
+    assert outcome.kind is OutcomeKind.UNCHANGED
+    deliver(own, there, patch(plan="pro"), 4)
+    assert there.asked().count("POST") == 3
+
+
+def test_opt_out_is_not_written_again_once_reads_can_no_longer_lag(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    deliver(own, there, patch(plan="pro"), 1)
+    own.later(LAG + 1)
+    there.unsubscribe()
+    deliver(own, there, patch(plan="pro"), 2)
+    assert there.asked().count("POST") == 1
+
+
 def test_field_of_others_stays_and_an_owned_field_they_changed_comes_back(
     own: OwnIntegration,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import kombu.transport
 import pytest
 
-from worker.consumer import remote_control, transport, worker_process
+from worker.consumer import event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
 from worker.dashboard import broker_tab
 
@@ -54,7 +54,7 @@ USED = [
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
 OURS = (
-    transport.EventQoS,
+    event_qos.EventQoS,
     transport.AtomicFetchMixin,
     transport.Channel,
     transport.Transport,

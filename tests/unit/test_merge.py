@@ -7,14 +7,14 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import json_values, members, patches
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge import SubscriptionRules, fields_of, surviving
-from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge
+from worker.members.merge_plan import MergePlan, TimedPatch, after_yes, noted, plan_merge
 from worker.members.record import (
     ABSENCE_SECONDS,
     CONSENT,
@@ -527,6 +527,8 @@ class SimulatedMailgun:
     """Does it answer, each time it is asked, that there is no such member?"""
     past: list[tuple[float, Member | None]] = field(default_factory=list)
     seen_no: bool = False
+    confirmed: tuple[Member | None, float] = (None, 0.0)
+    """The ledger's copy, and since when."""
 
     def store(self, member: Member | None) -> "SimulatedMailgun":
         """It holds that from now on."""
@@ -558,7 +560,9 @@ class SimulatedMailgun:
                 break
             self.now += doubt
         plan = plan_merge(current, self.record, timed_patches, self.rules, self.now)
-        self.record = plan.record
+        confirmed, at = self.confirmed
+        plan = after_yes(plan, confirmed, self.now - at, LAG)
+        self.record, self.confirmed = plan.record, (plan.member, self.now)
         if plan.writes:
             self.store(plan.member)
             self.record = plan.record._replace(seen_at=self.now)
@@ -656,9 +660,17 @@ def test_members_hidden_from_readings_for_a_moment_end_the_same(
 
 
 steps = st.lists(st.just("opt-out") | timed_patches, max_size=8)
+NAMED = TimedPatch(Patch("jane@example.com", "Jane", {}, None, None), EventOrder(0.0))
+CHANGES_NOTHING = TimedPatch(Patch("jane@example.com", None, {}, None, None), EventOrder(0.0))
 
 
 @given(starts.filter(bool), steps, ages, st.booleans())
+@example(
+    Member("jane@example.com", "", subscribed=True, vars={}),
+    [NAMED, "opt-out", CHANGES_NOTHING, CHANGES_NOTHING],
+    [3.0, 2.0],
+    False,  # noqa: FBT003
+)
 def test_recipients_opt_out_that_was_read_is_never_undone(
     start: Member,
     steps: list[Any],

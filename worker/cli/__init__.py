@@ -33,10 +33,19 @@ from worker.cli.examples import epilog
 from worker.monitoring import log
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # of an integration
+# \b keeps the lines that follow as they are.
+FIRST_STEPS = """\b
+Examples:
+  signal-mailgun run --once               Deliver sample events to a sandbox.
+  signal-mailgun send events.ndjson       Enqueue the events of a file.
+  signal-mailgun status --watch           Watch what becomes of them.
+  signal-mailgun explain ada@example.org  Show where one member stands.
+"""
 
 cli = typer.Typer(
     name="signal-mailgun",
     help="Signal events from a queue become members of a Mailgun mailing list.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help and errors as plain lines, on any terminal and in any encoding

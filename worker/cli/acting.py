@@ -13,8 +13,9 @@ from worker.cli.console import Stopped, err, out
 BATCH = 200
 Batch = TypeVar("Batch", bound=Sized)
 
-Rate = Annotated[float | None, typer.Option(min=0.01, max=1e6, help="At most this many a second.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
+Rate = Annotated[
+    float | None, typer.Option(min=0.01, max=1e6, help="Act on at most this many a second.")
+]
 
 
 def agreed(counts: Counter[str], what: str, *, yes: bool) -> int:

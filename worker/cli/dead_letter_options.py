@@ -20,26 +20,35 @@ MOST_KINDS = 10  # named in one line
 
 # The options by the name of the filter.
 OPTIONS = {
-    "reason": Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")],
-    "status": Annotated[int | None, typer.Option(help="Only this HTTP status.")],
+    "reason": Annotated[
+        str | None, typer.Option(help="Select only this reason, such as rejected.")
+    ],
+    "status": Annotated[
+        int | None, typer.Option(help="Select only this HTTP status of Mailgun's last answer.")
+    ],
     "since": Annotated[
         str | None,
         typer.Option(
-            help="Only those buried since then: ISO 8601, or a span before now such as 2h."
+            help="Select only those buried since this time: ISO 8601, or a span before now "
+            "such as 2h."
         ),
     ],
     "until": Annotated[
         str | None,
         typer.Option(
-            help="Only those buried until then: ISO 8601, or a span before now such as 30m."
+            help="Select only those buried until this time: ISO 8601, or a span before now "
+            "such as 30m."
         ),
     ],
-    "kind": Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")],
-    "email": Annotated[str | None, typer.Option(help="Only this person's dead letters.")],
-    "id": Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")],
+    "kind": Annotated[
+        str | None, typer.Option(help="Select only this kind of event, such as identify.")
+    ],
+    "email": Annotated[
+        str | None, typer.Option(help="Select only events of the person with this address.")
+    ],
+    "id": Annotated[str | None, typer.Option("--id", help="Select only the event with this ID.")],
 }
-Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="At most this many.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Select at most this many.")]
 
 
 Command = Callable[..., None]
@@ -89,7 +98,7 @@ def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
         raise typer.BadParameter(str(error)) from None
 
 
-def tell_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
+def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Print on standard error which kinds of event there are, if none is of the wanted kind."""
     if wanted.kind is None:
         return

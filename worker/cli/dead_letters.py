@@ -13,8 +13,9 @@ import typer
 
 from worker.cli import replay
 from worker.cli.console import CommandError, clock_time, err, out
-from worker.cli.dead_letter_options import AsJson, Limit, tell_no_match, with_filters
+from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
+from worker.cli.options import AsJson
 from worker.cli.tables import print_rows
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
@@ -53,7 +54,7 @@ def list_(
         out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == DeadLetterFilter() else " match"))
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
     else:
         print_rows(HEADER, shown, key=1)
         out.print(
@@ -64,7 +65,7 @@ def list_(
 
 @cli.command()
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The ID of the event.")],
     *,
     as_json: AsJson = False,
     raw: Annotated[
@@ -221,7 +222,7 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
         f"reason     {letter.reason}{f' (HTTP {letter.status})' if letter.status else ''}",
         f"answer     {letter.answer}",
         f"cause      {letter.cause}",
-        f"fix       {letter.fix}",
+        f"fix        {letter.fix}",
         *(
             f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}"
             for each in message.attempt_history

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.acting import BATCH, Rate, Yes, agreed, each
+from worker.cli.acting import BATCH, Rate, agreed, each
 from worker.cli.console import CommandError, clock_time, err, out, span
-from worker.cli.dead_letter_options import OPTIONS, AsJson, Command, Limit, filtering
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows
 from worker.ops.delayed_events import (
     REASONS,
@@ -21,7 +22,7 @@ from worker.ops.delayed_events import (
     why,
 )
 from worker.ops.event_file import FileEntry
-from worker.ops.preview import as_lines, previewed
+from worker.ops.preview import as_lines, event_preview
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
@@ -39,21 +40,22 @@ HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 # The options that read otherwise than those of dead letters.
 OWN_OPTIONS = {
     "reason": Annotated[
-        str | None, typer.Option(help=f"Only this reason: {', '.join(map(str, REASONS))}.")
+        str | None, typer.Option(help=f"Select only this reason: {', '.join(map(str, REASONS))}.")
     ],
     "since": Annotated[
         str | None,
         typer.Option(
-            help="Only those enqueued since then: ISO 8601, or a span before now such as 2h."
+            help="Select only those enqueued since this time: ISO 8601, or a span before now "
+            "such as 2h."
         ),
     ],
     "until": Annotated[
         str | None,
         typer.Option(
-            help="Only those enqueued until then: ISO 8601, or a span before now such as 30m."
+            help="Select only those enqueued until this time: ISO 8601, or a span before now "
+            "such as 30m."
         ),
     ],
-    "email": Annotated[str | None, typer.Option(help="Only this person's events.")],
 }
 
 cli = typer.Typer(
@@ -109,7 +111,7 @@ def list_(
 
 @cli.command()
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The ID of the event.")],
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +128,7 @@ def show(
         )
     content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
     preset = load_preset(settings.mailgun_preset)
-    request = previewed(FileEntry(1, content), settings, preset)
+    request = event_preview(FileEntry(1, content), settings, preset)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})
         return

@@ -7,6 +7,7 @@ import typer
 
 from worker.cli.console import CommandError, clock_time, messages, out
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson, Yes
 from worker.ops.event_search import EventSearch
 from worker.ops.explanation import Finding, event_findings, member_findings
 from worker.ops.person_search import Person
@@ -15,11 +16,17 @@ from worker.signal.address import lenient_address
 from worker.signal.preset import load_preset
 from worker.wiring import gate_for, ledger_for
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def explain(
-    what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_ID|EMAIL",
+            help="The ID of an event, or the e-mail address of a member.",
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show where an event or a member stands.
 
@@ -42,9 +49,11 @@ def explain(
 
 
 def forget(
-    email: str,
+    email: Annotated[
+        str, typer.Argument(metavar="EMAIL", help="The e-mail address of the person.")
+    ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase a person's events and records.

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from worker.cli.console import CommandError, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import ProbeMember
 from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.settings import Settings

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import BATCH, Rate, Yes, agreed, each, tell
+from worker.cli.acting import BATCH, Rate, agreed, each, tell
 from worker.cli.console import out
-from worker.cli.dead_letter_options import Limit, tell_no_match, with_filters
+from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
+from worker.cli.options import Yes
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
@@ -27,7 +28,7 @@ def replay(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show each request, and what newer events have set; replay nothing."
+            "--dry-run", help="Show each request, and what newer events have set. Replay nothing."
         ),
     ] = False,
     rate: Rate = None,
@@ -83,7 +84,7 @@ def _counted(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | No
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
         raise typer.Exit(0)
     return counts
 

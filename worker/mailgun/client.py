@@ -19,8 +19,8 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 from worker.mailgun.connection import BoundedAdapter
 from worker.mailgun.http_answer import BrokenAnswer
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
 from worker.mailgun.quotation import quoted
+from worker.mailgun.response import NoResponse, Response
 from worker.settings import LOOPBACK_HOSTS
 
 # Bytes of an answer that are read: a member may hold the fields of several events of 512 KB.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import (
     MailgunUnavailable,
     ProbeCancelled,

@@ -19,7 +19,7 @@ WAIT_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 2.0
 
 
-def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
+def report_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
     """Log what is wrong with the Redis at `url`; return a line if the worker must end with it.
 
     If Redis does not answer yet, a thread waits for it and logs the results then. If the worker can
@@ -28,23 +28,24 @@ def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str
     report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
     if not report.answered and not report.ending:
         _log(report.results)
-        Thread(target=_tell_later, args=(url, integration, end), daemon=True).start()
+        Thread(target=_report_later, args=(url, integration, end), daemon=True).start()
         return None
-    return _told(report)
+    return _log_or_end(report)
 
 
-def _tell_later(url: str, integration: str, end: Callable[[str], None]) -> None:
+def _report_later(url: str, integration: str, end: Callable[[str], None]) -> None:
     while True:
         time.sleep(LOOK_AGAIN_SECONDS)
         report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
         if report.answered or report.ending:
             break
-    line = _told(report)
+    line = _log_or_end(report)
     if line:
         end(line)
 
 
-def _told(report: RedisReport) -> str | None:
+def _log_or_end(report: RedisReport) -> str | None:
+    """Return the line with which the worker must end, else log the results."""
     if report.ending:
         return f"{report.ending.what}: {report.ending.in_one_line()}"
     _log(report.results)

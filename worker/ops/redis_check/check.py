@@ -72,7 +72,7 @@ def report_on_redis(
     try:
         results.extend(_looks(client, url, integration))
     except (redis.RedisError, OSError) as error:
-        trouble = _told_apart(error, url, options)
+        trouble = _diagnose(error, url, options)
         return RedisReport((of_trouble(trouble), *results), trouble.answered)
     finally:
         client.close()
@@ -84,7 +84,7 @@ def of_trouble(trouble: Trouble) -> CheckResult:
     return failed("Redis", trouble.found, trouble.fix, ends_worker=not trouble.passes)
 
 
-def _told_apart(error: BaseException, url: str, options: dict[str, Any]) -> Trouble:
+def _diagnose(error: BaseException, url: str, options: dict[str, Any]) -> Trouble:
     trouble = describe_redis_error(error, url)
     # A Cluster has only database 0. Of another one it says only that this is not there.
     if "database" in trouble.found:
