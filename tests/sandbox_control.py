@@ -55,7 +55,7 @@ class SandboxControl:
     def totals(self) -> dict[str, Any]:
         """Return counts of all requests since the start.
 
-        The keys are `requests`, `touched`, `by_status` and `by_fault`.
+        The keys are `requests`, `touched`, `by_status`, `by_fault` and `absent`.
         """
         totals: dict[str, Any] = self.state()["totals"]
         return totals

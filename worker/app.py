@@ -18,6 +18,7 @@ from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, vali
 from worker.dashboard import guard, stop_signals, task_views
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
+from worker.privacy import disclose
 
 settings = settings_or_exit()
 app = celery_app(settings)
@@ -52,6 +53,12 @@ def _read_queue_depths_in_flower(**_: Any) -> None:
         from worker.dashboard import broker_tab  # noqa: PLC0415  it loads Flower
 
         broker_tab.install()
+
+
+@signals.celeryd_init.connect
+def _disclose_name(sender: str, **_: Any) -> None:
+    """Let logs show the worker's own name, whatever --hostname says."""
+    disclose(sender)
 
 
 @signals.worker_init.connect

@@ -1,5 +1,6 @@
 """Pseudonyms and redaction: what operators see in place of personal data."""
 
+import re
 from hashlib import blake2b
 from pathlib import Path
 
@@ -21,16 +22,39 @@ def digest(address: str, key: bytes, *, size: int = DIGEST_BYTES) -> str:
     ).hexdigest()
 
 
+# Names with an @ that are this program's own, in small letters; `disclose` adds them.
+_own: set[str] = set()
+_LOGIN_IN_URL = re.compile(r"\b(rediss?|sentinel)://[^\s@/;]*@")
+
+
+def disclose(*names: str) -> None:
+    """Let `redacted` keep these names from now on: the list's address, the worker's own name."""
+    _own.update(name.lower() for name in names)
+
+
+def is_own(word: str) -> bool:
+    """Return True if `word` is a name that `disclose` was given."""
+    return word.lower() in _own
+
+
 def redacted(text: str) -> str:
-    """Return `text` on one line with each word that could hold an e-mail address replaced."""
+    """Return `text` on one line with each word that could hold an e-mail address replaced.
+
+    The program's own names stay, and so does a URL of Redis, without user and password.
+    """
     if text.isalnum():
         return text
-    return " ".join("<address>" if _could_hold_address(word) else word for word in text.split())
+    return " ".join(map(_redacted_word, text.split()))
 
 
-def _could_hold_address(word: str) -> bool:
-    # `celery@host` is a worker's own name.
-    return ("@" in word or "%40" in word) and word != "@" and not word.startswith("celery@")
+def _redacted_word(word: str) -> str:
+    if ("@" not in word and "%40" not in word) or word == "@":
+        return word
+    # `celery@host` is a worker's name by default.
+    if word.startswith("celery@") or is_own(word.strip("'\"()[]<>.,:;")):
+        return word
+    without_login = _LOGIN_IN_URL.sub(r"\1://", word)
+    return "<address>" if "@" in without_login or "%40" in without_login else without_login
 
 
 def shortened(address: str) -> str:

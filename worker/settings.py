@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.environment.key_file import KeyFileError, key_in, others_may_read
 from worker.environment.source import ENVIRONMENT_ONLY, EnvFileSource
 from worker.environment.variables import described, env_file, strays
+from worker.privacy import disclose
 from worker.redis_client.address import RedisAddress, redis_address
 from worker.redis_client.keys import Keys
 from worker.redis_client.tls import check_tls_files
@@ -359,11 +360,14 @@ def load_settings(*, guest: bool = False) -> Settings:
     """
     try:
         _check_names(guest=guest)
-        return Settings()
+        settings = Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {_reason(error)}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error))) from None
+    if settings.mailgun_list_address:
+        disclose(settings.mailgun_list_address)
+    return settings
 
 
 def _check_names(*, guest: bool) -> None:

@@ -593,7 +593,7 @@ def test_probe_answered_429_ends_in_one_line(
 @pytest.mark.parametrize(
     ("base_url", "list_address", "says"),
     [
-        ("", "other@mg.example.com", "404 Mailing list <address> not found; Create"),
+        ("", "other@mg.example.com", "404 Mailing list other@mg.example.com not found; Create"),
         pytest.param(url_of_a_closed_port(), LIST, "no connection", id="unreachable"),
     ],
 )
@@ -618,7 +618,7 @@ def test_list_removed_during_the_probe_removes_its_member_too(
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 1
     assert complained.endswith("\n")
-    assert "404 Mailing list <address> not found; Create" in complained
+    assert "404 Mailing list other@mg.example.com not found; Create" in complained
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

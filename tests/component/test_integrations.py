@@ -27,9 +27,10 @@ def test_names_of_integrations_are_found_among_foreign_keys(own: OwnIntegration)
     own.redis.lpush("mailgun.shop", "x")
     own.redis.lpush("mailgun.news.dead_letter", "x")
     own.redis.zadd("signal:idle:workers", {"host:1": 1})
+    own.redis.hset("signal:served:totals", "delivered", 1)
     for key in ("mailgun.", "mailgun.a.b.c", "celery", b"mailgun.\xff", "signal:x:member:1"):
         own.redis.set(key, "x")
-    assert integrations(own.redis) == ["idle", "news", "shop"]
+    assert integrations(own.redis) == ["idle", "news", "served", "shop"]
     own.redis.flushall()
 
 

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 import redis
 
-from worker.delivery.outcome_stats import MINUTE_LIVES_SECONDS, OutcomeStats
+from worker.delivery.outcome_stats import SLICE_LIVES_SECONDS, OutcomeStats
 
 
 @pytest.fixture
@@ -45,13 +45,14 @@ def test_a_count_is_stored_once(far: fakeredis.FakeServer) -> None:
     assert mine.totals() == {"delivered": 1}
 
 
-def test_counts_are_stored_by_the_minute_for_two_hours(far: fakeredis.FakeServer) -> None:
+def test_the_last_minute_slides_and_its_counts_live_two_minutes(far: fakeredis.FakeServer) -> None:
     mine = outcome_stats(far)
-    for now in (119.0, 120.0, 179.0):
+    for now in (100.0, 119.0, 159.0):
         mine.count("delivered")
         mine.store(now=now)
-    assert [mine.minute(minute).get("delivered") for minute in (1, 2, 3)] == [1, 2, None]
-    assert 0 < int(client(far).ttl("signal:default:minute:2")) <= MINUTE_LIVES_SECONDS
+    found = {now: mine.last_minute(now) for now in (99.0, 101.0, 160.0, 166.0, 183.0, 225.0)}
+    assert [each.get("delivered", 0) for each in found.values()] == [0, 1, 3, 2, 1, 0]
+    assert 0 < int(client(far).ttl("signal:default:slice:31")) <= SLICE_LIVES_SECONDS
     assert int(client(far).ttl("signal:default:totals")) == -1
 
 

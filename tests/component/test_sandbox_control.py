@@ -16,6 +16,7 @@ import requests
 
 from tests.sandbox_control import SandboxError
 from tests.sandboxes import RunningSandbox, eventually
+from worker.sandbox.control import CONTROLS
 
 LIST = "newsletter@mg.example.com"
 JANE = "jane@example.com"
@@ -44,6 +45,43 @@ def bulk(sandbox: RunningSandbox, form: dict[str, str]) -> None:
 def drive(sandbox: RunningSandbox, method: str, route: str, **options: Any) -> tuple[int, Any]:
     answer = requests.request(method, f"{sandbox.base_url}/sandbox/{route}", timeout=10, **options)
     return answer.status_code, answer.json()
+
+
+CHANGING = [(method, path) for method, path in CONTROLS if method != "GET"]
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGING, ids=lambda each: each)
+def test_no_page_from_elsewhere_can_press_a_button(
+    sandbox: RunningSandbox, method: str, path: str
+) -> None:
+    route = path.removeprefix("/sandbox/")
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert drive(sandbox, method, route, headers=headers)[0] == 403
+
+
+def test_one_request_is_told_with_its_form_and_answer(sandbox: RunningSandbox) -> None:
+    upsert(sandbox, name="Jané")
+    _, told = drive(sandbox, "GET", "request", params={"seq": 1})
+    assert told["form"]["name"] == "Jané"
+    assert '"message": "Mailing list member has been created"' in told["answer"]
+    assert "answer" not in drive(sandbox, "GET", "requests")[1]["requests"][0]
+    assert drive(sandbox, "GET", "request", params={"seq": 2})[0] == 400
+
+
+def test_a_look_at_a_member_not_there_is_told_from_other_404s(sandbox: RunningSandbox) -> None:
+    members = f"{sandbox.base_url}/v3/lists/{LIST}/members"
+    requests.get(f"{members}/{JANE}", auth=KEY, timeout=10)
+    requests.get(f"{members.replace('news', 'other')}/{JANE}", auth=KEY, timeout=10)
+    sandbox.control.add_fault("member_not_found", count=1)
+    requests.get(f"{members}/{JANE}", auth=KEY, timeout=10)
+    assert [each.absent for each in sandbox.control.requests()] == [True, False, False]
+    assert sandbox.control.totals()["absent"] == 1
+
+
+def test_one_fault_of_several_is_removed(sandbox: RunningSandbox) -> None:
+    first, second = (sandbox.control.add_fault("reset") for _ in range(2))
+    assert drive(sandbox, "DELETE", "faults", json={"id": first})[0] == 200
+    assert [each["id"] for each in sandbox.control.state()["faults"]] == [second]
 
 
 # -- the log -------------------------------------------------------------------------------------------------------
@@ -112,6 +150,7 @@ def test_the_log_is_bounded_and_the_totals_are_not(sandbox: RunningSandbox) -> N
         "touched": 25,
         "by_status": {"200": 25, "503": 5},
         "by_fault": {"status": 5},
+        "absent": 0,
     }
     assert sandbox.control.totals() == totals
 

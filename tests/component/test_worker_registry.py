@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.integrations import OwnIntegration
-from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
+from worker.delivery.worker_registry import EndedTry, WorkerEntry, WorkerRegistry, newer_than
 
 
 def worker_registry(own: OwnIntegration) -> WorkerRegistry:
@@ -52,9 +52,9 @@ def test_worker_with_a_wrong_clock_counts_as_alive(
     mine.note("m-1", "delivered")
     mine.store("host:1", "consuming")
     assert [each.name for each in worker_registry(own).alive()] == ["host:1"]
-    at, outcome = worker_registry(own).ended("m-1") or (0.0, "")
-    assert outcome == "delivered"
-    assert at == pytest.approx(own.now(), abs=60)
+    [ended] = worker_registry(own).tries("m-1")
+    assert ended.outcome == "delivered"
+    assert ended.at == pytest.approx(own.now(), abs=60)
 
 
 def test_worker_that_left_is_not_registered(own: OwnIntegration) -> None:
@@ -78,3 +78,26 @@ def test_worker_of_another_version_is_still_registered(
     assert [(each.name, each.state) for each in worker_registry(own).alive()] == [
         ("host:1", "unknown")
     ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "lines", "new"),
+    [
+        ("", "", ""),
+        ("", "ba", "ba"),
+        ("ba", "ba", ""),
+        ("ba", "dcba", "dc"),
+        ("aa", "aaaa", "aa"),
+        ("cba", "fed", "fed"),
+        ("cba", "edc", "ed"),
+    ],
+)
+def test_lines_added_in_front_since_the_last_look_are_found(
+    seen: str, lines: str, new: str
+) -> None:
+    assert list(newer_than(list(seen), list(lines))) == list(new)
+
+
+def test_a_line_of_an_older_version_is_read(own: OwnIntegration) -> None:
+    own.redis.lpush(f"signal:{own.name}:ended", "1700000000 skipped: no_email|a|b")
+    assert worker_registry(own).tries("a|b") == [EndedTry(1_700_000_000.0, "skipped: no_email")]

@@ -235,3 +235,14 @@ def errors_when_read_by_one_line(own: Bench, *asked: str) -> str:
         assert reading.stdout.readline()
         reading.stdout.close()
         return reading.stderr.read()
+
+
+def test_purge_with_dry_run_lists_what_it_would_delete(with_dead_letters: Bench) -> None:
+    printed = letters(with_dead_letters, "purge", "--reason=rejected", "--dry-run")
+    assert printed.status == 0
+    assert printed.out.splitlines() == [
+        "m-rex (rejected)",
+        "rejected 1",
+        "1 dead letters would be deleted permanently",
+    ]
+    assert len(with_dead_letters.letters()) == 4

@@ -1,6 +1,10 @@
 """What operators ask and do: status, explain, forget, replay by filter, purge, export – against real parts."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +225,99 @@ def test_failing_integration_does_not_disturb_its_neighbour(own: Bench) -> None:
             assert not own.dead_letters.count()
     finally:
         other.end_workers()
+
+
+def test_status_names_the_other_integrations_and_shows_all_of_them(own: Bench) -> None:
+    own.put(identified("ann@example.com"))
+    other = f"{own.integration}-other"
+    own.redis.hset(f"signal:{other}:totals", "delivered", 1)
+    own.redis.zadd(f"signal:{other}:delayed", {"a message": 5_000_000_000})
+    try:
+        printed = own.run("status").out
+        assert other in next(line for line in printed.splitlines() if "others here" in line)
+        rows = {
+            line.split("\t")[0]: line.split("\t")[1:]
+            for line in own.run("status", "--all").out.splitlines()
+        }
+        assert (rows[own.integration][:3], rows[other][:3]) == (["1", "0", "0"], ["0", "0", "1"])
+        found = asked(own, "status", "--all", "--json")
+        assert {each["integration"] for each in found} >= {own.integration, other}
+    finally:
+        own.redis.delete(f"signal:{other}:totals", f"signal:{other}:delayed")
+
+
+def test_explain_shows_each_try_of_a_delivered_event_with_its_requests(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=503, method="POST", count=1)
+    with own.working():
+        own.put({**identified("una@example.com"), "messageId": "una"})
+        own.member("una@example.com")
+        tries = eventually(
+            lambda: (
+                (found := json.loads(own.run("explain", "una", "--json").out or "[]"))
+                and found[-1].get("outcome") == "delivered"
+                and found
+            ),
+            what="the end of the event, stored",
+        )
+    shown = [(each["place"], each["outcome"], each["status"]) for each in tries]
+    assert shown == [("tried", "retried", 503), ("last ended", "delivered", 200)]
+    assert all(each["requests"] == 2 for each in tries)
+    printed = own.run("explain", "una").out
+    assert "retried (HTTP 503)" in printed
+    assert "2 requests" in printed
+    assert "example.com" not in printed
+
+
+def test_explain_of_an_address_prints_the_digest_that_logs_show(own: Bench) -> None:
+    with own.working():
+        own.put(identified("ann@example.com", plan="pro"))
+        own.member("ann@example.com")
+        own.ended()
+    first = own.run("explain", "Ann@Example.com").out.splitlines()[0]
+    logs = "".join(each.read_text() for each in own.folder.glob("worker-*.log"))
+    assert re.search(rf'"?member"?[=:] ?"?{first.split()[1]}', logs), first
+    found = json.loads(own.run("explain", "ann@example.com", "--json").out)
+    assert found[0] == {"place": "digest", "digest": first.split()[1]}
+    assert {"place": "field", "name": "vars.plan", "value": "pro"}.items() <= found[2].items()
+    unknown = own.run("explain", "nobody@example.com")
+    assert (unknown.status, unknown.out.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["page", "signup", "identify", "order"])
+def test_trigger_sends_a_sample_event_that_is_delivered(own: Bench, kind: str) -> None:
+    printed = own.run("trigger", kind, "--email=me@example.com")
+    assert printed.status == 0
+    [event] = own.queued_events()
+    assert event.id == printed.out.split()[0]
+    with own.working():
+        assert own.member("me@example.com").subscribed
+
+
+def test_trigger_on_the_real_mailgun_asks_for_an_address(own: Bench) -> None:
+    printed = own.run("trigger", "page", MAILGUN_API_BASE_URL="https://api.mailgun.net")
+    assert (printed.status, own.queued()) == (1, 0)
+    assert "--email" in printed.err
+    assert own.run("trigger", "page").status == 0
+    assert own.queued() == 1
+
+
+def test_tail_shows_tries_as_they_end_and_no_address(own: Bench, tmp_path: Path) -> None:
+    output = tmp_path / "tailed"
+    command = [sys.executable, "-m", "worker", "tail", "--json"]
+    with (
+        own.working(),
+        output.open("wb") as file,
+        subprocess.Popen(command, env=own.environment(), stdout=file, cwd=tmp_path) as tail,
+    ):
+        try:
+            for number in range(3):
+                own.put({**identified(f"p{number}@example.com"), "messageId": f"m-{number}"})
+                eventually(lambda n=number: f"m-{n}" in output.read_text(), what="its line")  # type: ignore[misc]
+        finally:
+            tail.send_signal(signal.SIGINT)
+            status = tail.wait(30)
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [each["event"] for each in found] == ["m-0", "m-1", "m-2"]
+    assert {(each["outcome"], each["status"]) for each in found} == {("delivered", 200)}
+    assert "example.com" not in output.read_text()
+    assert status == 130

@@ -1,5 +1,6 @@
 """`signal-mailgun run`: everything on this machine, from nothing, and nothing left behind."""
 
+import os
 import re
 import signal
 import stat
@@ -169,6 +170,27 @@ def test_embedded_redis_has_a_password_and_a_private_folder(tmp_path: Path) -> N
             assert (
                 requests.get(f"{run.flower}/api/workers", timeout=30).status_code == 401
             )  # a real key is behind it
+
+
+def test_the_lines_that_run_prints_make_another_shell_work(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with running(tmp_path) as run:
+        lines = run.printed.partition("For the commands in another terminal")[2].splitlines()
+        pasted = [line for line in lines if line.startswith("  ")]
+        assert pasted[-1].strip() == "signal-mailgun status"
+        shell = subprocess.run(
+            ["/bin/sh", "-ec", "\n".join([*pasted, "signal-mailgun check"])],
+            env={**clean_environment(), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            cwd=elsewhere,
+            timeout=120,
+            check=False,
+        )
+    assert shell.returncode == 0, shell.stdout + shell.stderr
+    assert "dead letters" in shell.stdout
+    assert "the list exists (10 members)" in shell.stdout
 
 
 def test_run_in_a_folder_that_is_a_link_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text
-from worker.privacy import digest, redacted
+from worker.mailgun.texts import shown
+from worker.privacy import digest, disclose, redacted
 from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
 from worker.signal.patch import Patch, patch_from_event
@@ -63,6 +64,10 @@ def test_any_address_has_a_digest_under_any_key(address: str, key: bytes) -> Non
         ("GET /members/jane%40example.com failed", "GET <address> failed"),
         ("a\n b\tc", "a b c"),
         ("celery@worker-1 ready", "celery@worker-1 ready"),
+        ("at redis://me:secret@host:6379/0, now", "at redis://host:6379/0, now"),
+        ("at rediss://:**@[::1]:6379/0", "at rediss://[::1]:6379/0"),
+        ("at redis://me:a@b@host:6379/0", "at <address>"),
+        ("redis://host/jane@example.com", "<address>"),
     ],
 )
 def test_text_that_looks_like_an_address_is_struck_out(text: str, shown: str) -> None:
@@ -103,3 +108,12 @@ def test_redacted_text_is_one_line_without_addresses(text: str) -> None:
 @given(st.emails().filter(lambda each: taken(each) and not each.startswith("celery@")))
 def test_any_address_is_struck_out(address: str) -> None:
     assert "@" not in redacted(f"Member {address} of mailing list")
+
+
+def test_own_names_stay_and_only_as_whole_words() -> None:
+    disclose("News@mg.example.com", "worker1@host")
+    assert redacted("list 'news@mg.example.com' gone") == "list 'news@mg.example.com' gone"
+    assert redacted("worker1@host: ready.") == "worker1@host: ready."
+    assert redacted("x-news@mg.example.com news@mg.example.com.evil") == "<address> <address>"
+    assert shown("Mailing list news@mg.example.com not found").startswith("Mailing list news@")
+    assert "<address>" in shown("Mailing list jane@example.com not found")

@@ -51,22 +51,37 @@ OPTIONS = {
 Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Select at most this many.")]
 
 
-def with_filters(command: Callable[..., None]) -> Callable[..., None]:
+Command = Callable[..., None]
+
+
+def with_filters(command: Command) -> Command:
     """Return the command with the filter options in front of its own.
 
     It is called with `wanted`, the `DeadLetterFilter` that the options describe.
     """
+    return filtering(command, OPTIONS, _filter)
+
+
+def filtering(
+    command: Command,
+    declared: Mapping[str, Any],
+    parse: Callable[[Mapping[str, Any]], DeadLetterFilter],
+) -> Command:
+    """Return the command with the `declared` options in front of its own.
+
+    It is called with `wanted`, which `parse` makes of the value of each option by its name.
+    """
 
     @wraps(command)
     def run(**options: Any) -> None:
-        filters = {name: options.pop(name) for name in OPTIONS}
-        command(wanted=_filter(filters), **options)
+        filters = {name: options.pop(name) for name in declared}
+        command(wanted=parse(filters), **options)
 
     shape = signature(command)
     own = [each for each in shape.parameters.values() if each.name != "wanted"]
     filters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in OPTIONS.items()
+        for name, option in declared.items()
     ]
     # Typer reads the options from it.
     run.__signature__ = shape.replace(parameters=filters + own)  # type: ignore[attr-defined]

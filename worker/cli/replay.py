@@ -2,23 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from worker.cli.console import Stopped, err, out
+from worker.cli.acting import BATCH, Rate, agreed, each, tell
+from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import Yes
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import Settings, load_settings
 
-BATCH = 200
+PURGE = "dead letters would be deleted permanently"
 
 
 @with_filters
@@ -32,9 +31,7 @@ def replay(
             "--dry-run", help="Show each request, and what newer events have set. Replay nothing."
         ),
     ] = False,
-    rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1e6, help="Replay at most this many a second.")
-    ] = None,
+    rate: Rate = None,
     yes: Yes = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
@@ -43,8 +40,10 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
-    count = _agreed(letters, wanted, limit, f"go back to {settings.queue}", yes=yes)
-    replayed = _each(letters, wanted, count, rate, lambda batch: letters.replay(batch, time.time()))
+    what = f"dead letters would go back to {settings.queue}"
+    count = agreed(_counted(letters, wanted, limit), what, yes=yes)
+    found = batches(letters, wanted, count, at_once=1 if rate else BATCH)
+    replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
 
 
@@ -53,26 +52,29 @@ def purge(
     *,
     wanted: DeadLetterFilter,
     limit: Limit = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
-    count = _agreed(letters, wanted, limit, "be deleted permanently", yes=yes)
-    out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
+    counts = _counted(letters, wanted, limit)
+    if dry_run:
+        for buried in chosen(letters, wanted, limit):
+            out.print(f"{buried.message.id} ({buried.letter.reason})")
+        tell(counts, PURGE)
+        return
+    count = agreed(counts, PURGE, yes=yes)
+    found = batches(letters, wanted, count, at_once=BATCH)
+    out.print(f"{each(found, count, None, letters.purge)} purged")
 
 
-def _agreed(
-    letters: DeadLetterQueue,
-    wanted: DeadLetterFilter,
-    limit: int | None,
-    whither: str,
-    *,
-    yes: bool,
-) -> int:
-    """Print how many dead letters match, ask for confirmation, and return the number.
+def _counted(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None) -> Counter[str]:
+    """Return how many dead letters match, by reason.
 
     Raises:
-        typer.Exit: None matches (status 0), or the operator does not confirm (status 1).
+        typer.Exit: None matches (status 0).
     """
     meant = (
         filter(wanted.matches, letters.newest_first())
@@ -84,39 +86,7 @@ def _agreed(
         out.print("no dead letters match; nothing to do")
         print_no_match(letters, wanted)
         raise typer.Exit(0)
-    out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
-    out.print(f"{counts.total()} dead letters would {whither}")
-    if not yes and not typer.confirm("go on?"):
-        raise typer.Exit(1)
-    return counts.total()
-
-
-def _each(
-    letters: DeadLetterQueue,
-    wanted: DeadLetterFilter,
-    count: int,
-    rate: float | None,
-    act: Callable[[list[DeadLetter]], int],
-) -> int:
-    """Call `act` on batches of the oldest `count` matching dead letters, at most `rate` a second.
-
-    Returns the sum of what `act` returns: how many of its batch it acted on.
-
-    Raises:
-        Stopped: The operator pressed Ctrl-C.
-    """
-    done = 0
-    try:
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            bar = progress.add_task("working", total=count)
-            for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
-                done += act(batch)
-                progress.advance(bar, len(batch))
-                if rate:
-                    time.sleep(len(batch) / rate)
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
-    return done
+    return counts
 
 
 def _rehearse(

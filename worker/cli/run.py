@@ -1,8 +1,12 @@
 """`signal-mailgun run`, `worker` and `sandbox`: the commands that run until they are stopped."""
 
 import importlib.util
+import os
+import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
@@ -102,7 +106,7 @@ def sandbox(
         config = SandboxConfig(
             host=host, port=port, allow_remote=allow_remote, allow_hosts=tuple(allow_host or ())
         )
-        serve(config, ready=lambda url: out.print(f"sandbox listening on {url}"))
+        serve(config, ready=lambda url: _show_sandbox(url, config.api_keys[0], config.lists[0]))
     except ValidationError as error:
         raise CommandError(
             f"--allow-host: {error.errors()[0]['msg'].removeprefix('Value error, ')}; "
@@ -114,6 +118,25 @@ def sandbox(
         ) from None
     except ValueError as error:
         raise CommandError(f"{error}; add --allow-remote if that is meant") from None
+
+
+def _show_sandbox(url: str, key: str, list_address: str) -> None:
+    out.print(
+        f"sandbox listening on {url}",
+        f"  key   {key}",
+        f"  list  {list_address}",
+        "",
+        "For a worker and other commands, in another terminal:",
+        # An integration of its own: a worker must never deliver real events to the sandbox.
+        _exports(SIGNAL_INTEGRATION="sandbox", MAILGUN_LIST_ADDRESS=list_address),
+        _exports(MAILGUN_API_KEY=key, MAILGUN_API_BASE_URL=url, MAILGUN_ALLOW_CUSTOM_HOST="true"),
+        sep="\n",
+    )
+
+
+def _exports(**values: str) -> str:
+    """Return a line for a shell that sets these variables."""
+    return "  export " + " ".join(f"{name}={quote(value)}" for name, value in values.items())
 
 
 def run(
@@ -215,10 +238,23 @@ def _show_where_to_look(local: LocalStack) -> None:
     if local.flower_login_file:
         out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
     out.print(f"  {local.folder}/worker.log")
+    out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
+    out.print(*_shell_lines(local), sep="\n")
+
+
+def _shell_lines(local: LocalStack) -> list[str]:
+    """Return the lines that make another shell's commands work on this stack."""
+    lines = []
+    if shutil.which("signal-mailgun") is None:
+        lines.append(f'  export PATH={quote(str(Path(sys.executable).parent))}:"$PATH"')
     # The URL holds a password, which must not be printed.
     own = f' REDIS_URL="$(cat {quote(str(local.redis_url_file))})"' if local.redis_url_file else ""
-    out.print("", "For the commands in another terminal (send, status, dead-letters, …):", sep="\n")
-    out.print(f"  export SIGNAL_INTEGRATION={local.settings.signal_integration}{own}")
+    lines.append(_exports(SIGNAL_INTEGRATION=local.settings.signal_integration) + own)
+    if not local.real:
+        lines.append(_exports(**local.sandbox_settings()))
+    if not local.embedded and "REDIS_URL" in os.environ:
+        lines.append("  # and REDIS_URL as in this terminal")
+    return [*lines, "  signal-mailgun status"]
 
 
 def _stay(local: LocalStack) -> None:

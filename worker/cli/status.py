@@ -2,23 +2,42 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
 from worker.cli.console import Styled, clock_time, messages, out, span, styled
-from worker.cli.integration import store_of
+from worker.cli.integration import MOST_NAMES, store_of
 from worker.cli.options import AsJson
+from worker.cli.tables import print_rows
 from worker.delivery.bulk_trust import FIRST_CALLS, BulkState, Form
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
 from worker.members.sync import SyncStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
+from worker.ops.integrations import integrations
 from worker.printable import printable
-from worker.settings import load_settings
+from worker.redis_client.client import connect
+from worker.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    import redis
+
+# For the names of other integrations, before the first screen.
+OTHERS_SECONDS = 0.3
+ALL_HEADER = (
+    "integration",
+    "queued",
+    "in flight",
+    "delayed",
+    "dead letters",
+    "on hold",
+    "last minute",
+    "workers",
+)
 NAME_WIDTH = 16  # columns for the names of the lines
 MOST_SECONDS = 86_400
 
@@ -37,28 +56,88 @@ def status(
             help="Wait this many seconds between two readings with --watch.",
         ),
     ] = 2.0,
+    of_all: Annotated[
+        bool,
+        typer.Option("--all", help="Show every integration found on this Redis, a row for each."),
+    ] = False,
 ) -> None:
     """Show the state of the integration.
 
     Shows the queue, delayed events, the hold, failing members, the pace, dead letters and workers.
     """
-    settings = load_settings()
-    store = store_of(settings)
-    _show(read_status(settings, store), as_json=as_json)
-    while watch:
+    show = (_every if of_all else _one)(load_settings(), as_json=as_json)
+    _watched(show, interval if watch else None, clear=not as_json)
+
+
+def _watched(show: Callable[[], None], interval: float | None, *, clear: bool) -> None:
+    """Call `show` once; with an interval again and again, on a cleared terminal if `clear`."""
+    show()
+    while interval is not None:
         time.sleep(interval)
-        if out.is_terminal and not as_json:
+        if clear and out.is_terminal:
             out.clear()
-        _show(read_status(settings, store), as_json=as_json)
+        show()
 
 
-def _show(status: Status, *, as_json: bool) -> None:
+def _one(settings: Settings, *, as_json: bool) -> Callable[[], None]:
+    """Return what prints the state of the integration."""
+    store = store_of(settings)
+    others = [] if as_json else _others(settings, store)
+    return lambda: _show(read_status(settings, store), others, as_json=as_json)
+
+
+def _every(settings: Settings, *, as_json: bool) -> Callable[[], None]:
+    """Return what prints a row for each integration."""
+    store = connect(settings.redis_url)
+    return lambda: _show_all(settings, store, as_json=as_json)
+
+
+def _others(settings: Settings, store: "redis.Redis") -> list[str]:
+    """Return the other integrations that can be found quickly."""
+    found = integrations(store, within=OTHERS_SECONDS)
+    return [name for name in found if name != settings.signal_integration]
+
+
+def _show_all(settings: Settings, store: "redis.Redis", *, as_json: bool) -> None:
+    found = [
+        read_status(settings.model_copy(update={"signal_integration": name}), store)
+        for name in integrations(store)
+    ]
+    if as_json:
+        out.print(json.dumps([asdict(each) for each in found]))
+    elif not found:
+        out.print("no integration on this Redis yet")
+    else:
+        print_rows(ALL_HEADER, map(_row, found))
+
+
+def _row(status: Status) -> tuple[str, ...]:
+    return (
+        status.integration,
+        str(status.queued),
+        str(status.in_flight),
+        str(status.delayed),
+        str(sum(status.dead_letters.values())),
+        status.hold.kind or "-",
+        str(sum(status.last_minute.values())),
+        str(len(status.workers)),
+    )
+
+
+def _show(status: Status, others: list[str], *, as_json: bool) -> None:
     if as_json:
         out.print(json.dumps(asdict(status)))
         return
     out.print(f"{status.integration}  {clock_time(status.at)} UTC")
     for name, text in rows(status):
-        out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="")
+        _show_line(name, text)
+    if others:
+        names = ", ".join(others[:MOST_NAMES]) + (" …" if len(others) > MOST_NAMES else "")
+        _show_line("others here", f"{names} (`status --all`)")
+
+
+def _show_line(name: str, text: str | Styled) -> None:
+    out.print(styled(f"{name:<{NAME_WIDTH}}", "bold"), text, sep="")
 
 
 def rows(status: Status) -> list[tuple[str, str | Styled]]:

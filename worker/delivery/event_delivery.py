@@ -81,6 +81,11 @@ class EventDelivery:
         return _outcome_label(self.ending, self.outcome)
 
     @property
+    def asked(self) -> tuple[int | None, int]:
+        """Return the HTTP status of the attempt, and how many requests it sent."""
+        return (self.outcome.status, self.outcome.requests) if self.outcome else (None, 0)
+
+    @property
     def is_busy(self) -> bool:
         """Return whether another delivery has the member locked."""
         return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY

@@ -1,7 +1,7 @@
-"""Outcome statistics: the number of events by outcome, in total and by minute.
+"""Outcome statistics: the number of events by outcome, in total and in the last minute.
 
 Each worker counts in memory and adds its counts to Redis once a second: to `Keys.totals`,
-`Keys.minute` and `Keys.not_understood`. The counts are approximate. A killed worker loses the
+`Keys.slice` and `Keys.not_understood`. The counts are approximate. A killed worker loses the
 counts of its last second, and an event that is delivered again is counted twice.
 """
 
@@ -17,7 +17,9 @@ from worker.redis_client.keys import Keys
 if TYPE_CHECKING:
     import redis
 
-MINUTE_LIVES_SECONDS = 7200
+SLICE_SECONDS = 5
+SLICES = 60 // SLICE_SECONDS  # of a minute
+SLICE_LIVES_SECONDS = 120
 
 
 class OutcomeStats:
@@ -45,7 +47,7 @@ class OutcomeStats:
         """Add the counts since the last call to Redis.
 
         Args:
-            now: The time whose minute counts, epoch seconds; None: Redis's clock.
+            now: The time at which they count, epoch seconds; None: Redis's clock.
 
         Raises:
             redis.RedisError: Redis did not answer. The counts are kept for the next call.
@@ -56,7 +58,7 @@ class OutcomeStats:
         if not counted and not unread:
             return
         try:
-            self._add(counted, unread, int((redis_now(self._redis) if now is None else now) // 60))
+            self._add(counted, unread, redis_now(self._redis) if now is None else now)
         except Exception:
             with self._lock:
                 self._pending += counted
@@ -71,19 +73,35 @@ class OutcomeStats:
         """Return the number of events since the first worker, by what was not understood."""
         return self._read(self._keys.not_understood)
 
-    def minute(self, minute: int) -> dict[str, int]:
-        """Return the count of each outcome within `minute`, epoch seconds // 60."""
-        return self._read(self._keys.minute(minute))
+    def last_minute(self, now: float) -> dict[str, int]:
+        """Return the count of each outcome within the minute before `now`, in epoch seconds.
+
+        It covers the slice that `now` is in and the twelve before it: 60 to 65 seconds.
+        """
+        current = _slice_at(now)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for number in range(current - SLICES, current + 1):
+                pipe.hgetall(self._keys.slice(number))
+            found = pipe.execute()
+        counts: Counter[str] = Counter()
+        for each in found:
+            counts.update(counts_in(each))
+        return dict(counts)
 
     def _read(self, key: str) -> dict[str, int]:
         return counts_in(self._redis.hgetall(key))
 
-    def _add(self, counted: Counter[str], unread: Counter[str], minute: int) -> None:
+    def _add(self, counted: Counter[str], unread: Counter[str], now: float) -> None:
+        current = self._keys.slice(_slice_at(now))
         with self._redis.pipeline(transaction=True) as pipe:
             for outcome, count in counted.items():
                 pipe.hincrby(self._keys.totals, outcome, count)
-                pipe.hincrby(self._keys.minute(minute), outcome, count)
+                pipe.hincrby(current, outcome, count)
             for what, count in unread.items():
                 pipe.hincrby(self._keys.not_understood, what, count)
-            pipe.expire(self._keys.minute(minute), MINUTE_LIVES_SECONDS)
+            pipe.expire(current, SLICE_LIVES_SECONDS)
             pipe.execute()
+
+
+def _slice_at(now: float) -> int:
+    return int(now // SLICE_SECONDS)

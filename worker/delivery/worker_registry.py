@@ -2,12 +2,15 @@
 
 It informs operators; no delivery depends on it. `Keys.workers` holds when each worker last ran its
 housekeeping, `Keys.worker` a `WorkerEntry` as JSON. `Keys.ended` lists the latest 100,000 events,
-the newest first, each as "<epoch> <outcome>|<id>". All times are epoch seconds by Redis's clock.
+the newest first, each as "<epoch> <outcome>;<HTTP status>;<requests>|<id>": about 45 bytes, and no
+personal data. An event that was tried more than once is there for each of its tries. All times are
+epoch seconds by Redis's clock.
 """
 
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -49,6 +52,23 @@ class WorkerEntry:
     since: float | None = None
 
 
+@dataclass(frozen=True)
+class EndedTry:
+    """How one try of an event ended.
+
+    Attributes:
+        at: When it ended, epoch seconds.
+        outcome: How, such as `delivered` or `retried`.
+        status: Mailgun's HTTP status; None if there was none.
+        requests: How many requests were sent for it.
+    """
+
+    at: float
+    outcome: str
+    status: int | None = None
+    requests: int = 0
+
+
 STORED = TypeAdapter(WorkerEntry)
 
 
@@ -65,13 +85,13 @@ class WorkerRegistry:
         self._workers = keys.workers
         self._worker = keys.worker
         self._ended = keys.ended
-        self._pending: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
+        self._pending: deque[tuple[EndedTry, str]] = deque(maxlen=REMEMBERED)
         # "started" and the latest state -> when it was first stored.
         self._began: dict[str, float] = {}
 
-    def note(self, id: str, outcome: str) -> None:
-        """Note that the event ended now, with `outcome`; `store` stores it."""
-        self._pending.append((time.monotonic(), outcome, id))
+    def note(self, id: str, outcome: str, status: int | None = None, requests: int = 0) -> None:
+        """Note that a try of the event ended now, as `EndedTry` says; `store` stores it."""
+        self._pending.append((EndedTry(time.monotonic(), outcome, status, requests), id))
 
     def store(self, worker: str, state: WorkerState, *, node: str = "", version: str = "") -> None:
         """Store that a worker is alive, and the results noted since the last call.
@@ -98,7 +118,7 @@ class WorkerRegistry:
             if noted:
                 pipe.lpush(
                     self._ended,
-                    *(f"{clock + at:.0f} {outcome}|{event}" for at, outcome, event in noted),
+                    *(_line(each, clock + each.at, event) for each, event in noted),
                 )
                 pipe.ltrim(self._ended, 0, REMEMBERED - 1)
             pipe.execute()
@@ -126,20 +146,51 @@ class WorkerRegistry:
             told = pipe.execute()
         return [_entry(name, text) for name, text in zip(names, told, strict=True)]
 
-    def ended(self, id: str) -> tuple[float, str] | None:
-        """Return when, epoch seconds, and how the event last ended; None if it is not listed."""
+    def tries(self, id: str) -> list[EndedTry]:
+        """Return how the tries of the event ended that are still listed, the oldest first."""
         lines = cast("list[str]", self._redis.lrange(self._ended, 0, -1))
         # An id may contain a bar, an outcome contains none.
-        entries = (line.partition("|") for line in lines)
-        at, _, outcome = next((entry for entry, _, found in entries if found == id), "").partition(
-            " "
-        )
-        return (float(at), outcome) if at else None
+        entries = (line.partition("|") for line in reversed(lines))
+        return [_ended_try(entry) for entry, _, found in entries if found == id]
+
+    def latest(self, most: int) -> list[str]:
+        """Return the lines of the latest tries, the newest first, at most `most`."""
+        return cast("list[str]", self._redis.lrange(self._ended, 0, most - 1))
 
     def _since(self, what: str, now: float) -> float:
         if what != "started" and what not in self._began:
             self._began = {name: at for name, at in self._began.items() if name == "started"}
         return self._began.setdefault(what, now)
+
+
+def parsed_try(line: str) -> tuple[str, EndedTry]:
+    """Return the event's id and the try of a line of `Keys.ended`."""
+    entry, _, event = line.partition("|")
+    return event, _ended_try(entry)
+
+
+def newer_than(seen: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """Return those of `lines` that were added in front since `seen` was read, the newest first.
+
+    Both are the newest lines of one list. If none of `seen` is left among `lines`, all are new.
+    """
+    for added in range(max(0, len(lines) - len(seen)), len(lines) + 1):
+        left = min(len(seen), len(lines) - added)
+        if list(lines[added : added + left]) == list(seen[:left]):
+            return lines[:added]
+    return lines
+
+
+def _line(ended: EndedTry, at: float, id: str) -> str:
+    return f"{at:.0f} {ended.outcome};{ended.status or ''};{ended.requests}|{id}"
+
+
+def _ended_try(entry: str) -> EndedTry:
+    """Return the try of one line, whose status and requests older versions left out."""
+    at, _, rest = entry.partition(" ")
+    outcome, *numbers = rest.split(";")
+    status, requests = numbers if len(numbers) == 2 else ("", "")
+    return EndedTry(float(at), outcome, int(status or 0) or None, int(requests or 0))
 
 
 def _entry(name: str, text: str | None) -> WorkerEntry:

@@ -157,3 +157,15 @@ SAMPLES: tuple[Sample, ...] = (
     ),
     Sample(["this is no event"]),
 )
+
+
+def sample_of(message_id: str) -> dict[str, Any]:
+    """Return the sample event with this `messageId`.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for sample in SAMPLES:
+        if isinstance(sample.event, dict) and sample.event.get("messageId") == message_id:
+            return dict(sample.event)
+    raise LookupError(message_id)

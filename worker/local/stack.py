@@ -129,6 +129,15 @@ class LocalStack:
         """Return an event processor with the worker's settings, to read what the worker stored."""
         return processor_for(self.settings)
 
+    def sandbox_settings(self) -> dict[str, str]:
+        """Return the settings, by name, with which workers and commands ask the sandbox."""
+        return {
+            "MAILGUN_API_KEY": SANDBOX_KEY,
+            "MAILGUN_API_BASE_URL": self.sandbox_url,
+            "MAILGUN_ALLOW_CUSTOM_HOST": "true",
+            "MAILGUN_LIST_ADDRESS": SANDBOX_LIST,
+        }
+
     @property
     def embedded(self) -> bool:
         """Return True if the Redis server was started here."""
@@ -178,10 +187,7 @@ class LocalStack:
         own = {"signal_integration": "sandbox"} if not self.embedded else {}
         self._set(
             **own,
-            mailgun_api_key=SANDBOX_KEY,
-            mailgun_api_base_url=self.sandbox_url,
-            mailgun_allow_custom_host="true",
-            mailgun_list_address=SANDBOX_LIST,
+            **{name.lower(): value for name, value in self.sandbox_settings().items()},
             # A new user sees retries within seconds.
             retry_base_seconds="1",
         )

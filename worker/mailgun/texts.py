@@ -7,6 +7,8 @@ percent-encoded, the API key.
 import re
 from hashlib import blake2b
 
+from worker.privacy import is_own
+
 ANSWER_LIMIT = 2048  # characters of a text that are kept
 WRONG_ADDRESS = "200, but for another address: "
 STRANGE = "200, but not Mailgun's answer: "
@@ -77,10 +79,10 @@ KNOWN = frozenset(
 LOWERED = frozenset(each.lower() for each in KNOWN)
 PATTERNS = (
     (
-        re.compile(r"Member .+ of mailing list .+ not found"),
-        "Member <address> of mailing list <address> not found",
+        re.compile(r"Member .+ of mailing list (?P<list>.+) not found"),
+        "Member <address> of mailing list {} not found",
     ),
-    (re.compile(r"Mailing list .+ not found"), "Mailing list <address> not found"),
+    (re.compile(r"Mailing list (?P<list>.+) not found"), "Mailing list {} not found"),
     (re.compile(r"Address already exists '.*'"), "Address already exists <address>"),
 )
 
@@ -96,7 +98,11 @@ def known_text(text: str) -> str | None:
     """Return `text` without its quotes if it is one of Mailgun's known texts, else None."""
     if text.lower().rstrip(".! ") in LOWERED:
         return text
-    return next((each for pattern, each in PATTERNS if pattern.fullmatch(text)), None)
+    for pattern, form in PATTERNS:
+        if found := pattern.fullmatch(text):
+            named = found.groupdict().get("list", "")
+            return form.format(named if is_own(named) else "<address>")
+    return None
 
 
 def _digested(text: str) -> str:

@@ -40,7 +40,7 @@ class Status:
         next_due: When the first delayed message is due; None if there is none.
         hold: The state of the gate.
         dead_letters: Reason -> number of dead letters.
-        last_minute: Outcome -> number of events in the last whole minute.
+        last_minute: Outcome -> number of events in the minute before `at`.
         workers: The live workers.
         opt_outs: The state of the opt-out scans; None with MAILGUN_MEMBER_STATE=read.
         sync: The state of the syncs; None with MAILGUN_MEMBER_STATE=read.
@@ -88,7 +88,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         next_due=delay_queue.next_due(),
         hold=gate_for(settings, store).state(),
         dead_letters=letters,
-        last_minute=OutcomeStats(store, settings.signal_integration).minute(int(now // 60) - 1),
+        last_minute=OutcomeStats(store, settings.signal_integration).last_minute(now),
         workers=WorkerRegistry(store, settings.signal_integration).alive(),
         opt_outs=opt_outs,
         sync=sync_status(

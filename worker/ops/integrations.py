@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAMES = {
     "mailgun.*": re.compile(r"mailgun\.([a-z0-9][a-z0-9_-]{0,62})(\.dead_letter)?"),
     "signal:*:workers": re.compile(r"signal:([a-z0-9][a-z0-9_-]{0,62}):workers"),
+    "signal:*:totals": re.compile(r"signal:([a-z0-9][a-z0-9_-]{0,62}):totals"),
 }
 # A Redis with many millions of keys is not read to the end.
 LOOK_SECONDS = 2.0
@@ -49,12 +50,12 @@ def is_served(settings: Settings, store: "redis.Redis") -> bool:
     return _any_exists(store, *_served(Keys(settings.signal_integration)))
 
 
-def integrations(store: "redis.Redis") -> list[str]:
-    """Return the names, sorted, of the integrations found on this Redis within `LOOK_SECONDS`.
+def integrations(store: "redis.Redis", *, within: float = LOOK_SECONDS) -> list[str]:
+    """Return the names, sorted, of the integrations found on this Redis in `within` seconds.
 
     Raises `redis.RedisError`.
     """
-    ends = time.monotonic() + LOOK_SECONDS
+    ends = time.monotonic() + within
     names: set[str] = set()
     for pattern, name in NAMES.items():
         cursor = -1

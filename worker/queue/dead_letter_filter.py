@@ -1,7 +1,7 @@
 """Filters for the dead-letter queue: which dead letters an operator means."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -29,7 +29,10 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """Conditions that a dead letter must meet, all of them; None means any."""
+    """Conditions that a dead letter must meet, all of them; None means any.
+
+    They hold for delayed events, too.
+    """
 
     reason: str | None = None
     status: int | None = None
@@ -43,13 +46,24 @@ class DeadLetterFilter:
 
     def matches(self, buried: DeadLetter) -> bool:
         """Return True if the dead letter meets every condition."""
-        letter, message = buried.letter, buried.message
-        died = datetime.fromtimestamp(letter.died_at, UTC)
+        letter = buried.letter
+        return self.accepts(buried.message, letter.reason, letter.status, letter.died_at)
+
+    def accepts(self, message: Message, reason: str, status: int | None, at: float) -> bool:
+        """Return True if a message meets every condition.
+
+        Args:
+            message: The message.
+            reason: Why it is where it is.
+            status: The HTTP status that it had last; None if there was none.
+            at: The moment to which `since` and `until` apply, in epoch seconds.
+        """
+        moment = datetime.fromtimestamp(at, UTC)
         return (
-            (self.reason is None or letter.reason == self.reason)
-            and (self.status is None or letter.status == self.status)
-            and (self.since is None or died >= self.since)
-            and (self.until is None or died <= self.until)
+            (self.reason is None or reason == self.reason)
+            and (self.status is None or status == self.status)
+            and (self.since is None or moment >= self.since)
+            and (self.until is None or moment <= self.until)
             and (self.kind is None or message.kind.lower() == self.kind.lower())
             and (
                 self.email is None
@@ -82,6 +96,7 @@ def parse_filter(
     filters: Mapping[str, Any],
     preset: Preset | None = None,
     others: Callable[[], Iterable[str]] = tuple,
+    reasons: Collection[str] = REASONS,
 ) -> DeadLetterFilter:
     """Return the filter that an operator described.
 
@@ -90,7 +105,8 @@ def parse_filter(
         filters: The value of each filter by its name; None means any.
         preset: The preset by which addresses are read.
         others: Returns reasons in the queue besides this program's own. It is called only if
-            `filters` names a reason that this program does not have.
+            `filters` names none of `reasons`.
+        reasons: The reasons that this program gives.
 
     Raises:
         ValueError: A filter is wrong; the text is one line that says what.
@@ -106,8 +122,8 @@ def parse_filter(
     _check_moments(since, until, now)
     if (
         "reason" in given
-        and given["reason"] not in REASONS
-        and given["reason"] not in (known := {*REASONS, *others()})
+        and given["reason"] not in reasons
+        and given["reason"] not in (known := {*reasons, *others()})
     ):
         names = ", ".join(map(printable, sorted(known)))
         raise ValueError(

@@ -21,6 +21,7 @@ class DeadLetterReason(StrEnum):
     WRONG_MEMBER = "wrong_member"
     UNREADABLE_MEMBER = "unreadable_member"
     RETRIES_EXHAUSTED = "retries_exhausted"
+    BURIED = "buried"
 
 
 # Likely cause and fix of each reason. The first three are from "Troubleshooting" on the page of the
@@ -100,5 +101,9 @@ ADVICE: dict[DeadLetterReason, tuple[str, str]] = {
     DeadLetterReason.RETRIES_EXHAUSTED: (
         "Mailgun was unavailable for longer than RETRY_MAX_AGE_HOURS or RETRY_MAX_ATTEMPTS allow",
         "Check Mailgun's status and the network, then replay.",
+    ),
+    DeadLetterReason.BURIED: (
+        "An operator put the event aside while it waited for its next try",
+        "Replay it once it may be delivered, or purge it.",
     ),
 }

@@ -6,12 +6,14 @@ nor doubles it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
+from worker.queue.dead_letters import DeadLetterInfo
+from worker.queue.intake import parse_raw
 from worker.queue.message import Message
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
@@ -22,6 +24,47 @@ if TYPE_CHECKING:
 PARK = ALLOW_WHEN_FULL + script("worker.queue", "delay")
 RETURN_DUE = ALLOW_WHEN_FULL + script("worker.queue", "requeue_due")
 REPLACE = ALLOW_WHEN_FULL + script("worker.queue", "replace_delayed")
+READ_PAGE = script("worker.queue", "delayed_page")
+MOVE = ALLOW_WHEN_FULL + script("worker.queue", "move_delayed")
+
+# Messages read at a time, and their bytes; a longer message is read alone.
+PAGE, PAGE_BYTES = 500, 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class DelayedMessage:
+    """A message as it was read from the delay queue.
+
+    Attributes:
+        message: The message.
+        raw: Its text in Redis, by which it is found again.
+        due: When its next try is due, in epoch seconds by Redis's clock.
+    """
+
+    message: Message
+    raw: str
+    due: float
+
+    @property
+    def reason(self) -> str:
+        """The outcome of its last attempt, such as `unavailable`; `waiting` if it had none yet."""
+        history = self.message.attempt_history
+        return history[-1].outcome if history else WAITING
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of its last attempt; None if there was none."""
+        history = self.message.attempt_history
+        return history[-1].status if history else None
+
+    @property
+    def since(self) -> float | None:
+        """When it was enqueued or last replayed, in epoch seconds; None if that is not known."""
+        return self.message.retry_window_start or self.message.enqueued_at
+
+
+# The reason of a message without an attempt: the integration was on hold, or its member locked.
+WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -75,6 +118,59 @@ class DelayQueue:
             1, or 0 if the message is not delayed.
         """
         return int(cast("int", self.redis.eval(REPLACE, 1, self.key, raw, by)))
+
+    def page(self, after: DelayedMessage | None = None, most: int = PAGE) -> list[DelayedMessage]:
+        """Return the delayed messages that are due next, limited in number and bytes.
+
+        Args:
+            after: The last message of the page before; None: the first page.
+            most: Messages at most.
+
+        Returns:
+            The messages, the next due first. Together they have `PAGE_BYTES` at most, or there is
+            one.
+        """
+        last = (after.raw, repr(after.due)) if after else ("", "0")
+        found = iter(
+            cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *last, str(most), PAGE_BYTES))
+        )
+        return [
+            DelayedMessage(parse_raw(raw, lambda: "?"), raw, float(due))
+            for raw, due in zip(found, found, strict=True)
+        ]
+
+    def pages(self) -> Iterator[list[DelayedMessage]]:
+        """Yield every delayed message in pages, the next due first; it survives removals."""
+        last = None
+        while page := self.page(last):
+            last = page[-1]
+            yield page
+
+    def retry(self, delayed: Sequence[DelayedMessage]) -> int:
+        """Put the messages at the front of their queue now, all in one step.
+
+        Their attempts and their retry windows go on.
+
+        Returns:
+            How many were put there; those that were taken from the delay queue meanwhile do not
+            count.
+        """
+        return self._move("RPUSH", self.queue, [(each.raw, "", "") for each in delayed])
+
+    def bury(self, delayed: Sequence[tuple[DelayedMessage, DeadLetterInfo]]) -> int:
+        """Put the messages on the dead-letter queue, all in one step; return as `retry` does."""
+        letters = Keys(self.integration).dead_letters
+        moves = [
+            (each.raw, encode(each.message, letters, dead_letter=asdict(letter)), letter.reason)
+            for each, letter in delayed
+        ]
+        return self._move("LPUSH", letters, moves)
+
+    def _move(self, push: str, to: str, moves: Sequence[tuple[str, str, str]]) -> int:
+        keys = self.key, to, Keys(self.integration).dead_letter_counts
+        return int(
+            cast("int", self.redis.eval(MOVE, len(keys), *keys, push, *chain.from_iterable(moves)))
+        )
 
     def count(self) -> int:
         """Return the number of delayed messages."""

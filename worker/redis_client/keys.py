@@ -205,11 +205,11 @@ class Keys:
     totals = _one(
         "signal:<integration>:totals", "hash", "outcome → count since the first worker", FOR_EVER
     )
-    minute = _each(
-        "signal:<integration>:minute:<epoch>",
+    slice = _each(
+        "signal:<integration>:slice:<number>",
         "hash",
-        "outcome → count within that minute",
-        "two hours",
+        "outcome → count within five seconds, numbered since the epoch",
+        "two minutes",
     )
     not_understood = _one(
         "signal:<integration>:not_understood", "hash", "what was not understood → count", FOR_EVER
@@ -226,8 +226,8 @@ class Keys:
     ended = _one(
         "signal:<integration>:ended",
         "list",
-        "how the latest events ended, the newest first",
-        "100,000 events",
+        "how the latest tries of events ended, the newest first",
+        "100,000 tries",
     )
     check = _one(
         "signal:<integration>:check",

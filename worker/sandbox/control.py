@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -22,6 +22,12 @@ from worker.sandbox.request_log import Record, Unsubscribed
 from worker.sandbox.state import MAX_LATENCY_MS, SandboxState
 from worker.sandbox.stored_member import StoredMember
 
+# Switch → its values, of those switches that have a fixed set of them.
+CHOICES = {
+    name: get_args(field.annotation)
+    for name, field in Quirks.model_fields.items()
+    if get_origin(field.annotation) is Literal
+}
 SHOWN_MEMBERS = 100
 SHOWN_REQUESTS = 30
 MAX_RECORDS = 10_000
@@ -80,6 +86,18 @@ class Records(_Input):
 
     since: int = Field(default=0, ge=0)
     limit: int = Field(default=1000, ge=1, le=MAX_RECORDS)
+
+
+class FaultId(_Input):
+    """Input of `DELETE /sandbox/faults`: one fault, or None for all."""
+
+    id: int | None = None
+
+
+class Numbered(_Input):
+    """Input of `GET /sandbox/request`: the number of one logged request."""
+
+    seq: int = Field(ge=1)
 
 
 class Nothing(_Input):
@@ -144,6 +162,7 @@ def get_state(world: SandboxState, given: Json) -> Json:
         "refused": sorted(world.refused),
         "limit": world.throttle.limit.model_dump(),
         "switches": world.switches.model_dump(),
+        "choices": CHOICES,
         "latency_ms": world.latency_ms,
     }
 
@@ -161,6 +180,15 @@ def get_requests(world: SandboxState, given: Json) -> Json:
     return {"requests": [_flat(record) for record in records], "last": world.log.last_seq}
 
 
+def get_request(world: SandboxState, given: Json) -> Json:
+    """Return one logged request with its form and the beginning of its answer."""
+    seq = Numbered(**given).seq
+    record = world.log.numbered(seq)
+    if record is None:
+        raise BadInput(f"request {seq} is not in the log any more")
+    return _flat(record) | {"answer": record.answer.decode("utf-8", "replace")}
+
+
 def get_events(world: SandboxState, given: Json) -> Json:
     """Return the clicks on the unsubscribe link, oldest first."""
     Nothing(**given)
@@ -173,9 +201,8 @@ def post_fault(world: SandboxState, given: Json) -> Json:
 
 
 def delete_faults(world: SandboxState, given: Json) -> Json:
-    """Remove all faults."""
-    Nothing(**given)
-    world.faults.clear()
+    """Remove one fault, or all."""
+    world.faults.clear(FaultId(**given).id)
     return {}
 
 
@@ -255,6 +282,7 @@ CONTROLS: dict[tuple[str, str], Control] = {
     ("GET", "/sandbox/state"): get_state,
     ("GET", "/sandbox/members"): get_members,
     ("GET", "/sandbox/requests"): get_requests,
+    ("GET", "/sandbox/request"): get_request,
     ("GET", "/sandbox/events"): get_events,
     ("POST", "/sandbox/faults"): post_fault,
     ("DELETE", "/sandbox/faults"): delete_faults,
@@ -309,7 +337,9 @@ def _entry_count(members: str) -> int | None:
 
 
 def _flat(value: StoredMember | Record | Unsubscribed) -> Json:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    """Return the fields of `value`; of a request, the answer is left out, as it may be long."""
+    names = (field.name for field in fields(value))
+    return {name: getattr(value, name) for name in names if name != "answer"}
 
 
 def _json(status: int, content: Json) -> web.Response:

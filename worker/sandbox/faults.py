@@ -147,9 +147,9 @@ class Faults:
         self.active.append(added)
         return added
 
-    def clear(self) -> None:
-        """Remove all faults."""
-        self.active.clear()
+    def clear(self, id: int | None = None) -> None:
+        """Remove the fault with this id; None removes all."""
+        self.active[:] = [each for each in self.active if id not in (None, each.id)]
 
     def draw(self, target: Target) -> Fault | None:
         """Return the first fault that matches and whose share is drawn, else None.

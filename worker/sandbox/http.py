@@ -104,7 +104,7 @@ class Exchange:
 
         A client waits on after a status below 200, so that such a reply closes the connection.
         """
-        self._close(reply.status, reply.wait_until)
+        self._close(reply.status, reply.wait_until, reply.body)
         response = web.Response(status=reply.status, body=reply.body, headers=_headers(reply))
         if reply.status < FIRST_FINAL_STATUS:
             response.force_close()
@@ -130,7 +130,7 @@ class Exchange:
 
     async def truncate(self, reply: Reply) -> web.StreamResponse:
         """Send half of the answer's body, then close the connection."""
-        self._close(reply.status)
+        self._close(reply.status, answer=reply.body[: len(reply.body) // 2])
         response = web.StreamResponse(status=reply.status, headers=_headers(reply))
         response.content_length = len(reply.body)
         await response.prepare(self.request)
@@ -140,7 +140,7 @@ class Exchange:
 
     async def pad(self, reply: Reply, megabytes: int) -> web.StreamResponse:
         """Send the answer with `megabytes` of padding in its JSON, as long as the client reads."""
-        self._close(reply.status)
+        self._close(reply.status, answer=reply.body)
         response = web.StreamResponse(status=reply.status, headers=_headers(reply))
         await response.prepare(self.request)
         await response.write(reply.body.removesuffix(b"}") + b', "padding": "')
@@ -149,8 +149,10 @@ class Exchange:
         await response.write(b'"}')
         return response
 
-    def _close(self, status: int | str, wait_until: float | None = None) -> None:
-        self.log.close(self.record, status, at=time.time(), wait_until=wait_until)
+    def _close(
+        self, status: int | str, wait_until: float | None = None, answer: bytes = b""
+    ) -> None:
+        self.log.close(self.record, status, at=time.time(), wait_until=wait_until, answer=answer)
 
     def _hang_up(self) -> None:
         if self.request.transport is not None:

@@ -11,6 +11,8 @@ from typing import Any
 from worker.sandbox.request import Request
 
 MAX_EVENTS = 10_000
+ANSWER_BYTES = 2048  # of an answer's body, kept in its record
+NOT_THERE = b'{"message": "Member '  # how a 404 about a member begins; other 404s begin otherwise
 
 
 @dataclass(slots=True)
@@ -31,6 +33,8 @@ class Record:
         committed: Whether the change was applied, answered or not.
         wait_until: Epoch seconds until which the answer told the client to wait.
         answered_at: When it was answered, in epoch seconds; None without an answer.
+        absent: The answer is that the member is not on the list, as to the lookup of a new one.
+        answer: The beginning of the answer's body.
     """
 
     seq: int
@@ -46,6 +50,8 @@ class Record:
     committed: bool = False
     wait_until: float | None = None
     answered_at: float | None = None
+    absent: bool = False
+    answer: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class RequestLog:
         self.events: deque[Unsubscribed] = deque(maxlen=MAX_EVENTS)
         self.last_seq = 0
         self.touched = 0
+        self.absent = 0
         self.by_status: Counter[str] = Counter()
         self.by_fault: Counter[str] = Counter()
 
@@ -89,12 +96,26 @@ class RequestLog:
         self.touched += touched
 
     def close(
-        self, record: Record, status: int | str, *, at: float, wait_until: float | None = None
+        self,
+        record: Record,
+        status: int | str,
+        *,
+        at: float,
+        wait_until: float | None = None,
+        answer: bytes = b"",
     ) -> None:
         """Record how the request ended: with a status, or without an answer as "reset" or "hang".
 
-        `wait_until` is until when, in epoch seconds, the answer told the client to wait.
+        `wait_until` is until when, in epoch seconds, the answer told the client to wait; `answer`
+        is the answer's body.
         """
+        record.answer = answer[:ANSWER_BYTES]
+        record.absent = (record.method, status, record.fault) == (
+            "GET",
+            404,
+            None,
+        ) and answer.startswith(NOT_THERE)
+        self.absent += record.absent
         record.status = status
         record.answered_at = at if isinstance(status, int) else None
         record.wait_until = wait_until
@@ -106,13 +127,22 @@ class RequestLog:
         start = max(seq + 1 - first, 0)
         return list(islice(self._records, start, start + limit))
 
+    def numbered(self, seq: int) -> Record | None:
+        """Return the record with this number; None if the log does not hold it."""
+        found = self.since(seq - 1, 1)
+        return found[0] if found and found[0].seq == seq else None
+
     def newest(self, count: int) -> list[Record]:
         """Return at most `count` records, newest first."""
         return list(islice(reversed(self._records), count))
 
     def totals(self) -> dict[str, Any]:
-        """Return the counts of all requests since the start."""
+        """Return the counts of all requests since the start.
+
+        `absent` counts those of `by_status` 404 that found a member not there.
+        """
         return {
+            "absent": self.absent,
             "requests": self.last_seq,
             "touched": self.touched,
             "by_status": dict(sorted(self.by_status.items())),

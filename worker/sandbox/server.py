@@ -97,7 +97,8 @@ def page() -> web.Response:
     """
     nonce = secrets.token_urlsafe(16)
     policy = (
-        "default-src 'none'; frame-ancestors 'none'; connect-src 'self'; img-src data:; "
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+        "connect-src 'self'; img-src data:; "
         f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'"
     )
     text = PAGE.read_text(encoding="utf-8").replace(NONCE, nonce)

@@ -1,0 +1,72 @@
+"""What commands have in common that act on many messages: count, ask, act with progress."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sized
+from typing import Annotated, TypeVar
+
+import typer
+from rich.progress import Progress
+
+from worker.cli.console import Stopped, err, out
+
+BATCH = 200
+Batch = TypeVar("Batch", bound=Sized)
+
+Rate = Annotated[
+    float | None, typer.Option(min=0.01, max=1e6, help="Act on at most this many a second.")
+]
+
+
+def agreed(counts: Counter[str], what: str, *, yes: bool) -> int:
+    """Print how many are meant, ask for confirmation, and return the number.
+
+    Args:
+        counts: How many are meant, by reason.
+        what: What would be done, such as `dead letters would be deleted permanently`.
+        yes: The operator has confirmed already.
+
+    Raises:
+        typer.Exit: The operator does not confirm (status 1).
+    """
+    tell(counts, what)
+    if not yes and not typer.confirm("go on?"):
+        raise typer.Exit(1)
+    return counts.total()
+
+
+def tell(counts: Counter[str], what: str) -> None:
+    """Print how many are meant, by reason, and what would be done."""
+    out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
+    out.print(f"{counts.total()} {what}")
+
+
+def each(
+    batches: Iterable[Batch], count: int, rate: float | None, act: Callable[[Batch], int]
+) -> int:
+    """Call `act` on each batch.
+
+    Args:
+        batches: What to act on.
+        count: How many they have together at most.
+        rate: How many a second at most; None sets no limit.
+        act: Returns how many of its batch it acted on.
+
+    Returns:
+        How many were acted on.
+
+    Raises:
+        Stopped: The operator pressed Ctrl-C.
+    """
+    done = 0
+    try:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            bar = progress.add_task("working", total=count)
+            for batch in batches:
+                done += act(batch)
+                progress.advance(bar, len(batch))
+                if rate:
+                    time.sleep(len(batch) / rate)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
+    return done

@@ -1,0 +1,227 @@
+"""`signal-mailgun delayed list | show | retry | bury`."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.acting import BATCH, Rate, agreed, each
+from worker.cli.console import CommandError, clock_time, err, out, span
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
+from worker.cli.integration import store_of
+from worker.cli.options import AsJson, Yes
+from worker.cli.tables import print_rows
+from worker.ops.delayed_events import (
+    REASONS,
+    DelayedEvents,
+    as_record,
+    delayed_events_of,
+    why,
+)
+from worker.ops.event_file import FileEntry
+from worker.ops.preview import as_lines, event_preview
+from worker.printable import readable_json
+from worker.privacy import redacted, shortened
+from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
+from worker.queue.delay_queue import DelayedMessage
+from worker.redis_client.clock import redis_now
+from worker.settings import Settings, load_settings
+from worker.signal.preset import load_preset
+from worker.wiring import gate_for, utc_now
+
+if TYPE_CHECKING:
+    import redis
+
+HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
+
+# The options that read otherwise than those of dead letters.
+OWN_OPTIONS = {
+    "reason": Annotated[
+        str | None, typer.Option(help=f"Select only this reason: {', '.join(map(str, REASONS))}.")
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(
+            help="Select only those enqueued since this time: ISO 8601, or a span before now "
+            "such as 2h."
+        ),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(
+            help="Select only those enqueued until this time: ISO 8601, or a span before now "
+            "such as 30m."
+        ),
+    ],
+}
+
+cli = typer.Typer(
+    help="Handle events that wait for their next try.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def with_filters(command: Command) -> Command:
+    """Return the command with the filter options; it is called with `wanted`."""
+    return filtering(command, {**OPTIONS, **OWN_OPTIONS}, _filter)
+
+
+def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
+    preset = load_preset(load_settings().mailgun_preset)
+    try:
+        return parse_filter(utc_now(), filters, preset, reasons=REASONS)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@cli.command("list")
+@with_filters
+def list_(
+    *,
+    wanted: DeadLetterFilter,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the delayed events that are due next: why they wait, since when, and until when."""
+    settings = load_settings()
+    store = store_of(settings)
+    totals: Counter[str] = Counter()
+    shown: list[Any] = []
+    now = redis_now(store)
+    for found in delayed_events_of(settings, store).matching(wanted):
+        totals[found.reason] += 1
+        if limit is None or len(shown) < limit:
+            shown.append(as_record(found) if as_json else _row(found, now))
+    if as_json:
+        out.print_json(data={"totals": dict(totals), "delayed": shown})
+    elif not shown:
+        out.print("no delayed events" + ("" if wanted == DeadLetterFilter() else " match"))
+    else:
+        print_rows(HEADER, shown, key=1)
+        out.print(
+            "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
+            + f"  total {totals.total()}"
+        )
+        _tell_of_hold(settings, store)
+
+
+@cli.command()
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The ID of the event.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show one delayed event.
+
+    Shows each attempt, the event, and the request that it would become for a new member.
+    """
+    settings = load_settings()
+    found = delayed_events_of(settings, store_of(settings)).first(id)
+    if found is None:
+        raise CommandError(
+            f"no delayed event {id}; `signal-mailgun delayed list` shows what there is, "
+            f"`signal-mailgun explain {id}` where it is"
+        )
+    content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
+    preset = load_preset(settings.mailgun_preset)
+    request = event_preview(FileEntry(1, content), settings, preset)
+    if as_json:
+        out.print_json(data={**as_record(found), "event": content, "request": request})
+        return
+    out.print(*_lines(found), "", *readable_json(content, indent=2).split("\n"), sep="\n")
+    out.print("", *as_lines(request), sep="\n")
+
+
+@cli.command()
+@with_filters
+def retry(
+    *,
+    wanted: DeadLetterFilter,
+    limit: Limit = None,
+    rate: Rate = None,
+    yes: Yes = False,
+) -> None:
+    """Put delayed events back on the queue now, the next due first. Safe to interrupt and repeat.
+
+    Attempts and the time until which an event is tried go on as they were.
+    """
+    settings = load_settings()
+    store = store_of(settings)
+    events = delayed_events_of(settings, store)
+    what = f"delayed events would go to {settings.queue} now"
+    count = agreed(_counted(events, wanted, limit), what, yes=yes)
+    found = events.batches(wanted, count, at_once=1 if rate else BATCH)
+    out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
+    _tell_of_hold(settings, store)
+
+
+@cli.command()
+@with_filters
+def bury(
+    *,
+    wanted: DeadLetterFilter,
+    limit: Limit = None,
+    yes: Yes = False,
+) -> None:
+    """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
+    settings = load_settings()
+    events = delayed_events_of(settings, store_of(settings))
+    count = agreed(
+        _counted(events, wanted, limit), "delayed events would become dead letters", yes=yes
+    )
+    found = events.batches(wanted, count, at_once=BATCH)
+    buried = each(found, count, None, lambda batch: events.bury(batch, time.time()))
+    out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
+
+
+def _counted(events: DelayedEvents, wanted: DeadLetterFilter, limit: int | None) -> Counter[str]:
+    """Return how many events match, by reason.
+
+    Raises:
+        typer.Exit: None matches (status 0).
+    """
+    counts = Counter(found.reason for found in islice(events.matching(wanted), limit))
+    if not counts:
+        out.print("no delayed events match; nothing to do")
+        raise typer.Exit(0)
+    return counts
+
+
+def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:
+    message = found.message
+    return (
+        clock_time(found.since)[-14:],  # without the year
+        message.id,
+        redacted(message.kind),
+        shortened(next(iter(addresses_in(message)), "")),
+        f"{found.reason} {found.status or ''}".rstrip(),
+        str(message.attempts),
+        f"in {span(found.due - now)}" if found.due > now else "due",
+    )
+
+
+def _lines(found: DelayedMessage) -> list[str]:
+    message = found.message
+    return [
+        f"event      {message.id} ({message.kind}), enqueued {clock_time(message.enqueued_at)} UTC",
+        f"waits      {why(found)}",
+        f"next try   {clock_time(found.due)} UTC",
+        f"tries      {message.attempts}, put back {message.requeues} times",
+        *(
+            f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}".rstrip()
+            for each in message.attempt_history
+        ),
+    ]
+
+
+def _tell_of_hold(settings: Settings, store: "redis.Redis") -> None:
+    hold = gate_for(settings, store).state()
+    if hold.kind is not None:
+        err.print(
+            f"{settings.queue} is on hold ({hold.kind}: {hold.why}): "
+            "what is put there waits until the hold ends"
+        )

@@ -1,0 +1,128 @@
+"""Explanation of an event or a member, as data: where it is, what was tried, which rule set what.
+
+Each finding is a dict with its `place`; times are epoch seconds. Personal data are only in what is
+found of a member.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from worker.delivery.worker_registry import WorkerRegistry
+from worker.members.ledger import LedgerEntry
+from worker.members.record import UNDATED_AT, No
+from worker.ops.event_search import EventSearch
+from worker.ops.preview import not_understood_in
+from worker.privacy import digest
+from worker.queue.dead_letter_filter import address_of
+from worker.queue.message import Message
+from worker.settings import Settings
+from worker.signal.address import lenient_address
+from worker.signal.preset import Preset, load_preset
+
+Finding = dict[str, Any]
+
+
+def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator[Finding]:
+    """Yield where the event with this id is, and how its tries ended.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
+
+    def wanted(message: Message) -> bool:
+        return message.id == id
+
+    unread: tuple[str, ...] = ()
+    preset = load_preset(settings.mailgun_preset)
+    for before, found in search.queued(wanted):
+        yield {"place": "queued", "messages_before": before}
+        unread = _not_understood(found.events[0], preset)
+    if search.in_flight(wanted):
+        yield {"place": "in flight"}
+    for found, due in search.delayed(wanted):
+        message = found.events[0]
+        unread = _not_understood(message, preset)
+        address = address_of(message.args, preset)
+        waits = bool(address) and search.waits(address, found.raw)
+        yield {"place": "delayed", **_tried(message), "due": due, "waits_for_member": waits}
+    for buried in search.dead(wanted):
+        letter = buried.letter
+        yield {
+            "place": "dead letter",
+            "reason": letter.reason,
+            "died_at": letter.died_at,
+            **_tried(buried.message),
+            "status": letter.status,
+        }
+        unread = _not_understood(buried.message, preset)
+    yield from ({"place": "note", "text": each} for each in unread)
+    tries = WorkerRegistry(search.redis, settings.signal_integration).tries(id)
+    yield from ({"place": "tried", **asdict(each)} for each in tries[:-1])
+    yield from ({"place": "last ended", **asdict(each)} for each in tries[-1:])
+
+
+def member_findings(settings: Settings, search: EventSearch, email: str) -> Iterator[Finding]:
+    """Yield the member's digest, how many events of it are where, and what the ledger holds.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
+    preset, address = load_preset(settings.mailgun_preset), lenient_address(email)
+
+    def wanted(message: Message) -> bool:
+        return address_of(message.args, preset) == address
+
+    yield {"place": "digest", "digest": digest(address, settings.digest_key)}
+    for place, count in (
+        ("queued", sum(len(found.events) for _, found in search.queued(wanted))),
+        ("in flight", search.in_flight(wanted)),
+        ("delayed", sum(len(found.events) for found, _ in search.delayed(wanted))),
+        ("dead letters", sum(1 for _ in search.dead(wanted))),
+    ):
+        if count:
+            yield {"place": place, "events": count}
+    entry = search.known(address)
+    if entry:
+        yield from _ledger_findings(entry)
+
+
+def _ledger_findings(entry: LedgerEntry) -> Iterator[Finding]:
+    if entry.copy:
+        member = asdict(entry.copy.member)
+        yield {"place": "ledger", "confirmed_at": float(entry.copy.at), "member": member}
+    for name, order in sorted(entry.record.orders.items()):
+        yield {
+            "place": "field",
+            "name": name,
+            "value": entry.record.value(name),
+            # None: the event's time stamp was not understood.
+            "set_at": None if order.at <= UNDATED_AT else order.at,
+        }
+    yield {"place": "unsubscribing", **_opt_out(entry.record.no)}
+    if entry.record.absent:
+        yield {"place": "absence", "since": entry.record.absent.since}
+    if entry.look_at is not None:
+        yield {"place": "look after", "at": entry.look_at}
+
+
+def _opt_out(no: No | None) -> Finding:
+    """Return whose opt-out is known: the `recipient`'s, this `program`'s, or None."""
+    if no is None:
+        return {"by": None}
+    return {"by": "program" if no.by else "recipient", "since": no.since, "sent": bool(no.sent)}
+
+
+def _tried(message: Message) -> Finding:
+    trail = [asdict(each) for each in message.attempt_history]
+    last = trail[-1] if trail else {"outcome": None, "status": None}
+    return {
+        "outcome": last["outcome"],
+        "status": last["status"],
+        "attempts": message.attempts,
+        "trail": trail,
+    }
+
+
+def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:
+    return not_understood_in(message.args[0], preset) if len(message.args) == 1 else ()
