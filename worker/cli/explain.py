@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import CommandError, clock_time, messages, out
+from worker.cli.console import CommandError, messages, out
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import LedgerEntry
@@ -15,6 +15,7 @@ from worker.members.record import UNDATED_AT, No
 from worker.ops.event_search import EventSearch
 from worker.ops.person_search import Person
 from worker.ops.preview import not_understood_in
+from worker.ops.times import clock_time
 from worker.queue.dead_letter_filter import address_of
 from worker.queue.message import Message
 from worker.settings import Settings, load_settings

@@ -22,13 +22,12 @@ from worker.cli.dead_letter_options import (
     tell_no_match,
 )
 from worker.cli.integration import letters_of
+from worker.ops.dead_letter_actions import act_on, batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.settings import Settings, load_settings
-
-BATCH = 200
 
 
 def replay(
@@ -139,11 +138,14 @@ def _each(
     try:
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             bar = progress.add_task("working", total=count)
-            for batch in batches(letters, wanted, count, at_once=1 if rate else BATCH):
-                done += act(batch)
-                progress.advance(bar, len(batch))
-                if rate:
-                    time.sleep(len(batch) / rate)
+
+            def on_batch(acted: int, offered: int) -> None:
+                nonlocal done
+                done += acted
+                progress.advance(bar, offered)
+
+            meant = batches(letters, wanted, count, at_once=batch_size(rate))
+            act_on(meant, rate, act, on_batch, time.sleep)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
     return done

@@ -7,12 +7,13 @@ from typing import Annotated, assert_never
 
 import typer
 
-from worker.cli.console import Styled, clock_time, messages, out, span, styled
+from worker.cli.console import Styled, messages, out, styled
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
+from worker.ops.times import clock_time, span
 from worker.settings import load_settings
 
 NAME_WIDTH = 16  # columns for the names of the lines
