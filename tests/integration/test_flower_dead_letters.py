@@ -2,111 +2,17 @@
 
 import html
 import re
-from collections.abc import Iterator
-from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from tests.integration.flowers import flower_process
 from tests.integration.letter_samples import Sample, bury, numbered
-from tests.servers import RedisServer, free_port
+from tests.integration.visitors import LIST, Tags, Visitor
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
-from worker.redis_client.client import connect
 
 PERSON = "wendy.darling@bloomsbury.example"
-LIST = "/dead-letters"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw 1 %}'
-
-
-class Tags(HTMLParser):
-    """What a page makes a browser load, and the attributes of its elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scripts: list[str] = []
-        self.images: list[str] = []
-        self.attributes: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [name for name, _ in attrs]
-        source = (dict(attrs).get("src") or "").partition("?")[0]
-        if tag == "script":
-            self.scripts.append(source)
-        if tag == "img":
-            self.images.append(source)
-
-
-class Visitor:
-    """A person with a browser that keeps cookies, logged in to Flower."""
-
-    def __init__(self, url: str, log: Path, user: str = "ops") -> None:
-        self.url, self.log = url, log
-        self.session = requests.Session()
-        self.session.auth = (user, "secret")
-
-    def get(self, path: str, **options: Any) -> requests.Response:
-        return self.session.get(f"{self.url}{path}", timeout=30, **options)
-
-    def page(self, path: str) -> str:
-        answer = self.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    def post(self, path: str, origin: str | None = None, **form: Any) -> requests.Response:
-        """Submit a form of the list page, with its token, as a page of `origin` would."""
-        token = re.search(r'name="_xsrf" value="([^"]+)"', self.page(LIST))
-        assert token
-        return self.session.post(
-            f"{self.url}{path}",
-            data={"_xsrf": token[1], **form},
-            headers={"Origin": origin or self.url},
-            timeout=30,
-            allow_redirects=False,
-        )
-
-    def ids(self, path: str = LIST) -> list[str]:
-        """Return the event ids in the list."""
-        return re.findall(r'class="dead-id"><a href="[^"]+">([^<]+)</a>', self.page(path))
-
-    def letter_paths(self, path: str = LIST) -> list[str]:
-        return re.findall(r'class="dead-id"><a href="([^"]+)"', self.page(path))
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("flower") / "flower.log"
-
-
-@pytest.fixture(scope="module")
-def url(server: RedisServer, log: Path) -> Iterator[str]:
-    """Flower with two users, of whom one may see events; its log has every request."""
-    with flower_process(
-        free_port(),
-        log,
-        REDIS_URL=server.url,
-        MAILGUN_LIST_ADDRESS="newsletter@mg.example.com",
-        FLOWER_BASIC_AUTH="ops:secret,eve:secret",
-        FLOWER_EVENT_VIEWERS="ops",
-        FLOWER_DEBUG="true",
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-def letters(server: RedisServer) -> Iterator[DeadLetterQueue]:
-    store = connect(server.url)
-    store.flushdb()
-    yield DeadLetterQueue(store, "default", "mailgun.default")
-    store.flushdb()
-
-
-@pytest.fixture
-def visitor(url: str, log: Path, letters: DeadLetterQueue) -> Visitor:
-    return Visitor(url, log)
 
 
 def test_every_page_of_flower_has_the_tab(visitor: Visitor) -> None:
@@ -115,8 +21,21 @@ def test_every_page_of_flower_has_the_tab(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", [LIST, "/api/dead-letters", "/dead-letters/letter/1-" + "a" * 32])
-def test_visitor_without_a_login_sees_no_dead_letters(url: str, path: str) -> None:
-    assert requests.get(url + path, timeout=30).status_code == 401
+def test_visitor_without_a_login_sees_no_dead_letters(letters_flower: str, path: str) -> None:
+    assert requests.get(letters_flower + path, timeout=30).status_code == 401
+
+
+def test_broker_tab_shows_both_queues_before_any_worker_is_known(
+    visitor: Visitor, letters: DeadLetterQueue
+) -> None:
+    bury(letters, *numbered(3))
+    letters.redis.zadd(letters.keys.delayed, {"one": 1.0, "two": 2.0})
+    depths = visitor.get("/api/queues/length").json()["active_queues"]
+    assert {"name": "mailgun.letters.dead_letter", "messages": 3} in depths
+    assert {"name": "signal:letters:delayed", "messages": 2} in depths
+    page = " ".join(visitor.page("/broker").split())
+    for name, depth in (("mailgun.letters.dead_letter", 3), ("signal:letters:delayed", 2)):
+        assert f">{depth}</td>" in page.partition(f"<td>{name}</td>")[2].partition("</tr>")[0]
 
 
 def test_list_shows_figures_and_newest_letters_first(
@@ -213,13 +132,13 @@ def test_letter_page_tells_cause_fix_attempts_and_the_request_without_data(
 
 
 def test_event_is_shown_only_by_a_click_of_those_who_may_see_it(
-    visitor: Visitor, letters: DeadLetterQueue, url: str
+    visitor: Visitor, letters: DeadLetterQueue
 ) -> None:
     bury(letters, Sample("m-1", answer=f"'{PERSON}' is not an address"))
     [path] = visitor.letter_paths()
     shown = html.unescape(visitor.post(path).text)
     assert shown.count(PERSON) >= 3  # in the event, the request and the answer
-    other = Visitor(url, visitor.log, "eve")
+    other = Visitor(visitor.url, visitor.log, "eve")
     assert "FLOWER_EVENT_VIEWERS does not name you" in other.page(path)
     refused = other.post(path)
     assert (refused.status_code, PERSON in refused.text) == (403, False)

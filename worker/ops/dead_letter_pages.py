@@ -6,7 +6,7 @@ hint: it gets smaller if older letters are removed. Letters that arrive change n
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Generic, TypeVar
@@ -131,6 +131,27 @@ def page_of(
     return LetterPage(
         rows, min(passed, total), total, None if at_end else -place, len(rows) == size
     )
+
+
+def matching(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, on_read: Callable[[int], None]
+) -> Iterator[DeadLetter]:
+    """Yield every letter that matches, oldest first, from a queue that the caller does not change.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        on_read: Called with the number of letters read, after each `STEP` of them.
+    """
+    place = -1
+    while texts := letters.texts(place, -1, STEP):
+        for number, text in enumerate(texts):
+            if wanted.may_match(text):
+                buried = letter_in(text, place - number)
+                if wanted.matches(buried):
+                    yield buried
+        place -= len(texts)
+        on_read(-place - 1)
 
 
 def _first(start: int | None, total: int, *, oldest_first: bool) -> int:

@@ -48,6 +48,15 @@ class Integration:
         """The preview of replays. Raises `PresetError`."""
         return rehearsal_for(self.settings)
 
+    def request(self, buried: DeadLetter) -> dict[str, Any]:
+        """Return the request that a replay would become, or as `unknown` why that is not known."""
+        try:
+            return self.preview.request(buried)
+        except PresetError as error:
+            return {"unknown": str(error)}
+        except RecursionError:
+            return {"unknown": "the event is nested too deep"}
+
     def hold(self) -> HoldState:
         """Return whether the integration is on hold."""
         return gate_for(self.settings, self.letters.redis).state()

@@ -1,12 +1,10 @@
 """The page of one dead letter: why it died, its attempts, what a replay would do, the event."""
 
 import json
-from typing import Any
 
 from tornado.web import HTTPError, authenticated
 
 from worker.dashboard.dead_letters.handlers import DeadLetterHandler, logger
-from worker.dashboard.dead_letters.integration import Integration
 from worker.dashboard.dead_letters.rows import fit
 from worker.ops.dead_letter_pages import parsed_key
 from worker.ops.dead_letter_records import events_of
@@ -15,7 +13,6 @@ from worker.ops.replay_preview import effect_of
 from worker.printable import printable, readable_json
 from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.raw_text import bytes_of
-from worker.signal.preset import PresetError
 
 GONE = "This letter is no longer here: it was replayed, purged, or removed by a limit."
 LONGEST_EVENT = 200_000  # characters that the page shows
@@ -42,7 +39,7 @@ class LetterPage(DeadLetterHandler):
         buried = await self.read(self.integration.letter, parsed) if parsed else None
         if buried is None:
             raise HTTPError(404, "%s", GONE)
-        request = await self.read(request_of, self.integration, buried)
+        request = await self.read(self.integration.request, buried)
         self.show(
             "dead_letter.html",
             key=key,
@@ -58,14 +55,6 @@ class LetterPage(DeadLetterHandler):
             answer=printable(buried.letter.answer) if with_event else None,
             lines=as_lines(request) if with_event and "unknown" not in request else [],
         )
-
-
-def request_of(integration: Integration, buried: DeadLetter) -> dict[str, Any]:
-    """Return the request that a replay would become now, or as `unknown` why that is not known."""
-    try:
-        return integration.preview.request(buried)
-    except PresetError as error:
-        return {"unknown": str(error)}
 
 
 def event_text(buried: DeadLetter) -> str:

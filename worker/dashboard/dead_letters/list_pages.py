@@ -7,6 +7,8 @@ from typing import Any
 from tornado.web import authenticated
 
 from worker.dashboard.dead_letters.handlers import DeadLetterHandler
+from worker.dashboard.dead_letters.integration import Integration
+from worker.dashboard.dead_letters.job import Jobs
 from worker.dashboard.dead_letters.picture import HEIGHT, WIDTH, picture_of
 from worker.dashboard.dead_letters.query import SIZES, ListQuery
 from worker.ops.dead_letter_pages import LetterPage
@@ -16,6 +18,11 @@ from worker.wiring import utc_now
 
 class ListPage(DeadLetterHandler):
     """The list. A POST looks for a person by address and leads to a link with a digest."""
+
+    def initialize(self, integration: Integration, jobs: Jobs) -> None:  # type: ignore[override]
+        """Keep the integration and its jobs."""
+        super().initialize(integration)
+        self.jobs = jobs
 
     @authenticated
     async def get(self) -> None:
@@ -57,6 +64,7 @@ class ListPage(DeadLetterHandler):
             found=page,
             error=error,
             overview=overview,
+            at_work=self.jobs.at_work(),
             hold=hold,
             bars=picture_of(overview),
             picture=(WIDTH, HEIGHT),

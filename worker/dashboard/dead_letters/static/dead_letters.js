@@ -1,4 +1,5 @@
-// What the pages do by themselves: go on with a search, sort the rows of the page.
+// What the pages do by themselves: go on with a search, sort the rows of the page, count what is
+// ticked, show how far a replay or purge is.
 (function () {
     "use strict";
 
@@ -69,6 +70,47 @@
         }
     }
 
+    function ticks() { return Array.from(table.querySelectorAll('input[name="key"]')); }
+
+    function showTicked() {
+        var number = ticks().filter(function (each) { return each.checked; }).length;
+        document.getElementById("ticked").textContent = number ? number + " ticked" : "";
+        document.querySelectorAll('#act button[value$="-ticked"]').forEach(function (button) {
+            button.disabled = !number;
+        });
+    }
+
+    function countTicked() {
+        var all = document.getElementById("tick-all");
+        all.addEventListener("change", function () {
+            ticks().forEach(function (each) { each.checked = all.checked; });
+            showTicked();
+        });
+        table.addEventListener("change", showTicked);
+        window.addEventListener("pageshow", showTicked);
+        showTicked();
+    }
+
+    async function watch(job) {
+        while (true) {
+            await new Promise(function (done) { setTimeout(done, 400); });
+            var answer = await fetch(job.dataset.progress);
+            if (!answer.ok) { return; }
+            var now = await answer.json();
+            if (now.state !== job.dataset.state) { window.location.reload(); return; }
+            var bar = document.getElementById("bar");
+            bar.max = Math.max(now.max, 1);
+            bar.value = now.value;
+            document.getElementById("figures").textContent = now.state === "counting"
+                ? now.value.toLocaleString("en") + " of " + now.max.toLocaleString("en") + " read, " + now.found.toLocaleString("en") + " found"
+                : now.done.toLocaleString("en") + " of " + now.max.toLocaleString("en") + " done";
+        }
+    }
+
+    var job = document.getElementById("job");
+    if (job && job.dataset.progress) { watch(job); }
+
+    if (table && document.getElementById("act")) { countTicked(); }
     if (table) {
         sortRows();
         sortOnClick();
