@@ -134,7 +134,7 @@ def test_hold_is_told_before_a_replay_and_not_before_a_purge(
     assert told in visitor.page(asked(visitor, "replay-all"))
     assert told not in visitor.page(asked(visitor, "purge-all"))
     assert "On hold: paused" in visitor.page(LIST)
-    assert "`signal-mailgun resume` ends the pause." in visitor.page(LIST)
+    assert "<code>signal-mailgun resume</code> ends the pause." in visitor.page(LIST)
 
 
 def test_job_is_limited_in_rate_and_a_cancel_keeps_the_rest(
@@ -207,6 +207,17 @@ def test_job_ignores_requests_without_the_token_or_from_other_sites(
         assert visitor.post(each, "https://evil.example", **form).status_code == 403
     assert visitor.get(f"{path}/progress").json()["state"] == "ready"
     assert len(left(letters)) == 3
+
+
+def test_page_of_a_job_watches_it_exactly_while_it_works(
+    visitor: Visitor, letters: DeadLetterQueue
+) -> None:
+    bury(letters, *numbered(3))
+    for _ in range(20):  # the thread may end while the page is made
+        path = visitor.post("/dead-letters/jobs", act="purge-all").headers["Location"]
+        page = visitor.page(path)
+        assert ('data-state="counting"' in page) == ("data-progress=" in page)
+        in_state(visitor, path, "ready")
 
 
 def test_unknown_job_is_told_so_with_status_404(visitor: Visitor) -> None:

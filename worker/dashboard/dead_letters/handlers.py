@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
 from flower.views import BaseHandler
+from tornado.escape import xhtml_escape
 from tornado.web import HTTPError, RequestHandler
 
 from worker.dashboard.dead_letters.access import user_named, why_not_change, why_not_see_events
@@ -88,6 +90,7 @@ class DeadLetterHandler(BaseHandler):
             clock_time=clock_time,
             span=span,
             advice_on=advice_on,
+            with_code=with_code,
             why_not_change=self.why_not_change,
             integration_name=self.integration.settings.signal_integration,
             **values,
@@ -107,6 +110,11 @@ class DeadLetterHandler(BaseHandler):
             return
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(f"a bug, please report it: {whereabouts(details['exc_info'][1])}\n")
+
+
+def with_code(text: str) -> str:
+    """Return HTML that shows `text`, escaped, with what stands in backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", xhtml_escape(text))
 
 
 def redis_trouble(error: redis.RedisError, integration: Integration) -> str:

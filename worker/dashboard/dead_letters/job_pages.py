@@ -8,7 +8,15 @@ from tornado.web import HTTPError, authenticated
 
 from worker.dashboard.dead_letters.handlers import DeadLetterHandler, logger
 from worker.dashboard.dead_letters.integration import Integration
-from worker.dashboard.dead_letters.job import Action, Job, Jobs, Meant, State, TooManyJobs
+from worker.dashboard.dead_letters.job import (
+    AT_WORK,
+    Action,
+    Job,
+    Jobs,
+    Meant,
+    State,
+    TooManyJobs,
+)
 from worker.dashboard.dead_letters.query import SIZES, ListQuery, parse_query
 from worker.dashboard.dead_letters.rows import fit
 from worker.ops.dead_letter_pages import LetterKey, parsed_key
@@ -84,13 +92,17 @@ class JobPage(JobHandler):
     async def get(self, id: str) -> None:
         """Show the job."""
         job = self.job(id)
+        hold = await self.read(self.integration.hold)
+        # Read once: the job's thread may go on while the page is made.
+        state = job.state
         self.show(
             "dead_letter_job.html",
             job=job,
-            state=State(job.state),
+            state=state,
+            at_work=state in AT_WORK,
             counts=sorted(job.survey.counts.copy().items(), key=lambda each: -each[1]),
             sample=job.survey.sample[:SHOWN],
-            hold=await self.read(self.integration.hold),
+            hold=hold,
             fit=fit,
             shown_id=shown_id,
             rate=(RATE, MOST_RATE),
