@@ -22,8 +22,10 @@ from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
-from worker.members.record import Absence, decoded, encoded
+from worker.members.merge_plan import TimedPatch
+from worker.members.record import Absence, EventOrder, decoded, encoded
 from worker.queue.delay_queue import DelayQueue
+from worker.signal.patch import Patch
 
 if TYPE_CHECKING:
     import redis
@@ -184,6 +186,11 @@ class OwnIntegration:
     def pace(self) -> dict[str, str]:
         """Return what is stored of the pace."""
         return cast("dict[str, str]", self.redis.hgetall(f"signal:{self.name}:pace"))
+
+
+def deliver_one(deliverer: Deliverer, patch: Patch, at: float) -> Outcome:
+    """Deliver one patch, whose event has the time `at`, and return its outcome."""
+    return deliverer.deliver([TimedPatch(patch, EventOrder(at))])[0]
 
 
 def rules_with(**rules: float) -> GateConfig:

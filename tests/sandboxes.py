@@ -7,10 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
-from worker.sandbox.client import SandboxControl
+from tests.sandbox_control import SandboxControl
 
 READY = "sandbox listening on "
 READY_WITHIN_SECONDS = 20
@@ -42,12 +41,7 @@ class RunningSandbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _end(self) -> int:

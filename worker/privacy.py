@@ -7,16 +7,17 @@ from pathlib import Path
 DIGEST_BYTES = 6
 
 
-def digest(address: str, key: bytes) -> str:
-    """Return twelve hex digits that stand for `address`: its BLAKE2b under the first 64 of `key`.
+def digest(address: str, key: bytes, *, size: int = DIGEST_BYTES) -> str:
+    """Return hex digits that stand for `address`: its BLAKE2b under a key.
 
     Args:
         address: The e-mail address; ASCII case is ignored.
-        key: The value of `Settings.digest_key`.
+        key: The key, of which the first 64 bytes count.
+        size: The bytes of the digest: half its hex digits.
     """
     # `bytes.lower` folds ASCII only, as in `worker.signal.address`.
     return blake2b(
-        address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=DIGEST_BYTES
+        address.encode("utf-8", "replace").lower(), key=key[:64], digest_size=size
     ).hexdigest()
 
 

@@ -324,12 +324,9 @@ class Settings(BaseSettings):
 def usable_key(text: str, where: str) -> SecretStr:
     """Return the API key in `text`, without surrounding white space.
 
-    Args:
-        text: The value of the setting, or the text of the key file.
-        where: The setting that the error names.
-
     Raises:
-        SettingsError: The text is empty or holds no key. The error does not quote it.
+        SettingsError: The text is empty or holds no key. The error names the setting `where`, and
+            does not quote the text.
     """
     key = text.strip()
     if not key:

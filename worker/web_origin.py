@@ -49,11 +49,8 @@ def is_allowed(host: str, allowed: Collection[str]) -> bool:
 def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
     """Return True if a browser sends the request for a page of another site.
 
-    A navigation by GET, such as a click on a link to this server, is no such request.
-
-    Args:
-        method: The HTTP method.
-        headers: The request's headers: Sec-Fetch-Site, Sec-Fetch-Mode, Origin and Host are read.
+    A navigation by GET, such as a click on a link to this server, is no such request. Of the
+    headers, Sec-Fetch-Site, Sec-Fetch-Mode, Origin and Host are read.
     """
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if method in READING and headers.get("Sec-Fetch-Mode") == "navigate":

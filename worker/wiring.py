@@ -53,13 +53,6 @@ def processor_for(
 ) -> EventProcessor:
     """Return the processor of events for these settings. It connects to nothing yet.
 
-    Args:
-        settings: The settings of the integration.
-        clock: Returns the time in UTC.
-        on_processed: Called with the result of each event.
-        on_request: Called after each request to Mailgun.
-        on_hold_change: Called when a hold begins or ends.
-
     Raises:
         SettingsError: A setting is wrong.
         PresetError: The preset cannot be read.
@@ -102,13 +95,6 @@ def deliverer_for(
     on_hold_change: OnHoldChange = ignore_hold_change,
 ) -> Deliverer:
     """Return what delivers patches to Mailgun.
-
-    Args:
-        settings: The settings of the integration.
-        store: The client of Redis.
-        clock: Returns the time in UTC.
-        on_request: Called after each request to Mailgun.
-        on_hold_change: Called when a hold begins or ends.
 
     Raises:
         SettingsError: A setting is wrong.

@@ -45,7 +45,11 @@ class Ceiling:
 
 
 def ceiling(environment: Environment) -> Ceiling:
-    """Measure single and bulk requests, two seconds each."""
+    """Measure single and bulk requests, two seconds each.
+
+    Raises:
+        RuntimeError: The sandbox answered none.
+    """
     environment.sandbox.control.reset()
     fill(environment.sandbox.base_url, range(PEOPLE))
     path = f"/v3/lists/{LIST}/members"
@@ -56,6 +60,8 @@ def ceiling(environment: Environment) -> Ceiling:
     bulk = answered(
         base_url, [raw(f"{path}.json", bulk_form(first)) for first in range(0, PEOPLE, AT_ONCE)]
     )
+    if not posts or not bulk:
+        raise RuntimeError("the sandbox answered no request that measures its maximum")
     return Ceiling(posts / SECONDS, bulk * AT_ONCE / SECONDS, load)
 
 
@@ -69,7 +75,7 @@ def raw(path: str, form: dict[str, str]) -> bytes:
     """Return a POST request as bytes."""
     body = urlencode(form)
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: sandbox\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
     )

@@ -14,7 +14,7 @@ from tests.bench.people import events, person
 from tests.bench.processes import CompetitorProcesses
 from tests.bench.staging import Load
 from tests.bench.storage_times import LogPosition, log_position, wait_until_stored
-from worker.sandbox.client import SandboxControl
+from tests.sandbox_control import SandboxControl
 
 PATIENCE_SECONDS = 30
 SLOWEST_RATE = 25  # events a second; a slower competitor is not waited for

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from worker.sandbox.client import SandboxControl
+from tests.sandbox_control import SandboxControl
 from worker.sandbox.request_log import Record
 
 LOOK_EVERY_SECONDS = 0.1

@@ -5,7 +5,7 @@ It compares what the sandbox holds and received, what Redis holds, and what the 
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 
 from tests.chaos.clicks import by_address, undone
@@ -204,21 +204,24 @@ def _difference(
 
 
 def early_requests(
-    records: list[Record], unlucky: Iterable[tuple[float, float]], under_way: float
+    records: list[Record],
+    unlucky: Iterable[tuple[float, float]],
+    under_way: Callable[[float], float],
 ) -> list[str]:
     """Return the requests that came after a 429 was answered and before it allowed them.
 
-    A request that comes within `under_way` seconds was decided before the 429 was read. A 429 is
+    A request that comes within the `under_way` seconds was decided before the 429 was read. A 429 is
     not judged if its reader was killed, or could not tell the others because Redis was away.
 
     Args:
         records: All requests.
         unlucky: The spans, in epoch seconds, in which a 429 is not judged.
-        under_way: Seconds from the decision to send a request to its arrival.
+        under_way: Returns the seconds from the decision to send a request, at an epoch time, to its
+            arrival.
     """
     spans = list(unlucky)
     closing = [
-        (each.answered_at + under_way, each.wait_until)
+        (each.answered_at + under_way(each.answered_at), each.wait_until)
         for each in records
         if each.wait_until
         and each.answered_at
@@ -232,7 +235,7 @@ def early_requests(
         if (i := bisect_left(starts, each.at)) and each.at < closed[i - 1][1]
     ]
     return [
-        f"{each.method} after {each.at - start + under_way:.3f} s of {end - start:.3f}"
+        f"{each.method} {each.at - start:.3f} s after what was under way, {end - start:.3f} s to wait"
         for each, start, end in early
     ]
 

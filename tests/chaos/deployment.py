@@ -17,15 +17,16 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from tests.chaos.modes import Mode
+from tests.chaos.stalls import Stalls
 from tests.chaos.worker_log import LogLine, WorkerLog
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.gate.config import GateConfig
 from worker.gate.gate import Gate
+from worker.queue.codec import body_of
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import body_of
 
 if TYPE_CHECKING:
     from tests.chaos.producing import Producer
@@ -53,6 +54,7 @@ SETTINGS = {
 DRAINED_WITHIN_SECONDS = 240.0
 CONSUMES_AGAIN_WITHIN_SECONDS = 60.0
 COMMAND_SECONDS = 120
+ABOUT_SECONDS = 0.5  # a stall within this time of a moment may have been of that moment
 
 
 class Deployment:
@@ -68,6 +70,7 @@ class Deployment:
         brief: Whether each fault happens only once.
         bad: Addresses that Mailgun cannot answer; their events may wait as long as that lasts.
         clickers: Addresses that may opt out at Mailgun.
+        stalls: When the machine stalled this process.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Deployment:
         self.brief = False
         self.bad: set[str] = set()
         self.clickers: set[str] = set()
+        self.stalls = Stalls()
         self.producer: Producer
 
     # Workers
@@ -118,13 +122,16 @@ class Deployment:
         """The number of events that each worker has under way at once."""
         return int(self.environment["WORKER_CONCURRENCY"])
 
-    @property
-    def under_way_seconds(self) -> float:
-        """The seconds within which requests that were decided on have been sent.
+    def under_way_seconds(self, at: float) -> float:
+        """Return the seconds within which requests that were decided on at this time were sent.
 
-        The machine may be busy.
+        A busy machine may stall a worker meanwhile, for as long as it stalled this process.
+
+        Args:
+            at: The time, epoch seconds.
         """
-        return 0.05 + 0.002 * self.threads
+        stalled = self.stalls.longest(at - ABOUT_SECONDS, at + ABOUT_SECONDS)
+        return 0.05 + 0.002 * self.threads + stalled
 
     @property
     def workers(self) -> list[RunningWorker]:
@@ -196,6 +203,7 @@ class Deployment:
     def close(self) -> None:
         """End all that was started here."""
         self.producer.stop()
+        self.stalls.stop()
         for worker in self.workers:
             worker.kill()
         self.redis.delete(self.queue, self.delay_queue.key)

@@ -21,7 +21,7 @@ from tests.adapters import KEY, US, Far, answered, asking, form_of
 from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import ProbeMember
 from worker.ops.account_probe.questions import (
     MERGE_INSTEAD,

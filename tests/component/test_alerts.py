@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from worker.gate.gate import HoldState
-from worker.monitoring.metrics import IntegrationGauges, Metrics, families
+from worker.monitoring.integration_gauges import IntegrationGauges, gauge_families
+from worker.monitoring.metrics import Metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -37,11 +38,11 @@ def exported() -> dict[str, set[str]]:
     """Every sample's name, and the labels that it has."""
     metrics = Metrics("default")
     metrics.asked("upsert", 200, 0.1)
-    retry_state = IntegrationGauges(
+    gauges = IntegrationGauges(
         0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5
     )
     found: dict[str, set[str]] = {}
-    every: list[Metric] = [*metrics.registry.collect(), *families("default", retry_state)]
+    every: list[Metric] = [*metrics.registry.collect(), *gauge_families("default", gauges)]
     for family in every:
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
@@ -95,10 +96,10 @@ def test_every_metric_of_the_program_is_on_the_dashboard() -> None:
 
 def test_label_values_that_rules_select_exist() -> None:
     values: dict[str, set[str]] = {}
-    retry_state = IntegrationGauges(
+    gauges = IntegrationGauges(
         0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5
     )
-    for family in [*Metrics("default").registry.collect(), *families("default", retry_state)]:
+    for family in [*Metrics("default").registry.collect(), *gauge_families("default", gauges)]:
         for sample in family.samples:
             for label, value in sample.labels.items():
                 values.setdefault(label, set()).add(value)

@@ -13,18 +13,19 @@ from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
 from worker.consumer import batch_consumer
 from worker.consumer.batch_consumer import BatchConsumer
-from worker.consumer.load import Load, Weight
-from worker.consumer.transport import CHARGED, TAKEN, WEIGHT
+from worker.consumer.load import WEIGHT, Load, Weight
+from worker.consumer.transport import CHARGED, TAKEN
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import Ledger
+from worker.queue.codec import encode
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import parse_raw
-from worker.queue.message import DELIVER_MANY, Message, encode
+from worker.queue.message import DELIVER_MANY, Message
 from worker.queue.poison import ALONE_AFTER
 from worker.signal.preset import load_preset
 
@@ -633,7 +634,7 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
         0,
     )
     assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
-    assert not it.consuming._not_begun
+    assert not it.consuming._unclaimed
 
 
 def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(

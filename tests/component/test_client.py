@@ -14,10 +14,11 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
+from tests import example
 from tests.adapters import KEY, Body, Far, answered, asking
 from worker.mailgun.client import BODY_LIMIT, CHUNK, PAGE_BODY_LIMIT, MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 
 JANE = Member(
     "jane@example.com",
@@ -32,15 +33,6 @@ JANE = Member(
     },
 )
 
-# The integration's page, "Example", as printed.
-SPEC_LINE = "POST https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members"
-SPEC_FIELDS = """\
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
-
 
 def sent(member: Member = JANE) -> requests.PreparedRequest:
     far = Far(lambda _: answered())
@@ -51,8 +43,8 @@ def sent(member: Member = JANE) -> requests.PreparedRequest:
 
 def test_the_upsert_is_the_request_of_the_integrations_page() -> None:
     request = sent()
-    assert f"{request.method} {request.url}" == SPEC_LINE
-    assert unquote_plus(str(request.body)).replace("&", "\n") == SPEC_FIELDS
+    assert f"{request.method} {request.url}" == example.LINE
+    assert unquote_plus(str(request.body)).replace("&", "\n") == example.FIELDS
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 

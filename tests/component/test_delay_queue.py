@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tests.integrations import OwnIntegration
+from worker.queue.codec import decode
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import AttemptRecord, Message, decode
+from worker.queue.message import AttemptRecord, Message
 
 MESSAGE = Message(
     id="m-1",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.member_update import on_hold_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
@@ -21,7 +21,7 @@ HELD = {
 
 
 def outcome_of(own: OwnIntegration, there: HoldsOneMember, patch: Patch, **options: Any) -> Outcome:
-    return own.delivery(asking(there.far), **options).deliver_one(patch, at=1.0)
+    return deliver_one(own.delivery(asking(there.far), **options), patch, 1.0)
 
 
 def patch(**fields: object) -> Patch:
@@ -165,7 +165,7 @@ def test_bug_during_a_request_leaves_the_member_free_for_the_next_attempt(
 
 
 def test_an_attempt_without_an_answer_is_unavailable(own: OwnIntegration) -> None:
-    found = own.delivery(asking(Far(lambda _: timed_out()))).deliver_one(patch(), at=1.0)
+    found = deliver_one(own.delivery(asking(Far(lambda _: timed_out()))), patch(), 1.0)
     assert found.kind is OutcomeKind.UNAVAILABLE
     assert "jane" not in why(found)
 

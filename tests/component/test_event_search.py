@@ -7,10 +7,11 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from worker.ops.event_search import EventSearch
+from worker.queue.codec import decode, encode
 from worker.queue.dead_letter_filter import address_of
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import DELIVER_MANY, Message, decode, encode, events_in
+from worker.queue.message import DELIVER_MANY, Message, events_in
 
 JANE, SAM, KIM = ("jane@example.com", "sam@example.com", "kim@example.com")
 FAR = 3600.0

@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker.cli import cli
-from worker.monitoring.metrics import RedisCollector, read_standing
+from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.monitoring.redis_memory import memory_share
+from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, encode
+from worker.queue.message import Message
 from worker.queue.priority_lists import PriorityLists
 from worker.settings import Settings
 
@@ -84,7 +85,7 @@ def test_a_full_redis_is_named_by_status_and_a_metric(
     assert "redis memory    full (" in printed("status")
     assert json.loads(printed("status", "--json"))["memory"] >= 1
     registry = CollectorRegistry()
-    registry.register(RedisCollector("default", lambda: read_standing(Settings(), full.redis)))
+    registry.register(RedisCollector("default", lambda: read_gauges(Settings(), full.redis)))
     lines = generate_latest(registry).decode().splitlines()
     [line] = [each for each in lines if each.startswith("signal_mailgun_redis_memory")]
     assert float(line.split()[-1]) >= 1

@@ -27,7 +27,7 @@ from worker.mailgun.client import BODY_LIMIT, MailgunClient
 from worker.mailgun.connection import CHUNK
 from worker.mailgun.http_answer import HEAD_LIMIT, RAW_LIMIT
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 
 JANE = Member("jane@example.com")
 HANGS_AFTER_SECONDS = (

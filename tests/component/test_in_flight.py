@@ -15,8 +15,9 @@ from worker.consumer import transport
 from worker.consumer.application import celery_app
 from worker.consumer.switched_off import SwitchedOff
 from worker.queue import in_flight
+from worker.queue.codec import encode
 from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
-from worker.queue.message import Message, encode
+from worker.queue.message import Message
 from worker.settings import Settings
 
 

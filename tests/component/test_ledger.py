@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.adapters import HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from worker.mailgun.client import MailgunClient
@@ -41,9 +41,8 @@ def deliver(
     rules: SubscriptionRules | None = None,
     **ledger: Any,
 ) -> Outcome:
-    return own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules).deliver_one(
-        patch, at
-    )
+    delivery = own.delivery(asking(there.far), ledger=own.ledger(**ledger), rules=rules)
+    return deliver_one(delivery, patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
             sets = {"last_page_url": f"/{number}", f"field_{number}": number}
             mine = Patch(ADDRESS, None, sets, None, None)
             return eventually(
-                lambda: _unless_busy(delivery.deliver_one(mine, at=1000.0 - number).kind), 60
+                lambda: _unless_busy(deliver_one(delivery, mine, 1000.0 - number).kind), 60
             )
 
         with ThreadPoolExecutor(16) as threads:

@@ -1,6 +1,7 @@
 """What Prometheus is told: what is counted, the gauges while Redis is there, slow or away, and the port that it is told at."""
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,20 +23,14 @@ from worker.delivery.retry_policy import Bury, Done, Retry, RetryPolicy, Snooze,
 from worker.gate.gate import HoldState
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.monitoring import metrics as module
-from worker.monitoring import metrics_server
-from worker.monitoring.metrics import (
-    OUTCOMES,
-    IntegrationGauges,
-    Metrics,
-    RedisCollector,
-    read_standing,
-    serve_metrics,
-)
+from worker.monitoring import integration_gauges, metrics_server
+from worker.monitoring.integration_gauges import IntegrationGauges, RedisCollector, read_gauges
+from worker.monitoring.metrics import OUTCOMES, Metrics, serve_metrics
+from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, encode
+from worker.queue.message import Message
 from worker.settings import Settings
 from worker.signal.patch import SkipReason
 
@@ -93,7 +88,7 @@ def event(**fields: Any) -> Message:
 def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
     before = scraped(metrics.registry)
-    decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, chance=0)
+    decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, jitter=0)
     metrics.handled(event(), decision, Outcome(kind))
     after = scraped(metrics.registry)
     grown = {
@@ -245,7 +240,7 @@ def test_gauges_show_the_integration_as_it_is_in_redis(
             reason, event(), status=400, answer="", died_at=0, integration=own.name
         )
         letters.bury(event(), letter)
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert found.pop("oldest_queued_age_seconds") >= 99
     assert {name: value for name, value in found.items() if value} == {
         "redis_up": 1,
@@ -257,14 +252,14 @@ def test_gauges_show_the_integration_as_it_is_in_redis(
 
 
 def test_gauges_of_an_empty_integration_are_zero(own: OwnIntegration, settings: Settings) -> None:
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert found.pop("redis_up") == 1
     assert set(found.values()) == {0}
     assert {"queued_events", "delayed_events", "oldest_queued_age_seconds"} <= found.keys()
     assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {
         "dead_letters unknown"
     } <= found.keys()
-    assert {f"held {kind}" for kind in module.HOLDS} <= found.keys()
+    assert {f"held {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
 
 
 HELD: dict[str, Any] = {
@@ -278,7 +273,7 @@ HELD: dict[str, Any] = {
 @pytest.mark.parametrize("kind", HELD)
 def test_hold_is_exported_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
     HELD[kind](own.gate())
-    found = gauges(RedisCollector(own.name, lambda: read_standing(settings, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert [name for name, value in found.items() if name.startswith("held") and value] == [
         f"held {kind}"
     ]
@@ -286,7 +281,7 @@ def test_hold_is_exported_by_its_kind(own: OwnIntegration, settings: Settings, k
 
 def test_rate_limit_is_exported_when_there_is_one(own: OwnIntegration) -> None:
     limited = settings_with(signal_integration=own.name, mailgun_rate_limit=120)
-    found = gauges(RedisCollector(own.name, lambda: read_standing(limited, own.redis)))
+    found = gauges(RedisCollector(own.name, lambda: read_gauges(limited, own.redis)))
     assert found["pace_requests_per_second"] == 2
 
 
@@ -295,7 +290,7 @@ def test_foreign_dead_letter_is_counted_as_unknown_and_not_read(
 ) -> None:
     own.redis.lpush(f"{own.queue}.dead_letter", "what is this", "and this")
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "jane@example.com", "1")
-    collector = RedisCollector(own.name, lambda: read_standing(settings, own.redis))
+    collector = RedisCollector(own.name, lambda: read_gauges(settings, own.redis))
     found = gauges(collector)
     assert found["dead_letters unknown"] == 2
     assert not [name for name in found if "@" in name]
@@ -306,7 +301,7 @@ def test_deleted_dead_letter_queue_is_counted_as_empty(
     own: OwnIntegration, settings: Settings
 ) -> None:
     own.redis.hset(f"signal:{own.name}:dead_letter_counts", "rejected", "7")
-    assert read_standing(settings, own.redis).dead_letters == {}
+    assert read_gauges(settings, own.redis).dead_letters == {}
 
 
 def test_reading_of_redis_serves_all_scrapes_of_one_second() -> None:
@@ -341,7 +336,7 @@ def test_failed_reading_leaves_the_scrape_whole_without_old_values(
 def test_hanging_reading_delays_no_scrape_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(integration_gauges, "PATIENCE_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
     def read() -> IntegrationGauges:
@@ -473,6 +468,30 @@ def test_silent_client_of_the_metrics_server_delays_no_other() -> None:
     assert "signal_mailgun_outcomes_total" in page(port)
     for each in idle:
         each.close()
+
+
+def test_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = metrics_server._Handler
+    monkeypatch.setattr(handler, "timeout", handler.timeout / 100)
+    port = serving(free_port())
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as idle:
+        assert idle.recv(1) == b""
+
+
+def test_connection_reset_within_a_request_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = serving(free_port())
+    assert port is not None
+    threads = threading.active_count()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /me")
+        eventually(lambda: threading.active_count() > threads, what="the request's thread")
+        # With no time to linger, closing the connection resets it.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    eventually(lambda: threading.active_count() == threads, what="the end of that thread")
+    assert capfd.readouterr().err == ""
 
 
 def test_metrics_never_carry_the_text_of_a_message() -> None:

@@ -24,10 +24,11 @@ from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
 from worker.cli import cli
 from worker.cli.errors import ended
-from worker.monitoring.metrics import RedisCollector, read_standing
+from worker.monitoring.integration_gauges import RedisCollector, read_gauges
+from worker.queue.codec import envelope
 from worker.queue.dead_letter_reasons import ADVICE
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import Message, envelope
+from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.settings import Settings
 
@@ -207,7 +208,7 @@ def scraped() -> bytes:
     registry = CollectorRegistry()
     given = Settings()
     store = connect(given.redis_url)
-    registry.register(RedisCollector("default", lambda: read_standing(given, store)))
+    registry.register(RedisCollector("default", lambda: read_gauges(given, store)))
     return generate_latest(registry)
 
 

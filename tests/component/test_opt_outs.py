@@ -23,8 +23,8 @@ from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, last_read
 from worker.members.page_import import PageImporter
-from worker.monitoring.hold_log import tell_of_opt_outs
-from worker.monitoring.metrics import families, read_standing
+from worker.monitoring.hold_log import log_opt_outs
+from worker.monitoring.integration_gauges import gauge_families, read_gauges
 from worker.monitoring.status import Status
 from worker.settings import Settings
 
@@ -490,12 +490,12 @@ def test_failed_or_slow_scan_is_logged_in_one_line(
     ended: Outcome | float | None, level: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    tell_of_opt_outs(ended, REFRESH)
+    log_opt_outs(ended, REFRESH)
     assert [each.levelname for each in caplog.records] == ([level] if level else [])
 
 
 def test_slow_scan_is_logged_with_the_setting_to_change(caplog: pytest.LogCaptureFixture) -> None:
-    tell_of_opt_outs(1200.0, REFRESH)
+    log_opt_outs(1200.0, REFRESH)
     [record] = caplog.records
     assert record.__dict__["fix"] == "MAILGUN_OPT_OUT_REFRESH_SECONDS=1800"
 
@@ -538,15 +538,15 @@ def test_metrics_export_the_age_of_opt_outs_when_the_ledger_is_trusted(
     own: OwnIntegration, state: str
 ) -> None:
     settings = Settings(_env_file=None, signal_integration=own.name, mailgun_member_state=state)
-    assert read_standing(settings, own.redis).opt_outs_age is None
+    assert read_gauges(settings, own.redis).opt_outs_age is None
     reading = opt_outs(own, HoldsAList(1))
     reading.run(started_lease(reading))
     own.later(100)
-    age = read_standing(settings, own.redis).opt_outs_age
+    age = read_gauges(settings, own.redis).opt_outs_age
     assert age == (pytest.approx(100, abs=40) if state == "ledger" else None)
     told = {
         metric.name: metric.samples
-        for metric in families(own.name, read_standing(settings, own.redis))
+        for metric in gauge_families(own.name, read_gauges(settings, own.redis))
     }
     assert [each.value for each in told["signal_mailgun_opt_outs_age_seconds"]] == (
         [pytest.approx(100, abs=40)] if state == "ledger" else []

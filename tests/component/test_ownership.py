@@ -10,7 +10,7 @@ import pytest
 from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -50,7 +50,7 @@ def deliverer_for(
 def deliver(
     own: OwnIntegration, there: HoldsOneMember, patch: Patch, at: float = 1, **options: Any
 ) -> Outcome:
-    return deliverer_for(own, there, **options).deliver_one(patch, at)
+    return deliver_one(deliverer_for(own, there, **options), patch, at)
 
 
 def vars_of(there: HoldsOneMember) -> dict[str, Any]:
@@ -91,6 +91,19 @@ def seconds_until_recheck(own: OwnIntegration) -> float | None:
     return None if due is None else float(due) - own.now()
 
 
+def test_look_that_finds_the_member_locked_is_due_again_within_seconds(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    ledger = own.ledger()
+    looks = late_writes_of(own, there)
+    own.redis.zadd(own.look_after_key, {ADDRESS: own.now()})
+    own.redis.set(ledger.keys_of(ADDRESS)[0], "another delivery", ex=60)
+    looks.look(looks.due())
+    assert there.asked() == []
+    assert looks.due() == []
+    own.later(3)
+    assert looks.due() == [ADDRESS]
+
+
 # Reads that lag
 
 
@@ -102,6 +115,32 @@ def test_field_set_by_an_event_outlives_a_read_that_does_not_show_it(
     there.instead["GET"] = showing(HELD)
     deliver(own, there, patch(last_page_url="/a"), 2)
     assert vars_of(there) == {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
+
+
+def test_opt_out_overwritten_before_it_was_read_is_written_again(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    deliver(own, there, patch(plan="pro"), 1)
+    # A read from before the opt-out: the write overwrites it with a "yes".
+    there.instead["GET"] = showing(HELD)
+    deliver(own, there, patch(last_page_url="/a"), 2)
+    assert is_subscribed(there)
+    # A read from after the opt-out and before that write.
+    fields = {"plan": "pro", "company": "Acme", "last_page_url": "/a"}
+    there.instead["GET"] = showing({**HELD, "subscribed": False, "vars": fields})
+    outcome = deliver(own, there, patch(plan="pro"), 3)
+    assert not is_subscribed(there)
+    assert outcome.kind is OutcomeKind.UNCHANGED
+    deliver(own, there, patch(plan="pro"), 4)
+    assert there.asked().count("POST") == 3
+
+
+def test_opt_out_is_not_written_again_once_reads_can_no_longer_lag(own: OwnIntegration) -> None:
+    there = HoldsOneMember(HELD)
+    deliver(own, there, patch(plan="pro"), 1)
+    own.later(LAG + 1)
+    there.unsubscribe()
+    deliver(own, there, patch(plan="pro"), 2)
+    assert there.asked().count("POST") == 1
 
 
 def test_field_of_others_stays_and_an_owned_field_they_changed_comes_back(

@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration, hold_for_unavailability
+from tests.integrations import OwnIntegration, deliver_one, hold_for_unavailability
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import EVERYBODY, Page
@@ -78,7 +78,7 @@ def confirmed(own: OwnIntegration, cached: Member, at: float = 1, **patch: Any) 
     sets = Patch(
         ADDRESS, None, patch.pop("vars", {"plan": "free"}), patch.pop("consent", None), None
     )
-    assert own.delivery(asking(there.far)).deliver_one(sets, at).kind in {
+    assert deliver_one(own.delivery(asking(there.far)), sets, at).kind in {
         OutcomeKind.UNCHANGED,
         OutcomeKind.DELIVERED,
     }
@@ -221,7 +221,7 @@ def test_opt_out_on_a_page_read_during_a_write_is_written_again(
 
     there.meanwhile["POST"] = clicks_and_is_read
     here = own.delivery(asking(there.far), ledger=own.ledger(lag_seconds=600))
-    here.deliver_one(Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
+    deliver_one(here, Patch(ADDRESS, None, {"plan": "pro"}, None, None), 1)
     assert there.held
     assert there.held["subscribed"]
     assert entry(own).look_at is not None
@@ -254,7 +254,8 @@ def test_our_unsubscribe_ends_when_the_page_shows_a_subscribed_member(own: OwnIn
     assert entry(own).record.no is None
     page_importer(own).store_page((OPTED_OUT,), own.now())
     there = HoldsOneMember({"address": ADDRESS, "name": "Jane", "subscribed": False, "vars": {}})
-    own.delivery(asking(there.far)).deliver_one(Patch(ADDRESS, None, {}, True, None), 1714557700)  # noqa: FBT003
+    opted_in = Patch(ADDRESS, None, {}, True, None)  # noqa: FBT003
+    deliver_one(own.delivery(asking(there.far)), opted_in, 1714557700)
     assert there.held
     assert not there.held["subscribed"]
 

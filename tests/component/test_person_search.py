@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from tests.servers import RedisServer
 from worker.cli import cli
 from worker.ops.person_search import Person
+from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import DELIVER_MANY, TASK, Message, encode
+from worker.queue.message import DELIVER_MANY, TASK, Message
 from worker.signal.preset import load_preset
 
 JANE, BOB = "jane.doe+x@example.com", "bob@example.com"

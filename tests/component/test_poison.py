@@ -9,11 +9,12 @@ import pytest
 
 from tests.integrations import OwnIntegration, rules_with
 from worker.consumer.transport import TAKE
+from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, again
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import events_read, parse_raw
-from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Limits, Message, encode
+from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Limits, Message
 from worker.queue.poison import limits_for_script
 from worker.redis_client.keys import Keys
 from worker.redis_client.raw_text import bytes_of

@@ -23,9 +23,10 @@ from worker.gate.config import UNAVAILABLE_MEMBERS
 from worker.mailgun.outcome import Outcome
 from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
+from worker.queue.codec import decode
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, decode
+from worker.queue.message import Message
 from worker.signal.patch import Patch
 from worker.signal.preset import load_preset
 

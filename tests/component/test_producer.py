@@ -13,7 +13,8 @@ from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
 from worker import MalformedEvent, enqueue, enqueue_many
 from worker.queue import producer
-from worker.queue.message import decode, events_in
+from worker.queue.codec import decode
+from worker.queue.message import events_in
 from worker.queue.producer import TRIP_EVENTS
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}

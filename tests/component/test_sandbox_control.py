@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.sandbox_control import SandboxError
 from tests.sandboxes import RunningSandbox, eventually
-from worker.sandbox.client import SandboxError
 
 LIST = "newsletter@mg.example.com"
 JANE = "jane@example.com"

@@ -16,9 +16,10 @@ from tests.servers import RedisServer
 from worker.consumer.application import celery_app
 from worker.consumer.load import Load, Weight, load
 from worker.consumer.transport import TAKE, Transport
+from worker.queue.codec import decode, encode
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import parse_raw
-from worker.queue.message import DELIVER_MANY, TASK, Message, decode, encode
+from worker.queue.message import DELIVER_MANY, TASK, Message
 from worker.queue.poison import ALONE_AFTER
 from worker.settings import Settings
 

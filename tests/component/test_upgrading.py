@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.integrations import OwnIntegration
+from worker.queue.codec import decode
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, decode
+from worker.queue.message import Message
 from worker.settings import Settings
 
 PROJECT = Path(__file__).parents[2]

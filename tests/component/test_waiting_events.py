@@ -10,8 +10,9 @@ from tests.integrations import OwnIntegration
 from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
 from worker.members.lease import MemberLease
 from worker.members.ledger import Ledger
+from worker.queue.codec import decode, encode
 from worker.queue.in_flight import restore_overdue
-from worker.queue.message import Message, decode, encode
+from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
 
 JANE, JOHN = "jane@example.com", "john@example.com"

@@ -15,7 +15,8 @@ from tests.servers import RedisServer
 from worker.delivery.event_delivery import Buried, Rescheduled
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import Done
-from worker.queue.message import Message, decode
+from worker.queue.codec import decode
+from worker.queue.message import Message
 from worker.settings import Settings
 from worker.wiring import opt_outs_for, processor_for
 

@@ -18,9 +18,10 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.outcome_stats import OutcomeStats
+from worker.queue.codec import decode
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, decode, events_in
+from worker.queue.message import Message, events_in
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.sandbox.request_log import Record

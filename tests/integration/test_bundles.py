@@ -9,7 +9,8 @@ from celery import Celery
 
 from tests.integration.bench import IMPATIENT, Bench, identified, viewed
 from tests.servers import eventually
-from worker.queue.message import DELIVER_MANY, TASK, Message, encode
+from worker.queue.codec import encode
+from worker.queue.message import DELIVER_MANY, TASK, Message
 
 ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 

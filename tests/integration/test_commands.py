@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.bench import LIST, Bench, Printed, identified, printed_by
+from tests import example
+from tests.integration.bench import Bench, Printed, identified, printed_by
 from tests.servers import free_port
 
 JANE = "jane@example.com"
@@ -205,41 +206,22 @@ def test_send_takes_a_byte_order_mark_from_standard_input_too(own: Bench) -> Non
 
 # -- preview -------------------------------------------------------------------------------------------------------
 
-EXAMPLE = {
-    "type": "identify",
-    "userId": "user-123",
-    "anonymousId": "a1b2c3",
-    "traits": {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    },
-}
-REQUEST = f"""\
-POST https://api.mailgun.net/v3/lists/{LIST}/members
-
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={{"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}}
-"""
-
 
 def test_preview_prints_the_integrations_example_as_its_page_does(own: Bench) -> None:
     printed = own.run(
-        "preview", "-", given=json.dumps(EXAMPLE), MAILGUN_API_BASE_URL=None, MAILGUN_API_KEY=None
+        "preview",
+        "-",
+        given=json.dumps(example.EVENT),
+        MAILGUN_API_BASE_URL=None,
+        MAILGUN_API_KEY=None,
     )
     assert (printed.status, printed.err) == (0, "")
-    assert printed.out.strip() == REQUEST.strip()
+    assert printed.out.strip() == f"{example.LINE}\n\n{example.FIELDS}"
 
 
 def test_preview_without_any_setting_works_and_sends_nothing(own: Bench) -> None:
     printed = printed_by(
-        "-m", "worker", "preview", "-", given=json.dumps(EXAMPLE), folder=own.folder
+        "-m", "worker", "preview", "-", given=json.dumps(example.EVENT), folder=own.folder
     )
     assert printed.status == 0
     assert "<MAILGUN_LIST_ADDRESS>" in printed.out
@@ -248,7 +230,7 @@ def test_preview_without_any_setting_works_and_sends_nothing(own: Bench) -> None
 
 def test_preview_shows_the_outcome_of_each_line(own: Bench) -> None:
     given = lines(
-        EXAMPLE,
+        example.EVENT,
         "{broken",
         {"type": "page"},
         identified("not an address"),

@@ -8,7 +8,8 @@ from celery import Celery
 
 from tests.integration.bench import KEY, Bench, identified
 from tests.workers import RunningWorker
-from worker.queue.message import Message, encode
+from worker.queue.codec import encode
+from worker.queue.message import Message
 
 JANE = "jane@example.com"
 EVENT = {

@@ -18,6 +18,7 @@ from tests.redis_servers import SENTINEL_PASSWORD, Watched, watched
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
 from worker.redis_client.client import connect
+from worker.redis_client.keys import Keys
 
 BEFORE, AFTER = 60, 60  # events that a replica has confirmed, before the master goes and afterwards
 REPLICATED_WITHIN_MS = 300
@@ -126,8 +127,8 @@ def test_failover_under_load_loses_no_replicated_event_and_no_worker(
 
 
 def left_on_the_new_master(parts: Parts) -> tuple[int, int]:
-    """How many messages are queued, and how many taken and not acknowledged."""
+    """How many messages are queued or delayed, and how many taken and not acknowledged."""
+    its = Keys(parts.integration)
     with connect(parts.url) as client:
-        return int(client.llen(parts.queue)), int(
-            client.hlen(f"signal:{parts.integration}:unacked")
-        )
+        waiting = int(client.llen(parts.queue)) + int(client.zcard(its.delayed))
+        return waiting, int(client.hlen(its.in_flight))

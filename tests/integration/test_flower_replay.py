@@ -12,9 +12,9 @@ from tests.integration.letter_samples import Sample, bury, numbered
 from tests.integration.visitors import LIST, Visitor
 from tests.servers import RedisServer, eventually, free_port
 from worker.gate.gate import Gate
+from worker.queue.codec import decode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
-from worker.queue.message import decode
 from worker.settings import Settings
 from worker.wiring import gate_for
 

@@ -8,7 +8,8 @@ import pytest
 from celery import Celery
 
 from tests.integration.bench import Bench, Printed, identified, printed_by
-from worker.queue.message import Message, encode
+from worker.queue.codec import encode
+from worker.queue.message import Message
 
 JANE = "jane@example.com"
 EVENT = {**identified(JANE, plan="pro"), "messageId": "m-1"}

@@ -16,7 +16,7 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from tests.tls import TlsRelay
 from tests.workers import RunningWorker
-from worker.queue.message import encode
+from worker.queue.codec import encode
 from worker.queue.producer import message_for
 from worker.redis_client.address import redis_address
 

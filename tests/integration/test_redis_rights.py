@@ -8,7 +8,8 @@ import pytest
 
 from tests.integration.bench import Bench, identified, printed_by, until
 from tests.integration.flowers import flower_of
-from worker.ops.redis_check.rights import WORKERS_USER, Who, acl_rules
+from tests.redis_rights import acl_rules
+from worker.ops.redis_check.rights import WORKERS_USER, Who
 
 # What a client is called is of no use but to people; INFO and CONFIG are of use, but not needed.
 NOT_MISSED = {"client|setinfo", "info", "config|get"}

@@ -10,10 +10,11 @@ import pytest
 
 from tests import odd_servers
 from tests.integration.bench import Bench, identified
+from tests.redis_rights import acl_rules
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, cluster, eventually, free_port
 from tests.workers import RunningWorker
-from worker.ops.redis_check.rights import WORKERS_USER, Who, acl_rules
+from worker.ops.redis_check.rights import WORKERS_USER, Who
 
 OURS = ("-m", "worker", "worker")
 CELERYS = ("-m", "celery", "-A", "worker.app", "worker")

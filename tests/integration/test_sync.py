@@ -24,7 +24,7 @@ from tests.integration.bench import (
     until,
 )
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.outcome import Response
+from worker.mailgun.response import Response
 from worker.members.ledger import Ledger, LedgerEntry
 from worker.settings import Settings
 from worker.wiring import gate_for, ledger_for

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from tests import example
 from tests.servers import RedisServer, eventually, free_port
 
 PROJECT = Path(__file__).parents[2]
@@ -33,29 +34,6 @@ COMMAND_SECONDS = 30
 RUN_SECONDS = 120  # of which it takes about ten
 STOP_SECONDS = 60
 LOGIN = "operator:correct horse"
-
-# The integration's own example, and the request it becomes.
-EVENT = {
-    "type": "identify",
-    "userId": "user-123",
-    "anonymousId": "a1b2c3",
-    "traits": {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    },
-}
-REQUEST = """POST https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members
-
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}
-"""
 
 
 @dataclass(frozen=True)
@@ -256,11 +234,11 @@ def test_the_version_is_the_wheels(installed: Installed, wheel: Path) -> None:
 
 
 def test_preview_shows_the_request_of_the_integrations_example(installed: Installed) -> None:
-    (installed.folder / "event.json").write_text(json.dumps(EVENT))
+    (installed.folder / "event.json").write_text(json.dumps(example.EVENT))
     said = installed.printed(
         "signal-mailgun", "preview", "event.json", MAILGUN_LIST_ADDRESS="newsletter@mg.example.com"
     )
-    assert said.strip() == REQUEST.strip()
+    assert said.strip() == f"{example.LINE}\n\n{example.FIELDS}"
 
 
 def test_sandbox_serves_its_page_and_ends_on_sigterm(installed: Installed) -> None:

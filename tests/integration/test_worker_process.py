@@ -17,7 +17,7 @@ import runpy, sys
 from worker.consumer.batch_consumer import BatchConsumer
 def bug(self):
     raise LookupError("jane@example.com and other secrets")
-BatchConsumer._tell_ended = bug
+BatchConsumer._release_ended = bug
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """

@@ -27,6 +27,8 @@ PURE = sorted(
     in {
         "worker.mailgun.member",
         "worker.mailgun.outcome",
+        "worker.mailgun.response",
+        "worker.mailgun.retry_hint",
         "worker.mailgun.page",
         "worker.mailgun.quotation",
         "worker.mailgun.answer_json",
@@ -34,6 +36,7 @@ PURE = sorted(
         "worker.members.merge",
         "worker.members.merge_plan",
         "worker.delivery.retry_policy",
+        "worker.queue.codec",
         "worker.queue.message",
         "worker.queue.dead_letter_reasons",
         "worker.redis_client.raw_text",

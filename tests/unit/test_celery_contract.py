@@ -13,7 +13,7 @@ import kombu.transport
 import pytest
 from flower import urls
 
-from worker.consumer import remote_control, transport, worker_process
+from worker.consumer import event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
 from worker.dashboard import broker_tab
 from worker.dashboard.dead_letters.navbar import END_OF_TABS, TAB, with_tab
@@ -61,7 +61,7 @@ USED = [
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
 OURS = (
-    transport.EventQoS,
+    event_qos.EventQoS,
     transport.AtomicFetchMixin,
     transport.Channel,
     transport.Transport,

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from worker.gate.gate import HoldState
-from worker.monitoring.metrics import IntegrationGauges, Metrics, families
+from worker.monitoring.integration_gauges import IntegrationGauges, gauge_families
+from worker.monitoring.metrics import Metrics
 from worker.redis_client.keys import table
 from worker.settings import Settings
 
@@ -57,7 +58,7 @@ def test_the_table_of_settings_is_the_codes() -> None:
 def test_the_table_of_metrics_is_the_codes() -> None:
     told = {re.sub(r"\{.*", "", names[0]) for names, _ in rows("metrics.md")}
     hold = HoldState(None, "", None, None, 1.0)
-    retry_state = IntegrationGauges(
+    state = IntegrationGauges(
         queued=0, oldest_age=0, delayed=0, dead_letters={}, hold=hold, opt_outs_age=0
     )
     counted = re.findall(
@@ -67,7 +68,7 @@ def test_the_table_of_metrics_is_the_codes() -> None:
     )
     gauges = {
         f"{each.name}_total" if each.type == "counter" else each.name
-        for each in families("default", retry_state)
+        for each in gauge_families("default", state)
     }
     assert told == {each.decode() for each in counted if not each.endswith(b"_created")} | gauges
 

@@ -20,20 +20,12 @@ from hypothesis.strategies import binary
 from kombu.utils import json as kombu_json
 
 from tests.unit.strategies import any_text, messages, strange_json
+from worker.queue.codec import decode, encode, message_from_headers
+from worker.queue.codec import envelope as envelope_of
 from worker.queue.compression import LIMIT_BYTES, zstd
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.intake import events_read, parse_raw, shown_id, without
-from worker.queue.message import (
-    AHEAD_SECONDS,
-    DELIVER_MANY,
-    TASK,
-    Message,
-    decode,
-    encode,
-    events_in,
-    message_from_headers,
-)
-from worker.queue.message import envelope as envelope_of
+from worker.queue.message import AHEAD_SECONDS, DELIVER_MANY, TASK, Message, events_in
 from worker.redis_client.raw_text import bytes_of
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
 from worker.signal.event_json import why_no_event

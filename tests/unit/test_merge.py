@@ -7,14 +7,14 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import json_values, members, patches
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge import SubscriptionRules, fields_of, surviving
-from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge
+from worker.members.merge_plan import MergePlan, TimedPatch, after_yes, noted, plan_merge
 from worker.members.record import (
     ABSENCE_SECONDS,
     CONSENT,
@@ -315,6 +315,25 @@ def test_denial_stored_by_an_unanswered_write_is_lifted_again() -> None:
     assert not found.record.denies
 
 
+@pytest.mark.parametrize("late", [2.0, 3 * LAG])
+def test_reading_of_an_unanswered_write_is_no_proof_however_late_it_is(late: float) -> None:
+    yes, no = Member(ADDRESS, vars={"plan": "old"}), Member(ADDRESS, subscribed=False)
+    denied = Record(no=No(1000.0, EVENT), seen_at=1000.0, late=Late(990.0, digest_of(yes)))
+    assert after_reading(denied, yes, 1000.0 + late, LAG).record.denies
+    granted = owned(
+        {CONSENT: (True, EVENT)}, lifted_at=1000.0, seen_at=1000.0, late=Late(990.0, digest_of(no))
+    )
+    assert not after_reading(granted, no, 1000.0 + late, LAG).record.denies
+
+
+def test_unanswered_write_explains_no_second_reading_after_the_read_lag() -> None:
+    yes = Member(ADDRESS, vars={"plan": "old"})
+    denied = Record(no=No(1000.0, EVENT), seen_at=1000.0, late=Late(990.0, digest_of(yes)))
+    first = after_reading(denied, yes, 1000.0 + LAG, LAG).record
+    assert first.late is None
+    assert not after_reading(first, yes, 1000.0 + LAG + 1, LAG).record.denies
+
+
 def test_member_never_seen_is_new_at_once() -> None:
     assert after_reading(Record(), None, 1000.0, LAG) == (Record(), None)
 
@@ -527,6 +546,8 @@ class SimulatedMailgun:
     """Does it answer, each time it is asked, that there is no such member?"""
     past: list[tuple[float, Member | None]] = field(default_factory=list)
     seen_no: bool = False
+    confirmed: tuple[Member | None, float] = (None, 0.0)
+    """The ledger's copy, and since when."""
 
     def store(self, member: Member | None) -> "SimulatedMailgun":
         """It holds that from now on."""
@@ -558,7 +579,9 @@ class SimulatedMailgun:
                 break
             self.now += doubt
         plan = plan_merge(current, self.record, timed_patches, self.rules, self.now)
-        self.record = plan.record
+        confirmed, at = self.confirmed
+        plan = after_yes(plan, confirmed, self.now - at, LAG)
+        self.record, self.confirmed = plan.record, (plan.member, self.now)
         if plan.writes:
             self.store(plan.member)
             self.record = plan.record._replace(seen_at=self.now)
@@ -656,9 +679,17 @@ def test_members_hidden_from_readings_for_a_moment_end_the_same(
 
 
 steps = st.lists(st.just("opt-out") | timed_patches, max_size=8)
+NAMED = TimedPatch(Patch("jane@example.com", "Jane", {}, None, None), EventOrder(0.0))
+CHANGES_NOTHING = TimedPatch(Patch("jane@example.com", None, {}, None, None), EventOrder(0.0))
 
 
 @given(starts.filter(bool), steps, ages, st.booleans())
+@example(
+    Member("jane@example.com", "", subscribed=True, vars={}),
+    [NAMED, "opt-out", CHANGES_NOTHING, CHANGES_NOTHING],
+    [3.0, 2.0],
+    False,  # noqa: FBT003
+)
 def test_recipients_opt_out_that_was_read_is_never_undone(
     start: Member,
     steps: list[Any],
@@ -711,9 +742,9 @@ def test_with_resubscribe_the_newest_known_consent_stands(
         assert mailgun.current.subscribed is known[-1]
 
 
-@given(starts.filter(bool), events, events)
+@given(starts.filter(bool), events, events, st.sampled_from([5.0, 3 * LAG]))
 def test_fields_overwritten_by_a_late_write_are_written_again(
-    start: Member, before: list[TimedPatch], after: list[TimedPatch]
+    start: Member, before: list[TimedPatch], after: list[TimedPatch], looks_after: float
 ) -> None:
     mailgun = SimulatedMailgun(lambda: 0.0).store(start)
     mailgun.now += LAG
@@ -726,7 +757,7 @@ def test_fields_overwritten_by_a_late_write_are_written_again(
     for each in after:
         mailgun.deliver(each)
     right = shown(mailgun.current)
-    mailgun.now += 5.0
+    mailgun.now += looks_after
     mailgun.store(late)
     mailgun.deliver()
     assert shown(mailgun.current) == right

@@ -11,6 +11,14 @@ from hypothesis import given
 
 from tests.unit.strategies import any_text, json_values, messages, strange_json
 from worker.privacy import redacted
+from worker.queue.codec import (
+    DecodeError,
+    decode,
+    encode,
+    encoded_texts,
+    message_from_headers,
+    progress,
+)
 from worker.queue.envelope import opened
 from worker.queue.message import (
     APART_SECONDS,
@@ -18,14 +26,8 @@ from worker.queue.message import (
     TASK,
     TRAIL_LENGTH,
     AttemptRecord,
-    DecodeError,
     Message,
-    decode,
-    encode,
-    encoded_texts,
     events_in,
-    message_from_headers,
-    progress,
     usable_id,
 )
 from worker.signal.event import MalformedEvent, parse_event

@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text, strange_json
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import (
-    NoResponse,
-    Outcome,
-    OutcomeKind,
-    Response,
-    classify_read,
-    classify_write,
-    hinted,
-)
+from worker.mailgun.outcome import Outcome, OutcomeKind, classify_read, classify_write
+from worker.mailgun.response import NoResponse, Response
+from worker.mailgun.retry_hint import retry_after
 from worker.mailgun.texts import ANSWER_LIMIT
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -216,13 +210,13 @@ def test_answer_shown_is_cut_to_two_kib() -> None:
 def waits(data: object = None, **headers: str) -> float | None:
     """Seconds until which the answer asks to wait."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    until = hinted(Response(429, body(data), named), NOW)
+    until = retry_after(Response(429, body(data), named), NOW)
     return None if until is None else (until - NOW).total_seconds()
 
 
 def test_answer_without_a_retry_hint_has_none() -> None:
     assert waits({"message": "Too Many Requests"}) is None
-    assert hinted(Response(429, b"<html>"), NOW) is None
+    assert retry_after(Response(429, b"<html>"), NOW) is None
 
 
 @pytest.mark.parametrize(

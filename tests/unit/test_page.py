@@ -13,8 +13,9 @@ from tests.unit.strategies import any_text, json_objects, strange_json
 from tests.unit.test_outcome import KINDS, STRANGE_BODIES
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, page_outcome
+from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome
 from worker.mailgun.page import EVERYBODY, OPTED_OUT, Page, Query, Round, page_in
+from worker.mailgun.response import NoResponse, Response
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
 URL = "https://api.mailgun.net/v3/lists/newsletter@mg.example.com/members/pages"

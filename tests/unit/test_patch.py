@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from tests import example
 from tests.unit.strategies import any_text, json_objects, json_values
 from tests.unit.test_merge import merged
 from worker.signal.address import MalformedEmail
@@ -15,14 +16,6 @@ from worker.signal.preset import load_preset
 
 PRESET = load_preset()
 EMAIL = {"email": "jane@example.com"}
-
-# The integration's page, "Example", as printed.
-SPEC_REQUEST = """\
-address=jane@example.com
-name=Jane Doe
-subscribed=true
-upsert=true
-vars={"first_name":"Jane","last_name":"Doe","plan":"pro","company":"Acme Ltd","anonymous_id":"a1b2c3"}"""
 
 
 def read(event: dict[str, Any]) -> Patch | SkipReason:
@@ -45,19 +38,9 @@ def consented(context: object) -> bool | None:
 
 
 def test_the_example_of_the_integrations_page_becomes_its_request() -> None:
-    traits = {
-        "email": "Jane@Example.com",
-        "name": "Jane Doe",
-        "first_name": "Jane",
-        "last_name": "Doe",
-        "plan": "pro",
-        "company": "Acme Ltd",
-    }
-    found = patch(
-        {"type": "identify", "userId": "user-123", "anonymousId": "a1b2c3", "traits": traits}
-    )
+    found = patch(example.EVENT)
     form = merged(None, found).form()
-    assert "\n".join(f"{name}={value}" for name, value in form.items()) == SPEC_REQUEST
+    assert "\n".join(f"{name}={value}" for name, value in form.items()) == example.FIELDS
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,8 @@ from tests.unit.strategies import json_objects
 from worker import MalformedEvent, enqueue, enqueue_many
 from worker.mailgun.outcome import OutcomeKind
 from worker.queue import producer
-from worker.queue.message import (
-    DELIVER_MANY,
-    TASK,
-    AttemptRecord,
-    Message,
-    decode,
-    encode,
-    events_in,
-)
+from worker.queue.codec import decode, encode
+from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Message, events_in
 from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,

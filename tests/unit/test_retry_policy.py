@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.delivery.retry_policy import (
-    HELD_SECONDS,
+    ON_HOLD_SECONDS,
     Bury,
     Decision,
     Done,
@@ -30,10 +30,10 @@ def decided(
     outcome: Outcome | OutcomeKind,
     retry_state: RetryState = FRESH,
     retry_policy: RetryPolicy | None = None,
-    chance: float = 0.0,
+    jitter: float = 0.0,
 ) -> Decision:
     outcome = Outcome(outcome, again_in=7.0) if isinstance(outcome, OutcomeKind) else outcome
-    return decide(outcome, retry_state, retry_policy or RetryPolicy(), now=NOW, chance=chance)
+    return decide(outcome, retry_state, retry_policy or RetryPolicy(), now=NOW, jitter=jitter)
 
 
 EXPECTED: dict[OutcomeKind, Decision] = {
@@ -81,24 +81,24 @@ def test_retry_delay_doubles_from_2_to_4_seconds_up_to_30_to_60_minutes(
 
 @given(st.integers(1, 10_000), CHANCES, st.floats(0.001, 1e6), st.floats(0.001, 1e6))
 def test_retry_delay_is_half_to_all_of_the_doubled_base_and_ceiling(
-    failures: int, chance: float, base: float, ceiling: float
+    failures: int, jitter: float, base: float, ceiling: float
 ) -> None:
-    wait = retry_delay(failures, RetryPolicy(base, ceiling), chance)
+    wait = retry_delay(failures, RetryPolicy(base, ceiling), jitter)
     whole = ceiling if failures > 64 else min(ceiling, base * 2 ** (failures - 1))
     assert whole / 2 <= wait <= whole
 
 
 @given(st.integers(1, 100), CHANCES)
 def test_retry_delay_with_equal_jitter_never_shrinks_with_failures(
-    failures: int, chance: float
+    failures: int, jitter: float
 ) -> None:
-    assert retry_delay(failures + 1, RetryPolicy(), chance) >= retry_delay(
-        failures, RetryPolicy(), chance
+    assert retry_delay(failures + 1, RetryPolicy(), jitter) >= retry_delay(
+        failures, RetryPolicy(), jitter
     )
 
 
 def test_jitter_spreads_the_retry_delays_at_the_ceiling() -> None:
-    assert len({retry_delay(50, RetryPolicy(), chance / 10) for chance in range(10)}) == 10
+    assert len({retry_delay(50, RetryPolicy(), jitter / 10) for jitter in range(10)}) == 10
 
 
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
@@ -110,7 +110,7 @@ def test_retry_hint_is_the_shortest_delay(hint: float) -> None:
 @pytest.mark.parametrize("hint", [0.5, 3, 600, 86_400])
 def test_throttled_event_with_a_hint_goes_back_to_the_queue_on_hold(hint: float) -> None:
     found = decided(Outcome(OutcomeKind.THROTTLED, wait_until=NOW + timedelta(seconds=hint)))
-    assert found == Snooze(HELD_SECONDS)
+    assert found == Snooze(ON_HOLD_SECONDS)
 
 
 def test_retry_hint_in_the_past_shortens_no_delay() -> None:

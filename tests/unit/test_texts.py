@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from tests.unit.strategies import any_text
-from worker.mailgun.outcome import Outcome, OutcomeKind, Response
+from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.mailgun.response import Response
 from worker.mailgun.texts import ANSWER_LIMIT, KNOWN, LEADS, shown
 
 ADDRESS = "jane.roe+news@example.com"

@@ -13,12 +13,12 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import (
     Outcome,
     OutcomeKind,
-    Response,
     classify_bulk_write,
     classify_read,
     classify_write,
-    hinted,
 )
+from worker.mailgun.response import Response
+from worker.mailgun.retry_hint import retry_after
 from worker.mailgun.texts import shown
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -196,7 +196,7 @@ def test_answer_of_any_bytes_is_decoded_or_none(content: bytes) -> None:
     ],
 )
 def test_retry_hint_beside_an_unreadable_value_counts(more: bytes) -> None:
-    until = hinted(Response(429, b'{"retry-seconds":60%b}' % more), NOW)
+    until = retry_after(Response(429, b'{"retry-seconds":60%b}' % more), NOW)
     assert until
     assert (until - NOW).total_seconds() == 60
 
@@ -205,4 +205,4 @@ def test_retry_hint_beside_an_unreadable_value_counts(more: bytes) -> None:
     "value", [b"1e400", b"NaN", b"9" * 5000, b"[" * 500 + b"]" * 500, b"true", rb'"\ud800"']
 )
 def test_unreadable_retry_hint_is_none(value: bytes) -> None:
-    assert hinted(Response(429, b'{"retry-seconds":%b}' % value), NOW) is None
+    assert retry_after(Response(429, b'{"retry-seconds":%b}' % value), NOW) is None

@@ -15,9 +15,19 @@ from worker.cli.console import out
 from worker.cli.errors import ended
 from worker.monitoring import log
 
+# \b keeps the lines that follow as they are.
+EXAMPLES = """\b
+Examples:
+  signal-mailgun run --once               Deliver sample events to a sandbox.
+  signal-mailgun send events.ndjson       Enqueue the events of a file.
+  signal-mailgun status --watch           Watch what becomes of them.
+  signal-mailgun explain ada@example.org  Show where one member stands.
+"""
+
 cli = typer.Typer(
     name="signal-mailgun",
     help="Signal events from a queue become members of a Mailgun mailing list.",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.console import CommandError, out, styled
+from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.outcome import NoResponse, Response, list_exists
+from worker.mailgun.outcome import list_exists
+from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed
@@ -27,7 +29,7 @@ MARKS = {
 
 def check(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     probe: Annotated[
         bool,
         typer.Option(

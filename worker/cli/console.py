@@ -59,11 +59,7 @@ class Door(Console):
             super().print(*shown, sep=sep, end=end, **{**options, "markup": False})
 
     def print_json(self, json: str | None = None, *, data: Any = None, **_: Any) -> None:
-        """Print a value as ASCII JSON, indented by two spaces.
-
-        Args:
-            json: The value as JSON text; None if `data` holds it.
-            data: The value itself.
+        """Print `data`, or a value given as JSON text, as ASCII JSON, indented by two spaces.
 
         Raises:
             RecursionError: The value is nested too deep.

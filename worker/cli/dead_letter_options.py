@@ -1,7 +1,10 @@
 """Filter options that the dead-letter commands share."""
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any
 
 import typer
 
@@ -15,47 +18,63 @@ from worker.wiring import utc_now
 
 MOST_KINDS = 10  # named in one line
 
-Reason = Annotated[str | None, typer.Option(help="Only this reason, such as rejected.")]
-Status = Annotated[int | None, typer.Option(help="Only this HTTP status.")]
-Since = Annotated[
-    str | None,
-    typer.Option(help="Only those buried since then: ISO 8601, or a span before now such as 2h."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(help="Only those buried until then: ISO 8601, or a span before now such as 30m."),
-]
-Kind = Annotated[str | None, typer.Option(help="Only this kind of event, such as identify.")]
-Email = Annotated[str | None, typer.Option(help="Only this person's dead letters.")]
-Id = Annotated[str | None, typer.Option("--id", help="Only the event with this ID.")]
-Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="At most this many.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# The options by the name of the filter.
+OPTIONS = {
+    "reason": Annotated[
+        str | None, typer.Option(help="Select only this reason, such as rejected.")
+    ],
+    "status": Annotated[
+        int | None, typer.Option(help="Select only this HTTP status of Mailgun's last answer.")
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(
+            help="Select only those buried since this time: ISO 8601, or a span before now "
+            "such as 2h."
+        ),
+    ],
+    "until": Annotated[
+        str | None,
+        typer.Option(
+            help="Select only those buried until this time: ISO 8601, or a span before now "
+            "such as 30m."
+        ),
+    ],
+    "kind": Annotated[
+        str | None, typer.Option(help="Select only this kind of event, such as identify.")
+    ],
+    "email": Annotated[
+        str | None, typer.Option(help="Select only events of the person with this address.")
+    ],
+    "id": Annotated[str | None, typer.Option("--id", help="Select only the event with this ID.")],
+}
+Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Select at most this many.")]
 
 
-def selection(
-    reason: str | None,
-    status: int | None,
-    since: str | None,
-    until: str | None,
-    kind: str | None,
-    email: str | None,
-    id: str | None,
-) -> DeadLetterFilter:
-    """Return the filter that the command's options describe.
+def with_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the filter options in front of its own.
 
-    Raises:
-        typer.BadParameter: An option's value has no meaning.
+    It is called with `wanted`, the `DeadLetterFilter` that the options describe.
     """
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        filters = {name: options.pop(name) for name in OPTIONS}
+        command(wanted=_filter(filters), **options)
+
+    shape = signature(command)
+    own = [each for each in shape.parameters.values() if each.name != "wanted"]
+    filters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in OPTIONS.items()
+    ]
+    # Typer reads the options from it.
+    run.__signature__ = shape.replace(parameters=filters + own)  # type: ignore[attr-defined]
+    return run
+
+
+def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
     preset = load_preset(load_settings().mailgun_preset)
-    filters = {
-        "reason": reason,
-        "status": status,
-        "since": since,
-        "until": until,
-        "kind": kind,
-        "email": email,
-        "id": id,
-    }
     try:
         return parse_filter(
             utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts()
@@ -64,7 +83,7 @@ def selection(
         raise typer.BadParameter(str(error)) from None
 
 
-def tell_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
+def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Print on standard error which kinds of event there are, if none is of the wanted kind."""
     if wanted.kind is None:
         return

@@ -12,20 +12,9 @@ import typer
 
 from worker.cli import replay
 from worker.cli.console import CommandError, err, out
-from worker.cli.dead_letter_options import (
-    AsJson,
-    Email,
-    Id,
-    Kind,
-    Limit,
-    Reason,
-    Since,
-    Status,
-    Until,
-    selection,
-    tell_no_match,
-)
+from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
+from worker.cli.options import AsJson
 from worker.cli.tables import print_rows
 from worker.ops.dead_letter_records import as_record, events_of
 from worker.ops.preview import as_lines
@@ -51,27 +40,21 @@ cli.command("purge")(replay.purge)
 
 
 @cli.command("list")
+@with_filters
 def list_(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest dead letters, and how many there are for each reason."""
-    wanted = selection(reason, status, since, until, kind, email, id)
     letters = letters_of(load_settings())
     shown, totals = _found(letters, wanted, limit, as_record if as_json else _row)
     if as_json:
         out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
         out.print("no dead letters" + ("" if wanted == DeadLetterFilter() else " match"))
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
     else:
         print_rows(HEADER, shown, key=1)
         out.print(
@@ -82,7 +65,7 @@ def list_(
 
 @cli.command()
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The ID of the event.")],
     *,
     as_json: AsJson = False,
     raw: Annotated[
@@ -125,15 +108,10 @@ def show(
 
 
 @cli.command()
+@with_filters
 def export(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     raw: Annotated[
         bool,
@@ -148,7 +126,6 @@ def export(
 
     Of a message that could not be read, those events are printed that can be read.
     """
-    wanted = selection(reason, status, since, until, kind, email, id)
     settings = load_settings()
     left_out: Counter[str] = Counter()
     for buried in chosen(letters_of(settings), wanted, limit):
@@ -182,15 +159,9 @@ def _found(
     limit: int | None,
     shown_as: Callable[[DeadLetter], Any],
 ) -> tuple[list[Any], dict[str, int]]:
-    """Return the newest matching dead letters and how many match for each reason.
+    """Return the newest matching dead letters, at most `limit`, and how many match for each reason.
 
     No dead letter stays in memory longer than `shown_as` needs it.
-
-    Args:
-        letters: The dead-letter queue.
-        wanted: The filter.
-        limit: How many are shown at most; None shows all. The counts cover all.
-        shown_as: Turns a dead letter into what is shown of it.
     """
     # Redis keeps the counts by reason, so only the first dead letters need be read.
     if wanted == DeadLetterFilter(reason=wanted.reason):
@@ -233,7 +204,7 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
         f"reason     {letter.reason}{f' (HTTP {letter.status})' if letter.status else ''}",
         f"answer     {letter.answer}",
         f"cause      {letter.cause}",
-        f"fix       {letter.fix}",
+        f"fix        {letter.fix}",
         *(
             f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}"
             for each in message.attempt_history

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from worker.cli import streams
 from worker.cli.console import CommandError, OutputFailed, ReaderGone, Stopped, err, reason
-from worker.monitoring.log import said
+from worker.monitoring.log import render
 from worker.ops.redis_check.errors import describe_redis_error
 from worker.privacy import whereabouts
 from worker.settings import SettingsError, load_settings
@@ -26,7 +26,7 @@ STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 def ended(command: Callable[[], int | None]) -> int:
     """Run `command`, print an error as one line on standard error, and return the exit status."""
     streams.prepare()
-    threading.excepthook = _tell_of_thread
+    threading.excepthook = _print_thread_error
     logging.lastResort = _Warnings(logging.WARNING)
     try:
         status = command() or 0
@@ -35,9 +35,9 @@ def ended(command: Callable[[], int | None]) -> int:
         streams.discard()
         return 0
     except BaseException as error:  # noqa: BLE001  no traceback reaches an operator
-        return _told(error)
+        return _end_with(error)
     if status == STOPPED:
-        _tell("stopped")
+        _print_error("stopped")
     return status
 
 
@@ -46,41 +46,41 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record's message."""
-        _tell(said(record))
+        _print_error(render(record))
 
 
-def _told(error: BaseException) -> int:
+def _end_with(error: BaseException) -> int:
     match error:
         case SystemExit():
             raise error
         case KeyboardInterrupt():
-            _tell("stopped")
+            _print_error("stopped")
             return STOPPED
         case Abort() if isinstance(error.__context__, KeyboardInterrupt):
-            _tell("stopped: nothing was done")
+            _print_error("stopped: nothing was done")
             return STOPPED
         case Stopped():
-            _tell(str(error))
+            _print_error(str(error))
             return 128 + error.signal
         case BrokenPipeError():
             streams.discard()
             return 0
         case TyperException():
-            _tell_usage(error)
+            _print_usage_error(error)
             return int(getattr(error, "exit_code", 2))
         case _:
-            _tell(_trouble(error))
+            _print_error(_trouble(error))
             if isinstance(error, OutputFailed | OSError):
                 streams.discard()
             return 1
 
 
-def _tell(line: str) -> None:
+def _print_error(line: str) -> None:
     with suppress(OutputFailed, ReaderGone):  # then there is nowhere to tell it
         err.print(f"signal-mailgun: {line}")
 
 
-def _tell_usage(error: TyperException) -> None:
+def _print_usage_error(error: TyperException) -> None:
     """Print what is wrong with the arguments; if there are none, print the command's help."""
     context = getattr(error, "ctx", None)
     text: str = getattr(error, "format_message", lambda: str(error))()
@@ -89,7 +89,7 @@ def _tell_usage(error: TyperException) -> None:
             err.print(*text.split("\n"), sep="\n")
         return
     line = " ".join(text.split("\n")).rstrip(".")
-    _tell(f"{line}; see `{context.command_path} --help`" if context else line)
+    _print_error(f"{line}; see `{context.command_path} --help`" if context else line)
 
 
 def _trouble(error: BaseException) -> str:
@@ -115,8 +115,8 @@ def _redis_trouble(error: redis.RedisError) -> str:
     return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"
 
 
-def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+def _print_thread_error(failed: threading.ExceptHookArgs) -> None:
     if failed.exc_value is not None and not isinstance(
         failed.exc_value, OutputFailed | ReaderGone | OSError
     ):
-        _tell(f"a bug, please report it: {whereabouts(failed.exc_value)}")
+        _print_error(f"a bug, please report it: {whereabouts(failed.exc_value)}")

@@ -9,6 +9,7 @@ import typer
 
 from worker.cli.console import CommandError, messages, out
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson, Yes
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import LedgerEntry
 from worker.members.record import UNDATED_AT, No
@@ -23,11 +24,17 @@ from worker.signal.address import lenient_address
 from worker.signal.preset import Preset, load_preset
 from worker.wiring import gate_for, ledger_for
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def explain(
-    what: Annotated[str, typer.Argument(metavar="EVENT_ID|EMAIL")], *, as_json: AsJson = False
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_ID|EMAIL",
+            help="The ID of an event, or the e-mail address of a member.",
+        ),
+    ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show where an event or a member stands.
 
@@ -48,9 +55,11 @@ def explain(
 
 
 def forget(
-    email: str,
+    email: Annotated[
+        str, typer.Argument(metavar="EMAIL", help="The e-mail address of the person.")
+    ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase a person's events and records.
@@ -106,16 +115,9 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
     for found, due in places.delayed(wanted):
         message = found.events[0]
         unread = _not_understood(message, preset)
-        last = message.attempt_history[-1] if message.attempt_history else None
-        reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
         address = address_of(message.args, preset)
-        when = f"next try {clock_time(due)} UTC"
-        if address and places.waits(address, found.raw):
-            when = (
-                "next try once the delivery of its member that is under way has ended, "
-                f"at {clock_time(due)} UTC at the latest"
-            )
-        yield {"place": "delayed", "detail": f"{reason}; {message.attempts} attempts; {when}"}
+        waits = bool(address) and places.waits(address, found.raw)
+        yield {"place": "delayed", "detail": _of_delayed(message, due, waits=waits)}
     for buried in places.dead(wanted):
         yield {
             "place": "dead letter",
@@ -126,6 +128,18 @@ def _of_event(settings: Settings, id: str) -> Iterator[dict[str, str]]:
     ended = WorkerRegistry(places.redis, settings.signal_integration).ended(id)
     if ended:
         yield {"place": "last ended", "detail": f"{ended[1]} at {clock_time(ended[0])} UTC"}
+
+
+def _of_delayed(message: Message, due: float, *, waits: bool) -> str:
+    last = message.attempt_history[-1] if message.attempt_history else None
+    reason = f"{last.outcome} {last.status or ''}".strip() if last else "it had to wait"
+    when = (
+        "next try once the delivery of its member that is under way has ended, "
+        f"at {clock_time(due)} UTC at the latest"
+        if waits
+        else f"next try {clock_time(due)} UTC"
+    )
+    return f"{reason}; {message.attempts} attempts; {when}"
 
 
 def _not_understood(message: Message, preset: Preset) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.console import out
 from worker.cli.send import File, events_from
-from worker.ops.preview import as_lines, previewed
+from worker.ops.preview import as_lines, event_preview
 from worker.settings import load_settings
 from worker.signal.preset import load_preset
 
@@ -26,7 +26,7 @@ def preview(
     settings = load_settings()
     preset = load_preset(settings.mailgun_preset)
     for entry in events_from(file):
-        shown = previewed(entry, settings, preset)
+        shown = event_preview(entry, settings, preset)
         if as_json:
             out.print(json.dumps(shown))
         else:

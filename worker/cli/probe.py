@@ -11,7 +11,7 @@ from rich.table import Table
 
 from worker.cli.console import CommandError, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import ProbeMember
 from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
 from worker.settings import Settings
@@ -36,10 +36,7 @@ def probe_account(
 ) -> None:
     """Probe the Mailgun account of `settings` and show the findings.
 
-    Args:
-        settings: The settings to probe with.
-        as_json: Print the findings as JSON.
-        trouble: Returns the line that says why Mailgun could not be asked.
+    `trouble` returns the line that says why Mailgun could not be asked.
 
     Raises:
         CommandError: The probe ended early, or left its member on the list.

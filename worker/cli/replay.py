@@ -9,19 +9,9 @@ import typer
 from rich.progress import Progress
 
 from worker.cli.console import Stopped, err, out
-from worker.cli.dead_letter_options import (
-    Email,
-    Id,
-    Kind,
-    Limit,
-    Reason,
-    Since,
-    Status,
-    Until,
-    selection,
-    tell_no_match,
-)
+from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
+from worker.cli.options import Yes
 from worker.ops.dead_letter_actions import act_on, batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
@@ -30,31 +20,25 @@ from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.settings import Settings, load_settings
 
 
+@with_filters
 def replay(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Show each request, and what newer events have set; replay nothing."
+            "--dry-run", help="Show each request, and what newer events have set. Replay nothing."
         ),
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1e6, help="At most this many a second.")
+        float | None, typer.Option(min=0.01, max=1e6, help="Replay at most this many a second.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Put dead letters back on the queue, oldest first. Safe to interrupt and repeat."""
     settings = load_settings()
     letters = letters_of(settings)
-    wanted = selection(reason, status, since, until, kind, email, id)
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
@@ -63,21 +47,15 @@ def replay(
     out.print(f"{replayed} replayed to {settings.queue}")
 
 
+@with_filters
 def purge(
     *,
-    reason: Reason = None,
-    status: Status = None,
-    since: Since = None,
-    until: Until = None,
-    kind: Kind = None,
-    email: Email = None,
-    id: Id = None,
+    wanted: DeadLetterFilter,
     limit: Limit = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
-    wanted = selection(reason, status, since, until, kind, email, id)
     count = _agreed(letters, wanted, limit, "be deleted permanently", yes=yes)
     out.print(f"{_each(letters, wanted, count, None, letters.purge)} purged")
 
@@ -103,7 +81,7 @@ def _agreed(
     counts = Counter(buried.letter.reason for buried in meant)
     if not counts:
         out.print("no dead letters match; nothing to do")
-        tell_no_match(letters, wanted)
+        print_no_match(letters, wanted)
         raise typer.Exit(0)
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} dead letters would {whither}")
@@ -119,17 +97,9 @@ def _each(
     rate: float | None,
     act: Callable[[list[DeadLetter]], int],
 ) -> int:
-    """Call `act` on the oldest `count` matching dead letters, in batches.
+    """Call `act` on batches of the oldest `count` matching dead letters, at most `rate` a second.
 
-    Args:
-        letters: The dead-letter queue.
-        wanted: The filter.
-        count: How many to act on at most.
-        rate: How many a second at most; None sets no limit.
-        act: Returns how many of its batch it acted on.
-
-    Returns:
-        How many were acted on.
+    Returns the sum of what `act` returns: how many of its batch it acted on.
 
     Raises:
         Stopped: The operator pressed Ctrl-C.

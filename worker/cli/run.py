@@ -35,9 +35,13 @@ MEANINGS = {
 def worker(
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Number of threads. Default: WORKER_CONCURRENCY."),
+        typer.Option(
+            min=1, max=1000, help="Deliver in this many threads. Default: WORKER_CONCURRENCY."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Node name, such as worker1@%h.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Use this node name, such as worker1@%h.")
+    ] = None,
     *,
     task_events: Annotated[
         bool,
@@ -67,8 +71,10 @@ def worker(
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8025,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Listen on this port; 0 takes any free one.")
+    ] = 8025,
+    host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
     *,
     allow_remote: Annotated[
         bool,
@@ -79,7 +85,7 @@ def sandbox(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Accept requests for this host name. May be repeated.",
+            help="Accept requests for this host name, too. The option may be repeated.",
         ),
     ] = None,
 ) -> None:
@@ -118,13 +124,17 @@ def run(
     flower_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="Flower's port. Default: 5555; with --once any free one."
+            min=0,
+            max=65535,
+            help="Serve Flower on this port. Default: 5555; with --once any free one.",
         ),
     ] = None,
     sandbox_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="The sandbox's port. Default: 8025; with --once any free one."
+            min=0,
+            max=65535,
+            help="Serve the sandbox on this port. Default: 8025; with --once any free one.",
         ),
     ] = None,
 ) -> None:

@@ -24,7 +24,8 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE|-",
-        help="A file of JSON objects or an array of them, plain or gzip; - reads standard input.",
+        help="Read JSON objects, or an array of them, from this file, plain or gzip; "
+        "- reads standard input.",
     ),
 ]
 

@@ -9,6 +9,7 @@ import typer
 
 from worker.cli.console import Styled, messages, out, styled
 from worker.cli.integration import store_of
+from worker.cli.options import AsJson
 from worker.delivery.worker_registry import WorkerEntry
 from worker.members.opt_outs import OptOutStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
@@ -22,11 +23,17 @@ MOST_SECONDS = 86_400
 
 def status(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again until Ctrl-C.")
+    ] = False,
     interval: Annotated[
         float,
-        typer.Option(min=0.2, max=MOST_SECONDS, help="Seconds between two readings with --watch."),
+        typer.Option(
+            min=0.2,
+            max=MOST_SECONDS,
+            help="Wait this many seconds between two readings with --watch.",
+        ),
     ] = 2.0,
 ) -> None:
     """Show the state of the integration.
@@ -53,46 +60,51 @@ def _show(status: Status, *, as_json: bool) -> None:
 
 
 def rows(status: Status) -> list[tuple[str, str | Styled]]:
-    """Return the lines of the screen, each a name and a text; what an operator must fix is red."""
-    oldest = (
-        f", the oldest waits {span(status.oldest_age)}" if status.oldest_age is not None else ""
-    )
-    due = f", next due in {span(max(0.0, status.next_due - status.at))}" if status.next_due else ""
-    return [
-        ("queued", f"{messages(status.queued)}{oldest}"),
-        ("in flight", messages(status.in_flight)),
-        ("delayed", f"{messages(status.delayed)}{due}"),
-        ("on hold", _held(status)),
-        *([("failing", _failing(status.hold.members))] if status.hold.members else []),
-        (
-            "pace",
-            f"{status.hold.rate:.1f} requests/s at most"
-            if status.hold.rate
-            else "as fast as it goes",
-        ),
-        ("dead letters", _counts(status.dead_letters) or "none"),
-        *(
-            [("", _bound(status.letters_share))]
-            if (status.letters_share or 0) >= NEARLY_FULL
-            else []
-        ),
-        ("last minute", _counts(status.last_minute) or "no event ended"),
-        ("workers", _workers(status)),
-        *(
-            [("redis memory", _memory(status.memory))]
-            if (status.memory or 0) >= NEARLY_FULL
-            else []
-        ),
-        *(
-            [("not understood", _counts(status.not_understood))]
-            if any(status.not_understood.values())
-            else []
-        ),
-        *([("opt-outs", _opt_outs(status.opt_outs))] if status.opt_outs else []),
-    ]
+    """Return the lines of the screen, each a name and a text; what an operator must fix is red.
+
+    Lines that have nothing to say are left out.
+    """
+    lines: dict[str, str | Styled | None] = {
+        "queued": _queued(status),
+        "in flight": messages(status.in_flight),
+        "delayed": _delayed(status),
+        "on hold": _on_hold(status),
+        "failing": _failing(status.hold.members),
+        "pace": _pace(status.hold.rate),
+        "dead letters": _counts(status.dead_letters) or "none",
+        "": _letters_bound(status.letters_share or 0.0),
+        "last minute": _counts(status.last_minute) or "no event ended",
+        "workers": _workers(status),
+        "redis memory": _memory(status.memory or 0.0),
+        "not understood": _not_understood(status.not_understood),
+        "opt-outs": _opt_outs(status.opt_outs) if status.opt_outs else None,
+    }
+    return [(name, text) for name, text in lines.items() if text is not None]
 
 
-def _held(status: Status) -> Styled:
+def _queued(status: Status) -> str:
+    queued = messages(status.queued)
+    if status.oldest_age is None:
+        return queued
+    return f"{queued}, the oldest waits {span(status.oldest_age)}"
+
+
+def _delayed(status: Status) -> str:
+    delayed = messages(status.delayed)
+    if not status.next_due:
+        return delayed
+    return f"{delayed}, next due in {span(max(0.0, status.next_due - status.at))}"
+
+
+def _pace(rate: float | None) -> str:
+    return f"{rate:.1f} requests/s at most" if rate else "as fast as it goes"
+
+
+def _not_understood(counts: dict[str, int]) -> str | None:
+    return _counts(counts) if any(counts.values()) else None
+
+
+def _on_hold(status: Status) -> Styled:
     hold = status.hold
     if hold.kind is None:
         return styled("no", "green")
@@ -112,17 +124,21 @@ def _held(status: Status) -> Styled:
     return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
 
 
-def _bound(share: float | None) -> Styled:
+def _letters_bound(share: float) -> Styled | None:
+    if share < NEARLY_FULL:
+        return None
     return styled(
-        f"{share or 0:.0%} of DEAD_LETTERS_MAX: "
+        f"{share:.0%} of DEAD_LETTERS_MAX: "
         f"beyond it the oldest are removed permanently; export or replay",
         "red",
     )
 
 
-def _memory(share: float | None) -> Styled:
-    used = f"{share or 0:.0%} of maxmemory used"
-    if (share or 0) >= FULL:
+def _memory(share: float) -> Styled | None:
+    if share < NEARLY_FULL:
+        return None
+    used = f"{share:.0%} of maxmemory used"
+    if share >= FULL:
         return styled(
             f"full ({used}): producers are refused; "
             f"purge dead letters, let workers drain, or raise maxmemory",
@@ -131,7 +147,9 @@ def _memory(share: float | None) -> Styled:
     return styled(f"nearly full ({used})", "yellow")
 
 
-def _failing(members: int) -> Styled:
+def _failing(members: int) -> Styled | None:
+    if not members:
+        return None
     return styled(f"{members} member{'' if members == 1 else 's'} since the last success", "yellow")
 
 

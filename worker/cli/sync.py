@@ -20,11 +20,13 @@ from rich.progress import (
 
 from worker.cli.check import finding_for, members_count, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
+from worker.cli.options import AsJson
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
-from worker.mailgun.outcome import NoResponse, Outcome, OutcomeKind, Response, list_exists
+from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists
+from worker.mailgun.response import NoResponse, Response
 from worker.members.page_import import RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
-from worker.monitoring.hold_log import tell_of_hold
+from worker.monitoring.hold_log import log_hold_change
 from worker.printable import printable
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
@@ -38,9 +40,12 @@ UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before
 def sync(
     *,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start from the beginning, not where it stopped.")
+        bool,
+        typer.Option(
+            "--restart", help="Start from the beginning, not where the last sync stopped."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fill the ledger from Mailgun.
 
@@ -51,7 +56,9 @@ def sync(
         err.print(UNUSED)
     opt_outs = opt_outs_for(
         settings,
-        deliverer_for(settings, connect(settings.redis_url), utc_now, on_hold_change=tell_of_hold),
+        deliverer_for(
+            settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
+        ),
     )
     done = _done(settings, ListSync(opt_outs.page_importer, opt_outs), restart=restart)
     if as_json:

@@ -17,10 +17,7 @@ INDENT = "    "
 def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int = 0) -> None:
     """Print `rows` under `header`; tab-separated and without `header` if there is no terminal.
 
-    Args:
-        header: The names of the columns.
-        rows: A text for each column.
-        key: Index of the column that identifies a row.
+    `key` is the index of the column that identifies a row.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(header, *shown, strict=True)]

@@ -15,6 +15,34 @@ from worker.wiring import gate_config_for, limits_for
 # `health_check_interval`; its own 25 are too many).
 NOTICE_SECONDS = 3
 
+BROKER_SETTINGS = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 5,
+    # Such an error passes: Redis is a replica after a failover, or its memory is full.
+    "broker_channel_error_retry": True,
+}
+TASK_SETTINGS = {
+    "task_create_missing_queues": False,
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "accept_content": ["json"],
+    "task_acks_late": True,
+    "task_ignore_result": True,
+    "task_send_sent_event": False,
+}
+WORKER_SETTINGS = {
+    # Flower switches them on when it watches a worker.
+    "worker_send_task_events": False,
+    "worker_pool": "threads",
+    "worker_prefetch_multiplier": 1,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_prefetch_count_reduction": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_enable_remote_control": True,
+}
+
 
 class Application(Celery):
     """Celery with this program's worker and its remote control."""
@@ -54,46 +82,34 @@ def celery_configuration(runtime: Runtime) -> dict[str, Any]:
     program does not use and would cost time is switched off.
     """
     settings = runtime.settings
-    index, messages = runtime.in_flight_keys
     return {
+        **BROKER_SETTINGS,
+        **TASK_SETTINGS,
+        **WORKER_SETTINGS,
         # Without it kombu warns that it will verify no certificate.
         "broker_use_ssl": settings.redis_address.tls is not None,
-        "broker_transport_options": {
-            "address": settings.redis_address,
-            "health_check_interval": NOTICE_SECONDS,
-            "queue": settings.queue,
-            "gate_config": gate_config_for(settings).encoded(),
-            "priority_steps": [0],
-            "signal_keys": Keys(settings.signal_integration),
-            "limits": limits_for(settings),
-            "put_aside_told": runtime.count_put_aside,
-            "unacked_key": messages,
-            "unacked_index_key": index,
-        },
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_connection_timeout": 5,
-        # Such an error passes: Redis is a replica after a failover, or its memory is full.
-        "broker_channel_error_retry": True,
+        "broker_transport_options": transport_options(runtime),
         "task_queues": [queue_named(settings.queue)],
         "task_default_queue": settings.queue,
-        "task_create_missing_queues": False,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
-        "task_acks_late": True,
-        "task_ignore_result": True,
-        "task_send_sent_event": False,
-        # Flower switches them on when it watches a worker.
-        "worker_send_task_events": False,
-        "worker_pool": "threads",
         "worker_concurrency": settings.worker_concurrency,
-        "worker_prefetch_multiplier": 1,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_enable_prefetch_count_reduction": False,
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "worker_enable_remote_control": True,
+    }
+
+
+def transport_options(runtime: Runtime) -> dict[str, Any]:
+    """Return the options of the transport; those that kombu does not know are its attributes."""
+    settings = runtime.settings
+    index, messages = runtime.in_flight_keys
+    return {
+        "address": settings.redis_address,
+        "health_check_interval": NOTICE_SECONDS,
+        "queue": settings.queue,
+        "gate_config": gate_config_for(settings).encoded(),
+        "priority_steps": [0],
+        "signal_keys": Keys(settings.signal_integration),
+        "limits": limits_for(settings),
+        "on_put_aside": runtime.count_put_aside,
+        "unacked_key": messages,
+        "unacked_index_key": index,
     }
 
 

@@ -22,14 +22,20 @@ from typing import Any
 
 import redis
 
-from worker.consumer.load import Load, Weight, weight_of
-from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
-from worker.consumer.transport import CHARGED, TAKEN, WEIGHT
+from worker.consumer.load import WEIGHT, Load, Weight, weight_of
+from worker.consumer.task_events import (
+    TaskEvent,
+    ending_of,
+    ending_of_bundle,
+    is_watched,
+    received,
+    send,
+)
+from worker.consumer.transport import CHARGED, TAKEN
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
-from worker.printable import printable
 from worker.privacy import redacted, whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
 from worker.queue.intake import parse_raw
@@ -103,11 +109,11 @@ class BatchConsumer:
         """
         self._most_bytes = most_bytes
         self._load = load
-        self._handling = processor
+        self._processor = processor
         self._redis = processor.delay_queue.redis
         self._queue = queue
         self._keys = keys
-        self._batching = processor.delivery.batch_policy
+        self._batch_policy = processor.delivery.batch_policy
         self._threads = ThreadPoolExecutor(threads, "delivering")
         self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
         self._kept_at = time.monotonic()
@@ -117,11 +123,11 @@ class BatchConsumer:
         self._events = 0
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
-        # Batches that a thread has ended and of which Celery's loop has not told Flower yet.
+        # Batches that a thread has ended and that Celery's loop has not released yet.
         self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = deque()
         self._changed = Condition()
         # Batches that wait for a thread, by `id`.
-        self._not_begun: dict[int, Sequence[FetchedMessage]] = {}
+        self._unclaimed: dict[int, Sequence[FetchedMessage]] = {}
         self._repeats = Repeats()
 
     def bind(self, consumer: Any) -> None:
@@ -149,7 +155,7 @@ class BatchConsumer:
             )
             return
         weight = message.properties.get(WEIGHT, Weight())
-        taken = FetchedMessage(
+        fetched = FetchedMessage(
             message.properties[TAKEN],
             message.delivery_tag,
             message.channel.qos.drop,
@@ -157,14 +163,14 @@ class BatchConsumer:
             weight,
             message.properties.get(CHARGED, 0),
         )
-        self._in_hand[taken.tag] = taken
-        self._gathered.append(taken)
-        self._events += taken.message.events
-        self._tell_received([taken])
-        if self._events >= self._batching.size:
+        self._in_hand[fetched.tag] = fetched
+        self._gathered.append(fetched)
+        self._events += fetched.message.events
+        self._send_received([fetched])
+        if self._events >= self._batch_policy.size:
             self.flush()
         elif len(self._gathered) == 1:
-            self._linger = self._consumer.timer.call_after(self._batching.linger, self.flush)
+            self._linger = self._consumer.timer.call_after(self._batch_policy.linger, self.flush)
 
     def in_hand(self) -> list[dict[str, Any]]:
         """Return the messages in hand, the oldest first.
@@ -215,7 +221,7 @@ class BatchConsumer:
         Raises:
             redis.RedisError: Redis did not answer, or refused.
         """
-        self._take_on(self._handling.waiting.adopt)
+        self._adopt(self._processor.waiting.adopt)
 
     def repeat(self) -> None:
         """Put back what Redis did not take back before; housekeeping calls it each second.
@@ -257,7 +263,7 @@ class BatchConsumer:
             with suppress(redis.RedisError):
                 self.extend_visibility()
                 meanwhile()
-        self._tell_ended()
+        self._release_ended()
 
     def has_ended(self) -> bool:
         """Return True if all batches that threads were given have ended.
@@ -267,32 +273,32 @@ class BatchConsumer:
         return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
 
     def _ended_tags(self) -> list[str]:
-        return [taken.tag for batch, _ in list(self._ended) for taken in batch]
+        return [fetched.tag for batch, _ in list(self._ended) for fetched in batch]
 
     def _count(self, batch: Sequence[FetchedMessage]) -> None:
         self._load.add({each.tag: each.weight for each in batch})
 
     def _submit(self, batch: Sequence[FetchedMessage]) -> None:
         with self._changed:
-            self._not_begun[id(batch)] = batch
+            self._unclaimed[id(batch)] = batch
         try:
             self._threads.submit(self._handle, batch)
         except RuntimeError as error:
             # The process is ending, or the system has no thread left.
-            if self._begins(batch):
+            if self._claim(batch):
                 text = "no thread takes a batch of events: they are back on the queue"
                 logger.error(text, extra={"messages": len(batch), "error": type(error).__name__})
                 self._put_back([each.tag for each in batch])
                 self._end(batch, ())
                 time.sleep(REDIS_PAUSE_SECONDS)  # else this worker might fetch them at once
 
-    def _begins(self, batch: Sequence[FetchedMessage]) -> bool:
+    def _claim(self, batch: Sequence[FetchedMessage]) -> bool:
         """Return True on the first call for a batch.
 
         A batch whose submission failed may have a thread all the same.
         """
         with self._changed:
-            return self._not_begun.pop(id(batch), None) is not None
+            return self._unclaimed.pop(id(batch), None) is not None
 
     def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[TaskEvent]) -> None:
         with self._changed:
@@ -300,12 +306,12 @@ class BatchConsumer:
             self._changed.notify_all()
         # After the batch is in `_ended`: else `bind`, called in between, would count it for good.
         self._load.remove(each.tag for each in batch)
-        self._consumer.call_soon(self._tell_ended)
+        self._consumer.call_soon(self._release_ended)
 
     # Methods that run in a thread.
 
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
-        if not self._begins(batch):
+        if not self._claim(batch):
             return
         endings: Sequence[TaskEvent] = ()
         try:
@@ -321,10 +327,10 @@ class BatchConsumer:
         finally:
             self._end(batch, endings)
         with suppress(redis.RedisError):  # then housekeeping adopts them
-            self._take_on(self._handling.waiting.adopt_awaited)
+            self._adopt(self._processor.waiting.adopt_awaited)
 
-    def _take_on(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
-        if not self._takes() or self._not_begun:
+    def _adopt(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
+        if not self._is_consuming() or self._unclaimed:
             return  # a worker with a free thread adopts them
         weights = [each.weight for each in list(self._in_hand.values())]
         room = self._most_bytes - sum(each.bytes for each in weights)
@@ -339,7 +345,7 @@ class BatchConsumer:
         for batch in batches:
             self._in_hand.update((each.tag, each) for each in batch)
             self._count(batch)
-            self._consumer.call_soon(partial(self._tell_received, batch))
+            self._consumer.call_soon(partial(self._send_received, batch))
             self._submit(batch)
 
     def _batched(
@@ -349,7 +355,7 @@ class BatchConsumer:
         batch: list[FetchedMessage] = []
         for members, found in enumerate(adopted, 1):
             batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
-            if members % self._batching.size == 0 or members == len(adopted):
+            if members % self._batch_policy.size == 0 or members == len(adopted):
                 yield batch
                 batch = []
 
@@ -364,20 +370,20 @@ class BatchConsumer:
             message, tag, lambda _: None, time.monotonic(), weight, charged=int(first)
         )
 
-    def _takes(self) -> bool:
+    def _is_consuming(self) -> bool:
         consumer = self._consumer
         return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
 
     def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
-        now = self._handling.clock().timestamp()
-        gate = self._handling.delivery.gate
+        now = self._processor.clock().timestamp()
+        gate = self._processor.delivery.gate
         permits = Permits(gate, gate.rules.event_cost * sum(each.charged for each in batch))
         events = chain.from_iterable(
             each_event(each.message.with_timestamps(now)) for each in batch
         )
         # Bundles are unpacked a share at a time, so that thousands of events need little memory.
         shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
-        ends = iter([end for share in shares for end in self._handling.process(share, permits)])
+        ends = iter([end for share in shares for end in self._processor.process(share, permits)])
         permits.refund()
         return [
             ending_of_bundle(list(islice(ends, each.message.events)))
@@ -403,41 +409,18 @@ class BatchConsumer:
 
     # Methods that run in Celery's loop.
 
-    def _tell_ended(self) -> None:
+    def _release_ended(self) -> None:
+        """Send Flower how the ended messages ended, and make room for others."""
         while self._ended:
             batch, endings = self._ended.popleft()
             for each in batch:
                 each.drop(each.tag)
                 self._in_hand.pop(each.tag, None)
-            for each, ending in zip(batch, endings, strict=False):
-                self._tell(ending.event, each, **ending.fields, **_runtime(ending, each))
+            if is_watched(dispatcher := self._consumer.event_dispatcher):
+                for each, ending in zip(batch, endings, strict=False):
+                    send(dispatcher, ending.after(time.monotonic() - each.at), each.message.id)
 
-    def _tell_received(self, batch: Sequence[FetchedMessage]) -> None:
-        for each in batch:
-            self._tell("task-received", each, **_as_received(each.message))
-
-    def _tell(self, event: str, taken: FetchedMessage, **fields: Any) -> None:
-        dispatcher = self._consumer.event_dispatcher
-        if (
-            dispatcher
-            and dispatcher.enabled
-            and (not dispatcher.groups or "task" in dispatcher.groups)
-        ):
-            dispatcher.send(event, uuid=taken.message.id, **fields)
-
-
-def _as_received(message: Message) -> dict[str, Any]:
-    return {
-        "name": message.task,
-        "args": printable(redacted(message.kind)),
-        "kwargs": "{}",
-        "root_id": message.id,
-        "parent_id": None,
-        "retries": message.requeues,
-        "eta": None,
-        "expires": None,
-    }
-
-
-def _runtime(ending: TaskEvent, taken: FetchedMessage) -> dict[str, float]:
-    return {"runtime": time.monotonic() - taken.at} if ending.event == "task-succeeded" else {}
+    def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
+        if is_watched(dispatcher := self._consumer.event_dispatcher):
+            for each in batch:
+                send(dispatcher, received(each.message), each.message.id)

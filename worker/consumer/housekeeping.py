@@ -21,7 +21,7 @@ from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.runtime import Runtime
 from worker.delivery.deliverer import Deliverer
 from worker.members.opt_outs import OptOutScanner, ScanLease
-from worker.monitoring.hold_log import look_at_list, tell_of_opt_outs
+from worker.monitoring.hold_log import log_opt_outs, look_at_list
 from worker.privacy import whereabouts
 from worker.queue.in_flight import put_back_takings, restore_overdue
 from worker.wiring import utc_now
@@ -53,7 +53,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
         parts.delay_queue.requeue_due,
         runtime.priority_lists.drain,
         parts.outcome_stats.store,
-        partial(_tell_roll, runtime),
+        partial(_store_worker_state, runtime),
         parts.delivery.gate.flush_released,
         partial(_look_after_hold, parts.delivery),
         partial(_look_after_opt_outs, runtime),
@@ -91,7 +91,7 @@ def _restore_overdue(runtime: Runtime) -> None:
         )
 
 
-def _tell_roll(runtime: Runtime) -> None:
+def _store_worker_state(runtime: Runtime) -> None:
     runtime.processor.worker_registry.store(
         WORKER, runtime.batch_consumer.state(), node=runtime.batch_consumer.node, version=VERSION
     )
@@ -100,9 +100,9 @@ def _tell_roll(runtime: Runtime) -> None:
 def finish(runtime: Runtime) -> None:
     """Wait until what is in hand has ended; meanwhile `status` shows this worker as stopping."""
     with suppress(redis.RedisError):
-        _tell_roll(runtime)
+        _store_worker_state(runtime)
     runtime.batch_consumer.drain(
-        runtime.settings.longest_delivery_seconds, partial(_tell_roll, runtime)
+        runtime.settings.longest_delivery_seconds, partial(_store_worker_state, runtime)
     )
 
 
@@ -133,7 +133,7 @@ def _look_after_opt_outs(runtime: Runtime) -> None:
 
 
 def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
-    tell_of_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
+    log_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:

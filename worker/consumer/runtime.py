@@ -8,7 +8,7 @@ from worker.consumer.load import load
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.processor import EventProcessor
 from worker.members.opt_outs import OptOutScanner
-from worker.monitoring.hold_log import tell_of_hold
+from worker.monitoring.hold_log import log_hold_change
 from worker.monitoring.metrics import Metrics
 from worker.queue.dead_letter_limits import DeadLetterLimits
 from worker.queue.in_flight import in_flight_keys
@@ -38,7 +38,7 @@ class Runtime:
             self.settings,
             on_processed=self.metrics.handled,
             on_request=self.metrics.asked,
-            on_hold_change=tell_of_hold,
+            on_hold_change=log_hold_change,
         )
 
     @cached_property

@@ -8,7 +8,7 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 
 from worker.consumer.runtime import Runtime
-from worker.ops.redis_check.at_start import tell_of_redis
+from worker.ops.redis_check.at_start import report_redis
 from worker.printable import printable
 from worker.settings import Settings, SettingsError, load_settings
 from worker.signal.preset import PresetError
@@ -40,7 +40,7 @@ def check_redis(settings: Settings) -> None:
 
     If Redis does not answer yet, a thread waits for it and then does the same.
     """
-    line = tell_of_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
+    line = report_redis(settings.redis_url, settings.signal_integration, end=_end_worker)
     if line:
         sys.exit(printable(f"signal-mailgun: {line}"))
 

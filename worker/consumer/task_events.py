@@ -1,12 +1,15 @@
-"""Task events: what Flower is sent when a message ends, in Celery's terms."""
+"""Task events: what Flower is sent when a message is fetched, and when it ends."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import assert_never
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
 
 from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
+from worker.printable import printable
+from worker.privacy import redacted
+from worker.queue.message import Message
 
 
 class DeadLettered(Exception):
@@ -29,7 +32,28 @@ class TaskEvent:
     """
 
     event: str
-    fields: dict[str, str]
+    fields: dict[str, Any]
+
+    def after(self, seconds: float) -> "TaskEvent":
+        """Return the event with the seconds since the fetch, which Celery sends of a success."""
+        if self.event != "task-succeeded":
+            return self
+        return replace(self, fields={**self.fields, "runtime": seconds})
+
+
+def received(message: Message) -> TaskEvent:
+    """Return the task event of a message that was fetched."""
+    fields = {
+        "name": message.task,
+        "args": printable(redacted(message.kind)),
+        "kwargs": "{}",
+        "root_id": message.id,
+        "parent_id": None,
+        "retries": message.requeues,
+        "eta": None,
+        "expires": None,
+    }
+    return TaskEvent("task-received", fields)
 
 
 def ending_of(handled: Result) -> TaskEvent:
@@ -53,14 +77,28 @@ def ending_of_bundle(handled: Sequence[Result]) -> TaskEvent:
 
     The bundle has succeeded; a delayed event of it goes on as a message of its own.
     """
-    counts = Counter(map(_said, handled)).most_common()
-    return TaskEvent(
-        "task-succeeded",
-        {"result": repr(", ".join(f"{said} {count}" for said, count in counts) or "no events")},
-    )
+    counts = Counter(map(_result_label, handled)).most_common()
+    result = ", ".join(f"{label} {count}" for label, count in counts) or "no events"
+    return TaskEvent("task-succeeded", {"result": repr(result)})
 
 
-def _said(handled: Result) -> str:
+def is_watched(dispatcher: Any) -> bool:
+    """Return True if Flower, or another program, watches this worker.
+
+    Args:
+        dispatcher: Celery's event dispatcher; None if the worker has none.
+    """
+    if not dispatcher or not dispatcher.enabled:
+        return False
+    return not dispatcher.groups or "task" in dispatcher.groups
+
+
+def send(dispatcher: Any, event: TaskEvent, id: str) -> None:
+    """Send a task event of the message with this id."""
+    dispatcher.send(event.event, uuid=id, **event.fields)
+
+
+def _result_label(handled: Result) -> str:
     match handled:
         case Done(result):
             return str(result)

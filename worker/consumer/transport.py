@@ -12,7 +12,7 @@ there are limits, also `Keys.dead_letters` and `Keys.dead_letter_counts`.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from queue import Empty
 from time import monotonic, sleep
 from typing import Any
@@ -20,20 +20,20 @@ from uuid import uuid4
 
 import redis
 from kombu.transport import redis as kombu_redis
-from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.consumer.broadcasts import CHANNEL, command_in
-from worker.consumer.load import Weight, load, weight_of
+from worker.consumer.event_qos import EventQoS
+from worker.consumer.load import WEIGHT, weight_of
 from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
-from worker.queue.in_flight import put_back
+from worker.queue.codec import envelope
 from worker.queue.intake import parse_raw
-from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message, envelope
+from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.address import RedisAddress
@@ -44,15 +44,13 @@ from worker.redis_client.lua import script
 logger = logging.getLogger("signal_mailgun.worker")
 
 TAKEN = "signal_message"  # the property of a kombu message that holds the `Message`
-WEIGHT = "signal_weight"  # the property that holds its `Weight`
 CHARGED = "signal_charged"  # the property that holds how many of its events the gate charged
 # The longest wait for the next fetch while the gate lets none through, or Redis refuses.
 LOOK_AGAIN_SECONDS = 0.5
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
-TELL_AGAIN_SECONDS = 60.0  # between two log lines that Redis refuses
+LOG_AGAIN_SECONDS = 60.0  # between two log lines that Redis refuses
 
 TAKE = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
-REPLY_BYTES = 8 * 1024 * 1024
 
 # Options of the connections over which a worker waits for messages; times in seconds. Options in
 # REDIS_URL override them.
@@ -60,101 +58,6 @@ CONNECTION: dict[str, Any] = {
     **TIMEOUTS,
     "socket_keepalive": True,
 }
-
-
-class EventQoS(kombu_redis.QoS):
-    """The messages that this channel fetched and that are not acknowledged.
-
-    Redis noted them as unacknowledged when they were fetched. There is room for more as long as
-    they hold fewer events than the prefetch count, and fewer bytes than a worker may have in hand.
-    What else the worker has in hand (consumer/load.py) takes of that room, too.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # By delivery tag.
-        self._weights: dict[str, Weight] = {}
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a fetched message; a message of another queue is noted as kombu does it.
-
-        Args:
-            message: The kombu message.
-            delivery_tag: Its delivery tag.
-        """
-        if delivery_tag in self.channel.noted:
-            self.channel.noted.remove(delivery_tag)
-            self._weights[delivery_tag] = message.properties.get(WEIGHT, Weight())
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """Acknowledge the message, which makes room for another."""
-        self._weights.pop(delivery_tag, None)
-        super().ack(delivery_tag)
-
-    def drop(self, delivery_tag: str) -> None:
-        """Forget a message that this worker no longer has; Redis is not asked."""
-        self._weights.pop(delivery_tag, None)
-        self._delivered.pop(delivery_tag, None)
-
-    def can_consume(self) -> bool:
-        """Return True if there is room for another message."""
-        return not self.prefetch_count or (self._room() > 0 and self.bytes_left > 0)
-
-    def can_consume_max_estimate(self) -> int:
-        """Return the number of events that there is room for."""
-        return max(0, self._room())
-
-    @property
-    def in_hand(self) -> int:
-        """The number of messages in hand, with those that consumer/load.py counts."""
-        return len(self._all())
-
-    @property
-    def bytes_left(self) -> int:
-        """The number of bytes that there is room for; negative if there are too many."""
-        limits = self.channel.limits
-        return (limits.bytes if limits else REPLY_BYTES) - sum(each.bytes for each in self._all())
-
-    def _room(self) -> int:
-        weights = self._all()
-        if any(each.alone for each in weights):
-            return 0
-        return int(self.prefetch_count) - sum(each.events for each in weights)
-
-    def _all(self) -> list[Weight]:
-        return [*self._weights.values(), *load().weights()]
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002  kombu's
-        """Put a message back on its queue, in one step; do nothing if it was acknowledged.
-
-        Args:
-            tag: The delivery tag.
-            client: A Redis client; None: one of the channel's.
-            leftmost: Put it at the back of the queue, not at the front.
-        """
-        self._put_back([tag], client, to_the_back=leftmost)
-
-    def _put_back(
-        self, tags: Sequence[str], client: Any = None, *, to_the_back: bool = False
-    ) -> None:
-        channel = self.channel
-        with channel.conn_or_acquire(client) as connected:
-            put_back(connected, channel.queue, channel.unacked_keys, tags, to_the_back=to_the_back)
-
-    def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Do nothing: housekeeping puts back overdue messages, by Redis's clock."""
-
-    def restore_unacked(self, client: Any = None) -> None:
-        """Put back all messages of this channel.
-
-        While Redis is away nothing is done: Redis has all of them as unacknowledged.
-        """
-        with suppress(redis.ConnectionError, redis.TimeoutError, OSError):
-            self._put_back(list(self._delivered), client)  # other threads acknowledge meanwhile
-        self._delivered.clear()
 
 
 class AtomicFetchMixin:
@@ -168,7 +71,7 @@ class AtomicFetchMixin:
         queue: The queue of events.
         signal_keys: The keys of the integration.
         limits: The limits of messages; None: there are none.
-        put_aside_told: Called with the id and the reason of each message that was put aside unread.
+        on_put_aside: Called with the id and the reason of each message that was put aside unread.
         gate_config: The settings of the gate, as JSON.
         noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
@@ -180,12 +83,12 @@ class AtomicFetchMixin:
         "gate_config",
         "signal_keys",
         "limits",
-        "put_aside_told",
+        "on_put_aside",
     )
     queue: str
     signal_keys: Keys
     limits: Limits | None = None
-    put_aside_told: Callable[[str, str], None] | None = None
+    on_put_aside: Callable[[str, str], None] | None = None
     gate_config: str
     # BLMOVE was sent and has no reply yet.
     _waiting = False
@@ -196,7 +99,7 @@ class AtomicFetchMixin:
     _others_next = False
     # Both in monotonic seconds.
     _look_again_at = 0.0
-    _tell_again_at = 0.0
+    _log_again_at = 0.0
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         self.noted: set[str] = set()
@@ -295,23 +198,31 @@ class AtomicFetchMixin:
             )
         return ("EVAL", TAKE, len(keys), *keys, *arguments)
 
-    def _brpop_read(self: Any, **options: Any) -> bool:
-        if not (self._waiting or self._taking):
-            return bool(super()._brpop_read(**options))  # type: ignore[misc]
-        taking, self._taking, self._waiting = self._taking, None, False
+    def _reply_of_redis(self: Any, taking: str | None, **options: Any) -> Any:
+        """Return the reply to the command that was sent.
+
+        Args:
+            taking: The mark of the fetch; None: the command was BLMOVE.
+            options: Kombu's options for reading the reply.
+
+        Raises:
+            Empty: Redis refused the command. The next one waits a little.
+            redis.ReadOnlyError: Redis has become a replica; a new connection finds the master.
+            redis.ConnectionError: The connection is lost, and perhaps the reply to a fetch with it.
+        """
         try:
-            reply = self.client.parse_response(
+            return self.client.parse_response(
                 self.client.connection, "EVAL" if taking else "BLMOVE", **options
             )
         except redis.ResponseError as error:
             lost_fetches().answer(taking or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
-                raise  # Redis has become a replica; a new connection finds the new master
+                raise
             # If its memory is full, Redis refuses BLMOVE, but not the script. Messages that the
             # script fetches free memory once they are delivered.
             self._queue_has_some = isinstance(error, redis.OutOfMemoryError)
             self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
-            self._tell_of_refusal(error)
+            self._log_refusal(error)
             raise Empty from None
         except self.connection_errors:
             lost_fetches().lose(taking or "")
@@ -321,6 +232,12 @@ class AtomicFetchMixin:
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
+
+    def _brpop_read(self: Any, **options: Any) -> bool:
+        if not (self._waiting or self._taking):
+            return bool(super()._brpop_read(**options))  # type: ignore[misc]
+        taking, self._taking, self._waiting = self._taking, None, False
+        reply = self._reply_of_redis(taking, **options)
         if not taking:
             self._queue_has_some = reply is not None
             raise Empty
@@ -373,12 +290,12 @@ class AtomicFetchMixin:
             logger.error(
                 "a message was put aside unread", extra={"event": its_id, "reason": reason}
             )
-            if self.put_aside_told:
-                self.put_aside_told(its_id, reason)
+            if self.on_put_aside:
+                self.on_put_aside(its_id, reason)
 
-    def _tell_of_refusal(self: Any, error: "redis.ResponseError") -> None:
-        if monotonic() >= self._tell_again_at:
-            self._tell_again_at = monotonic() + TELL_AGAIN_SECONDS
+    def _log_refusal(self: Any, error: "redis.ResponseError") -> None:
+        if monotonic() >= self._log_again_at:
+            self._log_again_at = monotonic() + LOG_AGAIN_SECONDS
             text = (
                 "Redis refuses to hand out events, nothing is lost; "
                 "`signal-mailgun check` says more"

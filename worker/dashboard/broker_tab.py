@@ -31,9 +31,6 @@ class QueueDepths:
 
         Flower knows the queues that workers have named, and none if it was started before them.
 
-        Args:
-            names: The names of the queues.
-
         Returns:
             For each queue a dict with its `name` and its number of `messages`.
 

@@ -25,12 +25,7 @@ HEADERS = {
 
 
 def refusal(request: Any, options: Any) -> str:
-    """Return why Flower refuses the request, or "" if it does not.
-
-    Args:
-        request: The request, as Tornado passes it.
-        options: Flower's options, which say whether it has a login.
-    """
+    """Return why Flower refuses the request, or "" if it does not; its options tell of a login."""
     allowed = [each.strip() for each in os.environ.get(ALLOWED_HOSTS, "").split(",")]
     # A browser sends no login along to Flower under a name that another site has given it.
     has_login = options.basic_auth or options.auth

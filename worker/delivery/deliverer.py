@@ -12,25 +12,11 @@ from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, OnHold
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import EventOrder
-from worker.signal.patch import Patch
 
 
 @dataclass(frozen=True)
 class Deliverer(Collaborators):
     """The delivery of patches to one mailing list."""
-
-    def deliver_one(self, patch: Patch, at: float) -> Outcome:
-        """Deliver one patch with as few requests as possible, and return its outcome.
-
-        Args:
-            patch: The patch.
-            at: The time of its event, epoch seconds.
-
-        Raises:
-            redis.RedisError: Redis did not answer.
-        """
-        return self.deliver([TimedPatch(patch, EventOrder(at))])[0]
 
     def deliver(
         self, wanted: Sequence[TimedPatch], permits: Permits | None = None

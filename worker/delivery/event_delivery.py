@@ -76,9 +76,9 @@ class EventDelivery:
         return self.decision
 
     @cached_property
-    def said(self) -> str:
+    def outcome_label(self) -> str:
         """Return the label under which the result is counted and logged."""
-        return _said(self.ending, self.outcome)
+        return _outcome_label(self.ending, self.outcome)
 
     @property
     def is_busy(self) -> bool:
@@ -155,7 +155,7 @@ def order_of(patch: Patch, message: Message) -> EventOrder:
     return EventOrder(at if at <= enqueued_at + WRONG_CLOCK_SECONDS else enqueued_at, enqueued_at)
 
 
-def _said(decision: Decision, outcome: Outcome | None) -> str:
+def _outcome_label(decision: Decision, outcome: Outcome | None) -> str:
     match decision:
         case Done(result):
             return result

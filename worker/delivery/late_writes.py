@@ -19,7 +19,9 @@ from worker.members.ledger import Ledger
 from worker.redis_client.lua import script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
-CLAIM_SECONDS = 30.0  # after which a look without a result is due again
+# After which a look without a result is due again: its member was locked, or its worker stopped. A
+# look may take longer; then another one finds the member locked.
+CLAIM_SECONDS = 3.0
 
 CLAIM = ALLOW_WHEN_FULL + script("worker.delivery", "late_writes")
 

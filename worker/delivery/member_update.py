@@ -15,7 +15,15 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, Trust
 from worker.members.merge import SubscriptionRules
-from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge, same, superseded
+from worker.members.merge_plan import (
+    MergePlan,
+    TimedPatch,
+    after_yes,
+    noted,
+    plan_merge,
+    same,
+    superseded,
+)
 from worker.members.record import Late, Record, after_reading, digest_of, looked_at
 from worker.members.stored import Copy
 
@@ -150,7 +158,9 @@ class MemberUpdate:
         lease.record, doubt = after_reading(lease.record, held, lease.opened_at, self.lag)
         lease.found = Copy(held) if held else None
         if doubt is None:
-            self._plan(plan_merge(held, lease.record, self.wanted, rules, lease.now()))
+            plan = plan_merge(held, lease.record, self.wanted, rules, lease.now())
+            confirmed, age = lease.last_confirmed()
+            self._plan(after_yes(plan, confirmed, age, self.lag))
         else:
             self.outcome = doubtful_outcome(doubt)
 

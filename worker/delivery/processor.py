@@ -51,7 +51,7 @@ LEVELS = {
     Bury: logging.WARNING,
 }
 # Outcomes of attempts that failed, for which the age of the event matters.
-TRIED = frozenset(OutcomeKind) - {
+FAILED = frozenset(OutcomeKind) - {
     OutcomeKind.HELD,
     OutcomeKind.BUSY,
     OutcomeKind.DOUBTFUL,
@@ -129,7 +129,7 @@ class EventProcessor:
         self._attempt([each for each in events if isinstance(each.patch, Patch)], permits)
         clock = self._open_seconds(events)
         for event in events:
-            event.decision = event.decision or self._decided(event, clock)
+            event.decision = event.decision or self._decide(event, clock)
         self._apply_decisions(events, clock)
         self._record_results(events)
         return [each.handled() for each in events]
@@ -181,48 +181,57 @@ class EventProcessor:
 
     def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
         """Return the integration's own clock, or 0.0 if no event needs it."""
-        matters = any(each.outcome and each.outcome.kind in TRIED for each in events)
+        matters = any(each.outcome and each.outcome.kind in FAILED for each in events)
         return self.delivery.gate.open_seconds() if matters else 0.0
 
-    def _decided(self, event: EventDelivery, open_seconds: float) -> Decision:
+    def _decide(self, event: EventDelivery, open_seconds: float) -> Decision:
         outcome, message = event.outcome or Outcome(OutcomeKind.CRASHED), event.message
         retry_state = RetryState(
             message.attempts, message.throttled, message.patience_spent(open_seconds)
         )
         return decide(
-            outcome, retry_state, self.retry_policy, now=self.clock(), chance=self.chance()
+            outcome, retry_state, self.retry_policy, now=self.clock(), jitter=self.chance()
         )
 
     def _apply_decisions(self, events: Sequence[EventDelivery], open_seconds: float) -> None:
         now = self.clock().timestamp()
-        busy = [each for each in events if each.is_busy]
         delayed = [
             (each, each.decision.delay)
             for each in events
             if isinstance(each.decision, Retry | Snooze) and not each.is_busy
         ]
         buried = [
-            (event, event.decision.reason) for event in events if isinstance(event.decision, Bury)
+            (each, each.decision.reason) for each in events if isinstance(each.decision, Bury)
         ]
         if delayed:
-            dues = self.delay_queue.add(
-                [(event.waiting(now, open_seconds), delay) for event, delay in delayed]
-            )
-            for (event, _), due in zip(delayed, dues, strict=True):
-                again = datetime.fromtimestamp(due, UTC)
-                # Until Mailgun's hint is over, the hold keeps the event on the queue.
-                told = event.outcome.wait_until if event.outcome else None
-                event.due = max(again, told) if told else again
-        if busy:
-            due = self.waiting.wait(
-                [(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in busy]
-            )
-            for event in busy:
-                event.due = datetime.fromtimestamp(due, UTC)
+            self._delay(delayed, now, open_seconds)
+        if busy := [each for each in events if each.is_busy]:
+            self._wait_for_members(busy, now, open_seconds)
         if buried:
             self.dead_letters.bury_many(
                 [self._letter(event, reason, now, open_seconds) for event, reason in buried]
             )
+
+    def _delay(
+        self, delayed: Sequence[tuple[EventDelivery, float]], now: float, open_seconds: float
+    ) -> None:
+        dues = self.delay_queue.add(
+            [(event.waiting(now, open_seconds), delay) for event, delay in delayed]
+        )
+        for (event, _), due in zip(delayed, dues, strict=True):
+            again = datetime.fromtimestamp(due, UTC)
+            # Until Mailgun's hint is over, the hold keeps the event on the queue.
+            hint = event.outcome.wait_until if event.outcome else None
+            event.due = max(again, hint) if hint else again
+
+    def _wait_for_members(
+        self, events: Sequence[EventDelivery], now: float, open_seconds: float
+    ) -> None:
+        due = self.waiting.wait(
+            [(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in events]
+        )
+        for event in events:
+            event.due = datetime.fromtimestamp(due, UTC)
 
     def _letter(
         self, event: EventDelivery, reason: DeadLetterReason, now: float, open_seconds: float
@@ -244,13 +253,13 @@ class EventProcessor:
 
     def _record_results(self, events: Sequence[EventDelivery]) -> None:
         for event in events:
-            said = event.said
-            self.outcome_stats.count(said)
+            label = event.outcome_label
+            self.outcome_stats.count(label)
             # Count it once an event, however often the event is tried.
             if event.patch and not isinstance(event.ending, Retry | Snooze):
                 self.outcome_stats.count_not_understood(event.patch.not_understood)
             self.on_processed(event.message, event.ending, event.outcome)
-            self.worker_registry.note(event.message.id, said)
+            self.worker_registry.note(event.message.id, label)
             # Log a line an event at INFO; but done events of a batch share the line at the end.
             level = (
                 logging.DEBUG
@@ -258,11 +267,10 @@ class EventProcessor:
                 else LEVELS[type(event.ending)]
             )
             if logger.isEnabledFor(level):
-                logger.log(level, said, extra=self._fields(event))
+                logger.log(level, label, extra=self._fields(event))
         if len(events) > 1 and logger.isEnabledFor(logging.INFO):
-            logger.info(
-                "%d events handled", len(events), extra=dict(Counter(each.said for each in events))
-            )
+            labels = Counter(each.outcome_label for each in events)
+            logger.info("%d events handled", len(events), extra=dict(labels))
 
     def _fields(self, event: EventDelivery) -> dict[str, Any]:
         message, decision, outcome = event.message, event.decision, event.outcome

@@ -1,6 +1,12 @@
 """Retry policy: decides from an outcome whether an event is done, delayed, or a dead letter.
 
-`processor.py` carries the decision out.
+delivered, unchanged, superseded  Done
+held, busy, doubtful              Snooze  as long as it takes
+throttled                         Snooze  until RETRY_MAX_AGE_HOURS
+unavailable, crashed              Retry   until RETRY_MAX_ATTEMPTS or RETRY_MAX_AGE_HOURS
+any other                         Bury    another try would end the same
+
+An event that reaches a limit is buried. `processor.py` carries the decision out.
 """
 
 from dataclasses import dataclass
@@ -10,7 +16,8 @@ from typing import assert_never
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.queue.dead_letter_reasons import DeadLetterReason
 
-HELD_SECONDS = 1.0
+# An event on hold is back at the front of the queue after so long, and the hold keeps it there.
+ON_HOLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,10 @@ class Retry:
 
 @dataclass(frozen=True)
 class Snooze:
-    """Another try, `delay` seconds from now; this attempt does not count."""
+    """Another try, `delay` seconds from now; this attempt does not count.
+
+    However often an event is snoozed, it never reaches RETRY_MAX_ATTEMPTS by that.
+    """
 
     delay: float
 
@@ -77,7 +87,7 @@ class RetryState:
     age_seconds: float
 
 
-def retry_delay(failures: int, retry_policy: RetryPolicy, chance: float) -> float:
+def retry_delay(failures: int, retry_policy: RetryPolicy, jitter: float) -> float:
     """Return the seconds to wait: base · 2^(failures-1), at most the ceiling, times 50-100 %.
 
     With the defaults: 2-4 s after the first failure, 1800-3600 s from the eleventh on.
@@ -85,11 +95,11 @@ def retry_delay(failures: int, retry_policy: RetryPolicy, chance: float) -> floa
     Args:
         failures: The failures in a row, at least 1.
         retry_policy: The base and the ceiling.
-        chance: A random number in [0, 1).
+        jitter: A random number in [0, 1).
     """
     doublings = min(failures - 1, 64)
     ceiling = min(retry_policy.max_delay_seconds, retry_policy.base_seconds * 2.0**doublings)
-    return ceiling * (0.5 + chance / 2)
+    return ceiling * (0.5 + jitter / 2)
 
 
 def decide(
@@ -98,7 +108,7 @@ def decide(
     retry_policy: RetryPolicy,
     *,
     now: datetime,
-    chance: float,
+    jitter: float,
 ) -> Decision:
     """Return the decision that follows from `outcome`.
 
@@ -110,57 +120,51 @@ def decide(
         retry_state: What the earlier attempts have used up.
         retry_policy: The limits.
         now: The current time, UTC.
-        chance: A random number in [0, 1).
+        jitter: A random number in [0, 1).
     """
     match outcome.kind:
         case OutcomeKind.DELIVERED | OutcomeKind.UNCHANGED | OutcomeKind.SUPERSEDED:
             return Done(outcome.kind)
-        case OutcomeKind.HELD | OutcomeKind.BUSY | OutcomeKind.DOUBTFUL:
-            return Snooze(_wait_free_of_charge(outcome))
+        case OutcomeKind.HELD:
+            return Snooze(ON_HOLD_SECONDS)
+        case OutcomeKind.BUSY:
+            return Snooze(0.0)  # not used: the event waits until the locked member is free
+        case OutcomeKind.DOUBTFUL:
+            return Snooze(outcome.again_in)
         case OutcomeKind.THROTTLED | OutcomeKind.UNAVAILABLE | OutcomeKind.CRASHED:
-            return _again(outcome, retry_state, retry_policy, now=now, chance=chance)
+            return _try_again(outcome, retry_state, retry_policy, now=now, jitter=jitter)
         case (
             OutcomeKind.REJECTED
             | OutcomeKind.UNAUTHORIZED
             | OutcomeKind.LIST_NOT_FOUND
             | OutcomeKind.UNEXPECTED_STATUS
+            | OutcomeKind.WRONG_MEMBER
+            | OutcomeKind.UNREADABLE_MEMBER
         ):
             return Bury(DeadLetterReason(outcome.kind))  # they go by the same names
-        case OutcomeKind.WRONG_MEMBER | OutcomeKind.UNREADABLE_MEMBER:
-            return Bury(DeadLetterReason(outcome.kind))
         case _:
             assert_never(outcome.kind)
 
 
-def _wait_free_of_charge(outcome: Outcome) -> float:
-    match outcome.kind:
-        case OutcomeKind.HELD:
-            return HELD_SECONDS  # then at the front of the queue, and the hold keeps it there
-        case OutcomeKind.DOUBTFUL:
-            return outcome.again_in
-        case _:
-            return 0.0  # not used: a locked member's event waits until the member is free
-
-
-def _again(
+def _try_again(
     outcome: Outcome,
     retry_state: RetryState,
     retry_policy: RetryPolicy,
     *,
     now: datetime,
-    chance: float,
+    jitter: float,
 ) -> Decision:
-    told_to_wait = outcome.kind is OutcomeKind.THROTTLED
-    attempts = retry_state.attempts + (not told_to_wait)
+    throttled = outcome.kind is OutcomeKind.THROTTLED
+    attempts = retry_state.attempts + (not throttled)
     if (
         retry_state.age_seconds >= retry_policy.max_age_seconds
         or attempts >= retry_policy.max_attempts
     ):
         return Bury(DeadLetterReason.RETRIES_EXHAUSTED)
     hint = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    if told_to_wait and hint > 0:
+    if throttled and hint > 0:
         # The hold keeps to the hint. If something ends the hold, it ends this wait, too.
-        return Snooze(HELD_SECONDS)
-    failures = retry_state.throttled + 1 if told_to_wait else attempts
-    delay = max(retry_delay(failures, retry_policy, chance), hint)
-    return Snooze(delay) if told_to_wait else Retry(delay)
+        return Snooze(ON_HOLD_SECONDS)
+    failures = retry_state.throttled + 1 if throttled else attempts
+    delay = max(retry_delay(failures, retry_policy, jitter), hint)
+    return Snooze(delay) if throttled else Retry(delay)

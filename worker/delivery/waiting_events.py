@@ -22,8 +22,9 @@ import redis
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
+from worker.queue.codec import encode
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, encode
+from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
 from worker.redis_client.lua import script
 

@@ -63,15 +63,7 @@ class Strays:
 
 
 def strays(names: Iterable[str], known: Iterable[str]) -> Strays:
-    """Find the variables that look like settings of this program and are none.
-
-    Args:
-        names: Names of variables, in upper or lower case.
-        known: Names of the settings, in upper case.
-
-    Returns:
-        Those of `names` that look like settings and are not among `known`.
-    """
+    """Return those of `names`, in any case, that look like settings but are not `known`."""
     settings = {*known}
     looking = [
         name

@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.gate.config import GateConfig
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.privacy import digest
 from worker.redis_client.keys import NEVER, Keys
 from worker.redis_client.lua import script
 
@@ -159,8 +159,7 @@ class Gate:
 
     def mark(self, address: str) -> str:
         """Return the mark of a member in reports: a digest, the same for every worker."""
-        key = f"signal-mailgun/{self.keys[0]}".encode()[:64]
-        return blake2b(address.encode("utf-8", "replace"), key=key, digest_size=6).hexdigest()
+        return digest(address, f"signal-mailgun/{self.keys[0]}".encode())
 
     def acquire(self, requests: int) -> int:
         """Charge as many of `requests` requests as may be sent now, and return their number."""

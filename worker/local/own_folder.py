@@ -15,10 +15,7 @@ class FolderError(OSError):
 
 
 def make_own_folder(path: Path) -> Path:
-    """Make the folder for its owner alone, or make it private if it is there.
-
-    Returns:
-        Its absolute path.
+    """Make the folder for its owner alone, or make it private, and return its absolute path.
 
     Raises:
         FolderError: The path is a link, is no folder, belongs to another user, or cannot be made.
@@ -53,10 +50,6 @@ def write_redis_users(path: Path, password: str) -> Path:
 
     The file has one user, `REDIS_USER`, with all rights; it holds only a digest of the password.
     Without a password a connection may only send PING.
-
-    Args:
-        path: Where to write the file.
-        password: The user's password.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     lines = (

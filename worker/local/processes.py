@@ -50,13 +50,7 @@ class ProcessGroup:
     children: list[ManagedProcess] = field(default_factory=list)
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> ManagedProcess:
-        """Start `python -m COMMAND`, and return the process.
-
-        Args:
-            name: Its name, which its output's file gets, too.
-            command: A module and its arguments.
-            environment: Variables that are added to this process's environment.
-        """
+        """Start `python -m COMMAND` with `environment` added to this process's, and return it."""
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
         child = ManagedProcess(
@@ -101,14 +95,10 @@ def _spawned(
 
 
 def free_port(wanted: int, option: str) -> int:
-    """Return `wanted` if that loopback port is free.
-
-    Args:
-        wanted: A port, or 0 for any free one.
-        option: The command-line option that the error names.
+    """Return `wanted` if that loopback port is free, or any free one if `wanted` is 0.
 
     Raises:
-        PortTaken: Another process has the port.
+        PortTaken: Another process has the port. The text names `option`, which gives another.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from worker.delivery.processor import EventProcessor
 from worker.local.own_folder import (
     REDIS_USER,
@@ -57,10 +59,8 @@ class LocalStack:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         """Prepare the stack, and start nothing yet.
 
-        Args:
-            settings: If they have a Mailgun key, no sandbox is started; if they have a REDIS_URL,
-                no embedded server.
-            ports: Where Flower and the sandbox listen.
+        If the settings have a Mailgun key, no sandbox is started; if they have a REDIS_URL, no
+        embedded server.
         """
         self.real = (
             settings.mailgun_api_key is not None or settings.mailgun_api_key_file is not None
@@ -100,13 +100,13 @@ class LocalStack:
 
     def send_samples(self) -> None:
         """Tell the sandbox each sample's fault, then enqueue the samples."""
-        # A plain installation does not have it.
-        from worker.sandbox.client import SandboxControl  # noqa: PLC0415
-
-        control = SandboxControl(self.sandbox_url)
-        for sample in SAMPLES:
-            if sample.fault:
-                control.add_fault(address=sample.event["traits"]["email"], **sample.fault)
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy for loopback
+            for sample in SAMPLES:
+                if sample.fault:
+                    fault = {"address": sample.event["traits"]["email"], **sample.fault}
+                    url = f"{self.sandbox_url}/sandbox/faults"
+                    session.post(url, json=fault, timeout=START_SECONDS).raise_for_status()
         self._before = self.parts().outcome_stats.totals()
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
             [sampled(each.event) for each in SAMPLES]

@@ -34,11 +34,9 @@ def decoded(body: bytes) -> Any:
 
 
 def why_unusable(value: Any, levels: int = DEEPEST) -> str | None:
-    """Return why `value` cannot be sent again as it is; None if it can.
+    """Return why `value`, decoded JSON, cannot be sent again as it is; None if it can.
 
-    Args:
-        value: Decoded JSON.
-        levels: The levels of nesting that are accepted.
+    `levels` levels of nesting are accepted.
     """
     match value:
         case str():

@@ -19,8 +19,9 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 from worker.mailgun.connection import BoundedAdapter
 from worker.mailgun.http_answer import BrokenAnswer
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import NoResponse, Response
 from worker.mailgun.quotation import quoted
+from worker.mailgun.response import NoResponse, Response
+from worker.settings import LOOPBACK_HOSTS
 
 # Bytes of an answer that are read: a member may hold the fields of several events of 512 KB.
 BODY_LIMIT = 2 * 1024 * 1024
@@ -32,7 +33,6 @@ MOST_VALUES = 200_000
 # a smaller page.
 PAGE_BODY_LIMIT = 32 * 1024 * 1024
 CHUNK = 16 * 1024
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # The parts of a multipart form, by field.
 Parts = Mapping[str, tuple[None, str]]
@@ -75,7 +75,7 @@ class MailgunClient:
         self.pages_url = f"{self.list_url}/members/pages"
         self._auth = ("api", key.get_secret_value())
         self._timeouts = (connect_timeout, read_timeout)
-        self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK
+        self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK_HOSTS
         self._on_request = on_request
         self._of_thread = threading.local()
 
@@ -110,12 +110,9 @@ class MailgunClient:
     def upsert_many(self, entries: Sequence[str]) -> Response | NoResponse:
         """Send `POST /v3/lists/{list}/members.json` with `upsert=true`.
 
-        Mailgun stores up to 100 members before it answers. The form is multipart, as in Mailgun's
-        documents: to quote 100 members for a urlencoded form costs more than the rest of the
-        request.
-
-        Args:
-            entries: The members as JSON (`Member.entry`).
+        Mailgun stores up to 100 members before it answers. Each is JSON, from `Member.entry`. The
+        form is multipart, as in Mailgun's documents: to quote 100 members for a urlencoded form
+        costs more than the rest of the request.
         """
         parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
         return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)

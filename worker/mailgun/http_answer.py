@@ -29,10 +29,7 @@ class HttpAnswer:
     def __init__(self, receive: Callable[[], bytes], close: Callable[[], None]) -> None:
         """Prepare to read the answer.
 
-        Args:
-            receive: Waits for the next bytes and returns them; returns no bytes at the end of the
-                connection.
-            close: Closes the connection.
+        `receive` waits for the next bytes and returns them; no bytes at the end of the connection.
         """
         self._receive = receive
         self._close = close
@@ -64,10 +61,7 @@ class HttpAnswer:
         return event
 
     def read1(self, size: int = -1) -> bytes:
-        """Return the next bytes of the body; no bytes at its end.
-
-        Args:
-            size: The largest number of bytes; a negative number sets no limit.
+        """Return the next bytes of the body, at most `size` unless it is negative; none at its end.
 
         Raises:
             BrokenAnswer: The bytes are not an HTTP/1.1 answer, or too many.

@@ -79,13 +79,10 @@ class Unreadable:
 
 
 def member_in(data: object, address: str) -> Member | None:
-    """Return the member at `address` from a decoded answer.
+    """Return the member at `address` from a decoded answer, `{"member": {…}}`.
 
     A status of 200 is no proof: a wrong path answers 200 with the text "Mailgun Magnificent API".
-
-    Args:
-        data: The decoded answer, `{"member": {…}}`.
-        address: The address of the member, which the answer may spell differently.
+    The answer may spell the address differently.
 
     Returns:
         The member; None if the answer shows no member at `address`, or one that cannot be read.
@@ -97,13 +94,7 @@ def member_in(data: object, address: str) -> Member | None:
 def found_in(data: object, address: str) -> Member | Unreadable | None:
     """Return the member at `address` from a decoded answer, or why it cannot be read.
 
-    Args:
-        data: The decoded answer, `{"member": {…}}`.
-        address: The address of the member, which the answer may spell differently.
-
-    Returns:
-        The member; `Unreadable` if it cannot be read; None if the answer shows no member at
-        `address`.
+    The same as `member_in`, but `Unreadable` stands for a member that cannot be read.
     """
     member = data.get("member") if isinstance(data, dict) else None
     named = member.get("address") if isinstance(member, dict) else None

@@ -3,29 +3,27 @@
 200, the member's own JSON             found / delivered
 200, a page of the list's members      that page
 200, the member, but unreadable        unreadable_member  a retry would show the same
-404 on reading, "Member … not found"   absent
-429, 420                               throttled          a wait is not a failure
 200, another member's JSON             wrong_member       a retry would get the same answer
-5xx, 408, no answer, a strange 200     unavailable
 400                                    rejected
 401, 403                               unauthorized
+404 on reading, "Member … not found"   absent
 404                                    list_not_found     no such list, or the wrong region's host
+429, 420                               throttled          a wait is not a failure
+5xx, 408, no answer, a strange 200     unavailable
 anything else, a redirect              unexpected_status
 a bug in this program                  crashed
+
+Times are UTC.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
-from typing import Any
 
-from worker.mailgun.answer_json import decoded
 from worker.mailgun.member import Member, Unreadable, found_in, is_same_address, other_address_in
 from worker.mailgun.page import Page, Query, page_in, smaller
+from worker.mailgun.response import NoResponse, Response, escaped
+from worker.mailgun.retry_hint import retry_after
 from worker.mailgun.texts import (
     ANSWER_LIMIT,
     ENDLESS,
@@ -37,10 +35,6 @@ from worker.mailgun.texts import (
     shown,
 )
 from worker.privacy import redacted
-
-# An epoch number this large is in milliseconds: in seconds it would be the year 5138.
-MILLISECONDS_FROM = 1e11
-LONGEST_HINT_SECONDS = 86_400.0  # a hint beyond a day counts as a day
 
 
 class OutcomeKind(StrEnum):
@@ -72,63 +66,6 @@ class OutcomeKind(StrEnum):
     WRONG_MEMBER = "wrong_member"
     UNREADABLE_MEMBER = "unreadable_member"
     CRASHED = "crashed"
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer over HTTP.
-
-    Attributes:
-        status: The HTTP status.
-        body: The decoded body, cut at the client's limit.
-        headers: The headers, with names in lower case.
-        cut: The body was cut.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: bool = field(default=False, compare=False)
-
-    def json(self) -> Any:
-        """Return the decoded JSON of the body; None if it is not JSON."""
-        return self._decoded
-
-    @cached_property
-    def _decoded(self) -> Any:
-        return decoded(self.body)
-
-    @property
-    def is_json_cut(self) -> bool:
-        """Return True if the body began as JSON and was cut."""
-        return self.cut and self.body.lstrip()[:1] == b"{"
-
-    def text(self) -> str:
-        """Return the answer's JSON `message`, else its body, cut to ANSWER_LIMIT characters.
-
-        The text may quote anything that was sent.
-        """
-        data = self.json()
-        message = data.get("message") if isinstance(data, dict) else None
-        text = (
-            message[:ANSWER_LIMIT]
-            if isinstance(message, str)
-            else self.body[: 4 * ANSWER_LIMIT].decode("utf-8", "replace")
-        )
-        return _escaped(text)[:ANSWER_LIMIT]
-
-
-@dataclass(frozen=True)
-class NoResponse:
-    """A request without a whole answer.
-
-    Attributes:
-        reason: The reason, which is safe to show.
-        asked: The request may have reached Mailgun, which may have stored the member.
-    """
-
-    reason: str
-    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -170,12 +107,7 @@ class Outcome:
 def classify_read(
     answer: Response | NoResponse, address: str, now: datetime
 ) -> Member | Outcome | None:
-    """Classify the answer to a request that reads a member.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
+    """Classify the answer to a request that reads the member at `address`.
 
     Returns:
         The member; None if the list does not hold it; or the outcome if it could not be read.
@@ -188,16 +120,7 @@ def classify_read(
 
 
 def classify_write(answer: Response | NoResponse, address: str, now: datetime) -> Outcome:
-    """Classify the answer to an upsert.
-
-    Args:
-        answer: The answer.
-        address: The address of the member.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the member.
-    """
+    """Classify the answer to an upsert; the outcome is `delivered` if it shows the member."""
     if isinstance(answer, Response) and answer.status == 200:
         found = _member_or_why_not(answer, address)
         return (
@@ -211,14 +134,8 @@ def classify_write(answer: Response | NoResponse, address: str, now: datetime) -
 def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: datetime) -> Outcome:
     """Classify the answer to a call for many members.
 
-    Args:
-        answer: The answer.
-        list_address: The address of the list.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `delivered` if the answer shows the list, and no job that stores the members
-        later.
+    The outcome is `delivered` if the answer shows the list, and no job that stores the members
+    later.
     """
     if isinstance(answer, Response) and answer.status == 200:
         data = answer.json()
@@ -232,13 +149,7 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
 def page_outcome(
     answer: Response | NoResponse, query: Query, url: str, now: datetime
 ) -> Page | Outcome:
-    """Classify the answer to a request for a page of members.
-
-    Args:
-        answer: The answer.
-        query: The query of the page.
-        url: The URL of the list's pages.
-        now: The current time, UTC.
+    """Classify the answer to a request for a page of members; `url` is that of the list's pages.
 
     Returns:
         The page; in place of one that is too long, a page without members that a smaller page
@@ -262,15 +173,7 @@ def endless_outcome() -> Outcome:
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
-    """Classify the answer to a request that reads the list.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The outcome: `unchanged` if the list exists.
-    """
+    """Classify the answer to a request that reads the list: `unchanged` if the list exists."""
     if list_exists(answer):
         return Outcome(OutcomeKind.UNCHANGED, 200, requests=1)
     if isinstance(answer, Response) and answer.status == 200:
@@ -301,18 +204,11 @@ def _member_or_why_not(answer: Response, address: str) -> Member | Outcome:
     return found or _not_it(answer, address)
 
 
-def _escaped(text: str) -> str:
-    """Return `text` with lone surrogates escaped, so that it can be stored and shown."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _not_it(answer: Response, address: str) -> Outcome:
     named = other_address_in(answer.json(), address)
     if named is None:
         return _strange(answer)
-    return Outcome(
-        OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{_escaped(named)}"[:ANSWER_LIMIT]
-    )
+    return Outcome(OutcomeKind.WRONG_MEMBER, 200, f"{WRONG_ADDRESS}{escaped(named)}"[:ANSWER_LIMIT])
 
 
 def _strange(answer: Response) -> Outcome:
@@ -328,7 +224,8 @@ def _unwritten(answer: Response | NoResponse, now: datetime) -> Outcome:
 def _trouble(answer: Response | NoResponse, now: datetime) -> Outcome:
     if isinstance(answer, NoResponse):
         return Outcome(OutcomeKind.UNAVAILABLE, None, answer.reason)
-    return Outcome(kind_of_status(answer.status), answer.status, answer.text(), hinted(answer, now))
+    kind = kind_of_status(answer.status)
+    return Outcome(kind, answer.status, answer.text(), retry_after(answer, now))
 
 
 def kind_of_status(status: int) -> OutcomeKind:
@@ -348,57 +245,6 @@ def kind_of_status(status: int) -> OutcomeKind:
             return OutcomeKind.UNAVAILABLE
         case _:
             return OutcomeKind.UNEXPECTED_STATUS
-
-
-def hinted(answer: Response, now: datetime) -> datetime | None:
-    """Return the time until which Mailgun asks to wait.
-
-    The hints are `Retry-After` (seconds or HTTP date), `X-RateLimit-Reset` (epoch seconds or
-    milliseconds) and `retry-seconds` in the body. Hints that cannot be read do not count.
-
-    Args:
-        answer: The answer.
-        now: The current time, UTC.
-
-    Returns:
-        The latest time of all hints, at most a day ahead; None without a hint.
-    """
-    data = answer.json()
-    seconds = (
-        _retry_after(answer.headers.get("retry-after", ""), now),
-        _reset(answer.headers.get("x-ratelimit-reset", ""), now),
-        _number(data.get("retry-seconds")) if isinstance(data, dict) else None,
-    )
-    waits = [min(each, LONGEST_HINT_SECONDS) for each in seconds if each is not None and each > 0]
-    return datetime.fromtimestamp(now.timestamp() + max(waits), UTC) if waits else None
-
-
-def _retry_after(value: str, now: datetime) -> float | None:
-    # A header that is sent twice arrives joined by a comma.
-    numbers = [_number(each) for each in value.split(",")]
-    seconds = [each for each in numbers if each is not None]
-    if len(seconds) == len(numbers):
-        return max(seconds)
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds()
-
-
-def _reset(value: str, now: datetime) -> float | None:
-    epoch = _number(value)
-    if epoch is None:
-        return None
-    return (epoch / 1000 if epoch >= MILLISECONDS_FROM else epoch) - now.timestamp()
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if not re.fullmatch(r"\s*\d{1,15}(\.\d{1,9})?\s*", str(value)):
-        return None
-    return float(str(value))
 
 
 def why(outcome: Outcome) -> str:

@@ -49,11 +49,6 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
     the query of the link to the next page is used, and only if the link's path is that of `url`, so
     the key goes to no other host. Parameters that the link leaves out keep their values.
 
-    Args:
-        data: The decoded answer.
-        query: The query of the request.
-        url: The URL of the list's pages.
-
     Returns:
         The page; None if the answer is not a page of that list, or if its link leads to itself.
     """
@@ -80,11 +75,7 @@ def page_in(data: object, query: Query, url: str) -> Page | None:
 
 
 def smaller(query: Query) -> Query | None:
-    """Return the query of half a page, in place of one that was too long.
-
-    Returns:
-        The query with half the limit; None if the limit is one member already.
-    """
+    """Return the query of half a page, in place of one that was too long; None for one member."""
     return {**query, "limit": str(_limit(query) // 2)} if _limit(query) > 1 else None
 
 
@@ -108,8 +99,7 @@ class Round:
     def closes(self, page: Page) -> bool:
         """Return True if the pages do not end: `page` was seen before, or too many show no address.
 
-        Args:
-            page: The page that follows the one of the previous call.
+        It must be called with each page, in order.
         """
         first = next(iter([*(member.address for member in page.members), *page.unreadable]), None)
         self._nameless = self._nameless + 1 if first is None else 0

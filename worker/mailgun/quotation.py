@@ -25,12 +25,7 @@ DECODINGS = 3  # levels of encodings within one another
 
 
 def quoted(text: str, key: str) -> str:
-    """Return the text of an answer on one line, with the key masked, cut to 500 characters.
-
-    Args:
-        text: The text.
-        key: The API key.
-    """
+    """Return the text of an answer on one line, with the key masked, cut to 500 characters."""
     if known_text(text) or not text:
         return shown(text)
     secrets = _secrets(key)

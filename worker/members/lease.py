@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from worker.mailgun.member import Member
 from worker.members.record import Record
 from worker.members.stored import Copy
 
@@ -80,6 +81,15 @@ class MemberLease:
     def now(self) -> float:
         """Return the current time by Redis's clock, epoch seconds."""
         return self.opened_at + uptime() - self.opened_up
+
+    def last_confirmed(self) -> tuple[Member | None, float]:
+        """Return the member as Mailgun last confirmed it before this lease, and the seconds since.
+
+        It is None if the ledger holds no such copy.
+        """
+        if self.cached is None:
+            return None, 0.0
+        return self.cached.member, self.now() - float(self.cached.at or 0)
 
     def may_write(self) -> bool:
         """Return True if the lease outlasts a write that begins now."""

@@ -16,7 +16,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from hashlib import blake2b
 from itertools import chain
 from threading import Event
 from typing import Any, NamedTuple, cast
@@ -27,6 +26,7 @@ from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, Trust
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record, encoded
 from worker.members.stored import Copy, Stored, copy_of, moment
+from worker.privacy import digest as keyed_digest
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
@@ -45,6 +45,7 @@ OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
 NOTE_SYNC = script("worker.members", "note_sync")
 
 NEW = Record()  # nothing is known of the member
+KEY_DIGEST_BYTES = 16  # so many that no two members share a key
 
 
 @dataclass(frozen=True)
@@ -305,9 +306,7 @@ class Ledger:
 
     def digest_of(self, address: str) -> str:
         """Return the keyed digest that stands for the address in Redis keys."""
-        return blake2b(
-            address.encode("utf-8", "replace"), key=self.digest_key[:64], digest_size=16
-        ).hexdigest()
+        return keyed_digest(address, self.digest_key, size=KEY_DIGEST_BYTES)
 
     @cached_property
     def keys(self) -> Keys:
@@ -356,25 +355,11 @@ class Ledger:
         keys = [*self.gate.keys, *ours, *members]
         return script(keys=keys, args=[*self.gate.first_args(), *args])
 
-    @cached_property
-    def _open(self) -> Any:
-        return self.gate.script(OPEN)
-
-    @cached_property
-    def _give_up(self) -> Any:
-        return self.gate.redis.register_script(GIVE_UP)
-
-    @cached_property
-    def _ask_again(self) -> Any:
-        return self.gate.script(ASK_AGAIN)
-
-    @cached_property
-    def _note_sync(self) -> Any:
-        return self.gate.redis.register_script(NOTE_SYNC)
-
-    @cached_property
-    def _close(self) -> Any:
-        return self.gate.script(CLOSE)
+    _open = cached_property(lambda self: self.gate.script(OPEN))
+    _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))
+    _ask_again = cached_property(lambda self: self.gate.script(ASK_AGAIN))
+    _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
+    _close = cached_property(lambda self: self.gate.script(CLOSE))
 
 
 class _Seen(NamedTuple):

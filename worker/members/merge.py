@@ -159,7 +159,7 @@ def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: 
     return record._replace(no=No(now, record.orders.get(CONSENT, FIRST)))
 
 
-def retry_state(held: Member, record: Record) -> Member:
+def overlaid(held: Member, record: Record) -> Member:
     """Return the whole member that Mailgun should hold: `held`, overlaid with what events set."""
     name = held.name if record.name is None else record.name
     return Member(held.address, name, not record.denies, {**held.vars, **record.vars})

@@ -1,7 +1,7 @@
 """Plan the merge of one member's patches: the member to write, and the outcome of each patch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
@@ -11,7 +11,7 @@ from worker.members.merge import (
     after_patch,
     fields_of,
     filling,
-    retry_state,
+    overlaid,
     surviving,
 )
 from worker.members.record import EventOrder, No, Record, digest_of
@@ -43,17 +43,20 @@ class MergePlan:
         record: The record once Mailgun holds `member`.
         kinds: The outcome of each patch once Mailgun holds `member`: superseded, unchanged or
             delivered.
+        repeats_no: `member` is written even if `held` is the same, because Mailgun may hold a "yes"
+            by now.
     """
 
     held: Member | None
     member: Member | None
     record: Record
     kinds: tuple[OutcomeKind, ...]
+    repeats_no: bool = False
 
     @property
     def writes(self) -> bool:
         """Return True if the plan needs a write."""
-        return self.member is not None and not same(self.held, self.member)
+        return self.member is not None and (self.repeats_no or not same(self.held, self.member))
 
 
 def plan_merge(
@@ -75,7 +78,7 @@ def plan_merge(
         rules: The operator's rules for subscriptions.
         now: The current time, epoch seconds by Redis's clock.
     """
-    member, kinds = retry_state(held, record) if held else None, list[OutcomeKind]()
+    member, kinds = overlaid(held, record) if held else None, list[OutcomeKind]()
     for each in wanted:
         left = filling(surviving(each.patch, record, each.order), member)
         if is_superseded(each, left):
@@ -84,11 +87,28 @@ def plan_merge(
         if member is None:
             record = after_creation(record, left, rules, now)
         record = after_patch(record, left, each.order, rules, now)
-        after = retry_state(member or Member(each.patch.address), record)
+        after = overlaid(member or Member(each.patch.address), record)
         kinds.append(OutcomeKind.UNCHANGED if same(member, after) else OutcomeKind.DELIVERED)
         member = after
     written = record if same(held, member) else _confirmed(record, now)
     return MergePlan(held, member, written, tuple(kinds))
+
+
+def after_yes(plan: MergePlan, confirmed: Member | None, age: float, lag: float) -> MergePlan:
+    """Return the plan, which repeats a "no" that a newer "yes" may have overwritten.
+
+    A reading may show a "no" that the recipient said before this program wrote a "yes", in whose
+    own reading the "no" was missing still.
+
+    Args:
+        plan: The plan after a reading.
+        confirmed: The member as Mailgun last confirmed it before that reading; None if unknown.
+        age: The seconds since that confirmation.
+        lag: MAILGUN_READ_LAG_SECONDS.
+    """
+    denies = plan.member is not None and not plan.member.subscribed
+    overwritten = confirmed is not None and confirmed.subscribed and age < lag
+    return replace(plan, repeats_no=True) if denies and overwritten else plan
 
 
 def noted(record: Record, plan: MergePlan, now: float) -> Record:

@@ -172,21 +172,10 @@ class OptOutScanner:
             args=[*gate.first_args(), *args],
         )
 
-    @cached_property
-    def _turn(self) -> Any:
-        return self.page_importer.ledger.gate.script(START)
-
-    @cached_property
-    def _go_on(self) -> Any:
-        return self.page_importer.ledger.gate.script(GO_ON)
-
-    @cached_property
-    def _leave(self) -> Any:
-        return self.page_importer.ledger.gate.script(LEAVE)
-
-    @cached_property
-    def _ended(self) -> Any:
-        return self.page_importer.ledger.gate.script(COMPLETE)
+    _turn = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
+    _go_on = cached_property(lambda self: self.page_importer.ledger.gate.script(GO_ON))
+    _leave = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
+    _ended = cached_property(lambda self: self.page_importer.ledger.gate.script(COMPLETE))
 
 
 def key(integration: str) -> str:

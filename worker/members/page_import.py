@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
@@ -99,9 +98,7 @@ class PageImporter:
         if hold:
             self.told(hold, reason)
 
-    @cached_property
-    def _take_in(self) -> Any:
-        return self.ledger.gate.redis.register_script(TAKE_IN)
+    _take_in = cached_property(lambda self: self.ledger.gate.redis.register_script(TAKE_IN))
 
 
 def _texts(member: Member) -> Iterator[str]:

@@ -158,7 +158,8 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     """Return what is known after Mailgun has shown a member, or that it does not exist.
 
     A reading may show the list as it was up to `lag` seconds earlier, so newer knowledge stands
-    against it.
+    against it. A reading of what a write without an answer carried shows that write, and nothing
+    that anyone else has done; so does the first reading after Mailgun can have applied it.
 
     Args:
         record: What is known before.
@@ -171,10 +172,12 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
     known = record._replace(
         seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag)
     )
+    is_late = record.late is not None and record.late.sent == digest_of(held)
     if held.subscribed:
-        return Reading(
-            known._replace(no=record.no if record.no and at < record.no.since + lag else None)
-        )
+        stands = record.no is not None and (is_late or at < record.no.since + lag)
+        return Reading(known._replace(no=record.no if stands else None))
+    if is_late and record.late and not record.no:
+        return Reading(known._replace(no=No(record.late.at, FIRST)))
     return _after_no(known, held, at, lag)
 
 
@@ -208,8 +211,6 @@ def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
         return Reading(record)
     if record.lifted_at is None or at >= record.lifted_at + lag:
         return Reading(record._replace(no=No(at, None)))
-    if record.late and record.late.sent == digest_of(held):
-        return Reading(record._replace(no=No(record.late.at, FIRST)))
     # This is either the "no" that was lifted, or a newer one of the recipient: a later look tells.
     return Reading(record, _pause(at - record.lifted_at))
 

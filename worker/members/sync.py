@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import EVERYBODY, Page, Query, Round
@@ -137,13 +137,8 @@ class ListSync:
     def _key(self) -> str:
         return self.page_importer.ledger.keys.sync
 
-    @cached_property
-    def _begin(self) -> Any:
-        return self._redis.register_script(BEGIN)
-
-    @cached_property
-    def _stored(self) -> Any:
-        return self._redis.register_script(STORE)
+    _begin = cached_property(lambda self: self._redis.register_script(BEGIN))
+    _stored = cached_property(lambda self: self._redis.register_script(STORE))
 
 
 def after(page: Page, so_far: SyncProgress, seconds: float) -> SyncProgress:

@@ -13,12 +13,10 @@ from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 logger = logging.getLogger("signal_mailgun.hold")
 
 
-def tell_of_hold(kind: str, why: str) -> None:
+def log_hold_change(kind: str, why: str) -> None:
     """Log one line for a hold that began or ended, at a high level if an operator must act.
 
-    Args:
-        kind: The change, as `Gate` returns it. Other texts, such as "", log nothing.
-        why: The answer of Mailgun that caused it.
+    Nothing is logged if `kind` is no change, such as "".
     """
     match kind:
         case "throttled":
@@ -68,15 +66,13 @@ def look_at_list(gate: Gate, mailgun: MailgunClient, clock: Callable[[], datetim
     """
     outcome = list_outcome(mailgun.read_list(), clock())
     said = f"{why(outcome)} (reading the list)"
-    tell_of_hold(gate.record_incident_check(outcome, said, clock()), said)
+    log_hold_change(gate.record_incident_check(outcome, said, clock()), said)
 
 
-def tell_of_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
+def log_opt_outs(ended: Outcome | float | None, refresh_seconds: float) -> None:
     """Log one line if a scan of the opt-outs failed, or took longer than its interval.
 
-    Args:
-        ended: The outcome of a failed scan, the seconds that a complete scan took, or None.
-        refresh_seconds: The interval, `MAILGUN_OPT_OUT_REFRESH_SECONDS`.
+    `ended` is the outcome of a failed scan, the seconds that a complete scan took, or None.
     """
     match ended:
         case Outcome():

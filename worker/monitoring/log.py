@@ -65,7 +65,7 @@ class TextLines(logging.Formatter):
         fields = " ".join(f"{name}={value}" for name, value in extras(record).items())
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         return printable(
-            f"{time} {record.levelname:<7} {said(record)}{'  ' if fields else ''}{fields}"
+            f"{time} {record.levelname:<7} {render(record)}{'  ' if fields else ''}{fields}"
         )
 
 
@@ -78,13 +78,13 @@ class JsonLines(logging.Formatter):
         head = {
             "time": time,
             "level": record.levelname.lower(),
-            "message": said(record),
+            "message": render(record),
             "logger": record.name,
         }
         return ENCODER.encode(head | extras(record))
 
 
-def said(record: logging.LogRecord) -> str:
+def render(record: logging.LogRecord) -> str:
     """Return the record's message on one line, without addresses.
 
     Instead of a traceback, the type and the place of the record's exception follow.

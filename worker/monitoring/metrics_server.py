@@ -26,11 +26,6 @@ CLIENT_SECONDS = 10  # after which an idle connection is closed
 def serve(registry: CollectorRegistry, host: str, first: int) -> int | None:
     """Answer scrapes in a thread until the process ends.
 
-    Args:
-        registry: The metrics to serve.
-        host: The address to listen on.
-        first: The first port to try.
-
     Returns:
         The port; None, after an error in the log, if no port can be listened on.
     """

@@ -114,12 +114,7 @@ def opt_outs_read(settings: Settings, store: "redis.Redis") -> OptOutStatus | No
 
 
 def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:
-    """Return the age of the event at the queue's front.
-
-    Args:
-        store: The client for Redis.
-        queue: The queue's key.
-        now: The current time by Redis's clock, in epoch seconds.
+    """Return the age of the event at the queue's front, at `now` by Redis's clock.
 
     Returns:
         Seconds since it was enqueued; None if the queue is empty or the event does not say.

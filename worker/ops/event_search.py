@@ -105,12 +105,7 @@ class EventSearch:
         )
 
     def waits(self, address: str, raw: str) -> bool:
-        """Return True if this delayed message waits only for another delivery of its member to end.
-
-        Args:
-            address: The member's address.
-            raw: The message as it lies in Redis.
-        """
+        """Return True if this message waits only for another delivery of its member to end."""
         return (
             self.redis.zscore(self.ledger.keys.waiting_for(self.ledger.digest_of(address)), raw)
             is not None
@@ -133,10 +128,6 @@ class EventSearch:
 
         Events that a worker has in flight are only counted. The search goes through the places
         twice, in the order in which an event moves, so that it meets one that moves meanwhile.
-
-        Args:
-            address: The person's address.
-            wanted: Tells whether an event, or a message as a whole, is this person's.
 
         Returns:
             The place → how many events were erased there; for `ledger`, how many records; for

@@ -63,10 +63,9 @@ class Documents:
     _skipping: bool = False
 
     def all_in(self, lines: Iterator[str]) -> Iterator[Document]:
-        """Yield the documents in `lines`.
+        """Yield the documents in `lines`, which have their line ends.
 
-        Args:
-            lines: Lines with their ends. A line of `LONGEST` characters without an end is too long.
+        A line of `LONGEST` characters without an end is too long.
         """
         for line in lines:
             yield from self._read(line)

@@ -39,56 +39,57 @@ class MemberContext:
     order: EventOrder = NEWEST
 
 
-def previewed(
+def event_preview(
     entry: FileEntry,
     settings: Settings,
     preset: Preset,
     background: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
 ) -> dict[str, Any]:
-    """Return what the event would become.
+    """Return what the event would become under a worker's settings.
 
-    Args:
-        entry: The event, or why it cannot be read.
-        settings: The settings that a worker would have.
-        preset: How events are read.
-        background: Returns what is known of the member that a patch is for.
+    `background` returns what is known of the member that a patch is for.
 
     Returns:
         A dict for people and programs: its `line`, and either `request` and `form`, or why there is
         no request, as `bad_line`, `dead_letter`, `skipped` or `superseded`. If there are any,
         `not_understood` and `superseded_fields` name fields.
     """
-    place = {"line": entry.number}
+    line = {"line": entry.number}
     try:
         if entry.complaint:
-            return {**place, "bad_line": entry.complaint}
+            return {**line, "bad_line": entry.complaint}
         patch = patch_from_event(parse_event(entry.value), preset)
     except (MalformedEvent, MalformedEmail) as error:
-        return {**place, "dead_letter": str(error)}
+        return {**line, "dead_letter": str(error)}
     if isinstance(patch, SkipReason):
-        return {**place, "skipped": patch.value}
-    before = background(patch)
+        return {**line, "skipped": patch.value}
+    return {**line, **_merged(patch, settings, background(patch))}
+
+
+def _merged(patch: Patch, settings: Settings, before: MemberContext) -> dict[str, Any]:
+    """Return the request that `patch` becomes, or that newer events have set all its fields."""
     left = filling(surviving(patch, before.record, before.order), before.held)
     gone = [name for name in fields_of(patch) if name not in fields_of(left)]
-    noted: dict[str, Any] = (
+    notes: dict[str, Any] = (
         {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
     )
     if gone and not fields_of(left):
         why = "set already" if patch.undated else "newer events have set"
-        return {**place, "superseded": f"{why} {', '.join(gone)}", **noted}
+        return {"superseded": f"{why} {', '.join(gone)}", **notes}
+    if gone:
+        notes["superseded_fields"] = gone
+    return {**_request(left, settings, before), **notes}
+
+
+def _request(patch: Patch, settings: Settings, before: MemberContext) -> dict[str, Any]:
     rules = SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
-    member = plan_merge(
-        before.held, before.record, [TimedPatch(left, before.order)], rules, now=0.0
-    ).member
+    timed = [TimedPatch(patch, before.order)]
+    member = plan_merge(before.held, before.record, timed, rules, now=0.0).member
     if member is None:
         raise LookupError("an event makes a member")
-    url = (
-        f"{settings.mailgun_api_base_url}/v3/lists/"
-        f"{settings.mailgun_list_address or NO_LIST}/members"
-    )
-    if gone:
-        noted["superseded_fields"] = gone
-    return {**place, "request": f"POST {url}", "form": member.form(), **noted}
+    mailing_list = settings.mailgun_list_address or NO_LIST
+    url = f"{settings.mailgun_api_base_url}/v3/lists/{mailing_list}/members"
+    return {"request": f"POST {url}", "form": member.form()}
 
 
 def not_understood_in(data: object, preset: Preset) -> tuple[str, ...]:

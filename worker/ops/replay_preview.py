@@ -7,7 +7,7 @@ from typing import Any
 from worker.delivery.event_delivery import order_of
 from worker.members.ledger import Ledger
 from worker.ops.event_file import FileEntry
-from worker.ops.preview import MemberContext, previewed
+from worker.ops.preview import MemberContext, event_preview
 from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.client import connect
 from worker.settings import Settings
@@ -25,11 +25,9 @@ class ReplayPreview:
     ledger: Ledger
 
     def request(self, buried: DeadLetter, number: int = 1) -> dict[str, Any]:
-        """Return the request that the event would become now, as `previewed` does.
+        """Return the request that the event would become now, as `event_preview` does.
 
-        Args:
-            buried: The dead letter.
-            number: Its number in the list of those that are shown.
+        `number` is its number in the list of those that are shown.
         """
 
         def background(patch: Patch) -> MemberContext:
@@ -45,7 +43,7 @@ class ReplayPreview:
                 "dead_letter": buried.letter.summary or "not a message of this program",
             }
         args = buried.message.args
-        return previewed(
+        return event_preview(
             FileEntry(number, args[0] if args else None), self.settings, self.preset, background
         )
 

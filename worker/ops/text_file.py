@@ -154,10 +154,7 @@ codecs.register_error("marked", _marked)
 def lines_of(stream: IO[str], longest: int) -> Iterator[str]:
     """Yield the lines of `stream`.
 
-    Args:
-        stream: What to read.
-        longest: The most characters of a line. Of a longer one only its first part is yielded,
-            without a line end.
+    Of a line of more than `longest` characters only its first part is yielded, without a line end.
     """
     while line := whole_line("", stream, longest):
         yield line

@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from worker.queue.message import LATEST
+from worker.queue.codec import LATEST
 
 
 def clock_time(epoch: float | None) -> str:

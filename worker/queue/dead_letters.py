@@ -15,9 +15,10 @@ from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.mailgun.texts import ANSWER_LIMIT, shown
+from worker.queue.codec import LATEST, DecodeError, decode, encode
 from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 from worker.queue.intake import parse_raw
-from worker.queue.message import LATEST, DecodeError, Message, decode, encode
+from worker.queue.message import Message
 from worker.redis_client.counts import counts_in
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script

@@ -11,7 +11,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
-from worker.queue.message import Message, encode
+from worker.queue.codec import encode
+from worker.queue.message import Message
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from worker.queue.codec import DecodeError
 from worker.queue.compression import LIMIT_BYTES, compression_of, decompressed
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK, DecodeError
+from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
 from worker.signal.event import NESTING_LIMIT
 from worker.signal.event_json import read_json
 
@@ -111,7 +112,7 @@ def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
     try:
         body, size = _body(outer, headers, properties, limit_bytes)
     except DecodeError as error:
-        raise _told(error, headers.get("task"), own_id) from None
+        raise _with_id(error, headers.get("task"), own_id) from None
     if (
         isinstance(body, dict)
         and "args" not in body
@@ -152,7 +153,7 @@ def unknown_task(task: str, own_id: str | None, more: str = "") -> DecodeError:
     )
 
 
-def _told(error: DecodeError, task: object, own_id: str | None) -> DecodeError:
+def _with_id(error: DecodeError, task: object, own_id: str | None) -> DecodeError:
     if isinstance(task, str) and task not in TASKS:  # another program's message, most likely
         return unknown_task(task, own_id, f", and {error}")
     return DecodeError(str(error), error.reason, own_id)

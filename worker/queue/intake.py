@@ -6,22 +6,18 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from worker.queue.codec import RETURNS, STAMP, DecodeError, message_from_headers, without_stamp
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.envelope import TASKS, Envelope, opened, unknown_task
 from worker.queue.message import (
     DELIVER_MANY,
     NO_LIMITS,
-    RETURNS,
-    STAMP,
     TASK,
-    DecodeError,
     Limits,
     Message,
     Refusal,
     events_in,
-    message_from_headers,
     usable_id,
-    without_stamp,
 )
 from worker.redis_client.raw_text import text_of
 from worker.signal.event import id_in

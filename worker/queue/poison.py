@@ -8,9 +8,10 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 
+from worker.queue.codec import envelope
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import Limits, Message, envelope
+from worker.queue.message import Limits, Message
 from worker.redis_client.lua import script
 
 LIBRARY = script("worker.queue", "poison")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import uuid4
 
 from worker.privacy import redacted
-from worker.queue.message import DELIVER_MANY, NO_LIMITS, Message, encode, encoded_texts, usable_id
+from worker.queue.codec import encode, encoded_texts
+from worker.queue.message import DELIVER_MANY, NO_LIMITS, Message, usable_id
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
 from worker.signal.event import MalformedEvent, SignalEvent, id_in, kind_in

@@ -63,11 +63,8 @@ BYTES: dict[str, Any] = {"encoding_errors": "surrogateescape", "command_packer":
 def connect(url: str, **options: Any) -> "redis.Redis":
     """Return a pooled client for an address, which connects at its first command.
 
-    Its replies hold `str`, not `bytes`.
-
-    Args:
-        url: The address, as in REDIS_URL.
-        **options: Options of redis-py, time-outs in seconds; options in `url` take precedence.
+    Its replies hold `str`, not `bytes`. The options are redis-py's, time-outs in seconds; those in
+    `url` take precedence.
 
     Raises:
         RedisAddressError: `url` cannot be read.
@@ -94,10 +91,8 @@ def pool_for(
 ) -> "redis.ConnectionPool":
     """Return the connection pool for `address`, made in the same way for every part of the program.
 
-    Args:
-        address: The address.
-        adapted: Returns the class of connections to use, derived from the class that it gets.
-        **options: Options of redis-py; options in `address` take precedence.
+    `adapted` returns the class of connections to use, derived from the class that it gets. The
+    options are redis-py's; those in `address` take precedence.
     """
     if address.tls:
         _warn_if_unverified(address.place, address.tls.verifies, address.tls.checks_name)

@@ -7,11 +7,7 @@ from importlib.resources import files
 
 
 def script(package: str, *names: str) -> str:
-    """Return the texts of Lua files, one after the other.
-
-    Args:
-        package: The package that holds the files.
-        *names: The names of the files, without `.lua`.
+    """Return the texts of a package's Lua files, named without `.lua`, one after the other.
 
     Raises:
         ModuleNotFoundError: There is no such package.

@@ -32,14 +32,9 @@ class Repeats:
     def attempt(
         self, act: Callable[[], Answer], otherwise: Callable[[], object] | None = None
     ) -> Answer:
-        """Call `act`, and keep it for `run` if Redis does not answer.
+        """Call `act` and return what it returns.
 
-        Args:
-            act: The step.
-            otherwise: The step to keep in place of `act`.
-
-        Returns:
-            What `act` returns.
+        If Redis does not answer, `otherwise`, or else `act`, is kept for `run`.
 
         Raises:
             redis.RedisError: Redis did not answer, or refused. The step is kept if the error may

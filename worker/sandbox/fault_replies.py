@@ -13,15 +13,9 @@ MadeUp = Literal["status", "html_502", "magnificent", "other_member"]
 
 
 def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Reply:
-    """Return the reply to a request over the rate limit.
+    """Return the reply to a request over the rate limit, which hints to wait for `seconds`.
 
     Mailgun docs: `{"message": "Too Many Requests"}`.
-
-    Args:
-        status: The HTTP status, 429 or 420.
-        kind: The form of the hint how long to wait, or "none".
-        seconds: How long to wait.
-        now: The time, in epoch seconds.
     """
     told = hint(kind, seconds, now=now)
     reply = json_reply(status, {"message": "Too Many Requests", **told.body})

@@ -88,11 +88,7 @@ class MailingList:
         raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def shown(self, address: str, moment: float) -> StoredMember:
-        """Return the member as it was at `moment`.
-
-        Args:
-            address: The member's address, in any case.
-            moment: Epoch seconds.
+        """Return the member as it was at `moment`, in epoch seconds.
 
         Raises:
             MailgunError: Mailgun's 404 if the list had no such member.
@@ -151,10 +147,9 @@ class MailingList:
         ]
 
     def ascending(self, *, subscribed: bool | None = None) -> list[str]:
-        """Return the lowercase addresses in ascending order. The caller must not change the list.
+        """Return the lowercase addresses of the subscribed, the unsubscribed or (None) all members.
 
-        Args:
-            subscribed: Which members: the subscribed, the unsubscribed, or (None) all.
+        They are in ascending order. The caller must not change the list.
         """
         return (self._everybody if subscribed is None else self._by_subscription[subscribed]).all()
 
@@ -250,13 +245,6 @@ def upserted_member(
 
     A new member is subscribed unless the request says no (Mailgun docs: `subscribed` defaults to
     yes). The quirks decide what happens to fields that an update leaves out.
-
-    Args:
-        held: The stored member; None if the list has none.
-        said: The fields of the request.
-        switches: The quirks.
-        bulk: Whether the request is a bulk request.
-        now: The time, in epoch seconds.
     """
     if held is None:
         return StoredMember(

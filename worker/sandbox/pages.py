@@ -17,10 +17,7 @@ MAX_LIMIT = 100  # Mailgun docs: default and maximum
 def page_of(mailing_list: MailingList, query: Mapping[str, str], *, url: str) -> dict[str, Any]:
     """Return Mailgun's answer to `GET {url}?limit=&subscribed=&page=&address=`.
 
-    Args:
-        mailing_list: The list.
-        query: The decoded query parameters.
-        url: The absolute URL of the pages, without a query.
+    `url` is absolute, without a query.
     """
     limit = _limit(query.get("limit", ""))
     subscribed = read_subscribed(query.get("subscribed"))

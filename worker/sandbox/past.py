@@ -20,13 +20,9 @@ class Past:
     def note(
         self, key: str, before: StoredMember | None, after: StoredMember | None, at: float
     ) -> None:
-        """Remember a change of one member.
+        """Remember a change of one member at `at`, in epoch seconds; None stands for no member.
 
-        Args:
-            key: The lowercase address.
-            before: The member before; None if there was none.
-            after: The member since then; None if it was removed.
-            at: When it changed, in epoch seconds.
+        `key` is the member's lowercase address.
         """
         if not self.reaches:
             return
@@ -44,11 +40,9 @@ class Past:
         return key in self._versions
 
     def member(self, key: str, moment: float) -> StoredMember | None:
-        """Return the member as it was at `moment`, or None if there was none.
+        """Return the member as it was at `moment`, in epoch seconds, or None if there was none.
 
-        Args:
-            key: The lowercase address of a member that changed lately.
-            moment: Epoch seconds.
+        `key` is the lowercase address of a member that changed lately.
         """
         versions = self._versions[key]
         return next((member for at, member in reversed(versions) if at <= moment), versions[0][1])

@@ -91,13 +91,9 @@ class RequestLog:
     def close(
         self, record: Record, status: int | str, *, at: float, wait_until: float | None = None
     ) -> None:
-        """Record how the request ended.
+        """Record how the request ended: with a status, or without an answer as "reset" or "hang".
 
-        Args:
-            record: The record that `open` returned.
-            status: The status of the answer; "reset" or "hang" without one.
-            at: When it ended, in epoch seconds.
-            wait_until: Epoch seconds until which the answer told the client to wait.
+        `wait_until` is until when, in epoch seconds, the answer told the client to wait.
         """
         record.status = status
         record.answered_at = at if isinstance(status, int) else None

@@ -28,9 +28,7 @@ NONCE = "NONCE"
 def serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
     """Listen until SIGINT or SIGTERM.
 
-    Args:
-        config: How the sandbox starts.
-        ready: Called with the base URL once the server answers requests.
+    `ready` is called with the base URL once the server answers requests.
 
     Raises:
         OSError: If the port is in use.

@@ -121,11 +121,7 @@ def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
 
     Of an object only the entries count whose key is in `YES_KEYS` or `NO_KEYS` and not in `places`,
     since most such objects hold other purposes. If there is none, a no at one of `places` inside an
-    inner object counts, as in Segment's `categoryPreferences`.
-
-    Args:
-        value: The JSON value.
-        places: Keys that lead to a consent and are read on their own.
+    inner object counts, as in Segment's `categoryPreferences`. The `places` are read on their own.
     """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT

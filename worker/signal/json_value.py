@@ -28,9 +28,7 @@ def event_text(event: Mapping[str, Any] | SignalEvent) -> str:
 def to_json_value(value: Any, depth: int = 0) -> Any:
     """Return `value` with dates as ISO 8601, decimals as numbers and UUIDs as text.
 
-    Args:
-        value: A part of the event.
-        depth: How many levels deep the part lies in the event.
+    It lies `depth` levels deep in the event.
 
     Raises:
         MalformedEvent: The value is nested too deep, or holds a type that JSON cannot carry.

@@ -95,10 +95,7 @@ def address_in(event: SignalEvent, preset: Preset) -> str | None:
 def _first(event: SignalEvent, places: tuple[FieldSource, ...], *, blanks: bool = True) -> Any:
     """Return the value at the first of `places` that has one; None if none has.
 
-    Args:
-        event: The event.
-        places: Where to look, in order.
-        blanks: Accept a value that is only white space.
+    A value that is only white space counts if `blanks`.
     """
     for place in places:
         value = clean(place.read(event))

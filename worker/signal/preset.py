@@ -207,11 +207,7 @@ def load_preset(file: Path | None = None) -> Preset:
 
 
 def preset_of(text: str, origin: str) -> Preset:
-    """Return the preset that a text describes.
-
-    Args:
-        text: The preset as TOML.
-        origin: The name of its file, which the error names.
+    """Return the preset that TOML text describes; errors name its file, `origin`.
 
     Raises:
         PresetError: The text is no valid preset.

@@ -13,14 +13,8 @@ from typing import Any
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
-from worker.mailgun.outcome import (
-    NoResponse,
-    OutcomeKind,
-    Response,
-    classify_bulk_write,
-    classify_read,
-    kind_of_status,
-)
+from worker.mailgun.outcome import OutcomeKind, classify_bulk_write, classify_read, kind_of_status
+from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 
 LOCAL_PART = "signal-mailgun-throw-away"
@@ -102,7 +96,7 @@ class ProbeMember:
         read = classify_read(answer, address or self.address, datetime.now(UTC))
         if read is None or isinstance(read, Member):
             return read
-        raise UnexpectedAnswer(said(answer))
+        raise UnexpectedAnswer(describe_response(answer))
 
     def held(self) -> Member:
         """Return the member as it is on the list. Raises `UnexpectedAnswer` if it is not there."""
@@ -123,7 +117,7 @@ class ProbeMember:
         """Send the form as it is by `POST`. Raises `UnexpectedAnswer` if Mailgun refuses it."""
         answer = self._written([self.address], lambda: self.mailgun.write(form))
         if answer.status == 400:
-            raise UnexpectedAnswer(said(answer))
+            raise UnexpectedAnswer(describe_response(answer))
         return answer
 
     def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Response:
@@ -204,7 +198,7 @@ class ProbeMember:
         return answer
 
 
-def said(answer: Response) -> str:
+def describe_response(answer: Response) -> str:
     """Return status and text of the answer in one short line."""
     return f"{answer.status} {shown(answer.text())[:70]}".strip()
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from worker.mailgun.member import Member, member_in
-from worker.ops.account_probe.probe_member import ProbeMember, UnexpectedAnswer, said
+from worker.ops.account_probe.probe_member import ProbeMember, UnexpectedAnswer, describe_response
 
 Mode = Literal["merge", "overwrite"]
 NEITHER: frozenset[Mode] = frozenset()
@@ -84,7 +84,7 @@ def _made_unsubscribed(it: ProbeMember) -> str:
 
 def _answer_to_post(it: ProbeMember) -> str:
     answer = it.renew(it.member(plan="a"))
-    return "its address" if member_in(answer.json(), it.address) else said(answer)
+    return "its address" if member_in(answer.json(), it.address) else describe_response(answer)
 
 
 def _answer_whole(it: ProbeMember) -> str:
@@ -189,7 +189,7 @@ def _bulk_subscribed_left_out(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     answer = it.write_many([{"address": it.address, "name": OTHER_NAME}])
     if answer.status == 400:
-        return said(answer)
+        return describe_response(answer)
     return "subscribes" if it.held().subscribed else "kept"
 
 
@@ -197,7 +197,7 @@ def _bulk_answer(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     answer = it.write_many([{"address": it.address, "name": OTHER_NAME, "subscribed": False}])
     if answer.status == 400:
-        return said(answer)
+        return describe_response(answer)
     shown = answer.json()
     if isinstance(shown, dict) and "task-id" in shown:
         return "a job's id"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.mailgun.outcome import NoResponse, Response
+from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import (
     MailgunUnavailable,
     ProbeCancelled,
@@ -56,11 +56,9 @@ class ProbeReport:
 
 
 def probed(throw_away: ProbeMember, mode: Mode) -> ProbeReport:
-    """Ask all questions, and report. However the probe ends, it then deletes the throw-away member.
+    """Ask all questions, and report, judging by the operator's write mode.
 
-    Args:
-        throw_away: The member to try things on.
-        mode: The operator's write mode, by which findings are judged.
+    However the probe ends, it then deletes the throw-away member.
     """
     findings: tuple[ProbeFinding, ...] = ()
     leftover, stopped, trouble = False, False, None

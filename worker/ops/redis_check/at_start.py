@@ -19,40 +19,33 @@ WAIT_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 2.0
 
 
-def tell_of_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
-    """Log what is wrong with the Redis at `url`.
+def report_redis(url: str, integration: str, end: Callable[[str], None]) -> str | None:
+    """Log what is wrong with the Redis at `url`; return a line if the worker must end with it.
 
-    If Redis does not answer yet, a thread waits for it and logs the results then.
-
-    Args:
-        url: The worker's REDIS_URL.
-        integration: The integration whose keys the worker needs.
-        end: Ends the worker with a line that says why. The thread calls it if the worker can never
-            deliver.
-
-    Returns:
-        The line with which the worker must end at once, or None.
+    If Redis does not answer yet, a thread waits for it and logs the results then. If the worker can
+    never deliver, the thread calls `end` with that line.
     """
     report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
     if not report.answered and not report.ending:
         _log(report.results)
-        Thread(target=_tell_later, args=(url, integration, end), daemon=True).start()
+        Thread(target=_report_later, args=(url, integration, end), daemon=True).start()
         return None
-    return _told(report)
+    return _log_or_end(report)
 
 
-def _tell_later(url: str, integration: str, end: Callable[[str], None]) -> None:
+def _report_later(url: str, integration: str, end: Callable[[str], None]) -> None:
     while True:
         time.sleep(LOOK_AGAIN_SECONDS)
         report = report_on_redis(url, integration, wait_seconds=WAIT_SECONDS)
         if report.answered or report.ending:
             break
-    line = _told(report)
+    line = _log_or_end(report)
     if line:
         end(line)
 
 
-def _told(report: RedisReport) -> str | None:
+def _log_or_end(report: RedisReport) -> str | None:
+    """Return the line with which the worker must end, else log the results."""
     if report.ending:
         return f"{report.ending.what}: {report.ending.in_one_line()}"
     _log(report.results)

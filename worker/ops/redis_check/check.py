@@ -61,11 +61,7 @@ def report_on_redis(
 ) -> RedisReport:
     """Check the Redis at `url`, and report.
 
-    Args:
-        url: A REDIS_URL.
-        integration: The integration whose keys the user must have rights to.
-        wait_seconds: The time-out of each connection and reply. A look takes at most a few times
-            as long.
+    A look takes at most a few times `wait_seconds`, the time-out of each connection and reply.
     """
     options: dict[str, Any] = {
         "socket_timeout": wait_seconds,
@@ -76,7 +72,7 @@ def report_on_redis(
     try:
         results.extend(_looks(client, url, integration))
     except (redis.RedisError, OSError) as error:
-        trouble = _told_apart(error, url, options)
+        trouble = _diagnose(error, url, options)
         return RedisReport((of_trouble(trouble), *results), trouble.answered)
     finally:
         client.close()
@@ -88,7 +84,7 @@ def of_trouble(trouble: Trouble) -> CheckResult:
     return failed("Redis", trouble.found, trouble.fix, ends_worker=not trouble.passes)
 
 
-def _told_apart(error: BaseException, url: str, options: dict[str, Any]) -> Trouble:
+def _diagnose(error: BaseException, url: str, options: dict[str, Any]) -> Trouble:
     trouble = describe_redis_error(error, url)
     # A Cluster has only database 0. Of another one it says only that this is not there.
     if "database" in trouble.found:
@@ -177,9 +173,7 @@ def is_full(facts: Facts | None) -> bool:
 def server_result(facts: Facts | None, url: str) -> CheckResult:
     """Return what kind of server it is, and whether workers can use it.
 
-    Args:
-        facts: The reply to INFO, or None if it was refused.
-        url: The REDIS_URL, whose address the result names.
+    `facts` is the reply to INFO, or None if it was refused.
     """
     place = where(url)
     if facts is None:
@@ -294,11 +288,7 @@ def rights_results(
 ) -> Iterator[CheckResult]:
     """Yield a result for absent commands and for each user of the worker's rights that lacks some.
 
-    Args:
-        trial: The rights that were tried.
-        integration: The integration whose keys the rules name.
-        database: The database, which the rules for channels name.
-        too_old: The server is too old, which says already why commands are absent.
+    If the server is `too_old`, that says already why commands are absent.
     """
     absent = [each for each in trial.missing if each.unavailable]
     if absent and not too_old:

@@ -221,12 +221,7 @@ def is_forbidden(error: BaseException) -> bool:
 
 
 def of_right(text: str, place: str) -> Trouble | None:
-    """Return the trouble if a right or a command is missing, else None.
-
-    Args:
-        text: The text of the error.
-        place: The address, which the result names.
-    """
+    """Return the trouble if a right or a command is missing, else None."""
     fix = f"Give it the rights of {RIGHTS_DOC}; signal-mailgun check names each that is missing."
     if re.search(FORBIDDEN, text):
         command = re.search(r"run the '([\w|]+)'", text)

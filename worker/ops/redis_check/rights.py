@@ -17,7 +17,7 @@ Redis 7.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -226,38 +226,10 @@ class Trial:
     refused: redis.RedisError | None = None
 
 
-def acl_rules(who: Iterable[Who], integration: str, database: int = 0) -> str:
-    """Return the rules of an ACL user with the rights that some components need, and no more.
-
-    Args:
-        who: The components.
-        integration: The integration whose keys the rules name.
-        database: The database, which the rules for channels name.
-
-    Returns:
-        The rules for keys, channels and commands, separated by spaces, as ACL SETUSER takes them.
-    """
-    rights = [each for each in RIGHTS if each.who in set(who)]
-    patterns = {PATTERNS[each.on] for each in rights if each.on}
-    # The pattern of the lists with a priority covers the queue and the dead letters, too.
-    covered = (
-        {PATTERNS["{queue}"], PATTERNS["{dead}"]} if PATTERNS["{priority}"] in patterns else set()
-    )
-    commands = {f"+{command.lower()}" for each in rights for command in each.commands.split()}
-    places = sorted(patterns - covered, key=lambda each: (each.startswith("&"), each))
-    filled = [each.format(integration=integration, database=database) for each in places]
-    return " ".join(["resetkeys", "resetchannels", *filled, "-@all", *sorted(commands)])
-
-
 def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> Trial:
-    """Try rights on a connection of their own.
+    """Try rights as the client's user, in its database, on a connection of their own.
 
     If MULTI is missing, no other right can be tried, and it is the only one in the result.
-
-    Args:
-        client: A client of Redis with the user and the database to try.
-        who: The components whose rights are tried.
-        integration: The integration whose keys are tried.
 
     Raises:
         redis.RedisError: Redis is away.

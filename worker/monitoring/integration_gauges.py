@@ -1,0 +1,285 @@
+"""Gauges of the integration for Prometheus, read from Redis at a scrape.
+
+Every worker reports the same gauges, so queries take `max by (integration)`.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from threading import Lock, Thread
+from typing import get_args
+
+import redis
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from worker.delivery.outcome_stats import OutcomeStats
+from worker.delivery.worker_registry import WorkerRegistry, WorkerState
+from worker.gate.gate import HoldState
+from worker.monitoring.redis_memory import memory_share
+from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
+from worker.privacy import whereabouts
+from worker.queue.dead_letter_reasons import DeadLetterReason
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
+from worker.redis_client.clock import redis_now
+from worker.settings import Settings
+from worker.signal.patch import NOT_UNDERSTOOD
+from worker.wiring import gate_for
+
+logger = logging.getLogger("signal_mailgun.metrics")
+
+PREFIX = "signal_mailgun"
+CACHE_SECONDS = 1.0  # one reading serves every scrape for so long
+PATIENCE_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
+HOLDS = ("paused", "incident", "throttled", "unavailable")
+UNKNOWN = "unknown"  # reason of dead letters that other programs put on the queue
+
+
+@dataclass(frozen=True)
+class IntegrationGauges:
+    """The state of an integration that Prometheus scrapes.
+
+    Attributes:
+        queued: Messages on the queue.
+        oldest_age: Age in seconds of the event at the queue's front; None if it does not say.
+        delayed: Messages in the delay queue.
+        dead_letters: Reason -> number of dead letters.
+        hold: The state of the gate.
+        opt_outs_age: Seconds since the last complete opt-out scan began; None if there was none.
+        workers: State -> number of live workers.
+        not_understood: What was not understood -> number of events, since the first worker.
+        memory: Used share of Redis's maxmemory; None if it has no limit or INFO is not allowed.
+        letters_share: Used share of DEAD_LETTERS_MAX; None if there is no such limit.
+    """
+
+    queued: int
+    oldest_age: float | None
+    delayed: int
+    dead_letters: dict[str, int]
+    hold: HoldState
+    opt_outs_age: float | None = None
+    workers: dict[str, int] = field(default_factory=dict)
+    not_understood: dict[str, int] = field(default_factory=dict)
+    memory: float | None = None
+    letters_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge with one value.
+
+    Attributes:
+        name: Its name, without the prefix.
+        help: What Prometheus shows of it.
+        value: Returns its value; None leaves it out.
+    """
+
+    name: str
+    help: str
+    value: Callable[[IntegrationGauges], float | None]
+
+
+@dataclass(frozen=True)
+class LabelledGauge:
+    """A gauge with a value for each value of a label.
+
+    Attributes:
+        name: Its name, without the prefix.
+        help: What Prometheus shows of it.
+        label: The name of the label.
+        values: Returns its values by the label's value.
+    """
+
+    name: str
+    help: str
+    label: str
+    values: Callable[[IntegrationGauges], dict[str, float]]
+
+
+def _by_reason(counts: dict[str, int]) -> dict[str, float]:
+    # Another program may have written anything as a reason, an address too: it counts as unknown.
+    known = {str(reason): float(counts.get(reason, 0)) for reason in DeadLetterReason}
+    return {**known, UNKNOWN: sum(counts.values()) - sum(known.values())}
+
+
+GAUGES = (
+    Gauge(
+        "queued_events",
+        "Messages on the queue, each of one event or many.",
+        lambda read: read.queued,
+    ),
+    Gauge(
+        "oldest_queued_age_seconds",
+        "Age of the event at the queue's front.",
+        lambda read: read.oldest_age,
+    ),
+    Gauge("delayed_events", "Events that wait for their next try.", lambda read: read.delayed),
+    Gauge(
+        "failing_members",
+        "Members with failures since the last success; many of them begin a hold.",
+        lambda read: read.hold.members,
+    ),
+    Gauge(
+        "pace_requests_per_second",
+        "Requests a second that are allowed now; left out while nothing limits them.",
+        lambda read: read.hold.rate,
+    ),
+    Gauge(
+        "opt_outs_age_seconds",
+        "Seconds since the last complete reading of the unsubscribed members began; "
+        "left out if they are not read.",
+        lambda read: read.opt_outs_age,
+    ),
+    Gauge(
+        "redis_memory_used_ratio",
+        "Share of maxmemory that Redis uses; at 1 producers are refused. "
+        "Left out if there is no limit.",
+        lambda read: read.memory,
+    ),
+    Gauge(
+        "dead_letters_bound_ratio",
+        "Share of DEAD_LETTERS_MAX that is used; at 1 the oldest are removed permanently. "
+        "Left out if it is 0.",
+        lambda read: read.letters_share,
+    ),
+)
+LABELLED_GAUGES = (
+    LabelledGauge(
+        "dead_letters",
+        "Dead letters on the dead-letter queue.",
+        "reason",
+        lambda read: _by_reason(read.dead_letters),
+    ),
+    LabelledGauge(
+        "workers",
+        "Workers that are alive, by state.",
+        "state",
+        lambda read: {state: read.workers.get(state, 0) for state in get_args(WorkerState)},
+    ),
+    LabelledGauge(
+        "held",
+        "Whether the integration is on hold, by kind of hold.",
+        "kind",
+        lambda read: {kind: float(kind == read.hold.kind) for kind in HOLDS},
+    ),
+)
+
+
+def read_gauges(settings: Settings, store: "redis.Redis") -> IntegrationGauges:
+    """Return the integration's state now.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
+    """
+    where = settings.signal_integration, settings.queue
+    queued = queued_messages(settings, store)
+    opt_outs = opt_outs_read(settings, store)
+    letters = DeadLetterQueue(store, *where).cached_counts()
+    return IntegrationGauges(
+        queued=queued,
+        oldest_age=oldest_age(store, settings.queue, redis_now(store)) if queued else 0.0,
+        delayed=DelayQueue(store, *where).count(),
+        dead_letters=letters,
+        hold=gate_for(settings, store).state(),
+        workers=Counter(
+            each.state for each in WorkerRegistry(store, settings.signal_integration).alive()
+        ),
+        not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
+        opt_outs_age=opt_outs.age if opt_outs else None,
+        memory=memory_share(store),
+        letters_share=letters_share(settings, sum(letters.values())),
+    )
+
+
+class RedisCollector(Collector):
+    """Gauges of the integration. A Redis that is down or hangs neither fails nor delays scrapes."""
+
+    def __init__(
+        self,
+        integration: str,
+        read: Callable[[], IntegrationGauges],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Collect with `read`, which may raise or hang; it never runs twice at the same time."""
+        self._integration = integration
+        self._read = read
+        self._clock = clock
+        self._lock = Lock()
+        self._reader: Thread | None = None
+        self._last: IntegrationGauges | None = None
+        self._read_at = float("-inf")
+
+    def describe(self) -> Iterable[Metric]:
+        """Return no metrics; without this method, registering would read from Redis."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the current gauges."""
+        return gauge_families(self._integration, self._current())
+
+    def _current(self) -> IntegrationGauges | None:
+        with self._lock:
+            if (
+                not (self._reader and self._reader.is_alive())
+                and self._clock() - self._read_at >= CACHE_SECONDS
+            ):
+                self._reader = Thread(target=self._renew, name="metrics-reader", daemon=True)
+                self._reader.start()
+            reader = self._reader
+        if reader:
+            reader.join(PATIENCE_SECONDS)
+        return None if reader and reader.is_alive() else self._last
+
+    def _renew(self) -> None:
+        try:
+            self._last = self._read()
+        except (redis.RedisError, OSError) as error:
+            self._last = None
+            logger.debug("Redis does not answer", extra={"error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001  a bug must not fail the scrape
+            self._last = None
+            logger.error(
+                "the integration's metrics cannot be read", extra={"error": whereabouts(error)}
+            )
+        self._read_at = self._clock()
+
+
+def gauge_families(integration: str, gauges: IntegrationGauges | None) -> Iterator[Metric]:
+    """Yield the integration's gauges; if `gauges` is None, only that Redis does not answer."""
+    up = float(gauges is not None)
+    yield _family(integration, "redis_up", "Whether Redis answers this worker.", up)
+    if gauges is None:
+        return
+    for gauge in GAUGES:
+        yield _family(integration, gauge.name, gauge.help, gauge.value(gauges))
+    for labelled in LABELLED_GAUGES:
+        yield _labelled_family(integration, labelled, labelled.values(gauges))
+    yield _not_understood(integration, gauges.not_understood)
+
+
+def _family(integration: str, name: str, help: str, value: float | None) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", help, labels=["integration"])
+    if value is not None:
+        family.add_metric([integration], value)
+    return family
+
+
+def _labelled_family(integration: str, gauge: LabelledGauge, values: dict[str, float]) -> Metric:
+    family = GaugeMetricFamily(
+        f"{PREFIX}_{gauge.name}", gauge.help, labels=["integration", gauge.label]
+    )
+    for label, value in values.items():
+        family.add_metric([integration, label], value)
+    return family
+
+
+def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
+    text = "Events in which a consent or a time stamp was there and not understood."
+    family = CounterMetricFamily(f"{PREFIX}_not_understood", text, labels=["integration", "what"])
+    for what in NOT_UNDERSTOOD:
+        family.add_metric([integration, what], counts.get(what, 0))
+    return family
