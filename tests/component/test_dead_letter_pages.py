@@ -15,7 +15,8 @@ from worker.ops.dead_letter_pages import (
     page_of,
     parsed_key,
 )
-from worker.queue.dead_letter_filter import DeadLetterFilter
+from worker.queue import dead_letters
+from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, dead_letter, letter_in
 from worker.queue.message import Message
@@ -44,6 +45,14 @@ def bury(letters: DeadLetterQueue, ids: range, *, each_second: bool = True) -> N
 
 def id_of(buried: DeadLetter) -> str:
     return buried.message.id
+
+
+def small_page(letters: DeadLetterQueue, start: int, step: int, most: int = 7) -> list[str]:
+    """Read as `DeadLetterQueue` does, at most seven letters at a time."""
+    return READ_SEVEN(letters, start, step, min(most, 7))
+
+
+READ_SEVEN = DeadLetterQueue._page
 
 
 def all_pages(
@@ -119,6 +128,20 @@ def test_filter_finds_the_same_whether_or_not_the_text_decides(
     bury(letters, range(12))
     assert page_of(letters, wanted, 50, id_of).rows == found
     assert [id_of(each) for each in letters.newest_first() if wanted.matches(each)] == found
+
+
+def test_batches_of_a_rare_reason_are_removed_across_pages(
+    letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters.DeadLetterQueue, "_page", small_page)
+    bury(letters, range(100))
+    wanted = DeadLetterFilter(reason="unauthorized")
+    removed = []
+    for batch in batches(letters, wanted, 100, at_once=2):
+        assert letters.purge(batch) == len(batch)
+        removed += [id_of(each) for each in batch]
+    assert removed == [f"m-{each}" for each in range(0, 100, 10)]
+    assert letters.totals() == {"rejected": 90}
 
 
 def test_letter_of_another_program_is_found_by_reason_unknown(letters: DeadLetterQueue) -> None:

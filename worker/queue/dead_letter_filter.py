@@ -219,7 +219,7 @@ def batches(
         at_once: Dead letters at most in one list.
     """
     left = limit
-    for page in letters.pages():
+    for page in letters.pages(wanted.may_match):
         meant = [each for each in page if wanted.matches(each)][:left]
         left -= len(meant)
         taken = 0

@@ -191,11 +191,22 @@ class DeadLetterQueue:
         for page in self.pages():
             yield from page
 
-    def pages(self) -> Iterator[list[DeadLetter]]:
-        """Yield every dead letter in pages, oldest first; the iteration survives removals."""
+    def pages(
+        self, may_match: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[list[DeadLetter]]:
+        """Yield every dead letter in pages, oldest first; the iteration survives removals.
+
+        Args:
+            may_match: Returns False for the text of a letter that the caller does not want, which
+                is then not read.
+        """
         kept = 0
         while page := self._page(-kept - 1, -1):
-            yield [letter_in(raw, -kept - number) for number, raw in enumerate(page, 1)]
+            yield [
+                letter_in(raw, -kept - number)
+                for number, raw in enumerate(page, 1)
+                if may_match(raw)
+            ]
             left = set(self._page(-kept - 1, -1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
