@@ -200,7 +200,8 @@ def test_worker_memory_in_an_outage_does_not_grow_with_waiting_events(
         deployment.until(lambda: deployment.gate().state().kind == "unavailable", "a hold")
         deployment.when_put(1.0)
         asked = deployment.requests()
-        deployment.until(looked_thrice, "three more reads of the list")
+        # The pause between two reads doubles while the events are put, to a minute at most.
+        deployment.until(looked_thrice, "three more reads of the list", 200)
         after, left = faults.memory(deployment), sum(deployment.left())
         deployment.end_faults()
         deployment.until(lambda: deployment.control.totals()["touched"] > 200, "members again", 90)
