@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0
 
+    flower_event_viewers: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = (
+        "all"
+    )
+
     visibility_timeout_seconds: Positive = 120
     worker_concurrency: Annotated[int, Field(ge=1, le=1000, default_factory=events_in_hand)]
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808

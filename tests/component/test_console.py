@@ -15,8 +15,9 @@ from rich.text import Text
 
 from tests.unit.strategies import any_text, json_values
 from worker.cli import console
-from worker.cli.console import Door, OutputFailed, ReaderGone, clock_time, span, styled
+from worker.cli.console import Door, OutputFailed, ReaderGone, styled
 from worker.cli.tables import print_rows
+from worker.ops.times import clock_time, span
 
 HOSTILE = "\x1b]52;c;cm0=\x07\x9b31m\u202egnp.exe[red]R[/red][/x]\r\b\u200b\u2028\ud800"
 

@@ -6,13 +6,18 @@ Each test starts clean.
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from tests.integration.bench import Bench
+from tests.integration.flowers import flower_process
+from tests.integration.visitors import Visitor
 from tests.sandboxes import RunningSandbox
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 from tests.workers import RunningWorker
+from worker.queue.dead_letters import DeadLetterQueue
+from worker.redis_client.client import connect
 
 numbers = count(1)
 
@@ -64,3 +69,37 @@ def own(the_bench: Bench) -> Iterator[Bench]:
     yield alone
     alone.end_workers()
     alone.clear()
+
+
+@pytest.fixture(scope="session")
+def flower_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("flower") / "flower.log"
+
+
+@pytest.fixture(scope="session")
+def letters_flower(server: RedisServer, flower_log: Path) -> Iterator[str]:
+    """Return a Flower with two users, of whom one may see events; its log has every request."""
+    with flower_process(
+        free_port(),
+        flower_log,
+        REDIS_URL=server.url,
+        SIGNAL_INTEGRATION="letters",
+        MAILGUN_LIST_ADDRESS="newsletter@mg.example.com",
+        FLOWER_BASIC_AUTH="ops:secret,eve:secret",
+        FLOWER_EVENT_VIEWERS="ops",
+        FLOWER_DEBUG="true",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def letters(server: RedisServer) -> Iterator[DeadLetterQueue]:
+    store = connect(server.url)
+    store.flushdb()
+    yield DeadLetterQueue(store, "letters", "mailgun.letters")
+    store.flushdb()
+
+
+@pytest.fixture
+def visitor(letters_flower: str, flower_log: Path, letters: DeadLetterQueue) -> Visitor:
+    return Visitor(letters_flower, flower_log)

@@ -1,6 +1,7 @@
 """The users of docs/redis-rights.md, each with no right more: events go their whole way, and Redis notes no refusal."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -126,6 +127,12 @@ def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench
             60,
         )
         assert "mailgun.another" not in flower.page("/broker")
+        rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
+        rights.put(identified("no@example.com", name="No"))
+        rights.the_dead_letter()
+        letter = re.search(r'class="dead-id"><a href="([^"]+)"', flower.page("/dead-letters"))
+        assert letter
+        assert "sent to Mailgun" in flower.page(letter[1])
     of_others = [
         each
         for each in refused_commands(rights)

@@ -6,14 +6,17 @@ An upgrade that changes one of these fails here, in one line that names it, and 
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import kombu.transport
 import pytest
+from flower import urls
 
 from worker.consumer import event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
 from worker.dashboard import broker_tab
+from worker.dashboard.dead_letters.navbar import END_OF_TABS, TAB, with_tab
 
 USED = [
     "kombu.transport.redis.QoS.append(self, message, delivery_tag)",
@@ -50,6 +53,10 @@ USED = [
     "celery.worker.consumer.consumer.Consumer.call_soon(self, p, *args, **kwargs)",
     "flower.utils.broker.Broker.__init__(self, /, *args, **kwargs)",
     "flower.views.BaseHandler.set_default_headers(self)",
+    "flower.views.BaseHandler.check_xsrf_cookie(self)",
+    "flower.views.BaseHandler.write_error(self, status_code, **kwargs)",
+    "flower.views.BaseHandler.log_exception(self, typ, value, tb)",
+    "flower.views.BaseHandler.get_current_user(self)",
     "flower.app.Flower.find_handler(self, request: tornado.httputil.HTTPServerRequest, **kwargs: Any) -> '_HandlerDelegate'",
     "celery.app.base.Celery.subclass_with_self(self, Class, name=None, attribute='app', reverse=None, keep_reduce=False, **kw)",
 ]
@@ -99,6 +106,13 @@ def test_celerys_commands_that_are_replaced_exist() -> None:
     panel = found("celery.worker.control.Panel.data")
     commands = remote_control.Commands("mailgun.default", list)
     assert set(commands.by_name()) - set(panel) == set()
+
+
+def test_navigation_bar_of_flower_has_a_list_of_tabs_to_add_to() -> None:
+    navbar = (Path(urls.settings["template_path"]) / "navbar.html").read_text()
+    tabs, end, rest = navbar.partition(END_OF_TABS)
+    assert "reverse_url('broker')" in tabs
+    assert with_tab(navbar) == f"{tabs}{TAB}{end}{rest}"
 
 
 def test_kombu_keeps_the_transport_classes_of_a_process() -> None:

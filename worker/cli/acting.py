@@ -2,16 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sized
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
 from worker.cli.console import Stopped, err, out
-
-BATCH = 200
-Batch = TypeVar("Batch", bound=Sized)
+from worker.ops.paced import Batch, act_on
 
 Rate = Annotated[
     float | None, typer.Option(min=0.01, max=1e6, help="Act on at most this many a second.")
@@ -47,7 +45,7 @@ def each(
     """Call `act` on each batch.
 
     Args:
-        batches: What to act on.
+        batches: What to act on, each of at most `paced.batch_size(rate)`.
         count: How many they have together at most.
         rate: How many a second at most; None sets no limit.
         act: Returns how many of its batch it acted on.
@@ -62,11 +60,13 @@ def each(
     try:
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             bar = progress.add_task("working", total=count)
-            for batch in batches:
-                done += act(batch)
-                progress.advance(bar, len(batch))
-                if rate:
-                    time.sleep(len(batch) / rate)
+
+            def on_batch(acted: int, offered: int) -> None:
+                nonlocal done
+                done += acted
+                progress.advance(bar, offered)
+
+            act_on(batches, rate, act, on_batch, time.sleep)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {done} of {count} done, the rest stays as it is") from None
     return done

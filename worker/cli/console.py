@@ -7,9 +7,7 @@ a style.
 
 import errno
 import json
-import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from signal import SIGINT
 from typing import Any
 
@@ -20,8 +18,6 @@ from rich.text import Text
 from worker.printable import encodable, printable
 
 Styled = Text  # what `styled` returns
-
-LATEST = 1e11  # epoch seconds, in the year 5138
 
 
 class CommandError(Exception):
@@ -156,22 +152,6 @@ def styled(text: str, style: str) -> Text:
 def reason(error: OSError) -> str:
     """Return the system's text for `error`, such as `No space left on device`."""
     return error.strerror or type(error).__name__
-
-
-def clock_time(epoch: float | None) -> str:
-    """Return `epoch` seconds as `2026-11-23 12:00:01` in UTC; `-` if absent, `?` if no time."""
-    if not epoch:
-        return "-"
-    return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S}" if 0 < epoch < LATEST else "?"
-
-
-def span(seconds: float) -> str:
-    """Return a span as `3 h 12 min`, `4 min` or `7 s`; `?` if `seconds` is not finite."""
-    if not math.isfinite(seconds):
-        return "?"
-    if seconds >= 3600:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return f"{int(seconds // 60)} min" if seconds >= 60 else f"{int(seconds)} s"
 
 
 def messages(count: int) -> str:

@@ -5,25 +5,25 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from worker.cli import replay
-from worker.cli.console import CommandError, clock_time, err, out
+from worker.cli.console import CommandError, err, out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import AsJson
 from worker.cli.tables import print_rows
+from worker.ops.dead_letter_records import as_record, events_of
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
+from worker.ops.times import clock_time
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, chosen
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, again
-from worker.queue.intake import events_read
 from worker.queue.message import Message
 from worker.redis_client.raw_text import bytes_of
 from worker.settings import load_settings
@@ -96,7 +96,7 @@ def show(
         record = {
             **as_record(buried),
             "answer": buried.letter.answer,
-            "event": _events(buried),
+            "event": events_of(buried),
             "request": request,
         }
         original = buried.message.original
@@ -132,7 +132,7 @@ def export(
         if raw:
             out.print(_base64(_raw(buried, settings.queue)))
             continue
-        events = [each for each in _events(buried) if isinstance(each, dict)]
+        events = [each for each in events_of(buried) if isinstance(each, dict)]
         for event in events:
             out.print(json.dumps(event))
         if not events:
@@ -143,24 +143,6 @@ def export(
             f"{left_out.total()} left out: no events ({reasons}); "
             "`--raw` prints the messages as they are"
         )
-
-
-def as_record(buried: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter as JSON values.
-
-    Leaves out the event, and shortens Mailgun's answer to its summary, since the answer may quote
-    the event.
-    """
-    trail = [
-        {"at": each.at, "outcome": each.outcome, "status": each.status}
-        for each in buried.message.attempt_history
-    ]
-    letter = {**asdict(buried.letter), "answer": buried.letter.summary}
-    return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
-
-
-def _events(buried: DeadLetter) -> list[Any]:
-    return [argument for each in events_read(buried.message) for argument in each.args]
 
 
 def _raw(buried: DeadLetter, queue: str) -> bytes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.acting import BATCH, Rate, agreed, each
-from worker.cli.console import CommandError, clock_time, err, out, span
+from worker.cli.acting import Rate, agreed, each
+from worker.cli.console import CommandError, err, out
 from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
@@ -22,7 +22,9 @@ from worker.ops.delayed_events import (
     why,
 )
 from worker.ops.event_file import FileEntry
+from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines, event_preview
+from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
@@ -154,7 +156,7 @@ def retry(
     events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
     count = agreed(_counted(events, wanted, limit), what, yes=yes)
-    found = events.batches(wanted, count, at_once=1 if rate else BATCH)
+    found = events.batches(wanted, count, at_once=batch_size(rate))
     out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
     _tell_of_hold(settings, store)
 
@@ -173,7 +175,7 @@ def bury(
     count = agreed(
         _counted(events, wanted, limit), "delayed events would become dead letters", yes=yes
     )
-    found = events.batches(wanted, count, at_once=BATCH)
+    found = events.batches(wanted, count, at_once=batch_size(None))
     buried = each(found, count, None, lambda batch: events.bury(batch, time.time()))
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
 

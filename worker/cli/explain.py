@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import CommandError, clock_time, messages, out
+from worker.cli.console import CommandError, messages, out
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.ops.event_search import EventSearch
 from worker.ops.explanation import Finding, event_findings, member_findings
 from worker.ops.person_search import Person
+from worker.ops.times import clock_time
 from worker.settings import Settings, load_settings
 from worker.signal.address import lenient_address
 from worker.signal.preset import load_preset

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import BATCH, Rate, agreed, each, tell
+from worker.cli.acting import Rate, agreed, each, tell
 from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import Yes
+from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
@@ -42,7 +43,7 @@ def replay(
         return
     what = f"dead letters would go back to {settings.queue}"
     count = agreed(_counted(letters, wanted, limit), what, yes=yes)
-    found = batches(letters, wanted, count, at_once=1 if rate else BATCH)
+    found = batches(letters, wanted, count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
 
@@ -66,7 +67,7 @@ def purge(
         tell(counts, PURGE)
         return
     count = agreed(counts, PURGE, yes=yes)
-    found = batches(letters, wanted, count, at_once=BATCH)
+    found = batches(letters, wanted, count, at_once=batch_size(None))
     out.print(f"{each(found, count, None, letters.purge)} purged")
 
 

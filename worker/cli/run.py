@@ -233,6 +233,9 @@ def _show_where_to_look(local: LocalStack) -> None:
         )
     out.print(f"  {local.flower_url}/tasks     Flower: each event by its id")
     out.print(
+        f"  {local.flower_url}/dead-letters  Flower: why events died; replay and purge by a click"
+    )
+    out.print(
         f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue"
     )
     if local.flower_login_file:

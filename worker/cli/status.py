@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
-from worker.cli.console import Styled, clock_time, messages, out, span, styled
+from worker.cli.console import Styled, messages, out, styled
 from worker.cli.integration import MOST_NAMES, store_of
 from worker.cli.options import AsJson
 from worker.cli.tables import print_rows
@@ -19,6 +19,7 @@ from worker.members.sync import SyncStatus
 from worker.monitoring.redis_memory import FULL, NEARLY_FULL
 from worker.monitoring.status import Status, read_status
 from worker.ops.integrations import integrations
+from worker.ops.times import clock_time, span
 from worker.printable import printable
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import clock_time, out
+from worker.cli.console import out
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import EndedTry, WorkerRegistry, newer_than, parsed_try
+from worker.ops.times import clock_time
 from worker.settings import load_settings
 
 MOST = 5000  # lines read at a time: what several workers end in half a second

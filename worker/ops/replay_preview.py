@@ -1,6 +1,7 @@
 """Preview of the replay of a dead letter, by the ledger; Mailgun itself is not read."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from worker.delivery.event_delivery import order_of
@@ -45,6 +46,29 @@ class ReplayPreview:
         return event_preview(
             FileEntry(number, args[0] if args else None), self.settings, self.preset, background
         )
+
+
+class ReplayEffect(StrEnum):
+    """What would become of a replayed event, as far as the ledger tells."""
+
+    SENT = "sent to Mailgun"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    FAILS = "a dead letter again"
+
+
+def effect_of(shown: dict[str, Any]) -> tuple[ReplayEffect, str]:
+    """Return the effect of a replay, and why, from what `ReplayPreview.request` returned.
+
+    The reason may quote the event. It is empty if a request would be sent.
+    """
+    if "request" in shown:
+        return ReplayEffect.SENT, ""
+    if "superseded" in shown:
+        return ReplayEffect.SUPERSEDED, shown["superseded"]
+    if "skipped" in shown:
+        return ReplayEffect.SKIPPED, shown["skipped"]
+    return ReplayEffect.FAILS, shown.get("dead_letter") or shown.get("bad_line", "")
 
 
 def rehearsal_for(settings: Settings) -> ReplayPreview:

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Any
 
 from worker.printable import printable
+from worker.privacy import digest
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import UNKNOWN, DeadLetter, DeadLetterQueue
 from worker.queue.intake import events_read
-from worker.queue.message import Message
+from worker.queue.message import Message, usable_id
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.address import lenient_address
@@ -23,7 +24,9 @@ from worker.signal.preset import Preset, load_preset
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 FILTERS = ("reason", "status", "since", "until", "kind", "email", "id")
+OWN_REASONS = frozenset(map(str, DeadLetterReason))
 REASONS = (*map(str, DeadLetterReason), UNKNOWN)
+DIGEST = re.compile(r"[0-9a-f]{32}")  # in place of an id that may not be shown
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -41,8 +44,21 @@ class DeadLetterFilter:
     kind: str | None = None
     email: str | None = None
     id: str | None = None
+    # The digest that stands for the person's address in logs, and the key of such digests.
+    member: str | None = None
+    digest_key: bytes = field(default=b"", repr=False, compare=False)
     # The preset by which addresses are read; None: the default preset.
     preset: Preset | None = field(default=None, compare=False)
+
+    def may_match(self, raw: str) -> bool:
+        """Return False if the text of a letter shows, without being read, that it does not match.
+
+        A reason of this program and an id of plain characters stand in the text as they are.
+        """
+        id_is_plain = self.id is not None and usable_id(self.id) and not DIGEST.fullmatch(self.id)
+        return (not id_is_plain or (self.id or "") in raw) and (
+            self.reason not in OWN_REASONS or (self.reason or "") in raw
+        )
 
     def matches(self, buried: DeadLetter) -> bool:
         """Return True if the dead letter meets every condition."""
@@ -70,7 +86,11 @@ class DeadLetterFilter:
                 or lenient_address(self.email) in addresses_in(message, self.preset)
             )
             and (self.id is None or message.id == self.id)
+            and (self.member is None or self.member in self._digests_in(message))
         )
+
+    def _digests_in(self, message: Message) -> set[str]:
+        return {digest(each, self.digest_key) for each in addresses_in(message, self.preset)}
 
 
 def instant(text: str, now: datetime) -> datetime:
@@ -215,7 +235,7 @@ def batches(
         at_once: Dead letters at most in one list.
     """
     left = limit
-    for page in letters.pages():
+    for page in letters.pages(wanted.may_match):
         meant = [each for each in page if wanted.matches(each)][:left]
         left -= len(meant)
         taken = 0

@@ -158,26 +158,55 @@ class DeadLetterQueue:
     def oldest(self, limit: int) -> list[DeadLetter]:
         """Return the oldest dead letters, the oldest first, at most `limit`."""
         return [
-            _buried(raw, -number) for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)
+            letter_in(raw, -number)
+            for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)
         ]
+
+    def texts(self, place: int, step: int, most: int = PAGE) -> list[str]:
+        """Return the texts at `place`, `place + step` …, limited in number and bytes.
+
+        `letter_in` reads one.
+
+        Args:
+            place: The first one's place, counted from the end: -1 is the oldest.
+            step: From one place to the next: positive goes on with older ones.
+            most: Letters at most.
+
+        Returns:
+            At least one text, unless there is no letter at `place`.
+        """
+        if step > 0:  # Beyond the oldest the index would become that of the newest.
+            most = min(most, (-place - 1) // step + 1)
+        return self._page(place, step, most) if most > 0 else []
 
     def newest_first(self) -> Iterator[DeadLetter]:
         """Yield every dead letter, a page at a time; those that arrive meanwhile are left out."""
         start = -self.count()
         while start < 0 and (page := self._page(start, 1, min(PAGE, -start))):
             start += len(page)
-            yield from map(_buried, page)
+            yield from map(letter_in, page)
 
     def oldest_first(self) -> Iterator[DeadLetter]:
         """Yield every dead letter; the iteration survives removals."""
         for page in self.pages():
             yield from page
 
-    def pages(self) -> Iterator[list[DeadLetter]]:
-        """Yield every dead letter in pages, oldest first; the iteration survives removals."""
+    def pages(
+        self, may_match: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[list[DeadLetter]]:
+        """Yield every dead letter in pages, oldest first; the iteration survives removals.
+
+        Args:
+            may_match: Returns False for the text of a letter that the caller does not want, which
+                is then not read.
+        """
         kept = 0
         while page := self._page(-kept - 1, -1):
-            yield [_buried(raw, -kept - number) for number, raw in enumerate(page, 1)]
+            yield [
+                letter_in(raw, -kept - number)
+                for number, raw in enumerate(page, 1)
+                if may_match(raw)
+            ]
             left = set(self._page(-kept - 1, -1))  # new letters come in at the other end
             kept += sum(raw in left for raw in page)
 
@@ -283,8 +312,8 @@ def _batches(buried: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield batch
 
 
-def _buried(raw: str, place: int = 0) -> DeadLetter:
-    """Return the dead letter in `raw`.
+def letter_in(raw: str, place: int = 0) -> DeadLetter:
+    """Return the dead letter in `raw`, which was read at `place`.
 
     An entry that another program put there is read as a message of the queue, with an empty header.
     """

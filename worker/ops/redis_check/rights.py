@@ -113,7 +113,16 @@ RIGHTS = (
         Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"
     ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
-    Right(Who.FLOWER, "{dead}", "LLEN", "depth on the Broker tab"),
+    Right(
+        Who.FLOWER, "{dead}", "LLEN LRANGE LINDEX LSET LREM", "Dead letters: list, replay, purge"
+    ),
+    Right(
+        Who.FLOWER,
+        "{own}",
+        "DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HSET SET ZCARD ZSCORE",
+        "Dead letters: counts, holds, preview",
+    ),
+    Right(Who.FLOWER, "{never}", "DEL", "Dead letters: replay and purge when memory is full"),
     Right(
         Who.FLOWER,
         "{bindings}",

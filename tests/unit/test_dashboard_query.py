@@ -1,0 +1,56 @@
+"""Links to the list of dead letters: what is in them comes back out of them."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from worker.dashboard.dead_letters.query import ListQuery, parse_query
+
+FULL = {
+    "reason": "rejected",
+    "status": "400",
+    "since": "2h",
+    "until": "30m",
+    "kind": "identify & more",
+    "id": "m-1",
+    "member": "0123456789ab",
+    "order": "oldest",
+    "sort": "-attempts",
+    "size": "25",
+    "start": "17",
+}
+
+
+def test_link_keeps_every_part_of_a_query() -> None:
+    query = parse_query(FULL)
+    assert dict(parse_qsl(query.link())) == FULL
+    assert parse_query(dict(parse_qsl(query.link()))) == query
+
+
+def test_link_of_the_whole_list_is_empty() -> None:
+    assert parse_query({}) == ListQuery()
+    assert parse_query(dict.fromkeys(FULL, "")) == ListQuery()
+    assert ListQuery().link() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"email": "jane@example.com"}, "POST"),
+        ({"size": "0"}, "size"),
+        ({"size": "501"}, "size"),
+        ({"size": "1e2"}, "size"),
+        ({"size": "²"}, "size"),
+        ({"start": "-1"}, "start"),
+        ({"start": "9999999999"}, "start"),
+        ({"sort": "raw"}, "sort"),
+        ({"order": "random"}, "order"),
+        ({"id": "x" * 201}, "longer"),
+    ],
+)
+def test_argument_without_meaning_is_refused_in_one_line(
+    arguments: dict[str, str], names: str
+) -> None:
+    with pytest.raises(ValueError, match=names) as refused:
+        parse_query(arguments)
+    assert "jane" not in str(refused.value)

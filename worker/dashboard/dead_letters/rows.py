@@ -1,0 +1,53 @@
+"""A dead letter as a row of the list: short, on one line each, without personal data."""
+
+from dataclasses import dataclass
+
+from worker.ops.dead_letter_pages import key_of
+from worker.printable import printable
+from worker.privacy import redacted, shortened
+from worker.queue.dead_letter_filter import addresses_in
+from worker.queue.dead_letters import DeadLetter
+from worker.queue.intake import shown_id
+from worker.signal.preset import Preset
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the list shows of a letter. `key` finds the letter again; `member` is shortened."""
+
+    key: str
+    id: str
+    kind: str
+    member: str
+    died_at: float
+    reason: str
+    status: int | None
+    attempts: int
+    answer: str
+
+
+def row_of(buried: DeadLetter, secret: bytes, preset: Preset | None) -> Row:
+    """Return the row of a letter.
+
+    Args:
+        buried: The letter, read with its place.
+        secret: The key of the digest in the letter's key.
+        preset: The preset by which addresses are read; None: the default preset.
+    """
+    letter, message = buried.letter, buried.message
+    return Row(
+        key=str(key_of(buried, secret)),
+        id=shown_id(message.id),
+        kind=fit(message.kind),
+        member=printable(shortened(next(iter(addresses_in(message, preset)), ""))),
+        died_at=letter.died_at,
+        reason=fit(letter.reason),
+        status=int(letter.status) if letter.status else None,
+        attempts=int(letter.attempts),
+        answer=fit(letter.summary),
+    )
+
+
+def fit(text: str) -> str:
+    """Return a text that another program may have written as one visible line without addresses."""
+    return printable(redacted(text))

@@ -1,0 +1,164 @@
+"""Read the dead-letter queue in bounded steps: a page of matching letters, or a letter by its key.
+
+A letter's key is its place, counted from the oldest, and a digest of its text. The place is a
+hint: it gets smaller if older letters are removed. Letters that arrive change no place.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+from worker.queue.dead_letter_filter import DeadLetterFilter
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, letter_in
+from worker.redis_client.raw_text import bytes_of
+
+KEY = re.compile(r"(\d{1,9})-([0-9a-f]{32})")
+STEP = 500  # letters read at a time
+# A step of a search ends at the first of these.
+MOST_LETTERS, MOST_SECONDS = 20_000, 1.0
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class LetterKey:
+    """The key of one letter: its place, counted from the oldest as 1, and a digest of its text."""
+
+    place: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.place}-{self.digest}"
+
+
+@dataclass(frozen=True)
+class LetterPage(Generic[Row]):
+    """One page of letters, or the part of it that one step of a search found.
+
+    Attributes:
+        rows: The letters that match, in the order of the search.
+        read: Letters from the search's first one to the last one that was read.
+        total: Letters on the queue.
+        next: The place at which the next step or page begins; None after the last letter.
+        is_full: It has as many rows as were asked for. If not, and `next` is not None, the search
+            is not at its end.
+    """
+
+    rows: list[Row]
+    read: int
+    total: int
+    next: int | None
+    is_full: bool
+
+
+def key_of(buried: DeadLetter, secret: bytes) -> LetterKey:
+    """Return the key of a letter that was read with its place; `secret` keys the digest."""
+    return LetterKey(-buried.place, _digest(buried.raw, secret))
+
+
+def parsed_key(text: str) -> LetterKey | None:
+    """Return the key that `text` spells, or None."""
+    found = KEY.fullmatch(text)
+    return LetterKey(int(found[1]), found[2]) if found and int(found[1]) else None
+
+
+def letter_with(
+    letters: DeadLetterQueue, key: LetterKey, secret: bytes, moved: int = 0
+) -> DeadLetter | None:
+    """Return the letter with this key, or None if it was replayed or purged.
+
+    Args:
+        letters: The dead-letter queue.
+        key: The letter's key.
+        secret: The key of its digest.
+        moved: How many older letters the caller has removed since the key was made.
+    """
+    # Most often the hint is right.
+    place, at_once = -max(1, key.place - moved), 1
+    while place < 0 and (page := letters.texts(place, 1, at_once)):
+        for number, text in enumerate(page):
+            if _digest(text, secret) == key.digest:
+                return letter_in(text, place + number)
+        at_once = STEP
+        place += len(page)
+    return None
+
+
+def page_of(
+    letters: DeadLetterQueue,
+    wanted: DeadLetterFilter,
+    size: int,
+    shown_as: Callable[[DeadLetter], Row],
+    *,
+    start: int | None = None,
+    oldest_first: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> LetterPage[Row]:
+    """Return a page of the letters that match, or what one bounded step of the search finds of it.
+
+    No letter stays in memory longer than `shown_as` needs it.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        size: Rows at most.
+        shown_as: Turns a letter into its row.
+        start: The place to begin at, as `LetterPage.next`; None begins with the first letter.
+        oldest_first: Go from the oldest letter to the newest, not from the newest to the oldest.
+        clock: Returns seconds.
+    """
+    total = letters.count()
+    place = _first(start, total, oldest_first=oldest_first)
+    step = -1 if oldest_first else 1
+    at_once = min(STEP, size) if wanted == DeadLetterFilter() else STEP
+    rows: list[Row] = []
+    page: list[str] | None = None
+    read, ends = 0, clock() + MOST_SECONDS
+    while page is None or (page and len(rows) < size and read < MOST_LETTERS and clock() < ends):
+        page = letters.texts(place, step, at_once) if place < 0 else []
+        for text in page:
+            buried = letter_in(text, place) if wanted.may_match(text) else None
+            place, read = place + step, read + 1
+            if buried and wanted.matches(buried):
+                rows.append(shown_as(buried))
+                if len(rows) == size:
+                    break
+    passed = -place - 1 if oldest_first else total + place
+    at_end = passed >= total or not page
+    return LetterPage(
+        rows, min(passed, total), total, None if at_end else -place, len(rows) == size
+    )
+
+
+def matching(
+    letters: DeadLetterQueue, wanted: DeadLetterFilter, on_read: Callable[[int], None]
+) -> Iterator[DeadLetter]:
+    """Yield every letter that matches, oldest first, from a queue that the caller does not change.
+
+    Args:
+        letters: The dead-letter queue.
+        wanted: The filter.
+        on_read: Called with the number of letters read, after each `STEP` of them.
+    """
+    place = -1
+    while texts := letters.texts(place, -1, STEP):
+        for number, text in enumerate(texts):
+            if wanted.may_match(text):
+                buried = letter_in(text, place - number)
+                if wanted.matches(buried):
+                    yield buried
+        place -= len(texts)
+        on_read(-place - 1)
+
+
+def _first(start: int | None, total: int, *, oldest_first: bool) -> int:
+    if start is None:
+        return -1 if oldest_first else -total
+    return -start if oldest_first else -min(start, total)
+
+
+def _digest(raw: str, secret: bytes) -> str:
+    return blake2b(bytes_of(raw), key=secret[:64], digest_size=16).hexdigest()

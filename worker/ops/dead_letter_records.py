@@ -1,0 +1,26 @@
+"""A dead letter as values for people and programs, without what the event holds."""
+
+from dataclasses import asdict
+from typing import Any
+
+from worker.queue.dead_letters import DeadLetter
+from worker.queue.intake import events_read
+
+
+def as_record(buried: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter as JSON values.
+
+    Leaves out the event, and shortens Mailgun's answer to its summary, since the answer may quote
+    the event.
+    """
+    trail = [
+        {"at": each.at, "outcome": each.outcome, "status": each.status}
+        for each in buried.message.attempt_history
+    ]
+    letter = {**asdict(buried.letter), "answer": buried.letter.summary}
+    return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
+
+
+def events_of(buried: DeadLetter) -> list[Any]:
+    """Return the events of a dead letter that can be read, as they were sent."""
+    return [argument for each in events_read(buried.message) for argument in each.args]
