@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from worker.delivery.batch_policy import BatchPolicy
@@ -26,6 +25,7 @@ from worker.members.merge import SubscriptionRules
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
 from worker.members.sync import ListSync
+from worker.privacy import digest
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import in_flight_keys
@@ -169,9 +169,13 @@ def ledger_for(settings: Settings, gate: Gate) -> Ledger:
 
 
 def list_mark_for(settings: Settings) -> str:
-    """Return a mark of the mailing list, the same for each worker that delivers to it."""
-    named = f"{settings.mailgun_api_base_url} {(settings.mailgun_list_address or '').lower()}"
-    return blake2b(named.encode(), digest_size=8).hexdigest()
+    """Return a mark of the mailing list, the same for each worker that delivers to it.
+
+    It is keyed as the members' digests are: under another SIGNAL_DIGEST_KEY the ledger finds none
+    of the members that were read, so they count as those of another list.
+    """
+    named = f"{settings.mailgun_api_base_url} {settings.mailgun_list_address or ''}"
+    return digest(named, settings.digest_key)
 
 
 def late_writes_for(settings: Settings, delivery: Deliverer) -> LateWrites:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.accounts import REFRESH_SECONDS, Account, address, wants
+from tests.accounts import LIST, REFRESH_SECONDS, Account, address, wants
 from tests.integrations import OwnIntegration
 from tests.sandboxes import RunningSandbox
 from worker.delivery.bulk_trust import FIRST_SAMPLE
@@ -14,6 +15,8 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner
+from worker.settings import Settings
+from worker.wiring import deliverer_for, list_sync_for, utc_now
 
 EVENTS = 500
 DAY = 86_400.0
@@ -229,6 +232,28 @@ def test_member_forgotten_while_a_sync_runs_is_not_taken_for_new(account: Accoun
     account.ledger().forget(address(10_002))
     assert len(list(steps)) == 1
     deliver(account.delivery(batch=1), [wants(10_002, consent=True)])
+    assert not account.sandbox.control.members()[address(10_002)].subscribed
+
+
+def test_no_stands_after_the_digest_key_was_changed(account: Account) -> None:
+    def deployed(key: str | None) -> tuple[Settings, Deliverer]:
+        given: dict[str, Any] = {
+            "mailgun_api_key": "sandbox-key",
+            "mailgun_allow_custom_host": True,
+            "mailgun_api_base_url": account.sandbox.base_url,
+            "mailgun_list_address": LIST,
+            "mailgun_member_state": "ledger",
+            "signal_digest_key": key,
+        }
+        settings = Settings(_env_file=None, signal_integration=account.own.name, **given)
+        return settings, deliverer_for(settings, account.own.redis, utc_now)
+
+    sync = list_sync_for(*deployed(None))
+    assert list(sync.steps(sync.begin(anew=True)))
+    _, rotated = deployed("a secret")
+    before = account.last()
+    deliver(rotated, [wants(10_002, consent=True)])
+    assert account.requests(before)["GET member"] == 1
     assert not account.sandbox.control.members()[address(10_002)].subscribed
 
 

@@ -187,12 +187,16 @@ def test_settings_reach_the_opt_out_scan_and_its_lease_outlives_a_page(
     assert longest_page < reading.lease_seconds < 2 * longest_page
 
 
-def test_mark_of_the_list_follows_its_address_and_region() -> None:
-    def mark(address: str, region: str = "https://api.mailgun.net") -> str:
-        return list_mark_for(
-            Settings(_env_file=None, mailgun_list_address=address, mailgun_api_base_url=region)
-        )
+def test_mark_of_the_list_follows_its_address_region_and_digest_key() -> None:
+    def mark(address: str, region: str = "https://api.mailgun.net", key: str | None = None) -> str:
+        given: dict[str, Any] = {
+            "mailgun_list_address": address,
+            "mailgun_api_base_url": region,
+            "signal_digest_key": key,
+        }
+        return list_mark_for(Settings(_env_file=None, **given))
 
     assert mark("news@example.com") == mark("News@Example.com")
     assert mark("news@example.com") != mark("other@example.com")
     assert mark("news@example.com") != mark("news@example.com", "https://api.eu.mailgun.net")
+    assert mark("news@example.com") != mark("news@example.com", key="secret")
