@@ -42,7 +42,10 @@ MOMENTS = {
     "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "bulk": ("alone_until", "held_at"),
-    "opt_outs": ("since", "fresh_from", "ended", "began", "running_until", "resume_at", "forgot"),
+    "opt_outs": (
+        *("since", "fresh_from", "ended", "began", "running_until", "resume_at", "forgot"),
+        "moved_at",
+    ),
 }
 
 

@@ -74,7 +74,7 @@ def locks(own: OwnIntegration) -> list[str]:
 
 def trusting_ledger(own: OwnIntegration, **options: Any) -> Any:
     """A ledger that trusts its copies, the unsubscribed having just been read."""
-    own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
+    own.redis.hset(f"signal:{own.name}:opt_outs", mapping={"list": "", "fresh_from": own.now()})
     return own.ledger(refresh_seconds=60, **options)
 
 

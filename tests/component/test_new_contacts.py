@@ -15,11 +15,14 @@ from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner
+from worker.members.page_import import AnotherList
 from worker.settings import Settings
 from worker.wiring import deliverer_for, list_sync_for, utc_now
 
 EVENTS = 500
 DAY = 86_400.0
+# Readings, and seconds between them, after which a member that Mailgun held counts as deleted.
+LOOKS, LOOK_SECONDS = 3, 300.0
 
 
 @pytest.fixture
@@ -265,9 +268,42 @@ def test_what_was_read_of_another_list_is_forgotten_and_read_anew(account: Accou
     assert reads(account, wants(1, plan="pro")) == 0
 
 
-def test_sync_of_another_list_notes_nothing_once_workers_have_this_one(account: Account) -> None:
-    scan(account)
+def unread(_account: Account) -> None:
+    """No worker has read this list yet."""
+
+
+@pytest.mark.parametrize("read", [unread, scan])
+def test_copy_of_a_member_of_another_list_counts_for_nothing(
+    account: Account, read: Callable[[Account], None]
+) -> None:
+    account.hold([1, 2], plan="free", company="Acme")
     account.sync(list_mark="another")
+    account.sandbox.control.reset()
+    account.hold([2], company="Globex")
+    read(account)
+    for _ in range(LOOKS):
+        deliver(account.delivery(batch=1, cache_seconds=DAY), [wants(1, plan="free")])
+        account.own.later(LOOK_SECONDS)
+    deliver(account.delivery(batch=1, cache_seconds=DAY), [wants(2, plan="pro")])
+    assert account.held() == {
+        address(1): {"plan": "free"},
+        address(2): {"company": "Globex", "plan": "pro"},
+    }
+
+
+def test_worker_with_another_list_than_the_others_leaves_no_copy(account: Account) -> None:
+    scan(account)
+    deliver(account.delivery(batch=1, list_mark="another"), [wants(1, plan="free")])
+    found = account.ledger().look_up(address(1))
+    assert found
+    assert found.copy is None
+
+
+def test_sync_of_another_list_stores_nothing_once_workers_have_this_one(account: Account) -> None:
+    scan(account)
+    with pytest.raises(AnotherList):
+        account.sync(list_mark="another")
+    assert account.ledger().look_up(address(10_000)) is None
     assert account.own.redis.get(f"signal:{account.own.name}:synced") is None
     assert reads(account, wants(1, plan="pro")) == 1
 

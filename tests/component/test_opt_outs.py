@@ -30,6 +30,8 @@ from worker.settings import Settings
 
 REFRESH = 1000.0
 LEASE = 500.0
+# The fields that a complete scan leaves.
+SCANNED = {"list", "moved_at", "since", "fresh_from", "ended", "members", "seconds"}
 
 
 def opt_outs(
@@ -86,7 +88,7 @@ def test_scan_stores_all_unsubscribed_members_and_no_others(
     assert len(list(own.redis.scan_iter(f"signal:{own.name}:member:*"))) == 5
     assert len(there.far.requests) == 4
     found = stored(own)
-    assert found.keys() == {"list", "since", "fresh_from", "ended", "members", "seconds"}
+    assert found.keys() == SCANNED
     assert before <= float(found["fresh_from"]) <= float(found["ended"]) <= own.now()
     assert found["members"] == "5"
 
@@ -327,7 +329,7 @@ def test_failed_page_keeps_the_last_scan_fresh_and_is_retried_ever_later(
     lease = started_lease(reading)
     assert lease.query["address"] == "no001@example.com"
     assert isinstance(reading.run(lease), float)
-    assert stored(own).keys() == {"list", "since", "fresh_from", "ended", "members", "seconds"}
+    assert stored(own).keys() == SCANNED
 
 
 def test_wait_after_a_failed_scan_grows_with_each_failure(own: OwnIntegration) -> None:

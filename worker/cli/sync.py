@@ -24,7 +24,7 @@ from worker.cli.options import AsJson
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
-from worker.members.page_import import RetryAfter
+from worker.members.page_import import AnotherList, RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 from worker.monitoring.hold_log import log_hold_change
 from worker.printable import printable
@@ -35,6 +35,10 @@ from worker.wiring import deliverer_for, list_sync_for, utc_now
 TRIES = 6  # failed requests in a row, after which the sync ends
 LOOK_SECONDS = 1.0  # between two checks whether a hold is over
 UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written"
+OTHER_LIST = (
+    "the workers have another MAILGUN_LIST_ADDRESS, MAILGUN_API_BASE_URL or SIGNAL_DIGEST_KEY than "
+    "this shell, so nothing was stored; after a change start a worker, which syncs by itself"
+)
 
 
 def sync(
@@ -118,6 +122,8 @@ def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
         raise CommandError(
             "another process goes on with the sync in place of this one; `status` shows how far"
         ) from None
+    except AnotherList:
+        raise CommandError(OTHER_LIST) from None
     except redis.RedisError:
         err.print(_how_to_go_on(so_far))
         raise

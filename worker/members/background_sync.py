@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from worker.mailgun.outcome import Outcome
 from worker.members.opt_outs import LONGEST_WAIT_SECONDS
-from worker.members.page_import import RetryAfter
+from worker.members.page_import import AnotherList, RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 
 
@@ -52,7 +52,7 @@ class BackgroundSync:
 
         Returns:
             The progress of the complete sync; the outcome of a request that returned no page; or
-            None if the gate closed, or another process has the sync by now.
+            None if the gate closed, another process has the sync by now, or workers another list.
         """
         try:
             for step in turn.sync.steps(turn.so_far, self.sync.page_importer.count()):
@@ -67,6 +67,6 @@ class BackgroundSync:
                         return step
                     case SyncProgress() if step.query is None:
                         return step
-        except SyncReplaced:
+        except (SyncReplaced, AnotherList):
             return None
         return None

@@ -1,21 +1,24 @@
 -- Store what was learned of members, report Mailgun's answers, and release the members' leases.
 -- If a lease has ended, nothing is stored of its member, and the member is marked for a later look.
 -- KEYS as for open.lua.
--- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: reports as JSON;
---   then of each member seven:
+-- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: mark of the list, 6: reports
+--   as JSON; then of each member seven:
 --   record, or '' if it has not changed; copy, or ''; copy_at, or '' for now;
 --   seen_at, or '' if the member does not exist;
 --   milliseconds until a write without an answer has settled, or '' if there was none;
 --   seconds until the next look ('' changes nothing, '0' ends the looks); address.
 -- Returns {changes of the hold, indexes of the members whose leases had ended, from 0,
 --   how many members were released that events wait for}.
-local MEMBERS, FIRST, EACH = 7, 6, 7
+local MEMBERS, FIRST, EACH = 7, 7, 7
 local look_after, waited_for, lives = KEYS[5], KEYS[6], ARGV[4]
 
 -- If the caller repeats the release because the reply was lost, the reply is the same.
 local closed, first_member = closed_key(look_after, ARGV[2]), string.match(KEYS[MEMBERS], '[^:]*$')
 local answered = redis.call('HGET', closed, first_member)
 if answered then return cjson.decode(answered) end
+
+-- A copy of another list than that of the other workers is not kept.
+local is_ours = (redis.call('HGET', KEYS[3], 'list') or ARGV[5]) == ARGV[5]
 
 local function look(member, address, seconds)
     redis.call('HSET', member, 'late_at', string.format('%.6f', now))
@@ -33,7 +36,7 @@ local function store(member, record, copy, copy_at, seen_at)
     else
         redis.call('HSET', member, 'seen_at', seen_at)
     end
-    if copy ~= '' and not doubted then
+    if copy ~= '' and is_ours and not doubted then
         redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at ~= '' and copy_at or string.format('%.6f', now))
     end
     redis.call('EXPIRE', member, lives)
@@ -70,6 +73,6 @@ for i = MEMBERS, #KEYS, 2 do
     end
 end
 charge(tonumber(ARGV[3]))
-local answer = {reported(cjson.decode(ARGV[5])), lost, awaited}
+local answer = {reported(cjson.decode(ARGV[6])), lost, awaited}
 note_closed(closed, first_member, cjson.encode(answer))
 return answer

@@ -272,6 +272,7 @@ class Ledger:
             leases[0].token,
             pay,
             self._lives,
+            self.list_mark,
         )
         began, lost, awaited = self.repeats.attempt(
             partial(close, json.dumps(reports), *closing),

@@ -4,16 +4,17 @@
 -- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that events wait for (not used);
 --   then of each member its lock and its hash.
 -- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list counts
---   for nothing.
+--   for nothing: no copy is older than `moved_at`, when the workers began to read this list.
 -- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
 local wait = held(true)
 if wait > 0 then return {'held', tostring(wait)} end
-local fresh_from, forgot, list = unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list'))
+local fresh_from, forgot, list, moved_at =
+    unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list', 'moved_at'))
 local is_late = redis.call('EXISTS', closed_key(KEYS[5], ARGV[2])) == 1
 local synced = redis.call('GET', KEYS[4])
-if list and list ~= ARGV[4] then fresh_from, synced = '', '' end
+if list and list ~= ARGV[4] then fresh_from, synced, moved_at = '', '', math.huge end
 local opened = {'open', string.format('%.6f', now), fresh_from or '', synced or '', forgot or ''}
 for i = MEMBERS, #KEYS, 2 do
     local lock = KEYS[i]
@@ -22,6 +23,7 @@ for i = MEMBERS, #KEYS, 2 do
     if is_ours then
         local found = redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at', 'seen_at', 'late_at', 'yes_at')
         for field = 1, 6 do found[field] = found[field] or '' end
+        if (tonumber(found[3]) or 0) < (tonumber(moved_at or nil) or 0) then found[2], found[3] = '', '' end
         opened[#opened + 1] = found
     else
         opened[#opened + 1] = 0

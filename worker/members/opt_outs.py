@@ -4,8 +4,9 @@
 `members` and `seconds` describe the last complete scan: when it began and ended, how many members
 were unsubscribed, and how long it took. `since` is when a scan was first due. `began`, `cursor` and
 `so_far` describe the unfinished scan, `token` and `running_until` the lease of the worker that runs
-it, `failures` and `resume_at` the backoff, `list` the mark of the mailing list, and `forgot` when a
-member was last erased from the ledger. The hash lives a day after the last lease.
+it, `failures` and `resume_at` the backoff, `list` the mark of the mailing list, `moved_at` when
+workers began to read that list, and `forgot` when a member was last erased from the ledger. The
+hash lives a day after the last lease.
 
 Only a complete scan or sync moves `fresh_from`, so a failed scan costs requests, never consent. Any
 worker may acquire the lease, and resumes where a killed worker stopped. A scan that began too long
@@ -24,7 +25,7 @@ from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, Query, Round
 from worker.members.ledger import TRUST_REFRESHES
-from worker.members.page_import import PageImporter, RetryAfter
+from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
@@ -123,6 +124,12 @@ class OptOutScanner:
             The seconds that the complete scan took in all; the outcome of a request that returned
             no page; or None if the gate closed, or another worker has the scan by now.
         """
+        try:
+            return self._read_on(turn)
+        except AnotherList:
+            return None
+
+    def _read_on(self, turn: ScanLease) -> Outcome | float | None:
         query, so_far, pages = turn.query, turn.so_far, Round()
         while True:
             match self.page_importer.read(query):

@@ -1,6 +1,6 @@
 -- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
 -- and payable.lua.
--- What was read of another list is forgotten.
+-- What was read of another list is forgotten, and copies from before that moment no longer count.
 -- KEYS 3: opt_outs, 4: synced.
 -- ARGV 2: token of the lease, 3: seconds of the lease, 4: seconds after which a scan is due again,
 --   5: seconds after which an unfinished scan starts anew, 6: seconds that it may wait for a page,
@@ -24,8 +24,10 @@ end
 
 local list = redis.call('HGET', OPT_OUTS, 'list')
 if list and list ~= ARGV[8] then redis.call('DEL', OPT_OUTS) end
-if list ~= ARGV[8] then redis.call('DEL', KEYS[4]) end
-redis.call('HSET', OPT_OUTS, 'list', ARGV[8])
+if list ~= ARGV[8] then
+    redis.call('DEL', KEYS[4])
+    redis.call('HSET', OPT_OUTS, 'list', ARGV[8], 'moved_at', string.format('%.6f', now))
+end
 if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
 if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
 if not is_younger('began', trusted) then

@@ -32,6 +32,10 @@ from worker.redis_client.lua import script
 TAKE_IN = script("worker.members", "store_page")
 
 
+class AnotherList(Exception):
+    """The error of a process whose list or SIGNAL_DIGEST_KEY is not that of the workers."""
+
+
 @dataclass(frozen=True)
 class RetryAfter:
     """The gate lets no background request pass; the next page may be requested after `seconds`."""
@@ -66,6 +70,7 @@ class PageImporter:
             or the outcome of a request that returned no page.
 
         Raises:
+            AnotherList: The workers have another list by now; nothing was stored.
             redis.RedisError: Redis did not answer.
         """
         wait, at = self.ledger.gate.acquire_background()
@@ -103,14 +108,24 @@ class PageImporter:
             members: The members that the page shows.
             at: The moment before the page was requested, epoch seconds by Redis's clock.
             unreadable: The addresses of members on the page that cannot be read.
+
+        Raises:
+            AnotherList: The workers have another list by now; nothing was stored.
         """
         ledger = self.ledger
         addresses = [*(member.address for member in members), *unreadable]
         keys = [key for address in addresses for key in ledger.keys_of(address)]
         texts = [text for member in members for text in _texts(member)]
         texts += [text for address in unreadable for text in ("", "", address)]
-        args = [f"{at:.6f}", int(ledger.days * 86_400), ledger.lag_seconds, *texts]
-        self._take_in(keys=[ledger.keys.look_after, *keys], args=args)
+        args = [
+            f"{at:.6f}",
+            int(ledger.days * 86_400),
+            ledger.lag_seconds,
+            ledger.list_mark,
+            *texts,
+        ]
+        if not self._take_in(keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args):
+            raise AnotherList
 
     def _report(self, outcome: Outcome) -> None:
         outcome, reason = replace(outcome, requests=1), why(outcome)

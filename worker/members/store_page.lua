@@ -1,10 +1,11 @@
 -- Store a page of members. A "no" stands against a "yes" that is not certainly newer, because the
 -- page or the copy may lag.
--- KEYS 1: look_after; then of each member its lock and its hash.
+-- KEYS 1: look_after, 2: opt_outs; then of each member its lock and its hash.
 -- ARGV 1: the time before the page was requested, epoch seconds, 2: seconds that a record lives,
---   3: seconds by which a page may lag; then of each member its copy ('' if it cannot be read),
---   whether it is subscribed ('true' or 'false'), and its address.
--- Returns nothing.
+--   3: seconds by which a page may lag, 4: mark of the list; then of each member its copy ('' if it
+--   cannot be read), whether it is subscribed ('true' or 'false'), and its address.
+-- Returns 1, or 0 if nothing was stored, because the workers have another list by now.
+if (redis.call('HGET', KEYS[2], 'list') or ARGV[4]) ~= ARGV[4] then return 0 end
 local look_after, at, lives, lag = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
 
@@ -32,8 +33,8 @@ local function keep(key, held, held_at, copy, subscribed, address)
     redis.call('HSET', key, 'copy', copy, 'copy_at', ARGV[1])
 end
 
-for i = 2, #KEYS, 2 do
-    local first = 4 + (i - 2) / 2 * 3
+for i = 3, #KEYS, 2 do
+    local first = 5 + (i - 3) / 2 * 3
     local lock, key = KEYS[i], KEYS[i + 1]
     local copy, subscribed, address = ARGV[first], ARGV[first + 1] == 'true', ARGV[first + 2]
     local held, held_at, seen_at = unpack(redis.call('HMGET', key, 'copy', 'copy_at', 'seen_at'))
@@ -59,3 +60,4 @@ for i = 2, #KEYS, 2 do
     end
     redis.call('EXPIRE', key, lives)
 end
+return 1

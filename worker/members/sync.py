@@ -23,7 +23,7 @@ from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
-from worker.members.page_import import PageImporter, RetryAfter
+from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
@@ -163,6 +163,7 @@ class ListSync:
 
         Raises:
             SyncReplaced: Another process has the sync by now.
+            AnotherList: The workers have another list by now.
         """
         started, pages = self.monotonic() - so_far.seconds, Round()
         most = math.inf if total is None else 2 * total + MORE_MEMBERS
@@ -190,8 +191,9 @@ class ListSync:
         fields = asdict(so_far)
         began, query = fields.pop("began"), fields.pop("query")
         if query is None:
-            if self.opt_outs.complete(float(began), so_far.unsubscribed):
-                self.page_importer.ledger.note_sync(float(began))
+            if not self.opt_outs.complete(float(began), so_far.unsubscribed):
+                raise AnotherList
+            self.page_importer.ledger.note_sync(float(began))
             self._stored(keys=[self._key], args=[self.token, LIVES_SECONDS, self._lease])
             return
         fields |= {"cursor": json.dumps(query), "total": "" if total is None else total}
