@@ -167,6 +167,12 @@ def synced_of_a_list_that_is_not_known(account: Account) -> None:
     scan(account)
 
 
+def read_before_the_list_was_noted(account: Account) -> None:
+    """Workers of an earlier version have read it."""
+    account.sync()
+    account.own.redis.hdel(f"signal:{account.own.name}:opt_outs", "list")
+
+
 @pytest.mark.parametrize(
     "doubt",
     [
@@ -177,6 +183,7 @@ def synced_of_a_list_that_is_not_known(account: Account) -> None:
         one_was_forgotten,
         read_of_another_list,
         synced_of_a_list_that_is_not_known,
+        read_before_the_list_was_noted,
     ],
 )
 def test_unknown_address_is_read_if_the_ledger_may_not_know_all(

@@ -339,13 +339,13 @@ def test_member_missing_in_a_sync_is_read_even_with_a_trusted_ledger(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
-    options = {"refresh_seconds": 60}
+    options, opt_outs = {"refresh_seconds": 60}, f"signal:{own.name}:opt_outs"
     deliver(own, there, patch(plan="pro"), 1, **options)
-    own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
+    own.redis.hset(opt_outs, mapping={"list": "", "fresh_from": own.now()})
     own.ledger().note_sync(own.now())
     there.held = None
     own.later(2)
-    own.redis.hset(f"signal:{own.name}:opt_outs", "fresh_from", own.now())
+    own.redis.hset(opt_outs, mapping={"list": "", "fresh_from": own.now()})
     assert deliver(own, there, patch(last_page_url="/a"), 2, **options).kind is OutcomeKind.DOUBTFUL
     assert there.asked()[-1] == "GET"
 

@@ -4,7 +4,8 @@
 -- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that events wait for (not used);
 --   then of each member its lock and its hash.
 -- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list counts
---   for nothing: no copy is older than `moved_at`, when the workers began to read this list.
+--   for nothing: no copy is older than `moved_at`, when the workers began to read this list. If it is
+--   not known of which list those who unsubscribed were read, they count as not read.
 -- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
@@ -14,7 +15,8 @@ local fresh_from, forgot, list, moved_at =
     unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list', 'moved_at'))
 local is_late = redis.call('EXISTS', closed_key(KEYS[5], ARGV[2])) == 1
 local synced = redis.call('GET', KEYS[4])
-if list and list ~= ARGV[4] then fresh_from, synced, moved_at = '', '', math.huge end
+if list ~= ARGV[4] then fresh_from = '' end
+if list and list ~= ARGV[4] then synced, moved_at = '', math.huge end
 local opened = {'open', string.format('%.6f', now), fresh_from or '', synced or '', forgot or ''}
 for i = MEMBERS, #KEYS, 2 do
     local lock = KEYS[i]

@@ -117,13 +117,8 @@ class PageImporter:
         keys = [key for address in addresses for key in ledger.keys_of(address)]
         texts = [text for member in members for text in _texts(member)]
         texts += [text for address in unreadable for text in ("", "", address)]
-        args = [
-            f"{at:.6f}",
-            int(ledger.days * 86_400),
-            ledger.lag_seconds,
-            ledger.list_mark,
-            *texts,
-        ]
+        lives = int(ledger.days * 86_400)
+        args = [f"{at:.6f}", lives, ledger.lag_seconds, ledger.list_mark, *texts]
         if not self._take_in(keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args):
             raise AnotherList
 
