@@ -137,6 +137,26 @@ def test_background_job_that_never_runs_makes_its_members_go_alone(account: Acco
     assert account.requests()["POST members.json"] == 1
 
 
+def test_calls_of_a_batch_end_with_the_first_missing_sample(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=3600)
+    account.trust().note_missing(Form.TASK, "missing")
+    account.own.later(ALONE_SECONDS)
+    trust = account.trust(longest_look=0.2)
+    kinds = deliver(account.delivery(trust=trust), range(100), plan="pro")
+    assert account.requests()["POST members.json"] == 1
+    assert kinds == [OutcomeKind.DOUBTFUL] * TRIAL_SIZE + [OutcomeKind.DELIVERED] * 90
+
+
+def test_all_samples_of_a_batch_share_one_wait(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.3)
+    here = account.delivery(trust=account.trust(longest_look=1), batch=2)
+    kinds = [each.kind for each in here.deliver([wants(each, plan="pro") for each in range(40)])]
+    assert kinds[0] is OutcomeKind.DELIVERED
+    assert kinds[-1] is OutcomeKind.HELD
+    assert account.requests()["POST members.json"] < 20
+    assert account.trust().shares()
+
+
 def test_left_out_member_makes_all_members_go_alone_for_a_while(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ as their outcome, and the others wait.
 After a 200, a sample of the call is read back unless such answers have earned trust
 (`bulk_trust.py`). If it is missing, the members are written alone; or, if Mailgun may store them
 later, their events wait and the members are looked after like those of a write without an answer.
+If samples were waited for as long as that together, a later batch sends the calls that are left.
 """
 
 import logging
@@ -108,6 +109,8 @@ class BatchWrite:
         self._stays = updates
         self._permits = permits
         self._answers = RequestReports(collaborators.gate, collaborators.clock)
+        # Seconds for which samples of calls were waited for.
+        self._looked_for = 0.0
 
     def run(self) -> None:
         """Read and write the members, and release their leases.
@@ -190,12 +193,19 @@ class BatchWrite:
         sharing = size > 1 and len(updates) > 1 and trust.shares()
         shared = [each for each in updates if sharing and self._may_share(each)]
         entries = [each.member.entry() for each in shared]
+        together = set(shared)
+        alone = [each for each in updates if each not in together]
         for call in chunked(
             [len(each) for each in entries], trust.call_size(size) if shared else 1
         ):
-            self._write_together(list(zip(shared[call], entries[call], strict=True)))
-        together = set(shared)
-        self._write_alone([each for each in updates if each not in together])
+            if not trust.shares():
+                alone += shared[call]
+            elif self._looked_for >= trust.longest_look:
+                for update in shared[call]:
+                    update.defer(HELD_BY_PACE_SECONDS)
+            else:
+                self._write_together(list(zip(shared[call], entries[call], strict=True)))
+        self._write_alone(alone)
 
     def _may_share(self, update: MemberUpdate) -> bool:
         ordinary = update.exists or is_plain_address(update.address)
@@ -285,10 +295,7 @@ class BatchWrite:
         """Complete the updates of a call that was answered 200, if no sample leaves a doubt."""
         trust, look = self._deps.bulk_trust, None
         if size := trust.sample_size(form):
-            look = look_at(
-                *(sample_of(updates, size, form), form, trust),
-                *(self._read_back, lambda: not self._answers.stopped),
-            )
+            look = self._look_at(sample_of(updates, size, form), form)
             if look.proved:
                 trust.note_held(form, look.seconds)
             elif look.missing or form.may_come_later:
@@ -299,12 +306,23 @@ class BatchWrite:
             held = look.shown.get(update) if look else None
             update.complete(replace(stored, member=held or update.member))
 
+    def _look_at(self, sample: Sequence[MemberUpdate], form: Form) -> Look:
+        trust = self._deps.bulk_trust
+        longest = trust.longest(form) if self._looked_for < trust.longest_look else 0.0
+        began = trust.clock()
+        look = look_at(
+            *(sample, form, trust, longest),
+            *(self._read_back, lambda: not self._answers.stopped),
+        )
+        self._looked_for += trust.clock() - began
+        return look
+
     def _doubt(self, updates: Sequence[MemberUpdate], form: Form, look: Look) -> None:
         """Let members of an unproved call wait, or write them alone if Mailgun stores none later.
 
         If Mailgun was seen not to hold one, members go alone for a while.
         """
-        if look.missing and self._deps.bulk_trust.note_missing(form, LEFT_OUT):
+        if look.counts and self._deps.bulk_trust.note_missing(form, LEFT_OUT):
             logger.warning(
                 "Mailgun does not hold a member of a call that it answered with 200: "
                 "members go alone for a while",

@@ -21,12 +21,14 @@ class Look:
     Attributes:
         shown: The members of the sample that Mailgun holds as they were sent.
         missing: Mailgun holds a member of the sample otherwise, or not at all.
+        counts: It was missing although it was waited for.
         proved: The whole sample was shown.
         seconds: The seconds from the answer until the whole sample was shown; 0.0: at once.
     """
 
     shown: Mapping[MemberUpdate, Member] = field(default_factory=dict)
     missing: bool = False
+    counts: bool = False
     proved: bool = False
     seconds: float = 0.0
 
@@ -45,6 +47,7 @@ def look_at(
     sample: Sequence[MemberUpdate],
     form: Form,
     trust: BulkTrust,
+    longest: float,
     read_back: ReadBack,
     may_go_on: Callable[[], bool],
 ) -> Look:
@@ -54,6 +57,7 @@ def look_at(
         sample: The members to read.
         form: The form of the answer to the call.
         trust: Says how long to wait before each look.
+        longest: Seconds to wait at most; 0: the sample is read once.
         read_back: Reads members.
         may_go_on: Returns whether further requests may be sent.
     """
@@ -62,7 +66,7 @@ def look_at(
     missing: set[MemberUpdate] = set()
     missed_at: float | None = 0.0
     seconds = 0.0
-    for pause in trust.pauses(form):
+    for pause in trust.pauses(form, longest):
         if pause:
             trust.sleep(pause)
         if missed_at is not None:  # a look without a permit shows no delay
@@ -79,7 +83,7 @@ def look_at(
             return Look(shown, proved=True, seconds=seconds)
         if not may_go_on() or trust.clock() - began > trust.longest_look:
             break  # slow reads count, too, or the leases would end
-    return Look(shown, missing=bool(missing))
+    return Look(shown, missing=bool(missing), counts=bool(missing) and longest > 0)
 
 
 def _is_only_subscription(update: MemberUpdate) -> bool:

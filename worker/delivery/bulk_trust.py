@@ -154,13 +154,16 @@ class BulkTrust:
         is_long_ago = ago is None or ago + self.clock() - self._read_at > SAMPLE_SECONDS
         return _first_samples(form, state) or int(number % LATER_CALLS == 0 or is_long_ago)
 
-    def pauses(self, form: Form) -> Iterator[float]:
-        """Yield the seconds to wait before each look at a sample.
+    def longest(self, form: Form) -> float:
+        """Return the seconds for which a sample is waited for at most."""
+        return self.longest_look if form.may_come_later else STORED_SECONDS
+
+    def pauses(self, form: Form, left: float) -> Iterator[float]:
+        """Yield the seconds to wait before each look at a sample, `left` in all.
 
         The first look is due a little before the members were there the last time, so that a
         shorter delay is noticed.
         """
-        left = self.longest_look if form.may_come_later else STORED_SECONDS
         first = min(EARLIER * self.state().delay, left) if form.may_come_later else 0.0
         yield first
         pause = FIRST_PAUSE_SECONDS
