@@ -2,9 +2,10 @@
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+import redis
 
 from tests.accounts import Account, address, wants
 from tests.integrations import OwnIntegration
@@ -135,6 +136,25 @@ def test_background_job_that_never_runs_makes_its_members_go_alone(account: Acco
     assert set(deliver(here, range(30), plan="pro")) == {OutcomeKind.DELIVERED}
     assert account.held() == {address(each): {"plan": "pro"} for each in range(30)}
     assert account.requests()["POST members.json"] == 1
+
+
+@pytest.mark.parametrize("fails", ["sample_size", "note_held"])
+def test_members_of_a_background_job_are_looked_after_if_redis_fails(
+    account: Account, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.2)
+    trust = account.trust()
+
+    def fail(*_: object) -> NoReturn:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(trust, fails, fail)
+    here = account.delivery(trust=trust, settle_seconds=60)
+    with pytest.raises(redis.ConnectionError):
+        deliver(here, range(4), plan="pro")
+    assert account.own.redis.zcard(account.own.look_after_key) == 4
+    later = account.delivery().deliver([wants(each, plan="max") for each in range(4)])
+    assert {each.kind for each in later} == {OutcomeKind.BUSY}
 
 
 def test_calls_of_a_batch_end_with_the_first_missing_sample(account: Account) -> None:

@@ -294,6 +294,9 @@ class BatchWrite:
     def _look_into(self, updates: Sequence[MemberUpdate], outcome: Outcome, form: Form) -> None:
         """Complete the updates of a call that was answered 200, if no sample leaves a doubt."""
         trust, look = self._deps.bulk_trust, None
+        if form.may_come_later:  # from now on Redis or this process may fail
+            for update in updates:
+                update.finish(unproved_outcome())
         if size := trust.sample_size(form):
             look = self._look_at(sample_of(updates, size, form), form)
             if look.proved:
@@ -330,12 +333,8 @@ class BatchWrite:
             )
         for update, held in look.shown.items():
             update.complete(Outcome(OutcomeKind.DELIVERED, 200, member=held))
-        left = [each for each in updates if each not in look.shown]
-        if form.may_come_later:
-            for update in left:
-                update.finish(unproved_outcome())
-        else:
-            self._write_alone(left)
+        if not form.may_come_later:
+            self._write_alone([each for each in updates if each not in look.shown])
 
     def _read_back(
         self, updates: Sequence[MemberUpdate]

@@ -62,8 +62,8 @@ class MemberUpdate:
     outcome: Outcome | None = None
     requests: int = 0
     parts: "tuple[MemberUpdate, ...]" = ()
-    # The record and the copy of the lease before the member was sent.
-    _before: tuple[Record, Copy | None] = (Record(), None)
+    # The lease's record, copy and pending write before the member was sent.
+    _before: tuple[Record, Copy | None, bool] = (Record(), None, False)
 
     @property
     def address(self) -> str:
@@ -187,12 +187,12 @@ class MemberUpdate:
         Args:
             note: The record of `noted`.
         """
-        self._before = self.lease.record, self.lease.found
+        self._before = self.lease.record, self.lease.found, self.lease.write_pending
         self.lease.record, self.lease.found = note, None
 
     def refuse(self) -> None:
         """Restore record and copy: Mailgun did not store what was sent, or was not sent it."""
-        self.lease.record, self.lease.found = self._before
+        self.lease.record, self.lease.found, _ = self._before
 
     def lose(self) -> None:
         """Set the outcome for a lost lease: it ended, or an imported page contradicts the copy."""
@@ -203,11 +203,15 @@ class MemberUpdate:
         self.outcome = on_hold_outcome(seconds)
 
     def complete(self, outcome: Outcome) -> None:
-        """Set the outcome, and take its member as what Mailgun holds now."""
+        """Set the outcome, and take its member as what Mailgun holds now.
+
+        If it was not certain before that Mailgun has applied the write, it is now.
+        """
         lease = self.lease
         self.outcome = outcome
+        before, _, lease.write_pending = self._before
         lease.record = self._planned.record._replace(
-            seen_at=lease.now(), absent=None, late=lease.record.late
+            seen_at=lease.now(), absent=None, late=before.late
         )
         lease.found = Copy(outcome.member) if outcome.member else None
 
