@@ -18,6 +18,7 @@ from worker.delivery.bulk_trust import (
     LONGEST_ALONE_SECONDS,
     SAMPLE_SECONDS,
     TRIAL_SIZE,
+    BulkTrust,
     Form,
     read_state,
 )
@@ -280,18 +281,66 @@ def test_sample_whose_subscription_alone_changed_proves_it_by_that(account: Acco
     assert account.requests()["POST members"] == 4
 
 
-def test_sample_needs_no_permit_of_its_own_under_a_pace(account: Account) -> None:
+def paced(account: Account, trust: BulkTrust) -> Deliverer:
+    """A worker under one request a minute, whose call leaves no permit for its sample."""
     account.hold(range(4), plan="free")
     account.sync()
-    account.sandbox.control.switches(bulk_answer="list_and_task_id")
+    ledger = account.ledger(gate=account.own.gate(rate_limit=1))
+    return account.own.delivery(account.mailgun, ledger=ledger, batch=100, trust=trust)
+
+
+@pytest.mark.parametrize("form", ["list", "list_and_task_id"])
+@pytest.mark.parametrize("held", [1, FIRST_CALLS])
+def test_sample_needs_no_permit_of_its_own_under_a_pace(
+    account: Account, form: str, held: int
+) -> None:
+    account.sandbox.control.switches(bulk_answer=form)
+    for _ in range(held):
+        account.trust().note_held(Form.LIST if form == "list" else Form.TASK, 0.0)
+    account.own.later(SAMPLE_SECONDS + 1)
     slept: list[float] = []
     trust = account.trust(sleep=slept.append)
-    trust.note_held(Form.TASK, 0.0)
-    paced = account.ledger(gate=account.own.gate(rate_limit=1))
-    here = account.own.delivery(account.mailgun, ledger=paced, batch=100, trust=trust)
+    here = paced(account, trust)
     assert set(deliver(here, range(4), plan="pro")) == {OutcomeKind.DELIVERED}
     assert slept == []
-    assert trust.state().delay == 0
+    state = trust.state()
+    assert (state.delay, sum(state.held.values())) == (0, held + 1)
+    assert state.sampled_ago is not None
+    assert state.sampled_ago < SAMPLE_SECONDS
+
+
+def test_background_job_under_a_pace_is_waited_for(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.3)
+    trust = account.trust()
+    here = paced(account, trust)
+    assert set(deliver(here, range(4), plan="pro")) == {OutcomeKind.DELIVERED}
+    assert trust.shares()
+    owed = account.requests()["GET member"]
+    assert float(account.own.pace()["tokens"]) == pytest.approx(-owed, abs=1)
+
+
+def test_hold_that_begins_while_a_sample_is_waited_for_counts_as_no_miss(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=3600)
+
+    def pause(_seconds: float) -> None:
+        account.own.gate().pause()
+
+    trust = account.trust(sleep=pause)
+    assert set(deliver(account.delivery(trust=trust), range(4))) == {OutcomeKind.DOUBTFUL}
+    assert account.requests()["GET member"] <= 4 + 2 * FIRST_SAMPLE
+    assert trust.shares()
+
+
+def test_sample_that_cannot_be_read_counts_as_none_once_trust_is_earned(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="list_and_task_id")
+    account.hold(range(4), plan="free")
+    account.sync()
+    for _ in range(FIRST_CALLS):
+        account.trust().note_held(Form.TASK, 0.0)
+    account.own.later(SAMPLE_SECONDS + 1)
+    account.sandbox.control.add_fault("status", status=503, method="GET")
+    here = account.delivery(trust=account.trust(longest_look=0.2))
+    assert set(deliver(here, range(4), plan="pro")) == {OutcomeKind.DELIVERED}
 
 
 def screen(own: OwnIntegration) -> str:

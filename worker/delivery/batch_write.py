@@ -163,9 +163,8 @@ class BatchWrite:
     def _read(self, updates: Sequence[MemberUpdate]) -> None:
         for part in _parts(self._acquire_permits(updates, self._requests_of_a_read_member)):
             self._read_at_once(part)
-            if len(part) < len(updates) and not self._answers.stopped:
-                self._report_now()
-                self._answers.stopped = self._deps.gate.seconds_until_open() > 0
+            if len(part) < len(updates):
+                self._is_open()
 
     def _read_at_once(self, updates: Sequence[MemberUpdate]) -> None:
         for update, read in zip(updates, self._each(self._reading, updates), strict=True):
@@ -224,9 +223,7 @@ class BatchWrite:
             (update, _) = entries[0]
             self._write_alone([update])
             return [], update.outcome or Outcome(OutcomeKind.UNCHANGED)
-        # The sample is charged with the call: a pace leaves no permit once the call is answered.
-        requests = 1 + self._deps.bulk_trust.expected_sample()
-        allowed = set(self._authorize([update for update, _ in entries], requests))
+        allowed = set(self._authorize([update for update, _ in entries], 1))
         entries = [(update, entry) for update, entry in entries if update in allowed]
         if not entries:
             return [], on_hold_outcome(HELD_BY_PACE_SECONDS)
@@ -301,7 +298,7 @@ class BatchWrite:
             look = self._look_at(sample_of(updates, size, form), form)
             if look.proved:
                 trust.note_held(form, look.seconds)
-            elif look.missing or form.may_come_later:
+            elif look.missing or not trust.believes(form):
                 self._doubt(updates, form, look)
                 return
         stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
@@ -315,7 +312,7 @@ class BatchWrite:
         began = trust.clock()
         look = look_at(
             *(sample, form, trust, longest),
-            *(self._read_back, lambda: not self._answers.stopped),
+            *(self._read_back, self._is_open),
         )
         self._looked_for += trust.clock() - began
         return look
@@ -339,10 +336,11 @@ class BatchWrite:
     def _read_back(
         self, updates: Sequence[MemberUpdate]
     ) -> dict[MemberUpdate, Member | Outcome | None]:
-        """Read the members for which permits can be had now, and return the result of each."""
-        return {
-            update: self._reading(update) for update in self._acquire_permits(updates, wait=False)
-        }
+        """Read members, and return the result of each. `_close` charges what had no permit.
+
+        Under a pace the other workers leave no permit, and a sample must not wait for one.
+        """
+        return {update: self._reading(update) for update in updates}
 
     def _write_alone(self, updates: Sequence[MemberUpdate]) -> None:
         granted = self._acquire_permits(updates) if len(updates) > 1 else updates
@@ -390,15 +388,16 @@ class BatchWrite:
     # Permits
 
     def _acquire_permits(
-        self, updates: Sequence[MemberUpdate], requests: float = 1.0, *, wait: bool = True
+        self, updates: Sequence[MemberUpdate], requests: float = 1.0
     ) -> Sequence[MemberUpdate]:
         """Return the updates for which there are permits, and acquire those that are missing.
+
+        The other updates are deferred.
 
         Args:
             updates: The members to request.
             requests: The requests that each of them needs. A single permit is enough for the first
                 of them, because a write is never refused for lack of permits.
-            wait: Defer the other updates.
         """
         missing = requests * len(updates) - self._permits.left
         if missing > ROUNDING:
@@ -406,9 +405,8 @@ class BatchWrite:
             self._permits.acquire(missing)
         left = self._permits.left + ROUNDING
         granted = max(0, min(len(updates), max(int(left / requests), int(left >= 1))))
-        if wait:
-            for update in updates[granted:]:
-                update.defer(HELD_BY_PACE_SECONDS)
+        for update in updates[granted:]:
+            update.defer(HELD_BY_PACE_SECONDS)
         return updates[:granted]
 
     def _authorize(self, updates: Sequence[MemberUpdate], requests: int) -> Sequence[MemberUpdate]:
@@ -459,6 +457,13 @@ class BatchWrite:
         if outcome.wait_until:
             self._report_now()
         return noted
+
+    def _is_open(self) -> bool:
+        """Return whether more requests may be sent, once the gate knows of those that were sent."""
+        if not self._answers.stopped:
+            self._report_now()
+            self._answers.stopped = self._deps.gate.seconds_until_open() > 0
+        return not self._answers.stopped
 
     def _report_now(self) -> None:
         """Report to the gate what may begin a hold, before more requests are sent."""

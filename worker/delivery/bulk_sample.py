@@ -10,7 +10,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.merge_plan import same
 
 Read = Member | Outcome | None
-# Reads members for which permits can be had now, and returns the result of each.
+# Reads members, and returns the result of each.
 ReadBack = Callable[[Sequence[MemberUpdate]], Mapping[MemberUpdate, Read]]
 
 
@@ -20,8 +20,8 @@ class Look:
 
     Attributes:
         shown: The members of the sample that Mailgun holds as they were sent.
-        missing: Mailgun holds a member of the sample otherwise, or not at all.
-        counts: It was missing although it was waited for.
+        missing: Mailgun last showed a member of the sample otherwise, or not at all.
+        counts: It was still missing in the last look, at the end of the wait.
         proved: The whole sample was shown.
         seconds: The seconds from the answer until the whole sample was shown; 0.0: at once.
     """
@@ -59,31 +59,37 @@ def look_at(
         trust: Says how long to wait before each look.
         longest: Seconds to wait at most; 0: the sample is read once.
         read_back: Reads members.
-        may_go_on: Returns whether further requests may be sent.
+        may_go_on: Returns whether further requests may be sent; asked after each look in vain.
     """
     began, left = trust.clock(), list(sample)
     shown: dict[MemberUpdate, Member] = {}
     missing: set[MemberUpdate] = set()
+    unshown: set[MemberUpdate] = set()
     missed_at: float | None = 0.0
     seconds = 0.0
     for pause in trust.pauses(form, longest):
         if pause:
             trust.sleep(pause)
-        if missed_at is not None:  # a look without a permit shows no delay
+        if missed_at is not None:  # a look that failed shows no delay
             seconds, missed_at = missed_at + pause, None
-        for update, read in read_back(left).items():
-            missing.discard(update)
-            if isinstance(read, Member) and _shows_write(update, read):
-                shown[update] = read
-            elif _shows_no_write(update, read):
-                missing.add(update)
-                missed_at = trust.clock() - began
+        reads = read_back(left)
+        shown |= {
+            update: read
+            for update, read in reads.items()
+            if isinstance(read, Member) and _shows_write(update, read)
+        }
+        unshown = {each for each, read in reads.items() if _shows_no_write(each, read)}
+        missing = (missing | unshown) - shown.keys()
         left = [each for each in left if each not in shown]
         if not left:
             return Look(shown, proved=True, seconds=seconds)
-        if not may_go_on() or trust.clock() - began > trust.longest_look:
+        if unshown:
+            missed_at = trust.clock() - began
+        if trust.clock() - began > trust.longest_look:
             break  # slow reads count, too, or the leases would end
-    return Look(shown, missing=bool(missing), counts=bool(missing) and longest > 0)
+        if not may_go_on():
+            return Look(shown, missing=bool(missing))
+    return Look(shown, missing=bool(missing), counts=bool(unshown) and longest > 0)
 
 
 def _is_only_subscription(update: MemberUpdate) -> bool:

@@ -142,10 +142,9 @@ class BulkTrust:
         state = self.state()
         return min(most, TRIAL_SIZE) if state.missed and not any(state.held.values()) else most
 
-    def expected_sample(self) -> int:
-        """Return how many members the sample of the next call has, as far as that is known."""
-        state = self.state()
-        return _first_samples(Form(state.form), state) if state.form in set(Form) else 1
+    def believes(self, form: Form) -> bool:
+        """Return whether a call that was answered so counts if its sample could not be read."""
+        return not form.may_come_later or _first_samples(form, self.state()) == 0
 
     def sample_size(self, form: Form) -> int:
         """Count a call that was answered so, and return how many members are to be read back."""
