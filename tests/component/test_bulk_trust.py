@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.accounts import Account, address, wants
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, answered
 from tests.sandboxes import RunningSandbox, eventually
 from worker.cli.status import rows
 from worker.delivery.bulk_trust import (
@@ -68,6 +68,18 @@ def test_known_members_cost_a_hundredth_of_a_request_each_in_any_form(
     assert asked["POST members"] == 0
     assert set(map(str, account.held().values())) == {"{'plan': 'pro'}"}
     assert warnings(caplog) == []
+
+
+def test_call_whose_answer_shows_neither_list_nor_job_counts_as_a_success(
+    account: Account,
+) -> None:
+    account.sandbox.control.switches(bulk_answer="message_only")
+    gate = account.own.gate()
+    answered(gate, OutcomeKind.REJECTED, times=2)
+    before = account.last()
+    assert set(deliver(account.delivery(), range(4))) == {OutcomeKind.DELIVERED}
+    assert gate.state().members == 0
+    assert int(account.own.pace()["since_lesson"]) == 2 + account.requests(before).total()
 
 
 def test_members_of_a_background_job_are_waited_for_and_then_batched(account: Account) -> None:

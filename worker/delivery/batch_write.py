@@ -236,6 +236,8 @@ class BatchWrite:
         self._permits.use()
         for update in updates:
             update.requests += 1
+        if outcome.status == 200 and form_of(outcome) is Form.OTHER:
+            return entries, outcome  # the report waits until it is known what the answer is worth
         # If one of the members may be the cause, the report names none until the cause is known.
         known = outcome.status != 200 and not _may_be_one_members(outcome)
         return entries, self._answers.note(
@@ -299,12 +301,18 @@ class BatchWrite:
             if look.proved:
                 trust.note_held(form, look.seconds)
             elif look.missing or not trust.believes(form):
+                self._note_other(form, outcome)
                 self._doubt(updates, form, look)
                 return
         stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
+        self._note_other(form, stored)
         for update in updates:
             held = look.shown.get(update) if look else None
             update.complete(replace(stored, member=held or update.member))
+
+    def _note_other(self, form: Form, outcome: Outcome) -> None:
+        if form is Form.OTHER:
+            self._answers.note([], outcome)
 
     def _look_at(self, sample: Sequence[MemberUpdate], form: Form) -> Look:
         trust = self._deps.bulk_trust
