@@ -224,6 +224,16 @@ def test_trust_is_earned_again_with_small_calls(account: Account) -> None:
     assert trust.state().missed == 0
 
 
+def test_samples_under_way_do_not_end_a_suspension(account: Account) -> None:
+    trust = account.trust()
+    trust.note_missing(Form.LIST, "missing")
+    for _ in range(FIRST_CALLS):
+        trust.note_held(Form.LIST, 0.0)
+    assert not trust.shares()
+    account.own.later(ALONE_SECONDS)
+    assert sum(account.trust().state().held.values()) == 0
+
+
 def test_each_further_missing_member_lets_members_go_alone_for_longer(account: Account) -> None:
     waits = []
     for _ in range(9):

@@ -18,6 +18,8 @@ local function alone()
     return left <= tonumber(ARGV[7]) and math.max(0, left) or 0
 end
 
+-- A sample that was under way when members began to go alone changes nothing.
+if alone() > 0 then noted = '' end
 if noted == 'held' then
     local held = redis.call('HINCRBY', BULK, 'held:' .. form, 1)
     redis.call('HSET', BULK, 'form', form, 'held_at', now)
@@ -28,8 +30,7 @@ if noted == 'held' then
     end
     if held >= tonumber(ARGV[5]) then redis.call('HDEL', BULK, 'missed', 'why', 'alone_until') end
     redis.call('EXPIRE', BULK, ARGV[8])
-elseif noted == 'missing' and alone() == 0 then
-    -- Further calls under way at that moment do not make the suspension longer.
+elseif noted == 'missing' then
     local missed = redis.call('HINCRBY', BULK, 'missed', 1)
     local seconds = math.min(tonumber(ARGV[7]), ARGV[6] * 2 ^ math.min(missed - 1, 32))
     for _, each in ipairs(FORMS) do redis.call('HDEL', BULK, 'held:' .. each) end
