@@ -124,6 +124,16 @@ def test_sync_is_due_again_at_half_of_what_the_ledger_remembers(own: OwnIntegrat
     assert one.try_start()
 
 
+def test_sync_ends_the_doubt_of_a_clock_that_was_set_back(own: OwnIntegration) -> None:
+    one = worker(own, HoldsAList(1))
+    for _ in range(2):
+        turn = one.try_start()
+        assert turn
+        one.run(turn)
+        assert one.try_start() is None
+        own.later(-DAY)
+
+
 def test_failed_page_is_tried_again_later_from_where_it_was(own: OwnIntegration) -> None:
     there = HoldsAList(3, subscribed=4)
     there.instead[2] = lambda: answered(503)  # after the list itself and one page

@@ -444,6 +444,7 @@ def test_times_in_the_future_neither_count_as_fresh_nor_stop_scans(
     reading.run(started_lease(reading))
     assert last_scan(own).trusted
     assert last_scan(own).age == pytest.approx(0, abs=60)
+    assert float(stored(own)["moved_at"]) <= own.now()
 
 
 def test_lease_and_failure_far_in_the_future_count_as_ended(own: OwnIntegration) -> None:

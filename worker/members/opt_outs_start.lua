@@ -1,6 +1,7 @@
 -- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
 -- and payable.lua.
 -- What was read of another list is forgotten, and copies from before that moment no longer count.
+-- The same goes for all copies if the clock was set back.
 -- KEYS 3: opt_outs, 4: synced.
 -- ARGV 2: token of the lease, 3: seconds of the lease, 4: seconds after which a scan is due again,
 --   5: seconds after which an unfinished scan starts anew, 6: seconds that it may wait for a page,
@@ -24,7 +25,7 @@ end
 
 local list = redis.call('HGET', OPT_OUTS, 'list')
 if list and list ~= ARGV[8] then redis.call('DEL', OPT_OUTS) end
-if list ~= ARGV[8] then
+if list ~= ARGV[8] or (number(OPT_OUTS, 'moved_at') or 0) > now then
     redis.call('DEL', KEYS[4])
     redis.call('HSET', OPT_OUTS, 'list', ARGV[8], 'moved_at', string.format('%.6f', now))
 end
