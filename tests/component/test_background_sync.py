@@ -150,6 +150,25 @@ def test_failed_page_is_tried_again_later_from_where_it_was(own: OwnIntegration)
     assert again.so_far.members == 2
 
 
+def test_wrong_empty_page_is_not_the_end_of_the_list(own: OwnIntegration) -> None:
+    there = HoldsAList(3, subscribed=4)
+    there.instead[0] = lambda: answered(200, b'{"list":{"members_count":7}}')
+    there.instead[2] = lambda: answered(200, b'{"items":[],"paging":{}}')
+    one = worker(own, there)
+    turn = one.try_start()
+    assert turn
+    outcome = one.run(turn)
+    assert isinstance(outcome, Outcome)
+    assert outcome.summary.endswith("end long before the list's own count")
+    assert own.redis.get(f"signal:{own.name}:synced") is None
+    own.later(1000)
+    again = one.try_start()
+    assert again
+    done = one.run(again)
+    assert isinstance(done, SyncProgress)
+    assert done.members == 7
+
+
 def test_sync_takes_half_of_the_pace_and_waits_for_it(own: OwnIntegration) -> None:
     there = HoldsAList(8)
     slept: list[float] = []

@@ -29,6 +29,7 @@ from worker.mailgun.texts import (
     ENDLESS,
     NO_PAGE,
     STRANGE,
+    TOO_FEW,
     TOO_LONG,
     UNREADABLE,
     WRONG_ADDRESS,
@@ -173,6 +174,11 @@ def page_outcome(
 def endless_outcome() -> Outcome:
     """Return the outcome of pages of members that do not end."""
     return Outcome(OutcomeKind.UNEXPECTED_STATUS, 200, ENDLESS)
+
+
+def too_few_outcome() -> Outcome:
+    """Return the outcome of a last page of members that comes too early."""
+    return Outcome(OutcomeKind.UNAVAILABLE, 200, TOO_FEW)
 
 
 def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:

@@ -16,6 +16,7 @@ NO_PAGE = "200, but not a page of the list's members"
 UNREADABLE = "200, but the member cannot be read: "
 TOO_LONG = "it is too long"
 ENDLESS = "200, but the pages of members do not end"
+TOO_FEW = "200, but the pages of members end long before the list's own count"
 # The reasons in `member.py` and `answer_json.py`.
 UNREADABLES = (
     "`subscribed` is neither yes nor no",
@@ -73,7 +74,7 @@ KNOWN = frozenset(
         "The 'name' parameter should be a string",
         "The 'subscribed' parameter should be 'yes' or 'no'",
         "'members' parameter is not a valid JSON list",
-        *(NO_PAGE, ENDLESS, TOO_LONG, *UNREADABLES),
+        *(NO_PAGE, ENDLESS, TOO_FEW, TOO_LONG, *UNREADABLES),
     }
 )
 LOWERED = frozenset(each.lower() for each in KNOWN)

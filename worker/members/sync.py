@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
-from worker.mailgun.outcome import Outcome, endless_outcome
+from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
 from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # A sync ends if it has read this many members beyond twice the list's own count, which may lag.
 MORE_MEMBERS = 10_000
+# A last page is believed if at least this share of the list's own count was read, which may lag.
+LEAST_SHARE = 0.9
 # Not longer, because the cursor holds a member's address.
 LIVES_SECONDS = 86_400
 COUNTS = ("members", "unsubscribed", "requests", "unreadable")
@@ -70,6 +72,11 @@ class SyncProgress:
     requests: int = 0
     unreadable: int = 0
     seconds: float = 0.0
+
+    @property
+    def seen(self) -> int:
+        """Return how many members the pages showed so far."""
+        return self.members + self.unreadable
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,8 @@ class ListSync:
 
         The caller decides when to try again after a step without a page. A sync ends with
         `endless_outcome` if its pages lead back to one another, or show far more members than
-        `total`.
+        `total`. If they end long before `total`, the last page is asked for again: the members that
+        it left out would count as new contacts.
 
         Args:
             so_far: The progress that `begin` returned.
@@ -180,7 +188,12 @@ class ListSync:
                     yield endless_outcome()
                     return
                 case Page():
-                    so_far = after(found, so_far, self.monotonic() - started)
+                    read = after(found, so_far, self.monotonic() - started)
+                    if read.query is None and read.seen < LEAST_SHARE * (total or 0):
+                        so_far = replace(so_far, requests=read.requests)
+                        yield too_few_outcome()
+                        continue
+                    so_far = read
                     self._store(so_far, total)
                     yield so_far
                 case _:
