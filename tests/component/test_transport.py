@@ -176,13 +176,14 @@ def enqueued_at(raw: str) -> float:
     return found
 
 
+@pytest.mark.parametrize("at_once", [5, 300])
 def test_bare_messages_are_stamped_in_queue_order_when_first_fetched(
-    own: OwnIntegration,
+    own: OwnIntegration, at_once: int
 ) -> None:
-    own.redis.lpush(own.queue, *(bare(str(each)) for each in range(50)))
+    own.redis.lpush(own.queue, *(bare(str(each)) for each in range(5 * at_once)))
     before = own.now()
-    taken = [raw for _ in range(10) for raw in own.take(5).messages]
-    assert [decode(each)[0].id for each in taken] == [str(each) for each in range(50)]
+    taken = [raw for _ in range(5) for raw in own.take(at_once).messages]
+    assert [decode(each)[0].id for each in taken] == [str(each) for each in range(5 * at_once)]
     stamps = [enqueued_at(each) for each in taken]
     assert sorted(set(stamps)) == stamps
     assert before - 0.001 <= stamps[0] <= stamps[-1] <= own.now() + 0.001

@@ -11,12 +11,17 @@
 -- events of each message; delivery tags}; with limits also reason and id of each message put aside.
 local allowed, wait = allowance(tonumber(ARGV[2]))
 local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
+local now_microseconds = time[1] * 1000000 + time[2]
 local stamped_until = nil
+
+local function in_seconds(microseconds)
+    return string.format('%d.%06d', math.floor(microseconds / 1000000), microseconds % 1000000)
+end
 
 -- Return the message, stamped with the time of its first fetch if it does not say when it was
 -- enqueued, or says a time in the future. The stamp is part of the message's text, so it is kept if
--- the worker dies. No two stamped events have the same time. A message that came back keeps its
--- text.
+-- the worker dies. A message that came back keeps its text. No two stamped events have the same
+-- time: it is counted in whole microseconds, since sums of fractions of a second are rounded.
 local function stamped(message, events)
     local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
     if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then
@@ -25,12 +30,12 @@ local function stamped(message, events)
     if returns_of(message) > 0 then return message end
     local before, rest = string.match(message, '^(%s*){(%s*".*)$')
     if not rest then return message end
-    stamped_until = stamped_until or tonumber(redis.call('GET', KEYS[6]) or 0)
-    local stamp = math.max(now, stamped_until + 0.000001)
+    stamped_until = stamped_until or math.floor((redis.call('GET', KEYS[6]) or 0) * 1000000 + 0.5)
+    local stamp = math.max(now_microseconds, stamped_until + 1)
     -- Each event of a bundle has a microsecond. A bundle without a count gets a thousand.
     if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
-    stamped_until = stamp + (events - 1) * 0.000001
-    return before .. string.format('{"signal_taken_at":%.6f,', stamp) .. rest
+    stamped_until = stamp + events - 1
+    return before .. '{"signal_taken_at":' .. in_seconds(stamp) .. ',' .. rest
 end
 
 local moment = string.format('%d.%06d.', time[1], time[2])
@@ -52,7 +57,7 @@ while events < allowed and bytes < tonumber(ARGV[4]) do
     if is_alone(message) then break end
 end
 if stamped_until then
-    redis.call('SET', KEYS[6], string.format('%.6f', stamped_until), 'EX', 86400)
+    redis.call('SET', KEYS[6], in_seconds(stamped_until), 'EX', 86400)
 end
 -- Events of the last message beyond what was allowed are not charged yet.
 if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
