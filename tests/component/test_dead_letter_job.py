@@ -9,6 +9,7 @@ from tests.servers import RedisServer, eventually
 from worker.dashboard.dead_letters import job as jobs_module
 from worker.dashboard.dead_letters.integration import Integration
 from worker.dashboard.dead_letters.job import Action, Job, Jobs, Meant, State, TooManyJobs
+from worker.ops.dead_letter_pages import key_of
 from worker.ops.dead_letter_survey import SAMPLE, Survey
 from worker.ops.paced import BATCH, act_on, batch_size
 from worker.ops.replay_preview import ReplayEffect
@@ -45,9 +46,9 @@ def in_state(job: Job, *states: State) -> None:
     eventually(lambda: job.state in states, what=f"a job that is {states}")
 
 
-def ready(integration: Integration, action: Action = Action.PURGE) -> Job:
-    """Return a job on all letters that is counted."""
-    job = Job(integration, action, ALL)
+def ready(integration: Integration, action: Action = Action.PURGE, meant: Meant = ALL) -> Job:
+    """Return a job, on all letters by default, that is counted."""
+    job = Job(integration, action, meant)
     job.count()
     in_state(job, State.READY, State.DONE, State.FAILED)
     return job
@@ -88,6 +89,21 @@ def test_letters_that_die_after_the_count_stay(integration: Integration) -> None
     job.start(1000)
     in_state(job, State.DONE)
     assert (job.done, integration.letters.count()) == (5, 3)
+
+
+def test_ticked_letters_stay_in_the_job_though_older_ones_go(integration: Integration) -> None:
+    bury(integration, 10)
+    letters, secret = integration.letters, integration.settings.digest_key
+    keys = [key_of(each, secret) for each in letters.oldest(10)[5:9]]
+    letters.purge(letters.oldest(3))
+    job = ready(integration, Action.REPLAY, Meant(tuple(keys), DeadLetterFilter(), "ticked"))
+    assert job.survey.total == 4
+    letters.purge(letters.oldest(2))
+    job.start(1000)
+    in_state(job, State.DONE)
+    assert (job.done, job.gone) == (4, 0)
+    assert [each.message.id for each in letters.oldest_first()] == ["m-9"]
+    assert letters.redis.llen(letters.queue) == 4
 
 
 def test_job_on_no_letters_is_done_at_once(integration: Integration) -> None:

@@ -6,7 +6,7 @@ Redis. So if Flower ends, what was done is done, and the rest stays as it is.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from secrets import token_urlsafe
@@ -155,7 +155,7 @@ class Job:
             self.state = State.FAILED
 
     def _count(self) -> State:
-        self.queued = len(self.meant.keys) or self.integration.letters.count()
+        self.queued = self.integration.letters.count()
         for buried in self._letters():
             self.survey.add(buried)
             self._wait(0)
@@ -163,13 +163,9 @@ class Job:
         return State.READY if self.survey.total else State.DONE
 
     def _letters(self) -> Iterator[DeadLetter]:
-        if not self.meant.keys:
-            yield from matching(self.integration.letters, self.meant.wanted, self._on_read)
-            return
-        for number, key in enumerate(self.meant.keys, 1):
-            if buried := self.integration.letter(key):
-                yield buried
-            self._on_read(number)
+        if self.meant.keys:
+            return self.integration.letters_with(self.meant.keys, self._on_read)
+        return matching(self.integration.letters, self.meant.wanted, self._on_read)
 
     def _on_read(self, number: int) -> None:
         self.read = number
@@ -178,7 +174,7 @@ class Job:
     def _run(self) -> State:
         letters, size = self.integration.letters, batch_size(self.rate)
         of_these = (
-            self._ticked(self.meant.keys, size)
+            self._ticked(size)
             if self.meant.keys
             else batches(letters, self.meant.wanted, self.survey.total, at_once=size)
         )
@@ -196,10 +192,11 @@ class Job:
         self.done += acted
         self.gone += offered - acted
 
-    def _ticked(self, keys: Sequence[LetterKey], size: int) -> Iterator[list[DeadLetter]]:
-        """Yield the letters of `keys`, the oldest first, in lists limited in number and bytes."""
+    def _ticked(self, size: int) -> Iterator[list[DeadLetter]]:
+        """Yield the letters ticked, the oldest first, in lists limited in number and bytes."""
         batch: list[DeadLetter] = []
-        for key in keys:
+        for key in self.integration.located(self.meant.keys, lambda _: self._wait(0)):
+            self._wait(0)
             if buried := self.integration.letter(key, self.done):
                 batch.append(buried)
             if len(batch) == size or sum(len(each.raw) for each in batch) > AT_ONCE_BYTES:

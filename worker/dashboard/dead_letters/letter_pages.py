@@ -14,7 +14,10 @@ from worker.printable import printable, readable_json
 from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.raw_text import bytes_of
 
-GONE = "This letter is no longer here: it was replayed, purged, or removed by a limit."
+GONE = (
+    "This letter is no longer here: it was replayed, purged, or removed by a limit. "
+    "If many older ones were, it may be further on: look for it in the list."
+)
 LONGEST_EVENT = 200_000  # characters that the page shows
 
 
