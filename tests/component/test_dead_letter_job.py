@@ -1,5 +1,6 @@
 """Replays and purges that Flower does: their rate, their end if Redis fails – on a real server."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -27,7 +28,7 @@ def integration(own: OwnIntegration, server: RedisServer) -> Integration:
     return Integration(Settings(redis_url=server.url, signal_integration=own.name))
 
 
-def bury(integration: Integration, number: int) -> None:
+def bury(integration: Integration, number: int, died_at: float = 1000.0) -> None:
     letters = integration.letters
     for each in range(number):
         message = Message(id=f"m-{each}", args=({"type": "page"},), kind="page")
@@ -36,7 +37,7 @@ def bury(integration: Integration, number: int) -> None:
             message,
             status=400,
             answer="No",
-            died_at=1000.0,
+            died_at=died_at,
             integration=letters.integration,
         )
         letters.bury(message, letter)
@@ -89,6 +90,18 @@ def test_letters_that_die_after_the_count_stay(integration: Integration) -> None
     job.start(1000)
     in_state(job, State.DONE)
     assert (job.done, integration.letters.count()) == (5, 3)
+
+
+def test_new_letters_do_not_take_the_place_of_counted_ones_that_went(
+    integration: Integration,
+) -> None:
+    bury(integration, 5)
+    job = ready(integration)
+    integration.letters.purge(integration.letters.oldest(2))
+    bury(integration, 3, died_at=time.time())
+    job.start(1000)
+    in_state(job, State.DONE)
+    assert (job.done, job.gone, integration.letters.count()) == (3, 2, 3)
 
 
 def test_ticked_letters_stay_in_the_job_though_older_ones_go(integration: Integration) -> None:

@@ -17,6 +17,7 @@ from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import Settings, load_settings
+from worker.wiring import utc_now
 
 PURGE = "dead letters would be deleted permanently"
 
@@ -41,6 +42,7 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
+    wanted = wanted.not_after(utc_now())
     what = f"dead letters would go back to {settings.queue}"
     count = agreed(_counted(letters, wanted, limit), what, yes=yes)
     found = batches(letters, wanted, count, at_once=batch_size(rate))
@@ -59,7 +61,7 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
-    letters = letters_of(load_settings())
+    letters, wanted = letters_of(load_settings()), wanted.not_after(utc_now())
     counts = _counted(letters, wanted, limit)
     if dry_run:
         for buried in chosen(letters, wanted, limit):

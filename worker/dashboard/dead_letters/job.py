@@ -7,7 +7,7 @@ Redis. So if Flower ends, what was done is done, and the rest stays as it is.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from secrets import token_urlsafe
 
@@ -22,6 +22,7 @@ from worker.ops.replay_preview import ReplayEffect, effect_of
 from worker.privacy import whereabouts
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetter
+from worker.wiring import utc_now
 
 MOST_JOBS, MOST_AT_WORK = 20, 3
 
@@ -77,7 +78,7 @@ class Job:
     Attributes:
         integration: The integration.
         action: What is done.
-        meant: With which letters.
+        meant: With which letters; of those of a filter, none that dies after counting began.
         id: The job's id, which cannot be guessed.
         state: The state.
         read: Letters read while counting.
@@ -155,6 +156,7 @@ class Job:
             self.state = State.FAILED
 
     def _count(self) -> State:
+        self.meant = replace(self.meant, wanted=self.meant.wanted.not_after(utc_now()))
         self.queued = self.integration.letters.count()
         for buried in self._letters():
             self.survey.add(buried)
