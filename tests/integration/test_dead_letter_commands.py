@@ -256,3 +256,12 @@ def test_letter_that_dies_after_the_count_stays(own: Bench, act: str) -> None:
     assert printed.status == 0
     assert "1 dead letters would" in printed.out
     assert [each.message.id for each in own.letters()] == ["m-later"]
+
+
+def test_replay_during_a_hold_says_so_before_it_asks(own: Bench) -> None:
+    bury(own.dead_letters, Sample("m-1"))
+    assert own.run("pause").status == 0
+    printed = own.run("dead-letters", "replay", given="n\n")
+    assert (printed.status, own.queued()) == (1, 0)
+    assert f"{own.queue} is on hold (paused): An operator has paused" in printed.err
+    assert "is on hold" not in own.run("dead-letters", "purge", given="n\n").err

@@ -13,7 +13,10 @@ from rich.progress import Progress
 
 from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.errors import redis_trouble
+from worker.monitoring.hold_advice import advice_on
 from worker.ops.paced import Batch, act_on
+from worker.settings import Settings
+from worker.wiring import gate_for
 
 Rate = Annotated[
     float | None, typer.Option(min=0.01, max=1e6, help="Act on at most this many a second.")
@@ -41,6 +44,17 @@ def tell(counts: Counter[str], what: str) -> None:
     """Print how many are meant, by reason, and what would be done."""
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} {what}")
+
+
+def tell_of_hold(settings: Settings, store: redis.Redis) -> None:
+    """Print on standard error that the integration is on hold, if it is: cause, fix and effect."""
+    hold = gate_for(settings, store).state()
+    if advice := advice_on(hold):
+        cause, fix = advice
+        err.print(
+            f"{settings.queue} is on hold ({hold.kind}): {cause}. {fix} "
+            "What is put there waits until the hold ends."
+        )
 
 
 def each(

@@ -4,12 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each
-from worker.cli.console import CommandError, err, out
+from worker.cli.acting import Rate, agreed, each, tell_of_hold
+from worker.cli.console import CommandError, out
 from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
@@ -30,12 +30,9 @@ from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
 from worker.queue.delay_queue import DelayedMessage
 from worker.redis_client.clock import redis_now
-from worker.settings import Settings, load_settings
+from worker.settings import load_settings
 from worker.signal.preset import load_preset
-from worker.wiring import gate_for, utc_now
-
-if TYPE_CHECKING:
-    import redis
+from worker.wiring import utc_now
 
 HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 
@@ -108,7 +105,7 @@ def list_(
             "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
             + f"  total {totals.total()}"
         )
-        _tell_of_hold(settings, store)
+        tell_of_hold(settings, store)
 
 
 @cli.command()
@@ -155,10 +152,11 @@ def retry(
     store = store_of(settings)
     events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
-    count = agreed(_counted(events, wanted, limit), what, yes=yes)
+    counts = _counted(events, wanted, limit)
+    tell_of_hold(settings, store)
+    count = agreed(counts, what, yes=yes)
     found = events.batches(wanted, count, at_once=batch_size(rate))
     out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
-    _tell_of_hold(settings, store)
 
 
 @cli.command()
@@ -218,12 +216,3 @@ def _lines(found: DelayedMessage) -> list[str]:
             for each in message.attempt_history
         ),
     ]
-
-
-def _tell_of_hold(settings: Settings, store: "redis.Redis") -> None:
-    hold = gate_for(settings, store).state()
-    if hold.kind is not None:
-        err.print(
-            f"{settings.queue} is on hold ({hold.kind}: {hold.why}): "
-            "what is put there waits until the hold ends"
-        )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each, tell
+from worker.cli.acting import Rate, agreed, each, tell, tell_of_hold
 from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
@@ -44,7 +44,9 @@ def replay(
         return
     wanted = wanted.not_after(utc_now())
     what = f"dead letters would go back to {settings.queue}"
-    count = agreed(_counted(letters, wanted, limit), what, yes=yes)
+    counts = _counted(letters, wanted, limit)
+    tell_of_hold(settings, letters.redis)
+    count = agreed(counts, what, yes=yes)
     found = batches(letters, wanted, count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
