@@ -156,6 +156,20 @@ def test_filters_of_dead_letters_hold_for_delayed_events(
     assert {each.message.id for each in delayed.matching(wanted)} == found
 
 
+def test_replayed_event_that_is_held_waits_for_no_attempt_of_before(
+    delayed: DelayedEvents,
+) -> None:
+    replayed = waiting("m-0", "unauthorized", 401).reset_for_replay(900.0)
+    delayed.queue.delay(replayed.after_wait(), FAR)
+    [found] = delayed.matching(DeadLetterFilter(reason=WAITING))
+    assert (found.reason, found.status) == (WAITING, None)
+    assert why(found).startswith("waiting: ")
+    delayed.queue.retry([found])
+    tried = replayed.after_attempt(AttemptRecord(901.0, "throttled", 429), 5.0, spent=False)
+    delayed.queue.delay(tried, FAR)
+    assert [each.status for each in delayed.matching(DeadLetterFilter(reason="throttled"))] == [429]
+
+
 def test_batches_hold_so_many_events_at_most_while_they_are_removed(
     delayed: DelayedEvents,
 ) -> None:
