@@ -179,6 +179,22 @@ def test_batches_hold_so_many_events_at_most_while_they_are_removed(
     assert ids(delayed.queue.page()) == ["m-5", "m-6"]
 
 
+def test_event_that_is_delayed_again_meanwhile_is_tried_once(
+    own: OwnIntegration, delayed: DelayedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(delayed, 6)
+    monkeypatch.setattr(module, "PAGE_BYTES", 3 * len(delayed.queue.page()[0].raw) + 10)
+    own.redis.zadd(delayed.queue.key, {"no message": 5e9, "nor this": 6e9})
+    tried = []
+    for batch in delayed.batches(ANY, 8, at_once=2):
+        assert delayed.retry(batch) == len(batch)
+        tried += [each.message.id for each in batch]
+        for each in batch:
+            failed = AttemptRecord(300.0, "unavailable", 503)
+            delayed.queue.delay(each.message.after_attempt(failed, 5.0, spent=True), FAR + 2.5)
+    assert tried == [*(f"m-{each}" for each in range(6)), "?", "?"]
+
+
 def test_a_record_says_why_and_until_when_and_holds_no_address(delayed: DelayedEvents) -> None:
     due = delayed.queue.delay(waiting("m-0"), FAR)
     found = delayed.first("m-0")

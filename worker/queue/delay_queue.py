@@ -46,6 +46,12 @@ class DelayedMessage:
     due: float
 
     @property
+    def identity(self) -> object:
+        """What stays the same however often the message is tried and delayed again."""
+        message = self.message
+        return (message.id, message.enqueued_at) if message.original is None else self.raw
+
+    @property
     def reason(self) -> str:
         """The outcome of its last attempt, such as `unavailable`; `waiting` if it had none yet.
 
