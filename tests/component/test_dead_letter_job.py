@@ -155,6 +155,44 @@ def test_too_many_jobs_at_work_are_refused_and_old_ones_forgotten(
         jobs.add(Job(integration, Action.PURGE, ALL))
 
 
+def test_counted_jobs_begin_only_while_there_is_room(
+    integration: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(integration, 1)
+    jobs, counted = Jobs(), []
+    for _ in range(4):
+        counted.append(Job(integration, Action.PURGE, ALL))
+        jobs.add(counted[-1])
+        in_state(counted[-1], State.READY)
+    monkeypatch.setattr(Job, "_run", lambda self: self._cancelled.wait(30) and State.DONE)
+    assert [jobs.start(each, 10) for each in counted[:3]] == [True] * 3
+    with pytest.raises(TooManyJobs):
+        jobs.start(counted[3], 10)
+    counted[0].cancel()
+    in_state(counted[0], State.DONE)
+    assert jobs.start(counted[3], 10)
+    for each in counted[1:]:
+        each.cancel()
+
+
+def test_cancel_at_the_last_moment_of_the_count_is_kept(
+    integration: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(integration, 1)
+    job = Job(integration, Action.PURGE, ALL)
+    count = job._count
+
+    def counted() -> State:
+        state = count()
+        job.cancel()
+        return state
+
+    monkeypatch.setattr(job, "_count", counted)
+    job.count()
+    in_state(job, State.READY, State.CANCELLED)
+    assert (job.state, job.start(10)) == (State.CANCELLED, False)
+
+
 @pytest.mark.parametrize("number", [0, 1, SAMPLE, 1000])
 def test_survey_counts_all_and_keeps_an_even_sample(number: int) -> None:
     survey = Survey(lambda _: ReplayEffect.SENT)

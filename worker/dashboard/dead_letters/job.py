@@ -143,7 +143,7 @@ class Job:
 
     def _do(self, work: Callable[[], State]) -> None:
         try:
-            self.state = work()
+            self._end_in(work())
         except JobCancelled:
             self.state = State.CANCELLED
         except redis.RedisError as error:
@@ -154,6 +154,12 @@ class Job:
         except Exception as error:  # noqa: BLE001  the text of an error may quote an event
             self.trouble = f"a bug, please report it: {whereabouts(error)}"
             self.state = State.FAILED
+
+    def _end_in(self, state: State) -> None:
+        with self._lock:
+            # A cancel that came while the state was still COUNTING has only set the event.
+            came_late = state == State.READY and self._cancelled.is_set()
+            self.state = State.CANCELLED if came_late else state
 
     def _count(self) -> State:
         self.meant = replace(self.meant, wanted=self.meant.wanted.not_after(utc_now()))
@@ -231,16 +237,21 @@ class Jobs:
         Raises:
             TooManyJobs: Too many others are at work.
         """
-        if sum(each.is_at_work for each in self._jobs.values()) >= MOST_AT_WORK:
-            raise TooManyJobs(
-                f"{MOST_AT_WORK} replays or purges are at work; "
-                "wait until one is done, or cancel one"
-            )
+        self._check_room()
         self._jobs[job.id] = job
         idle = [each.id for each in self._jobs.values() if not each.is_at_work]
         for each in idle[: max(0, len(self._jobs) - MOST_JOBS)]:
             del self._jobs[each]
         job.count()
+
+    def start(self, job: Job, rate: int) -> bool:
+        """Begin the job; see `Job.start`.
+
+        Raises:
+            TooManyJobs: Too many others are at work.
+        """
+        self._check_room()
+        return job.start(rate)
 
     def with_id(self, id: str) -> Job | None:
         """Return the job, or None if there is none."""
@@ -249,3 +260,10 @@ class Jobs:
     def at_work(self) -> list[Job]:
         """Return the jobs that count or run."""
         return [each for each in self._jobs.values() if each.is_at_work]
+
+    def _check_room(self) -> None:
+        if len(self.at_work()) >= MOST_AT_WORK:
+            raise TooManyJobs(
+                f"{MOST_AT_WORK} replays or purges are at work; "
+                "wait until one is done, or cancel one"
+            )
