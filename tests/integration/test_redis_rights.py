@@ -108,6 +108,18 @@ def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
     assert refused_commands(rights) == []
 
 
+def test_status_of_all_says_which_integration_the_user_may_not_read(rights: Bench) -> None:
+    url = user(rights, *WORKERS_USER)
+    rights.put(identified("p@example.com"))
+    rights.put(identified("p@example.com"), integration="others")
+    printed = rights.run("status", "--all", REDIS_URL=url)
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in printed.out.splitlines()}
+    assert (printed.status, rows[rights.integration][0]) == (0, "1")
+    assert rows["others"] == ["no right", *"------"]
+    found = json.loads(rights.run("status", "--all", "--json", REDIS_URL=url).out)
+    assert {"integration": "others", "refused": "no right"} in found
+
+
 def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> None:
     program = (
         "import celery, os; app = celery.Celery(broker=os.environ['REDIS_URL']);"
