@@ -116,3 +116,11 @@ def test_an_event_tried_now_is_delivered_before_it_is_due(bench: Bench) -> None:
     bench.delay_queue.delay(message, FAR)
     assert delayed(bench, "retry", "--yes").status == 0
     assert bench.member(UNA).vars == {"plan": "pro"}
+
+
+def test_show_says_what_newer_events_have_set_meanwhile(bench: Bench) -> None:
+    bench.put(identified(UNA, plan="new"))
+    bench.member(UNA)
+    bench.ended()
+    bench.delay_queue.delay(delayed_message("m-old", UNA, "unavailable", 503), FAR)
+    assert "superseded: newer events have set" in delayed(bench, "show", "m-old").out

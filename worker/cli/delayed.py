@@ -21,9 +21,9 @@ from worker.ops.delayed_events import (
     delayed_events_of,
     why,
 )
-from worker.ops.event_file import FileEntry
 from worker.ops.paced import batch_size
-from worker.ops.preview import as_lines, event_preview
+from worker.ops.preview import as_lines
+from worker.ops.replay_preview import rehearsal_for
 from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
@@ -116,7 +116,7 @@ def show(
 ) -> None:
     """Show one delayed event.
 
-    Shows each attempt, the event, and the request that it would become for a new member.
+    Shows the latest attempts, the event, and the request that it would become now.
     """
     settings = load_settings()
     found = delayed_events_of(settings, store_of(settings)).first(id)
@@ -126,8 +126,7 @@ def show(
             f"`signal-mailgun explain {id}` where it is"
         )
     content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
-    preset = load_preset(settings.mailgun_preset)
-    request = event_preview(FileEntry(1, content), settings, preset)
+    request = rehearsal_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})
         return

@@ -99,5 +99,5 @@ def _rehearse(
 ) -> None:
     rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
-        lines = as_lines(rehearsal.request(buried, number))
+        lines = as_lines(rehearsal.request(buried.message, number))
         out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

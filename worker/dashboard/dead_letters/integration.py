@@ -21,6 +21,7 @@ from worker.ops.replay_preview import ReplayPreview, rehearsal_for
 from worker.privacy import digest
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.address import lenient_address
@@ -56,10 +57,10 @@ class Integration:
         """The preview of replays. Raises `PresetError`."""
         return rehearsal_for(self.settings)
 
-    def request(self, buried: DeadLetter) -> dict[str, Any]:
+    def request(self, message: Message) -> dict[str, Any]:
         """Return the request that a replay would become, or as `unknown` why that is not known."""
         try:
-            return self.preview.request(buried)
+            return self.preview.request(message)
         except PresetError as error:
             return {"unknown": str(error)}
         except RecursionError:

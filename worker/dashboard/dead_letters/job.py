@@ -218,7 +218,7 @@ class Job:
             raise JobCancelled
 
     def _effect(self, buried: DeadLetter) -> ReplayEffect | None:
-        request = self.integration.request(buried)
+        request = self.integration.request(buried.message)
         if "unknown" in request:
             self.trouble = request["unknown"]
             return None

@@ -56,7 +56,7 @@ class LetterPage(DeadLetterHandler):
         buried = self.integration.letter(key)
         if buried is None:
             return None
-        request = self.integration.request(buried)
+        request = self.integration.request(buried.message)
         is_known = "unknown" not in request
         return {
             "row": self.integration.row(buried),
