@@ -9,9 +9,11 @@ from tests.integrations import OwnIntegration
 from worker.ops import dead_letter_overview, dead_letter_pages
 from worker.ops.dead_letter_overview import bars, overview_of
 from worker.ops.dead_letter_pages import (
+    LetterKey,
     LetterPage,
     key_of,
     letter_with,
+    letters_with,
     page_of,
     parsed_key,
 )
@@ -49,10 +51,10 @@ def id_of(buried: DeadLetter) -> str:
 
 def small_page(letters: DeadLetterQueue, start: int, step: int, most: int = 7) -> list[str]:
     """Read as `DeadLetterQueue` does, at most seven letters at a time."""
-    return READ_SEVEN(letters, start, step, min(most, 7))
+    return READ_PAGE(letters, start, step, min(most, 7))
 
 
-READ_SEVEN = DeadLetterQueue._page
+READ_PAGE = DeadLetterQueue._page
 
 
 def all_pages(
@@ -163,6 +165,81 @@ def test_key_finds_its_letter_after_others_came_and_went(letters: DeadLetterQueu
     assert letter_with(letters, key, b"another") is None
     letters.purge([found])
     assert letter_with(letters, key, SECRET) is None
+
+
+def keys_of(letters: DeadLetterQueue, *places: int) -> list[LetterKey]:
+    """Return the keys of the letters at these places, counted from the oldest as 1."""
+    return [key_of(letter_in(letters.texts(-each, 1, 1)[0], -each), SECRET) for each in places]
+
+
+def test_key_finds_its_letter_though_older_ones_went_and_none_came(
+    letters: DeadLetterQueue,
+) -> None:
+    bury(letters, range(10))
+    keys = keys_of(letters, 8, 10)
+    letters.purge(letters.oldest(5))
+    found = [letter_with(letters, key, SECRET) for key in keys]
+    assert [each and id_of(each) for each in found] == ["m-7", "m-9"]
+    in_one_pass = letters_with(letters, keys, SECRET, lambda _: None)
+    assert [id_of(each) for each in in_one_pass] == ["m-9", "m-7"]
+
+
+def test_search_for_a_letter_that_is_gone_is_bounded(
+    letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_pages, "STEP", 7)
+    monkeypatch.setattr(dead_letter_pages, "MOST_LETTERS", 14)
+    bury(letters, range(100))
+    read = reads(monkeypatch)
+    gone = LetterKey(100, "0" * 32)
+    assert letter_with(letters, gone, SECRET) is None
+    assert sum(read) == 1 + 7 + 7
+    seconds = count(0, 0.6)
+    assert letter_with(letters, gone, SECRET, clock=lambda: next(seconds)) is None
+    assert sum(read) == 15 + 1 + 7
+
+
+def test_many_keys_are_looked_up_in_one_pass_though_some_are_stale(
+    letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(letters, range(100))
+    keys = keys_of(letters, 90, 3, 50)
+    read = reads(monkeypatch)
+    found = letters_with(letters, keys, SECRET, lambda _: None)
+    assert [id_of(each) for each in found] == ["m-89", "m-49", "m-2"]
+    assert sum(read) == 90
+    gone = [LetterKey(100, f"{each:032}") for each in range(50)]
+    found = letters_with(letters, [*keys, *gone], SECRET, lambda _: None)
+    assert len(list(found)) == 3
+    assert sum(read) == 90 + 100
+
+
+def test_letters_are_found_though_others_go_meanwhile(
+    letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_pages, "STEP", 7)
+    bury(letters, range(100))
+    keys = keys_of(letters, 100, 95, 85)
+    letters.purge(letters.oldest(50))
+
+    def purge_some(_: int) -> None:
+        letters.purge(letters.oldest(5))
+
+    found = letters_with(letters, keys, SECRET, purge_some)
+    assert [id_of(each) for each in found] == ["m-99", "m-94", "m-84"]
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of letters of each page that is read from now on."""
+    read: list[int] = []
+
+    def page(self: DeadLetterQueue, start: int, step: int, most: int = 7) -> list[str]:
+        found = READ_PAGE(self, start, step, most)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(DeadLetterQueue, "_page", page)
+    return read
 
 
 @pytest.mark.parametrize("text", ["", "0-" + "a" * 32, "1-abc", "-1-" + "a" * 32, "x"])

@@ -156,6 +156,20 @@ def test_filters_of_dead_letters_hold_for_delayed_events(
     assert {each.message.id for each in delayed.matching(wanted)} == found
 
 
+def test_replayed_event_that_is_held_waits_for_no_attempt_of_before(
+    delayed: DelayedEvents,
+) -> None:
+    replayed = waiting("m-0", "unauthorized", 401).reset_for_replay(900.0)
+    delayed.queue.delay(replayed.after_wait(), FAR)
+    [found] = delayed.matching(DeadLetterFilter(reason=WAITING))
+    assert (found.reason, found.status) == (WAITING, None)
+    assert why(found).startswith("waiting: ")
+    delayed.queue.retry([found])
+    tried = replayed.after_attempt(AttemptRecord(901.0, "throttled", 429), 5.0, spent=False)
+    delayed.queue.delay(tried, FAR)
+    assert [each.status for each in delayed.matching(DeadLetterFilter(reason="throttled"))] == [429]
+
+
 def test_batches_hold_so_many_events_at_most_while_they_are_removed(
     delayed: DelayedEvents,
 ) -> None:
@@ -163,6 +177,22 @@ def test_batches_hold_so_many_events_at_most_while_they_are_removed(
     moved = [delayed.retry(each) for each in delayed.batches(ANY, 5, at_once=2)]
     assert moved == [2, 2, 1]
     assert ids(delayed.queue.page()) == ["m-5", "m-6"]
+
+
+def test_event_that_is_delayed_again_meanwhile_is_tried_once(
+    own: OwnIntegration, delayed: DelayedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(delayed, 6)
+    monkeypatch.setattr(module, "PAGE_BYTES", 3 * len(delayed.queue.page()[0].raw) + 10)
+    own.redis.zadd(delayed.queue.key, {"no message": 5e9, "nor this": 6e9})
+    tried = []
+    for batch in delayed.batches(ANY, 8, at_once=2):
+        assert delayed.retry(batch) == len(batch)
+        tried += [each.message.id for each in batch]
+        for each in batch:
+            failed = AttemptRecord(300.0, "unavailable", 503)
+            delayed.queue.delay(each.message.after_attempt(failed, 5.0, spent=True), FAR + 2.5)
+    assert tried == [*(f"m-{each}" for each in range(6)), "?", "?"]
 
 
 def test_a_record_says_why_and_until_when_and_holds_no_address(delayed: DelayedEvents) -> None:

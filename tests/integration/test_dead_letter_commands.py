@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import Bench, Printed, clean_environment, identified, viewed
+from tests.integration.letter_samples import Sample, bury
 from worker.mailgun.texts import shown
 
 REX, URI, LOU = "rex@example.com", "uri@example.com", "lou@example.com"
@@ -246,3 +247,21 @@ def test_purge_with_dry_run_lists_what_it_would_delete(with_dead_letters: Bench)
         "1 dead letters would be deleted permanently",
     ]
     assert len(with_dead_letters.letters()) == 4
+
+
+@pytest.mark.parametrize("act", ["purge", "replay"])
+def test_letter_that_dies_after_the_count_stays(own: Bench, act: str) -> None:
+    bury(own.dead_letters, Sample("m-old"), Sample("m-later", age=-3600.0))
+    printed = letters(own, act, "--yes")
+    assert printed.status == 0
+    assert "1 dead letters would" in printed.out
+    assert [each.message.id for each in own.letters()] == ["m-later"]
+
+
+def test_replay_during_a_hold_says_so_before_it_asks(own: Bench) -> None:
+    bury(own.dead_letters, Sample("m-1"))
+    assert own.run("pause").status == 0
+    printed = own.run("dead-letters", "replay", given="n\n")
+    assert (printed.status, own.queued()) == (1, 0)
+    assert f"{own.queue} is on hold (paused): An operator has paused" in printed.err
+    assert "is on hold" not in own.run("dead-letters", "purge", given="n\n").err

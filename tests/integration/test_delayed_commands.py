@@ -82,11 +82,13 @@ def test_retry_asks_first_and_without_an_answer_does_nothing(own: Bench) -> None
     assert (own.queued(), own.delay_queue.count()) == (2, 0)
 
 
-def test_a_retry_while_the_integration_is_on_hold_says_that_it_waits(own: Bench) -> None:
+def test_retry_during_a_hold_says_so_before_it_asks(own: Bench) -> None:
     assert own.run("pause").status == 0
-    printed = delayed(own, "retry", "--id=m-una", "--yes")
-    assert printed.status == 0
-    assert "is on hold" in printed.err
+    printed = delayed(own, "retry", "--id=m-una", given="n\n")
+    assert (printed.status, own.queued()) == (1, 0)
+    assert f"{own.queue} is on hold (paused): An operator has paused" in printed.err
+    assert "`signal-mailgun resume` ends the pause" in printed.err
+    assert "is on hold" in delayed(own, "list").err
 
 
 def test_bury_makes_dead_letters_that_a_replay_brings_back(own: Bench) -> None:
@@ -114,3 +116,11 @@ def test_an_event_tried_now_is_delivered_before_it_is_due(bench: Bench) -> None:
     bench.delay_queue.delay(message, FAR)
     assert delayed(bench, "retry", "--yes").status == 0
     assert bench.member(UNA).vars == {"plan": "pro"}
+
+
+def test_show_says_what_newer_events_have_set_meanwhile(bench: Bench) -> None:
+    bench.put(identified(UNA, plan="new"))
+    bench.member(UNA)
+    bench.ended()
+    bench.delay_queue.delay(delayed_message("m-old", UNA, "unavailable", 503), FAR)
+    assert "superseded: newer events have set" in delayed(bench, "show", "m-old").out

@@ -164,7 +164,7 @@ def test_cancelled_before_the_confirmation_a_job_changes_nothing(
     assert len(left(letters)) == 3
 
 
-@pytest.mark.parametrize("rate", ["", "0", "-1", "1001", "1e3", "²"])
+@pytest.mark.parametrize("rate", ["", "0", "-1", "1001", "0000000011001", "1e3", "²"])
 def test_rate_out_of_bounds_is_refused(
     visitor: Visitor, letters: DeadLetterQueue, rate: str
 ) -> None:

@@ -10,6 +10,7 @@ from tests.integration.bench import Bench, identified, printed_by, until
 from tests.integration.flowers import flower_of
 from tests.redis_rights import acl_rules
 from worker.ops.redis_check.rights import WORKERS_USER, Who
+from worker.queue.message import Message
 
 # What a client is called is of no use but to people; INFO and CONFIG are of use, but not needed.
 NOT_MISSED = {"client|setinfo", "info", "config|get"}
@@ -84,21 +85,39 @@ def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
         rights.put(identified("p@example.com"), identified("no@example.com"))
         rights.the_dead_letter()
     rights.put(identified("p@example.com"))
+    for number in range(2):
+        rights.delay_queue.delay(Message(id=f"m-{number}", args=({},)), 3600.0)
     for line in (
         "check",
         "status",
         "explain p@example.com",
+        "tail --no-follow",
         "sync",
         "pause",
         "resume",
         "dead-letters list",
         "dead-letters replay --yes",
         "dead-letters purge --yes",
+        "delayed list",
+        "delayed retry --limit 1 --yes",
+        "delayed bury --yes",
         "forget p@example.com --yes",
     ):
         ended = rights.run(*line.split(), REDIS_URL=url)
         assert (line, ended.status, "Redis" in ended.err) == (line, 0, False)
     assert refused_commands(rights) == []
+
+
+def test_status_of_all_says_which_integration_the_user_may_not_read(rights: Bench) -> None:
+    url = user(rights, *WORKERS_USER)
+    rights.put(identified("p@example.com"))
+    rights.put(identified("p@example.com"), integration="others")
+    printed = rights.run("status", "--all", REDIS_URL=url)
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in printed.out.splitlines()}
+    assert (printed.status, rows[rights.integration][0]) == (0, "1")
+    assert rows["others"] == ["no right", *"------"]
+    found = json.loads(rights.run("status", "--all", "--json", REDIS_URL=url).out)
+    assert {"integration": "others", "refused": "no right"} in found
 
 
 def test_another_celery_client_enqueues_with_its_rights_alone(rights: Bench) -> None:

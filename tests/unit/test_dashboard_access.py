@@ -57,6 +57,7 @@ def test_read_only_flower_changes_nothing_and_shows_events() -> None:
         ("all", "", True),
         ("none", "eve", False),
         ("none", "", False),
+        ("none", "none", False),
         ("ops, jane@example.com", "jane@example.com", True),
         ("ops,jane@example.com", "ops", True),
         ("ops,jane@example.com", "eve", False),
@@ -83,4 +84,10 @@ def test_event_viewers_are_all_none_or_those_named(viewers: str, user: str, *, m
 def test_user_is_the_oauth_address_or_the_name_of_the_login(
     current: Any, header: str, user: str
 ) -> None:
-    assert user_named(current, header) == user
+    assert user_named(options(**LOGIN), current, header) == user
+
+
+def test_name_that_flower_does_not_check_is_no_login() -> None:
+    header = f"Basic {b64encode(b'ops:anything').decode()}"
+    anybody = options(address="127.0.0.1")
+    assert user_named(anybody, current_user=True, authorization=header) == ""

@@ -91,7 +91,7 @@ def show(
     if raw:
         out.print_bytes(_raw(buried, settings.queue))
         return
-    request = rehearsal_for(settings).request(buried)
+    request = rehearsal_for(settings).request(buried.message)
     if as_json:
         record = {
             **as_record(buried),

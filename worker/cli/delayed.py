@@ -4,12 +4,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each
-from worker.cli.console import CommandError, err, out
+from worker.cli.acting import Rate, agreed, each, tell_of_hold
+from worker.cli.console import CommandError, out
 from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
@@ -21,21 +21,18 @@ from worker.ops.delayed_events import (
     delayed_events_of,
     why,
 )
-from worker.ops.event_file import FileEntry
 from worker.ops.paced import batch_size
-from worker.ops.preview import as_lines, event_preview
+from worker.ops.preview import as_lines
+from worker.ops.replay_preview import rehearsal_for
 from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
 from worker.queue.delay_queue import DelayedMessage
 from worker.redis_client.clock import redis_now
-from worker.settings import Settings, load_settings
+from worker.settings import load_settings
 from worker.signal.preset import load_preset
-from worker.wiring import gate_for, utc_now
-
-if TYPE_CHECKING:
-    import redis
+from worker.wiring import utc_now
 
 HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 
@@ -108,7 +105,7 @@ def list_(
             "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
             + f"  total {totals.total()}"
         )
-        _tell_of_hold(settings, store)
+        tell_of_hold(settings, store)
 
 
 @cli.command()
@@ -119,7 +116,7 @@ def show(
 ) -> None:
     """Show one delayed event.
 
-    Shows each attempt, the event, and the request that it would become for a new member.
+    Shows the latest attempts, the event, and the request that it would become now.
     """
     settings = load_settings()
     found = delayed_events_of(settings, store_of(settings)).first(id)
@@ -129,8 +126,7 @@ def show(
             f"`signal-mailgun explain {id}` where it is"
         )
     content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
-    preset = load_preset(settings.mailgun_preset)
-    request = event_preview(FileEntry(1, content), settings, preset)
+    request = rehearsal_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})
         return
@@ -155,10 +151,11 @@ def retry(
     store = store_of(settings)
     events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
-    count = agreed(_counted(events, wanted, limit), what, yes=yes)
+    counts = _counted(events, wanted, limit)
+    tell_of_hold(settings, store)
+    count = agreed(counts, what, yes=yes)
     found = events.batches(wanted, count, at_once=batch_size(rate))
     out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
-    _tell_of_hold(settings, store)
 
 
 @cli.command()
@@ -218,12 +215,3 @@ def _lines(found: DelayedMessage) -> list[str]:
             for each in message.attempt_history
         ),
     ]
-
-
-def _tell_of_hold(settings: Settings, store: "redis.Redis") -> None:
-    hold = gate_for(settings, store).state()
-    if hold.kind is not None:
-        err.print(
-            f"{settings.queue} is on hold ({hold.kind}: {hold.why}): "
-            "what is put there waits until the hold ends"
-        )

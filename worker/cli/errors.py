@@ -97,7 +97,7 @@ def _trouble(error: BaseException) -> str:
         case SettingsError() | PresetError() | CommandError():
             return str(error)
         case redis.RedisError():
-            return _redis_trouble(error)
+            return redis_trouble(error)
         case Abort():
             return "not answered: nothing was done; answer y, or give --yes"
         case RecursionError():
@@ -110,7 +110,8 @@ def _trouble(error: BaseException) -> str:
             return f"a bug, please report it: {whereabouts(error)}"
 
 
-def _redis_trouble(error: redis.RedisError) -> str:
+def redis_trouble(error: redis.RedisError) -> str:
+    """Return one line that says what is wrong with Redis and what to do."""
     trouble = describe_redis_error(error, load_settings().redis_url)
     return f"Redis at {trouble.found}; {trouble.fix.rstrip('.')}"
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each, tell
+from worker.cli.acting import Rate, agreed, each, tell, tell_of_hold
 from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
@@ -17,6 +17,7 @@ from worker.ops.replay_preview import rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import Settings, load_settings
+from worker.wiring import utc_now
 
 PURGE = "dead letters would be deleted permanently"
 
@@ -41,8 +42,11 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
+    wanted = wanted.not_after(utc_now())
     what = f"dead letters would go back to {settings.queue}"
-    count = agreed(_counted(letters, wanted, limit), what, yes=yes)
+    counts = _counted(letters, wanted, limit)
+    tell_of_hold(settings, letters.redis)
+    count = agreed(counts, what, yes=yes)
     found = batches(letters, wanted, count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
@@ -59,7 +63,7 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
-    letters = letters_of(load_settings())
+    letters, wanted = letters_of(load_settings()), wanted.not_after(utc_now())
     counts = _counted(letters, wanted, limit)
     if dry_run:
         for buried in chosen(letters, wanted, limit):
@@ -95,5 +99,5 @@ def _rehearse(
 ) -> None:
     rehearsal = rehearsal_for(settings)
     for number, buried in enumerate(chosen(letters, wanted, limit), 1):
-        lines = as_lines(rehearsal.request(buried, number))
+        lines = as_lines(rehearsal.request(buried.message, number))
         out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

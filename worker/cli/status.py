@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
+from redis.exceptions import NoPermissionError
 
 from worker.cli.console import Styled, messages, out, styled
 from worker.cli.integration import MOST_NAMES, store_of
@@ -39,6 +40,7 @@ ALL_HEADER = (
     "last minute",
     "workers",
 )
+NO_RIGHT = "no right"  # of this Redis user to read the integration
 NAME_WIDTH = 16  # columns for the names of the lines
 MOST_SECONDS = 86_400
 
@@ -100,19 +102,30 @@ def _others(settings: Settings, store: "redis.Redis") -> list[str]:
 
 
 def _show_all(settings: Settings, store: "redis.Redis", *, as_json: bool) -> None:
-    found = [
-        read_status(settings.model_copy(update={"signal_integration": name}), store)
-        for name in integrations(store)
-    ]
+    found = {name: _status_of(name, settings, store) for name in integrations(store)}
     if as_json:
-        out.print(json.dumps([asdict(each) for each in found]))
+        out.print(json.dumps([_record(name, each) for name, each in found.items()]))
     elif not found:
         out.print("no integration on this Redis yet")
     else:
-        print_rows(ALL_HEADER, map(_row, found))
+        print_rows(ALL_HEADER, (_row(name, each) for name, each in found.items()))
 
 
-def _row(status: Status) -> tuple[str, ...]:
+def _status_of(name: str, settings: Settings, store: "redis.Redis") -> Status | None:
+    """Return the status of an integration; None if this Redis user may not read it."""
+    try:
+        return read_status(settings.model_copy(update={"signal_integration": name}), store)
+    except NoPermissionError:
+        return None
+
+
+def _record(name: str, status: Status | None) -> dict[str, Any]:
+    return asdict(status) if status else {"integration": name, "refused": NO_RIGHT}
+
+
+def _row(name: str, status: Status | None) -> tuple[str, ...]:
+    if status is None:
+        return (name, NO_RIGHT, *["-"] * (len(ALL_HEADER) - 2))
     return (
         status.integration,
         str(status.queued),

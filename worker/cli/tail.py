@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.console import out
+from worker.cli.console import err, out
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import EndedTry, WorkerRegistry, newer_than, parsed_try
 from worker.ops.times import clock_time
@@ -42,7 +42,10 @@ def tail(
     while follow:
         time.sleep(LOOK_SECONDS)
         lines = registry.latest(MOST)
-        _show(newer_than(seen, lines), as_json=as_json)
+        new = newer_than(seen, lines)
+        if len(new) == MOST:
+            err.print(f"… {MOST} tries or more have ended since; only the latest are shown")
+        _show(new, as_json=as_json)
         seen = lines
 
 

@@ -1,10 +1,10 @@
-"""Worker registry: the live workers and their state, and how the latest events ended.
+"""Worker registry: the live workers and their state, and how the latest tries of events ended.
 
 It informs operators; no delivery depends on it. `Keys.workers` holds when each worker last ran its
-housekeeping, `Keys.worker` a `WorkerEntry` as JSON. `Keys.ended` lists the latest 100,000 events,
-the newest first, each as "<epoch> <outcome>;<HTTP status>;<requests>|<id>": about 45 bytes, and no
-personal data. An event that was tried more than once is there for each of its tries. All times are
-epoch seconds by Redis's clock.
+housekeeping, `Keys.worker` a `WorkerEntry` as JSON. `Keys.ended` lists the latest 100,000 tries,
+the newest first, each as "<epoch> <outcome>;<HTTP status>;<requests>|<id>": about 6.5 MB together,
+and no personal data. An event that was tried more than once is there for each of its tries. All
+times are epoch seconds by Redis's clock.
 """
 
 import json

@@ -6,7 +6,8 @@ hint: it gets smaller if older letters are removed. Letters that arrive change n
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Generic, TypeVar
@@ -66,25 +67,57 @@ def parsed_key(text: str) -> LetterKey | None:
 
 
 def letter_with(
-    letters: DeadLetterQueue, key: LetterKey, secret: bytes, moved: int = 0
+    letters: DeadLetterQueue,
+    key: LetterKey,
+    secret: bytes,
+    moved: int = 0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> DeadLetter | None:
-    """Return the letter with this key, or None if it was replayed or purged.
+    """Return the letter with this key, or None if one bounded step does not find it.
 
     Args:
         letters: The dead-letter queue.
         key: The letter's key.
         secret: The key of its digest.
         moved: How many older letters the caller has removed since the key was made.
+        clock: Returns seconds.
     """
-    # Most often the hint is right.
-    place, at_once = -max(1, key.place - moved), 1
-    while place < 0 and (page := letters.texts(place, 1, at_once)):
-        for number, text in enumerate(page):
+    read, ends = 0, clock() + MOST_SECONDS
+    for place, texts in _from(letters, max(1, key.place - moved)):
+        for number, text in enumerate(texts):
             if _digest(text, secret) == key.digest:
                 return letter_in(text, place + number)
-        at_once = STEP
-        place += len(page)
+        read += len(texts)
+        if read >= MOST_LETTERS or clock() >= ends:
+            break
     return None
+
+
+def letters_with(
+    letters: DeadLetterQueue,
+    keys: Collection[LetterKey],
+    secret: bytes,
+    on_read: Callable[[int], None],
+) -> Iterator[DeadLetter]:
+    """Yield the letters with these keys that are on the queue, the newest first, in one pass.
+
+    Args:
+        letters: The dead-letter queue, which the caller does not change meanwhile.
+        keys: The keys.
+        secret: The key of their digests.
+        on_read: Called with the number of letters read, after each `STEP` of them.
+    """
+    wanted, read = Counter(each.digest for each in keys), 0
+    for place, texts in _from(letters, max((each.place for each in keys), default=0)):
+        for number, text in enumerate(texts):
+            digest = _digest(text, secret)
+            if wanted[digest]:
+                wanted[digest] -= 1
+                yield letter_in(text, place + number)
+        read += len(texts)
+        on_read(read)
+        if not wanted.total():
+            break
 
 
 def page_of(
@@ -152,6 +185,20 @@ def matching(
                     yield buried
         place -= len(texts)
         on_read(-place - 1)
+
+
+def _from(letters: DeadLetterQueue, place: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the texts at `place`, counted from the oldest, and of all older letters.
+
+    Each list comes with the index of its first text. No text is left out if other commands remove
+    letters meanwhile.
+    """
+    # Most often the letter that the place was noted for is still there.
+    index, at_once = -place, 1
+    while (index := max(index, -letters.count())) < 0:
+        texts = letters.texts(index, 1, at_once)
+        yield index, texts
+        index, at_once = index + len(texts), STEP
 
 
 def _first(start: int | None, total: int, *, oldest_first: bool) -> int:

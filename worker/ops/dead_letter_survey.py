@@ -30,7 +30,7 @@ class Survey:
     Attributes:
         effect: Returns what a replay of a letter would do, or None.
         counts: Reason -> letters that are meant.
-        sample: Some of them, oldest first.
+        sample: Some of them, in the order in which they were added.
         total: The number of letters that are meant.
     """
 

@@ -36,7 +36,9 @@ class DelayedEvents:
     def batches(
         self, wanted: DeadLetterFilter, limit: int, *, at_once: int
     ) -> Iterator[list[DelayedMessage]]:
-        """Yield the events that match, the next due first, in lists.
+        """Yield the events that match, the next due first, in lists, and each event once.
+
+        An event that was tried and delayed again meanwhile is left out.
 
         Args:
             wanted: Which events are meant.
@@ -44,8 +46,12 @@ class DelayedEvents:
             at_once: Events at most in one list.
         """
         left = limit
+        had: set[object] = set()
         for page in self.queue.pages():
-            meant = [each for each in page if is_wanted(each, wanted)][:left]
+            meant = [each for each in page if each.identity not in had and is_wanted(each, wanted)][
+                :left
+            ]
+            had.update(each.identity for each in meant)
             left -= len(meant)
             for start in range(0, len(meant), at_once):
                 yield meant[start : start + at_once]

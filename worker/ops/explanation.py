@@ -114,13 +114,12 @@ def _opt_out(no: No | None) -> Finding:
 
 
 def _tried(message: Message) -> Finding:
-    trail = [asdict(each) for each in message.attempt_history]
-    last = trail[-1] if trail else {"outcome": None, "status": None}
+    last = message.last_attempt
     return {
-        "outcome": last["outcome"],
-        "status": last["status"],
+        "outcome": last and last.outcome,
+        "status": last and last.status,
         "attempts": message.attempts,
-        "trail": trail,
+        "trail": [asdict(each) for each in message.attempt_history],
     }
 
 

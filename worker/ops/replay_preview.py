@@ -1,4 +1,7 @@
-"""Preview of the replay of a dead letter, by the ledger; Mailgun itself is not read."""
+"""Preview of what a dead letter or a delayed event would become, by the ledger.
+
+Mailgun itself is not read.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +11,7 @@ from worker.delivery.event_delivery import order_of
 from worker.members.ledger import Ledger
 from worker.ops.event_file import FileEntry
 from worker.ops.preview import MemberContext, event_preview
-from worker.queue.dead_letters import DeadLetter
+from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.patch import Patch
@@ -18,14 +21,14 @@ from worker.wiring import gate_for, ledger_for
 
 @dataclass(frozen=True)
 class ReplayPreview:
-    """A preview of replays under these settings, without any effect."""
+    """A preview of replays and retries under these settings, without any effect."""
 
     settings: Settings
     preset: Preset
     ledger: Ledger
 
-    def request(self, buried: DeadLetter, number: int = 1) -> dict[str, Any]:
-        """Return the request that the event would become now, as `event_preview` does.
+    def request(self, message: Message, number: int = 1) -> dict[str, Any]:
+        """Return the request that the message's event would become now, as `event_preview` does.
 
         `number` is its number in the list of those that are shown.
         """
@@ -35,17 +38,12 @@ class ReplayPreview:
             if entry is None:
                 return MemberContext()
             held = entry.copy.member if entry.copy else None
-            return MemberContext(entry.record, held, order_of(patch, buried.message))
+            return MemberContext(entry.record, held, order_of(patch, message))
 
-        if buried.message.original is not None:
-            return {
-                "line": number,
-                "dead_letter": buried.letter.summary or "not a message of this program",
-            }
-        args = buried.message.args
-        return event_preview(
-            FileEntry(number, args[0] if args else None), self.settings, self.preset, background
-        )
+        if message.original is not None:
+            return {"line": number, "dead_letter": "the message could not be read"}
+        event = message.args[0] if message.args else None
+        return event_preview(FileEntry(number, event), self.settings, self.preset, background)
 
 
 class ReplayEffect(StrEnum):

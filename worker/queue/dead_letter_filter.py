@@ -50,6 +50,14 @@ class DeadLetterFilter:
     # The preset by which addresses are read; None: the default preset.
     preset: Preset | None = field(default=None, compare=False)
 
+    def not_after(self, moment: datetime) -> "DeadLetterFilter":
+        """Return this filter for letters that died by `moment` at the latest.
+
+        Who counts letters before acting on them counts and acts by it, so that no letter that dies
+        meanwhile takes the place of one that was counted.
+        """
+        return replace(self, until=min(self.until or moment, moment))
+
     def may_match(self, raw: str) -> bool:
         """Return False if the text of a letter shows, without being read, that it does not match.
 

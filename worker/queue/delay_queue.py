@@ -46,16 +46,25 @@ class DelayedMessage:
     due: float
 
     @property
+    def identity(self) -> object:
+        """What stays the same however often the message is tried and delayed again."""
+        message = self.message
+        return (message.id, message.enqueued_at) if message.original is None else self.raw
+
+    @property
     def reason(self) -> str:
-        """The outcome of its last attempt, such as `unavailable`; `waiting` if it had none yet."""
-        history = self.message.attempt_history
-        return history[-1].outcome if history else WAITING
+        """The outcome of its last attempt, such as `unavailable`; `waiting` if it had none yet.
+
+        An attempt before a replay does not count.
+        """
+        last = self.message.last_attempt
+        return last.outcome if last else WAITING
 
     @property
     def status(self) -> int | None:
-        """The HTTP status of its last attempt; None if there was none."""
-        history = self.message.attempt_history
-        return history[-1].status if history else None
+        """The HTTP status of that attempt; None if there was none."""
+        last = self.message.last_attempt
+        return last.status if last else None
 
     @property
     def since(self) -> float | None:

@@ -77,7 +77,7 @@ class Message:
         attempts: Attempts spent.
         throttled: How often Mailgun said to wait since the last attempt spent.
         requeues: How often it was delayed; Flower's "retries".
-        attempt_history: The latest attempts, oldest first.
+        attempt_history: The latest attempts, oldest first, with those before a replay.
         task: `TASK`, `DELIVER_MANY` for a bundle, or `REPLAY_TASK`.
         refusal: Why it could not be read, else None.
         original: If it could not be read, its text as it came; bytes that are not UTF-8 are
@@ -117,6 +117,12 @@ class Message:
         """
         whole = self.task == DELIVER_MANY and len(self.args) == 1 and not self.kwargs
         return whole and isinstance(self.args[0], list)
+
+    @property
+    def last_attempt(self) -> AttemptRecord | None:
+        """Its last attempt since it was enqueued or last replayed; None if there was none."""
+        was_tried = self.attempts or self.throttled
+        return self.attempt_history[-1] if was_tried and self.attempt_history else None
 
     def after_attempt(
         self, attempt: AttemptRecord, open_seconds: float, *, spent: bool

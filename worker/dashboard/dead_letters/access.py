@@ -31,19 +31,25 @@ def why_not_see_events(options: Any, viewers: str, user: str) -> str:
     """
     if not _is_closed(options):
         return OPEN
+    if viewers in {"all", "none"}:
+        return "" if viewers == "all" else NOT_A_VIEWER
     names = [each.strip() for each in viewers.split(",")]
-    return "" if viewers == "all" or (user and user in names) else NOT_A_VIEWER
+    return "" if user and user in names else NOT_A_VIEWER
 
 
-def user_named(current_user: Any, authorization: str) -> str:
+def user_named(options: Any, current_user: Any, authorization: str) -> str:
     """Return the name of the user who is logged in, or "".
 
     Args:
+        options: Flower's options.
         current_user: What Flower says of the user: the e-mail address of an OAuth login, or True.
-        authorization: The request's header Authorization, which Flower has checked.
+        authorization: The request's header Authorization, which Flower checks only if it has a
+            `basic_auth`.
     """
     if isinstance(current_user, str):
         return current_user
+    if not options.basic_auth:
+        return ""
     scheme, _, credentials = authorization.partition(" ")
     try:
         login = b64decode(credentials).decode() if scheme == "Basic" else ""

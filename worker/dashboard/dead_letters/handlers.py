@@ -78,9 +78,9 @@ class DeadLetterHandler(BaseHandler):
     @property
     def why_not_see_events(self) -> str:
         """Why this user may not see events, or ""."""
-        user = user_named(self.current_user, self.request.headers.get("Authorization", ""))
-        viewers = self.integration.settings.flower_event_viewers
-        return why_not_see_events(self.application.options, viewers, user)
+        options = self.application.options
+        user = user_named(options, self.current_user, self.request.headers.get("Authorization", ""))
+        return why_not_see_events(options, self.integration.settings.flower_event_viewers, user)
 
     def show(self, template: str, **values: Any) -> None:
         """Answer with a page."""

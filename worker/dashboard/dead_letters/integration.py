@@ -1,5 +1,6 @@
 """The integration whose dead letters Flower shows: how its pages read Redis, and its jobs."""
 
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,11 +9,19 @@ from worker.dashboard.dead_letters.query import ListQuery
 from worker.dashboard.dead_letters.rows import Row, row_of
 from worker.gate.gate import HoldState
 from worker.ops.dead_letter_overview import Overview, overview_of
-from worker.ops.dead_letter_pages import LetterKey, LetterPage, letter_with, page_of
+from worker.ops.dead_letter_pages import (
+    LetterKey,
+    LetterPage,
+    key_of,
+    letter_with,
+    letters_with,
+    page_of,
+)
 from worker.ops.replay_preview import ReplayPreview, rehearsal_for
 from worker.privacy import digest
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.address import lenient_address
@@ -48,10 +57,10 @@ class Integration:
         """The preview of replays. Raises `PresetError`."""
         return rehearsal_for(self.settings)
 
-    def request(self, buried: DeadLetter) -> dict[str, Any]:
+    def request(self, message: Message) -> dict[str, Any]:
         """Return the request that a replay would become, or as `unknown` why that is not known."""
         try:
-            return self.preview.request(buried)
+            return self.preview.request(message)
         except PresetError as error:
             return {"unknown": str(error)}
         except RecursionError:
@@ -100,6 +109,24 @@ class Integration:
     def letter(self, key: LetterKey, moved: int = 0) -> DeadLetter | None:
         """Return the letter with this key, or None; see `letter_with`."""
         return letter_with(self.letters, key, self.settings.digest_key, moved)
+
+    def letters_with(
+        self, keys: Collection[LetterKey], on_read: Callable[[int], None]
+    ) -> Iterator[DeadLetter]:
+        """Yield the letters with these keys that are on the queue; see `letters_with`."""
+        return letters_with(self.letters, keys, self.settings.digest_key, on_read)
+
+    def located(
+        self, keys: Collection[LetterKey], on_read: Callable[[int], None]
+    ) -> list[LetterKey]:
+        """Return the keys of the letters that are on the queue, at their places now, oldest first.
+
+        `on_read` is called as `letters_with` calls it.
+        """
+        found = self.letters_with(keys, on_read)
+        return sorted(
+            (key_of(each, self.settings.digest_key) for each in found), key=lambda key: key.place
+        )
 
     def digest_of(self, address: str) -> str:
         """Return the digest that stands for a person's address in links and logs."""

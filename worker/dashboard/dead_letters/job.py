@@ -6,8 +6,8 @@ Redis. So if Flower ends, what was done is done, and the rest stays as it is.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from secrets import token_urlsafe
 
@@ -22,6 +22,7 @@ from worker.ops.replay_preview import ReplayEffect, effect_of
 from worker.privacy import whereabouts
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetter
+from worker.wiring import utc_now
 
 MOST_JOBS, MOST_AT_WORK = 20, 3
 
@@ -77,7 +78,7 @@ class Job:
     Attributes:
         integration: The integration.
         action: What is done.
-        meant: With which letters.
+        meant: With which letters; of those of a filter, none that dies after counting began.
         id: The job's id, which cannot be guessed.
         state: The state.
         read: Letters read while counting.
@@ -142,7 +143,7 @@ class Job:
 
     def _do(self, work: Callable[[], State]) -> None:
         try:
-            self.state = work()
+            self._end_in(work())
         except JobCancelled:
             self.state = State.CANCELLED
         except redis.RedisError as error:
@@ -154,8 +155,15 @@ class Job:
             self.trouble = f"a bug, please report it: {whereabouts(error)}"
             self.state = State.FAILED
 
+    def _end_in(self, state: State) -> None:
+        with self._lock:
+            # A cancel that came while the state was still COUNTING has only set the event.
+            came_late = state == State.READY and self._cancelled.is_set()
+            self.state = State.CANCELLED if came_late else state
+
     def _count(self) -> State:
-        self.queued = len(self.meant.keys) or self.integration.letters.count()
+        self.meant = replace(self.meant, wanted=self.meant.wanted.not_after(utc_now()))
+        self.queued = self.integration.letters.count()
         for buried in self._letters():
             self.survey.add(buried)
             self._wait(0)
@@ -163,13 +171,9 @@ class Job:
         return State.READY if self.survey.total else State.DONE
 
     def _letters(self) -> Iterator[DeadLetter]:
-        if not self.meant.keys:
-            yield from matching(self.integration.letters, self.meant.wanted, self._on_read)
-            return
-        for number, key in enumerate(self.meant.keys, 1):
-            if buried := self.integration.letter(key):
-                yield buried
-            self._on_read(number)
+        if self.meant.keys:
+            return self.integration.letters_with(self.meant.keys, self._on_read)
+        return matching(self.integration.letters, self.meant.wanted, self._on_read)
 
     def _on_read(self, number: int) -> None:
         self.read = number
@@ -178,7 +182,7 @@ class Job:
     def _run(self) -> State:
         letters, size = self.integration.letters, batch_size(self.rate)
         of_these = (
-            self._ticked(self.meant.keys, size)
+            self._ticked(size)
             if self.meant.keys
             else batches(letters, self.meant.wanted, self.survey.total, at_once=size)
         )
@@ -196,10 +200,11 @@ class Job:
         self.done += acted
         self.gone += offered - acted
 
-    def _ticked(self, keys: Sequence[LetterKey], size: int) -> Iterator[list[DeadLetter]]:
-        """Yield the letters of `keys`, the oldest first, in lists limited in number and bytes."""
+    def _ticked(self, size: int) -> Iterator[list[DeadLetter]]:
+        """Yield the letters ticked, the oldest first, in lists limited in number and bytes."""
         batch: list[DeadLetter] = []
-        for key in keys:
+        for key in self.integration.located(self.meant.keys, lambda _: self._wait(0)):
+            self._wait(0)
             if buried := self.integration.letter(key, self.done):
                 batch.append(buried)
             if len(batch) == size or sum(len(each.raw) for each in batch) > AT_ONCE_BYTES:
@@ -213,7 +218,7 @@ class Job:
             raise JobCancelled
 
     def _effect(self, buried: DeadLetter) -> ReplayEffect | None:
-        request = self.integration.request(buried)
+        request = self.integration.request(buried.message)
         if "unknown" in request:
             self.trouble = request["unknown"]
             return None
@@ -232,16 +237,21 @@ class Jobs:
         Raises:
             TooManyJobs: Too many others are at work.
         """
-        if sum(each.is_at_work for each in self._jobs.values()) >= MOST_AT_WORK:
-            raise TooManyJobs(
-                f"{MOST_AT_WORK} replays or purges are at work; "
-                "wait until one is done, or cancel one"
-            )
+        self._check_room()
         self._jobs[job.id] = job
         idle = [each.id for each in self._jobs.values() if not each.is_at_work]
         for each in idle[: max(0, len(self._jobs) - MOST_JOBS)]:
             del self._jobs[each]
         job.count()
+
+    def start(self, job: Job, rate: int) -> bool:
+        """Begin the job; see `Job.start`.
+
+        Raises:
+            TooManyJobs: Too many others are at work.
+        """
+        self._check_room()
+        return job.start(rate)
 
     def with_id(self, id: str) -> Job | None:
         """Return the job, or None if there is none."""
@@ -250,3 +260,10 @@ class Jobs:
     def at_work(self) -> list[Job]:
         """Return the jobs that count or run."""
         return [each for each in self._jobs.values() if each.is_at_work]
+
+    def _check_room(self) -> None:
+        if len(self.at_work()) >= MOST_AT_WORK:
+            raise TooManyJobs(
+                f"{MOST_AT_WORK} replays or purges are at work; "
+                "wait until one is done, or cancel one"
+            )

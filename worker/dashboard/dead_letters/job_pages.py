@@ -135,9 +135,14 @@ class JobStart(JobHandler):
     async def post(self, id: str) -> None:
         """Begin, at the rate that the form names."""
         job, text = self.job(id), self.get_body_argument("rate", "")
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_RATE):
+        is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_RATE))
+        if not (is_number and 1 <= int(text) <= MOST_RATE):
             raise HTTPError(400, "%s", f"the rate takes a number from 1 to {MOST_RATE}")
-        if job.start(int(text)):
+        try:
+            begins = self.jobs.start(job, int(text))
+        except TooManyJobs as error:
+            raise HTTPError(400, "%s", str(error)) from None
+        if begins:
             logger.warning(
                 "%s of %d dead letters begins: asked for in Flower, at most %s a second",
                 job.action,

@@ -1,12 +1,13 @@
 """The page of one dead letter: why it died, its attempts, what a replay would do, the event."""
 
 import json
+from typing import Any
 
 from tornado.web import HTTPError, authenticated
 
 from worker.dashboard.dead_letters.handlers import DeadLetterHandler, logger
 from worker.dashboard.dead_letters.rows import fit
-from worker.ops.dead_letter_pages import parsed_key
+from worker.ops.dead_letter_pages import LetterKey, parsed_key
 from worker.ops.dead_letter_records import events_of
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import effect_of
@@ -14,8 +15,11 @@ from worker.printable import printable, readable_json
 from worker.queue.dead_letters import DeadLetter
 from worker.redis_client.raw_text import bytes_of
 
-GONE = "This letter is no longer here: it was replayed, purged, or removed by a limit."
-LONGEST_EVENT = 200_000  # characters that the page shows
+GONE = (
+    "This letter is no longer here: it was replayed, purged, or removed by a limit. "
+    "If many older ones were, it may be further on: look for it in the list."
+)
+LONGEST_EVENT = 200_000  # characters that the page shows of an event, and of its request
 
 
 class LetterPage(DeadLetterHandler):
@@ -36,38 +40,54 @@ class LetterPage(DeadLetterHandler):
 
     async def _answer(self, key: str, *, with_event: bool) -> None:
         parsed = parsed_key(key)
-        buried = await self.read(self.integration.letter, parsed) if parsed else None
-        if buried is None:
+        values = await self.read(self._values, parsed, with_event) if parsed else None
+        if values is None:
             raise HTTPError(404, "%s", GONE)
-        request = await self.read(self.integration.request, buried)
         self.show(
             "dead_letter.html",
             key=key,
-            row=self.integration.row(buried),
-            letter=buried.letter,
-            message=buried.message,
             fit=fit,
-            hold=await self.read(self.integration.hold),
-            effect=effect_of(request)[0] if "unknown" not in request else None,
-            request=request,
             why_not_see_events=self.why_not_see_events,
-            event=event_text(buried) if with_event else None,
-            answer=printable(buried.letter.answer) if with_event else None,
-            lines=as_lines(request) if with_event and "unknown" not in request else [],
+            **values,
         )
+
+    def _values(self, key: LetterKey, with_event: bool) -> dict[str, Any] | None:  # noqa: FBT001  called in a thread
+        """Return what the page shows of a letter; None if there is none. It may take seconds."""
+        buried = self.integration.letter(key)
+        if buried is None:
+            return None
+        request = self.integration.request(buried.message)
+        is_known = "unknown" not in request
+        return {
+            "row": self.integration.row(buried),
+            "letter": buried.letter,
+            "message": buried.message,
+            "hold": self.integration.hold(),
+            "effect": effect_of(request)[0] if is_known else None,
+            "request": request,
+            "event": event_text(buried) if with_event else None,
+            "answer": printable(buried.letter.answer) if with_event else None,
+            "form": fit_lines("\n".join(as_lines(request)).strip())
+            if with_event and is_known
+            else "",
+        }
 
 
 def event_text(buried: DeadLetter) -> str:
     """Return the event as JSON for people; of a message that cannot be read, its text."""
     if buried.message.original is not None:
-        text = bytes_of(buried.message.original).decode("utf-8", "backslashreplace")
-        lines = text.split("\n")
-    else:
-        events = events_of(buried)
-        try:
-            lines = readable_json(events[0] if len(events) == 1 else events, indent=2).split("\n")
-        except RecursionError:
-            lines = [json.dumps("nested too deep to be shown")]
-    shown = "\n".join(map(printable, lines))
-    cut = f"\n… {len(shown) - LONGEST_EVENT} more characters: see `dead-letters show --raw`"
+        # More is not even decoded: it may be any number of megabytes.
+        start = buried.message.original[: LONGEST_EVENT + 1]
+        return fit_lines(bytes_of(start).decode("utf-8", "backslashreplace"))
+    events = events_of(buried)
+    try:
+        return fit_lines(readable_json(events[0] if len(events) == 1 else events, indent=2))
+    except RecursionError:
+        return json.dumps("nested too deep to be shown")
+
+
+def fit_lines(text: str) -> str:
+    """Return the lines of `text`, made visible and cut after `LONGEST_EVENT` characters."""
+    shown = "\n".join(map(printable, text[: LONGEST_EVENT + 1].split("\n")))
+    cut = "\n… cut here: `signal-mailgun dead-letters show ID --raw` writes the whole message"
     return shown if len(shown) <= LONGEST_EVENT else shown[:LONGEST_EVENT] + cut

@@ -101,7 +101,12 @@ RIGHTS = (
     Right(Who.REMOTE, "{events}", "PUBLISH", "tell Flower of each event"),
     Right(Who.COMMANDS, "{queue}", "LRANGE LINDEX LREM LPOS LSET", "explain, forget"),
     Right(Who.COMMANDS, "{priority}", "LRANGE", "explain, forget"),
-    Right(Who.COMMANDS, "{own}", "HSCAN ZSCAN ZSCORE LRANGE", "status, explain, forget"),
+    Right(
+        Who.COMMANDS,
+        "{own}",
+        "HSCAN ZSCAN ZSCORE ZRANK ZCOUNT LRANGE",
+        "status, explain, tail, delayed, forget",
+    ),
     Right(Who.PRODUCER, "", CONNECTION, "connect"),
     Right(Who.PRODUCER, "{queue}", "LPUSH", "enqueue"),
     Right(Who.CELERY_CLIENT, "", f"{CONNECTION} MULTI EXEC", "connect"),
@@ -175,9 +180,11 @@ CALLS = {
     **dict.fromkeys(
         ("LPUSH", "RPUSH", "HGET", "HDEL", "HEXISTS", "HMGET", "SADD", "SREM", "SET", "ZREM"), "K x"
     ),
-    **dict.fromkeys(("LPOS", "ZSCORE", "PUBLISH"), "K x"),
+    **dict.fromkeys(("LPOS", "ZSCORE", "ZRANK", "PUBLISH"), "K x"),
     **dict.fromkeys(("LINDEX", "EXPIRE", "PEXPIRE", "HSCAN", "ZSCAN"), "K 0"),
-    **dict.fromkeys(("LRANGE", "LTRIM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), "K 0 0"),
+    **dict.fromkeys(
+        ("LRANGE", "LTRIM", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE"), "K 0 0"
+    ),
     **dict.fromkeys(("LREM", "LSET", "ZADD"), "K 0 x"),
     **dict.fromkeys(("HSET", "HSETNX"), "K x x"),
     **dict.fromkeys(("HINCRBY", "HINCRBYFLOAT"), "K x 0"),
