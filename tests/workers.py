@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from tests.preloaded import PreloadedProcess, can_preload
 from tests.servers import eventually
 
 
@@ -26,14 +27,21 @@ class RunningWorker:
             for k, v in os.environ.items()
             if not k.startswith(("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_"))
         }
+        every = {**clean, **environment}
         self._file = output.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            env={**clean, **environment},
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            cwd=output.parent,
-        )
+        self.process: subprocess.Popen[bytes] | PreloadedProcess
+        if can_preload(command, every):
+            with Path(os.devnull).open() as nothing:
+                streams = nothing, self._file, self._file
+                self.process = PreloadedProcess(command, every, output.parent, streams)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                env=every,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                cwd=output.parent,
+            )
 
     def ready(self) -> Self:
         """Wait until the worker consumes."""

@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
+from tests.preloaded import PreloadedProcess, can_preload
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -279,10 +281,13 @@ def printed_by(
         folder: The working folder.
         environment: The program's settings; none come from this process.
     """
+    every = clean_environment(**environment)
+    if can_preload(arguments, every):
+        return _printed_by_preloaded(arguments, given or "", folder, every)
     ended = subprocess.run(
         [sys.executable, *arguments],
-        env=clean_environment(**environment),
-        input=given if given is not None else "",
+        env=every,
+        input=given or "",
         capture_output=True,
         text=True,
         cwd=folder,
@@ -290,6 +295,22 @@ def printed_by(
         check=False,
     )
     return Printed(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _printed_by_preloaded(
+    arguments: Sequence[str], given: str, folder: Path, environment: Mapping[str, str]
+) -> Printed:
+    with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        stdin.write(given)
+        stdin.seek(0)
+        process = PreloadedProcess(arguments, environment, folder, (stdin, out, err))
+        try:
+            status = process.wait(COMMAND_SECONDS)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Printed(status, out.read(), err.read())
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
