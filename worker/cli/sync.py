@@ -146,7 +146,7 @@ def _total(settings: Settings, sync: ListSync, shown: ProgressDisplay) -> int | 
         _wait(sync, wait, shown)
     answer = sync.page_importer.mailgun.read_list()
     if isinstance(answer, Response) and list_exists(answer):
-        return members_count(answer)
+        return members_count(answer) or None
     if isinstance(answer, Response) and answer.status in {401, 403, 404}:
         raise CommandError(finding_for(settings).in_one_line())
     return None

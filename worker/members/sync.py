@@ -14,8 +14,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
@@ -63,6 +65,7 @@ class SyncProgress:
         requests: The number of requests sent so far.
         unreadable: The number of members that cannot be read as Mailgun shows them.
         seconds: The time spent on the sync, without interruptions.
+        total: The number of members that the list states; None if it is not known.
     """
 
     began: str
@@ -72,6 +75,7 @@ class SyncProgress:
     requests: int = 0
     unreadable: int = 0
     seconds: float = 0.0
+    total: int | None = None
 
     @property
     def seen(self) -> int:
@@ -163,7 +167,7 @@ class ListSync:
 
         Args:
             so_far: The progress that `begin` returned.
-            total: The number of members that the list states; None if it is not known.
+            total: The number of members that the list states; None if it was not asked now.
 
         Yields:
             The progress after each page; `RetryAfter` if no request may be sent; or the outcome of
@@ -174,12 +178,13 @@ class ListSync:
             AnotherList: The workers have another list by now.
         """
         started, pages = self.monotonic() - so_far.seconds, Round()
-        most = math.inf if total is None else 2 * total + MORE_MEMBERS
+        so_far = replace(so_far, total=so_far.total if total is None else total)
+        most = math.inf if so_far.total is None else 2 * so_far.total + MORE_MEMBERS
         while so_far.query is not None:
             found = self.page_importer.read(so_far.query)
             match found:
                 case RetryAfter():
-                    self._store(so_far, total)  # only the lease is renewed
+                    self._renew("wait")
                     yield found
                 case Outcome():
                     so_far = replace(so_far, requests=so_far.requests + 1)
@@ -189,29 +194,37 @@ class ListSync:
                     return
                 case Page():
                     read = after(found, so_far, self.monotonic() - started)
-                    if read.query is None and read.seen < LEAST_SHARE * (total or 0):
+                    if read.query is None and read.seen < LEAST_SHARE * (read.total or 0):
                         so_far = replace(so_far, requests=read.requests)
                         yield too_few_outcome()
                         continue
                     so_far = read
-                    self._store(so_far, total)
+                    self._store(so_far)
                     yield so_far
                 case _:
                     assert_never(found)
 
-    def _store(self, so_far: SyncProgress, total: int | None) -> None:
+    def _store(self, so_far: SyncProgress) -> None:
         # The ledger holds the page already. After a crash in between, the page is read once more.
-        fields = asdict(so_far)
-        began, query = fields.pop("began"), fields.pop("query")
-        if query is None:
-            if not self.opt_outs.complete(float(began), so_far.unsubscribed):
+        if so_far.query is None:
+            if not self.opt_outs.complete(float(so_far.began), so_far.unsubscribed):
                 raise AnotherList
-            self.page_importer.ledger.note_sync(float(began))
-            self._stored(keys=[self._key], args=[self.token, LIVES_SECONDS, self._lease])
+            self.page_importer.ledger.note_sync(float(so_far.began))
+            with suppress(SyncReplaced):
+                self._renew("end")
             return
-        fields |= {"cursor": json.dumps(query), "total": "" if total is None else total}
-        pairs = [each for pair in fields.items() for each in pair]
-        args = [self.token, LIVES_SECONDS, self._lease, *pairs]
+        counts = {each: getattr(so_far, each) for each in COUNTS}
+        cursor, seconds, total = json.dumps(so_far.query), so_far.seconds, so_far.total
+        self._renew("page", cursor=cursor, seconds=seconds, total=total, **counts)
+
+    def _renew(self, after: str, **fields: str | float | None) -> None:
+        """Renew the lease `after` a "page", whose progress is stored, a "wait", or the "end".
+
+        Raises:
+            SyncReplaced: Another process has the sync by now.
+        """
+        pairs = chain.from_iterable(each for each in fields.items() if each[1] is not None)
+        args = [self.token, LIVES_SECONDS, self._lease, after, *pairs]
         if not self._stored(keys=[self._key], args=args):
             raise SyncReplaced
 
@@ -238,7 +251,13 @@ def progress_in(pairs: Sequence[str]) -> SyncProgress:
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     query = json.loads(fields.get("cursor", "null")) or ALL_MEMBERS
     counts = {name: _count(fields, name) for name in COUNTS}
-    return SyncProgress(fields["began"], query, **counts, seconds=float(fields.get("seconds", 0)))
+    return SyncProgress(
+        fields["began"],
+        query,
+        **counts,
+        seconds=float(fields.get("seconds", 0)),
+        total=_count(fields, "total") or None,
+    )
 
 
 def _count(fields: Mapping[str, str], name: str) -> int:
