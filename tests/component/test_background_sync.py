@@ -253,14 +253,38 @@ def test_status_shows_the_progress_of_a_sync(own: OwnIntegration) -> None:
     assert line(own, trusted=False).endswith(" ago: new contacts are read one by one")
 
 
+def test_status_says_that_contacts_are_read_after_a_member_was_forgotten(
+    own: OwnIntegration,
+) -> None:
+    one = worker(own, HoldsAList(1))
+    turn = one.try_start()
+    assert turn
+    one.run(turn)
+    own.ledger().forget("someone@example.com")
+    assert line(own).endswith(" ago: new contacts are read one by one")
+
+
+def test_sync_longer_than_the_ledger_remembers_covers_nothing(own: OwnIntegration) -> None:
+    one = worker(own, HoldsAList(1))
+    turn = one.try_start()
+    assert turn
+    began = str(float(turn.so_far.began) - DAYS * DAY)
+    done = one.run(replace(turn, so_far=replace(turn.so_far, began=began)))
+    assert isinstance(done, SyncProgress)
+    assert (done.query, done.covers) == (None, False)
+    assert own.redis.get(f"signal:{own.name}:synced") is None
+
+
 def test_log_tells_of_a_complete_sync_and_of_a_failed_page(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    log_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5))
+    log_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5, covers=True))
+    log_sync(SyncProgress("1", None, members=7))
     log_sync(Outcome(OutcomeKind.UNAUTHORIZED, 401))
     log_sync(None)
     assert [(each.levelname, each.getMessage()[:35]) for each in caplog.records] == [
         ("INFO", "the whole list is in the ledger: ne"),
+        ("WARNING", "the sync took longer than LEDGER_DA"),
         ("WARNING", "the list could not be synced: gone "),
     ]

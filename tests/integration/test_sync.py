@@ -194,6 +194,14 @@ def test_sync_in_overwrite_mode_works(own: Bench) -> None:
     assert ledger_entry(own, "p00000@example.com")
 
 
+def test_sync_under_another_digest_key_than_the_workers_says_so(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("sync", **LEDGER).status == 0
+    printed = own.run("sync", SIGNAL_DIGEST_KEY="another", **LEDGER)
+    assert (printed.status, printed.out) == (1, "")
+    assert "SIGNAL_DIGEST_KEY than this shell" in printed.err
+
+
 def test_sync_of_an_empty_list_reads_no_member(own: Bench) -> None:
     printed = own.run("sync", **LEDGER)
     assert printed.out.startswith("0 members read, 0 unsubscribed, 1 requests, ")

@@ -66,6 +66,7 @@ class SyncProgress:
         unreadable: The number of members that cannot be read as Mailgun shows them.
         seconds: The time spent on the sync, without interruptions.
         total: The number of members that the list states; None if it is not known.
+        covers: The sync is complete, and none of what it read has expired.
     """
 
     began: str
@@ -76,6 +77,7 @@ class SyncProgress:
     unreadable: int = 0
     seconds: float = 0.0
     total: int | None = None
+    covers: bool = False
 
     @property
     def seen(self) -> int:
@@ -198,24 +200,25 @@ class ListSync:
                         so_far = replace(so_far, requests=read.requests)
                         yield too_few_outcome()
                         continue
-                    so_far = read
-                    self._store(so_far)
+                    so_far = replace(read, covers=self._store(read))
                     yield so_far
                 case _:
                     assert_never(found)
 
-    def _store(self, so_far: SyncProgress) -> None:
+    def _store(self, so_far: SyncProgress) -> bool:
+        """Store the progress after a page, and return whether the ledger knows all members now."""
         # The ledger holds the page already. After a crash in between, the page is read once more.
         if so_far.query is None:
             if not self.opt_outs.complete(float(so_far.began), so_far.unsubscribed):
                 raise AnotherList
-            self.page_importer.ledger.note_sync(float(so_far.began))
+            noted = self.page_importer.ledger.note_sync(float(so_far.began))
             with suppress(SyncReplaced):
                 self._renew("end")
-            return
+            return noted
         counts = {each: getattr(so_far, each) for each in COUNTS}
         cursor, seconds, total = json.dumps(so_far.query), so_far.seconds, so_far.total
         self._renew("page", cursor=cursor, seconds=seconds, total=total, **counts)
+        return False
 
     def _renew(self, after: str, **fields: str | float | None) -> None:
         """Renew the lease `after` a "page", whose progress is stored, a "wait", or the "end".
@@ -250,11 +253,13 @@ def progress_in(pairs: Sequence[str]) -> SyncProgress:
     """Return the progress that the fields and values of `Keys.sync` describe."""
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     query = json.loads(fields.get("cursor", "null")) or ALL_MEMBERS
-    counts = {name: _count(fields, name) for name in COUNTS}
     return SyncProgress(
         fields["began"],
         query,
-        **counts,
+        members=_count(fields, "members"),
+        unsubscribed=_count(fields, "unsubscribed"),
+        requests=_count(fields, "requests"),
+        unreadable=_count(fields, "unreadable"),
         seconds=float(fields.get("seconds", 0)),
         total=_count(fields, "total") or None,
     )
@@ -281,13 +286,16 @@ def sync_status(
     keys, now = Keys(integration), redis_now(redis)
     fields = cast("dict[str, str]", redis.hgetall(keys.sync))
     synced = cast("str | None", redis.get(keys.synced))
+    times = cast("list[str | None]", redis.hmget(keys.opt_outs, ["forgot", "fresh_from"]))
+    forgot, fresh_from = (float(each or 0) for each in times)
     age = now - float(synced) if synced else None
+    is_read = max(float(synced or 0), forgot) <= fresh_from
     return SyncStatus(
         age,
         _count(fields, "members") if "began" in fields else None,
         _count(fields, "total") or None,
         running=float(fields.get("running_until", 0)) > now,
-        covers=trusted and age is not None and 0 <= age < days * 86_400,
+        covers=trusted and is_read and age is not None and 0 <= age < days * 86_400,
     )
 
 
