@@ -402,6 +402,15 @@ def test_workers_sync_by_themselves_and_write_new_contacts_unread(own: Bench) ->
     assert "the whole list is in the ledger" in worker.printed() + own.workers[-1].printed()
 
 
+def test_worker_that_overwrites_members_ends_the_trust_in_the_ledger(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("sync", **LEDGER).status == 0
+    keys = [f"signal:{own.integration}:{each}" for each in ("opt_outs", "synced")]
+    assert own.redis.exists(*keys) == 2
+    with own.working(MAILGUN_WRITE_MODE="overwrite"):
+        until(lambda: not own.redis.exists(*keys), "nothing that was read")
+
+
 def test_status_of_a_trusted_ledger_fits_eighty_columns(own: Bench) -> None:
     printed = own.run("status", **LEDGER)
     assert "not read yet: members are read one by one" in printed.out
