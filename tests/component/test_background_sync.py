@@ -1,5 +1,6 @@
 """The background sync: workers read the whole list by themselves, one at a time, and go on where one stopped."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -173,15 +174,45 @@ def test_sync_takes_half_of_the_pace_and_waits_for_it(own: OwnIntegration) -> No
     there = HoldsAList(8)
     slept: list[float] = []
     one = worker(own, there, slept)
-    gate = own.gate(rate_limit=600)
-    importer = replace(one.sync.page_importer, ledger=own.ledger(gate))
-    paced = replace(one, sync=replace(one.sync, page_importer=importer))
+    paced = under_a_pace(own, one)
     turn = paced.try_start()
     assert turn
     steps = list(islice(turn.sync.steps(turn.so_far), 2))
     waits = [each.seconds for each in steps if not isinstance(each, SyncProgress | Outcome)]
     assert waits
     assert 0.1 < waits[0] <= 0.2  # every other of ten requests a second
+
+
+def under_a_pace(own: OwnIntegration, one: BackgroundSync) -> BackgroundSync:
+    """The worker under ten requests a second, for whose first page there is no permit at once."""
+    importer = replace(one.sync.page_importer, ledger=own.ledger(own.gate(rate_limit=600)))
+    return replace(one, sync=replace(one.sync, page_importer=importer), sleep=time.sleep)
+
+
+def test_wait_after_a_failed_page_grows_under_a_pace_too(own: OwnIntegration) -> None:
+    there = HoldsAList(3)
+    there.instead = dict.fromkeys(range(100), lambda: answered(503))
+    one = under_a_pace(own, worker(own, there))
+    for failures in range(1, 4):
+        turn = one.try_start()
+        assert turn
+        assert isinstance(one.run(turn), Outcome)
+        assert own.redis.hget(f"signal:{own.name}:sync", "failures") == str(failures)
+        own.redis.delete(*own.gate().keys)
+        own.later(1000)
+
+
+def test_total_of_a_list_outlives_a_turn_that_cannot_ask_for_it(own: OwnIntegration) -> None:
+    one = worker(own, HoldsAList(3, subscribed=4))
+    turn = one.try_start()
+    assert turn
+    next(turn.sync.steps(turn.so_far, 7))
+    turn.sync.leave(failed=False)
+    again = one.try_start()
+    assert again
+    assert again.so_far.total == 7
+    next(again.sync.steps(again.so_far, None))
+    assert line(own) == "reading: 4 of 7 members; new contacts are read one by one"
 
 
 def test_sync_that_must_wait_long_gives_its_lease_back(own: OwnIntegration) -> None:
@@ -222,14 +253,38 @@ def test_status_shows_the_progress_of_a_sync(own: OwnIntegration) -> None:
     assert line(own, trusted=False).endswith(" ago: new contacts are read one by one")
 
 
+def test_status_says_that_contacts_are_read_after_a_member_was_forgotten(
+    own: OwnIntegration,
+) -> None:
+    one = worker(own, HoldsAList(1))
+    turn = one.try_start()
+    assert turn
+    one.run(turn)
+    own.ledger().forget("someone@example.com")
+    assert line(own).endswith(" ago: new contacts are read one by one")
+
+
+def test_sync_longer_than_the_ledger_remembers_covers_nothing(own: OwnIntegration) -> None:
+    one = worker(own, HoldsAList(1))
+    turn = one.try_start()
+    assert turn
+    began = str(float(turn.so_far.began) - DAYS * DAY)
+    done = one.run(replace(turn, so_far=replace(turn.so_far, began=began)))
+    assert isinstance(done, SyncProgress)
+    assert (done.query, done.covers) == (None, False)
+    assert own.redis.get(f"signal:{own.name}:synced") is None
+
+
 def test_log_tells_of_a_complete_sync_and_of_a_failed_page(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    log_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5))
+    log_sync(SyncProgress("1", None, members=7, unsubscribed=3, requests=5, covers=True))
+    log_sync(SyncProgress("1", None, members=7))
     log_sync(Outcome(OutcomeKind.UNAUTHORIZED, 401))
     log_sync(None)
     assert [(each.levelname, each.getMessage()[:35]) for each in caplog.records] == [
         ("INFO", "the whole list is in the ledger: ne"),
+        ("WARNING", "the sync took longer than LEDGER_DA"),
         ("WARNING", "the list could not be synced: gone "),
     ]

@@ -121,6 +121,18 @@ def test_delay_is_forgotten_after_many_samples_that_are_there_at_once(account: A
     assert trust.state().delay == 0
 
 
+def test_score_of_samples_shown_in_the_first_look_ends_the_waiting(account: Account) -> None:
+    account.hold(range(2), plan="free")
+    account.sync()
+    account.sandbox.control.switches(bulk_answer="list_and_task_id")
+    trust = account.trust(sleep=no_sleep)
+    trust.note_held(Form.TASK, 3.0)
+    here = account.delivery(trust=trust)
+    for at in range(20):
+        deliver(here, range(2), at + 1.0, n=at)
+    assert trust.state().delay == 0
+
+
 def test_background_job_slower_than_the_wait_loses_nothing(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -57,7 +57,7 @@ def test_sync_reads_every_member_into_the_ledger(own: OwnIntegration) -> None:
     *_, done = steps(sync, sync.begin(anew=False))
     assert copies(own, there) == there.members
     assert replace(done, began="") == SyncProgress(
-        "", None, members=7, unsubscribed=3, requests=5, seconds=5
+        "", None, members=7, unsubscribed=3, requests=5, seconds=5, covers=True
     )
     assert not stored(own)
 

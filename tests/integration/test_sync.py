@@ -194,6 +194,14 @@ def test_sync_in_overwrite_mode_works(own: Bench) -> None:
     assert ledger_entry(own, "p00000@example.com")
 
 
+def test_sync_under_another_digest_key_than_the_workers_says_so(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("sync", **LEDGER).status == 0
+    printed = own.run("sync", SIGNAL_DIGEST_KEY="another", **LEDGER)
+    assert (printed.status, printed.out) == (1, "")
+    assert "SIGNAL_DIGEST_KEY than this shell" in printed.err
+
+
 def test_sync_of_an_empty_list_reads_no_member(own: Bench) -> None:
     printed = own.run("sync", **LEDGER)
     assert printed.out.startswith("0 members read, 0 unsubscribed, 1 requests, ")
@@ -392,6 +400,15 @@ def test_workers_sync_by_themselves_and_write_new_contacts_unread(own: Bench) ->
     assert "samples held" in printed
     assert max(map(len, printed.splitlines())) <= 80
     assert "the whole list is in the ledger" in worker.printed() + own.workers[-1].printed()
+
+
+def test_worker_that_overwrites_members_ends_the_trust_in_the_ledger(own: Bench) -> None:
+    on_the_list(own, 5)
+    assert own.run("sync", **LEDGER).status == 0
+    keys = [f"signal:{own.integration}:{each}" for each in ("opt_outs", "synced")]
+    assert own.redis.exists(*keys) == 2
+    with own.working(MAILGUN_WRITE_MODE="overwrite"):
+        until(lambda: not own.redis.exists(*keys), "nothing that was read")
 
 
 def test_status_of_a_trusted_ledger_fits_eighty_columns(own: Bench) -> None:

@@ -35,6 +35,10 @@ from worker.wiring import deliverer_for, list_sync_for, utc_now
 TRIES = 6  # failed requests in a row, after which the sync ends
 LOOK_SECONDS = 1.0  # between two checks whether a hold is over
 UNUSED = "MAILGUN_MEMBER_STATE=read will not use it: every member is read before it is written"
+EXPIRED = (
+    "that took longer than LEDGER_DAYS, so what was read first has expired: new contacts are read "
+    "one by one; raise LEDGER_DAYS"
+)
 OTHER_LIST = (
     "the workers have another MAILGUN_LIST_ADDRESS, MAILGUN_API_BASE_URL or SIGNAL_DIGEST_KEY than "
     "this shell, so nothing was stored; after a change start a worker, which syncs by itself"
@@ -62,6 +66,8 @@ def sync(
         settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
     )
     done = _done(settings, list_sync_for(settings, delivery), restart=restart)
+    if not done.covers:
+        err.print(EXPIRED)
     if as_json:
         counts = {
             "members": done.members,
@@ -146,7 +152,7 @@ def _total(settings: Settings, sync: ListSync, shown: ProgressDisplay) -> int | 
         _wait(sync, wait, shown)
     answer = sync.page_importer.mailgun.read_list()
     if isinstance(answer, Response) and list_exists(answer):
-        return members_count(answer)
+        return members_count(answer) or None
     if isinstance(answer, Response) and answer.status in {401, 403, 404}:
         raise CommandError(finding_for(settings).in_one_line())
     return None

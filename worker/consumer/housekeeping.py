@@ -25,6 +25,7 @@ from worker.members.opt_outs import OptOutScanner, ScanLease
 from worker.monitoring.hold_log import log_opt_outs, log_sync, look_at_list
 from worker.privacy import whereabouts
 from worker.queue.in_flight import put_back_takings, restore_overdue
+from worker.redis_client.keys import Keys
 from worker.wiring import utc_now
 
 logger = logging.getLogger("signal_mailgun.worker")
@@ -57,6 +58,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
         partial(_store_worker_state, runtime),
         parts.delivery.gate.flush_released,
         partial(_look_after_hold, parts.delivery),
+        partial(_forget_readings, runtime),
         partial(_look_after_opt_outs, runtime),
         partial(_sync_list, runtime),
         partial(_look_for_priority_lists, runtime),
@@ -124,6 +126,16 @@ def _look_after_hold(delivery: Deliverer) -> None:
     if delivery.gate.claim_incident_check():
         look = partial(look_at_list, delivery.gate, delivery.mailgun, delivery.clock)
         _in_background(look, "the hold could not be looked after")
+
+
+def _forget_readings(runtime: Runtime) -> None:
+    """Forget the readings of the list if this worker overwrites members, without the ledger.
+
+    Else a contact that it creates would count as new once workers trust the ledger again.
+    """
+    if runtime.settings.mailgun_write_mode == "overwrite":
+        keys = Keys(runtime.settings.signal_integration)
+        runtime.processor.delay_queue.redis.delete(keys.opt_outs, keys.sync, keys.synced)
 
 
 def _look_after_opt_outs(runtime: Runtime) -> None:

@@ -23,7 +23,8 @@ class Look:
         missing: Mailgun last showed a member of the sample otherwise, or not at all.
         counts: It was still missing in the last look, at the end of the wait.
         proved: The whole sample was shown.
-        seconds: The seconds from the answer until the whole sample was shown; 0.0: at once.
+        seconds: The seconds from the answer until the whole sample was shown; 0.0: in the first
+            look, so at that time or earlier.
     """
 
     shown: Mapping[MemberUpdate, Member] = field(default_factory=dict)
@@ -65,7 +66,7 @@ def look_at(
     shown: dict[MemberUpdate, Member] = {}
     missing: set[MemberUpdate] = set()
     unshown: set[MemberUpdate] = set()
-    missed_at: float | None = 0.0
+    missed_at: float | None = None
     seconds = 0.0
     for pause in trust.pauses(form, longest):
         if pause:

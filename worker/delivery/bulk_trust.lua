@@ -24,7 +24,7 @@ if noted == 'held' then
     local held = redis.call('HINCRBY', BULK, 'held:' .. form, 1)
     redis.call('HSET', BULK, 'form', form, 'held_at', now)
     if form ~= 'list' then
-        -- It takes a score of samples that are there at once to forget a delay of seconds.
+        -- It takes a score of samples shown in the first look to forget a delay of seconds.
         local delay = math.max(tonumber(ARGV[3]), 0.8 * number('delay'))
         redis.call('HSET', BULK, 'delay', delay < 0.05 and 0 or delay)
     end

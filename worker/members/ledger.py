@@ -327,12 +327,13 @@ class Ledger:
             redis.zrem(self.keys.look_after, address)
         )
 
-    def note_sync(self, began: float) -> None:
+    def note_sync(self, began: float) -> bool:
         """Note that a complete sync began at `began`, epoch seconds by Redis's clock.
 
-        A member that was not seen since does not exist.
+        A member that was not seen since does not exist. Returns False, and notes nothing, if what
+        the sync read first has expired.
         """
-        self._note_sync(keys=[self.keys.synced], args=[f"{began:.6f}", self._lives])
+        return bool(self._note_sync(keys=[self.keys.synced], args=[f"{began:.6f}", self._lives]))
 
     def digest_of(self, address: str) -> str:
         """Return the keyed digest that stands for the address in Redis keys."""

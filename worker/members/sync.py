@@ -14,8 +14,10 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
@@ -63,6 +65,8 @@ class SyncProgress:
         requests: The number of requests sent so far.
         unreadable: The number of members that cannot be read as Mailgun shows them.
         seconds: The time spent on the sync, without interruptions.
+        total: The number of members that the list states; None if it is not known.
+        covers: The sync is complete, and none of what it read has expired.
     """
 
     began: str
@@ -72,6 +76,8 @@ class SyncProgress:
     requests: int = 0
     unreadable: int = 0
     seconds: float = 0.0
+    total: int | None = None
+    covers: bool = False
 
     @property
     def seen(self) -> int:
@@ -163,7 +169,7 @@ class ListSync:
 
         Args:
             so_far: The progress that `begin` returned.
-            total: The number of members that the list states; None if it is not known.
+            total: The number of members that the list states; None if it was not asked now.
 
         Yields:
             The progress after each page; `RetryAfter` if no request may be sent; or the outcome of
@@ -174,12 +180,13 @@ class ListSync:
             AnotherList: The workers have another list by now.
         """
         started, pages = self.monotonic() - so_far.seconds, Round()
-        most = math.inf if total is None else 2 * total + MORE_MEMBERS
+        so_far = replace(so_far, total=so_far.total if total is None else total)
+        most = math.inf if so_far.total is None else 2 * so_far.total + MORE_MEMBERS
         while so_far.query is not None:
             found = self.page_importer.read(so_far.query)
             match found:
                 case RetryAfter():
-                    self._store(so_far, total)  # only the lease is renewed
+                    self._renew("wait")
                     yield found
                 case Outcome():
                     so_far = replace(so_far, requests=so_far.requests + 1)
@@ -189,29 +196,38 @@ class ListSync:
                     return
                 case Page():
                     read = after(found, so_far, self.monotonic() - started)
-                    if read.query is None and read.seen < LEAST_SHARE * (total or 0):
+                    if read.query is None and read.seen < LEAST_SHARE * (read.total or 0):
                         so_far = replace(so_far, requests=read.requests)
                         yield too_few_outcome()
                         continue
-                    so_far = read
-                    self._store(so_far, total)
+                    so_far = replace(read, covers=self._store(read))
                     yield so_far
                 case _:
                     assert_never(found)
 
-    def _store(self, so_far: SyncProgress, total: int | None) -> None:
+    def _store(self, so_far: SyncProgress) -> bool:
+        """Store the progress after a page, and return whether the ledger knows all members now."""
         # The ledger holds the page already. After a crash in between, the page is read once more.
-        fields = asdict(so_far)
-        began, query = fields.pop("began"), fields.pop("query")
-        if query is None:
-            if not self.opt_outs.complete(float(began), so_far.unsubscribed):
+        if so_far.query is None:
+            if not self.opt_outs.complete(float(so_far.began), so_far.unsubscribed):
                 raise AnotherList
-            self.page_importer.ledger.note_sync(float(began))
-            self._stored(keys=[self._key], args=[self.token, LIVES_SECONDS, self._lease])
-            return
-        fields |= {"cursor": json.dumps(query), "total": "" if total is None else total}
-        pairs = [each for pair in fields.items() for each in pair]
-        args = [self.token, LIVES_SECONDS, self._lease, *pairs]
+            noted = self.page_importer.ledger.note_sync(float(so_far.began))
+            with suppress(SyncReplaced):
+                self._renew("end")
+            return noted
+        counts = {each: getattr(so_far, each) for each in COUNTS}
+        cursor, seconds, total = json.dumps(so_far.query), so_far.seconds, so_far.total
+        self._renew("page", cursor=cursor, seconds=seconds, total=total, **counts)
+        return False
+
+    def _renew(self, after: str, **fields: str | float | None) -> None:
+        """Renew the lease `after` a "page", whose progress is stored, a "wait", or the "end".
+
+        Raises:
+            SyncReplaced: Another process has the sync by now.
+        """
+        pairs = chain.from_iterable(each for each in fields.items() if each[1] is not None)
+        args = [self.token, LIVES_SECONDS, self._lease, after, *pairs]
         if not self._stored(keys=[self._key], args=args):
             raise SyncReplaced
 
@@ -237,8 +253,16 @@ def progress_in(pairs: Sequence[str]) -> SyncProgress:
     """Return the progress that the fields and values of `Keys.sync` describe."""
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     query = json.loads(fields.get("cursor", "null")) or ALL_MEMBERS
-    counts = {name: _count(fields, name) for name in COUNTS}
-    return SyncProgress(fields["began"], query, **counts, seconds=float(fields.get("seconds", 0)))
+    return SyncProgress(
+        fields["began"],
+        query,
+        members=_count(fields, "members"),
+        unsubscribed=_count(fields, "unsubscribed"),
+        requests=_count(fields, "requests"),
+        unreadable=_count(fields, "unreadable"),
+        seconds=float(fields.get("seconds", 0)),
+        total=_count(fields, "total") or None,
+    )
 
 
 def _count(fields: Mapping[str, str], name: str) -> int:
@@ -262,13 +286,16 @@ def sync_status(
     keys, now = Keys(integration), redis_now(redis)
     fields = cast("dict[str, str]", redis.hgetall(keys.sync))
     synced = cast("str | None", redis.get(keys.synced))
+    times = cast("list[str | None]", redis.hmget(keys.opt_outs, ["forgot", "fresh_from"]))
+    forgot, fresh_from = (float(each or 0) for each in times)
     age = now - float(synced) if synced else None
+    is_read = max(float(synced or 0), forgot) <= fresh_from
     return SyncStatus(
         age,
         _count(fields, "members") if "began" in fields else None,
         _count(fields, "total") or None,
         running=float(fields.get("running_until", 0)) > now,
-        covers=trusted and age is not None and 0 <= age < days * 86_400,
+        covers=trusted and is_read and age is not None and 0 <= age < days * 86_400,
     )
 
 

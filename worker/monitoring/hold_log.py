@@ -98,6 +98,12 @@ def log_sync(ended: SyncProgress | Outcome | None) -> None:
     match ended:
         case Outcome():
             _log_failure("the list could not be synced: gone on with soon", ended)
+        case SyncProgress(covers=False):
+            logger.warning(
+                "the sync took longer than LEDGER_DAYS, so what it read first has expired: "
+                "raise LEDGER_DAYS",
+                extra={"members": ended.members, "took": round(ended.seconds)},
+            )
         case SyncProgress():
             logger.info(
                 "the whole list is in the ledger: new contacts are written without a read",
