@@ -78,7 +78,7 @@ def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> N
         (identified(BOB, plan="pro"),),
     )
     assert set(own.members()) == {ANN, CAT}
-    assert "unavailable 503" in own.run("explain", "b1.1").out
+    assert "unavailable (HTTP 503)" in own.run("explain", "b1.1").out
 
 
 def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import Bench, Printed, clean_environment, identified, viewed
-from tests.integration.letter_samples import Sample, bury
+from tests.integration.letter_samples import Sample, bury, numbered
 from worker.mailgun.texts import shown
 
 REX, URI, LOU = "rex@example.com", "uri@example.com", "lou@example.com"
@@ -265,3 +265,14 @@ def test_replay_during_a_hold_says_so_before_it_asks(own: Bench) -> None:
     assert (printed.status, own.queued()) == (1, 0)
     assert f"{own.queue} is on hold (paused): An operator has paused" in printed.err
     assert "is on hold" not in own.run("dead-letters", "purge", given="n\n").err
+
+
+def test_replay_tells_what_would_become_of_a_sample_before_it_asks(own: Bench) -> None:
+    bury(own.dead_letters, *numbered(50), Sample("m-none", email=""))
+    printed = own.run("dead-letters", "replay", given="n\n")
+    assert printed.status == 1
+    [line] = [each for each in printed.out.splitlines() if "looked at" in each]
+    assert line.startswith(f"51 dead letters would go back to {own.queue}; of ")
+    assert "sent to Mailgun" in line
+    printed = own.run("dead-letters", "replay", "--id=m-none", "--yes")
+    assert "; of 1 looked at: 1 skipped" in printed.out

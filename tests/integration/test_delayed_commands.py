@@ -59,7 +59,13 @@ def test_a_list_says_why_each_event_waits_and_names_no_address_in_full(own: Benc
 def test_one_event_is_shown_with_its_attempts_and_the_request(own: Bench) -> None:
     printed = delayed(own, "show", "m-una")
     assert printed.status == 0
-    for text in ("unavailable 503", '"plan": "pro"', f"address={UNA}", "next try"):
+    for text in (
+        "unavailable (HTTP 503)",
+        "unavailable 503",
+        '"plan": "pro"',
+        f"address={UNA}",
+        "next try",
+    ):
         assert text in printed.out, text
     missing = delayed(own, "show", "m-none")
     assert missing.status == 1

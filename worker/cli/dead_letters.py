@@ -16,6 +16,7 @@ from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import AsJson
 from worker.cli.tables import print_rows
+from worker.ops.attempts import attempt_lines
 from worker.ops.dead_letter_records import as_record, events_of
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
@@ -205,10 +206,7 @@ def _show(buried: DeadLetter, request: dict[str, Any]) -> None:
         f"answer     {letter.answer}",
         f"cause      {letter.cause}",
         f"fix        {letter.fix}",
-        *(
-            f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}"
-            for each in message.attempt_history
-        ),
+        *attempt_lines(message),
         "",
         *_content(message),
         "",

@@ -14,12 +14,12 @@ from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows
+from worker.ops.attempts import attempt_lines, why_delayed
 from worker.ops.delayed_events import (
     REASONS,
     DelayedEvents,
     as_record,
     delayed_events_of,
-    why,
 )
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
@@ -207,11 +207,8 @@ def _lines(found: DelayedMessage) -> list[str]:
     message = found.message
     return [
         f"event      {message.id} ({message.kind}), enqueued {clock_time(message.enqueued_at)} UTC",
-        f"waits      {why(found)}",
+        f"waits      {why_delayed(found.reason, found.status)}",
         f"next try   {clock_time(found.due)} UTC",
         f"tries      {message.attempts}, put back {message.requeues} times",
-        *(
-            f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}".rstrip()
-            for each in message.attempt_history
-        ),
+        *attempt_lines(message),
     ]

@@ -8,10 +8,12 @@ import typer
 from worker.cli.console import CommandError, messages, out
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
+from worker.ops.attempts import why_delayed
 from worker.ops.event_search import EventSearch
 from worker.ops.explanation import Finding, event_findings, member_findings
 from worker.ops.person_search import Person
 from worker.ops.times import clock_time
+from worker.queue.delay_queue import WAITING
 from worker.settings import Settings, load_settings
 from worker.signal.address import lenient_address
 from worker.signal.preset import load_preset
@@ -145,8 +147,7 @@ def _waiting(finding: Finding) -> str:
         if finding["waits_for_member"]
         else f"next try {due} UTC"
     )
-    outcome = finding["outcome"]
-    reason = f"{outcome} {finding['status'] or ''}".strip() if outcome else "it had to wait"
+    reason = why_delayed(finding["outcome"] or WAITING, finding["status"])
     return f"{reason}; {finding['attempts']} attempts; {when}"
 
 

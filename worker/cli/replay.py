@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -11,11 +13,14 @@ from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import Yes
+from worker.ops.dead_letter_pages import matching
+from worker.ops.dead_letter_survey import Survey
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
-from worker.ops.replay_preview import rehearsal_for
+from worker.ops.replay_preview import ReplayEffect, rehearsal_for
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
 from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.message import Message
 from worker.settings import Settings, load_settings
 from worker.wiring import utc_now
 
@@ -43,10 +48,10 @@ def replay(
         _rehearse(letters, wanted, limit, settings)
         return
     wanted = wanted.not_after(utc_now())
-    what = f"dead letters would go back to {settings.queue}"
-    counts = _counted(letters, wanted, limit)
+    survey = _counted(letters, wanted, limit, rehearsal_for(settings).effect)
+    what = f"dead letters would go back to {settings.queue}{_effects(survey)}"
     tell_of_hold(settings, letters.redis)
-    count = agreed(counts, what, yes=yes)
+    count = agreed(survey.counts, what, yes=yes)
     found = batches(letters, wanted, count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
@@ -64,7 +69,7 @@ def purge(
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters, wanted = letters_of(load_settings()), wanted.not_after(utc_now())
-    counts = _counted(letters, wanted, limit)
+    counts = _counted(letters, wanted, limit, lambda _: None).counts
     if dry_run:
         for buried in chosen(letters, wanted, limit):
             out.print(f"{buried.message.id} ({buried.letter.reason})")
@@ -75,23 +80,34 @@ def purge(
     out.print(f"{each(found, count, None, letters.purge)} purged")
 
 
-def _counted(letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None) -> Counter[str]:
-    """Return how many dead letters match, by reason.
+def _counted(
+    letters: DeadLetterQueue,
+    wanted: DeadLetterFilter,
+    limit: int | None,
+    effect: Callable[[Message], ReplayEffect | None],
+) -> Survey:
+    """Return the dead letters that match, counted, with the effects of a sample of them.
 
     Raises:
         typer.Exit: None matches (status 0).
     """
-    meant = (
-        filter(wanted.matches, letters.newest_first())
-        if limit is None
-        else chosen(letters, wanted, limit)
-    )
-    counts = Counter(buried.letter.reason for buried in meant)
-    if not counts:
+    survey = Survey(lambda buried: effect(buried.message))
+    for buried in islice(matching(letters, wanted, lambda _: None), limit):
+        survey.add(buried)
+    if not survey.total:
         out.print("no dead letters match; nothing to do")
         print_no_match(letters, wanted)
         raise typer.Exit(0)
-    return counts
+    return survey
+
+
+def _effects(survey: Survey) -> str:
+    """Return what would become of the sample, most first; "" if nothing is known of it."""
+    effects = Counter(survey.effects())
+    if not effects:
+        return ""
+    shown = ", ".join(f"{count} {name}" for name, count in effects.most_common())
+    return f"; of {effects.total()} looked at: {shown}"
 
 
 def _rehearse(

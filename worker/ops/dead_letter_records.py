@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from worker.ops.attempts import trail_of
 from worker.queue.dead_letters import DeadLetter
 from worker.queue.intake import events_read
 
@@ -13,12 +14,9 @@ def as_record(buried: DeadLetter) -> dict[str, Any]:
     Leaves out the event, and shortens Mailgun's answer to its summary, since the answer may quote
     the event.
     """
-    trail = [
-        {"at": each.at, "outcome": each.outcome, "status": each.status}
-        for each in buried.message.attempt_history
-    ]
+    message = buried.message
     letter = {**asdict(buried.letter), "answer": buried.letter.summary}
-    return {"id": buried.message.id, "kind": buried.message.kind, **letter, "trail": trail}
+    return {"id": message.id, "kind": message.kind, **letter, "trail": trail_of(message)}
 
 
 def events_of(buried: DeadLetter) -> list[Any]:

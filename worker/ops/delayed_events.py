@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from worker.mailgun.outcome import OutcomeKind
+from worker.ops.attempts import trail_of, why_delayed
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
@@ -78,7 +79,8 @@ class DelayedEvents:
                 DeadLetterReason.BURIED,
                 each.message,
                 status=None,
-                answer=f"an operator buried it; before that: {why(each)}",
+                answer=f"an operator buried it; before that: "
+                f"{why_delayed(each.reason, each.status)}",
                 died_at=now,
                 integration=self.queue.integration,
             )
@@ -97,13 +99,6 @@ def is_wanted(delayed: DelayedMessage, wanted: DeadLetterFilter) -> bool:
     return wanted.accepts(delayed.message, delayed.reason, delayed.status, delayed.since or 0.0)
 
 
-def why(delayed: DelayedMessage) -> str:
-    """Return why the event waits, as text without personal data."""
-    if delayed.reason == WAITING:
-        return "waiting: the integration was on hold, or the member locked"
-    return f"{delayed.reason}{f' (HTTP {delayed.status})' if delayed.status else ''}"
-
-
 def as_record(delayed: DelayedMessage) -> dict[str, Any]:
     """Return a delayed event as JSON values, without the event itself."""
     message = delayed.message
@@ -117,8 +112,5 @@ def as_record(delayed: DelayedMessage) -> dict[str, Any]:
         "enqueued_at": message.enqueued_at,
         "since": delayed.since,
         "due": delayed.due,
-        "trail": [
-            {"at": each.at, "outcome": each.outcome, "status": each.status}
-            for each in message.attempt_history
-        ],
+        "trail": trail_of(message),
     }

@@ -11,6 +11,7 @@ from typing import Any
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import LedgerEntry
 from worker.members.record import UNDATED_AT, No
+from worker.ops.attempts import trail_of
 from worker.ops.event_search import EventSearch
 from worker.ops.preview import not_understood_in
 from worker.privacy import digest
@@ -119,7 +120,7 @@ def _tried(message: Message) -> Finding:
         "outcome": last and last.outcome,
         "status": last and last.status,
         "attempts": message.attempts,
-        "trail": [asdict(each) for each in message.attempt_history],
+        "trail": trail_of(message),
     }
 
 

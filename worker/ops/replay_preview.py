@@ -45,6 +45,13 @@ class ReplayPreview:
         event = message.args[0] if message.args else None
         return event_preview(FileEntry(number, event), self.settings, self.preset, background)
 
+    def effect(self, message: Message) -> "ReplayEffect | None":
+        """Return what would become of the event; None if it is nested too deep to tell."""
+        try:
+            return effect_of(self.request(message))[0]
+        except RecursionError:
+            return None
+
 
 class ReplayEffect(StrEnum):
     """What would become of a replayed event, as far as the ledger tells."""
