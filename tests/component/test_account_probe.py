@@ -618,7 +618,7 @@ def test_list_removed_during_the_probe_removes_its_member_too(
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 1
     assert complained.endswith("\n")
-    assert "404 Mailing list other@mg.example.com not found; Create" in complained
+    assert "404 Mailing list newsletter@mg.example.com not found; Create" in complained
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
