@@ -298,6 +298,15 @@ def test_copy_of_a_member_of_another_list_counts_for_nothing(
     }
 
 
+def test_pages_read_before_the_first_worker_started_are_trusted(account: Account) -> None:
+    sync = account.sync_of()
+    steps = sync.steps(sync.begin(anew=True))
+    next(steps)
+    scan(account)
+    assert list(steps)
+    assert reads(account, wants(10_000, plan="pro")) == 0
+
+
 def test_worker_with_another_list_than_the_others_leaves_no_copy(account: Account) -> None:
     scan(account)
     deliver(account.delivery(batch=1, list_mark="another"), [wants(1, plan="free")])

@@ -1,8 +1,8 @@
 -- Store what was learned of members, report Mailgun's answers, and release the members' leases.
 -- If a lease has ended, nothing is stored of its member, and the member is marked for a later look.
 -- KEYS as for open.lua.
--- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: mark of the list, 6: reports
---   as JSON; then of each member seven:
+-- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: mark of the list,
+--   6: reports as JSON; then of each member seven:
 --   record, or '' if it has not changed; copy, or ''; copy_at, or '' for now;
 --   seen_at, or '' if the member does not exist;
 --   milliseconds until a write without an answer has settled, or '' if there was none;

@@ -1,5 +1,5 @@
--- Note when the last complete sync began. An earlier time than the noted one changes nothing, unless
--- that one is ahead, because the clock was set back.
+-- Note when the last complete sync began. An earlier time than the noted one changes nothing,
+-- unless that one is ahead, because the clock was set back.
 -- The note lives as long as what the sync's first page stored, unless that is used again.
 -- KEYS 1: synced.
 -- ARGV 1: when the sync began, epoch seconds, 2: seconds that a record lives.

@@ -3,9 +3,9 @@
 -- A token that has released members acquires none.
 -- KEYS 3: opt_outs, 4: synced, 5: look_after, 6: members that events wait for (not used);
 --   then of each member its lock and its hash.
--- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list counts
---   for nothing: no copy is older than `moved_at`, when the workers began to read this list. If it is
---   not known of which list those who unsubscribed were read, they count as not read.
+-- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list
+--   counts for nothing: no copy is older than `moved_at`, when the workers began to read this list.
+--   If it is not known of which list those who unsubscribed were read, they count as not read.
 -- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7

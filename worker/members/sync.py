@@ -127,7 +127,8 @@ class ListSync:
         """
         mark = self.page_importer.ledger.list_mark
         args = ["anew" if anew else "", LIVES_SECONDS, self.token, self._lease, mark]
-        return progress_in(self._begin(keys=[self._key], args=args))
+        keys = [self._key, self.page_importer.ledger.keys.opt_outs]
+        return progress_in(self._begin(keys=keys, args=args))
 
     def try_start(self) -> SyncProgress | None:
         """Acquire the lease of a sync that is due or unfinished.

@@ -4,7 +4,7 @@
 -- read the pages before this cursor.
 -- KEYS 1: sync.
 -- ARGV 1: token of the lease, 2: seconds that the progress lives, 3: seconds of the lease,
---   4: 'page', 'wait' if none may be requested yet, or 'end'; then, after a page, fields and values.
+--   4: 'page', 'wait' if none may be requested yet, or 'end'; after a page, fields and values.
 -- Returns 1, or 0 if another process has the sync by now.
 local SYNC = KEYS[1]
 if redis.call('HGET', SYNC, 'token') ~= ARGV[1] then return 0 end
