@@ -253,7 +253,8 @@ class Jobs:
         Raises:
             TooManyJobs: Too many others are at work.
         """
-        self._check_room()
+        if job.state == State.READY:
+            self._check_room()
         return job.start(rate)
 
     def with_id(self, id: str) -> Job | None:
