@@ -2,12 +2,19 @@
 
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import redis
+import typer
 
+from tests.integration.letter_samples import Sample, bury
+from tests.integrations import OwnIntegration
+from tests.servers import RedisServer
+from worker.cli import commands
 from worker.cli.acting import each
 from worker.cli.console import CommandError, Stopped
+from worker.queue.dead_letters import DeadLetterQueue
 
 BATCHES = [["a", "b"], ["c"], ["d", "e"]]
 
@@ -48,3 +55,27 @@ def test_failure_of_redis_says_how_much_is_done_at_least() -> None:
     with pytest.raises(CommandError, match=r"^at least 2 of 5 done; Redis at ") as failed:
         each(BATCHES, 5, None, act)
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("act", ["purge", "replay"])
+def test_letters_that_die_after_the_count_stay(
+    own: OwnIntegration,
+    server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    act: str,
+) -> None:
+    letters = DeadLetterQueue(own.redis, own.name, own.queue)
+    bury(letters, Sample("m-1"), Sample("m-2"))
+
+    def confirm(_: str) -> bool:
+        letters.purge(letters.oldest(1))
+        bury(letters, Sample("m-3", age=0.0))
+        return True
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.setenv("SIGNAL_INTEGRATION", own.name)
+    monkeypatch.setattr(typer, "confirm", confirm)
+    commands()(["dead-letters", act], standalone_mode=False)
+    assert [each.message.id for each in letters.oldest_first()] == ["m-3"]

@@ -168,6 +168,7 @@ def test_counted_jobs_begin_only_while_there_is_room(
     assert [jobs.start(each, 10) for each in counted[:3]] == [True] * 3
     with pytest.raises(TooManyJobs):
         jobs.start(counted[3], 10)
+    assert not jobs.start(counted[0], 10)  # a second click
     counted[0].cancel()
     in_state(counted[0], State.DONE)
     assert jobs.start(counted[3], 10)

@@ -22,7 +22,6 @@ from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.settings import Settings, load_settings
-from worker.wiring import utc_now
 
 PURGE = "dead letters would be deleted permanently"
 
@@ -47,12 +46,11 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
-    wanted = wanted.not_after(utc_now())
     survey = _counted(letters, wanted, limit, rehearsal_for(settings).effect)
     what = f"dead letters would go back to {settings.queue}{_effects(survey)}"
     tell_of_hold(settings, letters.redis)
     count = agreed(survey.counts, what, yes=yes)
-    found = batches(letters, wanted, count, at_once=batch_size(rate))
+    found = batches(letters, wanted.not_after(survey.latest), count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
 
@@ -68,15 +66,15 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
-    letters, wanted = letters_of(load_settings()), wanted.not_after(utc_now())
-    counts = _counted(letters, wanted, limit, lambda _: None).counts
+    letters = letters_of(load_settings())
+    survey = _counted(letters, wanted, limit, lambda _: None)
     if dry_run:
         for buried in chosen(letters, wanted, limit):
             out.print(f"{buried.message.id} ({buried.letter.reason})")
-        tell(counts, PURGE)
+        tell(survey.counts, PURGE)
         return
-    count = agreed(counts, PURGE, yes=yes)
-    found = batches(letters, wanted, count, at_once=batch_size(None))
+    count = agreed(survey.counts, PURGE, yes=yes)
+    found = batches(letters, wanted.not_after(survey.latest), count, at_once=batch_size(None))
     out.print(f"{each(found, count, None, letters.purge)} purged")
 
 

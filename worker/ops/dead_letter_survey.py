@@ -32,12 +32,15 @@ class Survey:
         counts: Reason -> letters that are meant.
         sample: Some of them, in the order in which they were added.
         total: The number of letters that are meant.
+        latest: When the latest of them died, in epoch seconds. Who acts only on letters that died
+            until then acts on none that came after the count.
     """
 
     effect: Callable[[DeadLetter], ReplayEffect | None]
     counts: Counter[str] = field(default_factory=Counter)
     sample: list[Sampled] = field(default_factory=list)
     total: int = 0
+    latest: float = 0.0
     _every: int = 1
 
     def add(self, buried: DeadLetter) -> None:
@@ -49,6 +52,7 @@ class Survey:
                 self.sample = self.sample[::2]
                 self._every *= 2
         self.counts[buried.letter.reason] += 1
+        self.latest = max(self.latest, buried.letter.died_at)
         self.total += 1
 
     def effects(self) -> dict[str, int]:

@@ -50,12 +50,9 @@ class DeadLetterFilter:
     # The preset by which addresses are read; None: the default preset.
     preset: Preset | None = field(default=None, compare=False)
 
-    def not_after(self, moment: datetime) -> "DeadLetterFilter":
-        """Return this filter for letters that died by `moment` at the latest.
-
-        Who counts letters before acting on them counts and acts by it, so that no letter that dies
-        meanwhile takes the place of one that was counted.
-        """
+    def not_after(self, at: float) -> "DeadLetterFilter":
+        """Return this filter for letters that died at `at`, in epoch seconds, or earlier."""
+        moment = datetime.fromtimestamp(at, UTC)
         return replace(self, until=min(self.until or moment, moment))
 
     def may_match(self, raw: str) -> bool:

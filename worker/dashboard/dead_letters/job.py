@@ -7,7 +7,7 @@ Redis. So if Flower ends, what was done is done, and the rest stays as it is.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from secrets import token_urlsafe
 
@@ -22,7 +22,6 @@ from worker.ops.replay_preview import ReplayEffect, effect_of
 from worker.privacy import whereabouts
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetter
-from worker.wiring import utc_now
 
 MOST_JOBS, MOST_AT_WORK = 20, 3
 
@@ -78,7 +77,7 @@ class Job:
     Attributes:
         integration: The integration.
         action: What is done.
-        meant: With which letters; of those of a filter, none that dies after counting began.
+        meant: With which letters.
         id: The job's id, which cannot be guessed.
         state: The state.
         read: Letters read while counting.
@@ -162,7 +161,6 @@ class Job:
             self.state = State.CANCELLED if came_late else state
 
     def _count(self) -> State:
-        self.meant = replace(self.meant, wanted=self.meant.wanted.not_after(utc_now()))
         self.queued = self.integration.letters.count()
         for buried in self._letters():
             self.survey.add(buried)
@@ -184,7 +182,12 @@ class Job:
         of_these = (
             self._ticked(size)
             if self.meant.keys
-            else batches(letters, self.meant.wanted, self.survey.total, at_once=size)
+            else batches(
+                letters,
+                self.meant.wanted.not_after(self.survey.latest),
+                self.survey.total,
+                at_once=size,
+            )
         )
         act_on(of_these, self.rate, self._act, self._on_batch, self._wait)
         self.gone += max(0, self.survey.total - self.done - self.gone)
@@ -250,7 +253,8 @@ class Jobs:
         Raises:
             TooManyJobs: Too many others are at work.
         """
-        self._check_room()
+        if job.state == State.READY:
+            self._check_room()
         return job.start(rate)
 
     def with_id(self, id: str) -> Job | None:
