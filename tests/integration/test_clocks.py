@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.bench import IMPATIENT, Bench, identified, until
 from tests.workers import RunningWorker
+from worker.delivery.outcome_stats import SLICE_SECONDS
 
 WRONG = """
 import sys, time
@@ -66,5 +67,5 @@ def test_status_shows_a_worker_whose_clock_is_wrong_and_its_latest_minute(
         [entry] = shown["workers"]
         assert entry["state"] == "consuming"
         assert abs(shown["at"] - entry["started"]) < 120
-        [minute] = own.redis.keys(f"signal:{own.integration}:minute:*")
-        assert abs(int(minute.rpartition(":")[2]) - shown["at"] // 60) <= 1
+        [part] = own.redis.keys(f"signal:{own.integration}:slice:*")
+        assert abs(int(part.rpartition(":")[2]) * SLICE_SECONDS - shown["at"]) < 60
