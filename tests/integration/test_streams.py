@@ -269,7 +269,9 @@ def test_ctrl_c_at_a_confirmation_changes_nothing(filled: Bench, asked: tuple[st
             shown += running.stdout.read(1)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=30)
-    assert (running.returncode, told) == (130, "signal-mailgun: stopped: nothing was done\n")
+    # A replay says before it asks that the integration is on hold, as it may be here.
+    assert running.returncode == 130
+    assert told.splitlines()[-1:] == ["signal-mailgun: stopped: nothing was done"]
     assert filled.dead_letters.count() == LETTERS
 
 
