@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browsers import chromium, visit
 from tests.integration.bench import Bench, identified
-from tests.integration.browsers import chromium, visit
 from tests.integration.flowers import flower_of
 from tests.integration.letter_samples import Sample, bury, numbered
 from worker.queue.dead_letter_reasons import DeadLetterReason

@@ -266,7 +266,8 @@ def test_ctrl_c_at_a_confirmation_changes_nothing(filled: Bench, asked: tuple[st
         assert running.stdout
         shown = ""
         while not shown.endswith("]: "):
-            assert (more := running.stdout.read(1)), f"it ended: {shown}"
+            more = running.stdout.read(1)
+            assert more, f"it ended: {shown}"
             shown += more
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=30)

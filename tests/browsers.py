@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 30
@@ -36,8 +36,18 @@ def visit(
     user: str | None = "ops",
     width: int = 1280,
     scheme: str = "light",
+    may_log: str = "",
 ) -> Iterator[Page]:
-    """Open a page of Flower at `url`, as a person who logs in; fail if a script failed on it."""
+    """Open a page of the site at `url`; fail if a script failed on it.
+
+    Args:
+        browser: The browser.
+        url: The site's address.
+        user: Who logs in; None: nobody.
+        width: The window's width.
+        scheme: `light` or `dark`.
+        may_log: A part of what the console may show as an error; "": nothing.
+    """
     context = browser.new_context(
         base_url=url,
         viewport={"width": width, "height": 900},
@@ -49,10 +59,12 @@ def visit(
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("dialog", lambda dialog: troubles.append(dialog.message))
-    page.on(
-        "console",
-        lambda message: troubles.append(message.text) if message.type == "error" else None,
-    )
+
+    def on_message(message: ConsoleMessage) -> None:
+        if message.type == "error" and not (may_log and may_log in message.text):
+            troubles.append(message.text)
+
+    page.on("console", on_message)
     yield page
     context.close()
     assert troubles == []
