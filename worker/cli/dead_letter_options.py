@@ -88,14 +88,25 @@ def filtering(
     return run
 
 
-def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
+def parsed(filters: Mapping[str, Any], **reasons: Any) -> DeadLetterFilter:
+    """Return the filter that the options describe.
+
+    Args:
+        filters: The value of each filter by its name.
+        reasons: What `parse_filter` is to know of the reasons that there are.
+
+    Raises:
+        typer.BadParameter: A value is wrong.
+    """
     preset = load_preset(load_settings().mailgun_preset)
     try:
-        return parse_filter(
-            utc_now(), filters, preset, lambda: opened(load_settings()).cached_counts()
-        )
+        return parse_filter(utc_now(), filters, preset, **reasons)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
+    return parsed(filters, others=lambda: opened(load_settings()).cached_counts())
 
 
 def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:

@@ -15,7 +15,7 @@ from worker.cli.console import CommandError, err, out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import AsJson
-from worker.cli.tables import print_rows
+from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines
 from worker.ops.dead_letter_records import as_record, events_of
 from worker.ops.preview import as_lines
@@ -58,10 +58,7 @@ def list_(
         print_no_match(letters, wanted)
     else:
         print_rows(HEADER, shown, key=1)
-        out.print(
-            "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
-            + f"  total {sum(totals.values())}"
-        )
+        print_totals(totals)
 
 
 @cli.command()

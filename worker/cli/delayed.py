@@ -10,10 +10,10 @@ import typer
 
 from worker.cli.acting import Rate, agreed, each, tell_of_hold
 from worker.cli.console import CommandError, out
-from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering, parsed
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
-from worker.cli.tables import print_rows
+from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines, why_delayed
 from worker.ops.delayed_events import (
     REASONS,
@@ -27,12 +27,10 @@ from worker.ops.replay_preview import rehearsal_for
 from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
-from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, parse_filter
+from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in
 from worker.queue.delay_queue import DelayedMessage
 from worker.redis_client.clock import redis_now
 from worker.settings import load_settings
-from worker.signal.preset import load_preset
-from worker.wiring import utc_now
 
 HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 
@@ -70,11 +68,7 @@ def with_filters(command: Command) -> Command:
 
 
 def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
-    preset = load_preset(load_settings().mailgun_preset)
-    try:
-        return parse_filter(utc_now(), filters, preset, reasons=REASONS)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    return parsed(filters, reasons=REASONS)
 
 
 @cli.command("list")
@@ -101,10 +95,7 @@ def list_(
         out.print("no delayed events" + ("" if wanted == DeadLetterFilter() else " match"))
     else:
         print_rows(HEADER, shown, key=1)
-        out.print(
-            "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
-            + f"  total {totals.total()}"
-        )
+        print_totals(totals)
         tell_of_hold(settings, store)
 
 

@@ -3,7 +3,7 @@
 No value is ever broken across lines, so an id can be copied, and found by grep.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 
@@ -37,6 +37,12 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]], *, key: int
                     cell for place, cell in enumerate(row) if place != key and cell not in {"", "-"}
                 )
             )
+
+
+def print_totals(totals: Mapping[str, int]) -> None:
+    """Print how many there are for each reason, and in all, on one line."""
+    counts = "  ".join(f"{name} {count}" for name, count in sorted(totals.items()))
+    out.print(f"{counts}  total {sum(totals.values())}")
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
