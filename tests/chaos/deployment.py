@@ -300,28 +300,43 @@ class Deployment:
         """Wait until the condition holds and return the seconds that took.
 
         While Redis is away, the condition does not hold.
+
+        Raises:
+            AssertionError: The condition did not hold in time; says what was going on then.
         """
         began = time.monotonic()
-        eventually(lambda: _unless_away(holds), within, what)
+        try:
+            eventually(lambda: _unless_away(holds), within, what)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self.situation()}") from None
         return time.monotonic() - began
+
+    def situation(self) -> str:
+        """Return what is put, waits and is under way, and how long ago each worker ended an event."""
+        left = _unless_away(self.left)
+        waiting = "{} queued, {} in flight, {} delayed".format(*left) if left else "no Redis"
+        gate = _unless_away(lambda: self.gate().state().kind)
+        ends = (
+            f"{each.worker.process.pid} {_age([line.at for line in each.catch_up() if line.is_end])}"
+            for each in self.worker_logs
+            if each.worker in self.workers
+        )
+        put = f"{self.producer.share:.0%} put"
+        return f"{put}, {waiting}, gate {gate}, last ends of the workers: {', '.join(ends)}"
 
     def drain(self) -> None:
         """Wait until all events are put and have ended."""
         self.when_put(1.0)
-        eventually(
-            lambda: _unless_away(lambda: not any(self.left())),
-            DRAINED_WITHIN_SECONDS,
+        self.until(
+            lambda: not any(self.left()),
             f"an end of all events of {self.integration}",
+            DRAINED_WITHIN_SECONDS,
         )
 
     def settle(self) -> None:
         """Wait until no member has to be looked at again after a write."""
         key = f"signal:{self.integration}:look_after"
-        eventually(
-            lambda: _unless_away(lambda: not self.redis.zcard(key)),
-            DRAINED_WITHIN_SECONDS,
-            "an end of all looks",
-        )
+        self.until(lambda: not self.redis.zcard(key), "an end of all looks", DRAINED_WITHIN_SECONDS)
 
     def stop_for_a_while(self, worker: RunningWorker, seconds: float) -> None:
         """Send SIGSTOP, and SIGCONT after `seconds`."""
@@ -395,6 +410,10 @@ def carried_ids(envelope: Mapping[str, Any]) -> list[str]:
         case [[*events]]:
             return [str(event.get("messageId") or event.get("message_id")) for event in events]
     return [str(envelope["headers"]["id"])]
+
+
+def _age(times: Sequence[float]) -> str:
+    return f"{time.time() - max(times):.0f} s ago" if times else "never"
 
 
 def _unless_away(ask: Callable[[], Any]) -> Any:

@@ -462,18 +462,21 @@ def _each_has_some(deployment: Deployment, count: int) -> bool:
 def _restart_redis(deployment: Deployment) -> None:
     deployment.server.kill()
     gone = time.time()
-    _pause(REDIS_AWAY_SECONDS)
-    deployment.start_redis()
-    again = time.time()
-    deployment.unlucky.append((gone - 2, again + 1))
-    deployment.back(deployment.each_consumes_again(again))
+    # At full speed, the events could all be put and end before the last worker is back.
+    with deployment.producer.trickling():
+        _pause(REDIS_AWAY_SECONDS)
+        deployment.start_redis()
+        again = time.time()
+        deployment.unlucky.append((gone - 2, again + 1))
+        deployment.back(deployment.each_consumes_again(again))
 
 
 def _cut_connections(deployment: Deployment) -> None:
     cut = time.time()
     deployment.redis.client_kill_filter(_type="normal", skipme=True)
-    deployment.unlucky.append((cut - 1, cut + 2))
-    deployment.back(deployment.each_consumes_again(cut))
+    with deployment.producer.trickling():
+        deployment.unlucky.append((cut - 1, cut + 2))
+        deployment.back(deployment.each_consumes_again(cut))
 
 
 def _take_mailgun_away(deployment: Deployment) -> None:
