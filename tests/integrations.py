@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.consumer.transport import TAKE
+from worker.consumer.transport import FETCH
 from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
@@ -24,7 +24,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import EventOrder, decoded, encoded
+from worker.members.record import EventOrder, decode, encode
 from worker.queue.delay_queue import DelayQueue
 from worker.signal.patch import Patch
 
@@ -128,11 +128,11 @@ class OwnIntegration:
 
     def take(self, want: int = 1, *, rules: GateConfig | None = None) -> Taken:
         """Fetch as a worker with room for `want` events does."""
-        keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
-        encoded = (rules or rules_with()).encoded()
+        keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:fetched_at")
+        config = (rules or rules_with()).to_json()
         tag = f"tag-{time.monotonic_ns()}"
         wait, messages, _paid, _tags = cast(
-            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, str(want), tag, "1000000")
+            "Any", self.redis.eval(FETCH, len(keys), *keys, config, str(want), tag, "1000000")
         )
         return Taken(float(wait), messages)
 
@@ -159,7 +159,7 @@ class OwnIntegration:
 
     def _age_record(self, key: str, seconds: float) -> None:
         """Move back when the member's record was learned; the events' own times stay."""
-        record = decoded(str(self.redis.hget(key, "record") or ""), None)
+        record = decode(str(self.redis.hget(key, "record") or ""), None)
         no, lifted_at, absent, late = record.no, record.lifted_at, record.absent, record.late
         aged = record._replace(
             no=no and no._replace(since=no.since - seconds),
@@ -168,7 +168,7 @@ class OwnIntegration:
             and absent._replace(since=absent.since - seconds, last=absent.last - seconds),
             late=late and late._replace(at=late.at - seconds),
         )
-        self.redis.hset(key, "record", encoded(aged))
+        self.redis.hset(key, "record", encode(aged))
 
     @property
     def look_after_key(self) -> str:

@@ -85,7 +85,7 @@ def processor_for(
         ),
         digest_key=settings.digest_key,
         clock=clock,
-        chance=random.random,
+        jitter=random.random,
         on_processed=on_processed,
     )
 

@@ -48,7 +48,7 @@ def processor(own: OwnIntegration, there: HoldsOneMember, **retry_policy: Any) -
         retry_policy=RetryPolicy(**retry_policy),
         digest_key=DIGEST_KEY,
         clock=lambda: ENQUEUED + timedelta(seconds=10),
-        chance=lambda: 0.0,
+        jitter=lambda: 0.0,
     )
 
 

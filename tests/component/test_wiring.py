@@ -43,7 +43,7 @@ def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
             clock=lambda: NOW,
         )
         return replace(
-            parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0
+            parts, delivery=replace(parts.delivery, mailgun=asking(far)), jitter=lambda: 0.0
         )
 
     return made

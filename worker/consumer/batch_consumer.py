@@ -22,7 +22,8 @@ from typing import Any
 
 import redis
 
-from worker.consumer.load import WEIGHT, Load, Weight, weight_of
+from worker.consumer.load import Load, Weight, weight_of
+from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.consumer.task_events import (
     TaskEvent,
     ending_of,
@@ -31,7 +32,6 @@ from worker.consumer.task_events import (
     received,
     send,
 )
-from worker.consumer.transport import CHARGED, TAKEN
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
@@ -148,20 +148,20 @@ class BatchConsumer:
         A message that the transport did not fetch from this worker's queue is logged and stays
         unacknowledged, so it comes back after its visibility timeout.
         """
-        if TAKEN not in message.properties:
+        if MESSAGE_PROPERTY not in message.properties:
             logger.error(
                 "a message came from another queue: it is left alone",
                 extra={"event": message.delivery_tag},
             )
             return
-        weight = message.properties.get(WEIGHT, Weight())
+        weight = message.properties.get(WEIGHT_PROPERTY, Weight())
         fetched = FetchedMessage(
-            message.properties[TAKEN],
+            message.properties[MESSAGE_PROPERTY],
             message.delivery_tag,
             message.channel.qos.drop,
             time.monotonic(),
             weight,
-            message.properties.get(CHARGED, 0),
+            message.properties.get(CHARGED_PROPERTY, 0),
         )
         self._in_hand[fetched.tag] = fetched
         self._gathered.append(fetched)

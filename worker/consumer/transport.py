@@ -26,8 +26,9 @@ from redis.retry import Retry
 
 from worker.consumer.broadcasts import CHANNEL, command_in
 from worker.consumer.event_qos import EventQoS
-from worker.consumer.load import WEIGHT, weight_of
+from worker.consumer.load import weight_of
 from worker.consumer.lost_fetches import lost_fetches
+from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
@@ -43,14 +44,12 @@ from worker.redis_client.lua import script
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-TAKEN = "signal_message"  # the property of a kombu message that holds the `Message`
-CHARGED = "signal_charged"  # the property that holds how many of its events the gate charged
 # The longest wait for the next fetch while the gate lets none through, or Redis refuses.
 LOOK_AGAIN_SECONDS = 0.5
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
 LOG_AGAIN_SECONDS = 60.0  # between two log lines that Redis refuses
 
-TAKE = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
+FETCH = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
 
 # Options of the connections over which a worker waits for messages; times in seconds. Options in
 # REDIS_URL override them.
@@ -73,7 +72,7 @@ class AtomicFetchMixin:
         limits: The limits of messages; None: there are none.
         on_put_aside: Called with the id and the reason of each message that was put aside unread.
         gate_config: The settings of the gate, as JSON.
-        noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
+        fetched_tags: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
     """
 
     QoS = EventQoS
@@ -93,7 +92,7 @@ class AtomicFetchMixin:
     # BLMOVE was sent and has no reply yet.
     _waiting = False
     # The mark of the fetch that was sent and has no reply yet; its delivery tags contain it.
-    _taking: str | None = None
+    _fetch_mark: str | None = None
     _queue_has_some = False
     # If there are other queues, polls alternate between them and the queue of events.
     _others_next = False
@@ -102,7 +101,7 @@ class AtomicFetchMixin:
     _log_again_at = 0.0
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        self.noted: set[str] = set()
+        self.fetched_tags: set[str] = set()
         super().__init__(*args, **kwargs)
 
     @property
@@ -126,7 +125,7 @@ class AtomicFetchMixin:
             yield connected
 
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
-        if self.queue not in self.active_queues or self._is_turn_of_others():
+        if self.queue not in self.active_queues or self._polls_others_now():
             super()._brpop_start(timeout)  # type: ignore[misc]
             return
         if monotonic() < self._look_again_at:
@@ -135,7 +134,7 @@ class AtomicFetchMixin:
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*self._next_command(timeout))
 
-    def _is_turn_of_others(self: Any) -> bool:
+    def _polls_others_now(self: Any) -> bool:
         self._others_next = len(self.active_queues) > 1 and not self._others_next
         return bool(self._others_next)
 
@@ -180,14 +179,14 @@ class AtomicFetchMixin:
                 "RIGHT",
                 timeout or self.brpop_timeout,
             )
-        self._taking = lost_fetches().begin()
+        self._fetch_mark = lost_fetches().begin()
         room = self.qos.can_consume_max_estimate() or 1
         its: Keys = self.signal_keys
         keys: tuple[str, ...] = (its.hold, its.pace, self.queue, *self.unacked_keys, its.fetched_at)
         arguments: tuple[Any, ...] = (
             self.gate_config,
             room,
-            self._taking,
+            self._fetch_mark,
             max(1, self.qos.bytes_left),
         )
         if self.limits:
@@ -196,13 +195,13 @@ class AtomicFetchMixin:
                 limits_for_script(self.limits, its.integration, its.dead_letters),
                 self.qos.in_hand,
             )
-        return ("EVAL", TAKE, len(keys), *keys, *arguments)
+        return ("EVAL", FETCH, len(keys), *keys, *arguments)
 
-    def _reply_of_redis(self: Any, taking: str | None, **options: Any) -> Any:
+    def _reply_of_redis(self: Any, mark: str | None, **options: Any) -> Any:
         """Return the reply to the command that was sent.
 
         Args:
-            taking: The mark of the fetch; None: the command was BLMOVE.
+            mark: The mark of the fetch; None: the command was BLMOVE.
             options: Kombu's options for reading the reply.
 
         Raises:
@@ -212,10 +211,10 @@ class AtomicFetchMixin:
         """
         try:
             return self.client.parse_response(
-                self.client.connection, "EVAL" if taking else "BLMOVE", **options
+                self.client.connection, "EVAL" if mark else "BLMOVE", **options
             )
         except redis.ResponseError as error:
-            lost_fetches().answer(taking or "")
+            lost_fetches().answer(mark or "")
             if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
                 raise
             # If its memory is full, Redis refuses BLMOVE, but not the script. Messages that the
@@ -225,7 +224,7 @@ class AtomicFetchMixin:
             self._log_refusal(error)
             raise Empty from None
         except self.connection_errors:
-            lost_fetches().lose(taking or "")
+            lost_fetches().lose(mark or "")
             self._queue_has_some = False
             self.client.connection.disconnect()
             raise
@@ -234,17 +233,17 @@ class AtomicFetchMixin:
             self._flush_brpop_reauth()
 
     def _brpop_read(self: Any, **options: Any) -> bool:
-        if not (self._waiting or self._taking):
+        if not (self._waiting or self._fetch_mark):
             return bool(super()._brpop_read(**options))  # type: ignore[misc]
-        taking, self._taking, self._waiting = self._taking, None, False
-        reply = self._reply_of_redis(taking, **options)
-        if not taking:
+        mark, self._fetch_mark, self._waiting = self._fetch_mark, None, False
+        reply = self._reply_of_redis(mark, **options)
+        if not mark:
             self._queue_has_some = reply is not None
             raise Empty
-        if not lost_fetches().answer(taking):
+        if not lost_fetches().answer(mark):
             raise Empty  # the reply is so late that the fetch counts as lost
         wait, messages, charged, tags, *aside = reply
-        self._tell_of_put_aside(*aside)
+        self._report_put_aside(*aside)
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
@@ -280,11 +279,11 @@ class AtomicFetchMixin:
                 text = "a message could not be read; it comes back after the visibility timeout"
                 logger.error(text, extra={"error": whereabouts(error)})
                 continue
-            weight = payloads[-1]["properties"][WEIGHT]
+            weight = payloads[-1]["properties"][WEIGHT_PROPERTY]
             events, size = events - weight.events, size - weight.bytes
         return payloads
 
-    def _tell_of_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
+    def _report_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
         texts = [each.decode() for each in aside]
         for reason, its_id in zip(texts[::2], texts[1::2], strict=True):
             logger.error(
@@ -309,7 +308,7 @@ class AtomicFetchMixin:
         if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
             self.qos._put_back(tags)
             return
-        self.noted.update(tags)
+        self.fetched_tags.update(tags)
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
 
@@ -321,9 +320,9 @@ class AtomicFetchMixin:
         weight = weight_of(message, len(raw), max(1, message.events))
         payload["properties"] |= {
             "delivery_tag": tag.decode(),
-            TAKEN: message,
-            WEIGHT: weight,
-            CHARGED: charged,
+            MESSAGE_PROPERTY: message,
+            WEIGHT_PROPERTY: weight,
+            CHARGED_PROPERTY: charged,
         }
         return payload
 
@@ -331,7 +330,7 @@ class AtomicFetchMixin:
 def bare_envelope(message: Message) -> dict[str, Any]:
     """Return the least payload with which kombu and Celery hand the message on.
 
-    The message as it was read goes beside it, as the property `TAKEN`.
+    The message as it was read goes beside it, as the property `MESSAGE_PROPERTY`.
     """
     return {
         "body": "",

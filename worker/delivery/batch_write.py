@@ -106,11 +106,11 @@ class BatchWrite:
     ) -> None:
         """Take over the leases of `updates`, and send requests with `permits`."""
         self._deps = collaborators
-        self._stays = updates
+        self._updates = updates
         self._permits = permits
         self._answers = RequestReports(collaborators.gate, collaborators.clock)
         # Seconds for which samples of calls were waited for.
-        self._looked_for = 0.0
+        self._sampled_seconds = 0.0
 
     def run(self) -> None:
         """Read and write the members, and release their leases.
@@ -118,9 +118,9 @@ class BatchWrite:
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        left = self._stays
+        left = self._updates
         try:
-            for update in self._stays:
+            for update in self._updates:
                 update.plan_from_cache(self._deps.rules)
             for updates in self._suspects_last():
                 self._read([each for each in updates if each.needs_read])
@@ -137,7 +137,7 @@ class BatchWrite:
         for update in updates:
             update.lease.looks = update.is_looked_at
         pay = max(0.0, -self._permits.left)
-        self._tell(
+        self._announce(
             self._deps.member_store.release(
                 [each.lease for each in updates], self._answers.rest(), pay
             )
@@ -152,8 +152,8 @@ class BatchWrite:
 
         So the first group does not wait for them.
         """
-        suspects = [each for each in self._stays if self._is_suspect(each)]
-        return [[each for each in self._stays if each not in suspects], suspects]
+        suspects = [each for each in self._updates if self._is_suspect(each)]
+        return [[each for each in self._updates if each not in suspects], suspects]
 
     def _is_suspect(self, update: MemberUpdate) -> bool:
         return update.goes_alone or self._deps.batch_policy.is_suspect(update.address)
@@ -167,22 +167,22 @@ class BatchWrite:
                 self._is_open()
 
     def _read_at_once(self, updates: Sequence[MemberUpdate]) -> None:
-        for update, read in zip(updates, self._each(self._reading, updates), strict=True):
+        for update, read in zip(updates, self._each(self._read_one, updates), strict=True):
             if isinstance(read, Outcome):
                 self._went_alone(update, read)
             else:
                 update.plan_from(read, self._deps.rules)
 
-    def _reading(self, update: MemberUpdate) -> Member | Outcome | None:
-        """Return the member as Mailgun holds it; or `held` if no more requests are to be sent."""
+    def _read_one(self, update: MemberUpdate) -> Member | Outcome | None:
+        """Return the member as Mailgun holds it; `on_hold` if no more requests are to be sent."""
         if self._answers.stopped:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
         read = classify_read(
             self._deps.mailgun.read_member(update.address), update.address, self._deps.clock()
         )
         if isinstance(read, Outcome):
-            return self._answered(update, read, written=False)
-        self._answered(update, Outcome(OutcomeKind.UNCHANGED), written=False)
+            return self._note_answer(update, read, written=False)
+        self._note_answer(update, Outcome(OutcomeKind.UNCHANGED), written=False)
         return read
 
     # Writing
@@ -199,7 +199,7 @@ class BatchWrite:
         ):
             if not trust.shares():
                 alone += shared[call]
-            elif self._looked_for >= trust.longest_look:
+            elif self._sampled_seconds >= trust.longest_look:
                 for update in shared[call]:
                     update.defer(HELD_BY_PACE_SECONDS)
             else:
@@ -249,7 +249,7 @@ class BatchWrite:
             return
         updates = [update for update, _ in entries]
         if outcome.status == 200:
-            self._look_into(updates, outcome, form_of(outcome))
+            self._check_call(updates, outcome, form_of(outcome))
         elif len(entries) > 1 and _may_be_one_members(outcome):
             if outcome.kind in REFUSALS:  # none of them was stored
                 for update in updates:
@@ -290,7 +290,7 @@ class BatchWrite:
         for update in updates:
             update.finish(locked_outcome())
 
-    def _look_into(self, updates: Sequence[MemberUpdate], outcome: Outcome, form: Form) -> None:
+    def _check_call(self, updates: Sequence[MemberUpdate], outcome: Outcome, form: Form) -> None:
         """Complete the updates of a call that was answered 200, if no sample leaves a doubt."""
         trust, look = self._deps.bulk_trust, None
         if form.may_come_later:  # from now on Redis or this process may fail
@@ -307,8 +307,8 @@ class BatchWrite:
         stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
         self._note_other(form, stored)
         for update in updates:
-            held = look.shown.get(update) if look else None
-            update.complete(replace(stored, member=held or update.member))
+            current = look.shown.get(update) if look else None
+            update.complete(replace(stored, member=current or update.member))
 
     def _note_other(self, form: Form, outcome: Outcome) -> None:
         if form is Form.OTHER:
@@ -316,13 +316,13 @@ class BatchWrite:
 
     def _look_at(self, sample: Sequence[MemberUpdate], form: Form) -> Look:
         trust = self._deps.bulk_trust
-        longest = trust.longest(form) if self._looked_for < trust.longest_look else 0.0
+        longest = trust.longest(form) if self._sampled_seconds < trust.longest_look else 0.0
         began = trust.clock()
         look = look_at(
             *(sample, form, trust, longest),
             *(self._read_back, self._is_open),
         )
-        self._looked_for += trust.clock() - began
+        self._sampled_seconds += trust.clock() - began
         return look
 
     def _doubt(self, updates: Sequence[MemberUpdate], form: Form, look: Look) -> None:
@@ -336,8 +336,8 @@ class BatchWrite:
                 "members go alone for a while",
                 extra={"answer": form.value, "members": len(updates), "found": len(look.shown)},
             )
-        for update, held in look.shown.items():
-            update.complete(Outcome(OutcomeKind.DELIVERED, 200, member=held))
+        for update, current in look.shown.items():
+            update.complete(Outcome(OutcomeKind.DELIVERED, 200, member=current))
         if not form.may_come_later:
             self._write_alone([each for each in updates if each not in look.shown])
 
@@ -348,7 +348,7 @@ class BatchWrite:
 
         Under a pace the other workers leave no permit, and a sample must not wait for one.
         """
-        return {update: self._reading(update) for update in updates}
+        return {update: self._read_one(update) for update in updates}
 
     def _write_alone(self, updates: Sequence[MemberUpdate]) -> None:
         granted = self._acquire_permits(updates) if len(updates) > 1 else updates
@@ -356,16 +356,16 @@ class BatchWrite:
             self._write_at_once(self._authorize(part, len(part)))
 
     def _write_at_once(self, updates: Sequence[MemberUpdate]) -> None:
-        for update, outcome in zip(updates, self._each(self._writing, updates), strict=True):
-            if outcome.kind in EVENT_ERRORS and len(update.wanted) > 1:
+        for update, outcome in zip(updates, self._each(self._write_one, updates), strict=True):
+            if outcome.kind in EVENT_ERRORS and len(update.patches) > 1:
                 self._write_one_by_one(update)
             else:
                 self._went_alone(update, outcome)
 
-    def _writing(self, update: MemberUpdate) -> Outcome:
+    def _write_one(self, update: MemberUpdate) -> Outcome:
         """Write a member alone, and return the outcome.
 
-        It is `held` if no more requests are to be sent, `busy` if the lease may end too early.
+        It is `on_hold` if no more requests are to be sent, `locked` if the lease may end too early.
         """
         if self._answers.stopped:
             return on_hold_outcome(HELD_BY_PACE_SECONDS)
@@ -374,7 +374,7 @@ class BatchWrite:
         outcome = classify_write(
             self._deps.mailgun.upsert(update.member), update.address, self._deps.clock()
         )
-        return self._answered(update, outcome)
+        return self._note_answer(update, outcome)
 
     def _went_alone(self, update: MemberUpdate, outcome: Outcome) -> None:
         if outcome.kind is OutcomeKind.UNAVAILABLE:
@@ -385,13 +385,13 @@ class BatchWrite:
 
     def _write_one_by_one(self, update: MemberUpdate) -> None:
         """Write the patches of a refused member one by one, each on top of those before it."""
-        held = update.held
+        current = update.current
         for part in update.split():
-            part.plan_after(held, self._deps.rules)
+            part.plan_after(current, self._deps.rules)
             if part.needs_write:
                 self._write_alone([part])
             if part.outcome and part.outcome.kind is OutcomeKind.DELIVERED:
-                held = part.outcome.member
+                current = part.outcome.member
 
     # Permits
 
@@ -435,7 +435,7 @@ class BatchWrite:
             return ()
         self._report_now()
         pay = max(0.0, requests - self._permits.left)
-        notes = [each.noted() for each in updates]
+        notes = [each.pre_write_record() for each in updates]
         answer = self._deps.member_store.renew([each.lease for each in updates], notes, pay)
         if isinstance(answer, OnHold):
             self._answers.stopped = True
@@ -457,14 +457,16 @@ class BatchWrite:
         """Return the requests of a member that is read: that read, and its share of a write."""
         return 1.0 + 1.0 / self._deps.batch_policy.size
 
-    def _answered(self, update: MemberUpdate, outcome: Outcome, *, written: bool = True) -> Outcome:
+    def _note_answer(
+        self, update: MemberUpdate, outcome: Outcome, *, written: bool = True
+    ) -> Outcome:
         update.requests += 1
         self._permits.use()
-        noted = self._answers.note([update.address], outcome, written=written)
+        pre_write_record = self._answers.note([update.address], outcome, written=written)
         # Other workers go on sending, and the other requests of this batch may take long.
         if outcome.wait_until:
             self._report_now()
-        return noted
+        return pre_write_record
 
     def _is_open(self) -> bool:
         """Return whether more requests may be sent, once the gate knows of those that were sent."""
@@ -475,9 +477,9 @@ class BatchWrite:
 
     def _report_now(self) -> None:
         """Report to the gate what may begin a hold, before more requests are sent."""
-        self._tell(self._deps.gate.record(self._answers.urgent()))
+        self._announce(self._deps.gate.record(self._answers.urgent()))
 
-    def _tell(self, changes: Sequence[HoldChange]) -> None:
+    def _announce(self, changes: Sequence[HoldChange]) -> None:
         for change in changes:
             self._deps.on_hold_change(*change)
 

@@ -86,7 +86,7 @@ class EventDelivery:
         return (self.outcome.status, self.outcome.requests) if self.outcome else (None, 0)
 
     @property
-    def is_busy(self) -> bool:
+    def is_locked(self) -> bool:
         """Return whether another delivery has the member locked."""
         return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY
 
@@ -100,7 +100,7 @@ class EventDelivery:
         """Return the answer in a form that operators may see."""
         return self.outcome.summary if self.outcome else self.refusal
 
-    def wanted(self) -> TimedPatch:
+    def timed_patch(self) -> TimedPatch:
         """Return the patch with its time.
 
         Raises:
@@ -127,7 +127,7 @@ class EventDelivery:
             attempt, open_seconds, spent=outcome.kind is not OutcomeKind.THROTTLED
         )
 
-    def handled(self) -> Result:
+    def result(self) -> Result:
         """Return the result.
 
         Raises:

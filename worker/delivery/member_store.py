@@ -17,13 +17,13 @@ class MemberStore(Protocol):
     """A store that leases each member to one delivery at a time."""
 
     def group_by_member(
-        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+        self, patches: Sequence[TimedPatch], positions: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
         """Group the patches of one delivery by member.
 
         Args:
-            wanted: All patches of the delivery.
-            places: The positions in `wanted` of the patches to group.
+            patches: All patches of the delivery.
+            positions: The positions in `patches` of the patches to group.
 
         Returns:
             The positions by address, of patches that may share a write; and the positions that
@@ -89,16 +89,16 @@ class NoLedger:
     gate: Gate
 
     def group_by_member(
-        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+        self, patches: Sequence[TimedPatch], positions: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
         """Take one position an address; further events of that member wait, in their order."""
         grouped: dict[str, list[int]] = {}
         left = []
-        for place in places:
-            if wanted[place].patch.address in grouped:
-                left.append(place)
+        for position in positions:
+            if patches[position].patch.address in grouped:
+                left.append(position)
             else:
-                grouped[wanted[place].patch.address] = [place]
+                grouped[patches[position].patch.address] = [position]
         return grouped, left
 
     def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult]:

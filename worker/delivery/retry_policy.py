@@ -1,7 +1,7 @@
 """Retry policy: decides from an outcome whether an event is done, delayed, or a dead letter.
 
 delivered, unchanged, superseded  Done
-held, busy, doubtful              Snooze  as long as it takes
+on_hold, locked, doubtful         Snooze  as long as it takes
 throttled                         Snooze  until RETRY_MAX_AGE_HOURS
 unavailable, crashed              Retry   until RETRY_MAX_ATTEMPTS or RETRY_MAX_AGE_HOURS
 any other                         Bury    another try would end the same

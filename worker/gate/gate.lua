@@ -128,7 +128,7 @@ local function unavailable(why, members, written)
         return ''
     end
     local length = lasting(rules.base, rules.longest_relapse)
-    return begin('unavailable', why, length, length * (0.5 + rules.chance / 2))
+    return begin('unavailable', why, length, length * (0.5 + rules.jitter / 2))
 end
 
 -- Refusals whose cause may be the content of the member.
@@ -176,7 +176,7 @@ local function throttled(seconds, why)
     end
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
-        * (0.5 + rules.chance / 2)
+        * (0.5 + rules.jitter / 2)
     local length = seconds > 0 and seconds or backoff
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
@@ -289,6 +289,6 @@ local function list_unread(kind, seconds, why)
         return begin('incident', why, rules.incident_probe, rules.incident_probe)
     end
     local length = math.min(number(HOLD, 'length') * 2, rules.longest_unavailable)
-    redis.call('HSET', HOLD, 'length', length, 'look_at', now + length * (0.5 + rules.chance / 2))
+    redis.call('HSET', HOLD, 'length', length, 'look_at', now + length * (0.5 + rules.jitter / 2))
     return began
 end

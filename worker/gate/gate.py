@@ -116,7 +116,7 @@ class Gate:
     """
 
     def __init__(
-        self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]
+        self, redis: "redis.Redis", integration: str, rules: GateConfig, jitter: Callable[[], float]
     ) -> None:
         """Use the state of `integration` in Redis.
 
@@ -124,13 +124,13 @@ class Gate:
             redis: The client of the Redis that holds the state.
             integration: The name of the integration.
             rules: The settings of the scripts.
-            chance: Returns random numbers in [0, 1).
+            jitter: Returns random numbers in [0, 1).
         """
         self.redis = redis
         keys = Keys(integration)
         self.keys = keys.hold, keys.pace
         self.rules = rules
-        self.chance = chance
+        self.jitter = jitter
         # Requests that were charged and not made.
         self._unused = 0.0
         self._lock = Lock()
@@ -272,7 +272,7 @@ class Gate:
 
     def first_args(self) -> list[Any]:
         """Return the arguments that every script gets first."""
-        return [self.rules.encoded(self.chance())]
+        return [self.rules.to_json(self.jitter())]
 
     def _run(self, script: Any, *args: Any) -> Any:
         return script(keys=list(self.keys), args=[*self.first_args(), *args])

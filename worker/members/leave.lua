@@ -9,6 +9,6 @@ redis.call('HDEL', STATE, 'token', 'running_until')
 if ARGV[3] == 'failed' then
     local failures = redis.call('HINCRBY', STATE, 'failures', 1)
     local backoff = math.min(rules.longest_unavailable, rules.base * 2 ^ math.min(failures - 1, 32))
-    redis.call('HSET', STATE, 'resume_at', now + backoff * (0.5 + rules.chance / 2))
+    redis.call('HSET', STATE, 'resume_at', now + backoff * (0.5 + rules.jitter / 2))
 end
 return 1

@@ -23,7 +23,7 @@ from worker.signal.json_text import json_text
 
 LATEST = 1e11  # epoch seconds: the year 5138
 # In a message's text: when a worker first fetched it, if it does not say when it was enqueued.
-STAMP = "signal_taken_at"
+STAMP = "signal_fetched_at"
 # In a message's text: how often it came back from a worker that did not finish it.
 RETURNS = "signal_returns"
 # Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/transport.py (STAMP)
@@ -174,7 +174,7 @@ def decode(raw: str) -> tuple[Message, dict[str, Any]]:
         args, kwargs, *_ = body_of(envelope)
         stamp = envelope.get(STAMP)
         return message_from_headers(
-            id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp
+            id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, fetched_at=stamp
         ), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DecodeError(f"not a Celery message ({type(error).__name__})") from None
@@ -190,7 +190,7 @@ def message_from_headers(
     args: Any,
     kwargs: Any,
     headers: Mapping[str, Any],
-    taken_at: object = None,
+    fetched_at: object = None,
     returns: object = 0,
 ) -> Message:
     """Return the message that a Celery client sent.
@@ -201,13 +201,13 @@ def message_from_headers(
         kwargs: The keyword arguments.
         headers: The message's headers. A bare client sends no `signal` header; values in another
             form than `progress` writes are ignored.
-        taken_at: The stamp of the first fetch, in epoch seconds, if the message did not say when it
-            was enqueued.
+        fetched_at: The stamp of the first fetch, in epoch seconds, if the message did not say when
+            it was enqueued.
         returns: How often the message came back.
     """
     header = headers.get("signal")
     header = header if isinstance(header, Mapping) else {}
-    stamp = _time(taken_at)
+    stamp = _time(fetched_at)
     enqueued_at, patience_from = (
         _time(header.get("enqueued_at")),
         _time(header.get("patience_from")),

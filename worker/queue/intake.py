@@ -95,10 +95,10 @@ def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
-    taken_at = envelope.outer.get(STAMP)
+    fetched_at = envelope.outer.get(STAMP)
     returns = envelope.outer.get(RETURNS)
     message = message_from_headers(
-        id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=taken_at, returns=returns
+        id=shown, args=args, kwargs=kwargs, headers=headers, fetched_at=fetched_at, returns=returns
     )
     return replace(message, size=envelope.size)
 

@@ -45,7 +45,7 @@ class PriorityLists:
             cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit)))
         )
 
-    def turn(self) -> bool:
+    def try_start(self) -> bool:
         """Claim the right to call `look`.
 
         Returns:

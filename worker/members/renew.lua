@@ -1,7 +1,7 @@
 -- Renew the leases of members that are about to be written, drop their copies, and store the notes.
 -- A member may not be written if its lease has ended, or if a page of members came meanwhile that
 -- may hold newer knowledge (doubt).
--- KEYS as for open.lua.
+-- KEYS as for acquire.lua.
 -- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives;
 --   then of each member the record to store, or ''.
 -- Returns {'held', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
