@@ -60,7 +60,8 @@ local function tokens()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, math.max(least(), 2 * allowed))
+    local most = math.max(least(), 2 * allowed)
+    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, most)
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
     return left, allowed

@@ -15,7 +15,8 @@ local function is_ahead(field, at_most)
 end
 
 if (redis.call('HGET', SYNC, 'list') or ARGV[7]) ~= ARGV[7] then redis.call('DEL', SYNC) end
-if is_ahead('running_until', tonumber(ARGV[3])) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if is_ahead('running_until', tonumber(ARGV[3])) then return {} end
+if is_ahead('resume_at', rules.longest_unavailable) then return {} end
 if redis.call('HEXISTS', SYNC, 'began') == 0 then
     local age = now - (tonumber(redis.call('GET', KEYS[4]) or nil) or -math.huge)
     if age >= 0 and age < tonumber(ARGV[4]) then return {} end
