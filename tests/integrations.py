@@ -18,7 +18,7 @@ from worker.delivery.deliverer import Deliverer
 from worker.delivery.member_store import NoLedger
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
-from worker.gate.gate import Gate, reported
+from worker.gate.gate import Gate, report_of
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
@@ -239,7 +239,7 @@ def answered(
         kind: How the requests ended.
         hint: Seconds that Mailgun told to wait; 0: no hint.
         requests: The number of requests of each outcome.
-        times: How many outcomes are reported.
+        times: How many outcomes are report_of.
         members: How many members each outcome is about, each of them new; or the one member.
         written: Whether the requests were writes.
     """
@@ -253,7 +253,7 @@ def answered(
         )
 
     reports = (
-        [reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times)
+        [report_of(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times)
     )
     return [
         change.kind if (change := next(iter(gate.record(each)), None)) else "" for each in reports

@@ -22,9 +22,9 @@ STEP = (
     LIBRARY.replace("redis.call('TIME')", "{ARGV[2], 0}")
     + """
 for _, answer in ipairs(cjson.decode(ARGV[3])) do report(unpack(answer)) end
-local taken = allowance(tonumber(ARGV[4]))
-charge(taken)
-return {taken, tostring(rate() or ''), tostring(held(false))}
+local fetched = allowance(tonumber(ARGV[4]))
+charge(fetched)
+return {fetched, tostring(rate() or ''), tostring(hold_seconds(false))}
 """
 )
 

@@ -158,7 +158,7 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
         event().reset_for_replay(1059.0), Done("unchanged"), Outcome(OutcomeKind.UNCHANGED)
     )
     metrics.count_event(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
-    metrics.count_event(event(), Snooze(1), Outcome(OutcomeKind.HELD))
+    metrics.count_event(event(), Snooze(1), Outcome(OutcomeKind.ON_HOLD))
     found = scraped(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (
         61,
@@ -259,10 +259,10 @@ def test_gauges_of_an_empty_integration_are_zero(own: OwnIntegration, settings: 
     assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {
         "dead_letters unknown"
     } <= found.keys()
-    assert {f"held {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
+    assert {f"on_hold {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
 
 
-HELD: dict[str, Any] = {
+HOLDS: dict[str, Any] = {
     "paused": lambda gate: gate.pause(),
     "incident": lambda gate: reported(gate, OutcomeKind.UNAUTHORIZED, times=3),
     "throttled": lambda gate: reported(gate, OutcomeKind.THROTTLED, hint=1000),
@@ -270,12 +270,12 @@ HELD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", HELD)
+@pytest.mark.parametrize("kind", HOLDS)
 def test_hold_is_exported_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
-    HELD[kind](own.gate())
+    HOLDS[kind](own.gate())
     found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
-    assert [name for name, value in found.items() if name.startswith("held") and value] == [
-        f"held {kind}"
+    assert [name for name, value in found.items() if name.startswith("on_hold") and value] == [
+        f"on_hold {kind}"
     ]
 
 

@@ -135,7 +135,7 @@ def test_event_of_a_busy_member_is_delayed_without_spending_an_attempt(own: OwnI
     before = message(attempts=3, throttled=2)
     found = processor(own, there).handle(before)
     assert isinstance(found, Rescheduled)
-    assert found.why.startswith("busy")
+    assert found.why.startswith("locked")
     assert delayed(own) == [replace(before.with_timestamps(2e9), requeues=1)]
     assert there.asked() == []
 
@@ -519,6 +519,6 @@ def test_every_end_of_an_event_is_counted_once_and_logged_without_data(
         "retried": 1,
         "dead letter: rejected": 1,
         "dead letter: malformed_event": 1,
-        "held": 1,
+        "on_hold": 1,
     }
     assert ADDRESS not in json.dumps([vars(each) for each in caplog.records], default=str)

@@ -32,7 +32,7 @@ from worker.delivery.member_update import (
     unproved_outcome,
 )
 from worker.delivery.permits import ROUNDING, Permits
-from worker.delivery.request_reports import HELD_BY_PACE_SECONDS, REFUSALS, RequestReports
+from worker.delivery.request_reports import DEFER_SECONDS, REFUSALS, RequestReports
 from worker.gate.gate import Gate, HoldChange
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
@@ -136,13 +136,13 @@ class BatchWrite:
             return
         for update in updates:
             update.lease.looks = update.is_looked_at
-        pay = max(0.0, -self._permits.left)
+        charge = max(0.0, -self._permits.left)
         self._announce(
             self._deps.member_store.release(
-                [each.lease for each in updates], self._answers.rest(), pay
+                [each.lease for each in updates], self._answers.rest(), charge
             )
         )
-        self._permits.add(pay)
+        self._permits.add(charge)
         for update in updates:
             if update.lease.lost:
                 update.lose()
@@ -176,7 +176,7 @@ class BatchWrite:
     def _read_one(self, update: MemberUpdate) -> Member | Outcome | None:
         """Return the member as Mailgun holds it; `on_hold` if no more requests are to be sent."""
         if self._answers.stopped:
-            return on_hold_outcome(HELD_BY_PACE_SECONDS)
+            return on_hold_outcome(DEFER_SECONDS)
         read = classify_read(
             self._deps.mailgun.read_member(update.address), update.address, self._deps.clock()
         )
@@ -201,7 +201,7 @@ class BatchWrite:
                 alone += shared[call]
             elif self._sampled_seconds >= trust.longest_look:
                 for update in shared[call]:
-                    update.defer(HELD_BY_PACE_SECONDS)
+                    update.defer(DEFER_SECONDS)
             else:
                 self._write_together(list(zip(shared[call], entries[call], strict=True)))
         self._write_alone(alone)
@@ -226,7 +226,7 @@ class BatchWrite:
         allowed = set(self._authorize([update for update, _ in entries], 1))
         entries = [(update, entry) for update, entry in entries if update in allowed]
         if not entries:
-            return [], on_hold_outcome(HELD_BY_PACE_SECONDS)
+            return [], on_hold_outcome(DEFER_SECONDS)
         updates = [update for update, _ in entries]
         if not all(update.lease.may_write() for update in updates):
             self._too_late(updates)
@@ -368,7 +368,7 @@ class BatchWrite:
         It is `on_hold` if no more requests are to be sent, `locked` if the lease may end too early.
         """
         if self._answers.stopped:
-            return on_hold_outcome(HELD_BY_PACE_SECONDS)
+            return on_hold_outcome(DEFER_SECONDS)
         if not update.lease.may_write():
             return locked_outcome()
         outcome = classify_write(
@@ -414,11 +414,11 @@ class BatchWrite:
         left = self._permits.left + ROUNDING
         granted = max(0, min(len(updates), max(int(left / requests), int(left >= 1))))
         for update in updates[granted:]:
-            update.defer(HELD_BY_PACE_SECONDS)
+            update.defer(DEFER_SECONDS)
         return updates[:granted]
 
     def _authorize(self, updates: Sequence[MemberUpdate], requests: int) -> Sequence[MemberUpdate]:
-        """Renew the leases, and pay for the write.
+        """Renew the leases, and charge for the write.
 
         Args:
             updates: The members to write.
@@ -429,20 +429,20 @@ class BatchWrite:
         """
         if self._answers.stopped:
             for update in updates:
-                update.defer(HELD_BY_PACE_SECONDS)
+                update.defer(DEFER_SECONDS)
             return ()
         if not updates:
             return ()
         self._report_now()
-        pay = max(0.0, requests - self._permits.left)
+        charge = max(0.0, requests - self._permits.left)
         notes = [each.pre_write_record() for each in updates]
-        answer = self._deps.member_store.renew([each.lease for each in updates], notes, pay)
+        answer = self._deps.member_store.renew([each.lease for each in updates], notes, charge)
         if isinstance(answer, OnHold):
             self._answers.stopped = True
             for update in updates:
                 update.defer(answer.seconds)
             return ()
-        self._permits.add(pay)
+        self._permits.add(charge)
         for update, note, ours in zip(updates, notes, answer, strict=True):
             if ours:
                 update.send(note)

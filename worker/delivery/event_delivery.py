@@ -88,7 +88,7 @@ class EventDelivery:
     @property
     def is_locked(self) -> bool:
         """Return whether another delivery has the member locked."""
-        return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY
+        return self.outcome is not None and self.outcome.kind is OutcomeKind.LOCKED
 
     @property
     def answer(self) -> str:
@@ -120,7 +120,7 @@ class EventDelivery:
             open_seconds: The integration's own clock.
         """
         outcome = self.outcome or Outcome(OutcomeKind.CRASHED)
-        if outcome.kind in {OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.DOUBTFUL}:
+        if outcome.kind in {OutcomeKind.ON_HOLD, OutcomeKind.LOCKED, OutcomeKind.DOUBTFUL}:
             return self.message.after_wait()
         attempt = AttemptRecord(now, outcome.kind, outcome.status)
         return self.message.after_attempt(

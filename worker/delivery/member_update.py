@@ -35,7 +35,7 @@ from worker.members.stored import Copy
 
 # When an event whose call left a doubt is tried again; its member is locked until about then.
 UNPROVED_SECONDS = 30.0
-NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
+NOT_SENT = frozenset({OutcomeKind.ON_HOLD, OutcomeKind.LOCKED})
 
 
 @dataclass(eq=False)
@@ -278,12 +278,12 @@ class MemberUpdate:
 
 def on_hold_outcome(seconds: float) -> Outcome:
     """Return the outcome for an integration on hold: no request may be sent for `seconds`."""
-    return Outcome(OutcomeKind.HELD, None, f"the integration is on hold for {seconds:.0f} s")
+    return Outcome(OutcomeKind.ON_HOLD, None, f"the integration is on hold for {seconds:.0f} s")
 
 
 def locked_outcome() -> Outcome:
     """Return the outcome for a member that another delivery has locked."""
-    return Outcome(OutcomeKind.BUSY, None, "another event of the same member is under way")
+    return Outcome(OutcomeKind.LOCKED, None, "another event of the same member is under way")
 
 
 def doubtful_outcome(seconds: float) -> Outcome:

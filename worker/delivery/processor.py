@@ -52,8 +52,8 @@ LEVELS = {
 }
 # Outcomes of attempts that failed, for which the age of the event matters.
 FAILED = frozenset(OutcomeKind) - {
-    OutcomeKind.HELD,
-    OutcomeKind.BUSY,
+    OutcomeKind.ON_HOLD,
+    OutcomeKind.LOCKED,
     OutcomeKind.DOUBTFUL,
     OutcomeKind.DELIVERED,
     OutcomeKind.UNCHANGED,

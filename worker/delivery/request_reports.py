@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from worker.delivery.member_update import on_hold_outcome
-from worker.gate.gate import Gate, RequestReport, reported
+from worker.gate.gate import Gate, RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
@@ -27,7 +27,7 @@ REFUSALS = frozenset(
 # Refusals whose cause may be the content of the member.
 OF_MEMBERS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER})
 WELL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.UNCHANGED})
-HELD_BY_PACE_SECONDS = 1.0
+DEFER_SECONDS = 1.0
 
 
 class Refused(NamedTuple):
@@ -113,7 +113,7 @@ class RequestReports:
         """Add a report. Successes in a row share one."""
         counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
         marks = [self._gate.mark(each) for each in addresses] if counts else []
-        report = reported(
+        report = report_of(
             replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written
         )
         last = self._reports[-1] if self._reports else None
@@ -135,6 +135,6 @@ class RequestReports:
         if 0 < threshold <= others + 1:
             self.stopped = True
         if 0 < threshold <= others:
-            return on_hold_outcome(HELD_BY_PACE_SECONDS)
+            return on_hold_outcome(DEFER_SECONDS)
         self._refused[address] = Refused(rejected, written)
         return outcome

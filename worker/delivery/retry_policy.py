@@ -125,9 +125,9 @@ def decide(
     match outcome.kind:
         case OutcomeKind.DELIVERED | OutcomeKind.UNCHANGED | OutcomeKind.SUPERSEDED:
             return Done(outcome.kind)
-        case OutcomeKind.HELD:
+        case OutcomeKind.ON_HOLD:
             return Snooze(ON_HOLD_SECONDS)
-        case OutcomeKind.BUSY:
+        case OutcomeKind.LOCKED:
             return Snooze(0.0)  # not used: the event waits until the locked member is free
         case OutcomeKind.DOUBTFUL:
             return Snooze(outcome.again_in)

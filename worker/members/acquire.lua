@@ -6,11 +6,11 @@
 -- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list
 --   counts for nothing: no copy is older than `moved_at`, when the workers began to read this list.
 --   If it is not known of which list those who unsubscribed were read, they count as not read.
--- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
+-- Returns {'on_hold', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
+local wait = hold_seconds(true)
+if wait > 0 then return {'on_hold', tostring(wait)} end
 local fresh_from, forgot, list, moved_at =
     unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list', 'moved_at'))
 local is_late = redis.call('EXISTS', released_key(KEYS[5], ARGV[2])) == 1

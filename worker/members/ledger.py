@@ -142,7 +142,7 @@ class Ledger:
                 self._give_up_leases, [self.keys.lock(each) for each in digests], token
             ),
         )
-        if answer[0] == "held":
+        if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
         return self._leases(answer, addresses, digests, token, began)
 
@@ -210,7 +210,7 @@ class Ledger:
         return Trust.SHOWS if times.now - at < self.cache_seconds else Trust.NONE
 
     def renew(
-        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
     ) -> list[bool] | OnHold:
         """Renew the leases of members that are about to be written, and drop their copies.
 
@@ -220,7 +220,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             notes: For each lease the record to store; nothing is stored if it is `lease.record`.
-            pay: The requests to charge: what the write needs beyond the permits of the batch.
+            charge: The requests to charge: what the write needs beyond the permits of the batch.
 
         Returns:
             For each lease, in order, True if the member may be written; False if the lease has
@@ -238,9 +238,9 @@ class Ledger:
         digests = [each.digest for each in leases]
         token = leases[0].token
         answer = self._run(
-            self._renew, digests, token, self._lease_ms, pay, self._record_seconds, *records
+            self._renew, digests, token, self._lease_ms, charge, self._record_seconds, *records
         )
-        if answer[0] == "held":
+        if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
         ours = [bool(each) for each in answer[1:]]
         for lease, note, mine in zip(leases, notes, ours, strict=True):
@@ -250,7 +250,7 @@ class Ledger:
         return ours
 
     def release(
-        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], charge: float
     ) -> list[HoldChange]:
         """Store what was learned, report Mailgun's answers to the gate, and release the members.
 
@@ -261,7 +261,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             reports: The reports on the requests that were sent.
-            pay: The requests to charge: those that had no permit.
+            charge: The requests to charge: those that had no permit.
 
         Returns:
             The holds that began or ended.
@@ -275,7 +275,7 @@ class Ledger:
             self._release,
             [each.digest for each in leases],
             leases[0].token,
-            pay,
+            charge,
             self._record_seconds,
             self.list_mark,
         )

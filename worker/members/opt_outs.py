@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
+from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, Query, Round
 from worker.members.ledger import TRUST_REFRESHES
@@ -39,7 +39,7 @@ LONGEST_READING_SECONDS = 3600.0
 # The longest wait for the next page. If the gate asks for more, the scan stops and resumes later.
 LONGEST_WAIT_SECONDS = 1.0
 
-START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
+START = ALLOW_WHEN_FULL + BACKGROUND + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
 LEAVE = ALLOW_WHEN_FULL + script("worker.members", "leave")
 COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
@@ -136,7 +136,7 @@ class OptOutScanner:
                 case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:
                     self.sleep(seconds)
                 case RetryAfter():
-                    self._run(self._leave, lease.token, "held")
+                    self._run(self._leave, lease.token, "on_hold")
                     return None
                 case Outcome() as outcome:
                     self._run(self._leave, lease.token, "failed")

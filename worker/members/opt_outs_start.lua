@@ -1,5 +1,5 @@
 -- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
--- and payable.lua.
+-- and background.lua.
 -- What was read of another list is forgotten, and copies from before that moment no longer count.
 -- The same goes for all copies if the clock was set back.
 -- KEYS 3: opt_outs, 4: synced.
@@ -37,7 +37,7 @@ if not is_younger('began', trusted) then
     if is_younger('fresh_from', refresh) then return {} end
     redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)
 end
-if payable() > longest_wait then return {} end
+if background_seconds() > longest_wait then return {} end
 redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
 redis.call('EXPIRE', OPT_OUTS, lives)
 return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')

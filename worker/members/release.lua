@@ -76,6 +76,6 @@ for i = MEMBERS, #KEYS, 2 do
     end
 end
 charge(tonumber(ARGV[3]))
-local answer = {reported(cjson.decode(ARGV[6])), lost, awaited}
+local answer = {report_all(cjson.decode(ARGV[6])), lost, awaited}
 note_released(released, first_member, cjson.encode(answer))
 return answer

@@ -4,10 +4,10 @@
 -- KEYS as for acquire.lua.
 -- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives;
 --   then of each member the record to store, or ''.
--- Returns {'held', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
+-- Returns {'on_hold', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
 local MEMBERS, FIRST = 7, 6
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
+local wait = hold_seconds(true)
+if wait > 0 then return {'on_hold', tostring(wait)} end
 local mine = {'open'}
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, record = KEYS[i], KEYS[i + 1], ARGV[FIRST + (i - MEMBERS) / 2]

@@ -21,7 +21,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
+from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
 from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
@@ -45,7 +45,7 @@ COUNTS = ("members", "unsubscribed", "requests", "unreadable")
 DUE_AGAIN = 0.5
 
 BEGIN = script("worker.members", "sync_begin")
-START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "sync_start")
+START = ALLOW_WHEN_FULL + BACKGROUND + script("worker.members", "sync_start")
 STORE = script("worker.members", "sync_store")
 
 
@@ -155,7 +155,7 @@ class ListSync:
         gate = self.page_importer.ledger.gate
         self._left(
             keys=[*gate.keys, self._key],
-            args=[*gate.first_args(), self.token, "failed" if failed else "held"],
+            args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
         )
 
     def steps(

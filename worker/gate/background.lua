@@ -4,14 +4,16 @@
 -- Return the seconds for which no background request may be sent, 0 if one may be sent now. It
 -- needs no whole token, because many workers might never leave one. It takes every other token at
 -- most.
-local function payable()
-    local wait = held(false)
+local function background_seconds()
+    local wait = hold_seconds(false)
     local look_at = number(HOLD, 'look_at')
     -- An incident check is long overdue, so no worker runs that could make it: a page replaces it.
     local overdue = look_at and now - look_at > rules.longest_unavailable
-    if overdue and redis.call('HGET', HOLD, 'kind') == 'unavailable' then wait = held(true) end
+    if overdue and redis.call('HGET', HOLD, 'kind') == 'unavailable' then
+        wait = hold_seconds(true)
+    end
     if wait > 0 then return wait end
-    local left, allowed = tokens()
+    local left, allowed = refill()
     if not left then return 0 end
     return math.max(0, -left / allowed, (number(PACE, 'paid_at') or 0) + 2 / allowed - now)
 end
