@@ -19,7 +19,7 @@ from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
 from worker.queue.in_flight import put_back_fetches
 from worker.queue.message import Message
-from worker.queue.replay_by_filter import Replayed, replayed
+from worker.queue.replay_by_filter import ReplayResult, replay_matching
 from worker.redis_client.client import connect
 
 ADDRESS = "jane@example.com"
@@ -251,7 +251,7 @@ def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(
         return replay(*arguments)
 
     monkeypatch.setattr(DeadLetterQueue, "replay", losing_a_reply)
-    assert replayed(letters, DeadLetterFilter(), 4, 2.0) == Replayed(offered=4, moved=4)
+    assert replay_matching(letters, DeadLetterFilter(), 4, 2.0) == ReplayResult(offered=4, moved=4)
     assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 

@@ -1,4 +1,4 @@
-"""A sync of everybody: step by step, interrupted and gone on with, begun anew, and what a complete one is worth."""
+"""A sync of the whole list: step by step, interrupted and gone on with, begun anew, and what a complete one is worth."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
 from worker.cli.console import CommandError
-from worker.cli.sync import TRIES, _each, _shown
+from worker.cli.sync import TRIES, _each, _progress_display
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import ALL_MEMBERS
 from worker.members.opt_outs import OptOutScanner, opt_out_status
@@ -156,7 +156,7 @@ def test_sync_survives_single_failed_pages_and_ends_after_six_in_a_row(
     there = HoldsAList(3)
     there.instead = dict.fromkeys((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), lambda: answered(503))
     sync, settings = sync_of(own, there), Settings(_env_file=None, retry_base_seconds=1e-6)
-    with _shown() as shown:
+    with _progress_display() as shown:
         pages = list(_each(settings, sync, sync.begin(anew=False), shown))
         assert pages[-1].members == 3
         there.instead = dict.fromkeys(range(100), lambda: answered(503))

@@ -43,7 +43,7 @@ def send(file: File) -> None:
         )
     bulk = BulkEnqueuer(EventQueue(store, settings.queue, settings.message_max_bytes))
     try:
-        bad = _sent(events_from(file), bulk)
+        bad = _enqueue_all(events_from(file), bulk)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
     except CommandError as failure:
@@ -64,7 +64,7 @@ def send(file: File) -> None:
         raise typer.Exit(1)
 
 
-def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
+def _enqueue_all(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
     """Enqueue the entries that are events, and return how many are not.
 
     If Ctrl-C interrupts it, the events read until then are enqueued.
@@ -74,7 +74,7 @@ def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
         bar = progress.add_task("enqueued", total=None)
         for entry in found:
             before = bulk.sent
-            bad += not _added(entry, bulk)
+            bad += not _enqueue(entry, bulk)
             if bulk.sent > before:
                 progress.update(bar, completed=bulk.sent)
     return bad
@@ -99,7 +99,7 @@ def events_from(file: str) -> Iterator[FileEntry]:
             raise CommandError(f"{name} cannot be read: {reason(error)}") from None
 
 
-def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
+def _enqueue(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
     """Enqueue the entry; if it is no event, print why and return False."""
     try:
         if entry.complaint:

@@ -65,7 +65,7 @@ def sync(
     delivery = deliverer_for(
         settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
     )
-    done = _done(settings, list_sync_for(settings, delivery), restart=restart)
+    done = _read_all(settings, list_sync_for(settings, delivery), restart=restart)
     if not done.covers:
         err.print(EXPIRED)
     if as_json:
@@ -113,10 +113,10 @@ class ProgressDisplay:
         self.waits = why
 
 
-def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
+def _read_all(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
     so_far = sync.begin(anew=restart)
     try:
-        with _shown() as shown:
+        with _progress_display() as shown:
             total = _total(settings, sync, shown)
             shown.progress.update(shown.bar, total=total)
             for further in _each(settings, sync, so_far, shown, total):
@@ -209,7 +209,7 @@ def _trouble(outcome: Outcome, base_url: str) -> str:
 
 
 @contextmanager
-def _shown() -> Iterator[ProgressDisplay]:
+def _progress_display() -> Iterator[ProgressDisplay]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -32,7 +32,7 @@ from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERT
 from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
 from worker.privacy import whereabouts
-from worker.queue.codec import envelope
+from worker.queue.codec import celery_message
 from worker.queue.intake import parse_raw
 from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
@@ -249,10 +249,10 @@ class AtomicFetchMixin:
             self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
         if not messages:
             raise Empty
-        self._hand_over(self._read(messages, tags, charged))
+        self._hand_over(self._parse_while_room(messages, tags, charged))
         return True
 
-    def _read(
+    def _parse_while_room(
         self: Any, messages: Sequence[bytes], tags: Sequence[bytes], charged: Sequence[int]
     ) -> list[dict[str, Any]]:
         """Read messages while there is room for their events and bytes, and put the rest back.
@@ -315,7 +315,9 @@ class AtomicFetchMixin:
     def _payload(self: Any, raw: bytes, tag: bytes, charged: int) -> dict[str, Any]:
         message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS)
         payload = (
-            envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
+            celery_message(message, self.queue)
+            if message.task == REPLAY_TASK
+            else bare_celery_message(message)
         )
         weight = weight_of(message, len(raw), max(1, message.events))
         payload["properties"] |= {
@@ -327,7 +329,7 @@ class AtomicFetchMixin:
         return payload
 
 
-def bare_envelope(message: Message) -> dict[str, Any]:
+def bare_celery_message(message: Message) -> dict[str, Any]:
     """Return the least payload with which kombu and Celery hand the message on.
 
     The message as it was read goes beside it, as the property `MESSAGE_PROPERTY`.
@@ -367,7 +369,7 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
         once = Retry(NoBackoff(), 0)
         pool = pool_for(
             self.address,
-            self._watched,
+            self._connection_class,
             max_connections=self.max_connections,
             retry=once,
             **CONNECTION,
@@ -377,7 +379,7 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
         pool.connection_kwargs["socket_timeout"] += self.brpop_timeout
         return pool
 
-    def _watched(self, kind: type[Any]) -> type[Any]:
+    def _connection_class(self, kind: type[Any]) -> type[Any]:
         channel = self
 
         class Watched(kind):

@@ -171,7 +171,9 @@ class Ledger:
     def _lease_of(
         self, lease: MemberLease, stored: Stored, times: "_Times", began: float
     ) -> MemberLease:
-        lease.record, lease.cached = stored.known(lease.address, times.synced, self.lag_seconds)
+        lease.record, lease.cached = stored.record_and_copy(
+            lease.address, times.synced, self.lag_seconds
+        )
         # What the copy shows is learned anew as long as it lies there, and else is stored.
         lease.stored = None if lease.record.no and lease.record.no.repeat else lease.record
         lease.writes_until = began + self.lease_seconds / 2
@@ -307,7 +309,9 @@ class Ledger:
             return None
         synced = cast("str | None", self.gate.redis.get(self.keys.synced))
         stored = Stored(*(fields.get(name, "") for name in Stored._fields))
-        return LedgerEntry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
+        return LedgerEntry(
+            *stored.record_and_copy(address, float(synced or 0), self.lag_seconds), look_at
+        )
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """Return the Redis keys of a member's lock and of its hash."""

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
-from worker.mailgun.page import OPTED_OUT, Page, Query, Round
+from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
 from worker.members.ledger import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
@@ -130,7 +130,7 @@ class OptOutScanner:
             return None
 
     def _read_on(self, lease: ScanLease) -> Outcome | float | None:
-        query, so_far, pages = lease.query, lease.so_far, Round()
+        query, so_far, pages = lease.query, lease.so_far, PageWalk()
         while True:
             match self.page_importer.read(query):
                 case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:

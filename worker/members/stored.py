@@ -43,7 +43,9 @@ class Stored(NamedTuple):
     late_at: str = ""
     yes_at: str = ""
 
-    def known(self, address: str, synced: float, lag: float) -> tuple[Record, Copy | None]:
+    def record_and_copy(
+        self, address: str, synced: float, lag: float
+    ) -> tuple[Record, Copy | None]:
         """Return the member's record and its copy.
 
         The record takes in the last sync and what the copy shows.

@@ -55,11 +55,11 @@ class DecodeError(ValueError):
 
 def encode(message: Message, queue: str, **headers: Any) -> str:
     """Return the message's text for `queue` in Redis, with any further `headers`."""
-    text = json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
+    text = json.dumps(celery_message(message, queue, **headers), separators=(",", ":"))
     return f'{{"{RETURNS}":{message.returns},{text[1:]}' if message.returns else text
 
 
-def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
+def encode_texts(message: Message, queue: str, events: Sequence[str]) -> str:
     """Return the message's text, with events given as JSON texts in place of its arguments.
 
     Args:
@@ -70,17 +70,17 @@ def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
     args = f"[{','.join(events)}]" if message.task == DELIVER_MANY else ",".join(events)
     header = {"signal": progress(message, len(events))}
     return json.dumps(
-        _enveloped(message, queue, f"[[{args}],{{}},{EMBED}]", header), separators=(",", ":")
+        _celery_message(message, queue, f"[[{args}],{{}},{EMBED}]", header), separators=(",", ":")
     )
 
 
-def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
+def celery_message(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     """Return the message as Celery writes it for `queue`, with any further `headers`."""
     args, kwargs = json_text(list(message.args)), json_text(dict(message.kwargs))
-    return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
+    return _celery_message(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
 
-def _enveloped(
+def _celery_message(
     message: Message, queue: str, body: str, headers: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {

@@ -44,10 +44,10 @@ async def respond(world: SandboxState, request: web.BaseRequest) -> web.StreamRe
     if fault is None:
         return exchange.reply(exchange.commit())
     exchange.log.meet(exchange.record, fault.kind)
-    return await met(fault, exchange)
+    return await apply_fault(fault, exchange)
 
 
-async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
+async def apply_fault(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
     """Carry out a fault."""
     match fault.kind:
         case "status" | "html_502" | "magnificent" | "other_member":

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from worker.sandbox.flanker import parsed
+from worker.sandbox.flanker import parse_address
 from worker.sandbox.past import Past
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.sorted_addresses import SortedAddresses
@@ -298,7 +298,7 @@ def named_address(text: str, switches: Quirks) -> str:
 
     It is not necessarily a valid address.
     """
-    return parsed(text) if switches.addresses == "flanker" else text
+    return parse_address(text) if switches.addresses == "flanker" else text
 
 
 def _address(value: object, switches: Quirks) -> str:

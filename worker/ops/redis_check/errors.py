@@ -46,7 +46,7 @@ class Trouble:
 
 
 # (pattern of the error's text, what is found, the fix, whether it passes); the first match counts.
-SAID = (
+KNOWN_ERRORS = (
     (
         r"^NOAUTH",
         "wants a password, and REDIS_URL has none",
@@ -108,7 +108,7 @@ SAID = (
 )
 NOT_SENTINEL_FIX = "Write redis://HOST:PORT/DB in REDIS_URL, or the Sentinels' port."
 # Errors that Redis sends on its own, before any command.
-SAID_UNASKED = tuple(each for each in SAID if "DENIED" in each[0] or "clients" in each[0])
+UNASKED_ERRORS = tuple(each for each in KNOWN_ERRORS if "DENIED" in each[0] or "clients" in each[0])
 FORBIDDEN = r"NOPERM|ACL failure|can't (run this command|access at least one)"
 UNAVAILABLE = r"(?i)unknown (sub)?command|not (allowed|supported|permitted)\b|unsupported|disabled"
 # What the address speaks → (what is found, the fix, whether it passes).
@@ -185,7 +185,7 @@ def describe_redis_error(error: BaseException, url: str) -> Trouble:
     place = where(url)
     if isinstance(error, MasterNotFoundError):
         return _of_sentinels(error, place)
-    for pattern, found, fix, passes in SAID:
+    for pattern, found, fix, passes in KNOWN_ERRORS:
         if re.search(pattern, text):
             return Trouble(f"{place} {found}", fix, passes, answered=not text.startswith("LOADING"))
     return (
@@ -206,7 +206,7 @@ def text_of(error: BaseException) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Return True if the server, or a proxy in front of it, does not have the command."""
     text = text_of(error)
-    known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in SAID)
+    known = is_untriable(error) or any(re.search(pattern, text) for pattern, *_ in KNOWN_ERRORS)
     return not known and bool(re.search(UNAVAILABLE, text))
 
 
@@ -321,7 +321,7 @@ def _of_address(error: BaseException, url: str) -> Trouble:
 def _of_look(look: AddressLook, place: str, *, tls: bool) -> Trouble:
     refusals = (
         (found, fix, passes)
-        for pattern, found, fix, passes in SAID_UNASKED
+        for pattern, found, fix, passes in UNASKED_ERRORS
         if re.search(pattern, look.reply)
     )
     meanings = {**AT_ADDRESS, **(ASKED_TLS if tls else ASKED_PLAIN)}
