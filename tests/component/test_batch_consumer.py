@@ -11,7 +11,7 @@ import redis
 from tests.adapters import HoldsMembers
 from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
-from worker.consumer import batch_consumer
+from worker.consumer import batch_consumer, fetched_message
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
 from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
@@ -677,7 +677,7 @@ def test_adopted_event_that_cannot_be_parsed_is_back_on_the_queue(
     def no_memory(*_: object) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(batch_consumer, "parse_raw", no_memory)
+    monkeypatch.setattr(fetched_message, "parse_raw", no_memory)
     with pytest.raises(MemoryError):
         it.consuming.adopt()
     on_queue = [

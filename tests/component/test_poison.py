@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.integrations import OwnIntegration, rules_with
-from worker.consumer.transport import FETCH
+from worker.consumer.atomic_fetch import FETCH
 from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, again

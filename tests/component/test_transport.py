@@ -14,8 +14,9 @@ from kombu.transport.redis import Transport as KombusTransport
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
+from worker.consumer.atomic_fetch import FETCH
 from worker.consumer.load import Load, Weight, load
-from worker.consumer.transport import FETCH, Transport
+from worker.consumer.transport import Transport
 from worker.queue.codec import decode, encode
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import parse_raw

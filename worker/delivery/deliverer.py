@@ -6,7 +6,8 @@ The patches of one member are written together, and so are members, as far as th
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.delivery.batch_write import BatchWrite, Collaborators
+from worker.delivery.batch_write import BatchWrite
+from worker.delivery.collaborators import Collaborators
 from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
 from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind

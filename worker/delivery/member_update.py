@@ -1,6 +1,6 @@
 """Update of one leased member: its patches, the merge plan, and what came of the write.
 
-The batch write sends the requests (`batch_write.py`).
+`member_requests.py` and `bulk_calls.py` send the requests.
 
     unread ──▶ planned ──▶ sent ──▶ stored
       │           │          ├───▶ refused: as before it was sent

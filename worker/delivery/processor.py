@@ -12,9 +12,9 @@ from typing import Any
 
 import redis
 
-from worker.delivery.batch_write import CHUNK_SIZE
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import EventDelivery, Result
+from worker.delivery.member_requests import CHUNK_SIZE
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.permits import Permits
 from worker.delivery.retry_policy import (

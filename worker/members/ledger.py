@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from threading import Event
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
-from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, Trust, uptime
+from worker.members.copy_trust import CopyTrust, Times
+from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record, encode
 from worker.members.stored import Copy, Stored, copy_of, moment
@@ -31,13 +32,9 @@ from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
-from worker.signal.address import is_plain
 
 # The shortest wait for a look at a member after a write without an answer.
 FIRST_LOOK_SECONDS = 1.0
-# A copy is trusted if the last scan of the unsubscribed began within this many refresh intervals.
-TRUST_REFRESHES = 2
-
 # How long it is remembered that a member was erased: as long as the state of the scans lives.
 FORGOT_SECONDS = 86_400
 
@@ -155,7 +152,7 @@ class Ledger:
         began: float,
     ) -> list[LeaseResult]:
         _, *moments = answer[:5]
-        times, up = _Times(*(float(each or 0) for each in moments)), uptime()
+        times, up = Times(*(float(each or 0) for each in moments)), uptime()
         return [
             self._lease_of(
                 MemberLease(address, digest, token, NEW, opened_at=times.now, opened_up=up),
@@ -169,7 +166,7 @@ class Ledger:
         ]
 
     def _lease_of(
-        self, lease: MemberLease, stored: Stored, times: "_Times", began: float
+        self, lease: MemberLease, stored: Stored, times: Times, began: float
     ) -> MemberLease:
         lease.record, lease.cached = stored.record_and_copy(
             lease.address, times.synced, self.lag_seconds
@@ -178,38 +175,8 @@ class Ledger:
         lease.stored = None if lease.record.no and lease.record.no.repeat else lease.record
         lease.writes_until = began + self.lease_seconds / 2
         lease.late_at = moment(stored.late_at)
-        lease.trust = self._trust(lease.cached, times)
-        if self._is_not_on_list(lease.address, stored, times):
-            lease.trust = Trust.STANDS
+        lease.trust = self._copy_trust.of(lease.address, stored, lease.cached, times)
         return lease
-
-    def _is_not_on_list(self, address: str, stored: Stored, times: "_Times") -> bool:
-        """Return whether the ledger shows that Mailgun does not hold a member.
-
-        It has read the whole list, and since then all who unsubscribed. It was told to forget none
-        in between, and what it read has not expired.
-        """
-        since = max(times.synced, times.forgot)
-        unknown = not any(stored) and is_plain(address)
-        lives = 0 < times.synced <= times.now < times.synced + self.days * 86_400
-        return unknown and lives and since <= times.fresh_from and self._is_fresh(times)
-
-    def _is_fresh(self, times: "_Times") -> bool:
-        """Return whether those who unsubscribed were read lately, and copies may be trusted."""
-        refresh = self.refresh_seconds
-        return (
-            refresh is not None and 0 <= times.now - times.fresh_from <= TRUST_REFRESHES * refresh
-        )
-
-    def _trust(self, copy: Copy | None, times: "_Times") -> Trust:
-        if copy is None:
-            return Trust.NONE
-        at = float(copy.at)
-        # An unsubscribed member must have been seen by the last complete scan of the unsubscribed,
-        # or since. Otherwise the opt-out was lifted elsewhere.
-        if self._is_fresh(times) and (copy.member.subscribed or at >= times.fresh_from):
-            return Trust.STANDS
-        return Trust.SHOWS if times.now - at < self.cache_seconds else Trust.NONE
 
     def renew(
         self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
@@ -380,6 +347,10 @@ class Ledger:
         left = self.lag_seconds - age
         return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
 
+    @cached_property
+    def _copy_trust(self) -> CopyTrust:
+        return CopyTrust(self.refresh_seconds, self.cache_seconds, self.days)
+
     @property
     def _lease_ms(self) -> int:
         return int(self.lease_seconds * 1000)
@@ -401,19 +372,3 @@ class Ledger:
     _renew = cached_property(lambda self: self.gate.script(RENEW))
     _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
     _release = cached_property(lambda self: self.gate.script(RELEASE))
-
-
-class _Times(NamedTuple):
-    """Times that an acquisition reads, epoch seconds by Redis's clock; 0 stands for never.
-
-    Attributes:
-        now: The current time.
-        fresh_from: When the last complete scan of the unsubscribed began.
-        synced: When the last complete sync began.
-        forgot: When a member was last erased from the ledger (`forget`).
-    """
-
-    now: float
-    fresh_from: float
-    synced: float
-    forgot: float

@@ -24,7 +24,7 @@ from uuid import uuid4
 from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
-from worker.members.ledger import TRUST_REFRESHES
+from worker.members.copy_trust import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys

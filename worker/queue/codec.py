@@ -26,7 +26,7 @@ LATEST = 1e11  # epoch seconds: the year 5138
 STAMP = "signal_fetched_at"
 # In a message's text: how often it came back from a worker that did not finish it.
 RETURNS = "signal_returns"
-# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/transport.py (STAMP)
+# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/atomic_fetch.py (STAMP)
 # write them.
 STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
 KIND_LENGTH = 80
