@@ -15,7 +15,9 @@ from worker.consumer.atomic_fetch import FETCH
 from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
+from worker.delivery.event_delivery import Result
 from worker.delivery.member_store import NoLedger
+from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
 from worker.gate.gate import Gate, report_of
@@ -24,8 +26,10 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import EventOrder, decode, encode
+from worker.members.record import EventOrder
+from worker.members.record_json import decode, encode
 from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message
 from worker.signal.patch import Patch
 
 if TYPE_CHECKING:
@@ -202,6 +206,11 @@ class OwnIntegration:
 def deliver_one(deliverer: Deliverer, patch: Patch, at: float) -> Outcome:
     """Deliver one patch, whose event has the time `at`, and return its outcome."""
     return deliverer.deliver([TimedPatch(patch, EventOrder(at))])[0]
+
+
+def process_one(processor: EventProcessor, message: Message) -> Result:
+    """Process one event, and return its result."""
+    return processor.process([message])[0]
 
 
 def rules_with(**rules: float) -> GateConfig:

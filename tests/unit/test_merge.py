@@ -27,10 +27,9 @@ from worker.members.record import (
     after_overwriting,
     after_reading,
     after_sync,
-    decode,
     digest_of,
-    encode,
 )
+from worker.members.record_json import decode, encode
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"

@@ -101,10 +101,6 @@ class EventProcessor:
     jitter: Callable[[], float]
     on_processed: OnProcessed = ignore_processed
 
-    def handle(self, message: Message) -> Result:
-        """Process one event, as `process` does."""
-        return self.process([message])[0]
-
     def process(self, messages: Sequence[Message], permits: Permits | None = None) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
 

@@ -25,7 +25,8 @@ from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
 from worker.members.copy_trust import CopyTrust, Times
 from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import Record, encode
+from worker.members.record import Record
+from worker.members.record_json import encode
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.privacy import digest as keyed_digest
 from worker.redis_client.clock import redis_now

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from worker.mailgun.member import Member
-from worker.members.record import Record, after_overwriting, after_reading, after_sync, decode
+from worker.members.record import Record, after_overwriting, after_reading, after_sync
+from worker.members.record_json import decode
 
 
 class Copy(NamedTuple):
