@@ -67,7 +67,7 @@ class BulkCalls:
                 for update in shared[call]:
                     update.defer(DEFER_SECONDS)
             else:
-                self._write_together(list(zip(shared[call], entries[call], strict=True)))
+                self._settle(*self._call(list(zip(shared[call], entries[call], strict=True))))
         self._requests.write(alone)
 
     def _may_share(self, update: MemberUpdate) -> bool:
@@ -77,9 +77,6 @@ class BulkCalls:
     def is_suspect(self, update: MemberUpdate) -> bool:
         """Return whether requests for the member lately got no usable answer."""
         return update.goes_alone or self._deps.batch_policy.is_suspect(update.address)
-
-    def _write_together(self, entries: Sequence[Entry]) -> None:
-        self._settle(*self._call(entries))
 
     def _call(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], Outcome]:
         """Write in one request the members that may be written.
@@ -97,7 +94,9 @@ class BulkCalls:
             return [], on_hold_outcome(DEFER_SECONDS)
         updates = [update for update, _ in entries]
         if not all(update.lease.may_write() for update in updates):
-            self._too_late(updates)
+            # The process was suspended, so leases may have ended.
+            for update in updates:
+                update.finish(locked_outcome())
             return [], locked_outcome()
         answer = self._deps.mailgun.upsert_many([entry for _, entry in entries])
         outcome = classify_bulk_write(answer, self._deps.mailgun.list_address, self._deps.clock())
@@ -152,11 +151,6 @@ class BulkCalls:
             self._deps.batch_policy.suspect([each.address for each in updates])
         for update in updates:
             update.finish(outcome)
-
-    def _too_late(self, updates: Sequence[MemberUpdate]) -> None:
-        """Set the outcome of leases that may have ended, because the process was suspended."""
-        for update in updates:
-            update.finish(locked_outcome())
 
     def _check_call(self, updates: Sequence[MemberUpdate], outcome: Outcome, form: Form) -> None:
         """Complete the updates of a call that was answered 200, if no sample leaves a doubt."""
