@@ -8,9 +8,10 @@ from typing import Annotated
 
 import redis
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 
 from worker.cli.console import CommandError, Stopped, err, out, reason
+from worker.cli.progress import progress_bar
 from worker.ops.event_file import FileEntry, entries, open_events
 from worker.ops.integrations import is_served
 from worker.ops.text_file import NotText, text_in
@@ -70,7 +71,7 @@ def _enqueue_all(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
     If Ctrl-C interrupts it, the events read until then are enqueued.
     """
     bad = 0
-    with _progress() as progress, bulk:
+    with progress_bar(TimeElapsedColumn()) as progress, bulk:
         bar = progress.add_task("enqueued", total=None)
         for entry in found:
             before = bulk.sent
@@ -109,13 +110,3 @@ def _enqueue(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
         err.print(f"line {entry.number}: {error}")
         return False
     return True
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

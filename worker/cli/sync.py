@@ -9,18 +9,12 @@ from typing import Annotated, assert_never
 
 import redis
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TimeRemainingColumn
 
 from worker.cli.check import finding_for, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.options import AsJson
+from worker.cli.progress import progress_bar
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
@@ -210,11 +204,5 @@ def _trouble(outcome: Outcome, base_url: str) -> str:
 
 @contextmanager
 def _progress_display() -> Iterator[ProgressDisplay]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with progress_bar(TimeRemainingColumn()) as progress:
         yield ProgressDisplay(progress, progress.add_task("members read", total=None))

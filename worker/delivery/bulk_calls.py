@@ -71,8 +71,8 @@ class BulkCalls:
         self._requests.write(alone)
 
     def _may_share(self, update: MemberUpdate) -> bool:
-        ordinary = update.exists or is_plain_address(update.address)
-        return ordinary and not self.is_suspect(update)
+        plain = update.exists or is_plain_address(update.address)
+        return plain and not self.is_suspect(update)
 
     def is_suspect(self, update: MemberUpdate) -> bool:
         """Return whether requests for the member lately got no usable answer."""

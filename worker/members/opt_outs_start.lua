@@ -12,13 +12,6 @@ local token, lease = ARGV[2], tonumber(ARGV[3])
 local refresh, trusted = tonumber(ARGV[4]), tonumber(ARGV[5])
 local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
 
--- Return true if the time in `field` is ahead by `at_most` seconds or less. A time further ahead
--- comes from a clock that was set back, and does not count.
-local function is_ahead(field, at_most)
-    local left = (number(OPT_OUTS, field) or 0) - now
-    return left > 0 and left <= at_most
-end
-
 local function is_younger(field, age)
     local moment = number(OPT_OUTS, field)
     return moment and now >= moment and now - moment < age
@@ -31,8 +24,8 @@ if list ~= ARGV[8] or (number(OPT_OUTS, 'moved_at') or 0) > now then
     redis.call('HSET', OPT_OUTS, 'list', ARGV[8], 'moved_at', string.format('%.6f', now))
 end
 if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
-if is_ahead('running_until', lease) then return {} end
-if is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if is_ahead(OPT_OUTS, 'running_until', lease) then return {} end
+if is_ahead(OPT_OUTS, 'resume_at', rules.longest_unavailable) then return {} end
 if not is_younger('began', trusted) then
     if is_younger('fresh_from', refresh) then return {} end
     redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)

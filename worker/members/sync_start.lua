@@ -7,16 +7,9 @@
 -- Returns the fields and values of the sync, or {} if there is no lease to acquire.
 local SYNC = KEYS[3]
 
--- Return true if the time in `field` is ahead by `at_most` seconds or less. A time further ahead
--- comes from a clock that was set back, and does not count.
-local function is_ahead(field, at_most)
-    local left = (number(SYNC, field) or 0) - now
-    return left > 0 and left <= at_most
-end
-
 if (redis.call('HGET', SYNC, 'list') or ARGV[7]) ~= ARGV[7] then redis.call('DEL', SYNC) end
-if is_ahead('running_until', tonumber(ARGV[3])) then return {} end
-if is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if is_ahead(SYNC, 'running_until', tonumber(ARGV[3])) then return {} end
+if is_ahead(SYNC, 'resume_at', rules.longest_unavailable) then return {} end
 if redis.call('HEXISTS', SYNC, 'began') == 0 then
     local age = now - (tonumber(redis.call('GET', KEYS[4]) or nil) or -math.huge)
     if age >= 0 and age < tonumber(ARGV[4]) then return {} end
