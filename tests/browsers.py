@@ -43,7 +43,7 @@ def visit(
     Args:
         browser: The browser.
         url: The site's address.
-        user: Who logs in; None: nobody.
+        user: The login; None: there is none.
         width: The window's width.
         scheme: `light` or `dark`.
         may_log: A part of what the console may show as an error; "": nothing.

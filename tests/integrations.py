@@ -11,21 +11,25 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.consumer.transport import TAKE
+from worker.consumer.atomic_fetch import FETCH
 from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
+from worker.delivery.event_delivery import Result
 from worker.delivery.member_store import NoLedger
+from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
-from worker.gate.gate import Gate, reported
+from worker.gate.gate import Gate, report_of
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import EventOrder, decoded, encoded
+from worker.members.record import EventOrder
+from worker.members.record_json import decode, encode
 from worker.queue.delay_queue import DelayQueue
+from worker.queue.message import Message
 from worker.signal.patch import Patch
 
 if TYPE_CHECKING:
@@ -128,11 +132,11 @@ class OwnIntegration:
 
     def take(self, want: int = 1, *, rules: GateConfig | None = None) -> Taken:
         """Fetch as a worker with room for `want` events does."""
-        keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:taken_at")
-        encoded = (rules or rules_with()).encoded()
+        keys = (*self.gate().keys, self.queue, *self.unacked_keys, f"signal:{self.name}:fetched_at")
+        config = (rules or rules_with()).to_json()
         tag = f"tag-{time.monotonic_ns()}"
         wait, messages, _paid, _tags = cast(
-            "Any", self.redis.eval(TAKE, len(keys), *keys, encoded, str(want), tag, "1000000")
+            "Any", self.redis.eval(FETCH, len(keys), *keys, config, str(want), tag, "1000000")
         )
         return Taken(float(wait), messages)
 
@@ -159,7 +163,7 @@ class OwnIntegration:
 
     def _age_record(self, key: str, seconds: float) -> None:
         """Move back when the member's record was learned; the events' own times stay."""
-        record = decoded(str(self.redis.hget(key, "record") or ""), None)
+        record = decode(str(self.redis.hget(key, "record") or ""), None)
         no, lifted_at, absent, late = record.no, record.lifted_at, record.absent, record.late
         aged = record._replace(
             no=no and no._replace(since=no.since - seconds),
@@ -168,7 +172,7 @@ class OwnIntegration:
             and absent._replace(since=absent.since - seconds, last=absent.last - seconds),
             late=late and late._replace(at=late.at - seconds),
         )
-        self.redis.hset(key, "record", encoded(aged))
+        self.redis.hset(key, "record", encode(aged))
 
     @property
     def look_after_key(self) -> str:
@@ -202,6 +206,11 @@ class OwnIntegration:
 def deliver_one(deliverer: Deliverer, patch: Patch, at: float) -> Outcome:
     """Deliver one patch, whose event has the time `at`, and return its outcome."""
     return deliverer.deliver([TimedPatch(patch, EventOrder(at))])[0]
+
+
+def process_one(processor: EventProcessor, message: Message) -> Result:
+    """Process one event, and return its result."""
+    return processor.process([message])[0]
 
 
 def rules_with(**rules: float) -> GateConfig:
@@ -239,7 +248,7 @@ def answered(
         kind: How the requests ended.
         hint: Seconds that Mailgun told to wait; 0: no hint.
         requests: The number of requests of each outcome.
-        times: How many outcomes are reported.
+        times: How many outcomes are report_of.
         members: How many members each outcome is about, each of them new; or the one member.
         written: Whether the requests were writes.
     """
@@ -253,7 +262,7 @@ def answered(
         )
 
     reports = (
-        [reported(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times)
+        [report_of(outcome, f"{kind} (test)", NOW, about(), written=written)] for _ in range(times)
     )
     return [
         change.kind if (change := next(iter(gate.record(each)), None)) else "" for each in reports

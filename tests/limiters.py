@@ -22,9 +22,9 @@ STEP = (
     LIBRARY.replace("redis.call('TIME')", "{ARGV[2], 0}")
     + """
 for _, answer in ipairs(cjson.decode(ARGV[3])) do report(unpack(answer)) end
-local taken = allowance(tonumber(ARGV[4]))
-charge(taken)
-return {taken, tostring(rate() or ''), tostring(held(false))}
+local fetched = allowance(tonumber(ARGV[4]))
+charge(fetched)
+return {fetched, tostring(rate() or ''), tostring(hold_seconds(false))}
 """
 )
 
@@ -132,7 +132,7 @@ def against(
             answers.append([kind, 1, (wait or 0) if hints else 0, "why", ["m"], True])
             wanted += wait is not None
         want = min(int(wanted), slots - len(under_way))
-        args: list[Any] = [rules.encoded(random.random()), began + now, json.dumps(answers), want]
+        args: list[Any] = [rules.to_json(random.random()), began + now, json.dumps(answers), want]
         taken, *_ = cast("Any", step(keys=list(own.gate().keys), args=args))
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]

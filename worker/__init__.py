@@ -28,12 +28,13 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
 The way of an event:
 
     queue/producer             LPUSH of a Celery message
-    consumer/transport         fetched, and noted as in flight, in one step
+    consumer/atomic_fetch      fetched, and noted as in flight, in one step
     queue/intake, envelope     read as a message, a bundle as its events
     consumer/batch_consumer    gathered with others that are there at the same moment
     signal/event, patch        mapped to what one member shall hold
     delivery/processor         handed on, and what was decided is carried out
-    delivery/deliverer         members leased (members/ledger), read, merged, written (batch_write)
+    delivery/deliverer         members leased (members/ledger)
+    delivery/batch_write       read, merged, written (member_requests, bulk_calls), released
     delivery/retry_policy      decided: done, delay queue, or dead-letter queue
     consumer/batch_consumer    acknowledged
 """

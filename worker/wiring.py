@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.delivery.batch_policy import BatchPolicy
-from worker.delivery.batch_write import OnHoldChange, ignore_hold_change
 from worker.delivery.bulk_trust import BulkTrust
+from worker.delivery.collaborators import OnHoldChange, ignore_hold_change
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.member_store import NoLedger
@@ -85,7 +85,7 @@ def processor_for(
         ),
         digest_key=settings.digest_key,
         clock=clock,
-        chance=random.random,
+        jitter=random.random,
         on_processed=on_processed,
     )
 

@@ -221,7 +221,7 @@ def test_deleted_member_comes_back_with_later_events_alone(
             for n in range(PEOPLE)
         ],
     )
-    eventually(lambda: len(deployment.control.members()) == PEOPLE, 60, "everybody anew")
+    eventually(lambda: len(deployment.control.members()) == PEOPLE, 60, "all members anew")
     found = wrong(ended(deployment), _is_new)
     report(lines, "deleted, then a page event", mode, len(found))
     assert found == []

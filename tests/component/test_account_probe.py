@@ -31,7 +31,7 @@ from worker.ops.account_probe.questions import (
     READ_NOTHING,
     Mode,
 )
-from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
+from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, run_probe
 from worker.sandbox import lists
 from worker.sandbox.api import answer
 from worker.sandbox.quirks import Quirks
@@ -70,7 +70,7 @@ def probe_report(
             then()
         return False
 
-    return probed(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
+    return run_probe(ProbeMember(mailgun, LIST, stopped=hook, sleep=lambda _: None), mode)
 
 
 def findings_by_question(result: ProbeReport) -> dict[str, str]:
@@ -216,7 +216,7 @@ def test_member_is_deleted_after_waiting_for_a_limit_by_the_minute(sandbox: Runn
             sandbox.control.limit(None)
 
     sandbox.control.limit(10, window_seconds=600)
-    result = probed(ProbeMember(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
+    result = run_probe(ProbeMember(mailgun_at(sandbox), LIST, sleep=sleep), "merge")
     assert isinstance(result.trouble, Response)
     assert result.trouble.status == 429
     assert result.gone
@@ -311,7 +311,7 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
         "subscribed",
         NO_FIX,
     ),
-    "an answer about nobody": (
+    "an answer about no member": (
         "POST answers with",
         with_changed_reply(lambda member: member.clear(), method="POST", segments=4),
         "200 Mailing list member has been created",

@@ -37,7 +37,7 @@ needs_promtool = pytest.mark.skipif(
 def exported() -> dict[str, set[str]]:
     """Every sample's name, and the labels that it has."""
     metrics = Metrics("default")
-    metrics.asked("upsert", 200, 0.1)
+    metrics.record_request("upsert", 200, 0.1)
     gauges = IntegrationGauges(
         0, 0.0, 0, {}, HoldState(None, "", None, None, 1.0), 1.0, memory=0.5, letters_share=0.5
     )

@@ -11,10 +11,10 @@ import redis
 from tests.adapters import HoldsMembers
 from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
-from worker.consumer import batch_consumer
+from worker.consumer import batch_consumer, fetched_message
 from worker.consumer.batch_consumer import BatchConsumer
-from worker.consumer.load import WEIGHT, Load, Weight
-from worker.consumer.transport import CHARGED, TAKEN
+from worker.consumer.load import Load, Weight
+from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -117,7 +117,7 @@ class Worker:
         tags = sorted(set(self.unacked()) - before, key=lambda each: int(each.rpartition(".")[2]))
         for tag, raw in zip(tags, taken, strict=True):
             message = parse_raw(raw, str)
-            found = {TAKEN: message, CHARGED: max(1, message.events)}
+            found = {MESSAGE_PROPERTY: message, CHARGED_PROPERTY: max(1, message.events)}
             self.consuming.add(Taken(found, tag, self.loop))
         return tags
 
@@ -162,7 +162,7 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             retry_policy=RetryPolicy(),
             digest_key=DIGEST_KEY,
             clock=lambda: NOW,
-            chance=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
         loop = Loop()
         it = BatchConsumer(
@@ -406,10 +406,10 @@ def test_visibility_of_messages_in_hand_is_extended_and_of_no_others(
     it.consuming.extend_visibility()
     assert it.own.redis.zscore(index, tags[0]) == 0.0  # not so soon
     monkeypatch.setattr(it.consuming, "_kept_at", 0.0)
-    it.own.redis.zadd(index, {"somebody else's": 0.0})
+    it.own.redis.zadd(index, {"another program's": 0.0})
     it.consuming.extend_visibility()
     assert all(float(it.own.redis.zscore(index, each) or 0) > 1e9 for each in tags)
-    assert it.own.redis.zscore(index, "somebody else's") == 0.0
+    assert it.own.redis.zscore(index, "another program's") == 0.0
 
 
 def test_message_not_fetched_by_the_transport_is_left_to_be_restored(
@@ -586,7 +586,9 @@ def test_no_event_is_adopted_beside_a_message_that_must_be_alone(
     it.own.redis.lpush(it.own.queue, encode(suspect, it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.add(Taken({TAKEN: suspect, WEIGHT: Weight(alone=True)}, tag, it.loop))
+    it.consuming.add(
+        Taken({MESSAGE_PROPERTY: suspect, WEIGHT_PROPERTY: Weight(alone=True)}, tag, it.loop)
+    )
     assert entered.wait(20)
     ledger.release(leases, [], 0)
     it.consuming.adopt()
@@ -675,7 +677,7 @@ def test_adopted_event_that_cannot_be_parsed_is_back_on_the_queue(
     def no_memory(*_: object) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(batch_consumer, "parse_raw", no_memory)
+    monkeypatch.setattr(fetched_message, "parse_raw", no_memory)
     with pytest.raises(MemoryError):
         it.consuming.adopt()
     on_queue = [
@@ -694,7 +696,9 @@ def test_waiting_events_are_adopted_only_when_their_bytes_fit(
     it.own.redis.lpush(it.own.queue, encode(message(1), it.own.queue))
     it.own.take()
     [tag] = it.unacked()
-    it.consuming.add(Taken({TAKEN: message(1), WEIGHT: Weight(bytes=99_900)}, tag, it.loop))
+    it.consuming.add(
+        Taken({MESSAGE_PROPERTY: message(1), WEIGHT_PROPERTY: Weight(bytes=99_900)}, tag, it.loop)
+    )
     assert entered.wait(20)
     it.consuming.adopt()
     assert it.processor.delay_queue.count() == 3

@@ -287,7 +287,7 @@ def test_refused_key_or_list_costs_few_events_and_the_rest_waits(
     kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(50)))
     refused = OutcomeKind.UNAUTHORIZED if status == 401 else OutcomeKind.LIST_NOT_FOUND
     assert 0 < kinds.count(refused) <= own.gate().rules.incident_threshold
-    assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(refused)
+    assert kinds.count(OutcomeKind.ON_HOLD) == 50 - kinds.count(refused)
     assert own.gate().state().kind == "incident"
     assert locks(own) == []
 
@@ -299,7 +299,7 @@ def test_key_refused_on_a_read_costs_few_events(
     there.meanwhile = dict.fromkeys(range(1, 200), fails(401))
     kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(50)))
     assert 0 < kinds.count(OutcomeKind.UNAUTHORIZED) <= own.gate().rules.incident_threshold
-    assert kinds.count(OutcomeKind.HELD) == 50 - kinds.count(OutcomeKind.UNAUTHORIZED)
+    assert kinds.count(OutcomeKind.ON_HOLD) == 50 - kinds.count(OutcomeKind.UNAUTHORIZED)
     assert len(there.calls) < 20
 
 
@@ -322,7 +322,7 @@ def test_concurrent_refusals_cost_few_events(
         ledger=own.ledger(own.gate(incident_threshold=2)),
     )
     assert kinds.count(OutcomeKind.UNAUTHORIZED) == 2
-    assert kinds.count(OutcomeKind.HELD) == 2
+    assert kinds.count(OutcomeKind.ON_HOLD) == 2
 
 
 # Told to wait, and no answer
@@ -335,7 +335,7 @@ def test_bulk_call_answered_429_throttles_its_events_and_stops_the_rest(
     there.meanwhile[251] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     found = outcomes(own, there, [patch_for(each, plan="pro") for each in range(250)])
     assert {each.kind for each in found[:100]} == {OutcomeKind.THROTTLED}
-    assert {each.kind for each in found[100:]} == {OutcomeKind.HELD}
+    assert {each.kind for each in found[100:]} == {OutcomeKind.ON_HOLD}
     assert all(each.wait_until for each in found[:100])
     assert len(there.calls) == 251
     assert own.gate().state().kind == "throttled"
@@ -346,7 +346,7 @@ def test_read_answered_429_stops_the_batch_write(own: OwnIntegration) -> None:
     there.meanwhile[3] = lambda _: Reply(429, b"{}", headers={"Retry-After": "30"})
     kinds = deliver(own, there, *(patch_for(each, plan="pro") for each in range(100)))
     assert kinds.count(OutcomeKind.THROTTLED) == 1
-    assert kinds.count(OutcomeKind.HELD) == 99
+    assert kinds.count(OutcomeKind.ON_HOLD) == 99
     assert len(there.calls) <= 3 + 4  # those under way at that moment
     assert there.entries() == []
 
@@ -369,8 +369,8 @@ def test_no_request_is_sent_while_the_integration_is_on_hold(own: OwnIntegration
     there = HoldsMembers(*listed(1, 2))
     own.gate().pause()
     assert deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro")) == [
-        OutcomeKind.HELD,
-        OutcomeKind.HELD,
+        OutcomeKind.ON_HOLD,
+        OutcomeKind.ON_HOLD,
     ]
     assert there.calls == []
 
@@ -379,8 +379,8 @@ def test_hold_that_begins_before_the_bulk_call_prevents_it(own: OwnIntegration) 
     there = HoldsMembers(*listed(1, 2))
     there.meanwhile[2] = doing(own.gate().pause)
     assert deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro")) == [
-        OutcomeKind.HELD,
-        OutcomeKind.HELD,
+        OutcomeKind.ON_HOLD,
+        OutcomeKind.ON_HOLD,
     ]
     assert there.entries() == []
     assert locks(own) == []
@@ -394,7 +394,7 @@ def test_busy_member_delays_no_other_member(own: OwnIntegration) -> None:
     own.ledger().acquire([address(2)])
     assert deliver(own, there, *(patch_for(each, plan="pro") for each in (1, 2, 3))) == [
         OutcomeKind.DELIVERED,
-        OutcomeKind.BUSY,
+        OutcomeKind.LOCKED,
         OutcomeKind.DELIVERED,
     ]
 
@@ -420,7 +420,7 @@ def test_members_whose_lease_ended_are_not_written(own: OwnIntegration) -> None:
     there = HoldsMembers(*listed(1, 2))
     there.meanwhile[2] = doing(lambda: own.redis.delete(sorted(locks(own))[0]))
     kinds = deliver(own, there, patch_for(1, plan="pro"), patch_for(2, plan="pro"))
-    assert sorted(kinds) == [OutcomeKind.BUSY, OutcomeKind.DELIVERED]
+    assert sorted(kinds) == [OutcomeKind.DELIVERED, OutcomeKind.LOCKED]
 
 
 def test_two_processes_writing_the_same_members_lose_no_field(own: OwnIntegration) -> None:
@@ -437,7 +437,7 @@ def test_two_processes_writing_the_same_members_lose_no_field(own: OwnIntegratio
             left[id(it)] = [
                 each
                 for each, outcome in zip(patches, ended, strict=True)
-                if outcome.kind is OutcomeKind.BUSY
+                if outcome.kind is OutcomeKind.LOCKED
             ]
 
     with ThreadPoolExecutor(2) as threads:
@@ -594,7 +594,7 @@ def test_member_marked_in_doubt_before_the_write_is_read_again(
     ledger = trusting_ledger(own)
     key = ledger.keys.member(ledger.digest_of(address(1)))
     there.meanwhile[1] = doing(lambda: own.redis.hset(key, "doubt", "1"))
-    assert deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.BUSY]
+    assert deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger) == [OutcomeKind.LOCKED]
     assert there.asked() == [f"GET {address(1)}"]
     assert deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger) == [
         OutcomeKind.DELIVERED
@@ -671,7 +671,9 @@ def test_unsubscribe_that_was_never_sent_is_not_recorded_as_ours(own: OwnIntegra
         429, b"{}", headers={"Retry-After": "30"}
     )
     outcomes_ = here.deliver([patch_for(each, 2, consent=False) for each in range(40)])
-    held_back = [number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.HELD]
+    held_back = [
+        number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.ON_HOLD
+    ]
     assert held_back
     for each in held_back:
         entry = ledger.look_up(address(each))
@@ -745,7 +747,7 @@ def test_reads_without_a_permit_wait_for_the_rate_limit(own: OwnIntegration) -> 
         ledger=own.ledger(gate, refresh_seconds=60),
     )
     assert 0 < len(there.calls) <= 12
-    assert kinds.count(OutcomeKind.HELD) >= 39
+    assert kinds.count(OutcomeKind.ON_HOLD) >= 39
     assert OutcomeKind.DELIVERED in kinds or there.entries() == []
 
 

@@ -107,7 +107,7 @@ def test_refusals_of_every_member_cost_few_events(
     gate = own.gate(incident_threshold=3, rejected_threshold=20)
     here = own.delivery(there.asking(), ledger=own.ledger(gate), batch=batch)
     kinds = list(deliver(own, there, here=here).values())
-    assert kinds.count(OutcomeKind.HELD) == MANY - threshold
+    assert kinds.count(OutcomeKind.ON_HOLD) == MANY - threshold
     assert gate.state().kind == "incident"
 
 

@@ -179,7 +179,7 @@ def test_members_of_a_background_job_are_looked_after_if_redis_fails(
         deliver(here, range(4), plan="pro")
     assert account.own.redis.zcard(account.own.look_after_key) == 4
     later = account.delivery().deliver([wants(each, plan="max") for each in range(4)])
-    assert {each.kind for each in later} == {OutcomeKind.BUSY}
+    assert {each.kind for each in later} == {OutcomeKind.LOCKED}
 
 
 def test_calls_of_a_batch_end_with_the_first_missing_sample(account: Account) -> None:
@@ -197,7 +197,7 @@ def test_all_samples_of_a_batch_share_one_wait(account: Account) -> None:
     here = account.delivery(trust=account.trust(longest_look=1), batch=2)
     kinds = [each.kind for each in here.deliver([wants(each, plan="pro") for each in range(40)])]
     assert kinds[0] is OutcomeKind.DELIVERED
-    assert kinds[-1] is OutcomeKind.HELD
+    assert kinds[-1] is OutcomeKind.ON_HOLD
     assert account.requests()["POST members.json"] < 20
     assert account.trust().shares()
 

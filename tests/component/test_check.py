@@ -155,10 +155,10 @@ def test_a_long_answer_is_cut() -> None:
 
 def test_refused_connection_is_reported_with_the_address() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    nobody = MailgunClient(
+    unreachable = MailgunClient(
         base_url=url, key=SecretStr(KEY), list_address=LIST, connect_timeout=1, read_timeout=1
     )
-    finding = mailgun_finding(nobody, url)
+    finding = mailgun_finding(unreachable, url)
     assert not finding.ok
     assert url in finding.found
 

@@ -331,10 +331,10 @@ def test_the_client_does_not_show_its_key() -> None:
 
 
 def test_refused_connection_counts_as_not_asked() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
         mailgun = MailgunClient(
-            base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}",
+            base_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
             key=SecretStr("key"),
             list_address="list@example.com",
             connect_timeout=1,

@@ -40,7 +40,7 @@ def remaining_ids(letters: DeadLetterQueue) -> list[str]:
 def test_dead_letters_without_a_limit_are_all_kept(own: OwnIntegration) -> None:
     letters = letters_of(own, *[10_000.0] * 5)
     bounds = DeadLetterLimits(letters)
-    assert (bounds.turn(), bounds.enforce(NOW), letters.count()) == (False, 0, 5)
+    assert (bounds.try_start(), bounds.enforce(NOW), letters.count()) == (False, 0, 5)
 
 
 def test_oldest_dead_letters_above_the_limit_are_removed_and_reported(
@@ -84,6 +84,6 @@ def test_dead_letters_at_the_limit_warn_once_an_hour_and_none_is_removed(
 def test_dead_letters_are_removed_by_one_worker_a_few_at_a_time(own: OwnIntegration) -> None:
     letters = letters_of(own, *[1.0] * (AT_ONCE + 10))
     bounds = DeadLetterLimits(letters, most=1)
-    assert [bounds.turn(), bounds.turn()] == [True, False]
+    assert [bounds.try_start(), bounds.try_start()] == [True, False]
     assert [bounds.enforce(NOW) for _ in range(3)] == [AT_ONCE, 9, 0]
     assert remaining_ids(letters) == [f"d{AT_ONCE + 9}"]

@@ -102,7 +102,7 @@ def test_a_hold_that_begins_after_the_read_stops_the_write(own: OwnIntegration) 
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = own.gate().pause
     found = outcome_of(own, there, patch(plan="free"))
-    assert (found.kind, found.requests) == (OutcomeKind.HELD, 1)
+    assert (found.kind, found.requests) == (OutcomeKind.ON_HOLD, 1)
     assert there.held == HELD
     own.gate().resume()
     assert outcome_of(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
@@ -113,7 +113,7 @@ def test_no_request_is_sent_while_on_hold(own: OwnIntegration, overwrite: bool) 
     there = HoldsOneMember(HELD)
     own.gate().pause()
     found = outcome_of(own, there, patch(plan="free"), overwrite=overwrite)
-    assert (found.kind, found.requests) == (OutcomeKind.HELD, 0)
+    assert (found.kind, found.requests) == (OutcomeKind.ON_HOLD, 0)
     assert there.asked() == []
 
 
@@ -179,4 +179,4 @@ def test_outcome_is_described_in_one_short_line_without_addresses() -> None:
     )
     known = "'vars' parameter is not a valid JSON"
     assert why(Outcome(OutcomeKind.REJECTED, 400, known)) == f"rejected (400): {known}"
-    assert why(on_hold_outcome(3.6)) == "held: the integration is on hold for 4 s"
+    assert why(on_hold_outcome(3.6)) == "on_hold: the integration is on hold for 4 s"

@@ -11,7 +11,7 @@ from worker.queue.codec import decode, encode
 from worker.queue.dead_letter_filter import address_of
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
-from worker.queue.message import DELIVER_MANY, Message, events_in
+from worker.queue.message import DELIVER_MANY, Message, unbundle
 
 JANE, SAM, KIM = ("jane@example.com", "sam@example.com", "kim@example.com")
 FAR = 3600.0
@@ -66,7 +66,7 @@ def message_summary(raw: str) -> Any:
     if not raw.startswith("{"):
         return raw
     message = decode(raw)[0]
-    return message.id, [address_of(each.args) or each.args[0] for each in events_in(message)]
+    return message.id, [address_of(each.args) or each.args[0] for each in unbundle(message)]
 
 
 def forget(places: EventSearch, address: str) -> dict[str, int]:

@@ -32,8 +32,8 @@ ANSWERS = [
     OutcomeKind.UNCHANGED,
     OutcomeKind.REJECTED,
     OutcomeKind.UNEXPECTED_STATUS,
-    OutcomeKind.HELD,
-    OutcomeKind.BUSY,
+    OutcomeKind.ON_HOLD,
+    OutcomeKind.LOCKED,
 ]
 """Outcomes of attempts in which Mailgun answered, besides those that begin a hold."""
 
@@ -284,8 +284,8 @@ def test_a_read_that_succeeds_ends_a_run_of_reads_but_not_of_writes(own: OwnInte
 @pytest.mark.parametrize(
     "kind",
     [
-        OutcomeKind.HELD,
-        OutcomeKind.BUSY,
+        OutcomeKind.ON_HOLD,
+        OutcomeKind.LOCKED,
         OutcomeKind.SUPERSEDED,
         OutcomeKind.UNCHANGED,
         OutcomeKind.CRASHED,

@@ -11,8 +11,8 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer
-from worker.consumer import transport
 from worker.consumer.application import celery_app
+from worker.consumer.message_properties import MESSAGE_PROPERTY
 from worker.consumer.switched_off import SwitchedOff
 from worker.queue import in_flight
 from worker.queue.codec import encode
@@ -168,10 +168,12 @@ def test_event_queue_and_other_queues_are_both_read_and_neither_starves(
     )
     for each in range(5):
         Producer(connection).publish({"number": each}, routing_key=other, serializer="json")
-    ours, theirs = [], []
+    ours: list[object] = []
+    theirs: list[object] = []
 
     def take(_: object, message: object) -> None:
-        ours.append(message) if transport.TAKEN in message.properties else theirs.append(message)  # type: ignore[attr-defined]
+        is_ours = MESSAGE_PROPERTY in message.properties  # type: ignore[attr-defined]
+        (ours if is_ours else theirs).append(message)
 
     with Consumer(connection, [Queue(own.queue), Queue(other)], callbacks=[take], accept=["json"]):
         while len(ours) + len(theirs) < 10:

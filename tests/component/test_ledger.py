@@ -113,7 +113,7 @@ def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
 
 
 def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
-    return None if kind is OutcomeKind.BUSY else kind
+    return None if kind is OutcomeKind.LOCKED else kind
 
 
 def test_member_leased_by_another_delivery_is_busy_without_a_request(
@@ -122,7 +122,7 @@ def test_member_leased_by_another_delivery_is_busy_without_a_request(
     there = HoldsOneMember(HELD)
     acquired_lease(own)
     found = deliver(own, there, patch(plan="pro"))
-    assert (found.kind, found.requests) == (OutcomeKind.BUSY, 0)
+    assert (found.kind, found.requests) == (OutcomeKind.LOCKED, 0)
     assert there.asked() == []
 
 
@@ -161,7 +161,7 @@ def test_write_without_an_answer_locks_the_member_until_it_has_settled(
     assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNAVAILABLE
     (lock,) = keys(own, "lock")
     assert 0 < own.redis.pttl(lock) <= 60_000
-    assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.BUSY
+    assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.LOCKED
     own.redis.delete(lock)  # the time is over
     assert deliver(own, there, patch(plan="pro"), settle_seconds=60).kind is OutcomeKind.UNCHANGED
     assert keys(own, "lock") == []
@@ -188,7 +188,7 @@ def test_delivery_whose_lease_ended_before_the_write_does_not_write(own: OwnInte
     there = HoldsOneMember(HELD)
     there.meanwhile["GET"] = lambda: lease_goes_to_another(own)
     found = deliver(own, there, patch(consent=False, plan="pro"))
-    assert (found.kind, there.asked(), there.held) == (OutcomeKind.BUSY, ["GET"], HELD)
+    assert (found.kind, there.asked(), there.held) == (OutcomeKind.LOCKED, ["GET"], HELD)
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]
@@ -199,7 +199,7 @@ def test_lease_lost_during_the_write_leaves_the_new_lock_and_record(
 ) -> None:
     there = HoldsOneMember(HELD)
     there.meanwhile["POST"] = lambda: lease_goes_to_another(own)
-    assert deliver(own, there, patch(plan="pro")).kind is OutcomeKind.BUSY
+    assert deliver(own, there, patch(plan="pro")).kind is OutcomeKind.LOCKED
     assert len(keys(own, "lock")) == 1
     (key,) = keys(own, "member")
     assert own.redis.hkeys(key) == ["late_at"]

@@ -17,9 +17,9 @@ from worker.members.ledger import Ledger
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
-from worker.queue.in_flight import put_back_takings
+from worker.queue.in_flight import put_back_fetches
 from worker.queue.message import Message
-from worker.queue.replay_by_filter import Replayed, replayed
+from worker.queue.replay_by_filter import ReplayResult, replay_matching
 from worker.redis_client.client import connect
 
 ADDRESS = "jane@example.com"
@@ -54,7 +54,7 @@ def acquire_without_a_reply(ledger: Ledger, relay: Relay) -> None:
         ledger.acquire([ADDRESS])
 
 
-def is_busy(own: OwnIntegration) -> bool:
+def is_locked(own: OwnIntegration) -> bool:
     return bool(own.redis.exists(own.ledger().keys_of(ADDRESS)[0]))
 
 
@@ -63,7 +63,7 @@ def test_lease_whose_acquire_reply_was_lost_is_acquired(
 ) -> None:
     relay.lose_replies(1)
     lease(over_relay.ledger())
-    assert is_busy(own)
+    assert is_locked(own)
 
 
 def test_member_leased_by_another_delivery_stays_busy(
@@ -80,9 +80,9 @@ def test_lease_whose_acquire_was_never_answered_is_released(
 ) -> None:
     ledger = over_relay.ledger()
     acquire_without_a_reply(ledger, relay)
-    assert is_busy(own)
+    assert is_locked(own)
     ledger.repeat()
-    assert not is_busy(own)
+    assert not is_locked(own)
 
 
 def test_release_repeated_after_a_lost_reply_returns_the_first_result(
@@ -95,7 +95,7 @@ def test_release_repeated_after_a_lost_reply_returns_the_first_result(
         [opened], [RequestReport("throttled", 1, 5.0, "429", [], written=True)], 0
     )
     assert [each.kind for each in changes] == ["throttled"]
-    assert (opened.lost, is_busy(own), own.redis.zcard(own.look_after_key)) == (False, False, 0)
+    assert (opened.lost, is_locked(own), own.redis.zcard(own.look_after_key)) == (False, False, 0)
     assert own.redis.hget(f"signal:{own.name}:pace", "throttles") == "1"
 
 
@@ -108,7 +108,14 @@ def test_release_that_was_never_answered_is_repeated(
     with pytest.raises(redis.ConnectionError):
         ledger.release([opened], [], 0)
     ledger.repeat()
-    assert not is_busy(own)
+    assert not is_locked(own)
+
+
+def test_release_is_noted_under_its_documented_key(own: OwnIntegration) -> None:
+    ledger = own.ledger()
+    opened = lease(ledger)
+    ledger.release([opened], [], 0)
+    assert own.redis.keys(f"signal:{own.name}:released:*") == [ledger.keys.released(opened.token)]
 
 
 def test_lease_that_another_delivery_has_by_now_is_not_released(
@@ -119,7 +126,7 @@ def test_lease_that_another_delivery_has_by_now_is_not_released(
     own.redis.delete(own.ledger().keys_of(ADDRESS)[0])
     lease(own.ledger())
     ledger.repeat()
-    assert is_busy(own)
+    assert is_locked(own)
 
 
 def test_waiting_events_go_on_once_an_unanswered_acquire_is_released(
@@ -155,7 +162,7 @@ def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
-@pytest.mark.parametrize("name", ["_open", "_ask_again"])
+@pytest.mark.parametrize("name", ["_acquire", "_renew"])
 def test_late_copy_after_the_release_leases_and_prolongs_nothing(
     own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
 ) -> None:
@@ -175,11 +182,11 @@ def test_late_copy_of_an_abandoned_acquire_leases_nothing(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = over_relay.ledger()
-    send_late_copies = late_copies(ledger, "_open", monkeypatch)
+    send_late_copies = late_copies(ledger, "_acquire", monkeypatch)
     acquire_without_a_reply(ledger, relay)
     ledger.repeat()
     send_late_copies()
-    assert not is_busy(own)
+    assert not is_locked(own)
 
 
 def test_members_of_one_acquire_can_be_released_in_parts(own: OwnIntegration) -> None:
@@ -244,7 +251,7 @@ def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(
         return replay(*arguments)
 
     monkeypatch.setattr(DeadLetterQueue, "replay", losing_a_reply)
-    assert replayed(letters, DeadLetterFilter(), 4, 2.0) == Replayed(offered=4, moved=4)
+    assert replay_matching(letters, DeadLetterFilter(), 4, 2.0) == ReplayResult(offered=4, moved=4)
     assert (letters.count(), own.redis.llen(own.queue)) == (1, 4)
 
 
@@ -253,8 +260,8 @@ def test_messages_of_a_lost_fetch_are_back_in_order_and_others_stay(own: OwnInte
     lost, kept = own.take(2), own.take(1)
     tags = sorted(str(each) for each in own.redis.zrange(own.unacked_keys[0], 0, -1))
     fetch_id = tags[0].split(".")[2]
-    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 2
-    assert put_back_takings(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 0
+    assert put_back_fetches(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 2
+    assert put_back_fetches(own.redis, own.queue, own.unacked_keys, [fetch_id]) == 0
     assert own.redis.hvals(own.unacked_keys[1]) == kept.messages
     assert list(reversed(own.redis.lrange(own.queue, 0, -1))) == [*lost.messages, "4"]
 

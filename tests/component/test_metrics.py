@@ -89,7 +89,7 @@ def test_every_outcome_is_counted_under_its_own_name(kind: OutcomeKind) -> None:
     metrics = Metrics("default")
     before = scraped(metrics.registry)
     decision = decide(Outcome(kind), deciding.RetryState(0, 0, 0), RetryPolicy(), now=NOW, jitter=0)
-    metrics.handled(event(), decision, Outcome(kind))
+    metrics.count_event(event(), decision, Outcome(kind))
     after = scraped(metrics.registry)
     grown = {
         name for name in after if name.startswith("outcomes_total") and after[name] != before[name]
@@ -109,7 +109,7 @@ def test_event_that_never_reached_mailgun_is_counted_apart(
     decision: Done | Bury, name: str
 ) -> None:
     metrics = Metrics("default")
-    metrics.handled(event(), decision, None)
+    metrics.count_event(event(), decision, None)
     found = scraped(metrics.registry)
     assert found[f"outcomes_total {name}"] == 1
     assert found["event_attempts_count"] == found["delivery_duration_seconds_count"] == 0
@@ -131,17 +131,17 @@ def test_every_counter_is_exported_from_the_start_at_zero() -> None:
 @pytest.mark.parametrize("reason", DeadLetterReason)
 def test_dead_letters_are_counted_by_reason(reason: DeadLetterReason) -> None:
     metrics = Metrics("default")
-    metrics.handled(event(), Bury(reason), None)
-    metrics.handled(event(), Bury(reason), Outcome(OutcomeKind.UNAVAILABLE))
+    metrics.count_event(event(), Bury(reason), None)
+    metrics.count_event(event(), Bury(reason), Outcome(OutcomeKind.UNAVAILABLE))
     assert scraped(metrics.registry)[f"buried_total {reason}"] == 2
 
 
 def test_attempts_are_observed_when_an_event_has_ended() -> None:
     metrics = Metrics("default")
-    metrics.handled(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
+    metrics.count_event(event(attempts=1), Retry(1), Outcome(OutcomeKind.UNAVAILABLE))
     assert scraped(metrics.registry)["event_attempts_count"] == 0
-    metrics.handled(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    metrics.handled(
+    metrics.count_event(event(attempts=2), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+    metrics.count_event(
         event(attempts=49),
         Bury(DeadLetterReason.RETRIES_EXHAUSTED),
         Outcome(OutcomeKind.UNAVAILABLE),
@@ -153,12 +153,12 @@ def test_attempts_are_observed_when_an_event_has_ended() -> None:
 
 def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
     metrics = Metrics("default", clock=lambda: 1060.0)
-    metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
-    metrics.handled(
+    metrics.count_event(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+    metrics.count_event(
         event().reset_for_replay(1059.0), Done("unchanged"), Outcome(OutcomeKind.UNCHANGED)
     )
-    metrics.handled(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
-    metrics.handled(event(), Snooze(1), Outcome(OutcomeKind.HELD))
+    metrics.count_event(event(), Bury(DeadLetterReason.REJECTED), Outcome(OutcomeKind.REJECTED))
+    metrics.count_event(event(), Snooze(1), Outcome(OutcomeKind.ON_HOLD))
     found = scraped(metrics.registry)
     assert (found["delivery_duration_seconds_sum"], found["delivery_duration_seconds_count"]) == (
         61,
@@ -168,14 +168,14 @@ def test_the_time_to_delivery_counts_from_enqueue_or_replay() -> None:
 
 def test_a_producers_clock_that_is_ahead_gives_no_negative_time() -> None:
     metrics = Metrics("default", clock=lambda: 900.0)
-    metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+    metrics.count_event(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
     assert scraped(metrics.registry)["delivery_duration_seconds_sum"] == 0
 
 
 def test_request_is_counted_by_the_class_of_its_status() -> None:
     metrics = Metrics("default")
     for status in (None, *range(100, 600)):
-        metrics.asked("upsert", status, 0.3)
+        metrics.record_request("upsert", status, 0.3)
     found = scraped(metrics.registry)
     counts = {
         name: value
@@ -259,10 +259,10 @@ def test_gauges_of_an_empty_integration_are_zero(own: OwnIntegration, settings: 
     assert {f"dead_letters {reason}" for reason in DeadLetterReason} | {
         "dead_letters unknown"
     } <= found.keys()
-    assert {f"held {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
+    assert {f"on_hold {kind}" for kind in integration_gauges.HOLDS} <= found.keys()
 
 
-HELD: dict[str, Any] = {
+HOLDS: dict[str, Any] = {
     "paused": lambda gate: gate.pause(),
     "incident": lambda gate: reported(gate, OutcomeKind.UNAUTHORIZED, times=3),
     "throttled": lambda gate: reported(gate, OutcomeKind.THROTTLED, hint=1000),
@@ -270,12 +270,12 @@ HELD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", HELD)
+@pytest.mark.parametrize("kind", HOLDS)
 def test_hold_is_exported_by_its_kind(own: OwnIntegration, settings: Settings, kind: str) -> None:
-    HELD[kind](own.gate())
+    HOLDS[kind](own.gate())
     found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
-    assert [name for name, value in found.items() if name.startswith("held") and value] == [
-        f"held {kind}"
+    assert [name for name, value in found.items() if name.startswith("on_hold") and value] == [
+        f"on_hold {kind}"
     ]
 
 
@@ -386,7 +386,7 @@ def test_processes_on_one_host_get_successive_ports_with_their_own_counts() -> N
     for count in range(3):
         metrics = Metrics("default")
         for _ in range(count):
-            metrics.handled(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
+            metrics.count_event(event(), Done("delivered"), Outcome(OutcomeKind.DELIVERED))
         ports.append(cast("int", serve_metrics(metrics, settings_with(metrics_port=first))))
     assert len(set(ports)) == 3
     assert sorted(ports) == ports
@@ -500,5 +500,5 @@ def test_metrics_never_carry_the_text_of_a_message() -> None:
         id="jane@example.com", kind="jane@example.com", attempts=0, retry_window_start=1.0
     )
     outcome = Outcome(OutcomeKind.REJECTED, 400, "jane@example.com is no address")
-    metrics.handled(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
+    metrics.count_event(cast("Message", message), Bury(DeadLetterReason.REJECTED), outcome)
     assert not [name for name in scraped(metrics.registry) if "jane" in name]

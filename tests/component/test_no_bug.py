@@ -23,9 +23,9 @@ from tests.raw_mailguns import RawMailgun, answer, said
 from tests.servers import RedisServer
 from tests.unit.strategies import any_text, strange_json
 from worker.cli import cli
-from worker.cli.errors import ended
+from worker.cli.errors import exit_status_of
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
-from worker.queue.codec import envelope
+from worker.queue.codec import celery_message
 from worker.queue.dead_letter_reasons import ADVICE
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message
@@ -76,7 +76,7 @@ def run(*arguments: str) -> Printed:
     """The command in this process; nothing that a terminal obeys gets through, and no bug."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        status = ended(
+        status = exit_status_of(
             lambda: cli(args=list(arguments), prog_name="signal-mailgun", standalone_mode=False)
         )
     printed = Printed(status, out.getvalue(), err.getvalue())
@@ -113,7 +113,7 @@ CHANGING = (
 
 whole = st.builds(
     lambda named, event, kind, reason, answer, parts: with_parts(
-        envelope(
+        celery_message(
             (message := Message(id=named, args=(event,), kind=kind)),
             "mailgun.default",
             dead_letter={

@@ -18,7 +18,7 @@ from worker.mailgun.client import PAGE_BODY_LIMIT
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import Page
 from worker.members.merge_plan import TimedPatch
-from worker.members.opt_outs import OptOutScanner, last_read
+from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter
 from worker.members.record import EventOrder
 from worker.members.sync import MORE_MEMBERS, ListSync, SyncProgress
@@ -88,7 +88,7 @@ def test_unreadable_member_on_a_page_stops_neither_sync_nor_opt_outs(
     assert copies(own, "ann", "jane", "zoe") == [True, False, True]
     own.redis.delete(f"signal:{own.name}:opt_outs")
     assert isinstance(read(own, far), float)
-    assert last_read(own.redis, own.name, REFRESH).trusted
+    assert opt_out_status(own.redis, own.name, REFRESH).trusted
 
 
 def test_member_unreadable_on_a_page_has_no_trusted_copy_any_more(
@@ -180,7 +180,7 @@ def test_cyclic_pages_end_the_sync_and_do_not_count_as_the_whole_list(
     steps = list(synced_until_outcome(own, far))
     assert isinstance(steps[-1], Outcome)
     assert isinstance(read(own, far), Outcome)
-    assert not last_read(own.redis, own.name, REFRESH).trusted
+    assert not opt_out_status(own.redis, own.name, REFRESH).trusted
     assert len(far.requests) < 20
     assert {urlsplit(str(each.url)).hostname for each in far.requests} == {"api.mailgun.net"}
 

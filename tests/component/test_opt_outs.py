@@ -21,7 +21,7 @@ from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
 from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, last_read
+from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, opt_out_status
 from worker.members.page_import import PageImporter
 from worker.monitoring.hold_log import log_opt_outs
 from worker.monitoring.integration_gauges import gauge_families, read_gauges
@@ -67,7 +67,7 @@ def subscribed(own: OwnIntegration) -> dict[str, bool]:
 
 
 def last_scan(own: OwnIntegration) -> OptOutStatus:
-    return last_read(own.redis, own.name, REFRESH)
+    return opt_out_status(own.redis, own.name, REFRESH)
 
 
 # --- one reading

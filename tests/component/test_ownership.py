@@ -483,7 +483,7 @@ def test_no_write_is_sent_after_the_lease_has_ended(
 ) -> None:
     there = HoldsOneMember(HELD)
     found = deliver(own, there, patch(plan="pro"), lease_seconds=frozen_before_writing)
-    assert (found.kind, there.held) == (OutcomeKind.BUSY, HELD)
+    assert (found.kind, there.held) == (OutcomeKind.LOCKED, HELD)
     assert "POST" not in there.asked()
 
 
@@ -497,7 +497,7 @@ def test_bulk_call_is_not_sent_after_the_lease_of_one_member_has_ended(
         TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
         for each in range(3)
     ]
-    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.BUSY}
+    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.LOCKED}
     assert there.entries() == []
 
 
@@ -513,7 +513,7 @@ def test_write_after_a_lost_lease_hands_the_member_on_for_a_recheck(own: OwnInte
 
     there.meanwhile["POST"] = another_writes
     found = deliver(own, there, patch(plan="pro"), 1)
-    assert found.kind is OutcomeKind.BUSY
+    assert found.kind is OutcomeKind.LOCKED
     assert seconds_until_recheck(own) is not None
     assert deliver(own, there, patch(plan="pro"), 1).kind is OutcomeKind.UNCHANGED
 
@@ -535,7 +535,7 @@ def test_member_whose_lease_was_kept_is_done_though_anothers_was_lost(
         for each in range(2)
     ]
     assert [each.kind for each in here.deliver(patches)] == [
-        OutcomeKind.BUSY,
+        OutcomeKind.LOCKED,
         OutcomeKind.DELIVERED,
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.integrations import OwnIntegration, rules_with
-from worker.consumer.transport import TAKE
+from worker.consumer.atomic_fetch import FETCH
 from worker.queue.codec import encode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, again
@@ -38,18 +38,18 @@ def fetch(
     """What a worker with these limits gets now."""
     its = Keys(own.name)
     letters = its.dead_letters
-    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:fetched_at")
     aside = (letters, its.dead_letter_counts)
     tag = f"{own.redis.incr('takes'):09d}"
     arguments = (
-        rules_with().encoded(),
+        rules_with().to_json(),
         room,
         tag,
         bytes_left,
         limits_for_script(LIMITS, own.name, letters),
         in_hand,
     )
-    reply: Any = own.redis.eval(TAKE, len(keys) + 2, *keys, *aside, *map(str, arguments))
+    reply: Any = own.redis.eval(FETCH, len(keys) + 2, *keys, *aside, *map(str, arguments))
     return Fetched(float(reply[0]), reply[1], reply[3], reply[4])
 
 

@@ -97,7 +97,7 @@ def test_lists_are_found_among_thousands_of_keys(own: OwnIntegration, lists: Pri
 def test_search_for_priority_lists_runs_once_a_minute_in_one_worker(
     own: OwnIntegration, lists: PriorityLists
 ) -> None:
-    assert [lists.turn(), lists.turn()] == [True, False]
+    assert [lists.try_start(), lists.try_start()] == [True, False]
     assert 0 < own.redis.ttl(f"signal:{own.name}:priority_lists_looked") <= 60
 
 

@@ -14,7 +14,7 @@ from tests.servers import RedisServer
 from worker import MalformedEvent, enqueue, enqueue_many
 from worker.queue import producer
 from worker.queue.codec import decode
-from worker.queue.message import events_in
+from worker.queue.message import unbundle
 from worker.queue.producer import TRIP_EVENTS
 
 EVENT = {"type": "identify", "traits": {"email": "jane@example.com"}}
@@ -71,7 +71,7 @@ def test_many_events_are_a_command_for_each_thousand(producing: OwnIntegration) 
     assert enqueue_many({**EVENT, "userId": n} for n in range(3 * TRIP_EVENTS)) == 3 * TRIP_EVENTS
     assert commands(producing)["lpush"] - before["lpush"] == 3
     raws = reversed(producing.redis.lrange(producing.queue, 0, -1))
-    found = [each.args[0].get("userId") for raw in raws for each in events_in(decode(str(raw))[0])]
+    found = [each.args[0].get("userId") for raw in raws for each in unbundle(decode(str(raw))[0])]
     assert found == [None, *range(3 * TRIP_EVENTS)]
 
 
@@ -88,7 +88,7 @@ def test_producer_refuses_events_above_the_message_size_of_workers(
     enqueue({**EVENT, "name": "\u0436" * 20_000})
     raws = producing.redis.lrange(producing.queue, 0, -1)
     assert [
-        each.args[0].get("name", "") for raw in raws for each in events_in(decode(str(raw))[0])
+        each.args[0].get("name", "") for raw in raws for each in unbundle(decode(str(raw))[0])
     ] == [
         "\u0436" * 20_000,
         *[""] * 3,

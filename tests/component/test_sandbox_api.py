@@ -1,4 +1,4 @@
-"""The sandbox answers as Mailgun does, and plays what nobody recorded about Mailgun either way."""
+"""The sandbox answers as Mailgun does, and plays what is not recorded of Mailgun either way."""
 
 import json
 from typing import Any
@@ -346,7 +346,7 @@ def test_pages_follow_changes_of_members(sandbox: RunningSandbox, five: list[str
     upsert(sandbox, "bb@example.com", subscribed="no")
     ask(sandbox, "DELETE", f"/members/{five[3]}")
     assert (listed("no"), listed("yes")) == (["bb@example.com", five[4]], five[:3])
-    for _ in range(2):  # gone and back, and there and gone, before anybody looks
+    for _ in range(2):  # gone and back, and there and gone, before a read
         ask(sandbox, "DELETE", "/members/bb@example.com")
         upsert(sandbox, "bb@example.com", subscribed="no")
         upsert(sandbox, "cc@example.com", subscribed="no")

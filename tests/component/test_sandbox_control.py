@@ -1,4 +1,4 @@
-"""The sandbox can be watched and driven by this machine and by nobody else, remembers what it was asked, and stops."""
+"""The sandbox can be watched and driven by this machine only, remembers what it was asked, and stops."""
 
 import http.client
 import re

@@ -1,4 +1,4 @@
-"""A sync of everybody: step by step, interrupted and gone on with, begun anew, and what a complete one is worth."""
+"""A sync of the whole list: step by step, interrupted and gone on with, begun anew, and what a complete one is worth."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,10 +9,10 @@ import pytest
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
 from worker.cli.console import CommandError
-from worker.cli.sync import TRIES, _each, _shown
+from worker.cli.sync import TRIES, _each, _progress_display
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import ALL_MEMBERS
-from worker.members.opt_outs import OptOutScanner, last_read
+from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 from worker.settings import Settings
@@ -70,7 +70,7 @@ def test_complete_sync_counts_as_an_opt_out_scan_from_its_start(
     begun = sync.begin(anew=False)
     own.redis.hincrbyfloat(f"signal:{own.name}:sync", "began", -100)
     steps(sync, replace(begun, began=str(own.redis.hget(f"signal:{own.name}:sync", "began"))))
-    found = last_read(own.redis, own.name, REFRESH)
+    found = opt_out_status(own.redis, own.name, REFRESH)
     assert (found.members, found.trusted) == (3, True)
     assert found.age == pytest.approx(100 + own.now() - before, abs=20)
 
@@ -100,7 +100,7 @@ def test_interrupted_sync_continues_after_its_last_page_with_its_counts(
 def test_incomplete_sync_makes_nothing_trusted(own: OwnIntegration) -> None:
     sync = sync_of(own, HoldsAList(3, subscribed=4))
     steps(sync, sync.begin(anew=False), most=4)
-    assert not last_read(own.redis, own.name, REFRESH).trusted
+    assert not opt_out_status(own.redis, own.name, REFRESH).trusted
 
 
 def test_sync_begun_anew_starts_from_the_first_page(own: OwnIntegration) -> None:
@@ -156,7 +156,7 @@ def test_sync_survives_single_failed_pages_and_ends_after_six_in_a_row(
     there = HoldsAList(3)
     there.instead = dict.fromkeys((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), lambda: answered(503))
     sync, settings = sync_of(own, there), Settings(_env_file=None, retry_base_seconds=1e-6)
-    with _shown() as shown:
+    with _progress_display() as shown:
         pages = list(_each(settings, sync, sync.begin(anew=False), shown))
         assert pages[-1].members == 3
         there.instead = dict.fromkeys(range(100), lambda: answered(503))

@@ -14,8 +14,9 @@ from kombu.transport.redis import Transport as KombusTransport
 from tests.integrations import OwnIntegration, rules_with
 from tests.servers import RedisServer
 from worker.consumer.application import celery_app
+from worker.consumer.atomic_fetch import FETCH
 from worker.consumer.load import Load, Weight, load
-from worker.consumer.transport import TAKE, Transport
+from worker.consumer.transport import Transport
 from worker.queue.codec import decode, encode
 from worker.queue.in_flight import PUT_BACK
 from worker.queue.intake import parse_raw
@@ -88,9 +89,9 @@ def test_a_bundle_costs_as_many_requests_as_its_events(own: OwnIntegration) -> N
 
 def test_fetch_returns_the_events_of_a_bundle_beyond_its_permits(own: OwnIntegration) -> None:
     own.redis.lpush(own.queue, bundled("b", 100, own), bundled("c", 100, own))
-    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:fetched_at")
     taken: Any = own.redis.eval(
-        TAKE, len(keys), *keys, rules_with().encoded(), "150", "tag", "1000000"
+        FETCH, len(keys), *keys, rules_with().to_json(), "150", "tag", "1000000"
     )
     assert taken[2] == [100, 50]
 
@@ -102,9 +103,9 @@ def test_wrong_count_of_events_counts_at_least_one_and_is_bounded(
     own: OwnIntegration, said: str, counted: int
 ) -> None:
     own.redis.lpush(own.queue, f'{{"headers": {{"signal": {{"events": {said}}}}}}}')
-    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:taken_at")
+    keys = (*own.gate().keys, own.queue, *own.unacked_keys, f"signal:{own.name}:fetched_at")
     taken: Any = own.redis.eval(
-        TAKE, len(keys), *keys, rules_with().encoded(), "100000", "tag", "1000000"
+        FETCH, len(keys), *keys, rules_with().to_json(), "100000", "tag", "1000000"
     )
     assert taken[2] == [counted]
 
@@ -233,7 +234,7 @@ def test_the_events_of_a_bundle_come_before_those_of_the_next_message(own: OwnIn
 
 
 @pytest.mark.parametrize(
-    "raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_taken_at":1.5,"headers":{}}']
+    "raw", ["{}", "[1]", "no JSON", '"text"', '{"signal_fetched_at":1.5,"headers":{}}']
 )
 def test_entry_that_is_no_message_is_left_as_it_is(own: OwnIntegration, raw: str) -> None:
     own.redis.lpush(own.queue, raw)

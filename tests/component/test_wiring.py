@@ -10,7 +10,7 @@ import requests
 import urllib3
 
 from tests.adapters import Far, HoldsOneMember, answered, asking
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, process_one
 from tests.servers import RedisServer
 from worker.delivery.event_delivery import Buried, Rescheduled
 from worker.delivery.processor import EventProcessor
@@ -43,7 +43,7 @@ def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
             clock=lambda: NOW,
         )
         return replace(
-            parts, delivery=replace(parts.delivery, mailgun=asking(far)), chance=lambda: 0.0
+            parts, delivery=replace(parts.delivery, mailgun=asking(far)), jitter=lambda: 0.0
         )
 
     return made
@@ -74,7 +74,9 @@ def test_an_event_is_merged_unless_overwriting_is_set(assembled: Assembled) -> N
         ("overwrite", {"plan": "pro"}),
     ):
         there = HoldsOneMember(held)
-        assert assembled(there.far, mailgun_write_mode=mode).handle(MESSAGE) == Done("delivered")
+        assert process_one(assembled(there.far, mailgun_write_mode=mode), MESSAGE) == Done(
+            "delivered"
+        )
         assert there.held
         assert there.held["vars"] == variables
 
@@ -85,7 +87,7 @@ def test_retry_delay_is_between_half_the_doubled_base_and_the_ceiling(
 ) -> None:
     parts = assembled(always(503))
     before = own.now()
-    parts.handle(replace(MESSAGE, attempts=attempts))
+    process_one(parts, replace(MESSAGE, attempts=attempts))
     due = parts.delay_queue.next_due()
     assert due
     assert seconds - 0.001 <= due - before <= seconds + SLOW_MACHINE_SECONDS
@@ -104,7 +106,8 @@ def test_retry_window_ends_with_the_last_attempt(
     assembled: Assembled, settings: dict[str, Any], attempts: int, handled: type
 ) -> None:
     assert isinstance(
-        assembled(always(503), **settings).handle(replace(MESSAGE, attempts=attempts)), handled
+        process_one(assembled(always(503), **settings), replace(MESSAGE, attempts=attempts)),
+        handled,
     )
 
 
@@ -122,15 +125,19 @@ def test_retry_window_ends_its_hours_after_the_first_attempt(
 ) -> None:
     own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1000 + hours * 3600)
     old = replace(MESSAGE, enqueued_at=0.0, first_tried=1000.0)
-    assert isinstance(assembled(always(503), **settings).handle(old), handled)
+    assert isinstance(process_one(assembled(always(503), **settings), old), handled)
 
 
 def test_first_attempt_of_an_old_event_does_not_end_its_retry_window(
     own: OwnIntegration, assembled: Assembled
 ) -> None:
     own.redis.hset(f"signal:{own.name}:hold", "open_seconds", 1e6)
-    assert isinstance(assembled(always(503)).handle(replace(MESSAGE, enqueued_at=0.0)), Rescheduled)
-    assert isinstance(assembled(always(429)).handle(replace(MESSAGE, enqueued_at=0.0)), Rescheduled)
+    assert isinstance(
+        process_one(assembled(always(503)), replace(MESSAGE, enqueued_at=0.0)), Rescheduled
+    )
+    assert isinstance(
+        process_one(assembled(always(429)), replace(MESSAGE, enqueued_at=0.0)), Rescheduled
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,7 @@ def test_bug_delays_the_event_and_quotes_nothing(
     assembled: Assembled, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = assembled(raising(error))
-    handled = parts.handle(MESSAGE)
+    handled = process_one(parts, MESSAGE)
     [(raw, _)] = parts.delay_queue.waiting()
     assert isinstance(handled, Rescheduled)
     assert handled.why.startswith(f"crashed: {type(error).__name__} at test_wiring.py:")
@@ -156,13 +163,13 @@ def test_bug_in_reading_an_event_costs_no_event(
 
     monkeypatch.setattr("worker.delivery.processor.parse_event", bug)
     parts = assembled(always(200))
-    assert isinstance(parts.handle(MESSAGE), Rescheduled)
+    assert isinstance(process_one(parts, MESSAGE), Rescheduled)
     assert parts.delay_queue.count() == 1
 
 
 def test_bug_that_stays_makes_the_event_a_dead_letter(assembled: Assembled) -> None:
     parts = assembled(raising(KeyError("x")), retry_max_attempts=1)
-    assert isinstance(parts.handle(MESSAGE), Buried)
+    assert isinstance(process_one(parts, MESSAGE), Buried)
     [buried] = parts.dead_letters.oldest_first()
     assert (buried.letter.reason, buried.letter.status) == ("retries_exhausted", None)
     assert buried.message.args == (EVENT,)

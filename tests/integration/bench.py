@@ -21,7 +21,7 @@ from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.codec import decode
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, events_in
+from worker.queue.message import Message, unbundle
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.sandbox.request_log import Record
@@ -200,7 +200,7 @@ class Bench:
     def queued_events(self) -> list[Message]:
         """Return the events on the queue, those of bundles too, the next one first."""
         raws = reversed(self.redis.lrange(self.queue, 0, -1))
-        return [event for raw in raws for event in events_in(decode(raw)[0])]
+        return [event for raw in raws for event in unbundle(decode(raw)[0])]
 
     def unacknowledged(self) -> int:
         return int(self.redis.hlen(f"signal:{self.integration}:unacked"))

@@ -20,7 +20,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def own(own: Bench) -> Bench:
-    """The same, and a worker has served it once: nothing is said of an integration that nobody knows."""
+    """The same, and a worker has served it once: no line says that the integration is unknown."""
     own.redis.hset(f"signal:{own.integration}:totals", "delivered", 1)
     return own
 
@@ -324,7 +324,7 @@ CHECKS: dict[str, tuple[dict[str, str | None], str, tuple[str, ...]]] = {
         ("404", "MAILGUN_LIST_ADDRESS"),
     ),
     "no list": ({"MAILGUN_LIST_ADDRESS": None}, "Mailgun", ("MAILGUN_LIST_ADDRESS is not set",)),
-    "nobody there": (
+    "no server there": (
         {"MAILGUN_API_BASE_URL": "http://127.0.0.1:1"},
         "Mailgun",
         ("MAILGUN_API_BASE_URL",),

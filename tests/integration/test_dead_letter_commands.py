@@ -16,7 +16,7 @@ REX, URI, LOU = "rex@example.com", "uri@example.com", "lou@example.com"
 
 @pytest.fixture
 def own(own: Bench) -> Bench:
-    """The same, and a worker has served it once: nothing is said of an integration that nobody knows."""
+    """The same, and a worker has served it once: no line says that the integration is unknown."""
     own.redis.hset(f"signal:{own.integration}:totals", "delivered", 1)
     return own
 

@@ -349,7 +349,7 @@ def test_a_message_with_a_priority_is_delivered(bench: Bench, priority: int) -> 
     bench.ended()
 
 
-# -- what nobody may see -------------------------------------------------------------------------------------------
+# -- what is not shown -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])

@@ -1,4 +1,4 @@
-"""What operators see in Flower: the dead-letter queue's depth, each event's end and why – and nobody's data."""
+"""What operators see in Flower: the dead-letter queue's depth, each event's end and why – and no personal data."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ PERSONAL = (PERSON, "bloomsbury", "Moira", "thimble", KEY)
 
 
 def of(name: str, **fields: Any) -> dict[str, Any]:
-    """That person's event, with values that nobody may see."""
+    """That person's event, with values that may not be shown."""
     traits = {"name": f"{name} Moira", "company": "thimble"}
     return {
         **identified(f"{PERSON}+{name}@bloomsbury.example", **traits),

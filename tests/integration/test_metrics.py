@@ -81,7 +81,7 @@ def test_metrics_count_events_by_outcome(own: Bench) -> None:
         until(lambda: own.totals().get("delivered") == 3, "all of it stored")
         found, text = samples(worker), page(worker)
     outcomes = ours(found, "outcomes_total")
-    outcomes.pop("held", None)  # as often as the 429 came before the others
+    outcomes.pop("on_hold", None)  # as often as the 429 came before the others
     assert outcomes == {
         "delivered": 3,
         "rejected": 1,
@@ -116,11 +116,11 @@ def test_metrics_show_waiting_events_and_the_hold(own: Bench) -> None:
         until(
             lambda: samples(worker)["signal_mailgun_queued_events"] == 4, "four events on the queue"
         )
-        assert ours(samples(worker), "held") == {"paused": 1}
+        assert ours(samples(worker), "on_hold") == {"paused": 1}
         assert own.run("resume").status == 0
         own.ended()
         until(lambda: samples(worker)["signal_mailgun_queued_events"] == 0, "an empty queue")
-        assert ours(samples(worker), "held") == {}
+        assert ours(samples(worker), "on_hold") == {}
 
 
 def test_metrics_are_served_while_redis_is_away(own: Bench, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_documented_table_lists_the_tested_kinds_of_redis() -> None:
 
 @dataclass
 class Interceptor:
-    """What answers in place of Redis with a certificate that nobody should believe."""
+    """What answers in place of Redis with a certificate that no client should trust."""
 
     relay: TlsRelay
     parts: Parts

@@ -12,7 +12,7 @@ from tests.servers import RedisServer, eventually
 
 @pytest.fixture
 def alone(tmp_path: Path, running_sandbox: RunningSandbox) -> Iterator[Bench]:
-    """A bench whose server nobody else uses."""
+    """A bench whose server no other test uses."""
     server = RedisServer(tmp_path / "redis").start()
     running_sandbox.control.reset()
     bench = Bench(server, running_sandbox, tmp_path)

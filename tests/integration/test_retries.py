@@ -157,7 +157,7 @@ def test_member_that_mailgun_cannot_answer_delays_no_other(own: Bench) -> None:
         own.put(*(identified(JANE, plan=f"{number}") for number in range(12)))
         own.counted("retried", 20)
         own.put(*(identified(f"p{number}@example.com") for number in range(40)))
-        until(lambda: len(own.members()) == 40, "everybody else")
+        until(lambda: len(own.members()) == 40, "the other members")
     assert own.letters() == []
 
 

@@ -1,4 +1,4 @@
-"""Patience: time in which nobody may ask Mailgun, and time before the first attempt, bury no event."""
+"""Patience: time in which no request may be sent, and time before the first attempt, bury no event."""
 
 import time
 

@@ -262,7 +262,7 @@ WRONG: dict[str, Any] = {
     ),
     "no key": ({"MAILGUN_API_KEY": None}, "MAILGUN_API_KEY is not set"),
     "no list": ({"MAILGUN_LIST_ADDRESS": None}, "MAILGUN_LIST_ADDRESS is not set"),
-    "nobody there": (
+    "no server there": (
         {"MAILGUN_API_BASE_URL": "http://127.0.0.1:1", "RETRY_BASE_SECONDS": "0.01"},
         "Check the network",
     ),

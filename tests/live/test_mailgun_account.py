@@ -16,7 +16,7 @@ from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists
 from worker.ops.account_probe.probe_member import ProbeMember
 from worker.ops.account_probe.questions import BOTH, MERGE, QUESTIONS, Question
-from worker.ops.account_probe.runner import ProbeReport, probed
+from worker.ops.account_probe.runner import ProbeReport, run_probe
 
 KEY = os.environ.get("MAILGUN_LIVE_API_KEY", "")
 LIST = os.environ.get("MAILGUN_LIVE_LIST_ADDRESS", "")
@@ -48,7 +48,7 @@ def probe_member(mailgun: MailgunClient) -> Iterator[ProbeMember]:
 
 @pytest.fixture(scope="module")
 def result(probe_member: ProbeMember) -> ProbeReport:
-    return probed(probe_member, "merge")
+    return run_probe(probe_member, "merge")
 
 
 def test_account_probe_ends_and_leaves_nothing_behind(

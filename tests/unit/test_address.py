@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import any_text
 from worker.mailgun.member import is_same_address
-from worker.sandbox.flanker import parsed
+from worker.sandbox.flanker import parse_address
 from worker.signal.address import (
     BLANKS,
     MalformedEmail,
@@ -223,7 +223,7 @@ def test_normalized_address_is_stable_and_read_alike_by_mailguns_parser(
     except MalformedEmail:
         return
     assert normalize_address(address) == address
-    assert parsed(address) == address
+    assert parse_address(address) == address
     assert re.fullmatch(r"[^@\s]+@[^@\s]+", address)
     assert not set(address) & set('"(),:;<>[\\]/')
     assert not any(unicodedata.category(each)[0] in "CZ" for each in address)

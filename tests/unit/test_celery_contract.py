@@ -13,7 +13,7 @@ import kombu.transport
 import pytest
 from flower import urls
 
-from worker.consumer import event_qos, remote_control, transport, worker_process
+from worker.consumer import atomic_fetch, event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
 from worker.dashboard import broker_tab
 from worker.dashboard.dead_letters.navbar import END_OF_TABS, TAB, with_tab
@@ -62,7 +62,7 @@ USED = [
 ]
 OURS = (
     event_qos.EventQoS,
-    transport.AtomicFetchMixin,
+    atomic_fetch.AtomicFetchMixin,
     transport.Channel,
     transport.Transport,
     worker_process.Worker,
@@ -89,7 +89,7 @@ def test_overridden_or_called_member_exists_with_this_signature(used: str) -> No
 
 def overridden(ours: type) -> Iterator[str]:
     """The names of methods that this class has instead of theirs."""
-    bases = transport.Channel.__mro__ if ours is transport.AtomicFetchMixin else ours.__mro__
+    bases = transport.Channel.__mro__ if ours is atomic_fetch.AtomicFetchMixin else ours.__mro__
     for name, member in vars(ours).items():
         theirs = any(name in vars(base) and base.__module__.startswith(THEIRS) for base in bases)
         if inspect.isfunction(member) and theirs and not name.startswith("__"):

@@ -89,5 +89,5 @@ def test_user_is_the_oauth_address_or_the_name_of_the_login(
 
 def test_name_that_flower_does_not_check_is_no_login() -> None:
     header = f"Basic {b64encode(b'ops:anything').decode()}"
-    anybody = options(address="127.0.0.1")
-    assert user_named(anybody, current_user=True, authorization=header) == ""
+    without_login = options(address="127.0.0.1")
+    assert user_named(without_login, current_user=True, authorization=header) == ""

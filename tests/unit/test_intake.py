@@ -20,12 +20,11 @@ from hypothesis.strategies import binary
 from kombu.utils import json as kombu_json
 
 from tests.unit.strategies import any_text, messages, strange_json
-from worker.queue.codec import decode, encode, message_from_headers
-from worker.queue.codec import envelope as envelope_of
+from worker.queue.codec import celery_message, decode, encode, message_from_headers
 from worker.queue.compression import LIMIT_BYTES, zstd
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.intake import events_read, parse_raw, shown_id, without
-from worker.queue.message import AHEAD_SECONDS, DELIVER_MANY, TASK, Message, events_in
+from worker.queue.message import AHEAD_SECONDS, DELIVER_MANY, TASK, Message, unbundle
 from worker.redis_client.raw_text import bytes_of
 from worker.signal.event import NESTING_LIMIT, MalformedEvent, parse_event
 from worker.signal.event_json import why_no_event
@@ -43,7 +42,7 @@ def message_in(raw: object) -> Message:
 
 
 def admit(raw: object) -> dict[str, Any]:
-    return envelope_of(message_in(raw), QUEUE)
+    return celery_message(message_in(raw), QUEUE)
 
 
 def body_of(payload: dict[str, Any]) -> Any:
@@ -99,7 +98,7 @@ def assert_refused_and_kept_whole(
 ) -> None:
     """The message says what is wrong, and keeps what came byte for byte, also as a dead letter."""
     message = message_in(raw)
-    assert_celery_takes(envelope_of(message, QUEUE))
+    assert_celery_takes(celery_message(message, QUEUE))
     assert message.refusal
     assert message.refusal.reason == reason
     assert says in message.refusal.text
@@ -512,7 +511,7 @@ BUNDLE = Message(
 
 def events_of(payload: dict[str, Any]) -> list[Any]:
     """What the task is given, event by event."""
-    return [each.args[0] for each in events_in(decode(json.dumps(payload))[0])]
+    return [each.args[0] for each in unbundle(decode(json.dumps(payload))[0])]
 
 
 def deep(depth: int) -> dict[str, Any]:
@@ -620,6 +619,6 @@ def test_event_that_python_cannot_read_leaves_its_neighbours_readable(
     )
     headers = {"task": task, "id": "b1"} if protocol == 2 else {}
     message = message_in({"body": body, "headers": headers})
-    events = [each.args[0] for each in events_in(message)]
+    events = [each.args[0] for each in unbundle(message)]
     assert events == ([EVENT, event, EVENT] if task == DELIVER_MANY else [event])
     assert why_no_event(event)

@@ -36,6 +36,14 @@ def undocumented(text: str) -> list[str]:
     ]
 
 
+LONGEST_LINE = 100
+
+
+def long_lines(text: str) -> list[int]:
+    """The numbers of the lines that are longer than 100 characters."""
+    return [number for number, line in enumerate(text.splitlines(), 1) if len(line) > LONGEST_LINE]
+
+
 def loaded_by(module: str) -> Iterator[str]:
     """The files that the calls of `script` in a module's text name."""
     for node in ast.walk(ast.parse(module)):
@@ -61,6 +69,15 @@ def test_script_whose_head_omits_a_key_or_argument_is_found() -> None:
         "-- KEYS 1: a list.\nreturn redis.call('LPOP', KEYS[1], ARGV[1])  -- ARGV 1: how many\n"
     ) == ["ARGV"]
     assert undocumented("-- Adds.\nlocal function add(one, other) return one + other end\n") == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+def test_script_has_no_line_over_100_characters(path: Path) -> None:
+    assert long_lines(path.read_text()) == []
+
+
+def test_long_line_of_a_script_is_found() -> None:
+    assert long_lines(f"{'-' * LONGEST_LINE}\n{'-' * (LONGEST_LINE + 1)}\n") == [2]
 
 
 def test_scripts_are_exactly_those_that_modules_load() -> None:

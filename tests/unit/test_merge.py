@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.unit.strategies import json_values, members, patches
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
-from worker.members.merge import SubscriptionRules, fields_of, surviving
-from worker.members.merge_plan import MergePlan, TimedPatch, noted, plan_merge
+from worker.members.merge import SubscriptionRules, fields_of, without_stale_fields
+from worker.members.merge_plan import MergePlan, TimedPatch, plan_merge, pre_write_record
 from worker.members.record import (
     ABSENCE_SECONDS,
     CONSENT,
@@ -27,10 +27,9 @@ from worker.members.record import (
     after_overwriting,
     after_reading,
     after_sync,
-    decoded,
     digest_of,
-    encoded,
 )
+from worker.members.record_json import decode, encode
 from worker.signal.patch import Patch
 
 ADDRESS = "jane@example.com"
@@ -194,7 +193,7 @@ def test_patch_fields_have_the_names_of_the_ledger() -> None:
 def test_trait_called_name_or_subscribed_is_apart_from_the_members_field() -> None:
     mine = Patch(ADDRESS, "Jane", {"name": "x", "subscribed": "y"}, consent=True, at=None)
     newer = owned({"vars.name": ("x", EventOrder(9)), "vars.subscribed": ("y", EventOrder(9))})
-    assert surviving(mine, newer, EVENT) == replace(mine, vars={})
+    assert without_stale_fields(mine, newer, EVENT) == replace(mine, vars={})
 
 
 @pytest.mark.parametrize("field", ["name", "vars.plan", CONSENT])
@@ -214,13 +213,13 @@ def test_patch_field_survives_unless_a_later_event_has_set_it(
     survives: bool,  # noqa: FBT001
 ) -> None:
     mine = patch(consent=True, name="Jane", plan="pro")
-    left = surviving(mine, Record(orders={field: EventOrder(5.0, 2.0)}), order)
+    left = without_stale_fields(mine, Record(orders={field: EventOrder(5.0, 2.0)}), order)
     assert list(fields_of(left)) == [each for each in fields_of(mine) if survives or each != field]
 
 
 @given(patches, st.floats(-1e9, 1e10))
 def test_patch_without_a_record_survives_whole(patch: Patch, at: float) -> None:
-    assert surviving(patch, Record(), EventOrder(at)) == patch
+    assert without_stale_fields(patch, Record(), EventOrder(at)) == patch
 
 
 # Whose "no" it is
@@ -250,7 +249,7 @@ def test_denial_after_the_recipients_opt_out_stays_the_recipients() -> None:
 def test_denial_is_noted_with_its_write_until_a_reading_confirms_it() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False))
     assert plan.member
-    note = noted(Record(), plan, 1000.0)
+    note = pre_write_record(Record(), plan, 1000.0)
     assert note.no == No(1000.0, EVENT, digest_of(plan.member))
     stored = after_reading(note, plan.member, 1001.0, LAG).record.no
     assert stored == No(1000.0, EVENT)
@@ -258,7 +257,7 @@ def test_denial_is_noted_with_its_write_until_a_reading_confirms_it() -> None:
 
 def test_unsubscribed_reading_unlike_our_write_is_the_recipients_opt_out() -> None:
     plan = after(Member(ADDRESS), Record(), patch(consent=False, plan="pro"))
-    note = noted(Record(), plan, 1000.0)
+    note = pre_write_record(Record(), plan, 1000.0)
     clicked = Member(ADDRESS, subscribed=False)
     assert after_reading(note, clicked, 1001.0, LAG).record.no == No(1001.0, None)
 
@@ -266,7 +265,7 @@ def test_unsubscribed_reading_unlike_our_write_is_the_recipients_opt_out() -> No
 def test_standing_denial_is_not_noted_again() -> None:
     record = Record(no=No(1.0, EVENT))
     plan = after(Member(ADDRESS, subscribed=False), record, patch(plan="pro"))
-    assert noted(record, plan, 1000.0) is record
+    assert pre_write_record(record, plan, 1000.0) is record
 
 
 def test_grant_lifts_only_an_older_denial() -> None:
@@ -402,7 +401,7 @@ records = st.builds(
 
 @given(records)
 def test_a_record_is_read_as_it_was_stored(record: Record) -> None:
-    found = decoded(encoded(record), record.seen_at)
+    found = decode(encode(record), record.seen_at)
     for one, other in ((found.orders, record.orders), (found.vars, record.vars)):
         assert repr(sorted(one.items())) == repr(sorted(other.items()))
     assert repr(found._replace(orders={}, vars={})) == repr(record._replace(orders={}, vars={}))

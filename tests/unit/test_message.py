@@ -15,11 +15,11 @@ from worker.queue.codec import (
     DecodeError,
     decode,
     encode,
-    encoded_texts,
+    encode_texts,
     message_from_headers,
     progress,
 )
-from worker.queue.envelope import opened
+from worker.queue.envelope import parse_envelope
 from worker.queue.message import (
     APART_SECONDS,
     DELIVER_MANY,
@@ -27,7 +27,7 @@ from worker.queue.message import (
     TRAIL_LENGTH,
     AttemptRecord,
     Message,
-    events_in,
+    unbundle,
     usable_id,
 )
 from worker.signal.event import MalformedEvent, parse_event
@@ -70,10 +70,10 @@ def test_encoded_message_follows_celerys_protocol_2() -> None:
 def test_a_message_written_from_texts_is_the_same(message: Message) -> None:
     [event, *rest] = message.args or (EVENT,)
     alone = replace(message, args=(event,), kwargs={}, task=TASK)
-    assert decode(encoded_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
+    assert decode(encode_texts(replace(alone, args=()), QUEUE, [json.dumps(event)]))[0] == alone
     bundle = replace(alone, args=(rest,), task=DELIVER_MANY)
     assert (
-        decode(encoded_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[
+        decode(encode_texts(replace(bundle, args=()), QUEUE, [json.dumps(each) for each in rest]))[
             0
         ]
         == bundle
@@ -222,7 +222,7 @@ def test_time_in_the_future_counts_as_the_moment_of_the_fetch(
 
 def test_producers_clock_slightly_ahead_keeps_the_order_in_a_bundle() -> None:
     bundle = replace(BUNDLE, enqueued_at=500.0, retry_window_start=500.0).with_timestamps(500.0)
-    events = [each.with_timestamps(500.0) for each in events_in(bundle)]
+    events = [each.with_timestamps(500.0) for each in unbundle(bundle)]
     times = [each.enqueued_at or 0 for each in events]
     assert times == sorted(set(times))
 
@@ -303,11 +303,11 @@ BUNDLE = Message(
 
 
 def test_a_message_of_one_event_carries_itself() -> None:
-    assert events_in(MESSAGE) == [MESSAGE]
+    assert unbundle(MESSAGE) == [MESSAGE]
 
 
 def test_bundle_unpacks_each_event_as_the_message_it_would_be_alone() -> None:
-    assert events_in(BUNDLE) == [
+    assert unbundle(BUNDLE) == [
         Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0),
         Message(
             id="7", args=(ORDER,), kind="Order for <address>", enqueued_at=100.0 + APART_SECONDS
@@ -320,13 +320,13 @@ def test_event_without_a_usable_id_gets_the_bundles_and_its_position(
     own: object,
 ) -> None:
     bundle = replace(BUNDLE, args=([{**JANE, "messageId": own}] * 3,))
-    assert [each.id for each in events_in(bundle)] == ["b1.0", "b1.1", "b1.2"]
-    assert events_in(decode(encode(bundle, QUEUE))[0]) == events_in(bundle)
+    assert [each.id for each in unbundle(bundle)] == ["b1.0", "b1.1", "b1.2"]
+    assert unbundle(decode(encode(bundle, QUEUE))[0]) == unbundle(bundle)
 
 
 @pytest.mark.parametrize("item", [None, 5, "x", True, [], [JANE], {}, {"type": 5}, {"type": " "}])
 def test_malformed_event_in_a_bundle_leaves_its_neighbours_valid(item: object) -> None:
-    before, bad, after = events_in(replace(BUNDLE, args=([JANE, item, JANE],)))
+    before, bad, after = unbundle(replace(BUNDLE, args=([JANE, item, JANE],)))
     assert (bad.id, bad.args, bad.kind, bad.task) == ("b1.1", (item,), "not an event", TASK)
     with pytest.raises(MalformedEvent):
         parse_event(bad.args[0])
@@ -334,7 +334,7 @@ def test_malformed_event_in_a_bundle_leaves_its_neighbours_valid(item: object) -
 
 
 def test_empty_bundle_has_no_events() -> None:
-    assert events_in(replace(BUNDLE, args=([],))) == []
+    assert unbundle(replace(BUNDLE, args=([],))) == []
 
 
 @pytest.mark.parametrize(
@@ -352,16 +352,16 @@ def test_bundle_message_with_wrong_arguments_stays_whole(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     none = replace(BUNDLE, args=args, kwargs=kwargs)
-    assert events_in(none) == [none]
+    assert unbundle(none) == [none]
 
 
 def test_events_of_a_bundle_with_a_time_are_a_microsecond_apart() -> None:
     at = 1.8e9
-    first, second = events_in(replace(BUNDLE, enqueued_at=at))
+    first, second = unbundle(replace(BUNDLE, enqueued_at=at))
     assert first.enqueued_at == at
     assert second.enqueued_at is not None
     assert at < second.enqueued_at < at + 1e-5
-    assert [each.enqueued_at for each in events_in(replace(BUNDLE, enqueued_at=None))] == [
+    assert [each.enqueued_at for each in unbundle(replace(BUNDLE, enqueued_at=None))] == [
         None,
         None,
     ]
@@ -369,7 +369,7 @@ def test_events_of_a_bundle_with_a_time_are_a_microsecond_apart() -> None:
 
 @given(messages)
 def test_events_of_a_message_carry_its_attempt_history(message: Message) -> None:
-    for each in events_in(message):
+    for each in unbundle(message):
         assert (
             each.retry_window_start,
             each.attempts,
@@ -393,7 +393,7 @@ def test_event_of_a_bundle_has_id_and_kind_of_the_parsed_event(kind: Any, own: A
     event = {"type": "track", "event": kind, "messageId": own}
     with suppress(MalformedEvent):
         parsed = parse_event(event)
-        [found] = events_in(replace(BUNDLE, args=([event],)))
+        [found] = unbundle(replace(BUNDLE, args=([event],)))
         assert found.id == (usable_id(parsed.message_id) or "b1.0")
         assert found.kind == redacted(parsed.kind)
 
@@ -407,7 +407,7 @@ def test_bundle_stays_a_bundle_when_encoded_and_delayed() -> None:
 
 def test_bundle_with_replaced_events_is_the_same_otherwise() -> None:
     envelope = json.loads(encode(BUNDLE, QUEUE, trace="t1"))
-    changed = json.loads(opened(json.dumps(envelope)).with_args([[ORDER]]))
+    changed = json.loads(parse_envelope(json.dumps(envelope)).with_args([[ORDER]]))
     assert json.loads(base64.b64decode(changed.pop("body")))[0] == [[ORDER]]
     assert changed == {key: value for key, value in envelope.items() if key != "body"}
 
@@ -416,6 +416,6 @@ def test_bundle_of_another_client_may_have_a_plain_body() -> None:
     envelope = json.loads(encode(BUNDLE, QUEUE))
     envelope["body"] = base64.b64decode(envelope["body"]).decode()
     del envelope["properties"]["body_encoding"]
-    assert decode(opened(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(
+    assert decode(parse_envelope(json.dumps(envelope)).with_args([[JANE]]))[0] == replace(
         BUNDLE, args=([JANE],)
     )

@@ -14,7 +14,7 @@ from tests.unit.test_outcome import KINDS, STRANGE_BODIES
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, page_outcome
-from worker.mailgun.page import ALL_MEMBERS, OPTED_OUT, Page, Query, Round, page_in
+from worker.mailgun.page import ALL_MEMBERS, OPTED_OUT, Page, PageWalk, Query, page_in
 from worker.mailgun.response import NoResponse, Response
 
 NOW = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -179,14 +179,14 @@ def test_link_whose_query_cannot_be_requested_is_none(query: str) -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 100])
 def test_pages_in_a_loop_are_noticed_within_a_few_turns(before: int, length: int) -> None:
     pages = [Page((Member(f"p{number}@x.com"),), {}) for number in range(before + length)]
-    seen = Round()
+    seen = PageWalk()
     asked = islice(chain(pages[:before], cycle(pages[before:])), 3000)
     taken = next((number for number, page in enumerate(asked) if seen.closes(page)), 3000)
     assert taken <= 3 * (before + length) + 2
 
 
 def test_pages_that_differ_are_no_loop() -> None:
-    seen = Round()
+    seen = PageWalk()
     assert not any(seen.closes(Page((Member(f"p{number}@x.com"),), {})) for number in range(3000))
     assert not any(seen.closes(Page((), {})) for _ in range(10))
 

@@ -17,7 +17,7 @@ from worker import MalformedEvent, enqueue, enqueue_many
 from worker.mailgun.outcome import OutcomeKind
 from worker.queue import producer
 from worker.queue.codec import decode, encode
-from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Message, events_in
+from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Message, unbundle
 from worker.queue.producer import (
     BUNDLE_BYTES,
     BUNDLE_EVENTS,
@@ -53,7 +53,7 @@ class Puts:
 
     @property
     def events(self) -> list[Message]:
-        return [each for message in self.messages for each in events_in(message)]
+        return [each for message in self.messages for each in unbundle(message)]
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_no_bundle_is_begun_while_the_last_one_has_room(events: list[SerializedE
 def test_an_event_larger_than_a_bundle_goes_alone_as_a_plain_message(puts: Puts) -> None:
     large = {**EVENT, "messageId": "large", "properties": {"text": "x" * BUNDLE_BYTES}}
     enqueue_many([*many(2), large, *many(2)])
-    assert [(each.task, len(events_in(each))) for each in puts.messages] == [
+    assert [(each.task, len(unbundle(each))) for each in puts.messages] == [
         (DELIVER_MANY, 2),
         (TASK, 1),
         (DELIVER_MANY, 2),
@@ -306,7 +306,7 @@ def test_round_trip_exceeds_its_limit_by_one_event_at_most(puts: Puts) -> None:
 
 def events_of_trips(puts: Puts) -> list[list[Any]]:
     return [
-        [each.args[0] for raw in trip for each in events_in(decode(raw)[0])] for trip in puts.trips
+        [each.args[0] for raw in trip for each in unbundle(decode(raw)[0])] for trip in puts.trips
     ]
 
 

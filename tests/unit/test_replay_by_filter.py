@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.queue.replay_by_filter import REPLAY_AT_ONCE, Replayed
+from worker.queue.replay_by_filter import REPLAY_AT_ONCE, ReplayResult
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from worker.queue.replay_by_filter import REPLAY_AT_ONCE, Replayed
 def test_replay_continues_with_the_rest_of_its_limit(
     offered: int, moved: int, limit: int | None, rest: dict[str, int] | None
 ) -> None:
-    assert Replayed(offered, moved).rest(limit) == rest
+    assert ReplayResult(offered, moved).rest(limit) == rest

@@ -40,8 +40,8 @@ EXPECTED: dict[OutcomeKind, Decision] = {
     OutcomeKind.DELIVERED: Done("delivered"),
     OutcomeKind.UNCHANGED: Done("unchanged"),
     OutcomeKind.SUPERSEDED: Done("superseded"),
-    OutcomeKind.HELD: Snooze(1.0),
-    OutcomeKind.BUSY: Snooze(0.0),
+    OutcomeKind.ON_HOLD: Snooze(1.0),
+    OutcomeKind.LOCKED: Snooze(0.0),
     OutcomeKind.DOUBTFUL: Snooze(7.0),
     OutcomeKind.THROTTLED: Snooze(2.0),
     OutcomeKind.UNAVAILABLE: Retry(2.0),
@@ -157,7 +157,7 @@ def test_throttled_and_failed_attempts_back_off_apart() -> None:
     assert decided(OutcomeKind.UNAVAILABLE, RetryState(0, 10, 0)) == Retry(2.0)
 
 
-@pytest.mark.parametrize("kind", [OutcomeKind.HELD, OutcomeKind.BUSY])
+@pytest.mark.parametrize("kind", [OutcomeKind.ON_HOLD, OutcomeKind.LOCKED])
 def test_event_that_was_not_tried_is_snoozed_however_old(
     kind: OutcomeKind,
 ) -> None:

@@ -36,7 +36,7 @@ def test_a_bundle_succeeds_and_counts_how_its_events_ended() -> None:
     handled: list[Result] = [
         Done("delivered"),
         Done("delivered"),
-        Rescheduled("busy", DUE),
+        Rescheduled("locked", DUE),
         Buried("rejected (400): no"),
         Buried("malformed_email: no"),
     ]

@@ -28,7 +28,7 @@ from worker.cli import (
     trigger,
 )
 from worker.cli.console import out
-from worker.cli.errors import ended
+from worker.cli.errors import exit_status_of
 from worker.cli.examples import epilog
 from worker.monitoring import log
 
@@ -132,4 +132,4 @@ def _within(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 def main() -> None:
     """Run the command line and end the process with its status."""
     log.quiet_libraries()
-    sys.exit(ended(lambda: commands()(prog_name="signal-mailgun", standalone_mode=False)))
+    sys.exit(exit_status_of(lambda: commands()(prog_name="signal-mailgun", standalone_mode=False)))

@@ -23,7 +23,7 @@ Rate = Annotated[
 ]
 
 
-def agreed(counts: Counter[str], what: str, *, yes: bool) -> int:
+def confirm(counts: Counter[str], what: str, *, yes: bool) -> int:
     """Print how many are meant, ask for confirmation, and return the number.
 
     Args:
@@ -34,19 +34,19 @@ def agreed(counts: Counter[str], what: str, *, yes: bool) -> int:
     Raises:
         typer.Exit: The operator does not confirm (status 1).
     """
-    tell(counts, what)
+    print_counts(counts, what)
     if not yes and not typer.confirm("go on?"):
         raise typer.Exit(1)
     return counts.total()
 
 
-def tell(counts: Counter[str], what: str) -> None:
+def print_counts(counts: Counter[str], what: str) -> None:
     """Print how many are meant, by reason, and what would be done."""
     out.print("  ".join(f"{reason} {count}" for reason, count in counts.most_common()))
     out.print(f"{counts.total()} {what}")
 
 
-def tell_of_hold(settings: Settings, store: redis.Redis) -> None:
+def print_hold(settings: Settings, store: redis.Redis) -> None:
     """Print on standard error that the integration is on hold, if it is: cause, fix and effect."""
     hold = gate_for(settings, store).state()
     if advice := advice_on(hold):

@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.console import err
 from worker.privacy import redacted
-from worker.queue.dead_letter_filter import DeadLetterFilter, opened, parse_filter
+from worker.queue.dead_letter_filter import DeadLetterFilter, dead_letters_for, parse_filter
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import load_settings
 from worker.signal.preset import load_preset
@@ -88,7 +88,7 @@ def filtering(
     return run
 
 
-def parsed(filters: Mapping[str, Any], **reasons: Any) -> DeadLetterFilter:
+def filter_from(filters: Mapping[str, Any], **reasons: Any) -> DeadLetterFilter:
     """Return the filter that the options describe.
 
     Args:
@@ -106,7 +106,7 @@ def parsed(filters: Mapping[str, Any], **reasons: Any) -> DeadLetterFilter:
 
 
 def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
-    return parsed(filters, others=lambda: opened(load_settings()).cached_counts())
+    return filter_from(filters, others=lambda: dead_letters_for(load_settings()).cached_counts())
 
 
 def print_no_match(letters: DeadLetterQueue, wanted: DeadLetterFilter) -> None:

@@ -23,7 +23,7 @@ from worker.ops.replay_preview import rehearsal_for
 from worker.ops.times import clock_time
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
-from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, chosen
+from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, select
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, again
 from worker.queue.message import Message
 from worker.redis_client.raw_text import bytes_of
@@ -50,7 +50,7 @@ def list_(
 ) -> None:
     """List the newest dead letters, and how many there are for each reason."""
     letters = letters_of(load_settings())
-    shown, totals = _found(letters, wanted, limit, as_record if as_json else _row)
+    shown, totals = _select(letters, wanted, limit, as_record if as_json else _row)
     if as_json:
         out.print_json(data={"totals": totals, "dead_letters": shown})
     elif not shown:
@@ -126,7 +126,7 @@ def export(
     """
     settings = load_settings()
     left_out: Counter[str] = Counter()
-    for buried in chosen(letters_of(settings), wanted, limit):
+    for buried in select(letters_of(settings), wanted, limit):
         if raw:
             out.print(_base64(_raw(buried, settings.queue)))
             continue
@@ -151,7 +151,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _found(
+def _select(
     letters: DeadLetterQueue,
     wanted: DeadLetterFilter,
     limit: int | None,

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each, tell_of_hold
+from worker.cli.acting import Rate, confirm, each, print_hold
 from worker.cli.console import CommandError, out
-from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filtering, parsed
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filter_from, filtering
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows, print_totals
@@ -68,7 +68,7 @@ def with_filters(command: Command) -> Command:
 
 
 def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
-    return parsed(filters, reasons=REASONS)
+    return filter_from(filters, reasons=REASONS)
 
 
 @cli.command("list")
@@ -96,7 +96,7 @@ def list_(
     else:
         print_rows(HEADER, shown, key=1)
         print_totals(totals)
-        tell_of_hold(settings, store)
+        print_hold(settings, store)
 
 
 @cli.command()
@@ -143,8 +143,8 @@ def retry(
     events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
     counts = _counted(events, wanted, limit)
-    tell_of_hold(settings, store)
-    count = agreed(counts, what, yes=yes)
+    print_hold(settings, store)
+    count = confirm(counts, what, yes=yes)
     found = events.batches(wanted, count, at_once=batch_size(rate))
     out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
 
@@ -160,7 +160,7 @@ def bury(
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
     settings = load_settings()
     events = delayed_events_of(settings, store_of(settings))
-    count = agreed(
+    count = confirm(
         _counted(events, wanted, limit), "delayed events would become dead letters", yes=yes
     )
     found = events.batches(wanted, count, at_once=batch_size(None))

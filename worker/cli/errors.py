@@ -23,7 +23,7 @@ from worker.signal.preset import PresetError
 STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 
 
-def ended(command: Callable[[], int | None]) -> int:
+def exit_status_of(command: Callable[[], int | None]) -> int:
     """Run `command`, print an error as one line on standard error, and return the exit status."""
     streams.prepare()
     threading.excepthook = _print_thread_error

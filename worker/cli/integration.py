@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from worker.cli.console import err
 from worker.ops.integrations import integrations, is_known
-from worker.queue.dead_letter_filter import opened
+from worker.queue.dead_letter_filter import dead_letters_for
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.redis_client.client import connect
 from worker.settings import Settings
@@ -38,4 +38,4 @@ def store_of(settings: Settings) -> "redis.Redis":
 def letters_of(settings: Settings) -> DeadLetterQueue:
     """Return the integration's dead-letter queue; otherwise the same as `store_of`."""
     store_of(settings)
-    return opened(settings)
+    return dead_letters_for(settings)

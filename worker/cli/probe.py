@@ -13,7 +13,7 @@ from worker.cli.console import CommandError, Stopped, Styled, err, out, styled
 from worker.cli.tables import print_rows
 from worker.mailgun.response import NoResponse, Response
 from worker.ops.account_probe.probe_member import ProbeMember
-from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, probed
+from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, run_probe
 from worker.settings import Settings
 from worker.wiring import mailgun_for
 
@@ -43,39 +43,40 @@ def probe_account(
         typer.Exit: With status 1 if something that the worker relies on is not so.
     """
     caught: list[int] = []  # numbers of the signals
-    throw_away, result = _probed(settings, caught)
-    rest = _rest(throw_away, result)
+    probe_member, result = _run_probe(settings, caught)
+    rest = _rest(probe_member, result)
     if result.trouble:
         raise CommandError(f"{trouble(result.trouble)}; {rest}")
     if caught:
         raise Stopped(f"stopped; {rest}", caught[0])
-    _show(result, throw_away.requests, as_json=as_json)
+    _show(result, probe_member.requests, as_json=as_json)
     if not result.gone:
         raise CommandError(rest)
     if not all(finding.well for finding in result.findings):
         raise typer.Exit(1)
 
 
-def _probed(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
-    throw_away = ProbeMember(
+def _run_probe(settings: Settings, caught: list[int]) -> tuple[ProbeMember, ProbeReport]:
+    probe_member = ProbeMember(
         mailgun_for(settings), settings.list_address, stopped=lambda: bool(caught)
     )
     try:
-        with err.status("asking Mailgun …") as shown, _noting_signals(caught, shown.update):
-            return throw_away, probed(throw_away, settings.mailgun_write_mode)
+        with err.status("asking Mailgun …") as shown, _note_signals(caught, shown.update):
+            return probe_member, run_probe(probe_member, settings.mailgun_write_mode)
     except ForceQuit:
         raise Stopped(
-            f"stopped at once; {_left(throw_away, 'may still be on the list')}", caught[0]
+            f"stopped at once; {_leftover_line(probe_member, 'may still be on the list')}",
+            caught[0],
         ) from None
 
 
 @contextmanager
-def _noting_signals(caught: list[int], told: Callable[[str], None]) -> Iterator[None]:
+def _note_signals(caught: list[int], update: Callable[[str], None]) -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         caught.append(number)
         if len(caught) >= PATIENCE:
             raise ForceQuit
-        told(
+        update(
             f"stopping: deleting the throw-away member "
             f"({PATIENCE - len(caught)} more Ctrl-C leave it there) …"
         )
@@ -156,15 +157,15 @@ def _show(result: ProbeReport, requests: int, *, as_json: bool) -> None:
     out.print(f"{verdict}. {requests} requests.{leftover}")
 
 
-def _rest(throw_away: ProbeMember, result: ProbeReport) -> str:
+def _rest(probe_member: ProbeMember, result: ProbeReport) -> str:
     if not result.gone:
-        return _left(throw_away, "could not be deleted")
+        return _leftover_line(probe_member, "could not be deleted")
     return (
         "the throw-away member is deleted again"
-        if throw_away.made
+        if probe_member.made
         else "nothing was put on the list"
     )
 
 
-def _left(throw_away: ProbeMember, how: str) -> str:
-    return f"{throw_away.address} {how}: delete it in Mailgun, or run `check --probe` again"
+def _leftover_line(probe_member: ProbeMember, how: str) -> str:
+    return f"{probe_member.address} {how}: delete it in Mailgun, or run `check --probe` again"

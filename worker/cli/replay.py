@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import Rate, agreed, each, tell, tell_of_hold
+from worker.cli.acting import Rate, confirm, each, print_counts, print_hold
 from worker.cli.console import out
 from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
@@ -18,7 +18,7 @@ from worker.ops.dead_letter_survey import Survey
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import ReplayEffect, rehearsal_for
-from worker.queue.dead_letter_filter import DeadLetterFilter, batches, chosen
+from worker.queue.dead_letter_filter import DeadLetterFilter, batches, select
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.settings import Settings, load_settings
@@ -46,10 +46,10 @@ def replay(
     if dry_run:
         _rehearse(letters, wanted, limit, settings)
         return
-    survey = _counted(letters, wanted, limit, rehearsal_for(settings).effect)
+    survey = _survey(letters, wanted, limit, rehearsal_for(settings).effect)
     what = f"dead letters would go back to {settings.queue}{_effects(survey)}"
-    tell_of_hold(settings, letters.redis)
-    count = agreed(survey.counts, what, yes=yes)
+    print_hold(settings, letters.redis)
+    count = confirm(survey.counts, what, yes=yes)
     found = batches(letters, wanted.not_after(survey.latest), count, at_once=batch_size(rate))
     replayed = each(found, count, rate, lambda batch: letters.replay(batch, time.time()))
     out.print(f"{replayed} replayed to {settings.queue}")
@@ -67,18 +67,18 @@ def purge(
 ) -> None:
     """Delete dead letters permanently. Run `dead-letters export` first to keep their events."""
     letters = letters_of(load_settings())
-    survey = _counted(letters, wanted, limit, lambda _: None)
+    survey = _survey(letters, wanted, limit, lambda _: None)
     if dry_run:
-        for buried in chosen(letters, wanted, limit):
+        for buried in select(letters, wanted, limit):
             out.print(f"{buried.message.id} ({buried.letter.reason})")
-        tell(survey.counts, PURGE)
+        print_counts(survey.counts, PURGE)
         return
-    count = agreed(survey.counts, PURGE, yes=yes)
+    count = confirm(survey.counts, PURGE, yes=yes)
     found = batches(letters, wanted.not_after(survey.latest), count, at_once=batch_size(None))
     out.print(f"{each(found, count, None, letters.purge)} purged")
 
 
-def _counted(
+def _survey(
     letters: DeadLetterQueue,
     wanted: DeadLetterFilter,
     limit: int | None,
@@ -112,6 +112,6 @@ def _rehearse(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, settings: Settings
 ) -> None:
     rehearsal = rehearsal_for(settings)
-    for number, buried in enumerate(chosen(letters, wanted, limit), 1):
+    for number, buried in enumerate(select(letters, wanted, limit), 1):
         lines = as_lines(rehearsal.request(buried.message, number))
         out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

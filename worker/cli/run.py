@@ -26,8 +26,8 @@ MEANINGS = {
     "delivered": "Mailgun holds it",
     "unchanged": "Mailgun held it already",
     "superseded": "newer events had set it all",
-    "held": "the integration was on hold: delayed, no attempt spent",
-    "busy": "its member was locked: delayed, no attempt spent",
+    "on_hold": "the integration was on hold: delayed, no attempt spent",
+    "locked": "its member was locked: delayed, no attempt spent",
     "doubtful": "Mailgun contradicted itself: read again, no attempt spent",
     "throttled": "Mailgun asked to wait (429): delayed, no attempt spent",
     "retried": "no answer or 5xx: tried again later",
@@ -189,7 +189,7 @@ def _run(local: LocalStack, began: float, *, once: bool) -> None:
         _show_samples(local, began)
     if not once:
         _show_where_to_look(local)
-        _stay(local)
+        _wait_for_ctrl_c(local)
 
 
 def _show_samples(local: LocalStack, began: float) -> None:
@@ -199,7 +199,7 @@ def _show_samples(local: LocalStack, began: float) -> None:
     )
     with err.status("waiting for retries …"):
         local.send_samples()
-        settled = local.settled()
+        settled = local.wait_until_settled()
     _show_totals(local)
     if not settled:
         raise CommandError(f"the samples did not all end within {SETTLE_SECONDS:g} s")
@@ -260,11 +260,11 @@ def _shell_lines(local: LocalStack) -> list[str]:
     return [*lines, "  signal-mailgun status"]
 
 
-def _stay(local: LocalStack) -> None:
+def _wait_for_ctrl_c(local: LocalStack) -> None:
     out.print("", "Ctrl-C stops everything that was started here.", sep="\n")
     while True:
         time.sleep(1)
-        for name in local.household.restart_exited():
+        for name in local.processes.restart_exited():
             err.print(f"the {name} had ended and was started again")
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import redis
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 
 from worker.cli.console import CommandError, Stopped, err, out, reason
+from worker.cli.progress import progress_bar
 from worker.ops.event_file import FileEntry, entries, open_events
 from worker.ops.integrations import is_served
 from worker.ops.text_file import NotText, text_in
@@ -43,7 +44,7 @@ def send(file: File) -> None:
         )
     bulk = BulkEnqueuer(EventQueue(store, settings.queue, settings.message_max_bytes))
     try:
-        bad = _sent(events_from(file), bulk)
+        bad = _enqueue_all(events_from(file), bulk)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {bulk.sent} enqueued on {settings.queue}") from None
     except CommandError as failure:
@@ -64,17 +65,17 @@ def send(file: File) -> None:
         raise typer.Exit(1)
 
 
-def _sent(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
+def _enqueue_all(found: Iterator[FileEntry], bulk: BulkEnqueuer) -> int:
     """Enqueue the entries that are events, and return how many are not.
 
     If Ctrl-C interrupts it, the events read until then are enqueued.
     """
     bad = 0
-    with _progress() as progress, bulk:
+    with progress_bar(TimeElapsedColumn()) as progress, bulk:
         bar = progress.add_task("enqueued", total=None)
         for entry in found:
             before = bulk.sent
-            bad += not _added(entry, bulk)
+            bad += not _enqueue(entry, bulk)
             if bulk.sent > before:
                 progress.update(bar, completed=bulk.sent)
     return bad
@@ -99,7 +100,7 @@ def events_from(file: str) -> Iterator[FileEntry]:
             raise CommandError(f"{name} cannot be read: {reason(error)}") from None
 
 
-def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
+def _enqueue(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
     """Enqueue the entry; if it is no event, print why and return False."""
     try:
         if entry.complaint:
@@ -109,13 +110,3 @@ def _added(entry: FileEntry, bulk: BulkEnqueuer) -> bool:
         err.print(f"line {entry.number}: {error}")
         return False
     return True
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

@@ -69,10 +69,10 @@ def status(
     Shows the queue, delayed events, the hold, failing members, the pace, dead letters and workers.
     """
     show = (_every if of_all else _one)(load_settings(), as_json=as_json)
-    _watched(show, interval if watch else None, clear=not as_json)
+    _show_again_and_again(show, interval if watch else None, clear=not as_json)
 
 
-def _watched(show: Callable[[], None], interval: float | None, *, clear: bool) -> None:
+def _show_again_and_again(show: Callable[[], None], interval: float | None, *, clear: bool) -> None:
     """Call `show` once; with an interval again and again, on a cleared terminal if `clear`."""
     show()
     while interval is not None:

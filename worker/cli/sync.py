@@ -9,18 +9,12 @@ from typing import Annotated, assert_never
 
 import redis
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TimeRemainingColumn
 
 from worker.cli.check import finding_for, trouble_finding
 from worker.cli.console import CommandError, Stopped, err, out
 from worker.cli.options import AsJson
+from worker.cli.progress import progress_bar
 from worker.delivery.retry_policy import RetryPolicy, retry_delay
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
@@ -65,7 +59,7 @@ def sync(
     delivery = deliverer_for(
         settings, connect(settings.redis_url), utc_now, on_hold_change=log_hold_change
     )
-    done = _done(settings, list_sync_for(settings, delivery), restart=restart)
+    done = _read_all(settings, list_sync_for(settings, delivery), restart=restart)
     if not done.covers:
         err.print(EXPIRED)
     if as_json:
@@ -113,10 +107,10 @@ class ProgressDisplay:
         self.waits = why
 
 
-def _done(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
+def _read_all(settings: Settings, sync: ListSync, *, restart: bool) -> SyncProgress:
     so_far = sync.begin(anew=restart)
     try:
-        with _shown() as shown:
+        with _progress_display() as shown:
             total = _total(settings, sync, shown)
             shown.progress.update(shown.bar, total=total)
             for further in _each(settings, sync, so_far, shown, total):
@@ -209,12 +203,6 @@ def _trouble(outcome: Outcome, base_url: str) -> str:
 
 
 @contextmanager
-def _shown() -> Iterator[ProgressDisplay]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+def _progress_display() -> Iterator[ProgressDisplay]:
+    with progress_bar(TimeRemainingColumn()) as progress:
         yield ProgressDisplay(progress, progress.add_task("members read", total=None))

@@ -103,7 +103,7 @@ def transport_options(runtime: Runtime) -> dict[str, Any]:
         "address": settings.redis_address,
         "health_check_interval": NOTICE_SECONDS,
         "queue": settings.queue,
-        "gate_config": gate_config_for(settings).encoded(),
+        "gate_config": gate_config_for(settings).to_json(),
         "priority_steps": [0],
         "signal_keys": Keys(settings.signal_integration),
         "limits": limits_for(settings),

@@ -8,43 +8,36 @@ once each of the message's events is safe: at Mailgun, delayed, or on the dead-l
 """
 
 import logging
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 from threading import Condition
 from typing import Any
 
 import redis
 
-from worker.consumer.load import WEIGHT, Load, Weight, weight_of
+from worker.consumer.batch_processing import process_batch
+from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
+from worker.consumer.load import Load
+from worker.consumer.message_properties import MESSAGE_PROPERTY
 from worker.consumer.task_events import (
     TaskEvent,
-    ending_of,
-    ending_of_bundle,
     is_watched,
     received,
     send,
 )
-from worker.consumer.transport import CHARGED, TAKEN
 from worker.consumer.worker_state import is_stopping, takes_events
-from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
-from worker.privacy import redacted, whereabouts
+from worker.privacy import whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
-from worker.queue.intake import parse_raw
-from worker.queue.message import Message, each_event
 from worker.redis_client.repeats import Repeats
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-HANDLED_AT_ONCE = 500  # events of a batch
 # The longest wait of `drain` before it extends the visibility timeout again.
 LOOK_SECONDS = 1.0
 # The wait before messages go back to the queue after an error; without it they would come back at
@@ -54,27 +47,6 @@ REDIS_PAUSE_SECONDS = 1.0
 # for an event.
 EVENTS_AT_ONCE = 500
 KEEPS_PER_TIMEOUT = 5  # extensions within one visibility timeout
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedMessage:
-    """A message that this worker has in hand.
-
-    Attributes:
-        message: The message as it was read.
-        tag: Its delivery tag.
-        drop: Called with the tag when the message has ended; makes room for another message.
-        at: When it was fetched, in monotonic seconds.
-        weight: Its share of the room that the worker has.
-        charged: How many of its events the gate charged when it was fetched.
-    """
-
-    message: Message
-    tag: str
-    drop: Callable[[str], None]
-    at: float
-    weight: Weight
-    charged: int = 0
 
 
 class BatchConsumer:
@@ -148,21 +120,13 @@ class BatchConsumer:
         A message that the transport did not fetch from this worker's queue is logged and stays
         unacknowledged, so it comes back after its visibility timeout.
         """
-        if TAKEN not in message.properties:
+        if MESSAGE_PROPERTY not in message.properties:
             logger.error(
                 "a message came from another queue: it is left alone",
                 extra={"event": message.delivery_tag},
             )
             return
-        weight = message.properties.get(WEIGHT, Weight())
-        fetched = FetchedMessage(
-            message.properties[TAKEN],
-            message.delivery_tag,
-            message.channel.qos.drop,
-            time.monotonic(),
-            weight,
-            message.properties.get(CHARGED, 0),
-        )
+        fetched = fetched_message(message)
         self._in_hand[fetched.tag] = fetched
         self._gathered.append(fetched)
         self._events += fetched.message.events
@@ -173,25 +137,8 @@ class BatchConsumer:
             self._linger = self._consumer.timer.call_after(self._batch_policy.linger, self.flush)
 
     def in_hand(self) -> list[dict[str, Any]]:
-        """Return the messages in hand, the oldest first.
-
-        Each has the fields with which Celery's remote control describes a task.
-        """
-        offset = time.time() - time.monotonic()
-        return [
-            {
-                "id": each.message.id,
-                "name": each.message.task,
-                "args": [redacted(each.message.kind)],
-                "kwargs": {},
-                "type": each.message.task,
-                "time_start": each.at + offset,
-                "acknowledged": False,
-                "delivery_info": {"routing_key": self._queue},
-                "worker_pid": os.getpid(),
-            }
-            for each in list(self._in_hand.values())
-        ]
+        """Return the messages in hand, the oldest first, described as Celery describes tasks."""
+        return [each.description(self._queue) for each in list(self._in_hand.values())]
 
     def flush(self) -> None:
         """Hand the gathered messages to a thread without waiting for more."""
@@ -315,7 +262,7 @@ class BatchConsumer:
             return
         endings: Sequence[TaskEvent] = ()
         try:
-            endings = self._endings(batch)
+            endings = process_batch(self._processor, batch)
             acknowledge(self._redis, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
             self._requeue(
@@ -338,7 +285,7 @@ class BatchConsumer:
             return
         adopted = adopt(room, idle=not weights)
         try:
-            batches = list(self._batched(adopted))
+            batches = list(adopted_batches(adopted, self._batch_policy.size))
         except Exception:
             self._put_back([tag for found in adopted for _, tag in found], failed=True)
             raise
@@ -348,51 +295,9 @@ class BatchConsumer:
             self._consumer.call_soon(partial(self._send_received, batch))
             self._submit(batch)
 
-    def _batched(
-        self, adopted: Sequence[Sequence[tuple[str, str]]]
-    ) -> Iterator[list[FetchedMessage]]:
-        """Yield batches of as many members as may share a request, with all messages of each."""
-        batch: list[FetchedMessage] = []
-        for members, found in enumerate(adopted, 1):
-            batch += [self._adopted(*each, first=number == 0) for number, each in enumerate(found)]
-            if members % self._batch_policy.size == 0 or members == len(adopted):
-                yield batch
-                batch = []
-
-    def _adopted(self, raw: str, tag: str, *, first: bool) -> FetchedMessage:
-        """Return the message, which is charged and takes room only if it is its member's `first`.
-
-        One request serves all events of a member, so the gate charges the first alone.
-        """
-        message = parse_raw(raw, lambda: tag)
-        weight = weight_of(message, len(raw), int(first))
-        return FetchedMessage(
-            message, tag, lambda _: None, time.monotonic(), weight, charged=int(first)
-        )
-
     def _is_consuming(self) -> bool:
         consumer = self._consumer
         return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
-
-    def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
-        now = self._processor.clock().timestamp()
-        gate = self._processor.delivery.gate
-        events = chain.from_iterable(
-            each_event(each.message.with_timestamps(now)) for each in batch
-        )
-        # Bundles are unpacked a share at a time, so that thousands of events need little memory.
-        shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
-        charged = gate.rules.event_cost * sum(each.charged for each in batch)
-        with Permits(gate, charged) as permits:
-            ends = iter(
-                [end for share in shares for end in self._processor.process(share, permits)]
-            )
-        return [
-            ending_of_bundle(list(islice(ends, each.message.events)))
-            if each.message.is_bundle
-            else ending_of(next(ends))
-            for each in batch
-        ]
 
     def _requeue(
         self, batch: Sequence[FetchedMessage], why: str, error: str, *, failed: bool = False

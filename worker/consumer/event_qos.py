@@ -8,7 +8,8 @@ import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from worker.consumer.load import WEIGHT, Weight, load
+from worker.consumer.load import Weight, load
+from worker.consumer.message_properties import WEIGHT_PROPERTY
 from worker.queue.in_flight import put_back
 
 # The bytes that may be in hand if no limits are set.
@@ -35,9 +36,9 @@ class EventQoS(kombu_redis.QoS):
             message: The kombu message.
             delivery_tag: Its delivery tag.
         """
-        if delivery_tag in self.channel.noted:
-            self.channel.noted.remove(delivery_tag)
-            self._weights[delivery_tag] = message.properties.get(WEIGHT, Weight())
+        if delivery_tag in self.channel.fetched_tags:
+            self.channel.fetched_tags.remove(delivery_tag)
+            self._weights[delivery_tag] = message.properties.get(WEIGHT_PROPERTY, Weight())
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)

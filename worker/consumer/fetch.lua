@@ -10,7 +10,7 @@
 -- Returns {seconds after which to look again if nothing may be fetched, else 0; messages; charged
 -- events of each message; delivery tags}; with limits also reason and id of each message put aside.
 local allowed, wait = allowance(tonumber(ARGV[2]))
-local taken, counts, tags, events, bytes = {}, {}, {}, 0, 0
+local messages, counts, tags, events, bytes = {}, {}, {}, 0, 0
 local now_microseconds = time[1] * 1000000 + time[2]
 local stamped_until = nil
 
@@ -23,10 +23,9 @@ end
 -- the worker dies. A message that came back keeps its text. No two stamped events have the same
 -- time: it is counted in whole microseconds, since sums of fractions of a second are rounded.
 local function stamped(message, events)
-    local said = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
-    if said and said <= now + 1 or string.find(message, '^%s*{"signal_taken_at":') then
-        return message
-    end
+    local enqueued_at = tonumber(string.match(message, '"enqueued_at":%s*([%d.eE+-]+)') or nil)
+    local is_stamped = string.find(message, '^%s*{"signal_fetched_at":')
+    if is_stamped or enqueued_at and enqueued_at <= now + 1 then return message end
     if returns_of(message) > 0 then return message end
     local before, rest = string.match(message, '^(%s*){(%s*".*)$')
     if not rest then return message end
@@ -35,24 +34,24 @@ local function stamped(message, events)
     -- Each event of a bundle has a microsecond. A bundle without a count gets a thousand.
     if events == 1 and string.find(message, 'signal.deliver_many', 1, true) then events = 1000 end
     stamped_until = stamp + events - 1
-    return before .. '{"signal_taken_at":' .. in_seconds(stamp) .. ',' .. rest
+    return before .. '{"signal_fetched_at":' .. in_seconds(stamp) .. ',' .. rest
 end
 
 local moment = string.format('%d.%06d.', time[1], time[2])
 while events < allowed and bytes < tonumber(ARGV[4]) do
-    local message = fit(#taken, bytes)
+    local message = fit(#messages, bytes)
     if not message then break end
     -- An estimate: the first count in the message's text. The worker refunds what it does not need.
     local count = tonumber(string.match(message, '"events":%s*(%d+)')) or 1
     count = math.max(1, math.min(count, 10000))
     message = stamped(message, count)
-    local tag = moment .. ARGV[3] .. string.format('.%06d', #taken)
+    local tag = moment .. ARGV[3] .. string.format('.%06d', #messages)
     redis.call('ZADD', KEYS[4], now, tag)
     redis.call('HSET', KEYS[5], tag, message)
     redis.call('RPOP', KEYS[3])
-    taken[#taken + 1], tags[#tags + 1] = message, tag
-    counts[#taken] = count
-    events = events + counts[#taken]
+    messages[#messages + 1], tags[#tags + 1] = message, tag
+    counts[#messages] = count
+    events = events + counts[#messages]
     bytes = bytes + #message
     if is_alone(message) then break end
 end
@@ -60,7 +59,7 @@ if stamped_until then
     redis.call('SET', KEYS[6], in_seconds(stamped_until), 'EX', 86400)
 end
 -- Events of the last message beyond what was allowed are not charged yet.
-if events > allowed then counts[#taken] = counts[#taken] - (events - allowed) end
+if events > allowed then counts[#messages] = counts[#messages] - (events - allowed) end
 charge(math.min(events, allowed) * rules.event_cost)
-if not limits then return {tostring(wait), taken, counts, tags} end
-return {tostring(math.max(wait, next_look)), taken, counts, tags, aside}
+if not limits then return {tostring(wait), messages, counts, tags} end
+return {tostring(math.max(wait, next_look)), messages, counts, tags, aside}

@@ -20,11 +20,11 @@ from celery.worker import state
 from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.runtime import Runtime
 from worker.delivery.deliverer import Deliverer
-from worker.members.background_sync import BackgroundSync, SyncTurn
+from worker.members.background_sync import BackgroundSync, SyncLease
 from worker.members.opt_outs import OptOutScanner, ScanLease
 from worker.monitoring.hold_log import log_opt_outs, log_sync, look_at_list
 from worker.privacy import whereabouts
-from worker.queue.in_flight import put_back_takings, restore_overdue
+from worker.queue.in_flight import put_back_fetches, restore_overdue
 from worker.redis_client.keys import Keys
 from worker.wiring import utc_now
 
@@ -70,7 +70,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
 def _put_back_lost(runtime: Runtime) -> None:
     lost = lost_fetches().lost()
-    restored = put_back_takings(
+    restored = put_back_fetches(
         runtime.processor.delay_queue.redis, runtime.settings.queue, runtime.in_flight_keys, lost
     )
     lost_fetches().looked_for(lost)
@@ -140,29 +140,29 @@ def _forget_readings(runtime: Runtime) -> None:
 
 def _look_after_opt_outs(runtime: Runtime) -> None:
     opt_outs = runtime.opt_outs
-    turn = opt_outs.try_start() if opt_outs else None
-    if opt_outs and turn:
-        read = partial(_read_opt_outs, opt_outs, turn)
+    lease = opt_outs.try_start() if opt_outs else None
+    if opt_outs and lease:
+        read = partial(_read_opt_outs, opt_outs, lease)
         _in_background(read, "those who unsubscribed could not be read")
 
 
-def _read_opt_outs(opt_outs: OptOutScanner, turn: ScanLease) -> None:
-    log_opt_outs(opt_outs.run(turn), opt_outs.refresh_seconds)
+def _read_opt_outs(opt_outs: OptOutScanner, lease: ScanLease) -> None:
+    log_opt_outs(opt_outs.run(lease), opt_outs.refresh_seconds)
 
 
 def _sync_list(runtime: Runtime) -> None:
     sync = runtime.list_sync
-    turn = sync.try_start() if sync else None
-    if sync and turn:
-        _in_background(partial(_read_list, sync, turn), "the list could not be synced")
+    lease = sync.try_start() if sync else None
+    if sync and lease:
+        _in_background(partial(_read_list, sync, lease), "the list could not be synced")
 
 
-def _read_list(sync: BackgroundSync, turn: SyncTurn) -> None:
-    log_sync(sync.run(turn))
+def _read_list(sync: BackgroundSync, lease: SyncLease) -> None:
+    log_sync(sync.run(lease))
 
 
 def _look_for_priority_lists(runtime: Runtime) -> None:
-    if runtime.priority_lists.turn():
+    if runtime.priority_lists.try_start():
         # It takes seconds if Redis holds many keys.
         failure = "lists of messages with a priority could not be looked for"
         _in_background(runtime.priority_lists.look, failure)
@@ -177,7 +177,7 @@ def _look_after_writes(runtime: Runtime) -> None:
 
 
 def _bound_letters(runtime: Runtime) -> None:
-    if runtime.dead_letter_limits.turn():
+    if runtime.dead_letter_limits.try_start():
         enforce = partial(runtime.dead_letter_limits.enforce, utc_now().timestamp())
         failure = "dead letters beyond their bound could not be removed"
         _in_background(enforce, failure, quiet=redis.RedisError)

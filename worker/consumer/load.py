@@ -12,8 +12,6 @@ from functools import lru_cache
 from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
 
-WEIGHT = "signal_weight"  # the property of a kombu message that holds its `Weight`
-
 
 @dataclass(frozen=True, slots=True)
 class Weight:

@@ -36,33 +36,33 @@ class LostFetches:
         """
         for each in list(self._begun):
             self.lose(each)
-        taking = uuid4().hex
+        fetch = uuid4().hex
         with self._lock:
-            self._begun[taking] = monotonic()
-        return taking
+            self._begun[fetch] = monotonic()
+        return fetch
 
-    def answer(self, taking: str) -> bool:
+    def answer(self, fetch: str) -> bool:
         """Note that the reply has come.
 
         Returns:
             False if the fetch counts as lost, so the worker must not handle its messages.
         """
         with self._lock:
-            return self._begun.pop(taking, None) is not None
+            return self._begun.pop(fetch, None) is not None
 
-    def lose(self, taking: str) -> None:
+    def lose(self, fetch: str) -> None:
         """Note that the reply of this fetch is lost."""
         with self._lock:
-            if self._begun.pop(taking, None) is not None:
-                self._lost[taking] = None
+            if self._begun.pop(fetch, None) is not None:
+                self._lost[fetch] = None
 
     def lost(self) -> list[str]:
         """Return the fetches whose messages housekeeping has to look for now."""
         now = monotonic()
-        for taking in [
+        for fetch in [
             each for each, begun in list(self._begun.items()) if now - begun > LOST_AFTER_SECONDS
         ]:
-            self.lose(taking)
+            self.lose(fetch)
         with self._lock:
             return list(self._lost)
 

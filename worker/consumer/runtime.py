@@ -37,8 +37,8 @@ class Runtime:
         """
         return processor_for(
             self.settings,
-            on_processed=self.metrics.handled,
-            on_request=self.metrics.asked,
+            on_processed=self.metrics.count_event,
+            on_request=self.metrics.record_request,
             on_hold_change=log_hold_change,
         )
 
@@ -86,7 +86,7 @@ class Runtime:
         """The limits of the dead-letter queue."""
         most, days = self.settings.dead_letters_max, self.settings.dead_letters_max_days
         return DeadLetterLimits(
-            self.processor.dead_letters, most, days, self.metrics.letter_removed
+            self.processor.dead_letters, most, days, self.metrics.count_removed_letter
         )
 
     @cached_property
@@ -103,4 +103,4 @@ class Runtime:
         """
         self.processor.outcome_stats.count(f"dead letter: {reason}")
         self.processor.worker_registry.note(id, f"dead letter: {reason}")
-        self.metrics.put_aside(reason)
+        self.metrics.count_put_aside(reason)

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from worker.delivery.processor import EventProcessor
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
 from worker.queue.message import DELIVER_MANY, REPLAY_TASK, TASK
-from worker.queue.replay_by_filter import replayed
+from worker.queue.replay_by_filter import replay_matching
 from worker.wiring import utc_now
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def batch_strategy(_task: Any, app: Any, consumer: Any, **_options: Any) -> Call
     runtime: Runtime = app.runtime
     runtime.batch_consumer.bind(consumer)
 
-    def take(message: Any, *_: Any, **__: Any) -> None:
+    def add(message: Any, *_: Any, **__: Any) -> None:
         runtime.batch_consumer.add(message)
 
-    return take
+    return add
 
 
 @shared_task(name=TASK, base=DeliveryTask, max_retries=None)
@@ -94,8 +94,8 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
         filters = (
             filters if filters.get("until") is not None else {**filters, "until": now.isoformat()}
         )
-        wanted = _wanted(processor, args, limit, filters, now)
-        done = replayed(processor.dead_letters, wanted, limit, now.timestamp())
+        wanted = _filter_of(processor, args, limit, filters, now)
+        done = replay_matching(processor.dead_letters, wanted, limit, now.timestamp())
         rest = done.rest(limit)
         if rest is not None:
             task.apply_async(kwargs={**filters, **rest})
@@ -104,7 +104,7 @@ def replay(task: Any, *args: Any, limit: int | None = None, **filters: Any) -> s
     return f"{done.moved} replayed"
 
 
-def _wanted(
+def _filter_of(
     processor: EventProcessor,
     args: tuple[Any, ...],
     limit: int | None,

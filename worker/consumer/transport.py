@@ -1,56 +1,22 @@
-"""Kombu transport that fetches messages atomically, so that a worker that dies loses none.
+"""Kombu transport of this program: atomic fetches, and connections to every kind of Redis address.
 
-Kombu's own Redis transport pops a message (BRPOP), and then its client notes the message as
-unacknowledged. A worker that is killed between the two loses the message, and under load the reply
-may stay unread for many milliseconds. The worker of this program waits until the queue has
-something, without removing it. Then one script (fetch.lua) removes as many messages as there is
-room for, and notes them as in flight.
-
-The script uses `Keys.queue`, `Keys.in_flight`, `Keys.in_flight_index` and `Keys.fetched_at`; if
-there are limits, also `Keys.dead_letters` and `Keys.dead_letter_counts`.
+`atomic_fetch.py` fetches the messages.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from queue import Empty
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
-from uuid import uuid4
 
 import redis
 from kombu.transport import redis as kombu_redis
-from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.consumer.broadcasts import CHANNEL, command_in
-from worker.consumer.event_qos import EventQoS
-from worker.consumer.load import WEIGHT, weight_of
-from worker.consumer.lost_fetches import lost_fetches
-from worker.consumer.switched_off import PURGE, SwitchedOff
-from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
-from worker.privacy import whereabouts
-from worker.queue.codec import envelope
-from worker.queue.intake import parse_raw
-from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
-from worker.queue.poison import LIBRARY as PUTS_ASIDE
-from worker.queue.poison import limits_for_script
+from worker.consumer.atomic_fetch import AtomicFetchMixin
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import TIMEOUTS, pool_for
-from worker.redis_client.keys import NEVER, Keys
-from worker.redis_client.lua import script
+from worker.redis_client.keys import NEVER
 
-logger = logging.getLogger("signal_mailgun.worker")
-
-TAKEN = "signal_message"  # the property of a kombu message that holds the `Message`
-CHARGED = "signal_charged"  # the property that holds how many of its events the gate charged
-# The longest wait for the next fetch while the gate lets none through, or Redis refuses.
-LOOK_AGAIN_SECONDS = 0.5
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
-LOG_AGAIN_SECONDS = 60.0  # between two log lines that Redis refuses
-
-TAKE = LIBRARY + ALLOW_WHEN_FULL + PUTS_ASIDE + script("worker.consumer", "fetch")
 
 # Options of the connections over which a worker waits for messages; times in seconds. Options in
 # REDIS_URL override them.
@@ -58,288 +24,6 @@ CONNECTION: dict[str, Any] = {
     **TIMEOUTS,
     "socket_keepalive": True,
 }
-
-
-class AtomicFetchMixin:
-    """Atomic fetch for a kombu channel: one script fetches messages of events and notes them.
-
-    On kombu's polling connection it waits until the queue has something (BLMOVE of its oldest
-    message onto its own place), then fetches until the queue is empty. Other queues, such as those
-    for replies of Celery's remote control, are read as kombu does it.
-
-    Attributes:
-        queue: The queue of events.
-        signal_keys: The keys of the integration.
-        limits: The limits of messages; None: there are none.
-        on_put_aside: Called with the id and the reason of each message that was put aside unread.
-        gate_config: The settings of the gate, as JSON.
-        noted: Delivery tags of fetched messages that kombu has not handed to `EventQoS` yet.
-    """
-
-    QoS = EventQoS
-    from_transport_options = (
-        *kombu_redis.Channel.from_transport_options,
-        "queue",
-        "gate_config",
-        "signal_keys",
-        "limits",
-        "on_put_aside",
-    )
-    queue: str
-    signal_keys: Keys
-    limits: Limits | None = None
-    on_put_aside: Callable[[str, str], None] | None = None
-    gate_config: str
-    # BLMOVE was sent and has no reply yet.
-    _waiting = False
-    # The mark of the fetch that was sent and has no reply yet; its delivery tags contain it.
-    _taking: str | None = None
-    _queue_has_some = False
-    # If there are other queues, polls alternate between them and the queue of events.
-    _others_next = False
-    # Both in monotonic seconds.
-    _look_again_at = 0.0
-    _log_again_at = 0.0
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        self.noted: set[str] = set()
-        super().__init__(*args, **kwargs)
-
-    @property
-    def unacked_keys(self: Any) -> tuple[str, str]:
-        """The keys of the unacknowledged messages: of their index, and of the messages."""
-        return self.unacked_index_key, self.unacked_key
-
-    @contextmanager
-    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
-        """Yield `client`, or a client of the channel's pool if it is None.
-
-        Raises:
-            redis.ConnectionError: The channel is closed. Kombu's own method raises AttributeError
-                here, which would end the worker if a channel is closed twice while Redis is away,
-                or a message is put back after the connection was lost. Redis has the channel's
-                messages as unacknowledged, so they come back.
-        """
-        if not client and (self.connection is None or self.connection.client is None):
-            raise redis.ConnectionError("the channel is closed")
-        with super().conn_or_acquire(client) as connected:  # type: ignore[misc]
-            yield connected
-
-    def _brpop_start(self: Any, timeout: float | None = None) -> None:
-        if self.queue not in self.active_queues or self._is_turn_of_others():
-            super()._brpop_start(timeout)  # type: ignore[misc]
-            return
-        if monotonic() < self._look_again_at:
-            return
-        self._in_poll = self.client.connection
-        self._brpop_sent_at = monotonic()
-        self.client.connection.send_command(*self._next_command(timeout))
-
-    def _is_turn_of_others(self: Any) -> bool:
-        self._others_next = len(self.active_queues) > 1 and not self._others_next
-        return bool(self._others_next)
-
-    def _update_queue_cycle(self: Any) -> None:
-        """Leave the queue of events out of what kombu reads.
-
-        Kombu would pop a message before it notes it, so a worker that dies could lose it.
-        """
-        self._queue_cycle.update([each for each in self.active_queues if each != self.queue])
-
-    def queue_purge(self, queue: str, **_: Any) -> int:
-        """Raise `SwitchedOff`: a purge would erase events."""
-        raise SwitchedOff(f"purging {queue} is {PURGE}")
-
-    def _handle_message(self: Any, client: Any, response: Any) -> dict[str, Any]:
-        """Return what was published on a channel of Redis.
-
-        On the channel of commands to workers, data that is no command is logged and dropped.
-        """
-        published: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
-        channel, data = bytes_to_str(published["channel"]), published["data"]
-        if (
-            channel.endswith(f".{CHANNEL}")
-            and isinstance(data, bytes | str)
-            and not command_in(data)
-        ):
-            logger.warning(
-                "a message on the remote control's channel was no command of Celery's: "
-                "it was dropped"
-            )
-            published["data"] = None
-        return published
-
-    def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
-        if not self._queue_has_some:
-            self._waiting = True
-            return (
-                "BLMOVE",
-                self.queue,
-                self.queue,
-                "RIGHT",
-                "RIGHT",
-                timeout or self.brpop_timeout,
-            )
-        self._taking = lost_fetches().begin()
-        room = self.qos.can_consume_max_estimate() or 1
-        its: Keys = self.signal_keys
-        keys: tuple[str, ...] = (its.hold, its.pace, self.queue, *self.unacked_keys, its.fetched_at)
-        arguments: tuple[Any, ...] = (
-            self.gate_config,
-            room,
-            self._taking,
-            max(1, self.qos.bytes_left),
-        )
-        if self.limits:
-            keys += (its.dead_letters, its.dead_letter_counts)
-            arguments += (
-                limits_for_script(self.limits, its.integration, its.dead_letters),
-                self.qos.in_hand,
-            )
-        return ("EVAL", TAKE, len(keys), *keys, *arguments)
-
-    def _reply_of_redis(self: Any, taking: str | None, **options: Any) -> Any:
-        """Return the reply to the command that was sent.
-
-        Args:
-            taking: The mark of the fetch; None: the command was BLMOVE.
-            options: Kombu's options for reading the reply.
-
-        Raises:
-            Empty: Redis refused the command. The next one waits a little.
-            redis.ReadOnlyError: Redis has become a replica; a new connection finds the master.
-            redis.ConnectionError: The connection is lost, and perhaps the reply to a fetch with it.
-        """
-        try:
-            return self.client.parse_response(
-                self.client.connection, "EVAL" if taking else "BLMOVE", **options
-            )
-        except redis.ResponseError as error:
-            lost_fetches().answer(taking or "")
-            if isinstance(error, redis.ReadOnlyError) or str(error).startswith("UNBLOCKED"):
-                raise
-            # If its memory is full, Redis refuses BLMOVE, but not the script. Messages that the
-            # script fetches free memory once they are delivered.
-            self._queue_has_some = isinstance(error, redis.OutOfMemoryError)
-            self._look_again_at = monotonic() + LOOK_AGAIN_SECONDS
-            self._log_refusal(error)
-            raise Empty from None
-        except self.connection_errors:
-            lost_fetches().lose(taking or "")
-            self._queue_has_some = False
-            self.client.connection.disconnect()
-            raise
-        finally:
-            self._in_poll = None
-            self._flush_brpop_reauth()
-
-    def _brpop_read(self: Any, **options: Any) -> bool:
-        if not (self._waiting or self._taking):
-            return bool(super()._brpop_read(**options))  # type: ignore[misc]
-        taking, self._taking, self._waiting = self._taking, None, False
-        reply = self._reply_of_redis(taking, **options)
-        if not taking:
-            self._queue_has_some = reply is not None
-            raise Empty
-        if not lost_fetches().answer(taking):
-            raise Empty  # the reply is so late that the fetch counts as lost
-        wait, messages, charged, tags, *aside = reply
-        self._tell_of_put_aside(*aside)
-        self._queue_has_some = bool(messages)
-        if float(wait) > 0:
-            self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
-        if not messages:
-            raise Empty
-        self._hand_over(self._read(messages, tags, charged))
-        return True
-
-    def _read(
-        self: Any, messages: Sequence[bytes], tags: Sequence[bytes], charged: Sequence[int]
-    ) -> list[dict[str, Any]]:
-        """Read messages while there is room for their events and bytes, and put the rest back.
-
-        Args:
-            messages: Messages as they lay on the queue.
-            tags: Their delivery tags.
-            charged: The number of events that the gate charged for each.
-
-        Returns:
-            Payloads for kombu. A message that cannot be read is left out.
-        """
-        payloads: list[dict[str, Any]] = []
-        events, size = max(1, self.qos.can_consume_max_estimate()), max(1, self.qos.bytes_left)
-        for place, each in enumerate(zip(messages, tags, charged, strict=True)):
-            if events <= 0 or size <= 0:
-                self.qos._put_back([tag.decode() for tag in tags[place:]])
-                break
-            try:
-                payloads.append(self._payload(*each))
-            # Memory has run out, or this program has a bug. The message stays unacknowledged, and
-            # its return is counted.
-            except Exception as error:  # noqa: BLE001  no event may be lost by it
-                text = "a message could not be read; it comes back after the visibility timeout"
-                logger.error(text, extra={"error": whereabouts(error)})
-                continue
-            weight = payloads[-1]["properties"][WEIGHT]
-            events, size = events - weight.events, size - weight.bytes
-        return payloads
-
-    def _tell_of_put_aside(self: Any, aside: Sequence[bytes] = ()) -> None:
-        texts = [each.decode() for each in aside]
-        for reason, its_id in zip(texts[::2], texts[1::2], strict=True):
-            logger.error(
-                "a message was put aside unread", extra={"event": its_id, "reason": reason}
-            )
-            if self.on_put_aside:
-                self.on_put_aside(its_id, reason)
-
-    def _log_refusal(self: Any, error: "redis.ResponseError") -> None:
-        if monotonic() >= self._log_again_at:
-            self._log_again_at = monotonic() + LOG_AGAIN_SECONDS
-            text = (
-                "Redis refuses to hand out events, nothing is lost; "
-                "`signal-mailgun check` says more"
-            )
-            logger.error(
-                text, extra={"error": type(error).__name__, "code": str(error).partition(" ")[0]}
-            )
-
-    def _hand_over(self: Any, payloads: Sequence[dict[str, Any]]) -> None:
-        tags = [each["properties"]["delivery_tag"] for each in payloads]
-        if self.queue not in self.connection._callbacks:  # the consumer was cancelled meanwhile
-            self.qos._put_back(tags)
-            return
-        self.noted.update(tags)
-        for payload in payloads:
-            self.connection._deliver(payload, self.queue)
-
-    def _payload(self: Any, raw: bytes, tag: bytes, charged: int) -> dict[str, Any]:
-        message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS)
-        payload = (
-            envelope(message, self.queue) if message.task == REPLAY_TASK else bare_envelope(message)
-        )
-        weight = weight_of(message, len(raw), max(1, message.events))
-        payload["properties"] |= {
-            "delivery_tag": tag.decode(),
-            TAKEN: message,
-            WEIGHT: weight,
-            CHARGED: charged,
-        }
-        return payload
-
-
-def bare_envelope(message: Message) -> dict[str, Any]:
-    """Return the least payload with which kombu and Celery hand the message on.
-
-    The message as it was read goes beside it, as the property `TAKEN`.
-    """
-    return {
-        "body": "",
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"task": message.task, "id": message.id},
-        "properties": {"delivery_info": {}},
-    }
 
 
 class Channel(AtomicFetchMixin, kombu_redis.Channel):
@@ -368,7 +52,7 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
         once = Retry(NoBackoff(), 0)
         pool = pool_for(
             self.address,
-            self._watched,
+            self._connection_class,
             max_connections=self.max_connections,
             retry=once,
             **CONNECTION,
@@ -378,7 +62,7 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
         pool.connection_kwargs["socket_timeout"] += self.brpop_timeout
         return pool
 
-    def _watched(self, kind: type[Any]) -> type[Any]:
+    def _connection_class(self, kind: type[Any]) -> type[Any]:
         channel = self
 
         class Watched(kind):

@@ -20,8 +20,8 @@ local answer = prefix .. 'adopted:' .. ARGV[3]
 local answered = redis.call('GET', answer)
 if answered then
     local adopted = cjson.decode(answered)
-    for _, taken in ipairs(adopted) do
-        for i, tag in ipairs(taken) do taken[i] = {redis.call('HGET', in_hand, tag), tag} end
+    for _, events in ipairs(adopted) do
+        for i, tag in ipairs(events) do events[i] = {redis.call('HGET', in_hand, tag), tag} end
     end
     return adopted
 end
@@ -37,7 +37,7 @@ local function put_on_queue(message)
     redis.call('ZREM', delayed, message)
 end
 
-local function take(message)
+local function adopt_message(message)
     if is_to_be_alone(message) then return put_on_queue(message) end
     local tag = moment .. ARGV[3] .. string.format('.%06d', count)
     redis.call('ZADD', index, now, tag)
@@ -55,16 +55,16 @@ local function has_room(message)
     return bytes + #message <= tonumber(ARGV[6]) or bytes == 0 and ARGV[8] == '1'
 end
 
-local function take_all(waiting)
-    local taken = {}
-    while #taken < tonumber(ARGV[5]) do
+local function adopt_waiting(waiting)
+    local events = {}
+    while #events < tonumber(ARGV[5]) do
         local message = redis.call('ZRANGE', waiting, 0, 0)[1]
         if not message or not has_room(message) then break end
-        taken[#taken + 1] = take(message)
+        events[#events + 1] = adopt_message(message)
         redis.call('ZREM', waiting, message)
         bytes = bytes + #message
     end
-    return taken
+    return events
 end
 
 local adopted = {}
@@ -74,8 +74,8 @@ for _, digest in ipairs(redis.call('ZRANGEBYSCORE', waited_for, '-inf', now, 'LI
     if #adopted >= allowed or bytes >= tonumber(ARGV[6]) then break end
     local waiting = prefix .. 'waiting:' .. digest
     if redis.call('EXISTS', prefix .. 'lock:' .. digest) == 0 then
-        local taken = take_all(waiting)
-        if #taken > 0 then adopted[#adopted + 1] = taken end
+        local events = adopt_waiting(waiting)
+        if #events > 0 then adopted[#adopted + 1] = events end
     end
     if redis.call('EXISTS', waiting) == 1 then
         redis.call('ZADD', waited_for, now + LOOK_AGAIN, digest)
@@ -86,9 +86,9 @@ end
 charge(#adopted * rules.event_cost)
 if #adopted > 0 then
     local tags = {}
-    for number, taken in ipairs(adopted) do
+    for number, events in ipairs(adopted) do
         tags[number] = {}
-        for i, each in ipairs(taken) do tags[number][i] = each[2] end
+        for i, each in ipairs(events) do tags[number][i] = each[2] end
     end
     redis.call('SET', answer, cjson.encode(tags), 'EX', 60)
 end

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 LARGEST_CALL = 1024 * 1024  # bytes of JSON; one member may be larger, and is then alone in a call
-ORDINARY = re.compile(
+PLAIN_ADDRESS = re.compile(
     r"[a-z0-9_]+(?:[.+-][a-z0-9_]+)*@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
 )
 ALONE_SECONDS = 600.0  # how long a suspect is written alone
@@ -67,7 +67,7 @@ class BatchPolicy:
 
 def is_plain_address(address: str) -> bool:
     """Return True for plain ASCII addresses that any validator accepts."""
-    return ORDINARY.fullmatch(address) is not None
+    return PLAIN_ADDRESS.fullmatch(address) is not None
 
 
 def chunked(sizes: Sequence[int], most: int) -> Iterator[slice]:

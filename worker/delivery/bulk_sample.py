@@ -7,7 +7,7 @@ from worker.delivery.bulk_trust import BulkTrust, Form
 from worker.delivery.member_update import MemberUpdate
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
-from worker.members.merge_plan import same
+from worker.members.merge_plan import same_on_mailgun
 
 Read = Member | Outcome | None
 # Reads members, and returns the result of each.
@@ -95,7 +95,7 @@ def look_at(
 
 def _is_only_subscription(update: MemberUpdate) -> bool:
     """Return whether a write changes nothing of a member but its subscription."""
-    return update.held is not None and update.is_as_sent(update.held)
+    return update.current is not None and update.is_as_sent(update.current)
 
 
 def _shows_write(update: MemberUpdate, read: Member) -> bool:
@@ -104,7 +104,7 @@ def _shows_write(update: MemberUpdate, read: Member) -> bool:
     The recipient may have opted out since, which shows neither.
     """
     compares = _is_only_subscription(update) or not update.member.subscribed
-    return same(read, update.member) if compares else update.is_as_sent(read)
+    return same_on_mailgun(read, update.member) if compares else update.is_as_sent(read)
 
 
 def _shows_no_write(update: MemberUpdate, read: Read) -> bool:

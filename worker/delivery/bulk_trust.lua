@@ -1,8 +1,8 @@
 -- Note a sample of a bulk call, or only read what such samples have shown so far.
 -- KEYS 1: bulk.
 -- ARGV 1: 'held', 'missing', or '' to note nothing; 2: form of the answer; 3: seconds after which
---   the sample was there; 4: why members go alone; 5: the samples that earn trust; 6: seconds of the
---   first suspension; 7: seconds of the longest one; 8: seconds that the state lives.
+--   the sample was there; 4: why members go alone; 5: the samples that earn trust; 6: seconds of
+--   the first suspension; 7: seconds of the longest one; 8: seconds that the state lives.
 -- Returns {seconds for which members go alone, 0 if they share calls; seconds since a sample held,
 --   -1 if none did; then fields and values}.
 local BULK, noted, form = KEYS[1], ARGV[1], ARGV[2]

@@ -6,7 +6,8 @@ The patches of one member are written together, and so are members, as far as th
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.delivery.batch_write import BatchWrite, Collaborators
+from worker.delivery.batch_write import BatchWrite
+from worker.delivery.collaborators import Collaborators
 from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
 from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -19,24 +20,24 @@ class Deliverer(Collaborators):
     """The delivery of patches to one mailing list."""
 
     def deliver(
-        self, wanted: Sequence[TimedPatch], permits: Permits | None = None
+        self, patches: Sequence[TimedPatch], permits: Permits | None = None
     ) -> list[Outcome]:
         """Deliver patches, and return the outcome of each, in the same order.
 
         Args:
-            wanted: The patches.
+            patches: The patches.
             permits: The requests that are charged already; None: none are.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        outcomes = [Outcome(OutcomeKind.CRASHED)] * len(wanted)
+        outcomes = [Outcome(OutcomeKind.CRASHED)] * len(patches)
         if permits is None:
             with Permits(self.gate) as none_yet:
-                return self.deliver(wanted, none_yet)
-        left = list(range(len(wanted)))
+                return self.deliver(patches, none_yet)
+        left = list(range(len(patches)))
         while left:
-            left = self._round(wanted, left, outcomes, permits)
+            left = self._deliver_round(patches, left, outcomes, permits)
         return outcomes
 
     def repair(self, addresses: Sequence[str]) -> list[str]:
@@ -54,12 +55,12 @@ class Deliverer(Collaborators):
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        opened = self.member_store.acquire(addresses)
-        if isinstance(opened, OnHold):
+        leases = self.member_store.acquire(addresses)
+        if isinstance(leases, OnHold):
             return []
         updates = [
             MemberUpdate(lease, [], [], self.lag)
-            for lease in opened
+            for lease in leases
             if isinstance(lease, MemberLease)
         ]
         if updates:
@@ -67,14 +68,14 @@ class Deliverer(Collaborators):
                 BatchWrite(self, updates, permits).run()
         return [
             address
-            for address, lease in zip(addresses, opened, strict=True)
+            for address, lease in zip(addresses, leases, strict=True)
             if not isinstance(lease, MemberLease)
         ]
 
-    def _round(
+    def _deliver_round(
         self,
-        wanted: Sequence[TimedPatch],
-        places: list[int],
+        patches: Sequence[TimedPatch],
+        positions: list[int],
         outcomes: list[Outcome],
         permits: Permits,
     ) -> list[int]:
@@ -82,28 +83,28 @@ class Deliverer(Collaborators):
 
         The outcome of each delivered patch is stored in `outcomes`.
         """
-        grouped, left = self.member_store.group_by_member(wanted, places)
-        opened = self.member_store.acquire(list(grouped))
-        if isinstance(opened, OnHold):
-            for place in places:
-                outcomes[place] = on_hold_outcome(opened.seconds)
+        grouped, left = self.member_store.group_by_member(patches, positions)
+        leases = self.member_store.acquire(list(grouped))
+        if isinstance(leases, OnHold):
+            for position in positions:
+                outcomes[position] = on_hold_outcome(leases.seconds)
             return []
         updates = [
-            MemberUpdate(lease, [wanted[place] for place in own], own, self.lag)
-            for lease, own in zip(opened, grouped.values(), strict=True)
+            MemberUpdate(lease, [patches[position] for position in own], own, self.lag)
+            for lease, own in zip(leases, grouped.values(), strict=True)
             if isinstance(lease, MemberLease)
         ]
-        busy = [
-            place
-            for lease, own in zip(opened, grouped.values(), strict=True)
+        locked = [
+            position
+            for lease, own in zip(leases, grouped.values(), strict=True)
             if not isinstance(lease, MemberLease)
-            for place in own
+            for position in own
         ]
-        for place in busy:
-            outcomes[place] = locked_outcome()
+        for position in locked:
+            outcomes[position] = locked_outcome()
         if updates:
             BatchWrite(self, updates, permits).run()
         for update in updates:
-            for place, outcome in update.outcomes():
-                outcomes[place] = outcome
+            for position, outcome in update.outcomes():
+                outcomes[position] = outcome
         return left

@@ -86,9 +86,9 @@ class EventDelivery:
         return (self.outcome.status, self.outcome.requests) if self.outcome else (None, 0)
 
     @property
-    def is_busy(self) -> bool:
+    def is_locked(self) -> bool:
         """Return whether another delivery has the member locked."""
-        return self.outcome is not None and self.outcome.kind is OutcomeKind.BUSY
+        return self.outcome is not None and self.outcome.kind is OutcomeKind.LOCKED
 
     @property
     def answer(self) -> str:
@@ -100,7 +100,7 @@ class EventDelivery:
         """Return the answer in a form that operators may see."""
         return self.outcome.summary if self.outcome else self.refusal
 
-    def wanted(self) -> TimedPatch:
+    def timed_patch(self) -> TimedPatch:
         """Return the patch with its time.
 
         Raises:
@@ -120,14 +120,14 @@ class EventDelivery:
             open_seconds: The integration's own clock.
         """
         outcome = self.outcome or Outcome(OutcomeKind.CRASHED)
-        if outcome.kind in {OutcomeKind.HELD, OutcomeKind.BUSY, OutcomeKind.DOUBTFUL}:
+        if outcome.kind in {OutcomeKind.ON_HOLD, OutcomeKind.LOCKED, OutcomeKind.DOUBTFUL}:
             return self.message.after_wait()
         attempt = AttemptRecord(now, outcome.kind, outcome.status)
         return self.message.after_attempt(
             attempt, open_seconds, spent=outcome.kind is not OutcomeKind.THROTTLED
         )
 
-    def handled(self) -> Result:
+    def result(self) -> Result:
         """Return the result.
 
         Raises:

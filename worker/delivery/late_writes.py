@@ -2,7 +2,7 @@
 
 Mailgun may apply a request that timed out later, over newer values. The same is true of a request
 of a worker that was suspended. The ledger marks such members in `Keys.look_after` as it releases
-them (close.lua), for as long as Mailgun may still apply the write (MAILGUN_READ_LAG_SECONDS).
+them (release.lua), for as long as Mailgun may still apply the write (MAILGUN_READ_LAG_SECONDS).
 
 Any worker may claim a look that is due. A look is a delivery without an event: the values that
 events have set are laid over what Mailgun holds, and the member is written if that differs. A look

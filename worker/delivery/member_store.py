@@ -17,13 +17,13 @@ class MemberStore(Protocol):
     """A store that leases each member to one delivery at a time."""
 
     def group_by_member(
-        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+        self, patches: Sequence[TimedPatch], positions: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
         """Group the patches of one delivery by member.
 
         Args:
-            wanted: All patches of the delivery.
-            places: The positions in `wanted` of the patches to group.
+            patches: All patches of the delivery.
+            positions: The positions in `patches` of the patches to group.
 
         Returns:
             The positions by address, of patches that may share a write; and the positions that
@@ -44,14 +44,14 @@ class MemberStore(Protocol):
         ...
 
     def renew(
-        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
     ) -> Sequence[bool] | OnHold:
         """Renew leases immediately before a write, and charge the write.
 
         Args:
             leases: The leases.
             notes: For each lease, the record that must be stored before the write.
-            pay: The requests to charge.
+            charge: The requests to charge.
 
         Returns:
             For each lease, whether it still stands, so that the member may be written; `OnHold`
@@ -60,14 +60,14 @@ class MemberStore(Protocol):
         ...
 
     def release(
-        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], charge: float
     ) -> Sequence[HoldChange]:
         """Store the records, report the requests to the gate, and release the leases.
 
         Args:
             leases: The leases to release.
             reports: The results of requests that were not reported yet.
-            pay: The requests to charge: those that had no permit.
+            charge: The requests to charge: those that had no permit.
 
         Returns:
             The holds that the reports began or ended.
@@ -89,16 +89,16 @@ class NoLedger:
     gate: Gate
 
     def group_by_member(
-        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+        self, patches: Sequence[TimedPatch], positions: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
         """Take one position an address; further events of that member wait, in their order."""
         grouped: dict[str, list[int]] = {}
         left = []
-        for place in places:
-            if wanted[place].patch.address in grouped:
-                left.append(place)
+        for position in positions:
+            if patches[position].patch.address in grouped:
+                left.append(position)
             else:
-                grouped[wanted[place].patch.address] = [place]
+                grouped[patches[position].patch.address] = [position]
         return grouped, left
 
     def acquire(self, addresses: Sequence[str]) -> Sequence[LeaseResult]:
@@ -106,23 +106,23 @@ class NoLedger:
         return [MemberLease(each, "", "", Record(), trust=Trust.STANDS) for each in addresses]
 
     def renew(
-        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
     ) -> Sequence[bool] | OnHold:
         """Charge the write, unless the integration is on hold. Every lease stands."""
         wait = self.gate.seconds_until_open()
         if wait:
             return OnHold(wait)
-        self.gate.release(-pay)
+        self.gate.release(-charge)
         return [True for _ in zip(leases, notes, strict=True)]
 
     def release(
         self,
         leases: Sequence[MemberLease],  # noqa: ARG002  `MemberStore`'s
         reports: Sequence[RequestReport],
-        pay: float,
+        charge: float,
     ) -> Sequence[HoldChange]:
-        """Report the requests to the gate, and charge `pay`."""
-        self.gate.release(-pay)
+        """Report the requests to the gate, and charge those that had no permit."""
+        self.gate.release(-charge)
         return self.gate.record(reports)
 
     def repeat(self) -> None:

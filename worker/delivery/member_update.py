@@ -1,6 +1,6 @@
 """Update of one leased member: its patches, the merge plan, and what came of the write.
 
-The batch write sends the requests (`batch_write.py`).
+`member_requests.py` and `bulk_calls.py` send the requests.
 
     unread ──▶ planned ──▶ sent ──▶ stored
       │           │          ├───▶ refused: as before it was sent
@@ -18,10 +18,10 @@ from worker.members.merge import SubscriptionRules
 from worker.members.merge_plan import (
     MergePlan,
     TimedPatch,
-    noted,
+    is_superseded,
     plan_merge,
-    same,
-    superseded,
+    pre_write_record,
+    same_on_mailgun,
 )
 from worker.members.record import (
     Late,
@@ -29,13 +29,13 @@ from worker.members.record import (
     after_overwriting,
     after_reading,
     digest_of,
-    looked_at,
+    next_look_at,
 )
 from worker.members.stored import Copy
 
 # When an event whose call left a doubt is tried again; its member is locked until about then.
 UNPROVED_SECONDS = 30.0
-NOT_SENT = frozenset({OutcomeKind.HELD, OutcomeKind.BUSY})
+NOT_SENT = frozenset({OutcomeKind.ON_HOLD, OutcomeKind.LOCKED})
 
 
 @dataclass(eq=False)
@@ -44,8 +44,8 @@ class MemberUpdate:
 
     Attributes:
         lease: The lease of the member.
-        wanted: The patches, in the order in which they came; empty for a later look at a member.
-        places: The positions of the patches among those of the delivery.
+        patches: The patches, in the order in which they came; empty for a later look at a member.
+        positions: The positions of the patches among those of the delivery.
         lag: MAILGUN_READ_LAG_SECONDS.
         plan: What to write; None before it is planned.
         outcome: The outcome, set once no more requests are to be sent for the member; None if there
@@ -55,8 +55,8 @@ class MemberUpdate:
     """
 
     lease: MemberLease
-    wanted: list[TimedPatch]
-    places: list[int]
+    patches: list[TimedPatch]
+    positions: list[int]
     lag: float = 0.0
     plan: MergePlan | None = None
     outcome: Outcome | None = None
@@ -82,14 +82,14 @@ class MemberUpdate:
         return self._planned.member
 
     @property
-    def held(self) -> Member | None:
+    def current(self) -> Member | None:
         """Return the member as Mailgun holds it; None if it holds none, or nothing is planned."""
-        return self.plan.held if self.plan else None
+        return self.plan.current if self.plan else None
 
     @property
     def exists(self) -> bool:
         """Return whether Mailgun holds the member already."""
-        return self.held is not None
+        return self.current is not None
 
     @property
     def needs_read(self) -> bool:
@@ -109,9 +109,9 @@ class MemberUpdate:
         read counts, too.
         """
         if self.outcome and self.outcome.kind is OutcomeKind.UNREADABLE_MEMBER:
-            return not self.wanted  # another look would find the same
+            return not self.patches  # another look would find the same
         done = self.outcome is None or self.outcome.kind is OutcomeKind.DELIVERED
-        return not self.wanted and self.plan is not None and done
+        return not self.patches and self.plan is not None and done
 
     @property
     def goes_alone(self) -> bool:
@@ -119,14 +119,14 @@ class MemberUpdate:
 
         The last attempt of one of its events got no answer, so it may make a shared call fail.
         """
-        return any(each.alone for each in self.wanted)
+        return any(each.alone for each in self.patches)
 
-    def is_as_sent(self, held: Member) -> bool:
-        """Return whether `held` is what was sent.
+    def is_as_sent(self, current: Member) -> bool:
+        """Return whether `current` is what was sent.
 
         The subscription is not compared, because the recipient may have changed it since.
         """
-        return same(replace(held, subscribed=self.member.subscribed), self.member)
+        return same_on_mailgun(replace(current, subscribed=self.member.subscribed), self.member)
 
     def plan_from_cache(self, rules: SubscriptionRules) -> None:
         """Plan without a reading, if the ledger's record or copy is enough for that.
@@ -139,53 +139,53 @@ class MemberUpdate:
         next look is due.
         """
         lease = self.lease
-        if self.wanted and all(superseded(each, lease.record) for each in self.wanted):
+        if self.patches and all(is_superseded(each, lease.record) for each in self.patches):
             self.outcome = Outcome(OutcomeKind.SUPERSEDED)
             return
-        if self.wanted and lease.trust:
-            held = lease.cached.member if lease.cached else None
-            plan = plan_merge(held, lease.record, self.wanted, rules, lease.now())
+        if self.patches and lease.trust:
+            current = lease.cached.member if lease.cached else None
+            plan = plan_merge(current, lease.record, self.patches, rules, lease.now())
             if lease.trust is Trust.STANDS or not plan.writes:
                 lease.found = lease.cached
                 self._plan(plan)
                 return
-        again = looked_at(lease.record)
+        again = next_look_at(lease.record)
         if again is not None and again > lease.now():
             self.outcome = doubtful_outcome(again - lease.now())
 
-    def plan_from(self, held: Member | None, rules: SubscriptionRules) -> None:
+    def plan_from(self, current: Member | None, rules: SubscriptionRules) -> None:
         """Plan from a reading under this lease.
 
         If the reading contradicts what Mailgun confirmed lately, the outcome is `doubtful`.
 
         Args:
-            held: The member as Mailgun holds it; None if it holds none.
+            current: The member as Mailgun holds it; None if it holds none.
             rules: The rules for subscriptions.
         """
         lease = self.lease
-        lease.record, doubt = after_reading(lease.record, held, lease.opened_at, self.lag)
-        if held and not held.subscribed and lease.cached and lease.cached.member.subscribed:
+        lease.record, doubt = after_reading(lease.record, current, lease.opened_at, self.lag)
+        if current and not current.subscribed and lease.cached and lease.cached.member.subscribed:
             age = lease.opened_at - float(lease.cached.at or 0)
             lease.record = after_overwriting(lease.record, age, self.lag)
-        lease.found = Copy(held) if held else None
+        lease.found = Copy(current) if current else None
         if doubt is None:
-            self._plan(plan_merge(held, lease.record, self.wanted, rules, lease.now()))
+            self._plan(plan_merge(current, lease.record, self.patches, rules, lease.now()))
         else:
             self.outcome = doubtful_outcome(doubt)
 
-    def plan_after(self, held: Member | None, rules: SubscriptionRules) -> None:
-        """Plan from `held`, what an earlier write under this lease left."""
-        self._plan(plan_merge(held, self.lease.record, self.wanted, rules, self.lease.now()))
+    def plan_after(self, current: Member | None, rules: SubscriptionRules) -> None:
+        """Plan from `current`, what an earlier write under this lease left."""
+        self._plan(plan_merge(current, self.lease.record, self.patches, rules, self.lease.now()))
 
-    def noted(self) -> Record:
+    def pre_write_record(self) -> Record:
         """Return the record that the ledger must hold before the member is written."""
-        return noted(self.lease.record, self._planned, self.lease.now())
+        return pre_write_record(self.lease.record, self._planned, self.lease.now())
 
     def send(self, note: Record) -> None:
         """Prepare the lease for the write; until an answer comes, its effect is unknown.
 
         Args:
-            note: The record of `noted`.
+            note: The record of `pre_write_record`.
         """
         self._before = self.lease.record, self.lease.found, self.lease.write_pending
         self.lease.record, self.lease.found = note, None
@@ -238,8 +238,8 @@ class MemberUpdate:
         """Return an update for each patch, after all of them together were refused."""
         self.refuse()
         self.parts = tuple(
-            MemberUpdate(self.lease, [wanted], [place], self.lag, requests=self.requests)
-            for wanted, place in zip(self.wanted, self.places, strict=True)
+            MemberUpdate(self.lease, [patches], [position], self.lag, requests=self.requests)
+            for patches, position in zip(self.patches, self.positions, strict=True)
         )
         return self.parts
 
@@ -249,8 +249,8 @@ class MemberUpdate:
             yield from part.outcomes()
         if not self.parts:
             outcome = replace(self.outcome, requests=self.requests) if self.outcome else None
-            for number, place in enumerate(self.places):
-                yield place, self._of(number, outcome)
+            for number, position in enumerate(self.positions):
+                yield position, self._of(number, outcome)
 
     @property
     def _planned(self) -> MergePlan:
@@ -278,12 +278,12 @@ class MemberUpdate:
 
 def on_hold_outcome(seconds: float) -> Outcome:
     """Return the outcome for an integration on hold: no request may be sent for `seconds`."""
-    return Outcome(OutcomeKind.HELD, None, f"the integration is on hold for {seconds:.0f} s")
+    return Outcome(OutcomeKind.ON_HOLD, None, f"the integration is on hold for {seconds:.0f} s")
 
 
 def locked_outcome() -> Outcome:
     """Return the outcome for a member that another delivery has locked."""
-    return Outcome(OutcomeKind.BUSY, None, "another event of the same member is under way")
+    return Outcome(OutcomeKind.LOCKED, None, "another event of the same member is under way")
 
 
 def doubtful_outcome(seconds: float) -> Outcome:

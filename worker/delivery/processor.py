@@ -12,9 +12,9 @@ from typing import Any
 
 import redis
 
-from worker.delivery.batch_write import CHUNK_SIZE
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import EventDelivery, Result
+from worker.delivery.member_requests import CHUNK_SIZE
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.permits import Permits
 from worker.delivery.retry_policy import (
@@ -52,8 +52,8 @@ LEVELS = {
 }
 # Outcomes of attempts that failed, for which the age of the event matters.
 FAILED = frozenset(OutcomeKind) - {
-    OutcomeKind.HELD,
-    OutcomeKind.BUSY,
+    OutcomeKind.ON_HOLD,
+    OutcomeKind.LOCKED,
     OutcomeKind.DOUBTFUL,
     OutcomeKind.DELIVERED,
     OutcomeKind.UNCHANGED,
@@ -84,7 +84,7 @@ class EventProcessor:
         retry_policy: The limits within which an event is tried.
         digest_key: The key of the digests that stand for addresses in the log.
         clock: Returns the current time, UTC.
-        chance: Returns random numbers in [0, 1).
+        jitter: Returns random numbers in [0, 1).
         on_processed: Called with the decision and the outcome of each event.
     """
 
@@ -98,12 +98,8 @@ class EventProcessor:
     retry_policy: RetryPolicy
     digest_key: bytes
     clock: Callable[[], datetime]
-    chance: Callable[[], float]
+    jitter: Callable[[], float]
     on_processed: OnProcessed = ignore_processed
-
-    def handle(self, message: Message) -> Result:
-        """Process one event, as `process` does."""
-        return self.process([message])[0]
 
     def process(self, messages: Sequence[Message], permits: Permits | None = None) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
@@ -131,7 +127,7 @@ class EventProcessor:
             event.decision = event.decision or self._decide(event, clock)
         self._apply_decisions(events, clock)
         self._record_results(events)
-        return [each.handled() for each in events]
+        return [each.result() for each in events]
 
     def _read(self, event: EventDelivery) -> None:
         if refusal := event.message.refusal:
@@ -168,7 +164,7 @@ class EventProcessor:
 
     def _outcomes(self, events: Sequence[EventDelivery], permits: Permits | None) -> list[Outcome]:
         try:
-            return self.delivery.deliver([each.wanted() for each in events], permits)
+            return self.delivery.deliver([each.timed_patch() for each in events], permits)
         except redis.RedisError:
             raise  # the events stay on the queue
         # A bug must not cost an event: Celery would acknowledge and forget it.
@@ -189,7 +185,7 @@ class EventProcessor:
             message.attempts, message.throttled, message.patience_spent(open_seconds)
         )
         return decide(
-            outcome, retry_state, self.retry_policy, now=self.clock(), jitter=self.chance()
+            outcome, retry_state, self.retry_policy, now=self.clock(), jitter=self.jitter()
         )
 
     def _apply_decisions(self, events: Sequence[EventDelivery], open_seconds: float) -> None:
@@ -197,15 +193,15 @@ class EventProcessor:
         delayed = [
             (each, each.decision.delay)
             for each in events
-            if isinstance(each.decision, Retry | Snooze) and not each.is_busy
+            if isinstance(each.decision, Retry | Snooze) and not each.is_locked
         ]
         buried = [
             (each, each.decision.reason) for each in events if isinstance(each.decision, Bury)
         ]
         if delayed:
             self._delay(delayed, now, open_seconds)
-        if busy := [each for each in events if each.is_busy]:
-            self._wait_for_members(busy, now, open_seconds)
+        if locked := [each for each in events if each.is_locked]:
+            self._wait_for_members(locked, now, open_seconds)
         if buried:
             self.dead_letters.bury_many(
                 [self._letter(event, reason, now, open_seconds) for event, reason in buried]
@@ -227,7 +223,7 @@ class EventProcessor:
         self, events: Sequence[EventDelivery], now: float, open_seconds: float
     ) -> None:
         due = self.waiting.wait(
-            [(each.wanted().patch.address, each.waiting(now, open_seconds)) for each in events]
+            [(each.timed_patch().patch.address, each.waiting(now, open_seconds)) for each in events]
         )
         for event in events:
             event.due = datetime.fromtimestamp(due, UTC)
@@ -282,7 +278,7 @@ class EventProcessor:
             "status": outcome.status if outcome else None,
             "attempt": message.attempts + 1 if outcome else None,
             "delay_seconds": round(decision.delay, 1)
-            if isinstance(decision, Retry | Snooze) and not event.is_busy
+            if isinstance(decision, Retry | Snooze) and not event.is_locked
             else None,
             "not_understood": ", ".join(event.patch.not_understood) or None
             if event.patch
@@ -295,7 +291,7 @@ def _together(events: Sequence[EventDelivery], members: int) -> Iterator[list[Ev
     part: list[EventDelivery] = []
     seen: set[str] = set()
     for event in events:
-        address = event.wanted().patch.address
+        address = event.timed_patch().patch.address
         if address not in seen and len(seen) == members:
             yield part
             part, seen = [], set()

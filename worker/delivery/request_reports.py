@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from worker.delivery.member_update import on_hold_outcome
-from worker.gate.gate import Gate, RequestReport, reported
+from worker.gate.gate import Gate, RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
@@ -27,7 +27,7 @@ REFUSALS = frozenset(
 # Refusals whose cause may be the content of the member.
 OF_MEMBERS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNREADABLE_MEMBER})
 WELL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.UNCHANGED})
-HELD_BY_PACE_SECONDS = 1.0
+DEFER_SECONDS = 1.0
 
 
 class Refused(NamedTuple):
@@ -52,7 +52,7 @@ class RequestReports:
     def __init__(self, gate: Gate, clock: Callable[[], datetime]) -> None:
         """Collect reports for `gate`; `clock` returns the current time, UTC."""
         self.stopped = False
-        self._flow = gate
+        self._gate = gate
         self._clock = clock
         self._reports: list[RequestReport] = []
         # By address, since the last success.
@@ -71,8 +71,8 @@ class RequestReports:
             written: The request was to write, not only to read.
 
         Returns:
-            The outcome for each of the members. It is `held` if so many members were refused before
-            that the content of this one is not the cause.
+            The outcome for each of the members. It is `on_hold` if so many members were refused
+            before that the content of this one is not the cause.
         """
         with self._lock:
             self._add(addresses, outcome, written=written)
@@ -98,22 +98,22 @@ class RequestReports:
         The batch write reports them before it sends more requests.
         """
         with self._lock:
-            return self._taken() if any(each.kind not in WELL for each in self._reports) else []
+            return self._take_all() if any(each.kind not in WELL for each in self._reports) else []
 
     def rest(self) -> list[RequestReport]:
         """Remove and return all reports."""
         with self._lock:
-            return self._taken()
+            return self._take_all()
 
-    def _taken(self) -> list[RequestReport]:
+    def _take_all(self) -> list[RequestReport]:
         reports, self._reports = self._reports, []
         return reports
 
     def _add(self, addresses: Sequence[str], outcome: Outcome, *, written: bool) -> None:
         """Add a report. Successes in a row share one."""
         counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
-        marks = [self._flow.mark(each) for each in addresses] if counts else []
-        report = reported(
+        marks = [self._gate.mark(each) for each in addresses] if counts else []
+        report = report_of(
             replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written
         )
         last = self._reports[-1] if self._reports else None
@@ -127,7 +127,7 @@ class RequestReports:
             self._reports.append(report)
 
     def _refusal(self, address: str, outcome: Outcome, *, written: bool) -> Outcome:
-        rejected, rules = outcome.kind in OF_MEMBERS, self._flow.rules
+        rejected, rules = outcome.kind in OF_MEMBERS, self._gate.rules
         threshold = rules.rejected_threshold if rejected else rules.incident_threshold
         others = sum(
             each.rejected == rejected for who, each in self._refused.items() if who != address
@@ -135,6 +135,6 @@ class RequestReports:
         if 0 < threshold <= others + 1:
             self.stopped = True
         if 0 < threshold <= others:
-            return on_hold_outcome(HELD_BY_PACE_SECONDS)
+            return on_hold_outcome(DEFER_SECONDS)
         self._refused[address] = Refused(rejected, written)
         return outcome

@@ -1,7 +1,7 @@
 """Retry policy: decides from an outcome whether an event is done, delayed, or a dead letter.
 
 delivered, unchanged, superseded  Done
-held, busy, doubtful              Snooze  as long as it takes
+on_hold, locked, doubtful         Snooze  as long as it takes
 throttled                         Snooze  until RETRY_MAX_AGE_HOURS
 unavailable, crashed              Retry   until RETRY_MAX_ATTEMPTS or RETRY_MAX_AGE_HOURS
 any other                         Bury    another try would end the same
@@ -125,9 +125,9 @@ def decide(
     match outcome.kind:
         case OutcomeKind.DELIVERED | OutcomeKind.UNCHANGED | OutcomeKind.SUPERSEDED:
             return Done(outcome.kind)
-        case OutcomeKind.HELD:
+        case OutcomeKind.ON_HOLD:
             return Snooze(ON_HOLD_SECONDS)
-        case OutcomeKind.BUSY:
+        case OutcomeKind.LOCKED:
             return Snooze(0.0)  # not used: the event waits until the locked member is free
         case OutcomeKind.DOUBTFUL:
             return Snooze(outcome.again_in)

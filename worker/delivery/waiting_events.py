@@ -4,7 +4,7 @@ Each of them lies in `Keys.delayed`, due when it goes on in any case. `Keys.wait
 `Keys.waiting` only tell which member an event waits for, and when to look whether that member is
 free. If Redis loses them, the events start later.
 
-The release of a lease marks the member, so that a worker looks at it at once (close.lua). A lease
+The release of a lease marks the member, so that a worker looks at it at once (release.lua). A lease
 that ends by time, because its worker died, is noticed about a second later. One script takes an
 event from where it waited and notes it as in hand. `Keys.adopted` keeps the script's reply for a
 minute, in case the reply is lost.

@@ -58,11 +58,11 @@ class GateConfig:
     look_lease: float
     event_cost: float = 1.0
 
-    def encoded(self, chance: float = 0.5) -> str:
+    def to_json(self, jitter: float = 0.5) -> str:
         """Return these settings and the constants as JSON for the scripts.
 
         Args:
-            chance: A random number in [0, 1).
+            jitter: A random number in [0, 1).
         """
         constants = {
             "unavailable_members": UNAVAILABLE_MEMBERS,
@@ -82,4 +82,4 @@ class GateConfig:
             "fastest_rate": FASTEST_RATE,
             "most_marks": max(MOST_MARKS, self.incident_threshold, self.rejected_threshold),
         }
-        return json.dumps({**vars(self), **constants, "chance": chance})
+        return json.dumps({**vars(self), **constants, "jitter": jitter})

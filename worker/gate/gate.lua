@@ -3,7 +3,7 @@
 
 -- Return the seconds for which no request may be sent, 0 if the integration is not on hold. If
 -- `under_way`, requests of fetched events are meant: a hold for unavailability lets them pass.
-local function held(under_way)
+local function hold_seconds(under_way)
     local throttled = math.max(0, (number(HOLD, 'not_before') or 0) - now)
     if redis.call('HEXISTS', HOLD, 'paused') == 1 then return rules.until_lifted end
     local kind = redis.call('HGET', HOLD, 'kind')
@@ -15,9 +15,9 @@ local function held(under_way)
 end
 
 -- Charge as many of `wanted` requests as may be sent now, and return their number.
-local function granted(wanted)
-    if held(true) > 0 then return 0 end
-    local left = tokens()
+local function grant(wanted)
+    if hold_seconds(true) > 0 then return 0 end
+    local left = refill()
     if not left then return wanted end
     local grants = math.max(0, math.min(wanted, math.floor(left)))
     charge(grants)
@@ -27,11 +27,11 @@ end
 -- Return how many of `want` events may be fetched now, each of which is to be charged `event_cost`
 -- requests; and if none may, the seconds after which to try again, else 0.
 local function allowance(want)
-    local wait = held(false)
+    local wait = hold_seconds(false)
     if wait > 0 then return 0, wait end
-    local left, allowed = tokens()
+    local left, allowed = refill()
     if not left then return want, 0 end
-    if left < least() then return 0, (least() - left) / allowed end
+    if left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
     return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
 end
 
@@ -39,7 +39,7 @@ end
 -- hold, a pause, or an outage of Redis or of the workers uses up no event's retry time.
 local function open_seconds()
     local gap = now - (number(HOLD, 'ticked_at') or now)
-    local counts = gap > 0 and gap <= rules.longest_tick and held(false) == 0
+    local counts = gap > 0 and gap <= rules.longest_tick and hold_seconds(false) == 0
     return (number(HOLD, 'open_seconds') or 0) + (counts and gap or 0)
 end
 
@@ -85,7 +85,7 @@ local function members_of(row)
 end
 
 -- Note a failure. Return the members that its sort is about by now, and the answers about them.
-local function failed(sort, members, written)
+local function note_failure(sort, members, written)
     local rows = failing()
     local row = rows[sort] or {answers = 0, members = {}}
     for _, mark in ipairs(members) do
@@ -102,7 +102,7 @@ end
 
 -- Forget failures of these sorts after a success. A read that succeeds shows nothing about writes,
 -- so it ends only failures of reads.
-local function past(sorts, written)
+local function forget_failures(sorts, written)
     if redis.call('HEXISTS', PACE, 'failing') == 0 then return end
     local rows = failing()
     for _, sort in ipairs(sorts) do
@@ -120,15 +120,15 @@ end
 
 -- Take in a request without a usable answer. It begins a hold once such requests are about many
 -- members. A single member that has no usable answer does not stop the others.
-local function unavailable(why, members, written)
-    local failures, answers = failed('unavailable', members, written)
+local function note_unavailable(why, members, written)
+    local failures, answers = note_failure('unavailable', members, written)
     local again = relapses() > 0
     if redis.call('HEXISTS', HOLD, 'kind') == 1 or answers < (again and 1 or 2) then return '' end
     if failures < (again and rules.unavailable_again or rules.unavailable_members) then
         return ''
     end
     local length = lasting(rules.base, rules.longest_relapse)
-    return begin('unavailable', why, length, length * (0.5 + rules.chance / 2))
+    return begin('unavailable', why, length, length * (0.5 + rules.jitter / 2))
 end
 
 -- Refusals whose cause may be the content of the member.
@@ -136,10 +136,10 @@ local OF_MEMBERS = {rejected = true, unreadable_member = true}
 
 -- Take in a refusal. It begins an incident once refusals are about many members: then the content
 -- of the members is not their cause.
-local function refused(kind, why, members, written)
+local function note_refusal(kind, why, members, written)
     local sort = OF_MEMBERS[kind] and 'rejected' or 'refused'
     local threshold = sort == 'rejected' and rules.rejected_threshold or rules.incident_threshold
-    local refusals = failed(sort, members, written)
+    local refusals = note_failure(sort, members, written)
     if relapses() > 0 then threshold = math.min(threshold, rules.refused_again) end
     if threshold == 0 or refusals < threshold or redis.call('HGET', HOLD, 'kind') == 'incident' then
         return ''
@@ -151,7 +151,7 @@ end
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
 -- of the account may have caused that one. Later ones, of requests already under way, can only
 -- lengthen the hold.
-local function throttled(seconds, why)
+local function note_throttling(seconds, why)
     count(0, 1)
     redis.call('HINCRBY', PACE, 'row', 1)
     local limited = many_refused()
@@ -176,7 +176,7 @@ local function throttled(seconds, why)
     end
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
-        * (0.5 + rules.chance / 2)
+        * (0.5 + rules.jitter / 2)
     local length = seconds > 0 and seconds or backoff
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
@@ -188,9 +188,9 @@ end
 
 -- Take in requests that Mailgun let through. If they end an episode of 429s that showed a limit,
 -- the limit is learned.
-local function let_through(requests)
+local function note_passed(requests)
     if requests <= 0 then return end
-    passed_through(requests)
+    count_passed(requests)
     redis.call('HDEL', PACE, 'row')
     -- An answer to a request sent before a 429 does not show that the wait was long enough.
     if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
@@ -203,8 +203,9 @@ local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status 
 
 -- Forget the failures that a usable answer shows to be over. A refusal ends only unavailability, a
 -- success ends refusals, too. Return 'available' if the answer ended a hold, else ''.
-local function answered(kind, written)
-    past(REFUSALS[kind] and {'unavailable'} or {'unavailable', 'refused', 'rejected'}, written)
+local function note_answer(kind, written)
+    local over = REFUSALS[kind] and {'unavailable'} or {'unavailable', 'refused', 'rejected'}
+    forget_failures(over, written)
     if not written then return '' end
     if kind == 'delivered' and relapses() > 0 then redis.call('HINCRBY', HOLD, 'relapses', -1) end
     if redis.call('HGET', HOLD, 'kind') ~= 'unavailable' then return '' end
@@ -216,16 +217,16 @@ end
 -- Return the kind of the hold change that it made, or ''.
 local function report(kind, requests, seconds, why, members, written)
     if requests == 0 or kind == 'crashed' then return '' end
-    if kind == 'unavailable' then return unavailable(why, members, written) end
-    let_through(kind == 'throttled' and requests - 1 or requests)
-    if kind == 'throttled' then return throttled(seconds, why) end
-    local ended = answered(kind, written)
-    local began = REFUSALS[kind] and refused(kind, why, members, written) or ''
+    if kind == 'unavailable' then return note_unavailable(why, members, written) end
+    note_passed(kind == 'throttled' and requests - 1 or requests)
+    if kind == 'throttled' then return note_throttling(seconds, why) end
+    local ended = note_answer(kind, written)
+    local began = REFUSALS[kind] and note_refusal(kind, why, members, written) or ''
     return began ~= '' and began or ended
 end
 
 -- Take in reports in the order in which the requests ended. Return {kind, why} of each hold change.
-local function reported(answers)
+local function report_all(answers)
     local changes = {}
     for _, answer in ipairs(answers) do
         local change = report(unpack(answer))
@@ -236,7 +237,7 @@ end
 
 -- Claim the incident check that is due, and return the kind of the hold that it may end, or ''. No
 -- other caller gets it for `look_lease` seconds, or `believed` seconds for a 429's hold.
-local function look_due()
+local function claim_check()
     if redis.call('HEXISTS', HOLD, 'paused') == 1 then return '' end
     if (number(HOLD, 'not_before') or 0) > now then
         if now < (number(HOLD, 'read_at') or 0) then return '' end
@@ -250,17 +251,17 @@ local function look_due()
 end
 
 -- End a 429's hold before its time.
-local function believe_no_more()
+local function end_throttling()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
     redis.call('HDEL', PACE, 'throttles', 'episode', 'row')
     ramp_from(now, rules.first_rate)
 end
 
 -- Take in an incident check that could read the list. Return the kind of the hold change, or ''.
-local function list_read()
-    let_through(1)
+local function note_list_read()
+    note_passed(1)
     if (number(HOLD, 'not_before') or 0) > now then
-        believe_no_more()
+        end_throttling()
         return 'unthrottled'
     end
     local kind = redis.call('HGET', HOLD, 'kind')
@@ -272,7 +273,7 @@ end
 
 -- Take in an incident check that could not read the list, so the hold goes on. Return the kind of
 -- the hold change, or ''.
-local function list_unread(kind, seconds, why)
+local function note_list_unread(kind, seconds, why)
     local waits = (number(HOLD, 'not_before') or 0) > now
     if waits then
         if seconds > 0 then
@@ -282,13 +283,13 @@ local function list_unread(kind, seconds, why)
         return ''
     end
     local stands = redis.call('HGET', HOLD, 'kind')
-    local began = kind == 'throttled' and throttled(seconds, why) or ''
+    local began = kind == 'throttled' and note_throttling(seconds, why) or ''
     if stands == 'incident' then redis.call('HSET', HOLD, 'look_at', now + rules.incident_probe) end
     if stands ~= 'unavailable' then return began end
     if REFUSALS[kind] and rules.incident_threshold > 0 then
         return begin('incident', why, rules.incident_probe, rules.incident_probe)
     end
     local length = math.min(number(HOLD, 'length') * 2, rules.longest_unavailable)
-    redis.call('HSET', HOLD, 'length', length, 'look_at', now + length * (0.5 + rules.chance / 2))
+    redis.call('HSET', HOLD, 'length', length, 'look_at', now + length * (0.5 + rules.jitter / 2))
     return began
 end

@@ -36,19 +36,19 @@ LIBRARY = script("worker.gate", "pace", "gate")
 ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"
 
 # Scripts that only call one function of the library. The others are files.
-ASK = "return tostring(held(true))"
-GRANT = "return granted(tonumber(ARGV[2]))"
+SECONDS_UNTIL_OPEN = "return tostring(hold_seconds(true))"
+ACQUIRE = "return grant(tonumber(ARGV[2]))"
 OPEN_SECONDS = "return tostring(open_seconds())"
-REPORT_ALL = ALLOW_WHEN_FULL + "return reported(cjson.decode(ARGV[2]))"
+RECORD = ALLOW_WHEN_FULL + "return report_all(cjson.decode(ARGV[2]))"
 
-LOOK_DUE = ALLOW_WHEN_FULL + script("worker.gate", "look_due")
-LOOKED = ALLOW_WHEN_FULL + script("worker.gate", "looked")
+CLAIM_INCIDENT_CHECK = ALLOW_WHEN_FULL + script("worker.gate", "claim_incident_check")
+RECORD_INCIDENT_CHECK = ALLOW_WHEN_FULL + script("worker.gate", "record_incident_check")
 PAUSE = ALLOW_WHEN_FULL + script("worker.gate", "pause")
 # When a background request may be sent, such as one for a page of members.
-PAYABLE = script("worker.gate", "payable")
-PAY = ALLOW_WHEN_FULL + PAYABLE + script("worker.gate", "pay")
+BACKGROUND = script("worker.gate", "background")
+ACQUIRE_BACKGROUND = ALLOW_WHEN_FULL + BACKGROUND + script("worker.gate", "acquire_background")
 REFUND = script("worker.gate", "refund")
-REPORT_READING = ALLOW_WHEN_FULL + script("worker.gate", "report_reading")
+RECORD_PAGE = ALLOW_WHEN_FULL + script("worker.gate", "record_page")
 RESUME = ALLOW_WHEN_FULL + script("worker.gate", "resume")
 STATE = script("worker.gate", "state")
 
@@ -116,7 +116,7 @@ class Gate:
     """
 
     def __init__(
-        self, redis: "redis.Redis", integration: str, rules: GateConfig, chance: Callable[[], float]
+        self, redis: "redis.Redis", integration: str, rules: GateConfig, jitter: Callable[[], float]
     ) -> None:
         """Use the state of `integration` in Redis.
 
@@ -124,13 +124,13 @@ class Gate:
             redis: The client of the Redis that holds the state.
             integration: The name of the integration.
             rules: The settings of the scripts.
-            chance: Returns random numbers in [0, 1).
+            jitter: Returns random numbers in [0, 1).
         """
         self.redis = redis
         keys = Keys(integration)
         self.keys = keys.hold, keys.pace
         self.rules = rules
-        self.chance = chance
+        self.jitter = jitter
         # Requests that were charged and not made.
         self._unused = 0.0
         self._lock = Lock()
@@ -140,7 +140,7 @@ class Gate:
 
         Nothing is charged: the requests of an event were charged when it was fetched.
         """
-        return float(self._run(self._ask))
+        return float(self._run(self._seconds_until_open))
 
     def record(self, reports: Sequence[RequestReport]) -> list[HoldChange]:
         """Record the results of requests.
@@ -152,7 +152,7 @@ class Gate:
             The holds that the reports began or ended, in the same order.
         """
         return (
-            [HoldChange(*each) for each in self._run(self._report_all, json.dumps(reports))]
+            [HoldChange(*each) for each in self._run(self._record, json.dumps(reports))]
             if reports
             else []
         )
@@ -163,7 +163,7 @@ class Gate:
 
     def acquire(self, requests: int) -> int:
         """Charge as many of `requests` requests as may be sent now, and return their number."""
-        return int(self._run(self._grant, requests))
+        return int(self._run(self._acquire, requests))
 
     def acquire_background(self) -> tuple[float, float]:
         """Charge one background request, one that belongs to no event, if it may be sent now.
@@ -172,7 +172,7 @@ class Gate:
             The seconds to wait, 0.0 if the request was charged; and the current time by Redis's
             clock, epoch seconds.
         """
-        wait, at = self._run(self._pay)
+        wait, at = self._run(self._acquire_background)
         return float(wait), float(at)
 
     def record_page(self, outcome: Outcome, why: str, now: datetime) -> str:
@@ -186,10 +186,10 @@ class Gate:
         Returns:
             The kind of the hold that this began or ended, or "".
         """
-        report = reported(outcome, why, now, ["pages"], written=False)
+        report = report_of(outcome, why, now, ["pages"], written=False)
         return str(
             self._run(
-                self._report_reading, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)
+                self._record_page, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)
             )
         )
 
@@ -233,7 +233,7 @@ class Gate:
         Returns:
             The kind of the hold that the check may end, or "" if no check is due.
         """
-        return str(self._run(self._look_due))
+        return str(self._run(self._claim_incident_check))
 
     def record_incident_check(self, outcome: Outcome, why: str, now: datetime) -> str:
         """Record the result of an incident check.
@@ -246,8 +246,8 @@ class Gate:
         Returns:
             The kind of the hold that this began or ended, or "".
         """
-        report = reported(outcome, why, now)
-        return str(self._run(self._looked, report.kind, report.seconds, report.why))
+        report = report_of(outcome, why, now)
+        return str(self._run(self._record_incident_check, report.kind, report.seconds, report.why))
 
     def open_seconds(self) -> float:
         """Return the integration's own clock, in seconds.
@@ -272,26 +272,26 @@ class Gate:
 
     def first_args(self) -> list[Any]:
         """Return the arguments that every script gets first."""
-        return [self.rules.encoded(self.chance())]
+        return [self.rules.to_json(self.jitter())]
 
     def _run(self, script: Any, *args: Any) -> Any:
         return script(keys=list(self.keys), args=[*self.first_args(), *args])
 
-    _ask = cached_property(lambda self: self.script(ASK))
-    _report_all = cached_property(lambda self: self.script(REPORT_ALL))
-    _grant = cached_property(lambda self: self.script(GRANT))
-    _pay = cached_property(lambda self: self.script(PAY))
-    _report_reading = cached_property(lambda self: self.script(REPORT_READING))
+    _seconds_until_open = cached_property(lambda self: self.script(SECONDS_UNTIL_OPEN))
+    _record = cached_property(lambda self: self.script(RECORD))
+    _acquire = cached_property(lambda self: self.script(ACQUIRE))
+    _acquire_background = cached_property(lambda self: self.script(ACQUIRE_BACKGROUND))
+    _record_page = cached_property(lambda self: self.script(RECORD_PAGE))
     _refund = cached_property(lambda self: self.script(REFUND))
     _pause = cached_property(lambda self: self.script(PAUSE))
-    _look_due = cached_property(lambda self: self.script(LOOK_DUE))
-    _looked = cached_property(lambda self: self.script(LOOKED))
+    _claim_incident_check = cached_property(lambda self: self.script(CLAIM_INCIDENT_CHECK))
+    _record_incident_check = cached_property(lambda self: self.script(RECORD_INCIDENT_CHECK))
     _open_seconds = cached_property(lambda self: self.script(OPEN_SECONDS))
     _resume = cached_property(lambda self: self.script(RESUME))
     _state = cached_property(lambda self: self.script(STATE))
 
 
-def reported(
+def report_of(
     outcome: Outcome, why: str, now: datetime, members: Sequence[str] = (), *, written: bool = True
 ) -> RequestReport:
     """Return `outcome` as a report.

@@ -51,16 +51,17 @@ local function rate()
 end
 
 -- Return the tokens with which an event may be fetched: those of its requests, at least one.
-local function least() return math.max(1, rules.event_cost) end
+local function fewest_tokens() return math.max(1, rules.event_cost) end
 
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
 -- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
 -- an event.
-local function tokens()
+local function refill()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, math.max(least(), 2 * allowed))
+    local most = math.max(fewest_tokens(), 2 * allowed)
+    local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, most)
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
     return left, allowed
@@ -68,7 +69,7 @@ end
 
 -- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
-    if count ~= 0 and tokens() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
+    if count ~= 0 and refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
 -- Return the recent requests that Mailgun let through, and those that it refused by 429. Each count
@@ -88,7 +89,7 @@ end
 
 -- Count requests that Mailgun let through: in the current minute, and since the last lesson. A
 -- lesson is a moment at which `learn` took in a limit.
-local function passed_through(requests)
+local function count_passed(requests)
     local minute = math.floor(now / 60)
     local last = number(PACE, 'minute') or 0
     if last ~= minute then

@@ -6,7 +6,7 @@ if redis.call('HEXISTS', HOLD, 'kind') == 1 then lifted = 1 end
 if lifted == 1 then lift() end
 redis.call('HDEL', HOLD, 'relapses')
 if ARGV[2] == '1' and (number(HOLD, 'not_before') or 0) > now then
-    believe_no_more()
+    end_throttling()
     lifted = 1
 end
 return lifted

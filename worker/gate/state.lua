@@ -5,5 +5,5 @@
 -- about}.
 local members = 0
 for _, row in pairs(failing()) do members = members + members_of(row) end
-return {redis.call('HGETALL', HOLD), tostring(held(false)), tostring(rate() or ''), tostring(now),
-    members}
+return {redis.call('HGETALL', HOLD), tostring(hold_seconds(false)), tostring(rate() or ''),
+    tostring(now), members}

@@ -54,7 +54,7 @@ class ProcessGroup:
         output = self.folder / f"{name}.log"
         command, environment = [sys.executable, "-m", *command], {**os.environ, **environment}
         child = ManagedProcess(
-            name, command, environment, output, _spawned(command, environment, output)
+            name, command, environment, output, _spawn(command, environment, output)
         )
         self.children.append(child)
         return child
@@ -64,7 +64,7 @@ class ProcessGroup:
         ended = [child for child in self.children if child.ended()]
         for child in ended:
             time.sleep(RESTART_PAUSE_SECONDS)
-            child.process = _spawned(child.command, child.environment, child.output)
+            child.process = _spawn(child.command, child.environment, child.output)
         return [child.name for child in ended]
 
     def stop(self) -> None:
@@ -79,7 +79,7 @@ class ProcessGroup:
         self.children.clear()
 
 
-def _spawned(
+def _spawn(
     command: list[str], environment: dict[str, str], output: Path
 ) -> "subprocess.Popen[bytes]":
     with output.open("ab") as file:

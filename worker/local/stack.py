@@ -82,7 +82,7 @@ class LocalStack:
 
     def __enter__(self) -> "LocalStack":
         self.folder = self._data_folder()
-        self.household = ProcessGroup(self.folder)
+        self.processes = ProcessGroup(self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +92,7 @@ class LocalStack:
         """Start everything. Raises `StartupError` if a part of it does not start."""
         if "redis_url" not in self.settings.model_fields_set:
             self._start_server()
-        self._stack.callback(self.household.stop)
+        self._stack.callback(self.processes.stop)
         if not self.real:
             self._start_sandbox()
         self._start_worker()
@@ -109,10 +109,10 @@ class LocalStack:
                     session.post(url, json=fault, timeout=START_SECONDS).raise_for_status()
         self._before = self.parts().outcome_stats.totals()
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
-            [sampled(each.event) for each in SAMPLES]
+            [sample_message(each.event) for each in SAMPLES]
         )
 
-    def settled(self) -> bool:
+    def wait_until_settled(self) -> bool:
         """Wait until each sample needs nothing more; return False if one is not settled in time."""
         return wait_until(lambda: ended(self.totals()) >= len(SAMPLES), SETTLE_SECONDS)
 
@@ -179,7 +179,7 @@ class LocalStack:
     def _start_sandbox(self) -> None:
         port = self._ports.sandbox
         self._up(
-            self.household.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}),
+            self.processes.start("sandbox", ["worker", "sandbox", f"--port={port}"], {}),
             lambda _: listens(port),
         )
         # On the operator's Redis the sandbox gets an integration of its own: a worker must never
@@ -195,7 +195,7 @@ class LocalStack:
     def _start_worker(self) -> None:
         environment = {**self._environment, "LOG_FORMAT": "text", "LOG_LEVEL": "info"}
         self._up(
-            self.household.start("worker", ["worker", "worker", "--task-events"], environment),
+            self.processes.start("worker", ["worker", "worker", "--task-events"], environment),
             lambda child: " ready" in child.printed(),
         )
 
@@ -203,7 +203,7 @@ class LocalStack:
         port = self._ports.flower
         command = ["celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
         environment = {**self._environment, **self._flower_access()}
-        self._up(self.household.start("flower", command, environment), lambda _: listens(port))
+        self._up(self.processes.start("flower", command, environment), lambda _: listens(port))
 
     def _flower_access(self) -> dict[str, str]:
         """Return Flower's environment: no login only if the server and Mailgun are local ones."""
@@ -231,7 +231,7 @@ class LocalStack:
             )
 
 
-def sampled(event: object) -> Message:
+def sample_message(event: object) -> Message:
     """Return the sample as a message, even if it is not a valid event.
 
     Other programs may put anything on the queue, and a worker must cope with that.

@@ -46,8 +46,8 @@ class OutcomeKind(StrEnum):
     Attributes:
         UNCHANGED: Mailgun holds the member already; nothing was written.
         SUPERSEDED: Newer events have set all fields that this event sets.
-        HELD: The integration is on hold; no request may be sent.
-        BUSY: The member is locked by another delivery.
+        ON_HOLD: The integration is on hold; no request may be sent.
+        LOCKED: The member is locked by another delivery.
         DOUBTFUL: Mailgun contradicts what it confirmed lately; another look decides.
         CRASHED: A bug in this program.
     """
@@ -55,8 +55,8 @@ class OutcomeKind(StrEnum):
     DELIVERED = "delivered"
     UNCHANGED = "unchanged"
     SUPERSEDED = "superseded"
-    HELD = "held"
-    BUSY = "busy"
+    ON_HOLD = "on_hold"
+    LOCKED = "locked"
     DOUBTFUL = "doubtful"
     THROTTLED = "throttled"
     UNAVAILABLE = "unavailable"

@@ -83,7 +83,7 @@ def smaller(query: Query) -> Query | None:
 MOST_NAMELESS = 100
 
 
-class Round:
+class PageWalk:
     """Cycle detection for pages that lead back to one another (Brent's algorithm).
 
     It compares the first address of each page and remembers one page.

@@ -17,12 +17,12 @@ from worker.members.sync import ListSync, SyncProgress, SyncReplaced
 
 
 @dataclass(frozen=True)
-class SyncTurn:
-    """A worker's turn to read on.
+class SyncLease:
+    """A worker's lease of the sync.
 
     Attributes:
-        sync: The sync, with the token of this turn.
-        so_far: The progress when the turn began.
+        sync: The sync, with the token of the lease.
+        so_far: The progress when the lease began.
     """
 
     sync: ListSync
@@ -41,13 +41,13 @@ class BackgroundSync:
     sync: ListSync
     sleep: Callable[[float], None] = time.sleep
 
-    def try_start(self) -> SyncTurn | None:
-        """Return this worker's turn if a sync is due or unfinished and no other process runs it."""
+    def try_start(self) -> SyncLease | None:
+        """Return a lease if a sync is due or unfinished and no other process runs it."""
         sync = replace(self.sync, token=uuid4().hex)
         so_far = sync.try_start()
-        return SyncTurn(sync, so_far) if so_far else None
+        return SyncLease(sync, so_far) if so_far else None
 
-    def run(self, turn: SyncTurn) -> SyncProgress | Outcome | None:
+    def run(self, lease: SyncLease) -> SyncProgress | Outcome | None:
         """Read on until the sync is complete, or as far as it gets now.
 
         Returns:
@@ -55,15 +55,15 @@ class BackgroundSync:
             None if the gate closed, another process has the sync by now, or workers another list.
         """
         try:
-            for step in turn.sync.steps(turn.so_far, self.sync.page_importer.count()):
+            for step in lease.sync.steps(lease.so_far, self.sync.page_importer.count()):
                 match step:
                     case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:
                         self.sleep(seconds)
                     case RetryAfter():
-                        turn.sync.leave(failed=False)
+                        lease.sync.leave(failed=False)
                         return None
                     case Outcome():
-                        turn.sync.leave(failed=True)
+                        lease.sync.leave(failed=True)
                         return step
                     case SyncProgress() if step.query is None:
                         return step

@@ -7,5 +7,5 @@ local awaited = 0
 for i = MEMBERS, #KEYS do
     if redis.call('GET', KEYS[i]) == ARGV[1] then awaited = awaited + release(KEYS[i], KEYS[2]) end
 end
-note_closed(closed_key(KEYS[1], ARGV[1]), 'given up', '')
+note_released(released_key(KEYS[1], ARGV[1]), 'given up', '')
 return awaited

@@ -1,10 +1,13 @@
--- Functions that open.lua, ask_again.lua, close.lua and give_up.lua share. It uses no KEYS or ARGV.
+-- Functions that acquire.lua, renew.lua, release.lua and give_up.lua share. It uses no KEYS and no
+-- ARGV.
 
 -- Return the key of a token's releases. A token that has released members acquires none any more:
 -- such a request is a late repeat that its caller no longer waits for.
-local function closed_key(look_after, token) return (string.gsub(look_after, '[^:]*$', 'closed:')) .. token end
+local function released_key(look_after, token)
+    return string.match(look_after, '^(.*:)') .. 'released:' .. token
+end
 
-local function note_closed(key, field, answer)
+local function note_released(key, field, answer)
     redis.call('HSET', key, field, answer)
     redis.call('EXPIRE', key, 60)
 end

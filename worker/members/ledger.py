@@ -1,7 +1,7 @@
 """The ledger of members and their leases: what events have set and when, whose "no" stands, a copy.
 
 `Keys.member` holds a member's record (`record.py`), `seen_at`, `copy`, `copy_at`, `yes_at`,
-`late_at` and `doubt`; `Keys.lock` holds its lease, and `Keys.closed` the replies to releases, in
+`late_at` and `doubt`; `Keys.lock` holds its lease, and `Keys.released` the replies to releases, in
 case a reply is lost. The ledger also reads `Keys.opt_outs` (`opt_outs.py`), `Keys.synced`
 (`sync.py`) and `Keys.look_after` (`delivery/late_writes.py`).
 
@@ -18,33 +18,31 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from threading import Event
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
-from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, Trust, uptime
+from worker.members.copy_trust import CopyTrust, Times
+from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
 from worker.members.merge_plan import TimedPatch
-from worker.members.record import Record, encoded
+from worker.members.record import Record
+from worker.members.record_json import encode
 from worker.members.stored import Copy, Stored, copy_of, moment
 from worker.privacy import digest as keyed_digest
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
-from worker.signal.address import is_plain
 
 # The shortest wait for a look at a member after a write without an answer.
 FIRST_LOOK_SECONDS = 1.0
-# A copy is trusted if the last scan of the unsubscribed began within this many refresh intervals.
-TRUST_REFRESHES = 2
-
 # How long it is remembered that a member was erased: as long as the state of the scans lives.
 FORGOT_SECONDS = 86_400
 
-OPEN, ASK_AGAIN, CLOSE, GIVE_UP = (
-    ALLOW_WHEN_FULL + script("worker.members", "lease", "open"),
-    ALLOW_WHEN_FULL + script("worker.members", "lease", "ask_again"),
-    ALLOW_WHEN_FULL + script("worker.members", "lease", "close"),
+ACQUIRE, RENEW, RELEASE, GIVE_UP = (
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "acquire"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "renew"),
+    ALLOW_WHEN_FULL + script("worker.members", "lease", "release"),
     ALLOW_WHEN_FULL + script("worker.members", "lease", "give_up"),
 )
 NOTE_SYNC = script("worker.members", "note_sync")
@@ -104,20 +102,20 @@ class Ledger:
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
     def group_by_member(
-        self, wanted: Sequence[TimedPatch], places: Sequence[int]
+        self, patches: Sequence[TimedPatch], positions: Sequence[int]
     ) -> tuple[dict[str, list[int]], list[int]]:
         """Group the positions of patches by address, because the events of a member go together.
 
         Args:
-            wanted: The patches.
-            places: The positions in `wanted` to group.
+            patches: The patches.
+            positions: The positions in `patches` to group.
 
         Returns:
             The positions by address, and the positions that must wait: none, as the ledger has it.
         """
         grouped: dict[str, list[int]] = {}
-        for place in places:
-            grouped.setdefault(wanted[place].patch.address, []).append(place)
+        for position in positions:
+            grouped.setdefault(patches[position].patch.address, []).append(position)
         return grouped, []
 
     def acquire(self, addresses: Sequence[str]) -> list[LeaseResult] | OnHold:
@@ -137,14 +135,16 @@ class Ledger:
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
-            partial(self._run, self._open, digests, token, self._lease, self.list_mark),
-            otherwise=partial(self._release, [self.keys.lock(each) for each in digests], token),
+            partial(self._run, self._acquire, digests, token, self._lease_ms, self.list_mark),
+            otherwise=partial(
+                self._give_up_leases, [self.keys.lock(each) for each in digests], token
+            ),
         )
-        if answer[0] == "held":
+        if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
-        return self._opened(answer, addresses, digests, token, began)
+        return self._leases(answer, addresses, digests, token, began)
 
-    def _opened(
+    def _leases(
         self,
         answer: list[Any],
         addresses: Sequence[str],
@@ -153,12 +153,12 @@ class Ledger:
         began: float,
     ) -> list[LeaseResult]:
         _, *moments = answer[:5]
-        seen, up = _Seen(*(float(each or 0) for each in moments)), uptime()
+        times, up = Times(*(float(each or 0) for each in moments)), uptime()
         return [
-            self._visit(
-                MemberLease(address, digest, token, NEW, opened_at=seen.now, opened_up=up),
+            self._lease_of(
+                MemberLease(address, digest, token, NEW, opened_at=times.now, opened_up=up),
                 Stored(*found),
-                seen,
+                times,
                 began,
             )
             if found
@@ -166,47 +166,21 @@ class Ledger:
             for address, digest, found in zip(addresses, digests, answer[5:], strict=True)
         ]
 
-    def _visit(
-        self, lease: MemberLease, stored: Stored, seen: "_Seen", began: float
+    def _lease_of(
+        self, lease: MemberLease, stored: Stored, times: Times, began: float
     ) -> MemberLease:
-        lease.record, lease.cached = stored.known(lease.address, seen.synced, self.lag_seconds)
+        lease.record, lease.cached = stored.record_and_copy(
+            lease.address, times.synced, self.lag_seconds
+        )
         # What the copy shows is learned anew as long as it lies there, and else is stored.
         lease.stored = None if lease.record.no and lease.record.no.repeat else lease.record
         lease.writes_until = began + self.lease_seconds / 2
         lease.late_at = moment(stored.late_at)
-        lease.trust = self._trust(lease.cached, seen)
-        if self._is_not_on_list(lease.address, stored, seen):
-            lease.trust = Trust.STANDS
+        lease.trust = self._copy_trust.of(lease.address, stored, lease.cached, times)
         return lease
 
-    def _is_not_on_list(self, address: str, stored: Stored, seen: "_Seen") -> bool:
-        """Return whether the ledger shows that Mailgun does not hold a member.
-
-        It has read the whole list, and since then all who unsubscribed. It was told to forget none
-        in between, and what it read has not expired.
-        """
-        since = max(seen.synced, seen.forgot)
-        unknown = not any(stored) and is_plain(address)
-        lives = 0 < seen.synced <= seen.now < seen.synced + self.days * 86_400
-        return unknown and lives and since <= seen.fresh_from and self._is_fresh(seen)
-
-    def _is_fresh(self, seen: "_Seen") -> bool:
-        """Return whether those who unsubscribed were read lately, and copies may be trusted."""
-        refresh = self.refresh_seconds
-        return refresh is not None and 0 <= seen.now - seen.fresh_from <= TRUST_REFRESHES * refresh
-
-    def _trust(self, copy: Copy | None, seen: "_Seen") -> Trust:
-        if copy is None:
-            return Trust.NONE
-        at = float(copy.at)
-        # An unsubscribed member must have been seen by the last complete scan of the unsubscribed,
-        # or since. Otherwise the opt-out was lifted elsewhere.
-        if self._is_fresh(seen) and (copy.member.subscribed or at >= seen.fresh_from):
-            return Trust.STANDS
-        return Trust.SHOWS if seen.now - at < self.cache_seconds else Trust.NONE
-
     def renew(
-        self, leases: Sequence[MemberLease], notes: Sequence[Record], pay: float
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
     ) -> list[bool] | OnHold:
         """Renew the leases of members that are about to be written, and drop their copies.
 
@@ -216,7 +190,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             notes: For each lease the record to store; nothing is stored if it is `lease.record`.
-            pay: The requests to charge: what the write needs beyond the permits of the batch.
+            charge: The requests to charge: what the write needs beyond the permits of the batch.
 
         Returns:
             For each lease, in order, True if the member may be written; False if the lease has
@@ -228,14 +202,15 @@ class Ledger:
         """
         began = uptime()
         records = [
-            encoded(note) if note is not lease.record else ""
+            encode(note) if note is not lease.record else ""
             for lease, note in zip(leases, notes, strict=True)
         ]
         digests = [each.digest for each in leases]
+        token = leases[0].token
         answer = self._run(
-            self._ask_again, digests, leases[0].token, self._lease, pay, self._lives, *records
+            self._renew, digests, token, self._lease_ms, charge, self._record_seconds, *records
         )
-        if answer[0] == "held":
+        if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
         ours = [bool(each) for each in answer[1:]]
         for lease, note, mine in zip(leases, notes, ours, strict=True):
@@ -245,7 +220,7 @@ class Ledger:
         return ours
 
     def release(
-        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], pay: float
+        self, leases: Sequence[MemberLease], reports: Sequence[RequestReport], charge: float
     ) -> list[HoldChange]:
         """Store what was learned, report Mailgun's answers to the gate, and release the members.
 
@@ -256,7 +231,7 @@ class Ledger:
         Args:
             leases: The leases, all of one token.
             reports: The reports on the requests that were sent.
-            pay: The requests to charge: those that had no permit.
+            charge: The requests to charge: those that had no permit.
 
         Returns:
             The holds that began or ended.
@@ -264,20 +239,20 @@ class Ledger:
         Raises:
             redis.RedisError: Redis did not answer; `repeat` releases the members.
         """
-        closing = list(chain.from_iterable(self._closing(each) for each in leases))
-        close = partial(
+        args = list(chain.from_iterable(self._release_args(each) for each in leases))
+        release_all = partial(
             self._run,
-            self._close,
+            self._release,
             [each.digest for each in leases],
             leases[0].token,
-            pay,
-            self._lives,
+            charge,
+            self._record_seconds,
             self.list_mark,
         )
         began, lost, awaited = self.repeats.attempt(
-            partial(close, json.dumps(reports), *closing),
+            partial(release_all, json.dumps(reports), *args),
             # A repeat reports no answers: the gate would take them for new ones.
-            otherwise=partial(close, json.dumps([]), *closing),
+            otherwise=partial(release_all, json.dumps([]), *args),
         )
         for number in lost:
             leases[number].lost = True
@@ -302,7 +277,9 @@ class Ledger:
             return None
         synced = cast("str | None", self.gate.redis.get(self.keys.synced))
         stored = Stored(*(fields.get(name, "") for name in Stored._fields))
-        return LedgerEntry(*stored.known(address, float(synced or 0), self.lag_seconds), look_at)
+        return LedgerEntry(
+            *stored.record_and_copy(address, float(synced or 0), self.lag_seconds), look_at
+        )
 
     def keys_of(self, address: str) -> tuple[str, str]:
         """Return the Redis keys of a member's lock and of its hash."""
@@ -333,7 +310,8 @@ class Ledger:
         A member that was not seen since does not exist. Returns False, and notes nothing, if what
         the sync read first has expired.
         """
-        return bool(self._note_sync(keys=[self.keys.synced], args=[f"{began:.6f}", self._lives]))
+        args = [f"{began:.6f}", self._record_seconds]
+        return bool(self._note_sync(keys=[self.keys.synced], args=args))
 
     def digest_of(self, address: str) -> str:
         """Return the keyed digest that stands for the address in Redis keys."""
@@ -344,12 +322,12 @@ class Ledger:
         """Return the Redis keys of the integration."""
         return Keys(self.integration)
 
-    def _release(self, locks: Sequence[str], token: str) -> None:
+    def _give_up_leases(self, locks: Sequence[str], token: str) -> None:
         if self._give_up(keys=[self.keys.look_after, self.keys.waiting, *locks], args=[token]):
             self.awaited.set()
 
-    def _closing(self, lease: MemberLease) -> tuple[str | int, ...]:
-        record = encoded(lease.record) if lease.record is not lease.stored else ""
+    def _release_args(self, lease: MemberLease) -> tuple[str | int, ...]:
+        record = encode(lease.record) if lease.record is not lease.stored else ""
         copy, copy_at = (copy_of(lease.found.member), lease.found.at) if lease.found else ("", "")
         seen_at = lease.record.seen_at
         seen = f"{seen_at:.6f}" if seen_at is not None else ""
@@ -357,7 +335,7 @@ class Ledger:
         return record, copy, copy_at, seen, settles, self._look_again_in(lease), lease.address
 
     def _look_again_in(self, lease: MemberLease) -> str:
-        """Return the seconds until the next look at the member, as close.lua takes them.
+        """Return the seconds until the next look at the member, as release.lua takes them.
 
         The first look comes when the write must have settled, each further one after as long again
         as has passed since the write. "" stands for no change, "0" for no further look.
@@ -370,12 +348,16 @@ class Ledger:
         left = self.lag_seconds - age
         return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
 
+    @cached_property
+    def _copy_trust(self) -> CopyTrust:
+        return CopyTrust(self.refresh_seconds, self.cache_seconds, self.days)
+
     @property
-    def _lease(self) -> int:
+    def _lease_ms(self) -> int:
         return int(self.lease_seconds * 1000)
 
     @property
-    def _lives(self) -> int:
+    def _record_seconds(self) -> int:
         return int(self.days * 86_400)
 
     def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
@@ -386,24 +368,8 @@ class Ledger:
         keys = [*self.gate.keys, *ours, *members]
         return script(keys=keys, args=[*self.gate.first_args(), *args])
 
-    _open = cached_property(lambda self: self.gate.script(OPEN))
+    _acquire = cached_property(lambda self: self.gate.script(ACQUIRE))
     _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))
-    _ask_again = cached_property(lambda self: self.gate.script(ASK_AGAIN))
+    _renew = cached_property(lambda self: self.gate.script(RENEW))
     _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
-    _close = cached_property(lambda self: self.gate.script(CLOSE))
-
-
-class _Seen(NamedTuple):
-    """Times that an acquisition reads, epoch seconds by Redis's clock; 0 stands for never.
-
-    Attributes:
-        now: The current time.
-        fresh_from: When the last complete scan of the unsubscribed began.
-        synced: When the last complete sync began.
-        forgot: When a member was last erased from the ledger (`forget`).
-    """
-
-    now: float
-    fresh_from: float
-    synced: float
-    forgot: float
+    _release = cached_property(lambda self: self.gate.script(RELEASE))

@@ -29,7 +29,7 @@ class SubscriptionRules:
     resubscribe: bool = False
 
 
-def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
+def without_stale_fields(patch: Patch, record: Record, order: EventOrder) -> Patch:
     """Return `patch` without the fields that newer events have set.
 
     Args:
@@ -38,7 +38,7 @@ def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
         order: The order of that event.
     """
     if patch.undated:
-        return _surviving_undated(patch, record)
+        return _without_set_fields(patch, record)
     orders = record.orders
     if not any(each > order for each in orders.values()):
         return patch
@@ -54,7 +54,7 @@ def surviving(patch: Patch, record: Record, order: EventOrder) -> Patch:
     )
 
 
-def _surviving_undated(patch: Patch, record: Record) -> Patch:
+def _without_set_fields(patch: Patch, record: Record) -> Patch:
     """Return the fields of an undated patch that no event has set yet.
 
     A denied consent stays unless an event with a time has set the consent.
@@ -70,22 +70,22 @@ def _surviving_undated(patch: Patch, record: Record) -> Patch:
     )
 
 
-def filling(patch: Patch, held: Member | None) -> Patch:
+def filling(patch: Patch, current: Member | None) -> Patch:
     """Return an undated patch without the fields that Mailgun holds already.
 
     So it erases nothing and lifts no "no". A patch with a time is returned unchanged.
 
     Args:
         patch: The patch.
-        held: The member as Mailgun holds it; None if Mailgun does not hold it.
+        current: The member as Mailgun holds it; None if Mailgun does not hold it.
     """
-    if not patch.undated or held is None:
+    if not patch.undated or current is None:
         return patch
     return replace(
         patch,
-        name=None if held.name else patch.name,
-        vars={name: value for name, value in patch.vars.items() if name not in held.vars},
-        consent=None if patch.consent and not held.subscribed else patch.consent,
+        name=None if current.name else patch.name,
+        vars={name: value for name, value in patch.vars.items() if name not in current.vars},
+        consent=None if patch.consent and not current.subscribed else patch.consent,
     )
 
 
@@ -159,7 +159,7 @@ def after_creation(record: Record, patch: Patch, rules: SubscriptionRules, now: 
     return record._replace(no=No(now, record.orders.get(CONSENT, FIRST)))
 
 
-def overlaid(held: Member, record: Record) -> Member:
-    """Return the whole member that Mailgun should hold: `held`, overlaid with what events set."""
-    name = held.name if record.name is None else record.name
-    return Member(held.address, name, not record.denies, {**held.vars, **record.vars})
+def overlaid(current: Member, record: Record) -> Member:
+    """Return the whole member that Mailgun should hold: `current` with what events set."""
+    name = current.name if record.name is None else record.name
+    return Member(current.address, name, not record.denies, {**current.vars, **record.vars})

@@ -12,7 +12,7 @@ from worker.members.merge import (
     fields_of,
     filling,
     overlaid,
-    surviving,
+    without_stale_fields,
 )
 from worker.members.record import EventOrder, No, Record, digest_of
 from worker.signal.patch import Patch
@@ -38,16 +38,16 @@ class MergePlan:
     """The plan for one member.
 
     Attributes:
-        held: The member as Mailgun holds it; None if Mailgun does not hold it.
+        current: The member as Mailgun holds it; None if Mailgun does not hold it.
         member: The member that Mailgun should hold; None if it should hold none.
         record: The record once Mailgun holds `member`.
         kinds: The outcome of each patch once Mailgun holds `member`: superseded, unchanged or
             delivered.
-        repeats_no: `member` is written even if `held` is the same, because Mailgun may hold a "yes"
-            by now.
+        repeats_no: `member` is written even if `current` is the same, because Mailgun may hold a
+            "yes" by now.
     """
 
-    held: Member | None
+    current: Member | None
     member: Member | None
     record: Record
     kinds: tuple[OutcomeKind, ...]
@@ -56,13 +56,15 @@ class MergePlan:
     @property
     def writes(self) -> bool:
         """Return True if the plan needs a write."""
-        return self.member is not None and (self.repeats_no or not same(self.held, self.member))
+        return self.member is not None and (
+            self.repeats_no or not same_on_mailgun(self.current, self.member)
+        )
 
 
 def plan_merge(
-    held: Member | None,
+    current: Member | None,
     record: Record,
-    wanted: Sequence[TimedPatch],
+    patches: Sequence[TimedPatch],
     rules: SubscriptionRules,
     now: float,
 ) -> MergePlan:
@@ -72,30 +74,32 @@ def plan_merge(
     never creates a member.
 
     Args:
-        held: The member as Mailgun holds it; None if Mailgun does not hold it.
-        record: What is known of the member, with the reading of `held` taken in.
-        wanted: The patches, in the order in which they apply.
+        current: The member as Mailgun holds it; None if Mailgun does not hold it.
+        record: What is known of the member, with the reading of `current` taken in.
+        patches: The patches, in the order in which they apply.
         rules: The operator's rules for subscriptions.
         now: The current time, epoch seconds by Redis's clock.
     """
-    member, kinds = overlaid(held, record) if held else None, list[OutcomeKind]()
-    for each in wanted:
-        left = filling(surviving(each.patch, record, each.order), member)
-        if is_superseded(each, left):
+    member, kinds = overlaid(current, record) if current else None, list[OutcomeKind]()
+    for each in patches:
+        left = filling(without_stale_fields(each.patch, record, each.order), member)
+        if sets_nothing_left(each, left):
             kinds.append(OutcomeKind.SUPERSEDED)
             continue
         if member is None:
             record = after_creation(record, left, rules, now)
         record = after_patch(record, left, each.order, rules, now)
         after = overlaid(member or Member(each.patch.address), record)
-        kinds.append(OutcomeKind.UNCHANGED if same(member, after) else OutcomeKind.DELIVERED)
+        kinds.append(
+            OutcomeKind.UNCHANGED if same_on_mailgun(member, after) else OutcomeKind.DELIVERED
+        )
         member = after
     repeats_no = bool(record.no and record.no.repeat and member and not member.subscribed)
-    plan = MergePlan(held, member, record, tuple(kinds), repeats_no)
+    plan = MergePlan(current, member, record, tuple(kinds), repeats_no)
     return replace(plan, record=_confirmed(record, now)) if plan.writes else plan
 
 
-def noted(record: Record, plan: MergePlan, now: float) -> Record:
+def pre_write_record(record: Record, plan: MergePlan, now: float) -> Record:
     """Return the record that must be stored before a plan is written.
 
     If a worker is killed once Mailgun has stored the member, a "no" that this program set would
@@ -108,7 +112,7 @@ def noted(record: Record, plan: MergePlan, now: float) -> Record:
 
     Returns:
         A record with the plan's "no" and a digest of the member, or `record` itself if there is
-        nothing to note. A "no" that is to be written again is noted as it is.
+        nothing to note. A "no" that is to be written again is pre_write_record as it is.
     """
     no = plan.record.no
     if plan.repeats_no:
@@ -118,22 +122,24 @@ def noted(record: Record, plan: MergePlan, now: float) -> Record:
     return record._replace(no=No(now, no.by, digest_of(plan.member)))
 
 
-def superseded(wanted: TimedPatch, record: Record) -> bool:
+def is_superseded(timed: TimedPatch, record: Record) -> bool:
     """Return True if newer events have set all fields that the patch sets."""
-    return is_superseded(wanted, surviving(wanted.patch, record, wanted.order))
+    return sets_nothing_left(timed, without_stale_fields(timed.patch, record, timed.order))
 
 
-def is_superseded(wanted: TimedPatch, left: Patch) -> bool:
+def sets_nothing_left(timed: TimedPatch, left: Patch) -> bool:
     """Return True if the patch sets fields, but `left`, what remains of it, sets none."""
-    return left is not wanted.patch and not fields_of(left) and bool(fields_of(wanted.patch))
+    return left is not timed.patch and not fields_of(left) and bool(fields_of(timed.patch))
 
 
-def same(held: Member | None, member: Member | None) -> bool:
+def same_on_mailgun(current: Member | None, member: Member | None) -> bool:
     """Return True if both are the same to Mailgun: equal values and equal form fields.
 
     The form fields are compared because to Python 1 equals True, while their texts differ.
     """
-    return held == member and (held is None or member is None or held.form() == member.form())
+    return current == member and (
+        current is None or member is None or current.form() == member.form()
+    )
 
 
 def _confirmed(record: Record, now: float) -> Record:

@@ -21,10 +21,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
+from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
-from worker.mailgun.page import OPTED_OUT, Page, Query, Round
-from worker.members.ledger import TRUST_REFRESHES
+from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
+from worker.members.copy_trust import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
@@ -39,7 +39,7 @@ LONGEST_READING_SECONDS = 3600.0
 # The longest wait for the next page. If the gate asks for more, the scan stops and resumes later.
 LONGEST_WAIT_SECONDS = 1.0
 
-START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "opt_outs_start")
+START = ALLOW_WHEN_FULL + BACKGROUND + script("worker.members", "opt_outs_start")
 GO_ON = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_go_on")
 LEAVE = ALLOW_WHEN_FULL + script("worker.members", "leave")
 COMPLETE = ALLOW_WHEN_FULL + script("worker.members", "opt_outs_complete")
@@ -105,7 +105,7 @@ class OptOutScanner:
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
         found = self._run(
-            self._turn,
+            self._try_start,
             *(token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS),
             self.page_importer.ledger.list_mark,
         )
@@ -114,45 +114,45 @@ class OptOutScanner:
         cursor, so_far = found
         return ScanLease(token, json.loads(cursor) if cursor else OPTED_OUT, int(so_far))
 
-    def run(self, turn: ScanLease) -> Outcome | float | None:
+    def run(self, lease: ScanLease) -> Outcome | float | None:
         """Continue a scan to its end, or as far as it gets now.
 
         Args:
-            turn: The lease that `try_start` returned.
+            lease: The lease that `try_start` returned.
 
         Returns:
             The seconds that the complete scan took in all; the outcome of a request that returned
             no page; or None if the gate closed, or another worker has the scan by now.
         """
         try:
-            return self._read_on(turn)
+            return self._read_on(lease)
         except AnotherList:
             return None
 
-    def _read_on(self, turn: ScanLease) -> Outcome | float | None:
-        query, so_far, pages = turn.query, turn.so_far, Round()
+    def _read_on(self, lease: ScanLease) -> Outcome | float | None:
+        query, so_far, pages = lease.query, lease.so_far, PageWalk()
         while True:
             match self.page_importer.read(query):
                 case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:
                     self.sleep(seconds)
                 case RetryAfter():
-                    self._run(self._leave, turn.token, "held")
+                    self._run(self._leave, lease.token, "on_hold")
                     return None
                 case Outcome() as outcome:
-                    self._run(self._leave, turn.token, "failed")
+                    self._run(self._leave, lease.token, "failed")
                     return outcome
                 case Page() as page if pages.closes(page):
-                    self._run(self._leave, turn.token, "failed")
+                    self._run(self._leave, lease.token, "failed")
                     return endless_outcome()
                 case Page() as page:
                     so_far += page.unsubscribed
                     if page.following is None:
-                        return self._complete(turn.token, "", so_far)
+                        return self._complete(lease.token, "", so_far)
                     query = page.following
                     longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
                     if not self._run(
                         self._go_on,
-                        turn.token,
+                        lease.token,
                         json.dumps(query),
                         so_far,
                         self.lease_seconds,
@@ -175,7 +175,7 @@ class OptOutScanner:
 
     def _complete(self, token: str, began: str, members: int) -> float | None:
         mark = self.page_importer.ledger.list_mark
-        took = self._run(self._ended, token, began, members, LIVES_SECONDS, mark)
+        took = self._run(self._note_complete, token, began, members, LIVES_SECONDS, mark)
         return float(took) if took else None
 
     def _run(self, script: Any, *args: Any) -> Any:
@@ -186,10 +186,10 @@ class OptOutScanner:
             args=[*gate.first_args(), *args],
         )
 
-    _turn = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
+    _try_start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
     _go_on = cached_property(lambda self: self.page_importer.ledger.gate.script(GO_ON))
     _leave = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
-    _ended = cached_property(lambda self: self.page_importer.ledger.gate.script(COMPLETE))
+    _note_complete = cached_property(lambda self: self.page_importer.ledger.gate.script(COMPLETE))
 
 
 def key(integration: str) -> str:
@@ -197,7 +197,7 @@ def key(integration: str) -> str:
     return Keys(integration).opt_outs
 
 
-def last_read(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
+def opt_out_status(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
     """Return the state of the scans. Changes nothing.
 
     Args:

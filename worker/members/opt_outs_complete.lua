@@ -12,11 +12,13 @@ redis.call('HSET', OPT_OUTS, 'list', ARGV[6])
 if token ~= '' then
     if redis.call('HGET', OPT_OUTS, 'token') ~= token then return '' end
     began = redis.call('HGET', OPT_OUTS, 'began')
-    redis.call('HDEL', OPT_OUTS, 'token', 'running_until', 'began', 'cursor', 'so_far', 'failures', 'resume_at')
+    redis.call('HDEL', OPT_OUTS, 'token', 'running_until', 'began', 'cursor', 'so_far', 'failures',
+        'resume_at')
 end
 local took, fresh_from = now - began, number(OPT_OUTS, 'fresh_from') or 0
 if tonumber(began) > fresh_from or fresh_from > now then
-    redis.call('HSET', OPT_OUTS, 'fresh_from', began, 'ended', now, 'members', members, 'seconds', took)
+    redis.call('HSET', OPT_OUTS, 'fresh_from', began, 'ended', now, 'members', members,
+        'seconds', took)
     redis.call('EXPIRE', OPT_OUTS, lives)
 end
 return tostring(took)

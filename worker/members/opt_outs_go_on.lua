@@ -6,7 +6,10 @@
 -- Returns 1, or 0 if this worker must stop, because another has the scan or it starts anew.
 local OPT_OUTS = KEYS[3]
 if redis.call('HGET', OPT_OUTS, 'token') ~= ARGV[2] then return 0 end
-if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then return redis.call('HDEL', OPT_OUTS, 'began') * 0 end
+if now - (number(OPT_OUTS, 'began') or 0) > tonumber(ARGV[6]) then
+    redis.call('HDEL', OPT_OUTS, 'began')
+    return 0
+end
 redis.call('HSET', OPT_OUTS, 'cursor', ARGV[3], 'so_far', ARGV[4], 'running_until', now + ARGV[5])
 redis.call('HDEL', OPT_OUTS, 'failures')
 return 1

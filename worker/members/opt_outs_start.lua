@@ -1,5 +1,5 @@
 -- Acquire the lease of a scan of the unsubscribed that is due or unfinished. Comes after gate.lua
--- and payable.lua.
+-- and background.lua.
 -- What was read of another list is forgotten, and copies from before that moment no longer count.
 -- The same goes for all copies if the clock was set back.
 -- KEYS 3: opt_outs, 4: synced.
@@ -8,15 +8,9 @@
 --   7: seconds that the state lives, 8: mark of the list.
 -- Returns {cursor, unsubscribed members so far}, or {} if there is no lease to acquire.
 local OPT_OUTS = KEYS[3]
-local token, lease, refresh, trusted = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local token, lease = ARGV[2], tonumber(ARGV[3])
+local refresh, trusted = tonumber(ARGV[4]), tonumber(ARGV[5])
 local longest_wait, lives = tonumber(ARGV[6]), ARGV[7]
-
--- Return true if the time in `field` is ahead by `at_most` seconds or less. A time further ahead
--- comes from a clock that was set back, and does not count.
-local function is_ahead(field, at_most)
-    local left = (number(OPT_OUTS, field) or 0) - now
-    return left > 0 and left <= at_most
-end
 
 local function is_younger(field, age)
     local moment = number(OPT_OUTS, field)
@@ -30,12 +24,13 @@ if list ~= ARGV[8] or (number(OPT_OUTS, 'moved_at') or 0) > now then
     redis.call('HSET', OPT_OUTS, 'list', ARGV[8], 'moved_at', string.format('%.6f', now))
 end
 if redis.call('HSETNX', OPT_OUTS, 'since', now) == 1 then redis.call('EXPIRE', OPT_OUTS, lives) end
-if is_ahead('running_until', lease) or is_ahead('resume_at', rules.longest_unavailable) then return {} end
+if is_ahead(OPT_OUTS, 'running_until', lease) then return {} end
+if is_ahead(OPT_OUTS, 'resume_at', rules.longest_unavailable) then return {} end
 if not is_younger('began', trusted) then
     if is_younger('fresh_from', refresh) then return {} end
     redis.call('HSET', OPT_OUTS, 'began', string.format('%.6f', now), 'cursor', '', 'so_far', 0)
 end
-if payable() > longest_wait then return {} end
+if background_seconds() > longest_wait then return {} end
 redis.call('HSET', OPT_OUTS, 'token', token, 'running_until', now + lease)
 redis.call('EXPIRE', OPT_OUTS, lives)
 return redis.call('HMGET', OPT_OUTS, 'cursor', 'so_far')

@@ -29,7 +29,7 @@ from worker.members.ledger import Ledger
 from worker.members.stored import copy_of
 from worker.redis_client.lua import script
 
-TAKE_IN = script("worker.members", "store_page")
+STORE_PAGE = script("worker.members", "store_page")
 
 
 class AnotherList(Exception):
@@ -51,13 +51,13 @@ class PageImporter:
         mailgun: The client of the list.
         ledger: The ledger that stores the members.
         clock: Returns the current time, UTC.
-        told: Called with the kind of a hold that a page began or ended, and the reason.
+        on_hold_change: Called with the kind of a hold that a page began or ended, and the reason.
     """
 
     mailgun: MailgunClient
     ledger: Ledger
     clock: Callable[[], datetime]
-    told: Callable[[str, str], None]
+    on_hold_change: Callable[[str, str], None]
 
     def read(self, query: Query) -> Page | RetryAfter | Outcome:
         """Read a page and store its members, if the gate lets a background request pass.
@@ -119,16 +119,18 @@ class PageImporter:
         texts += [text for address in unreadable for text in ("", "", address)]
         lives = int(ledger.days * 86_400)
         args = [f"{at:.6f}", lives, ledger.lag_seconds, ledger.list_mark, *texts]
-        if not self._take_in(keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args):
+        if not self._store_page(
+            keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args
+        ):
             raise AnotherList
 
     def _report(self, outcome: Outcome) -> None:
         outcome, reason = replace(outcome, requests=1), why(outcome)
         hold = self.ledger.gate.record_page(outcome, reason, self.clock())
         if hold:
-            self.told(hold, reason)
+            self.on_hold_change(hold, reason)
 
-    _take_in = cached_property(lambda self: self.ledger.gate.redis.register_script(TAKE_IN))
+    _store_page = cached_property(lambda self: self.ledger.gate.redis.register_script(STORE_PAGE))
 
 
 def _texts(member: Member) -> Iterator[str]:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from worker.mailgun.member import Member
 
 CONSENT = "subscribed"
-COMPACT = json.JSONEncoder(separators=(",", ":"))
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -160,7 +159,7 @@ ABSENCE_SECONDS = 10.0
 LONGEST_DOUBT_SECONDS = 60.0
 
 
-def after_reading(record: Record, held: Member | None, at: float, lag: float) -> Reading:
+def after_reading(record: Record, current: Member | None, at: float, lag: float) -> Reading:
     """Return what is known after Mailgun has shown a member, or that it does not exist.
 
     A reading may show the list as it was up to `lag` seconds earlier, so newer knowledge stands
@@ -169,20 +168,20 @@ def after_reading(record: Record, held: Member | None, at: float, lag: float) ->
 
     Args:
         record: What is known before.
-        held: The member that Mailgun showed; None if it answered that there is no such member.
+        current: The member that Mailgun showed; None if it answered that there is no such member.
         at: When Mailgun was asked, epoch seconds by Redis's clock.
         lag: MAILGUN_READ_LAG_SECONDS.
     """
-    if held is None:
+    if current is None:
         return _after_absence(record, at, lag)
     known = record._replace(
         seen_at=max(at, record.seen_at or 0.0), absent=None, late=_late(record, at, lag)
     )
-    if held.subscribed:
-        is_late = record.late is not None and record.late.sent == digest_of(held)
+    if current.subscribed:
+        is_late = record.late is not None and record.late.sent == digest_of(current)
         stands = record.no is not None and (is_late or at < record.no.since + lag)
         return Reading(known._replace(no=record.no if stands else None))
-    return _after_no(known, held, at, lag)
+    return _after_no(known, current, at, lag)
 
 
 def after_overwriting(record: Record, age: float, lag: float) -> Record:
@@ -201,7 +200,7 @@ def after_overwriting(record: Record, age: float, lag: float) -> Record:
     return record._replace(no=record.no._replace(repeat=True))
 
 
-def looked_at(record: Record) -> float | None:
+def next_look_at(record: Record) -> float | None:
     """Return the earliest time of the next look at an absent member; None if it is not absent."""
     absent = record.absent
     return absent.last + _pause(absent.last - absent.since) if absent else None
@@ -222,9 +221,9 @@ def after_sync(record: Record, began: float, lag: float) -> Record:
     return record if record.absent else record._replace(absent=Absence(began, began))
 
 
-def _after_no(record: Record, held: Member, at: float, lag: float) -> Reading:
+def _after_no(record: Record, current: Member, at: float, lag: float) -> Reading:
     no = record.no
-    late, shown = record.late, digest_of(held)
+    late, shown = record.late, digest_of(current)
     if no and no.sent:
         stored = shown == no.sent or (late is not None and shown == late.sent)
         return Reading(record._replace(no=no._replace(sent=None) if stored else No(at, None)))
@@ -262,74 +261,3 @@ def digest_of(member: Member) -> str:
     """Return a digest of name, subscription and variables that ignores the variables' order."""
     whole = json.dumps([member.name, member.subscribed, member.vars], sort_keys=True)
     return blake2b(whole.encode(), digest_size=8).hexdigest()
-
-
-def encoded(record: Record) -> str:
-    """Return the record as JSON without `seen_at`, which the ledger stores beside it.
-
-    The JSON groups fields by event: its order, the variables that it set, its name and its consent,
-    each null if it set none.
-    """
-    vars_: dict[EventOrder, dict[str, Any]] = {}
-    for field, order in record.orders.items():
-        of_event = vars_.setdefault(order, {})
-        if field.startswith("vars."):
-            of_event[field[5:]] = record.vars[field[5:]]
-    data = {
-        "events": [
-            [*order, each, record.name_of(order), record.consent_of(order)]
-            for order, each in vars_.items()
-        ],
-        "no": record.no and _no_encoded(record.no),
-        "lifted_at": record.lifted_at,
-        "absent": record.absent,
-        "late": record.late,
-    }
-    return COMPACT.encode({name: each for name, each in data.items() if each})
-
-
-def decoded(text: str, seen_at: float | None) -> Record:
-    """Return the record that `encoded` wrote; an empty `text` returns a record without fields.
-
-    Args:
-        text: The stored record.
-        seen_at: When Mailgun last confirmed that the member exists, stored beside it.
-    """
-    data = json.loads(text) if text else {}
-    return _owned(data.get("events", ()))._replace(
-        no=_no(*data["no"]) if "no" in data else None,
-        lifted_at=data.get("lifted_at"),
-        seen_at=seen_at,
-        absent=Absence(*data["absent"]) if "absent" in data else None,
-        late=Late(*data["late"]) if "late" in data else None,
-    )
-
-
-def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | None]]) -> Record:
-    name, consent = None, None
-    vars_: dict[str, Any] = {}
-    orders: dict[str, EventOrder] = {}
-    for at, enqueued_at, fields, named, consented in events:
-        order = EventOrder(at, enqueued_at)
-        vars_ |= fields
-        for each in fields:
-            orders[f"vars.{each}"] = order
-        if named is not None:
-            name, orders["name"] = named, order
-        if consented is not None:
-            consent, orders[CONSENT] = consented, order
-    return Record(name, vars_, consent, orders)
-
-
-def _no_encoded(no: No) -> list[Any]:
-    """Return the "no" as a list, which has a fourth item only if it is to be written again."""
-    return [no.since, no.by and list(no.by), no.sent, *([True] if no.repeat else [])]
-
-
-def _no(
-    since: float,
-    by: list[float] | None,
-    sent: str | None,
-    repeat: bool = False,  # noqa: FBT001, FBT002  as stored
-) -> No:
-    return No(since, EventOrder(*by) if by else None, sent, repeat)

@@ -23,8 +23,8 @@ local function look(key, address)
 end
 
 -- Store the page's copy in place of the ledger's. If a "no" replaces a "yes", the time of the "yes"
--- is kept as yes_at: it tells whose the "no" is. A "yes" that the page may have been too old to show
--- may have overwritten that "no", so the member is looked at.
+-- is kept as yes_at: it tells whose the "no" is. A "yes" that the page may have been too old to
+-- show may have overwritten that "no", so the member is looked at.
 local function keep(key, held, held_at, copy, subscribed, address)
     if held and not subscribed and not says_no(held) then
         redis.call('HSET', key, 'yes_at', held_at)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from worker.mailgun.member import Member
-from worker.members.record import Record, after_overwriting, after_reading, after_sync, decoded
+from worker.members.record import Record, after_overwriting, after_reading, after_sync
+from worker.members.record_json import decode
 
 
 class Copy(NamedTuple):
@@ -43,7 +44,9 @@ class Stored(NamedTuple):
     late_at: str = ""
     yes_at: str = ""
 
-    def known(self, address: str, synced: float, lag: float) -> tuple[Record, Copy | None]:
+    def record_and_copy(
+        self, address: str, synced: float, lag: float
+    ) -> tuple[Record, Copy | None]:
         """Return the member's record and its copy.
 
         The record takes in the last sync and what the copy shows.
@@ -56,7 +59,7 @@ class Stored(NamedTuple):
         Returns:
             The record, and the copy, or None if there is none or newer knowledge contradicts it.
         """
-        before = decoded(self.record, moment(self.seen_at))
+        before = decode(self.record, moment(self.seen_at))
         record = after_sync(before, synced, lag)
         is_forgotten = before.seen_at is not None and record.seen_at is None
         if not self.copy or record.absent or is_forgotten:

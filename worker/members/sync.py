@@ -21,9 +21,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, PAYABLE
+from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
-from worker.mailgun.page import ALL_MEMBERS, Page, Query, Round
+from worker.mailgun.page import ALL_MEMBERS, Page, PageWalk, Query
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
@@ -45,7 +45,7 @@ COUNTS = ("members", "unsubscribed", "requests", "unreadable")
 DUE_AGAIN = 0.5
 
 BEGIN = script("worker.members", "sync_begin")
-START = ALLOW_WHEN_FULL + PAYABLE + script("worker.members", "sync_start")
+START = ALLOW_WHEN_FULL + BACKGROUND + script("worker.members", "sync_start")
 STORE = script("worker.members", "sync_store")
 
 
@@ -155,7 +155,7 @@ class ListSync:
         gate = self.page_importer.ledger.gate
         self._left(
             keys=[*gate.keys, self._key],
-            args=[*gate.first_args(), self.token, "failed" if failed else "held"],
+            args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
         )
 
     def steps(
@@ -180,7 +180,7 @@ class ListSync:
             SyncReplaced: Another process has the sync by now.
             AnotherList: The workers have another list by now.
         """
-        started, pages = self.monotonic() - so_far.seconds, Round()
+        started, pages = self.monotonic() - so_far.seconds, PageWalk()
         so_far = replace(so_far, total=so_far.total if total is None else total)
         most = math.inf if so_far.total is None else 2 * so_far.total + MORE_MEMBERS
         while so_far.query is not None:

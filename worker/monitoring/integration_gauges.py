@@ -161,7 +161,7 @@ LABELLED_GAUGES = (
         lambda read: {state: read.workers.get(state, 0) for state in get_args(WorkerState)},
     ),
     LabelledGauge(
-        "held",
+        "on_hold",
         "Whether the integration is on hold, by kind of hold.",
         "kind",
         lambda read: {kind: float(kind == read.hold.kind) for kind in HOLDS},

@@ -112,7 +112,7 @@ class Metrics:
         self._attempts.labels(self._integration)
         self._deliveries.labels(self._integration)
 
-    def handled(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
+    def count_event(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
         """Count an event that was handled. Never raises, since an error here could lose an event.
 
         The message is as it was before this attempt was counted.
@@ -127,16 +127,16 @@ class Metrics:
                 max(0.0, self._clock() - message.retry_window_start)
             )
 
-    def put_aside(self, reason: str) -> None:
+    def count_put_aside(self, reason: str) -> None:
         """Count a message that was buried unread, for `reason`."""
         self._outcomes.labels(self._integration, reason).inc()
         self._buried.labels(self._integration, reason).inc()
 
-    def letter_removed(self, bound: str) -> None:
+    def count_removed_letter(self, bound: str) -> None:
         """Count a dead letter that was removed beyond a bound, `number` or `age`."""
         self._removed.labels(self._integration, bound).inc()
 
-    def asked(self, request: str, status: int | None, seconds: float) -> None:
+    def record_request(self, request: str, status: int | None, seconds: float) -> None:
         """Record a request to Mailgun; its status is None if no complete answer came."""
         self._requests.labels(
             self._integration, request, f"{status // 100}xx" if status else "none"

@@ -9,7 +9,7 @@ from worker.delivery.bulk_trust import BulkState, read_state
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.gate.gate import HoldState
-from worker.members.opt_outs import OptOutStatus, last_read
+from worker.members.opt_outs import OptOutStatus, opt_out_status
 from worker.members.sync import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
 from worker.queue.dead_letters import DeadLetterQueue
@@ -127,7 +127,9 @@ def opt_outs_read(settings: Settings, store: "redis.Redis") -> OptOutStatus | No
     """
     if settings.mailgun_member_state != "ledger":
         return None
-    return last_read(store, settings.signal_integration, settings.mailgun_opt_out_refresh_seconds)
+    return opt_out_status(
+        store, settings.signal_integration, settings.mailgun_opt_out_refresh_seconds
+    )
 
 
 def oldest_age(store: "redis.Redis", queue: str, now: float) -> float | None:

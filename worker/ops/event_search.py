@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Messages read at a time; a bundle may take a third of a megabyte.
 PAGE = 100
-Wanted = Callable[[Message], bool]
+Predicate = Callable[[Message], bool]
 
 REPLACE_QUEUED = ALLOW_WHEN_FULL + script("worker.ops", "replace_queued")
 
@@ -46,7 +46,7 @@ class Match:
 class EventSearch:
     """The places of one integration where an event can lie.
 
-    A predicate, `wanted`, tells whether an event, or a message as a whole, is looked for.
+    A predicate tells whether an event, or a message as a whole, is looked for.
     """
 
     redis: "redis.Redis"
@@ -74,7 +74,7 @@ class EventSearch:
         """Return the key of the messages that workers have fetched and not acknowledged."""
         return Keys(self.integration).in_flight
 
-    def queued(self, wanted: Wanted) -> Iterator[tuple[int, Match]]:
+    def queued(self, predicate: Predicate) -> Iterator[tuple[int, Match]]:
         """Yield the wanted events on the queue.
 
         It reads the queue once, while workers and producers change it.
@@ -88,20 +88,22 @@ class EventSearch:
             for start in range(0, length, PAGE):
                 page = cast("list[str]", self.redis.lrange(name, -start - PAGE, -start - 1))
                 for place, raw in enumerate(reversed(page), start):
-                    yield from ((before + place, found) for found in found_in(raw, wanted))
+                    yield from ((before + place, found) for found in matches_in(raw, predicate))
             before += length
 
-    def in_flight(self, wanted: Wanted) -> int:
+    def in_flight(self, predicate: Predicate) -> int:
         """Return how many of the wanted events workers have in hand now."""
-        taken = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(self.unacked_key))
-        return sum(len(found.events) for _, raw in taken for found in found_in(raw, wanted))
+        in_flight = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(self.unacked_key))
+        return sum(
+            len(found.events) for _, raw in in_flight for found in matches_in(raw, predicate)
+        )
 
-    def delayed(self, wanted: Wanted) -> Iterator[tuple[Match, float]]:
+    def delayed(self, predicate: Predicate) -> Iterator[tuple[Match, float]]:
         """Return the wanted events that are delayed, each with its due time in epoch seconds."""
         return (
             (found, due)
             for raw, due in self.delay_queue.waiting()
-            for found in found_in(raw, wanted)
+            for found in matches_in(raw, predicate)
         )
 
     def waits(self, address: str, raw: str) -> bool:
@@ -111,19 +113,19 @@ class EventSearch:
             is not None
         )
 
-    def dead(self, wanted: Wanted) -> Iterator[DeadLetter]:
+    def dead(self, predicate: Predicate) -> Iterator[DeadLetter]:
         """Return the wanted dead letters, the oldest first."""
         return (
             buried
             for buried in self.dead_letters.oldest_first()
-            if wanted_in(buried.message, wanted)
+            if matching_events(buried.message, predicate)
         )
 
     def known(self, address: str) -> LedgerEntry | None:
         """Return what the ledger holds of a member, or None."""
         return self.ledger.look_up(address)
 
-    def forget(self, address: str, wanted: Wanted) -> dict[str, int]:
+    def forget(self, address: str, predicate: Predicate) -> dict[str, int]:
         """Erase the events and the ledger entry of one person; other persons' events stay in place.
 
         Events that a worker has in flight are only counted. The search goes through the places
@@ -137,14 +139,14 @@ class EventSearch:
         for _ in range(2):
             self.priorities.drain(sum(self.priorities.counts().values()))
             found["queue"] += sum(
-                self._erase_queued(*each, wanted) for each in list(self.queued(wanted))
+                self._erase_queued(*each, predicate) for each in list(self.queued(predicate))
             )
             found["delayed"] += sum(
-                self._erase_delayed(each, wanted) for each, _ in list(self.delayed(wanted))
+                self._erase_delayed(each, predicate) for each, _ in list(self.delayed(predicate))
             )
-            found["dead letters"] += self._erase_dead(list(self.dead(wanted)), wanted)
+            found["dead letters"] += self._erase_dead(list(self.dead(predicate)), predicate)
             found["ledger"] += self.ledger.forget(address)
-        return {**found, "in flight": self.in_flight(wanted)}
+        return {**found, "in flight": self.in_flight(predicate)}
 
     def unread(self) -> dict[str, int]:
         """Return the place → how many messages lie there of which no event can be read.
@@ -159,22 +161,24 @@ class EventSearch:
         }
         return {place: count for place, count in counts.items() if count}
 
-    def _erase_queued(self, before: int, found: Match, unwanted: Wanted) -> int:
+    def _erase_queued(self, before: int, found: Match, predicate: Predicate) -> int:
         replaced = self.redis.eval(
-            REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, unwanted)
+            REPLACE_QUEUED, 1, self.queue, found.raw, str(before), without(found.raw, predicate)
         )
         return len(found.events) * int(cast("int", replaced))
 
-    def _erase_dead(self, found: list[DeadLetter], unwanted: Wanted) -> int:
+    def _erase_dead(self, found: list[DeadLetter], predicate: Predicate) -> int:
         """Purge these dead letters; if one holds other persons' events, too, bury these first."""
         for each in found:
-            rest = rest_of(each, unwanted)
+            rest = rest_of(each, predicate)
             if rest:
                 self.dead_letters.bury(rest, each.letter)
         return self.dead_letters.purge(found)
 
-    def _erase_delayed(self, found: Match, unwanted: Wanted) -> int:
-        return len(found.events) * self.delay_queue.replace(found.raw, without(found.raw, unwanted))
+    def _erase_delayed(self, found: Match, predicate: Predicate) -> int:
+        return len(found.events) * self.delay_queue.replace(
+            found.raw, without(found.raw, predicate)
+        )
 
 
 def is_unread(message: Message) -> bool:
@@ -182,23 +186,23 @@ def is_unread(message: Message) -> bool:
     return message.original is not None and not events_read(message)
 
 
-def found_in(raw: str, wanted: Wanted) -> list[Match]:
+def matches_in(raw: str, predicate: Predicate) -> list[Match]:
     """Return the message in `raw` with its wanted events, or an empty list if it has none.
 
     A bundle, or a message that cannot be read, may be wanted as a whole.
     """
-    events = wanted_in(parse_raw(raw, str), wanted)
+    events = matching_events(parse_raw(raw, str), predicate)
     return [Match(raw, events)] if events else []
 
 
-def rest_of(buried: DeadLetter, unwanted: Wanted) -> Message | None:
+def rest_of(buried: DeadLetter, predicate: Predicate) -> Message | None:
     """Return a dead letter without its unwanted events, or None if nothing is left.
 
     A bundle on the dead-letter queue is one that could not be read, or that another program put
     there.
     """
     message = buried.message
-    left = without(buried.raw if message.original is None else message.original, unwanted)
+    left = without(buried.raw if message.original is None else message.original, predicate)
     if not left:
         return None
     return (
@@ -208,11 +212,11 @@ def rest_of(buried: DeadLetter, unwanted: Wanted) -> Message | None:
     )
 
 
-def wanted_in(message: Message, wanted: Wanted) -> list[Message]:
+def matching_events(message: Message, predicate: Predicate) -> list[Message]:
     """Return the wanted events of `message`, or all if it is wanted as a whole.
 
     Of a message that could not be read, they are the events that can be read, or the message itself
     if there are none.
     """
-    whole = wanted(message)
-    return [each for each in events_read(message) if whole or wanted(each)] or [message] * whole
+    whole = predicate(message)
+    return [each for each in events_read(message) if whole or predicate(each)] or [message] * whole

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.mailgun.member import Member
-from worker.members.merge import SubscriptionRules, fields_of, filling, surviving
+from worker.members.merge import SubscriptionRules, fields_of, filling, without_stale_fields
 from worker.members.merge_plan import TimedPatch, plan_merge
 from worker.members.record import EventOrder, Record
 from worker.ops.event_file import FileEntry
@@ -30,12 +30,12 @@ class MemberContext:
 
     Attributes:
         record: Its record in the ledger.
-        held: The member as Mailgun has it, if known.
+        current: The member as Mailgun has it, if known.
         order: The order of the event.
     """
 
     record: Record = field(default_factory=Record)
-    held: Member | None = None
+    current: Member | None = None
     order: EventOrder = NEWEST
 
 
@@ -68,7 +68,7 @@ def event_preview(
 
 def _merged(patch: Patch, settings: Settings, before: MemberContext) -> dict[str, Any]:
     """Return the request that `patch` becomes, or that newer events have set all its fields."""
-    left = filling(surviving(patch, before.record, before.order), before.held)
+    left = filling(without_stale_fields(patch, before.record, before.order), before.current)
     gone = [name for name in fields_of(patch) if name not in fields_of(left)]
     notes: dict[str, Any] = (
         {"not_understood": list(patch.not_understood)} if patch.not_understood else {}
@@ -84,7 +84,7 @@ def _merged(patch: Patch, settings: Settings, before: MemberContext) -> dict[str
 def _request(patch: Patch, settings: Settings, before: MemberContext) -> dict[str, Any]:
     rules = SubscriptionRules(settings.mailgun_subscribe_new, settings.mailgun_resubscribe)
     timed = [TimedPatch(patch, before.order)]
-    member = plan_merge(before.held, before.record, timed, rules, now=0.0).member
+    member = plan_merge(before.current, before.record, timed, rules, now=0.0).member
     if member is None:
         raise LookupError("an event makes a member")
     mailing_list = settings.mailgun_list_address or NO_LIST

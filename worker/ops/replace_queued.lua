@@ -6,7 +6,9 @@
 -- Returns: the number of messages replaced or erased.
 if ARGV[3] == '' then return redis.call('LREM', KEYS[1], -1, ARGV[1]) end
 local place = -1 - ARGV[2]
-if redis.call('LINDEX', KEYS[1], place) ~= ARGV[1] then place = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) end
+if redis.call('LINDEX', KEYS[1], place) ~= ARGV[1] then
+    place = redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1)
+end
 if not place then return 0 end
 redis.call('LSET', KEYS[1], place, ARGV[3])
 return 1

@@ -37,8 +37,8 @@ class ReplayPreview:
             entry = self.ledger.look_up(patch.address)
             if entry is None:
                 return MemberContext()
-            held = entry.copy.member if entry.copy else None
-            return MemberContext(entry.record, held, order_of(patch, message))
+            current = entry.copy.member if entry.copy else None
+            return MemberContext(entry.record, current, order_of(patch, message))
 
         if message.original is not None:
             return {"line": number, "dead_letter": "the message could not be read"}

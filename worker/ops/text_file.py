@@ -73,11 +73,11 @@ def text_in(file: IO[bytes]) -> IO[str]:
         NotText: It is no text, or a compressed file that is damaged from its beginning.
         OSError: Reading fails.
     """
-    head, file = _looked_at(file)
+    head, file = _peek(file)
     opened = COMPRESSED.get(compression_of(head))
     if opened:
         try:
-            head, file = _looked_at(opened(file))
+            head, file = _peek(opened(file))
         except (OSError, *BROKEN):
             raise NotText("a compressed file that is damaged from its beginning") from None
     encoding, mark = _encoding(head)
@@ -86,7 +86,7 @@ def text_in(file: IO[bytes]) -> IO[str]:
     return io.TextIOWrapper(cast("io.BufferedReader", file), encoding, errors="marked")
 
 
-def _looked_at(file: IO[bytes]) -> tuple[bytes, IO[bytes]]:
+def _peek(file: IO[bytes]) -> tuple[bytes, IO[bytes]]:
     """Return the first bytes of `file`, and a file that begins with them and goes on with it."""
     head = b""
     while len(head) < HEAD and (more := file.read(HEAD - len(head))):

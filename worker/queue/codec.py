@@ -23,10 +23,10 @@ from worker.signal.json_text import json_text
 
 LATEST = 1e11  # epoch seconds: the year 5138
 # In a message's text: when a worker first fetched it, if it does not say when it was enqueued.
-STAMP = "signal_taken_at"
+STAMP = "signal_fetched_at"
 # In a message's text: how often it came back from a worker that did not finish it.
 RETURNS = "signal_returns"
-# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/transport.py (STAMP)
+# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/atomic_fetch.py (STAMP)
 # write them.
 STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
 KIND_LENGTH = 80
@@ -55,11 +55,11 @@ class DecodeError(ValueError):
 
 def encode(message: Message, queue: str, **headers: Any) -> str:
     """Return the message's text for `queue` in Redis, with any further `headers`."""
-    text = json.dumps(envelope(message, queue, **headers), separators=(",", ":"))
+    text = json.dumps(celery_message(message, queue, **headers), separators=(",", ":"))
     return f'{{"{RETURNS}":{message.returns},{text[1:]}' if message.returns else text
 
 
-def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
+def encode_texts(message: Message, queue: str, events: Sequence[str]) -> str:
     """Return the message's text, with events given as JSON texts in place of its arguments.
 
     Args:
@@ -70,17 +70,17 @@ def encoded_texts(message: Message, queue: str, events: Sequence[str]) -> str:
     args = f"[{','.join(events)}]" if message.task == DELIVER_MANY else ",".join(events)
     header = {"signal": progress(message, len(events))}
     return json.dumps(
-        _enveloped(message, queue, f"[[{args}],{{}},{EMBED}]", header), separators=(",", ":")
+        _celery_message(message, queue, f"[[{args}],{{}},{EMBED}]", header), separators=(",", ":")
     )
 
 
-def envelope(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
+def celery_message(message: Message, queue: str, **headers: Any) -> dict[str, Any]:
     """Return the message as Celery writes it for `queue`, with any further `headers`."""
     args, kwargs = json_text(list(message.args)), json_text(dict(message.kwargs))
-    return _enveloped(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
+    return _celery_message(message, queue, f"[{args},{kwargs},{EMBED}]", headers)
 
 
-def _enveloped(
+def _celery_message(
     message: Message, queue: str, body: str, headers: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
@@ -174,7 +174,7 @@ def decode(raw: str) -> tuple[Message, dict[str, Any]]:
         args, kwargs, *_ = body_of(envelope)
         stamp = envelope.get(STAMP)
         return message_from_headers(
-            id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, taken_at=stamp
+            id=str(headers["id"]), args=args, kwargs=kwargs, headers=headers, fetched_at=stamp
         ), headers
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DecodeError(f"not a Celery message ({type(error).__name__})") from None
@@ -190,7 +190,7 @@ def message_from_headers(
     args: Any,
     kwargs: Any,
     headers: Mapping[str, Any],
-    taken_at: object = None,
+    fetched_at: object = None,
     returns: object = 0,
 ) -> Message:
     """Return the message that a Celery client sent.
@@ -201,13 +201,13 @@ def message_from_headers(
         kwargs: The keyword arguments.
         headers: The message's headers. A bare client sends no `signal` header; values in another
             form than `progress` writes are ignored.
-        taken_at: The stamp of the first fetch, in epoch seconds, if the message did not say when it
-            was enqueued.
+        fetched_at: The stamp of the first fetch, in epoch seconds, if the message did not say when
+            it was enqueued.
         returns: How often the message came back.
     """
     header = headers.get("signal")
     header = header if isinstance(header, Mapping) else {}
-    stamp = _time(taken_at)
+    stamp = _time(fetched_at)
     enqueued_at, patience_from = (
         _time(header.get("enqueued_at")),
         _time(header.get("patience_from")),

@@ -219,7 +219,7 @@ def _default_preset() -> Preset:
     return load_preset()
 
 
-def chosen(
+def select(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None
 ) -> Iterator[DeadLetter]:
     """Yield the dead letters that match, oldest first, at most `limit`."""
@@ -255,6 +255,6 @@ def batches(
             return
 
 
-def opened(settings: Settings) -> DeadLetterQueue:
+def dead_letters_for(settings: Settings) -> DeadLetterQueue:
     """Return the dead-letter queue of the integration, connected to Redis."""
     return DeadLetterQueue(connect(settings.redis_url), settings.signal_integration, settings.queue)

@@ -35,7 +35,7 @@ class DeadLetterLimits:
     days: float = 0
     removed: Callable[[str], None] = lambda _bound: None
 
-    def turn(self) -> bool:
+    def try_start(self) -> bool:
         """Claim the right to call `enforce`.
 
         Returns:

@@ -3,7 +3,8 @@
 -- ARGV 1: the first index (-1 is the oldest), 2: the step between indexes, 3: letters at most,
 --   4: bytes at most. With step 1 the page does not reach beyond index -1.
 -- Returns the letters.
-local first, step, most, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local first, step = tonumber(ARGV[1]), tonumber(ARGV[2])
+local most, room = tonumber(ARGV[3]), tonumber(ARGV[4])
 -- Neighbours that are read by one command: finding the place of a letter is what takes time. Few,
 -- since their bytes are known only then.
 local AT_ONCE = 16

@@ -236,7 +236,7 @@ class DeadLetterQueue:
         another program changed the queue.
         """
         counts = counts_in(self.redis.hgetall(self.keys.dead_letter_counts))
-        return counts if sum(counts.values()) == self.count() else self._counted_anew()
+        return counts if sum(counts.values()) == self.count() else self._recount()
 
     def cached_counts(self) -> dict[str, int]:
         """Return the stored number of dead letters of each reason, without reading any letter.
@@ -251,7 +251,7 @@ class DeadLetterQueue:
         stray = int(count) - sum(known.values())
         return {**known, UNKNOWN: known.get(UNKNOWN, 0) + stray} if stray > 0 else known
 
-    def _counted_anew(self) -> dict[str, int]:
+    def _recount(self) -> dict[str, int]:
         counts = Counter(buried.letter.reason for buried in self.newest_first())
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(self.keys.dead_letter_counts)

@@ -21,8 +21,8 @@ from worker.redis_client.lua import script
 if TYPE_CHECKING:
     import redis
 
-PARK = ALLOW_WHEN_FULL + script("worker.queue", "delay")
-RETURN_DUE = ALLOW_WHEN_FULL + script("worker.queue", "requeue_due")
+DELAY = ALLOW_WHEN_FULL + script("worker.queue", "delay")
+REQUEUE_DUE = ALLOW_WHEN_FULL + script("worker.queue", "requeue_due")
 REPLACE = ALLOW_WHEN_FULL + script("worker.queue", "replace_delayed")
 READ_PAGE = script("worker.queue", "delayed_page")
 MOVE = ALLOW_WHEN_FULL + script("worker.queue", "move_delayed")
@@ -110,11 +110,13 @@ class DelayQueue:
         parts = chain.from_iterable(
             (str(delay), encode(message, self.queue)) for message, delay in messages
         )
-        return [float(due) for due in cast("list[str]", self.redis.eval(PARK, 1, self.key, *parts))]
+        return [
+            float(due) for due in cast("list[str]", self.redis.eval(DELAY, 1, self.key, *parts))
+        ]
 
     def requeue_due(self, limit: int = 500) -> int:
         """Put at most `limit` due messages back at the front of the queue; return how many."""
-        return int(cast("int", self.redis.eval(RETURN_DUE, 2, self.key, self.queue, str(limit))))
+        return int(cast("int", self.redis.eval(REQUEUE_DUE, 2, self.key, self.queue, str(limit))))
 
     def replace(self, raw: str, by: str) -> int:
         """Replace a delayed message by another that is due at the same moment, or remove it.

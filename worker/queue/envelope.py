@@ -96,7 +96,7 @@ class Envelope:
         return self.body[place] if len(self.body) > place else None
 
 
-def opened(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
+def parse_envelope(text: str, limit_bytes: int = LIMIT_BYTES) -> Envelope:
     """Return the Celery message in `text`.
 
     Args:

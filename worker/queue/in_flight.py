@@ -22,8 +22,8 @@ RESTORE_AT_ONCE = 1000  # messages in one script: Redis runs nothing else meanwh
 KEEP = ALLOW_WHEN_FULL + script("worker.queue", "in_flight_keep")
 PUT_BACK = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_put_back")
 RESTORE = ALLOW_WHEN_FULL + script("worker.queue", "in_flight", "in_flight_restore")
-PUT_BACK_TAKINGS = ALLOW_WHEN_FULL + script(
-    "worker.queue", "in_flight", "in_flight_put_back_takings"
+PUT_BACK_FETCHES = ALLOW_WHEN_FULL + script(
+    "worker.queue", "in_flight", "in_flight_put_back_fetches"
 )
 
 
@@ -92,8 +92,8 @@ def put_back(
         client.eval(PUT_BACK, 3, queue, *keys, push, tag, str(int(failed)))
 
 
-def put_back_takings(
-    client: "redis.Redis", queue: str, keys: tuple[str, str], takings: Sequence[str]
+def put_back_fetches(
+    client: "redis.Redis", queue: str, keys: tuple[str, str], fetches: Sequence[str]
 ) -> int:
     """Put the messages of fetches whose replies were lost back at the front of their queue.
 
@@ -103,7 +103,7 @@ def put_back_takings(
         client: The client for Redis.
         queue: The queue.
         keys: The keys that `in_flight_keys` returns.
-        takings: The marks of the fetches.
+        fetches: The marks of the fetches.
 
     Returns:
         How many messages were put back.
@@ -111,7 +111,7 @@ def put_back_takings(
     Raises:
         redis.RedisError: Redis did not answer, or refused.
     """
-    return cast("int", client.eval(PUT_BACK_TAKINGS, 3, queue, *keys, *takings)) if takings else 0
+    return cast("int", client.eval(PUT_BACK_FETCHES, 3, queue, *keys, *fetches)) if fetches else 0
 
 
 def restore_overdue(

@@ -4,8 +4,8 @@
 -- ARGV 1: the visibility timeout in seconds, 2: messages at most.
 -- Returns how many messages were put back.
 local time = redis.call('TIME')
-local until_then = time[1] + time[2] / 1000000 - tonumber(ARGV[1])
-local tags = redis.call('ZRANGE', KEYS[2], until_then, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])
+local overdue = time[1] + time[2] / 1000000 - tonumber(ARGV[1])
+local tags = redis.call('ZRANGE', KEYS[2], overdue, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])
 table.sort(tags, function(one, other) return one > other end)
 local restored = 0
 for _, tag in ipairs(tags) do

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.queue.codec import RETURNS, STAMP, DecodeError, message_from_headers, without_stamp
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.envelope import TASKS, Envelope, opened, unknown_task
+from worker.queue.envelope import TASKS, Envelope, parse_envelope, unknown_task
 from worker.queue.message import (
     DELIVER_MANY,
     NO_LIMITS,
@@ -16,7 +16,7 @@ from worker.queue.message import (
     Limits,
     Message,
     Refusal,
-    events_in,
+    unbundle,
     usable_id,
 )
 from worker.redis_client.raw_text import text_of
@@ -42,14 +42,14 @@ def parse_raw(raw: bytes | str, new_id: Callable[[], str], limits: Limits = NO_L
     """
     text = text_of(raw)
     try:
-        envelope = opened(text, limits.bytes)
+        envelope = parse_envelope(text, limits.bytes)
         if envelope.task not in TASKS:
             raise unknown_task(envelope.task, envelope.id)
         message = _message(envelope, new_id)
         if message.is_bundle and message.events > limits.events:
             raise _too_many(message, limits)
     except DecodeError as error:
-        return _refused(error, text, new_id)
+        return _unreadable(error, text, new_id)
     # A dead letter that an operator moved to the queue counts as the message it holds. The
     # recursion ends, since each original is shorter than the message around it.
     return message if message.original is None else parse_raw(message.original, new_id, limits)
@@ -61,11 +61,11 @@ def events_read(message: Message) -> list[Message]:
     Events of an unknown task, and an event without a message around it, are read, too.
     """
     if message.original is None:
-        return events_in(message)
+        return unbundle(message)
     try:
-        envelope = opened(message.original)
+        envelope = parse_envelope(message.original)
         task = DELIVER_MANY if _is_one_list(envelope.args) else TASK
-        return events_in(_message(replace(envelope, task=task), lambda: message.id))
+        return unbundle(_message(replace(envelope, task=task), lambda: message.id))
     except DecodeError:
         bare = _bare_event(message.original)
         return [replace(message, args=(bare,), original=None)] if bare else []
@@ -75,7 +75,7 @@ def without(raw: str, unwanted: Callable[[Message], bool]) -> str:
     """Return the message in `raw` without its unwanted events, or "" if no event is left."""
     events = events_read(parse_raw(raw, str))
     left = [each.args[0] for each in events if each.args and not unwanted(each)]
-    return opened(raw).with_args([left]) if left else ""
+    return parse_envelope(raw).with_args([left]) if left else ""
 
 
 def shown_id(id: str) -> str:
@@ -95,10 +95,10 @@ def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     args, kwargs = _with_events_read(envelope.task, args, kwargs)
     headers = {**envelope.headers, "task": envelope.task}
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
-    taken_at = envelope.outer.get(STAMP)
+    fetched_at = envelope.outer.get(STAMP)
     returns = envelope.outer.get(RETURNS)
     message = message_from_headers(
-        id=shown, args=args, kwargs=kwargs, headers=headers, taken_at=taken_at, returns=returns
+        id=shown, args=args, kwargs=kwargs, headers=headers, fetched_at=fetched_at, returns=returns
     )
     return replace(message, size=envelope.size)
 
@@ -108,7 +108,7 @@ def _too_many(message: Message, limits: Limits) -> DecodeError:
     return DecodeError(text, DeadLetterReason.TOO_MANY_EVENTS, message.id)
 
 
-def _refused(error: DecodeError, text: str, new_id: Callable[[], str]) -> Message:
+def _unreadable(error: DecodeError, text: str, new_id: Callable[[], str]) -> Message:
     own_id = shown_id(error.id) if isinstance(error.id, str) else new_id()
     kind = error.reason.replace("_", " ")
     return Message(

@@ -164,14 +164,14 @@ class Message:
         setting a field, and the retry window from ending.
         """
         enqueued_at = _bounded(self.enqueued_at, now)
-        patience_from = (
+        retry_window_start = (
             enqueued_at
             if self.retry_window_start is None
             else _bounded(self.retry_window_start, now)
         )
-        if (enqueued_at, patience_from) == (self.enqueued_at, self.retry_window_start):
+        if (enqueued_at, retry_window_start) == (self.enqueued_at, self.retry_window_start):
             return self
-        return replace(self, enqueued_at=enqueued_at, retry_window_start=patience_from)
+        return replace(self, enqueued_at=enqueued_at, retry_window_start=retry_window_start)
 
     def reset_for_replay(self, now: float) -> "Message":
         """Return the message with a new retry window; when it was enqueued stays known."""
@@ -180,7 +180,7 @@ class Message:
         )
 
 
-def events_in(message: Message) -> list[Message]:
+def unbundle(message: Message) -> list[Message]:
     """Return the events of `message`, each as a message of its own, in order.
 
     The id of a bundle's event is its own `messageId` if that is usable, else the bundle's id and
@@ -191,7 +191,7 @@ def events_in(message: Message) -> list[Message]:
 
 
 def each_event(message: Message) -> Iterator[Message]:
-    """Yield what `events_in` returns, so that not all events of a bundle are in memory at once."""
+    """Yield what `unbundle` returns, so that not all events of a bundle are in memory at once."""
     if not message.is_bundle:
         return iter((message,))
     return (_carried(message, place, event) for place, event in enumerate(message.args[0]))

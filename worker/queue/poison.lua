@@ -26,9 +26,11 @@ end
 
 local function put_aside(message, reason)
     local letter = limits.letters[reason]
-    local id = string.match(message, '"correlation_id":%s*"(%w[%w._:-]*)"') or string.match(message, '"id":%s*"(%w[%w._:-]*)"')
+    local id = string.match(message, '"correlation_id":%s*"(%w[%w._:-]*)"')
+        or string.match(message, '"id":%s*"(%w[%w._:-]*)"')
     if not id or #id > 128 then id = redis.sha1hex(message) end
-    local answer = limits.answers[reason] .. (reason == 'too_large' and string.format(' (%d)', #message) or '')
+    local answer = limits.answers[reason]
+    if reason == 'too_large' then answer = answer .. string.format(' (%d)', #message) end
     letter.headers.id, letter.headers.root_id, letter.properties.correlation_id = id, id, id
     letter.headers.dead_letter.died_at, letter.headers.dead_letter.answer = now, answer
     letter.headers.signal.original_text = string.gsub(message, PREFIX, '%1{', 1)
@@ -42,7 +44,7 @@ end
 -- Return the oldest message that may be fetched, or nil if none may be fetched now. A message that
 -- came back twice is fetched alone, so that it harms none if it ends its worker. So is a message
 -- for which the worker has no room beside those fetched before it.
-local function fit(taken, bytes)
+local function fit(fetched, bytes)
     local message = redis.call('LINDEX', KEYS[3], -1)
     while limits and message and #aside < AT_ONCE do
         local reason = unfit(message)
@@ -53,8 +55,8 @@ local function fit(taken, bytes)
     if not limits or not message then return message end
     if #aside >= AT_ONCE then return nil end
     local alone = returns_of(message) >= limits.alone or bytes + #message > tonumber(ARGV[4])
-    if alone and taken == 0 and tonumber(ARGV[6]) > 0 then next_look = limits.look_again end
-    if alone and (taken > 0 or tonumber(ARGV[6]) > 0) then return nil end
+    if alone and fetched == 0 and tonumber(ARGV[6]) > 0 then next_look = limits.look_again end
+    if alone and (fetched > 0 or tonumber(ARGV[6]) > 0) then return nil end
     return message
 end
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 
-from worker.queue.codec import envelope
+from worker.queue.codec import celery_message
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Limits, Message
@@ -53,4 +53,4 @@ def _template(reason: DeadLetterReason, integration: str, queue: str) -> dict[st
     letter = dead_letter(
         reason, message, status=None, answer="", died_at=0.0, integration=integration
     )
-    return envelope(message, queue, dead_letter=asdict(letter))
+    return celery_message(message, queue, dead_letter=asdict(letter))

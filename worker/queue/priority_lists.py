@@ -27,7 +27,7 @@ AT_ONCE = 1000
 MOST_LISTS = 1000
 SUFFIX = re.compile(r"[^a-zA-Z0-9_-][^a-zA-Z0-9]{0,9}[1-9]\d{0,2}")
 
-GATHER = ALLOW_WHEN_FULL + script("worker.queue", "drain_priority_lists")
+DRAIN = ALLOW_WHEN_FULL + script("worker.queue", "drain_priority_lists")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class PriorityLists:
         """Move at most `limit` messages to the back of the queue, oldest first; return how many."""
         lists = self.names()
         return int(
-            cast("int", self.redis.eval(GATHER, 1 + len(lists), self.queue, *lists, str(limit)))
+            cast("int", self.redis.eval(DRAIN, 1 + len(lists), self.queue, *lists, str(limit)))
         )
 
-    def turn(self) -> bool:
+    def try_start(self) -> bool:
         """Claim the right to call `look`.
 
         Returns:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import uuid4
 
 from worker.privacy import redacted
-from worker.queue.codec import encode, encoded_texts
+from worker.queue.codec import encode, encode_texts
 from worker.queue.message import DELIVER_MANY, NO_LIMITS, Message, usable_id
 from worker.redis_client.client import connect
 from worker.settings import Settings, load_settings
@@ -125,14 +125,14 @@ class EventQueue:
         """
         self.check(event)
         message = _alone(event)
-        self._push([encoded_texts(message, self._queue, [event.text])])
+        self._push([encode_texts(message, self._queue, [event.text])])
         return message.id
 
     def put_many(self, events: list[SerializedEvent]) -> int:
         """Put `events` at the back, bundled, in one round trip; return how many events."""
         made = bundles(events, min(BUNDLE_BYTES, self._room))
         self._push(
-            encoded_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made
+            encode_texts(_carrier(each), self._queue, [text for text, _ in each]) for each in made
         )
         return len(events)
 

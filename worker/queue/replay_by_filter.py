@@ -9,8 +9,8 @@ REPLAY_AT_ONCE = 2000
 IN_ONE_STEP = 200
 
 
-class Replayed(NamedTuple):
-    """The result of one call of `replayed`.
+class ReplayResult(NamedTuple):
+    """The result of one call of `replay_matching`.
 
     Attributes:
         offered: Letters that matched the filter.
@@ -35,9 +35,9 @@ class Replayed(NamedTuple):
         return {"limit": limit - self.moved} if limit else {}
 
 
-def replayed(
+def replay_matching(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, now: float
-) -> Replayed:
+) -> ReplayResult:
     """Put the oldest matching letters back on their queue.
 
     Args:
@@ -54,4 +54,4 @@ def replayed(
     for batch in batches(letters, wanted, at_once, at_once=IN_ONE_STEP):
         offered += len(batch)
         moved += letters.replay(batch, now)
-    return Replayed(offered, moved)
+    return ReplayResult(offered, moved)

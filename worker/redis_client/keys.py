@@ -116,7 +116,7 @@ class Keys:
         "delivery tag → when it was fetched, or its visibility timeout extended",
     )
     fetched_at = _one(
-        "signal:<integration>:taken_at", "string", "the last stamp of a fetched message", "a day"
+        "signal:<integration>:fetched_at", "string", "the last stamp of a fetched message", "a day"
     )
     delayed = _one(
         "signal:<integration>:delayed", "sorted set", "message → when its next try is due"
@@ -169,8 +169,8 @@ class Keys:
         "a member's lease: its token",
         "longer than any delivery",
     )
-    closed = _each(
-        "signal:<integration>:closed:<token>",
+    released = _each(
+        "signal:<integration>:released:<token>",
         "hash",
         "digest → how its lease was released; makes the step repeatable",
         MINUTE,
@@ -191,7 +191,7 @@ class Keys:
         "signal:<integration>:opt_outs",
         "hash",
         "the scan of the unsubscribed: which worker runs it, and its progress",
-        "a day after the last turn",
+        "a day after the last lease",
     )
     synced = _one(
         "signal:<integration>:synced", "string", "when the last complete sync began", DAYS

@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(_config(given), ready=_announce)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        return _failed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     except (OSError, ValueError) as error:
-        return _failed(str(error))
+        return _fail(str(error))
     return 0
 
 
@@ -89,7 +89,7 @@ def _announce(base_url: str) -> None:
     sys.stdout.flush()
 
 
-def _failed(why: str) -> int:
+def _fail(why: str) -> int:
     sys.stderr.write(f"sandbox: {why}\n")
     return 1
 

@@ -38,26 +38,26 @@ BULK_DONE = {"message": "Mailing list has been updated"}
 Act = Callable[[SandboxState, Request, float], Reply]
 
 
-def answer(world: SandboxState, call: Request, *, now: float) -> Reply:
+def answer(state: SandboxState, request: Request, *, now: float) -> Reply:
     """Return Mailgun's reply and apply what the request changes.
 
     A wrong path is answered without a check of the key: `Mailgun Magnificent API` for a GET or
     HEAD, a 404 that is not JSON for any other method.
     """
-    act = route(call)
+    act = route(request)
     if act is None:
-        return MAGNIFICENT if call.method in ("GET", "HEAD") else NO_SUCH_PATH
-    if not world.authorizes(call.authorization):
-        return forbidden(world)
+        return MAGNIFICENT if request.method in ("GET", "HEAD") else NO_SUCH_PATH
+    if not state.authorizes(request.authorization):
+        return forbidden(state)
     try:
-        return act(world, call, now)
+        return act(state, request, now)
     except MailgunError as refused:
         return json_reply(refused.status, {"message": refused.message})
 
 
-def route(call: Request) -> Act | None:
+def route(request: Request) -> Act | None:
     """Return the function for this request, or None for a path that Mailgun does not have."""
-    match (call.method, *call.segments):
+    match (request.method, *request.segments):
         case ("POST", "v3", "lists", _, "members"):
             return post_member
         case ("POST", "v3", "lists", _, "members.json"):
@@ -72,76 +72,78 @@ def route(call: Request) -> Act | None:
             return None
 
 
-def forbidden(world: SandboxState) -> Reply:
+def forbidden(state: SandboxState) -> Reply:
     """Return the reply to a wrong key, as plain text.
 
     With status 403 it has no `Www-Authenticate` header.
     """
-    status = world.switches.bad_key_status
+    status = state.switches.bad_key_status
     return (
         FORBIDDEN if status == FORBIDDEN.status else replace(FORBIDDEN, status=status, headers={})
     )
 
 
-def get_list(world: SandboxState, call: Request, _now: float) -> Reply:
+def get_list(state: SandboxState, request: Request, _now: float) -> Reply:
     """Return the list, with the number of its members."""
-    return json_reply(200, {"list": list_as_mailgun(_list_of(world, call))})
+    return json_reply(200, {"list": list_as_mailgun(_list_of(state, request))})
 
 
-def get_page(world: SandboxState, call: Request, now: float) -> Reply:
+def get_page(state: SandboxState, request: Request, now: float) -> Reply:
     """Return one page of members, as old as `read_lag_seconds` tells."""
-    path = call.path.partition("?")[0]
-    shown = _list_of(world, call).as_of(now - world.switches.read_lag_seconds)
-    return json_reply(200, page_of(shown, call.query, url=call.base_url + path))
+    path = request.path.partition("?")[0]
+    shown = _list_of(state, request).as_of(now - state.switches.read_lag_seconds)
+    return json_reply(200, page_of(shown, request.query, url=request.base_url + path))
 
 
-def get_member(world: SandboxState, call: Request, now: float) -> Reply:
+def get_member(state: SandboxState, request: Request, now: float) -> Reply:
     """Return one member, as old as `read_lag_seconds` tells."""
-    shown = _list_of(world, call).shown(
-        _member_in(world, call), now - world.switches.read_lag_seconds
+    shown = _list_of(state, request).shown(
+        _member_in(state, request), now - state.switches.read_lag_seconds
     )
     return json_reply(200, {"member": shown.as_mailgun()})
 
 
-def post_member(world: SandboxState, call: Request, now: float) -> Reply:
+def post_member(state: SandboxState, request: Request, now: float) -> Reply:
     """Create a member, or with `upsert` update it.
 
     Both are answered with the same message: "Mailing list member has been created".
     """
-    mailing_list = _list_of(world, call)
-    said = _taken(world, read_form(call.fields, world.switches))
-    held = mailing_list.find(said.address)
-    if held and not is_upsert(call.fields):
-        raise MailgunError(400, f"Address already exists '{said.address}'")
-    member = upserted_member(held, said, world.switches, bulk=False, now=now)
+    mailing_list = _list_of(state, request)
+    fields = _accept(state, read_form(request.fields, state.switches))
+    current = mailing_list.find(fields.address)
+    if current and not is_upsert(request.fields):
+        raise MailgunError(400, f"Address already exists '{fields.address}'")
+    member = upserted_member(current, fields, state.switches, bulk=False, now=now)
     mailing_list.put(member)
     content = {"member": member.as_mailgun(), "message": "Mailing list member has been created"}
     return json_reply(200, content, touched=1)
 
 
-def put_one(world: SandboxState, call: Request, now: float) -> Reply:
+def put_one(state: SandboxState, request: Request, now: float) -> Reply:
     """Update the fields that the form has, the address too.
 
     A request without a form (no Content-Type) changes nothing and is answered with 200.
     """
-    mailing_list = _list_of(world, call)
-    held = mailing_list.member(_member_in(world, call))
-    if call.form is None:
-        return _updated(held.as_mailgun(), touched=0)
+    mailing_list = _list_of(state, request)
+    current = mailing_list.member(_member_in(state, request))
+    if request.form is None:
+        return _updated(current.as_mailgun(), touched=0)
     member = put_member(
-        held, _taken(world, read_form(call.form, world.switches, address=held.address)), now=now
+        current,
+        _accept(state, read_form(request.form, state.switches, address=current.address)),
+        now=now,
     )
-    if member.address.lower() != held.address.lower():
+    if member.address.lower() != current.address.lower():
         if mailing_list.find(member.address):
             raise MailgunError(400, f"Address already exists '{member.address}'")
-        mailing_list.remove(held.address, now=now)
+        mailing_list.remove(current.address, now=now)
     mailing_list.put(member)
     return _updated(member.as_mailgun(), touched=1)
 
 
-def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
+def delete_member(state: SandboxState, request: Request, now: float) -> Reply:
     """Remove a member from its list."""
-    removed = _list_of(world, call).remove(_member_in(world, call), now=now)
+    removed = _list_of(state, request).remove(_member_in(state, request), now=now)
     content = {
         "member": {"address": removed.address},
         "message": "Mailing list member has been deleted",
@@ -149,25 +151,25 @@ def delete_member(world: SandboxState, call: Request, now: float) -> Reply:
     return json_reply(200, content, touched=1)
 
 
-def post_members(world: SandboxState, call: Request, now: float) -> Reply:
+def post_members(state: SandboxState, request: Request, now: float) -> Reply:
     """Create or update many members with one request.
 
     Up to 100 entries are applied before the answer, unless the quirk `bulk_answer` is "task_id".
     More, up to 1000, are applied by a background job. The answer then has a `task-id`, but the
     sandbox has no route that shows the job.
     """
-    mailing_list = _list_of(world, call)
-    entries = read_entries(call.fields.get("members"))
+    mailing_list = _list_of(state, request)
+    entries = read_entries(request.fields.get("members"))
     if len(entries) > MAX_BULK:
         raise MailgunError(400, f"'members' parameter has more than {MAX_BULK} entries")
-    apply = partial(apply_entries, world, mailing_list, entries, upsert=is_upsert(call.fields))
-    if len(entries) > MAX_SYNCHRONOUS_BULK or world.switches.bulk_answer == "task_id":
+    apply = partial(apply_entries, state, mailing_list, entries, upsert=is_upsert(request.fields))
+    if len(entries) > MAX_SYNCHRONOUS_BULK or state.switches.bulk_answer == "task_id":
         accepted = json_reply(
             200, {"list": list_as_mailgun(mailing_list), **BULK_DONE, "task-id": uuid4().hex}
         )
         return replace(accepted, later=apply)
     touched = apply(now)
-    match world.switches.bulk_answer:
+    match state.switches.bulk_answer:
         case "message_only":
             shown: dict[str, Any] = {}
         case "list_and_task_id":
@@ -178,7 +180,7 @@ def post_members(world: SandboxState, call: Request, now: float) -> Reply:
 
 
 def apply_entries(
-    world: SandboxState,
+    state: SandboxState,
     mailing_list: MailingList,
     entries: list[object],
     now: float,
@@ -190,14 +192,14 @@ def apply_entries(
     Without `upsert`, members that exist are skipped (Mailgun docs). Entries are left out as the
     quirk `bulk_leaves_out` tells.
     """
-    touched, each_so_many = 0, world.switches.bulk_leaves_out
-    for number, said in enumerate(_readable(world, entries), 1):
+    touched, each_so_many = 0, state.switches.bulk_leaves_out
+    for number, fields in enumerate(_readable(state, entries), 1):
         if each_so_many and number % each_so_many == 0:
             continue
-        held = mailing_list.find(said.address)
-        if held and not upsert:
+        current = mailing_list.find(fields.address)
+        if current and not upsert:
             continue
-        mailing_list.put(upserted_member(held, said, world.switches, bulk=True, now=now))
+        mailing_list.put(upserted_member(current, fields, state.switches, bulk=True, now=now))
         touched += 1
     return touched
 
@@ -215,31 +217,31 @@ def list_as_mailgun(mailing_list: MailingList) -> dict[str, Any]:
     }
 
 
-def _readable(world: SandboxState, entries: list[object]) -> list[MemberFields]:
+def _readable(state: SandboxState, entries: list[object]) -> list[MemberFields]:
     def read() -> Iterator[MemberFields]:
         for entry in entries:
             try:
-                yield _taken(world, read_entry(entry, world.switches))
+                yield _accept(state, read_entry(entry, state.switches))
             except MailgunError:
-                if world.switches.bulk_bad_member != "skipped":
+                if state.switches.bulk_bad_member != "skipped":
                     raise
 
     return list(read())
 
 
-def _taken(world: SandboxState, said: MemberFields) -> MemberFields:
-    if said.address.lower() in world.refused:
+def _accept(state: SandboxState, fields: MemberFields) -> MemberFields:
+    if fields.address.lower() in state.refused:
         raise MailgunError(400, BAD_ADDRESS)
-    return said
+    return fields
 
 
-def _list_of(world: SandboxState, call: Request) -> MailingList:
-    return world.mailing_list(call.segments[2])
+def _list_of(state: SandboxState, request: Request) -> MailingList:
+    return state.mailing_list(request.segments[2])
 
 
-def _member_in(world: SandboxState, call: Request) -> str:
-    given = call.segments[4]
-    return given if _list_of(world, call).find(given) else named_address(given, world.switches)
+def _member_in(state: SandboxState, request: Request) -> str:
+    given = request.segments[4]
+    return given if _list_of(state, request).find(given) else named_address(given, state.switches)
 
 
 def _updated(member: dict[str, Any], *, touched: int) -> Reply:

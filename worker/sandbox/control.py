@@ -104,7 +104,7 @@ class Nothing(_Input):
     """Input of the routes that have no parameters."""
 
 
-async def control(world: SandboxState, request: web.BaseRequest) -> web.Response:
+async def control(state: SandboxState, request: web.BaseRequest) -> web.Response:
     """Answer one control request.
 
     Returns:
@@ -115,7 +115,7 @@ async def control(world: SandboxState, request: web.BaseRequest) -> web.Response
     if act is None:
         return _json(404, {"error": f"there is no {request.method} {path}"})
     try:
-        return _json(200, act(world, read_input(query, await request.read())))
+        return _json(200, act(state, read_input(query, await request.read())))
     except ValidationError as error:
         return _json(400, {"error": one_line(error)})
     except (BadInput, MailgunError) as error:
@@ -144,137 +144,137 @@ def one_line(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-def get_state(world: SandboxState, given: Json) -> Json:
+def get_state(state: SandboxState, given: Json) -> Json:
     """Return all that the page shows."""
-    mailing_list = _list_named(world, OfList(**given).list) if world.lists else None
+    mailing_list = _list_named(state, OfList(**given).list) if state.lists else None
     return {
         "now": time.time(),
-        "started_at": world.started_at,
-        "lists": [_list_as_json(each) for each in world.lists.values()],
+        "started_at": state.started_at,
+        "lists": [_list_as_json(each) for each in state.lists.values()],
         "list": None if mailing_list is None else mailing_list.address,
         "members": []
         if mailing_list is None
         else [_flat(member) for member in mailing_list.newest(SHOWN_MEMBERS)],
-        "requests": [_summary(record) for record in world.log.newest(SHOWN_REQUESTS)],
-        "events": [_flat(event) for event in list(world.log.events)[-SHOWN_REQUESTS:]],
-        "totals": world.log.totals(),
-        "faults": [_fault_as_json(each) for each in world.faults.active],
-        "refused": sorted(world.refused),
-        "limit": world.throttle.limit.model_dump(),
-        "switches": world.switches.model_dump(),
+        "requests": [_summary(record) for record in state.log.newest(SHOWN_REQUESTS)],
+        "events": [_flat(event) for event in list(state.log.events)[-SHOWN_REQUESTS:]],
+        "totals": state.log.totals(),
+        "faults": [_fault_as_json(each) for each in state.faults.active],
+        "refused": sorted(state.refused),
+        "limit": state.throttle.limit.model_dump(),
+        "switches": state.switches.model_dump(),
         "choices": CHOICES,
-        "latency_ms": world.latency_ms,
+        "latency_ms": state.latency_ms,
     }
 
 
-def get_members(world: SandboxState, given: Json) -> Json:
+def get_members(state: SandboxState, given: Json) -> Json:
     """Return all members of a list, oldest change first."""
-    mailing_list = _list_named(world, OfList(**given).list)
+    mailing_list = _list_named(state, OfList(**given).list)
     return {"list": mailing_list.address, "members": [_flat(member) for member in mailing_list]}
 
 
-def get_requests(world: SandboxState, given: Json) -> Json:
+def get_requests(state: SandboxState, given: Json) -> Json:
     """Return logged requests, oldest first, and the last number given out."""
     asked = Records(**given)
-    records = world.log.since(asked.since, asked.limit)
-    return {"requests": [_flat(record) for record in records], "last": world.log.last_seq}
+    records = state.log.since(asked.since, asked.limit)
+    return {"requests": [_flat(record) for record in records], "last": state.log.last_seq}
 
 
-def get_request(world: SandboxState, given: Json) -> Json:
+def get_request(state: SandboxState, given: Json) -> Json:
     """Return one logged request with its form and the beginning of its answer."""
     seq = Numbered(**given).seq
-    record = world.log.numbered(seq)
+    record = state.log.numbered(seq)
     if record is None:
         raise BadInput(f"request {seq} is not in the log any more")
     return _flat(record) | {"answer": record.answer.decode("utf-8", "replace")}
 
 
-def get_events(world: SandboxState, given: Json) -> Json:
+def get_events(state: SandboxState, given: Json) -> Json:
     """Return the clicks on the unsubscribe link, oldest first."""
     Nothing(**given)
-    return {"events": [_flat(event) for event in world.log.events]}
+    return {"events": [_flat(event) for event in state.log.events]}
 
 
-def post_fault(world: SandboxState, given: Json) -> Json:
+def post_fault(state: SandboxState, given: Json) -> Json:
     """Add a fault and return it with its id."""
-    return _fault_as_json(world.faults.add(Fault(**given)))
+    return _fault_as_json(state.faults.add(Fault(**given)))
 
 
-def delete_faults(world: SandboxState, given: Json) -> Json:
+def delete_faults(state: SandboxState, given: Json) -> Json:
     """Remove one fault, or all."""
-    world.faults.clear(FaultId(**given).id)
+    state.faults.clear(FaultId(**given).id)
     return {}
 
 
-def post_refusals(world: SandboxState, given: Json) -> Json:
+def post_refusals(state: SandboxState, given: Json) -> Json:
     """Add addresses that Mailgun refuses as invalid."""
-    world.refuse(Addresses(**given).addresses)
-    return {"refused": sorted(world.refused)}
+    state.refuse(Addresses(**given).addresses)
+    return {"refused": sorted(state.refused)}
 
 
-def delete_refusals(world: SandboxState, given: Json) -> Json:
+def delete_refusals(state: SandboxState, given: Json) -> Json:
     """Accept the refused addresses again."""
     Nothing(**given)
-    world.refused.clear()
+    state.refused.clear()
     return {}
 
 
-def post_limit(world: SandboxState, given: Json) -> Json:
+def post_limit(state: SandboxState, given: Json) -> Json:
     """Set the rate limit and begin a new window."""
-    world.throttle = Throttle(Limit(**given))
-    return world.throttle.limit.model_dump()
+    state.throttle = Throttle(Limit(**given))
+    return state.throttle.limit.model_dump()
 
 
-def post_switches(world: SandboxState, given: Json) -> Json:
+def post_switches(state: SandboxState, given: Json) -> Json:
     """Set the named switches and keep the others."""
-    world.use_switches(Quirks(**(world.switches.model_dump() | given)))
-    return world.switches.model_dump()
+    state.use_switches(Quirks(**(state.switches.model_dump() | given)))
+    return state.switches.model_dump()
 
 
-def post_latency(world: SandboxState, given: Json) -> Json:
+def post_latency(state: SandboxState, given: Json) -> Json:
     """Set the delay of all replies."""
-    world.latency_ms = Latency(**given).ms
-    return {"ms": world.latency_ms}
+    state.latency_ms = Latency(**given).ms
+    return {"ms": state.latency_ms}
 
 
-def post_key(world: SandboxState, given: Json) -> Json:
+def post_key(state: SandboxState, given: Json) -> Json:
     """Replace all API keys by this one."""
-    world.use_keys(Key(**given).key)
+    state.use_keys(Key(**given).key)
     return {}
 
 
-def post_list(world: SandboxState, given: Json) -> Json:
+def post_list(state: SandboxState, given: Json) -> Json:
     """Add a mailing list; a list that exists keeps its members."""
     address = ListAddress(**given).address
     if not is_address(address):
         raise BadInput(f"{address!r} is not an e-mail address")
-    world.add_list(address, now=time.time())
+    state.add_list(address, now=time.time())
     return {"address": address}
 
 
-def delete_list(world: SandboxState, given: Json) -> Json:
+def delete_list(state: SandboxState, given: Json) -> Json:
     """Remove a mailing list and its members."""
-    world.remove_list(ListAddress(**given).address)
+    state.remove_list(ListAddress(**given).address)
     return {}
 
 
-def post_unsubscribe(world: SandboxState, given: Json) -> Json:
+def post_unsubscribe(state: SandboxState, given: Json) -> Json:
     """Set `subscribed` to false, as Mailgun does when a recipient clicks the unsubscribe link.
 
     The click is logged as an event, not as a request.
     """
     recipient, now = Recipient(**given), time.time()
-    mailing_list = _list_named(world, recipient.list)
+    mailing_list = _list_named(state, recipient.list)
     member = unsubscribed(mailing_list.member(recipient.address), now=now)
     mailing_list.put(member)
-    world.log.events.append(Unsubscribed(now, mailing_list.address, member.address))
+    state.log.events.append(Unsubscribed(now, mailing_list.address, member.address))
     return _flat(member)
 
 
-def post_reset(world: SandboxState, given: Json) -> Json:
+def post_reset(state: SandboxState, given: Json) -> Json:
     """Restore the state in which the sandbox started."""
     Nothing(**given)
-    world.reset(now=time.time())
+    state.reset(now=time.time())
     return {}
 
 
@@ -299,12 +299,12 @@ CONTROLS: dict[tuple[str, str], Control] = {
 }
 
 
-def _list_named(world: SandboxState, address: str | None) -> MailingList:
+def _list_named(state: SandboxState, address: str | None) -> MailingList:
     """Return the list with this address; None stands for the first list."""
     if address is not None:
-        return world.mailing_list(address)
+        return state.mailing_list(address)
     try:
-        return next(iter(world.lists.values()))
+        return next(iter(state.lists.values()))
     except StopIteration:
         raise BadInput("the sandbox holds no list") from None
 

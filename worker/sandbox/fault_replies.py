@@ -41,12 +41,12 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
     )
 
 
-def member_not_found(call: Request) -> Reply | None:
+def member_not_found(request: Request) -> Reply | None:
     """Return Mailgun's 404 for a missing member if the request reads one member.
 
     Any other request returns None.
     """
-    match (call.method, *call.segments):
+    match (request.method, *request.segments):
         case ("GET", "v3", "lists", mailing_list, "members", address) if address != "pages":
             return json_reply(
                 404, {"message": f"Member {address} of mailing list {mailing_list} not found"}

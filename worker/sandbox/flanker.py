@@ -6,7 +6,7 @@ The parser is lenient, so that one member has many spellings.
 import idna
 
 
-def parsed(text: str) -> str:
+def parse_address(text: str) -> str:
     """Return the address that Mailgun reads in `text`.
 
     It is the last of several words, without angle brackets, a comma, a semicolon or the domain's

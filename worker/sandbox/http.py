@@ -26,28 +26,28 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: cl
 FIRST_FINAL_STATUS = 200
 
 
-async def respond(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
+async def respond(state: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one request to Mailgun's API.
 
     The limit is applied first, then the faults, then Mailgun's rules.
     """
     at, call = time.time(), await read_call(request)
-    exchange = Exchange(world, request, call, world.log, world.log.open(call, at=at))
-    if world.latency_ms:
-        await asyncio.sleep(world.latency_ms / 1000)
+    exchange = Exchange(state, request, call, state.log, state.log.open(call, at=at))
+    if state.latency_ms:
+        await asyncio.sleep(state.latency_ms / 1000)
     now = time.time()
-    wait = world.throttle.wait(now)
+    wait = state.throttle.wait(now)
     if wait is not None:
-        hint = world.throttle.limit.hint
-        return exchange.reply(throttled(world.switches.throttled_status, hint, wait, now=now))
-    fault = world.faults.draw(call.target) if world.faults.active else None
+        hint = state.throttle.limit.hint
+        return exchange.reply(throttled(state.switches.throttled_status, hint, wait, now=now))
+    fault = state.faults.draw(call.target) if state.faults.active else None
     if fault is None:
         return exchange.reply(exchange.commit())
     exchange.log.meet(exchange.record, fault.kind)
-    return await met(fault, exchange)
+    return await apply_fault(fault, exchange)
 
 
-async def met(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
+async def apply_fault(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
     """Carry out a fault."""
     match fault.kind:
         case "status" | "html_502" | "magnificent" | "other_member":
@@ -82,7 +82,7 @@ class Exchange:
     It keeps the log in which it was opened, because a reset replaces the log.
     """
 
-    world: SandboxState
+    state: SandboxState
     request: web.BaseRequest
     call: Request
     log: RequestLog
@@ -90,12 +90,12 @@ class Exchange:
 
     def commit(self) -> Reply:
         """Apply what the request changes and return Mailgun's true answer."""
-        reply = answer(self.world, self.call, now=time.time())
+        reply = answer(self.state, self.call, now=time.time())
         if reply.touched:
             self.log.commit(self.record, reply.touched)
         if reply.later:
             asyncio.get_running_loop().call_later(
-                self.world.switches.bulk_job_seconds, self._run, reply.later
+                self.state.switches.bulk_job_seconds, self._run, reply.later
             )
         return reply
 

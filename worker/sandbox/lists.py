@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from worker.sandbox.flanker import parsed
+from worker.sandbox.flanker import parse_address
 from worker.sandbox.past import Past
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.sorted_addresses import SortedAddresses
@@ -83,8 +83,8 @@ class MailingList:
         Raises:
             MailgunError: Mailgun's 404 if the list has no such member.
         """
-        if held := self.find(address):
-            return held
+        if current := self.find(address):
+            return current
         raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def shown(self, address: str, moment: float) -> StoredMember:
@@ -96,8 +96,8 @@ class MailingList:
         key = address.lower()
         if not self.past.knows(key):
             return self.member(address)
-        if held := self.past.member(key, moment):
-            return held
+        if current := self.past.member(key, moment):
+            return current
         raise MailgunError(404, f"Member {address} of mailing list {self.address} not found")
 
     def as_of(self, moment: float) -> "MailingList":
@@ -114,15 +114,15 @@ class MailingList:
     def put(self, member: StoredMember) -> None:
         """Store the member as given; it becomes the one changed last."""
         key = member.address.lower()
-        held = self._by_change.pop(key, None)
+        current = self._by_change.pop(key, None)
         self._by_change[key] = member
-        self.past.note(key, held, member, member.updated_at)
-        if held is None:
+        self.past.note(key, current, member, member.updated_at)
+        if current is None:
             self._everybody.add(key)
-        elif held.subscribed == member.subscribed:
+        elif current.subscribed == member.subscribed:
             return
         else:
-            self._by_subscription[held.subscribed].remove(key)
+            self._by_subscription[current.subscribed].remove(key)
         self._by_subscription[member.subscribed].add(key)
 
     def remove(self, address: str, *, now: float) -> StoredMember:
@@ -239,54 +239,58 @@ def is_upsert(form: Mapping[str, str]) -> bool:
 
 
 def upserted_member(
-    held: StoredMember | None, said: MemberFields, switches: Quirks, *, bulk: bool, now: float
+    current: StoredMember | None, fields: MemberFields, switches: Quirks, *, bulk: bool, now: float
 ) -> StoredMember:
     """Return the member after an upsert.
 
     A new member is subscribed unless the request says no (Mailgun docs: `subscribed` defaults to
     yes). The quirks decide what happens to fields that an update leaves out.
     """
-    if held is None:
+    if current is None:
         return StoredMember(
-            said.address, said.name or "", said.subscribed is not False, said.vars or {}, now
+            fields.address,
+            fields.name or "",
+            fields.subscribed is not False,
+            fields.vars or {},
+            now,
         )
     left_out = switches.bulk_omitted_subscribed if bulk else switches.omitted_subscribed
     return StoredMember(
-        address=held.address,
-        name=_given(said.name, otherwise=held.name if switches.omitted_name == "kept" else ""),
+        address=current.address,
+        name=_given(fields.name, otherwise=current.name if switches.omitted_name == "kept" else ""),
         subscribed=_given(
-            said.subscribed, otherwise=held.subscribed if left_out == "kept" else True
+            fields.subscribed, otherwise=current.subscribed if left_out == "kept" else True
         ),
-        vars=_upserted_vars(held.vars, said.vars, switches),
+        vars=_upserted_vars(current.vars, fields.vars, switches),
         updated_at=now,
     )
 
 
-def put_member(held: StoredMember, said: MemberFields, *, now: float) -> StoredMember:
+def put_member(current: StoredMember, fields: MemberFields, *, now: float) -> StoredMember:
     """Return the member after a PUT.
 
     Fields that are left out stay. `vars` is one property and is replaced as a whole (Mailgun docs).
     """
     return StoredMember(
-        address=said.address,
-        name=_given(said.name, otherwise=held.name),
-        subscribed=_given(said.subscribed, otherwise=held.subscribed),
-        vars=_given(said.vars, otherwise=held.vars),
+        address=fields.address,
+        name=_given(fields.name, otherwise=current.name),
+        subscribed=_given(fields.subscribed, otherwise=current.subscribed),
+        vars=_given(fields.vars, otherwise=current.vars),
         updated_at=now,
     )
 
 
-def unsubscribed(held: StoredMember, *, now: float) -> StoredMember:
+def unsubscribed(current: StoredMember, *, now: float) -> StoredMember:
     """Return the member after a click on the unsubscribe link of a mail."""
-    return replace(held, subscribed=False, updated_at=now)
+    return replace(current, subscribed=False, updated_at=now)
 
 
 def _upserted_vars(
-    held: dict[str, Any], said: dict[str, Any] | None, switches: Quirks
+    current: dict[str, Any], fields: dict[str, Any] | None, switches: Quirks
 ) -> dict[str, Any]:
-    if said is None:
-        return held if switches.omitted_vars == "kept" else {}
-    return {**held, **said} if switches.vars_on_update == "merged" else said
+    if fields is None:
+        return current if switches.omitted_vars == "kept" else {}
+    return {**current, **fields} if switches.vars_on_update == "merged" else fields
 
 
 def _given(value: T | None, *, otherwise: T) -> T:
@@ -298,7 +302,7 @@ def named_address(text: str, switches: Quirks) -> str:
 
     It is not necessarily a valid address.
     """
-    return parsed(text) if switches.addresses == "flanker" else text
+    return parse_address(text) if switches.addresses == "flanker" else text
 
 
 def _address(value: object, switches: Quirks) -> str:

@@ -75,11 +75,17 @@ class RequestLog:
         self.by_status: Counter[str] = Counter()
         self.by_fault: Counter[str] = Counter()
 
-    def open(self, call: Request, *, at: float) -> Record:
+    def open(self, request: Request, *, at: float) -> Record:
         """Add the record of a request that has arrived; `close` sets its end."""
         self.last_seq += 1
         record = Record(
-            self.last_seq, at, call.method, call.path, call.list_address, call.address, call.fields
+            self.last_seq,
+            at,
+            request.method,
+            request.path,
+            request.list_address,
+            request.address,
+            request.fields,
         )
         self._records.append(record)
         return record

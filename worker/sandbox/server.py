@@ -55,21 +55,21 @@ async def _serve(config: SandboxConfig, ready: Callable[[str], None]) -> None:
         await runner.cleanup()
 
 
-async def handle(world: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
+async def handle(state: SandboxState, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one request: for the page, a control route, or Mailgun's API.
 
     Mailgun's paths are decoded before they are split. No router of aiohttp's does that, so
     `api.route` matches them.
     """
-    if why := refusal(world.config, request):
+    if why := refusal(state.config, request):
         return web.json_response({"error": why}, status=403)
     path = request.raw_path.partition("?")[0]
     if path == "/" and request.method in ("GET", "HEAD"):
         return page()
     if path.startswith("/sandbox/"):
-        return await control(world, request)
+        return await control(state, request)
     try:
-        return await respond(world, request)
+        return await respond(state, request)
     except ConnectionError:  # the client has closed the connection
         return web.Response()
 

@@ -92,13 +92,13 @@ class ProbeMember:
         Raises:
             UnexpectedAnswer: A worker could not read the answer.
         """
-        answer = self._asked(lambda: self.mailgun.read_member(address or self.address), 200, 404)
+        answer = self._request(lambda: self.mailgun.read_member(address or self.address), 200, 404)
         read = classify_read(answer, address or self.address, datetime.now(UTC))
         if read is None or isinstance(read, Member):
             return read
         raise UnexpectedAnswer(describe_response(answer))
 
-    def held(self) -> Member:
+    def current(self) -> Member:
         """Return the member as it is on the list. Raises `UnexpectedAnswer` if it is not there."""
         read = self.read()
         if read is None:
@@ -115,14 +115,14 @@ class ProbeMember:
 
     def write(self, form: Mapping[str, str]) -> Response:
         """Send the form as it is by `POST`. Raises `UnexpectedAnswer` if Mailgun refuses it."""
-        answer = self._written([self.address], lambda: self.mailgun.write(form))
+        answer = self._write([self.address], lambda: self.mailgun.write(form))
         if answer.status == 400:
             raise UnexpectedAnswer(describe_response(answer))
         return answer
 
     def write_many(self, entries: Sequence[Mapping[str, Any]]) -> Response:
         """Send the members in one bulk call, and return the answer, whose status is 200 or 400."""
-        return self._written(
+        return self._write(
             [entry["address"] for entry in entries],
             lambda: self.mailgun.upsert_many([json.dumps(each) for each in entries]),
         )
@@ -136,7 +136,7 @@ class ProbeMember:
 
     def delete(self) -> bool:
         """Delete the member; return True if it was on the list."""
-        answer = self._asked(lambda: self.mailgun.delete_member(self.address), 200, 404)
+        answer = self._request(lambda: self.mailgun.delete_member(self.address), 200, 404)
         self._there.discard(self.address)
         return answer.status == 200
 
@@ -145,7 +145,7 @@ class ProbeMember:
 
         With 400 Mailgun says that there can be no such member.
         """
-        answer = self._asked(lambda: self.mailgun.delete_member(address), 200, 400, 404)
+        answer = self._request(lambda: self.mailgun.delete_member(address), 200, 400, 404)
         self._there.discard(address)
         return answer.status == 200
 
@@ -172,7 +172,7 @@ class ProbeMember:
             return False
         return answer.status in {200, 404} or (answer.status == 400 and address != self.address)
 
-    def _written(
+    def _write(
         self, addresses: Iterable[str], ask: Callable[[], Response | NoResponse]
     ) -> Response:
         def write() -> Response | NoResponse:
@@ -185,9 +185,9 @@ class ProbeMember:
                 self._there = before
             return answer
 
-        return self._asked(write, 200, 400)
+        return self._request(write, 200, 400)
 
-    def _asked(self, ask: Callable[[], Response | NoResponse], *expected: int) -> Response:
+    def _request(self, ask: Callable[[], Response | NoResponse], *expected: int) -> Response:
         if self.stopped():
             raise ProbeCancelled
         self.requests += 1

@@ -79,7 +79,7 @@ def _missing(it: ProbeMember) -> str:
 
 def _made_unsubscribed(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
-    return _subscription(it.held())
+    return _subscription(it.current())
 
 
 def _answer_to_post(it: ProbeMember) -> str:
@@ -96,14 +96,14 @@ def _answer_whole(it: ProbeMember) -> str:
 def _read_back(it: ProbeMember) -> str:
     member = it.member(subscribed=False, plan="a", company="b")
     it.renew(member)
-    return _compared(it.held(), member)
+    return _compared(it.current(), member)
 
 
 def _updated(it: ProbeMember) -> str:
     it.renew(it.member(plan="a", company="b"))
     changed = it.member(name=OTHER_NAME, plan="c", company="d")
     it.write(changed.form())
-    return "updated" if _compared(it.held(), changed) == "as sent" else "not changed"
+    return "updated" if _compared(it.current(), changed) == "as sent" else "not changed"
 
 
 def _capitals(it: ProbeMember) -> str:
@@ -114,21 +114,21 @@ def _capitals(it: ProbeMember) -> str:
 def _subscribed_false(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=True))
     it.write(it.member(subscribed=False).form())
-    return _subscription(it.held())
+    return _subscription(it.current())
 
 
 def _subscribed_true(it: ProbeMember) -> str:
     it.renew(it.member(subscribed=False))
     it.write(it.member(subscribed=True).form())
-    return _subscription(it.held())
+    return _subscription(it.current())
 
 
 def _vars_on_update(it: ProbeMember) -> str:
     it.renew(it.member(plan="a"))
     it.write(it.member(company="b").form())
-    held = it.held().vars
+    current = it.current().vars
     return {("company",): "replaced", ("company", "plan"): "merged"}.get(
-        tuple(sorted(held)), "neither"
+        tuple(sorted(current)), "neither"
     )
 
 
@@ -141,7 +141,7 @@ def _left_out(it: ProbeMember, name: str) -> Member:
             if key != name
         }
     )
-    return it.held()
+    return it.current()
 
 
 def _vars_left_out(it: ProbeMember) -> str:
@@ -163,7 +163,7 @@ def _spellings(it: ProbeMember, words: tuple[str, ...], *, meaning: bool) -> str
             it.write({**it.member().form(), "subscribed": word})
         except UnexpectedAnswer:
             return "refused"
-        return "taken" if it.held().subscribed is meaning else "not understood"
+        return "taken" if it.current().subscribed is meaning else "not understood"
 
     fates = {word: fate(word) for word in words}
     by_fate = {each: [word for word in words if fates[word] == each] for each in fates.values()}
@@ -172,11 +172,11 @@ def _spellings(it: ProbeMember, words: tuple[str, ...], *, meaning: bool) -> str
 
 def _types(it: ProbeMember) -> str:
     it.renew(it.member(**EVERY_TYPE))
-    held = it.held().vars
+    current = it.current().vars
     changed = [
         name
         for name, value in EVERY_TYPE.items()
-        if name not in held or _as_json(held[name]) != _as_json(value)
+        if name not in current or _as_json(current[name]) != _as_json(value)
     ]
     return f"changed: {' '.join(changed)}" if changed else "kept"
 
@@ -190,7 +190,7 @@ def _bulk_subscribed_left_out(it: ProbeMember) -> str:
     answer = it.write_many([{"address": it.address, "name": OTHER_NAME}])
     if answer.status == 400:
         return describe_response(answer)
-    return "subscribes" if it.held().subscribed else "kept"
+    return "subscribes" if it.current().subscribed else "kept"
 
 
 def _bulk_answer(it: ProbeMember) -> str:
@@ -210,7 +210,7 @@ def _bulk_bad_member(it: ProbeMember) -> str:
     answer = it.write_many([good, {"address": NO_ADDRESS, "subscribed": False}])
     if answer.status == 200 and it.delete_other(NO_ADDRESS):
         return "made a member; deleted"
-    applied = it.held().name == OTHER_NAME
+    applied = it.current().name == OTHER_NAME
     match answer.status, applied:
         case 400, False:
             return "all refused (400)"
@@ -221,11 +221,11 @@ def _bulk_bad_member(it: ProbeMember) -> str:
 
 
 def _rate_limit_headers(it: ProbeMember) -> str:
-    told = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
+    headers = {name: value for name, value in it.headers.items() if RATE_HEADER.fullmatch(name)}
     return (
         ", ".join(
             f"{name} {value if NUMBERS.fullmatch(value) else '(no number)'}"
-            for name, value in told.items()
+            for name, value in headers.items()
         )
         or "none"
     )
@@ -245,17 +245,17 @@ def _subscription(member: Member) -> str:
     return "subscribed" if member.subscribed else "unsubscribed"
 
 
-def _compared(held: Member | None, sent: Member) -> str:
+def _compared(current: Member | None, sent: Member) -> str:
     return (
         "as sent"
-        if held == sent
-        else f"not as sent: {' '.join(_differences(held, sent)) or 'no member'}"
+        if current == sent
+        else f"not as sent: {' '.join(_differences(current, sent)) or 'no member'}"
     )
 
 
-def _differences(held: Member | None, sent: Member) -> Iterator[str]:
-    for name in ("name", "subscribed", "vars") if held else ():
-        if getattr(held, name) != getattr(sent, name):
+def _differences(current: Member | None, sent: Member) -> Iterator[str]:
+    for name in ("name", "subscribed", "vars") if current else ():
+        if getattr(current, name) != getattr(sent, name):
             yield name
 
 

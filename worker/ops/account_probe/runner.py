@@ -55,7 +55,7 @@ class ProbeReport:
     stopped: bool = False
 
 
-def probed(throw_away: ProbeMember, mode: Mode) -> ProbeReport:
+def run_probe(probe_member: ProbeMember, mode: Mode) -> ProbeReport:
     """Ask all questions, and report, judging by the operator's write mode.
 
     However the probe ends, it then deletes the throw-away member.
@@ -63,21 +63,21 @@ def probed(throw_away: ProbeMember, mode: Mode) -> ProbeReport:
     findings: tuple[ProbeFinding, ...] = ()
     leftover, stopped, trouble = False, False, None
     try:
-        leftover = throw_away.delete()
-        findings = tuple(answered(question, throw_away, mode) for question in QUESTIONS)
+        leftover = probe_member.delete()
+        findings = tuple(put_question(question, probe_member, mode) for question in QUESTIONS)
     except MailgunUnavailable as ended:
         trouble = ended.answer
     except ProbeCancelled:
         stopped = True
     finally:
-        gone = throw_away.clean()
+        gone = probe_member.clean()
     return ProbeReport(findings, leftover, gone, trouble, stopped)
 
 
-def answered(question: Question, throw_away: ProbeMember, mode: Mode) -> ProbeFinding:
+def put_question(question: Question, probe_member: ProbeMember, mode: Mode) -> ProbeFinding:
     """Put one question, and judge the finding. Raises `MailgunUnavailable` or `ProbeCancelled`."""
     try:
-        found = question.ask(throw_away)
+        found = question.ask(probe_member)
     except UnexpectedAnswer as unclear:
         found = str(unclear)
     return ProbeFinding(

@@ -244,7 +244,7 @@ def try_rights(client: "redis.Redis", who: Sequence[Who], integration: str) -> T
     connection: Any = client.connection_pool.get_connection()
     try:
         database = int(connection.db or 0)
-        return _tried(connection, list(_calls(who, integration, database)))
+        return _try_calls(connection, list(_calls(who, integration, database)))
     finally:
         connection.disconnect()  # this drops the transaction
         client.connection_pool.release(connection)
@@ -267,12 +267,12 @@ def _call(command: str, key: str) -> list[str]:
     return [*command.split("|"), *(key if word == "K" else word for word in words)]
 
 
-def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
+def _try_calls(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
     alone = [each for each in calls if each[1] == "EXEC"]
     within = [each for each in calls if each[1] not in OUTSIDE]
     # Without a transaction Redis refuses EXEC, for that reason or because the right is missing.
     replies = _replies(connection, [call for _, _, call in alone])
-    lacking = _begun(connection)
+    lacking = _begin(connection)
     if lacking:
         return Trial(1, (lacking,))
     replies += _replies(connection, [call for _, _, call in within])
@@ -292,7 +292,7 @@ def _tried(connection: Any, calls: list[tuple[Right, str, list[str]]]) -> Trial:
     return Trial(len(calls), tuple(each for each in missing if each), refused)
 
 
-def _begun(connection: Any) -> Missing | None:
+def _begin(connection: Any) -> Missing | None:
     """Begin a transaction, and return MULTI as missing if there can be none, else None.
 
     A PING makes sure that commands are queued in it and not executed.

@@ -2,4 +2,4 @@
 -- KEYS and ARGV as for pace.lua.
 -- Returns the kind of the hold that the check may end, or '' if no check is due.
 tick()
-return look_due()
+return claim_check()

@@ -1,6 +1,6 @@
 -- Store what was learned of members, report Mailgun's answers, and release the members' leases.
 -- If a lease has ended, nothing is stored of its member, and the member is marked for a later look.
--- KEYS as for open.lua.
+-- KEYS as for acquire.lua.
 -- ARGV 2: token, 3: requests to charge, 4: seconds that a record lives, 5: mark of the list,
 --   6: reports as JSON; then of each member seven:
 --   record, or '' if it has not changed; copy, or ''; copy_at, or '' for now;
@@ -13,8 +13,9 @@ local MEMBERS, FIRST, EACH = 7, 7, 7
 local look_after, waited_for, lives = KEYS[5], KEYS[6], ARGV[4]
 
 -- If the caller repeats the release because the reply was lost, the reply is the same.
-local closed, first_member = closed_key(look_after, ARGV[2]), string.match(KEYS[MEMBERS], '[^:]*$')
-local answered = redis.call('HGET', closed, first_member)
+local released = released_key(look_after, ARGV[2])
+local first_member = string.match(KEYS[MEMBERS], '[^:]*$')
+local answered = redis.call('HGET', released, first_member)
 if answered then return cjson.decode(answered) end
 
 -- A copy of another list than that of the other workers is not kept.
@@ -37,7 +38,8 @@ local function store(member, record, copy, copy_at, seen_at)
         redis.call('HSET', member, 'seen_at', seen_at)
     end
     if copy ~= '' and is_ours and not doubted then
-        redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at ~= '' and copy_at or string.format('%.6f', now))
+        if copy_at == '' then copy_at = string.format('%.6f', now) end
+        redis.call('HSET', member, 'copy', copy, 'copy_at', copy_at)
     end
     redis.call('EXPIRE', member, lives)
     return doubted
@@ -47,7 +49,8 @@ local lost, awaited = {}, 0
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, number = KEYS[i], KEYS[i + 1], (i - MEMBERS) / 2
     local first = FIRST + number * EACH
-    local record, copy, copy_at, seen_at, settles, again, address = unpack(ARGV, first, first + EACH - 1)
+    local record, copy, copy_at, seen_at, settles, again, address =
+        unpack(ARGV, first, first + EACH - 1)
     if redis.call('GET', lock) == ARGV[2] then
         local doubted = store(member, record, copy, copy_at, seen_at)
         if again == '0' then
@@ -73,6 +76,6 @@ for i = MEMBERS, #KEYS, 2 do
     end
 end
 charge(tonumber(ARGV[3]))
-local answer = {reported(cjson.decode(ARGV[6])), lost, awaited}
-note_closed(closed, first_member, cjson.encode(answer))
+local answer = {report_all(cjson.decode(ARGV[6])), lost, awaited}
+note_released(released, first_member, cjson.encode(answer))
 return answer

@@ -1,13 +1,13 @@
 -- Renew the leases of members that are about to be written, drop their copies, and store the notes.
 -- A member may not be written if its lease has ended, or if a page of members came meanwhile that
 -- may hold newer knowledge (doubt).
--- KEYS as for open.lua.
+-- KEYS as for acquire.lua.
 -- ARGV 2: token, 3: lease in milliseconds, 4: requests to charge, 5: seconds that a record lives;
 --   then of each member the record to store, or ''.
--- Returns {'held', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
+-- Returns {'on_hold', seconds}, or {'open', then of each member 1 if it may be written, else 0}.
 local MEMBERS, FIRST = 7, 6
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
+local wait = hold_seconds(true)
+if wait > 0 then return {'on_hold', tostring(wait)} end
 local mine = {'open'}
 for i = MEMBERS, #KEYS, 2 do
     local lock, member, record = KEYS[i], KEYS[i + 1], ARGV[FIRST + (i - MEMBERS) / 2]

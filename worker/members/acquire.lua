@@ -6,14 +6,14 @@
 -- ARGV 2: token, 3: lease in milliseconds, 4: mark of the list. What was read of another list
 --   counts for nothing: no copy is older than `moved_at`, when the workers began to read this list.
 --   If it is not known of which list those who unsubscribed were read, they count as not read.
--- Returns {'held', seconds}, or {'open', now, fresh_from, synced, forgot,
+-- Returns {'on_hold', seconds}, or {'open', now, fresh_from, synced, forgot,
 --   then of each member {record, copy, copy_at, seen_at, late_at, yes_at}, or 0 if it is locked}.
 local MEMBERS = 7
-local wait = held(true)
-if wait > 0 then return {'held', tostring(wait)} end
+local wait = hold_seconds(true)
+if wait > 0 then return {'on_hold', tostring(wait)} end
 local fresh_from, forgot, list, moved_at =
     unpack(redis.call('HMGET', KEYS[3], 'fresh_from', 'forgot', 'list', 'moved_at'))
-local is_late = redis.call('EXISTS', closed_key(KEYS[5], ARGV[2])) == 1
+local is_late = redis.call('EXISTS', released_key(KEYS[5], ARGV[2])) == 1
 local synced = redis.call('GET', KEYS[4])
 if list ~= ARGV[4] then fresh_from = '' end
 if list and list ~= ARGV[4] then synced, moved_at = '', math.huge end
@@ -21,11 +21,15 @@ local opened = {'open', string.format('%.6f', now), fresh_from or '', synced or 
 for i = MEMBERS, #KEYS, 2 do
     local lock = KEYS[i]
     local is_ours = not is_late
-        and (redis.call('SET', lock, ARGV[2], 'NX', 'PX', ARGV[3]) or redis.call('GET', lock) == ARGV[2])
+        and (redis.call('SET', lock, ARGV[2], 'NX', 'PX', ARGV[3])
+            or redis.call('GET', lock) == ARGV[2])
     if is_ours then
-        local found = redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at', 'seen_at', 'late_at', 'yes_at')
+        local found = redis.call('HMGET', KEYS[i + 1], 'record', 'copy', 'copy_at', 'seen_at',
+            'late_at', 'yes_at')
         for field = 1, 6 do found[field] = found[field] or '' end
-        if (tonumber(found[3]) or 0) < (tonumber(moved_at or nil) or 0) then found[2], found[3] = '', '' end
+        if (tonumber(found[3]) or 0) < (tonumber(moved_at or nil) or 0) then
+            found[2], found[3] = '', ''
+        end
         opened[#opened + 1] = found
     else
         opened[#opened + 1] = 0

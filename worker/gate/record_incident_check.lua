@@ -2,5 +2,5 @@
 -- KEYS as for pace.lua.
 -- ARGV 2: the outcome's kind, 3: seconds of Mailgun's hint, 0 without one, 4: why.
 -- Returns the kind of the hold that this began or ended, or ''.
-if ARGV[2] == 'unchanged' then return list_read() end
-return list_unread(ARGV[2], tonumber(ARGV[3]), ARGV[4])
+if ARGV[2] == 'unchanged' then return note_list_read() end
+return note_list_unread(ARGV[2], tonumber(ARGV[3]), ARGV[4])

@@ -4,4 +4,4 @@
 -- Returns the kind of the hold that this began or ended, or ''.
 local change = report(unpack(cjson.decode(ARGV[2])))
 local well = ARGV[3] == '1' and redis.call('HGET', HOLD, 'kind') == 'unavailable'
-return change == '' and well and list_read() or change
+return change == '' and well and note_list_read() or change

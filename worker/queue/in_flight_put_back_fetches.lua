@@ -5,8 +5,8 @@
 -- Returns how many messages were found.
 local tags = {}
 for _, tag in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-    for _, taking in ipairs(ARGV) do
-        if string.find(tag, '.' .. taking .. '.', 1, true) then tags[#tags + 1] = tag end
+    for _, fetch in ipairs(ARGV) do
+        if string.find(tag, '.' .. fetch .. '.', 1, true) then tags[#tags + 1] = tag end
     end
 end
 table.sort(tags, function(one, other) return one > other end)

@@ -1,0 +1,34 @@
+"""Processing of one batch of messages: bundles are unpacked, and each message gets one end."""
+
+from collections.abc import Sequence
+from itertools import chain, islice
+
+from worker.consumer.fetched_message import FetchedMessage
+from worker.consumer.task_events import TaskEvent, ending_of, ending_of_bundle
+from worker.delivery.permits import Permits
+from worker.delivery.processor import EventProcessor
+from worker.queue.message import each_event
+
+HANDLED_AT_ONCE = 500  # events of a batch
+
+
+def process_batch(processor: EventProcessor, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
+    """Process the events of a batch, and return the end of each message for Flower.
+
+    Raises:
+        redis.RedisError: Redis did not answer. The events are not all safe.
+    """
+    now = processor.clock().timestamp()
+    gate = processor.delivery.gate
+    events = chain.from_iterable(each_event(each.message.with_timestamps(now)) for each in batch)
+    # Bundles are unpacked a share at a time, so that thousands of events need little memory.
+    shares = iter(lambda: list(islice(events, HANDLED_AT_ONCE)), [])
+    charged = gate.rules.event_cost * sum(each.charged for each in batch)
+    with Permits(gate, charged) as permits:
+        ends = iter([end for share in shares for end in processor.process(share, permits)])
+    return [
+        ending_of_bundle(list(islice(ends, each.message.events)))
+        if each.message.is_bundle
+        else ending_of(next(ends))
+        for each in batch
+    ]

@@ -1,0 +1,222 @@
+"""Requests for single members: the permits, the reads, the writes, and the reports to the gate.
+
+The gate permits reads when the leases are acquired, and again after each CHUNK_SIZE of them. It
+permits each write immediately before, in the script that renews the leases.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from worker.delivery.collaborators import Collaborators
+from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.permits import ROUNDING, Permits
+from worker.delivery.request_reports import DEFER_SECONDS, RequestReports
+from worker.gate.gate import HoldChange
+from worker.mailgun.member import Member
+from worker.mailgun.outcome import Outcome, OutcomeKind, classify_read, classify_write
+from worker.members.lease import OnHold
+
+Asked = TypeVar("Asked")
+
+# Refusals that one of several events of the member may cause.
+EVENT_ERRORS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS})
+# Members that are requested one by one, in several threads, between two checks of the hold.
+CHUNK_SIZE = 32
+
+
+class MemberRequests:
+    """The requests of one batch write that are about one member each.
+
+    Attributes:
+        reports: The answers to all requests of the batch write.
+    """
+
+    def __init__(self, collaborators: Collaborators, permits: Permits) -> None:
+        """Send requests with `permits`."""
+        self._deps = collaborators
+        self._permits = permits
+        self.reports = RequestReports(collaborators.gate, collaborators.clock)
+
+    # Reading
+
+    def read(self, updates: Sequence[MemberUpdate]) -> None:
+        """Read the members for which there are permits, and plan their writes; defer the others."""
+        for part in _parts(self._acquire_permits(updates, self._requests_of_a_read_member)):
+            self._read_at_once(part)
+            if len(part) < len(updates):
+                self.is_open()
+
+    def _read_at_once(self, updates: Sequence[MemberUpdate]) -> None:
+        for update, read in zip(updates, self._each(self._read_one, updates), strict=True):
+            if isinstance(read, Outcome):
+                self._went_alone(update, read)
+            else:
+                update.plan_from(read, self._deps.rules)
+
+    def _read_one(self, update: MemberUpdate) -> Member | Outcome | None:
+        """Return the member as Mailgun holds it; `on_hold` if no more requests are to be sent."""
+        if self.reports.stopped:
+            return on_hold_outcome(DEFER_SECONDS)
+        read = classify_read(
+            self._deps.mailgun.read_member(update.address), update.address, self._deps.clock()
+        )
+        if isinstance(read, Outcome):
+            return self._note_answer(update, read, written=False)
+        self._note_answer(update, Outcome(OutcomeKind.UNCHANGED), written=False)
+        return read
+
+    def read_back(
+        self, updates: Sequence[MemberUpdate]
+    ) -> dict[MemberUpdate, Member | Outcome | None]:
+        """Read members, and return the result of each. The release charges what had no permit.
+
+        Under a pace the other workers leave no permit, and a sample must not wait for one.
+        """
+        return {update: self._read_one(update) for update in updates}
+
+    # Writing
+
+    def write(self, updates: Sequence[MemberUpdate]) -> None:
+        """Write the members for which there are permits, each alone; defer the others."""
+        granted = self._acquire_permits(updates) if len(updates) > 1 else updates
+        for part in _parts(granted):
+            self._write_at_once(self.authorize(part, len(part)))
+
+    def _write_at_once(self, updates: Sequence[MemberUpdate]) -> None:
+        for update, outcome in zip(updates, self._each(self._write_one, updates), strict=True):
+            if outcome.kind in EVENT_ERRORS and len(update.patches) > 1:
+                self._write_one_by_one(update)
+            else:
+                self._went_alone(update, outcome)
+
+    def _write_one(self, update: MemberUpdate) -> Outcome:
+        """Write a member alone, and return the outcome.
+
+        It is `on_hold` if no more requests are to be sent, `locked` if the lease may end too early.
+        """
+        if self.reports.stopped:
+            return on_hold_outcome(DEFER_SECONDS)
+        if not update.lease.may_write():
+            return locked_outcome()
+        outcome = classify_write(
+            self._deps.mailgun.upsert(update.member), update.address, self._deps.clock()
+        )
+        return self._note_answer(update, outcome)
+
+    def _went_alone(self, update: MemberUpdate, outcome: Outcome) -> None:
+        if outcome.kind is OutcomeKind.UNAVAILABLE:
+            self._deps.batch_policy.suspect([update.address])
+        elif outcome.kind is OutcomeKind.DELIVERED:
+            self._deps.batch_policy.clear(update.address)
+        update.finish(outcome)
+
+    def _write_one_by_one(self, update: MemberUpdate) -> None:
+        """Write the patches of a refused member one by one, each on top of those before it."""
+        current = update.current
+        for part in update.split():
+            part.plan_after(current, self._deps.rules)
+            if part.needs_write:
+                self.write([part])
+            if part.outcome and part.outcome.kind is OutcomeKind.DELIVERED:
+                current = part.outcome.member
+
+    # Permits
+
+    def _acquire_permits(
+        self, updates: Sequence[MemberUpdate], requests: float = 1.0
+    ) -> Sequence[MemberUpdate]:
+        """Return the updates for which there are permits, and acquire those that are missing.
+
+        The other updates are deferred.
+
+        Args:
+            updates: The members to request.
+            requests: The requests that each of them needs. A single permit is enough for the first
+                of them, because a write is never refused for lack of permits.
+        """
+        missing = requests * len(updates) - self._permits.left
+        if missing > ROUNDING:
+            self._report_now()
+            self._permits.acquire(missing)
+        left = self._permits.left + ROUNDING
+        granted = max(0, min(len(updates), max(int(left / requests), int(left >= 1))))
+        for update in updates[granted:]:
+            update.defer(DEFER_SECONDS)
+        return updates[:granted]
+
+    def authorize(self, updates: Sequence[MemberUpdate], requests: int) -> Sequence[MemberUpdate]:
+        """Renew the leases, and charge for the write.
+
+        Args:
+            updates: The members to write.
+            requests: The number of requests that write them.
+
+        Returns:
+            The updates that may be written now. The others have their outcome.
+        """
+        if self.reports.stopped:
+            for update in updates:
+                update.defer(DEFER_SECONDS)
+            return ()
+        if not updates:
+            return ()
+        self._report_now()
+        charge = max(0.0, requests - self._permits.left)
+        notes = [each.pre_write_record() for each in updates]
+        answer = self._deps.member_store.renew([each.lease for each in updates], notes, charge)
+        if isinstance(answer, OnHold):
+            self.reports.stopped = True
+            for update in updates:
+                update.defer(answer.seconds)
+            return ()
+        self._permits.add(charge)
+        for update, note, ours in zip(updates, notes, answer, strict=True):
+            if ours:
+                update.send(note)
+            else:
+                update.lose()
+        return [update for update, ours in zip(updates, answer, strict=True) if ours]
+
+    @property
+    def _requests_of_a_read_member(self) -> float:
+        """Return the requests of a member that is read: that read, and its share of a write."""
+        return 1.0 + 1.0 / self._deps.batch_policy.size
+
+    # Results
+
+    def _note_answer(
+        self, update: MemberUpdate, outcome: Outcome, *, written: bool = True
+    ) -> Outcome:
+        update.requests += 1
+        self._permits.use()
+        result = self.reports.note([update.address], outcome, written=written)
+        # Other workers go on sending, and the other requests of this batch may take long.
+        if outcome.wait_until:
+            self._report_now()
+        return result
+
+    def is_open(self) -> bool:
+        """Return whether more requests may be sent, once the gate knows of those that were sent."""
+        if not self.reports.stopped:
+            self._report_now()
+            self.reports.stopped = self._deps.gate.seconds_until_open() > 0
+        return not self.reports.stopped
+
+    def _report_now(self) -> None:
+        """Report to the gate what may begin a hold, before more requests are sent."""
+        self.announce(self._deps.gate.record(self.reports.urgent()))
+
+    def announce(self, changes: Sequence[HoldChange]) -> None:
+        """Call `on_hold_change` with each hold that began or ended."""
+        for change in changes:
+            self._deps.on_hold_change(*change)
+
+    def _each(
+        self, act: Callable[[MemberUpdate], Asked], updates: Sequence[MemberUpdate]
+    ) -> Iterator[Asked]:
+        """Yield what `act` returns for each update; several run at the same time."""
+        return map(act, updates) if len(updates) < 2 else self._deps.pool.map(act, updates)
+
+
+def _parts(updates: Sequence[MemberUpdate]) -> Iterator[Sequence[MemberUpdate]]:
+    return (updates[start : start + CHUNK_SIZE] for start in range(0, len(updates), CHUNK_SIZE))
