@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         # The URL is a secret, so no complaint quotes it.
         if not is_web_address(url):
             raise ValueError("is not an address such as https://hooks.example.com/services/…")
-        if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK_HOSTS:
+        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in LOOPBACK_HOSTS:
             raise ValueError(
                 "is plain http and not this machine; whoever reads it could post: use https"
             )
@@ -372,7 +372,8 @@ def is_web_address(url: str) -> bool:
     except ValueError:
         return False
     known = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
-    return known and re.fullmatch(r"[\x21-\x7e]+", url) is not None
+    # Some parsers take what follows a backslash for the path, others for the host.
+    return known and re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", url) is not None
 
 
 def usable_key(text: str, where: str) -> SecretStr:

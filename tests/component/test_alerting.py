@@ -122,6 +122,20 @@ def test_incident_is_told_with_its_cause_and_its_end_after_a_while(
     assert "Wrong key" in far.messages()[0]["cause"]
 
 
+def test_pause_during_an_incident_ends_alone_or_with_it(
+    own: OwnIntegration, worker: Working, far: RecordingWebhook
+) -> None:
+    hold_for_incident(own.gate())
+    own.gate().pause()
+    round_of(worker())
+    assert sorted(far.events()) == [("hold_began", "incident"), ("hold_began", "paused")]
+    assert [each.kind for each in own.gate().holds()] == ["paused", "incident"]
+    own.redis.hdel(Keys(own.name).hold, "paused")
+    round_of(worker())
+    assert far.messages()[2]["kind"] == "paused"
+    assert "still on hold: incident" in far.messages()[2]["text"]
+
+
 def test_alert_of_a_worker_that_died_is_sent_by_another_one(
     own: OwnIntegration, worker: Working, far: RecordingWebhook
 ) -> None:

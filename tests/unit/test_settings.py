@@ -196,6 +196,8 @@ def test_a_setting_is_read_from_its_variable(
                 f"https://[hooks/{SECRET}",
                 f"https://hooks.example.com/{SECRET} x",
                 f"http://hooks.example.com/{SECRET}",
+                f"HTTP://hooks.example.com/{SECRET}",
+                f"http://hooks.example.com\\@127.0.0.1/{SECRET}",
             )
         ),
         *(("MAILGUN_WRITE_MODE", each) for each in ("append", "MERGE ")),
