@@ -24,7 +24,7 @@ def printed(tmp_path: Path) -> Iterator[list[str]]:
         command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=clean_environment()
     ) as process:
         assert process.stdout
-        lines = []
+        lines: list[str] = []
         while not lines or LAST not in lines[-1]:
             line = process.stdout.readline()
             assert line, "it ended"
