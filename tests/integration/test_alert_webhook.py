@@ -100,6 +100,7 @@ def test_check_alert_sends_a_test_message_and_tells_if_it_is_refused(
     printed = own.run("check", "--alert", ALERT_WEBHOOK_URL=far.url)
     assert (printed.status, "it answered 403" in printed.out) == (1, True)
     assert SECRET not in printed.everything
+    assert own.run("check", "--alert", "--probe", ALERT_WEBHOOK_URL=far.url).status == 2
     unset = own.run("check", "--alert")
     assert (unset.status, unset.err.count("\n")) == (1, 1)
     assert "ALERT_WEBHOOK_URL is not set" in unset.err

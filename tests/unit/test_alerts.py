@@ -163,7 +163,13 @@ def test_message_of_an_incident_has_cause_fix_and_counts() -> None:
     [alert] = observed(AlertState(), seen, BEGAN).waiting
     sent = message("eu", alert)
     assert sent["text"].startswith("signal-mailgun, eu: INCIDENT: Mailgun refuses every event")
-    for part in (REFUSED, "Wrong key", "Confirm the key", "12 queued", "5 dead letters"):
+    for part in (
+        REFUSED,
+        "Likely cause: Wrong key",
+        "Fix: Confirm",
+        "queued: 12",
+        "dead letters: 5",
+    ):
         assert part in sent["text"]
     assert {name: sent[name] for name in ("event", "integration", "kind", "since", "ended")} == {
         "event": "hold_began",

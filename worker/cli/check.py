@@ -47,6 +47,8 @@ def check(
     Exits with status 1 if it cannot. Changes nothing unless --probe is given, and sends no message
     unless --alert is given.
     """
+    if probe and alert:
+        raise typer.BadParameter("give --probe or --alert, not both")
     settings = load_settings()
     if alert:
         _report([send_test_alert(settings)], as_json=as_json)

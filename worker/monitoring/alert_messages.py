@@ -16,7 +16,7 @@ from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 
 BEGAN = {
     "incident": "INCIDENT: Mailgun refuses every event, the integration is on hold",
-    "paused": "an operator has paused the integration",
+    "paused": "an operator has paused the integration, it is on hold",
     "throttled": "Mailgun asks to wait, the integration is on hold",
     "unavailable": "Mailgun is unavailable, the integration is on hold",
 }
@@ -80,13 +80,15 @@ def _text(alert: Alert, cause: str, fix: str) -> str:
     match alert.event:
         case "hold_began":
             head = f"{BEGAN.get(alert.kind, alert.kind)} since {_time(alert.since)}"
-            # A pause has no other cause than the operator.
-            why = [] if alert.kind == "paused" else [f"Answer: {redacted(alert.why)}", cause]
-            return _sentences(head, *why, fix, _counts(alert))
+            # A pause and a 429 have no cause beyond the head.
+            shown = cause if alert.kind in {"incident", "unavailable"} else ""
+            answer = "" if alert.kind == "paused" else f"Answer: {redacted(alert.why)}"
+            return _sentences(head, answer, *_advised(shown, fix), _counts(alert))
         case "hold_ended":
             still = f"; still on hold: {alert.still}" if alert.still else ""
             head = f"{ENDED.get(alert.kind, alert.kind)}, after {_lasted(alert)}{still}"
-            return _sentences(head, _counts(alert), _replay(alert))
+            replay = _replay(alert) if alert.kind == "incident" else ""
+            return _sentences(head, _counts(alert), replay)
         case "dead_letters_began":
             minutes = round(PILE_SECONDS / 60)
             head = (
@@ -94,12 +96,16 @@ def _text(alert: Alert, cause: str, fix: str) -> str:
                 f"({_by_reason(alert.new)})"
             )
             look = "`signal-mailgun dead-letters list` shows them"
-            return _sentences(head, cause, fix, look, _counts(alert))
+            return _sentences(head, *_advised(cause, fix), look, _counts(alert))
         case "dead_letters_ended":
             head = f"dead letters no longer pile up, after {_lasted(alert)}"
             return _sentences(head, _counts(alert), _replay(alert))
         case "test":
             return "this is a test of ALERT_WEBHOOK_URL, sent by `signal-mailgun check --alert`."
+
+
+def _advised(cause: str, fix: str) -> tuple[str, str]:
+    return f"Likely cause: {cause}" if cause else "", f"Fix: {fix}" if cause else fix
 
 
 def _sentences(*parts: str) -> str:
@@ -109,13 +115,13 @@ def _sentences(*parts: str) -> str:
 def _counts(alert: Alert) -> str:
     letters = _by_reason(alert.letters)
     return (
-        f"Now {alert.queued} queued, {alert.delayed} delayed, "
-        f"{sum(alert.letters.values())} dead letters{f' ({letters})' if letters else ''}"
+        f"Now queued: {alert.queued}, delayed: {alert.delayed}, "
+        f"dead letters: {sum(alert.letters.values())}{f' ({letters})' if letters else ''}"
     )
 
 
 def _replay(alert: Alert) -> str:
-    return "`signal-mailgun dead-letters replay` replays them" if alert.letters else ""
+    return "`signal-mailgun dead-letters replay` replays the dead letters" if alert.letters else ""
 
 
 def _by_reason(counts: Mapping[str, int]) -> str:
