@@ -10,7 +10,7 @@ TESTS_AT_ONCE ?= 2  # processes
 # Where this is set, each process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
+.PHONY: help install browser run demo test test-unit chaos bench bench-long lint audit format lock wheel clean
 
 help:  ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ run: install  ## everything on this machine: server, worker, Flower, sandbox; Ct
 
 demo: install  ## the same once, with sample events; ends by itself
 	@$(BIN)/signal-mailgun run --once
+
+browser: install  ## a Chromium for the tests that click, where the system has none; downloads it into Playwright's folder
+	@$(BIN)/python -m playwright install chromium
 
 test: install  ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope

@@ -1,31 +1,55 @@
-"""A real headless Chromium for tests: the system's own, driven over its DevTools protocol."""
+"""A real headless Chromium for tests, driven over its DevTools protocol.
+
+It is the one that `CHROMIUM` names, else any Chromium or Chrome of the system, else Playwright's.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 SECONDS = 30
-NONE = "there is no Chromium on this machine: apt-get install chromium"
+NONE = (
+    "no Chromium or Chrome found: apt-get install chromium, or make browser, "
+    "or CHROMIUM=/path/to/chrome"
+)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run Chromium. Without one the test is skipped, and fails in continuous integration."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(NONE)
-        pytest.skip(NONE)
     expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright:
+        found = of_the_system() or playwright.chromium.executable_path
+        if not Path(found).is_file():
+            if os.environ.get("CI"):
+                pytest.fail(NONE)
+            pytest.skip(NONE)
         browser = playwright.chromium.launch(executable_path=found)
         yield browser
         browser.close()
+
+
+def of_the_system() -> str | None:
+    """Return the path of the Chromium that `CHROMIUM` names, else of one that is installed."""
+    named = os.environ.get("CHROMIUM")
+    if named and not shutil.which(named):
+        pytest.fail(f"CHROMIUM={named} is no program")
+    return next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
     dashboard/      what is added to Flower
     consumer/       everything Celery and kombu: transport, batch consumer, tasks, housekeeping
     local/          what `signal-mailgun run` starts
-    monitoring/     status, metrics, log
+    monitoring/     status, metrics, log, alerts by webhook
     ops/            preview, search for events, files of events, checks of Redis and Mailgun
     wiring.py       the composition root: from settings to objects
     delivery/       one batch of events, from message to decision

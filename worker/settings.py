@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0
 
+    # Its path is a key, so only `alert_webhook_host` is ever shown.
+    alert_webhook_url: SecretStr | None = None
+
     flower_event_viewers: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = (
         "all"
     )
@@ -185,6 +188,21 @@ class Settings(BaseSettings):
         if value is not None and not re.fullmatch(r"[^@/\s]+@[^@/\s]+", value):
             raise ValueError("is not a list address such as newsletter@mg.example.com")
         return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _webhook_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = value.get_secret_value().strip()
+        # The URL is a secret, so no complaint quotes it.
+        if not is_web_address(url):
+            raise ValueError("is not an address such as https://hooks.example.com/services/…")
+        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in LOOPBACK_HOSTS:
+            raise ValueError(
+                "is plain http and not this machine; whoever reads it could post: use https"
+            )
+        return SecretStr(url)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -323,6 +341,15 @@ class Settings(BaseSettings):
         return key.encode()
 
     @property
+    def alert_webhook_host(self) -> str:
+        """Return the host of ALERT_WEBHOOK_URL, with its port if it names one; "" if none is set.
+
+        It is all that may be shown of the URL.
+        """
+        url = self.alert_webhook_url.get_secret_value() if self.alert_webhook_url else ""
+        return urlsplit(url).netloc.rpartition("@")[2]
+
+    @property
     def list_address(self) -> str:
         """Return the mailing list's address.
 
@@ -335,6 +362,18 @@ class Settings(BaseSettings):
                 "write the mailing list's address, e.g. newsletter@mg.example.com"
             )
         return self.mailgun_list_address
+
+
+def is_web_address(url: str) -> bool:
+    """Return True if `url` can be asked: http or https, a host, no sign that a URL must escape."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises ValueError if it is no number
+    except ValueError:
+        return False
+    known = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+    # Some parsers take what follows a backslash for the path, others for the host.
+    return known and re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", url) is not None
 
 
 def usable_key(text: str, where: str) -> SecretStr:

@@ -1,8 +1,9 @@
 """The sandbox's page in a real browser: what its buttons do, what it shows, and that data stay text."""
 
+import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -11,6 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browsers import chromium, visit
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
+from worker.sandbox.control import CONTROLS
+from worker.sandbox.faults import Fault, FaultKind
+from worker.sandbox.retry_hints import HintKind
 
 LIST = "newsletter@mg.example.com"
 JANE, JOE = "jane@example.com", "joe@example.com"
@@ -65,6 +69,103 @@ def test_a_fault_of_ones_own_is_added_with_its_fields(page: Page, sandbox: Runni
     [fault] = eventually(lambda: state_of(sandbox)["faults"], what="a fault")
     assert (fault["kind"], fault["ms"], fault["count"]) == ("latency", 2000, 2)
     assert fault["address"] == JANE
+
+
+def values(page: Page, select: str) -> set[str]:
+    options: list[str] = page.locator(f"{select} option").evaluate_all(
+        "options => options.map(option => option.value)"
+    )
+    return set(options)
+
+
+def test_page_offers_all_that_the_control_api_takes(page: Page, sandbox: RunningSandbox) -> None:
+    fields = page.locator("#fault-form [name]").evaluate_all("all => all.map(each => each.name)")
+    assert {name.replace("percent", "share") for name in fields} == set(Fault.model_fields)
+    assert values(page, "#fault-form [name=kind]") == set(get_args(FaultKind))
+    for form in ("#fault-form", "#limit-form"):
+        assert values(page, f"{form} [name=hint]") == set(get_args(HintKind))
+    bodies = get_args(Fault.model_fields["body"].annotation)
+    assert values(page, "#fault-form [name=body]") == set(bodies)
+    text = page.content()
+    # The state that the page asks for has the events.
+    routes = {path.rsplit("/", 1)[1] for _, path in CONTROLS} - {"events"}
+    assert {each for each in routes if not re.search(rf'["/]{each}\b', text)} == set()
+
+
+def test_fault_with_body_headers_and_path_is_answered_so(
+    page: Page, sandbox: RunningSandbox
+) -> None:
+    page.get_by_text("Another fault").click()
+    form = page.locator("#fault-form")
+    form.locator("[name=status]").fill("502")
+    form.locator("[name=body]").select_option("html")
+    form.locator("[name=headers]").fill("X-Proxy: squid: 1\n\nX-Other: no")
+    form.locator("[name=path_prefix]").fill(f"/v3/lists/{LIST}/members/")
+    form.get_by_role("button").click()
+    eventually(lambda: state_of(sandbox)["faults"], what="a fault")
+    found = ask(sandbox, "GET", f"/{JANE}")
+    assert (found.status_code, found.headers["X-Proxy"], found.headers["X-Other"]) == (
+        502,
+        "squid: 1",
+        "no",
+    )
+    assert "<h1>" in found.text
+    assert ask(sandbox, "POST", address=JANE, upsert="true").status_code == 200
+    form.locator("[name=headers]").fill("no header")
+    form.get_by_role("button").click()
+    expect(page.locator("#faults-told")).to_contain_text("headers")
+
+
+def test_answer_about_another_member_names_the_one_that_was_given(
+    page: Page, sandbox: RunningSandbox
+) -> None:
+    page.get_by_text("Another fault").click()
+    form = page.locator("#fault-form")
+    form.locator("[name=kind]").select_option("other_member")
+    form.locator("[name=other_address]").fill(JOE)
+    form.get_by_role("button").click()
+    eventually(lambda: state_of(sandbox)["faults"], what="a fault")
+    assert ask(sandbox, "GET", f"/{JANE}").json()["member"]["address"] == JOE
+
+
+def test_replaced_key_is_the_only_right_one(page: Page, sandbox: RunningSandbox) -> None:
+    page.get_by_text("Limits, latency, refusals").click()
+    page.locator("#key-form [name=key]").fill("another-key")
+    page.get_by_role("button", name="Replace the key").click()
+    eventually(lambda: ask(sandbox, "GET", f"/{JANE}").status_code == 401, what="a refusal")
+    url = f"{sandbox.base_url}/v3/lists/{LIST}"
+    assert requests.get(url, auth=("api", "another-key"), timeout=10).status_code == 200
+
+
+def test_list_is_added_shown_and_removed(page: Page, sandbox: RunningSandbox) -> None:
+    page.evaluate("() => { window.confirm = text => text.includes('second@'); }")
+    page.get_by_text("Limits, latency, refusals").click()
+    page.locator("#list-form [name=address]").fill("second@mg.example.com")
+    page.get_by_role("button", name="Add the list").click()
+    shown = page.locator("#lists [aria-pressed=true]")
+    expect(shown).to_have_text("second@mg.example.com")
+    page.get_by_role("button", name="Remove the list shown").click()
+    expect(shown).to_have_text(LIST)
+    page.get_by_role("button", name="Remove the list shown").click()
+    assert [each["address"] for each in state_of(sandbox)["lists"]] == [LIST]
+    sandbox.control.remove_list(LIST)
+    expect(page.locator("#empty")).to_contain_text("holds no list")
+    expect(page.get_by_role("button", name="Remove the list shown")).to_be_disabled()
+
+
+def test_members_and_requests_beyond_those_shown_are_a_link_away(
+    page: Page, sandbox: RunningSandbox
+) -> None:
+    for number in range(101):
+        ask(sandbox, "POST", address=f"m{number}@example.com", upsert="true")
+    expect(page.locator("#more")).to_contain_text("1 more")
+    links = page.get_by_role("link", name="all, as JSON")
+    expect(links).to_have_count(2)
+    for link, content in zip(links.all(), ("members", "requests"), strict=True):
+        with page.expect_download() as download:
+            link.click()
+        found = json.loads(download.value.path().read_text())
+        assert (download.value.suggested_filename, len(found[content])) == (f"{content}.json", 101)
 
 
 def test_limit_latency_and_refusals_are_set_and_a_wrong_value_is_told(

@@ -30,6 +30,7 @@ from worker.sandbox.stored_member import StoredMember
 KEY = "sandbox-key"
 LIST = "newsletter@mg.example.com"
 OURS = (
+    "ALERT_",
     "MAILGUN_",
     "SIGNAL_",
     "REDIS_",

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "MESSAGE_MAX_BYTES": 4_194_304,
     "MESSAGE_MAX_EVENTS": 10_000,
     "MESSAGE_MAX_RETURNS": 5,
+    "ALERT_WEBHOOK_URL": None,
     "FLOWER_EVENT_VIEWERS": "all",
     "VISIBILITY_TIMEOUT_SECONDS": 120,
     "WORKER_CONCURRENCY": 32,
@@ -184,6 +185,21 @@ def test_a_setting_is_read_from_its_variable(
                 "newsletter@",
             )
         ),
+        *(
+            ("ALERT_WEBHOOK_URL", each)
+            for each in (
+                f"hooks.example.com/{SECRET}",
+                f"ftp://hooks.example.com/{SECRET}",
+                f"https:///{SECRET}",
+                f"https://hooks.example.com:{SECRET}/",
+                f"https://hooks.example.com:0/{SECRET}",
+                f"https://[hooks/{SECRET}",
+                f"https://hooks.example.com/{SECRET} x",
+                f"http://hooks.example.com/{SECRET}",
+                f"HTTP://hooks.example.com/{SECRET}",
+                f"http://hooks.example.com\\@127.0.0.1/{SECRET}",
+            )
+        ),
         *(("MAILGUN_WRITE_MODE", each) for each in ("append", "MERGE ")),
         *(("MAILGUN_ALLOW_CUSTOM_HOST", each) for each in ("maybe", "2")),
         *(("MAILGUN_SUBSCRIBE_NEW", each) for each in ("maybe", "none")),
@@ -253,6 +269,25 @@ def test_plain_http_is_refused_for_another_machine(
     )
     assert "MAILGUN_API_BASE_URL" in told
     assert "https" in told
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://hooks.example.com/{}", "hooks.example.com"),
+        (" HTTPS://user:{}@hooks.example.com:8443/?key={} ", "hooks.example.com:8443"),
+        ("http://127.0.0.1:9000/{}", "127.0.0.1:9000"),
+        ("http://[::1]/{}", "[::1]"),
+    ],
+)
+def test_of_the_alert_webhook_only_the_host_shows(
+    monkeypatch: pytest.MonkeyPatch, url: str, host: str
+) -> None:
+    settings = loaded(monkeypatch, ALERT_WEBHOOK_URL=url.replace("{}", SECRET))
+    assert settings.alert_webhook_host == host
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert settings.alert_webhook_url
+    assert SECRET in settings.alert_webhook_url.get_secret_value()
 
 
 def test_retry_maximum_below_the_base_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

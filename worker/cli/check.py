@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.alert_check import alert_finding, send_test_alert
 from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
@@ -37,16 +38,33 @@ def check(
             help="Instead, test with one throw-away member how this Mailgun account behaves.",
         ),
     ] = False,
+    alert: Annotated[
+        bool, typer.Option("--alert", help="Instead, send a test message to ALERT_WEBHOOK_URL.")
+    ] = False,
 ) -> None:
     """Check whether a worker with these settings can deliver.
 
-    Exits with status 1 if it cannot. Changes nothing unless --probe is given.
+    Exits with status 1 if it cannot. Changes nothing unless --probe is given, and sends no message
+    unless --alert is given.
     """
+    if probe and alert:
+        raise typer.BadParameter("give --probe or --alert, not both")
     settings = load_settings()
+    if alert:
+        _report([send_test_alert(settings)], as_json=as_json)
+        return
     if probe:
         _probe(settings, as_json=as_json)
         return
-    findings = list(all_findings(settings))
+    _report(list(all_findings(settings)), as_json=as_json)
+
+
+def _report(findings: list[CheckResult], *, as_json: bool) -> None:
+    """Print the results, and exit with status 1 if one of them is not ok.
+
+    Raises:
+        typer.Exit: One is not ok.
+    """
     if as_json:
         out.print_json(data=[_as_json(finding) for finding in findings])
     else:
@@ -64,6 +82,8 @@ def all_findings(settings: Settings) -> Iterator[CheckResult]:
         yield finding_for(settings)
     except SettingsError as error:
         yield failed("Mailgun", "not looked at", str(error))
+    if settings.alert_webhook_url:
+        yield alert_finding(settings, settings.alert_webhook_url)
 
 
 def _probe(settings: Settings, *, as_json: bool) -> None:

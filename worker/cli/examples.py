@@ -6,7 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "send": ("send events.ndjson", "zcat events.gz | signal-mailgun send -"),
     "trigger": ("trigger page", "trigger identify --email jane@example.com"),
     "preview": ("preview events.ndjson", "preview --json - < events.ndjson"),
-    "check": ("check", "check --probe"),
+    "check": ("check", "check --probe", "check --alert"),
     "status": ("status", "status --watch --interval 5", "status --all"),
     "sync": ("sync",),
     "explain": ("explain m-1", "explain jane@example.com --json"),

@@ -125,6 +125,7 @@ def _show_sandbox(url: str, key: str, list_address: str) -> None:
         f"sandbox listening on {url}",
         f"  key   {key}",
         f"  list  {list_address}",
+        f"  page  {url}/ shows members, requests and faults",
         "",
         "For a worker and other commands, in another terminal:",
         # An integration of its own: a worker must never deliver real events to the sandbox.

@@ -64,6 +64,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
         partial(_look_for_priority_lists, runtime),
         partial(_look_after_writes, runtime),
         partial(_bound_letters, runtime),
+        partial(_look_at_alerts, runtime),
     )
     runtime.rounds.run(steps, wait)
 
@@ -181,6 +182,16 @@ def _bound_letters(runtime: Runtime) -> None:
         enforce = partial(runtime.dead_letter_limits.enforce, utc_now().timestamp())
         failure = "dead letters beyond their bound could not be removed"
         _in_background(enforce, failure, quiet=redis.RedisError)
+
+
+def _look_at_alerts(runtime: Runtime) -> None:
+    alerting = runtime.alerting
+    alert = alerting.look() if alerting else None
+    if alerting and alert:
+        # The webhook may hang.
+        _in_background(
+            partial(alerting.send, alert), "alerts could not be sent", quiet=redis.RedisError
+        )
 
 
 def _in_background(

@@ -9,6 +9,7 @@ from worker.delivery.late_writes import LateWrites
 from worker.delivery.processor import EventProcessor
 from worker.members.background_sync import BackgroundSync
 from worker.members.opt_outs import OptOutScanner
+from worker.monitoring.alerting import Alerting, alerting_for
 from worker.monitoring.hold_log import log_hold_change
 from worker.monitoring.metrics import Metrics
 from worker.queue.dead_letter_limits import DeadLetterLimits
@@ -88,6 +89,11 @@ class Runtime:
         return DeadLetterLimits(
             self.processor.dead_letters, most, days, self.metrics.count_removed_letter
         )
+
+    @cached_property
+    def alerting(self) -> Alerting | None:
+        """The alerts of the integration; None if ALERT_WEBHOOK_URL is not set."""
+        return alerting_for(self.settings, self.processor.delay_queue.redis)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -20,6 +20,7 @@ OURS = (
 )
 # These prefixes begin settings of this program and of many others.
 SHARED = (
+    "ALERT_",
     "DEAD_",
     "MESSAGE_",
     "REDIS_",

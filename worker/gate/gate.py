@@ -258,10 +258,18 @@ class Gate:
 
     def state(self) -> HoldState:
         """Return the state of the hold, and the allowed rate."""
+        fields, wait, rate, now, members = self._read_state()
+        return replace(hold_state(fields, wait, rate, now), members=members)
+
+    def holds(self) -> list[HoldState]:
+        """Return every hold that stands, first the one that `state` returns."""
+        fields, wait, rate, now, _ = self._read_state()
+        return standing_holds(fields, wait, rate, now)
+
+    def _read_state(self) -> tuple[dict[str, str], float, float | None, float, int]:
         pairs, wait, rate, now, members = self._run(self._state)
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        state = hold_state(fields, float(wait), float(rate) if rate else None, float(now))
-        return replace(state, members=int(members))
+        return fields, float(wait), float(rate) if rate else None, float(now), int(members)
 
     def script(self, body: str) -> Any:
         """Return a script of the library and `body`.
@@ -318,27 +326,38 @@ def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: flo
         rate: Requests a second allowed now; None: they are not limited.
         now: The current time by Redis's clock, epoch seconds.
     """
-    kind = fields.get("kind")
+    standing = standing_holds(fields, wait, rate, now)
+    return standing[0] if standing else HoldState(None, "", None, None, rate)
+
+
+def standing_holds(
+    fields: dict[str, str], wait: float, rate: float | None, now: float
+) -> list[HoldState]:
+    """Return every hold that the fields describe, first the one that operators see.
+
+    The arguments are those of `hold_state`.
+    """
+    found = []
     if "paused" in fields:
-        return HoldState("paused", "an operator paused it", float(fields["paused"]), None, rate)
-    if float(fields.get("not_before", 0)) > now and kind != "incident":
-        until, read_at = float(fields["not_before"]), float(fields["read_at"])
-        return HoldState(
-            "throttled",
-            fields["throttled_why"],
-            float(fields["throttled_since"]),
-            until,
-            rate,
-            next_look=read_at if read_at < until else None,
-        )
-    if kind is None:
-        return HoldState(None, "", None, None, rate)
+        why, since = "an operator paused it", float(fields["paused"])
+        found.append(HoldState("paused", why, since, None, rate))
+    if fields.get("kind") == "incident":
+        found.append(_checked_hold(fields, None, rate))
+    if float(fields.get("not_before", 0)) > now:
+        found.append(_throttled_hold(fields, rate))
+    if fields.get("kind") == "unavailable":
+        found.append(_checked_hold(fields, now + wait, rate))
+    return found
+
+
+def _checked_hold(fields: dict[str, str], until: float | None, rate: float | None) -> HoldState:
+    """Return the hold that an incident check ends."""
     since, look_at = float(fields["since"]), float(fields["look_at"])
-    return HoldState(
-        kind,
-        fields["why"],
-        since,
-        now + wait if kind == "unavailable" else None,
-        rate,
-        next_look=look_at,
-    )
+    return HoldState(fields["kind"], fields["why"], since, until, rate, next_look=look_at)
+
+
+def _throttled_hold(fields: dict[str, str], rate: float | None) -> HoldState:
+    until, read_at = float(fields["not_before"]), float(fields["read_at"])
+    next_look = read_at if read_at < until else None
+    why, since = fields["throttled_why"], float(fields["throttled_since"])
+    return HoldState("throttled", why, since, until, rate, next_look=next_look)

@@ -229,6 +229,12 @@ class Keys:
         "how the latest tries of events ended, the newest first",
         "100,000 tries",
     )
+    alerts = _one(
+        "signal:<integration>:alerts",
+        "string",
+        "what the alert webhook was told, and what it is still to be told, as JSON",
+        "a day after the last look",
+    )
     check = _one(
         "signal:<integration>:check",
         "string",
