@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "delayed show": ("delayed show m-1",),
     "delayed retry": ("delayed retry --status 503 --rate 50", "delayed retry --id m-1 --yes"),
     "delayed bury": ("delayed bury --kind identify --since 2h",),
+    "delayed purge": ("delayed purge --id m-1 --yes",),
 }
 
 

@@ -5,6 +5,7 @@ clock. A due message returns to the front of its queue in one atomic step, so a 
 nor doubles it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -139,21 +140,28 @@ class DelayQueue:
             The messages, the next due first. Together they have `PAGE_BYTES` at most, or there is
             one.
         """
-        last = (after.raw, repr(after.due)) if after else ("", "0")
-        found = iter(
-            cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *last, str(most), PAGE_BYTES))
-        )
+        last = (after.raw, after.due) if after else ("", -math.inf)
+        return self._page(*last, most)
+
+    def _page(self, after: str, due: float, most: int) -> list[DelayedMessage]:
+        arguments = after, repr(due), str(most), PAGE_BYTES
+        found = iter(cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *arguments)))
         return [
             DelayedMessage(parse_raw(raw, lambda: "?"), raw, float(due))
             for raw, due in zip(found, found, strict=True)
         ]
 
-    def pages(self) -> Iterator[list[DelayedMessage]]:
-        """Yield every delayed message in pages, the next due first; it survives removals."""
-        last = None
-        while page := self.page(last):
-            last = page[-1]
+    def pages(self, since: float = -math.inf, most: int = PAGE) -> Iterator[list[DelayedMessage]]:
+        """Yield the delayed messages in pages, the next due first; it survives removals.
+
+        Args:
+            since: Begin with those that are due at this moment, in epoch seconds.
+            most: Messages at most in a page.
+        """
+        page = self._page("", since, most)
+        while page:
             yield page
+            page = self.page(page[-1], most)
 
     def retry(self, delayed: Sequence[DelayedMessage]) -> int:
         """Put the messages at the front of their queue now, all in one step.
@@ -174,6 +182,10 @@ class DelayQueue:
             for each, letter in delayed
         ]
         return self._move("LPUSH", letters, moves)
+
+    def purge(self, delayed: Sequence[DelayedMessage]) -> int:
+        """Remove the messages permanently, all in one step; return as `retry` does."""
+        return self.redis.zrem(self.key, *[each.raw for each in delayed])
 
     def _move(self, push: str, to: str, moves: Sequence[tuple[str, str, str]]) -> int:
         keys = self.key, to, Keys(self.integration).dead_letter_counts
