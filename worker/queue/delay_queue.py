@@ -8,7 +8,7 @@ nor doubles it.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
@@ -201,6 +201,29 @@ class DelayQueue:
         """Return when the next message is due, in epoch seconds; None if none is delayed."""
         first = cast("list[tuple[str, float]]", self.redis.zrange(self.key, 0, 0, withscores=True))
         return first[0][1] if first else None
+
+    def last_due(self) -> float | None:
+        """Return when the last message is due, in epoch seconds; None if none is delayed."""
+        last = cast("list[tuple[str, float]]", self.redis.zrange(self.key, -1, -1, withscores=True))
+        return last[0][1] if last else None
+
+    def count_until(self, moment: float) -> int:
+        """Return how many messages are due at `moment`, in epoch seconds, or earlier."""
+        return self.redis.zcount(self.key, "-inf", moment)
+
+    def counts_within(self, edges: Sequence[float], last: float) -> list[int]:
+        """Return how many messages are due from each edge to the next, and from the last to `last`.
+
+        Args:
+            edges: Moments in epoch seconds, in order. A message that is due at an edge counts after
+                it.
+            last: The end of the last span, which belongs to it.
+        """
+        with self.redis.pipeline(transaction=False) as at_once:
+            for start, end in pairwise(edges):
+                at_once.zcount(self.key, start, f"({end!r}")
+            at_once.zcount(self.key, edges[-1], last)
+            return [int(each) for each in at_once.execute()]
 
     def waiting(self) -> Iterator[tuple[str, float]]:
         """Yield every delayed message with its due time, in no order, read a page at a time."""
