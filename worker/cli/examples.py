@@ -3,6 +3,7 @@
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": ("run", "run --once"),
     "worker": ("worker", "worker --concurrency 8 --task-events"),
+    "flower": ("flower", "flower --port 5556 --basic-auth=USER:PASSWORD"),
     "send": ("send events.ndjson", "zcat events.gz | signal-mailgun send -"),
     "trigger": ("trigger page", "trigger identify --email jane@example.com"),
     "preview": ("preview events.ndjson", "preview --json - < events.ndjson"),
