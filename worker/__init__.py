@@ -4,7 +4,7 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
 
     cli/            one file a command; console.py prints
     app.py          the Celery application
-    dashboard/      what is added to Flower
+    dashboard/      what is added to Flower: pages of the dead-letter and the delay queue
     consumer/       everything Celery and kombu: transport, batch consumer, tasks, housekeeping
     local/          what `signal-mailgun run` starts
     monitoring/     status, metrics, log, alerts by webhook

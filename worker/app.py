@@ -32,7 +32,7 @@ remote_control.install(
 )
 # Celery's command line loads Flower before it loads this application.
 if "flower.urls" in sys.modules:
-    from worker.dashboard.dead_letters.install import install
+    from worker.dashboard.tabs import install
 
     task_views.install()
     install(settings)

@@ -10,13 +10,13 @@ from worker.ops import dead_letter_overview, dead_letter_pages
 from worker.ops.dead_letter_overview import bars, overview_of
 from worker.ops.dead_letter_pages import (
     LetterKey,
-    LetterPage,
     key_of,
     letter_with,
     letters_with,
     page_of,
     parsed_key,
 )
+from worker.ops.found_page import FoundPage
 from worker.queue import dead_letters
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -59,7 +59,7 @@ READ_PAGE = DeadLetterQueue._page
 
 def all_pages(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, size: int, *, oldest_first: bool = False
-) -> Iterator[LetterPage[str]]:
+) -> Iterator[FoundPage[str, int]]:
     """Follow the links from page to page."""
     start: int | None = None
     while True:
@@ -96,7 +96,7 @@ def test_step_of_a_search_is_bounded_and_the_next_one_goes_on(
     letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_pages, "STEP", 7)
-    monkeypatch.setattr(dead_letter_pages, "MOST_LETTERS", 14)
+    monkeypatch.setattr(dead_letter_pages, "MOST_READ", 14)
     bury(letters, range(100))
     wanted = DeadLetterFilter(reason="unauthorized")
     pages = list(all_pages(letters, wanted, 50))
@@ -188,7 +188,7 @@ def test_search_for_a_letter_that_is_gone_is_bounded(
     letters: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_pages, "STEP", 7)
-    monkeypatch.setattr(dead_letter_pages, "MOST_LETTERS", 14)
+    monkeypatch.setattr(dead_letter_pages, "MOST_READ", 14)
     bury(letters, range(100))
     read = reads(monkeypatch)
     gone = LetterKey(100, "0" * 32)

@@ -106,6 +106,15 @@ def test_bury_makes_dead_letters_that_a_replay_brings_back(own: Bench) -> None:
     assert own.queued() == 1
 
 
+def test_purge_deletes_what_is_meant_permanently_and_asks_first(own: Bench) -> None:
+    printed = delayed(own, "purge", "--status=429", given="n\n")
+    assert (printed.status, own.delay_queue.count()) == (1, 2)
+    assert "1 delayed events would be deleted permanently" in printed.out
+    assert delayed(own, "purge", "--limit=1", "--yes").out.splitlines()[-1] == "1 purged"
+    assert [each.message.id for each in own.delay_queue.page()] == ["m-tom"]
+    assert (own.queued(), own.letters()) == (0, [])
+
+
 def test_a_reason_that_no_delayed_event_can_have_is_wrong_usage(own: Bench) -> None:
     printed = delayed(own, "list", "--reason=rejected")
     assert printed.status == 2

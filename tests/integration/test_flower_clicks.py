@@ -1,10 +1,8 @@
 """The Dead letters pages as a person uses them: by clicks in a real headless Chromium."""
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -13,15 +11,14 @@ from tests.browsers import chromium, visit
 from tests.integration.bench import Bench, identified
 from tests.integration.flowers import flower_of
 from tests.integration.letter_samples import Sample, bury, numbered
+from tests.integration.shots import fits
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import Settings
 from worker.wiring import gate_for
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
-# A folder for screenshots, such as docs.
-SCREENSHOTS = os.environ.get("SCREENSHOTS")
-ROWS = "#letters tbody tr"
+ROWS = "#rows tbody tr"
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +43,6 @@ def open_list(page: Page) -> None:
 
 def left(letters: DeadLetterQueue) -> set[str]:
     return {each.message.id for each in letters.oldest_first()}
-
-
-def fits(page: Page, name: str) -> None:
-    """Fail if the page is wider than its window; keep a picture if that was asked for."""
-    expect(page.locator("main .page-eyebrow")).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    if SCREENSHOTS:
-        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +203,7 @@ def test_hostile_letters_run_no_script(page: Page, letters: DeadLetterQueue) -> 
     letters.redis.lpush(letters.key, HOSTILE)
     open_list(page)
     for number in range(3):
-        page.locator(".dead-id a").nth(number).click()
+        page.locator(".signal-id a").nth(number).click()
         page.get_by_role("button", name="Show the event").click()
         expect(page.locator("#event")).to_be_visible()
         page.goto("/dead-letters")
@@ -258,7 +246,7 @@ def test_pages_fit_the_window_in_both_themes(
     with visit(browser, letters_flower, width=width, scheme=scheme) as page:
         page.goto("/dead-letters")
         fits(page, f"dead-letters-{scheme}-{width}")
-        page.locator(".dead-id a").first.click()
+        page.locator(".signal-id a").first.click()
         fits(page, f"dead-letter-{scheme}-{width}")
         page.get_by_role("button", name="Replay …").click()
         expect(page.locator("#confirm")).to_be_visible()

@@ -3,32 +3,17 @@
 import html
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.integration.flowers import flower_process
+from tests.integration.job_visits import ENDED, asked_at, confirmed, gate_of, in_state, queued
 from tests.integration.letter_samples import Sample, bury, numbered
 from tests.integration.visitors import LIST, Visitor
 from tests.servers import RedisServer, eventually, free_port
-from worker.gate.gate import Gate
-from worker.queue.codec import decode
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
-from worker.settings import Settings
-from worker.wiring import gate_for
-
-ENDED = ("done", "cancelled", "failed")
-
-
-def gate_of(letters: DeadLetterQueue) -> Gate:
-    return gate_for(Settings(signal_integration=letters.integration), letters.redis)
-
-
-def queued(letters: DeadLetterQueue) -> list[str]:
-    """Return the ids of the messages on the queue, the next one first."""
-    raws = cast("list[str]", letters.redis.lrange(letters.queue, 0, -1))
-    return [decode(raw)[0].id for raw in reversed(raws)]
 
 
 def left(letters: DeadLetterQueue) -> list[str]:
@@ -38,29 +23,7 @@ def left(letters: DeadLetterQueue) -> list[str]:
 
 def asked(visitor: Visitor, act: str, **form: Any) -> str:
     """Ask for a replay or purge; return the job's path once its letters are counted."""
-    answer = visitor.post("/dead-letters/jobs", act=act, **form)
-    assert answer.status_code == 303, answer.text
-    path = answer.headers["Location"]
-    in_state(visitor, path, "ready", *ENDED)
-    return path
-
-
-def in_state(visitor: Visitor, path: str, *states: str) -> dict[str, Any]:
-    """Return the job's progress once it is in one of these states."""
-    found: dict[str, Any] = {}
-
-    def is_there() -> bool:
-        found.update(visitor.get(f"{path}/progress").json())
-        return found["state"] in states
-
-    eventually(is_there, what=f"a job that is {states}")
-    return found
-
-
-def confirmed(visitor: Visitor, path: str, rate: int = 1000) -> dict[str, Any]:
-    """Confirm the job, and return its progress once it has ended."""
-    assert visitor.post(f"{path}/start", rate=rate).status_code == 303
-    return in_state(visitor, path, *ENDED)
+    return asked_at(visitor, LIST, act, **form)
 
 
 def test_nothing_changes_before_the_confirmation(
@@ -130,7 +93,7 @@ def test_hold_is_told_before_a_replay_and_not_before_a_purge(
 ) -> None:
     bury(letters, *numbered(1))
     gate_of(letters).pause()
-    told = "What is replayed now waits on the queue until the hold ends."
+    told = "What is put on the queue now waits there until the hold ends."
     assert told in visitor.page(asked(visitor, "replay-all"))
     assert told not in visitor.page(asked(visitor, "purge-all"))
     assert "On hold: paused" in visitor.page(LIST)

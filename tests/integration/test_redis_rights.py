@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from tests.integration.bench import Bench, identified, printed_by, until
-from tests.integration.flowers import flower_of
+from tests.integration.flowers import Flower, flower_of
 from tests.redis_rights import acl_rules
 from worker.ops.redis_check.rights import WORKERS_USER, Who
 from worker.queue.message import Message
@@ -32,6 +33,23 @@ def user(bench: Bench, *who: Who) -> str:
     rules = acl_rules(who, bench.integration).split()
     bench.redis.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *rules)
     return bench.server.url.replace("redis://", f"redis://{name}:pw@")
+
+
+def act_on_delayed(bench: Bench, flower: Flower, act: str) -> None:
+    """Let Flower do it with all delayed events, of which there is one."""
+    bench.delay_queue.redis.delete(bench.delay_queue.key)
+    bench.delay_queue.delay(Message(id=f"m-{act}", args=({"type": "page"},), kind="page"), 3600)
+    with requests.Session() as session:
+        page = session.get(f"{flower.url}/retries", timeout=30).text
+        token = re.search(r'name="_xsrf" value="([^"]+)"', page)
+        assert token
+        form = {"_xsrf": token[1], "act": f"{act}-all", "query": "", "rate": "1000"}
+        job = session.post(f"{flower.url}/retries/jobs", data=form, timeout=30).url
+        for state, path in (("ready", f"{job}/start"), ("done", f"{job}/progress")):
+            progress = f"{job}/progress"
+            until(lambda: session.get(progress, timeout=30).json()["state"] == state, state, 30)  # noqa: B023
+            session.post(path, data=form, timeout=30)
+    assert bench.delay_queue.count() == 0
 
 
 def refused_commands(bench: Bench) -> list[tuple[str, str]]:
@@ -149,9 +167,15 @@ def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench
         rights.sandbox.control.add_fault(address="no@example.com", kind="status", status=400)
         rights.put(identified("no@example.com", name="No"))
         rights.the_dead_letter()
-        letter = re.search(r'class="dead-id"><a href="([^"]+)"', flower.page("/dead-letters"))
+        letter = re.search(r'class="signal-id"><a href="([^"]+)"', flower.page("/dead-letters"))
         assert letter
         assert "sent to Mailgun" in flower.page(letter[1])
+        rights.delay_queue.delay(Message(id="m-late", args=({"type": "page"},), kind="page"), 3600)
+        event = re.search(r'class="signal-id"><a href="([^"]+)"', flower.page("/retries"))
+        assert event
+        assert "Next try" in flower.page(event[1])
+        for act in ("retry", "bury", "purge"):
+            act_on_delayed(rights, flower, act)
     of_others = [
         each
         for each in refused_commands(rights)

@@ -58,7 +58,7 @@ class Visitor:
 
     def ids(self, path: str = LIST) -> list[str]:
         """Return the event ids in the list."""
-        return re.findall(r'class="dead-id"><a href="[^"]+">([^<]+)</a>', self.page(path))
+        return re.findall(r'class="signal-id"><a href="[^"]+">([^<]+)</a>', self.page(path))
 
     def letter_paths(self, path: str = LIST) -> list[str]:
-        return re.findall(r'class="dead-id"><a href="([^"]+)"', self.page(path))
+        return re.findall(r'class="signal-id"><a href="([^"]+)"', self.page(path))

@@ -16,7 +16,7 @@ from flower import urls
 from worker.consumer import atomic_fetch, event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
 from worker.dashboard import broker_tab
-from worker.dashboard.dead_letters.navbar import END_OF_TABS, TAB, with_tab
+from worker.dashboard.pages.navbar import END_OF_TABS, with_tabs
 
 USED = [
     "kombu.transport.redis.QoS.append(self, message, delivery_tag)",
@@ -112,7 +112,7 @@ def test_navigation_bar_of_flower_has_a_list_of_tabs_to_add_to() -> None:
     navbar = (Path(urls.settings["template_path"]) / "navbar.html").read_text()
     tabs, end, rest = navbar.partition(END_OF_TABS)
     assert "reverse_url('broker')" in tabs
-    assert with_tab(navbar) == f"{tabs}{TAB}{end}{rest}"
+    assert with_tabs(navbar, "<li>") == f"{tabs}<li>{end}{rest}"
 
 
 def test_kombu_keeps_the_transport_classes_of_a_process() -> None:

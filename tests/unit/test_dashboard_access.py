@@ -1,4 +1,4 @@
-"""Who may change dead letters in Flower, and who may see events there."""
+"""Who may change queues in Flower, and who may see events there."""
 
 from base64 import b64encode
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.dashboard.dead_letters.access import user_named, why_not_change, why_not_see_events
+from worker.dashboard.pages.access import user_named, why_not_change, why_not_see_events
 
 LOGIN = {"basic_auth": ["ops:secret"]}
 

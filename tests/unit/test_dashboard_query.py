@@ -1,10 +1,12 @@
-"""Links to the list of dead letters: what is in them comes back out of them."""
+"""Links to lists of messages: what is in them comes back out of them."""
 
 from urllib.parse import parse_qsl
 
 import pytest
 
-from worker.dashboard.dead_letters.query import ListQuery, parse_query
+from worker.dashboard.dead_letters.words import SHAPE
+from worker.dashboard.pages.query import ListQuery, parse_query
+from worker.dashboard.retries.words import SHAPE as RETRIES
 
 FULL = {
     "reason": "rejected",
@@ -22,14 +24,14 @@ FULL = {
 
 
 def test_link_keeps_every_part_of_a_query() -> None:
-    query = parse_query(FULL)
+    query = parse_query(FULL, SHAPE)
     assert dict(parse_qsl(query.link())) == FULL
-    assert parse_query(dict(parse_qsl(query.link()))) == query
+    assert parse_query(dict(parse_qsl(query.link())), SHAPE) == query
 
 
 def test_link_of_the_whole_list_is_empty() -> None:
-    assert parse_query({}) == ListQuery()
-    assert parse_query(dict.fromkeys(FULL, "")) == ListQuery()
+    assert parse_query({}, SHAPE) == ListQuery()
+    assert parse_query(dict.fromkeys(FULL, ""), SHAPE) == ListQuery()
     assert ListQuery().link() == ""
 
 
@@ -52,5 +54,14 @@ def test_argument_without_meaning_is_refused_in_one_line(
     arguments: dict[str, str], names: str
 ) -> None:
     with pytest.raises(ValueError, match=names) as refused:
-        parse_query(arguments)
+        parse_query(arguments, SHAPE)
     assert "jane" not in str(refused.value)
+
+
+def test_link_to_delayed_events_has_a_place_and_columns_of_its_own() -> None:
+    place = "1764170000123-" + "0a" * 16
+    query = parse_query({"start": place, "sort": "since"}, RETRIES)
+    assert dict(parse_qsl(query.link())) == {"start": place, "sort": "since"}
+    for wrong in ({"start": "17"}, {"sort": "answer"}, {"order": "oldest"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            parse_query(wrong, RETRIES)

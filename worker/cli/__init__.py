@@ -18,6 +18,7 @@ from worker.cli import (
     dead_letters,
     delayed,
     explain,
+    flower,
     pause,
     preview,
     run,
@@ -93,6 +94,7 @@ def _options(
 
 cli.command("run")(run.run)
 cli.command("worker")(run.worker)
+cli.command("flower", context_settings={"ignore_unknown_options": True})(flower.flower)
 cli.command("send")(send.send)
 cli.command("trigger")(trigger.trigger)
 cli.command("preview")(preview.preview)

@@ -1,9 +1,8 @@
-"""`signal-mailgun delayed list | show | retry | bury`."""
+"""`signal-mailgun delayed list | show | retry | bury | purge`."""
 
 import time
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -142,10 +141,10 @@ def retry(
     store = store_of(settings)
     events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
-    counts = _counted(events, wanted, limit)
+    counts, counted = _counted(events, wanted, limit)
     print_hold(settings, store)
     count = confirm(counts, what, yes=yes)
-    found = events.batches(wanted, count, at_once=batch_size(rate))
+    found = events.batches(wanted, counted, at_once=batch_size(rate))
     out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
 
 
@@ -160,25 +159,50 @@ def bury(
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
     settings = load_settings()
     events = delayed_events_of(settings, store_of(settings))
-    count = confirm(
-        _counted(events, wanted, limit), "delayed events would become dead letters", yes=yes
-    )
-    found = events.batches(wanted, count, at_once=batch_size(None))
+    counts, counted = _counted(events, wanted, limit)
+    count = confirm(counts, "delayed events would become dead letters", yes=yes)
+    found = events.batches(wanted, counted, at_once=batch_size(None))
     buried = each(found, count, None, lambda batch: events.bury(batch, time.time()))
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
 
 
-def _counted(events: DelayedEvents, wanted: DeadLetterFilter, limit: int | None) -> Counter[str]:
-    """Return how many events match, by reason.
+@cli.command()
+@with_filters
+def purge(
+    *,
+    wanted: DeadLetterFilter,
+    limit: Limit = None,
+    yes: Yes = False,
+) -> None:
+    """Delete delayed events permanently. To keep them, use `delayed bury` instead."""
+    settings = load_settings()
+    events = delayed_events_of(settings, store_of(settings))
+    counts, counted = _counted(events, wanted, limit)
+    count = agreed(counts, "delayed events would be deleted permanently", yes=yes)
+    found = events.batches(wanted, counted, at_once=batch_size(None))
+    out.print(f"{each(found, count, None, events.purge)} purged")
+
+
+def _counted(
+    events: DelayedEvents, wanted: DeadLetterFilter, limit: int | None
+) -> tuple[Counter[str], set[object]]:
+    """Return how many events match, by reason, and the identity of each of them.
 
     Raises:
         typer.Exit: None matches (status 0).
     """
-    counts = Counter(found.reason for found in islice(events.matching(wanted), limit))
-    if not counts:
+    counts: Counter[str] = Counter()
+    counted: set[object] = set()
+    for found in events.matching(wanted):
+        if found.identity not in counted:
+            counts[found.reason] += 1
+            counted.add(found.identity)
+        if len(counted) == limit:
+            break
+    if not counted:
         out.print("no delayed events match; nothing to do")
         raise typer.Exit(0)
-    return counts
+    return counts, counted
 
 
 def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": ("run", "run --once"),
     "worker": ("worker", "worker --concurrency 8 --task-events"),
+    "flower": ("flower", "flower --port 5556 --basic-auth=USER:PASSWORD"),
     "send": ("send events.ndjson", "zcat events.gz | signal-mailgun send -"),
     "trigger": ("trigger page", "trigger identify --email jane@example.com"),
     "preview": ("preview events.ndjson", "preview --json - < events.ndjson"),
@@ -30,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "delayed show": ("delayed show m-1",),
     "delayed retry": ("delayed retry --status 503 --rate 50", "delayed retry --id m-1 --yes"),
     "delayed bury": ("delayed bury --kind identify --since 2h",),
+    "delayed purge": ("delayed purge --id m-1 --yes",),
 }
 
 

@@ -14,10 +14,10 @@ from worker.cli.dead_letter_options import Limit, print_no_match, with_filters
 from worker.cli.integration import letters_of
 from worker.cli.options import Yes
 from worker.ops.dead_letter_pages import matching
-from worker.ops.dead_letter_survey import Survey
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import ReplayEffect, rehearsal_for
+from worker.ops.survey import Survey
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, select
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
@@ -89,9 +89,9 @@ def _survey(
     Raises:
         typer.Exit: None matches (status 0).
     """
-    survey = Survey(lambda buried: effect(buried.message))
+    survey = Survey(effect)
     for buried in islice(matching(letters, wanted, lambda _: None), limit):
-        survey.add(buried)
+        survey.add(buried.message, buried.letter.reason, buried.letter.died_at)
     if not survey.total:
         out.print("no dead letters match; nothing to do")
         print_no_match(letters, wanted)

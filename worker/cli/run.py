@@ -236,9 +236,8 @@ def _show_where_to_look(local: LocalStack) -> None:
     out.print(
         f"  {local.flower_url}/dead-letters  Flower: why events died; replay and purge by a click"
     )
-    out.print(
-        f"  {local.flower_url}/broker    Flower: depth of the queue and of the dead-letter queue"
-    )
+    out.print(f"  {local.flower_url}/retries   Flower: what waits for its next try, and why")
+    out.print(f"  {local.flower_url}/broker    Flower: depth of each queue")
     if local.flower_login_file:
         out.print(f"  {quote(str(local.flower_login_file))}    Flower's login, USER:PASSWORD")
     out.print(f"  {local.folder}/worker.log")

@@ -201,7 +201,7 @@ class LocalStack:
 
     def _start_flower(self) -> None:
         port = self._ports.flower
-        command = ["celery", "-A", "worker.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+        command = ["worker", "flower", "--address=127.0.0.1", f"--port={port}"]
         environment = {**self._environment, **self._flower_access()}
         self._up(self.processes.start("flower", command, environment), lambda _: listens(port))
 

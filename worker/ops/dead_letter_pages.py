@@ -10,17 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import TypeVar
 
+from worker.ops.found_page import MOST_READ, MOST_SECONDS, STEP, FoundPage
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, letter_in
 from worker.redis_client.raw_text import bytes_of
 
 KEY = re.compile(r"(\d{1,9})-([0-9a-f]{32})")
-STEP = 500  # letters read at a time
-# A step of a search ends at the first of these.
-MOST_LETTERS, MOST_SECONDS = 20_000, 1.0
-
 Row = TypeVar("Row")
 
 
@@ -33,26 +30,6 @@ class LetterKey:
 
     def __str__(self) -> str:
         return f"{self.place}-{self.digest}"
-
-
-@dataclass(frozen=True)
-class LetterPage(Generic[Row]):
-    """One page of letters, or the part of it that one step of a search found.
-
-    Attributes:
-        rows: The letters that match, in the order of the search.
-        read: Letters from the search's first one to the last one that was read.
-        total: Letters on the queue.
-        next: The place at which the next step or page begins; None after the last letter.
-        is_full: It has as many rows as were asked for. If not, and `next` is not None, the search
-            is not at its end.
-    """
-
-    rows: list[Row]
-    read: int
-    total: int
-    next: int | None
-    is_full: bool
 
 
 def key_of(buried: DeadLetter, secret: bytes) -> LetterKey:
@@ -88,7 +65,7 @@ def letter_with(
             if _digest(text, secret) == key.digest:
                 return letter_in(text, place + number)
         read += len(texts)
-        if read >= MOST_LETTERS or clock() >= ends:
+        if read >= MOST_READ or clock() >= ends:
             break
     return None
 
@@ -129,7 +106,7 @@ def page_of(
     start: int | None = None,
     oldest_first: bool = False,
     clock: Callable[[], float] = time.monotonic,
-) -> LetterPage[Row]:
+) -> FoundPage[Row, int]:
     """Return a page of the letters that match, or what one bounded step of the search finds of it.
 
     No letter stays in memory longer than `shown_as` needs it.
@@ -139,7 +116,7 @@ def page_of(
         wanted: The filter.
         size: Rows at most.
         shown_as: Turns a letter into its row.
-        start: The place to begin at, as `LetterPage.next`; None begins with the first letter.
+        start: The place to begin at, as `FoundPage.next`; None begins with the first letter.
         oldest_first: Go from the oldest letter to the newest, not from the newest to the oldest.
         clock: Returns seconds.
     """
@@ -150,7 +127,7 @@ def page_of(
     rows: list[Row] = []
     page: list[str] | None = None
     read, ends = 0, clock() + MOST_SECONDS
-    while page is None or (page and len(rows) < size and read < MOST_LETTERS and clock() < ends):
+    while page is None or (page and len(rows) < size and read < MOST_READ and clock() < ends):
         page = letters.texts(place, step, at_once) if place < 0 else []
         for text in page:
             buried = letter_in(text, place) if wanted.may_match(text) else None
@@ -161,9 +138,7 @@ def page_of(
                     break
     passed = -place - 1 if oldest_first else total + place
     at_end = passed >= total or not page
-    return LetterPage(
-        rows, min(passed, total), total, None if at_end else -place, len(rows) == size
-    )
+    return FoundPage(rows, min(passed, total), total, None if at_end else -place, len(rows) == size)
 
 
 def matching(

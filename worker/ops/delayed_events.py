@@ -1,10 +1,10 @@
-"""Delayed events for operators: which ones wait, why and until when; retry them now, or bury them.
+"""Delayed events for operators: which ones wait, why and until when; retry, bury or purge them.
 
 Every step is safe against a worker that takes an event at the same moment: then nothing is done
 with that event.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -35,28 +35,25 @@ class DelayedEvents:
         return (each for page in self.queue.pages() for each in page if is_wanted(each, wanted))
 
     def batches(
-        self, wanted: DeadLetterFilter, limit: int, *, at_once: int
+        self, wanted: DeadLetterFilter, counted: Collection[object], *, at_once: int
     ) -> Iterator[list[DelayedMessage]]:
-        """Yield the events that match, the next due first, in lists, and each event once.
+        """Yield the events that were counted and still match, the next due first, in lists.
 
-        An event that was tried and delayed again meanwhile is left out.
+        Each event is in one list, also if it was tried and delayed again meanwhile.
 
         Args:
             wanted: Which events are meant.
-            limit: Events at most, in all lists together.
+            counted: The `DelayedMessage.identity` of each of them, before the operator confirmed.
             at_once: Events at most in one list.
         """
-        left = limit
-        had: set[object] = set()
+        left = set(counted)
         for page in self.queue.pages():
-            meant = [each for each in page if each.identity not in had and is_wanted(each, wanted)][
-                :left
-            ]
-            had.update(each.identity for each in meant)
-            left -= len(meant)
+            found = {each.identity: each for each in page if each.identity in left}
+            left.difference_update(found)
+            meant = [each for each in found.values() if is_wanted(each, wanted)]
             for start in range(0, len(meant), at_once):
                 yield meant[start : start + at_once]
-            if left <= 0:
+            if not left:
                 return
 
     def first(self, id: str) -> DelayedMessage | None:
@@ -87,6 +84,10 @@ class DelayedEvents:
             for each in delayed
         )
         return self.queue.bury(list(zip(delayed, letters, strict=True)))
+
+    def purge(self, delayed: Sequence[DelayedMessage]) -> int:
+        """Remove the events permanently, and return how many."""
+        return self.queue.purge(delayed)
 
 
 def delayed_events_of(settings: Settings, store: "redis.Redis") -> DelayedEvents:

@@ -5,9 +5,10 @@ clock. A due message returns to the front of its queue in one atomic step, so a 
 nor doubles it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
@@ -141,21 +142,28 @@ class DelayQueue:
             The messages, the next due first. Together they have `PAGE_BYTES` at most, or there is
             one.
         """
-        last = (after.raw, repr(after.due)) if after else ("", "0")
-        found = iter(
-            cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *last, str(most), PAGE_BYTES))
-        )
+        last = (after.raw, after.due) if after else ("", -math.inf)
+        return self._page(*last, most)
+
+    def _page(self, after: str, due: float, most: int) -> list[DelayedMessage]:
+        arguments = after, repr(due), str(most), PAGE_BYTES
+        found = iter(cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *arguments)))
         return [
             DelayedMessage(parse_raw(raw, lambda: "?"), raw, float(due))
             for raw, due in zip(found, found, strict=True)
         ]
 
-    def pages(self) -> Iterator[list[DelayedMessage]]:
-        """Yield every delayed message in pages, the next due first; it survives removals."""
-        last = None
-        while page := self.page(last):
-            last = page[-1]
+    def pages(self, since: float = -math.inf, most: int = PAGE) -> Iterator[list[DelayedMessage]]:
+        """Yield the delayed messages in pages, the next due first; it survives removals.
+
+        Args:
+            since: Begin with those that are due at this moment, in epoch seconds.
+            most: Messages at most in a page.
+        """
+        page = self._page("", since, most)
+        while page:
             yield page
+            page = self.page(page[-1], most)
 
     def retry(self, delayed: Sequence[DelayedMessage]) -> int:
         """Put the messages at the front of their queue now, all in one step.
@@ -177,6 +185,10 @@ class DelayQueue:
         ]
         return self._move("LPUSH", letters, moves)
 
+    def purge(self, delayed: Sequence[DelayedMessage]) -> int:
+        """Remove the messages permanently, all in one step; return as `retry` does."""
+        return self.redis.zrem(self.key, *[each.raw for each in delayed])
+
     def _move(self, push: str, to: str, moves: Sequence[tuple[str, str, str]]) -> int:
         keys = self.key, to, Keys(self.integration).dead_letter_counts
         return int(
@@ -191,6 +203,29 @@ class DelayQueue:
         """Return when the next message is due, in epoch seconds; None if none is delayed."""
         first = cast("list[tuple[str, float]]", self.redis.zrange(self.key, 0, 0, withscores=True))
         return first[0][1] if first else None
+
+    def last_due(self) -> float | None:
+        """Return when the last message is due, in epoch seconds; None if none is delayed."""
+        last = cast("list[tuple[str, float]]", self.redis.zrange(self.key, -1, -1, withscores=True))
+        return last[0][1] if last else None
+
+    def count_until(self, moment: float) -> int:
+        """Return how many messages are due at `moment`, in epoch seconds, or earlier."""
+        return self.redis.zcount(self.key, "-inf", moment)
+
+    def counts_within(self, edges: Sequence[float], last: float) -> list[int]:
+        """Return how many messages are due from each edge to the next, and from the last to `last`.
+
+        Args:
+            edges: Moments in epoch seconds, in order. A message that is due at an edge counts after
+                it.
+            last: The end of the last span, which belongs to it.
+        """
+        with self.redis.pipeline(transaction=False) as at_once:
+            for start, end in pairwise(edges):
+                at_once.zcount(self.key, start, f"({end!r}")
+            at_once.zcount(self.key, edges[-1], last)
+            return [int(each) for each in at_once.execute()]
 
     def waiting(self) -> Iterator[tuple[str, float]]:
         """Yield every delayed message with its due time, in no order, read a page at a time."""

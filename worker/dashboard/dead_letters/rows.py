@@ -1,11 +1,9 @@
-"""A dead letter as a row of the list: short, on one line each, without personal data."""
+"""A dead letter as a row of the list."""
 
 from dataclasses import dataclass
 
+from worker.dashboard.pages.rows import fit, member_in
 from worker.ops.dead_letter_pages import key_of
-from worker.printable import printable
-from worker.privacy import redacted, shortened
-from worker.queue.dead_letter_filter import addresses_in
 from worker.queue.dead_letters import DeadLetter
 from worker.queue.intake import shown_id
 from worker.signal.preset import Preset
@@ -39,15 +37,10 @@ def row_of(buried: DeadLetter, secret: bytes, preset: Preset | None) -> Row:
         key=str(key_of(buried, secret)),
         id=shown_id(message.id),
         kind=fit(message.kind),
-        member=printable(shortened(next(iter(addresses_in(message, preset)), ""))),
+        member=member_in(message, preset),
         died_at=letter.died_at,
         reason=fit(letter.reason),
         status=int(letter.status) if letter.status else None,
         attempts=int(letter.attempts),
         answer=fit(letter.summary),
     )
-
-
-def fit(text: str) -> str:
-    """Return a text that another program may have written as one visible line without addresses."""
-    return printable(redacted(text))

@@ -115,19 +115,26 @@ RIGHTS = (
     Right(Who.CELERY_CLIENT, "{bindings}", "SADD SMEMBERS", "declare the queue"),
     Right(Who.FLOWER, "", f"{CONNECTION} {SCRIPTS} PUNSUBSCRIBE", "connect"),
     Right(
-        Who.FLOWER, "{queue}", "LLEN LPUSH RPUSH", "depth on the Broker tab; replay through its API"
+        Who.FLOWER,
+        "{queue}",
+        "LLEN LPUSH RPUSH",
+        "depth on the Broker tab; replay, also through its API; retry",
     ),
     Right(Who.FLOWER, "{priority}", "LLEN", "depth on the Broker tab"),
     Right(
-        Who.FLOWER, "{dead}", "LLEN LRANGE LINDEX LSET LREM", "Dead letters: list, replay, purge"
+        Who.FLOWER,
+        "{dead}",
+        "LLEN LRANGE LINDEX LPUSH LSET LREM",
+        "Dead letters: list, replay, purge; Retries: bury",
     ),
     Right(
         Who.FLOWER,
         "{own}",
-        "DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HSET SET ZCARD ZSCORE",
-        "Dead letters: counts, holds, preview",
+        "DEL EXISTS GET HDEL HEXISTS HGET HGETALL HINCRBY HSET SET "
+        "ZCARD ZCOUNT ZRANGE ZRANK ZREM ZSCORE",
+        "Dead letters and Retries: counts, holds, preview; retry, bury, purge",
     ),
-    Right(Who.FLOWER, "{never}", "DEL", "Dead letters: replay and purge when memory is full"),
+    Right(Who.FLOWER, "{never}", "DEL", "replay, retry, bury and purge when memory is full"),
     Right(
         Who.FLOWER,
         "{bindings}",

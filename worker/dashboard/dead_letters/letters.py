@@ -1,0 +1,108 @@
+"""The dead-letter queue as Flower shows it: how its pages read it, and what its jobs do."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from worker.dashboard.dead_letters.rows import Row, row_of
+from worker.dashboard.dead_letters.selection import SelectedLetters
+from worker.dashboard.dead_letters.words import PURGE, REPLAY, SHAPE, WORDS
+from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
+from worker.dashboard.pages.query import ListQuery
+from worker.dashboard.pages.shown_queue import ShownQueue
+from worker.dashboard.pages.words import Act
+from worker.ops.dead_letter_overview import bars, overview_of
+from worker.ops.dead_letter_pages import letter_with, page_of, parsed_key
+from worker.ops.found_page import FoundPage
+from worker.queue.dead_letter_filter import REASONS, DeadLetterFilter
+from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+
+
+@dataclass(frozen=True)
+class DeadLetters(ShownQueue[DeadLetter]):
+    """The dead-letter queue of an integration."""
+
+    words = WORDS
+    shape = SHAPE
+    acts = (REPLAY, PURGE)
+    templates = ("dead_letters.html", "dead_letter.html")
+
+    @cached_property
+    def letters(self) -> DeadLetterQueue:
+        """The dead-letter queue."""
+        return DeadLetterQueue(self.store, self.settings.signal_integration, self.settings.queue)
+
+    def count(self) -> int:
+        """Return the number of dead letters."""
+        return self.letters.count()
+
+    def overview(self) -> dict[str, Any]:
+        """Return the figures, the picture, and the reasons that there are."""
+        overview = overview_of(self.letters)
+        return {
+            "overview": overview,
+            "bars": picture_of(bars(overview, BARS)),
+            "picture": (WIDTH, HEIGHT),
+            "reasons": sorted({*REASONS, *overview.counts}),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Return the number of dead letters by reason."""
+        return {"by_reason": self.letters.cached_counts()}
+
+    def reasons(self) -> dict[str, Any]:
+        """Return what `parse_filter` is to know of the reasons that there are."""
+        return {"others": self.letters.cached_counts}
+
+    def page(self, query: ListQuery) -> FoundPage[Row, int]:
+        """Return a page of the list, or what one bounded step of a search finds of it.
+
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
+        """
+        return page_of(
+            self.letters,
+            self.filter_of(query),
+            query.size,
+            self.row,
+            start=int(query.start) if query.start else None,
+            oldest_first=query.order == "oldest",
+        )
+
+    def row(self, item: DeadLetter) -> Row:
+        """Return the row of a letter."""
+        return row_of(item, self.settings.digest_key, self.preset)
+
+    def details(self, item: DeadLetter) -> dict[str, Any]:
+        """Return the letter's header."""
+        return {"letter": item.letter}
+
+    def answer(self, item: DeadLetter) -> str | None:
+        """Return Mailgun's whole answer, which is personal data."""
+        return item.letter.answer
+
+    def since(self, item: DeadLetter) -> tuple[str, float]:
+        """Return why a letter died, and when."""
+        return item.letter.reason, item.letter.died_at
+
+    def is_key(self, text: str) -> bool:
+        """Return True if `text` may be the key of a letter."""
+        return parsed_key(text) is not None
+
+    def item(self, key: str) -> DeadLetter | None:
+        """Return the letter with this key, or None; see `letter_with`."""
+        parsed = parsed_key(key)
+        return letter_with(self.letters, parsed, self.settings.digest_key) if parsed else None
+
+    def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> SelectedLetters:
+        """Return the letters with these keys, or if there is none those that match `wanted`."""
+        parsed = tuple(key for key in map(parsed_key, keys) if key)
+        return SelectedLetters(self.letters, self.settings.digest_key, parsed, wanted, text)
+
+    def act(self, act: Act, batch: list[DeadLetter]) -> int:
+        """Replay or purge the letters, and return how many."""
+        if act == REPLAY:
+            return self.letters.replay(batch, time.time())
+        return self.letters.purge(batch)

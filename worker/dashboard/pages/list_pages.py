@@ -1,0 +1,69 @@
+"""The page of a list: figures, holds, filters and a table."""
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from tornado.web import authenticated
+
+from worker.dashboard.pages.handlers import PageHandler
+from worker.dashboard.pages.jobs import Jobs
+from worker.dashboard.pages.query import SIZES, ListQuery
+from worker.dashboard.pages.shown_queue import ShownQueue
+from worker.ops.found_page import FoundPage
+from worker.queue.dead_letter_filter import parse_filter
+from worker.wiring import utc_now
+
+
+class ListPage(PageHandler):
+    """The list. A POST looks for a person by address and leads to a link with a digest."""
+
+    def initialize(self, queue: ShownQueue[Any], jobs: Jobs) -> None:  # type: ignore[override]
+        """Keep the queue and its jobs."""
+        super().initialize(queue)
+        self.jobs = jobs
+
+    @authenticated
+    async def get(self) -> None:
+        """Show a page of the list."""
+        query, page, error = ListQuery(), None, ""
+        try:
+            query = self.query()
+            page = await self.read(self.queue.page, query)
+        except ValueError as wrong:
+            error = str(wrong)
+        await self.answer(query, page, error)
+
+    @authenticated
+    async def post(self) -> None:
+        """Lead to the list of one person's messages.
+
+        The address comes in the body, so that no log of requests has it.
+        """
+        address = self.get_body_argument("email", "").strip()
+        try:
+            query = self.query()
+            parse_filter(utc_now(), {"email": address})
+        except ValueError as wrong:
+            await self.answer(ListQuery(), None, str(wrong))
+            return
+        member = self.queue.digest_of(address)
+        found = replace(query, filters={**query.filters, "member": member}, start="")
+        self.redirect(f"{self.place_of()}?{found.link()}", status=303)
+
+    async def answer(self, query: ListQuery, page: FoundPage[Any, Any] | None, error: str) -> None:
+        """Show the list, or if `page` is None what is wrong with the query."""
+        if error:
+            self.set_status(HTTPStatus.BAD_REQUEST)
+        overview = await self.read(self.queue.overview)
+        hold = await self.read(self.queue.hold)
+        self.show(
+            self.queue.templates[0],
+            query=query,
+            found=page,
+            error=error,
+            at_work=self.jobs.at_work(),
+            hold=hold,
+            sizes=SIZES,
+            **overview,
+        )

@@ -1,0 +1,120 @@
+"""The delay queue as Flower shows it: how its pages read it, and what its jobs do."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from worker.dashboard.pages.picture import BARS, HEIGHT, WIDTH, picture_of
+from worker.dashboard.pages.query import ListQuery
+from worker.dashboard.pages.shown_queue import ShownQueue
+from worker.dashboard.pages.words import Act
+from worker.dashboard.retries.rows import Row, row_of
+from worker.dashboard.retries.selection import SelectedEvents
+from worker.dashboard.retries.words import BURY, PURGE, RETRY, SHAPE, WORDS
+from worker.ops.attempts import why_delayed
+from worker.ops.delayed_events import REASONS, DelayedEvents, delayed_events_of
+from worker.ops.delayed_overview import delay_overview_of
+from worker.ops.delayed_pages import EventKey, event_with, page_of, parsed_key
+from worker.ops.found_page import FoundPage
+from worker.ops.replay_preview import ReplayEffect
+from worker.queue.dead_letter_filter import DeadLetterFilter
+from worker.queue.delay_queue import WAITING, DelayedMessage
+from worker.redis_client.clock import redis_now
+
+
+@dataclass(frozen=True)
+class Retries(ShownQueue[DelayedMessage]):
+    """The delay queue of an integration."""
+
+    words = WORDS
+    shape = SHAPE
+    acts = (RETRY, BURY, PURGE)
+    templates = ("retries.html", "retry.html")
+
+    @cached_property
+    def events(self) -> DelayedEvents:
+        """The delayed events."""
+        return delayed_events_of(self.settings, self.store)
+
+    def effect_text(self, effect: str) -> str:
+        """Return a `ReplayEffect` of an event that is no dead letter yet."""
+        return "a dead letter" if effect == ReplayEffect.FAILS else effect
+
+    def count(self) -> int:
+        """Return the number of delayed events."""
+        return self.events.queue.count()
+
+    def overview(self) -> dict[str, Any]:
+        """Return the figures, the picture, and the reasons that there are."""
+        overview = delay_overview_of(self.events.queue, BARS)
+        return {
+            "overview": overview,
+            "bars": picture_of(overview.dues),
+            "picture": (WIDTH, HEIGHT),
+            "reasons": sorted(map(str, REASONS)),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """Return when the next event is due, in epoch seconds."""
+        return {"next_due": self.events.queue.next_due()}
+
+    def reasons(self) -> dict[str, Any]:
+        """Return what `parse_filter` is to know of the reasons that there are."""
+        return {"reasons": REASONS}
+
+    def page(self, query: ListQuery) -> FoundPage[Row, EventKey]:
+        """Return a page of the list, or what one bounded step of a search finds of it.
+
+        Raises:
+            ValueError: A filter is wrong; the text is one line that says what.
+        """
+        return page_of(
+            self.events.queue,
+            self.filter_of(query),
+            query.size,
+            self.row,
+            self.settings.digest_key,
+            after=parsed_key(query.start),
+        )
+
+    def row(self, item: DelayedMessage) -> Row:
+        """Return the row of an event."""
+        return row_of(item, self.settings.digest_key, self.preset)
+
+    def details(self, item: DelayedMessage) -> dict[str, Any]:
+        """Return why the event waits, and the time by the clock that says when it is due."""
+        why = why_delayed(WAITING, None).removeprefix(WAITING) if item.reason == WAITING else ""
+        return {"why": why, "now": redis_now(self.store)}
+
+    def answer(self, item: DelayedMessage) -> str | None:  # noqa: ARG002  an answer is not kept
+        """Return None: a delayed event keeps the outcomes of its attempts, and no answer."""
+        return None
+
+    def since(self, item: DelayedMessage) -> tuple[str, float]:
+        """Return why an event waits, and since when it was enqueued."""
+        return item.reason, item.since or 0.0
+
+    def is_key(self, text: str) -> bool:
+        """Return True if `text` may be the key of an event."""
+        return parsed_key(text) is not None
+
+    def item(self, key: str) -> DelayedMessage | None:
+        """Return the event with this key, or None; see `event_with`."""
+        parsed = parsed_key(key)
+        queue, secret = self.events.queue, self.settings.digest_key
+        return event_with(queue, parsed, secret) if parsed else None
+
+    def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> SelectedEvents:
+        """Return the events with these keys, or if there is none those that match `wanted`."""
+        parsed = tuple(key for key in map(parsed_key, keys) if key)
+        return SelectedEvents(self.events, self.settings.digest_key, parsed, wanted, text)
+
+    def act(self, act: Act, batch: list[DelayedMessage]) -> int:
+        """Retry, bury or purge the events, and return how many."""
+        if act == RETRY:
+            return self.events.retry(batch)
+        if act == BURY:
+            return self.events.bury(batch, time.time())
+        return self.events.purge(batch)
