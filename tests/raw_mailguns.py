@@ -76,7 +76,7 @@ class RawMailgun:
         connections: The number of connections so far.
         asked: The requests, head and body.
         sent: The number of bytes sent.
-        current: Its `request` is the one that this thread answers.
+        current: Its `request` is the one that this thread answers, `client` the socket to answer on.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class RawMailgun:
     def _converse(self, client: socket.socket) -> None:
         while request := request_on(client):
             self.asked.append(request)
-            self.current.request = request
+            self.current.request, self.current.client = request, client
             self._say(client, self._saying(next(self._numbers)))
 
     def _say(self, client: socket.socket, parts: Iterator[bytes]) -> None:

@@ -122,6 +122,24 @@ def test_dripping_over_tls_ends_at_the_deadline(
     assert found.asked is (part != "handshake")
 
 
+def test_tls_that_breaks_after_the_request_leaves_it_open_if_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, trusted = certified(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+
+    def saying(_: int) -> Iterator[bytes]:
+        socket.socket.sendall(far.current.client, b"HTTP/1.1 400 under TLS, not in it\r\n\r\n")
+        yield b""
+
+    with RawMailgun(saying, context) as far:
+        mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"), read=10)
+        mailgun._through_proxies = True
+        found = within_bounds(mailgun.read_list)
+    assert far.asked
+    assert found == NoResponse("no connection, or it broke (ConnectionError)", asked=True)
+
+
 def test_tls_connection_carries_several_answers_and_no_unsolicited_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

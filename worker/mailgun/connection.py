@@ -8,6 +8,7 @@ came after it.
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -52,11 +53,19 @@ class BoundedConnection(HTTPConnection):
             raise ConnectTimeoutError(self, "no connection in time") from error
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Send a request within `timeout` seconds, in addition to those to connect."""
+        """Send a request within `timeout` seconds, in addition to those to connect.
+
+        Raises:
+            TimeoutError: The deadline passed before all bytes were sent.
+            OSError: The connection broke.
+        """
         if self.sock is None:
             self.connect()
         self._begin_step()
-        super().request(*args, **options)
+        try:
+            super().request(*args, **options)
+        except ssl.SSLError as error:
+            raise _broken(error) from error
 
     def send(self, data: Any) -> None:
         """Send `data`, which is bytes.
@@ -79,7 +88,11 @@ class BoundedConnection(HTTPConnection):
         self._begin_step()
         self._expect_request()
         self._last = answer = HttpAnswer(self._receive, self.close)
-        return _response(answer.read_head(), answer)
+        try:
+            head = answer.read_head()
+        except ssl.SSLError as error:
+            raise _broken(error) from error
+        return _response(head, answer)
 
     @property
     def is_connected(self) -> bool:
@@ -202,6 +215,11 @@ def _response(head: "h11.Response", body: HttpAnswer) -> HTTPResponse:
     return HTTPResponse(
         file, headers, head.status_code, preload_content=False, decode_content=False
     )
+
+
+def _broken(error: ssl.SSLError) -> OSError:
+    """Return what urllib3 does not take for a failed handshake: the request may have arrived."""
+    return ConnectionAbortedError(f"TLS broke after the handshake: {error.reason}")
 
 
 def _cut(sock: socket.socket) -> None:
