@@ -1,6 +1,7 @@
 """Trust in bulk calls: whatever a 200 looks like, what counts is whether the members are there."""
 
 import logging
+from collections import Counter
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -301,6 +302,34 @@ def test_sample_that_cannot_be_read_proves_no_background_call(account: Account) 
     kinds = deliver(account.delivery(trust=trust), range(4), plan="pro")
     assert set(kinds) == {OutcomeKind.DOUBTFUL}
     assert trust.shares()
+
+
+def test_another_member_is_read_in_place_of_one_that_cannot_be_shown(account: Account) -> None:
+    account.sandbox.control.switches(bulk_answer="list_and_task_id")
+    account.hold(range(100), plan="free")
+    account.sync()
+    account.sandbox.control.add_fault("status", status=500, method="GET", address=address(99))
+    here, before = account.delivery(), account.last()
+    kinds = deliver(here, range(100), plan="pro")
+    assert Counter(kinds) == {OutcomeKind.DELIVERED: 99, OutcomeKind.DOUBTFUL: 1}
+    assert account.requests(before)["GET member"] == FIRST_SAMPLE + 1
+    assert here.batch_policy.is_suspect(address(99))
+
+
+def test_odd_answer_of_an_account_that_answers_otherwise_is_a_failure_of_its_call(
+    account: Account,
+) -> None:
+    account.hold(range(200), plan="free")
+    account.sync()
+    here = account.delivery()
+    deliver(here, range(100), plan="pro")
+    account.sandbox.control.add_fault("other_member", address=address(150))
+    before = account.last()
+    assert set(deliver(here, range(100, 200), plan="pro")) == {OutcomeKind.UNAVAILABLE}
+    assert account.requests(before)["GET member"] == 0
+    kinds = deliver(here, range(100, 200), at=2.0, plan="pro")
+    assert Counter(kinds) == {OutcomeKind.DELIVERED: 99, OutcomeKind.WRONG_MEMBER: 1}
+    assert here.bulk_trust.shares()
 
 
 def test_sample_whose_subscription_alone_changed_proves_it_by_that(account: Account) -> None:

@@ -6,7 +6,8 @@ the cause. If many members are refused, no single member is the cause: a few of 
 as their outcome, and the others wait.
 
 After a 200, a sample of the call is read back unless such answers have earned trust
-(`bulk_trust.py`). If it is missing, the members are written alone; or, if Mailgun may store them
+(`bulk_trust.py`). An answer of no known form, from an account that answers otherwise, is a failure
+that one member may have caused, so each member is written alone the next time. If it is missing, the members are written alone; or, if Mailgun may store them
 later, their events wait and the members are looked after like those of a write without an answer.
 If samples were waited for as long as that together, a later batch sends the calls that are left.
 """
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.delivery.batch_policy import chunked, is_plain_address
-from worker.delivery.bulk_sample import Look, look_at, sample_of
+from worker.delivery.bulk_sample import Look, by_worth, look_at
 from worker.delivery.bulk_trust import Form, form_of
 from worker.delivery.collaborators import Collaborators
 from worker.delivery.member_requests import MemberRequests
@@ -116,7 +117,12 @@ class BulkCalls:
             return
         updates = [update for update, _ in entries]
         if outcome.status == 200:
-            self._check_call(updates, outcome, form_of(outcome))
+            form = form_of(outcome)
+            if self._deps.bulk_trust.is_odd(form):
+                self._note_other(form, outcome)
+                self._give_up(updates, outcome)
+            else:
+                self._check_call(updates, outcome, form)
         elif len(entries) > 1 and _may_be_one_members(outcome):
             if outcome.kind in REFUSALS:  # none of them was stored
                 for update in updates:
@@ -159,7 +165,7 @@ class BulkCalls:
             for update in updates:
                 update.finish(unproved_outcome())
         if size := trust.sample_size(form):
-            look = self._look_at(sample_of(updates, size, form), form)
+            look = self._look_at(by_worth(updates, form), size, form)
             if look.proved:
                 trust.note_held(form, look.seconds)
             elif look.missing or not trust.believes(form):
@@ -168,23 +174,26 @@ class BulkCalls:
                 return
         stored = replace(outcome, kind=OutcomeKind.DELIVERED, unsettled=False)
         self._note_other(form, stored)
+        doubted = look.unreadable if look and not trust.believes(form) else ()
         for update in updates:
             current = look.shown.get(update) if look else None
-            update.complete(replace(stored, member=current or update.member))
+            if update not in doubted:
+                update.complete(replace(stored, member=current or update.member))
 
     def _note_other(self, form: Form, outcome: Outcome) -> None:
         if form is Form.OTHER:
             self._requests.reports.note([], outcome)
 
-    def _look_at(self, sample: Sequence[MemberUpdate], form: Form) -> Look:
+    def _look_at(self, updates: Sequence[MemberUpdate], size: int, form: Form) -> Look:
         trust = self._deps.bulk_trust
         longest = trust.longest(form) if self._sampled_seconds < trust.longest_look else 0.0
         began = trust.clock()
         look = look_at(
-            *(sample, form, trust, longest),
+            *(updates, size, form, trust, longest),
             *(self._requests.read_back, self._requests.is_open),
         )
         self._sampled_seconds += trust.clock() - began
+        self._deps.batch_policy.suspect([each.address for each in look.unreadable])
         return look
 
     def _doubt(self, updates: Sequence[MemberUpdate], form: Form, look: Look) -> None:

@@ -1,6 +1,6 @@
 """Samples of bulk calls: some members of a call are read back until Mailgun shows them as sent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from worker.delivery.bulk_trust import BulkTrust, Form
@@ -10,6 +10,13 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.merge_plan import same_on_mailgun
 
 Read = Member | Outcome | None
+# Outcomes of a reading that may be due to its member alone.
+UNREADABLE = frozenset(
+    {
+        *(OutcomeKind.UNAVAILABLE, OutcomeKind.UNREADABLE_MEMBER, OutcomeKind.REJECTED),
+        OutcomeKind.UNEXPECTED_STATUS,
+    }
+)
 # Reads members, and returns the result of each.
 ReadBack = Callable[[Sequence[MemberUpdate]], Mapping[MemberUpdate, Read]]
 
@@ -25,6 +32,7 @@ class Look:
         proved: The whole sample was shown.
         seconds: The seconds from the answer until the whole sample was shown; 0.0: in the first
             look, so at that time or earlier.
+        unreadable: The members that Mailgun could not show, for which others were read.
     """
 
     shown: Mapping[MemberUpdate, Member] = field(default_factory=dict)
@@ -32,20 +40,23 @@ class Look:
     counts: bool = False
     proved: bool = False
     seconds: float = 0.0
+    unreadable: Set[MemberUpdate] = frozenset()
 
 
-def sample_of(updates: Sequence[MemberUpdate], size: int, form: Form) -> Sequence[MemberUpdate]:
-    """Return the members of a call to read back: new ones first, which Mailgun may have left out.
+def by_worth(updates: Sequence[MemberUpdate], form: Form) -> Sequence[MemberUpdate]:
+    """Return the members of a call, those first that a sample shows most by.
 
-    Then come those of whom more was changed than the subscription. The members of a background job
-    are its last ones, because it may store one after the other.
+    These are the new ones, which Mailgun may have left out. Then come those of whom more was
+    changed than the subscription. Of a background job the last ones come first, because it may
+    store one after the other.
     """
     ordered = updates[::-1] if form.may_come_later else updates
-    return sorted(ordered, key=lambda each: (each.exists, _is_only_subscription(each)))[:size]
+    return sorted(ordered, key=lambda each: (each.exists, _is_only_subscription(each)))
 
 
 def look_at(
-    sample: Sequence[MemberUpdate],
+    updates: Sequence[MemberUpdate],
+    size: int,
     form: Form,
     trust: BulkTrust,
     longest: float,
@@ -54,15 +65,20 @@ def look_at(
 ) -> Look:
     """Read a sample again and again until it is shown, or until it was waited for long enough.
 
+    A member that Mailgun cannot show says nothing of the call, so another one is read in its place,
+    `size` others at most.
+
     Args:
-        sample: The members to read.
+        updates: The members of the call, as `by_worth` sorts them.
+        size: The number of members in the sample.
         form: The form of the answer to the call.
         trust: Says how long to wait before each look.
         longest: Seconds to wait at most; 0: the sample is read once.
         read_back: Reads members.
         may_go_on: Returns whether further requests may be sent; asked after each look in vain.
     """
-    began, left = trust.clock(), list(sample)
+    began, left, spare = trust.clock(), list(updates[:size]), list(updates[size : 2 * size])
+    unreadable: set[MemberUpdate] = set()
     shown: dict[MemberUpdate, Member] = {}
     missing: set[MemberUpdate] = set()
     unshown: set[MemberUpdate] = set()
@@ -82,15 +98,21 @@ def look_at(
         unshown = {each for each, read in reads.items() if _shows_no_write(each, read)}
         missing = (missing | unshown) - shown.keys()
         left = [each for each in left if each not in shown]
+        unable = [each for each in left if _is_unreadable(reads[each])]
+        for update, other in zip(unable, spare, strict=False):
+            unreadable.add(update)
+            left[left.index(update)] = other
+        del spare[: len(unable)]
         if not left:
-            return Look(shown, proved=True, seconds=seconds)
+            return Look(shown, proved=True, seconds=seconds, unreadable=unreadable)
         if unshown:
             missed_at = trust.clock() - began
         if trust.clock() - began > trust.longest_look:
             break  # slow reads count, too, or the leases would end
         if not may_go_on():
-            return Look(shown, missing=bool(missing))
-    return Look(shown, missing=bool(missing), counts=bool(unshown) and longest > 0)
+            return Look(shown, missing=bool(missing), unreadable=unreadable)
+    counts = bool(unshown) and longest > 0
+    return Look(shown, missing=bool(missing), counts=counts, unreadable=unreadable)
 
 
 def _is_only_subscription(update: MemberUpdate) -> bool:
@@ -105,6 +127,11 @@ def _shows_write(update: MemberUpdate, read: Member) -> bool:
     """
     compares = _is_only_subscription(update) or not update.member.subscribed
     return same_on_mailgun(read, update.member) if compares else update.is_as_sent(read)
+
+
+def _is_unreadable(read: Read) -> bool:
+    """Return whether Mailgun failed to show a member, and may show others."""
+    return isinstance(read, Outcome) and read.kind in UNREADABLE
 
 
 def _shows_no_write(update: MemberUpdate, read: Read) -> bool:

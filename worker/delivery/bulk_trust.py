@@ -142,6 +142,14 @@ class BulkTrust:
         state = self.state()
         return min(most, TRIAL_SIZE) if state.missed and not any(state.held.values()) else most
 
+    def is_odd(self, form: Form) -> bool:
+        """Return whether samples have held for answers of another form, and none for this one.
+
+        Then the account answers otherwise, and the cause may be one member of the call.
+        """
+        held = self.state().held
+        return form is Form.OTHER and not held.get(form) and any(held.values())
+
     def believes(self, form: Form) -> bool:
         """Return whether a call that was answered so counts if its sample could not be read."""
         return not form.may_come_later or _first_samples(form, self.state()) == 0
