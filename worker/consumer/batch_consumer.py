@@ -25,17 +25,19 @@ import redis
 from worker.consumer.load import WEIGHT, Load, Weight, weight_of
 from worker.consumer.task_events import (
     TaskEvent,
+    bundle_summary,
     ending_of,
-    ending_of_bundle,
+    endings_of_bundle,
     is_watched,
     received,
     send,
 )
 from worker.consumer.transport import CHARGED, TAKEN
 from worker.consumer.worker_state import is_stopping, takes_events
+from worker.delivery.event_delivery import Result, shown_kind
 from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
-from worker.delivery.worker_registry import WorkerState
+from worker.delivery.worker_registry import BUNDLE, WorkerState
 from worker.privacy import redacted, whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
 from worker.queue.intake import parse_raw
@@ -123,8 +125,9 @@ class BatchConsumer:
         self._events = 0
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
-        # Batches that a thread has ended and that Celery's loop has not released yet.
-        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = deque()
+        # Batches that a thread has ended and that Celery's loop has not released yet, with the task
+        # events of each message.
+        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[TaskEvent]]]] = deque()
         self._changed = Condition()
         # Batches that wait for a thread, by `id`.
         self._unclaimed: dict[int, Sequence[FetchedMessage]] = {}
@@ -300,7 +303,7 @@ class BatchConsumer:
         with self._changed:
             return self._unclaimed.pop(id(batch), None) is not None
 
-    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[TaskEvent]) -> None:
+    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[list[TaskEvent]]) -> None:
         with self._changed:
             self._ended.append((batch, endings))
             self._changed.notify_all()
@@ -313,7 +316,7 @@ class BatchConsumer:
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
         if not self._claim(batch):
             return
-        endings: Sequence[TaskEvent] = ()
+        endings: Sequence[list[TaskEvent]] = ()
         try:
             endings = self._endings(batch)
             acknowledge(self._redis, self._keys, [each.tag for each in batch])
@@ -374,7 +377,7 @@ class BatchConsumer:
         consumer = self._consumer
         return consumer is not None and not is_stopping() and takes_events(consumer, self._queue)
 
-    def _endings(self, batch: Sequence[FetchedMessage]) -> list[TaskEvent]:
+    def _endings(self, batch: Sequence[FetchedMessage]) -> list[list[TaskEvent]]:
         now = self._processor.clock().timestamp()
         gate = self._processor.delivery.gate
         events = chain.from_iterable(
@@ -388,11 +391,16 @@ class BatchConsumer:
                 [end for share in shares for end in self._processor.process(share, permits)]
             )
         return [
-            ending_of_bundle(list(islice(ends, each.message.events)))
+            self._bundle_endings(each.message, list(islice(ends, each.message.events)))
             if each.message.is_bundle
-            else ending_of(next(ends))
+            else [ending_of(each.message.id, next(ends))]
             for each in batch
         ]
+
+    def _bundle_endings(self, bundle: Message, results: Sequence[Result]) -> list[TaskEvent]:
+        summary, kind = bundle_summary(results), shown_kind(bundle.kind)
+        self._processor.worker_registry.note(bundle.id, f"{BUNDLE}{summary}", None, 0, kind)
+        return endings_of_bundle(bundle, results, summary)
 
     def _requeue(
         self, batch: Sequence[FetchedMessage], why: str, error: str, *, failed: bool = False
@@ -419,10 +427,11 @@ class BatchConsumer:
                 each.drop(each.tag)
                 self._in_hand.pop(each.tag, None)
             if is_watched(dispatcher := self._consumer.event_dispatcher):
-                for each, ending in zip(batch, endings, strict=False):
-                    send(dispatcher, ending.after(time.monotonic() - each.at), each.message.id)
+                for each, events in zip(batch, endings, strict=False):
+                    for event in events:
+                        send(dispatcher, event.after(time.monotonic() - each.at))
 
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
         if is_watched(dispatcher := self._consumer.event_dispatcher):
             for each in batch:
-                send(dispatcher, received(each.message), each.message.id)
+                send(dispatcher, received(each.message))
