@@ -25,7 +25,7 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="EVENT_ID|EMAIL",
+            metavar="ID|EMAIL",
             help="The ID of an event or a bundle, or the e-mail address of a member.",
         ),
     ],
