@@ -287,10 +287,31 @@ def test_bundle_is_one_message_and_each_of_its_events_ends_by_itself(
         each.message.id: each.letter.reason for each in it.processor.dead_letters.oldest_first()
     }
     assert letters == {"b.1": "malformed_event", "b.2": "rejected"}
-    assert names(it.loop.sent_events)[-1] == ("task-succeeded", "b")
-    assert it.loop.sent_events[-1][1]["result"] == (
-        "'delivered 2, dead letter: malformed_event 1, dead letter: rejected 1, skipped: no_email 1'"
+    text = (
+        "2 delivered, 1 dead letter: malformed_event, 1 dead letter: rejected, 1 skipped: no_email"
     )
+    assert names(it.loop.sent_events) == [
+        ("task-received", "b"),
+        ("task-failed", "b"),
+        ("task-received", "b.1"),
+        ("task-failed", "b.1"),
+        ("task-received", "b.2"),
+        ("task-failed", "b.2"),
+    ]
+    assert it.loop.sent_events[1][1]["result"] == f"'{text}'"
+    it.processor.worker_registry.store("host:1", "consuming")
+    [ended] = it.processor.worker_registry.tries("b")
+    assert (ended.outcome, ended.kind) == (f"bundle: {text}", "5 events")
+
+
+def test_delivered_events_of_a_bundle_send_no_task_events_of_their_own(
+    at_work: Callable[..., Worker],
+) -> None:
+    it = at_work(batch=100)
+    it.take(Message(id="b", args=([event(each) for each in range(50)],), task=DELIVER_MANY))
+    it.consuming.flush()
+    it.settled()
+    assert names(it.loop.sent_events) == [("task-received", "b"), ("task-succeeded", "b")]
 
 
 def test_empty_bundle_is_done_at_once_and_its_permit_is_released(

@@ -98,6 +98,26 @@ def test_lines_added_in_front_since_the_last_look_are_found(
     assert list(newer_than(list(seen), list(lines))) == list(new)
 
 
-def test_a_line_of_an_older_version_is_read(own: OwnIntegration) -> None:
-    own.redis.lpush(f"signal:{own.name}:ended", "1700000000 skipped: no_email|a|b")
-    assert worker_registry(own).tries("a|b") == [EndedTry(1_700_000_000.0, "skipped: no_email")]
+@pytest.mark.parametrize(
+    ("line", "ended"),
+    [
+        ("skipped: no_email", EndedTry(1_700_000_000.0, "skipped: no_email")),
+        ("delivered;200;2", EndedTry(1_700_000_000.0, "delivered", 200, 2)),
+    ],
+)
+def test_a_line_of_an_older_version_is_read(
+    own: OwnIntegration, line: str, ended: EndedTry
+) -> None:
+    own.redis.lpush(f"signal:{own.name}:ended", f"1700000000 {line}|a|b")
+    assert worker_registry(own).tries("a|b") == [ended]
+
+
+def test_a_try_is_read_as_it_was_noted_whatever_its_kind_holds(own: OwnIntegration) -> None:
+    mine = worker_registry(own)
+    fields = ("name", "vars.a;b|c", "subscribed")
+    mine.note("a|b", "retried", 503, 2, "Order; paid|x", fields, "unavailable: later; no")
+    mine.store("host:1", "consuming")
+    [found] = worker_registry(own).tries("a|b")
+    assert (found.outcome, found.status, found.requests) == ("retried", 503, 2)
+    assert found.fields == ("name", "vars.a,b/c", "subscribed")
+    assert (found.kind, found.answer) == ("Order, paid/x", "unavailable: later, no")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +19,10 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.outcome_stats import OutcomeStats
-from worker.queue.codec import decode
+from worker.queue.codec import decode, encode
 from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-from worker.queue.message import Message, unbundle
+from worker.queue.message import DELIVER_MANY, Message, unbundle
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.sandbox.request_log import Record
@@ -169,6 +170,17 @@ class Bench:
         messages = [message_for(event) for event in events]
         EventQueue(self.redis, f"mailgun.{integration or self.integration}").put(messages)
         return [message.id for message in messages]
+
+    def put_bundle(self, *events: Any, id: str = "b1") -> None:
+        """Put one message with these events on the queue."""
+        message = Message(
+            id=id,
+            args=(list(events),),
+            kind=f"{len(events)} events",
+            enqueued_at=time.time(),
+            task=DELIVER_MANY,
+        )
+        self.put_raw(encode(message, self.queue))
 
     def put_raw(self, *texts: str | bytes) -> None:
         """Put these texts on the queue, as another program might."""

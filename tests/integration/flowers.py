@@ -41,6 +41,13 @@ class Flower:
             or {}
         )
 
+    def info(self, id: str) -> dict[str, Any]:
+        """Return one task, as the API shows it."""
+        answer = requests.get(f"{self.url}/api/task/info/{id}", timeout=30)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
     def knows_queue(self, name: str) -> bool:
         """Return True if the Broker tab has the queue, after Flower has inspected the workers."""
         requests.get(f"{self.url}/api/workers?refresh=1", timeout=30).raise_for_status()

@@ -1,7 +1,6 @@
 """Many events in one message: each is delivered, counted, delayed, buried, found and erased on its own."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ from worker.queue.message import DELIVER_MANY, TASK, Message
 ANN, BOB, CAT = ("ann@example.com", "bob@example.com", "cat@example.com")
 
 
-def put_bundle(bench: Bench, *events: Any, id: str = "b1") -> None:
-    """One message with these events is on the queue."""
-    message = Message(
-        id=id, args=(list(events),), kind="a bundle", enqueued_at=time.time(), task=DELIVER_MANY
-    )
-    bench.put_raw(encode(message, bench.queue))
-
-
 def letters(bench: Bench) -> dict[str, str]:
     """The reason of each dead letter, by its event's id."""
     return {each.message.id: each.letter.reason for each in bench.letters()}
@@ -30,8 +21,7 @@ def letters(bench: Bench) -> dict[str, str]:
 
 def test_event_of_a_bundle_ends_on_its_own_and_is_counted(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=BOB)
-    put_bundle(
-        bench,
+    bench.put_bundle(
         {**identified(ANN, plan="pro"), "messageId": "ann"},
         5,
         {**identified(BOB, plan="pro"), "messageId": "bob"},
@@ -67,7 +57,7 @@ def test_event_of_a_bundle_ends_on_its_own_and_is_counted(bench: Bench) -> None:
 def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=503, address=BOB)
     with own.working(RETRY_BASE_SECONDS="60", RETRY_MAX_DELAY_SECONDS="60"):
-        put_bundle(own, *(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
+        own.put_bundle(*(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
         eventually(own.delayed, what="a delayed event")
         own.member(CAT)
         own.idle()
@@ -78,12 +68,44 @@ def test_an_event_of_a_bundle_that_has_to_wait_comes_back_alone(own: Bench) -> N
         (identified(BOB, plan="pro"),),
     )
     assert set(own.members()) == {ANN, CAT}
-    assert "unavailable (HTTP 503)" in own.run("explain", "b1.1").out
+    explained = own.run("explain", "b1.1").out
+    assert "unavailable (HTTP 503)" in explained
+    assert "came in the bundle b1" in explained
+
+
+def test_explain_of_a_bundle_says_how_its_events_ended_and_names_the_rest(own: Bench) -> None:
+    own.sandbox.control.add_fault("status", status=503, address=BOB)
+    own.sandbox.control.add_fault("status", status=400, address=CAT)
+    cat = {**identified(CAT, plan="pro"), "messageId": "cat"}
+    own.put_bundle(identified(ANN, plan="pro"), identified(BOB, plan="pro"), cat)
+    waiting = own.run("explain", "b1")
+    assert waiting.out == "queued  0 messages before it; 3 events of the bundle\n"
+    with own.working(RETRY_BASE_SECONDS="60", RETRY_MAX_DELAY_SECONDS="60"):
+        eventually(lambda: "bundle ended" in own.run("explain", "b1").out, what="the bundle's end")
+    found = own.run("explain", "b1").out
+    delayed, dead, ended, hint = found.splitlines()
+    assert delayed.startswith("delayed  b1.1: unavailable (HTTP 503); 1 attempts; next try ")
+    assert dead.startswith("dead letter  cat: rejected, died ")
+    assert ended.startswith("bundle ended  1 delivered, 1 delayed, 1 dead letter: rejected at ")
+    assert "explain ID" in hint
+    assert "example.com" not in found
+    printed = json.loads(own.run("explain", "b1", "--json").out)
+    assert [(each["place"], each.get("event")) for each in printed] == [
+        ("delayed", "b1.1"),
+        ("dead letter", "cat"),
+        ("bundle ended", None),
+    ]
+    assert all(each["bundle"] == "b1" for each in printed[:2])
+    assert "came in the bundle b1" in own.run("explain", "cat").out
+    tailed = own.run("tail", "--no-follow").out
+    assert len(tailed.splitlines()) == 3
+    assert "bundle" not in tailed
+    assert own.run("tail", "--no-follow", "--last=3").out == tailed
 
 
 def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=503, address=BOB, count=1)
-    put_bundle(bench, *(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
+    bench.put_bundle(*(identified(each, plan="pro") for each in (ANN, BOB, CAT)))
     bench.member(BOB)
     bench.ended()
     assert set(bench.members()) == {ANN, BOB, CAT}
@@ -93,7 +115,7 @@ def test_an_event_of_a_bundle_is_retried_until_it_is_delivered(bench: Bench) -> 
 
 def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
     bench.sandbox.control.add_fault("status", status=400, address=BOB)
-    put_bundle(bench, identified(ANN, plan="pro"), identified(BOB, plan="pro"))
+    bench.put_bundle(identified(ANN, plan="pro"), identified(BOB, plan="pro"))
     assert bench.the_dead_letter().message.task == TASK
     bench.sandbox.control.clear_faults()
     assert bench.run("dead-letters", "replay", "--id", "b1.1", "--yes").status == 0
@@ -104,15 +126,15 @@ def test_a_dead_letter_from_a_bundle_is_replayed_alone(bench: Bench) -> None:
 
 def test_events_of_one_member_in_a_bundle_apply_in_their_order(bench: Bench) -> None:
     urls = [f"https://example.com/{number}" for number in range(30)]
-    put_bundle(bench, *(viewed(ANN, url) for url in urls))
+    bench.put_bundle(*(viewed(ANN, url) for url in urls))
     bench.member(ANN)
     bench.ended()
     assert bench.member(ANN).vars == {"last_page_url": urls[-1]}
 
 
 def test_empty_bundle_ends(bench: Bench) -> None:
-    put_bundle(bench)
-    put_bundle(bench, identified(ANN), id="b2")
+    bench.put_bundle()
+    bench.put_bundle(identified(ANN), id="b2")
     bench.member(ANN)
     bench.ended()
     assert letters(bench) == {}
@@ -144,8 +166,8 @@ def test_a_plain_celery_client_can_send_a_bundle(bench: Bench) -> None:
 def test_personal_data_in_a_bundle_is_not_logged(own: Bench) -> None:
     own.sandbox.control.add_fault("status", status=400, address=BOB)
     with own.working(LOG_LEVEL="debug") as worker:  # a line for each event
-        put_bundle(
-            own, identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT
+        own.put_bundle(
+            identified(ANN, plan="secret plan"), identified(BOB), {"type": f"page {CAT}"}, CAT
         )
         own.ended()
         eventually(lambda: len(own.letters()) == 2, what="the dead letters")
@@ -155,9 +177,8 @@ def test_personal_data_in_a_bundle_is_not_logged(own: Bench) -> None:
 
 
 def test_explain_and_forget_find_an_event_in_a_bundle_and_spare_the_rest(own: Bench) -> None:
-    put_bundle(own, identified("first@example.com"), id="b0")
-    put_bundle(
-        own,
+    own.put_bundle(identified("first@example.com"), id="b0")
+    own.put_bundle(
         {**identified(ANN), "messageId": "ann"},
         identified(BOB),
         identified(ANN),
@@ -197,7 +218,7 @@ def test_events_enqueued_by_send_in_bundles_are_delivered(own: Bench) -> None:
 def test_bundle_of_a_killed_worker_is_delivered_by_another(own: Bench) -> None:
     own.sandbox.control.add_fault("latency", ms=200)
     with own.working(**IMPATIENT, WORKER_CONCURRENCY="2") as worker:
-        put_bundle(own, *(identified(f"p{number}@example.com") for number in range(40)))
+        own.put_bundle(*(identified(f"p{number}@example.com") for number in range(40)))
         eventually(own.members, what="the first members")
         worker.kill()
     assert own.unacknowledged() == 1

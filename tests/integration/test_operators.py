@@ -13,6 +13,7 @@ from celery import Celery
 
 from tests.integration.bench import Bench, identified
 from tests.servers import eventually
+from worker.mailgun.texts import shown
 
 
 def bury_events_of(bench: Bench, *names: str, status: int = 400) -> None:
@@ -247,9 +248,9 @@ def test_status_names_the_other_integrations_and_shows_all_of_them(own: Bench) -
 
 
 def test_explain_shows_each_try_of_a_delivered_event_with_its_requests(own: Bench) -> None:
-    own.sandbox.control.add_fault("status", status=503, method="POST", count=1)
+    own.sandbox.control.add_fault("status", status=503, method="POST", count=1, message="No")
     with own.working():
-        own.put({**identified("una@example.com"), "messageId": "una"})
+        own.put({**identified("una@example.com", plan="secret plan"), "messageId": "una"})
         own.member("una@example.com")
         tries = eventually(
             lambda: (
@@ -259,13 +260,17 @@ def test_explain_shows_each_try_of_a_delivered_event_with_its_requests(own: Benc
             ),
             what="the end of the event, stored",
         )
-    shown = [(each["place"], each["outcome"], each["status"]) for each in tries]
-    assert shown == [("tried", "retried", 503), ("last ended", "delivered", 200)]
+    ended = [(each["place"], each["outcome"], each["status"]) for each in tries]
+    assert ended == [("tried", "retried", 503), ("last ended", "delivered", 200)]
     assert all(each["requests"] == 2 for each in tries)
+    assert [each["answer"] for each in tries] == [f"unavailable: {shown('No')}", ""]
+    assert all(each["fields"] == ["vars.plan"] for each in tries)
+    assert {each["kind"] for each in tries} == {"identify"}
     printed = own.run("explain", "una").out
     assert "retried (HTTP 503)" in printed
-    assert "2 requests" in printed
+    assert "2 requests, sets vars.plan, unavailable: " in printed
     assert "example.com" not in printed
+    assert "secret plan" not in printed
 
 
 def test_explain_of_an_address_prints_the_digest_that_logs_show(own: Bench) -> None:
@@ -311,7 +316,8 @@ def test_tail_shows_tries_as_they_end_and_no_address(own: Bench, tmp_path: Path)
     ):
         try:
             for number in range(3):
-                own.put({**identified(f"p{number}@example.com"), "messageId": f"m-{number}"})
+                event = identified(f"p{number}@example.com", plan="secret plan")
+                own.put({**event, "messageId": f"m-{number}"})
                 eventually(lambda n=number: f"m-{n}" in output.read_text(), what="its line")  # type: ignore[misc]
         finally:
             tail.send_signal(signal.SIGINT)
@@ -319,5 +325,11 @@ def test_tail_shows_tries_as_they_end_and_no_address(own: Bench, tmp_path: Path)
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [each["event"] for each in found] == ["m-0", "m-1", "m-2"]
     assert {(each["outcome"], each["status"]) for each in found} == {("delivered", 200)}
+    assert {(each["kind"], *each["fields"]) for each in found} == {("identify", "vars.plan")}
     assert "example.com" not in output.read_text()
+    assert "secret plan" not in output.read_text()
+    lines = own.run("tail", "--no-follow").out.splitlines()
+    assert re.fullmatch(
+        r"[\d:]{8}  m-2  identify  delivered \(HTTP 200\)  2 requests  sets vars\.plan", lines[-1]
+    )
     assert status == 130

@@ -3,7 +3,14 @@
 from hypothesis import strategies as st
 
 from worker.mailgun.member import Member
-from worker.queue.message import DELIVER_MANY, TASK, TRAIL_LENGTH, AttemptRecord, Message
+from worker.queue.message import (
+    DELIVER_MANY,
+    TASK,
+    TRAIL_LENGTH,
+    USABLE_ID,
+    AttemptRecord,
+    Message,
+)
 from worker.signal.patch import Patch
 
 # Lone surrogates too, since JSON can spell them.
@@ -69,4 +76,5 @@ messages = st.builds(
         max_size=TRAIL_LENGTH,
     ).map(tuple),
     task=st.sampled_from([TASK, DELIVER_MANY]),
+    bundle=st.none() | st.from_regex(USABLE_ID, fullmatch=True),
 )

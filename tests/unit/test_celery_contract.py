@@ -11,11 +11,14 @@ from typing import Any
 
 import kombu.transport
 import pytest
+from celery.events.state import State
 from flower import urls
+from flower.options import options
+from flower.views.tasks import TASK_COLUMNS
 
 from worker.consumer import atomic_fetch, event_qos, remote_control, transport, worker_process
 from worker.consumer.application import Application
-from worker.dashboard import broker_tab
+from worker.dashboard import broker_tab, task_views
 from worker.dashboard.pages.navbar import END_OF_TABS, with_tabs
 
 USED = [
@@ -52,6 +55,7 @@ USED = [
     "celery.worker.consumer.consumer.Consumer.cancel_task_queue(self, queue)",
     "celery.worker.consumer.consumer.Consumer.call_soon(self, p, *args, **kwargs)",
     "flower.utils.broker.Broker.__init__(self, /, *args, **kwargs)",
+    "flower.views.tasks.TaskView.get(self, task_id)",
     "flower.views.BaseHandler.set_default_headers(self)",
     "flower.views.BaseHandler.check_xsrf_cookie(self)",
     "flower.views.BaseHandler.write_error(self, status_code, **kwargs)",
@@ -113,6 +117,20 @@ def test_navigation_bar_of_flower_has_a_list_of_tabs_to_add_to() -> None:
     tabs, end, rest = navbar.partition(END_OF_TABS)
     assert "reverse_url('broker')" in tabs
     assert with_tabs(navbar, "<li>") == f"{tabs}<li>{end}{rest}"
+
+
+def test_flower_knows_each_column_of_its_tasks_that_is_shown() -> None:
+    assert set(task_views.HEADINGS) <= set(task_views.COLUMNS.split(",")) <= set(TASK_COLUMNS)
+    assert hasattr(options, task_views.COLUMNS_OPTION.removeprefix("FLOWER_").lower())
+
+
+def test_celery_keeps_the_result_of_a_task_that_failed() -> None:
+    state = State()
+    fields = {"hostname": "w", "uuid": "m", "timestamp": 1.0, "local_received": 1.0, "clock": 1}
+    for each in ("task-received", "task-failed"):
+        state.event({"type": each, **fields, "parent_id": "b", "result": "'why'", "eta": "x"})
+    found = state.tasks["m"]
+    assert (found.state, found.result, found.eta, found.parent_id) == ("FAILURE", "'why'", "x", "b")
 
 
 def test_kombu_keeps_the_transport_classes_of_a_process() -> None:

@@ -307,12 +307,23 @@ def test_a_message_of_one_event_carries_itself() -> None:
 
 
 def test_bundle_unpacks_each_event_as_the_message_it_would_be_alone() -> None:
+    order_kind, order_at = "Order for <address>", 100.0 + APART_SECONDS
     assert unbundle(BUNDLE) == [
-        Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0),
-        Message(
-            id="7", args=(ORDER,), kind="Order for <address>", enqueued_at=100.0 + APART_SECONDS
-        ),
+        Message(id="m1", args=(JANE,), kind="identify", enqueued_at=100.0, bundle="b1"),
+        Message(id="7", args=(ORDER,), kind=order_kind, enqueued_at=order_at, bundle="b1"),
     ]
+
+
+def test_event_of_a_bundle_keeps_the_bundles_id_through_redis() -> None:
+    event = unbundle(BUNDLE)[0].after_attempt(FAILED, 0.0, spent=True)
+    assert decode(encode(event, QUEUE))[0].bundle == "b1"
+    assert "bundle" not in headers_of(encode(MESSAGE, QUEUE))["signal"]
+
+
+@pytest.mark.parametrize("said", ["jane@example.com", 5, "", "x\n", None, ["b1"]])
+def test_a_bundles_id_that_is_not_safe_to_show_is_ignored(said: object) -> None:
+    found = message_from_headers(id="m", args=(), kwargs={}, headers={"signal": {"bundle": said}})
+    assert found.bundle is None
 
 
 @pytest.mark.parametrize("own", [None, "", "jane@example.com", {}, True])

@@ -1,51 +1,118 @@
-"""How a message's end is told to Flower: each way of ending, and a bundle's count of them."""
+"""How a message's end is told to Flower: each way of ending, a bundle's count, and rows for its events."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from worker.consumer.task_events import ending_of, ending_of_bundle
+import pytest
+
+from worker.consumer.task_events import (
+    TaskEvent,
+    bundle_summary,
+    ending_of,
+    endings_of_bundle,
+    received,
+)
 from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
+from worker.queue.message import DELIVER_MANY, Message
 
 DUE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DELIVERED = Done("delivered")
+WAITS = Rescheduled("unavailable (503): no", DUE)
+DIED = Buried("rejected (400): no")
+
+
+def bundle_endings(*results: Result) -> list[TaskEvent]:
+    """The task events of a bundle whose events ended so; the second event has an id of its own."""
+    events = [{"type": "identify"}, {"type": "page", "messageId": "own"}, 5, {"type": "page"}]
+    bundle = Message(id="b", args=(events[: len(results)],), kind="4 events", task=DELIVER_MANY)
+    return endings_of_bundle(bundle, results, bundle_summary(results))
 
 
 def test_delivered_event_succeeds_with_its_result() -> None:
-    ending = ending_of(Done("delivered"))
-    assert (ending.event, ending.fields) == ("task-succeeded", {"result": "'delivered'"})
+    ending = ending_of("m", DELIVERED)
+    assert (ending.event, ending.id, ending.fields) == (
+        "task-succeeded",
+        "m",
+        {"result": "'delivered'"},
+    )
 
 
 def test_rescheduled_event_is_a_retry_with_reason_and_due_time() -> None:
-    ending = ending_of(Rescheduled("unavailable (503): no", DUE))
-    assert ending.event == "task-retried"
-    assert (
-        ending.fields["exception"]
-        == "RetryScheduled('unavailable (503): no; next try 2026-01-02 03:04:05 UTC')"
-    )
-    assert ending.fields["traceback"] == ""
-
-
-def test_dead_letter_fails_with_its_reason() -> None:
-    ending = ending_of(Buried("rejected (400): no"))
-    assert (ending.event, ending.fields["exception"]) == (
-        "task-failed",
-        "DeadLettered('rejected (400): no')",
-    )
-
-
-def test_a_bundle_succeeds_and_counts_how_its_events_ended() -> None:
-    handled: list[Result] = [
-        Done("delivered"),
-        Done("delivered"),
-        Rescheduled("locked", DUE),
-        Buried("rejected (400): no"),
-        Buried("malformed_email: no"),
-    ]
-    ending = ending_of_bundle(handled)
-    assert ending.event == "task-succeeded"
+    ending = ending_of("m", WAITS)
+    text = "unavailable (503): no; next try 2026-01-02 03:04:05 UTC"
+    assert (ending.event, ending.id) == ("task-retried", "m")
     assert ending.fields == {
-        "result": "'delivered 2, delayed 1, dead letter: rejected 1, dead letter: malformed_email 1'"
+        "exception": f"RetryScheduled('{text}')",
+        "traceback": "",
+        "result": f"'{text}'",
+        "eta": "2026-01-02T03:04:05+00:00",
     }
 
 
+def test_dead_letter_fails_with_its_reason_in_what_flower_searches() -> None:
+    ending = ending_of("m", DIED)
+    assert (ending.event, ending.fields["exception"], ending.fields["result"]) == (
+        "task-failed",
+        "DeadLettered('rejected (400): no')",
+        "'rejected (400): no'",
+    )
+
+
+def test_bundle_whose_events_are_all_done_is_one_task_event() -> None:
+    [ending] = bundle_endings(DELIVERED, Done("skipped: no_email"), DELIVERED)
+    assert (ending.event, ending.id, ending.fields) == (
+        "task-succeeded",
+        "b",
+        {"result": "'2 delivered, 1 skipped: no_email'"},
+    )
+
+
+def test_bundle_with_a_dead_letter_fails_and_says_how_many_ended_how() -> None:
+    ending = bundle_endings(DELIVERED, DELIVERED, WAITS, DIED)[0]
+    text = "2 delivered, 1 delayed, 1 dead letter: rejected"
+    assert (ending.event, ending.id) == ("task-failed", "b")
+    assert ending.fields == {
+        "exception": f"DeadLettered('{text}')",
+        "traceback": "",
+        "result": f"'{text}'",
+    }
+
+
+def test_bundle_with_waiting_events_is_a_retry_until_the_first_is_due() -> None:
+    later = Rescheduled("locked", DUE + timedelta(hours=1))
+    ending = bundle_endings(later, WAITS, DELIVERED)[0]
+    assert (ending.event, ending.fields["result"], ending.fields["eta"]) == (
+        "task-retried",
+        "'2 delayed, 1 delivered'",
+        "2026-01-02T03:04:05+00:00",
+    )
+
+
+def test_each_event_of_a_bundle_that_waits_or_died_is_a_child_task() -> None:
+    _, *children = bundle_endings(DELIVERED, WAITS, DIED, DELIVERED)
+    assert [(each.event, each.id) for each in children] == [
+        ("task-received", "own"),
+        ("task-retried", "own"),
+        ("task-received", "b.2"),
+        ("task-failed", "b.2"),
+    ]
+    assert children[1:4:2] == [ending_of("own", WAITS), ending_of("b.2", DIED)]
+    for each, kind in ((children[0], "page"), (children[2], "not an event")):
+        assert (each.fields["name"], each.fields["args"]) == ("signal.deliver", kind)
+        assert (each.fields["parent_id"], each.fields["root_id"]) == ("b", "b")
+
+
 def test_empty_bundle_ends_as_a_success() -> None:
-    assert ending_of_bundle([]).fields == {"result": "'no events'"}
+    [ending] = bundle_endings()
+    assert (ending.event, ending.fields) == ("task-succeeded", {"result": "'no events'"})
+
+
+@pytest.mark.parametrize(("requeues", "cleared"), [(0, False), (2, True)])
+def test_next_try_clears_what_the_last_try_said(
+    requeues: int,
+    cleared: bool,  # noqa: FBT001
+) -> None:
+    fields = received(Message(id="m", args=(), requeues=requeues, bundle="b")).fields
+    assert fields["parent_id"] == "b"
+    assert ({"result", "exception"} <= set(fields)) is cleared
+    assert fields["eta"] is None

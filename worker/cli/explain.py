@@ -8,7 +8,8 @@ import typer
 from worker.cli.console import CommandError, messages, out
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
-from worker.ops.attempts import why_delayed
+from worker.delivery.worker_registry import BUNDLE, EndedTry
+from worker.ops.attempts import ended_parts, why_delayed
 from worker.ops.event_search import EventSearch
 from worker.ops.explanation import Finding, event_findings, member_findings
 from worker.ops.person_search import Person
@@ -24,16 +25,17 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="EVENT_ID|EMAIL",
-            help="The ID of an event, or the e-mail address of a member.",
+            metavar="ID|EMAIL",
+            help="The ID of an event or a bundle, or the e-mail address of a member.",
         ),
     ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show where an event or a member stands.
+    """Show where an event, a bundle or a member stands.
 
-    Shows where the event is now, or what is recorded of the member and which rule set each field.
+    Shows where the event is now and each of its tries; of a bundle, how its events ended, and which
+    of them wait or died; or what is recorded of the member and which rule set each field.
     """
     settings = load_settings()
     search, is_member = _places(settings), "@" in what
@@ -43,6 +45,8 @@ def explain(
     else:
         for finding in found:
             out.print("  ".join(_shown(finding)))
+        if any("event" in finding for finding in found):
+            out.print("`signal-mailgun explain ID` says more of one event")
     # The digest alone says nothing of the member.
     if len(found) == is_member:
         raise CommandError(
@@ -123,15 +127,17 @@ def _detail(finding: Finding) -> str:
             return f"{digest} stands for the member in logs"
         case {"events": count}:
             return f"{count} events of this member"
+        case {"messages_before": before, "bundle_events": count}:
+            return f"{messages(before)} before it; {count} events of the bundle"
         case {"messages_before": before}:
             return f"{messages(before)} before it"
         case {"place": "in flight"}:
             return "a worker has it now"
         case {"place": "delayed"}:
-            return _waiting(finding)
+            return f"{_named(finding)}{_waiting(finding)}"
         case {"place": "dead letter", "reason": reason, "died_at": at}:
-            return f"{reason}, died {clock_time(at)} UTC"
-        case {"place": "tried" | "last ended"}:
+            return f"{_named(finding)}{reason}, died {clock_time(at)} UTC{_came_in(finding)}"
+        case {"place": "tried" | "last ended" | "bundle ended"}:
             return _ended(finding)
         case {"place": "ledger", "confirmed_at": at, "member": member}:
             return f"as Mailgun confirmed at {clock_time(at)} UTC: {json.dumps(member)}"
@@ -148,14 +154,22 @@ def _waiting(finding: Finding) -> str:
         else f"next try {due} UTC"
     )
     reason = why_delayed(finding["outcome"] or WAITING, finding["status"])
-    return f"{reason}; {finding['attempts']} attempts; {when}"
+    return f"{reason}; {finding['attempts']} attempts; {when}{_came_in(finding)}"
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding['event']}: " if "event" in finding else ""
+
+
+def _came_in(finding: Finding) -> str:
+    in_bundle = finding["bundle"] and "event" not in finding
+    return f"; came in the bundle {finding['bundle']}" if in_bundle else ""
 
 
 def _ended(finding: Finding) -> str:
-    status = f" (HTTP {finding['status']})" if finding["status"] else ""
-    asked = finding["requests"]
-    requests = f", {asked} request{'' if asked == 1 else 's'}" if asked else ""
-    return f"{finding['outcome']}{status} at {clock_time(finding['at'])} UTC{requests}"
+    ended = EndedTry(**{name: value for name, value in finding.items() if name != "place"})
+    outcome, *rest = ended_parts(ended._replace(outcome=ended.outcome.removeprefix(BUNDLE)))
+    return ", ".join((f"{outcome} at {clock_time(ended.at)} UTC", *rest))
 
 
 def _set_by(at: float | None) -> str:

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from worker.cli.console import err, out
 from worker.cli.integration import store_of
 from worker.delivery.worker_registry import EndedTry, WorkerRegistry, newer_than, parsed_try
+from worker.ops.attempts import ended_parts
 from worker.ops.times import clock_time
 from worker.settings import load_settings
 
@@ -32,35 +33,39 @@ def tail(
 ) -> None:
     """Show how each try of an event ends, as it happens.
 
-    Shows time, event id, outcome, HTTP status and number of requests. No personal data is shown:
-    `explain ID` says more of an event.
+    Shows time, event id, kind, outcome, HTTP status, number of requests, the fields that the event
+    sets, and what was answered if it was not delivered. No value of a field and no personal data is
+    shown: `explain` says what is recorded of a member, `preview` shows the request of an event.
     """
     settings = load_settings()
     registry = WorkerRegistry(store_of(settings), settings.signal_integration)
     seen = registry.latest(MOST)
-    _show(seen[:last], as_json=as_json)
+    _show(list(islice(_tries(seen), last)), as_json=as_json)
     while follow:
         time.sleep(LOOK_SECONDS)
         lines = registry.latest(MOST)
         new = newer_than(seen, lines)
         if len(new) == MOST:
             err.print(f"… {MOST} tries or more have ended since; only the latest are shown")
-        _show(new, as_json=as_json)
+        _show(list(_tries(new)), as_json=as_json)
         seen = lines
 
 
-def _show(lines: Sequence[str], *, as_json: bool) -> None:
-    """Print lines that were read newest first, the oldest first."""
-    for event, ended in map(parsed_try, reversed(lines)):
+def _tries(lines: Sequence[str]) -> Iterator[tuple[str, EndedTry]]:
+    """Return the events and tries of these lines; those of bundles are left out."""
+    return (found for found in map(parsed_try, lines) if not found[1].is_bundle)
+
+
+def _show(tries: Sequence[tuple[str, EndedTry]], *, as_json: bool) -> None:
+    """Print tries that were read newest first, the oldest first."""
+    for event, ended in reversed(tries):
         if as_json:
-            out.print(json.dumps({"event": event, **asdict(ended)}))
+            out.print(json.dumps({"event": event, **ended._asdict()}))
         else:
             out.print(_text(event, ended))
 
 
 def _text(event: str, ended: EndedTry) -> str:
-    status = f" (HTTP {ended.status})" if ended.status else ""
-    asked = (
-        f"  {ended.requests} request{'' if ended.requests == 1 else 's'}" if ended.requests else ""
+    return "  ".join(
+        filter(None, (clock_time(ended.at)[-8:], event, ended.kind, *ended_parts(ended)))
     )
-    return f"{clock_time(ended.at)[-8:]}  {event}  {ended.outcome}{status}{asked}"

@@ -95,8 +95,9 @@ class BatchConsumer:
         self._events = 0
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
-        # Batches that a thread has ended and that Celery's loop has not released yet.
-        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[TaskEvent]]] = deque()
+        # Batches that a thread has ended and that Celery's loop has not released yet, with the task
+        # events of each message.
+        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[TaskEvent]]]] = deque()
         self._changed = Condition()
         # Batches that wait for a thread, by `id`.
         self._unclaimed: dict[int, Sequence[FetchedMessage]] = {}
@@ -247,7 +248,7 @@ class BatchConsumer:
         with self._changed:
             return self._unclaimed.pop(id(batch), None) is not None
 
-    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[TaskEvent]) -> None:
+    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[list[TaskEvent]]) -> None:
         with self._changed:
             self._ended.append((batch, endings))
             self._changed.notify_all()
@@ -260,7 +261,7 @@ class BatchConsumer:
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
         if not self._claim(batch):
             return
-        endings: Sequence[TaskEvent] = ()
+        endings: Sequence[list[TaskEvent]] = ()
         try:
             endings = process_batch(self._processor, batch)
             acknowledge(self._redis, self._keys, [each.tag for each in batch])
@@ -324,10 +325,11 @@ class BatchConsumer:
                 each.drop(each.tag)
                 self._in_hand.pop(each.tag, None)
             if is_watched(dispatcher := self._consumer.event_dispatcher):
-                for each, ending in zip(batch, endings, strict=False):
-                    send(dispatcher, ending.after(time.monotonic() - each.at), each.message.id)
+                for each, events in zip(batch, endings, strict=False):
+                    for event in events:
+                        send(dispatcher, event.after(time.monotonic() - each.at))
 
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
         if is_watched(dispatcher := self._consumer.event_dispatcher):
             for each in batch:
-                send(dispatcher, received(each.message), each.message.id)
+                send(dispatcher, received(each.message))

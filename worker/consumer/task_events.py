@@ -1,15 +1,20 @@
-"""Task events: what Flower is sent when a message is fetched, and when it ends."""
+"""Task events: what Flower is sent when a message is fetched, and when it ends.
+
+A message is a task. So is each event of a bundle that waits or dies, as a child of the bundle; the
+events of a bundle that are done are counted in the bundle's result, and cost no task event.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
 from worker.printable import printable
 from worker.privacy import redacted
-from worker.queue.message import Message
+from worker.queue.message import Message, each_event
 
 
 class DeadLettered(Exception):
@@ -28,10 +33,12 @@ class TaskEvent:
 
     Attributes:
         event: The type of the event, such as `task-succeeded`.
+        id: The id of the task.
         fields: Its fields, besides those that every task event has.
     """
 
     event: str
+    id: str
     fields: dict[str, Any]
 
     def after(self, seconds: float) -> "TaskEvent":
@@ -47,39 +54,80 @@ def received(message: Message) -> TaskEvent:
         "name": message.task,
         "args": printable(redacted(message.kind)),
         "kwargs": "{}",
-        "root_id": message.id,
-        "parent_id": None,
+        "root_id": message.bundle or message.id,
+        "parent_id": message.bundle,
         "retries": message.requeues,
         "eta": None,
         "expires": None,
     }
-    return TaskEvent("task-received", fields)
+    if message.requeues:  # what its last try said is over
+        fields |= {"result": None, "exception": None}
+    return TaskEvent("task-received", message.id, fields)
 
 
-def ending_of(handled: Result) -> TaskEvent:
-    """Return the task event of a message whose one event ended with this result."""
-    match handled:
-        case Done(result):
-            return TaskEvent("task-succeeded", {"result": repr(str(result))})
+def endings_of_bundle(bundle: Message, results: Sequence[Result], summary: str) -> list[TaskEvent]:
+    """Return the task events of a bundle that has ended: its own, then those of its events.
+
+    Args:
+        bundle: The bundle.
+        results: The result of each of its events, in order.
+        summary: The text of `bundle_summary`.
+    """
+    return [_bundle_ending(bundle.id, results, summary), *_children(bundle, results)]
+
+
+def bundle_summary(results: Sequence[Result]) -> str:
+    """Return the number of a bundle's events by result, the most first."""
+    counts = Counter(map(_result_label, results)).most_common()
+    return ", ".join(f"{count} {label}" for label, count in counts) or "no events"
+
+
+def _children(bundle: Message, results: Sequence[Result]) -> Iterator[TaskEvent]:
+    """Yield the task events of the bundle's events that wait or died."""
+    if all(isinstance(each, Done) for each in results):
+        return
+    for event, result in zip(each_event(bundle), results, strict=True):
+        if not isinstance(result, Done):
+            yield received(event)
+            yield ending_of(event.id, result)
+
+
+def ending_of(id: str, result: Result) -> TaskEvent:
+    """Return the task event of an event that ended with this result."""
+    match result:
+        case Done(text):
+            return TaskEvent("task-succeeded", id, {"result": repr(str(text))})
         case Rescheduled(why, due):
             text = f"{why}; next try {due:%Y-%m-%d %H:%M:%S} UTC"
-            return TaskEvent(
-                "task-retried", {"exception": repr(RetryScheduled(text)), "traceback": ""}
-            )
+            return _unfinished("task-retried", id, RetryScheduled(text), due)
         case Buried(why):
-            return TaskEvent("task-failed", {"exception": repr(DeadLettered(why)), "traceback": ""})
+            return _unfinished("task-failed", id, DeadLettered(why))
         case _:
-            assert_never(handled)
+            assert_never(result)
 
 
-def ending_of_bundle(handled: Sequence[Result]) -> TaskEvent:
-    """Return the task event of a bundle: the number of its events by result.
+def _bundle_ending(id: str, results: Sequence[Result], text: str) -> TaskEvent:
+    """Return the task event of a bundle itself.
 
-    The bundle has succeeded; a delayed event of it goes on as a message of its own.
+    It is a failure if an event of it died, else a retry until the first due time if one waits.
     """
-    counts = Counter(map(_result_label, handled)).most_common()
-    result = ", ".join(f"{label} {count}" for label, count in counts) or "no events"
-    return TaskEvent("task-succeeded", {"result": repr(result)})
+    if any(isinstance(each, Buried) for each in results):
+        return _unfinished("task-failed", id, DeadLettered(text))
+    if dues := [each.due for each in results if isinstance(each, Rescheduled)]:
+        return _unfinished("task-retried", id, RetryScheduled(text), min(dues))
+    return TaskEvent("task-succeeded", id, {"result": repr(text)})
+
+
+def _unfinished(event: str, id: str, error: Exception, due: datetime | None = None) -> TaskEvent:
+    """Return the task event of a task that did not succeed.
+
+    Flower searches results, and no exceptions; so the text is both.
+    """
+    text = str(error)
+    fields = {"exception": repr(error), "traceback": "", "result": repr(text)}
+    if due:
+        fields["eta"] = due.astimezone(UTC).isoformat(timespec="seconds")
+    return TaskEvent(event, id, fields)
 
 
 def is_watched(dispatcher: Any) -> bool:
@@ -93,18 +141,18 @@ def is_watched(dispatcher: Any) -> bool:
     return not dispatcher.groups or "task" in dispatcher.groups
 
 
-def send(dispatcher: Any, event: TaskEvent, id: str) -> None:
-    """Send a task event of the message with this id."""
-    dispatcher.send(event.event, uuid=id, **event.fields)
+def send(dispatcher: Any, event: TaskEvent) -> None:
+    """Send a task event."""
+    dispatcher.send(event.event, uuid=event.id, **event.fields)
 
 
-def _result_label(handled: Result) -> str:
-    match handled:
-        case Done(result):
-            return str(result)
+def _result_label(result: Result) -> str:
+    match result:
+        case Done(text):
+            return str(text)
         case Rescheduled():
             return "delayed"
         case Buried(why):
             return f"dead letter: {why.partition(' ')[0].rstrip(':')}"
         case _:
-            assert_never(handled)
+            assert_never(result)

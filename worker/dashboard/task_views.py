@@ -1,13 +1,15 @@
-"""Answers of Flower's HTTP API to what is switched off, if Flower's own answers would be untrue.
+"""Flower's Tasks tab: its columns, and answers of its HTTP API to what is switched off.
 
 Flower says "Revoked" without asking a worker, and waits for results that are never stored. Its
 pages show these answers as they show its own. The workers answer for all else that is switched off
 (consumer/remote_control.py), and Flower passes their answers on.
 """
 
+import os
 from typing import Any
 
 from worker.consumer.switched_off import RESULTS, REVOKE, TIME_LIMIT
+from worker.queue.intake import shown_id
 
 ANSWERS = {
     r"/api/task/revoke/(.+)": f"Nothing was revoked: this is {REVOKE}.",
@@ -17,13 +19,50 @@ ANSWERS = {
     # Flower's page reads this answer as HTML and shows its text. It does not show plain text.
     r"/api/task/timeout/(.+)": f"<p>No limit was set: this is {TIME_LIMIT}.</p>",
 }
+# The environment variable of Flower's option. Its configuration file and command line outrank it.
+COLUMNS_OPTION = "FLOWER_TASKS_COLUMNS"
+COLUMNS = "uuid,args,state,result,eta,retries,received,runtime,name,worker"
+# Flower's name of a column -> what this program's tasks have there.
+HEADINGS = {
+    "uuid": "Event or bundle",
+    "args": "Kind",
+    "result": "Result, or reason",
+    "eta": "Next try",
+}
+# Why Flower has no row of a task, and what to do then.
+UNKNOWN = (
+    "Flower has no row of {id}. It lists what it heard of since it was started, and of a bundle's "
+    "events those that wait or died: an event that was delivered in a bundle has no row. "
+    "`signal-mailgun explain {id}` says what Redis knows of it; if it died, the tab Dead letters "
+    "finds it by its id."
+)
 
 
 def install() -> None:
-    """Put these answers before Flower's own, after Flower is loaded and before it starts."""
+    """Set columns and answers, after Flower is loaded and before it reads its options."""
+    from flower.views.tasks import TASK_COLUMNS  # noqa: PLC0415  not there in a worker's image
+
+    os.environ.setdefault(COLUMNS_OPTION, COLUMNS)
+    TASK_COLUMNS.update(HEADINGS)
+    _install_answers()
+
+
+def _install_answers() -> None:
+    """Put these answers before Flower's own."""
     from flower import urls  # noqa: PLC0415  not there in a worker's image
     from flower.api import BaseApiHandler  # noqa: PLC0415
-    from tornado.web import authenticated, url  # noqa: PLC0415
+    from flower.utils.tasks import get_task_by_id  # noqa: PLC0415
+    from flower.views.tasks import TaskView  # noqa: PLC0415
+    from tornado.web import HTTPError, authenticated, url  # noqa: PLC0415
+
+    class TaskPage(TaskView):
+        """Flower's page of a task, which says what to do if there is no such task."""
+
+        @authenticated
+        def get(self, task_id: str) -> None:
+            if get_task_by_id(self.application.events, task_id) is None:
+                raise HTTPError(404, UNKNOWN.replace("{id}", shown_id(task_id)))
+            super().get(task_id)
 
     class SaysWhy(BaseApiHandler):
         """A handler that refuses each request with 403 and a text that says why."""
@@ -38,4 +77,7 @@ def install() -> None:
 
         get = post
 
-    urls.handlers[:0] = [url(pattern, SaysWhy, {"why": why}) for pattern, why in ANSWERS.items()]
+    urls.handlers[:0] = [
+        url(r"/task/(.+)", TaskPage),
+        *(url(pattern, SaysWhy, {"why": why}) for pattern, why in ANSWERS.items()),
+    ]

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import assert_never
 
 from worker.delivery.retry_policy import Bury, Decision, Done, Retry, Snooze
+from worker.delivery.worker_registry import TEXT_LENGTH
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
+from worker.members.merge import fields_of
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import UNDATED_AT, EventOrder
+from worker.printable import printable
 from worker.privacy import redacted
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.message import AttemptRecord, Message
@@ -81,9 +84,28 @@ class EventDelivery:
         return _outcome_label(self.ending, self.outcome)
 
     @property
-    def asked(self) -> tuple[int | None, int]:
-        """Return the HTTP status of the attempt, and how many requests it sent."""
-        return (self.outcome.status, self.outcome.requests) if self.outcome else (None, 0)
+    def ended_as(self) -> tuple[int | None, int, str, tuple[str, ...], str]:
+        """Return what is noted of a try besides its label, without personal data.
+
+        Returns:
+            The HTTP status, the number of requests, the event's kind, the fields that it sets, and
+            what was answered if the event was not delivered.
+        """
+        outcome = self.outcome
+        status, requests = (outcome.status, outcome.requests) if outcome else (None, 0)
+        fields = field_names(self.patch) if self.patch else ()
+        return status, requests, shown_kind(self.message.kind), fields, self._shown_answer()
+
+    def _shown_answer(self) -> str:
+        match self.decision:
+            case Done():
+                return ""
+            case Retry() if self.outcome:
+                return redacted(f"{self.outcome.kind}: {self.summary}")[:TEXT_LENGTH]
+            case Snooze() | Bury():
+                return redacted(self.summary)[:TEXT_LENGTH]
+            case _:
+                return ""
 
     @property
     def is_locked(self) -> bool:
@@ -143,6 +165,27 @@ class EventDelivery:
                 return Rescheduled(why(self.outcome or Outcome(OutcomeKind.CRASHED)), due)
             case _:
                 raise LookupError("the event was not handled")
+
+
+@lru_cache(maxsize=1000)
+def shown_kind(kind: str) -> str:
+    """Return a kind as operators may see it."""
+    return printable(redacted(kind))[:TEXT_LENGTH]
+
+
+def field_names(patch: Patch) -> tuple[str, ...]:
+    """Return the names of the fields that the patch sets; most events set one of a few sets."""
+    return _field_names(patch.name is not None, tuple(patch.vars), patch.consent)
+
+
+@lru_cache(maxsize=1000)
+def _field_names(
+    named: bool,  # noqa: FBT001
+    variables: tuple[str, ...],
+    consent: bool | None,  # noqa: FBT001
+) -> tuple[str, ...]:
+    name = "" if named else None
+    return tuple(fields_of(Patch("", name, dict.fromkeys(variables), consent, None)))
 
 
 def order_of(patch: Patch, message: Message) -> EventOrder:

@@ -254,8 +254,7 @@ class EventProcessor:
             if event.patch and not isinstance(event.ending, Retry | Snooze):
                 self.outcome_stats.count_not_understood(event.patch.not_understood)
             self.on_processed(event.message, event.ending, event.outcome)
-            status, requests = event.asked
-            self.worker_registry.note(event.message.id, label, status, requests)
+            self.worker_registry.note(event.message.id, label, *event.ended_as)
             # Log a line an event at INFO; but done events of a batch share the line at the end.
             level = (
                 logging.DEBUG

@@ -1,10 +1,14 @@
 """Worker registry: the live workers and their state, and how the latest tries of events ended.
 
 It informs operators; no delivery depends on it. `Keys.workers` holds when each worker last ran its
-housekeeping, `Keys.worker` a `WorkerEntry` as JSON. `Keys.ended` lists the latest 100,000 tries,
-the newest first, each as "<epoch> <outcome>;<HTTP status>;<requests>|<id>": about 6.5 MB together,
-and no personal data. An event that was tried more than once is there for each of its tries. All
-times are epoch seconds by Redis's clock.
+housekeeping, `Keys.worker` a `WorkerEntry` as JSON. All times are epoch seconds by Redis's clock.
+
+`Keys.ended` lists the latest 100,000 tries, the newest first, and no personal data. A line is
+
+    <epoch> <outcome>;<HTTP status>;<requests>;<kind>;<fields>;<answer>|<id>
+
+An event that was tried more than once is there for each of its tries. A bundle is there, too, once
+its message has ended: its outcome is `BUNDLE` and a count of its events.
 """
 
 import json
@@ -12,7 +16,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 ALIVE_SECONDS = 10.0
 FORGOTTEN_SECONDS = 60
 REMEMBERED = 100_000
+TEXT_LENGTH = 120  # characters of a kind or an answer
+BUNDLE = "bundle: "
 
 # consuming: it fetches events. cancelled: an operator told it by remote control to fetch no more.
 # stopping: it finishes the events that it has in hand. unknown: a worker of an older version.
@@ -52,8 +59,7 @@ class WorkerEntry:
     since: float | None = None
 
 
-@dataclass(frozen=True)
-class EndedTry:
+class EndedTry(NamedTuple):
     """How one try of an event ended.
 
     Attributes:
@@ -61,12 +67,23 @@ class EndedTry:
         outcome: How, such as `delivered` or `retried`.
         status: Mailgun's HTTP status; None if there was none.
         requests: How many requests were sent for it.
+        kind: The kind of the event, without personal data.
+        fields: The names of the member's fields that the event sets.
+        answer: Of an event that was not delivered: what was answered, as a text that may be shown.
     """
 
     at: float
     outcome: str
     status: int | None = None
     requests: int = 0
+    kind: str = ""
+    fields: tuple[str, ...] = ()
+    answer: str = ""
+
+    @property
+    def is_bundle(self) -> bool:
+        """Return True if this is the end of a bundle's message, and no try of an event."""
+        return self.outcome.startswith(BUNDLE)
 
 
 STORED = TypeAdapter(WorkerEntry)
@@ -89,9 +106,15 @@ class WorkerRegistry:
         # "started" and the latest state -> when it was first stored.
         self._began: dict[str, float] = {}
 
-    def note(self, id: str, outcome: str, status: int | None = None, requests: int = 0) -> None:
-        """Note that a try of the event ended now, as `EndedTry` says; `store` stores it."""
-        self._pending.append((EndedTry(time.monotonic(), outcome, status, requests), id))
+    def note(self, id: str, outcome: str, *further: Any) -> None:
+        """Note that a try of the event ended now; `store` stores it.
+
+        Args:
+            id: The id of the event.
+            outcome: How the try ended.
+            further: The further values of `EndedTry`, in their order.
+        """
+        self._pending.append((EndedTry(time.monotonic(), outcome, *further), id))
 
     def store(self, worker: str, state: WorkerState, *, node: str = "", version: str = "") -> None:
         """Store that a worker is alive, and the results noted since the last call.
@@ -182,15 +205,34 @@ def newer_than(seen: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
 
 
 def _line(ended: EndedTry, at: float, id: str) -> str:
-    return f"{at:.0f} {ended.outcome};{ended.status or ''};{ended.requests}|{id}"
+    numbers = f"{at:.0f} {ended.outcome};{ended.status or ''};{ended.requests}"
+    return f"{numbers};{_event_texts(ended.kind, ended.fields)};{_plain(ended.answer)}|{id}"
+
+
+@lru_cache(maxsize=1000)
+def _event_texts(kind: str, fields: tuple[str, ...]) -> str:
+    """Return kind and fields as a line has them."""
+    return f"{_plain(kind)};{_plain(' '.join(fields))}"
+
+
+def _plain(text: str) -> str:
+    """Return the text without the signs that part a line."""
+    return text.replace(";", ",").replace("|", "/")
 
 
 def _ended_try(entry: str) -> EndedTry:
-    """Return the try of one line, whose status and requests older versions left out."""
+    """Return the try of one line, of which older versions left out what is behind the outcome."""
     at, _, rest = entry.partition(" ")
-    outcome, *numbers = rest.split(";")
-    status, requests = numbers if len(numbers) == 2 else ("", "")
-    return EndedTry(float(at), outcome, int(status or 0) or None, int(requests or 0))
+    outcome, status, requests, kind, fields, answer, *_ = (*rest.split(";"), *[""] * 5)
+    return EndedTry(
+        float(at),
+        outcome,
+        int(status or 0) or None,
+        int(requests or 0),
+        kind,
+        tuple(fields.split()),
+        answer,
+    )
 
 
 def _entry(name: str, text: str | None) -> WorkerEntry:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from worker.delivery.worker_registry import EndedTry
 from worker.ops.times import clock_time
 from worker.queue.delay_queue import WAITING
 from worker.queue.message import Message
@@ -22,6 +23,16 @@ def attempt_lines(message: Message) -> list[str]:
         f"attempt    {clock_time(each.at)} UTC {each.outcome} {each.status or ''}".rstrip()
         for each in message.attempt_history
     ]
+
+
+def ended_parts(ended: EndedTry) -> list[str]:
+    """Return how a try ended, for people: outcome, requests, fields, answer, as far as known."""
+    parts = [f"{ended.outcome}{f' (HTTP {ended.status})' if ended.status else ''}"]
+    if ended.requests:
+        parts.append(f"{ended.requests} request{'' if ended.requests == 1 else 's'}")
+    if ended.fields:
+        parts.append(f"sets {', '.join(ended.fields)}")
+    return [*parts, ended.answer] if ended.answer else parts
 
 
 def why_delayed(reason: str, status: int | None) -> str:

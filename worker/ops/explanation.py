@@ -25,19 +25,25 @@ Finding = dict[str, Any]
 
 
 def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator[Finding]:
-    """Yield where the event with this id is, and how its tries ended.
+    """Yield where the event or bundle with this id is, and how its tries ended.
+
+    Of a bundle, the events that wait or died are found one by one; `event` names each.
 
     Raises:
         redis.RedisError: Redis does not answer.
     """
 
     def wanted(message: Message) -> bool:
-        return message.id == id
+        return id in (message.id, message.bundle)
+
+    def named(message: Message) -> Finding:
+        return {} if message.id == id else {"event": message.id}
 
     unread: tuple[str, ...] = ()
     preset = load_preset(settings.mailgun_preset)
     for before, found in search.queued(wanted):
-        yield {"place": "queued", "messages_before": before}
+        of_bundle = {} if found.events[0].id == id else {"bundle_events": len(found.events)}
+        yield {"place": "queued", "messages_before": before, **of_bundle}
         unread = _not_understood(found.events[0], preset)
     if search.in_flight(wanted):
         yield {"place": "in flight"}
@@ -46,11 +52,18 @@ def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator
         unread = _not_understood(message, preset)
         address = address_of(message.args, preset)
         waits = bool(address) and search.waits(address, found.raw)
-        yield {"place": "delayed", **_tried(message), "due": due, "waits_for_member": waits}
+        yield {
+            "place": "delayed",
+            **named(message),
+            **_tried(message),
+            "due": due,
+            "waits_for_member": waits,
+        }
     for buried in search.dead(wanted):
         letter = buried.letter
         yield {
             "place": "dead letter",
+            **named(buried.message),
             "reason": letter.reason,
             "died_at": letter.died_at,
             **_tried(buried.message),
@@ -59,8 +72,9 @@ def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator
         unread = _not_understood(buried.message, preset)
     yield from ({"place": "note", "text": each} for each in unread)
     tries = WorkerRegistry(search.redis, settings.signal_integration).tries(id)
-    yield from ({"place": "tried", **asdict(each)} for each in tries[:-1])
-    yield from ({"place": "last ended", **asdict(each)} for each in tries[-1:])
+    for left, each in enumerate(tries, 1 - len(tries)):
+        place = "tried" if left else "last ended"
+        yield {"place": "bundle ended" if each.is_bundle else place, **each._asdict()}
 
 
 def member_findings(settings: Settings, search: EventSearch, email: str) -> Iterator[Finding]:
@@ -119,6 +133,7 @@ def _tried(message: Message) -> Finding:
     return {
         "outcome": last and last.outcome,
         "status": last and last.status,
+        "bundle": message.bundle,
         "attempts": message.attempts,
         "trail": trail_of(message),
     }

@@ -17,6 +17,7 @@ from worker.queue.message import (
     TRAIL_LENGTH,
     AttemptRecord,
     Message,
+    usable_id,
 )
 from worker.redis_client.raw_text import bytes_of, text_of
 from worker.signal.json_text import json_text
@@ -130,9 +131,13 @@ def _celery_headers(message: Message) -> dict[str, Any]:
 
 
 def progress(message: Message, events: int = 1) -> dict[str, Any]:
-    """Return the `signal` header: times, attempts, and the number of a bundle's `events`."""
+    """Return the `signal` header: times, attempts, and the number of a bundle's `events`.
+
+    An event that came in a bundle has the `bundle`'s id.
+    """
     return {
         **({"events": events} if message.task == DELIVER_MANY else {}),
+        **({"bundle": message.bundle} if message.bundle else {}),
         "enqueued_at": message.enqueued_at,
         "patience_from": message.retry_window_start,
         "first_tried": message.first_tried,
@@ -229,6 +234,7 @@ def message_from_headers(
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
         original=_original(header),
         returns=_count(returns),
+        bundle=usable_id(header.get("bundle")),
     )
 
 

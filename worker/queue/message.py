@@ -85,6 +85,7 @@ class Message:
         size: The length of its body as it was read, in characters.
         returns: How often it came back from a worker that did not finish it, since its last
             attempt.
+        bundle: The id of the bundle that its event came in; None if it came alone.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Message:
     original: str | None = None
     size: int = 0
     returns: int = 0
+    bundle: str | None = None
 
     @property
     def events(self) -> int:
@@ -208,6 +210,7 @@ def _carried(bundle: Message, place: int, event: object) -> Message:
         if bundle.enqueued_at is None
         else bundle.enqueued_at + place * APART_SECONDS,
         task=TASK,
+        bundle=bundle.id,
     )
 
 
