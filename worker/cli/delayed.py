@@ -178,7 +178,7 @@ def purge(
     settings = load_settings()
     events = delayed_events_of(settings, store_of(settings))
     counts, counted = _counted(events, wanted, limit)
-    count = agreed(counts, "delayed events would be deleted permanently", yes=yes)
+    count = confirm(counts, "delayed events would be deleted permanently", yes=yes)
     found = events.batches(wanted, counted, at_once=batch_size(None))
     out.print(f"{each(found, count, None, events.purge)} purged")
 

@@ -6,10 +6,12 @@ the cause. If many members are refused, no single member is the cause: a few of 
 as their outcome, and the others wait.
 
 After a 200, a sample of the call is read back unless such answers have earned trust
-(`bulk_trust.py`). An answer of no known form, from an account that answers otherwise, is a failure
-that one member may have caused, so each member is written alone the next time. If it is missing, the members are written alone; or, if Mailgun may store them
+(`bulk_trust.py`). If it is missing, the members are written alone; or, if Mailgun may store them
 later, their events wait and the members are looked after like those of a write without an answer.
 If samples were waited for as long as that together, a later batch sends the calls that are left.
+
+An answer of no known form, from an account that answers otherwise, is a failure that one member may
+have caused: each member is written alone the next time.
 """
 
 import logging
