@@ -315,7 +315,7 @@ def a_few_bad_members(deployment: Deployment) -> None:
     ]
     deployment.when_put(1.0)
     deployment.until(
-        lambda: not set(healthy) - deployment.ended_ids(), "an end of all other events", 120
+        lambda: not set(healthy) - deployment.ended_ids(), "an end of all other events", 30
     )
     bad = len(deployment.producer.sent) - len(healthy)
     deployment.note(
