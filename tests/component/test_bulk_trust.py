@@ -316,7 +316,7 @@ def test_another_member_is_read_in_place_of_one_that_cannot_be_shown(account: Ac
     assert here.batch_policy.is_suspect(address(99))
 
 
-def test_odd_answer_of_an_account_that_answers_otherwise_is_a_failure_of_its_call(
+def test_odd_answer_is_a_failure_of_its_call_if_others_are_proved(
     account: Account,
 ) -> None:
     account.hold(range(200), plan="free")
