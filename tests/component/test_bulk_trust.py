@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import redis
@@ -17,6 +17,7 @@ from worker.delivery.bulk_trust import (
     FIRST_CALLS,
     FIRST_SAMPLE,
     LONGEST_ALONE_SECONDS,
+    ODD_CALLS,
     SAMPLE_SECONDS,
     TRIAL_SIZE,
     BulkTrust,
@@ -164,17 +165,20 @@ def test_background_job_that_never_runs_makes_its_members_go_alone(account: Acco
     assert account.requests()["POST members.json"] == 1
 
 
-@pytest.mark.parametrize("fails", ["sample_size", "note_held"])
+@pytest.mark.parametrize("fails", ["state", "sample_size", "note_held"])
 def test_members_of_a_background_job_are_looked_after_if_redis_fails(
     account: Account, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.2)
     trust = account.trust()
+    act = getattr(trust, fails)
 
-    def fail(*_: object) -> NoReturn:
-        raise redis.ConnectionError
+    def fail_once_sent(*args: object) -> Any:
+        if account.requests()["POST members.json"]:
+            raise redis.ConnectionError
+        return act(*args)
 
-    monkeypatch.setattr(trust, fails, fail)
+    monkeypatch.setattr(trust, fails, fail_once_sent)
     here = account.delivery(trust=trust, settle_seconds=60)
     with pytest.raises(redis.ConnectionError):
         deliver(here, range(4), plan="pro")
@@ -330,6 +334,54 @@ def test_odd_answer_is_a_failure_of_its_call_if_others_are_proved(
     kinds = deliver(here, range(100, 200), at=2.0, plan="pro")
     assert Counter(kinds) == {OutcomeKind.DELIVERED: 99, OutcomeKind.WRONG_MEMBER: 1}
     assert here.bulk_trust.shares()
+
+
+def test_form_of_answer_that_changed_for_good_is_sampled_after_a_few_calls(
+    account: Account,
+) -> None:
+    here = account.delivery()
+    assert set(deliver(here, range(2))) == {OutcomeKind.DELIVERED}
+    account.sandbox.control.switches(bulk_answer="message_only")
+    members = [range(start, start + 2) for start in range(2, 2 * ODD_CALLS + 6, 2)]
+    ends = [set(deliver(here, each)) for each in members]
+    assert ends == [{OutcomeKind.UNAVAILABLE}] * ODD_CALLS + [{OutcomeKind.DELIVERED}] * 2
+    assert account.trust().state().held[Form.OTHER] == 2
+    assert account.trust().shares()
+
+
+def test_odd_answers_among_others_stay_failures_of_their_calls(account: Account) -> None:
+    here = account.delivery()
+    for start in range(0, 4 * ODD_CALLS + 4, 4):
+        assert set(deliver(here, range(start, start + 2))) == {OutcomeKind.DELIVERED}
+        account.sandbox.control.add_fault("other_member", method="POST", address=address(start + 2))
+        odd = deliver(here, range(start + 2, start + 4))
+        assert set(odd) == {OutcomeKind.UNAVAILABLE}
+
+
+@pytest.mark.parametrize(("delay", "looked_after"), [(0.0, 0), (1.0, 4)])
+def test_members_of_an_odd_answer_are_looked_after_where_jobs_are_late(
+    account: Account, delay: float, looked_after: int
+) -> None:
+    account.hold(range(4), plan="free")
+    account.sync()
+    account.trust().note_held(Form.TASK, delay)
+    account.sandbox.control.add_fault("other_member", address=address(2))
+    here = account.delivery(settle_seconds=60)
+    assert set(deliver(here, range(4), plan="pro")) == {OutcomeKind.UNAVAILABLE}
+    assert account.own.redis.zcard(account.own.look_after_key) == looked_after
+
+
+def test_missing_member_that_cannot_be_shown_later_is_not_completed(account: Account) -> None:
+    account.hold(range(2), plan="free")
+    account.sync()
+    account.sandbox.control.switches(bulk_leaves_out=3)
+
+    def stop_showing(_seconds: float) -> None:
+        account.sandbox.control.add_fault("status", status=500, method="GET", address=address(2))
+
+    here = account.delivery(trust=account.trust(sleep=stop_showing))
+    assert set(deliver(here, range(3), plan="pro")) == {OutcomeKind.DELIVERED}
+    assert account.held() == {address(each): {"plan": "pro"} for each in range(3)}
 
 
 def test_sample_whose_subscription_alone_changed_proves_it_by_that(account: Account) -> None:

@@ -11,7 +11,8 @@ later, their events wait and the members are looked after like those of a write 
 If samples were waited for as long as that together, a later batch sends the calls that are left.
 
 An answer of no known form, from an account that answers otherwise, is a failure that one member may
-have caused: each member is written alone the next time.
+have caused: each member is written alone the next time. After several such answers in a row the
+next one is sampled, because the account may answer so from now on.
 """
 
 import logging
@@ -119,10 +120,11 @@ class BulkCalls:
             return
         updates = [update for update, _ in entries]
         if outcome.status == 200:
-            form = form_of(outcome)
-            if self._deps.bulk_trust.is_odd(form):
+            form, trust = form_of(outcome), self._deps.bulk_trust
+            trust.note_answer(form)
+            if trust.is_odd(form):
                 self._note_other(form, outcome)
-                self._give_up(updates, outcome)
+                self._give_up(updates, replace(outcome, unsettled=trust.is_late()))
             else:
                 self._check_call(updates, outcome, form)
         elif len(entries) > 1 and _may_be_one_members(outcome):

@@ -66,7 +66,7 @@ def look_at(
     """Read a sample again and again until it is shown, or until it was waited for long enough.
 
     A member that Mailgun cannot show says nothing of the call, so another one is read in its place,
-    `size` others at most.
+    `size` others at most; but none in place of a member that was seen to be missing.
 
     Args:
         updates: The members of the call, as `by_worth` sorts them.
@@ -98,7 +98,7 @@ def look_at(
         unshown = {each for each, read in reads.items() if _shows_no_write(each, read)}
         missing = (missing | unshown) - shown.keys()
         left = [each for each in left if each not in shown]
-        unable = [each for each in left if _is_unreadable(reads[each])]
+        unable = [each for each in left if _is_unreadable(reads[each]) and each not in missing]
         for update, other in zip(unable, spare, strict=False):
             unreadable.add(update)
             left[left.index(update)] = other

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FIRST_CALLS = 10  # samples in a row that earn trust
 LATER_CALLS = 100  # one of which is sampled
+ODD_CALLS = 5  # odd answers in a row that count as failures; the next one is sampled
 SAMPLE_SECONDS = 30.0  # after which the next call of any worker is sampled
 # Members that are read back as long as no sample has held, if a job may store the members.
 FIRST_SAMPLE = 3
@@ -122,6 +123,8 @@ class BulkTrust:
         self._key = Keys(integration).bulk
         self.longest_look = longest_look
         self._calls = count(1)
+        # Answers of no known form in a row, as this process got them.
+        self._others = 0
         self._read_at = float("-inf")
         self._state = BulkState()
         self._lock = Lock()
@@ -142,13 +145,29 @@ class BulkTrust:
         state = self.state()
         return min(most, TRIAL_SIZE) if state.missed and not any(state.held.values()) else most
 
+    def note_answer(self, form: Form) -> None:
+        """Note the form of a 200, before `is_odd` is asked of it."""
+        with self._lock:
+            self._others = self._others + 1 if form is Form.OTHER else 0
+
     def is_odd(self, form: Form) -> bool:
         """Return whether samples have held for answers of another form, and none for this one.
 
-        Then the account answers otherwise, and the cause may be one member of the call.
+        Then the account answers otherwise, and the cause may be one member of the call. But after
+        ODD_CALLS such answers in a row they are the account's form by now.
+
+        Like `is_late`, it reads the state as it was before the call was sent: if Redis failed now,
+        it would not be known what becomes of the members.
         """
-        held = self.state().held
-        return form is Form.OTHER and not held.get(form) and any(held.values())
+        with self._lock:
+            held, others = self._state.held, self._others
+        is_new = form is Form.OTHER and not held.get(form)
+        return is_new and any(held.values()) and others <= ODD_CALLS
+
+    def is_late(self) -> bool:
+        """Return whether background jobs of this account store members after the answer."""
+        with self._lock:
+            return self._state.delay > 0
 
     def believes(self, form: Form) -> bool:
         """Return whether a call that was answered so counts if its sample could not be read."""

@@ -112,7 +112,7 @@ def pre_write_record(record: Record, plan: MergePlan, now: float) -> Record:
 
     Returns:
         A record with the plan's "no" and a digest of the member, or `record` itself if there is
-        nothing to note. A "no" that is to be written again is pre_write_record as it is.
+        nothing to note. A "no" that is to be written again is noted as it is.
     """
     no = plan.record.no
     if plan.repeats_no:
