@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 AUDIT_VENV ?= .venv-audit
-TESTS_AT_ONCE ?= 2  # processes
+TESTS_AT_ONCE ?= 3  # processes; some tests wait while others compute
 
 # Where this is set, each process that a test starts would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,7 +34,7 @@ browser: install  ## a Chromium for the tests that click, where the system has n
 	@$(BIN)/python -m playwright install chromium
 
 test: install  ## every test that needs nothing but this machine
-	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope
+	@$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadscope --no-loadscope-reorder
 
 test-unit: install  ## the tests of pure modules, about a minute
 	@$(BIN)/python -m pytest tests/unit -q

@@ -1,16 +1,29 @@
-"""What holds for all tests: signals as in a terminal, and the report of the chaos suite.
+"""What holds for all tests: their order, signals as in a terminal, the report of the chaos suite.
 
 The report has the figures of all processes of pytest-xdist.
 """
 
 import pickle
 import signal
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.checks.Figures
 LINES = pytest.StashKey[list[str]]()
+
+
+# Modules whose tests mostly wait, for minutes together. They are spread over the run, so that
+# tests of other modules compute meanwhile.
+MOSTLY_WAITING = frozenset(
+    {
+        *("test_acknowledgement", "test_chaos", "test_clocks", "test_failover", "test_hot_member"),
+        *("test_foreign_messages", "test_hostile_answers", "test_memory", "test_redis_silent"),
+        *("test_retry_window", "test_run", "test_stopped_worker"),
+    }
+)
 
 
 class FromProcesses:
@@ -34,6 +47,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(FromProcesses(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    modules = defaultdict[Path, list[pytest.Item]](list)
+    for item in items:
+        modules[item.path].append(item)
+    waiting = [tests for path, tests in modules.items() if path.stem in MOSTLY_WAITING]
+    others = [tests for path, tests in modules.items() if path.stem not in MOSTLY_WAITING]
+    distance = len(others) / (len(waiting) or 1)
+    for number, tests in enumerate(waiting):
+        others.insert(int(number * distance) + number, tests)
+    items[:] = [test for tests in others for test in tests]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
