@@ -39,6 +39,7 @@ def open_list(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Dead letters", exact=True).click()
     expect(page.locator("#total")).to_be_visible()
+    page.wait_for_load_state()  # until then the page's script does not hear clicks
 
 
 def left(letters: DeadLetterQueue) -> set[str]:

@@ -43,6 +43,7 @@ def open_list(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Retries", exact=True).click()
     expect(page.locator("#total")).to_be_visible()
+    page.wait_for_load_state()  # until then the page's script does not hear clicks
 
 
 def left(delayed: DelayQueue) -> set[str]:
