@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,10 @@ from worker.ops.delayed_pages import (
     parsed_key,
 )
 from worker.ops.found_page import FoundPage
+from worker.queue import delay_queue
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.delay_queue import DelayedMessage, DelayQueue
+from worker.queue.intake import parse_raw
 from worker.queue.message import AttemptRecord, Message
 
 SECRET = b"secret"
@@ -110,6 +113,21 @@ def test_step_of_a_search_ends_after_a_second(delayed: DelayQueue) -> None:
     )
     assert (page.rows, page.read) == ([], 500)
     assert page.next is not None
+
+
+def test_search_for_an_id_decodes_only_events_that_may_have_it(
+    delayed: DelayQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def noting(raw: str, *others: Any) -> Message:
+        decoded.append(raw)
+        return parse_raw(raw, *others)
+
+    monkeypatch.setattr(delay_queue, "parse_raw", noting)
+    fill(delayed, 20)
+    page = page_of(delayed, DeadLetterFilter(id="m-17"), 50, id_of, SECRET)
+    assert (page.rows, page.read, len(decoded)) == (["m-17"], 20, 1)
 
 
 def test_key_finds_its_event_also_after_further_tries(delayed: DelayQueue) -> None:

@@ -8,6 +8,7 @@ nor doubles it.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -37,14 +38,17 @@ class DelayedMessage:
     """A message as it was read from the delay queue.
 
     Attributes:
-        message: The message.
         raw: Its text in Redis, by which it is found again.
         due: When its next try is due, in epoch seconds by Redis's clock.
     """
 
-    message: Message
     raw: str
     due: float
+
+    @cached_property
+    def message(self) -> Message:
+        """The message, decoded when it is first asked for: a search passes over most of them."""
+        return parse_raw(self.raw, lambda: "?")
 
     @property
     def identity(self) -> object:
@@ -148,10 +152,7 @@ class DelayQueue:
     def _page(self, after: str, due: float, most: int) -> list[DelayedMessage]:
         arguments = after, repr(due), str(most), PAGE_BYTES
         found = iter(cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *arguments)))
-        return [
-            DelayedMessage(parse_raw(raw, lambda: "?"), raw, float(due))
-            for raw, due in zip(found, found, strict=True)
-        ]
+        return [DelayedMessage(raw, float(due)) for raw, due in zip(found, found, strict=True)]
 
     def pages(self, since: float = -math.inf, most: int = PAGE) -> Iterator[list[DelayedMessage]]:
         """Yield the delayed messages in pages, the next due first; it survives removals.
