@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
+from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
@@ -175,7 +176,7 @@ class DelayQueue:
             How many were put there; those that were taken from the delay queue meanwhile do not
             count.
         """
-        return self._move("RPUSH", self.queue, [(each.raw, "", "") for each in delayed])
+        return self._move("RPUSH", self.queue, _unchanged(delayed))
 
     def bury(self, delayed: Sequence[tuple[DelayedMessage, DeadLetterInfo]]) -> int:
         """Put the messages on the dead-letter queue, all in one step; return as `retry` does."""
@@ -188,10 +189,11 @@ class DelayQueue:
 
     def purge(self, delayed: Sequence[DelayedMessage]) -> int:
         """Remove the messages permanently, all in one step; return as `retry` does."""
-        return self.redis.zrem(self.key, *[each.raw for each in delayed])
+        return self._move("", self.queue, _unchanged(delayed))
 
     def _move(self, push: str, to: str, moves: Sequence[tuple[str, str, str]]) -> int:
-        keys = self.key, to, Keys(self.integration).dead_letter_counts
+        own = Keys(self.integration)
+        keys = self.key, to, own.dead_letter_counts, own.removed(uuid4().hex)
         return int(
             cast("int", self.redis.eval(MOVE, len(keys), *keys, push, *chain.from_iterable(moves)))
         )
@@ -231,3 +233,8 @@ class DelayQueue:
     def waiting(self) -> Iterator[tuple[str, float]]:
         """Yield every delayed message with its due time, in no order, read a page at a time."""
         return cast("Iterator[tuple[str, float]]", self.redis.zscan_iter(self.key))
+
+
+def _unchanged(delayed: Sequence[DelayedMessage]) -> list[tuple[str, str, str]]:
+    """Return the messages as they are moved or removed: with the same text, and not counted."""
+    return [(each.raw, "", "") for each in delayed]
