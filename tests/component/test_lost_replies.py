@@ -14,9 +14,11 @@ from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS,
 from worker.gate.gate import RequestReport
 from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import Ledger
+from worker.ops.delayed_events import DelayedEvents
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back_fetches
 from worker.queue.message import Message
 from worker.queue.replay_by_filter import ReplayResult, replay_matching
@@ -227,6 +229,25 @@ def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
     assert (letters.purge(oldest) if way == "purge" else letters.replay(oldest, 2.0)) == 2
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
     assert own.redis.llen(own.queue) == (0 if way == "purge" else 2)
+
+
+@pytest.mark.parametrize("act", ["retry", "bury", "purge"])
+def test_delayed_events_whose_move_reply_was_lost_are_counted_once(
+    own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, act: str
+) -> None:
+    events = DelayedEvents(DelayQueue(over_relay.redis, own.name, own.queue))
+    events.queue.add([(Message(id=f"m-{each}", args=({},)), 3600.0) for each in range(3)])
+    found = events.queue.page()[:2]
+    relay.lose_replies(1)
+    acts = {
+        "retry": lambda: events.retry(found),
+        "bury": lambda: events.bury(found, 2.0),
+        "purge": lambda: events.purge(found),
+    }
+    assert acts[act]() == 2
+    letters = DeadLetterQueue(own.redis, own.name, own.queue)
+    there = own.redis.llen(own.queue), letters.count(), events.queue.count()
+    assert there == {"retry": (2, 0, 1), "bury": (0, 2, 1), "purge": (0, 0, 1)}[act]
 
 
 def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(

@@ -154,6 +154,16 @@ def test_wrong_variable_of_flower_is_told_in_one_line(tmp_path: Path) -> None:
     assert len(printed.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("line", ["port = = 5556", "port = prot"])
+def test_configuration_that_is_no_python_is_told_in_one_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "own.py").write_text(f"basic_auth = ['ops:secret']\n{line}\n")
+    printed = printed_by("-m", "worker", "flower", "--conf=own.py", folder=tmp_path)
+    assert (printed.status, printed.out) == (1, "")
+    assert "the file of --conf" in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert "secret" not in printed.err
+
+
 def test_missing_flower_is_told_with_what_to_install(tmp_path: Path) -> None:
     program = (
         "import importlib.util, sys; find = importlib.util.find_spec;"

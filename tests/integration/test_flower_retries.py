@@ -321,6 +321,9 @@ def test_cancelled_burial_keeps_the_rest_delayed(
     done = in_state(visitor, path, *ENDED)
     assert done["state"] == "cancelled"
     assert done["done"] == letters.count() == 300 - len(left(delayed))
+    logged = visitor.log.read_text().count("was cancelled in Flower")
+    assert visitor.post(f"{path}/cancel").status_code == 303
+    assert visitor.log.read_text().count("was cancelled in Flower") == logged >= 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery.events.state import Task
 
 from worker.consumer.task_events import (
     TaskEvent,
@@ -33,8 +34,18 @@ def test_delivered_event_succeeds_with_its_result() -> None:
     assert (ending.event, ending.id, ending.fields) == (
         "task-succeeded",
         "m",
-        {"result": "'delivered'"},
+        {"result": "'delivered'", "exception": None},
     )
+
+
+def test_replayed_dead_letter_that_was_delivered_shows_no_exception() -> None:
+    row = Task(uuid="m")
+    message = Message(id="m", args=({"type": "page"},))
+    for clock, each in enumerate(
+        [received(message), ending_of("m", DIED), received(message), ending_of("m", DELIVERED)]
+    ):
+        row.event(each.event.removeprefix("task-"), clock, clock, each.fields)
+    assert (row.state, row.result, row.exception) == ("SUCCESS", "'delivered'", None)
 
 
 def test_rescheduled_event_is_a_retry_with_reason_and_due_time() -> None:
@@ -63,7 +74,7 @@ def test_bundle_whose_events_are_all_done_is_one_task_event() -> None:
     assert (ending.event, ending.id, ending.fields) == (
         "task-succeeded",
         "b",
-        {"result": "'2 delivered, 1 skipped: no_email'"},
+        {"result": "'2 delivered, 1 skipped: no_email'", "exception": None},
     )
 
 
@@ -104,7 +115,8 @@ def test_each_event_of_a_bundle_that_waits_or_died_is_a_child_task() -> None:
 
 def test_empty_bundle_ends_as_a_success() -> None:
     [ending] = bundle_endings()
-    assert (ending.event, ending.fields) == ("task-succeeded", {"result": "'no events'"})
+    fields = {"result": "'no events'", "exception": None}
+    assert (ending.event, ending.fields) == ("task-succeeded", fields)
 
 
 @pytest.mark.parametrize(("requeues", "cleared"), [(0, False), (2, True)])

@@ -110,7 +110,7 @@ def _check(options: list[str]) -> None:
     try:
         apply_env_options()
         apply_options("flower", options)
-    except (Error, ValueError, KeyError) as error:
+    except (Error, ValueError, KeyError, SyntaxError, NameError) as error:
         # None of these quotes a login: those are texts, and every text can be read.
         raise CommandError(
             f"an option of Flower cannot be read: {error}; see the options, "

@@ -8,7 +8,8 @@ from click import ClickException
 REVOKE = (
     "switched off: an event is never revoked. `signal-mailgun pause` stops deliveries, "
     "`signal-mailgun forget ADDRESS` erases a person's events, "
-    "`signal-mailgun dead-letters purge` removes dead letters"
+    "`signal-mailgun delayed purge` removes events that wait for their next try, "
+    "`signal-mailgun dead-letters purge` dead letters"
 )
 PURGE = (
     "switched off: it would erase events. `signal-mailgun pause` stops deliveries, "

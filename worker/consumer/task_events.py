@@ -96,7 +96,7 @@ def ending_of(id: str, result: Result) -> TaskEvent:
     """Return the task event of an event that ended with this result."""
     match result:
         case Done(text):
-            return TaskEvent("task-succeeded", id, {"result": repr(str(text))})
+            return _succeeded(id, str(text))
         case Rescheduled(why, due):
             text = f"{why}; next try {due:%Y-%m-%d %H:%M:%S} UTC"
             return _unfinished("task-retried", id, RetryScheduled(text), due)
@@ -115,7 +115,13 @@ def _bundle_ending(id: str, results: Sequence[Result], text: str) -> TaskEvent:
         return _unfinished("task-failed", id, DeadLettered(text))
     if dues := [each.due for each in results if isinstance(each, Rescheduled)]:
         return _unfinished("task-retried", id, RetryScheduled(text), min(dues))
-    return TaskEvent("task-succeeded", id, {"result": repr(text)})
+    return _succeeded(id, text)
+
+
+def _succeeded(id: str, text: str) -> TaskEvent:
+    """Return the task event of a task that succeeded, perhaps after a replay."""
+    # Celery's state keeps what a failure said, unless it is told otherwise.
+    return TaskEvent("task-succeeded", id, {"result": repr(text), "exception": None})
 
 
 def _unfinished(event: str, id: str, error: Exception, due: datetime | None = None) -> TaskEvent:

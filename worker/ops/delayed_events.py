@@ -97,7 +97,9 @@ def delayed_events_of(settings: Settings, store: "redis.Redis") -> DelayedEvents
 
 def is_wanted(delayed: DelayedMessage, wanted: DeadLetterFilter) -> bool:
     """Return True if the event matches; `since` and `until` apply to `DelayedMessage.since`."""
-    return wanted.accepts(delayed.message, delayed.reason, delayed.status, delayed.since or 0.0)
+    return wanted.may_match(delayed.raw) and wanted.accepts(
+        delayed.message, delayed.reason, delayed.status, delayed.since or 0.0
+    )
 
 
 def as_record(delayed: DelayedMessage) -> dict[str, Any]:

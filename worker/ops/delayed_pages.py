@@ -1,7 +1,8 @@
 """Read the delay queue in bounded steps: a page of matching events, or an event by its key.
 
 An event's key is the moment when it is due and a digest of what stays the same however often it is
-tried. The moment is a hint: an event that is tried and delayed again is due later.
+tried. The moment is a hint: an event that is tried and delayed again is due later, or earlier if an
+operator had it tried before it was due.
 """
 
 import re
@@ -65,7 +66,9 @@ def event_with(
     secret: bytes,
     clock: Callable[[], float] = time.monotonic,
 ) -> DelayedMessage | None:
-    """Return the event with this key, or None if one bounded step does not find it.
+    """Return the event with this key, or None if two bounded steps do not find it.
+
+    The first step begins at the moment in the key, the second one at the event that is due next.
 
     Args:
         queue: The delay queue.
@@ -73,12 +76,15 @@ def event_with(
         secret: The key of its digest.
         clock: Returns seconds.
     """
-    read, ends = 0, clock() + MOST_SECONDS
-    for page in queue.pages(key.since):
-        found = next((each for each in page if _digest(each, secret) == key.digest), None)
-        read += len(page)
-        if found or read >= MOST_READ or clock() >= ends:
-            return found
+    for pages in (queue.pages(key.since), _pages_before(queue, key.since)):
+        read, ends = 0, clock() + MOST_SECONDS
+        for page in pages:
+            found = next((each for each in page if _digest(each, secret) == key.digest), None)
+            if found:
+                return found
+            read += len(page)
+            if read >= MOST_READ or clock() >= ends:
+                break
     return None
 
 
@@ -88,7 +94,9 @@ def events_with(
     secret: bytes,
     on_read: Callable[[int], None],
 ) -> Iterator[DelayedMessage]:
-    """Yield the events with these keys that are on the queue, the next due first, in one pass.
+    """Yield the events with these keys that are on the queue, in one pass.
+
+    First come those that are due at the earliest moment in a key or later.
 
     Args:
         queue: The delay queue.
@@ -97,7 +105,8 @@ def events_with(
         on_read: Called with the number of events read, after each page of them.
     """
     wanted, read = Counter(each.digest for each in keys), 0
-    for page in queue.pages(min((each.since for each in keys), default=0.0)):
+    since = min((each.since for each in keys), default=0.0)
+    for page in chain(queue.pages(since), _pages_before(queue, since)):
         for each in page:
             digest = _digest(each, secret)
             if wanted[digest]:
@@ -106,6 +115,14 @@ def events_with(
         read += len(page)
         on_read(read)
         if not wanted.total():
+            return
+
+
+def _pages_before(queue: DelayQueue, moment: float) -> Iterator[list[DelayedMessage]]:
+    """Yield the events that are due before `moment`, in pages, the next due first."""
+    for page in queue.pages():
+        yield [each for each in page if each.due < moment]
+        if page[-1].due >= moment:
             return
 
 

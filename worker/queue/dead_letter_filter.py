@@ -56,7 +56,7 @@ class DeadLetterFilter:
         return replace(self, until=min(self.until or moment, moment))
 
     def may_match(self, raw: str) -> bool:
-        """Return False if the text of a letter shows, without being read, that it does not match.
+        """Return False if the text of a message shows, without being read, that it does not match.
 
         A reason of this program and an id of plain characters stand in the text as they are.
         """
@@ -186,7 +186,7 @@ def _moment(name: str, text: str | None, now: datetime) -> datetime | None:
 
 def _check_moments(since: datetime | None, until: datetime | None, now: datetime) -> None:
     if since is not None and since > now:
-        raise ValueError("the filter since is in the future; every dead letter is older")
+        raise ValueError("the filter since is in the future: nothing lies there")
     if since is not None and until is not None and since > until:
         raise ValueError("the filter since is after the filter until: nothing lies between them")
 

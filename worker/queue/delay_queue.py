@@ -8,8 +8,10 @@ nor doubles it.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
+from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
@@ -37,14 +39,17 @@ class DelayedMessage:
     """A message as it was read from the delay queue.
 
     Attributes:
-        message: The message.
         raw: Its text in Redis, by which it is found again.
         due: When its next try is due, in epoch seconds by Redis's clock.
     """
 
-    message: Message
     raw: str
     due: float
+
+    @cached_property
+    def message(self) -> Message:
+        """The message, decoded when it is first asked for: a search passes over most of them."""
+        return parse_raw(self.raw, lambda: "?")
 
     @property
     def identity(self) -> object:
@@ -148,10 +153,7 @@ class DelayQueue:
     def _page(self, after: str, due: float, most: int) -> list[DelayedMessage]:
         arguments = after, repr(due), str(most), PAGE_BYTES
         found = iter(cast("list[str]", self.redis.eval(READ_PAGE, 1, self.key, *arguments)))
-        return [
-            DelayedMessage(parse_raw(raw, lambda: "?"), raw, float(due))
-            for raw, due in zip(found, found, strict=True)
-        ]
+        return [DelayedMessage(raw, float(due)) for raw, due in zip(found, found, strict=True)]
 
     def pages(self, since: float = -math.inf, most: int = PAGE) -> Iterator[list[DelayedMessage]]:
         """Yield the delayed messages in pages, the next due first; it survives removals.
@@ -174,7 +176,7 @@ class DelayQueue:
             How many were put there; those that were taken from the delay queue meanwhile do not
             count.
         """
-        return self._move("RPUSH", self.queue, [(each.raw, "", "") for each in delayed])
+        return self._move("RPUSH", self.queue, _unchanged(delayed))
 
     def bury(self, delayed: Sequence[tuple[DelayedMessage, DeadLetterInfo]]) -> int:
         """Put the messages on the dead-letter queue, all in one step; return as `retry` does."""
@@ -187,10 +189,11 @@ class DelayQueue:
 
     def purge(self, delayed: Sequence[DelayedMessage]) -> int:
         """Remove the messages permanently, all in one step; return as `retry` does."""
-        return self.redis.zrem(self.key, *[each.raw for each in delayed])
+        return self._move("", self.queue, _unchanged(delayed))
 
     def _move(self, push: str, to: str, moves: Sequence[tuple[str, str, str]]) -> int:
-        keys = self.key, to, Keys(self.integration).dead_letter_counts
+        own = Keys(self.integration)
+        keys = self.key, to, own.dead_letter_counts, own.removed(uuid4().hex)
         return int(
             cast("int", self.redis.eval(MOVE, len(keys), *keys, push, *chain.from_iterable(moves)))
         )
@@ -230,3 +233,8 @@ class DelayQueue:
     def waiting(self) -> Iterator[tuple[str, float]]:
         """Yield every delayed message with its due time, in no order, read a page at a time."""
         return cast("Iterator[tuple[str, float]]", self.redis.zscan_iter(self.key))
+
+
+def _unchanged(delayed: Sequence[DelayedMessage]) -> list[tuple[str, str, str]]:
+    """Return the messages as they are moved or removed: with the same text, and not counted."""
+    return [(each.raw, "", "") for each in delayed]

@@ -104,7 +104,7 @@ class Keys:
     removed = _each(
         "signal:<integration>:removed:<token>",
         "string",
-        "how many were replayed or purged; makes the step repeatable",
+        "how many were replayed, retried, buried or purged; makes the step repeatable",
         MINUTE,
     )
     in_flight = _one(

@@ -43,6 +43,9 @@ class SelectedLetters(Selection[DeadLetter]):
         wanted = self.wanted.not_after(counted.latest)
         return batches(self.letters, wanted, counted.total, at_once=size)
 
+    def release(self) -> None:
+        """Do nothing: letters that were counted are known by when they died, or by their keys."""
+
     def _ticked(
         self, size: int, moved: Callable[[], int], check: Callable[[], None]
     ) -> Iterator[list[DeadLetter]]:

@@ -34,6 +34,7 @@ class State(StrEnum):
 
 
 AT_WORK = (State.COUNTING, State.RUNNING)
+ENDED = (State.DONE, State.CANCELLED, State.FAILED)
 
 
 class JobCancelled(Exception):
@@ -106,6 +107,7 @@ class Job:
         with self._lock:
             if self.state == State.READY:
                 self.state = State.CANCELLED
+                self.meant.release()
 
     def _work(self, work: Callable[[], State]) -> None:
         threading.Thread(target=self._do, args=(work,), name="job", daemon=True).start()
@@ -121,6 +123,8 @@ class Job:
         except Exception as error:  # noqa: BLE001  the text of an error may quote an event
             self.trouble = f"a bug, please report it: {whereabouts(error)}"
             self.state = State.FAILED
+        if self.state in ENDED:
+            self.meant.release()
 
     def _end_in(self, state: State) -> None:
         with self._lock:

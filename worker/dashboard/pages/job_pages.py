@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from tornado.web import HTTPError, authenticated
 
 from worker.dashboard.pages.handlers import PageHandler, logger
-from worker.dashboard.pages.job import AT_WORK, Job, State
+from worker.dashboard.pages.job import AT_WORK, ENDED, Job, State
 from worker.dashboard.pages.jobs import Jobs, TooManyJobs
 from worker.dashboard.pages.query import SIZES, parse_query
 from worker.dashboard.pages.shown_queue import Selection, ShownQueue
@@ -152,6 +152,7 @@ class JobCancel(JobHandler):
     async def post(self, id: str) -> None:
         """End the job; what it has done stays done."""
         job = self.job(id)
-        job.cancel()
-        logger.warning("%s of %s was cancelled in Flower", job.act.noun, self.queue.words.many)
+        if job.state not in ENDED:
+            job.cancel()
+            logger.warning("%s of %s was cancelled in Flower", job.act.noun, self.queue.words.many)
         self.lead_to(job)

@@ -69,6 +69,13 @@ class Selection(ABC, Generic[Item]):
             check: Called between reads; what it raises ends the job.
         """
 
+    @abstractmethod
+    def release(self) -> None:
+        """Free the memory of what `read` has yielded; `batches` yields nothing of it from now on.
+
+        Flower keeps jobs that have ended, to show them.
+        """
+
 
 @dataclass(frozen=True)
 class ShownQueue(ABC, Generic[Item]):

@@ -49,6 +49,10 @@ class SelectedEvents(Selection[DelayedMessage]):
             check()
             yield batch
 
+    def release(self) -> None:
+        """Forget which events were counted."""
+        self._counted.clear()
+
     def _found(self, on_read: Callable[[int], None]) -> Iterator[DelayedMessage]:
         if self.keys:
             yield from events_with(self.events.queue, self.keys, self.secret, on_read)
