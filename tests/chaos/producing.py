@@ -46,7 +46,6 @@ class Producer(threading.Thread):
         backlog: The messages that may wait before more are put.
         burst: The events put at once.
         pause: The seconds between two bursts.
-        most: The share of all events that may be put for now.
     """
 
     def __init__(self, put: Put, waiting: Callable[[], int], sent: list[Sent]) -> None:
@@ -60,7 +59,6 @@ class Producer(threading.Thread):
         self.backlog = 250
         self.burst = 25
         self.pause = 0.0
-        self.most = 1.0
 
     @property
     def share(self) -> float:
@@ -74,7 +72,7 @@ class Producer(threading.Thread):
             self._stopped.wait(self.pause or 0.005)
 
     def _put_some(self) -> None:
-        if self.share < self.most and self._waiting() < self.backlog:
+        if self._waiting() < self.backlog:
             burst = self.sent[self._so_far : self._so_far + self.burst]
             self.put_at |= dict.fromkeys((each.id for each in burst), time.time())
             self._put(burst)
@@ -87,13 +85,6 @@ class Producer(threading.Thread):
         self.burst, self.pause = 1, 1 / a_second
         yield
         self.burst, self.pause = before
-
-    @contextmanager
-    def up_to(self, share: float) -> Iterator[None]:
-        """Put no more than about this share of all events within the block."""
-        self.most = share
-        yield
-        self.most = 1.0
 
     def stop(self) -> None:
         """Stop putting events."""
