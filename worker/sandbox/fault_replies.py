@@ -32,7 +32,7 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
         case "magnificent":
             reply = MAGNIFICENT
         case "other_member":
-            reply = about_somebody_else(fault.other_address)
+            reply = about_another_member(fault.other_address)
         case _:
             assert_never(kind)
     told = hint(fault.hint, fault.wait_seconds, now=now)
@@ -72,7 +72,7 @@ def status_reply(fault: Fault, *, now: float) -> Reply:
             assert_never(fault.body)
 
 
-def about_somebody_else(address: str) -> Reply:
+def about_another_member(address: str) -> Reply:
     """Return a well-formed reply about a member other than the requested one."""
     member = {"address": address, "name": "Somebody Else", "subscribed": True, "vars": {}}
     return json_reply(200, {"member": member, "message": "Mailing list member has been created"})
