@@ -402,7 +402,9 @@ def test_broken_http_answer_is_no_response_and_quotes_nothing(
 
 
 def test_header_that_comes_twice_has_both_values() -> None:
-    found, _ = ask_once(said(answer(b"{}", "200 OK", "X-Limit: 1", "Via: a", "x-limit: 2")), read=10)
+    found, _ = ask_once(
+        said(answer(b"{}", "200 OK", "X-Limit: 1", "Via: a", "x-limit: 2")), read=10
+    )
     assert found == Response(200, b"{}", {"x-limit": "1, 2", "via": "a"})
 
 
