@@ -1,4 +1,4 @@
-"""Fakes of Mailgun: transport adapters on the client's own session, so the real client runs."""
+"""Fakes of Mailgun at the end of the real client's way to the list."""
 
 import email
 import email.policy
@@ -7,15 +7,16 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
-import requests
 import urllib3
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 
 from worker.mailgun.client import MailgunClient
+from worker.mailgun.route import Send
 from worker.sandbox.api import answer as sandbox_answer
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.request import Reply, Request
@@ -30,19 +31,42 @@ US = "https://api.mailgun.net"
 NEWSLETTER = "newsletter@mg.example.com"
 
 
-class Far(HTTPAdapter):
-    """An adapter that answers requests with `answer` and records requests and their options."""
+@dataclass(frozen=True)
+class Sent:
+    """A request as it leaves the client."""
 
-    def __init__(self, answer: Callable[[requests.PreparedRequest], urllib3.HTTPResponse]) -> None:
-        super().__init__()
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class Far:
+    """A far side that answers requests with `answer`, and records them.
+
+    Attributes:
+        answer: Returns the answer to a request.
+        requests: The requests, oldest first.
+        timeouts: Those of each way to it, one for each thread.
+    """
+
+    def __init__(self, answer: Callable[[Sent], urllib3.BaseHTTPResponse]) -> None:
         self.answer = answer
-        self.requests: list[requests.PreparedRequest] = []
-        self.options: list[dict[str, Any]] = []
+        self.requests: list[Sent] = []
+        self.timeouts: list[urllib3.Timeout] = []
 
-    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
-        self.requests.append(request)
-        self.options.append(options)
-        return self.build_response(request, self.answer(request))
+    def connect(self, list_url: str, timeouts: urllib3.Timeout) -> Send:
+        """Return a way to this far side."""
+
+        def send(
+            method: str, below: str, headers: Mapping[str, str], body: bytes | None
+        ) -> urllib3.BaseHTTPResponse:
+            request = Sent(method, f"{list_url}{below}", headers, body)
+            self.requests.append(request)
+            return self.answer(request)
+
+        self.timeouts.append(timeouts)
+        return send
 
 
 class Body(io.BytesIO):
@@ -70,27 +94,26 @@ def answered(
 def asking(
     far: Far, *, base_url: str = US, list_address: str = "newsletter@mg.example.com"
 ) -> MailgunClient:
-    """Return the real client with `far` at the other end, for this thread only."""
-    mailgun = MailgunClient(
+    """Return the real client with `far` at the other end."""
+    return MailgunClient(
         base_url=base_url,
         key=SecretStr(KEY),
         list_address=list_address,
         connect_timeout=5,
         read_timeout=15,
+        connect=far.connect,
     )
-    for scheme in ("https://", "http://"):
-        mailgun._session().mount(scheme, far)
-    return mailgun
 
 
-def form_of(request: requests.PreparedRequest) -> dict[str, str] | None:
+def form_of(request: Sent) -> dict[str, str] | None:
     """Return the request's form fields, urlencoded or multipart; None if it has no body."""
     if not request.body:
         return None
-    if isinstance(request.body, str):
-        return dict(parse_qsl(request.body, keep_blank_values=True))
-    kind = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
-    parts = email.message_from_bytes(kind + request.body, policy=email.policy.HTTP).iter_parts()
+    kind = request.headers["Content-Type"]
+    if kind == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    parts = email.message_from_bytes(head + request.body, policy=email.policy.HTTP).iter_parts()
     return {
         str(each.get_param("name", header="content-disposition")): each.get_content().rstrip("\n")
         for each in parts
@@ -115,7 +138,7 @@ class HoldsOneMember:
         self.afterwards: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
         self.instead: dict[str, Callable[[], urllib3.HTTPResponse]] = {}
 
-    def asked(self) -> list[str | None]:
+    def asked(self) -> list[str]:
         """Return the methods of all requests, oldest first."""
         return [each.method for each in self.far.requests]
 
@@ -124,13 +147,13 @@ class HoldsOneMember:
         assert self.held
         self.held["subscribed"] = False
 
-    def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        method = str(request.method)
+    def _answer(self, request: Sent) -> urllib3.HTTPResponse:
+        method = request.method
         self.meanwhile.pop(method, lambda: None)()
         if method in self.instead:
             return self.instead.pop(method)()
         if method == "POST":
-            self._upsert(dict(parse_qsl(str(request.body))))
+            self._upsert(form_of(request) or {})
         return self.afterwards.pop(method, self._member)()
 
     def _upsert(self, form: dict[str, str]) -> None:
@@ -164,12 +187,12 @@ class HoldsAList:
         self.far = Far(self.answer)
         self.instead: dict[int, Callable[[], urllib3.HTTPResponse]] = {}
 
-    def answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def answer(self, request: Sent) -> urllib3.HTTPResponse:
         """Return the answer to the latest request."""
         number = len(self.far.requests) - 1
         if number in self.instead:
             return self.instead[number]()
-        query = dict(parse_qsl(urlsplit(str(request.url)).query))
+        query = dict(parse_qsl(urlsplit(request.url).query))
         wanted = sorted(
             each for each, yes in self.members.items() if not yes or "subscribed" not in query
         )
@@ -190,9 +213,10 @@ class HoldsAList:
         return answered(200, json.dumps({"items": items, "paging": {"next": link}}).encode())
 
 
-def timed_out() -> urllib3.HTTPResponse:
+def timed_out() -> NoReturn:
     """Raise a time-out, as a request without an answer does."""
-    raise requests.ReadTimeout("the address may stand here: jane@example.com")
+    pool = urllib3.HTTPConnectionPool("localhost")
+    raise ReadTimeoutError(pool, "/", "the address may stand here: jane@example.com")
 
 
 def nothing(_call: Request) -> None:
@@ -227,12 +251,7 @@ class HoldsMembers:
 
     def asking(self) -> MailgunClient:
         """Return the real client with this Mailgun at the other end."""
-        mailgun = asking(Far(self._answer))
-        mailgun._new_session = lambda: self._session(  # type: ignore[method-assign]
-            type(mailgun)._new_session(mailgun)
-        )
-        mailgun._of_thread.__dict__.clear()
-        return mailgun
+        return asking(Far(self._answer))
 
     def asked(self) -> list[str]:
         """Return all requests, oldest first: method and last part of the path."""
@@ -250,19 +269,12 @@ class HoldsMembers:
         """Return the variables of a member on the list."""
         return self.list.member(address).vars
 
-    def _session(self, session: requests.Session) -> requests.Session:
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, Far(self._answer))
-        return session
-
-    def _answer(self, request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def _answer(self, request: Sent) -> urllib3.HTTPResponse:
         with self.alone:
-            path = urlsplit(str(request.url)).path
+            path = urlsplit(request.url).path
             authorization = request.headers["Authorization"]
             segments = tuple(unquote_plus(path).split("/")[1:])
-            call = Request(
-                str(request.method), path, segments, {}, form_of(request), authorization, US
-            )
+            call = Request(request.method, path, segments, {}, form_of(request), authorization, US)
             self.calls.append(call)
             instead = self.meanwhile.get(len(self.calls), nothing)(call)
             reply = instead or sandbox_answer(self.world, call, now=0)

@@ -14,9 +14,20 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import trustme
 
 DRIP_SECONDS = 0.05
+NAMED = "mailgun.test"
+# What an environment says of the way to a host that is not on loopback.
+WAYS = (
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "requests_ca_bundle",
+    "curl_ca_bundle",
+)
 
 # Called with the number of a request, from 1; yields what is sent to it.
 Saying = Callable[[int], Iterator[bytes]]
@@ -73,6 +84,7 @@ class RawMailgun:
     Attributes:
         port: The port.
         url: The base URL.
+        named_url: The base URL with the name `NAMED`, see `resolve_named`.
         connections: The number of connections so far.
         asked: The requests, head and body.
         sent: The number of bytes sent.
@@ -94,7 +106,9 @@ class RawMailgun:
         self._numbers = count(1)
         self._clients: list[socket.socket] = []
         self.port = int(self._listening.getsockname()[1])
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.named_url = f"{scheme}://{NAMED}:{self.port}"
         self.connections = 0
         self.asked: list[bytes] = []
         self.sent = 0
@@ -158,11 +172,29 @@ def request_on(client: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
+def resolve_named(monkeypatch: pytest.MonkeyPatch, name: str = NAMED) -> None:
+    """Let `name` be this machine, and the environment, which counts for it, say nothing.
+
+    Names that end with `.invalid` are unknown.
+    """
+    for each in WAYS:
+        monkeypatch.delenv(each, raising=False)
+        monkeypatch.delenv(each.upper(), raising=False)
+    ask = socket.getaddrinfo
+
+    def resolve(host: str, *place: Any, **options: Any) -> Any:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return ask("127.0.0.1" if host == name else host, *place, **options)
+
+    monkeypatch.setattr("worker.mailgun.connection.socket.getaddrinfo", resolve)
+
+
 def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return a context for a server at 127.0.0.1, and the CA file that its clients must trust."""
+    """Return a context for a server on loopback, and the CA file that its clients must trust."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    authority.issue_cert("127.0.0.1", "localhost", NAMED).configure_cert(context)
     trusted = folder / "authority.pem"
     authority.cert_pem.write_to_path(trusted)
     return context, trusted

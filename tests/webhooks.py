@@ -11,11 +11,16 @@ SECRET = "T0SECRET/B0SECRET/xoxSECRETkey"
 
 @dataclass(frozen=True)
 class Received:
-    """A request that came."""
+    """A request that came.
+
+    Attributes:
+        authorization: The header Authorization; "": there was none.
+    """
 
     method: str
     path: str
     body: bytes
+    authorization: str = ""
 
 
 @dataclass
@@ -70,7 +75,8 @@ class RecordingWebhook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
-                webhook.received.append(Received(self.command, self.path, self.rfile.read(length)))
+                body, user = self.rfile.read(length), self.headers.get("Authorization", "")
+                webhook.received.append(Received(self.command, self.path, body, user))
                 if webhook.status is None:
                     webhook._ended.wait(60)
                     return

@@ -13,11 +13,10 @@ from typing import Any, get_args
 from urllib.parse import unquote_plus, urlsplit
 
 import pytest
-import requests
 import urllib3
 from pydantic import SecretStr
 
-from tests.adapters import KEY, US, Far, answered, asking, form_of
+from tests.adapters import KEY, US, Far, Sent, answered, asking, form_of, timed_out
 from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
@@ -235,20 +234,18 @@ def twisted_mailgun(
     """The real client, and at its other end the sandbox's rules seen through `twist`."""
     state = world or SandboxState(SandboxConfig(api_keys=(KEY,), lists=(LIST,)), now=0)
 
-    def replied(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def replied(request: Sent) -> urllib3.HTTPResponse:
         reply = twist(lambda call: answer(state, call, now=0), call_of(request))
         return answered(reply.status, reply.body, reply.headers)
 
     return asking(Far(replied), list_address=LIST), state
 
 
-def call_of(request: requests.PreparedRequest) -> Request:
-    path = urlsplit(str(request.url)).path
+def call_of(request: Sent) -> Request:
+    path = urlsplit(request.url).path
     form = form_of(request)
     segments = tuple(unquote_plus(path).split("/")[1:])
-    return Request(
-        str(request.method), path, segments, {}, form, request.headers["Authorization"], US
-    )
+    return Request(request.method, path, segments, {}, form, request.headers["Authorization"], US)
 
 
 def with_changed_form(change: Callable[[dict[str, str]], dict[str, str]]) -> Twist:
@@ -460,7 +457,7 @@ def test_write_that_arrives_after_its_timeout_and_first_delete_is_deleted() -> N
     def slow(ask: Callable[[Request], Reply], call: Request) -> Reply:
         if call.method == "POST":
             late.append(call)
-            raise requests.ReadTimeout
+            timed_out()
         reply = ask(call)
         if call.method == "DELETE" and late and not deletes:
             deletes.append(call)

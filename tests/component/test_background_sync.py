@@ -42,7 +42,7 @@ def known(own: OwnIntegration, there: HoldsAList) -> int:
 
 
 def pages(there: HoldsAList) -> int:
-    return sum("/pages" in str(each.url) for each in there.far.requests)
+    return sum("/pages" in each.url for each in there.far.requests)
 
 
 def test_first_sync_is_due_at_once_and_reads_all(own: OwnIntegration) -> None:

@@ -11,11 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.adapters import HoldsMembers
+from tests.adapters import HoldsMembers, timed_out
 from tests.integrations import OwnIntegration, answered
 from tests.servers import eventually
 from worker.delivery.bulk_trust import FIRST_CALLS
@@ -92,7 +91,7 @@ def doing(act: Callable[[], object]) -> Callable[[Request], None]:
 
 
 def times_out(_call: Request) -> Reply | None:
-    raise requests.ReadTimeout
+    timed_out()
 
 
 def test_hint_of_a_429_is_stored_while_other_reads_are_still_running(

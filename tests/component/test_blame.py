@@ -4,9 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-import requests
 
-from tests.adapters import HoldsMembers
+from tests.adapters import HoldsMembers, timed_out
 from tests.integrations import OwnIntegration
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge_plan import TimedPatch
@@ -85,7 +84,7 @@ def test_members_of_a_bulk_call_without_an_answer_go_alone_next_time(own: OwnInt
 
     def times_out(call: Request) -> Reply | None:
         if call.method == "POST" and address(17) in str(call.fields):
-            raise requests.ReadTimeout
+            timed_out()
         return None
 
     there.meanwhile = dict.fromkeys(range(1, 2000), times_out)

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.raw_mailguns import (
+    NAMED,
     RawMailgun,
     Saying,
     answer,
@@ -20,6 +21,7 @@ from tests.raw_mailguns import (
     in_turn,
     member_answer,
     pouring,
+    resolve_named,
     said,
 )
 from tests.servers import eventually
@@ -106,6 +108,7 @@ def test_dripping_answer_ends_at_the_deadline_with_its_connection_closed(saying:
 def test_dripping_over_tls_ends_at_the_deadline(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resolve_named(monkeypatch)
     context, trusted = certified(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
     before = {
@@ -115,41 +118,21 @@ def test_dripping_over_tls_ends_at_the_deadline(
     # A handshake record that says it is 16 KiB long.
     handshake = dripping(b"\x16\x03\x03\x40\x00", b"\x02") if part == "handshake" else None
     with RawMailgun(dripping(before, b"x"), context, handshake) as far:
-        mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"))
-        mailgun._through_proxies = True  # the environment's authority counts
-        found = within_bounds(mailgun.read_list)
+        found = within_bounds(mailgun_at(far.named_url).read_list)
     assert isinstance(found, NoResponse)
     assert found.asked is (part != "handshake")
-
-
-def test_tls_that_breaks_after_the_request_leaves_it_open_if_it_came(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context, trusted = certified(tmp_path)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-
-    def saying(_: int) -> Iterator[bytes]:
-        socket.socket.sendall(far.current.client, b"HTTP/1.1 400 under TLS, not in it\r\n\r\n")
-        yield b""
-
-    with RawMailgun(saying, context) as far:
-        mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"), read=10)
-        mailgun._through_proxies = True
-        found = within_bounds(mailgun.read_list)
-    assert far.asked
-    assert found == NoResponse("no connection, or it broke (ConnectionError)", asked=True)
 
 
 def test_tls_connection_carries_several_answers_and_no_unsolicited_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resolve_named(monkeypatch)
     context, trusted = certified(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
     with RawMailgun(
         in_turn(answer(b"1"), answer(b"2"), answer(b"3") + answer(b"stray"), answer(b"4")), context
     ) as far:
-        mailgun = mailgun_at(far.url.replace("127.0.0.1", "localhost"), read=10)
-        mailgun._through_proxies = True
+        mailgun = mailgun_at(far.named_url, read=10)
         assert [body_of(mailgun.read_list()) for _ in range(4)] == [b"1", b"2", b"3", b"4"]
         assert far.connections == 2
 
@@ -184,9 +167,9 @@ def addresses_that_do_not_answer(number: int, monkeypatch: pytest.MonkeyPatch) -
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)]
         monkeypatch.setattr(
             "worker.mailgun.connection.socket.getaddrinfo",
-            lambda host, *_, **__: found * (number if host == "mailgun.test" else 1),
+            lambda host, *_, **__: found * (number if host == NAMED else 1),
         )
-        yield f"http://mailgun.test:{place[1]}"
+        yield f"http://{NAMED}:{place[1]}"
         for each in waiting:
             each.close()
 
@@ -194,10 +177,9 @@ def addresses_that_do_not_answer(number: int, monkeypatch: pytest.MonkeyPatch) -
 def test_host_with_many_dead_addresses_has_one_deadline_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    resolve_named(monkeypatch)
     with addresses_that_do_not_answer(200, monkeypatch) as url:
-        mailgun = mailgun_at(url)
-        mailgun._through_proxies = False
-        found = within_bounds(mailgun.read_list)
+        found = within_bounds(mailgun_at(url).read_list)
     assert found == NoResponse("time-out: no connection to Mailgun in time", asked=False)
 
 
@@ -417,6 +399,13 @@ def test_broken_http_answer_is_no_response_and_quotes_nothing(
         assert found.asked
         assert body_of(mailgun.read_list()) == b"next"
     assert "hello" not in found.reason
+
+
+def test_header_that_comes_twice_has_both_values() -> None:
+    found, _ = ask_once(
+        said(answer(b"{}", "200 OK", "X-Limit: 1", "Via: a", "x-limit: 2")), read=10
+    )
+    assert found == Response(200, b"{}", {"x-limit": "1, 2", "via": "a"})
 
 
 def test_cookies_are_not_kept() -> None:

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import requests
 import urllib3
 
-from tests.adapters import US, Far, answered, asking
+from tests.adapters import US, Far, Sent, answered, asking
 from tests.integrations import OwnIntegration
 from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.client import PAGE_BODY_LIMIT
@@ -32,8 +31,8 @@ Paging = Callable[[dict[str, str]], tuple[list[bytes], str]]
 def paging(pages: Paging) -> Far:
     """Mailgun whose page for a query has those items and that link to the next."""
 
-    def answer(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        items, link = pages(dict(parse_qsl(urlsplit(str(request.url)).query)))
+    def answer(request: Sent) -> urllib3.HTTPResponse:
+        items, link = pages(dict(parse_qsl(urlsplit(request.url).query)))
         return answered(
             200,
             b'{"items":[%b],"paging":{"next":%b}}' % (b",".join(items), json.dumps(link).encode()),
@@ -182,7 +181,7 @@ def test_cyclic_pages_end_the_sync_and_do_not_count_as_the_whole_list(
     assert isinstance(read(own, far), Outcome)
     assert not opt_out_status(own.redis, own.name, REFRESH).trusted
     assert len(far.requests) < 20
-    assert {urlsplit(str(each.url)).hostname for each in far.requests} == {"api.mailgun.net"}
+    assert {urlsplit(each.url).hostname for each in far.requests} == {"api.mailgun.net"}
 
 
 def test_sync_of_far_more_members_than_the_list_has_ends(own: OwnIntegration) -> None:
@@ -209,7 +208,7 @@ def test_opt_out_scan_that_lasts_too_long_is_abandoned_and_begun_anew(
     )
     far_answer = far.answer
 
-    def later(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def later(request: Sent) -> urllib3.BaseHTTPResponse:
         own.redis.hincrbyfloat(f"signal:{own.name}:opt_outs", "began", -2000)
         return far_answer(request)
 

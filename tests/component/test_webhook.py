@@ -1,5 +1,6 @@
 """The alert webhook over HTTP: what counts as taken, what is tried again, and that its path stays secret."""
 
+import base64
 import logging
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def test_message_is_posted_as_json_to_the_whole_url() -> None:
         assert post_to(f"{far.url}?thread=1") == Posted()
         assert far.messages() == [MESSAGE]
         assert far.received[0].path == f"/services/{SECRET}?thread=1"
+
+
+def test_user_of_the_url_is_sent_as_basic_auth() -> None:
+    with RecordingWebhook() as far:
+        assert post_to(far.url.replace("//", "//jane:p%40ss@")) == Posted()
+        token = base64.b64encode(b"jane:p@ss").decode()
+        assert far.received[0].authorization == f"Basic {token}"
 
 
 @pytest.mark.parametrize(

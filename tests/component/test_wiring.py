@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import requests
 import urllib3
 
-from tests.adapters import Far, HoldsOneMember, answered, asking
+from tests.adapters import Far, HoldsOneMember, Sent, answered, asking
 from tests.integrations import OwnIntegration, process_one
 from tests.servers import RedisServer
 from worker.delivery.event_delivery import Buried, Rescheduled
@@ -56,7 +55,7 @@ def always(status: int) -> Far:
 def raising(error: Exception) -> Far:
     """Mailgun's client breaks with a bug of our own."""
 
-    def answer(_: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def answer(_: Sent) -> urllib3.HTTPResponse:
         raise error
 
     return Far(answer)

@@ -4,24 +4,22 @@ Requests go to `{base}/v3/lists/{list}` and below, with Basic auth `api:<key>`. 
 form-urlencoded, those of calls for many members multipart. `outcome.py` classifies the answers.
 """
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from contextlib import closing
+from urllib.parse import quote, urlencode
 
-import requests
 from pydantic import SecretStr
-from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3 import BaseHTTPResponse, Timeout, encode_multipart_formdata
+from urllib3.exceptions import DecodeError
 
-from worker.mailgun.connection import BoundedAdapter
-from worker.mailgun.http_answer import BrokenAnswer
+from worker.mailgun.failure import FAILURES, before_answer, within_answer
 from worker.mailgun.member import Member
 from worker.mailgun.quotation import quoted
 from worker.mailgun.response import NoResponse, Response
-from worker.settings import LOOPBACK_HOSTS
+from worker.mailgun.route import Connect, Send, connect
 
 # Bytes of an answer that are read: a member may hold the fields of several events of 512 KB.
 BODY_LIMIT = 2 * 1024 * 1024
@@ -34,10 +32,26 @@ MOST_VALUES = 200_000
 PAGE_BODY_LIMIT = 32 * 1024 * 1024
 CHUNK = 16 * 1024
 
-# The parts of a multipart form, by field.
-Parts = Mapping[str, tuple[None, str]]
+PAGES = "/members/pages"
+# The headers of every request, besides those of its body and Authorization.
+HEADERS = {
+    "User-Agent": "signal-mailgun",
+    "Accept-Encoding": "gzip",
+    "Accept": "*/*",
+    "Connection": "keep-alive",
+}
+
+# The fields of a form.
+Fields = Mapping[str, str]
+# Returns a form with these fields: its bytes and their type.
+Encode = Callable[[Fields], tuple[bytes, str]]
 # Takes the name of a request, its HTTP status (None without an answer), and its seconds.
 OnRequest = Callable[[str, int | None, float], None]
+
+
+def urlencoded(fields: Fields) -> tuple[bytes, str]:
+    """Return a form as browsers send it."""
+    return urlencode(fields).encode(), "application/x-www-form-urlencoded"
 
 
 def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
@@ -47,7 +61,7 @@ def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
 class MailgunClient:
     """Client of one mailing list in one Mailgun region.
 
-    Threads may share it: each thread has its own keep-alive session.
+    Threads may share it: each thread has its own keep-alive connection.
     """
 
     def __init__(
@@ -59,6 +73,7 @@ class MailgunClient:
         connect_timeout: float,
         read_timeout: float,
         on_request: OnRequest = ignore_request,
+        connect: Connect = connect,
     ) -> None:
         """Configure the client; it connects with its first request.
 
@@ -69,43 +84,44 @@ class MailgunClient:
             connect_timeout: The seconds to connect, and again to send a request.
             read_timeout: The seconds to receive the whole answer.
             on_request: Called after every request with its name, HTTP status and seconds.
+            connect: Opens the way to the list, once for each thread.
         """
         self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
-        self.pages_url = f"{self.list_url}/members/pages"
-        self._auth = ("api", key.get_secret_value())
-        self._timeouts = (connect_timeout, read_timeout)
-        self._through_proxies = urlsplit(base_url).hostname not in LOOPBACK_HOSTS
+        self.pages_url = f"{self.list_url}{PAGES}"
+        self._key = key.get_secret_value()
+        credentials = base64.b64encode(f"api:{self._key}".encode()).decode()
+        self._authorization = {"Authorization": f"Basic {credentials}"}
+        self._timeouts = Timeout(connect=connect_timeout, read=read_timeout)
+        self._connect = connect
         self._on_request = on_request
         self._of_thread = threading.local()
 
     def quoted(self, answer: Response) -> str:
         """Return the text of an answer that is about no person, cut, with the API key masked."""
-        return quoted(answer.text(), self._auth[1])
+        return quoted(answer.text(), self._key)
 
     def read_list(self) -> Response | NoResponse:
         """Send `GET /v3/lists/{list}`."""
-        return self._observe("read_list", "GET", self.list_url)
+        return self._observe("read_list", "GET", "")
 
     def read_member(self, address: str) -> Response | NoResponse:
         """Send `GET /v3/lists/{list}/members/{address}`, with `+` as `%2B`."""
-        return self._observe(
-            "read_member", "GET", f"{self.list_url}/members/{quote(address, safe='@')}"
-        )
+        return self._observe("read_member", "GET", f"/members/{quote(address, safe='@')}")
 
     def read_page(self, query: Mapping[str, str]) -> Response | NoResponse:
         """Send `GET /v3/lists/{list}/members/pages?{query}`, which returns up to 100 members."""
         return self._observe(
-            "read_page", "GET", f"{self.pages_url}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT
+            "read_page", "GET", f"{PAGES}?{urlencode(query)}", body_limit=PAGE_BODY_LIMIT
         )
 
     def upsert(self, member: Member) -> Response | NoResponse:
         """Send `POST /v3/lists/{list}/members` with `upsert=true`. A repeat is harmless."""
         return self.write(member.form())
 
-    def write(self, form: Mapping[str, str]) -> Response | NoResponse:
+    def write(self, form: Fields) -> Response | NoResponse:
         """Send `POST /v3/lists/{list}/members` with the fields of `form` as they are."""
-        return self._observe("upsert", "POST", f"{self.list_url}/members", form)
+        return self._observe("upsert", "POST", "/members", form)
 
     def upsert_many(self, entries: Sequence[str]) -> Response | NoResponse:
         """Send `POST /v3/lists/{list}/members.json` with `upsert=true`.
@@ -114,27 +130,27 @@ class MailgunClient:
         form is multipart, as in Mailgun's documents: to quote 100 members for a urlencoded form
         costs more than the rest of the request.
         """
-        parts = {"members": (None, f"[{','.join(entries)}]"), "upsert": (None, "true")}
-        return self._observe("upsert_many", "POST", f"{self.list_url}/members.json", files=parts)
+        fields = {"members": f"[{','.join(entries)}]", "upsert": "true"}
+        return self._observe(
+            "upsert_many", "POST", "/members.json", fields, encode_multipart_formdata
+        )
 
     def delete_member(self, address: str) -> Response | NoResponse:
         """Send `DELETE /v3/lists/{list}/members/{address}`: for members of this program only."""
-        return self._observe(
-            "delete_member", "DELETE", f"{self.list_url}/members/{quote(address, safe='@')}"
-        )
+        return self._observe("delete_member", "DELETE", f"/members/{quote(address, safe='@')}")
 
     def _observe(
         self,
         request: str,
         method: str,
-        url: str,
-        form: Mapping[str, str] | None = None,
+        below: str,
+        fields: Fields | None = None,
+        encode: Encode = urlencoded,
         *,
-        files: Parts | None = None,
         body_limit: int = BODY_LIMIT,
     ) -> Response | NoResponse:
         began = time.monotonic()
-        answer = self._ask(method, url, body_limit, data=form, files=files)
+        answer = self._ask(method, below, fields, encode, body_limit)
         self._on_request(
             request,
             answer.status if isinstance(answer, Response) else None,
@@ -142,89 +158,53 @@ class MailgunClient:
         )
         return answer
 
-    def _ask(self, method: str, url: str, body_limit: int, **sent: Any) -> Response | NoResponse:
+    def _ask(
+        self, method: str, below: str, fields: Fields | None, encode: Encode, body_limit: int
+    ) -> Response | NoResponse:
         try:
-            with self._session().request(
-                method, url, timeout=self._timeouts, allow_redirects=False, stream=True, **sent
-            ) as response:
-                return self._answer(response, body_limit)
-        except (
-            requests.RequestException,
-            HTTPError,
-            HTTPException,
-            OSError,
-            UnicodeError,
-        ) as error:
-            return NoResponse(_reason(error), asked=not _never_sent(error))
-
-    def _answer(self, response: requests.Response, body_limit: int) -> Response:
-        body, ended = bytearray(), False
+            body, about_it = _body(method, fields, encode)
+            headers = {**HEADERS, **about_it, **self._authorization}
+            response = self._way()(method, below, headers, body)
+        except FAILURES as error:
+            return before_answer(error)
         try:
-            while len(body) <= body_limit and not ended:
-                chunk = response.raw.read1(CHUNK, decode_content=True)
-                ended = not chunk
-                body += chunk
-        except DecodeError:
-            # The body is not encoded as its Content-Encoding states. The status still counts.
-            body.clear()
-        if ended:
-            response.raw.release_conn()  # a connection that is not released is closed
-        cut = len(body) > body_limit
-        if sum(map(body.count, VALUE_MARKS)) > MOST_VALUES:
-            del body[CHUNK:]
-            cut = True
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Response(response.status_code, bytes(body[:body_limit]), headers, cut=cut)
+            with closing(response):
+                return _answer(response, body_limit)
+        except FAILURES as error:
+            return within_answer(error)
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._of_thread, "session", None)
-        if session is None:
-            session = self._of_thread.session = self._new_session()
-        return session
-
-    def _new_session(self) -> requests.Session:
-        session = OneAnswerSession()
-        session.auth = self._auth
-        session.trust_env = self._through_proxies
-        session.headers.update({"User-Agent": "signal-mailgun", "Accept-Encoding": "gzip"})
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, BoundedAdapter())
-        return session
+    def _way(self) -> Send:
+        send: Send | None = getattr(self._of_thread, "send", None)
+        if send is None:
+            send = self._of_thread.send = self._connect(self.list_url, self._timeouts)
+        return send
 
 
-class OneAnswerSession(requests.Session):
-    """Session that treats a redirect as any answer; `requests` would read all of its body."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Return None, so that the session follows no redirect."""
-        return
-
-
-def _never_sent(error: Exception) -> bool:
-    """Return True if the request failed before it could be sent."""
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    never = requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    return isinstance(error, never) or isinstance(cause, NewConnectionError)
+def _body(
+    method: str, fields: Fields | None, encode: Encode
+) -> tuple[bytes | None, dict[str, str]]:
+    """Return the body of a request, and the headers about it."""
+    if fields:
+        body, kind = encode(fields)
+        return body, {"Content-Length": str(len(body)), "Content-Type": kind}
+    return None, {} if method == "GET" else {"Content-Length": "0"}
 
 
-def _reason(error: Exception) -> str:
-    # The exception's own text may quote the address from the URL, so only its kind is shown.
-    broken = next((each for each in (error, *error.args) if isinstance(each, BrokenAnswer)), None)
-    if broken:
-        return f"no usable answer: {broken}"
-    match error:
-        case requests.ConnectTimeout():
-            return "time-out: no connection to Mailgun in time"
-        case requests.Timeout():
-            return "time-out: connected, but no answer in time; Mailgun may have stored it"
-        case ReadTimeoutError():
-            return "time-out: the answer did not end in time"
-        case requests.exceptions.SSLError():
-            return "no secure connection: the certificate or the TLS handshake failed"
-        case requests.exceptions.ProxyError():
-            return "no connection through the proxy"
-        case requests.ConnectionError() | OSError():
-            return f"no connection, or it broke ({type(error).__name__})"
-        case _:
-            return f"no answer ({type(error).__name__})"
+def _answer(response: BaseHTTPResponse, body_limit: int) -> Response:
+    body, ended = bytearray(), False
+    try:
+        while len(body) <= body_limit and not ended:
+            chunk = response.read1(CHUNK, decode_content=True)
+            ended = not chunk
+            body += chunk
+    except DecodeError:
+        # The body is not encoded as its Content-Encoding states. The status still counts.
+        body.clear()
+    if ended:
+        response.release_conn()  # a connection that is not released is closed
+    cut = len(body) > body_limit
+    if sum(map(body.count, VALUE_MARKS)) > MOST_VALUES:
+        del body[CHUNK:]
+        cut = True
+    headers = {name.lower(): value for name, value in response.headers.itermerged()}
+    return Response(response.status, bytes(body[:body_limit]), headers, cut=cut)

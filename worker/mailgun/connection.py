@@ -1,4 +1,4 @@
-"""HTTP connections with hard deadlines for `requests`: to connect, to send, for the whole answer.
+"""HTTP connections with hard deadlines for urllib3: to connect, to send, for the whole answer.
 
 Every wait for bytes ends at the deadline of its step, however slowly the bytes arrive, also in TLS
 and through a proxy. A connection is reused only if its last answer has certainly ended and nothing
@@ -35,6 +35,8 @@ class BoundedConnection(HTTPConnection):
     # The deadline of the current step, by the monotonic clock.
     _ends = 0.0
     _last: HttpAnswer | None = None
+    # The parts of a request while http.client writes them: head and body leave together.
+    _gathered: list[bytes] | None = None
 
     def connect(self) -> None:
         """Connect within `timeout` seconds in all: to the proxy, through it, and with TLS.
@@ -62,17 +64,26 @@ class BoundedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         self._begin_step()
+        parts: list[bytes] = []
+        self._gathered = parts
         try:
             super().request(*args, **options)
+        finally:
+            self._gathered = None
+        try:
+            self.send(b"".join(parts))
         except ssl.SSLError as error:
             raise _broken(error) from error
 
     def send(self, data: Any) -> None:
-        """Send `data`, which is bytes.
+        """Send `data`, which is bytes; gather it if it is a part of a request.
 
         Raises:
             TimeoutError: The deadline passed before all bytes were sent.
         """
+        if self._gathered is not None:
+            self._gathered.append(data)
+            return
         left = memoryview(data)
         while left:
             left = left[self._hurried().send(left) :]
@@ -182,7 +193,7 @@ class BoundedTLSPool(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Transport of a `requests` session: one connection, and no request is sent twice."""
+    """What `requests` opens a connection with: its pools hold one bounded connection each."""
 
     def __init__(self) -> None:
         """Keep one connection to one host."""

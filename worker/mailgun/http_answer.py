@@ -15,6 +15,7 @@ HEAD_LIMIT = 64 * 1024
 RAW_LIMIT = 64 * 1024 * 1024
 # Stands for any request whose answer is read: neither HEAD nor CONNECT, and no upgrade.
 REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "mailgun")])
+END = h11.EndOfMessage()
 # Statuses without a body: a body that comes nevertheless would be read as the next answer.
 BODILESS = frozenset({204, 205, 304})
 
@@ -38,7 +39,7 @@ class HttpAnswer:
         self._data = b""
         self._parser = h11.Connection(h11.CLIENT)
         self._parser.send(REQUEST)
-        self._parser.send(h11.EndOfMessage())
+        self._parser.send(END)
         # The framing leaves no doubt where the answer ends.
         self._plain = True
         self.ended = False

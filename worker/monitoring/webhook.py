@@ -3,19 +3,19 @@
 The URL is a secret. Nothing that this module returns or raises holds more of it than the host.
 """
 
+import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-import requests
 from pydantic import SecretStr
-from urllib3.exceptions import HTTPError
+from urllib3 import Timeout, make_headers
+from urllib3.exceptions import ConnectTimeoutError, ProxyError, ReadTimeoutError, SSLError
 
-from worker.mailgun.client import OneAnswerSession
-from worker.mailgun.connection import BoundedAdapter
-from worker.settings import LOOPBACK_HOSTS
+from worker.mailgun.failure import FAILURES
+from worker.mailgun.route import connect
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
@@ -41,40 +41,37 @@ class Webhook:
 
     def __init__(self, url: SecretStr) -> None:
         """Use the webhook at `url`, a valid ALERT_WEBHOOK_URL."""
-        self._url = url
-        self._parts = urlsplit(url.get_secret_value())
+        parts = urlsplit(url.get_secret_value())
+        self._user = [unquote(each) for each in (parts.username or "", parts.password or "")]
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
     def post(self, message: Mapping[str, Any]) -> Posted:
         """Post a message; it was taken if the answer is 2xx."""
-        answer = self._request("POST", self._url.get_secret_value(), json=message)
+        headers = {"Content-Type": "application/json"}
+        if any(self._user):
+            headers |= make_headers(basic_auth=":".join(self._user))
+        answer = self._request("POST", self._url.geturl(), headers, json.dumps(message).encode())
         return answer if isinstance(answer, Posted) else _taken(answer)
 
     def reach(self) -> Posted:
         """Find out whether the host answers, by `HEAD /`: the secret path is not sent."""
-        answer = self._request("HEAD", f"{self._parts.scheme}://{self._parts.netloc}/")
+        root = self._url._replace(path="/", query="", fragment="")
+        answer = self._request("HEAD", root.geturl(), {}, None)
         return answer if isinstance(answer, Posted) else Posted()
 
-    def _request(self, method: str, url: str, **sent: Any) -> int | Posted:
-        timeouts = (CONNECT_SECONDS, ANSWER_SECONDS)
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> int | Posted:
+        timeouts = Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
         try:
-            with (
-                self._session() as session,
-                session.request(
-                    method, url, timeout=timeouts, allow_redirects=False, stream=True, **sent
-                ) as response,
+            send = connect(url, timeouts)
+            with closing(send(method, "", {"User-Agent": "signal-mailgun", **headers}, body)) as (
+                response
             ):
                 # The body is not read: it may quote the URL.
-                return response.status_code
-        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+                return response.status
+        except FAILURES as error:
             return Posted(_reason(error), again=True)
-
-    def _session(self) -> requests.Session:
-        session = OneAnswerSession()
-        session.trust_env = self._parts.hostname not in LOOPBACK_HOSTS
-        session.headers["User-Agent"] = "signal-mailgun"
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, BoundedAdapter())
-        return session
 
 
 def _taken(status: int) -> Posted:
@@ -88,15 +85,13 @@ def _taken(status: int) -> Posted:
 def _reason(error: Exception) -> str:
     # The error's own text quotes the URL.
     match error:
-        case requests.ConnectTimeout():
+        case ConnectTimeoutError():
             return "no connection in time"
-        case requests.Timeout():
+        case ReadTimeoutError():
             return "no answer in time"
-        case requests.exceptions.SSLError():
+        case SSLError():
             return "no secure connection: the certificate or the TLS handshake failed"
-        case requests.exceptions.ProxyError():
+        case ProxyError():
             return "no connection through the proxy"
-        case requests.ConnectionError() | OSError():
-            return f"no connection, or it broke ({type(error).__name__})"
         case _:
-            return f"no answer ({type(error).__name__})"
+            return f"no connection, or it broke ({type(error).__name__})"
