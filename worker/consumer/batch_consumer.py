@@ -111,6 +111,7 @@ class BatchConsumer:
         self._load = load
         self._processor = processor
         self._redis = processor.delay_queue.redis
+        self._trips = processor.delivery.gate.trips
         self._queue = queue
         self._keys = keys
         self._batch_policy = processor.delivery.batch_policy
@@ -316,7 +317,7 @@ class BatchConsumer:
         endings: Sequence[TaskEvent] = ()
         try:
             endings = self._endings(batch)
-            acknowledge(self._redis, self._keys, [each.tag for each in batch])
+            acknowledge(self._trips, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
             self._requeue(
                 batch, "Redis did not take an event; it stays on the queue", type(error).__name__
