@@ -243,6 +243,11 @@ class BatchConsumer:
         return "cancelled"
 
     @property
+    def events_in_hand(self) -> int:
+        """The number of events in hand."""
+        return sum(each.weight.events for each in list(self._in_hand.values()))
+
+    @property
     def node(self) -> str:
         """Celery's name of this worker; empty before the worker has connected."""
         return str(self._consumer.hostname) if self._consumer else ""
