@@ -46,7 +46,11 @@ Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 # Events under way at once that fill several batches, and the least.
 BATCHES_IN_HAND = 4
-LEAST_IN_HAND = 32
+LEAST_IN_HAND = 64
+# If WORKER_CONCURRENCY is not set, a worker that waits for Mailgun takes up to so many times as
+# many events in hand.
+ROOM_TO_GROW = 4
+MOST_IN_HAND = 1000
 
 
 def events_in_hand(validated: Mapping[str, Any]) -> int:
@@ -130,7 +134,7 @@ class Settings(BaseSettings):
     )
 
     visibility_timeout_seconds: Positive = 120
-    worker_concurrency: Annotated[int, Field(ge=1, le=1000, default_factory=events_in_hand)]
+    worker_concurrency: Annotated[int, Field(ge=1, le=MOST_IN_HAND, default_factory=events_in_hand)]
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9808
     metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -272,6 +276,13 @@ class Settings(BaseSettings):
         """
         connect, read = self.mailgun_connect_timeout_seconds, self.mailgun_read_timeout_seconds
         return 2 * max(connect + 3 * read, 2 * connect + read)
+
+    @property
+    def most_in_hand(self) -> int:
+        """Return the greatest number of events that a worker may have in hand."""
+        if "worker_concurrency" in self.model_fields_set:
+            return self.worker_concurrency
+        return min(MOST_IN_HAND, ROOM_TO_GROW * self.worker_concurrency)
 
     @property
     def trusts_ledger(self) -> bool:

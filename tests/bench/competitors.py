@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tests.bench.figures import BASELINE
 
 OTHER_PROGRAMS = "tests.bench.other_programs"
-BATCHES = {"MAILGUN_BATCH_SIZE": "100", "WORKER_CONCURRENCY": "400"}
+BATCHES = {"MAILGUN_BATCH_SIZE": "100"}
 LEDGER = {**BATCHES, "MAILGUN_MEMBER_STATE": "ledger"}
 
 

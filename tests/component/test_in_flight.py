@@ -18,6 +18,7 @@ from worker.queue import in_flight
 from worker.queue.codec import encode
 from worker.queue.in_flight import acknowledge, in_flight_keys, keep, put_back, restore_overdue
 from worker.queue.message import Message
+from worker.redis_client.shared_trips import SharedTrips
 from worker.settings import Settings
 
 
@@ -116,7 +117,7 @@ def test_message_that_is_not_overdue_stays_in_flight(own: OwnIntegration) -> Non
 def test_acknowledged_message_does_not_come_back(own: OwnIntegration) -> None:
     own.fill(2)
     own.take(2)
-    acknowledge(own.redis, own.unacked_keys, tags(own)[:1])
+    acknowledge(SharedTrips(own.redis), own.unacked_keys, tags(own)[:1])
     assert restore(own) == 1
     assert queued(own) == ["2"]
 

@@ -83,6 +83,7 @@ class BatchConsumer:
         self._load = load
         self._processor = processor
         self._redis = processor.delay_queue.redis
+        self._trips = processor.delivery.gate.trips
         self._queue = queue
         self._keys = keys
         self._batch_policy = processor.delivery.batch_policy
@@ -190,6 +191,11 @@ class BatchConsumer:
         return "cancelled"
 
     @property
+    def events_in_hand(self) -> int:
+        """The number of events in hand."""
+        return sum(each.weight.events for each in list(self._in_hand.values()))
+
+    @property
     def node(self) -> str:
         """Celery's name of this worker; empty before the worker has connected."""
         return str(self._consumer.hostname) if self._consumer else ""
@@ -264,7 +270,7 @@ class BatchConsumer:
         endings: Sequence[list[TaskEvent]] = ()
         try:
             endings = process_batch(self._processor, batch)
-            acknowledge(self._redis, self._keys, [each.tag for each in batch])
+            acknowledge(self._trips, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
             self._requeue(
                 batch, "Redis did not take an event; it stays on the queue", type(error).__name__

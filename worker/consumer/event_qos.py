@@ -20,7 +20,7 @@ class EventQoS(kombu_redis.QoS):
     """The messages that this channel fetched and that are not acknowledged.
 
     Redis noted them as unacknowledged when they were fetched. There is room for more as long as
-    they hold fewer events than the prefetch count, and fewer bytes than a worker may have in hand.
+    they hold fewer events than the worker has room for, and fewer bytes than it may have in hand.
     What else the worker has in hand (consumer/load.py) takes of that room, too.
     """
 
@@ -77,7 +77,7 @@ class EventQoS(kombu_redis.QoS):
         weights = self._all()
         if any(each.alone for each in weights):
             return 0
-        return int(self.prefetch_count) - sum(each.events for each in weights)
+        return load().most_events(int(self.prefetch_count)) - sum(each.events for each in weights)
 
     def _all(self) -> list[Weight]:
         return [*self._weights.values(), *load().weights()]

@@ -46,6 +46,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
     """
     parts = runtime.processor
     steps = (
+        partial(_adapt_room, runtime),
         runtime.batch_consumer.extend_visibility,
         runtime.batch_consumer.repeat,
         parts.delivery.member_store.repeat,
@@ -67,6 +68,10 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
         partial(_look_at_alerts, runtime),
     )
     runtime.rounds.run(steps, wait)
+
+
+def _adapt_room(runtime: Runtime) -> None:
+    runtime.room.adapt(runtime.batch_consumer.events_in_hand)
 
 
 def _put_back_lost(runtime: Runtime) -> None:

@@ -8,9 +8,13 @@ and a message that has to be alone waits until both have ended.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
+
+if TYPE_CHECKING:
+    from worker.consumer.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,26 @@ def weight_of(message: Message, size: int, events: int) -> Weight:
 
 
 class Load:
-    """The weights of messages by their delivery tags. Safe to share between threads."""
+    """The weights of messages by their delivery tags. Safe to share between threads.
+
+    Attributes:
+        room: How many events the worker may have in hand; None: as many as its prefetch count.
+    """
 
     def __init__(self) -> None:
         """Start with no messages."""
+        self.room: "Room | None" = None
         self._weights: dict[str, Weight] = {}
+
+    def most_events(self, prefetch_count: int) -> int:
+        """Return how many events the worker may have in hand.
+
+        Args:
+            prefetch_count: The prefetch count of the channel. If an option of the command line or
+                an operator has set it to something else than the least room, it counts.
+        """
+        room = self.room
+        return room.events if room and room.least == prefetch_count else prefetch_count
 
     def add(self, weights: Mapping[str, Weight]) -> None:
         """Count these messages, too."""

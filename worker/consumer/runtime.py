@@ -5,6 +5,7 @@ from functools import cached_property
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.housekeeping_rounds import Rounds
 from worker.consumer.load import load
+from worker.consumer.room import Room
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.processor import EventProcessor
 from worker.members.background_sync import BackgroundSync
@@ -44,6 +45,13 @@ class Runtime:
         )
 
     @cached_property
+    def room(self) -> Room:
+        """How many events this worker may have in hand."""
+        room = Room(self.settings.worker_concurrency, self.settings.most_in_hand)
+        load().room = room
+        return room
+
+    @cached_property
     def batch_consumer(self) -> BatchConsumer:
         """The messages in hand, and the threads that handle them."""
         return BatchConsumer(
@@ -52,7 +60,7 @@ class Runtime:
             self.in_flight_keys,
             load=load(),
             most_bytes=self.settings.message_max_bytes,
-            threads=self.settings.worker_concurrency,
+            threads=self.room.most,
             visibility_seconds=self.settings.visibility_timeout_seconds,
         )
 

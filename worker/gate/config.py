@@ -4,7 +4,8 @@ The Lua scripts in this folder get all of them as one JSON object.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 # Members without a usable answer since the last success, over all workers, that begin a hold.
 UNAVAILABLE_MEMBERS = 10
@@ -64,6 +65,11 @@ class GateConfig:
         Args:
             jitter: A random number in [0, 1).
         """
+        return f'{self._opened}, "jitter": {jitter}}}'
+
+    @cached_property
+    def _opened(self) -> str:
+        """The JSON without its last brace: it goes with every script, and only `jitter` differs."""
         constants = {
             "unavailable_members": UNAVAILABLE_MEMBERS,
             "unavailable_again": UNAVAILABLE_AGAIN,
@@ -82,4 +88,4 @@ class GateConfig:
             "fastest_rate": FASTEST_RATE,
             "most_marks": max(MOST_MARKS, self.incident_threshold, self.rejected_threshold),
         }
-        return json.dumps({**vars(self), **constants, "jitter": jitter})
+        return json.dumps({**asdict(self), **constants})[:-1]

@@ -26,6 +26,7 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest
 from worker.redis_client.keys import NEVER, Keys
 from worker.redis_client.lua import script
+from worker.redis_client.shared_trips import SharedTrips
 
 if TYPE_CHECKING:
     import redis
@@ -112,6 +113,13 @@ class HoldState:
 class Gate:
     """The circuit breaker and the token bucket of one integration. Safe to share between threads.
 
+    Attributes:
+        redis: The client of the Redis that holds the state.
+        trips: The round trips of that client that threads share.
+        keys: The keys of the hold and of the pace.
+        rules: The settings of the scripts.
+        chance: Returns random numbers in [0, 1).
+
     Each method that runs a script raises `redis.RedisError` if Redis does not answer.
     """
 
@@ -127,6 +135,7 @@ class Gate:
             jitter: Returns random numbers in [0, 1).
         """
         self.redis = redis
+        self.trips = SharedTrips(redis)
         keys = Keys(integration)
         self.keys = keys.hold, keys.pace
         self.rules = rules
@@ -283,7 +292,7 @@ class Gate:
         return [self.rules.to_json(self.jitter())]
 
     def _run(self, script: Any, *args: Any) -> Any:
-        return script(keys=list(self.keys), args=[*self.first_args(), *args])
+        return self.trips.run(script, self.keys, [*self.first_args(), *args])
 
     _seconds_until_open = cached_property(lambda self: self.script(SECONDS_UNTIL_OPEN))
     _record = cached_property(lambda self: self.script(RECORD))

@@ -366,7 +366,7 @@ class Ledger:
         )
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
         keys = [*self.gate.keys, *ours, *members]
-        return script(keys=keys, args=[*self.gate.first_args(), *args])
+        return self.gate.trips.run(script, keys, [*self.gate.first_args(), *args])
 
     _acquire = cached_property(lambda self: self.gate.script(ACQUIRE))
     _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
+from worker.redis_client.shared_trips import SharedTrips
 
 if TYPE_CHECKING:
     import redis
@@ -33,21 +34,18 @@ def in_flight_keys(integration: str) -> tuple[str, str]:
     return keys.in_flight_index, keys.in_flight
 
 
-def acknowledge(client: "redis.Redis", keys: tuple[str, str], tags: Sequence[str]) -> None:
+def acknowledge(trips: SharedTrips, keys: tuple[str, str], tags: Sequence[str]) -> None:
     """Remove the messages of these delivery tags permanently.
 
     Args:
-        client: The client for Redis.
+        trips: The round trips to Redis.
         keys: The keys that `in_flight_keys` returns.
         tags: The delivery tags.
 
     Raises:
         redis.RedisError: Redis did not answer, or refused.
     """
-    with client.pipeline(transaction=True) as at_once:
-        at_once.zrem(keys[0], *tags)
-        at_once.hdel(keys[1], *tags)
-        at_once.execute()
+    trips.transaction([("ZREM", keys[0], *tags), ("HDEL", keys[1], *tags)])
 
 
 def keep(client: "redis.Redis", index: str, tags: Sequence[str]) -> None:

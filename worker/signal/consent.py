@@ -5,8 +5,9 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 DEEPEST = 4  # levels of objects or lists that are read
@@ -116,20 +117,20 @@ def read_consent(value: Any) -> Consent:
     return _read(value, DEEPEST)
 
 
-def read_consent_above(value: Any, places: Iterable[str] = ()) -> Consent:
+def read_consent_above(value: Any, places: Collection[str] = ()) -> Consent:
     """Return the consent that `value` states one level above its place: NO, ABSENT or UNCLEAR.
 
     Of an object only the entries count whose key is in `YES_KEYS` or `NO_KEYS` and not in `places`,
     since most such objects hold other purposes. If there is none, a no at one of `places` inside an
-    inner object counts, as in Segment's `categoryPreferences`. The `places` are read on their own.
+    inner object counts, as in Segment's `categoryPreferences`. The `places` are read on their own;
+    they are keys as `folded_word` returns them.
     """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT
     if isinstance(value, Mapping):
-        led = {folded_word(place) for place in places}
-        ours = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), led)}
+        ours = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), places)}
         if not ours:
-            return Consent.NO if _is_refused_within(value, led, DEEPEST) else Consent.ABSENT
+            return Consent.NO if _is_refused_within(value, places, DEEPEST) else Consent.ABSENT
         value = ours
     return Consent.NO if read_consent(value) is Consent.NO else Consent.UNCLEAR
 
@@ -195,8 +196,11 @@ def folded_word(text: str) -> str:
 
     A text of more than `LONGEST_WORD` characters, or one that begins with no letter, is unchanged.
     """
-    if len(text) > LONGEST_WORD or not text[:1].isalpha():
-        return text
+    return text if len(text) > LONGEST_WORD or not text[:1].isalpha() else _folded_word(text)
+
+
+@lru_cache(maxsize=2000)  # events repeat their keys
+def _folded_word(text: str) -> str:
     return SEPARATORS.sub(
         "", unicodedata.normalize("NFKC", text).casefold().rstrip("!").replace(",", "")
     )
@@ -249,11 +253,11 @@ def _without_beginning(key: str) -> str:
     return key
 
 
-def _is_ours(key: str, places: set[str]) -> bool:
+def _is_ours(key: str, places: Collection[str]) -> bool:
     return key not in places and _read_entry(key, None, 1) is not None
 
 
-def _is_refused_within(value: Mapping[Any, Any], places: set[str], deeper: int) -> bool:
+def _is_refused_within(value: Mapping[Any, Any], places: Collection[str], deeper: int) -> bool:
     """Return True if an object inside `value`, not itself at one of `places`, says no at one."""
     for key, each in value.items():
         if not isinstance(each, Mapping) or folded_word(str(key)) in places:

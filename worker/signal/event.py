@@ -17,6 +17,8 @@ from pydantic import (
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
+# The types of most values: one that holds no other value.
+LEAVES = frozenset({str, int, float, bool, type(None)})
 NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
 
 
@@ -140,10 +142,14 @@ def deeper_than(limit: int, value: Any) -> bool:
     """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
     level = [value] if isinstance(value, CONTAINERS) else []
     for _ in range(limit - 1):
-        inner = (each.values() if isinstance(each, dict) else each for each in level)
-        level = [each for several in inner for each in several if isinstance(each, CONTAINERS)]
-        if not level:
+        inner: list[Any] = []
+        for each in level:
+            values = each.values() if isinstance(each, dict) else each
+            if not LEAVES.issuperset(map(type, values)):
+                inner += [value for value in values if isinstance(value, CONTAINERS)]
+        if not inner:
             return False
+        level = inner
     return any(level)
 
 

@@ -69,7 +69,7 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
         return address
     sets = {**mapped.sets, **preset.always}
     names = sets.pop("name", ())
-    consent = _consent(event, preset.consent)
+    consent = _consent(event, preset)
     values = {target: _first(event, places) for target, places in sets.items()}
     return Patch(
         address=address,
@@ -114,12 +114,12 @@ def _address(value: object) -> str | SkipReason:
     return SkipReason.HASHED_EMAIL if is_hashed(value) else normalize_address(value)
 
 
-def _consent(event: SignalEvent, places: tuple[FieldSource, ...]) -> Consent:
-    found = [place.seek(event) for place in places]
-    keys = [key for place in places for path in place.paths for key in path[1:]]
+def _consent(event: SignalEvent, preset: Preset) -> Consent:
+    found = [place.seek(event) for place in preset.consent]
     unread = [Consent.UNCLEAR] if event.context_unread else []
     readings = [
-        read_consent(value) if whole else read_consent_above(value, keys) for value, whole in found
+        read_consent(value) if whole else read_consent_above(value, preset.consent_keys)
+        for value, whole in found
     ]
     return resolve_consent([*unread, *readings])
 

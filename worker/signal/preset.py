@@ -175,6 +175,12 @@ class Preset(_Strict):
     event: Annotated[tuple[EventMapping, ...], Field(min_length=1)]
     always: Sets = Field(default_factory=dict)
 
+    @cached_property
+    def consent_keys(self) -> frozenset[str]:
+        """The keys on the way to the consent, as `folded_word` returns them."""
+        paths = (path for place in self.consent for path in place.paths)
+        return frozenset(folded_word(key) for path in paths for key in path[1:])
+
     def mapped(self, event: SignalEvent) -> EventMapping | None:
         """Return the first kind that covers `event`; None if the preset does not map it."""
         for mapped in self.event:

@@ -1,0 +1,124 @@
+"""Group commit for Redis: commands that threads have ready at the same moment share a round trip.
+
+A command never waits for others to come. While one round trip is under way, the commands of other
+threads gather, and the next round trip carries them all, in the order in which they came. Each
+command has its own reply or error.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script
+
+    Command = tuple[str | int | float, ...]
+
+
+class _Call:
+    """The commands of one thread, and what Redis replied to them.
+
+    Attributes:
+        commands: The commands; more than one if they are a transaction.
+        replies: Their replies, errors among them; None until they came.
+        error: The error that the round trip ended with; None if it ended well.
+        ready: Held until there are replies, or an error, or this thread is to make the next trip.
+    """
+
+    __slots__ = ("commands", "error", "ready", "replies")
+
+    def __init__(self, commands: "Sequence[Command]") -> None:
+        self.commands = commands
+        self.replies: list[Any] | None = None
+        self.error: BaseException | None = None
+        self.ready = Lock()
+        self.ready.acquire()
+
+
+class SharedTrips:
+    """The round trips that the threads of this process share. One is under way at a time."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        """Send commands with `client`."""
+        self._client = client
+        self._waiting: list[_Call] = []
+        self._is_under_way = False
+        self._lock = Lock()
+
+    def run(self, script: "Script", keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script, and return its reply.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
+        try:
+            (reply,) = self._send([("EVALSHA", script.sha, len(keys), *keys, *args)])
+        except redis.exceptions.NoScriptError:
+            return script(keys=keys, args=args)
+        return reply
+
+    def transaction(self, commands: "Sequence[Command]") -> list[Any]:
+        """Run commands that succeed or fail together, and return their replies.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
+        *_, replies = self._send([("MULTI",), *commands, ("EXEC",)])
+        return list(replies)
+
+    def _send(self, commands: "Sequence[Command]") -> list[Any]:
+        call = _Call(commands)
+        with self._lock:
+            self._waiting.append(call)
+            leads, self._is_under_way = not self._is_under_way, True
+        if not leads:
+            call.ready.acquire()
+        if call.replies is None and call.error is None:
+            self._make_trip()
+        if call.error is not None:
+            raise call.error
+        replies = call.replies or []
+        for each in replies:
+            if isinstance(each, Exception):
+                raise each
+        return replies
+
+    def _make_trip(self) -> None:
+        """Send all commands that wait, and then let the next thread that waits send its own."""
+        with self._lock:
+            calls, self._waiting = self._waiting, []
+        try:
+            self._exchange(calls)
+        except BaseException as error:  # noqa: BLE001  each thread of this trip raises it
+            # Those that came meanwhile were not sent, and would only wait for the same failure.
+            with self._lock:
+                late, self._waiting, self._is_under_way = self._waiting, [], False
+            for each in (*calls, *late):
+                each.error = error
+                each.ready.release()
+            return
+        with self._lock:
+            following = self._waiting[0] if self._waiting else None
+            self._is_under_way = following is not None
+        if following:
+            following.ready.release()
+        for each in calls:
+            each.ready.release()
+
+    def _exchange(self, calls: Sequence[_Call]) -> None:
+        if len(calls) == 1 and len(calls[0].commands) == 1:  # a pipeline would cost more
+            try:
+                reply = self._client.execute_command(*calls[0].commands[0])  # type: ignore[no-untyped-call]
+                calls[0].replies = [reply]
+            except redis.ResponseError as error:
+                calls[0].replies = [error]
+            return
+        with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                for command in call.commands:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            replies = iter(pipe.execute(raise_on_error=False))
+        for call in calls:
+            call.replies = [next(replies) for _ in call.commands]
