@@ -52,7 +52,7 @@ class Load:
 
     def __init__(self) -> None:
         """Start with no messages."""
-        self.room: "Room | None" = None
+        self.room: Room | None = None
         self._weights: dict[str, Weight] = {}
 
     def most_events(self, prefetch_count: int) -> int:
