@@ -43,7 +43,10 @@ NEARLY_ONE = 0.9999  # jitter at its maximum: a hold of its full length
 # The fields that hold a moment, epoch seconds by Redis's clock.
 MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
-    "pace": ("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
+    "pace": (
+        *("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
+        *("episode_at", "window_at"),
+    ),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "bulk": ("alone_until", "held_at"),
     "opt_outs": (

@@ -46,10 +46,10 @@ Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 # Events under way at once that fill several batches, and the least.
 BATCHES_IN_HAND = 4
-LEAST_IN_HAND = 64
+LEAST_IN_HAND = 32
 # If WORKER_CONCURRENCY is not set, a worker that waits for Mailgun takes up to so many times as
 # many events in hand.
-ROOM_TO_GROW = 4
+ROOM_TO_GROW = 8
 MOST_IN_HAND = 1000
 
 

@@ -1,15 +1,20 @@
 """One attempt against a Mailgun that holds one member: what Mailgun holds afterwards, and what it was asked."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration, deliver_one
+from tests.integrations import DIGEST_KEY, OwnIntegration, deliver_one
+from tests.integrations import answered as throttled
 from worker.delivery.member_update import on_hold_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
+from worker.members.lease import LeaseResult, MemberLease, OnHold
+from worker.members.ledger import Ledger
+from worker.members.record import Record
 from worker.signal.patch import Patch
 
 HELD = {
@@ -115,6 +120,58 @@ def test_no_request_is_sent_while_on_hold(own: OwnIntegration, overwrite: bool) 
     found = outcome_of(own, there, patch(plan="free"), overwrite=overwrite)
     assert (found.kind, found.requests) == (OutcomeKind.ON_HOLD, 0)
     assert there.asked() == []
+
+
+class ThrottledElsewhere(Ledger):
+    """A ledger of a process that gets 429s in another thread as soon as one of its scripts ends.
+
+    Attributes:
+        after: The method after which they come: acquire or renew.
+        holds: Whether they begin a hold; a single one does not.
+    """
+
+    after = "acquire"
+    holds = True
+
+    def acquire(self, addresses: Sequence[str]) -> list[LeaseResult] | OnHold:
+        found = super().acquire(addresses)
+        self._throttle("acquire")
+        return found
+
+    def renew(
+        self, leases: Sequence[MemberLease], notes: Sequence[Record], charge: float
+    ) -> list[bool] | OnHold:
+        found = super().renew(leases, notes, charge)
+        self._throttle("renew")
+        return found
+
+    def _throttle(self, method: str) -> None:
+        if method == self.after:
+            throttled(self.gate, OutcomeKind.THROTTLED, times=2 if self.holds else 1)
+            self.gate.note_throttled()
+
+
+@pytest.mark.parametrize(("after", "requests"), [("acquire", []), ("renew", ["GET"])])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_request_permitted_before_a_429_of_another_thread_is_not_sent(
+    own: OwnIntegration, after: str, requests: list[str], batch: int
+) -> None:
+    there = HoldsOneMember(HELD)
+    ledger = ThrottledElsewhere(own.gate(), own.name, DIGEST_KEY, 60, 0, 30)
+    ledger.after = after
+    found = outcome_of(own, there, patch(plan="free"), ledger=ledger, batch=batch)
+    assert (found.kind, there.asked()) == (OutcomeKind.ON_HOLD, requests)
+    own.later(61)
+    assert outcome_of(own, there, patch(plan="free")).kind is OutcomeKind.DELIVERED
+
+
+@pytest.mark.parametrize("after", ["acquire", "renew"])
+def test_single_429_of_another_thread_stops_nothing(own: OwnIntegration, after: str) -> None:
+    there = HoldsOneMember(HELD)
+    ledger = ThrottledElsewhere(own.gate(), own.name, DIGEST_KEY, 60, 0, 30)
+    ledger.after, ledger.holds = after, False
+    found = outcome_of(own, there, patch(plan="free"), ledger=ledger)
+    assert (found.kind, there.asked()) == (OutcomeKind.DELIVERED, ["GET", "POST"])
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -21,6 +21,7 @@ from worker.gate.config import (
     UNAVAILABLE_AGAIN,
     UNAVAILABLE_MEMBERS,
     UNTIL_LIFTED_SECONDS,
+    WINDOW_SECONDS,
 )
 from worker.gate.gate import Gate
 from worker.mailgun.outcome import OutcomeKind
@@ -156,6 +157,7 @@ def test_repeated_429s_hold_from_an_eighth_of_the_backoff_to_the_ceiling(
     own: OwnIntegration,
 ) -> None:
     answered(own.gate(base=800), OutcomeKind.THROTTLED)
+    own.later(WINDOW_SECONDS + 2)
     for expected in (100, 200, 400, 800, 1000, 1000):
         assert answered(own.gate(base=800), OutcomeKind.THROTTLED, times=20) == [
             "throttled",
@@ -169,8 +171,19 @@ def test_repeated_429s_hold_from_an_eighth_of_the_backoff_to_the_ceiling(
 def test_a_hold_without_a_hint_is_a_random_half_to_whole_of_its_length(
     own: OwnIntegration, chance: float, expected: float
 ) -> None:
-    answered(own.gate(chance=chance, base=8000), OutcomeKind.THROTTLED, times=2)
+    answered(own.gate(chance=chance, base=8000), OutcomeKind.THROTTLED)
+    own.later(WINDOW_SECONDS + 2)
+    answered(own.gate(chance=chance, base=8000), OutcomeKind.THROTTLED)
     assert is_about(own.gate().seconds_until_open(), expected)
+
+
+def test_hold_without_a_hint_ends_with_the_minute_in_which_429s_began(own: OwnIntegration) -> None:
+    gate = own.gate(base=800, chance=0.5)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    assert is_about(gate.seconds_until_open(), WINDOW_SECONDS + 1)
+    own.later(WINDOW_SECONDS + 1)
+    answered(gate, OutcomeKind.THROTTLED)
+    assert is_about(gate.seconds_until_open(), 0.75 * 200)
 
 
 def test_backoff_begins_anew_after_a_successful_request(own: OwnIntegration) -> None:

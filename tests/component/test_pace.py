@@ -12,7 +12,10 @@ from tests.integrations import (
 )
 from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
 from worker.gate.config import (
+    CAREFUL_RATE,
     SLOWEST_RATE,
+    USUAL_LIMIT,
+    WINDOW_SECONDS,
 )
 from worker.mailgun.outcome import OutcomeKind
 
@@ -126,7 +129,7 @@ def test_ramp_after_a_hold_begins_at_two_a_second_and_doubles_each_second(
     assert all(later >= 4 * earlier * 0.99 for earlier, later in pairwise(rates))
     own.later(10)
     assert own.gate().state().rate is None
-    assert len(own.take(5000).messages) == 5000
+    assert len(own.take(200).messages) == 200
 
 
 @pytest.mark.parametrize("hint", [100, 10_000, 80_000])
@@ -205,6 +208,49 @@ def test_slower_of_learned_rate_and_set_rate_limit_counts(own: OwnIntegration) -
     assert (own.gate(rate_limit=600_000).state().rate or 0) < first * 1.2
 
 
+# Near the usual limit
+
+
+def test_requests_near_the_usual_limit_go_slowly_until_they_passed_it(own: OwnIntegration) -> None:
+    own.fill(2000)
+    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
+    began, taken = own.now(), 0
+    assert own.gate().state().rate == CAREFUL_RATE
+    while taken < 40:
+        taken += len(own.take(1000).messages)
+    assert taken == 40
+    assert own.now() - began >= 39 / CAREFUL_RATE
+    assert own.gate().state().rate is None
+    own.later(300)
+    assert len(own.take(1000).messages) == 1000
+
+
+def test_requests_of_another_minute_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
+    own.fill(1000)
+    for _ in range(3):
+        assert len(own.take(250).messages) == 250
+        own.later(WINDOW_SECONDS)
+    assert own.gate().state().rate is None
+
+
+def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
+    gate = own.gate()
+    own.fill(1000)
+    for _ in range(5):
+        assert len(own.take(200).messages) == 200
+        gate.release(200 * gate.rules.event_cost)
+        gate.flush_released()
+    assert gate.state().rate is None
+
+
+def test_set_rate_limit_is_not_slowed_near_the_usual_limit(own: OwnIntegration) -> None:
+    own.fill(2000)
+    rules = rules_with(rate_limit=60_000)
+    own.take(rules=rules)
+    own.later(10)
+    assert len(own.take(1500, rules=rules).messages) == 1500
+
+
 # Against limiters
 
 
@@ -226,6 +272,24 @@ def test_limit_of_mailgun_is_used_and_seldom_met_within_two_minutes(
     found = against(made(), own, RULES, minutes=5, hints=hints)
     assert found.let_through(2, 4) >= 0.8 * a_minute
     assert found.refused_share(2, 4) < 0.02
+
+
+@pytest.mark.parametrize("slots", [4, 16, 64])
+def test_usual_limit_is_met_by_few_requests_at_first_and_used_in_each_minute(
+    own: OwnIntegration, slots: int
+) -> None:
+    found = against(fixed_window(300, offset=0), own, RULES, minutes=5, slots=slots)
+    assert found.let_through(0, 4) >= 0.85 * 300
+    assert found.refused_share(0, 0) < 0.08
+    assert found.refused_share(0, 4) < 0.03
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_limit_that_changes_is_used_again(own: OwnIntegration, factor: float) -> None:
+    made = changing(180, fixed_window(300), fixed_window(int(300 * factor)))
+    found = against(made, own, RULES, minutes=8)
+    assert found.let_through(3, 7) >= 0.8 * 300 * factor
+    assert found.refused_share(3, 7) < 0.05
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05])

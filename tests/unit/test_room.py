@@ -10,10 +10,12 @@ class Machine:
 
     def __init__(self) -> None:
         self.now = self.used = 0.0
+        self.ended = 0
 
-    def pass_second(self, busy: float) -> None:
+    def pass_second(self, busy: float, ended: int) -> None:
         self.now += 1
         self.used += busy
+        self.ended += ended
 
 
 @pytest.fixture
@@ -25,10 +27,11 @@ def room_of(machine: Machine, least: int = 32, most: int = 128) -> Room:
     return Room(least, most, lambda: machine.now, lambda: machine.used)
 
 
-def after(room: Room, machine: Machine, *busy: float, full: bool = True) -> int:
+def after(room: Room, machine: Machine, *busy: float, full: bool = True, gains: bool = True) -> int:
+    """Return the room after seconds with these shares of CPU; a room that gains ends as it grows."""
     for share in busy:
-        machine.pass_second(share)
-        room.adapt(room.events if full else room.events // 2)
+        machine.pass_second(share, 10 * room.events if gains else 100)
+        room.adapt(room.events if full else room.events // 2, machine.ended)
     return room.events
 
 
@@ -62,5 +65,22 @@ def test_looks_in_quick_succession_count_as_one(machine: Machine) -> None:
     room = room_of(machine)
     machine.now, machine.used = 0.1, 0.0
     for _ in range(5):
-        room.adapt(32)
+        room.adapt(32, 0)
     assert room.events == 32
+
+
+def test_room_that_lets_no_more_events_end_shrinks_back_for_a_while(machine: Machine) -> None:
+    room = room_of(machine)
+    assert after(room, machine, 0.2) > 32
+    assert after(room, machine, *[0.2] * 5, gains=False) == 32
+    assert after(room, machine, *[0.2] * 20) == 128
+
+
+def test_worker_whose_events_all_hang_takes_no_more_than_once(machine: Machine) -> None:
+    room = room_of(machine)
+    seen = []
+    for _ in range(9):
+        machine.pass_second(0.1, 0)
+        room.adapt(room.events, machine.ended)
+        seen.append(room.events)
+    assert max(seen) == 49

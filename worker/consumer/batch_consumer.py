@@ -96,6 +96,7 @@ class BatchConsumer:
         self._events = 0
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
+        self.ended_events = 0
         # Batches that a thread has ended and that Celery's loop has not released yet, with the task
         # events of each message.
         self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[TaskEvent]]]] = deque()
@@ -330,6 +331,7 @@ class BatchConsumer:
             for each in batch:
                 each.drop(each.tag)
                 self._in_hand.pop(each.tag, None)
+                self.ended_events += each.message.events
             if is_watched(dispatcher := self._consumer.event_dispatcher):
                 for each, events in zip(batch, endings, strict=False):
                     for event in events:

@@ -71,7 +71,8 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
 
 def _adapt_room(runtime: Runtime) -> None:
-    runtime.room.adapt(runtime.batch_consumer.events_in_hand)
+    consumer = runtime.batch_consumer
+    runtime.room.adapt(consumer.events_in_hand, consumer.ended_events)
 
 
 def _put_back_lost(runtime: Runtime) -> None:

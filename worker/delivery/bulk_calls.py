@@ -102,6 +102,10 @@ class BulkCalls:
             for update in updates:
                 update.finish(locked_outcome())
             return [], locked_outcome()
+        if not self._requests.may_send():
+            for update in updates:
+                update.finish(on_hold_outcome(DEFER_SECONDS))
+            return [], on_hold_outcome(DEFER_SECONDS)
         answer = self._deps.mailgun.upsert_many([entry for _, entry in entries])
         outcome = classify_bulk_write(answer, self._deps.mailgun.list_address, self._deps.clock())
         self._permits.use()
@@ -111,9 +115,12 @@ class BulkCalls:
             return entries, outcome  # the report waits until it is known what the answer is worth
         # If one of the members may be the cause, the report names none until the cause is known.
         known = outcome.status != 200 and not _may_be_one_members(outcome)
-        return entries, self._requests.reports.note(
+        noted = self._requests.reports.note(
             [each.address for each in updates] if known else [], outcome
         )
+        if outcome.kind is OutcomeKind.THROTTLED:
+            self._requests.report_throttled()
+        return entries, noted
 
     def _settle(self, entries: Sequence[Entry], outcome: Outcome) -> None:
         if not entries:

@@ -84,6 +84,7 @@ class Deliverer(Collaborators):
         The outcome of each delivered patch is stored in `outcomes`.
         """
         grouped, left = self.member_store.group_by_member(patches, positions)
+        permits.ask()
         leases = self.member_store.acquire(list(grouped))
         if isinstance(leases, OnHold):
             for position in positions:

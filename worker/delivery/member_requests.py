@@ -55,7 +55,7 @@ class MemberRequests:
 
     def _read_one(self, update: MemberUpdate) -> Member | Outcome | None:
         """Return the member as Mailgun holds it; `on_hold` if no more requests are to be sent."""
-        if self.reports.stopped:
+        if not self.may_send():
             return on_hold_outcome(DEFER_SECONDS)
         read = classify_read(
             self._deps.mailgun.read_member(update.address), update.address, self._deps.clock()
@@ -94,7 +94,7 @@ class MemberRequests:
 
         It is `on_hold` if no more requests are to be sent, `locked` if the lease may end too early.
         """
-        if self.reports.stopped:
+        if not self.may_send():
             return on_hold_outcome(DEFER_SECONDS)
         if not update.lease.may_write():
             return locked_outcome()
@@ -163,6 +163,7 @@ class MemberRequests:
         self._report_now()
         charge = max(0.0, requests - self._permits.left)
         notes = [each.pre_write_record() for each in updates]
+        self._permits.ask()
         answer = self._deps.member_store.renew([each.lease for each in updates], notes, charge)
         if isinstance(answer, OnHold):
             self.reports.stopped = True
@@ -191,13 +192,26 @@ class MemberRequests:
         self._permits.use()
         result = self.reports.note([update.address], outcome, written=written)
         # Other workers go on sending, and the other requests of this batch may take long.
-        if outcome.wait_until:
-            self._report_now()
+        if outcome.wait_until or outcome.kind is OutcomeKind.THROTTLED:
+            self.report_throttled()
         return result
+
+    def report_throttled(self) -> None:
+        """Report a 429 to the gate, so that no thread sends what was permitted before."""
+        self._deps.gate.note_throttled()
+        self._report_now()
+        self._deps.gate.note_throttled()  # a thread that asked meanwhile asks again
+
+    def may_send(self) -> bool:
+        """Return whether a permitted request may still be sent: a 429 may have come since."""
+        while self._permits.are_stale and self.is_open():
+            pass
+        return not self.reports.stopped
 
     def is_open(self) -> bool:
         """Return whether more requests may be sent, once the gate knows of those that were sent."""
         if not self.reports.stopped:
+            self._permits.ask()
             self._report_now()
             self.reports.stopped = self._deps.gate.seconds_until_open() > 0
         return not self.reports.stopped

@@ -24,12 +24,22 @@ class Permits:
         """Begin with `charged` requests, which the gate charged when the events were fetched."""
         self._gate = gate
         self._left = charged
+        self._throttles = gate.throttles
         self._lock = Lock()
 
     @property
     def left(self) -> float:
         """Return how many requests were charged and not sent; negative if more were sent."""
         return self._left
+
+    @property
+    def are_stale(self) -> bool:
+        """Return whether this process got a 429 since the gate was asked."""
+        return self._throttles != self._gate.throttles
+
+    def ask(self) -> None:
+        """Note that the gate is asked now whether requests may be sent."""
+        self._throttles = self._gate.throttles
 
     def add(self, requests: float) -> None:
         """Add requests that the gate has charged; a negative number, if it refunded them."""

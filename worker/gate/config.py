@@ -26,6 +26,10 @@ PACE_LIVES_SECONDS = 3600
 FIRST_RATE = 2.0  # requests a second after a hold, at least
 # After a 429 taught a limit, the rate is back at what Mailgun let through within this time.
 BACK_WITHIN_SECONDS = 40.0
+# Limits of Mailgun's that are documented count the requests of a minute.
+WINDOW_SECONDS = 60.0
+USUAL_LIMIT = 300  # requests in a window
+CAREFUL_RATE = 60.0  # requests a second near that limit: few of them are under way at once
 SLOWEST_RATE = 0.2  # requests a second: a rate learned from 429s never falls below
 FASTEST_RATE = 5000.0  # requests a second: a learned rate that has grown beyond is forgotten
 MOST_MARKS = 100  # members whose failures are told apart, or as many as a threshold needs
@@ -84,6 +88,9 @@ class GateConfig:
             "pace_lives": PACE_LIVES_SECONDS,
             "first_rate": FIRST_RATE,
             "back_within": BACK_WITHIN_SECONDS,
+            "window": WINDOW_SECONDS,
+            "usual_limit": USUAL_LIMIT,
+            "careful_rate": CAREFUL_RATE,
             "slowest_rate": SLOWEST_RATE,
             "fastest_rate": FASTEST_RATE,
             "most_marks": max(MOST_MARKS, self.incident_threshold, self.rejected_threshold),

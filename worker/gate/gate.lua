@@ -18,8 +18,8 @@ end
 local function grant(wanted)
     if hold_seconds(true) > 0 then return 0 end
     local left = refill()
-    if not left then return wanted end
-    local grants = math.max(0, math.min(wanted, math.floor(left)))
+    local grants = left and math.max(0, math.min(wanted, math.floor(left)))
+        or before_usual_limit(wanted, 1)
     charge(grants)
     return grants
 end
@@ -30,7 +30,7 @@ local function allowance(want)
     local wait = hold_seconds(false)
     if wait > 0 then return 0, wait end
     local left, allowed = refill()
-    if not left then return want, 0 end
+    if not left then return before_usual_limit(want, rules.event_cost), 0 end
     if left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
     return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
 end
@@ -148,6 +148,12 @@ local function note_refusal(kind, why, members, written)
     return begin('incident', why, length, length)
 end
 
+-- Return the seconds until the window in which the 429s began is over, infinite if it is by now.
+local function until_next_window()
+    local over = (number(PACE, 'episode_at') or now) + rules.window + 2 * rules.jitter
+    return over > now and over - now or math.huge
+end
+
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
 -- of the account may have caused that one. Later ones, of requests already under way, can only
 -- lengthen the hold.
@@ -166,6 +172,7 @@ local function note_throttling(seconds, why)
     end
     local alone = redis.call('HINCRBY', PACE, 'episode', 1) == 1
     if alone then
+        redis.call('HSET', PACE, 'episode_at', now)
         if (limited or back_at_limit()) and can_learn() then
             learn()
         else
@@ -177,7 +184,7 @@ local function note_throttling(seconds, why)
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
         * (0.5 + rules.jitter / 2)
-    local length = seconds > 0 and seconds or backoff
+    local length = seconds > 0 and seconds or math.min(backoff, until_next_window())
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
         'read_at', now + rules.believed)
@@ -195,7 +202,7 @@ local function note_passed(requests)
     -- An answer to a request sent before a 429 does not show that the wait was long enough.
     if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
     if can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
-    redis.call('HDEL', PACE, 'throttles', 'episode')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at')
 end
 
 local REFUSALS = {unauthorized = true, list_not_found = true, unexpected_status = true,
@@ -253,7 +260,7 @@ end
 -- End a 429's hold before its time.
 local function end_throttling()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
-    redis.call('HDEL', PACE, 'throttles', 'episode', 'row')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row')
     ramp_from(now, rules.first_rate)
 end
 

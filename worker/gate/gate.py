@@ -118,7 +118,9 @@ class Gate:
         trips: The round trips of that client that threads share.
         keys: The keys of the hold and of the pace.
         rules: The settings of the scripts.
-        chance: Returns random numbers in [0, 1).
+        jitter: Returns random numbers in [0, 1).
+        throttles: How often this process noted a 429. A request that the gate permitted while
+            this had another value is not sent before the gate was asked again.
 
     Each method that runs a script raises `redis.RedisError` if Redis does not answer.
     """
@@ -140,6 +142,7 @@ class Gate:
         self.keys = keys.hold, keys.pace
         self.rules = rules
         self.jitter = jitter
+        self.throttles = 0
         # Requests that were charged and not made.
         self._unused = 0.0
         self._lock = Lock()
@@ -165,6 +168,11 @@ class Gate:
             if reports
             else []
         )
+
+    def note_throttled(self) -> None:
+        """Let the other threads ask the gate before they send what it has permitted."""
+        with self._lock:
+            self.throttles += 1
 
     def mark(self, address: str) -> str:
         """Return the mark of a member in reports: a digest, the same for every worker."""

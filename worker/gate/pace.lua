@@ -36,6 +36,43 @@ local function learned_rate()
     return math.max(rules.slowest_rate, grown), age
 end
 
+-- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
+-- an account. What is under way when a limit is met is refused. So, while no limit is known, the
+-- last requests before the usual limit go slowly, and so do the first beyond it. Once those were
+-- permitted, that is remembered as long as Keys.pace lives.
+local CAREFUL_FROM, CAREFUL_TO = rules.usual_limit - 20, rules.usual_limit + 20
+
+-- Return the requests permitted in a window that began with the first of them; nil if the usual
+-- limit does not count.
+local function permitted()
+    if rules.rate_limit > 0 or redis.call('HEXISTS', PACE, 'beyond_usual') == 1 then return nil end
+    local is_over = now - (number(PACE, 'window_at') or 0) >= rules.window
+    return is_over and 0 or number(PACE, 'permitted') or 0
+end
+
+-- Count permitted requests; a negative count, if they were not made.
+local function count_permitted(requests)
+    local before = permitted()
+    if not before then return end
+    if before == 0 then redis.call('HSET', PACE, 'window_at', now) end
+    local after = math.max(0, before + requests)
+    redis.call('HSET', PACE, 'permitted', after)
+    if after >= CAREFUL_TO then
+        redis.call('HDEL', PACE, 'permitted', 'window_at')
+        redis.call('HSET', PACE, 'beyond_usual', 1)
+    elseif after >= CAREFUL_FROM and before < CAREFUL_FROM then
+        redis.call('HSET', PACE, 'tokens', 0, 'at', now)
+    end
+    keep_pace()
+end
+
+-- Return how many of `wanted` events or requests, each of which is charged `cost`, may be permitted
+-- before the usual limit is near.
+local function before_usual_limit(wanted, cost)
+    local left = CAREFUL_FROM - (permitted() or CAREFUL_FROM)
+    return left > 0 and math.min(wanted, math.ceil(left / cost)) or wanted
+end
+
 -- Return the requests a second allowed now, nil if they are not limited.
 local function rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
@@ -46,6 +83,9 @@ local function rate()
         local ramp = (number(PACE, 'ramp_rate') or rules.first_rate)
             * 2 ^ math.max(0, now - ramping)
         allowed = math.min(allowed or ramp, ramp)
+    end
+    if (permitted() or 0) >= CAREFUL_FROM then
+        allowed = math.min(allowed or rules.careful_rate, rules.careful_rate)
     end
     return allowed
 end
@@ -69,6 +109,7 @@ end
 
 -- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
+    if count ~= 0 then count_permitted(count) end
     if count ~= 0 and refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
