@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import redis
+from kombu.asynchronous import get_event_loop
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 
@@ -234,7 +235,9 @@ class AtomicFetchMixin:
         self._report_put_aside(*aside)
         self._queue_has_some = bool(messages)
         if float(wait) > 0:
-            self._look_again_at = monotonic() + min(float(wait), LOOK_AGAIN_SECONDS)
+            seconds = min(float(wait), LOOK_AGAIN_SECONDS)
+            self._look_again_at = monotonic() + seconds
+            _wake_loop_after(seconds)
         if not messages:
             raise Empty
         self._hand_over(self._parse_while_room(messages, tags, charged))
@@ -329,3 +332,13 @@ def bare_celery_message(message: Message) -> dict[str, Any]:
         "headers": {"task": message.task, "id": message.id},
         "properties": {"delivery_info": {}},
     }
+
+
+def _wake_loop_after(seconds: float) -> None:
+    """Let Celery's loop run again by then: while nothing happens, it sleeps for a second."""
+    if loop := get_event_loop():
+        loop.call_later(seconds, _do_nothing)
+
+
+def _do_nothing() -> None:
+    """Do nothing: a timer that only wakes the loop."""

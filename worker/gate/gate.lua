@@ -188,7 +188,7 @@ local function note_throttling(seconds, why)
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
         'read_at', now + rules.believed)
-    local brief = times == 1 and length <= 60
+    local brief = times == 1 and length <= 60 and (seconds > 0 or not limited)
     ramp_from(ends, math.max(rules.first_rate, brief and recent_rate() or 0))
     return 'throttled'
 end

@@ -38,9 +38,9 @@ end
 
 -- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
 -- an account. What is under way when a limit is met is refused. So, while no limit is known, the
--- last requests before the usual limit go slowly, and so do the first beyond it. Once those were
--- permitted, that is remembered as long as Keys.pace lives.
-local CAREFUL_FROM, CAREFUL_TO = rules.usual_limit - 20, rules.usual_limit + 20
+-- last requests before the usual limit go slowly, and so do those after it until some have passed.
+-- That they did is remembered as long as Keys.pace lives.
+local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
 -- limit does not count.
@@ -54,16 +54,21 @@ end
 local function count_permitted(requests)
     local before = permitted()
     if not before then return end
-    if before == 0 then redis.call('HSET', PACE, 'window_at', now) end
+    if before == 0 then redis.call('HSET', PACE, 'window_at', now, 'window_passed', 0) end
     local after = math.max(0, before + requests)
     redis.call('HSET', PACE, 'permitted', after)
-    if after >= CAREFUL_TO then
-        redis.call('HDEL', PACE, 'permitted', 'window_at')
-        redis.call('HSET', PACE, 'beyond_usual', 1)
-    elseif after >= CAREFUL_FROM and before < CAREFUL_FROM then
+    if after >= CAREFUL_FROM and before < CAREFUL_FROM then
         redis.call('HSET', PACE, 'tokens', 0, 'at', now)
     end
     keep_pace()
+end
+
+-- Count requests of the window that Mailgun let through.
+local function count_passed_in_window(requests)
+    if not permitted() then return end
+    if redis.call('HINCRBY', PACE, 'window_passed', requests) < BEYOND then return end
+    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_passed')
+    redis.call('HSET', PACE, 'beyond_usual', 1)
 end
 
 -- Return how many of `wanted` events or requests, each of which is charged `cost`, may be permitted
@@ -72,6 +77,9 @@ local function before_usual_limit(wanted, cost)
     local left = CAREFUL_FROM - (permitted() or CAREFUL_FROM)
     return left > 0 and math.min(wanted, math.ceil(left / cost)) or wanted
 end
+
+-- Return whether the next request is near the usual limit.
+local function is_careful() return (permitted() or 0) >= CAREFUL_FROM end
 
 -- Return the requests a second allowed now, nil if they are not limited.
 local function rate()
@@ -84,23 +92,21 @@ local function rate()
             * 2 ^ math.max(0, now - ramping)
         allowed = math.min(allowed or ramp, ramp)
     end
-    if (permitted() or 0) >= CAREFUL_FROM then
-        allowed = math.min(allowed or rules.careful_rate, rules.careful_rate)
-    end
-    return allowed
+    local careful = is_careful() and rules.careful_rate
+    return careful and math.min(allowed or careful, careful) or allowed
 end
 
 -- Return the tokens with which an event may be fetched: those of its requests, at least one.
 local function fewest_tokens() return math.max(1, rules.event_cost) end
 
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
--- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
--- an event.
+-- nil if requests are not limited. The bucket holds the requests of two seconds, near the usual
+-- limit those of a tenth of a second, and at least those of an event.
 local function refill()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local most = math.max(fewest_tokens(), 2 * allowed)
+    local most = math.max(fewest_tokens(), allowed * (is_careful() and 0.1 or 2))
     local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, most)
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
@@ -141,6 +147,7 @@ local function count_passed(requests)
     redis.call('HSETNX', PACE, 'lesson_at', now)
     redis.call('HINCRBY', PACE, 'since_lesson', requests)
     redis.call('HINCRBY', PACE, 'count', requests)
+    count_passed_in_window(requests)
     count(requests, 0)
 end
 
