@@ -15,9 +15,10 @@ from worker.gate.gate import RequestReport
 from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import Ledger
 from worker.ops.delayed_events import DelayedEvents
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back_fetches
 from worker.queue.message import Message

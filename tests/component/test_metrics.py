@@ -27,8 +27,9 @@ from worker.monitoring import integration_gauges, metrics_server
 from worker.monitoring.integration_gauges import IntegrationGauges, RedisCollector, read_gauges
 from worker.monitoring.metrics import OUTCOMES, Metrics, serve_metrics
 from worker.queue.codec import encode
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.settings import Settings

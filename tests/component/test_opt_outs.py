@@ -16,7 +16,7 @@ from tests.integrations import (
     hold_for_unavailability,
 )
 from tests.integrations import answered as reported
-from worker.cli.status import rows
+from worker.cli.status_lines import rows
 from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
 from worker.gate.gate import HoldState

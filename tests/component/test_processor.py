@@ -24,7 +24,8 @@ from worker.mailgun.outcome import Outcome
 from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.queue.codec import decode
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.signal.patch import Patch

@@ -12,7 +12,8 @@ from tests.redis_rights import acl_rules
 from tests.servers import RedisServer
 from worker.ops.redis_check.check import RedisReport, report_on_redis
 from worker.ops.redis_check.result import Severity
-from worker.ops.redis_check.rights import PATTERNS, RIGHTS, WORKERS_USER, Who, try_rights
+from worker.ops.redis_check.rights import PATTERNS, RIGHTS, WORKERS_USER, Who
+from worker.ops.redis_check.rights_trial import try_rights
 from worker.redis_client.client import connect
 
 PROJECT = Path(__file__).parents[2]

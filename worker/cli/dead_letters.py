@@ -23,8 +23,9 @@ from worker.ops.replay_preview import rehearsal_for
 from worker.ops.times import clock_time
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
+from worker.queue.dead_letter import DeadLetter, again
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, select
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, again
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.redis_client.raw_text import bytes_of
 from worker.settings import load_settings

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.ops.attempts import trail_of
-from worker.queue.dead_letters import DeadLetter
+from worker.queue.dead_letter import DeadLetter
 from worker.queue.intake import events_read
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.mailgun.outcome import OutcomeKind
 from worker.ops.attempts import trail_of, why_delayed
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
 from worker.settings import Settings
 

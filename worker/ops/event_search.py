@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger, LedgerEntry
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.intake import events_read, parse_raw, without
 from worker.queue.message import Message
