@@ -241,9 +241,9 @@ def test_delayed_events_whose_move_reply_was_lost_are_counted_once(
     found = events.queue.page()[:2]
     relay.lose_replies(1)
     acts = {
-        "retry": lambda: events.retry(found),
+        "retry": lambda: events.queue.retry(found),
         "bury": lambda: events.bury(found, 2.0),
-        "purge": lambda: events.purge(found),
+        "purge": lambda: events.queue.purge(found),
     }
     assert acts[act]() == 2
     letters = DeadLetterQueue(own.redis, own.name, own.queue)

@@ -15,12 +15,7 @@ from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines, why_delayed
-from worker.ops.delayed_events import (
-    REASONS,
-    DelayedEvents,
-    as_record,
-    delayed_events_of,
-)
+from worker.ops.delayed_events import REASONS, DelayedEvents, as_record, delayed_events_of
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import rehearsal_for
@@ -56,9 +51,7 @@ OWN_OPTIONS = {
 }
 
 cli = typer.Typer(
-    help="Handle events that wait for their next try.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Handle events that wait for their next try.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -73,12 +66,7 @@ def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
 
 @cli.command("list")
 @with_filters
-def list_(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
+def list_(*, wanted: DeadLetterFilter, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the delayed events that are due next: why they wait, since when, and until when."""
     settings = load_settings()
     store = store_of(settings)
@@ -136,8 +124,9 @@ def retry(
     """
     settings = load_settings()
     what = f"delayed events would go to {settings.queue} now"
-    act = DelayedEvents.retry
-    retried = _act(settings, act, what, wanted, limit, yes=yes, rate=rate, is_try=True)
+    retried = _act(
+        settings, lambda its: its.queue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True
+    )
     out.print(f"{retried} put on {settings.queue}")
 
 
@@ -146,7 +135,14 @@ def retry(
 def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
     what = "delayed events would become dead letters"
-    buried = _act(load_settings(), _bury, what, wanted, limit, yes=yes)
+    buried = _act(
+        load_settings(),
+        lambda its: partial(its.bury, now=time.time()),
+        what,
+        wanted,
+        limit,
+        yes=yes,
+    )
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
 
 
@@ -155,17 +151,13 @@ def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> 
 def purge(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Delete delayed events permanently. To keep them, use `delayed bury` instead."""
     what = "delayed events would be deleted permanently"
-    purged = _act(load_settings(), DelayedEvents.purge, what, wanted, limit, yes=yes)
+    purged = _act(load_settings(), lambda its: its.queue.purge, what, wanted, limit, yes=yes)
     out.print(f"{purged} purged")
-
-
-def _bury(events: DelayedEvents, batch: list[DelayedMessage]) -> int:
-    return events.bury(batch, time.time())
 
 
 def _act(
     settings: Settings,
-    act: Callable[[DelayedEvents, list[DelayedMessage]], int],
+    act: Callable[[DelayedEvents], Callable[[list[DelayedMessage]], int]],
     what: str,
     wanted: DeadLetterFilter,
     limit: int | None,
@@ -198,7 +190,7 @@ def _act(
         print_hold(settings, store)
     count = confirm(counts, what, yes=yes)
     batches = events.batches(wanted, counted, at_once=batch_size(rate))
-    return each(batches, count, rate, partial(act, events))
+    return each(batches, count, rate, act(events))
 
 
 def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:

@@ -60,10 +60,6 @@ class DelayedEvents:
         """Return the event with this id; None if it is not delayed."""
         return next(islice(self.matching(DeadLetterFilter(id=id)), 1), None)
 
-    def retry(self, delayed: Sequence[DelayedMessage]) -> int:
-        """Put the events at the front of their queue now, and return how many."""
-        return self.queue.retry(delayed)
-
     def bury(self, delayed: Sequence[DelayedMessage], now: float) -> int:
         """Put the events on the dead-letter queue, and return how many.
 
@@ -84,10 +80,6 @@ class DelayedEvents:
             for each in delayed
         )
         return self.queue.bury(list(zip(delayed, letters, strict=True)))
-
-    def purge(self, delayed: Sequence[DelayedMessage]) -> int:
-        """Remove the events permanently, and return how many."""
-        return self.queue.purge(delayed)
 
 
 def delayed_events_of(settings: Settings, store: "redis.Redis") -> DelayedEvents:

@@ -97,7 +97,7 @@ def member_findings(settings: Settings, search: EventSearch, email: str) -> Iter
     ):
         if count:
             yield {"place": place, "events": count}
-    entry = search.known(address)
+    entry = search.ledger.look_up(address)
     if entry:
         yield from _ledger_findings(entry)
 
