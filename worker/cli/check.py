@@ -157,9 +157,7 @@ def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult
     """Return the failed check that says why Mailgun gave no usable answer, and the fix."""
     if isinstance(answer, NoResponse):
         return failed(
-            "Mailgun",
-            f"{base_url}: {answer.reason}",
-            "Check the network and MAILGUN_API_BASE_URL.",
+            "Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL."
         )
     return _answer_finding(answer, base_url, shown(answer.text()))
 

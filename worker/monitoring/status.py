@@ -92,10 +92,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         workers=WorkerRegistry(store, settings.signal_integration).alive(),
         opt_outs=opt_outs,
         sync=sync_status(
-            store,
-            settings.signal_integration,
-            days=settings.ledger_days,
-            trusted=opt_outs.trusted,
+            store, settings.signal_integration, days=settings.ledger_days, trusted=opt_outs.trusted
         )
         if opt_outs
         else None,
