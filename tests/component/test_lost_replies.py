@@ -69,7 +69,7 @@ def test_lease_whose_acquire_reply_was_lost_is_acquired(
     assert is_locked(own)
 
 
-def test_member_leased_by_another_delivery_stays_busy(
+def test_member_leased_by_another_delivery_stays_locked(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     lease(own.ledger())

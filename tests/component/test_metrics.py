@@ -337,7 +337,7 @@ def test_failed_reading_leaves_the_scrape_whole_without_old_values(
 def test_hanging_reading_delays_no_scrape_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(integration_gauges, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(integration_gauges, "WAIT_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
     def read() -> IntegrationGauges:

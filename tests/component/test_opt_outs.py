@@ -10,11 +10,7 @@ import urllib3
 from rich.text import Text
 
 from tests.adapters import HoldsAList, answered, asking, timed_out
-from tests.integrations import (
-    OwnIntegration,
-    hold_for_incident,
-    hold_for_unavailability,
-)
+from tests.integrations import OwnIntegration, hold_for_incident, hold_for_unavailability
 from tests.integrations import answered as reported
 from worker.cli.status_lines import rows
 from worker.delivery.worker_registry import WorkerEntry

@@ -130,7 +130,9 @@ def test_event_is_delayed_without_spending_an_attempt_while_on_hold(own: OwnInte
     assert there.asked() == []
 
 
-def test_event_of_a_busy_member_is_delayed_without_spending_an_attempt(own: OwnIntegration) -> None:
+def test_event_of_a_locked_member_is_delayed_without_spending_an_attempt(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     own.ledger().acquire([ADDRESS])
     before = message(attempts=3, throttled=2)

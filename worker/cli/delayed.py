@@ -18,7 +18,7 @@ from worker.ops.attempts import attempt_lines, why_delayed
 from worker.ops.delayed_events import REASONS, DelayedEvents, as_record, delayed_events_of
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
-from worker.ops.replay_preview import rehearsal_for
+from worker.ops.replay_preview import replay_preview_for
 from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
@@ -105,7 +105,7 @@ def show(
             f"`signal-mailgun explain {id}` where it is"
         )
     content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
-    request = rehearsal_for(settings).request(found.message)
+    request = replay_preview_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})
         return

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from worker.mailgun.outcome import OutcomeKind
-from worker.ops.attempts import trail_of, why_delayed
+from worker.ops.attempts import attempt_history_of, why_delayed
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -107,5 +107,5 @@ def as_record(delayed: DelayedMessage) -> dict[str, Any]:
         "enqueued_at": message.enqueued_at,
         "since": delayed.since,
         "due": delayed.due,
-        "trail": trail_of(message),
+        "attempt_history": attempt_history_of(message),
     }
