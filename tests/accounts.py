@@ -23,7 +23,8 @@ from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
 from worker.members.record import EventOrder
-from worker.members.sync import ListSync, SyncProgress
+from worker.members.sync import ListSync
+from worker.members.sync_progress import SyncProgress
 from worker.signal.patch import Patch
 
 LIST = "newsletter@mg.example.com"

@@ -4,11 +4,9 @@ A setting that cannot be right, or two that contradict each other, end the progr
 that names them.
 """
 
-import logging
-import os
 import re
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -23,19 +21,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.environment.key_file import KeyFileError, key_in, others_may_read
-from worker.environment.source import ENVIRONMENT_ONLY, EnvFileSource
-from worker.environment.variables import described, env_file, strays
+from worker.environment.api_key import api_key
+from worker.environment.names import ENV_ENCODING, ENV_FILE, SettingsError, check_names, reason
+from worker.environment.source import EnvFileSource
 from worker.privacy import disclose
 from worker.redis_client.address import RedisAddress, redis_address
 from worker.redis_client.keys import Keys
 from worker.redis_client.tls import check_tls_files
 
-logger = logging.getLogger("signal_mailgun.settings")
-
 US_REGION = "https://api.mailgun.net"
 EU_REGION = "https://api.eu.mailgun.net"
-ENV_FILE, ENV_ENCODING = Path(".env"), "utf-8-sig"  # Windows editors write a byte order mark
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 # At most 1e9 s, about 30 years: Redis and the system's timers overflow after some hundred years.
@@ -60,10 +55,6 @@ def events_in_hand(validated: Mapping[str, Any]) -> int:
         validated: The settings that are defined before it.
     """
     return max(LEAST_IN_HAND, BATCHES_IN_HAND * int(validated["mailgun_batch_size"]))
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be right; the text is one line that names it and says what to do."""
 
 
 class Settings(BaseSettings):
@@ -321,25 +312,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: Neither is set, the file cannot be read or trusted, or it holds no key.
         """
-        if self.mailgun_api_key:
-            return usable_key(self.mailgun_api_key.get_secret_value(), "MAILGUN_API_KEY")
-        if not self.mailgun_api_key_file:
-            raise SettingsError(
-                "MAILGUN_API_KEY is not set; put your Mailgun private key there "
-                "(or its file in MAILGUN_API_KEY_FILE)"
-            )
-        try:
-            key = key_in(self.mailgun_api_key_file)
-        except KeyFileError as error:
-            raise SettingsError(f"MAILGUN_API_KEY_FILE {error}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"MAILGUN_API_KEY_FILE cannot be read: {_reason(error)}") from None
-        if others_may_read(self.mailgun_api_key_file):
-            _warn_once(
-                "MAILGUN_API_KEY_FILE can be read by every user of this machine; "
-                "run chmod o-r on it"
-            )
-        return usable_key(key, "MAILGUN_API_KEY_FILE")
+        return api_key(self.mailgun_api_key, self.mailgun_api_key_file)
 
     @property
     def digest_key(self) -> bytes:
@@ -387,21 +360,6 @@ def is_web_address(url: str) -> bool:
     return known and re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", url) is not None
 
 
-def usable_key(text: str, where: str) -> SecretStr:
-    """Return the API key in `text`, without surrounding white space.
-
-    Raises:
-        SettingsError: The text is empty or holds no key. The error names the setting `where`, and
-            does not quote the text.
-    """
-    key = text.strip()
-    if not key:
-        raise SettingsError(f"{where} is empty; put your Mailgun private key there")
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise SettingsError(f"{where} holds no key: it has a character that no key has")
-    return SecretStr(key)
-
-
 def load_settings(*, guest: bool = False) -> Settings:
     """Return the settings of this process.
 
@@ -413,52 +371,15 @@ def load_settings(*, guest: bool = False) -> Settings:
         SettingsError: A setting cannot be right, or a name is misspelt.
     """
     try:
-        _check_names(guest=guest)
+        check_names({name.upper() for name in Settings.model_fields}, guest=guest)
         settings = Settings()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env cannot be read: {_reason(error)}") from None
+        raise SettingsError(f".env cannot be read: {reason(error)}") from None
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error))) from None
     if settings.mailgun_list_address:
         disclose(settings.mailgun_list_address)
     return settings
-
-
-def _check_names(*, guest: bool) -> None:
-    """Refuse misspelt names, and warn once about others that look like settings.
-
-    Raises:
-        SettingsError: A name is misspelt, or a line of `.env` is no NAME=VALUE; not for a guest.
-        OSError: `.env` cannot be read.
-        UnicodeDecodeError: `.env` is not UTF-8.
-    """
-    written = env_file(ENV_FILE.read_text(encoding=ENV_ENCODING) if ENV_FILE.is_file() else "")
-    known = {name.upper() for name in Settings.model_fields}
-    found = strays([*(name for name, value in os.environ.items() if value), *written.names], known)
-    wrong = [f".env line {line} is no NAME=VALUE" for line in written.broken]
-    wrong += [
-        f".env line {line}: {name.upper()} has no ="
-        for name, line in written.bare.items()
-        if name.upper() in known
-    ]
-    if found.typos:
-        wrong.append(f"no setting of this program: {described(found.typos)}; correct or unset it")
-    if wrong and not guest:
-        raise SettingsError("; ".join(wrong))
-    if found.others:
-        wrong.append(f"ignored, since this program has no such setting: {described(found.others)}")
-    if unheard := sorted({name.upper() for name in written.names} & {*ENVIRONMENT_ONLY}):
-        wrong.append(
-            f"{unheard[0]} in .env does not count, since it decides where the key goes: "
-            f"set it in the environment"
-        )
-    for line in wrong:
-        _warn_once(line)
-
-
-@lru_cache(maxsize=100)
-def _warn_once(line: str) -> None:
-    logger.warning(line)
 
 
 def _complaints(error: ValidationError) -> list[str]:
@@ -478,7 +399,3 @@ def _complaint(name: str, message: str) -> str:
         if message.startswith("is ")
         else f"{name}: {message}"
     )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__

@@ -31,7 +31,7 @@ from worker.ops.account_probe.questions import (
     Mode,
 )
 from worker.ops.account_probe.runner import ProbeFinding, ProbeReport, run_probe
-from worker.sandbox import lists
+from worker.sandbox import member_fields
 from worker.sandbox.api import answer
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.request import Reply, Request, json_reply
@@ -288,7 +288,7 @@ def addresses_are_case_sensitive(ask: Callable[[Request], Reply], call: Request)
 
 def no_word_for_true(ask: Callable[[Request], Reply], call: Request) -> Reply:
     refused = call.method == "POST" and call.fields.get("subscribed") == "true"
-    return json_reply(400, {"message": lists.BAD_SUBSCRIBED}) if refused else ask(call)
+    return json_reply(400, {"message": member_fields.BAD_SUBSCRIBED}) if refused else ask(call)
 
 
 def pages_for_everybody(ask: Callable[[Request], Reply], call: Request) -> Reply:
@@ -355,7 +355,7 @@ BROKEN: dict[str, tuple[str, Twist, str, str]] = {
     "subscribed=true is refused": (
         "subscribed=true",
         no_word_for_true,
-        f"400 {lists.BAD_SUBSCRIBED}",
+        f"400 {member_fields.BAD_SUBSCRIBED}",
         NO_FIX,
     ),
 }

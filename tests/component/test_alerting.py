@@ -16,8 +16,9 @@ from worker.mailgun.outcome import OutcomeKind
 from worker.monitoring import alerting as module
 from worker.monitoring.alerting import Alerting, alerting_for, state_in
 from worker.monitoring.alerts import PILE, SENDING_SECONDS
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.redis_client.keys import Keys
 from worker.settings import Settings

@@ -9,13 +9,14 @@ import pytest
 
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
-from worker.cli.status import rows
+from worker.cli.status_lines import rows
 from worker.gate.gate import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.background_sync import BackgroundSync
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
-from worker.members.sync import ListSync, SyncProgress, SyncReplaced, sync_status
+from worker.members.sync import ListSync, SyncReplaced
+from worker.members.sync_progress import SyncProgress, sync_status
 from worker.monitoring.hold_log import log_sync
 from worker.monitoring.status import Status
 

@@ -130,9 +130,9 @@ class Worker:
             lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon),
             what="an end",
         )
-        eventually(self._has_told, what="the task events of what ended")
+        eventually(self._has_sent_events, what="the task events of what ended")
 
-    def _has_told(self) -> bool:
+    def _has_sent_events(self) -> bool:
         self.loop.run()
         return len(self.consuming._in_hand) <= len(self.consuming._gathered)
 
@@ -256,16 +256,25 @@ def test_ended_message_makes_room_and_sends_its_task_events(
 
 
 @pytest.mark.parametrize(("enabled", "groups"), [(False, ()), (True, ("worker",))])
-def test_task_events_that_no_monitor_asked_for_are_not_sent(
+def test_task_events_that_no_monitor_asked_for_are_neither_made_nor_sent(
     at_work: Callable[..., Worker],
     enabled: bool,  # noqa: FBT001
     groups: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    made: list[Message] = []
+
+    def make(ended: Message, _: Any) -> list[Any]:
+        made.append(ended)
+        return []
+
+    monkeypatch.setattr(batch_consumer, "endings_of", make)
     it = at_work(batch=1)
     it.loop.enabled, it.loop.groups = enabled, groups
-    it.take(message(1))
+    it.take(Message(id="b", args=(["malformed"],), task=DELIVER_MANY))
     it.settled()
-    assert it.loop.sent_events == []
+    assert it.processor.dead_letters.count() == 1
+    assert (made, it.loop.sent_events) == ([], [])
 
 
 def test_bundle_is_one_message_and_each_of_its_events_ends_by_itself(
@@ -497,7 +506,7 @@ def test_consumer_bound_anew_fetches_from_the_new_connection(
     assert it.loop.buffer_limit > 24
 
 
-# What waited for a busy member
+# What waited for a locked member
 
 
 def event_of_hot_member(number: int) -> Message:

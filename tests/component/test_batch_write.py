@@ -388,7 +388,7 @@ def test_hold_that_begins_before_the_bulk_call_prevents_it(own: OwnIntegration) 
 # Members that others have
 
 
-def test_busy_member_delays_no_other_member(own: OwnIntegration) -> None:
+def test_locked_member_delays_no_other_member(own: OwnIntegration) -> None:
     there = HoldsMembers(*listed(1, 2, 3))
     own.ledger().acquire([address(2)])
     assert deliver(own, there, *(patch_for(each, plan="pro") for each in (1, 2, 3))) == [

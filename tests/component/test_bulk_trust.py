@@ -11,7 +11,7 @@ import redis
 from tests.accounts import Account, address, wants
 from tests.integrations import OwnIntegration, answered
 from tests.sandboxes import RunningSandbox, eventually
-from worker.cli.status import rows
+from worker.cli.status_lines import rows
 from worker.delivery.bulk_trust import (
     ALONE_SECONDS,
     FIRST_CALLS,

@@ -19,8 +19,8 @@ from worker.ops.dead_letter_pages import key_of
 from worker.ops.paced import BATCH, act_on, batch_size
 from worker.ops.replay_preview import ReplayEffect
 from worker.ops.survey import SAMPLE, Survey
+from worker.queue.dead_letter import DeadLetter, dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetter, dead_letter
 from worker.queue.message import Message
 from worker.settings import Settings
 

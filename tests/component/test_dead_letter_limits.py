@@ -6,9 +6,10 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from worker.monitoring.status import letters_share
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_limits import AT_ONCE, DeadLetterLimits
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.settings import Settings
 

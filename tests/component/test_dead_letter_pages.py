@@ -18,9 +18,10 @@ from worker.ops.dead_letter_pages import (
 )
 from worker.ops.found_page import FoundPage
 from worker.queue import dead_letters
+from worker.queue.dead_letter import DeadLetter, dead_letter, letter_in
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, dead_letter, letter_in
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 
 SECRET = b"secret"

@@ -8,8 +8,9 @@ import pytest
 from tests.integrations import OwnIntegration
 from worker.queue import dead_letters
 from worker.queue.codec import decode
+from worker.queue.dead_letter import DeadLetter, dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import PAGE, PAGE_BYTES, DeadLetter, DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import PAGE, PAGE_BYTES, DeadLetterQueue
 from worker.queue.message import AttemptRecord, Message
 
 MESSAGE = Message(

@@ -95,7 +95,7 @@ def test_an_event_tried_now_is_the_next_to_be_fetched_as_it_was(
 ) -> None:
     own.fill(2)
     fill(delayed, 1)
-    assert delayed.retry(delayed.queue.page()) == 1
+    assert delayed.queue.retry(delayed.queue.page()) == 1
     assert delayed.queue.count() == 0
     assert decode(own.take().messages[0])[0] == waiting("m-0")
 
@@ -107,7 +107,7 @@ def test_an_event_that_a_worker_has_taken_is_neither_tried_nor_buried(
     read = delayed.queue.page()
     own.redis.zrem(delayed.queue.key, read[0].raw)
     assert delayed.bury(read, 900.0) == 1
-    assert (delayed.retry(read), delayed.purge(read)) == (0, 0)
+    assert (delayed.queue.retry(read), delayed.queue.purge(read)) == (0, 0)
     assert [each.message.id for each in letters.oldest_first()] == ["m-1"]
     assert own.redis.llen(own.queue) == 0
 
@@ -176,7 +176,7 @@ def test_batches_hold_so_many_events_at_most_while_they_are_removed(
 ) -> None:
     fill(delayed, 7)
     counted = {each.identity for each in delayed.queue.page(most=5)}
-    moved = [delayed.retry(each) for each in delayed.batches(ANY, counted, at_once=2)]
+    moved = [delayed.queue.retry(each) for each in delayed.batches(ANY, counted, at_once=2)]
     assert moved == [2, 2, 1]
     assert ids(delayed.queue.page()) == ["m-5", "m-6"]
 
@@ -185,12 +185,12 @@ def test_only_events_that_were_counted_and_still_match_are_purged(delayed: Delay
     fill(delayed, 6)
     down = DeadLetterFilter(reason="unavailable")
     counted = {each.identity for each in delayed.queue.page(most=4)}
-    delayed.retry(delayed.queue.page(most=1))
+    delayed.queue.retry(delayed.queue.page(most=1))
     tried = delayed.queue.page(most=1)
-    delayed.retry(tried)
+    delayed.queue.retry(tried)
     slowed = tried[0].message.after_attempt(AttemptRecord(300.0, "throttled", 429), 5.0, spent=True)
     delayed.queue.delay(slowed, FAR)
-    purged = [delayed.purge(each) for each in delayed.batches(down, counted, at_once=9)]
+    purged = [delayed.queue.purge(each) for each in delayed.batches(down, counted, at_once=9)]
     assert purged == [2]
     assert ids(delayed.queue.page()) == ["m-1", "m-4", "m-5"]
 
@@ -204,7 +204,7 @@ def test_event_that_is_delayed_again_meanwhile_is_tried_once(
     tried = []
     counted = {each.identity for each in delayed.matching(ANY)}
     for batch in delayed.batches(ANY, counted, at_once=2):
-        assert delayed.retry(batch) == len(batch)
+        assert delayed.queue.retry(batch) == len(batch)
         tried += [each.message.id for each in batch]
         for each in batch:
             failed = AttemptRecord(300.0, "unavailable", 503)

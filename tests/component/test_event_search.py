@@ -8,9 +8,9 @@ import pytest
 from tests.integrations import OwnIntegration
 from worker.ops.event_search import EventSearch
 from worker.queue.codec import decode, encode
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import address_of
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.message import DELIVER_MANY, Message, unbundle
 
 JANE, SAM, KIM = ("jane@example.com", "sam@example.com", "kim@example.com")

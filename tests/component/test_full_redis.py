@@ -16,8 +16,9 @@ from worker.cli import cli
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.monitoring.redis_memory import memory_share
 from worker.queue.codec import encode
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.queue.priority_lists import PriorityLists

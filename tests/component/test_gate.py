@@ -525,7 +525,7 @@ def test_every_kind_of_outcome_can_be_reported_in_any_state(own: OwnIntegration)
                 own.gate().state()
 
 
-# Patience's clock
+# The integration's own clock
 
 
 def housekeeping_ticks(own: OwnIntegration, seconds: int) -> None:

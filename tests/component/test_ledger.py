@@ -93,7 +93,7 @@ def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
             sets = {"last_page_url": f"/{number}", f"field_{number}": number}
             mine = Patch(ADDRESS, None, sets, None, None)
             return eventually(
-                lambda: _unless_busy(deliver_one(delivery, mine, 1000.0 - number).kind), 60
+                lambda: _unless_locked(deliver_one(delivery, mine, 1000.0 - number).kind), 60
             )
 
         with ThreadPoolExecutor(16) as threads:
@@ -112,11 +112,11 @@ def test_concurrent_deliveries_of_a_member_take_turns_and_lose_no_field(
     )
 
 
-def _unless_busy(kind: OutcomeKind) -> OutcomeKind | None:
+def _unless_locked(kind: OutcomeKind) -> OutcomeKind | None:
     return None if kind is OutcomeKind.LOCKED else kind
 
 
-def test_member_leased_by_another_delivery_is_busy_without_a_request(
+def test_member_leased_by_another_delivery_is_locked_without_a_request(
     own: OwnIntegration,
 ) -> None:
     there = HoldsOneMember(HELD)
@@ -126,7 +126,7 @@ def test_member_leased_by_another_delivery_is_busy_without_a_request(
     assert there.asked() == []
 
 
-def test_another_member_is_not_busy(own: OwnIntegration) -> None:
+def test_another_member_is_not_locked(own: OwnIntegration) -> None:
     acquired_lease(own)
     only_lease(own.ledger().acquire(["john@example.com"]))
 

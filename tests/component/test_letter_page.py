@@ -14,7 +14,7 @@ from worker.dashboard.dead_letters.words import WORDS
 from worker.dashboard.pages import item_pages
 from worker.dashboard.pages.item_pages import LONGEST_EVENT, ItemPage, event_text
 from worker.ops.dead_letter_pages import key_of
-from worker.queue.dead_letters import letter_in
+from worker.queue.dead_letter import letter_in
 from worker.queue.message import Message
 from worker.settings import Settings
 

@@ -15,9 +15,10 @@ from worker.gate.gate import RequestReport
 from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import Ledger
 from worker.ops.delayed_events import DelayedEvents
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.in_flight import put_back_fetches
 from worker.queue.message import Message
@@ -68,7 +69,7 @@ def test_lease_whose_acquire_reply_was_lost_is_acquired(
     assert is_locked(own)
 
 
-def test_member_leased_by_another_delivery_stays_busy(
+def test_member_leased_by_another_delivery_stays_locked(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay
 ) -> None:
     lease(own.ledger())
@@ -240,9 +241,9 @@ def test_delayed_events_whose_move_reply_was_lost_are_counted_once(
     found = events.queue.page()[:2]
     relay.lose_replies(1)
     acts = {
-        "retry": lambda: events.retry(found),
+        "retry": lambda: events.queue.retry(found),
         "bury": lambda: events.bury(found, 2.0),
-        "purge": lambda: events.purge(found),
+        "purge": lambda: events.queue.purge(found),
     }
     assert acts[act]() == 2
     letters = DeadLetterQueue(own.redis, own.name, own.queue)

@@ -27,8 +27,9 @@ from worker.monitoring import integration_gauges, metrics_server
 from worker.monitoring.integration_gauges import IntegrationGauges, RedisCollector, read_gauges
 from worker.monitoring.metrics import OUTCOMES, Metrics, serve_metrics
 from worker.queue.codec import encode
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.settings import Settings
@@ -336,7 +337,7 @@ def test_failed_reading_leaves_the_scrape_whole_without_old_values(
 def test_hanging_reading_delays_no_scrape_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(integration_gauges, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(integration_gauges, "WAIT_SECONDS", 0.05)
     begun, go_on, now = [], threading.Event(), [0.0]
 
     def read() -> IntegrationGauges:

@@ -26,8 +26,8 @@ from worker.cli import cli
 from worker.cli.errors import exit_status_of
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
 from worker.queue.codec import celery_message
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import ADVICE
-from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message
 from worker.redis_client.client import connect
 from worker.settings import Settings

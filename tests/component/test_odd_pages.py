@@ -20,7 +20,8 @@ from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter
 from worker.members.record import EventOrder
-from worker.members.sync import MORE_MEMBERS, ListSync, SyncProgress
+from worker.members.sync import MORE_MEMBERS, ListSync
+from worker.members.sync_progress import SyncProgress
 from worker.signal.patch import Patch
 
 REFRESH = 1000.0

@@ -10,13 +10,9 @@ import urllib3
 from rich.text import Text
 
 from tests.adapters import HoldsAList, answered, asking, timed_out
-from tests.integrations import (
-    OwnIntegration,
-    hold_for_incident,
-    hold_for_unavailability,
-)
+from tests.integrations import OwnIntegration, hold_for_incident, hold_for_unavailability
 from tests.integrations import answered as reported
-from worker.cli.status import rows
+from worker.cli.status_lines import rows
 from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
 from worker.gate.gate import HoldState

@@ -20,8 +20,8 @@ from tests.servers import RedisServer
 from worker.cli import cli
 from worker.ops.person_search import Person
 from worker.queue.codec import encode
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.message import DELIVER_MANY, TASK, Message
 from worker.signal.preset import load_preset
 

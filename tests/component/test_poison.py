@@ -10,8 +10,9 @@ import pytest
 from tests.integrations import OwnIntegration, rules_with
 from worker.consumer.atomic_fetch import FETCH
 from worker.queue.codec import encode
+from worker.queue.dead_letter import again
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, again
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import events_read, parse_raw
 from worker.queue.message import DELIVER_MANY, TASK, AttemptRecord, Limits, Message

@@ -24,7 +24,8 @@ from worker.mailgun.outcome import Outcome
 from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.queue.codec import decode
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.signal.patch import Patch
@@ -129,7 +130,9 @@ def test_event_is_delayed_without_spending_an_attempt_while_on_hold(own: OwnInte
     assert there.asked() == []
 
 
-def test_event_of_a_busy_member_is_delayed_without_spending_an_attempt(own: OwnIntegration) -> None:
+def test_event_of_a_locked_member_is_delayed_without_spending_an_attempt(
+    own: OwnIntegration,
+) -> None:
     there = HoldsOneMember(HELD)
     own.ledger().acquire([ADDRESS])
     before = message(attempts=3, throttled=2)

@@ -14,7 +14,8 @@ from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import ALL_MEMBERS
 from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter, RetryAfter
-from worker.members.sync import ListSync, SyncProgress, SyncReplaced
+from worker.members.sync import ListSync, SyncReplaced
+from worker.members.sync_progress import SyncProgress
 from worker.settings import Settings
 
 REFRESH = 1000.0

@@ -58,7 +58,7 @@ def make_recheck_due(own: OwnIntegration) -> None:
         own.redis.zadd(key, {str(digest): 0})
 
 
-def test_events_of_a_busy_member_wait_for_its_release_and_go_on_in_order(
+def test_events_of_a_locked_member_wait_for_its_release_and_go_on_in_order(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger()
@@ -85,7 +85,7 @@ def test_waiting_event_goes_on_by_itself_after_any_lease_has_ended(own: OwnInteg
     assert own.waiting().delay_queue.next_due() == pytest.approx(due, abs=0.01)
 
 
-def test_events_of_free_members_go_on_apart_while_others_stay_busy(own: OwnIntegration) -> None:
+def test_events_of_free_members_go_on_apart_while_others_stay_locked(own: OwnIntegration) -> None:
     ledger = own.ledger()
     waiting, (jane, _) = own.waiting(ledger), acquired_leases(ledger, JANE, JOHN)
     wait(waiting, JANE, 1, 2)
@@ -96,16 +96,16 @@ def test_events_of_free_members_go_on_apart_while_others_stay_busy(own: OwnInteg
     assert delayed(own) == 1
 
 
-def test_events_of_released_members_go_on_before_those_of_busy_ones(
+def test_events_of_released_members_go_on_before_those_of_locked_ones(
     own: OwnIntegration,
 ) -> None:
     ledger = own.ledger()
     waiting = own.waiting(ledger)
     many = [f"p{number}@example.com" for number in range(60)]
-    acquired_leases(ledger, *(f"busy{number}@example.com" for number in range(300)))
+    acquired_leases(ledger, *(f"locked{number}@example.com" for number in range(300)))
     leases = acquired_leases(ledger, *many)
     for number in range(300):
-        wait(waiting, f"busy{number}@example.com", number)
+        wait(waiting, f"locked{number}@example.com", number)
     for number, address in enumerate(many, 1000):
         wait(waiting, address, number)
     ledger.release(leases, [], 0)

@@ -20,7 +20,8 @@ from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.codec import decode, encode
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import DELIVER_MANY, Message, unbundle
 from worker.queue.producer import EventQueue, message_for

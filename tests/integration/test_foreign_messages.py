@@ -21,7 +21,7 @@ from kombu.compression import encoders
 from tests.integration.bench import Bench, identified
 from tests.servers import eventually
 from tests.workers import RunningWorker
-from worker.queue.dead_letters import DeadLetter
+from worker.queue.dead_letter import DeadLetter
 from worker.redis_client.raw_text import bytes_of
 
 FOLDER = Path(__file__).parent / "foreign"

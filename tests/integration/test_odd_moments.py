@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.bench import clean_environment
 from tests.servers import RedisServer, eventually
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.redis_client.client import connect
 

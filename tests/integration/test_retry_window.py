@@ -1,4 +1,4 @@
-"""Patience: time in which no request may be sent, and time before the first attempt, bury no event."""
+"""Retry window: time in which no request may be sent, and time before the first attempt, bury no event."""
 
 import time
 
@@ -7,8 +7,8 @@ from tests.integration.modes import Mode, each_mode
 from tests.integrations import rules_with
 from worker.gate.gate import Gate
 
-PATIENCE_SECONDS = 10
-SETTINGS = {"RETRY_MAX_AGE_HOURS": f"{PATIENCE_SECONDS / 3600:.6f}"}
+WINDOW_SECONDS = 10
+SETTINGS = {"RETRY_MAX_AGE_HOURS": f"{WINDOW_SECONDS / 3600:.6f}"}
 
 
 @each_mode
@@ -20,7 +20,7 @@ def test_pause_longer_than_the_retry_window_buries_no_event(own: Bench, mode: Mo
         until(own.delay_queue.count, "a failed attempt")
         gate.pause()
         mode.put(own.redis, own.queue, identified("untried@example.com", plan="pro"))
-        time.sleep(PATIENCE_SECONDS + 1)  # how long the pause lasts is what is tried here
+        time.sleep(WINDOW_SECONDS + 1)  # how long the pause lasts is what is tried here
         asked = len(own.posts())
         gate.resume()
         until(lambda: len(own.posts()) > asked, "another failed attempt")

@@ -15,8 +15,8 @@ import pytest
 
 from tests.integration.bench import Bench, clean_environment, identified
 from tests.servers import eventually
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Message
 
 UUID = "0b5c1f1e-2f5e-4c2a-9d0e-7a8f31f3c0d4"

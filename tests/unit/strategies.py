@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from worker.mailgun.member import Member
 from worker.queue.message import (
     DELIVER_MANY,
+    HISTORY_LENGTH,
     TASK,
-    TRAIL_LENGTH,
     USABLE_ID,
     AttemptRecord,
     Message,
@@ -73,7 +73,7 @@ messages = st.builds(
             outcome=st.text(max_size=10),
             status=st.none() | st.integers(100, 599),
         ),
-        max_size=TRAIL_LENGTH,
+        max_size=HISTORY_LENGTH,
     ).map(tuple),
     task=st.sampled_from([TASK, DELIVER_MANY]),
     bundle=st.none() | st.from_regex(USABLE_ID, fullmatch=True),

@@ -37,6 +37,8 @@ PURE = sorted(
         "worker.members.merge_plan",
         "worker.delivery.retry_policy",
         "worker.queue.codec",
+        "worker.queue.body_text",
+        "worker.queue.dead_letter",
         "worker.queue.message",
         "worker.queue.dead_letter_reasons",
         "worker.redis_client.raw_text",

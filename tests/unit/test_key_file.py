@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from worker.environment.key_file import KeyFileError, key_in, others_may_read
-from worker.settings import SettingsError, load_settings
+from worker.environment.names import SettingsError
+from worker.settings import load_settings
 
 
 @pytest.fixture

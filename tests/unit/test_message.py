@@ -23,8 +23,8 @@ from worker.queue.envelope import parse_envelope
 from worker.queue.message import (
     APART_SECONDS,
     DELIVER_MANY,
+    HISTORY_LENGTH,
     TASK,
-    TRAIL_LENGTH,
     AttemptRecord,
     Message,
     unbundle,
@@ -181,9 +181,9 @@ def test_wait_without_an_attempt_counts_only_as_a_requeue() -> None:
 
 def test_attempt_history_keeps_the_latest_attempts() -> None:
     message = MESSAGE
-    for at in range(TRAIL_LENGTH + 5):
+    for at in range(HISTORY_LENGTH + 5):
         message = message.after_attempt(AttemptRecord(at, "unavailable", 503), 0.0, spent=True)
-    assert [each.at for each in message.attempt_history] == list(range(5, TRAIL_LENGTH + 5))
+    assert [each.at for each in message.attempt_history] == list(range(5, HISTORY_LENGTH + 5))
 
 
 def test_an_event_waits_since_it_was_enqueued() -> None:

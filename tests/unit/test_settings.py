@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from worker.settings import Settings, SettingsError, _warn_once, load_settings
+from worker.environment.names import SettingsError, warn_once
+from worker.settings import Settings, load_settings
 
 SECRET = "key-5ecret-0f-Jane"
 
@@ -449,7 +450,7 @@ def test_ignored_line_in_the_env_file_is_warned_about(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".env").write_text("MAILGUN_ALLOW_CUSTOM_HOST=false\n")
-    _warn_once.cache_clear()
+    warn_once.cache_clear()
     load_settings()
     assert "MAILGUN_ALLOW_CUSTOM_HOST in .env does not count" in caplog.text
 

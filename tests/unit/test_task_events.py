@@ -5,13 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from celery.events.state import Task
 
-from worker.consumer.task_events import (
-    TaskEvent,
-    bundle_summary,
-    ending_of,
-    endings_of_bundle,
-    received,
-)
+from worker.consumer.task_events import TaskEvent, ending_of, endings_of, received
 from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
 from worker.queue.message import DELIVER_MANY, Message
@@ -26,7 +20,7 @@ def bundle_endings(*results: Result) -> list[TaskEvent]:
     """The task events of a bundle whose events ended so; the second event has an id of its own."""
     events = [{"type": "identify"}, {"type": "page", "messageId": "own"}, 5, {"type": "page"}]
     bundle = Message(id="b", args=(events[: len(results)],), kind="4 events", task=DELIVER_MANY)
-    return endings_of_bundle(bundle, results, bundle_summary(results))
+    return endings_of(bundle, results)
 
 
 def test_delivered_event_succeeds_with_its_result() -> None:

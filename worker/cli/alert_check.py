@@ -4,10 +4,11 @@ from time import time
 
 from pydantic import SecretStr
 
+from worker.environment.names import SettingsError
 from worker.monitoring.alert_messages import message, sample_alert
 from worker.monitoring.webhook import Webhook
 from worker.ops.redis_check.result import CheckResult, failed, passed, warned
-from worker.settings import Settings, SettingsError
+from worker.settings import Settings
 
 WHAT = "Alert webhook"
 FIX = "Check the network and ALERT_WEBHOOK_URL."

@@ -9,13 +9,14 @@ from worker.cli.alert_check import alert_finding, send_test_alert
 from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
+from worker.environment.names import SettingsError
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed
-from worker.settings import EU_REGION, US_REGION, Settings, SettingsError, load_settings
+from worker.settings import EU_REGION, US_REGION, Settings, load_settings
 from worker.signal.preset import PresetError, load_preset
 from worker.wiring import mailgun_for
 
@@ -156,9 +157,7 @@ def trouble_finding(answer: Response | NoResponse, base_url: str) -> CheckResult
     """Return the failed check that says why Mailgun gave no usable answer, and the fix."""
     if isinstance(answer, NoResponse):
         return failed(
-            "Mailgun",
-            f"{base_url}: {answer.reason}",
-            "Check the network and MAILGUN_API_BASE_URL.",
+            "Mailgun", f"{base_url}: {answer.reason}", "Check the network and MAILGUN_API_BASE_URL."
         )
     return _answer_finding(answer, base_url, shown(answer.text()))
 

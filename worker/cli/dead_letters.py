@@ -19,12 +19,13 @@ from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines
 from worker.ops.dead_letter_records import as_record, events_of
 from worker.ops.preview import as_lines
-from worker.ops.replay_preview import rehearsal_for
+from worker.ops.replay_preview import replay_preview_for
 from worker.ops.times import clock_time
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
+from worker.queue.dead_letter import DeadLetter, again
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in, select
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, again
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.message import Message
 from worker.redis_client.raw_text import bytes_of
 from worker.settings import load_settings
@@ -32,9 +33,7 @@ from worker.settings import load_settings
 HEADER = ("died (UTC)", "event", "kind", "member", "reason", "status", "tries")
 
 cli = typer.Typer(
-    help="Handle events that cannot be delivered.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Handle events that cannot be delivered.", no_args_is_help=True, rich_markup_mode=None
 )
 cli.command("replay")(replay.replay)
 cli.command("purge")(replay.purge)
@@ -42,12 +41,7 @@ cli.command("purge")(replay.purge)
 
 @cli.command("list")
 @with_filters
-def list_(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
+def list_(*, wanted: DeadLetterFilter, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the newest dead letters, and how many there are for each reason."""
     letters = letters_of(load_settings())
     shown, totals = _select(letters, wanted, limit, as_record if as_json else _row)
@@ -89,7 +83,7 @@ def show(
     if raw:
         out.print_bytes(_raw(buried, settings.queue))
         return
-    request = rehearsal_for(settings).request(buried.message)
+    request = replay_preview_for(settings).request(buried.message)
     if as_json:
         record = {
             **as_record(buried),

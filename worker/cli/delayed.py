@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,22 +15,17 @@ from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines, why_delayed
-from worker.ops.delayed_events import (
-    REASONS,
-    DelayedEvents,
-    as_record,
-    delayed_events_of,
-)
+from worker.ops.delayed_events import REASONS, DelayedEvents, as_record, delayed_events_of
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
-from worker.ops.replay_preview import rehearsal_for
+from worker.ops.replay_preview import replay_preview_for
 from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in
 from worker.queue.delay_queue import DelayedMessage
 from worker.redis_client.clock import redis_now
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
 
 HEADER = ("since (UTC)", "event", "kind", "member", "why", "tries", "next try")
 
@@ -55,9 +51,7 @@ OWN_OPTIONS = {
 }
 
 cli = typer.Typer(
-    help="Handle events that wait for their next try.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Handle events that wait for their next try.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -72,12 +66,7 @@ def _filter(filters: Mapping[str, Any]) -> DeadLetterFilter:
 
 @cli.command("list")
 @with_filters
-def list_(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
+def list_(*, wanted: DeadLetterFilter, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the delayed events that are due next: why they wait, since when, and until when."""
     settings = load_settings()
     store = store_of(settings)
@@ -116,7 +105,7 @@ def show(
             f"`signal-mailgun explain {id}` where it is"
         )
     content = found.message.args[0] if len(found.message.args) == 1 else list(found.message.args)
-    request = rehearsal_for(settings).request(found.message)
+    request = replay_preview_for(settings).request(found.message)
     if as_json:
         out.print_json(data={**as_record(found), "event": content, "request": request})
         return
@@ -127,70 +116,65 @@ def show(
 @cli.command()
 @with_filters
 def retry(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = None,
-    rate: Rate = None,
-    yes: Yes = False,
+    *, wanted: DeadLetterFilter, limit: Limit = None, rate: Rate = None, yes: Yes = False
 ) -> None:
     """Put delayed events back on the queue now, the next due first. Safe to interrupt and repeat.
 
     Attempts and the time until which an event is tried go on as they were.
     """
     settings = load_settings()
-    store = store_of(settings)
-    events = delayed_events_of(settings, store)
     what = f"delayed events would go to {settings.queue} now"
-    counts, counted = _counted(events, wanted, limit)
-    print_hold(settings, store)
-    count = confirm(counts, what, yes=yes)
-    found = events.batches(wanted, counted, at_once=batch_size(rate))
-    out.print(f"{each(found, count, rate, events.retry)} put on {settings.queue}")
+    retried = _act(
+        settings, lambda its: its.queue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True
+    )
+    out.print(f"{retried} put on {settings.queue}")
 
 
 @cli.command()
 @with_filters
-def bury(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = None,
-    yes: Yes = False,
-) -> None:
+def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Make dead letters of delayed events, with the reason `buried`; a replay brings them back."""
-    settings = load_settings()
-    events = delayed_events_of(settings, store_of(settings))
-    counts, counted = _counted(events, wanted, limit)
-    count = confirm(counts, "delayed events would become dead letters", yes=yes)
-    found = events.batches(wanted, counted, at_once=batch_size(None))
-    buried = each(found, count, None, lambda batch: events.bury(batch, time.time()))
+    what = "delayed events would become dead letters"
+    buried = _act(
+        load_settings(),
+        lambda its: partial(its.bury, now=time.time()),
+        what,
+        wanted,
+        limit,
+        yes=yes,
+    )
     out.print(f"{buried} buried; `dead-letters replay --reason buried` brings them back")
 
 
 @cli.command()
 @with_filters
-def purge(
-    *,
-    wanted: DeadLetterFilter,
-    limit: Limit = None,
-    yes: Yes = False,
-) -> None:
+def purge(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Delete delayed events permanently. To keep them, use `delayed bury` instead."""
-    settings = load_settings()
-    events = delayed_events_of(settings, store_of(settings))
-    counts, counted = _counted(events, wanted, limit)
-    count = confirm(counts, "delayed events would be deleted permanently", yes=yes)
-    found = events.batches(wanted, counted, at_once=batch_size(None))
-    out.print(f"{each(found, count, None, events.purge)} purged")
+    what = "delayed events would be deleted permanently"
+    purged = _act(load_settings(), lambda its: its.queue.purge, what, wanted, limit, yes=yes)
+    out.print(f"{purged} purged")
 
 
-def _counted(
-    events: DelayedEvents, wanted: DeadLetterFilter, limit: int | None
-) -> tuple[Counter[str], set[object]]:
-    """Return how many events match, by reason, and the identity of each of them.
+def _act(
+    settings: Settings,
+    act: Callable[[DelayedEvents], Callable[[list[DelayedMessage]], int]],
+    what: str,
+    wanted: DeadLetterFilter,
+    limit: int | None,
+    *,
+    yes: bool,
+    rate: float | None = None,
+    is_try: bool = False,
+) -> int:
+    """Count the events that match, ask, and act on each of them; return how many.
+
+    If it `is_try`, the operator is told of a hold before.
 
     Raises:
-        typer.Exit: None matches (status 0).
+        typer.Exit: None matches (status 0), or the operator does not confirm (status 1).
     """
+    store = store_of(settings)
+    events = delayed_events_of(settings, store)
     counts: Counter[str] = Counter()
     counted: set[object] = set()
     for found in events.matching(wanted):
@@ -202,7 +186,11 @@ def _counted(
     if not counted:
         out.print("no delayed events match; nothing to do")
         raise typer.Exit(0)
-    return counts, counted
+    if is_try:
+        print_hold(settings, store)
+    count = confirm(counts, what, yes=yes)
+    batches = events.batches(wanted, counted, at_once=batch_size(rate))
+    return each(batches, count, rate, act(events))
 
 
 def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from typer.exceptions import TyperException
 
 from worker.cli import streams
 from worker.cli.console import CommandError, OutputFailed, ReaderGone, Stopped, err, reason
+from worker.environment.names import SettingsError
 from worker.monitoring.log import render
 from worker.ops.redis_check.errors import describe_redis_error
 from worker.privacy import whereabouts
-from worker.settings import SettingsError, load_settings
+from worker.settings import load_settings
 from worker.signal.preset import PresetError
 
 STOPPED = 130  # 128 and the number of SIGINT, as shells have it

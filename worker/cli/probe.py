@@ -21,7 +21,7 @@ ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 # The first signal ends the probe and deletes its member; the third no longer waits for that.
-PATIENCE = 3
+MOST_SIGNALS = 3
 TABLE_WIDTH = 80
 # Together with the mark, the first column and the gaps these make TABLE_WIDTH.
 WIDTHS = {"assumed": 15, "found": 17, "what to set": 17}
@@ -74,11 +74,11 @@ def _run_probe(settings: Settings, caught: list[int]) -> tuple[ProbeMember, Prob
 def _note_signals(caught: list[int], update: Callable[[str], None]) -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         caught.append(number)
-        if len(caught) >= PATIENCE:
+        if len(caught) >= MOST_SIGNALS:
             raise ForceQuit
         update(
             f"stopping: deleting the throw-away member "
-            f"({PATIENCE - len(caught)} more Ctrl-C leave it there) …"
+            f"({MOST_SIGNALS - len(caught)} more Ctrl-C leave it there) …"
         )
 
     before = {

@@ -16,7 +16,7 @@ from worker.cli.options import Yes
 from worker.ops.dead_letter_pages import matching
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
-from worker.ops.replay_preview import ReplayEffect, rehearsal_for
+from worker.ops.replay_preview import ReplayEffect, replay_preview_for
 from worker.ops.survey import Survey
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches, select
 from worker.queue.dead_letters import DeadLetterQueue
@@ -44,9 +44,9 @@ def replay(
     settings = load_settings()
     letters = letters_of(settings)
     if dry_run:
-        _rehearse(letters, wanted, limit, settings)
+        _preview(letters, wanted, limit, settings)
         return
-    survey = _survey(letters, wanted, limit, rehearsal_for(settings).effect)
+    survey = _survey(letters, wanted, limit, replay_preview_for(settings).effect)
     what = f"dead letters would go back to {settings.queue}{_effects(survey)}"
     print_hold(settings, letters.redis)
     count = confirm(survey.counts, what, yes=yes)
@@ -108,10 +108,10 @@ def _effects(survey: Survey) -> str:
     return f"; of {effects.total()} looked at: {shown}"
 
 
-def _rehearse(
+def _preview(
     letters: DeadLetterQueue, wanted: DeadLetterFilter, limit: int | None, settings: Settings
 ) -> None:
-    rehearsal = rehearsal_for(settings)
+    preview = replay_preview_for(settings)
     for number, buried in enumerate(select(letters, wanted, limit), 1):
-        lines = as_lines(rehearsal.request(buried.message, number))
+        lines = as_lines(preview.request(buried.message, number))
         out.print(f"{buried.message.id} ({buried.letter.reason})", *lines, sep="\n")

@@ -81,8 +81,7 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
     *,
     allow_remote: Annotated[
-        bool,
-        typer.Option("--allow-remote", help="Allow a --host that is not a loopback address."),
+        bool, typer.Option("--allow-remote", help="Allow a --host that is not a loopback address.")
     ] = False,
     allow_host: Annotated[
         list[str] | None,

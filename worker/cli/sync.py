@@ -19,7 +19,8 @@ from worker.delivery.retry_policy import RetryPolicy, retry_delay
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.members.page_import import AnotherList, RetryAfter
-from worker.members.sync import ListSync, SyncProgress, SyncReplaced
+from worker.members.sync import ListSync, SyncReplaced
+from worker.members.sync_progress import SyncProgress
 from worker.monitoring.hold_log import log_hold_change
 from worker.printable import printable
 from worker.redis_client.client import connect

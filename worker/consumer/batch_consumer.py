@@ -23,13 +23,9 @@ from worker.consumer.batch_processing import process_batch
 from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
 from worker.consumer.load import Load
 from worker.consumer.message_properties import MESSAGE_PROPERTY
-from worker.consumer.task_events import (
-    TaskEvent,
-    is_watched,
-    received,
-    send,
-)
+from worker.consumer.task_events import endings_of, is_watched, received, send
 from worker.consumer.worker_state import is_stopping, takes_events
+from worker.delivery.event_delivery import Result
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
 from worker.privacy import whereabouts
@@ -53,6 +49,9 @@ class BatchConsumer:
     """The messages that one worker process has in hand.
 
     Celery's loop adds messages; threads of this consumer handle them.
+
+    Attributes:
+        ended_events: The number of events that have ended since the worker started.
     """
 
     def __init__(
@@ -97,9 +96,9 @@ class BatchConsumer:
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
         self.ended_events = 0
-        # Batches that a thread has ended and that Celery's loop has not released yet, with the task
-        # events of each message.
-        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[TaskEvent]]]] = deque()
+        # Batches that a thread has ended and that Celery's loop has not released yet, with the
+        # results of each message's events.
+        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[Result]]]] = deque()
         self._changed = Condition()
         # Batches that wait for a thread, by `id`.
         self._unclaimed: dict[int, Sequence[FetchedMessage]] = {}
@@ -255,9 +254,9 @@ class BatchConsumer:
         with self._changed:
             return self._unclaimed.pop(id(batch), None) is not None
 
-    def _end(self, batch: Sequence[FetchedMessage], endings: Sequence[list[TaskEvent]]) -> None:
+    def _end(self, batch: Sequence[FetchedMessage], results: Sequence[list[Result]]) -> None:
         with self._changed:
-            self._ended.append((batch, endings))
+            self._ended.append((batch, results))
             self._changed.notify_all()
         # After the batch is in `_ended`: else `bind`, called in between, would count it for good.
         self._load.remove(each.tag for each in batch)
@@ -268,9 +267,9 @@ class BatchConsumer:
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
         if not self._claim(batch):
             return
-        endings: Sequence[list[TaskEvent]] = ()
+        results: Sequence[list[Result]] = ()
         try:
-            endings = process_batch(self._processor, batch)
+            results = process_batch(self._processor, batch)
             acknowledge(self._trips, self._keys, [each.tag for each in batch])
         except redis.RedisError as error:
             self._requeue(
@@ -280,7 +279,7 @@ class BatchConsumer:
             why = "a bug: an event stays on the queue, please report it"
             self._requeue(batch, why, whereabouts(error), failed=True)
         finally:
-            self._end(batch, endings)
+            self._end(batch, results)
         with suppress(redis.RedisError):  # then housekeeping adopts them
             self._adopt(self._processor.waiting.adopt_awaited)
 
@@ -327,14 +326,14 @@ class BatchConsumer:
     def _release_ended(self) -> None:
         """Send Flower how the ended messages ended, and make room for others."""
         while self._ended:
-            batch, endings = self._ended.popleft()
+            batch, results = self._ended.popleft()
             for each in batch:
                 each.drop(each.tag)
                 self._in_hand.pop(each.tag, None)
                 self.ended_events += each.message.events
             if is_watched(dispatcher := self._consumer.event_dispatcher):
-                for each, events in zip(batch, endings, strict=False):
-                    for event in events:
+                for each, its_results in zip(batch, results, strict=False):
+                    for event in endings_of(each.message, its_results):
                         send(dispatcher, event.after(time.monotonic() - each.at))
 
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:

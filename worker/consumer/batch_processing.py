@@ -4,25 +4,18 @@ from collections.abc import Sequence
 from itertools import chain, islice
 
 from worker.consumer.fetched_message import FetchedMessage
-from worker.consumer.task_events import (
-    TaskEvent,
-    bundle_summary,
-    ending_of,
-    endings_of_bundle,
-)
+from worker.consumer.task_events import bundle_summary
 from worker.delivery.event_delivery import Result, shown_kind
 from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import BUNDLE
-from worker.queue.message import Message, each_event
+from worker.queue.message import each_event
 
 HANDLED_AT_ONCE = 500  # events of a batch
 
 
-def process_batch(
-    processor: EventProcessor, batch: Sequence[FetchedMessage]
-) -> list[list[TaskEvent]]:
-    """Process the events of a batch, and return the ends of each message for Flower.
+def process_batch(processor: EventProcessor, batch: Sequence[FetchedMessage]) -> list[list[Result]]:
+    """Process the events of a batch, and return for each message the results of its events.
 
     Raises:
         redis.RedisError: Redis did not answer. The events are not all safe.
@@ -35,17 +28,9 @@ def process_batch(
     charged = gate.rules.event_cost * sum(each.charged for each in batch)
     with Permits(gate, charged) as permits:
         ends = iter([end for share in shares for end in processor.process(share, permits)])
-    return [
-        _bundle_endings(processor, each.message, list(islice(ends, each.message.events)))
-        if each.message.is_bundle
-        else [ending_of(each.message.id, next(ends))]
-        for each in batch
-    ]
-
-
-def _bundle_endings(
-    processor: EventProcessor, bundle: Message, results: Sequence[Result]
-) -> list[TaskEvent]:
-    summary, kind = bundle_summary(results), shown_kind(bundle.kind)
-    processor.worker_registry.note(bundle.id, f"{BUNDLE}{summary}", None, 0, kind)
-    return endings_of_bundle(bundle, results, summary)
+    results = [list(islice(ends, each.message.events)) for each in batch]
+    for each, its_results in zip(batch, results, strict=True):
+        if each.message.is_bundle:
+            label, kind = f"{BUNDLE}{bundle_summary(its_results)}", shown_kind(each.message.kind)
+            processor.worker_registry.note(each.message.id, label, None, 0, kind)
+    return results

@@ -8,9 +8,10 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 
 from worker.consumer.runtime import Runtime
+from worker.environment.names import SettingsError
 from worker.ops.redis_check.at_start import report_redis
 from worker.printable import printable
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import Settings, load_settings
 from worker.signal.preset import PresetError
 
 logger = logging.getLogger("signal_mailgun.worker")

@@ -65,15 +65,16 @@ def received(message: Message) -> TaskEvent:
     return TaskEvent("task-received", message.id, fields)
 
 
-def endings_of_bundle(bundle: Message, results: Sequence[Result], summary: str) -> list[TaskEvent]:
-    """Return the task events of a bundle that has ended: its own, then those of its events.
+def endings_of(message: Message, results: Sequence[Result]) -> list[TaskEvent]:
+    """Return the task events of a message that has ended: its own, then those of a bundle's events.
 
     Args:
-        bundle: The bundle.
+        message: The message.
         results: The result of each of its events, in order.
-        summary: The text of `bundle_summary`.
     """
-    return [_bundle_ending(bundle.id, results, summary), *_children(bundle, results)]
+    if not message.is_bundle:
+        return [ending_of(message.id, each) for each in results]
+    return [_bundle_ending(message.id, results), *_children(message, results)]
 
 
 def bundle_summary(results: Sequence[Result]) -> str:
@@ -106,11 +107,12 @@ def ending_of(id: str, result: Result) -> TaskEvent:
             assert_never(result)
 
 
-def _bundle_ending(id: str, results: Sequence[Result], text: str) -> TaskEvent:
+def _bundle_ending(id: str, results: Sequence[Result]) -> TaskEvent:
     """Return the task event of a bundle itself.
 
     It is a failure if an event of it died, else a retry until the first due time if one waits.
     """
+    text = bundle_summary(results)
     if any(isinstance(each, Buried) for each in results):
         return _unfinished("task-failed", id, DeadLettered(text))
     if dues := [each.due for each in results if isinstance(each, Rescheduled)]:

@@ -166,8 +166,8 @@ class WorkerRegistry:
         with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.get(self._worker(name))
-            told = pipe.execute()
-        return [_entry(name, text) for name, text in zip(names, told, strict=True)]
+            texts = pipe.execute()
+        return [_entry(name, text) for name, text in zip(names, texts, strict=True)]
 
     def tries(self, id: str) -> list[EndedTry]:
         """Return how the tries of the event ended that are still listed, the oldest first."""

@@ -11,24 +11,9 @@ from dotenv.parser import parse_stream
 from worker.printable import printable
 
 # A variable with one of these prefixes is most likely meant for this program.
-OURS = (
-    "MAILGUN_",
-    "SIGNAL_",
-    "RETRY_",
-    "INCIDENT_",
-    "LEDGER_",
-)
+OURS = ("MAILGUN_", "SIGNAL_", "RETRY_", "INCIDENT_", "LEDGER_")
 # These prefixes begin settings of this program and of many others.
-SHARED = (
-    "ALERT_",
-    "DEAD_",
-    "MESSAGE_",
-    "REDIS_",
-    "VISIBILITY_",
-    "WORKER_",
-    "METRICS_",
-    "LOG_",
-)
+SHARED = ("ALERT_", "DEAD_", "MESSAGE_", "REDIS_", "VISIBILITY_", "WORKER_", "METRICS_", "LOG_")
 # Variables of Mailgun's tools and of this project's live tests, and those that Kubernetes sets for
 # each service, such as one named redis.
 FOREIGN = re.compile(

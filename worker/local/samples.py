@@ -17,144 +17,94 @@ class Sample:
     fault: dict[str, Any] = field(default_factory=dict)
 
 
-def _event(message_id: str, **fields: Any) -> dict[str, Any]:
-    return {"messageId": f"sample-{message_id}", **fields}
+def _sample(id: str, type: str, fault: dict[str, Any] | None = None, /, **fields: Any) -> Sample:
+    return Sample({"messageId": f"sample-{id}", "type": type, **fields}, fault or {})
 
 
-def _email(name: str) -> dict[str, str]:
-    return {"email": f"{name}@example.com"}
+def _person(mailbox: str, **traits: str) -> dict[str, str]:
+    return {"email": f"{mailbox}@example.com", **traits}
 
+
+def _status(status: int, **options: Any) -> dict[str, Any]:
+    return {"kind": "status", "status": status, **options}
+
+
+JANE = {
+    "email": "Jane@Example.com",
+    "name": "Jane Doe",
+    "first_name": "Jane",
+    "last_name": "Doe",
+    "plan": "pro",
+    "company": "Acme Ltd",
+}
+SHOP = "https://shop.example.com/"
+HASHED = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+CONSENT_REFUSED = {"consent": {"canonical": {"marketing": False}}}
+ORDER = {"order_id": "A-1001", "revenue": 129.9, "currency": "EUR"}
+PURCHASE = {"transaction_id": "T-77", "value": 15, "currency": "USD"}
+SIGNUP = {"event": "Signed Up", "properties": {"method": "google"}}
+BAD_ADDRESS = "The 'address' parameter should be a valid email address"
+NO_LIST = "Mailing list newsletter@mg.example.com not found"
+WAIT_2_SECONDS = {"hint": "retry_after_seconds", "wait_seconds": 2}
 
 SAMPLES: tuple[Sample, ...] = (
     # A person's session, in Signal's own words.
-    Sample(
-        _event(
-            "identified",
-            type="identify",
-            userId="user-123",
-            anonymousId="a1b2c3",
-            traits={
-                "email": "Jane@Example.com",
-                "name": "Jane Doe",
-                "first_name": "Jane",
-                "last_name": "Doe",
-                "plan": "pro",
-                "company": "Acme Ltd",
-            },
-        )
-    ),
-    Sample(
-        _event(
-            "signed-up",
-            type="track",
-            event="Signed Up",
-            anonymousId="b2",
-            traits=_email("sam"),
-            properties={"method": "google"},
-        )
-    ),
-    Sample(
-        _event(
-            "page",
-            type="page",
-            traits=_email("pat"),
-            properties={"url": "https://shop.example.com/pricing"},
-        )
-    ),
-    Sample(
-        _event(
-            "order",
-            type="track",
-            event="Order Completed",
-            traits=_email("olive"),
-            properties={"order_id": "A-1001", "revenue": 129.9, "currency": "EUR"},
-        )
-    ),
+    _sample("identified", "identify", userId="user-123", anonymousId="a1b2c3", traits=JANE),
+    _sample("signed-up", "track", anonymousId="b2", traits=_person("sam"), **SIGNUP),
+    _sample("page", "page", traits=_person("pat"), properties={"url": f"{SHOP}pricing"}),
+    _sample("order", "track", event="Order Completed", traits=_person("olive"), properties=ORDER),
     # The dialects, and consent given and refused.
-    Sample(
-        _event(
-            "purchase",
-            type="track",
-            event="purchase",
-            context={"traits": _email("gary")},
-            properties={"transaction_id": "T-77", "value": 15, "currency": "USD"},
-        )
+    _sample(
+        "purchase",
+        "track",
+        event="purchase",
+        context={"traits": _person("gary")},
+        properties=PURCHASE,
     ),
-    Sample(
-        _event(
-            "consent",
-            type="track",
-            event="Identified",
-            traits={**_email("nora"), "firstName": "Nora", "lastName": "No"},
-            context={"consent": {"canonical": {"marketing": False}}},
-        )
+    _sample(
+        "consent",
+        "track",
+        event="Identified",
+        traits=_person("nora", firstName="Nora", lastName="No"),
+        context=CONSENT_REFUSED,
     ),
     # Skipped: there is nothing to deliver, and no error.
-    Sample(
-        _event(
-            "anonymous",
-            type="page",
-            anonymousId="c3",
-            properties={"url": "https://shop.example.com/"},
-        )
-    ),
-    Sample(
-        _event(
-            "hashed",
-            type="identify",
-            traits={"email": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
-        )
-    ),
-    Sample(_event("unmapped", type="track", event="Video Played", traits=_email("vera"))),
+    _sample("anonymous", "page", anonymousId="c3", properties={"url": SHOP}),
+    _sample("hashed", "identify", traits={"email": HASHED}),
+    _sample("unmapped", "track", event="Video Played", traits=_person("vera")),
     # Retried until it works.
-    Sample(
-        _event("throttled", type="identify", traits={**_email("tom"), "name": "Tom Told-to-wait"}),
-        {
-            "kind": "status",
-            "status": 429,
-            "count": 1,
-            "hint": "retry_after_seconds",
-            "wait_seconds": 2,
-        },
+    _sample(
+        "throttled",
+        "identify",
+        _status(429, count=1, **WAIT_2_SECONDS),
+        traits=_person("tom", name="Tom Told-to-wait"),
     ),
-    Sample(
-        _event("unavailable", type="identify", traits={**_email("una"), "name": "Una Vailable"}),
-        {"kind": "status", "status": 503, "count": 2},
+    _sample(
+        "unavailable", "identify", _status(503, count=2), traits=_person("una", name="Una Vailable")
     ),
-    Sample(
-        _event("reset", type="identify", traits={**_email("rita"), "name": "Rita Reset"}),
+    _sample(
+        "reset",
+        "identify",
         {"kind": "reset", "count": 1},
+        traits=_person("rita", name="Rita Reset"),
     ),
-    Sample(
-        _event("wrong-answer", type="identify", traits={**_email("mag"), "name": "Mag Nificent"}),
+    _sample(
+        "wrong-answer",
+        "identify",
         {"kind": "magnificent", "count": 1},
+        traits=_person("mag", name="Mag Nificent"),
     ),
     # Dead letters.
-    Sample(_event("no-address", type="identify", traits={"email": "not an address"})),
-    Sample(
-        _event("rejected", type="identify", traits=_email("rex")),
-        {
-            "kind": "status",
-            "status": 400,
-            "message": "The 'address' parameter should be a valid email address",
-        },
+    _sample("no-address", "identify", traits={"email": "not an address"}),
+    _sample("rejected", "identify", _status(400, message=BAD_ADDRESS), traits=_person("rex")),
+    _sample(
+        "unauthorized",
+        "identify",
+        _status(401, body="plain", message="Forbidden"),
+        traits=_person("uri"),
     ),
-    Sample(
-        _event("unauthorized", type="identify", traits=_email("uri")),
-        {"kind": "status", "status": 401, "body": "plain", "message": "Forbidden"},
-    ),
-    Sample(
-        _event("list-missing", type="identify", traits=_email("lou")),
-        {
-            "kind": "status",
-            "status": 404,
-            "message": "Mailing list newsletter@mg.example.com not found",
-        },
-    ),
-    Sample(
-        _event("odd-status", type="identify", traits=_email("ted")),
-        {"kind": "status", "status": 418},
-    ),
+    _sample("list-missing", "identify", _status(404, message=NO_LIST), traits=_person("lou")),
+    _sample("odd-status", "identify", _status(418), traits=_person("ted")),
     Sample(["this is no event"]),
 )
 

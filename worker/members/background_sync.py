@@ -13,7 +13,8 @@ from uuid import uuid4
 from worker.mailgun.outcome import Outcome
 from worker.members.opt_outs import LONGEST_WAIT_SECONDS
 from worker.members.page_import import AnotherList, RetryAfter
-from worker.members.sync import ListSync, SyncProgress, SyncReplaced
+from worker.members.sync import ListSync, SyncReplaced
+from worker.members.sync_progress import SyncProgress
 
 
 @dataclass(frozen=True)

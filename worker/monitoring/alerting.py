@@ -26,8 +26,9 @@ from worker.monitoring.alerts import (
 )
 from worker.monitoring.status import queued_messages
 from worker.monitoring.webhook import Posted, Webhook
+from worker.queue.dead_letter import UNKNOWN
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import UNKNOWN, DeadLetterQueue
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys

@@ -5,10 +5,7 @@ from worker.monitoring.hold_log import reason_in
 from worker.queue.dead_letter_reasons import ADVICE
 
 HOLDS = {
-    "paused": (
-        "An operator has paused the integration",
-        "`signal-mailgun resume` ends the pause.",
-    ),
+    "paused": ("An operator has paused the integration", "`signal-mailgun resume` ends the pause."),
     "throttled": (
         "Mailgun asks to wait (429)",
         "Workers go on by themselves; `signal-mailgun resume --now` ends the wait.",

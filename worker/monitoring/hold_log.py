@@ -8,7 +8,7 @@ from datetime import datetime
 from worker.gate.gate import Gate
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind, list_outcome, why
-from worker.members.sync import SyncProgress
+from worker.members.sync_progress import SyncProgress
 from worker.queue.dead_letter_reasons import ADVICE, DeadLetterReason
 
 logger = logging.getLogger("signal_mailgun.hold")

@@ -34,7 +34,7 @@ logger = logging.getLogger("signal_mailgun.metrics")
 
 PREFIX = "signal_mailgun"
 CACHE_SECONDS = 1.0  # one reading serves every scrape for so long
-PATIENCE_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
+WAIT_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
 HOLDS = ("paused", "incident", "throttled", "unavailable")
 UNKNOWN = "unknown"  # reason of dead letters that other programs put on the queue
 
@@ -231,7 +231,7 @@ class RedisCollector(Collector):
                 self._reader.start()
             reader = self._reader
         if reader:
-            reader.join(PATIENCE_SECONDS)
+            reader.join(WAIT_SECONDS)
         return None if reader and reader.is_alive() else self._last
 
     def _renew(self) -> None:

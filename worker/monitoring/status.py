@@ -10,7 +10,7 @@ from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
 from worker.gate.gate import HoldState
 from worker.members.opt_outs import OptOutStatus, opt_out_status
-from worker.members.sync import SyncStatus, sync_status
+from worker.members.sync_progress import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -92,10 +92,7 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
         workers=WorkerRegistry(store, settings.signal_integration).alive(),
         opt_outs=opt_outs,
         sync=sync_status(
-            store,
-            settings.signal_integration,
-            days=settings.ledger_days,
-            trusted=opt_outs.trusted,
+            store, settings.signal_integration, days=settings.ledger_days, trusted=opt_outs.trusted
         )
         if opt_outs
         else None,

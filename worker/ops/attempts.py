@@ -9,7 +9,7 @@ from worker.queue.delay_queue import WAITING
 from worker.queue.message import Message
 
 
-def trail_of(message: Message) -> list[dict[str, Any]]:
+def attempt_history_of(message: Message) -> list[dict[str, Any]]:
     """Return the latest attempts as JSON values, oldest first: `at`, `outcome`, `status` of each.
 
     They include attempts before a replay.

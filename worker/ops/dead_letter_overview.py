@@ -4,7 +4,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, letter_in
+from worker.queue.dead_letter import DeadLetter, letter_in
+from worker.queue.dead_letters import DeadLetterQueue
 
 POINTS = 60  # letters that are read for the times, spread evenly over the queue
 MOST_READS = 4  # each is limited in bytes; long letters make the times coarser

@@ -13,8 +13,9 @@ from hashlib import blake2b
 from typing import TypeVar
 
 from worker.ops.found_page import MOST_READ, MOST_SECONDS, STEP, FoundPage
+from worker.queue.dead_letter import DeadLetter, letter_in
 from worker.queue.dead_letter_filter import DeadLetterFilter
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue, letter_in
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.redis_client.raw_text import bytes_of
 
 KEY = re.compile(r"(\d{1,9})-([0-9a-f]{32})")

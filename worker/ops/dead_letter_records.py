@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from worker.ops.attempts import trail_of
-from worker.queue.dead_letters import DeadLetter
+from worker.ops.attempts import attempt_history_of
+from worker.queue.dead_letter import DeadLetter
 from worker.queue.intake import events_read
 
 
@@ -16,7 +16,12 @@ def as_record(buried: DeadLetter) -> dict[str, Any]:
     """
     message = buried.message
     letter = {**asdict(buried.letter), "answer": buried.letter.summary}
-    return {"id": message.id, "kind": message.kind, **letter, "trail": trail_of(message)}
+    return {
+        "id": message.id,
+        "kind": message.kind,
+        **letter,
+        "attempt_history": attempt_history_of(message),
+    }
 
 
 def events_of(buried: DeadLetter) -> list[Any]:

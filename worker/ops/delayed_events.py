@@ -10,10 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from worker.mailgun.outcome import OutcomeKind
-from worker.ops.attempts import trail_of, why_delayed
+from worker.ops.attempts import attempt_history_of, why_delayed
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
 from worker.settings import Settings
 
@@ -60,10 +60,6 @@ class DelayedEvents:
         """Return the event with this id; None if it is not delayed."""
         return next(islice(self.matching(DeadLetterFilter(id=id)), 1), None)
 
-    def retry(self, delayed: Sequence[DelayedMessage]) -> int:
-        """Put the events at the front of their queue now, and return how many."""
-        return self.queue.retry(delayed)
-
     def bury(self, delayed: Sequence[DelayedMessage], now: float) -> int:
         """Put the events on the dead-letter queue, and return how many.
 
@@ -84,10 +80,6 @@ class DelayedEvents:
             for each in delayed
         )
         return self.queue.bury(list(zip(delayed, letters, strict=True)))
-
-    def purge(self, delayed: Sequence[DelayedMessage]) -> int:
-        """Remove the events permanently, and return how many."""
-        return self.queue.purge(delayed)
 
 
 def delayed_events_of(settings: Settings, store: "redis.Redis") -> DelayedEvents:
@@ -115,5 +107,5 @@ def as_record(delayed: DelayedMessage) -> dict[str, Any]:
         "enqueued_at": message.enqueued_at,
         "since": delayed.since,
         "due": delayed.due,
-        "trail": trail_of(message),
+        "attempt_history": attempt_history_of(message),
     }

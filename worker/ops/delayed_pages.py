@@ -61,10 +61,7 @@ def parsed_key(text: str) -> EventKey | None:
 
 
 def event_with(
-    queue: DelayQueue,
-    key: EventKey,
-    secret: bytes,
-    clock: Callable[[], float] = time.monotonic,
+    queue: DelayQueue, key: EventKey, secret: bytes, clock: Callable[[], float] = time.monotonic
 ) -> DelayedMessage | None:
     """Return the event with this key, or None if two bounded steps do not find it.
 
@@ -89,10 +86,7 @@ def event_with(
 
 
 def events_with(
-    queue: DelayQueue,
-    keys: Collection[EventKey],
-    secret: bytes,
-    on_read: Callable[[int], None],
+    queue: DelayQueue, keys: Collection[EventKey], secret: bytes, on_read: Callable[[int], None]
 ) -> Iterator[DelayedMessage]:
     """Yield the events with these keys that are on the queue, in one pass.
 

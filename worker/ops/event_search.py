@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
-from worker.members.ledger import Ledger, LedgerEntry
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.members.ledger import Ledger
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.intake import events_read, parse_raw, without
 from worker.queue.message import Message
@@ -69,11 +70,6 @@ class EventSearch:
         """Return the lists of messages with a priority that are not on the queue yet."""
         return PriorityLists(self.redis, self.integration, self.queue)
 
-    @property
-    def unacked_key(self) -> str:
-        """Return the key of the messages that workers have fetched and not acknowledged."""
-        return Keys(self.integration).in_flight
-
     def queued(self, predicate: Predicate) -> Iterator[tuple[int, Match]]:
         """Yield the wanted events on the queue.
 
@@ -93,7 +89,8 @@ class EventSearch:
 
     def in_flight(self, predicate: Predicate) -> int:
         """Return how many of the wanted events workers have in hand now."""
-        in_flight = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(self.unacked_key))
+        key = Keys(self.integration).in_flight
+        in_flight = cast("Iterator[tuple[str, str]]", self.redis.hscan_iter(key))
         return sum(
             len(found.events) for _, raw in in_flight for found in matches_in(raw, predicate)
         )
@@ -120,10 +117,6 @@ class EventSearch:
             for buried in self.dead_letters.oldest_first()
             if matching_events(buried.message, predicate)
         )
-
-    def known(self, address: str) -> LedgerEntry | None:
-        """Return what the ledger holds of a member, or None."""
-        return self.ledger.look_up(address)
 
     def forget(self, address: str, predicate: Predicate) -> dict[str, int]:
         """Erase the events and the ledger entry of one person; other persons' events stay in place.

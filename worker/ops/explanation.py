@@ -11,7 +11,7 @@ from typing import Any
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.members.ledger import LedgerEntry
 from worker.members.record import UNDATED_AT, No
-from worker.ops.attempts import trail_of
+from worker.ops.attempts import attempt_history_of
 from worker.ops.event_search import EventSearch
 from worker.ops.preview import not_understood_in
 from worker.privacy import digest
@@ -97,7 +97,7 @@ def member_findings(settings: Settings, search: EventSearch, email: str) -> Iter
     ):
         if count:
             yield {"place": place, "events": count}
-    entry = search.known(address)
+    entry = search.ledger.look_up(address)
     if entry:
         yield from _ledger_findings(entry)
 
@@ -135,7 +135,7 @@ def _tried(message: Message) -> Finding:
         "status": last and last.status,
         "bundle": message.bundle,
         "attempts": message.attempts,
-        "trail": trail_of(message),
+        "attempt_history": attempt_history_of(message),
     }
 
 

@@ -43,11 +43,11 @@ def event_preview(
     entry: FileEntry,
     settings: Settings,
     preset: Preset,
-    background: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
+    context_of: Callable[[Patch], MemberContext] = lambda _: MemberContext(),
 ) -> dict[str, Any]:
     """Return what the event would become under a worker's settings.
 
-    `background` returns what is known of the member that a patch is for.
+    `context_of` returns what is known of the member that a patch is for.
 
     Returns:
         A dict for people and programs: its `line`, and either `request` and `form`, or why there is
@@ -63,7 +63,7 @@ def event_preview(
         return {**line, "dead_letter": str(error)}
     if isinstance(patch, SkipReason):
         return {**line, "skipped": patch.value}
-    return {**line, **_merged(patch, settings, background(patch))}
+    return {**line, **_merged(patch, settings, context_of(patch))}
 
 
 def _merged(patch: Patch, settings: Settings, before: MemberContext) -> dict[str, Any]:

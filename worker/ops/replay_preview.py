@@ -33,7 +33,7 @@ class ReplayPreview:
         `number` is its number in the list of those that are shown.
         """
 
-        def background(patch: Patch) -> MemberContext:
+        def context_of(patch: Patch) -> MemberContext:
             entry = self.ledger.look_up(patch.address)
             if entry is None:
                 return MemberContext()
@@ -43,7 +43,7 @@ class ReplayPreview:
         if message.original is not None:
             return {"line": number, "dead_letter": "the message could not be read"}
         event = message.args[0] if message.args else None
-        return event_preview(FileEntry(number, event), self.settings, self.preset, background)
+        return event_preview(FileEntry(number, event), self.settings, self.preset, context_of)
 
     def effect(self, message: Message) -> "ReplayEffect | None":
         """Return what would become of the event; None if it is nested too deep to tell."""
@@ -76,7 +76,7 @@ def effect_of(shown: dict[str, Any]) -> tuple[ReplayEffect, str]:
     return ReplayEffect.FAILS, shown.get("dead_letter") or shown.get("bad_line", "")
 
 
-def rehearsal_for(settings: Settings) -> ReplayPreview:
+def replay_preview_for(settings: Settings) -> ReplayPreview:
     """Return a preview of replays under `settings`. Raises `PresetError`."""
     ledger = ledger_for(settings, gate_for(settings, connect(settings.redis_url)))
     return ReplayPreview(settings, load_preset(settings.mailgun_preset), ledger)

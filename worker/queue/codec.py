@@ -12,9 +12,9 @@ from typing import Any
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.message import (
     DELIVER_MANY,
+    HISTORY_LENGTH,
     REPLAY_TASK,
     TASK,
-    TRAIL_LENGTH,
     AttemptRecord,
     Message,
     usable_id,
@@ -27,8 +27,10 @@ LATEST = 1e11  # epoch seconds: the year 5138
 STAMP = "signal_fetched_at"
 # In a message's text: how often it came back from a worker that did not finish it.
 RETURNS = "signal_returns"
-# Both or one of them, as the scripts of in_flight.py (RETURNS) and consumer/atomic_fetch.py (STAMP)
-# write them.
+# Fields of the `signal` header. Messages on queues and in dead letters have them, so they stay.
+WINDOW_START, HISTORY = "patience_from", "trail"
+# Both stamps or one of them, as the scripts of in_flight.py (RETURNS) and consumer/atomic_fetch.py
+# (STAMP) write them.
 STAMPED = re.compile(rf'^(\s*)\{{(?:"{RETURNS}":[0-9]+,)?(?:"{STAMP}":[0-9.]+,)?')
 KIND_LENGTH = 80
 EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
@@ -139,11 +141,11 @@ def progress(message: Message, events: int = 1) -> dict[str, Any]:
         **({"events": events} if message.task == DELIVER_MANY else {}),
         **({"bundle": message.bundle} if message.bundle else {}),
         "enqueued_at": message.enqueued_at,
-        "patience_from": message.retry_window_start,
+        WINDOW_START: message.retry_window_start,
         "first_tried": message.first_tried,
         "attempts": message.attempts,
         "throttled": message.throttled,
-        "trail": [[each.at, each.outcome, each.status] for each in message.attempt_history],
+        HISTORY: [[each.at, each.outcome, each.status] for each in message.attempt_history],
         **(
             {}
             if message.original is None
@@ -213,24 +215,21 @@ def message_from_headers(
     header = headers.get("signal")
     header = header if isinstance(header, Mapping) else {}
     stamp = _time(fetched_at)
-    enqueued_at, patience_from = (
-        _time(header.get("enqueued_at")),
-        _time(header.get("patience_from")),
-    )
+    enqueued_at, window_start = _time(header.get("enqueued_at")), _time(header.get(WINDOW_START))
     if stamp is not None:
-        enqueued_at, patience_from = stamp, min(stamp, patience_from or stamp)
+        enqueued_at, window_start = stamp, min(stamp, window_start or stamp)
     return Message(
         id=id,
         args=tuple(args),
         kwargs=dict(kwargs),
         kind=_kind(headers.get("argsrepr")) if header else "event",
         enqueued_at=enqueued_at,
-        retry_window_start=patience_from,
+        retry_window_start=window_start,
         first_tried=_time(header.get("first_tried")),
         attempts=_count(header.get("attempts")),
         throttled=_count(header.get("throttled")),
         requeues=_count(headers.get("retries")),
-        attempt_history=_attempt_history(header.get("trail")),
+        attempt_history=_attempt_history(header.get(HISTORY)),
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
         original=_original(header),
         returns=_count(returns),
@@ -271,7 +270,7 @@ def _count(value: object) -> int:
 
 def _attempt_history(value: object) -> tuple[AttemptRecord, ...]:
     attempts = value if isinstance(value, list) else []
-    return tuple(AttemptRecord(*each) for each in attempts if _is_attempt(each))[-TRAIL_LENGTH:]
+    return tuple(AttemptRecord(*each) for each in attempts if _is_attempt(each))[-HISTORY_LENGTH:]
 
 
 def _is_attempt(value: object) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 from worker.printable import printable
 from worker.privacy import digest
+from worker.queue.dead_letter import UNKNOWN, DeadLetter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import UNKNOWN, DeadLetter, DeadLetterQueue
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.intake import events_read
 from worker.queue.message import Message, usable_id
 from worker.redis_client.client import connect

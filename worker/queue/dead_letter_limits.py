@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letter import DeadLetter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.redis_client.keys import Keys
 
 logger = logging.getLogger("signal_mailgun.dead_letters")

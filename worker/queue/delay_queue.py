@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
-from worker.queue.dead_letters import DeadLetterInfo
+from worker.queue.dead_letter import DeadLetterInfo
 from worker.queue.intake import parse_raw
 from worker.queue.message import Message
 from worker.redis_client.keys import Keys

@@ -17,7 +17,7 @@ TASK = "signal.deliver"
 DELIVER_MANY = "signal.deliver_many"  # a bundle's
 REPLAY_TASK = "signal.replay"  # its arguments are filters, not an event
 USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-TRAIL_LENGTH = 10
+HISTORY_LENGTH = 10
 APART_SECONDS = 1e-6  # between the enqueue times of a bundle's events
 # A time further ahead of a worker's clock is impossible. The fetch script applies a closer limit,
 # by Redis's clock (consumer/fetch.lua).
@@ -142,7 +142,7 @@ class Message:
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
             returns=0,
-            attempt_history=(*self.attempt_history, attempt)[-TRAIL_LENGTH:],
+            attempt_history=(*self.attempt_history, attempt)[-HISTORY_LENGTH:],
         )
 
     def after_wait(self) -> "Message":

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from worker.queue.codec import celery_message
+from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import dead_letter
 from worker.queue.message import Limits, Message
 from worker.redis_client.lua import script
 

@@ -1,6 +1,7 @@
 """A Mailgun sandbox: mailing lists over HTTP on loopback, with faults on demand and a request log.
 
     stored_member.py     one member as the sandbox holds it
+    member_fields.py     what a request says about members, and what Mailgun refuses of it
     lists.py             mailing lists, and Mailgun's rules for changing them
     flanker.py           addresses as Mailgun's parser reads them
     past.py              earlier versions of members, for reads that lag

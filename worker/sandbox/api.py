@@ -10,18 +10,16 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from worker.sandbox.lists import (
+from worker.sandbox.lists import MailingList, put_member, upserted_member
+from worker.sandbox.member_fields import (
     BAD_ADDRESS,
     MailgunError,
-    MailingList,
     MemberFields,
     is_upsert,
     named_address,
-    put_member,
     read_entries,
     read_entry,
     read_form,
-    upserted_member,
 )
 from worker.sandbox.pages import page_of
 from worker.sandbox.request import PLAIN, Reply, Request, json_reply

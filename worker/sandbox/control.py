@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from worker.sandbox.faults import ActiveFault, Fault, Limit, Throttle
-from worker.sandbox.lists import MailgunError, MailingList, is_address, read_entries, unsubscribed
+from worker.sandbox.lists import MailingList, unsubscribed
+from worker.sandbox.member_fields import MailgunError, is_address, read_entries
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.request_log import Record, Unsubscribed
 from worker.sandbox.state import MAX_LATENCY_MS, SandboxState
@@ -33,75 +34,11 @@ SHOWN_REQUESTS = 30
 MAX_RECORDS = 10_000
 
 Json = dict[str, Any]
-Control = Callable[[SandboxState, Json], Json]
+Control = Callable[..., Json]
 
 
 class BadInput(Exception):
     """A control request that cannot be carried out; the text is a one-line reason."""
-
-
-class _Input(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Addresses(_Input):
-    """Input of `POST /sandbox/refusals`."""
-
-    addresses: tuple[str, ...]
-
-
-class Key(_Input):
-    """Input of `POST /sandbox/key`."""
-
-    key: str
-
-
-class Latency(_Input):
-    """Input of `POST /sandbox/latency`."""
-
-    ms: int = Field(ge=0, le=MAX_LATENCY_MS)
-
-
-class ListAddress(_Input):
-    """Input of `POST` and `DELETE /sandbox/lists`."""
-
-    address: str
-
-
-class OfList(_Input):
-    """Input of `GET /sandbox/state` and `/sandbox/members`: the list, or None for the first one."""
-
-    list: str | None = None
-
-
-class Recipient(_Input):
-    """Input of `POST /sandbox/unsubscribe`."""
-
-    address: str
-    list: str | None = None
-
-
-class Records(_Input):
-    """Input of `GET /sandbox/requests`: at most `limit` records after number `since`."""
-
-    since: int = Field(default=0, ge=0)
-    limit: int = Field(default=1000, ge=1, le=MAX_RECORDS)
-
-
-class FaultId(_Input):
-    """Input of `DELETE /sandbox/faults`: one fault, or None for all."""
-
-    id: int | None = None
-
-
-class Numbered(_Input):
-    """Input of `GET /sandbox/request`: the number of one logged request."""
-
-    seq: int = Field(ge=1)
-
-
-class Nothing(_Input):
-    """Input of the routes that have no parameters."""
 
 
 async def control(state: SandboxState, request: web.BaseRequest) -> web.Response:
@@ -115,7 +52,7 @@ async def control(state: SandboxState, request: web.BaseRequest) -> web.Response
     if act is None:
         return _json(404, {"error": f"there is no {request.method} {path}"})
     try:
-        return _json(200, act(state, read_input(query, await request.read())))
+        return _json(200, act(state, **read_input(query, await request.read())))
     except ValidationError as error:
         return _json(400, {"error": one_line(error)})
     except (BadInput, MailgunError) as error:
@@ -144,9 +81,9 @@ def one_line(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
-def get_state(state: SandboxState, given: Json) -> Json:
+def get_state(state: SandboxState, /, *, list: str | None = None) -> Json:
     """Return all that the page shows."""
-    mailing_list = _list_named(state, OfList(**given).list) if state.lists else None
+    mailing_list = _list_named(state, list) if state.lists else None
     return {
         "now": time.time(),
         "started_at": state.started_at,
@@ -156,7 +93,7 @@ def get_state(state: SandboxState, given: Json) -> Json:
         if mailing_list is None
         else [_flat(member) for member in mailing_list.newest(SHOWN_MEMBERS)],
         "requests": [_summary(record) for record in state.log.newest(SHOWN_REQUESTS)],
-        "events": [_flat(event) for event in list(state.log.events)[-SHOWN_REQUESTS:]],
+        "events": [_flat(event) for event in [*state.log.events][-SHOWN_REQUESTS:]],
         "totals": state.log.totals(),
         "faults": [_fault_as_json(each) for each in state.faults.active],
         "refused": sorted(state.refused),
@@ -167,118 +104,119 @@ def get_state(state: SandboxState, given: Json) -> Json:
     }
 
 
-def get_members(state: SandboxState, given: Json) -> Json:
+def get_members(state: SandboxState, /, *, list: str | None = None) -> Json:
     """Return all members of a list, oldest change first."""
-    mailing_list = _list_named(state, OfList(**given).list)
+    mailing_list = _list_named(state, list)
     return {"list": mailing_list.address, "members": [_flat(member) for member in mailing_list]}
 
 
-def get_requests(state: SandboxState, given: Json) -> Json:
+def get_requests(
+    state: SandboxState,
+    /,
+    *,
+    since: Annotated[int, Field(ge=0)] = 0,
+    limit: Annotated[int, Field(ge=1, le=MAX_RECORDS)] = 1000,
+) -> Json:
     """Return logged requests, oldest first, and the last number given out."""
-    asked = Records(**given)
-    records = state.log.since(asked.since, asked.limit)
+    records = state.log.since(since, limit)
     return {"requests": [_flat(record) for record in records], "last": state.log.last_seq}
 
 
-def get_request(state: SandboxState, given: Json) -> Json:
+def get_request(state: SandboxState, /, *, seq: Annotated[int, Field(ge=1)]) -> Json:
     """Return one logged request with its form and the beginning of its answer."""
-    seq = Numbered(**given).seq
     record = state.log.numbered(seq)
     if record is None:
         raise BadInput(f"request {seq} is not in the log any more")
     return _flat(record) | {"answer": record.answer.decode("utf-8", "replace")}
 
 
-def get_events(state: SandboxState, given: Json) -> Json:
+def get_events(state: SandboxState, /) -> Json:
     """Return the clicks on the unsubscribe link, oldest first."""
-    Nothing(**given)
     return {"events": [_flat(event) for event in state.log.events]}
 
 
-def post_fault(state: SandboxState, given: Json) -> Json:
+def post_fault(state: SandboxState, /, **given: Any) -> Json:
     """Add a fault and return it with its id."""
     return _fault_as_json(state.faults.add(Fault(**given)))
 
 
-def delete_faults(state: SandboxState, given: Json) -> Json:
+def delete_faults(state: SandboxState, /, *, id: int | None = None) -> Json:
     """Remove one fault, or all."""
-    state.faults.clear(FaultId(**given).id)
+    state.faults.clear(id)
     return {}
 
 
-def post_refusals(state: SandboxState, given: Json) -> Json:
+def post_refusals(state: SandboxState, /, *, addresses: tuple[str, ...]) -> Json:
     """Add addresses that Mailgun refuses as invalid."""
-    state.refuse(Addresses(**given).addresses)
+    state.refuse(addresses)
     return {"refused": sorted(state.refused)}
 
 
-def delete_refusals(state: SandboxState, given: Json) -> Json:
+def delete_refusals(state: SandboxState, /) -> Json:
     """Accept the refused addresses again."""
-    Nothing(**given)
     state.refused.clear()
     return {}
 
 
-def post_limit(state: SandboxState, given: Json) -> Json:
+def post_limit(state: SandboxState, /, **given: Any) -> Json:
     """Set the rate limit and begin a new window."""
     state.throttle = Throttle(Limit(**given))
     return state.throttle.limit.model_dump()
 
 
-def post_switches(state: SandboxState, given: Json) -> Json:
+def post_switches(state: SandboxState, /, **given: Any) -> Json:
     """Set the named switches and keep the others."""
     state.use_switches(Quirks(**(state.switches.model_dump() | given)))
     return state.switches.model_dump()
 
 
-def post_latency(state: SandboxState, given: Json) -> Json:
+def post_latency(
+    state: SandboxState, /, *, ms: Annotated[int, Field(ge=0, le=MAX_LATENCY_MS)]
+) -> Json:
     """Set the delay of all replies."""
-    state.latency_ms = Latency(**given).ms
-    return {"ms": state.latency_ms}
+    state.latency_ms = ms
+    return {"ms": ms}
 
 
-def post_key(state: SandboxState, given: Json) -> Json:
+def post_key(state: SandboxState, /, *, key: str) -> Json:
     """Replace all API keys by this one."""
-    state.use_keys(Key(**given).key)
+    state.use_keys(key)
     return {}
 
 
-def post_list(state: SandboxState, given: Json) -> Json:
+def post_list(state: SandboxState, /, *, address: str) -> Json:
     """Add a mailing list; a list that exists keeps its members."""
-    address = ListAddress(**given).address
     if not is_address(address):
         raise BadInput(f"{address!r} is not an e-mail address")
     state.add_list(address, now=time.time())
     return {"address": address}
 
 
-def delete_list(state: SandboxState, given: Json) -> Json:
+def delete_list(state: SandboxState, /, *, address: str) -> Json:
     """Remove a mailing list and its members."""
-    state.remove_list(ListAddress(**given).address)
+    state.remove_list(address)
     return {}
 
 
-def post_unsubscribe(state: SandboxState, given: Json) -> Json:
+def post_unsubscribe(state: SandboxState, /, *, address: str, list: str | None = None) -> Json:
     """Set `subscribed` to false, as Mailgun does when a recipient clicks the unsubscribe link.
 
     The click is logged as an event, not as a request.
     """
-    recipient, now = Recipient(**given), time.time()
-    mailing_list = _list_named(state, recipient.list)
-    member = unsubscribed(mailing_list.member(recipient.address), now=now)
+    now, mailing_list = time.time(), _list_named(state, list)
+    member = unsubscribed(mailing_list.member(address), now=now)
     mailing_list.put(member)
     state.log.events.append(Unsubscribed(now, mailing_list.address, member.address))
     return _flat(member)
 
 
-def post_reset(state: SandboxState, given: Json) -> Json:
+def post_reset(state: SandboxState, /) -> Json:
     """Restore the state in which the sandbox started."""
-    Nothing(**given)
     state.reset(now=time.time())
     return {}
 
 
-CONTROLS: dict[tuple[str, str], Control] = {
+ROUTES: dict[tuple[str, str], Control] = {
     ("GET", "/sandbox/state"): get_state,
     ("GET", "/sandbox/members"): get_members,
     ("GET", "/sandbox/requests"): get_requests,
@@ -296,6 +234,11 @@ CONTROLS: dict[tuple[str, str], Control] = {
     ("DELETE", "/sandbox/lists"): delete_list,
     ("POST", "/sandbox/unsubscribe"): post_unsubscribe,
     ("POST", "/sandbox/reset"): post_reset,
+}
+# A field that a route does not take, or one of another type, is refused.
+CONTROLS = {
+    route: validate_call(config=ConfigDict(arbitrary_types_allowed=True))(act)
+    for route, act in ROUTES.items()
 }
 
 

@@ -9,7 +9,8 @@ from worker.sandbox.faults import Fault
 from worker.sandbox.request import HTML, PLAIN, Reply, Request, json_reply
 from worker.sandbox.retry_hints import HintKind, hint
 
-MadeUp = Literal["status", "html_502", "magnificent", "other_member"]
+OTHER_NAME = "Other Member"  # of the member in a reply about another one
+ReplyFault = Literal["status", "html_502", "magnificent", "other_member"]
 
 
 def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Reply:
@@ -17,12 +18,12 @@ def throttled(status: int, kind: HintKind, seconds: float, *, now: float) -> Rep
 
     Mailgun docs: `{"message": "Too Many Requests"}`.
     """
-    told = hint(kind, seconds, now=now)
-    reply = json_reply(status, {"message": "Too Many Requests", **told.body})
-    return replace(reply, headers=told.headers, wait_until=told.until)
+    hinted = hint(kind, seconds, now=now)
+    reply = json_reply(status, {"message": "Too Many Requests", **hinted.body})
+    return replace(reply, headers=hinted.headers, wait_until=hinted.until)
 
 
-def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
+def fault_reply(fault: Fault, kind: ReplyFault, *, now: float) -> Reply:
     """Return the reply that a fault of this kind sends in place of Mailgun's."""
     match kind:
         case "status":
@@ -35,9 +36,9 @@ def made_up(fault: Fault, kind: MadeUp, *, now: float) -> Reply:
             reply = about_another_member(fault.other_address)
         case _:
             assert_never(kind)
-    told = hint(fault.hint, fault.wait_seconds, now=now)
+    hinted = hint(fault.hint, fault.wait_seconds, now=now)
     return replace(
-        reply, headers=reply.headers | told.headers | fault.headers, wait_until=told.until
+        reply, headers=reply.headers | hinted.headers | fault.headers, wait_until=hinted.until
     )
 
 
@@ -60,8 +61,8 @@ def status_reply(fault: Fault, *, now: float) -> Reply:
     text = phrase(fault.status) if fault.message is None else fault.message
     match fault.body:
         case "json":
-            told = hint(fault.hint, fault.wait_seconds, now=now)
-            return json_reply(fault.status, {"message": text, **told.body})
+            hinted = hint(fault.hint, fault.wait_seconds, now=now)
+            return json_reply(fault.status, {"message": text, **hinted.body})
         case "plain":
             return Reply(fault.status, text.encode(), PLAIN)
         case "html":
@@ -74,7 +75,7 @@ def status_reply(fault: Fault, *, now: float) -> Reply:
 
 def about_another_member(address: str) -> Reply:
     """Return a well-formed reply about a member other than the requested one."""
-    member = {"address": address, "name": "Somebody Else", "subscribed": True, "vars": {}}
+    member = {"address": address, "name": OTHER_NAME, "subscribed": True, "vars": {}}
     return json_reply(200, {"member": member, "message": "Mailing list member has been created"})
 
 

@@ -76,7 +76,7 @@ class Fault(BaseModel):
     seconds: float = Field(default=60, ge=0, le=3600)
     ms: int = Field(default=0, ge=0, le=3_600_000)
     megabytes: int = Field(default=64, ge=1, le=4096)
-    other_address: str = "somebody.else@example.com"
+    other_address: str = "other.member@example.com"
 
     @model_validator(mode="after")
     def _hint_has_a_place(self) -> Self:

@@ -14,9 +14,9 @@ from aiohttp.http import HttpProcessingError
 from yarl import query_to_pairs
 
 from worker.sandbox.api import answer
-from worker.sandbox.fault_replies import made_up, member_not_found, throttled
+from worker.sandbox.fault_replies import fault_reply, member_not_found, throttled
 from worker.sandbox.faults import Fault
-from worker.sandbox.lists import MailgunError
+from worker.sandbox.member_fields import MailgunError
 from worker.sandbox.request import Reply, Request
 from worker.sandbox.request_log import Record, RequestLog
 from worker.sandbox.state import SandboxState
@@ -51,12 +51,12 @@ async def apply_fault(fault: Fault, exchange: "Exchange") -> web.StreamResponse:
     """Carry out a fault."""
     match fault.kind:
         case "status" | "html_502" | "magnificent" | "other_member":
-            return exchange.reply(made_up(fault, fault.kind, now=time.time()))
+            return exchange.reply(fault_reply(fault, fault.kind, now=time.time()))
         case "member_not_found":
             return exchange.reply(member_not_found(exchange.call) or exchange.commit())
         case "status_after_commit":
             exchange.commit()
-            return exchange.reply(made_up(fault, "status", now=time.time()))
+            return exchange.reply(fault_reply(fault, "status", now=time.time()))
         case "latency":
             await asyncio.sleep(fault.ms / 1000)
             return exchange.reply(exchange.commit())

@@ -4,53 +4,17 @@ Pure: the caller hands in the time. What Mailgun refuses raises `MailgunError` w
 text of Mailgun's answer.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from worker.sandbox.flanker import parse_address
+from worker.sandbox.member_fields import MailgunError, MemberFields
 from worker.sandbox.past import Past
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.sorted_addresses import SortedAddresses
 from worker.sandbox.stored_member import StoredMember
 
 T = TypeVar("T")
-
-MAX_ADDRESS_LENGTH = 320
-SUBSCRIBED = {"yes": True, "true": True, "no": False, "false": False}
-
-BAD_ADDRESS = "The 'address' parameter should be a valid email address"
-BAD_VARS = "'vars' parameter is not a valid JSON"
-BAD_SUBSCRIBED = "The 'subscribed' parameter should be 'yes' or 'no'"
-BAD_NAME = "The 'name' parameter should be a string"
-BAD_MEMBERS = "'members' parameter is not a valid JSON list"
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-STRICT_JSON = json.JSONDecoder(parse_constant=_no_constant)  # no NaN, no Infinity
-
-
-class MailgunError(Exception):
-    """Mailgun's refusal of a request, which changes nothing."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class MemberFields:
-    """The fields of one member in a request; None means left out."""
-
-    address: str
-    name: str | None
-    subscribed: bool | None
-    vars: dict[str, Any] | None
 
 
 class MailingList:
@@ -63,7 +27,7 @@ class MailingList:
         self.address = address
         self.created_at = created_at
         self._by_change: dict[str, StoredMember] = {}  # oldest change first
-        self._everybody = SortedAddresses()
+        self._all = SortedAddresses()
         self._by_subscription = {True: SortedAddresses(), False: SortedAddresses()}
         self.past = Past()
 
@@ -118,7 +82,7 @@ class MailingList:
         self._by_change[key] = member
         self.past.note(key, current, member, member.updated_at)
         if current is None:
-            self._everybody.add(key)
+            self._all.add(key)
         elif current.subscribed == member.subscribed:
             return
         else:
@@ -135,7 +99,7 @@ class MailingList:
         key = member.address.lower()
         del self._by_change[key]
         self.past.note(key, member, None, now)
-        self._everybody.remove(key)
+        self._all.remove(key)
         self._by_subscription[member.subscribed].remove(key)
         return member
 
@@ -151,91 +115,11 @@ class MailingList:
 
         They are in ascending order. The caller must not change the list.
         """
-        return (self._everybody if subscribed is None else self._by_subscription[subscribed]).all()
+        return (self._all if subscribed is None else self._by_subscription[subscribed]).all()
 
     def subscribed_count(self) -> int:
         """Return the number of subscribed members."""
         return len(self._by_subscription[True])
-
-
-def is_address(text: object) -> bool:
-    """Return True if the text can be an e-mail address.
-
-    That is at most 320 printable characters without blanks, with one `@` between two non-empty
-    parts.
-    """
-    if not isinstance(text, str) or len(text) > MAX_ADDRESS_LENGTH:
-        return False
-    local, at, domain = text.partition("@")
-    return (
-        bool(local and at and domain)
-        and "@" not in domain
-        and text.isprintable()
-        and " " not in text
-    )
-
-
-def read_form(
-    form: Mapping[str, str], switches: Quirks, *, address: str | None = None
-) -> MemberFields:
-    """Return what a form says about a member.
-
-    `address` replaces an address that the form leaves out, since a PUT names it in the path.
-    """
-    return MemberFields(
-        address=_address(form.get("address", address), switches),
-        name=form.get("name"),
-        subscribed=read_subscribed(form.get("subscribed")),
-        vars=_decoded_vars(form.get("vars")),
-    )
-
-
-def read_entry(entry: object, switches: Quirks) -> MemberFields:
-    """Return what one entry of a bulk request says about a member.
-
-    An entry is an address, or an object whose `vars` is an object.
-    """
-    if isinstance(entry, str):
-        entry = {"address": entry}
-    if not isinstance(entry, dict):
-        raise MailgunError(400, BAD_ADDRESS)
-    name, said_vars = entry.get("name"), entry.get("vars")
-    if name is not None and not isinstance(name, str):
-        raise MailgunError(400, BAD_NAME)
-    if said_vars is not None and not isinstance(said_vars, dict):
-        raise MailgunError(400, BAD_VARS)
-    return MemberFields(
-        _address(entry.get("address"), switches),
-        name,
-        read_subscribed(entry.get("subscribed")),
-        said_vars,
-    )
-
-
-def read_entries(text: str | None) -> list[object]:
-    """Return the entries of a bulk request, each still unread."""
-    entries = _json(text or "", otherwise=BAD_MEMBERS)
-    if not isinstance(entries, list):
-        raise MailgunError(400, BAD_MEMBERS)
-    return entries
-
-
-def read_subscribed(value: object) -> bool | None:
-    """Return the value of `subscribed`, or None if it is left out.
-
-    Mailgun accepts yes, no, true and false in any case.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    try:
-        return SUBSCRIBED[str(value).lower()]
-    except KeyError:
-        raise MailgunError(400, BAD_SUBSCRIBED) from None
-
-
-def is_upsert(form: Mapping[str, str]) -> bool:
-    """Return True if the form asks for an upsert."""
-    return SUBSCRIBED.get(form.get("upsert", "").lower(), False)
 
 
 def upserted_member(
@@ -295,34 +179,3 @@ def _upserted_vars(
 
 def _given(value: T | None, *, otherwise: T) -> T:
     return otherwise if value is None else value
-
-
-def named_address(text: str, switches: Quirks) -> str:
-    """Return the address that Mailgun reads in `text`.
-
-    It is not necessarily a valid address.
-    """
-    return parse_address(text) if switches.addresses == "flanker" else text
-
-
-def _address(value: object, switches: Quirks) -> str:
-    address = named_address(value, switches) if isinstance(value, str) else value
-    if not is_address(address):
-        raise MailgunError(400, BAD_ADDRESS)
-    return str(address)
-
-
-def _decoded_vars(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    decoded = _json(text, otherwise=BAD_VARS)
-    if not isinstance(decoded, dict):
-        raise MailgunError(400, BAD_VARS)
-    return decoded
-
-
-def _json(text: str, *, otherwise: str) -> Any:
-    try:
-        return STRICT_JSON.decode(text)
-    except (ValueError, RecursionError):
-        raise MailgunError(400, otherwise) from None

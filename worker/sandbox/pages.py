@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.sandbox.lists import MailingList, read_subscribed
+from worker.sandbox.lists import MailingList
+from worker.sandbox.member_fields import read_subscribed
 
 MAX_LIMIT = 100  # Mailgun docs: default and maximum
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worker.sandbox.faults import Faults, Limit, Throttle
-from worker.sandbox.lists import MailgunError, MailingList, is_address
+from worker.sandbox.lists import MailingList
+from worker.sandbox.member_fields import MailgunError, is_address
 from worker.sandbox.quirks import Quirks
 from worker.sandbox.request_log import RequestLog
 from worker.web_origin import host_name

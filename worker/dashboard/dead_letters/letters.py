@@ -16,8 +16,9 @@ from worker.dashboard.pages.words import Act
 from worker.ops.dead_letter_overview import bars, overview_of
 from worker.ops.dead_letter_pages import letter_with, page_of, parsed_key
 from worker.ops.found_page import FoundPage
+from worker.queue.dead_letter import DeadLetter
 from worker.queue.dead_letter_filter import REASONS, DeadLetterFilter
-from worker.queue.dead_letters import DeadLetter, DeadLetterQueue
+from worker.queue.dead_letters import DeadLetterQueue
 
 
 @dataclass(frozen=True)

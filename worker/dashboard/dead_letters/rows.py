@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from worker.dashboard.pages.rows import fit, member_in
 from worker.ops.dead_letter_pages import key_of
-from worker.queue.dead_letters import DeadLetter
+from worker.queue.dead_letter import DeadLetter
 from worker.queue.intake import shown_id
 from worker.signal.preset import Preset
 

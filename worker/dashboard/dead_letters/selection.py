@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from worker.dashboard.pages.shown_queue import Selection
 from worker.ops.dead_letter_pages import LetterKey, key_of, letter_with, letters_with, matching
 from worker.ops.survey import Survey
+from worker.queue.dead_letter import DeadLetter
 from worker.queue.dead_letter_filter import DeadLetterFilter, batches
-from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetter, DeadLetterQueue
+from worker.queue.dead_letters import AT_ONCE_BYTES, DeadLetterQueue
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from worker.dashboard.pages.words import Act, Words
 from worker.gate.gate import HoldState
 from worker.ops.found_page import FoundPage
 from worker.ops.redis_check.errors import describe_redis_error
-from worker.ops.replay_preview import ReplayPreview, rehearsal_for
+from worker.ops.replay_preview import ReplayPreview, replay_preview_for
 from worker.ops.survey import Survey
 from worker.privacy import digest
 from worker.queue.dead_letter_filter import DeadLetterFilter, parse_filter
@@ -108,7 +108,7 @@ class ShownQueue(ABC, Generic[Item]):
     @cached_property
     def preview(self) -> ReplayPreview:
         """The preview of tries. Raises `PresetError`."""
-        return rehearsal_for(self.settings)
+        return replay_preview_for(self.settings)
 
     def request(self, message: Message) -> dict[str, Any]:
         """Return the request that a try would become, or as `unknown` why that is not known."""

@@ -114,7 +114,7 @@ class Retries(ShownQueue[DelayedMessage]):
     def act(self, act: Act, batch: list[DelayedMessage]) -> int:
         """Retry, bury or purge the events, and return how many."""
         if act == RETRY:
-            return self.events.retry(batch)
+            return self.events.queue.retry(batch)
         if act == BURY:
             return self.events.bury(batch, time.time())
-        return self.events.purge(batch)
+        return self.events.queue.purge(batch)

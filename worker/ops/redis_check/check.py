@@ -16,7 +16,8 @@ from redis.retry import Retry
 from worker.ops.redis_check.errors import Trouble, describe_redis_error, too_old_fix
 from worker.ops.redis_check.known_errors import OLDEST_VERSION, ONE_SERVER, TO_PRIMARY
 from worker.ops.redis_check.result import CheckResult, failed, passed, unknown, warned
-from worker.ops.redis_check.rights import WORKERS_USER, Missing, Trial, Who, try_rights
+from worker.ops.redis_check.rights import WORKERS_USER, Who
+from worker.ops.redis_check.rights_trial import Missing, Trial, try_rights
 from worker.redis_client.client import connect, where
 
 NEARLY_FULL = 0.9
