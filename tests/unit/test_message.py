@@ -191,18 +191,18 @@ def test_an_event_waits_since_it_was_enqueued() -> None:
 
 
 def test_retry_window_starts_at_the_first_attempt_on_the_gates_clock() -> None:
-    assert MESSAGE.patience_spent(1000.0) == 0
+    assert MESSAGE.seconds_tried(1000.0) == 0
     once = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
-    assert once.patience_spent(1000.0) == 0
+    assert once.seconds_tried(1000.0) == 0
     twice = once.after_attempt(FAILED, 1060.0, spent=False)
-    assert twice.patience_spent(1090.0) == 90
-    assert decode(encode(twice, QUEUE))[0].patience_spent(1090.0) == 90
+    assert twice.seconds_tried(1090.0) == 90
+    assert decode(encode(twice, QUEUE))[0].seconds_tried(1090.0) == 90
 
 
 def test_retry_window_restarts_when_its_clock_did() -> None:
     tried = MESSAGE.after_attempt(FAILED, 1000.0, spent=True)
-    assert tried.patience_spent(5.0) == 0
-    assert tried.after_attempt(FAILED, 5.0, spent=True).patience_spent(8.0) == 3
+    assert tried.seconds_tried(5.0) == 0
+    assert tried.after_attempt(FAILED, 5.0, spent=True).seconds_tried(8.0) == 3
 
 
 def test_bare_clients_event_waits_since_a_worker_first_fetched_it() -> None:

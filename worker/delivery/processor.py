@@ -31,8 +31,9 @@ from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest, redacted, whereabouts
+from worker.queue.dead_letter import DeadLetterInfo, dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
-from worker.queue.dead_letters import DeadLetterInfo, DeadLetterQueue, dead_letter
+from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import AttemptRecord, Message
 from worker.signal.address import MalformedEmail
@@ -182,7 +183,7 @@ class EventProcessor:
     def _decide(self, event: EventDelivery, open_seconds: float) -> Decision:
         outcome, message = event.outcome or Outcome(OutcomeKind.CRASHED), event.message
         retry_state = RetryState(
-            message.attempts, message.throttled, message.patience_spent(open_seconds)
+            message.attempts, message.throttled, message.seconds_tried(open_seconds)
         )
         return decide(
             outcome, retry_state, self.retry_policy, now=self.clock(), jitter=self.jitter()

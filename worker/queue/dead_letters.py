@@ -20,7 +20,6 @@ from worker.queue.dead_letter import (
     DeadLetter,
     DeadLetterInfo,
     again,
-    dead_letter,
     letter_in,
 )
 from worker.queue.message import Message
@@ -30,8 +29,6 @@ from worker.redis_client.lua import script
 
 if TYPE_CHECKING:
     import redis
-
-__all__ = ["DeadLetterInfo", "DeadLetterQueue", "dead_letter"]  # for delivery/processor.py
 
 # Letters read at a time, and their bytes; a longer letter is read alone.
 PAGE, PAGE_BYTES = 1000, 8 * 1024 * 1024

@@ -138,7 +138,7 @@ class Message:
         """
         return replace(
             self.after_wait(),
-            first_tried=open_seconds - self.patience_spent(open_seconds),
+            first_tried=open_seconds - self.seconds_tried(open_seconds),
             attempts=self.attempts + spent,
             throttled=0 if spent else self.throttled + 1,
             returns=0,
@@ -149,7 +149,7 @@ class Message:
         """Return the message after a wait without an attempt."""
         return replace(self, requeues=self.requeues + 1)
 
-    def patience_spent(self, open_seconds: float) -> float:
+    def seconds_tried(self, open_seconds: float) -> float:
         """Return the seconds since the first attempt, by the integration's clock.
 
         Returns 0.0 if the clock is behind the first attempt: Redis was emptied, and the clock began
