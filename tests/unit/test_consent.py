@@ -17,7 +17,7 @@ from worker.signal.consent import (
     YES_KEYS,
     YES_WORDS,
     Consent,
-    folded_word,
+    normalize_word,
     read_consent,
     resolve_consent,
 )
@@ -242,7 +242,7 @@ def test_consent_words_are_case_folded_and_belong_to_one_kind() -> None:
         assert one is other or not one & other
     assert not YES_KEYS & NO_KEYS
     for word in YES_WORDS | NO_WORDS | UNKNOWN_WORDS | YES_KEYS | NO_KEYS:
-        assert folded_word(word) == word
+        assert normalize_word(word) == word
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.unit.strategies import any_text, json_objects, json_values
 from tests.unit.test_merge import merged
 from worker.signal.address import MalformedEmail
 from worker.signal.event import parse_event
-from worker.signal.patch import Patch, SkipReason, clean, patch_from_event
+from worker.signal.patch import Patch, SkipReason, json_safe, patch_from_event
 from worker.signal.preset import load_preset
 
 PRESET = load_preset()
@@ -421,8 +421,8 @@ def test_half_characters_become_the_replacement_character(text: str, fixed: str)
 
 @given(json_values)
 def test_cleaned_value_can_be_encoded_and_cleaning_again_keeps_it(value: Any) -> None:
-    cleaned = clean(value)
-    assert clean(cleaned) == cleaned
+    cleaned = json_safe(value)
+    assert json_safe(cleaned) == cleaned
     repr(cleaned).encode("utf-8")
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from worker.signal.event import parse_event
 from worker.signal.patch import Patch, SkipReason, patch_from_event
-from worker.signal.preset import Preset, PresetError, _folded, folded, load_preset, preset_of
+from worker.signal.preset import (
+    Preset,
+    PresetError,
+    _normalized_name,
+    load_preset,
+    normalize_name,
+    preset_of,
+)
 
 GOOD = """
 address = ["traits.email", "properties.mail"]
@@ -76,10 +83,8 @@ def test_a_type_can_be_mapped_and_an_event_field_read() -> None:
 
 def test_the_first_kind_that_covers_an_event_is_the_one() -> None:
     preset = preset_of(GOOD + '[[event]]\nkind = "Again"\ntypes = ["group", "page"]\n', "own.toml")
-    kinds = [
-        mapped and mapped.kind
-        for mapped in map(preset.mapped, map(parse_event, ({"type": "group"}, {"type": "page"})))
-    ]
+    events = [parse_event({"type": each}) for each in ("group", "page")]
+    kinds = [mapping and mapping.kind for mapping in map(preset.mapping_for, events)]
     assert kinds == ["Team", "Again"]
 
 
@@ -105,7 +110,7 @@ def test_plus_joins_the_present_fields_with_a_space(traits: dict[str, str], join
     "name", ["Order Completed", "order_completed", "ORDER--completed", " order\tcompleted_"]
 )
 def test_names_are_compared_ignoring_case_spaces_hyphens_and_underscores(name: str) -> None:
-    assert folded(name) == "ordercompleted"
+    assert normalize_name(name) == "ordercompleted"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_the_preset_cannot_be_changed_once_read() -> None:
 
 
 def test_long_event_names_are_not_cached() -> None:
-    before = _folded.cache_info().currsize
+    before = _normalized_name.cache_info().currsize
     for number in range(50):
-        assert folded(f"{number}_Long-Name " * 100) == f"{number}longname" * 100
-    assert _folded.cache_info().currsize == before
+        assert normalize_name(f"{number}_Long-Name " * 100) == f"{number}longname" * 100
+    assert _normalized_name.cache_info().currsize == before

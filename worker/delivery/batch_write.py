@@ -35,17 +35,18 @@ class BatchWrite:
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        left = self._updates
+        left: Sequence[Sequence[MemberUpdate]] = [self._updates]
         try:
             for update in self._updates:
                 update.plan_from_cache(self._deps.rules)
-            for updates in self._suspects_last():
+            left = groups = self._suspects_last()
+            for number, updates in enumerate(groups, 1):
                 self._requests.read([each for each in updates if each.needs_read])
                 self._calls.write([each for each in updates if each.needs_write])
-                left = [each for each in left if each not in updates]
+                left = groups[number:]
                 self._close(updates)
         finally:
-            self._close(left)
+            self._close([each for updates in left for each in updates])
 
     def _close(self, updates: Sequence[MemberUpdate]) -> None:
         """Release the leases of `updates`, and charge the requests that had no permit."""

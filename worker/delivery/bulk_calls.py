@@ -189,7 +189,8 @@ class BulkCalls:
         for update in updates:
             current = look.shown.get(update) if look else None
             if update not in doubted:
-                update.complete(replace(stored, member=current or update.member))
+                member = current or update.member
+                update.complete(replace(stored, member=member, requests=update.requests))
 
     def _note_other(self, form: Form, outcome: Outcome) -> None:
         if form is Form.OTHER:

@@ -1,5 +1,6 @@
 """Delivery of one event: its patch, the outcome of its attempt, the decision, and the result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -77,6 +78,16 @@ class EventDelivery:
         if self.decision is None:
             raise LookupError("nothing is decided yet")
         return self.decision
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the event is done or buried, and not to be tried again."""
+        return not isinstance(self.ending, Retry | Snooze)
+
+    @property
+    def not_understood(self) -> Sequence[str]:
+        """Return what of the event was not understood, as `Patch.not_understood` names it."""
+        return self.patch.not_understood if self.patch else ()
 
     @cached_property
     def outcome_label(self) -> str:

@@ -248,7 +248,7 @@ class MemberUpdate:
         for part in self.parts:
             yield from part.outcomes()
         if not self.parts:
-            outcome = replace(self.outcome, requests=self.requests) if self.outcome else None
+            outcome = self.outcome.with_requests(self.requests) if self.outcome else None
             for number, position in enumerate(self.positions):
                 yield position, self._of(number, outcome)
 

@@ -33,10 +33,10 @@ class OutcomeStats:
         self._unread: Counter[str] = Counter()
         self._lock = Lock()
 
-    def count(self, outcome: str) -> None:
-        """Count one more event with this outcome."""
+    def count(self, outcome: str, events: int = 1) -> None:
+        """Count `events` more with this outcome."""
         with self._lock:
-            self._pending[outcome] += 1
+            self._pending[outcome] += events
 
     def count_not_understood(self, whats: Iterable[str]) -> None:
         """Count one more event for each of `whats`, the parts of it that were not understood."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import redis
@@ -30,6 +31,7 @@ from worker.delivery.retry_policy import (
 from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.merge_plan import TimedPatch
 from worker.privacy import digest, redacted, whereabouts
 from worker.queue.dead_letter import DeadLetterInfo, dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -159,21 +161,22 @@ class EventProcessor:
     def _attempt(self, events: Sequence[EventDelivery], permits: Permits | None) -> None:
         # Without batches, several members of a bundle are requested at the same time.
         size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
-        for together in _together(events, size):
-            for event, outcome in zip(together, self._outcomes(together, permits), strict=True):
-                event.outcome = outcome
+        patches = [each.timed_patch() for each in events]
+        outcomes = (self._outcomes(part, permits) for part in _together(patches, size))
+        for event, outcome in zip(events, chain.from_iterable(outcomes), strict=True):
+            event.outcome = outcome
 
-    def _outcomes(self, events: Sequence[EventDelivery], permits: Permits | None) -> list[Outcome]:
+    def _outcomes(self, patches: Sequence[TimedPatch], permits: Permits | None) -> list[Outcome]:
         try:
-            return self.delivery.deliver([each.timed_patch() for each in events], permits)
+            return self.delivery.deliver(patches, permits)
         except redis.RedisError:
             raise  # the events stay on the queue
         # A bug must not cost an event: Celery would acknowledge and forget it.
         except Exception as error:  # noqa: BLE001
-            if len(events) == 1:
+            if len(patches) == 1:
                 return [_crashed(error)]
         # One of the events may be the cause, so each is delivered alone.
-        return [outcome for event in events for outcome in self._outcomes([event], permits)]
+        return [outcome for patch in patches for outcome in self._outcomes([patch], permits)]
 
     def _open_seconds(self, events: Sequence[EventDelivery]) -> float:
         """Return the integration's own clock, or 0.0 if no event needs it."""
@@ -248,12 +251,14 @@ class EventProcessor:
         return message, letter
 
     def _record_results(self, events: Sequence[EventDelivery]) -> None:
+        labels = Counter(each.outcome_label for each in events)
+        for label, number in labels.items():
+            self.outcome_stats.count(label, number)
+        # Count it once an event, however often the event is tried.
+        if whats := [what for each in events if each.has_ended for what in each.not_understood]:
+            self.outcome_stats.count_not_understood(whats)
         for event in events:
             label = event.outcome_label
-            self.outcome_stats.count(label)
-            # Count it once an event, however often the event is tried.
-            if event.patch and not isinstance(event.ending, Retry | Snooze):
-                self.outcome_stats.count_not_understood(event.patch.not_understood)
             self.on_processed(event.message, event.ending, event.outcome)
             self.worker_registry.note(event.message.id, label, *event.ended_as)
             # Log a line an event at INFO; but done events of a batch share the line at the end.
@@ -265,7 +270,6 @@ class EventProcessor:
             if logger.isEnabledFor(level):
                 logger.log(level, label, extra=self._fields(event))
         if len(events) > 1 and logger.isEnabledFor(logging.INFO):
-            labels = Counter(each.outcome_label for each in events)
             logger.info("%d events handled", len(events), extra=dict(labels))
 
     def _fields(self, event: EventDelivery) -> dict[str, Any]:
@@ -286,16 +290,16 @@ class EventProcessor:
         }
 
 
-def _together(events: Sequence[EventDelivery], members: int) -> Iterator[list[EventDelivery]]:
-    """Yield the events in parts of at most `members` members each, in their order."""
-    part: list[EventDelivery] = []
+def _together(patches: Sequence[TimedPatch], members: int) -> Iterator[list[TimedPatch]]:
+    """Yield the patches in parts of at most `members` members each, in their order."""
+    part: list[TimedPatch] = []
     seen: set[str] = set()
-    for event in events:
-        address = event.timed_patch().patch.address
+    for timed in patches:
+        address = timed.patch.address
         if address not in seen and len(seen) == members:
             yield part
             part, seen = [], set()
-        part.append(event)
+        part.append(timed)
         seen.add(address)
     if part:
         yield part

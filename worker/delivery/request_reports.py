@@ -4,7 +4,6 @@ They also tell whether the batch write may send more requests before the circuit
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
@@ -114,7 +113,7 @@ class RequestReports:
         counts = outcome.kind in {*REFUSALS, OutcomeKind.UNAVAILABLE}
         marks = [self._gate.mark(each) for each in addresses] if counts else []
         report = report_of(
-            replace(outcome, requests=1), why(outcome), self._clock(), marks, written=written
+            outcome.with_requests(1), why(outcome), self._clock(), marks, written=written
         )
         last = self._reports[-1] if self._reports else None
         if (

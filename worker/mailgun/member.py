@@ -11,6 +11,7 @@ from worker.signal.address import lenient_address
 
 JSON_BLANKS = " \t\r\n\ufeff"
 NO_VARS = ("", "null", '""', "[]")  # JSON texts of a member without variables
+ASCII_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 SUBSCRIBED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -62,7 +63,7 @@ class Member:
     @cached_property
     def vars_text(self) -> str:
         """Return the variables as JSON in ASCII."""
-        return json.dumps(self.vars, separators=(",", ":"), allow_nan=False)
+        return ASCII_JSON.encode(self.vars)
 
 
 @dataclass(frozen=True)

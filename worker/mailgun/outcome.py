@@ -95,6 +95,10 @@ class Outcome:
     unsettled: bool = False
     again_in: float = 0.0
 
+    def with_requests(self, requests: int) -> "Outcome":
+        """Return the outcome with this number of requests."""
+        return self if self.requests == requests else replace(self, requests=requests)
+
     @property
     def summary(self) -> str:
         """Return the answer's text as it may be shown."""

@@ -109,14 +109,16 @@ def after_patch(
         now: The time of the change, epoch seconds by Redis's clock.
     """
     known = dict.fromkeys(fields_of(patch), order)
-    record = record._replace(vars={**record.vars, **patch.vars}, orders={**record.orders, **known})
-    if patch.name is not None:
-        record = record._replace(name=patch.name)
+    consent, no = record.consent, record.no
     if patch.consent is not None:
-        record = record._replace(
-            consent=patch.consent, no=_no_after(record.no, patch.consent, order, rules, now)
-        )
-    return record
+        consent, no = patch.consent, _no_after(no, patch.consent, order, rules, now)
+    return record._replace(
+        name=record.name if patch.name is None else patch.name,
+        vars={**record.vars, **patch.vars},
+        consent=consent,
+        orders={**record.orders, **known},
+        no=no,
+    )
 
 
 def _no_after(

@@ -1,7 +1,7 @@
 """Plan the merge of one member's patches: the member to write, and the outcome of each patch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
@@ -43,6 +43,7 @@ class MergePlan:
         record: The record once Mailgun holds `member`.
         kinds: The outcome of each patch once Mailgun holds `member`: superseded, unchanged or
             delivered.
+        writes: Mailgun does not hold `member` yet, or it is written again.
         repeats_no: `member` is written even if `current` is the same, because Mailgun may hold a
             "yes" by now.
     """
@@ -51,14 +52,8 @@ class MergePlan:
     member: Member | None
     record: Record
     kinds: tuple[OutcomeKind, ...]
-    repeats_no: bool = False
-
-    @property
-    def writes(self) -> bool:
-        """Return True if the plan needs a write."""
-        return self.member is not None and (
-            self.repeats_no or not same_on_mailgun(self.current, self.member)
-        )
+    writes: bool
+    repeats_no: bool
 
 
 def plan_merge(
@@ -95,8 +90,10 @@ def plan_merge(
         )
         member = after
     repeats_no = bool(record.no and record.no.repeat and member and not member.subscribed)
-    plan = MergePlan(current, member, record, tuple(kinds), repeats_no)
-    return replace(plan, record=_confirmed(record, now)) if plan.writes else plan
+    writes = member is not None and (repeats_no or not same_on_mailgun(current, member))
+    if writes:
+        record = _confirmed(record, now)
+    return MergePlan(current, member, record, tuple(kinds), writes, repeats_no)
 
 
 def pre_write_record(record: Record, plan: MergePlan, now: float) -> Record:

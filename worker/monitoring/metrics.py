@@ -8,6 +8,7 @@ them.
 
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 from prometheus_client import (
@@ -55,7 +56,10 @@ REQUEST_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 
 
 class Metrics:
-    """Counters and histograms of this process; safe to share between threads."""
+    """Counters and histograms of this process; safe to share between threads.
+
+    The child of each label is looked up once: to look it up costs as much as to count.
+    """
 
     def __init__(self, integration: str, clock: Callable[[], float] = time.time) -> None:
         """Start every outcome and reason at 0, so that Prometheus sees the first as an increase."""
@@ -90,57 +94,55 @@ class Metrics:
         self._start_at_zero()
         ProcessCollector(registry=self.registry)
 
-    def _counter(self, name: str, help: str, label: str) -> Counter:
+    def _counter(self, name: str, help: str, label: str) -> Callable[[str], Counter]:
         labels = ("integration", label)
-        return Counter(name, help, labels, namespace=PREFIX, registry=self.registry)
+        counter = Counter(name, help, labels, namespace=PREFIX, registry=self.registry)
+        return cache(partial(counter.labels, self._integration))
 
     def _histogram(
         self, name: str, help: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
+    ) -> Callable[..., Histogram]:
         names = ("integration", *labels)
-        return Histogram(
+        histogram = Histogram(
             name, help, names, buckets=buckets, namespace=PREFIX, registry=self.registry
         )
+        return cache(partial(histogram.labels, self._integration))
 
     def _start_at_zero(self) -> None:
         for outcome in OUTCOMES:
-            self._outcomes.labels(self._integration, str(outcome))
+            self._outcomes(str(outcome))
         for reason in DeadLetterReason:
-            self._buried.labels(self._integration, str(reason))
+            self._buried(str(reason))
         for bound in BOUNDS:
-            self._removed.labels(self._integration, bound)
-        self._attempts.labels(self._integration)
-        self._deliveries.labels(self._integration)
+            self._removed(bound)
+        self._attempts()
+        self._deliveries()
 
     def count_event(self, message: Message, decision: Decision, outcome: Outcome | None) -> None:
         """Count an event that was handled. Never raises, since an error here could lose an event.
 
         The message is as it was before this attempt was counted.
         """
-        self._outcomes.labels(self._integration, outcome_name(decision, outcome)).inc()
+        self._outcomes(outcome_name(decision, outcome)).inc()
         if isinstance(decision, Bury):
-            self._buried.labels(self._integration, str(decision.reason)).inc()
+            self._buried(str(decision.reason)).inc()
         if outcome and not isinstance(decision, Retry | Snooze):
-            self._attempts.labels(self._integration).observe(message.attempts + 1)
+            self._attempts().observe(message.attempts + 1)
         if outcome and isinstance(decision, Done) and message.retry_window_start is not None:
-            self._deliveries.labels(self._integration).observe(
-                max(0.0, self._clock() - message.retry_window_start)
-            )
+            self._deliveries().observe(max(0.0, self._clock() - message.retry_window_start))
 
     def count_put_aside(self, reason: str) -> None:
         """Count a message that was buried unread, for `reason`."""
-        self._outcomes.labels(self._integration, reason).inc()
-        self._buried.labels(self._integration, reason).inc()
+        self._outcomes(reason).inc()
+        self._buried(reason).inc()
 
     def count_removed_letter(self, bound: str) -> None:
         """Count a dead letter that was removed beyond a bound, `number` or `age`."""
-        self._removed.labels(self._integration, bound).inc()
+        self._removed(bound).inc()
 
     def record_request(self, request: str, status: int | None, seconds: float) -> None:
         """Record a request to Mailgun; its status is None if no complete answer came."""
-        self._requests.labels(
-            self._integration, request, f"{status // 100}xx" if status else "none"
-        ).observe(seconds)
+        self._requests(request, f"{status // 100}xx" if status else "none").observe(seconds)
 
 
 def outcome_name(decision: Decision, outcome: Outcome | None) -> str:

@@ -199,6 +199,7 @@ def message_from_headers(
     headers: Mapping[str, Any],
     fetched_at: object = None,
     returns: object = 0,
+    size: int = 0,
 ) -> Message:
     """Return the message that a Celery client sent.
 
@@ -211,6 +212,7 @@ def message_from_headers(
         fetched_at: The stamp of the first fetch, in epoch seconds, if the message did not say when
             it was enqueued.
         returns: How often the message came back.
+        size: The length of its body as it was read, in characters.
     """
     header = headers.get("signal")
     header = header if isinstance(header, Mapping) else {}
@@ -232,6 +234,7 @@ def message_from_headers(
         attempt_history=_attempt_history(header.get(HISTORY)),
         task=task if (task := headers.get("task")) in (DELIVER_MANY, REPLAY_TASK) else TASK,
         original=_original(header),
+        size=size,
         returns=_count(returns),
         bundle=usable_id(header.get("bundle")),
     )

@@ -97,10 +97,15 @@ def _message(envelope: Envelope, new_id: Callable[[], str]) -> Message:
     shown = shown_id(envelope.id) if envelope.id else _own_id(args) or new_id()
     fetched_at = envelope.outer.get(STAMP)
     returns = envelope.outer.get(RETURNS)
-    message = message_from_headers(
-        id=shown, args=args, kwargs=kwargs, headers=headers, fetched_at=fetched_at, returns=returns
+    return message_from_headers(
+        id=shown,
+        args=args,
+        kwargs=kwargs,
+        headers=headers,
+        fetched_at=fetched_at,
+        returns=returns,
+        size=envelope.size,
     )
-    return replace(message, size=envelope.size)
 
 
 def _too_many(message: Message, limits: Limits) -> DecodeError:

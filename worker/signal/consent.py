@@ -50,7 +50,7 @@ UNKNOWN_WORDS = _words("""
     missing null nil na
 """)
 # Keys of an object whose value is the consent (YES_KEYS), or its opposite (NO_KEYS), as
-# `folded_word` returns them.
+# `normalize_word` returns them.
 YES_KEYS = _words("""
     granted given allowed allow accepted accept agreed approved permitted enabled consented
     subscribed optin optedin
@@ -123,12 +123,14 @@ def read_consent_above(value: Any, places: Collection[str] = ()) -> Consent:
     Of an object only the entries count whose key is in `YES_KEYS` or `NO_KEYS` and not in `places`,
     since most such objects hold other purposes. If there is none, a no at one of `places` inside an
     inner object counts, as in Segment's `categoryPreferences`. The `places` are read on their own;
-    they are keys as `folded_word` returns them.
+    they are keys as `normalize_word` returns them.
     """
     if value in ([], "", None):  # PHP writes an empty object as a list
         return Consent.ABSENT
     if isinstance(value, Mapping):
-        ours = {key: each for key, each in value.items() if _is_ours(folded_word(str(key)), places)}
+        ours = {
+            key: each for key, each in value.items() if _is_ours(normalize_word(str(key)), places)
+        }
         if not ours:
             return Consent.NO if _is_refused_within(value, places, DEEPEST) else Consent.ABSENT
         value = ours
@@ -180,7 +182,7 @@ def _read_text(text: str) -> Consent:
         return Consent.ABSENT
     if NUMBER.fullmatch(text):
         return _read_number(float(text))
-    word = folded_word(text)
+    word = normalize_word(text)
     for words, reading in (
         (NO_WORDS, Consent.NO),
         (YES_WORDS, Consent.YES),
@@ -191,16 +193,16 @@ def _read_text(text: str) -> Consent:
     return Consent.UNCLEAR
 
 
-def folded_word(text: str) -> str:
+def normalize_word(text: str) -> str:
     """Return `text` as words are compared: in lower case, without spaces, hyphens and underscores.
 
     A text of more than `LONGEST_WORD` characters, or one that begins with no letter, is unchanged.
     """
-    return text if len(text) > LONGEST_WORD or not text[:1].isalpha() else _folded_word(text)
+    return text if len(text) > LONGEST_WORD or not text[:1].isalpha() else _normalized_word(text)
 
 
 @lru_cache(maxsize=2000)  # events repeat their keys
-def _folded_word(text: str) -> str:
+def _normalized_word(text: str) -> str:
     return SEPARATORS.sub(
         "", unicodedata.normalize("NFKC", text).casefold().rstrip("!").replace(",", "")
     )
@@ -213,13 +215,13 @@ def _read_list(values: list[Any], deeper: int) -> Consent:
 
 
 def _read_object(value: Mapping[Any, Any], deeper: int) -> Consent:
-    entries = (_read_entry(folded_word(str(key)), each, deeper) for key, each in value.items())
+    entries = (_read_entry(normalize_word(str(key)), each, deeper) for key, each in value.items())
     said = {each for each in entries if each is not None}
     known = said & {Consent.YES, Consent.NO}
     if Consent.UNCLEAR in said or len(known) > 1 or not said:
         return Consent.NO if known == {Consent.NO} else Consent.UNCLEAR
     if known == {Consent.YES} and any(
-        _takes_back(folded_word(str(key)), each, deeper) for key, each in value.items()
+        _takes_back(normalize_word(str(key)), each, deeper) for key, each in value.items()
     ):
         return Consent.UNCLEAR
     return known.pop() if known else Consent.UNKNOWN
@@ -260,12 +262,12 @@ def _is_ours(key: str, places: Collection[str]) -> bool:
 def _is_refused_within(value: Mapping[Any, Any], places: Collection[str], deeper: int) -> bool:
     """Return True if an object inside `value`, not itself at one of `places`, says no at one."""
     for key, each in value.items():
-        if not isinstance(each, Mapping) or folded_word(str(key)) in places:
+        if not isinstance(each, Mapping) or normalize_word(str(key)) in places:
             continue
         refused = (
             read_consent(said) is Consent.NO
             for name, said in each.items()
-            if folded_word(str(name)) in places
+            if normalize_word(str(name)) in places
         )
         if any(refused) or (deeper and _is_refused_within(each, places, deeper - 1)):
             return True

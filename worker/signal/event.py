@@ -17,8 +17,6 @@ from pydantic import (
 from worker.signal.timestamp import UnreadableTimestamp, read_timestamp
 
 CONTAINERS = (dict, list)
-# The types of most values: one that holds no other value.
-LEAVES = frozenset({str, int, float, bool, type(None)})
 NESTING_LIMIT = 100  # far above any real event, far below Python's recursion limit
 
 
@@ -85,10 +83,12 @@ class SignalEvent(BaseModel):
         present["context_unread"] = context not in (None, [], "") and not isinstance(
             context, Mapping
         )
+        present["undated"] = False
         try:
-            return {**present, "timestamp": read_timestamp(data.get("timestamp")), "undated": False}
+            present["timestamp"] = read_timestamp(data.get("timestamp"))
         except UnreadableTimestamp:
-            return {**present, "timestamp": None, "undated": True}
+            present |= {"timestamp": None, "undated": True}
+        return present
 
     @property
     def kind(self) -> str:
@@ -142,14 +142,14 @@ def deeper_than(limit: int, value: Any) -> bool:
     """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
     level = [value] if isinstance(value, CONTAINERS) else []
     for _ in range(limit - 1):
-        inner: list[Any] = []
-        for each in level:
-            values = each.values() if isinstance(each, dict) else each
-            if not LEAVES.issuperset(map(type, values)):
-                inner += [value for value in values if isinstance(value, CONTAINERS)]
-        if not inner:
+        if not level:
             return False
-        level = inner
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, CONTAINERS)
+        ]
     return any(level)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from worker.signal.address import MalformedEmail, lenient_address, normalize_address
@@ -51,6 +52,8 @@ class Patch:
     @property
     def not_understood(self) -> tuple[str, ...]:
         """Return those of `NOT_UNDERSTOOD` that the event has and that were not understood."""
+        if not self.consent_unclear and not self.undated:
+            return ()
         unread = zip(NOT_UNDERSTOOD, (self.consent_unclear, self.undated), strict=True)
         return tuple(what for what, is_unread in unread if is_unread)
 
@@ -61,16 +64,16 @@ def patch_from_event(event: SignalEvent, preset: Preset) -> Patch | SkipReason:
     Raises:
         MalformedEmail: The event has an address that cannot be used.
     """
-    mapped = preset.mapped(event)
-    if mapped is None:
+    mapping = preset.mapping_for(event)
+    if mapping is None:
         return SkipReason.UNMAPPED_EVENT
     address = _address(_first(event, preset.address, blanks=False))
     if isinstance(address, SkipReason):
         return address
-    sets = {**mapped.sets, **preset.always}
+    sets = {**mapping.sets, **preset.always}
     names = sets.pop("name", ())
     consent = _consent(event, preset)
-    values = {target: _first(event, places) for target, places in sets.items()}
+    values = {target: _first(event, sources) for target, sources in sets.items()}
     return Patch(
         address=address,
         name=text_in(_first(event, names, blanks=False)),
@@ -92,13 +95,13 @@ def address_in(event: SignalEvent, preset: Preset) -> str | None:
     return lenient_address(str(value)) if value is not None else None
 
 
-def _first(event: SignalEvent, places: tuple[FieldSource, ...], *, blanks: bool = True) -> Any:
-    """Return the value at the first of `places` that has one; None if none has.
+def _first(event: SignalEvent, sources: tuple[FieldSource, ...], *, blanks: bool = True) -> Any:
+    """Return the value at the first of `sources` that has one; None if none has.
 
     A value that is only white space counts if `blanks`.
     """
-    for place in places:
-        value = clean(place.read(event))
+    for source in sources:
+        value = json_safe(source.read(event))
         if value is not None and (blanks or str(value).strip()):
             return value
     return None
@@ -115,16 +118,16 @@ def _address(value: object) -> str | SkipReason:
 
 
 def _consent(event: SignalEvent, preset: Preset) -> Consent:
-    found = [place.seek(event) for place in preset.consent]
     unread = [Consent.UNCLEAR] if event.context_unread else []
-    readings = [
+    found = (source.seek(event) for source in preset.consent)
+    readings = (
         read_consent(value) if whole else read_consent_above(value, preset.consent_keys)
         for value, whole in found
-    ]
-    return resolve_consent([*unread, *readings])
+    )
+    return resolve_consent(chain(unread, readings))
 
 
-def clean(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """Return `value` as JSON can carry it: NaN and infinity become null, lone surrogates U+FFFD."""
     match value:
         case None | bool() | int():
@@ -138,8 +141,8 @@ def clean(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return None
         case dict():
-            return {clean(key): clean(each) for key, each in value.items()}
+            return {json_safe(key): json_safe(each) for key, each in value.items()}
         case list():
-            return [clean(each) for each in value]
+            return [json_safe(each) for each in value]
         case _:
             return value

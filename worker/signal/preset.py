@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from worker.signal.consent import folded_word
+from worker.signal.consent import normalize_word
 from worker.signal.event import SignalEvent
 
 TEXT_ROOTS = ("event", "name", "user_id", "anonymous_id", "group_id", "message_id")
@@ -49,7 +49,7 @@ class FieldSource:
     def seek(self, event: SignalEvent) -> tuple[Any, bool]:
         """Return the value at this place, or the last value on the way to it.
 
-        Keys match as `folded_word` compares them, ignoring case and separators.
+        Keys match as `normalize_word` compares them, ignoring case and separators.
 
         Returns:
             The value and True. If the path breaks off below its first key: the last value on it and
@@ -80,7 +80,7 @@ def text_in(value: object) -> str | None:
 def _key_in(value: dict[str, Any], key: str) -> str | None:
     if key in value:
         return key
-    return next((each for each in value if folded_word(str(each)) == folded_word(key)), None)
+    return next((each for each in value if normalize_word(str(each)) == normalize_word(key)), None)
 
 
 def _at(event: SignalEvent, path: Path_) -> Any:
@@ -90,18 +90,19 @@ def _at(event: SignalEvent, path: Path_) -> Any:
     return value
 
 
-def folded(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return an event's name without case, spaces, hyphens and underscores, for comparison."""
-    fold = _folded if len(name) <= LONGEST_REMEMBERED else _folded.__wrapped__
-    return fold(name)
+    if len(name) > LONGEST_REMEMBERED:
+        return _normalized_name.__wrapped__(name)
+    return _normalized_name(name)
 
 
 @lru_cache(maxsize=1000)
-def _folded(name: str) -> str:
+def _normalized_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-def _place(text: object) -> FieldSource:
+def _field_source(text: object) -> FieldSource:
     if not isinstance(text, str):
         raise ValueError("a place is a string such as traits.email")  # noqa: TRY004 pydantic reports ValueErrors
     return FieldSource(tuple(_path(part.strip()) for part in text.split("+")))
@@ -137,9 +138,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-Places = Annotated[tuple[Annotated[FieldSource, BeforeValidator(_place)], ...], Field(min_length=1)]
+FieldSources = Annotated[
+    tuple[Annotated[FieldSource, BeforeValidator(_field_source)], ...], Field(min_length=1)
+]
 Type = Annotated[str, AfterValidator(_type)]
-Sets = dict[Annotated[str, AfterValidator(_target)], Places]
+Sets = dict[Annotated[str, AfterValidator(_target)], FieldSources]
 
 
 class EventMapping(_Strict):
@@ -159,33 +162,33 @@ class EventMapping(_Strict):
     def covers(self, event: SignalEvent) -> bool:
         """Return True if `event` is of this kind."""
         if event.type == "track":
-            return event.event is not None and folded(event.event) in self._folded_names
+            return event.event is not None and normalize_name(event.event) in self._normalized_names
         return event.type in self.types
 
     @cached_property
-    def _folded_names(self) -> frozenset[str]:
-        return frozenset(map(folded, self.names))
+    def _normalized_names(self) -> frozenset[str]:
+        return frozenset(map(normalize_name, self.names))
 
 
 class Preset(_Strict):
     """The events that matter, and the places of the address, the consent and each member field."""
 
-    address: Places
-    consent: Places
+    address: FieldSources
+    consent: FieldSources
     event: Annotated[tuple[EventMapping, ...], Field(min_length=1)]
     always: Sets = Field(default_factory=dict)
 
     @cached_property
     def consent_keys(self) -> frozenset[str]:
-        """The keys on the way to the consent, as `folded_word` returns them."""
-        paths = (path for place in self.consent for path in place.paths)
-        return frozenset(folded_word(key) for path in paths for key in path[1:])
+        """The keys on the way to the consent, as `normalize_word` returns them."""
+        paths = (path for source in self.consent for path in source.paths)
+        return frozenset(normalize_word(key) for path in paths for key in path[1:])
 
-    def mapped(self, event: SignalEvent) -> EventMapping | None:
+    def mapping_for(self, event: SignalEvent) -> EventMapping | None:
         """Return the first kind that covers `event`; None if the preset does not map it."""
-        for mapped in self.event:
-            if mapped.covers(event):
-                return mapped
+        for mapping in self.event:
+            if mapping.covers(event):
+                return mapping
         return None
 
 
