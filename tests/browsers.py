@@ -5,12 +5,21 @@ It is the one that `CHROMIUM` names, else any Chromium or Chrome of the system, 
 
 import os
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Error,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 NAMES = (
     "chromium",
@@ -23,6 +32,9 @@ NAMES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
 SECONDS = 30
+# Without it Debian's Chromium draws each page by a GPU that the CPU imitates.
+OPTIONS = ("--disable-gpu",)
+sites_left: dict[Browser, str] = {}  # which site a browser's page has left in good order
 NONE = (
     "no Chromium or Chrome found: apt-get install chromium, or make browser, "
     "or CHROMIUM=/path/to/chrome"
@@ -39,7 +51,7 @@ def chromium() -> Iterator[Browser]:
             if os.environ.get("CI"):
                 pytest.fail(NONE)
             pytest.skip(NONE)
-        browser = playwright.chromium.launch(executable_path=found)
+        browser = playwright.chromium.launch(executable_path=found, args=OPTIONS)
         yield browser
         browser.close()
 
@@ -50,6 +62,11 @@ def of_the_system() -> str | None:
     if named and not shutil.which(named):
         pytest.fail(f"CHROMIUM={named} is no program")
     return next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
+
+
+def login(user: str) -> str:
+    """Return the user's name and password as a browser sends them."""
+    return b64encode(f"{user}:secret".encode()).decode()
 
 
 @contextmanager
@@ -72,23 +89,58 @@ def visit(
         scheme: `light` or `dark`.
         may_log: A part of what the console may show as an error; "": nothing.
     """
-    context = browser.new_context(
-        base_url=url,
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-        http_credentials={"username": user, "password": "secret"} if user else None,
+    page = page_at(browser, url)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(
+        color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
     )
-    page = context.new_page()
-    page.set_default_timeout(SECONDS * 1000)
+    # Credentials that wait to be asked for would switch off the cache.
+    page.set_extra_http_headers({"Authorization": f"Basic {login(user)}"} if user else {})
     troubles: list[str] = []
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("dialog", lambda dialog: troubles.append(dialog.message))
+
+    def on_error(error: Error) -> None:
+        troubles.append(str(error))
+
+    def on_dialog(dialog: Dialog) -> None:
+        troubles.append(dialog.message)
 
     def on_message(message: ConsoleMessage) -> None:
         if message.type == "error" and not (may_log and may_log in message.text):
             troubles.append(message.text)
 
+    page.on("pageerror", on_error)
+    page.on("dialog", on_dialog)
     page.on("console", on_message)
     yield page
-    context.close()
+    leave(browser, page, url)
+    page.remove_listener("pageerror", on_error)
+    page.remove_listener("dialog", on_dialog)
+    page.remove_listener("console", on_message)
     assert troubles == []
+
+
+def page_at(browser: Browser, url: str) -> Page:
+    """Return the page on which the browser visits this site.
+
+    It stays the same from visit to visit: a new one costs seconds of CPU. Only the page of another
+    site, or of a visit that failed, is closed.
+    """
+    if sites_left.pop(browser, None) == url:
+        [context] = browser.contexts
+        return context.pages[0]
+    for context in browser.contexts:
+        context.close()
+    context = browser.new_context(base_url=url)
+    page = context.new_page()
+    page.set_default_timeout(SECONDS * 1000)
+    return page
+
+
+def leave(browser: Browser, page: Page, url: str) -> None:
+    """Leave the site, with nothing of the visit kept but the cache."""
+    page.goto("about:blank")
+    page.context.clear_cookies()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage"})
+    devtools.detach()
+    sites_left[browser] = url

@@ -7,9 +7,14 @@ import pickle
 import signal
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
 FIGURES = pytest.StashKey[list[Any]]()  # of tests.chaos.checks.Figures
 LINES = pytest.StashKey[list[str]]()
@@ -59,6 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for number, tests in enumerate(waiting):
         others.insert(int(number * distance) + number, tests)
     items[:] = [test for tests in others for test in tests]
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Return a headless Chromium."""
+    from tests.browsers import chromium  # noqa: PLC0415  only few tests need it
+
+    with chromium() as running:
+        yield running
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

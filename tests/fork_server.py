@@ -4,6 +4,7 @@
 forked process leaves the loop and goes on as Python's main program, so it ends as every other does.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -34,6 +35,8 @@ MODULES = (
     "worker.consumer.application",
     "worker.consumer.runtime",
     "worker.consumer.tasks",
+    "worker.dashboard.tabs",
+    "worker.sandbox.server",
 )
 # A request is its length, its JSON, and four file descriptors: stdin, stdout, stderr, and where the
 # exit status is to be written. Its answer is the process's ID.
@@ -139,6 +142,7 @@ def main() -> None:
     """Load the modules, then serve."""
     for each in MODULES:
         import_module(each)
+    gc.freeze()  # Else the first collection of each forked process would copy all that is loaded.
     with socket.socket(fileno=int(sys.argv[1])) as client:
         request = ForkServer(client).next_process()
     if request is not None:

@@ -1,9 +1,9 @@
 """Processes that start with their modules loaded already.
 
 Loading Celery, redis-py, pydantic and this program takes a second of CPU, which is most of what a
-command or the start of a worker costs. A fork server loads them once; each process is forked from
-it, and runs with arguments, environment, folder and streams of its own. `worker.app`, which reads
-the settings, is loaded in the process.
+command or the start of a worker, a Flower or a sandbox costs. A fork server loads them once; each
+process is forked from it, and runs with arguments, environment, folder and streams of its own.
+`worker.app`, which reads the settings, is loaded in the process.
 """
 
 import json
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from tests.fork_server import LENGTH, PID, STATUS
 
@@ -93,6 +93,32 @@ class PreloadedProcess:
             [self.returncode] = STATUS.unpack(self._status.read(STATUS.size))
             self._status.close()
         return self.returncode
+
+
+AnyProcess: TypeAlias = "subprocess.Popen[bytes] | PreloadedProcess"
+
+
+def started(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    streams: tuple[IO[Any], IO[Any], IO[Any]],
+) -> AnyProcess:
+    """Start `python ARGUMENTS`, preloaded if it is the same then.
+
+    Args:
+        arguments: The arguments of `python`.
+        environment: The whole environment.
+        folder: The working folder.
+        streams: Its stdin, stdout and stderr.
+    """
+    if can_preload(arguments, environment):
+        return PreloadedProcess(arguments, environment, folder, streams)
+    given, out, err = streams
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(
+        command, env=environment, cwd=folder, stdin=given, stdout=out, stderr=err
+    )
 
 
 def can_preload(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:

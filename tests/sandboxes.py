@@ -1,20 +1,22 @@
 """Sandboxes for tests, each a process of its own on a free port."""
 
+import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
+from tests.preloaded import started
 from tests.sandbox_control import SandboxControl
 
 READY = "sandbox listening on "
 READY_WITHIN_SECONDS = 20
 STOPPED_WITHIN_SECONDS = 10
 PROJECT = Path(__file__).parents[1]
+STDERR = 2
 
 
 class RunningSandbox:
@@ -24,8 +26,15 @@ class RunningSandbox:
     """
 
     def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "worker.sandbox", "--port", "0", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+        command = ("-m", "worker.sandbox", "--port", "0", *options)
+        readable, writable = os.pipe()
+        self._output = os.fdopen(readable)
+        with (
+            os.fdopen(writable, "w") as output,
+            os.fdopen(os.dup(STDERR), "w") as errors,
+            Path(os.devnull).open() as nothing,
+        ):
+            self.process = started(command, os.environ, PROJECT, (nothing, output, errors))
         try:
             self.base_url = self._announced_url()
         except BaseException:
@@ -51,14 +60,12 @@ class RunningSandbox:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        self._output.close()
         return code
 
     def _announced_url(self) -> str:
         lines: queue.Queue[str] = queue.Queue()
-        assert self.process.stdout
-        threading.Thread(target=_first_line, args=(self.process.stdout, lines), daemon=True).start()
+        threading.Thread(target=_first_line, args=(self._output, lines), daemon=True).start()
         line = lines.get(timeout=READY_WITHIN_SECONDS)
         if not line.startswith(READY):
             raise RuntimeError(f"the sandbox did not start: {line!r}")

@@ -23,11 +23,15 @@ PROCESSES = 16  # processes of one run that may choose ports at the same time
 def eventually(
     ask: Callable[[], Value], within: float = 30.0, what: str = "the condition"
 ) -> Value:
-    """Return the first truthy value of `ask`; fail if there is none `within` seconds."""
-    ends = time.monotonic() + within
+    """Return the first truthy value of `ask`; fail if there is none `within` seconds.
+
+    It is asked often at first. Later each question costs CPU that others compute with.
+    """
+    began = time.monotonic()
     while not (value := ask()):
-        assert time.monotonic() < ends, f"{what} did not come about within {within:g} s"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < within, f"{what} did not come about within {within:g} s"
+        time.sleep(min(max(waited / 20, 0.02), 0.1))
     return value
 
 

@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Self
 
-from tests.preloaded import PreloadedProcess, can_preload
+from tests.preloaded import started
 from tests.servers import eventually
 
 
@@ -29,19 +27,9 @@ class RunningWorker:
         }
         every = {**clean, **environment}
         self._file = output.open("ab")
-        self.process: subprocess.Popen[bytes] | PreloadedProcess
-        if can_preload(command, every):
-            with Path(os.devnull).open() as nothing:
-                streams = nothing, self._file, self._file
-                self.process = PreloadedProcess(command, every, output.parent, streams)
-        else:
-            self.process = subprocess.Popen(
-                [sys.executable, *command],
-                env=every,
-                stdout=self._file,
-                stderr=subprocess.STDOUT,
-                cwd=output.parent,
-            )
+        with Path(os.devnull).open() as nothing:
+            streams = nothing, self._file, self._file
+            self.process = started(command, every, output.parent, streams)
 
     def ready(self) -> Self:
         """Wait until the worker consumes."""

@@ -1,10 +1,8 @@
 """The deployment under test: a real server, the sandbox, workers that can be killed, a producer."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +18,7 @@ from redis.retry import Retry
 from tests.chaos.modes import Mode
 from tests.chaos.stalls import Stalls
 from tests.chaos.worker_log import LogLine, WorkerLog
+from tests.integration.bench import printed_by
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -54,7 +53,6 @@ SETTINGS = {
 }
 DRAINED_WITHIN_SECONDS = 240.0
 CONSUMES_AGAIN_WITHIN_SECONDS = 60.0
-COMMAND_SECONDS = 120
 ABOUT_SECONDS = 0.5  # a stall within this time of a moment may have been of that moment
 
 
@@ -369,19 +367,9 @@ class Deployment:
 
     def run(self, *arguments: str) -> str:
         """Run `signal-mailgun ARGUMENTS`, which must succeed, and return what it printed."""
-        ours = ("MAILGUN_", "SIGNAL_", "REDIS_", "RETRY_")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        ended = subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
-            env={**clean, **self.environment},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        ended = printed_by("-m", "worker", *arguments, folder=self.folder, **self.environment)
+        assert ended.status == 0, ended.everything
+        return ended.out
 
     def replay(self) -> None:
         """Replay all dead letters with the operator's command."""

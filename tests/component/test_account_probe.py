@@ -1,7 +1,6 @@
 """The probe against the sandbox with every switch either way, against a Mailgun that breaks one assumption, and as a command."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -17,7 +16,8 @@ import urllib3
 from pydantic import SecretStr
 
 from tests.adapters import KEY, US, Far, Sent, answered, asking, form_of, timed_out
-from tests.sandboxes import PROJECT, RunningSandbox, eventually
+from tests.integration.bench import clean_environment, printed_by
+from tests.sandboxes import RunningSandbox, eventually
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
 from worker.mailgun.response import NoResponse, Response
@@ -475,13 +475,8 @@ def test_write_that_arrives_after_its_timeout_and_first_delete_is_deleted() -> N
 # The command
 
 
-def environment(base_url: str, **more: str) -> dict[str, str]:
-    clean = {
-        name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SYSTEMROOT"}
-    }
+def settings(base_url: str, **more: str) -> dict[str, str]:
     return {
-        **clean,
-        "PYTHONPATH": str(PROJECT),
         "MAILGUN_API_KEY": "sandbox-key",
         "MAILGUN_API_BASE_URL": base_url,
         "MAILGUN_ALLOW_CUSTOM_HOST": "true",
@@ -495,7 +490,7 @@ def started_command(
 ) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "worker", "check", "--probe", *options],
-        env=environment(base_url, **more),
+        env=clean_environment(**settings(base_url, **more)),
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -511,9 +506,12 @@ def heeds_signals() -> None:
 
 
 def run(cwd: Path, base_url: str, *options: str, **more: str) -> tuple[int, str, str]:
-    process = started_command(cwd, base_url, *options, **more)
-    printed, complained = process.communicate(timeout=60)
-    return process.returncode, printed, complained
+    ended = printed_by(
+        *("-m", "worker", "check", "--probe", *options),
+        folder=cwd,
+        **settings(base_url, **more),
+    )
+    return ended.status, ended.out, ended.err
 
 
 def test_the_command_prints_a_table_that_fits_80_columns(

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import chromium, visit
+from tests.browsers import visit
 from tests.sandboxes import RunningSandbox
 from tests.servers import eventually
 from worker.sandbox.control import CONTROLS
@@ -20,12 +20,6 @@ LIST = "newsletter@mg.example.com"
 JANE, JOE = "jane@example.com", "joe@example.com"
 KEY = ("api", "sandbox-key")
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -257,3 +251,13 @@ def test_what_requests_hold_stays_text(page: Page, sandbox: RunningSandbox) -> N
     expect(page.locator("#requests .detail pre")).to_have_count(3)
     assert page.locator("img, #members b b, #requests i").count() == 0
     expect(page).to_have_title("Mailgun sandbox")
+
+
+def test_a_visit_finds_nothing_that_the_one_before_left(
+    browser: Browser, sandbox: RunningSandbox
+) -> None:
+    for _ in range(2):
+        with visit(browser, sandbox.base_url, user=None) as page:
+            page.goto("/")
+            assert page.evaluate("[document.cookie, localStorage.length]") == ["", 0]
+            page.evaluate("() => { document.cookie = 'a=b'; localStorage.setItem('a', 'b'); }")

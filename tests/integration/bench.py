@@ -2,10 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, cast
 
-from tests.preloaded import PreloadedProcess, can_preload
+from tests.preloaded import started
 from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, eventually
 from tests.workers import RunningWorker
@@ -44,7 +42,7 @@ OURS = (
     "LEDGER_",
     "LOG_",
 )
-COMMAND_SECONDS = 60
+COMMAND_SECONDS = 120
 
 # Retries come soon; a slow request on a busy machine does not time out.
 QUICK = {
@@ -296,28 +294,10 @@ def printed_by(
         environment: The program's settings; none come from this process.
     """
     every = clean_environment(**environment)
-    if can_preload(arguments, every):
-        return _printed_by_preloaded(arguments, given or "", folder, every)
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        env=every,
-        input=given or "",
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
-    return Printed(ended.returncode, ended.stdout, ended.stderr)
-
-
-def _printed_by_preloaded(
-    arguments: Sequence[str], given: str, folder: Path, environment: Mapping[str, str]
-) -> Printed:
     with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        stdin.write(given)
+        stdin.write(given or "")
         stdin.seek(0)
-        process = PreloadedProcess(arguments, environment, folder, (stdin, out, err))
+        process = started(arguments, every, folder, (stdin, out, err))
         try:
             status = process.wait(COMMAND_SECONDS)
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +18,11 @@ from tests.sandboxes import RunningSandbox
 from tests.servers import RedisServer, free_port
 from tests.workers import RunningWorker
 from worker.queue.dead_letters import DeadLetterQueue
+from worker.queue.delay_queue import DelayQueue
 from worker.redis_client.client import connect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 numbers = count(1)
 
@@ -98,6 +103,20 @@ def letters(server: RedisServer) -> Iterator[DeadLetterQueue]:
     store.flushdb()
     yield DeadLetterQueue(store, "letters", "mailgun.letters")
     store.flushdb()
+
+
+@pytest.fixture
+def delayed(letters: DeadLetterQueue) -> DelayQueue:
+    return DelayQueue(letters.redis, letters.integration, letters.queue)
+
+
+@pytest.fixture
+def page(browser: "Browser", letters_flower: str, letters: DeadLetterQueue) -> "Iterator[Page]":
+    """Return a browser's page of that Flower for the user who may see events."""
+    from tests.browsers import visit  # noqa: PLC0415  only few tests need it
+
+    with visit(browser, letters_flower) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A real Flower for tests, queried over HTTP."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import requests
 
 from tests.integration.bench import Bench, clean_environment, until
+from tests.preloaded import started
 from tests.servers import eventually, free_port
 
 
@@ -75,13 +75,9 @@ def flower_process(port: int, log: Path, **settings: str) -> Iterator[str]:
         "--address=127.0.0.1",
         f"--port={port}",
     ]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            env=clean_environment(**settings),
-            stdout=output,
-            stderr=output,
-            cwd=log.parent,
+    with log.open("ab") as output, Path(os.devnull).open() as nothing:
+        process = started(
+            command, clean_environment(**settings), log.parent, (nothing, output, output)
         )
     url = f"http://127.0.0.1:{port}"
 

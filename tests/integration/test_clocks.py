@@ -1,9 +1,11 @@
 """A worker's own clock may be wrong by minutes: what a killed worker had comes back by Redis's clock, neither late nor early.
 
-No clock of a machine is changed here: the worker's process is started with a `time.time` that is wrong.
+No clock of a machine is changed here: the worker's process has a `time.time` that is wrong.
 """
 
 import json
+import time
+from datetime import datetime
 
 import pytest
 
@@ -11,19 +13,16 @@ from tests.integration.bench import IMPATIENT, Bench, identified, until
 from tests.workers import RunningWorker
 from worker.delivery.outcome_stats import SLICE_SECONDS
 
-WRONG = """
-import sys, time
-right, off = time.time, float(sys.argv[1])
-time.time = lambda: right() + off
-sys.argv = ["signal-mailgun", "worker", *sys.argv[2:]]
-from worker.cli import main
-main()
-"""
+WRONG = ("-m", "tests.wrong_clock")
 CLOCKS = (0, 600, -600)
 
 
 def worker_off_by(own: Bench, seconds: float, name: str) -> RunningWorker:
-    return own.worker("-c", WRONG, str(seconds), f"--name={name}@%h", **IMPATIENT).ready()
+    worker = own.worker(*WRONG, str(seconds), "worker", f"--name={name}@%h", **IMPATIENT).ready()
+    lines = (each for each in worker.printed().splitlines() if each.startswith("{"))
+    logged = datetime.fromisoformat(json.loads(next(lines))["time"])
+    assert abs(logged.timestamp() - time.time() - seconds) < 60
+    return worker
 
 
 @pytest.mark.parametrize("restoring", CLOCKS)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browsers import chromium, visit
+from tests.browsers import visit
 from tests.integration.bench import KEY, Bench, identified, until
 from tests.integration.flowers import Flower, flower_of, flower_process
 from tests.servers import free_port
@@ -189,9 +189,9 @@ def test_tasks_table_has_kind_reason_and_next_try_as_columns(flower: Flower) -> 
 
 
 def test_tasks_tab_finds_the_event_of_a_bundle_by_its_reason(
-    ended_bundle: str, flower: Flower
+    ended_bundle: str, flower: Flower, browser: Browser
 ) -> None:
-    with chromium() as browser, visit(browser, flower.url, user=None) as page:
+    with visit(browser, flower.url, user=None) as page:
         page.goto("/tasks")
         expect(page.locator("#tasks-table tbody tr").first).to_be_visible()
         if SCREENSHOTS:

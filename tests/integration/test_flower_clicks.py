@@ -1,14 +1,14 @@
 """The Dead letters pages as a person uses them: by clicks in a real headless Chromium."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import chromium, visit
+from tests.browsers import visit
 from tests.integration.bench import Bench, identified
+from tests.integration.clicks import HOSTILE, ROWS, open_list
 from tests.integration.flowers import flower_of
 from tests.integration.letter_samples import Sample, bury, numbered
 from tests.integration.shots import fits
@@ -17,52 +17,16 @@ from worker.queue.dead_letters import DeadLetterQueue
 from worker.settings import Settings
 from worker.wiring import gate_for
 
-HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
-ROWS = "#rows tbody tr"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser, letters_flower: str, letters: DeadLetterQueue) -> Iterator[Page]:
-    """Return a page of Flower for a user who may see events."""
-    with visit(browser, letters_flower) as opened:
-        yield opened
-
-
-def open_list(page: Page) -> None:
-    """Open Flower and click on the tab."""
-    page.goto("/")
-    page.get_by_role("link", name="Dead letters", exact=True).click()
-    expect(page.locator("#total")).to_be_visible()
-    page.wait_for_load_state()  # until then the page's script does not hear clicks
-
 
 def left(letters: DeadLetterQueue) -> set[str]:
     return {each.message.id for each in letters.oldest_first()}
-
-
-@pytest.mark.parametrize(
-    ("ci", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
-)
-def test_missing_chromium_skips_the_tests_but_fails_them_in_ci(
-    monkeypatch: pytest.MonkeyPatch, ci: str, ends: type[BaseException]
-) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("CI", ci)
-    with pytest.raises(ends, match="apt-get install chromium"), chromium():
-        pass
 
 
 def test_tab_leads_to_the_letters_and_a_filter_stays_in_the_link(
     page: Page, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(60))
-    open_list(page)
+    open_list(page, "Dead letters")
     expect(page.locator("#total")).to_have_text("60")
     expect(page.locator(ROWS)).to_have_count(50)
     page.get_by_label("Reason").select_option("unauthorized")
@@ -81,7 +45,7 @@ def test_click_on_a_column_sorts_the_rows_and_stays_in_the_link(
     page: Page, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(9))
-    open_list(page)
+    open_list(page, "Dead letters")
     status = page.locator('th[data-column="status"]')
     status.click()
     expect(page.locator(ROWS).first).to_contain_text("400")
@@ -99,7 +63,7 @@ def test_search_goes_on_by_itself_to_the_last_letter(page: Page, letters: DeadLe
     samples = numbered(21_000)
     for start in range(0, len(samples), 500):
         bury(letters, *samples[start : start + 500])
-    open_list(page)
+    open_list(page, "Dead letters")
     page.get_by_label("Event id").fill("m-0")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#progress")).to_contain_text(
@@ -113,7 +77,7 @@ def test_ticked_letters_are_replayed_after_count_sample_and_confirmation(
     page: Page, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(4))
-    open_list(page)
+    open_list(page, "Dead letters")
     replay = page.get_by_role("button", name="Replay ticked")
     expect(replay).to_be_disabled()
     page.get_by_label("Tick m-1", exact=True).check()
@@ -154,7 +118,7 @@ def test_progress_is_shown_and_a_click_cancels_the_rest(
     page: Page, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(400))
-    open_list(page)
+    open_list(page, "Dead letters")
     page.get_by_role("button", name=re.compile("^Replay all")).click()
     page.get_by_label("A second, at most").fill("10")
     page.get_by_role("button", name="Replay 400 letters").click()
@@ -169,7 +133,7 @@ def test_progress_is_shown_and_a_click_cancels_the_rest(
 
 def test_event_of_a_letter_is_shown_after_a_click(page: Page, letters: DeadLetterQueue) -> None:
     bury(letters, Sample("m-1"))
-    open_list(page)
+    open_list(page, "Dead letters")
     page.get_by_role("link", name="m-1").click()
     expect(page.locator("#cause")).to_contain_text("Missing or malformed email")
     expect(page.locator("#attempts tbody tr")).to_have_count(2)
@@ -187,7 +151,7 @@ def test_person_is_found_by_address_and_the_link_holds_a_digest(
     page: Page, letters: DeadLetterQueue
 ) -> None:
     bury(letters, *numbered(5), Sample("m-wendy"))
-    open_list(page)
+    open_list(page, "Dead letters")
     page.get_by_label("E-mail").fill("Wendy.Darling@bloomsbury.example")
     page.get_by_role("button", name="Find person").click()
     expect(page.locator(ROWS)).to_have_count(1)
@@ -202,7 +166,7 @@ def test_hostile_letters_run_no_script(page: Page, letters: DeadLetterQueue) -> 
         Sample("m-2", DeadLetterReason.MALFORMED_EMAIL, email=HOSTILE, answer=HOSTILE),
     )
     letters.redis.lpush(letters.key, HOSTILE)
-    open_list(page)
+    open_list(page, "Dead letters")
     for number in range(3):
         page.locator(".signal-id a").nth(number).click()
         page.get_by_role("button", name="Show the event").click()
@@ -221,7 +185,7 @@ def test_replay_by_clicks_delivers_once_the_cause_is_fixed(own: Bench, browser: 
     with own.working(), flower_of(own) as flower, visit(browser, flower.url, user=None) as page:
         own.put({**identified("jane@example.com", name="Jane"), "messageId": "m-jane"})
         own.the_dead_letter()
-        open_list(page)
+        open_list(page, "Dead letters")
         page.get_by_role("link", name="m-jane").click()
         page.get_by_role("button", name="Replay …").click()
         page.get_by_role("button", name="Replay 1 letter").click()

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,23 +11,21 @@ import pytest
 import requests
 
 from tests.integration.bench import clean_environment, printed_by
+from tests.preloaded import AnyProcess, started
 from tests.servers import RedisServer, eventually, free_port
 
 SECONDS = 60
 
 
 @contextmanager
-def flower_command(
-    folder: Path, *options: str, **settings: str
-) -> Iterator["subprocess.Popen[bytes]"]:
+def flower_command(folder: Path, *options: str, **settings: str) -> Iterator[AnyProcess]:
     """Run the command with these options; its output goes to `flower.log` in the folder."""
-    with (folder / "flower.log").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "flower", *options],
-            env=clean_environment(**settings),
-            stdout=output,
-            stderr=output,
-            cwd=folder,
+    with (folder / "flower.log").open("ab") as output, Path(os.devnull).open() as nothing:
+        process = started(
+            ("-m", "worker", "flower", *options),
+            clean_environment(**settings),
+            folder,
+            (nothing, output, output),
         )
     try:
         yield process

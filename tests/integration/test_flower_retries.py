@@ -21,11 +21,6 @@ PERSON = "wendy.darling@bloomsbury.example"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw 1 %}'
 
 
-@pytest.fixture
-def delayed(letters: DeadLetterQueue) -> DelayQueue:
-    return DelayQueue(letters.redis, letters.integration, letters.queue)
-
-
 def left(delayed: DelayQueue) -> list[str]:
     """Return the ids of the delayed events, the next due first."""
     return [each.message.id for page in delayed.pages() for each in page]

@@ -1,49 +1,20 @@
 """The Retries pages as a person uses them: by clicks in a real headless Chromium."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import chromium, visit
+from tests.browsers import visit
 from tests.integration.bench import Bench, identified
+from tests.integration.clicks import HOSTILE, ROWS, open_list
 from tests.integration.delayed_samples import Sample, delay, waiting
 from tests.integration.flowers import flower_of
 from tests.integration.job_visits import gate_of
 from tests.integration.shots import fits
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
-
-HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
-ROWS = "#rows tbody tr"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def delayed(letters: DeadLetterQueue) -> DelayQueue:
-    return DelayQueue(letters.redis, letters.integration, letters.queue)
-
-
-@pytest.fixture
-def page(browser: Browser, letters_flower: str, delayed: DelayQueue) -> Iterator[Page]:
-    """Return a page of Flower for a user who may see events."""
-    with visit(browser, letters_flower) as opened:
-        yield opened
-
-
-def open_list(page: Page) -> None:
-    """Open Flower and click on the tab."""
-    page.goto("/")
-    page.get_by_role("link", name="Retries", exact=True).click()
-    expect(page.locator("#total")).to_be_visible()
-    page.wait_for_load_state()  # until then the page's script does not hear clicks
 
 
 def left(delayed: DelayQueue) -> set[str]:
@@ -54,7 +25,7 @@ def test_tab_leads_to_what_is_due_next_and_a_filter_stays_in_the_link(
     page: Page, delayed: DelayQueue
 ) -> None:
     delay(delayed, *waiting(60))
-    open_list(page)
+    open_list(page, "Retries")
     expect(page.locator("#total")).to_have_text("60")
     expect(page.locator(ROWS)).to_have_count(50)
     expect(page.locator(ROWS).first).to_contain_text("m-0")
@@ -79,7 +50,7 @@ def test_search_goes_on_by_itself_to_the_last_delayed_event(
     samples = waiting(21_000)
     for start in range(0, len(samples), 500):
         delay(delayed, *samples[start : start + 500])
-    open_list(page)
+    open_list(page, "Retries")
     page.get_by_label("Event id").fill("m-20999")
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#progress")).to_contain_text(
@@ -92,7 +63,7 @@ def test_ticked_events_are_retried_after_count_sample_and_confirmation(
     page: Page, delayed: DelayQueue
 ) -> None:
     delay(delayed, *waiting(4))
-    open_list(page)
+    open_list(page, "Retries")
     retry = page.get_by_role("button", name="Retry ticked now")
     expect(retry).to_be_disabled()
     page.get_by_label("Tick m-1", exact=True).check()
@@ -129,7 +100,7 @@ def test_all_that_match_are_buried_and_stand_in_the_other_tab(
 def test_one_event_is_purged_only_after_the_second_click(page: Page, delayed: DelayQueue) -> None:
     delay(delayed, *waiting(3))
     for confirms in (False, True):
-        open_list(page)
+        open_list(page, "Retries")
         page.get_by_role("link", name="m-1").click()
         page.get_by_role("button", name="Purge …").click()
         expect(page.get_by_text("A purge is permanent.")).to_be_visible()
@@ -145,7 +116,7 @@ def test_one_event_is_purged_only_after_the_second_click(page: Page, delayed: De
 
 def test_progress_is_shown_and_a_click_cancels_the_rest(page: Page, delayed: DelayQueue) -> None:
     delay(delayed, *waiting(400))
-    open_list(page)
+    open_list(page, "Retries")
     page.get_by_role("button", name=re.compile("^Retry all")).click()
     page.get_by_label("A second, at most").fill("10")
     page.get_by_role("button", name="Retry 400 events now").click()
@@ -162,7 +133,7 @@ def test_event_is_shown_after_a_click_and_a_person_is_found(
     page: Page, delayed: DelayQueue
 ) -> None:
     delay(delayed, *waiting(5), Sample("m-wendy"))
-    open_list(page)
+    open_list(page, "Retries")
     page.get_by_label("E-mail").fill("Wendy.Darling@bloomsbury.example")
     page.get_by_role("button", name="Find person").click()
     expect(page.locator(ROWS)).to_have_count(1)
@@ -178,7 +149,7 @@ def test_event_is_shown_after_a_click_and_a_person_is_found(
 def test_hostile_delayed_events_run_no_script(page: Page, delayed: DelayQueue) -> None:
     delay(delayed, Sample(HOSTILE, reason=HOSTILE, kind=HOSTILE, name=HOSTILE))
     delayed.redis.zadd(delayed.key, {HOSTILE: 5e9})
-    open_list(page)
+    open_list(page, "Retries")
     for number in range(2):
         page.locator(".signal-id a").nth(number).click()
         page.get_by_role("button", name="Show the event").click()
@@ -197,7 +168,7 @@ def test_retry_by_clicks_delivers_long_before_the_event_is_due(
         event = {**identified("jane@example.com", name="Jane"), "messageId": "m-jane"}
         message = replace(Sample("m-jane").message(), args=(event,))
         own.delay_queue.delay(message, 3600.0)
-        open_list(page)
+        open_list(page, "Retries")
         page.get_by_role("link", name="m-jane").click()
         page.get_by_role("button", name="Retry now …").click()
         page.get_by_role("button", name="Retry 1 event now").click()

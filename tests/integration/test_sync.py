@@ -1,9 +1,8 @@
 """The ledger filled from Mailgun, and opt-outs read by real workers: real server, sandbox over HTTP, real processes."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tests.integration.bench import (
     identified,
     until,
 )
+from tests.preloaded import AnyProcess, started
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.response import Response
 from worker.members.ledger import Ledger, LedgerEntry
@@ -81,7 +81,7 @@ def pages(bench: Bench) -> list[str]:
 class Syncing:
     """`signal-mailgun sync` as a process of its own; what it prints goes to files."""
 
-    process: subprocess.Popen[bytes]
+    process: AnyProcess
     out: Path
     err: Path
 
@@ -93,14 +93,14 @@ class Syncing:
 @contextmanager
 def syncing(bench: Bench) -> Iterator[Syncing]:
     out, err = bench.folder / "sync.out", bench.folder / "sync.err"
-    with out.open("wb") as to_out, err.open("wb") as to_err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "sync"],
-            env=clean_environment(**bench.environment(**LEDGER)),
-            stdout=to_out,
-            stderr=to_err,
-            cwd=bench.folder,
-        )
+    environment = clean_environment(**bench.environment(**LEDGER))
+    with (
+        Path(os.devnull).open() as nothing,
+        out.open("wb") as to_out,
+        err.open("wb") as to_err,
+    ):
+        streams = nothing, to_out, to_err
+        process = started(("-m", "worker", "sync"), environment, bench.folder, streams)
         try:
             yield Syncing(process, out, err)
         finally:
