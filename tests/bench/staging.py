@@ -8,15 +8,15 @@ to the workers' database.
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import redis
 
-from tests.bench.competitors import OTHER_PROGRAMS, Competitor
+from tests.bench.competitors import OTHER_PROGRAMS, QUEUE, Competitor
 from tests.bench.environment import Environment
-from tests.bench.people import events
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
 from worker.queue.producer import EventQueue, enqueue_many, message_for
@@ -25,9 +25,9 @@ Value = TypeVar("Value")
 Event = dict[str, Any]
 Command = tuple[Any, ...]
 
-QUEUE = "mailgun.default"
 AT_ONCE = 500
 STAGED_WITHIN_SECONDS = 300
+ENVIRONMENT = threading.Lock()  # `enqueue_many` reads this process's variables
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,29 @@ class Load:
 
 
 def staged(
-    environment: Environment, competitor: Competitor, together: Mapping[range, int]
+    environment: Environment,
+    competitor: Competitor,
+    sent: Sequence[Event],
+    together: Mapping[range, int],
 ) -> dict[range, list[Load]]:
     """Return the events of each range of numbers, as the competitor's producer enqueues them.
 
     Args:
         environment: The environment.
         competitor: The competitor.
+        sent: All events, by number.
         together: For each range, the number of events that a producer of bundles gets at once.
             Other producers ignore it.
     """
     if competitor.producer == "many":
         return {
-            part: [_many(environment, some) for some in chunks(list(events(part)), together[part])]
+            part: [
+                _many(environment, some)
+                for some in chunks(sent[part.start : part.stop], together[part])
+            ]
             for part in together
         }
-    one_by_one = _staged(
-        environment, competitor.producer, list(events(range(max(part.stop for part in together))))
-    )
+    one_by_one = _staged(environment, competitor.producer, sent)
     return {part: one_by_one[part.start : part.stop] for part in together}
 
 
@@ -138,9 +143,9 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
 
 
 def _many(environment: Environment, sent: Sequence[Event]) -> Load:
-    # `enqueue_many` reads these.
-    os.environ.update(REDIS_URL=environment.stage_url, SIGNAL_INTEGRATION="default")
-    loads = _on_stage(environment, lambda _: enqueue_many(sent), queue_list)
+    with ENVIRONMENT:
+        os.environ.update(REDIS_URL=environment.stage_url, SIGNAL_INTEGRATION="default")
+        loads = _on_stage(environment, lambda _: enqueue_many(sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 
 
