@@ -82,10 +82,7 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
 
 
 def visitor(number: int) -> Person:
-    """Return the person of this number who comes back again and again.
-
-    Their member holds all that their events say.
-    """
+    """Return the person of this number whose member holds all that their events say."""
     known = person(number)
     anonymous_id = f"{Random(f'{SEED}/visitor/{number}').getrandbits(64):016x}"
     return Person(

@@ -143,11 +143,9 @@ def stored_among(traffic: Traffic, numbers: range, stored: dict[str, float]) -> 
     return {number: moment for number, moment in moments.items() if moment is not None}
 
 
-def expected_members(traffic: Traffic, numbers: Iterable[int]) -> list[ExpectedMember]:
-    """Return the members after these events, of which the last one about a person decides."""
-    numbers = list(numbers)
-    after = {
-        sent["traits"]["email"]: expected_member(traffic.before(number), [sent])
+def expected_members(traffic: Traffic, numbers: Sequence[int]) -> list[ExpectedMember]:
+    """Return the members after these events, each about a person of its own."""
+    return [
+        expected_member(traffic.before(number), [sent])
         for number, sent in zip(numbers, traffic.events(numbers), strict=True)
-    }
-    return list(after.values())
+    ]

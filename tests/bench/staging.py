@@ -6,9 +6,7 @@ to the workers' database.
 """
 
 import json
-import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -19,7 +17,8 @@ from tests.bench.competitors import OTHER_PROGRAMS, QUEUE, Competitor
 from tests.bench.environment import Environment
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
-from worker.queue.producer import EventQueue, enqueue_many, message_for
+from worker.queue.producer import BulkEnqueuer, EventQueue, message_for
+from worker.signal.json_value import event_text
 
 Value = TypeVar("Value")
 Event = dict[str, Any]
@@ -27,7 +26,6 @@ Command = tuple[Any, ...]
 
 AT_ONCE = 500
 STAGED_WITHIN_SECONDS = 300
-ENVIRONMENT = threading.Lock()  # `enqueue_many` reads this process's variables
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,15 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
         queue.put([message_for(each) for each in some])
 
 
+def _put_bundles(stage: "redis.Redis", sent: Sequence[Event]) -> None:
+    # As `enqueue_many`, whose queue is one for the whole process.
+    with BulkEnqueuer(EventQueue(stage, QUEUE)) as bulk:
+        for each in sent:
+            bulk.add(event_text(each))
+
+
 def _many(environment: Environment, sent: Sequence[Event]) -> Load:
-    with ENVIRONMENT:
-        os.environ.update(REDIS_URL=environment.stage_url, SIGNAL_INTEGRATION="default")
-        loads = _on_stage(environment, lambda _: enqueue_many(sent), queue_list)
+    loads = _on_stage(environment, lambda stage: _put_bundles(stage, sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from tests.bench.people import Person, event, person, visit, visitor
 
-VISITORS = 300  # people who come back in turn
-
 
 class Traffic(StrEnum):
     """A kind of traffic.
@@ -16,7 +14,7 @@ class Traffic(StrEnum):
     Attributes:
         KNOWN: Each event changes the member of another person, who is on the list.
         NEW: Each event is about another person, who is not on the list.
-        UNCHANGED: Identify events of `VISITORS` people in turn, which say what Mailgun holds.
+        UNCHANGED: Each event is an identify of another person, which says what Mailgun holds.
         TASK_ID: As KNOWN, but answers to members.json have a `task-id`, and a background job
             stores the members afterwards.
     """
@@ -47,14 +45,14 @@ class Traffic(StrEnum):
             case Traffic.NEW:
                 return Person(person(number).address, "", {})
             case Traffic.UNCHANGED:
-                return visitor(number % VISITORS)
+                return visitor(number)
             case _:
                 return person(number)
 
     def on_list(self, numbers: range) -> Iterator[Person]:
         """Yield the people of these events who are on the list before."""
         if self is Traffic.UNCHANGED:
-            yield from map(visitor, range(VISITORS))
+            yield from map(visitor, numbers)
         elif self is not Traffic.NEW:
             yield from map(person, numbers)
 
