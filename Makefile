@@ -48,7 +48,7 @@ $(BENCH_VENV)/installed: tests/bench/requirements.lock
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/bench/requirements.lock
 	@touch $@
 
-bench: install $(BENCH_VENV)/installed  ## how fast, beside plain Celery, dramatiq and taskiq; some 20 minutes; see docs/benchmarks.md
+bench: install $(BENCH_VENV)/installed  ## how fast, beside plain Celery, dramatiq and taskiq; some 25 minutes; see docs/benchmarks.md
 	@$(BIN)/python -m tests.bench --bench-python $(BENCH_VENV)/bin/python $(BENCH)
 
 bench-long: install  ## a million events through one worker: does its memory stay flat?

@@ -1,19 +1,18 @@
-"""Command line of the benchmark: progress goes to stderr, the table to stdout."""
+"""Command line of the benchmark: progress goes to stderr, the tables to stdout."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
 
 from tests.bench.ceiling import ceiling
-from tests.bench.competitors import COMPETITORS, Competitor
 from tests.bench.environment import Environment, environment
-from tests.bench.figures import Row
-from tests.bench.limited import limited
+from tests.bench.figures import LimitRow, Row
+from tests.bench.limited import all_limited, limit_runs
 from tests.bench.machine import load_average, machine
 from tests.bench.options import Options, read
 from tests.bench.processes import ProcessError
 from tests.bench.soak import Stuck, soak
-from tests.bench.table import LEGEND, table
+from tests.bench.table import LEGEND, LIMIT_LEGEND, in_short, limit_table, rate_table
 from tests.bench.throughput import throughput
 
 RECENT = 50  # requests that the sandbox's log keeps in a long run
@@ -34,31 +33,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_table(options: Options) -> None:
-    """Run all that is asked for and print the table."""
-    chosen = [COMPETITORS[key] for key in COMPETITORS if key in options.only]
-    if any(not each.ours for each in chosen) and not options.bench_python.exists():
+    """Run all that is asked for and print the tables."""
+    if any(not each.ours for each in options.competitors) and not options.bench_python.exists():
         raise ProcessError(f"{options.bench_python} does not exist; `make bench` creates it")
     began, load = time.monotonic(), load_average()
-    with environment(options.bench_python, options.logs) as here:
-        highest = ceiling(here)
-        rows = list(rows_of(here, chosen, options))
-    _print(f"{table(rows)}\n\n{LEGEND}\n{highest}\n{machine()}")
+    rows = rates(options) if options.throughput else []
+    limit_rows = limits(options) if options.limit else []
+    if compared := in_short([*rows, *limit_rows]):
+        _print(f"{compared}\n")
+    _print(machine())
     _print(
         f"load average {load} before, {load_average()} after; "
         f"{time.monotonic() - began:.0f} s in all"
     )
 
 
-def rows_of(here: Environment, chosen: Sequence[Competitor], options: Options) -> Iterator[Row]:
-    """Yield the rows, each as soon as it is measured."""
-    if options.throughput:
-        for each in chosen:
-            for row in throughput(here, each, options.scale):
-                yield _reported(row)
-    if options.limit:
-        for each in chosen:
-            if each.limited:
-                yield _reported(limited(here, each, options.scale))
+def rates(options: Options) -> list[Row]:
+    """Measure rates and latencies, print their table, and return its rows."""
+    with environment(options.bench_python, options.logs) as here:
+        highest = ceiling(here)
+        rows = list(rows_of(here, options))
+    _print(f"{rate_table(rows)}\n\n{LEGEND}\n{highest}\n")
+    return rows
+
+
+def rows_of(here: Environment, options: Options) -> Iterator[Row]:
+    """Yield the rows without a limit, each as soon as it is measured."""
+    for traffic in options.traffic:
+        for each in options.competitors:
+            if traffic in each.traffic and each.workers:
+                for row in throughput(here, each, traffic, options.scale):
+                    _progress(
+                        f"{traffic}, {row.condition}, {row.workers} × {row.competitor}: "
+                        f"{row.rate:.1f} events/s, members {row.members}"
+                    )
+                    yield row
+
+
+def limits(options: Options) -> list[LimitRow]:
+    """Measure what is delivered under the limit, print its table, and return its rows."""
+    runs = limit_runs(options.competitors, options.limit_traffic, options.scale.limits)
+    rows = [row for each in all_limited(runs, options) for row in _reported(each)]
+    _print(f"{limit_table(rows)}\n\n{LIMIT_LEGEND}\n")
+    return rows
 
 
 def run_long(options: Options, total: int) -> None:
@@ -68,12 +85,13 @@ def run_long(options: Options, total: int) -> None:
             _print(line)
 
 
-def _reported(row: Row) -> Row:
-    _progress(
-        f"{row.condition}, {row.workers} × {row.competitor}: {row.rate:.1f} events/s, "
-        f"members {row.members}"
-    )
-    return row
+def _reported(rows: Sequence[LimitRow]) -> Sequence[LimitRow]:
+    for row in rows:
+        _progress(
+            f"{row.traffic}, {row.condition}, {row.workers} × {row.competitor}: "
+            f"{row.rate * 60:.0f} events/min, members {row.members}"
+        )
+    return rows
 
 
 def _print(text: str) -> None:

@@ -51,7 +51,7 @@ def ceiling(environment: Environment) -> Ceiling:
         RuntimeError: The sandbox answered none.
     """
     environment.sandbox.control.reset()
-    fill(environment.sandbox.base_url, range(PEOPLE))
+    fill(environment.sandbox.base_url, map(person, range(PEOPLE)))
     path = f"/v3/lists/{LIST}/members"
     pid, base_url = environment.sandbox.process.pid, environment.sandbox.base_url
     cpu = proc.cpu_seconds(pid)

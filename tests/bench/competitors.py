@@ -4,10 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.bench.figures import BASELINE
+from tests.bench.traffic import Traffic
 
 OTHER_PROGRAMS = "tests.bench.other_programs"
 BATCHES = {"MAILGUN_BATCH_SIZE": "100"}
 LEDGER = {**BATCHES, "MAILGUN_MEMBER_STATE": "ledger"}
+QUEUE = "mailgun.default"
+# Commands that count what is queued, in hand or delayed.
+OUR_QUEUE = (
+    ("LLEN", QUEUE),
+    ("HLEN", "signal:default:unacked"),
+    ("ZCARD", "signal:default:delayed"),
+)
+CELERY_QUEUE = (("LLEN", "celery"), ("HLEN", "unacked"))
+SINGLE_WRITES = (Traffic.KNOWN, Traffic.NEW, Traffic.UNCHANGED)
+LIMIT = 300  # requests a minute
+CHANGING_LIMITS = (LIMIT, LIMIT // 2, LIMIT)  # halved, then doubled
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,11 @@ class Competitor:
         scheduler: The arguments of one more process, without which retries would not wait.
         workers: The numbers of workers with which it runs.
         latencies_ms: The latencies of the sandbox under which it runs.
-        limited: Whether it also runs under the rate limit.
+        traffic: The kinds of traffic with which it runs.
+        limit_workers: The numbers of workers with which it runs under the rate limit.
+        limits: The limits that it meets one after another, in requests a window.
+        counting: Commands that count what it has queued, in hand or delayed; empty: it does not
+            run with unchanged events.
         event_factor: How many times as many events it gets, because fewer would be stored too soon
             to measure.
         carries: The number of events that one request can carry.
@@ -40,7 +56,10 @@ class Competitor:
     scheduler: tuple[str, ...] = ()
     workers: tuple[int, ...] = (1, 2)
     latencies_ms: tuple[int, ...] = (0, 100)
-    limited: bool = True
+    traffic: tuple[Traffic, ...] = (Traffic.KNOWN,)
+    limit_workers: tuple[int, ...] = (1,)
+    limits: tuple[int, ...] = (LIMIT,)
+    counting: tuple[tuple[str, str], ...] = ()
     event_factor: int = 1
     carries: int = 1
 
@@ -60,6 +79,7 @@ def ours(
     producer: str = "one",
     event_factor: int = 1,
     carries: int = 1,
+    limits: tuple[int, ...] = (LIMIT,),
 ) -> Competitor:
     """Return this program with these settings as a competitor."""
     command = ("-m", "worker", "worker", "--name={name}@%h")
@@ -69,6 +89,10 @@ def ours(
         command,
         ours=True,
         settings=settings,
+        traffic=SINGLE_WRITES if carries == 1 else tuple(Traffic),
+        limit_workers=(1, 4),
+        limits=limits,
+        counting=OUR_QUEUE,
         event_factor=event_factor,
         carries=carries,
     )
@@ -79,7 +103,7 @@ def no_queue(threads: int, latency_ms: int) -> Competitor:
     name = f"no queue, {threads} thread{'s' if threads > 1 else ''}"
     command = ("-m", f"{OTHER_PROGRAMS}.no_queue", str(threads))
     return Competitor(
-        name, "none", command, workers=(1,), latencies_ms=(latency_ms,), limited=False
+        name, "none", command, workers=(1,), latencies_ms=(latency_ms,), limit_workers=()
     )
 
 
@@ -98,6 +122,9 @@ COMPETITORS: dict[str, Competitor] = {
             "-n",
             "{name}@%h",
         ),
+        traffic=SINGLE_WRITES,
+        limit_workers=(1, 4),
+        counting=CELERY_QUEUE,
     ),
     "dramatiq": Competitor(
         "dramatiq",
@@ -131,8 +158,8 @@ COMPETITORS: dict[str, Competitor] = {
     ),
     "no-queue": no_queue(1, 0),
     "no-queue-32": no_queue(32, 100),
-    "default": ours("ours, default", {}),
-    "batches": ours("ours, batches", BATCHES, event_factor=2, carries=100),
+    "default": ours("ours, default", {}, limits=CHANGING_LIMITS),
+    "batches": ours("ours, batches", BATCHES, event_factor=2, carries=100, limits=CHANGING_LIMITS),
     "ledger": ours("ours, ledger + batches", LEDGER, event_factor=2, carries=100),
     "volume": ours("ours, volume", LEDGER, producer="many", event_factor=5, carries=100),
 }

@@ -1,11 +1,11 @@
 """The environment that all competitors use: one server, one sandbox, one list, the same for each."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ import redis
 import requests
 
 from tests.bench.competitors import Competitor
-from tests.bench.people import person
+from tests.bench.people import Person
 from tests.bench.processes import CompetitorProcesses, running_processes
 from tests.integration.bench import KEY, LIST, printed_by
 from tests.sandboxes import RunningSandbox
@@ -54,7 +54,7 @@ class Environment:
             "LOG_FORMAT": "json",
         }
 
-    def prepare(self, competitor: Competitor, people: range) -> None:
+    def prepare(self, competitor: Competitor, people: Iterable[Person]) -> None:
         """Delete all that is stored, put the people on the list, and fill a ledger.
 
         Raises:
@@ -108,14 +108,12 @@ def environment(
             server.stop()
 
 
-def fill(base_url: str, people: range) -> None:
+def fill(base_url: str, people: Iterable[Person]) -> None:
     """Put these people on the list."""
     with requests.Session() as session:
         session.auth, session.trust_env = ("api", KEY), False
-        for first in range(people.start, people.stop, AT_ONCE):
-            entries = [
-                person(each).entry() for each in range(first, min(first + AT_ONCE, people.stop))
-            ]
+        left = iter(people)
+        while entries := [each.entry() for each in islice(left, AT_ONCE)]:
             form = {"members": json.dumps(entries), "upsert": "yes"}
             session.post(
                 f"{base_url}/v3/lists/{LIST}/members.json", data=form, timeout=30

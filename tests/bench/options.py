@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from tests.bench.competitors import COMPETITORS
+from tests.bench.competitors import COMPETITORS, LIMIT, Competitor
+from tests.bench.traffic import Traffic
 from tests.sandboxes import PROJECT
 from worker.sandbox.retry_hints import HintKind
 
@@ -20,31 +21,32 @@ class Scale:
         warm_up: The events for each worker before the measurement.
         paced_seconds: The seconds at a steady pace, for the latencies.
         paced_rate: The events a second at that pace.
-        limit: The requests allowed in a window.
+        limits: The requests allowed in a window, one limit after another; empty: those of each
+            competitor.
         window_seconds: The length of a window.
-        limit_seconds: The time under the limit: two windows, because a part of a window would
-            favour a competitor that bursts.
+        windows: The windows of each limit. They are whole, because a part of a window would favour
+            a competitor that bursts.
         hint: How the limit tells to wait. Mailgun often gives no hint at all.
     """
 
-    events: int = 1500
+    events: int = 1000
     warm_up: int = 100
     paced_seconds: float = 3
     paced_rate: int = 100
-    limit: int = 300
+    limits: tuple[int, ...] = ()
     window_seconds: float = 60
-    limit_seconds: float = 120
+    windows: int = 3
     hint: HintKind = "none"
 
     @property
-    def allowed(self) -> int:
-        """The requests that the limit allows in the whole time."""
-        return round(self.limit * self.limit_seconds / self.window_seconds)
+    def limit_seconds(self) -> float:
+        """The seconds under each limit."""
+        return self.windows * self.window_seconds
 
 
 # To see whether all works, not how fast.
 QUICK = Scale(
-    events=150, warm_up=40, paced_seconds=0.4, limit=20, window_seconds=1, limit_seconds=2
+    events=150, warm_up=40, paced_seconds=0.4, limits=(20, 10), window_seconds=1, windows=2
 )
 
 
@@ -53,7 +55,9 @@ class Options:
     """What the command line asks for.
 
     Attributes:
-        only: The keys of the competitors.
+        competitors: What is compared, each with the numbers of workers asked for.
+        traffic: The kinds of traffic without a limit.
+        limit_traffic: The kinds of traffic under the limit.
         throughput: Whether competitors run without a rate limit.
         limit: Whether competitors run under the rate limit.
         long: The events of the long run, which is then all that runs; None: no long run.
@@ -62,7 +66,9 @@ class Options:
         logs: The folder that keeps the competitors' output.
     """
 
-    only: frozenset[str]
+    competitors: tuple[Competitor, ...]
+    traffic: tuple[Traffic, ...]
+    limit_traffic: tuple[Traffic, ...]
     throughput: bool
     limit: bool
     long: int | None
@@ -75,7 +81,13 @@ def read(arguments: Sequence[str] | None = None) -> Options:
     """Return the options in `arguments`; wrong ones end the program with a usage error."""
     given = _parser().parse_args(arguments)
     return Options(
-        only=frozenset(given.only or COMPETITORS),
+        competitors=tuple(
+            _with_workers(each, given.workers)
+            for key, each in COMPETITORS.items()
+            if key in (given.only or COMPETITORS)
+        ),
+        traffic=tuple(given.traffic or Traffic),
+        limit_traffic=tuple(given.traffic or [Traffic.KNOWN]),
         throughput=not given.limit_only,
         limit=not given.no_limit,
         long=given.long,
@@ -88,8 +100,23 @@ def read(arguments: Sequence[str] | None = None) -> Options:
 
 def _scale(given: argparse.Namespace) -> Scale:
     scale = QUICK if given.quick else Scale()
-    asked = {"events": given.events, "limit_seconds": given.seconds, "hint": given.hint}
+    asked = {
+        "events": given.events,
+        "limits": given.limit and tuple(given.limit),
+        "windows": given.windows,
+        "hint": given.hint,
+    }
     return replace(scale, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _with_workers(competitor: Competitor, asked: Sequence[int] | None) -> Competitor:
+    if not asked:
+        return competitor
+    return replace(
+        competitor,
+        workers=tuple(each for each in competitor.workers if each in asked),
+        limit_workers=tuple(each for each in competitor.limit_workers if each in asked),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,9 +131,31 @@ def _parser() -> argparse.ArgumentParser:
         "--events", type=int, help=f"events in each backlog; default {Scale.events}"
     )
     parser.add_argument(
-        "--seconds",
-        type=float,
-        help=f"seconds under the rate limit; default {Scale.limit_seconds:g}",
+        "--traffic",
+        action="append",
+        type=Traffic,
+        choices=list(Traffic),
+        help="may be repeated; default all, under the rate limit only known",
+    )
+    parser.add_argument(
+        "--workers",
+        action="append",
+        type=int,
+        metavar="N",
+        help="only with so many, of 1 and 2, under the rate limit of 1 and 4; may be repeated",
+    )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        type=int,
+        metavar="REQUESTS",
+        help=f"the limit in a minute; repeated, one after another; default {LIMIT}, and for two "
+        "competitors then the half and the whole again",
+    )
+    parser.add_argument(
+        "--windows",
+        type=int,
+        help=f"minutes under each limit; default {Scale.windows}",
     )
     parser.add_argument(
         "--hint",

@@ -73,12 +73,53 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
     It happened `number` milliseconds after `since`.
     """
     dice = Random(f"{SEED}/event/{number}")
-    url = f"https://shop.example.com/products/{number}?ref={dice.randrange(10_000)}"
+    url = _url(number, dice)
+    return {
+        **_sent(number, about, since, url),
+        "anonymousId": f"{dice.getrandbits(64):016x}",
+        **_happened(KINDS[number % len(KINDS)], number, about, url, dice),
+    }
+
+
+def visitor(number: int) -> Person:
+    """Return the person of this number whose member holds all that their events say."""
+    known = person(number)
+    anonymous_id = f"{Random(f'{SEED}/visitor/{number}').getrandbits(64):016x}"
+    return Person(
+        f"visitor-{number}@example.com", known.name, {**known.vars, "anonymous_id": anonymous_id}
+    )
+
+
+def visit(number: int, about: Person, since: datetime) -> dict[str, Any]:
+    """Return the identify event of this number, which says what the visitor's member holds."""
+    traits = {name: value for name, value in about.vars.items() if name != "anonymous_id"}
+    return {
+        **_sent(number, about, since, _url(number, Random(f"{SEED}/event/{number}"))),
+        "anonymousId": about.vars["anonymous_id"],
+        "type": "identify",
+        "traits": {"email": about.address, "name": about.name, **traits},
+    }
+
+
+def events(numbers: Iterable[int], people: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the events of these numbers.
+
+    Each is about a person of its own, or, with `people`, in turn about that many people.
+    """
+    since = datetime.now(UTC)
+    for number in numbers:
+        yield event(number, person(number % people if people else number), since)
+
+
+def _url(number: int, dice: Random) -> str:
+    return f"https://shop.example.com/products/{number}?ref={dice.randrange(10_000)}"
+
+
+def _sent(number: int, about: Person, since: datetime, url: str) -> dict[str, Any]:
     return {
         "messageId": f"bench-{number}",
         "timestamp": (since + timedelta(milliseconds=number)).isoformat(),
         "userId": f"user-{about.address.partition('@')[0]}",
-        "anonymousId": f"{dice.getrandbits(64):016x}",
         "context": {
             "consent": {"canonical": {"marketing": True, "analytics": True}},
             "page": {
@@ -93,18 +134,7 @@ def event(number: int, about: Person, since: datetime) -> dict[str, Any]:
             "locale": "en-GB",
             "timezone": "Europe/Berlin",
         },
-        **_happened(KINDS[number % len(KINDS)], number, about, url, dice),
     }
-
-
-def events(numbers: Iterable[int], people: int | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the events of these numbers.
-
-    Each is about a person of its own, or, with `people`, in turn about that many people.
-    """
-    since = datetime.now(UTC)
-    for number in numbers:
-        yield event(number, person(number % people if people else number), since)
 
 
 def _happened(kind: str, number: int, about: Person, url: str, dice: Random) -> dict[str, Any]:

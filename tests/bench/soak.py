@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench.competitors import COMPETITORS
+from tests.bench.competitors import COMPETITORS, QUEUE
 from tests.bench.environment import Environment
 from tests.bench.list_check import check_members, expected_member
 from tests.bench.people import events, person
-from tests.bench.running import RunningCompetitor, running_competitor
-from tests.bench.staging import QUEUE
+from tests.bench.running import RunningCompetitor, running_competitor, under_way
+from tests.bench.traffic import Traffic
 from tests.servers import eventually
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.queue.producer import enqueue_many
@@ -77,12 +77,15 @@ class Stuck(Exception):
 def soak(environment: Environment, total: int) -> Iterator[str]:
     """Yield the lines to print: the head, ten milestones, and the check of the members."""
     people = max(total // EVENTS_EACH, 1)
-    with running_competitor(environment, COMPETITORS["volume"], 1, range(people)) as worker:
+    on_list = map(person, range(people))
+    with running_competitor(
+        environment, COMPETITORS["volume"], 1, Traffic.KNOWN, on_list
+    ) as worker:
         yield HEAD
         for milestone in milestones(environment, worker, total, people):
             yield str(milestone)
         # An event that came again was counted twice.
-        eventually(lambda: not under_way(environment), STUCK_SECONDS, "an end of all events")
+        eventually(lambda: not under_way(worker), STUCK_SECONDS, "an end of all events")
         yield f"members: {members(worker, total, people)}"
 
 
@@ -123,15 +126,6 @@ def progress(outcome_stats: OutcomeStats, total: int) -> Iterator[tuple[int, flo
             raise Stuck(f"{ended} of {total} events had ended, then none for {STUCK_SECONDS} s")
         yield ended, now
         time.sleep(LOOK_EVERY_SECONDS)
-
-
-def under_way(environment: Environment) -> int:
-    """Return the number of messages queued, in hand or delayed."""
-    with environment.redis.pipeline(transaction=True) as at_once:
-        at_once.llen(QUEUE)
-        at_once.hlen("signal:default:unacked")
-        at_once.zcard("signal:default:delayed")
-        return sum(at_once.execute())
 
 
 def ended_in(totals: Mapping[str, int]) -> int:

@@ -6,7 +6,6 @@ to the workers' database.
 """
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,17 @@ from typing import Any, TypeVar, cast
 
 import redis
 
-from tests.bench.competitors import OTHER_PROGRAMS, Competitor
+from tests.bench.competitors import OTHER_PROGRAMS, QUEUE, Competitor
 from tests.bench.environment import Environment
-from tests.bench.people import events
 from tests.integration.bench import clean_environment
 from tests.sandboxes import PROJECT
-from worker.queue.producer import EventQueue, enqueue_many, message_for
+from worker.queue.producer import BulkEnqueuer, EventQueue, message_for
+from worker.signal.json_value import event_text
 
 Value = TypeVar("Value")
 Event = dict[str, Any]
 Command = tuple[Any, ...]
 
-QUEUE = "mailgun.default"
 AT_ONCE = 500
 STAGED_WITHIN_SECONDS = 300
 
@@ -44,24 +42,29 @@ class Load:
 
 
 def staged(
-    environment: Environment, competitor: Competitor, together: Mapping[range, int]
+    environment: Environment,
+    competitor: Competitor,
+    sent: Sequence[Event],
+    together: Mapping[range, int],
 ) -> dict[range, list[Load]]:
     """Return the events of each range of numbers, as the competitor's producer enqueues them.
 
     Args:
         environment: The environment.
         competitor: The competitor.
+        sent: All events, by number.
         together: For each range, the number of events that a producer of bundles gets at once.
             Other producers ignore it.
     """
     if competitor.producer == "many":
         return {
-            part: [_many(environment, some) for some in chunks(list(events(part)), together[part])]
+            part: [
+                _many(environment, some)
+                for some in chunks(sent[part.start : part.stop], together[part])
+            ]
             for part in together
         }
-    one_by_one = _staged(
-        environment, competitor.producer, list(events(range(max(part.stop for part in together))))
-    )
+    one_by_one = _staged(environment, competitor.producer, sent)
     return {part: one_by_one[part.start : part.stop] for part in together}
 
 
@@ -137,10 +140,15 @@ def _put_one_by_one(stage: "redis.Redis", sent: Sequence[Event]) -> None:
         queue.put([message_for(each) for each in some])
 
 
+def _put_bundles(stage: "redis.Redis", sent: Sequence[Event]) -> None:
+    # As `enqueue_many`, whose queue is one for the whole process.
+    with BulkEnqueuer(EventQueue(stage, QUEUE)) as bulk:
+        for each in sent:
+            bulk.add(event_text(each))
+
+
 def _many(environment: Environment, sent: Sequence[Event]) -> Load:
-    # `enqueue_many` reads these.
-    os.environ.update(REDIS_URL=environment.stage_url, SIGNAL_INTEGRATION="default")
-    loads = _on_stage(environment, lambda _: enqueue_many(sent), queue_list)
+    loads = _on_stage(environment, lambda stage: _put_bundles(stage, sent), queue_list)
     return Load(tuple(command for load in loads for command in load.commands), len(sent))
 
 

@@ -55,19 +55,15 @@ def wait_until_stored(
 def stored_at(records: Iterable[Record]) -> dict[str, float]:
     """Return when each address was first stored by these requests.
 
-    The time is that of the answer, in epoch seconds.
+    The time is that of the answer, or of the background job if that came later, in epoch seconds.
     """
     stored: dict[str, float] = {}
     for record in records:
         if record.status == 200 and record.committed and record.answered_at:
+            moment = max(record.answered_at, record.committed_at or 0)
             for address in written_by(record):
-                stored.setdefault(address, record.answered_at)
+                stored.setdefault(address, moment)
     return stored
-
-
-def refused(records: Iterable[Record]) -> int:
-    """Return the number of these requests that were answered with 429 or 420."""
-    return sum(record.status in TOO_MANY for record in records)
 
 
 def written_by(record: Record) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Throughput and latency: a competitor without a rate limit.
 
-A backlog shows its rate, then a steady pace its latencies.
+A backlog shows its rate, then a steady pace its latencies. Events that change nothing have no
+latency, because nothing is stored.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from tests.bench.list_check import check_members
 from tests.bench.options import Scale
 from tests.bench.running import (
     RunningCompetitor,
+    done_within,
     expected_members,
     running_competitor,
     sandbox_load,
@@ -22,14 +24,19 @@ from tests.bench.running import (
 )
 from tests.bench.staging import Load
 from tests.bench.storage_times import stored_at
+from tests.bench.traffic import Traffic
 from tests.bench.workload import Scenario, Workload, staged_workload
 
 
-def throughput(environment: Environment, competitor: Competitor, scale: Scale) -> Iterator[Row]:
+def throughput(
+    environment: Environment, competitor: Competitor, traffic: Traffic, scale: Scale
+) -> Iterator[Row]:
     """Yield the competitor's rows: one for each number of workers and each latency."""
-    workload = staged_workload(environment, competitor, scale)
+    workload = staged_workload(environment, competitor, traffic, scale)
     for workers in competitor.workers:
-        with running_competitor(environment, competitor, workers, workload.people) as running:
+        with running_competitor(
+            environment, competitor, workers, traffic, workload.people()
+        ) as running:
             warm_up(running, workload.loads[workload.warm_up[workers]])
             for scenario in workload.scenarios:
                 yield run(running, workload, scenario, scale.paced_rate)
@@ -44,23 +51,29 @@ def run(of: RunningCompetitor, workload: Workload, scenario: Scenario, rate: int
     of.processes.reset_peak()
     before = snapshot(of)
     of.feeder.feed(workload.loads[scenario.backlog])
-    stored_all = stored_within(of, before.log, len(scenario.backlog))
+    all_done = done_within(of, before.log, len(scenario.backlog))
     after = snapshot(of)
-    stored = stored_among(scenario.backlog, stored_at(of.control.requests(before.log.requests)))
-    latencies = paced(of, scenario.paced, workload.loads[scenario.paced], rate)
+    if of.traffic.is_stored:
+        records = of.control.requests(before.log.requests)
+        stored = stored_among(of.traffic, scenario.backlog, stored_at(records))
+        done, ended = len(stored), max(stored.values()) if all_done else after.at
+        latencies = paced(of, scenario.paced, workload.loads[scenario.paced], rate)
+    else:
+        done, ended, latencies = len(scenario.backlog) if all_done else 0, after.at, ()
     of.processes.check()
     return Row(
         competitor=of.competitor.name,
         condition=f"{scenario.latency_ms} ms",
         workers=of.workers,
-        stored=len(stored),
-        seconds=(max(stored.values()) if stored_all else after.at) - before.at,
+        traffic=of.traffic,
+        events=done,
+        seconds=ended - before.at,
         requests=after.log.requests - before.log.requests,
         cpu_seconds=after.competitor_cpu - before.competitor_cpu,
         megabytes=of.processes.peak_megabytes(),
         sandbox_load=sandbox_load(before, after),
         latencies=latencies,
-        members=check_members(of.control.members(), expected_members(scenario.numbers)),
+        members=check_members(of.control.members(), expected_members(of.traffic, scenario.numbers)),
     )
 
 
@@ -76,6 +89,6 @@ def paced(of: RunningCompetitor, numbers: range, loads: list[Load], rate: int) -
     before = snapshot(of)
     arrivals = of.feeder.feed_at(rate, loads)
     stored_within(of, before.log, len(arrivals))
-    stored = stored_among(numbers, stored_at(of.control.requests(before.log.requests)))
+    stored = stored_among(of.traffic, numbers, stored_at(of.control.requests(before.log.requests)))
     came = dict(zip(numbers, arrivals, strict=True))
     return tuple(at - came[number] for number, at in stored.items())

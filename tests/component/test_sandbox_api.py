@@ -570,6 +570,20 @@ def test_job_is_applied_as_late_as_it_was_set(sandbox: RunningSandbox) -> None:
     assert eventually(lambda: len(sandbox.control.members()) == 1)
 
 
+def test_record_says_when_a_request_and_when_a_job_was_applied(sandbox: RunningSandbox) -> None:
+    bulk(sandbox, entries(3))
+    sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.2)
+    bulk(sandbox, ["jane@example.com"])
+    assert eventually(lambda: sandbox.control.requests()[-1].committed)
+    at_once, later = sandbox.control.requests()
+    assert at_once.committed_at
+    assert at_once.answered_at
+    assert at_once.committed_at <= at_once.answered_at
+    assert later.committed_at
+    assert later.answered_at
+    assert later.committed_at > later.at + 0.1
+
+
 def test_entries_of_a_bulk_call_can_be_left_out_without_a_word(sandbox: RunningSandbox) -> None:
     sandbox.control.switches(bulk_leaves_out=3)
     assert messages(bulk(sandbox, entries(7))) == (200, "Mailing list has been updated")

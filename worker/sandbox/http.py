@@ -90,9 +90,10 @@ class Exchange:
 
     def commit(self) -> Reply:
         """Apply what the request changes and return Mailgun's true answer."""
-        reply = answer(self.state, self.call, now=time.time())
+        now = time.time()
+        reply = answer(self.state, self.call, now=now)
         if reply.touched:
-            self.log.commit(self.record, reply.touched)
+            self.log.commit(self.record, reply.touched, at=now)
         if reply.later:
             asyncio.get_running_loop().call_later(
                 self.state.switches.bulk_job_seconds, self._run, reply.later
@@ -159,11 +160,12 @@ class Exchange:
             self.request.transport.close()
 
     def _run(self, job: Callable[[float], int]) -> None:
+        now = time.time()
         try:
-            touched = job(time.time())
+            touched = job(now)
         except MailgunError:  # a bad entry stops the job; Mailgun reports that nowhere, either
             return
-        self.log.commit(self.record, touched)
+        self.log.commit(self.record, touched, at=now)
 
 
 async def read_call(request: web.BaseRequest) -> Request:

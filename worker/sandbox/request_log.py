@@ -32,6 +32,7 @@ class Record:
         touched: The number of members changed.
         committed: Whether the change was applied, answered or not.
         wait_until: Epoch seconds until which the answer told the client to wait.
+        committed_at: When it was last applied, in epoch seconds: a background job comes later.
         answered_at: When it was answered, in epoch seconds; None without an answer.
         absent: The answer is that the member is not on the list, as to the lookup of a new one.
         answer: The beginning of the answer's body.
@@ -49,6 +50,7 @@ class Record:
     touched: int = 0
     committed: bool = False
     wait_until: float | None = None
+    committed_at: float | None = None
     answered_at: float | None = None
     absent: bool = False
     answer: bytes = b""
@@ -95,9 +97,10 @@ class RequestLog:
         record.fault = fault
         self.by_fault[fault] += 1
 
-    def commit(self, record: Record, touched: int) -> None:
-        """Record the number of members that the request changed."""
+    def commit(self, record: Record, touched: int, *, at: float) -> None:
+        """Record the number of members that the request changed, and when."""
         record.committed = True
+        record.committed_at = at
         record.touched += touched
         self.touched += touched
 
