@@ -31,6 +31,9 @@ from worker.sandbox.request_log import Record
 ENOUGH = 1.1  # events in the backlog for each event that the requests can carry
 LEAST_EACH = 10  # events in the backlog, at least, for each request that the limit allows
 SIDE_BY_SIDE = 6  # runs
+# Events for each worker before the limit begins. A real account's limit counts them, too, and what
+# is learned from many without a limit would be wrong.
+WARM_UP = 2
 
 
 class Interrupted(Exception):
@@ -81,7 +84,7 @@ def limited(here: Environment, run: LimitRun, scale: Scale, stop: Event) -> list
     Raises:
         Interrupted: If `stop` was set.
     """
-    warm = range(scale.warm_up * run.workers)
+    warm = range(WARM_UP * run.workers)
     backlog = range(warm.stop, warm.stop + backlog_size(run.competitor.carries, run.limits, scale))
     sent = [*Traffic.KNOWN.events(warm), *run.traffic.events(backlog)]
     loads = staged(here, run.competitor, sent, {warm: len(warm), backlog: len(backlog)})
