@@ -277,9 +277,7 @@ def test_limit_of_mailgun_is_used_and_seldom_met_within_two_minutes(
 
 
 @pytest.mark.parametrize("slots", [4, 16, 64])
-def test_usual_limit_is_met_by_few_requests_and_then_used(
-    own: OwnIntegration, slots: int
-) -> None:
+def test_usual_limit_is_met_by_few_requests_and_then_used(own: OwnIntegration, slots: int) -> None:
     found = against(fixed_window(300, offset=0), own, RULES, minutes=5, slots=slots)
     assert found.let_through(0, 4) >= 0.85 * 300
     assert found.refused_share(0, 0) < 0.08
