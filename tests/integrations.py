@@ -45,7 +45,7 @@ MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
     "pace": (
         *("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
-        *("episode_at", "window_at"),
+        *("episode_at", "window_at", "careful_at"),
     ),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "bulk": ("alone_until", "held_at"),

@@ -359,7 +359,7 @@ class Deployment:
                 for each in worker_logs
             )
 
-        with self.producer.trickling():
+        with self.producer.trickling(a_second=5 if self.brief else 20):
             self.until(each_has, "every worker consumes again", CONSUMES_AGAIN_WITHIN_SECONDS)
         return time.time() - since
 

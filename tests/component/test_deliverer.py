@@ -10,6 +10,7 @@ from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import DIGEST_KEY, OwnIntegration, deliver_one
 from tests.integrations import answered as throttled
 from worker.delivery.member_update import on_hold_outcome
+from worker.delivery.permits import Permits
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 from worker.members.lease import LeaseResult, MemberLease, OnHold
@@ -172,6 +173,20 @@ def test_single_429_of_another_thread_stops_nothing(own: OwnIntegration, after: 
     ledger.after, ledger.holds = after, False
     found = outcome_of(own, there, patch(plan="free"), ledger=ledger)
     assert (found.kind, there.asked()) == (OutcomeKind.DELIVERED, ["GET", "POST"])
+
+
+def test_question_of_one_thread_lets_no_other_of_its_batch_send(own: OwnIntegration) -> None:
+    gate = own.gate()
+    with Permits(gate) as permits:
+        gate.note_throttled()
+        throttles = gate.throttles  # one thread asks, and another gets the next 429
+        gate.note_throttled()
+        assert permits.are_stale
+        permits.note_permitted(throttles)
+        assert permits.are_stale
+        permits.note_permitted(gate.throttles)
+        permits.note_permitted(throttles)  # the answer to an older question comes late
+        assert not permits.are_stale
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -13,6 +13,7 @@ from tests.integrations import (
 from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
 from worker.gate.config import (
     CAREFUL_RATE,
+    CAREFUL_SECONDS,
     SLOWEST_RATE,
     USUAL_LIMIT,
     WINDOW_SECONDS,
@@ -243,6 +244,40 @@ def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIn
         gate.release(200 * gate.rules.event_cost)
         gate.flush_released()
     assert gate.state().rate is None
+
+
+def test_events_that_need_no_request_go_slowly_for_a_few_seconds_only(own: OwnIntegration) -> None:
+    gate = own.gate()
+    own.fill(3000)
+    own.take(1000)
+    assert gate.state().rate == CAREFUL_RATE
+    own.later(CAREFUL_SECONDS)
+    assert gate.state().rate is None
+    own.take(1)
+    assert len(own.take(1000).messages) == 1000
+
+
+def test_first_events_near_the_usual_limit_leave_no_debt(own: OwnIntegration) -> None:
+    own.fill(1000)
+    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
+    assert own.take(1000).wait < 0.1
+
+
+def test_bundle_in_hand_goes_on_near_the_usual_limit(own: OwnIntegration) -> None:
+    gate = own.gate()
+    own.fill(1000)
+    own.take(1000)
+    assert [gate.acquire(64) for _ in range(10)] == [64] * 10
+
+
+def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> None:
+    learned(own)
+    own.fill(1000)
+    for _ in range(100):
+        own.later(1)
+        own.take(5)
+    assert float(own.pace()["limit"]) > 0
+    assert own.gate().state().rate != CAREFUL_RATE
 
 
 def test_set_rate_limit_is_not_slowed_near_the_usual_limit(own: OwnIntegration) -> None:

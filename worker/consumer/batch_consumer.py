@@ -333,8 +333,19 @@ class BatchConsumer:
                 self.ended_events += each.message.events
             if is_watched(dispatcher := self._consumer.event_dispatcher):
                 for each, its_results in zip(batch, results, strict=False):
-                    for event in endings_of(each.message, its_results):
-                        send(dispatcher, event.after(time.monotonic() - each.at))
+                    self._send_endings(dispatcher, each, its_results)
+
+    def _send_endings(
+        self, dispatcher: Any, fetched: FetchedMessage, results: Sequence[Result]
+    ) -> None:
+        try:
+            for event in endings_of(fetched.message, results):
+                send(dispatcher, event.after(time.monotonic() - fetched.at))
+        except Exception as error:  # noqa: BLE001  the message is done, and the loop must go on
+            logger.error(
+                "a bug: Flower was not told how an event ended, please report it",
+                extra={"event": fetched.message.id, "error": whereabouts(error)},
+            )
 
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
         if is_watched(dispatcher := self._consumer.event_dispatcher):

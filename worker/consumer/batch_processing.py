@@ -30,6 +30,8 @@ def process_batch(processor: EventProcessor, batch: Sequence[FetchedMessage]) ->
         ends = iter([end for share in shares for end in processor.process(share, permits)])
     results = [list(islice(ends, each.message.events)) for each in batch]
     for each, its_results in zip(batch, results, strict=True):
+        if len(its_results) != each.message.events:
+            raise RuntimeError("an event of a message has no result")
         if each.message.is_bundle:
             label, kind = f"{BUNDLE}{bundle_summary(its_results)}", shown_kind(each.message.kind)
             processor.worker_registry.note(each.message.id, label, None, 0, kind)

@@ -84,12 +84,13 @@ class Deliverer(Collaborators):
         The outcome of each delivered patch is stored in `outcomes`.
         """
         grouped, left = self.member_store.group_by_member(patches, positions)
-        permits.ask()
+        throttles = self.gate.throttles
         leases = self.member_store.acquire(list(grouped))
         if isinstance(leases, OnHold):
             for position in positions:
                 outcomes[position] = on_hold_outcome(leases.seconds)
             return []
+        permits.note_permitted(throttles)
         updates = [
             MemberUpdate(lease, [patches[position] for position in own], own, self.lag)
             for lease, own in zip(leases, grouped.values(), strict=True)

@@ -163,13 +163,14 @@ class MemberRequests:
         self._report_now()
         charge = max(0.0, requests - self._permits.left)
         notes = [each.pre_write_record() for each in updates]
-        self._permits.ask()
+        throttles = self._deps.gate.throttles
         answer = self._deps.member_store.renew([each.lease for each in updates], notes, charge)
         if isinstance(answer, OnHold):
             self.reports.stopped = True
             for update in updates:
                 update.defer(answer.seconds)
             return ()
+        self._permits.note_permitted(throttles)
         self._permits.add(charge)
         for update, note, ours in zip(updates, notes, answer, strict=True):
             if ours:
@@ -192,8 +193,10 @@ class MemberRequests:
         self._permits.use()
         result = self.reports.note([update.address], outcome, written=written)
         # Other workers go on sending, and the other requests of this batch may take long.
-        if outcome.wait_until or outcome.kind is OutcomeKind.THROTTLED:
+        if outcome.kind is OutcomeKind.THROTTLED:
             self.report_throttled()
+        elif outcome.wait_until:
+            self._report_now()
         return result
 
     def report_throttled(self) -> None:
@@ -211,9 +214,12 @@ class MemberRequests:
     def is_open(self) -> bool:
         """Return whether more requests may be sent, once the gate knows of those that were sent."""
         if not self.reports.stopped:
-            self._permits.ask()
+            throttles = self._deps.gate.throttles
             self._report_now()
-            self.reports.stopped = self._deps.gate.seconds_until_open() > 0
+            if self._deps.gate.seconds_until_open() > 0:
+                self.reports.stopped = True
+            else:
+                self._permits.note_permitted(throttles)
         return not self.reports.stopped
 
     def _report_now(self) -> None:

@@ -37,9 +37,10 @@ class Permits:
         """Return whether this process got a 429 since the gate was asked."""
         return self._throttles != self._gate.throttles
 
-    def ask(self) -> None:
-        """Note that the gate is asked now whether requests may be sent."""
-        self._throttles = self._gate.throttles
+    def note_permitted(self, throttles: int) -> None:
+        """Note that the gate was asked, after `throttles` 429s, and let requests pass."""
+        with self._lock:
+            self._throttles = max(self._throttles, throttles)
 
     def add(self, requests: float) -> None:
         """Add requests that the gate has charged; a negative number, if it refunded them."""

@@ -29,6 +29,7 @@ BACK_WITHIN_SECONDS = 40.0
 # Limits of Mailgun's that are documented count the requests of a minute.
 WINDOW_SECONDS = 60.0
 USUAL_LIMIT = 300  # requests in a window
+CAREFUL_SECONDS = 5.0  # for which requests go slowly near that limit, at most
 CAREFUL_RATE = 60.0  # requests a second near that limit: few of them are under way at once
 SLOWEST_RATE = 0.2  # requests a second: a rate learned from 429s never falls below
 FASTEST_RATE = 5000.0  # requests a second: a learned rate that has grown beyond is forgotten
@@ -91,6 +92,7 @@ class GateConfig:
             "window": WINDOW_SECONDS,
             "usual_limit": USUAL_LIMIT,
             "careful_rate": CAREFUL_RATE,
+            "careful_seconds": CAREFUL_SECONDS,
             "slowest_rate": SLOWEST_RATE,
             "fastest_rate": FASTEST_RATE,
             "most_marks": max(MOST_MARKS, self.incident_threshold, self.rejected_threshold),

@@ -17,9 +17,9 @@ end
 -- Charge as many of `wanted` requests as may be sent now, and return their number.
 local function grant(wanted)
     if hold_seconds(true) > 0 then return 0 end
-    local left = refill()
-    local grants = left and math.max(0, math.min(wanted, math.floor(left)))
-        or before_usual_limit(wanted, 1)
+    -- Near the usual limit only fetches wait: a bundle in hand goes on, a few members at a time.
+    local left = known_rate() and refill()
+    local grants = left and math.max(0, math.min(wanted, math.floor(left))) or wanted
     charge(grants)
     return grants
 end

@@ -204,11 +204,11 @@ class Gate:
             The kind of the hold that this began or ended, or "".
         """
         report = report_of(outcome, why, now, ["pages"], written=False)
-        return str(
-            self._run(
-                self._record_page, json.dumps(report), int(outcome.kind is OutcomeKind.UNCHANGED)
-            )
-        )
+        page_came = int(outcome.kind is OutcomeKind.UNCHANGED)
+        change = str(self._run(self._record_page, json.dumps(report), page_came))
+        if outcome.kind is OutcomeKind.THROTTLED:
+            self.note_throttled()
+        return change
 
     def release(self, requests: float) -> None:
         """Note requests that were charged and not made, until `flush_released`.

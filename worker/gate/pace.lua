@@ -38,37 +38,57 @@ end
 
 -- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
 -- an account. What is under way when a limit is met is refused. So, while no limit is known, the
--- last requests before the usual limit go slowly, and so do those after it until some have passed.
--- That they did is remembered as long as Keys.pace lives.
+-- last requests before the usual limit go slowly, and so do those after it, until some have passed
+-- or some seconds are over. That they did is remembered as long as Keys.pace lives.
 local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
 -- limit does not count.
 local function permitted()
-    if rules.rate_limit > 0 or redis.call('HEXISTS', PACE, 'beyond_usual') == 1 then return nil end
-    local is_over = now - (number(PACE, 'window_at') or 0) >= rules.window
+    if rules.rate_limit > 0 then return nil end
+    local beyond, limit, begun = unpack(redis.call('HMGET', PACE, 'beyond_usual', 'limit',
+        'window_at'))
+    if beyond or limit then return nil end
+    local is_over = now - (tonumber(begun or nil) or 0) >= rules.window
     return is_over and 0 or number(PACE, 'permitted') or 0
 end
 
--- Count permitted requests; a negative count, if they were not made.
+-- End the care for the usual limit.
+local function go_beyond_usual()
+    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_passed', 'careful_at')
+    redis.call('HDEL', PACE, 'tokens', 'at')
+    redis.call('HSET', PACE, 'beyond_usual', 1)
+    keep_pace()
+end
+
+-- Return whether the next request is near the usual limit.
+local function is_careful()
+    return (permitted() or 0) >= CAREFUL_FROM
+        and now - (number(PACE, 'careful_at') or now) < rules.careful_seconds
+end
+
+-- Count permitted requests; a negative count, if they were not made. Return whether they are the
+-- first near the usual limit: these are not taken from the bucket, which is empty from then on.
 local function count_permitted(requests)
     local before = permitted()
-    if not before then return end
+    if not before then return false end
+    if before >= CAREFUL_FROM and not is_careful() then
+        go_beyond_usual()
+        return false
+    end
     if before == 0 then redis.call('HSET', PACE, 'window_at', now, 'window_passed', 0) end
     local after = math.max(0, before + requests)
     redis.call('HSET', PACE, 'permitted', after)
-    if after >= CAREFUL_FROM and before < CAREFUL_FROM then
-        redis.call('HSET', PACE, 'tokens', 0, 'at', now)
-    end
     keep_pace()
+    if before >= CAREFUL_FROM or after < CAREFUL_FROM then return false end
+    redis.call('HSET', PACE, 'tokens', 0, 'at', now, 'careful_at', now)
+    return true
 end
 
 -- Count requests of the window that Mailgun let through.
 local function count_passed_in_window(requests)
     if not permitted() then return end
-    if redis.call('HINCRBY', PACE, 'window_passed', requests) < BEYOND then return end
-    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_passed')
-    redis.call('HSET', PACE, 'beyond_usual', 1)
+    if redis.call('HINCRBY', PACE, 'window_passed', requests) >= BEYOND then go_beyond_usual() end
 end
 
 -- Return how many of `wanted` events or requests, each of which is charged `cost`, may be permitted
@@ -78,11 +98,8 @@ local function before_usual_limit(wanted, cost)
     return left > 0 and math.min(wanted, math.ceil(left / cost)) or wanted
 end
 
--- Return whether the next request is near the usual limit.
-local function is_careful() return (permitted() or 0) >= CAREFUL_FROM end
-
--- Return the requests a second allowed now, nil if they are not limited.
-local function rate()
+-- Return the requests a second that a set rate, a learned one or a ramp allows; nil without one.
+local function known_rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
     local learned = learned_rate()
     if learned then allowed = math.min(allowed or learned, learned) end
@@ -92,8 +109,13 @@ local function rate()
             * 2 ^ math.max(0, now - ramping)
         allowed = math.min(allowed or ramp, ramp)
     end
-    local careful = is_careful() and rules.careful_rate
-    return careful and math.min(allowed or careful, careful) or allowed
+    return allowed
+end
+
+-- Return the requests a second allowed now, nil if they are not limited.
+local function rate()
+    local known, careful = known_rate(), is_careful() and rules.careful_rate
+    return careful and math.min(known or careful, careful) or known
 end
 
 -- Return the tokens with which an event may be fetched: those of its requests, at least one.
@@ -115,8 +137,8 @@ end
 
 -- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
-    if count ~= 0 then count_permitted(count) end
-    if count ~= 0 and refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
+    if count == 0 or count_permitted(count) then return end
+    if refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
 -- Return the recent requests that Mailgun let through, and those that it refused by 429. Each count

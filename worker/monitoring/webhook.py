@@ -3,6 +3,7 @@
 The URL is a secret. Nothing that this module returns or raises holds more of it than the host.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
-from urllib3 import Timeout, make_headers
+from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, ProxyError, ReadTimeoutError, SSLError
 
 from worker.mailgun.failure import FAILURES
@@ -49,7 +50,8 @@ class Webhook:
         """Post a message; it was taken if the answer is 2xx."""
         headers = {"Content-Type": "application/json"}
         if any(self._user):
-            headers |= make_headers(basic_auth=":".join(self._user))
+            token = base64.b64encode(":".join(self._user).encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
         answer = self._request("POST", self._url.geturl(), headers, json.dumps(message).encode())
         return answer if isinstance(answer, Posted) else _taken(answer)
 

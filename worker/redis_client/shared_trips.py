@@ -2,7 +2,7 @@
 
 A command never waits for others to come. While one round trip is under way, the commands of other
 threads gather, and the next round trip carries them all, in the order in which they came. Each
-command has its own reply or error.
+command has its own reply or error. If a round trip fails, so do the commands that came meanwhile.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Command = tuple[str | int | float, ...]
 
 
+# What fails before anything is sent, because one of the commands cannot be.
+NOT_SENDABLE = (redis.DataError, TypeError, ValueError)
+
+
 class _Call:
     """The commands of one thread, and what Redis replied to them.
 
@@ -24,17 +28,30 @@ class _Call:
         commands: The commands; more than one if they are a transaction.
         replies: Their replies, errors among them; None until they came.
         error: The error that the round trip ended with; None if it ended well.
-        ready: Held until there are replies, or an error, or this thread is to make the next trip.
+        leads: Whether this thread makes the next round trip.
+        ready: Held until there are replies, or an error, or this thread leads.
     """
 
-    __slots__ = ("commands", "error", "ready", "replies")
+    __slots__ = ("commands", "error", "leads", "ready", "replies")
 
     def __init__(self, commands: "Sequence[Command]") -> None:
         self.commands = commands
         self.replies: list[Any] | None = None
         self.error: BaseException | None = None
+        self.leads = False
         self.ready = Lock()
         self.ready.acquire()
+
+    def result(self) -> list[Any]:
+        """Return the replies, or raise the error that this call or one of its commands has.
+
+        The call keeps neither, since an error holds its frames, and they hold the call.
+        """
+        error, self.error, replies, self.replies = self.error, None, self.replies or [], None
+        error = error or next((each for each in replies if isinstance(each, Exception)), None)
+        if error is not None:
+            raise error
+        return replies
 
 
 class SharedTrips:
@@ -66,24 +83,25 @@ class SharedTrips:
             redis.RedisError: Redis did not answer, or refused.
         """
         *_, replies = self._send([("MULTI",), *commands, ("EXEC",)])
+        for each in replies:
+            if isinstance(each, Exception):
+                raise each
         return list(replies)
 
     def _send(self, commands: "Sequence[Command]") -> list[Any]:
         call = _Call(commands)
         with self._lock:
             self._waiting.append(call)
-            leads, self._is_under_way = not self._is_under_way, True
-        if not leads:
-            call.ready.acquire()
-        if call.replies is None and call.error is None:
+            call.leads, self._is_under_way = not self._is_under_way, True
+        if not call.leads:
+            try:
+                call.ready.acquire()
+            except BaseException:
+                self._abandon(call)
+                raise
+        if call.leads:
             self._make_trip()
-        if call.error is not None:
-            raise call.error
-        replies = call.replies or []
-        for each in replies:
-            if isinstance(each, Exception):
-                raise each
-        return replies
+        return call.result()
 
     def _make_trip(self) -> None:
         """Send all commands that wait, and then let the next thread that waits send its own."""
@@ -95,19 +113,47 @@ class SharedTrips:
             # Those that came meanwhile were not sent, and would only wait for the same failure.
             with self._lock:
                 late, self._waiting, self._is_under_way = self._waiting, [], False
-            for each in (*calls, *late):
-                each.error = error
-                each.ready.release()
+            self._fail([*calls, *late], error)
             return
-        with self._lock:
-            following = self._waiting[0] if self._waiting else None
-            self._is_under_way = following is not None
-        if following:
-            following.ready.release()
+        self._hand_over()
         for each in calls:
             each.ready.release()
 
+    def _hand_over(self) -> None:
+        with self._lock:
+            following = self._waiting[0] if self._waiting else None
+            self._is_under_way = following is not None
+            if following:
+                following.leads = True
+                following.ready.release()
+
+    def _fail(self, calls: Sequence[_Call], error: BaseException) -> None:
+        """End calls with an error; if it ends the leader's thread, the others get an outage."""
+        outage = error if isinstance(error, Exception) else redis.ConnectionError("interrupted")
+        for each in calls:
+            each.error = error if each.leads else outage
+            each.ready.release()
+
+    def _abandon(self, call: _Call) -> None:
+        """Take back a call whose thread was interrupted while it waited."""
+        with self._lock:
+            waits = call in self._waiting
+            if waits:
+                self._waiting.remove(call)
+        if waits and call.leads:
+            self._hand_over()
+
     def _exchange(self, calls: Sequence[_Call]) -> None:
+        try:
+            self._exchange_together(calls)
+        except NOT_SENDABLE as error:
+            if len(calls) == 1:
+                calls[0].error = error
+                return
+            for each in calls:
+                self._exchange([each])
+
+    def _exchange_together(self, calls: Sequence[_Call]) -> None:
         if len(calls) == 1 and len(calls[0].commands) == 1:  # a pipeline would cost more
             try:
                 reply = self._client.execute_command(*calls[0].commands[0])  # type: ignore[no-untyped-call]
