@@ -92,8 +92,9 @@ class SharedTrips:
         call = _Call(commands)
         with self._lock:
             self._waiting.append(call)
-            call.leads, self._is_under_way = not self._is_under_way, True
-        if not call.leads:
+            leads = call.leads = not self._is_under_way
+            self._is_under_way = True
+        if not leads:  # another thread may let this one lead meanwhile, and releases `ready` for it
             try:
                 call.ready.acquire()
             except BaseException:
