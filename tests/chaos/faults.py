@@ -77,7 +77,7 @@ def restart_redis_under_light_load(deployment: Deployment) -> None:
     The workers then wait for Redis when it is killed.
     """
     deployment.control.latency(300)
-    with deployment.producer.trickling(a_second=40):
+    with deployment.producer.trickling(a_second=30):
         for share in deployment.moments(0.15, 0.4, 0.65):
             deployment.when_put(share)
             deployment.until(deployment.lightly_loaded, "a light load")
