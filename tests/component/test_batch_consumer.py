@@ -396,6 +396,17 @@ def test_bug_in_the_processor_costs_no_event(
     assert "p1@example.com" not in caplog.text
 
 
+def test_event_without_a_result_is_not_acknowledged(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=1)
+    monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(EventProcessor, "process", lambda *_: [])
+    it.take(message(1))
+    it.settled()
+    assert it.own.redis.llen(it.own.queue) == 1
+
+
 def test_event_that_redis_did_not_requeue_is_put_back_by_housekeeping(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
