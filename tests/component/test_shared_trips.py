@@ -227,7 +227,7 @@ def test_thread_interrupted_while_it_waits_leaves_no_other_waiting() -> None:
     assert trips.run(SCRIPT, [], ["after"]) == "after"
 
 
-def test_round_trip_whose_thread_is_interrupted_is_an_outage_for_the_others() -> None:
+def test_interrupted_round_trip_is_an_outage_for_the_other_threads() -> None:
     client: Any = SlowClient(interrupts=True)
     trips, ends = SharedTrips(client), list[Any]()
     threads = [run_into(ends, trips, 0)]

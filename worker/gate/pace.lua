@@ -45,11 +45,10 @@ local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
 -- limit does not count.
 local function permitted()
-    if rules.rate_limit > 0 then return nil end
-    local beyond, limit, begun = unpack(redis.call('HMGET', PACE, 'beyond_usual', 'limit',
-        'window_at'))
-    if beyond or limit then return nil end
-    local is_over = now - (tonumber(begun or nil) or 0) >= rules.window
+    if rules.rate_limit > 0 or number(PACE, 'beyond_usual') or number(PACE, 'limit') then
+        return nil
+    end
+    local is_over = now - (number(PACE, 'window_at') or 0) >= rules.window
     return is_over and 0 or number(PACE, 'permitted') or 0
 end
 
