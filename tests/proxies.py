@@ -3,8 +3,9 @@
 import contextlib
 import select
 import socket
-import threading
 from typing import Self
+
+from tests.listening import serve_each
 
 READ_BYTES = 65536
 MADE = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -25,18 +26,12 @@ class TunnelProxy:
         self.asked: list[bytes] = []
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listening, self._serve)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client:

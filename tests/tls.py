@@ -4,12 +4,13 @@ import contextlib
 import select
 import socket
 import ssl
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import trustme
+
+from tests.listening import serve_each
 
 TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection
 READ_BYTES = 65536
@@ -92,7 +93,7 @@ class TlsRelay:
         self._open: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listening, self._serve)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,12 +102,6 @@ class TlsRelay:
         for each in tuple(self._open):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)  # ends its thread, which closes it
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
