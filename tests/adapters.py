@@ -8,6 +8,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
@@ -15,6 +16,7 @@ import urllib3
 from pydantic import SecretStr
 from urllib3.exceptions import ReadTimeoutError
 
+from worker.greenlets import in_thread
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.route import Send
 from worker.sandbox.api import answer as sandbox_answer
@@ -47,7 +49,7 @@ class Far:
     Attributes:
         answer: Returns the answer to a request.
         requests: The requests, oldest first.
-        timeouts: Those of each way to it, one for each thread.
+        timeouts: Those of each way to it, one for each client.
     """
 
     def __init__(self, answer: Callable[[Sent], urllib3.BaseHTTPResponse]) -> None:
@@ -63,7 +65,7 @@ class Far:
         ) -> urllib3.BaseHTTPResponse:
             request = Sent(method, f"{list_url}{below}", headers, body)
             self.requests.append(request)
-            return self.answer(request)
+            return in_thread(partial(self.answer, request))
 
         self.timeouts.append(timeouts)
         return send
@@ -224,7 +226,7 @@ def nothing(_call: Request) -> None:
 
 
 class HoldsMembers:
-    """The sandbox's Mailgun within this process, at the other end of every thread's real client.
+    """The sandbox's Mailgun within this process, at the other end of the real client.
 
     Attributes:
         world: The sandbox's state.

@@ -5,7 +5,6 @@ Its time passes when the test says so.
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -21,6 +20,7 @@ from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
 from worker.gate.gate import Gate, report_of
+from worker.greenlets import Pool
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger
@@ -123,7 +123,7 @@ class OwnIntegration:
             rules=rules or SubscriptionRules(),
             batch_policy=BatchPolicy(batch),
             bulk_trust=trust or BulkTrust(self.redis, self.name, longest_look=0.3),
-            pool=ThreadPoolExecutor(4),
+            pool=Pool(4),
             clock=lambda: datetime.now(UTC),
             on_hold_change=told,
             lag=ledger.lag_seconds,

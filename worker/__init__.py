@@ -19,6 +19,7 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
     signal/         what Signal says: event, preset, patch
     environment/    where settings come from: environment, .env, files of keys
     redis_client/   clients for the Redis that REDIS_URL names
+    greenlets.py    deliveries that take turns in one thread
     privacy.py      what operators may see in place of a person's data
     printable.py    what may be shown of any text
     web_origin.py   whose page a request comes from, for servers without a login

@@ -40,11 +40,11 @@ Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 # Events under way at once that fill several batches, and the least.
-BATCHES_IN_HAND = 4
-LEAST_IN_HAND = 32
+BATCHES_IN_HAND = 10
+LEAST_IN_HAND = 64
 # If WORKER_CONCURRENCY is not set, a worker that waits for Mailgun takes up to so many times as
 # many events in hand.
-ROOM_TO_GROW = 8
+ROOM_TO_GROW = 4
 MOST_IN_HAND = 1000
 
 
@@ -54,7 +54,12 @@ def events_in_hand(validated: Mapping[str, Any]) -> int:
     Args:
         validated: The settings that are defined before it.
     """
-    return max(LEAST_IN_HAND, BATCHES_IN_HAND * int(validated["mailgun_batch_size"]))
+    size = int(validated["mailgun_batch_size"])
+    return (
+        LEAST_IN_HAND
+        if size == 1
+        else min(MOST_IN_HAND, max(LEAST_IN_HAND, BATCHES_IN_HAND * size))
+    )
 
 
 class Settings(BaseSettings):

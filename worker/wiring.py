@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.gate.config import GateConfig
 from worker.gate.gate import Gate
+from worker.greenlets import Pool
 from worker.mailgun.client import MailgunClient, OnRequest, ignore_request
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import redis
 
 LEASE_MARGIN_SECONDS = 10.0
-# The most threads of a process that send requests for single members of a batch.
+# The most requests for single members of batches that a process has under way.
 MOST_AT_ONCE = 64
 
 
@@ -114,7 +114,7 @@ def deliverer_for(
             settings.mailgun_batch_size, settings.mailgun_batch_linger_ms / 1000
         ),
         bulk_trust=BulkTrust(store, settings.signal_integration),
-        pool=ThreadPoolExecutor(min(MOST_AT_ONCE, settings.worker_concurrency), "asking"),
+        pool=Pool(min(MOST_AT_ONCE, settings.worker_concurrency)),
         clock=clock,
         on_hold_change=on_hold_change,
         lag=settings.mailgun_read_lag_seconds,

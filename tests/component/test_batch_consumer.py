@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from worker.consumer import batch_consumer, fetched_message
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
 from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
+from worker.consumer.room import Room
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import RetryPolicy
@@ -170,8 +172,8 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             own.queue,
             own.unacked_keys,
             load=Load(),
+            room=Room(4, 4),
             most_bytes=100_000,
-            threads=4,
             visibility_seconds=60,
         )
         it.bind(loop)
@@ -657,9 +659,13 @@ def test_messages_of_an_earlier_channel_count_beside_those_of_the_new_one(
     assert it.consuming._load.weights() == []
 
 
-def no_more_threads(it: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
-    it.consuming._threads.shutdown()
+
+    def refuse(_act: Callable[[], object]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(batch_consumer, "hub", lambda: SimpleNamespace(spawn=refuse))
 
 
 def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
@@ -668,7 +674,7 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
     it = at_work(batch=1)
     ledger, leases = events_waiting_for_hot_member(it, 3)
     ledger.release(leases, [], 0)
-    no_more_threads(it, monkeypatch)
+    no_more_threads(monkeypatch)
     it.consuming.adopt()
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue), it.processor.delay_queue.count()) == (
@@ -677,35 +683,18 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
         0,
     )
     assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
-    assert not it.consuming._unclaimed
 
 
 def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(
     at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = at_work(batch=1)
-    no_more_threads(it, monkeypatch)
+    no_more_threads(monkeypatch)
     tags = it.take(message(1), message(2))
     it.loop.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 2)
     assert it.loop.dropped == tags
     assert it.consuming.has_ended()
-
-
-def test_started_batch_whose_submission_failed_is_not_requeued(
-    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    it = at_work(batch=1)
-    submit = it.consuming._threads.submit
-
-    def fails_late(act: Callable[..., None], batch: Any) -> None:
-        submit(act, batch).result(20)
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(it.consuming._threads, "submit", fails_late)
-    it.take(message(1))
-    it.settled()
-    assert (it.unacked(), it.own.redis.llen(it.own.queue), len(it.there.list)) == ([], 0, 1)
 
 
 def test_adopted_event_that_cannot_be_parsed_is_back_on_the_queue(

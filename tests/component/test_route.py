@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 from tests.proxies import TunnelProxy
 from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, resolve_named, said
 from tests.servers import free_port
+from worker.greenlets import wait_to_write
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.connection import BoundedConnection
 from worker.mailgun.response import NoResponse, Response
@@ -114,18 +114,14 @@ def test_request_is_these_bytes(kind: str) -> None:
 
 def test_head_and_body_leave_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces: list[bytes] = []
-    hurried = BoundedConnection._hurried
+    within_step = BoundedConnection._within_step
 
-    def recording(connection: BoundedConnection) -> Any:
-        sock = hurried(connection)
+    def recording(connection: BoundedConnection, act: Any, wait: Any) -> Any:
+        if wait is wait_to_write:
+            pieces.append(bytes(*act.args))
+        return within_step(connection, act, wait)
 
-        def send(data: memoryview) -> int:
-            pieces.append(bytes(data))
-            return sock.send(data)
-
-        return SimpleNamespace(send=send, recv=sock.recv)
-
-    monkeypatch.setattr(BoundedConnection, "_hurried", recording)
+    monkeypatch.setattr(BoundedConnection, "_within_step", recording)
     with RawMailgun(said(answer())) as far:
         assert mailgun_at(far.url).write({"address": "jane@example.com"}) == Response(200, b"{}")
     assert pieces == far.asked

@@ -85,7 +85,9 @@ ORDER = [
     {"mailgun"},
     {"settings"},
     {"signal", "environment"},
-    {"privacy", "printable", "redis_client", "web_origin"},
+    {"redis_client", "web_origin"},
+    {"greenlets"},
+    {"privacy", "printable"},
 ]
 RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 STARTS_THE_SANDBOX = {"worker.cli.run", "worker.local.stack"}

@@ -51,7 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "ALERT_WEBHOOK_URL": None,
     "FLOWER_EVENT_VIEWERS": "all",
     "VISIBILITY_TIMEOUT_SECONDS": 120,
-    "WORKER_CONCURRENCY": 32,
+    "WORKER_CONCURRENCY": 64,
     "METRICS_PORT": 9808,
     "METRICS_HOST": "127.0.0.1",
     "LOG_LEVEL": "info",
@@ -337,13 +337,13 @@ def test_read_lag_longer_than_the_ledger_is_kept_is_refused(
     assert "LEDGER_DAYS" in told
 
 
-@pytest.mark.parametrize(("size", "events"), [("1", 32), ("8", 32), ("9", 36), ("100", 400)])
+@pytest.mark.parametrize(("size", "events"), [("1", 64), ("6", 64), ("7", 70), ("100", 1000)])
 def test_events_in_hand_follow_the_batch_size(
     monkeypatch: pytest.MonkeyPatch, size: str, events: int
 ) -> None:
     settings = loaded(monkeypatch, MAILGUN_BATCH_SIZE=size)
     assert settings.worker_concurrency == events
-    assert settings.most_in_hand == min(1000, 8 * events)
+    assert settings.most_in_hand == min(1000, 4 * events)
     monkeypatch.setenv("WORKER_CONCURRENCY", "200")
     assert load_settings().worker_concurrency == load_settings().most_in_hand == 200
 

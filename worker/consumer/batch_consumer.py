@@ -1,4 +1,4 @@
-"""Batch consumer: gathers fetched messages, handles them in threads, acknowledges them together.
+"""Batch consumer: gathers fetched messages, handles them in greenlets, acknowledges them together.
 
 Celery hands each message of the task `signal.deliver` to a strategy, its extension point for this.
 Celery's default strategy runs a task a message, which costs about a millisecond of Python each.
@@ -11,7 +11,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from threading import Condition
@@ -23,11 +22,13 @@ from worker.consumer.batch_processing import process_batch
 from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
 from worker.consumer.load import Load
 from worker.consumer.message_properties import MESSAGE_PROPERTY
+from worker.consumer.room import Room
 from worker.consumer.task_events import endings_of, is_watched, received, send
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.event_delivery import Result
 from worker.delivery.processor import EventProcessor
 from worker.delivery.worker_registry import WorkerState
+from worker.greenlets import hub, sleep
 from worker.privacy import whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
 from worker.redis_client.repeats import Repeats
@@ -48,7 +49,7 @@ KEEPS_PER_TIMEOUT = 5  # extensions within one visibility timeout
 class BatchConsumer:
     """The messages that one worker process has in hand.
 
-    Celery's loop adds messages; threads of this consumer handle them.
+    Celery's loop adds messages; greenlets of the hub handle them, one a batch.
 
     Attributes:
         ended_events: The number of events that have ended since the worker started.
@@ -61,8 +62,8 @@ class BatchConsumer:
         keys: tuple[str, str],
         *,
         load: Load,
+        room: Room,
         most_bytes: int,
-        threads: int,
         visibility_seconds: float,
     ) -> None:
         """Start with nothing in hand.
@@ -73,20 +74,20 @@ class BatchConsumer:
             keys: The Redis keys of the unacknowledged messages: of their index, and of the
                 messages.
             load: Counts the messages that the kombu channel does not count.
-            most_bytes: Events that waited for members are adopted as long as all messages in hand
-                together are no larger.
-            threads: The number of batches that are handled at the same time.
+            room: How many events this worker may have in hand. Events that waited for members are
+                adopted while there is room.
+            most_bytes: And while all messages in hand together are no larger.
             visibility_seconds: The visibility timeout of a message in hand.
         """
         self._most_bytes = most_bytes
         self._load = load
+        self._room = room
         self._processor = processor
         self._redis = processor.delay_queue.redis
         self._trips = processor.delivery.gate.trips
         self._queue = queue
         self._keys = keys
         self._batch_policy = processor.delivery.batch_policy
-        self._threads = ThreadPoolExecutor(threads, "delivering")
         self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
         self._kept_at = time.monotonic()
         self._consumer: Any = None
@@ -96,12 +97,10 @@ class BatchConsumer:
         self._linger: Any = None
         self._in_hand: dict[str, FetchedMessage] = {}
         self.ended_events = 0
-        # Batches that a thread has ended and that Celery's loop has not released yet, with the
-        # results of each message's events.
+        # Batches that have ended and that Celery's loop has not released yet, with the results of
+        # each message's events.
         self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[Result]]]] = deque()
         self._changed = Condition()
-        # Batches that wait for a thread, by `id`.
-        self._unclaimed: dict[int, Sequence[FetchedMessage]] = {}
         self._repeats = Repeats()
 
     def bind(self, consumer: Any) -> None:
@@ -143,7 +142,7 @@ class BatchConsumer:
         return [each.description(self._queue) for each in list(self._in_hand.values())]
 
     def flush(self) -> None:
-        """Hand the gathered messages to a thread without waiting for more."""
+        """Handle the gathered messages without waiting for more."""
         if self._linger:
             self._linger.cancel()
             self._linger = None
@@ -220,11 +219,15 @@ class BatchConsumer:
         self._release_ended()
 
     def has_ended(self) -> bool:
-        """Return True if all batches that threads were given have ended.
+        """Return True if all batches that were under way have ended.
 
         Any thread may call it.
         """
         return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
+
+    def _events_under_way(self) -> int:
+        ended = sum(each.weight.events for batch, _ in list(self._ended) for each in batch)
+        return self.events_in_hand - ended
 
     def _ended_tags(self) -> list[str]:
         return [fetched.tag for batch, _ in list(self._ended) for fetched in batch]
@@ -233,26 +236,14 @@ class BatchConsumer:
         self._load.add({each.tag: each.weight for each in batch})
 
     def _submit(self, batch: Sequence[FetchedMessage]) -> None:
-        with self._changed:
-            self._unclaimed[id(batch)] = batch
         try:
-            self._threads.submit(self._handle, batch)
-        except RuntimeError as error:
-            # The process is ending, or the system has no thread left.
-            if self._claim(batch):
-                text = "no thread takes a batch of events: they are back on the queue"
-                logger.error(text, extra={"messages": len(batch), "error": type(error).__name__})
-                self._put_back([each.tag for each in batch])
-                self._end(batch, ())
-                time.sleep(REDIS_PAUSE_SECONDS)  # else this worker might fetch them at once
-
-    def _claim(self, batch: Sequence[FetchedMessage]) -> bool:
-        """Return True on the first call for a batch.
-
-        A batch whose submission failed may have a thread all the same.
-        """
-        with self._changed:
-            return self._unclaimed.pop(id(batch), None) is not None
+            hub().spawn(partial(self._handle, batch))
+        except RuntimeError as error:  # the process is ending, or the system has no thread left
+            text = "no thread takes a batch of events: they are back on the queue"
+            logger.error(text, extra={"messages": len(batch), "error": type(error).__name__})
+            self._put_back([each.tag for each in batch])
+            self._end(batch, ())
+            sleep(REDIS_PAUSE_SECONDS)  # else this worker might fetch them at once
 
     def _end(self, batch: Sequence[FetchedMessage], results: Sequence[list[Result]]) -> None:
         with self._changed:
@@ -262,11 +253,9 @@ class BatchConsumer:
         self._load.remove(each.tag for each in batch)
         self._consumer.call_soon(self._release_ended)
 
-    # Methods that run in a thread.
+    # Methods that run in a greenlet.
 
     def _handle(self, batch: Sequence[FetchedMessage]) -> None:
-        if not self._claim(batch):
-            return
         results: Sequence[list[Result]] = ()
         try:
             results = process_batch(self._processor, batch)
@@ -284,8 +273,8 @@ class BatchConsumer:
             self._adopt(self._processor.waiting.adopt_awaited)
 
     def _adopt(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
-        if not self._is_consuming() or self._unclaimed:
-            return  # a worker with a free thread adopts them
+        if not self._is_consuming() or self._events_under_way() >= self._room.events:
+            return  # a worker with more room adopts them
         weights = [each.weight for each in list(self._in_hand.values())]
         room = self._most_bytes - sum(each.bytes for each in weights)
         if room <= 0 or any(each.alone for each in weights):
@@ -311,8 +300,7 @@ class BatchConsumer:
     ) -> None:
         for each in batch:
             logger.error(why, extra={"event": each.message.id, "error": error})
-        # Only this thread waits.
-        time.sleep(REDIS_PAUSE_SECONDS)
+        sleep(REDIS_PAUSE_SECONDS)
         self._put_back([each.tag for each in batch], failed=failed)
 
     def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:

@@ -53,14 +53,14 @@ class Runtime:
 
     @cached_property
     def batch_consumer(self) -> BatchConsumer:
-        """The messages in hand, and the threads that handle them."""
+        """The messages in hand."""
         return BatchConsumer(
             self.processor,
             self.settings.queue,
             self.in_flight_keys,
             load=load(),
+            room=self.room,
             most_bytes=self.settings.message_max_bytes,
-            threads=self.room.most,
             visibility_seconds=self.settings.visibility_timeout_seconds,
         )
 

@@ -23,6 +23,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
+from worker.greenlets import sleep
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
@@ -105,7 +106,7 @@ class BulkTrust:
         integration: str,
         *,
         longest_look: float = BACKGROUND_SECONDS,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Use the state of `integration` in Redis.

@@ -1,7 +1,6 @@
 """The collaborators of a batch write, for one mailing list."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +8,7 @@ from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.member_store import MemberStore
 from worker.gate.gate import Gate
+from worker.greenlets import Pool
 from worker.mailgun.client import MailgunClient
 from worker.members.merge import SubscriptionRules
 
@@ -43,7 +43,7 @@ class Collaborators:
     rules: SubscriptionRules
     batch_policy: BatchPolicy
     bulk_trust: BulkTrust
-    pool: Executor
+    pool: Pool
     clock: Callable[[], datetime]
     on_hold_change: OnHoldChange
     lag: float = 0.0

@@ -233,9 +233,9 @@ class MemberRequests:
 
     def _each(
         self, act: Callable[[MemberUpdate], Asked], updates: Sequence[MemberUpdate]
-    ) -> Iterator[Asked]:
-        """Yield what `act` returns for each update; several run at the same time."""
-        return map(act, updates) if len(updates) < 2 else self._deps.pool.map(act, updates)
+    ) -> list[Asked]:
+        """Return what `act` returns for each update; several run at the same time."""
+        return [act(updates[0])] if len(updates) == 1 else self._deps.pool.map(act, updates)
 
 
 def _parts(updates: Sequence[MemberUpdate]) -> Iterator[Sequence[MemberUpdate]]:

@@ -5,10 +5,10 @@ form-urlencoded, those of calls for many members multipart. `outcome.py` classif
 """
 
 import base64
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
@@ -61,7 +61,7 @@ def ignore_request(_request: str, _status: int | None, _seconds: float) -> None:
 class MailgunClient:
     """Client of one mailing list in one Mailgun region.
 
-    Threads may share it: each thread has its own keep-alive connection.
+    Threads and greenlets may share it, and its keep-alive connections.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class MailgunClient:
             connect_timeout: The seconds to connect, and again to send a request.
             read_timeout: The seconds to receive the whole answer.
             on_request: Called after every request with its name, HTTP status and seconds.
-            connect: Opens the way to the list, once for each thread.
+            connect: Opens the way to the list.
         """
         self.list_address = list_address
         self.list_url = f"{base_url}/v3/lists/{quote(list_address, safe='@')}"
@@ -95,7 +95,6 @@ class MailgunClient:
         self._timeouts = Timeout(connect=connect_timeout, read=read_timeout)
         self._connect = connect
         self._on_request = on_request
-        self._of_thread = threading.local()
 
     def quoted(self, answer: Response) -> str:
         """Return the text of an answer that is about no person, cut, with the API key masked."""
@@ -164,7 +163,7 @@ class MailgunClient:
         try:
             body, about_it = _body(method, fields, encode)
             headers = {**HEADERS, **about_it, **self._authorization}
-            response = self._way()(method, below, headers, body)
+            response = self._send(method, below, headers, body)
         except FAILURES as error:
             return before_answer(error)
         try:
@@ -173,11 +172,9 @@ class MailgunClient:
         except FAILURES as error:
             return within_answer(error)
 
-    def _way(self) -> Send:
-        send: Send | None = getattr(self._of_thread, "send", None)
-        if send is None:
-            send = self._of_thread.send = self._connect(self.list_url, self._timeouts)
-        return send
+    @cached_property
+    def _send(self) -> Send:
+        return self._connect(self.list_url, self._timeouts)
 
 
 def _body(

@@ -11,7 +11,9 @@ import socket
 import ssl
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPResponse, HTTPSConnectionPool
@@ -19,13 +21,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family, create_connection
 
+from worker.greenlets import in_thread, wait_to_read, wait_to_write
 from worker.mailgun.http_answer import HttpAnswer
 
 if TYPE_CHECKING:
     import h11
     from urllib3.poolmanager import PoolManager
 
+Answer = TypeVar("Answer")
+# Waits for a socket, so many seconds at most; returns whether it is ready.
+Wait = Callable[[socket.socket, float], bool]
+
 CHUNK = 16 * 1024  # bytes that are read at once
+MOST_CONNECTIONS = 1100  # WORKER_CONCURRENCY is at most 1000
 SHORTEST_SECONDS = 0.001  # a time-out of 0 would make the socket non-blocking
 
 
@@ -49,7 +57,7 @@ class BoundedConnection(HTTPConnection):
         self._begin_step()
         self._last = None
         try:
-            super().connect()
+            in_thread(super().connect)
         except TimeoutError as error:
             # A time-out in TLS, which urllib3 would take for one while it waits for the answer.
             raise ConnectTimeoutError(self, "no connection in time") from error
@@ -86,7 +94,8 @@ class BoundedConnection(HTTPConnection):
             return
         left = memoryview(data)
         while left:
-            left = left[self._hurried().send(left) :]
+            left = left[self._within_step(partial(self.sock.send, left), wait_to_write) :]
+        self.sock.settimeout(self._left())  # http.client reads a proxy's reply itself
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Return the answer, whose body must be read within `timeout` seconds from now.
@@ -147,7 +156,7 @@ class BoundedConnection(HTTPConnection):
             super()._tunnel()
         finally:
             timer.cancel()
-        self._hurried()
+        self.sock.settimeout(self._left())
 
     def _begin_step(self) -> None:
         self._ends = time.monotonic() + float(self.timeout or 0)
@@ -155,19 +164,27 @@ class BoundedConnection(HTTPConnection):
     def _left(self) -> float:
         return max(SHORTEST_SECONDS, self._ends - time.monotonic())
 
-    def _hurried(self) -> socket.socket:
-        """Return the socket with the rest of the step as its time-out.
+    def _within_step(self, act: Callable[[], Answer], wait: Wait) -> Answer:
+        """Return what `act` on the socket returns, once the socket lets it.
 
         Raises:
             TimeoutError: The deadline has passed.
         """
-        if time.monotonic() >= self._ends:
-            raise TimeoutError("timed out")
-        self.sock.settimeout(self._left())
-        return self.sock
+        self.sock.settimeout(0)
+        while (left := self._ends - time.monotonic()) > 0:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                wait_to_read(self.sock, left)
+            except ssl.SSLWantWriteError:
+                wait_to_write(self.sock, left)
+            except BlockingIOError:
+                wait(self.sock, left)
+        raise TimeoutError("timed out")
 
     def _receive(self) -> bytes:
-        return self._hurried().recv(CHUNK)
+        received: bytes = self._within_step(partial(self.sock.recv, CHUNK), wait_to_read)
+        return received
 
     def _expect_request(self) -> None:
         """Let http.client accept the next request, although it did not read the answer itself."""
@@ -193,11 +210,11 @@ class BoundedTLSPool(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """What `requests` opens a connection with: its pools hold one bounded connection each."""
+    """What `requests` opens connections with: its pools hold bounded connections to one host."""
 
     def __init__(self) -> None:
-        """Keep one connection to one host."""
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        """Keep as many connections as ever were in use at once."""
+        super().__init__(pool_connections=1, pool_maxsize=MOST_CONNECTIONS, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Create the pools for connections without a proxy."""

@@ -24,10 +24,10 @@ Connect = Callable[[str, Timeout], Send]
 
 
 def connect(list_url: str, timeouts: Timeout) -> Send:
-    """Return what sends requests to the list, over one keep-alive connection, for one thread.
+    """Return what sends requests to the list, over keep-alive connections that its callers share.
 
-    The first request opens the connection. No request is sent twice, and no redirect is followed.
-    For a host on loopback the environment does not count.
+    A request opens a connection if none is idle. No request is sent twice, and no redirect is
+    followed. For a host on loopback the environment does not count.
 
     Raises:
         OSError: `list_url` or the URL of the proxy is none, or the certificates' file is not there.

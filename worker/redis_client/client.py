@@ -19,6 +19,7 @@ from worker.redis_client.address import Login, RedisAddress, Sentinels, Server, 
 from worker.redis_client.raw_text import bytes_of
 from worker.redis_client.reconnect import ReconnectRetry
 from worker.redis_client.sentinels import AskedSentinels
+from worker.redis_client.taking_turns import taking_turns
 
 # Seconds. A Redis that stops answering is noticed within `socket_timeout`; then a new connection is
 # tried.
@@ -141,9 +142,12 @@ def tls_options(tls: Tls | None) -> dict[str, Any]:
 
 
 def _connection_class(address: RedisAddress) -> type[Any]:
-    if address.sentinels:
-        return SentinelManagedSSLConnection if address.tls else SentinelManagedConnection
-    return redis.SSLConnection if address.tls else redis.Connection
+    kinds: tuple[type[Any], type[Any]] = (
+        (SentinelManagedConnection, SentinelManagedSSLConnection)
+        if address.sentinels
+        else (redis.Connection, redis.SSLConnection)
+    )
+    return taking_turns(kinds[address.tls is not None])
 
 
 def _login(login: Login) -> dict[str, Any]:

@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING, Any
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from worker.greenlets import sleep
+
 if TYPE_CHECKING:
     import redis
 
 RETRIES = 1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 0.5
+
+
+class Pause(ExponentialWithJitterBackoff):
+    """A pause before the next try. redis-py would block the other greenlets of its thread by it."""
+
+    def compute(self, failures: int) -> float:
+        """Make the pause after so many failures, and return that no more is to be waited for."""
+        sleep(super().compute(failures))
+        return 0.0
 
 
 class ReconnectRetry(Retry):
@@ -29,10 +40,7 @@ class ReconnectRetry(Retry):
 
     def __init__(self) -> None:
         """Start without a pool; the caller sets `pool` once it exists."""
-        super().__init__(
-            ExponentialWithJitterBackoff(base=FIRST_PAUSE_SECONDS, cap=LONGEST_PAUSE_SECONDS),
-            RETRIES,
-        )
+        super().__init__(Pause(base=FIRST_PAUSE_SECONDS, cap=LONGEST_PAUSE_SECONDS), RETRIES)
         self.pool: redis.ConnectionPool | None = None
 
     def __deepcopy__(self, _memo: Any) -> "ReconnectRetry":

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from worker.greenlets import Latch
+
 if TYPE_CHECKING:
     from redis.commands.core import Script
 
@@ -29,7 +31,7 @@ class _Call:
         replies: Their replies, errors among them; None until they came.
         error: The error that the round trip ended with; None if it ended well.
         leads: Whether this thread makes the next round trip.
-        ready: Held until there are replies, or an error, or this thread leads.
+        ready: Set once there are replies, or an error, or this thread leads.
     """
 
     __slots__ = ("commands", "error", "leads", "ready", "replies")
@@ -39,8 +41,7 @@ class _Call:
         self.replies: list[Any] | None = None
         self.error: BaseException | None = None
         self.leads = False
-        self.ready = Lock()
-        self.ready.acquire()
+        self.ready = Latch()
 
     def result(self) -> list[Any]:
         """Return the replies, or raise the error that this call or one of its commands has.
@@ -94,9 +95,9 @@ class SharedTrips:
             self._waiting.append(call)
             leads = call.leads = not self._is_under_way
             self._is_under_way = True
-        if not leads:  # another thread may let this one lead meanwhile, and releases `ready` for it
+        if not leads:  # another thread may let this one lead meanwhile, and sets `ready` for it
             try:
-                call.ready.acquire()
+                call.ready.wait()
             except BaseException:
                 self._abandon(call)
                 raise
@@ -118,7 +119,7 @@ class SharedTrips:
             return
         self._hand_over()
         for each in calls:
-            each.ready.release()
+            each.ready.set()
 
     def _hand_over(self) -> None:
         with self._lock:
@@ -126,14 +127,14 @@ class SharedTrips:
             self._is_under_way = following is not None
             if following:
                 following.leads = True
-                following.ready.release()
+                following.ready.set()
 
     def _fail(self, calls: Sequence[_Call], error: BaseException) -> None:
         """End calls with an error; if it ends the leader's thread, the others get an outage."""
         outage = error if isinstance(error, Exception) else redis.ConnectionError("interrupted")
         for each in calls:
             each.error = error if each.leads else outage
-            each.ready.release()
+            each.ready.set()
 
     def _abandon(self, call: _Call) -> None:
         """Take back a call whose thread was interrupted while it waited."""

@@ -1,0 +1,278 @@
+"""Greenlets: the deliveries of one thread, which take turns while each waits for a socket.
+
+What threads cost in Python is not their number but their turns: after each call to the system one
+of them may have to wait until another gives up the interpreter. Greenlets change only where one
+waits, so a delivery costs less than half of the CPU.
+
+The functions here wait. Called in a greenlet of a hub they let its other greenlets go on meanwhile;
+called in any other thread they block it. So the same code serves both.
+
+A lock must not be held while one waits: another greenlet of the same thread would never get it.
+"""
+
+import asyncio
+import logging
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from threading import Lock, Thread
+from typing import Any, Generic, TypeVar, cast
+
+from greenlet import getcurrent, greenlet
+
+from worker.privacy import whereabouts
+
+logger = logging.getLogger("signal_mailgun.worker")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+MOST_THREADS = 64  # of `in_thread`
+
+_of_thread = threading.local()
+
+
+class Hub:
+    """A thread whose greenlets take turns. It starts with the first of them."""
+
+    def __init__(self, name: str) -> None:
+        """Name the thread."""
+        self._name = name
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self.loop = asyncio.SelectorEventLoop()
+        self.loop.set_exception_handler(_log_bug)
+        self.root: Any = None
+
+    def spawn(self, act: Callable[[], object]) -> None:
+        """Call `act` in a greenlet of its own, soon. Any thread may call this.
+
+        Raises:
+            RuntimeError: The system has no thread left, or the process is ending.
+        """
+        self._start()
+        self.loop.call_soon_threadsafe(self._switch_to, act)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        _of_thread.hub, self.root = self, getcurrent()
+        self.loop.run_forever()
+
+    def _switch_to(self, act: Callable[[], object]) -> None:
+        greenlet(act, self.root).switch()
+
+
+@cache
+def hub() -> Hub:
+    """Return the hub of this process, in which events are delivered."""
+    return Hub("delivering")
+
+
+def current_hub() -> Hub | None:
+    """Return the hub of the greenlet that calls this; None in any other thread."""
+    found: Hub | None = getattr(_of_thread, "hub", None)
+    return None if found is None or getcurrent() is found.root else found
+
+
+def wait_to_read(sock: socket.socket, seconds: float | None) -> bool:
+    """Wait until bytes have come, and return False if none came within `seconds`; None: for ever.
+
+    What TLS has decrypted already does not count: read first.
+    """
+    here = current_hub()
+    if here is None:
+        return _poll(sock, select.POLLIN, seconds)
+    return _wait(here, here.loop.add_reader, here.loop.remove_reader, sock, seconds)
+
+
+def wait_to_write(sock: socket.socket, seconds: float | None) -> bool:
+    """Wait until bytes can be sent, and return False if none can within `seconds`."""
+    here = current_hub()
+    if here is None:
+        return _poll(sock, select.POLLOUT, seconds)
+    return _wait(here, here.loop.add_writer, here.loop.remove_writer, sock, seconds)
+
+
+def sleep(seconds: float) -> None:
+    """Wait for some seconds."""
+    here = current_hub()
+    if here is None:
+        time.sleep(seconds)
+    else:
+        here.loop.call_later(seconds, getcurrent().switch)
+        here.root.switch()
+
+
+def in_thread(act: Callable[[], Answer]) -> Answer:
+    """Call `act`, which blocks, in another thread if this is a greenlet; return what it returns.
+
+    Raises:
+        Exception: What `act` raises.
+    """
+    here = current_hub()
+    if here is None:
+        return act()
+    wake = partial(here.loop.call_soon_threadsafe, cast("Any", getcurrent()).switch)
+    future = _threads().submit(act)
+    future.add_done_callback(lambda _: wake())
+    here.root.switch()
+    return future.result()
+
+
+class Latch:
+    """What one greenlet or thread, the one that makes it, waits for until any other sets it."""
+
+    __slots__ = ("_greenlet", "_hub", "_is_set", "_lock", "_waits")
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self._hub = current_hub()
+        self._greenlet: Any = getcurrent()
+        self._is_set = self._waits = False
+        if self._hub is None:
+            self._lock = Lock()
+            self._lock.acquire()
+
+    def wait(self) -> None:
+        """Wait until it is set, and unset it."""
+        if self._hub is None:
+            self._lock.acquire()
+            return
+        if not self._is_set:
+            self._waits = True
+            self._hub.root.switch()
+        self._is_set = False
+
+    def set(self) -> None:
+        """End the wait, or the next one: once for each. Any thread may call this."""
+        waits_in = self._hub
+        if waits_in is None:
+            self._lock.release()
+            return
+        self._is_set = True
+        is_here = getattr(_of_thread, "hub", None) is waits_in
+        loop = waits_in.loop
+        (loop.call_soon if is_here else loop.call_soon_threadsafe)(self._wake)
+
+    def _wake(self) -> None:
+        if self._waits and self._is_set:
+            self._waits = False
+            self._greenlet.switch()
+
+
+class Pool:
+    """Greenlets for calls that go on at the same time: at most so many, whoever asks for them."""
+
+    def __init__(self, most: int) -> None:
+        """Let at most `most` calls go on at the same time."""
+        self._free = most
+        self._waiting: deque[_Call[Any, Any]] = deque()
+
+    def map(self, act: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """Return what `act` returns for each item, in their order.
+
+        Raises:
+            Exception: What `act` raises for the first of the items for which it does, after all
+                calls have ended.
+        """
+        calls = [_Call(act, item) for item in items]
+        if not calls:
+            return []
+        ended, left = Latch(), len(calls)
+
+        def note_end() -> None:
+            nonlocal left
+            self._free += 1
+            self._begin_some()
+            left -= 1
+            if not left:
+                ended.set()
+
+        for each in calls:
+            each.note_end = note_end
+        hub().spawn(partial(self._add, calls))
+        ended.wait()
+        return [each.result() for each in calls]
+
+    # What runs in the hub, so that no two change the numbers at once.
+
+    def _add(self, calls: "list[_Call[Any, Any]]") -> None:
+        self._waiting.extend(calls)
+        self._begin_some()
+
+    def _begin_some(self) -> None:
+        while self._free and self._waiting:
+            self._free -= 1
+            hub().spawn(self._waiting.popleft().run)
+
+
+class _Call(Generic[Item, Answer]):
+    """A call of a pool, and what came of it."""
+
+    note_end: Callable[[], None]
+
+    def __init__(self, act: Callable[[Item], Answer], item: Item) -> None:
+        self._act, self._item = act, item
+        self._answer: list[Answer] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._answer.append(self._act(self._item))
+        except BaseException as error:  # noqa: BLE001  `result` raises it
+            self._error = error
+        self.note_end()
+
+    def result(self) -> Answer:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._answer.pop()
+
+
+def _wait(
+    here: Hub,
+    add: Callable[..., None],
+    remove: Callable[..., object],
+    sock: socket.socket,
+    seconds: float | None,
+) -> bool:
+    descriptor, wake = sock.fileno(), getcurrent().switch
+    timer = None if seconds is None else here.loop.call_later(seconds, wake, False)  # noqa: FBT003
+    add(descriptor, wake, True)  # noqa: FBT003
+    try:
+        return bool(here.root.switch())
+    finally:
+        remove(descriptor)
+        if timer:
+            timer.cancel()
+
+
+def _poll(sock: socket.socket, events: int, seconds: float | None) -> bool:
+    poll = select.poll()
+    poll.register(sock, events)
+    return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST_THREADS, "connecting")
+
+
+def _log_bug(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    logger.error(
+        "a bug: a greenlet failed, please report it",
+        extra={"error": whereabouts(error) if isinstance(error, Exception) else None},
+    )
