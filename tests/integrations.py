@@ -20,7 +20,8 @@ from worker.delivery.member_store import NoLedger
 from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
-from worker.gate.gate import Gate, report_of
+from worker.gate.gate import Gate
+from worker.gate.reports import report_of
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger

@@ -10,7 +10,7 @@ import pytest
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
 from worker.cli.status_lines import rows
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.background_sync import BackgroundSync
 from worker.members.opt_outs import OptOutScanner

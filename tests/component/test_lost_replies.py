@@ -11,7 +11,7 @@ from tests.integrations import OwnIntegration
 from tests.relays import Relay
 from tests.servers import RedisServer
 from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, LostFetches
-from worker.gate.gate import RequestReport
+from worker.gate.reports import RequestReport
 from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import Ledger
 from worker.ops.delayed_events import DelayedEvents

@@ -15,7 +15,7 @@ from tests.integrations import answered as reported
 from worker.cli.status_lines import rows
 from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, opt_out_status
 from worker.members.page_import import PageImporter

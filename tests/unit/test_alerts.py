@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.alert_messages import message, sample_alert
 from worker.monitoring.alerts import (
     MOST_WAITING,

@@ -21,7 +21,8 @@ from threading import Event
 from typing import Any, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
+from worker.gate.gate import ALLOW_WHEN_FULL, Gate
+from worker.gate.reports import HoldChange, RequestReport
 from worker.members.copy_trust import CopyTrust, Times
 from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
 from worker.members.merge_plan import TimedPatch

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 
 AlertEvent = Literal["hold_began", "hold_ended", "dead_letters_began", "dead_letters_ended", "test"]
 

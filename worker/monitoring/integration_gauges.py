@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerRegistry, WorkerState
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.redis_memory import memory_share
 from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from worker.delivery.bulk_trust import BulkState, read_state
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.members.opt_outs import OptOutStatus, opt_out_status
 from worker.members.sync_progress import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
