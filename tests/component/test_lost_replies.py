@@ -13,7 +13,7 @@ from tests.servers import RedisServer
 from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, LostFetches
 from worker.gate.reports import RequestReport
 from worker.members.lease import Locked, MemberLease
-from worker.members.ledger import Ledger
+from worker.members.ledger import ACQUIRE, RENEW, Ledger
 from worker.ops.delayed_events import DelayedEvents
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
@@ -147,9 +147,9 @@ def test_waiting_events_go_on_once_an_unanswered_acquire_is_released(
 # -- A late copy: Redis comes to the first try after the repeat was answered, and after all that followed
 
 
-def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Note what the ledger's script of this name is told from now on; returns what tells Redis all of it once more."""
-    named, run, calls = getattr(ledger, name), ledger.gate.trips.run, []
+def late_copies(ledger: Ledger, body: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Note what the ledger's script with this body is told from now on; returns what tells Redis all of it once more."""
+    named, run, calls = ledger.gate.script(body), ledger.gate.trips.run, []
 
     def noted(script: Any, keys: Any, args: Any) -> Any:
         if script is named:
@@ -166,12 +166,12 @@ def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
-@pytest.mark.parametrize("name", ["_acquire", "_renew"])
+@pytest.mark.parametrize("body", [ACQUIRE, RENEW], ids=["acquire", "renew"])
 def test_late_copy_after_the_release_leases_and_prolongs_nothing(
-    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, body: str, settle_seconds: float
 ) -> None:
     ledger = own.ledger(settle_seconds=settle_seconds)
-    send_late_copies = late_copies(ledger, name, monkeypatch)
+    send_late_copies = late_copies(ledger, body, monkeypatch)
     opened = lease(ledger)
     ledger.renew([opened], [opened.record], 0)
     opened.write_pending = bool(settle_seconds)
@@ -186,7 +186,7 @@ def test_late_copy_of_an_abandoned_acquire_leases_nothing(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = over_relay.ledger()
-    send_late_copies = late_copies(ledger, "_acquire", monkeypatch)
+    send_late_copies = late_copies(ledger, ACQUIRE, monkeypatch)
     acquire_without_a_reply(ledger, relay)
     ledger.repeat()
     send_late_copies()

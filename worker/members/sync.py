@@ -89,7 +89,7 @@ class ListSync:
         """
         ledger = self.page_importer.ledger
         due_again = DUE_AGAIN * ledger.days * 86_400
-        pairs = self._start(
+        pairs = ledger.gate.script(START)(
             keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
             args=[
                 *(*ledger.gate.first_args(), self.token, self._lease, due_again),
@@ -101,7 +101,7 @@ class ListSync:
     def leave(self, *, failed: bool) -> None:
         """Release the lease, so that any process may go on; after a failure not at once."""
         gate = self.page_importer.ledger.gate
-        self._left(
+        gate.script(LEAVE)(
             keys=[*gate.keys, self._key],
             args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
         )
@@ -193,6 +193,4 @@ class ListSync:
         return self.page_importer.ledger.keys.sync
 
     _begin = cached_property(lambda self: self._redis.register_script(BEGIN))
-    _start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
-    _left = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
     _stored = cached_property(lambda self: self._redis.register_script(STORE))

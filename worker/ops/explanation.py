@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.delivery.worker_registry import WorkerRegistry
-from worker.members.ledger import LedgerEntry
+from worker.members.entry import LedgerEntry, look_up
 from worker.members.record import UNDATED_AT, No
 from worker.ops.attempts import attempt_history_of
 from worker.ops.event_search import EventSearch
@@ -97,7 +97,7 @@ def member_findings(settings: Settings, search: EventSearch, email: str) -> Iter
     ):
         if count:
             yield {"place": place, "events": count}
-    entry = search.ledger.look_up(address)
+    entry = look_up(search.ledger, address)
     if entry:
         yield from _ledger_findings(entry)
 
