@@ -50,6 +50,8 @@ PURE = sorted(
         "worker.environment.variables",
         "worker.web_origin",
         "worker.redis_client.address",
+        "worker.redis_client.address_text",
+        "worker.redis_client.given_options",
         "worker.redis_client.options",
     }
 )
