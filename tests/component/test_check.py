@@ -9,9 +9,9 @@ from tests.raw_mailguns import RawMailgun, answer, said
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
 from worker.cli.check import mailgun_finding, other_region
+from worker.environment.web_address import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.ops.redis_check.result import CheckResult
-from worker.settings import EU_REGION, US_REGION
 
 LIST = "newsletter@mg.example.com"
 KEY = "sandbox-key"

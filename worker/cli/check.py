@@ -10,13 +10,14 @@ from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.environment.names import SettingsError
+from worker.environment.web_address import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed
-from worker.settings import EU_REGION, US_REGION, Settings, load_settings
+from worker.settings import Settings, load_settings
 from worker.signal.preset import PresetError, load_preset
 from worker.wiring import mailgun_for
 
