@@ -14,7 +14,7 @@ from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS,
 from worker.gate.reports import RequestReport
 from worker.members.lease import Locked, MemberLease
 from worker.members.ledger import ACQUIRE, RENEW, Ledger
-from worker.ops.delayed_events import DelayedEvents
+from worker.ops.delayed_events import bury_delayed
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -237,18 +237,18 @@ def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
 def test_delayed_events_whose_move_reply_was_lost_are_counted_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, act: str
 ) -> None:
-    events = DelayedEvents(DelayQueue(over_relay.redis, own.name, own.queue))
-    events.queue.add([(Message(id=f"m-{each}", args=({},)), 3600.0) for each in range(3)])
-    found = events.queue.page()[:2]
+    queue = DelayQueue(over_relay.redis, own.name, own.queue)
+    queue.add([(Message(id=f"m-{each}", args=({},)), 3600.0) for each in range(3)])
+    found = queue.page()[:2]
     relay.lose_replies(1)
     acts = {
-        "retry": lambda: events.queue.retry(found),
-        "bury": lambda: events.bury(found, 2.0),
-        "purge": lambda: events.queue.purge(found),
+        "retry": lambda: queue.retry(found),
+        "bury": lambda: bury_delayed(queue, found, 2.0),
+        "purge": lambda: queue.purge(found),
     }
     assert acts[act]() == 2
     letters = DeadLetterQueue(own.redis, own.name, own.queue)
-    there = own.redis.llen(own.queue), letters.count(), events.queue.count()
+    there = own.redis.llen(own.queue), letters.count(), queue.count()
     assert there == {"retry": (2, 0, 1), "bury": (0, 2, 1), "purge": (0, 0, 1)}[act]
 
 
