@@ -28,6 +28,7 @@ MARKS = {
     Severity.WARNING: ("!", "yellow"),
     Severity.NO: ("✗", "red"),
 }
+OTHER_REGION = {US_REGION: EU_REGION, EU_REGION: US_REGION}
 
 
 def check(
@@ -105,7 +106,7 @@ def finding_for(settings: Settings) -> CheckResult:
     Raises:
         SettingsError: The key or the list address is missing or unusable.
     """
-    other = other_region(settings.mailgun_api_base_url)
+    other = OTHER_REGION.get(settings.mailgun_api_base_url)
     there = (
         mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
     )
@@ -118,11 +119,6 @@ def _preset_finding(settings: Settings) -> CheckResult:
     except PresetError as error:
         return failed("Preset", "cannot be used", str(error))
     return passed("Preset", f"{len(preset.event)} kinds of event mapped")
-
-
-def other_region(base_url: str) -> str | None:
-    """Return the other Mailgun region's URL, or None if `base_url` is neither region's."""
-    return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
 
 
 def mailgun_finding(
