@@ -73,10 +73,10 @@ class Ledger:
     lease_seconds: float
     cache_seconds: float
     days: float
-    settle_seconds: float = 0.0
-    refresh_seconds: float | None = None
-    lag_seconds: float = 0.0
-    list_mark: str = ""
+    settle_seconds: float
+    refresh_seconds: float | None
+    lag_seconds: float
+    list_mark: str
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 

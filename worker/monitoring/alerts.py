@@ -134,8 +134,8 @@ class Observation:
     holds: Sequence[HoldState]
     buried: Mapping[str, int]
     letters: Mapping[str, int]
-    queued: int = 0
-    delayed: int = 0
+    queued: int
+    delayed: int
 
 
 def observed(state: AlertState, seen: Observation, now: float) -> AlertState:

@@ -15,7 +15,7 @@ NEEDED_BY = {
 
 
 def rights_results(
-    trial: Trial, integration: str, database: int, *, too_old: bool = False
+    trial: Trial, integration: str, database: int, *, too_old: bool
 ) -> Iterator[CheckResult]:
     """Yield a result for absent commands and for each user of the worker's rights that lacks some.
 
