@@ -361,10 +361,7 @@ PRINTERS = {
     "sys.stdout.buffer.write",
     "sys.stderr.write",
 }
-MAY_PRINT = {
-    DOOR: PRINTERS,
-    "worker.sandbox.__main__": PRINTERS,
-}  # the sandbox stands alone, and prints its own address
+MAY_PRINT = {DOOR: PRINTERS}
 
 
 def printers(tree: ast.AST) -> Iterator[str]:
