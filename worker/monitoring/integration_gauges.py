@@ -22,6 +22,7 @@ from worker.gate.holds import HoldState
 from worker.monitoring.redis_memory import memory_share
 from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
+from worker.queue.dead_letter import UNKNOWN
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -36,7 +37,6 @@ PREFIX = "signal_mailgun"
 CACHE_SECONDS = 1.0  # one reading serves every scrape for so long
 WAIT_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
 HOLDS = ("paused", "incident", "throttled", "unavailable")
-UNKNOWN = "unknown"  # reason of dead letters that other programs put on the queue
 
 
 @dataclass(frozen=True)
