@@ -19,7 +19,8 @@ from worker.delivery.member_store import NoLedger
 from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
-from worker.gate.gate import Gate, report_of
+from worker.gate.gate import Gate
+from worker.gate.reports import report_of
 from worker.greenlets import Pool
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -90,7 +91,10 @@ class OwnIntegration:
             "lease_seconds": 60,
             "cache_seconds": 0,
             "days": 30,
+            "settle_seconds": 0,
+            "refresh_seconds": None,
             "lag_seconds": 0,
+            "list_mark": "",
             **options,
         }
         return Ledger(gate or self.gate(), self.name, DIGEST_KEY, **given)
@@ -229,6 +233,7 @@ def rules_with(**rules: float) -> GateConfig:
         "rejected_threshold": 50,
         "incident_probe": 600,
         "look_lease": 500,
+        "event_cost": 1.0,
         **rules,
     }
     return GateConfig(**given)

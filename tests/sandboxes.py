@@ -22,11 +22,11 @@ STDERR = 2
 class RunningSandbox:
     """A sandbox process that runs until the block ends.
 
-    `options` are those of `python -m worker.sandbox`.
+    `options` are those of `python -m tests.sandbox_process`.
     """
 
     def __init__(self, *options: str) -> None:
-        command = ("-m", "worker.sandbox", "--port", "0", *options)
+        command = ("-m", "tests.sandbox_process", "--port", "0", *options)
         readable, writable = os.pipe()
         self._output = os.fdopen(readable)
         with (

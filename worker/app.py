@@ -15,7 +15,6 @@ from worker.consumer.bootsteps import DrainOnShutdown, Housekeeping
 from worker.consumer.housekeeping import has_ended, leave
 from worker.consumer.shutdown import end_soon
 from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, validate_configuration
-from worker.dashboard import guard, stop_signals, task_views
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 from worker.privacy import disclose
@@ -32,10 +31,12 @@ remote_control.install(
 )
 # Celery's command line loads Flower before it loads this application.
 if "flower.urls" in sys.modules:
-    from worker.dashboard.tabs import install
+    # They load Flower, which a worker's image may not have.
+    from worker.dashboard import broker_tab, guard, stop_signals, tabs, task_views
 
     task_views.install()
-    install(settings)
+    tabs.install(settings)
+    broker_tab.install()
     guard.install()
     stop_signals.install()
 
@@ -43,19 +44,6 @@ if "flower.urls" in sys.modules:
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     log.configure(settings.log_level, settings.log_format)
-
-
-@signals.import_modules.connect
-def _read_queue_depths_in_flower(**_: Any) -> None:
-    """Install the Broker tab in Flower.
-
-    Both Flower and a worker import an application's tasks when they start. Only in Flower its pages
-    are loaded by then.
-    """
-    if "flower.views" in sys.modules:
-        from worker.dashboard import broker_tab  # noqa: PLC0415  it loads Flower
-
-        broker_tab.install()
 
 
 @signals.celeryd_init.connect

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     Field,
     SecretStr,
     StringConstraints,
@@ -22,15 +23,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.environment.api_key import api_key
+from worker.environment.complaints import complaints
 from worker.environment.names import ENV_ENCODING, ENV_FILE, SettingsError, check_names, reason
 from worker.environment.source import EnvFileSource
+from worker.environment.web_address import EU_REGION, US_REGION, is_web_address, mailgun_address
 from worker.privacy import disclose
 from worker.redis_client.address import RedisAddress, redis_address
 from worker.redis_client.keys import Keys
 from worker.redis_client.tls import check_tls_files
 
-US_REGION = "https://api.mailgun.net"
-EU_REGION = "https://api.eu.mailgun.net"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 # At most 1e9 s, about 30 years: Redis and the system's timers overflow after some hundred years.
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
 
     mailgun_api_key: SecretStr | None = None
     mailgun_api_key_file: Path | None = None
-    mailgun_api_base_url: str = US_REGION
+    mailgun_api_base_url: Annotated[str, AfterValidator(mailgun_address)] = US_REGION
     mailgun_allow_custom_host: bool = False
     mailgun_list_address: str | None = None
     mailgun_preset: Path | None = None
@@ -164,24 +165,6 @@ class Settings(BaseSettings):
             check_tls_files(address.tls)
         return value.strip()
 
-    @field_validator("mailgun_api_base_url")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.hostname
-            or parts.query
-            or parts.fragment
-        ):
-            raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
-        # `parts.port` raises ValueError if the port is no number.
-        if parts.port == 0 or not value.isprintable():
-            raise ValueError(f"is not a Mailgun address; use {US_REGION} or {EU_REGION}")
-        if parts.username or parts.password:
-            raise ValueError("carries a user name or password; the key belongs in MAILGUN_API_KEY")
-        return value.rstrip("/")
-
     @field_validator("mailgun_list_address")
     @classmethod
     def _list_address(cls, value: str | None) -> str | None:
@@ -198,7 +181,7 @@ class Settings(BaseSettings):
         # The URL is a secret, so no complaint quotes it.
         if not is_web_address(url):
             raise ValueError("is not an address such as https://hooks.example.com/services/…")
-        if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in LOOPBACK_HOSTS:
+        if _is_readable_on_the_way(url):
             raise ValueError(
                 "is plain http and not this machine; whoever reads it could post: use https"
             )
@@ -247,7 +230,6 @@ class Settings(BaseSettings):
         return self
 
     def _check_host(self) -> None:
-        url = urlsplit(self.mailgun_api_base_url)
         if self.mailgun_api_base_url in {US_REGION, EU_REGION}:
             return
         if not self.mailgun_allow_custom_host:
@@ -256,7 +238,7 @@ class Settings(BaseSettings):
                 "set MAILGUN_ALLOW_CUSTOM_HOST=true in the environment, not in .env, "
                 "if the key may really go there"
             )
-        if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
+        if _is_readable_on_the_way(self.mailgun_api_base_url):
             raise ValueError(
                 "MAILGUN_API_BASE_URL is plain http and not this machine; "
                 "the key would be readable: use https"
@@ -353,18 +335,6 @@ class Settings(BaseSettings):
         return self.mailgun_list_address
 
 
-def is_web_address(url: str) -> bool:
-    """Return True if `url` can be asked: http or https, a host, no sign that a URL must escape."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port  # raises ValueError if it is no number
-    except ValueError:
-        return False
-    known = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
-    # Some parsers take what follows a backslash for the path, others for the host.
-    return known and re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", url) is not None
-
-
 def load_settings(*, guest: bool = False) -> Settings:
     """Return the settings of this process.
 
@@ -381,26 +351,12 @@ def load_settings(*, guest: bool = False) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {reason(error)}") from None
     except ValidationError as error:
-        raise SettingsError("; ".join(_complaints(error))) from None
+        raise SettingsError("; ".join(complaints(error))) from None
     if settings.mailgun_list_address:
         disclose(settings.mailgun_list_address)
     return settings
 
 
-def _complaints(error: ValidationError) -> list[str]:
-    return [
-        _complaint(str(e["loc"][0]).upper() if e["loc"] else "", e["msg"])
-        for e in error.errors()
-        if e["type"] != "default_factory_not_called"  # it only follows from another one
-    ]
-
-
-def _complaint(name: str, message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    if not name:
-        return message
-    return (
-        f"{name} {message[0].lower()}{message[1:]}"
-        if message.startswith("is ")
-        else f"{name}: {message}"
-    )
+def _is_readable_on_the_way(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS

@@ -259,6 +259,7 @@ class Deployment:
             rejected_threshold=50,
             incident_probe=1,
             look_lease=8,
+            event_cost=1.0,
         )
         return Gate(self.redis, self.integration, rules, lambda: 0.5)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.integration_gauges import IntegrationGauges, gauge_families
 from worker.monitoring.metrics import Metrics
 

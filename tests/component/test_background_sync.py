@@ -10,9 +10,10 @@ import pytest
 from tests.adapters import HoldsAList, answered, asking
 from tests.integrations import OwnIntegration
 from worker.cli.status_lines import rows
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.background_sync import BackgroundSync
+from worker.members.entry import forget, look_up
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import PageImporter
 from worker.members.sync import ListSync, SyncReplaced
@@ -39,7 +40,7 @@ def worker(
 
 def known(own: OwnIntegration, there: HoldsAList) -> int:
     """How many members of the list the ledger knows."""
-    return sum(own.ledger().look_up(each) is not None for each in there.members)
+    return sum(look_up(own.ledger(), each) is not None for each in there.members)
 
 
 def pages(there: HoldsAList) -> int:
@@ -261,7 +262,7 @@ def test_status_says_that_contacts_are_read_after_a_member_was_forgotten(
     turn = one.try_start()
     assert turn
     one.run(turn)
-    own.ledger().forget("someone@example.com")
+    forget(own.ledger(), "someone@example.com")
     assert line(own).endswith(" ago: new contacts are read one by one")
 
 

@@ -21,6 +21,7 @@ from worker.delivery.bulk_trust import FIRST_CALLS
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.permits import Permits
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.entry import look_up
 from worker.members.ledger import Ledger
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
@@ -621,7 +622,7 @@ def test_copy_outlives_a_refusal_but_no_failure_that_may_have_stored(
     deliver(own, there, patch_for(1, 1, plan="pro"), ledger=ledger)
     there.meanwhile[3] = fails(status)
     deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
-    entry = ledger.look_up(address(1))
+    entry = look_up(ledger, address(1))
     assert entry
     assert (entry.copy is not None) is kept
 
@@ -637,7 +638,7 @@ def test_a_copy_does_not_outlive_a_crash_while_the_member_was_written(own: OwnIn
     there.meanwhile[3] = crashes
     with pytest.raises(RecursionError):
         deliver(own, there, patch_for(1, 2, plan="x"), ledger=ledger)
-    entry = ledger.look_up(address(1))
+    entry = look_up(ledger, address(1))
     assert entry
     assert entry.copy is None
     assert locks(own) == []
@@ -656,7 +657,7 @@ def test_copy_older_than_a_stored_call_is_dropped_when_the_rest_must_wait(
     )
     assert OutcomeKind.DELIVERED not in kinds or there.vars_of(address(1)) == {"plan": "pro"}
     for each in (1, 2):
-        entry = ledger.look_up(address(each))
+        entry = look_up(ledger, address(each))
         assert entry
         assert entry.copy is None or entry.copy.member.vars == there.vars_of(address(each))
 
@@ -675,7 +676,7 @@ def test_unsubscribe_that_was_never_sent_is_not_recorded_as_ours(own: OwnIntegra
     ]
     assert held_back
     for each in held_back:
-        entry = ledger.look_up(address(each))
+        entry = look_up(ledger, address(each))
         assert entry
         assert entry.record.no is None
 
@@ -727,7 +728,7 @@ def test_our_unsubscribe_in_a_bulk_call_without_an_answer_is_recorded(own: OwnIn
     there.meanwhile[3] = times_out
     deliver(own, there, patch_for(1, 1, consent=False), patch_for(2, 1, consent=False))
     for each in (1, 2):
-        entry = own.ledger().look_up(address(each))
+        entry = look_up(own.ledger(), address(each))
         assert entry
         assert entry.record.no
         assert entry.record.no.by

@@ -25,7 +25,7 @@ from worker.delivery.bulk_trust import (
     read_state,
 )
 from worker.delivery.deliverer import Deliverer
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.outcome import OutcomeKind
 from worker.monitoring.status import Status
 

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 from tests.raw_mailguns import RawMailgun, answer, said
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
-from worker.cli.check import mailgun_finding, other_region
+from worker.cli.check import OTHER_REGION, mailgun_finding
+from worker.environment.web_address import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.ops.redis_check.result import CheckResult
-from worker.settings import EU_REGION, US_REGION
 
 LIST = "newsletter@mg.example.com"
 KEY = "sandbox-key"
@@ -171,5 +171,4 @@ def test_check_changes_nothing(regions: tuple[RunningSandbox, RunningSandbox]) -
 
 
 def test_other_region_is_eu_for_us_and_us_for_eu() -> None:
-    assert (other_region(US_REGION), other_region(EU_REGION)) == (EU_REGION, US_REGION)
-    assert other_region("https://mailgun.example.com") is None
+    assert {US_REGION: EU_REGION, EU_REGION: US_REGION} == OTHER_REGION

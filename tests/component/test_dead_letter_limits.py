@@ -1,6 +1,7 @@
 """Dead letters beyond the bounds that the operator has set are removed, the oldest first, and each is told – on a real server."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -34,13 +35,22 @@ def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
     return letters
 
 
+def limits(
+    letters: DeadLetterQueue,
+    most: int = 0,
+    days: float = 0,
+    removed: Callable[[str], None] = lambda _: None,
+) -> DeadLetterLimits:
+    return DeadLetterLimits(letters, most, days, removed)
+
+
 def remaining_ids(letters: DeadLetterQueue) -> list[str]:
     return [each.message.id for each in letters.oldest_first()]
 
 
 def test_dead_letters_without_a_limit_are_all_kept(own: OwnIntegration) -> None:
     letters = letters_of(own, *[10_000.0] * 5)
-    bounds = DeadLetterLimits(letters)
+    bounds = limits(letters)
     assert (bounds.try_start(), bounds.enforce(NOW), letters.count()) == (False, 0, 5)
 
 
@@ -48,7 +58,7 @@ def test_oldest_dead_letters_above_the_limit_are_removed_and_reported(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters, told = letters_of(own, 5, 4, 3, 2, 1), list[str]()
-    assert DeadLetterLimits(letters, most=3, removed=told.append).enforce(NOW) == 2
+    assert limits(letters, most=3, removed=told.append).enforce(NOW) == 2
     assert (remaining_ids(letters), letters.totals(), told) == (
         ["d2", "d3", "d4"],
         {"rejected": 3},
@@ -64,7 +74,7 @@ def test_old_dead_letters_are_removed_and_those_without_a_date_are_kept(
     own: OwnIntegration,
 ) -> None:
     letters = letters_of(own, 31, NOW / DAY, 30.5, 29, 1)
-    assert DeadLetterLimits(letters, days=30).enforce(NOW) == 2
+    assert limits(letters, days=30).enforce(NOW) == 2
     assert remaining_ids(letters) == ["d1", "d3", "d4"]
 
 
@@ -72,7 +82,7 @@ def test_dead_letters_at_the_limit_warn_once_an_hour_and_none_is_removed(
     own: OwnIntegration, caplog: pytest.LogCaptureFixture
 ) -> None:
     letters = letters_of(own, *[1.0] * 7)
-    bounds = DeadLetterLimits(letters, most=10)
+    bounds = limits(letters, most=10)
     with caplog.at_level(logging.WARNING):
         assert (bounds.enforce(NOW), caplog.text) == (0, "")
         letters_of(own, 1, 1, 1)
@@ -84,7 +94,7 @@ def test_dead_letters_at_the_limit_warn_once_an_hour_and_none_is_removed(
 
 def test_dead_letters_are_removed_by_one_worker_a_few_at_a_time(own: OwnIntegration) -> None:
     letters = letters_of(own, *[1.0] * (AT_ONCE + 10))
-    bounds = DeadLetterLimits(letters, most=1)
+    bounds = limits(letters, most=1)
     assert [bounds.try_start(), bounds.try_start()] == [True, False]
     assert [bounds.enforce(NOW) for _ in range(3)] == [AT_ONCE, 9, 0]
     assert remaining_ids(letters) == [f"d{AT_ONCE + 9}"]

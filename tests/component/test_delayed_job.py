@@ -19,7 +19,7 @@ from worker.settings import Settings
 def retries(own: OwnIntegration, server: RedisServer) -> Retries:
     found = Retries(Settings(redis_url=server.url, signal_integration=own.name))
     messages = [Message(id=f"m-{each}", args=({},), enqueued_at=each) for each in range(5)]
-    found.events.queue.add([(each, 3600.0) for each in messages])
+    found.queue.add([(each, 3600.0) for each in messages])
     return found
 
 

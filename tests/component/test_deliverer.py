@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import DIGEST_KEY, OwnIntegration, deliver_one
+from tests.integrations import OwnIntegration, deliver_one
 from tests.integrations import answered as throttled
 from worker.delivery.member_update import on_hold_outcome
 from worker.delivery.permits import Permits
@@ -158,7 +158,7 @@ def test_request_permitted_before_a_429_of_another_thread_is_not_sent(
     own: OwnIntegration, after: str, requests: list[str], batch: int
 ) -> None:
     there = HoldsOneMember(HELD)
-    ledger = ThrottledElsewhere(own.gate(), own.name, DIGEST_KEY, 60, 0, 30)
+    ledger = ThrottledElsewhere(**vars(own.ledger()))
     ledger.after = after
     found = outcome_of(own, there, patch(plan="free"), ledger=ledger, batch=batch)
     assert (found.kind, there.asked()) == (OutcomeKind.ON_HOLD, requests)
@@ -169,7 +169,7 @@ def test_request_permitted_before_a_429_of_another_thread_is_not_sent(
 @pytest.mark.parametrize("after", ["acquire", "renew"])
 def test_single_429_of_another_thread_stops_nothing(own: OwnIntegration, after: str) -> None:
     there = HoldsOneMember(HELD)
-    ledger = ThrottledElsewhere(own.gate(), own.name, DIGEST_KEY, 60, 0, 30)
+    ledger = ThrottledElsewhere(**vars(own.ledger()))
     ledger.after, ledger.holds = after, False
     found = outcome_of(own, there, patch(plan="free"), ledger=ledger)
     assert (found.kind, there.asked()) == (OutcomeKind.DELIVERED, ["GET", "POST"])

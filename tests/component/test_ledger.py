@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise, permutations, product
 from typing import Any
 
@@ -626,8 +627,7 @@ def test_ledger_keys_hold_no_address_and_depend_on_the_digest_key(own: OwnIntegr
     stored = keys(own, "member") + locks
     assert len(stored) == 2
     assert not any("jane" in each or "example" in each for each in stored)
-    other = own.ledger()
-    other = type(other)(other.gate, own.name, b"other", 60, 0, 30)
+    other = replace(own.ledger(), digest_key=b"other")
     lease = only_lease(other.acquire([ADDRESS]))
     assert lease.record.orders == {}
 

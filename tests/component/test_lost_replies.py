@@ -11,10 +11,10 @@ from tests.integrations import OwnIntegration
 from tests.relays import Relay
 from tests.servers import RedisServer
 from worker.consumer.lost_fetches import LOOKED_FOR_SECONDS, LOST_AFTER_SECONDS, LostFetches
-from worker.gate.gate import RequestReport
+from worker.gate.reports import RequestReport
 from worker.members.lease import Locked, MemberLease
-from worker.members.ledger import Ledger
-from worker.ops.delayed_events import DelayedEvents
+from worker.members.ledger import ACQUIRE, RENEW, Ledger
+from worker.ops.delayed_events import bury_delayed
 from worker.queue.dead_letter import dead_letter
 from worker.queue.dead_letter_filter import DeadLetterFilter
 from worker.queue.dead_letter_reasons import DeadLetterReason
@@ -147,9 +147,9 @@ def test_waiting_events_go_on_once_an_unanswered_acquire_is_released(
 # -- A late copy: Redis comes to the first try after the repeat was answered, and after all that followed
 
 
-def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Note what the ledger's script of this name is told from now on; returns what tells Redis all of it once more."""
-    named, run, calls = getattr(ledger, name), ledger.gate.trips.run, []
+def late_copies(ledger: Ledger, body: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Note what the ledger's script with this body is told from now on; returns what tells Redis all of it once more."""
+    named, run, calls = ledger.gate.script(body), ledger.gate.trips.run, []
 
     def noted(script: Any, keys: Any, args: Any) -> Any:
         if script is named:
@@ -166,12 +166,12 @@ def late_copies(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.mark.parametrize("settle_seconds", [0.0, 30.0], ids=["released", "settling"])
-@pytest.mark.parametrize("name", ["_acquire", "_renew"])
+@pytest.mark.parametrize("body", [ACQUIRE, RENEW], ids=["acquire", "renew"])
 def test_late_copy_after_the_release_leases_and_prolongs_nothing(
-    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, name: str, settle_seconds: float
+    own: OwnIntegration, monkeypatch: pytest.MonkeyPatch, body: str, settle_seconds: float
 ) -> None:
     ledger = own.ledger(settle_seconds=settle_seconds)
-    send_late_copies = late_copies(ledger, name, monkeypatch)
+    send_late_copies = late_copies(ledger, body, monkeypatch)
     opened = lease(ledger)
     ledger.renew([opened], [opened.record], 0)
     opened.write_pending = bool(settle_seconds)
@@ -186,7 +186,7 @@ def test_late_copy_of_an_abandoned_acquire_leases_nothing(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = over_relay.ledger()
-    send_late_copies = late_copies(ledger, "_acquire", monkeypatch)
+    send_late_copies = late_copies(ledger, ACQUIRE, monkeypatch)
     acquire_without_a_reply(ledger, relay)
     ledger.repeat()
     send_late_copies()
@@ -237,18 +237,18 @@ def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
 def test_delayed_events_whose_move_reply_was_lost_are_counted_once(
     own: OwnIntegration, over_relay: OwnIntegration, relay: Relay, act: str
 ) -> None:
-    events = DelayedEvents(DelayQueue(over_relay.redis, own.name, own.queue))
-    events.queue.add([(Message(id=f"m-{each}", args=({},)), 3600.0) for each in range(3)])
-    found = events.queue.page()[:2]
+    queue = DelayQueue(over_relay.redis, own.name, own.queue)
+    queue.add([(Message(id=f"m-{each}", args=({},)), 3600.0) for each in range(3)])
+    found = queue.page()[:2]
     relay.lose_replies(1)
     acts = {
-        "retry": lambda: events.queue.retry(found),
-        "bury": lambda: events.bury(found, 2.0),
-        "purge": lambda: events.queue.purge(found),
+        "retry": lambda: queue.retry(found),
+        "bury": lambda: bury_delayed(queue, found, 2.0),
+        "purge": lambda: queue.purge(found),
     }
     assert acts[act]() == 2
     letters = DeadLetterQueue(own.redis, own.name, own.queue)
-    there = own.redis.llen(own.queue), letters.count(), events.queue.count()
+    there = own.redis.llen(own.queue), letters.count(), queue.count()
     assert there == {"retry": (2, 0, 1), "bury": (0, 2, 1), "purge": (0, 0, 1)}[act]
 
 

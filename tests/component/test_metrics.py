@@ -20,7 +20,7 @@ from tests.integrations import answered as reported
 from tests.servers import eventually, free_port
 from worker.delivery import retry_policy as deciding
 from worker.delivery.retry_policy import Bury, Done, Retry, RetryPolicy, Snooze, decide
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.monitoring import integration_gauges, metrics_server

@@ -13,6 +13,7 @@ from worker.delivery.bulk_trust import FIRST_SAMPLE
 from worker.delivery.deliverer import Deliverer
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import OutcomeKind
+from worker.members.entry import forget, look_up
 from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner
 from worker.members.page_import import AnotherList
@@ -153,7 +154,7 @@ def unsubscribed_not_read_since_the_sync(account: Account) -> None:
 
 def one_was_forgotten(account: Account) -> None:
     account.sync()
-    account.ledger().forget("someone@example.com")
+    forget(account.ledger(), "someone@example.com")
 
 
 def read_of_another_list(account: Account) -> None:
@@ -220,14 +221,14 @@ def test_opt_out_of_a_member_added_elsewhere_stands_once_scanned(
 
 def test_opt_out_of_a_forgotten_member_stands(account: Account) -> None:
     account.sync()
-    account.ledger().forget(address(10_002))
+    forget(account.ledger(), address(10_002))
     deliver(account.delivery(batch=1), [wants(10_002, consent=True)])
     assert not account.sandbox.control.members()[address(10_002)].subscribed
 
 
 def test_after_a_member_was_forgotten_the_next_scan_ends_the_reads(account: Account) -> None:
     account.sync()
-    account.ledger().forget(address(10_002))
+    forget(account.ledger(), address(10_002))
     scan(account)
     assert reads(account, wants(1, plan="pro")) == 0
     deliver(account.delivery(batch=1), [wants(10_002, consent=True)])
@@ -239,7 +240,7 @@ def test_member_forgotten_while_a_sync_runs_is_not_taken_for_new(account: Accoun
     begun = sync.begin(anew=True)
     steps = sync.steps(begun)
     next(steps)
-    account.ledger().forget(address(10_002))
+    forget(account.ledger(), address(10_002))
     assert len(list(steps)) == 1
     deliver(account.delivery(batch=1), [wants(10_002, consent=True)])
     assert not account.sandbox.control.members()[address(10_002)].subscribed
@@ -310,7 +311,7 @@ def test_pages_read_before_the_first_worker_started_are_trusted(account: Account
 def test_worker_with_another_list_than_the_others_leaves_no_copy(account: Account) -> None:
     scan(account)
     deliver(account.delivery(batch=1, list_mark="another"), [wants(1, plan="free")])
-    found = account.ledger().look_up(address(1))
+    found = look_up(account.ledger(), address(1))
     assert found
     assert found.copy is None
 
@@ -319,7 +320,7 @@ def test_sync_of_another_list_stores_nothing_once_workers_have_this_one(account:
     scan(account)
     with pytest.raises(AnotherList):
         account.sync(list_mark="another")
-    assert account.ledger().look_up(address(10_000)) is None
+    assert look_up(account.ledger(), address(10_000)) is None
     assert account.own.redis.get(f"signal:{account.own.name}:synced") is None
     assert reads(account, wants(1, plan="pro")) == 1
 

@@ -16,6 +16,7 @@ from tests.unit.test_unreadable import UNREADABLE, spelt
 from worker.mailgun.client import PAGE_BODY_LIMIT
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import Page
+from worker.members.entry import look_up
 from worker.members.merge_plan import TimedPatch
 from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter
@@ -69,7 +70,7 @@ def read(own: OwnIntegration, far: Far) -> Outcome | float | None:
 
 def copies(own: OwnIntegration, *names: str) -> list[bool]:
     """Whether the ledger has a copy of each."""
-    entries = [own.ledger().look_up(f"{name}@example.com") for name in names]
+    entries = [look_up(own.ledger(), f"{name}@example.com") for name in names]
     return [bool(entry and entry.copy) for entry in entries]
 
 

@@ -15,8 +15,9 @@ from tests.integrations import answered as reported
 from worker.cli.status_lines import rows
 from worker.delivery.worker_registry import WorkerEntry
 from worker.gate.config import LONGEST_UNAVAILABLE_SECONDS
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.entry import look_up
 from worker.members.opt_outs import OptOutScanner, OptOutStatus, ScanLease, opt_out_status
 from worker.members.page_import import PageImporter
 from worker.monitoring.hold_log import log_opt_outs
@@ -56,7 +57,7 @@ def stored(own: OwnIntegration) -> dict[str, str]:
 def subscribed(own: OwnIntegration) -> dict[str, bool]:
     """Of each member of a list of six, what the ledger's copy says."""
     names = [f"no{each:03}@example.com" for each in range(6)]
-    found = {name: own.ledger().look_up(name) for name in names}
+    found = {name: look_up(own.ledger(), name) for name in names}
     return {
         name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy
     }
@@ -95,7 +96,7 @@ def test_fresh_from_is_the_start_of_the_scan_and_before_every_copy(
     reading = opt_outs(own, HoldsAList(3))
     reading.run(started_lease(reading))
     fresh_from = float(stored(own)["fresh_from"])
-    copies = [own.ledger().look_up(f"no{each:03}@example.com") for each in range(3)]
+    copies = [look_up(own.ledger(), f"no{each:03}@example.com") for each in range(3)]
     assert all(each and each.copy and float(each.copy.at) >= fresh_from for each in copies)
 
 
@@ -126,7 +127,7 @@ def test_changes_of_subscription_during_the_scan_do_not_disturb_it(
     there.instead[1] = meanwhile
     reading.run(started_lease(reading))
     assert {*subscribed(own)} == {f"no{each:03}@example.com" for each in range(6)}
-    found = own.ledger().look_up("zzz@example.com")
+    found = look_up(own.ledger(), "zzz@example.com")
     assert found
     assert found.copy
     assert not found.copy.member.subscribed

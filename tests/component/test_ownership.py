@@ -14,6 +14,7 @@ from tests.integrations import OwnIntegration, deliver_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
 from worker.mailgun.outcome import Outcome, OutcomeKind
+from worker.members.entry import forget, look_up
 from worker.members.lease import MemberLease, OnHold
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules
@@ -328,7 +329,7 @@ def test_member_missing_in_a_sync_is_forgotten_and_created_at_once(own: OwnInteg
     own.later(LAG + 1)
     own.ledger().note_sync(own.now())
     there.held = None
-    entry = own.ledger(lag_seconds=LAG).look_up(ADDRESS)
+    entry = look_up(own.ledger(lag_seconds=LAG), ADDRESS)
     assert entry
     assert (entry.record.vars, entry.record.orders, entry.copy) == ({}, {}, None)
     assert deliver(own, there, patch(last_page_url="/a"), 2).kind is OutcomeKind.DELIVERED
@@ -456,7 +457,7 @@ def test_forgetting_a_member_ends_its_rechecks(own: OwnIntegration) -> None:
     there = HoldsOneMember(HELD)
     there.afterwards["POST"] = timed_out
     deliver(own, there, patch(plan="pro"), 1)
-    assert own.ledger().forget(ADDRESS) == 2
+    assert forget(own.ledger(), ADDRESS) == 2
     assert seconds_until_recheck(own) is None
     assert own.redis.keys(f"signal:{own.name}:*{ADDRESS}*") == []
 
@@ -602,7 +603,7 @@ def test_unsubscribe_of_ours_refused_while_a_call_was_split_is_not_ours(
     ]
     assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(patches)}
     for each in range(4):
-        entry = ledger.look_up(f"p{each}@example.com")
+        entry = look_up(ledger, f"p{each}@example.com")
         assert entry is None or entry.record.no is None
 
 
@@ -625,7 +626,7 @@ def test_unsubscribe_of_ours_maybe_stored_before_a_refusal_stays_recorded(
     ]
     assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.UNAUTHORIZED}
     for each in range(2):
-        entry = ledger.look_up(f"p{each}@example.com")
+        entry = look_up(ledger, f"p{each}@example.com")
         assert entry
         assert entry.record.no
         assert entry.record.no.sent

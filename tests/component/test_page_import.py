@@ -13,7 +13,7 @@ from tests.integrations import OwnIntegration, deliver_one, hold_for_unavailabil
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import ALL_MEMBERS, Page
-from worker.members.ledger import LedgerEntry
+from worker.members.entry import LedgerEntry, look_up
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.record import EventOrder
 from worker.signal.patch import Patch
@@ -49,7 +49,7 @@ def fields(own: OwnIntegration) -> dict[str, str]:
 
 
 def entry(own: OwnIntegration) -> LedgerEntry:
-    found = own.ledger().look_up(ADDRESS)
+    found = look_up(own.ledger(), ADDRESS)
     assert found
     return found
 
@@ -186,7 +186,7 @@ def test_page_of_a_hundred_members_is_one_script_call(own: OwnIntegration) -> No
     before = own.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
     counting.store_page(members, own.now())
     assert own.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
-    found = [own.ledger().look_up(member.address) for member in members]
+    found = [look_up(own.ledger(), member.address) for member in members]
     assert [each.copy.member for each in found if each and each.copy] == list(members)
 
 

@@ -12,7 +12,8 @@ from tests.servers import RedisServer
 from tests.tls import Certificates, TlsRelay, certificates
 from worker.ops.redis_check.errors import Trouble, describe_redis_error
 from worker.redis_client import client
-from worker.redis_client.address import RedisAddressError, redis_address
+from worker.redis_client.address import redis_address
+from worker.redis_client.address_text import RedisAddressError
 from worker.redis_client.client import connect
 from worker.redis_client.tls import check_tls_files
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.sandbox_control import SandboxError
-from tests.sandboxes import RunningSandbox, eventually
+from tests.sandboxes import PROJECT, RunningSandbox, eventually
 from worker.sandbox.control import CONTROLS
 
 LIST = "newsletter@mg.example.com"
@@ -407,8 +407,10 @@ def test_page_of_an_empty_list_shows_its_name(sandbox: RunningSandbox) -> None:
 
 
 def start(*options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "worker.sandbox", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    command = [sys.executable, "-m", "tests.sandbox_process", *options]
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=False
+    )
 
 
 def test_port_in_use_ends_the_start_in_one_line(sandbox: RunningSandbox) -> None:

@@ -12,6 +12,7 @@ from worker.cli.console import CommandError
 from worker.cli.sync import TRIES, _each, _progress_display
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.mailgun.page import ALL_MEMBERS
+from worker.members.entry import look_up
 from worker.members.opt_outs import OptOutScanner, opt_out_status
 from worker.members.page_import import PageImporter, RetryAfter
 from worker.members.sync import ListSync, SyncReplaced
@@ -42,7 +43,7 @@ def steps(sync: ListSync, so_far: SyncProgress, most: int = 100) -> list[SyncPro
 
 def copies(own: OwnIntegration, there: HoldsAList) -> dict[str, bool]:
     """Of each member, what the ledger's copy says."""
-    found = {name: own.ledger().look_up(name) for name in there.members}
+    found = {name: look_up(own.ledger(), name) for name in there.members}
     return {
         name: entry.copy.member.subscribed for name, entry in found.items() if entry and entry.copy
     }

@@ -8,6 +8,7 @@ import redis
 
 from tests.integrations import OwnIntegration
 from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
+from worker.members.entry import forget
 from worker.members.lease import MemberLease
 from worker.members.ledger import Ledger
 from worker.queue.codec import decode, encode
@@ -222,7 +223,7 @@ def test_waiting_events_of_a_member_cost_as_much_as_one_event(own: OwnIntegratio
 def test_forgotten_person_leaves_nothing_in_the_waiting_index(own: OwnIntegration) -> None:
     ledger = own.ledger()
     wait(own.waiting(ledger), JANE, 1)
-    ledger.forget(JANE)
+    forget(ledger, JANE)
     assert index(own) == [ledger.keys.waiting]
     assert not any(JANE in str(each) for each in own.redis.zrange(ledger.keys.waiting, 0, -1))
 

@@ -25,7 +25,8 @@ from tests.integration.bench import (
 from tests.preloaded import AnyProcess, started
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.response import Response
-from worker.members.ledger import Ledger, LedgerEntry
+from worker.members.entry import LedgerEntry, look_up
+from worker.members.ledger import Ledger
 from worker.settings import Settings
 from worker.wiring import gate_for, ledger_for
 
@@ -40,7 +41,7 @@ def ledger(bench: Bench) -> Ledger:
 
 
 def ledger_entry(bench: Bench, address: str) -> LedgerEntry | None:
-    return ledger(bench).look_up(address)
+    return look_up(ledger(bench), address)
 
 
 def on_the_list(bench: Bench, count: int, *, unsubscribed: int = 0) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.alert_messages import message, sample_alert
 from worker.monitoring.alerts import (
     MOST_WAITING,
@@ -31,12 +31,14 @@ def hold(kind: str, *, since: float = BEGAN, until: float | None = None) -> Hold
 
 def after(state: AlertState, at: float, *holds: HoldState) -> AlertState:
     """The state after a look `at` seconds after `BEGAN`."""
-    return observed(state, Observation(holds=holds, buried={}, letters={}), BEGAN + at)
+    return observed(
+        state, Observation(holds=holds, buried={}, letters={}, queued=0, delayed=0), BEGAN + at
+    )
 
 
 def with_letters(state: AlertState, at: float, buried: int, there: int | None = None) -> AlertState:
     letters = {"rejected": buried if there is None else there}
-    seen = Observation(holds=(), buried={"rejected": buried}, letters=letters, queued=7)
+    seen = Observation(holds=(), buried={"rejected": buried}, letters=letters, queued=7, delayed=0)
     return observed(state, seen, BEGAN + at)
 
 
@@ -200,7 +202,7 @@ def test_message_holds_no_address_and_no_markup() -> None:
     odd = HoldState(
         "incident", "rejected (400): <!channel> jane@example.com & co", BEGAN, None, None
     )
-    [alert] = observed(AlertState(), Observation([odd], {}, {}), BEGAN).waiting
+    [alert] = observed(AlertState(), Observation([odd], {}, {}, 0, 0), BEGAN).waiting
     sent = message("eu", alert)
     assert "jane" not in json.dumps(sent)
     assert "&lt;!channel&gt;" in sent["text"]

@@ -48,8 +48,11 @@ PURE = sorted(
         "worker.printable",
         "worker.privacy",
         "worker.environment.variables",
+        "worker.environment.web_address",
         "worker.web_origin",
         "worker.redis_client.address",
+        "worker.redis_client.address_text",
+        "worker.redis_client.given_options",
         "worker.redis_client.options",
     }
 )
@@ -360,10 +363,7 @@ PRINTERS = {
     "sys.stdout.buffer.write",
     "sys.stderr.write",
 }
-MAY_PRINT = {
-    DOOR: PRINTERS,
-    "worker.sandbox.__main__": PRINTERS,
-}  # the sandbox stands alone, and prints its own address
+MAY_PRINT = {DOOR: PRINTERS}
 
 
 def printers(tree: ast.AST) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.integration_gauges import IntegrationGauges, gauge_families
 from worker.monitoring.metrics import Metrics
 from worker.redis_client.keys import table

@@ -11,12 +11,12 @@ from worker.redis_client.address import (
     DEFAULT_MASTER,
     Login,
     RedisAddress,
-    RedisAddressError,
     Sentinels,
     Server,
     Tls,
     redis_address,
 )
+from worker.redis_client.address_text import RedisAddressError
 from worker.redis_client.options import OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs/redis.md"

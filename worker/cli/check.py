@@ -10,13 +10,14 @@ from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
 from worker.environment.names import SettingsError
+from worker.environment.web_address import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists, members_count
 from worker.mailgun.response import NoResponse, Response
 from worker.mailgun.texts import shown
 from worker.ops.redis_check.check import report_on_redis
 from worker.ops.redis_check.result import CheckResult, Severity, failed, passed
-from worker.settings import EU_REGION, US_REGION, Settings, load_settings
+from worker.settings import Settings, load_settings
 from worker.signal.preset import PresetError, load_preset
 from worker.wiring import mailgun_for
 
@@ -27,6 +28,7 @@ MARKS = {
     Severity.WARNING: ("!", "yellow"),
     Severity.NO: ("✗", "red"),
 }
+OTHER_REGION = {US_REGION: EU_REGION, EU_REGION: US_REGION}
 
 
 def check(
@@ -104,7 +106,7 @@ def finding_for(settings: Settings) -> CheckResult:
     Raises:
         SettingsError: The key or the list address is missing or unusable.
     """
-    other = other_region(settings.mailgun_api_base_url)
+    other = OTHER_REGION.get(settings.mailgun_api_base_url)
     there = (
         mailgun_for(settings.model_copy(update={"mailgun_api_base_url": other})) if other else None
     )
@@ -117,11 +119,6 @@ def _preset_finding(settings: Settings) -> CheckResult:
     except PresetError as error:
         return failed("Preset", "cannot be used", str(error))
     return passed("Preset", f"{len(preset.event)} kinds of event mapped")
-
-
-def other_region(base_url: str) -> str | None:
-    """Return the other Mailgun region's URL, or None if `base_url` is neither region's."""
-    return {US_REGION: EU_REGION, EU_REGION: US_REGION}.get(base_url)
 
 
 def mailgun_finding(

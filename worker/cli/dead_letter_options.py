@@ -18,6 +18,13 @@ from worker.wiring import utc_now
 
 MOST_KINDS = 10  # named in one line
 
+
+def moment(what: str, example: str) -> Any:
+    """Return the option of a filter by time, such as `buried since`, with an example of a span."""
+    text = f"Select only those {what} this time: ISO 8601, or a span before now such as {example}."
+    return Annotated[str | None, typer.Option(help=text)]
+
+
 # The options by the name of the filter.
 OPTIONS = {
     "reason": Annotated[
@@ -26,20 +33,8 @@ OPTIONS = {
     "status": Annotated[
         int | None, typer.Option(help="Select only this HTTP status of Mailgun's last answer.")
     ],
-    "since": Annotated[
-        str | None,
-        typer.Option(
-            help="Select only those buried since this time: ISO 8601, or a span before now "
-            "such as 2h."
-        ),
-    ],
-    "until": Annotated[
-        str | None,
-        typer.Option(
-            help="Select only those buried until this time: ISO 8601, or a span before now "
-            "such as 30m."
-        ),
-    ],
+    "since": moment("buried since", "2h"),
+    "until": moment("buried until", "30m"),
     "kind": Annotated[
         str | None, typer.Option(help="Select only this kind of event, such as identify.")
     ],
@@ -49,8 +44,6 @@ OPTIONS = {
     "id": Annotated[str | None, typer.Option("--id", help="Select only the event with this ID.")],
 }
 Limit = Annotated[int | None, typer.Option(min=1, max=10**9, help="Select at most this many.")]
-
-
 Command = Callable[..., None]
 
 

@@ -10,12 +10,19 @@ import typer
 
 from worker.cli.acting import Rate, confirm, each, print_hold
 from worker.cli.console import CommandError, out
-from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filter_from, filtering
+from worker.cli.dead_letter_options import OPTIONS, Command, Limit, filter_from, filtering, moment
 from worker.cli.integration import store_of
 from worker.cli.options import AsJson, Yes
 from worker.cli.tables import print_rows, print_totals
 from worker.ops.attempts import attempt_lines, why_delayed
-from worker.ops.delayed_events import REASONS, DelayedEvents, as_record, delayed_events_of
+from worker.ops.delayed_events import (
+    REASONS,
+    as_record,
+    batches,
+    bury_delayed,
+    delay_queue_for,
+    matching,
+)
 from worker.ops.paced import batch_size
 from worker.ops.preview import as_lines
 from worker.ops.replay_preview import replay_preview_for
@@ -23,7 +30,7 @@ from worker.ops.times import clock_time, span
 from worker.printable import readable_json
 from worker.privacy import redacted, shortened
 from worker.queue.dead_letter_filter import DeadLetterFilter, addresses_in
-from worker.queue.delay_queue import DelayedMessage
+from worker.queue.delay_queue import DelayedMessage, DelayQueue
 from worker.redis_client.clock import redis_now
 from worker.settings import Settings, load_settings
 
@@ -34,20 +41,8 @@ OWN_OPTIONS = {
     "reason": Annotated[
         str | None, typer.Option(help=f"Select only this reason: {', '.join(map(str, REASONS))}.")
     ],
-    "since": Annotated[
-        str | None,
-        typer.Option(
-            help="Select only those enqueued since this time: ISO 8601, or a span before now "
-            "such as 2h."
-        ),
-    ],
-    "until": Annotated[
-        str | None,
-        typer.Option(
-            help="Select only those enqueued until this time: ISO 8601, or a span before now "
-            "such as 30m."
-        ),
-    ],
+    "since": moment("enqueued since", "2h"),
+    "until": moment("enqueued until", "30m"),
 }
 
 cli = typer.Typer(
@@ -73,7 +68,7 @@ def list_(*, wanted: DeadLetterFilter, limit: Limit = 50, as_json: AsJson = Fals
     totals: Counter[str] = Counter()
     shown: list[Any] = []
     now = redis_now(store)
-    for found in delayed_events_of(settings, store).matching(wanted):
+    for found in matching(delay_queue_for(settings, store), wanted):
         totals[found.reason] += 1
         if limit is None or len(shown) < limit:
             shown.append(as_record(found) if as_json else _row(found, now))
@@ -98,7 +93,8 @@ def show(
     Shows the latest attempts, the event, and the request that it would become now.
     """
     settings = load_settings()
-    found = delayed_events_of(settings, store_of(settings)).first(id)
+    queue = delay_queue_for(settings, store_of(settings))
+    found = next(matching(queue, DeadLetterFilter(id=id)), None)
     if found is None:
         raise CommandError(
             f"no delayed event {id}; `signal-mailgun delayed list` shows what there is, "
@@ -125,7 +121,7 @@ def retry(
     settings = load_settings()
     what = f"delayed events would go to {settings.queue} now"
     retried = _act(
-        settings, lambda its: its.queue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True
+        settings, lambda queue: queue.retry, what, wanted, limit, yes=yes, rate=rate, is_try=True
     )
     out.print(f"{retried} put on {settings.queue}")
 
@@ -137,7 +133,7 @@ def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> 
     what = "delayed events would become dead letters"
     buried = _act(
         load_settings(),
-        lambda its: partial(its.bury, now=time.time()),
+        lambda queue: partial(bury_delayed, queue, now=time.time()),
         what,
         wanted,
         limit,
@@ -151,13 +147,13 @@ def bury(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> 
 def purge(*, wanted: DeadLetterFilter, limit: Limit = None, yes: Yes = False) -> None:
     """Delete delayed events permanently. To keep them, use `delayed bury` instead."""
     what = "delayed events would be deleted permanently"
-    purged = _act(load_settings(), lambda its: its.queue.purge, what, wanted, limit, yes=yes)
+    purged = _act(load_settings(), lambda queue: queue.purge, what, wanted, limit, yes=yes)
     out.print(f"{purged} purged")
 
 
 def _act(
     settings: Settings,
-    act: Callable[[DelayedEvents], Callable[[list[DelayedMessage]], int]],
+    act: Callable[[DelayQueue], Callable[[list[DelayedMessage]], int]],
     what: str,
     wanted: DeadLetterFilter,
     limit: int | None,
@@ -174,10 +170,10 @@ def _act(
         typer.Exit: None matches (status 0), or the operator does not confirm (status 1).
     """
     store = store_of(settings)
-    events = delayed_events_of(settings, store)
+    queue = delay_queue_for(settings, store)
     counts: Counter[str] = Counter()
     counted: set[object] = set()
-    for found in events.matching(wanted):
+    for found in matching(queue, wanted):
         if found.identity not in counted:
             counts[found.reason] += 1
             counted.add(found.identity)
@@ -189,8 +185,8 @@ def _act(
     if is_try:
         print_hold(settings, store)
     count = confirm(counts, what, yes=yes)
-    batches = events.batches(wanted, counted, at_once=batch_size(rate))
-    return each(batches, count, rate, act(events))
+    found_again = batches(queue, wanted, counted, at_once=batch_size(rate))
+    return each(found_again, count, rate, act(queue))
 
 
 def _row(found: DelayedMessage, now: float) -> tuple[str, ...]:

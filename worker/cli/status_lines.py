@@ -49,7 +49,7 @@ def _delayed(status: Status) -> str:
     delayed = messages(status.delayed)
     if not status.next_due:
         return delayed
-    return f"{delayed}, next due in {span(max(0.0, status.next_due - status.at))}"
+    return f"{delayed}, next due in {span(status.next_due - status.at)}"
 
 
 def _pace(rate: float | None) -> str:
@@ -64,18 +64,10 @@ def _on_hold(status: Status) -> Styled:
     hold = status.hold
     if hold.kind is None:
         return styled("no", "green")
-    since = f", since {span(max(0.0, status.at - hold.since))}" if hold.since else ""
-    until = (
-        f"for another {span(max(0.0, hold.until - status.at))}"
-        if hold.until
-        else "until it is lifted"
-    )
+    since = f", since {span(status.at - hold.since)}" if hold.since else ""
+    until = f"for another {span(hold.until - status.at)}" if hold.until else "until it is lifted"
     colour = "yellow" if hold.kind == "throttled" else "red"
-    look = (
-        f"; the list is read in {span(max(0.0, hold.next_look - status.at))}"
-        if hold.next_look
-        else ""
-    )
+    look = f"; the list is read in {span(hold.next_look - status.at)}" if hold.next_look else ""
     lifts = "; `resume --now` lifts it" if hold.kind == "throttled" else ""
     return styled(f"{hold.kind} {until}{since}: {hold.why}{look}{lifts}", colour)
 
@@ -119,7 +111,7 @@ def _workers(status: Status) -> Styled:
 
 
 def _worker(entry: WorkerEntry, now: float) -> Styled:
-    since = f" for {span(max(0.0, now - entry.since))}" if entry.since else ""
+    since = f" for {span(now - entry.since)}" if entry.since else ""
     match entry.state:
         case "cancelled":
             return styled(
@@ -157,7 +149,7 @@ def _batches(bulk: BulkState) -> Styled:
 def _opt_outs(read: OptOutStatus) -> Styled:
     if read.members is None or read.took is None or read.age is None:
         return styled("not read yet: members are read one by one", "red")
-    found = f"{read.members}, read {span(max(0.0, read.age))} ago in {read.took:.1f} s"
+    found = f"{read.members}, read {span(read.age)} ago in {read.took:.1f} s"
     return (
         styled(found, "")
         if read.trusted
@@ -174,7 +166,7 @@ def _sync(sync: SyncStatus) -> Styled:
         return styled(f"{again}: {sync.members}{of_all} members; {new}", colour)
     if sync.age is None:
         return styled(f"not begun: {new}", colour)
-    return styled(f"complete, begun {span(max(0.0, sync.age))} ago: {new}", colour)
+    return styled(f"complete, begun {span(sync.age)} ago: {new}", colour)
 
 
 def _counts(counts: dict[str, int]) -> str:

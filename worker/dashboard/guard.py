@@ -8,6 +8,10 @@ site can show Flower in a frame and have its buttons clicked.
 import os
 from typing import Any
 
+from flower.app import Flower
+from flower.views import BaseHandler
+from tornado.web import RequestHandler
+
 from worker.web_origin import is_from_elsewhere, is_safe_host
 
 # The environment variable with further names, separated by commas, under which Flower without a
@@ -24,6 +28,23 @@ HEADERS = {
 }
 
 
+class Refuses(RequestHandler):
+    """A handler that answers each request with 403 and one line."""
+
+    def initialize(self, why: str) -> None:
+        """Answer with `why`."""
+        self._why = why
+
+    def prepare(self) -> None:
+        """Answer before Tornado calls a method of the request."""
+        self.set_status(403)
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(self._why)
+
+    def check_xsrf_cookie(self) -> None:
+        """Skip the check: the request is refused anyway."""
+
+
 def refusal(request: Any, options: Any) -> str:
     """Return why Flower refuses the request, or "" if it does not; its options tell of a login."""
     allowed = [each.strip() for each in os.environ.get(ALLOWED_HOSTS, "").split(",")]
@@ -36,24 +57,6 @@ def refusal(request: Any, options: Any) -> str:
 
 def install() -> None:
     """Put the guard before Flower's pages. Call it after Flower is loaded and before it starts."""
-    from flower.app import Flower  # noqa: PLC0415  not there in a worker's image
-    from flower.views import BaseHandler  # noqa: PLC0415
-    from tornado.web import RequestHandler  # noqa: PLC0415
-
-    class Refuses(RequestHandler):
-        """A handler that answers each request with 403 and one line."""
-
-        def initialize(self, why: str) -> None:
-            self._why = why
-
-        def prepare(self) -> None:
-            self.set_status(403)
-            self.set_header("Content-Type", "text/plain; charset=UTF-8")
-            self.finish(self._why)
-
-        def check_xsrf_cookie(self) -> None:
-            """Skip the check: the request is refused anyway."""
-
     unguarded = Flower.find_handler
 
     def find_handler(self: Any, request: Any, **options: Any) -> Any:

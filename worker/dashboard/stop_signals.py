@@ -8,11 +8,11 @@ and nothing told who had stopped it.
 import signal
 from typing import Any
 
+from flower.app import Flower
+
 
 def install() -> None:
     """Let Flower's event loop take the signals. Call it between Flower's import and its start."""
-    from flower.app import Flower  # noqa: PLC0415  not there in a worker's image
-
     started = Flower.start
 
     def start(self: Any) -> None:

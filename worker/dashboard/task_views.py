@@ -8,6 +8,12 @@ pages show these answers as they show its own. The workers answer for all else t
 import os
 from typing import Any
 
+from flower import urls
+from flower.api import BaseApiHandler
+from flower.utils.tasks import get_task_by_id
+from flower.views.tasks import TASK_COLUMNS, TaskView
+from tornado.web import HTTPError, authenticated, url
+
 from worker.consumer.switched_off import RESULTS, REVOKE, TIME_LIMIT
 from worker.queue.intake import shown_id
 
@@ -38,45 +44,37 @@ UNKNOWN = (
 )
 
 
+class TaskPage(TaskView):
+    """Flower's page of a task, which says what to do if there is no such task."""
+
+    @authenticated
+    def get(self, task_id: str) -> None:
+        """Answer with the page, or 404 and what to do."""
+        if get_task_by_id(self.application.events, task_id) is None:
+            raise HTTPError(404, UNKNOWN.replace("{id}", shown_id(task_id)))
+        super().get(task_id)
+
+
+class SaysWhy(BaseApiHandler):
+    """A handler that refuses each request with 403 and a text that says why."""
+
+    def initialize(self, why: str) -> None:
+        """Answer with `why`."""
+        self._why = why
+
+    @authenticated
+    async def post(self, *_: Any) -> None:
+        """Refuse the request."""
+        self.set_status(403)
+        self.write(self._why)
+
+    get = post
+
+
 def install() -> None:
     """Set columns and answers, after Flower is loaded and before it reads its options."""
-    from flower.views.tasks import TASK_COLUMNS  # noqa: PLC0415  not there in a worker's image
-
     os.environ.setdefault(COLUMNS_OPTION, COLUMNS)
     TASK_COLUMNS.update(HEADINGS)
-    _install_answers()
-
-
-def _install_answers() -> None:
-    """Put these answers before Flower's own."""
-    from flower import urls  # noqa: PLC0415  not there in a worker's image
-    from flower.api import BaseApiHandler  # noqa: PLC0415
-    from flower.utils.tasks import get_task_by_id  # noqa: PLC0415
-    from flower.views.tasks import TaskView  # noqa: PLC0415
-    from tornado.web import HTTPError, authenticated, url  # noqa: PLC0415
-
-    class TaskPage(TaskView):
-        """Flower's page of a task, which says what to do if there is no such task."""
-
-        @authenticated
-        def get(self, task_id: str) -> None:
-            if get_task_by_id(self.application.events, task_id) is None:
-                raise HTTPError(404, UNKNOWN.replace("{id}", shown_id(task_id)))
-            super().get(task_id)
-
-    class SaysWhy(BaseApiHandler):
-        """A handler that refuses each request with 403 and a text that says why."""
-
-        def initialize(self, why: str) -> None:
-            self._why = why
-
-        @authenticated
-        async def post(self, *_: Any) -> None:
-            self.set_status(403)
-            self.write(self._why)
-
-        get = post
-
     urls.handlers[:0] = [
         url(r"/task/(.+)", TaskPage),
         *(url(pattern, SaysWhy, {"why": why}) for pattern, why in ANSWERS.items()),

@@ -11,7 +11,7 @@ from worker.delivery.collaborators import Collaborators
 from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
 from worker.delivery.permits import ROUNDING, Permits
 from worker.delivery.request_reports import DEFER_SECONDS, RequestReports
-from worker.gate.gate import HoldChange
+from worker.gate.reports import HoldChange
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, classify_read, classify_write
 from worker.members.lease import OnHold

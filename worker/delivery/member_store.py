@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.gate.gate import Gate, HoldChange, RequestReport
+from worker.gate.gate import Gate
+from worker.gate.reports import HoldChange, RequestReport
 from worker.members.lease import LeaseResult, MemberLease, OnHold, Trust
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record

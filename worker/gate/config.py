@@ -62,7 +62,7 @@ class GateConfig:
     rejected_threshold: int
     incident_probe: float
     look_lease: float
-    event_cost: float = 1.0
+    event_cost: float
 
     def to_json(self, jitter: float = 0.5) -> str:
         """Return these settings and the constants as JSON for the scripts.

@@ -15,13 +15,14 @@ second for ten seconds.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from worker.gate.config import GateConfig
+from worker.gate.holds import HoldState, standing_holds
+from worker.gate.reports import HoldChange, RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest
 from worker.redis_client.keys import NEVER, Keys
@@ -52,62 +53,6 @@ REFUND = script("worker.gate", "refund")
 RECORD_PAGE = ALLOW_WHEN_FULL + script("worker.gate", "record_page")
 RESUME = ALLOW_WHEN_FULL + script("worker.gate", "resume")
 STATE = script("worker.gate", "state")
-
-
-class RequestReport(NamedTuple):
-    """The result of requests that ended alike, in the form that the scripts read.
-
-    Attributes:
-        kind: The kind of the outcome.
-        requests: The number of requests.
-        seconds: Seconds that Mailgun asks to wait; 0 without a hint.
-        why: The outcome in one line, for people.
-        members: Marks of the members that a failure is about; empty if another report names them.
-        written: The requests were to write the members, not only to read them.
-    """
-
-    kind: str
-    requests: int
-    seconds: float
-    why: str
-    members: Sequence[str]
-    written: bool
-
-
-class HoldChange(NamedTuple):
-    """A hold that a report began or ended.
-
-    Attributes:
-        kind: throttled, unavailable or incident if it began; unthrottled, available or over if it
-            ended.
-        why: The outcome that began or ended it, in one line.
-    """
-
-    kind: str
-    why: str
-
-
-@dataclass(frozen=True)
-class HoldState:
-    """The state of the hold, and the allowed rate. Times are epoch seconds by Redis's clock.
-
-    Attributes:
-        kind: paused, incident, throttled or unavailable; None: the integration is not on hold.
-        why: Why the integration is on hold.
-        since: When the hold began.
-        until: When the hold ends; None: it lasts until it is lifted, or there is none.
-        rate: Requests a second allowed now; None: they are not limited.
-        members: The number of members that failures since the last success are about.
-        next_look: When the next incident check is due; None: no check is planned.
-    """
-
-    kind: str | None
-    why: str
-    since: float | None
-    until: float | None
-    rate: float | None
-    members: int = 0
-    next_look: float | None = None
 
 
 class Gate:
@@ -146,13 +91,14 @@ class Gate:
         # Requests that were charged and not made.
         self._unused = 0.0
         self._lock = Lock()
+        self._scripts: dict[str, Any] = {}
 
     def seconds_until_open(self) -> float:
         """Return 0.0 if requests of fetched events may be sent, else the seconds to wait.
 
         Nothing is charged: the requests of an event were charged when it was fetched.
         """
-        return float(self._run(self._seconds_until_open))
+        return float(self._run(SECONDS_UNTIL_OPEN))
 
     def record(self, reports: Sequence[RequestReport]) -> list[HoldChange]:
         """Record the results of requests.
@@ -164,7 +110,7 @@ class Gate:
             The holds that the reports began or ended, in the same order.
         """
         return (
-            [HoldChange(*each) for each in self._run(self._record, json.dumps(reports))]
+            [HoldChange(*each) for each in self._run(RECORD, json.dumps(reports))]
             if reports
             else []
         )
@@ -180,7 +126,7 @@ class Gate:
 
     def acquire(self, requests: int) -> int:
         """Charge as many of `requests` requests as may be sent now, and return their number."""
-        return int(self._run(self._acquire, requests))
+        return int(self._run(ACQUIRE, requests))
 
     def acquire_background(self) -> tuple[float, float]:
         """Charge one background request, one that belongs to no event, if it may be sent now.
@@ -189,7 +135,7 @@ class Gate:
             The seconds to wait, 0.0 if the request was charged; and the current time by Redis's
             clock, epoch seconds.
         """
-        wait, at = self._run(self._acquire_background)
+        wait, at = self._run(ACQUIRE_BACKGROUND)
         return float(wait), float(at)
 
     def record_page(self, outcome: Outcome, why: str, now: datetime) -> str:
@@ -205,7 +151,7 @@ class Gate:
         """
         report = report_of(outcome, why, now, ["pages"], written=False)
         page_came = int(outcome.kind is OutcomeKind.UNCHANGED)
-        change = str(self._run(self._record_page, json.dumps(report), page_came))
+        change = str(self._run(RECORD_PAGE, json.dumps(report), page_came))
         if outcome.kind is OutcomeKind.THROTTLED:
             self.note_throttled()
         return change
@@ -224,11 +170,11 @@ class Gate:
         with self._lock:
             unused, self._unused = self._unused, 0.0
         if unused:
-            self._run(self._refund, unused)
+            self._run(REFUND, unused)
 
     def pause(self) -> bool:
         """Pause the integration until `resume`, and return False if it was paused already."""
-        return bool(self._run(self._pause))
+        return bool(self._run(PAUSE))
 
     def resume(self, *, at_once: bool = False) -> bool:
         """Lift a pause, an incident, or a hold for unavailability.
@@ -239,7 +185,7 @@ class Gate:
         Returns:
             False if there was nothing to lift.
         """
-        return bool(self._run(self._resume, int(at_once)))
+        return bool(self._run(RESUME, int(at_once)))
 
     def claim_incident_check(self) -> str:
         """Claim the incident check that is due, if any, for this caller alone.
@@ -250,7 +196,7 @@ class Gate:
         Returns:
             The kind of the hold that the check may end, or "" if no check is due.
         """
-        return str(self._run(self._claim_incident_check))
+        return str(self._run(CLAIM_INCIDENT_CHECK))
 
     def record_incident_check(self, outcome: Outcome, why: str, now: datetime) -> str:
         """Record the result of an incident check.
@@ -264,117 +210,43 @@ class Gate:
             The kind of the hold that this began or ended, or "".
         """
         report = report_of(outcome, why, now)
-        return str(self._run(self._record_incident_check, report.kind, report.seconds, report.why))
+        return str(self._run(RECORD_INCIDENT_CHECK, report.kind, report.seconds, report.why))
 
     def open_seconds(self) -> float:
         """Return the integration's own clock, in seconds.
 
         It stands still while the integration is on hold, and while no worker runs.
         """
-        return float(self._run(self._open_seconds))
+        return float(self._run(OPEN_SECONDS))
 
     def state(self) -> HoldState:
         """Return the state of the hold, and the allowed rate."""
-        fields, wait, rate, now, members = self._read_state()
-        return replace(hold_state(fields, wait, rate, now), members=members)
+        holds, rate, members = self._read_state()
+        seen = holds[0] if holds else HoldState(None, "", None, None, rate)
+        return replace(seen, members=members)
 
     def holds(self) -> list[HoldState]:
         """Return every hold that stands, first the one that `state` returns."""
-        fields, wait, rate, now, _ = self._read_state()
-        return standing_holds(fields, wait, rate, now)
+        return self._read_state()[0]
 
-    def _read_state(self) -> tuple[dict[str, str], float, float | None, float, int]:
-        pairs, wait, rate, now, members = self._run(self._state)
+    def _read_state(self) -> tuple[list[HoldState], float | None, int]:
+        pairs, wait, rate, now, members = self._run(STATE)
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        return fields, float(wait), float(rate) if rate else None, float(now), int(members)
+        allowed = float(rate) if rate else None
+        return standing_holds(fields, float(wait), allowed, float(now)), allowed, int(members)
 
     def script(self, body: str) -> Any:
         """Return a script of the library and `body`.
 
         Its caller passes `self.keys` and `first_args()` before the script's own keys and arguments.
         """
-        return self.redis.register_script(LIBRARY + body)
+        if body not in self._scripts:
+            self._scripts[body] = self.redis.register_script(LIBRARY + body)
+        return self._scripts[body]
 
     def first_args(self) -> list[Any]:
         """Return the arguments that every script gets first."""
         return [self.rules.to_json(self.jitter())]
 
-    def _run(self, script: Any, *args: Any) -> Any:
-        return self.trips.run(script, self.keys, [*self.first_args(), *args])
-
-    _seconds_until_open = cached_property(lambda self: self.script(SECONDS_UNTIL_OPEN))
-    _record = cached_property(lambda self: self.script(RECORD))
-    _acquire = cached_property(lambda self: self.script(ACQUIRE))
-    _acquire_background = cached_property(lambda self: self.script(ACQUIRE_BACKGROUND))
-    _record_page = cached_property(lambda self: self.script(RECORD_PAGE))
-    _refund = cached_property(lambda self: self.script(REFUND))
-    _pause = cached_property(lambda self: self.script(PAUSE))
-    _claim_incident_check = cached_property(lambda self: self.script(CLAIM_INCIDENT_CHECK))
-    _record_incident_check = cached_property(lambda self: self.script(RECORD_INCIDENT_CHECK))
-    _open_seconds = cached_property(lambda self: self.script(OPEN_SECONDS))
-    _resume = cached_property(lambda self: self.script(RESUME))
-    _state = cached_property(lambda self: self.script(STATE))
-
-
-def report_of(
-    outcome: Outcome, why: str, now: datetime, members: Sequence[str] = (), *, written: bool = True
-) -> RequestReport:
-    """Return `outcome` as a report.
-
-    Args:
-        outcome: The outcome of `outcome.requests` requests.
-        why: The outcome in one line.
-        now: The current time, UTC.
-        members: Marks of the members that a failure is about.
-        written: The requests were to write, not only to read.
-    """
-    seconds = (outcome.wait_until - now).total_seconds() if outcome.wait_until else 0.0
-    return RequestReport(
-        outcome.kind.value, outcome.requests, max(0.0, seconds), why, members, written
-    )
-
-
-def hold_state(fields: dict[str, str], wait: float, rate: float | None, now: float) -> HoldState:
-    """Return the state that the fields of the hold describe, without the number of members.
-
-    Args:
-        fields: The hash `Keys.hold`.
-        wait: Seconds for which no event may be fetched.
-        rate: Requests a second allowed now; None: they are not limited.
-        now: The current time by Redis's clock, epoch seconds.
-    """
-    standing = standing_holds(fields, wait, rate, now)
-    return standing[0] if standing else HoldState(None, "", None, None, rate)
-
-
-def standing_holds(
-    fields: dict[str, str], wait: float, rate: float | None, now: float
-) -> list[HoldState]:
-    """Return every hold that the fields describe, first the one that operators see.
-
-    The arguments are those of `hold_state`.
-    """
-    found = []
-    if "paused" in fields:
-        why, since = "an operator paused it", float(fields["paused"])
-        found.append(HoldState("paused", why, since, None, rate))
-    if fields.get("kind") == "incident":
-        found.append(_checked_hold(fields, None, rate))
-    if float(fields.get("not_before", 0)) > now:
-        found.append(_throttled_hold(fields, rate))
-    if fields.get("kind") == "unavailable":
-        found.append(_checked_hold(fields, now + wait, rate))
-    return found
-
-
-def _checked_hold(fields: dict[str, str], until: float | None, rate: float | None) -> HoldState:
-    """Return the hold that an incident check ends."""
-    since, look_at = float(fields["since"]), float(fields["look_at"])
-    return HoldState(fields["kind"], fields["why"], since, until, rate, next_look=look_at)
-
-
-def _throttled_hold(fields: dict[str, str], rate: float | None) -> HoldState:
-    until, read_at = float(fields["not_before"]), float(fields["read_at"])
-    next_look = read_at if read_at < until else None
-    why, since = fields["throttled_why"], float(fields["throttled_since"])
-    return HoldState("throttled", why, since, until, rate, next_look=next_look)
+    def _run(self, body: str, *args: Any) -> Any:
+        return self.trips.run(self.script(body), self.keys, [*self.first_args(), *args])

@@ -10,7 +10,7 @@ FOLDER_MODE = 0o700
 REDIS_USER = "signal-mailgun"
 
 
-class FolderError(OSError):
+class FolderError(Exception):
     """The error of a folder that cannot be made private; its text is one line with the fix."""
 
 
@@ -27,8 +27,6 @@ def make_own_folder(path: Path) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise FolderError(f"{path} is no folder of this user; move it away")
         path.chmod(FOLDER_MODE)
-    except FolderError:
-        raise
     except OSError as error:
         raise FolderError(
             f"the folder {path} cannot be made: {error.strerror}; start in another folder"

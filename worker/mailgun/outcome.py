@@ -144,10 +144,9 @@ def classify_bulk_write(answer: Response | NoResponse, list_address: str, now: d
     `unsettled`, because a job may store the members later.
     """
     if isinstance(answer, Response) and answer.status == 200:
-        data = answer.json()
-        if isinstance(data, dict) and data.get("task-id"):
+        if answer.get("task-id"):
             return Outcome(OutcomeKind.DELIVERED, 200, answer.text(), unsettled=True)
-        found = data.get("list") if isinstance(data, dict) else None
+        found = answer.get("list")
         named = found.get("address") if isinstance(found, dict) else None
         ours = isinstance(named, str) and is_same_address(named, list_address)
         return Outcome(OutcomeKind.DELIVERED, 200, answer.text()) if ours else _strange(answer)
@@ -196,23 +195,21 @@ def list_outcome(answer: Response | NoResponse, now: datetime) -> Outcome:
 
 def list_exists(answer: Response | NoResponse) -> bool:
     """Return True if the answer shows the list."""
-    data = answer.json() if isinstance(answer, Response) and answer.status == 200 else None
-    return isinstance(data, dict) and isinstance(data.get("list"), dict)
+    found = answer.get("list") if isinstance(answer, Response) and answer.status == 200 else None
+    return isinstance(found, dict)
 
 
 def members_count(answer: Response) -> int:
     """Return how many members the list in `answer` has; 0 if it does not say."""
-    data = answer.json()
-    shown = data.get("list") if isinstance(data, dict) else None
-    count = shown.get("members_count") if isinstance(shown, dict) else None
+    found = answer.get("list")
+    count = found.get("members_count") if isinstance(found, dict) else None
     return count if isinstance(count, int) and count > 0 else 0
 
 
 def _says_member_absent(answer: Response) -> bool:
     # "Member x of mailing list y not found", not "Mailing list y not found". A 404 without JSON
     # comes from the wrong host or path.
-    data = answer.json()
-    message = data.get("message") if isinstance(data, dict) else None
+    message = answer.get("message")
     return isinstance(message, str) and message.lower().startswith("member ")
 
 

@@ -33,6 +33,11 @@ class Response:
     def _decoded(self) -> Any:
         return decoded(self.body)
 
+    def get(self, name: str) -> Any:
+        """Return the value of `name` in the body's JSON object; None if there is none."""
+        data = self.json()
+        return data.get(name) if isinstance(data, dict) else None
+
     @property
     def is_json_cut(self) -> bool:
         """Return True if the body began as JSON and was cut."""
@@ -43,8 +48,7 @@ class Response:
 
         The text may quote anything that was sent.
         """
-        data = self.json()
-        message = data.get("message") if isinstance(data, dict) else None
+        message = self.get("message")
         text = (
             message[:ANSWER_LIMIT]
             if isinstance(message, str)

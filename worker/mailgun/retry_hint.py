@@ -18,11 +18,10 @@ def retry_after(answer: Response, now: datetime) -> datetime | None:
     milliseconds) and `retry-seconds` in the body; the latest time counts. Hints that cannot be read
     do not count.
     """
-    data = answer.json()
     seconds = (
         _retry_after_seconds(answer.headers.get("retry-after", ""), now),
         _reset_seconds(answer.headers.get("x-ratelimit-reset", ""), now),
-        _number(data.get("retry-seconds")) if isinstance(data, dict) else None,
+        _number(answer.get("retry-seconds")),
     )
     waits = [min(each, LONGEST_HINT_SECONDS) for each in seconds if each is not None and each > 0]
     return datetime.fromtimestamp(now.timestamp() + max(waits), UTC) if waits else None

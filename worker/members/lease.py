@@ -13,6 +13,9 @@ from worker.members.stored import Copy
 # Unlike the monotonic clock, the time since boot goes on while a machine is suspended.
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
+# The shortest wait for a look at a member after a write without an answer.
+FIRST_LOOK_SECONDS = 1.0
+
 
 def uptime() -> float:
     """Return the seconds since boot, which go on while the process or the machine is suspended."""
@@ -84,6 +87,27 @@ class MemberLease:
     def may_write(self) -> bool:
         """Return True if the lease outlasts a write that begins now."""
         return uptime() < self.writes_until
+
+    def look_again_in(self, settle: float, lag: float) -> str:
+        """Return the seconds until the next look at the member, as release.lua takes them.
+
+        The first look comes when the write must have settled, each further one after as long again
+        as has passed since the write.
+
+        Args:
+            settle: The seconds in which a write without an answer settles.
+            lag: MAILGUN_READ_LAG_SECONDS.
+
+        Returns:
+            The seconds; "" for no change, "0" for no further look.
+        """
+        if self.write_pending:
+            return f"{max(FIRST_LOOK_SECONDS, settle):.3f}"
+        if not self.looks:
+            return ""
+        age = self.now() - self.late_at if self.late_at is not None else lag
+        left = lag - age
+        return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
 
 
 @dataclass(frozen=True)

@@ -18,26 +18,21 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from threading import Event
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, Gate, HoldChange, RequestReport
+from worker.gate.gate import ALLOW_WHEN_FULL, Gate
+from worker.gate.reports import HoldChange, RequestReport
 from worker.members.copy_trust import CopyTrust, Times
 from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import Record
 from worker.members.record_json import encode
-from worker.members.stored import Copy, Stored, copy_of, moment
+from worker.members.stored import Stored, copy_of, moment
 from worker.privacy import digest as keyed_digest
-from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
 from worker.redis_client.lua import script
 from worker.redis_client.repeats import Repeats
-
-# The shortest wait for a look at a member after a write without an answer.
-FIRST_LOOK_SECONDS = 1.0
-# How long it is remembered that a member was erased: as long as the state of the scans lives.
-FORGOT_SECONDS = 86_400
 
 ACQUIRE, RENEW, RELEASE, GIVE_UP = (
     ALLOW_WHEN_FULL + script("worker.members", "lease", "acquire"),
@@ -49,22 +44,6 @@ NOTE_SYNC = script("worker.members", "note_sync")
 
 NEW = Record()  # nothing is known of the member
 KEY_DIGEST_BYTES = 16  # so many that no two members share a key
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What the ledger holds of a member, as `signal-mailgun` shows it.
-
-    Attributes:
-        record: What is known of the member.
-        copy: The member as Mailgun last confirmed it; None if there is no such copy.
-        look_at: When a worker looks at the member again because of an unsettled write, epoch
-            seconds by Redis's clock; None if no worker does.
-    """
-
-    record: Record
-    copy: Copy | None
-    look_at: float | None
 
 
 @dataclass(frozen=True)
@@ -94,10 +73,10 @@ class Ledger:
     lease_seconds: float
     cache_seconds: float
     days: float
-    settle_seconds: float = 0.0
-    refresh_seconds: float | None = None
-    lag_seconds: float = 0.0
-    list_mark: str = ""
+    settle_seconds: float
+    refresh_seconds: float | None
+    lag_seconds: float
+    list_mark: str
     awaited: Event = field(default_factory=Event, compare=False)
     repeats: Repeats = field(default_factory=Repeats, compare=False)
 
@@ -135,23 +114,13 @@ class Ledger:
         token = uuid4().hex
         began = uptime()
         answer = self.repeats.attempt(
-            partial(self._run, self._acquire, digests, token, self._lease_ms, self.list_mark),
+            partial(self._run, ACQUIRE, digests, token, self._lease_ms, self.list_mark),
             otherwise=partial(
                 self._give_up_leases, [self.keys.lock(each) for each in digests], token
             ),
         )
         if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
-        return self._leases(answer, addresses, digests, token, began)
-
-    def _leases(
-        self,
-        answer: list[Any],
-        addresses: Sequence[str],
-        digests: Sequence[str],
-        token: str,
-        began: float,
-    ) -> list[LeaseResult]:
         _, *moments = answer[:5]
         times, up = Times(*(float(each or 0) for each in moments)), uptime()
         return [
@@ -208,7 +177,7 @@ class Ledger:
         digests = [each.digest for each in leases]
         token = leases[0].token
         answer = self._run(
-            self._renew, digests, token, self._lease_ms, charge, self._record_seconds, *records
+            RENEW, digests, token, self._lease_ms, charge, self._record_seconds, *records
         )
         if answer[0] == "on_hold":
             return OnHold(float(answer[1]))
@@ -242,7 +211,7 @@ class Ledger:
         args = list(chain.from_iterable(self._release_args(each) for each in leases))
         release_all = partial(
             self._run,
-            self._release,
+            RELEASE,
             [each.digest for each in leases],
             leases[0].token,
             charge,
@@ -268,41 +237,10 @@ class Ledger:
         """
         self.repeats.run()
 
-    def look_up(self, address: str) -> "LedgerEntry | None":
-        """Return the ledger's entry of a member, or None if there is none. Changes nothing."""
-        key = self.keys.member(self.digest_of(address))
-        fields = cast("dict[str, str]", self.gate.redis.hgetall(key))
-        look_at = self.gate.redis.zscore(self.keys.look_after, address)
-        if not fields and look_at is None:
-            return None
-        synced = cast("str | None", self.gate.redis.get(self.keys.synced))
-        stored = Stored(*(fields.get(name, "") for name in Stored._fields))
-        return LedgerEntry(
-            *stored.record_and_copy(address, float(synced or 0), self.lag_seconds), look_at
-        )
-
     def keys_of(self, address: str) -> tuple[str, str]:
         """Return the Redis keys of a member's lock and of its hash."""
         digest = self.digest_of(address)
         return self.keys.lock(digest), self.keys.member(digest)
-
-    def forget(self, address: str) -> int:
-        """Erase the ledger's entry of a member and the list of messages that wait for it.
-
-        Mailgun may still hold the member. So unknown addresses are read again until the next scan
-        of the unsubscribed shows who has opted out.
-
-        Returns:
-            How many of these existed: the member's hash, and its mark for a later look.
-        """
-        redis, digest = self.gate.redis, self.digest_of(address)
-        if redis.exists(self.keys.opt_outs, self.keys.sync, self.keys.synced):
-            redis.hset(self.keys.opt_outs, "forgot", f"{redis_now(redis):.6f}")
-            redis.expire(self.keys.opt_outs, FORGOT_SECONDS)
-        redis.delete(self.keys.waiting_for(digest))
-        return int(redis.delete(self.keys.member(digest))) + int(
-            redis.zrem(self.keys.look_after, address)
-        )
 
     def note_sync(self, began: float) -> bool:
         """Note that a complete sync began at `began`, epoch seconds by Redis's clock.
@@ -310,8 +248,8 @@ class Ledger:
         A member that was not seen since does not exist. Returns False, and notes nothing, if what
         the sync read first has expired.
         """
-        args = [f"{began:.6f}", self._record_seconds]
-        return bool(self._note_sync(keys=[self.keys.synced], args=args))
+        note = self.gate.redis.register_script(NOTE_SYNC)
+        return bool(note(keys=[self.keys.synced], args=[f"{began:.6f}", self._record_seconds]))
 
     def digest_of(self, address: str) -> str:
         """Return the keyed digest that stands for the address in Redis keys."""
@@ -323,7 +261,9 @@ class Ledger:
         return Keys(self.integration)
 
     def _give_up_leases(self, locks: Sequence[str], token: str) -> None:
-        if self._give_up(keys=[self.keys.look_after, self.keys.waiting, *locks], args=[token]):
+        if self.gate.redis.register_script(GIVE_UP)(
+            keys=[self.keys.look_after, self.keys.waiting, *locks], args=[token]
+        ):
             self.awaited.set()
 
     def _release_args(self, lease: MemberLease) -> tuple[str | int, ...]:
@@ -332,21 +272,8 @@ class Ledger:
         seen_at = lease.record.seen_at
         seen = f"{seen_at:.6f}" if seen_at is not None else ""
         settles = int(self.settle_seconds * 1000) if lease.write_pending else ""
-        return record, copy, copy_at, seen, settles, self._look_again_in(lease), lease.address
-
-    def _look_again_in(self, lease: MemberLease) -> str:
-        """Return the seconds until the next look at the member, as release.lua takes them.
-
-        The first look comes when the write must have settled, each further one after as long again
-        as has passed since the write. "" stands for no change, "0" for no further look.
-        """
-        if lease.write_pending:
-            return f"{max(FIRST_LOOK_SECONDS, self.settle_seconds):.3f}"
-        if not lease.looks:
-            return ""
-        age = lease.now() - lease.late_at if lease.late_at is not None else self.lag_seconds
-        left = self.lag_seconds - age
-        return f"{max(FIRST_LOOK_SECONDS, min(age, left)):.3f}" if left > 0 else "0"
+        look_in = lease.look_again_in(self.settle_seconds, self.lag_seconds)
+        return record, copy, copy_at, seen, settles, look_in, lease.address
 
     @cached_property
     def _copy_trust(self) -> CopyTrust:
@@ -360,16 +287,10 @@ class Ledger:
     def _record_seconds(self) -> int:
         return int(self.days * 86_400)
 
-    def _run(self, script: Any, digests: Sequence[str], *args: Any) -> Any:
+    def _run(self, body: str, digests: Sequence[str], *args: Any) -> Any:
         members = chain.from_iterable(
             (self.keys.lock(each), self.keys.member(each)) for each in digests
         )
         ours = self.keys.opt_outs, self.keys.synced, self.keys.look_after, self.keys.waiting
         keys = [*self.gate.keys, *ours, *members]
-        return self.gate.trips.run(script, keys, [*self.gate.first_args(), *args])
-
-    _acquire = cached_property(lambda self: self.gate.script(ACQUIRE))
-    _give_up = cached_property(lambda self: self.gate.redis.register_script(GIVE_UP))
-    _renew = cached_property(lambda self: self.gate.script(RENEW))
-    _note_sync = cached_property(lambda self: self.gate.redis.register_script(NOTE_SYNC))
-    _release = cached_property(lambda self: self.gate.script(RELEASE))
+        return self.gate.trips.run(self.gate.script(body), keys, [*self.gate.first_args(), *args])

@@ -17,7 +17,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
@@ -105,7 +104,7 @@ class OptOutScanner:
         token = uuid4().hex
         ages = self.refresh_seconds, TRUST_REFRESHES * self.refresh_seconds
         found = self._run(
-            self._try_start,
+            START,
             *(token, self.lease_seconds, *ages, LONGEST_WAIT_SECONDS, LIVES_SECONDS),
             self.page_importer.ledger.list_mark,
         )
@@ -136,13 +135,13 @@ class OptOutScanner:
                 case RetryAfter(seconds) if seconds <= LONGEST_WAIT_SECONDS:
                     self.sleep(seconds)
                 case RetryAfter():
-                    self._run(self._leave, lease.token, "on_hold")
+                    self._run(LEAVE, lease.token, "on_hold")
                     return None
                 case Outcome() as outcome:
-                    self._run(self._leave, lease.token, "failed")
+                    self._run(LEAVE, lease.token, "failed")
                     return outcome
                 case Page() as page if pages.closes(page):
-                    self._run(self._leave, lease.token, "failed")
+                    self._run(LEAVE, lease.token, "failed")
                     return endless_outcome()
                 case Page() as page:
                     so_far += page.unsubscribed
@@ -151,7 +150,7 @@ class OptOutScanner:
                     query = page.following
                     longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
                     if not self._run(
-                        self._go_on,
+                        GO_ON,
                         lease.token,
                         json.dumps(query),
                         so_far,
@@ -175,26 +174,16 @@ class OptOutScanner:
 
     def _complete(self, token: str, began: str, members: int) -> float | None:
         mark = self.page_importer.ledger.list_mark
-        took = self._run(self._note_complete, token, began, members, LIVES_SECONDS, mark)
+        took = self._run(COMPLETE, token, began, members, LIVES_SECONDS, mark)
         return float(took) if took else None
 
-    def _run(self, script: Any, *args: Any) -> Any:
+    def _run(self, body: str, *args: Any) -> Any:
         ledger = self.page_importer.ledger
         gate = ledger.gate
-        return script(
+        return gate.script(body)(
             keys=[*gate.keys, ledger.keys.opt_outs, ledger.keys.synced],
             args=[*gate.first_args(), *args],
         )
-
-    _try_start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
-    _go_on = cached_property(lambda self: self.page_importer.ledger.gate.script(GO_ON))
-    _leave = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
-    _note_complete = cached_property(lambda self: self.page_importer.ledger.gate.script(COMPLETE))
-
-
-def key(integration: str) -> str:
-    """Return the Redis key of the scans."""
-    return Keys(integration).opt_outs
 
 
 def opt_out_status(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:
@@ -210,7 +199,7 @@ def opt_out_status(redis: "redis.Redis", integration: str, refresh_seconds: floa
     """
     names = ("fresh_from", "since", "members", "seconds")
     fresh_from, since, members, took = cast(
-        "list[str | None]", redis.hmget(key(integration), list(names))
+        "list[str | None]", redis.hmget(Keys(integration).opt_outs, list(names))
     )
     counts_from = fresh_from or since
     age = redis_now(redis) - float(counts_from) if counts_from else None

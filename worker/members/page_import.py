@@ -11,7 +11,6 @@ The callers choose the pages and the times: `opt_outs.py` and `sync.py`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
 
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.member import Member
@@ -118,10 +117,9 @@ class PageImporter:
         texts = [text for member in members for text in _texts(member)]
         texts += [text for address in unreadable for text in ("", "", address)]
         lives = int(ledger.days * 86_400)
-        args = [f"{at:.6f}", lives, ledger.lag_seconds, ledger.list_mark, *texts]
-        if not self._store_page(
-            keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args
-        ):
+        args: list[str | float] = [f"{at:.6f}", lives, ledger.lag_seconds, ledger.list_mark, *texts]
+        store = ledger.gate.redis.register_script(STORE_PAGE)
+        if not store(keys=[ledger.keys.look_after, ledger.keys.opt_outs, *keys], args=args):
             raise AnotherList
 
     def _report(self, outcome: Outcome) -> None:
@@ -129,8 +127,6 @@ class PageImporter:
         hold = self.ledger.gate.record_page(outcome, reason, self.clock())
         if hold:
             self.on_hold_change(hold, reason)
-
-    _store_page = cached_property(lambda self: self.ledger.gate.redis.register_script(STORE_PAGE))
 
 
 def _texts(member: Member) -> Iterator[str]:

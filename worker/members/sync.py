@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 from uuid import uuid4
 
 from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
@@ -76,7 +75,7 @@ class ListSync:
         mark = self.page_importer.ledger.list_mark
         args = ["anew" if anew else "", LIVES_SECONDS, self.token, self._lease, mark]
         keys = [self._key, self.page_importer.ledger.keys.opt_outs]
-        return progress_in(self._begin(keys=keys, args=args))
+        return progress_in(self._redis.register_script(BEGIN)(keys=keys, args=args))
 
     def try_start(self) -> SyncProgress | None:
         """Acquire the lease of a sync that is due or unfinished.
@@ -89,7 +88,7 @@ class ListSync:
         """
         ledger = self.page_importer.ledger
         due_again = DUE_AGAIN * ledger.days * 86_400
-        pairs = self._start(
+        pairs = ledger.gate.script(START)(
             keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
             args=[
                 *(*ledger.gate.first_args(), self.token, self._lease, due_again),
@@ -101,7 +100,7 @@ class ListSync:
     def leave(self, *, failed: bool) -> None:
         """Release the lease, so that any process may go on; after a failure not at once."""
         gate = self.page_importer.ledger.gate
-        self._left(
+        gate.script(LEAVE)(
             keys=[*gate.keys, self._key],
             args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
         )
@@ -169,7 +168,7 @@ class ListSync:
         self._renew("page", cursor=cursor, seconds=seconds, total=total, **counts)
         return False
 
-    def _renew(self, after: str, **fields: str | float | None) -> None:
+    def _renew(self, after: str, **fields: Any) -> None:
         """Renew the lease `after` a "page", whose progress is stored, a "wait", or the "end".
 
         Raises:
@@ -177,7 +176,7 @@ class ListSync:
         """
         pairs = chain.from_iterable(each for each in fields.items() if each[1] is not None)
         args = [self.token, LIVES_SECONDS, self._lease, after, *pairs]
-        if not self._stored(keys=[self._key], args=args):
+        if not self._redis.register_script(STORE)(keys=[self._key], args=args):
             raise SyncReplaced
 
     @property
@@ -191,8 +190,3 @@ class ListSync:
     @property
     def _key(self) -> str:
         return self.page_importer.ledger.keys.sync
-
-    _begin = cached_property(lambda self: self._redis.register_script(BEGIN))
-    _start = cached_property(lambda self: self.page_importer.ledger.gate.script(START))
-    _left = cached_property(lambda self: self.page_importer.ledger.gate.script(LEAVE))
-    _stored = cached_property(lambda self: self._redis.register_script(STORE))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.alerts import PILE_SECONDS, Alert
 from worker.monitoring.hold_advice import advice_on
 from worker.privacy import redacted

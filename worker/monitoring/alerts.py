@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 
 AlertEvent = Literal["hold_began", "hold_ended", "dead_letters_began", "dead_letters_ended", "test"]
 
@@ -134,8 +134,8 @@ class Observation:
     holds: Sequence[HoldState]
     buried: Mapping[str, int]
     letters: Mapping[str, int]
-    queued: int = 0
-    delayed: int = 0
+    queued: int
+    delayed: int
 
 
 def observed(state: AlertState, seen: Observation, now: float) -> AlertState:

@@ -1,6 +1,6 @@
 """The likely cause of a hold and what an operator can do, in words."""
 
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.hold_log import reason_in
 from worker.queue.dead_letter_reasons import ADVICE
 

@@ -6,7 +6,7 @@ Every worker reports the same gauges, so queries take `max by (integration)`.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import get_args
@@ -18,10 +18,11 @@ from prometheus_client.registry import Collector
 
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerRegistry, WorkerState
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.monitoring.redis_memory import memory_share
 from worker.monitoring.status import letters_share, oldest_age, opt_outs_read, queued_messages
 from worker.privacy import whereabouts
+from worker.queue.dead_letter import UNKNOWN
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -36,7 +37,6 @@ PREFIX = "signal_mailgun"
 CACHE_SECONDS = 1.0  # one reading serves every scrape for so long
 WAIT_SECONDS = 2.0  # a scrape waits so long for Redis; Prometheus's default timeout is 10 s
 HOLDS = ("paused", "incident", "throttled", "unavailable")
-UNKNOWN = "unknown"  # reason of dead letters that other programs put on the queue
 
 
 @dataclass(frozen=True)
@@ -70,34 +70,21 @@ class IntegrationGauges:
 
 @dataclass(frozen=True)
 class Gauge:
-    """A gauge with one value.
+    """A gauge with one value, or with one for each value of a label.
 
     Attributes:
         name: Its name, without the prefix.
         help: What Prometheus shows of it.
-        value: Returns its value; None leaves it out.
+        value: Returns its value, None to leave it out; of a labelled one, the values by label.
+        label: The name of the label; "" if it has none.
+        family: The kind of metric that Prometheus knows it as.
     """
 
     name: str
     help: str
-    value: Callable[[IntegrationGauges], float | None]
-
-
-@dataclass(frozen=True)
-class LabelledGauge:
-    """A gauge with a value for each value of a label.
-
-    Attributes:
-        name: Its name, without the prefix.
-        help: What Prometheus shows of it.
-        label: The name of the label.
-        values: Returns its values by the label's value.
-    """
-
-    name: str
-    help: str
-    label: str
-    values: Callable[[IntegrationGauges], dict[str, float]]
+    value: Callable[[IntegrationGauges], float | Mapping[str, float] | None]
+    label: str = ""
+    family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
 
 def _by_reason(counts: dict[str, int]) -> dict[str, float]:
@@ -146,27 +133,33 @@ GAUGES = (
         "Left out if it is 0.",
         lambda read: read.letters_share,
     ),
-)
-LABELLED_GAUGES = (
-    LabelledGauge(
+    Gauge(
         "dead_letters",
         "Dead letters on the dead-letter queue.",
-        "reason",
         lambda read: _by_reason(read.dead_letters),
+        "reason",
     ),
-    LabelledGauge(
+    Gauge(
         "workers",
         "Workers that are alive, by state.",
-        "state",
         lambda read: {state: read.workers.get(state, 0) for state in get_args(WorkerState)},
+        "state",
     ),
-    LabelledGauge(
+    Gauge(
         "on_hold",
         "Whether the integration is on hold, by kind of hold.",
-        "kind",
         lambda read: {kind: float(kind == read.hold.kind) for kind in HOLDS},
+        "kind",
+    ),
+    Gauge(
+        "not_understood",
+        "Events in which a consent or a time stamp was there and not understood.",
+        lambda read: {what: read.not_understood.get(what, 0) for what in NOT_UNDERSTOOD},
+        "what",
+        CounterMetricFamily,
     ),
 )
+REDIS_UP = Gauge("redis_up", "Whether Redis answers this worker.", lambda _: 1.0)
 
 
 def read_gauges(settings: Settings, store: "redis.Redis") -> IntegrationGauges:
@@ -250,36 +243,17 @@ class RedisCollector(Collector):
 
 def gauge_families(integration: str, gauges: IntegrationGauges | None) -> Iterator[Metric]:
     """Yield the integration's gauges; if `gauges` is None, only that Redis does not answer."""
-    up = float(gauges is not None)
-    yield _family(integration, "redis_up", "Whether Redis answers this worker.", up)
-    if gauges is None:
-        return
-    for gauge in GAUGES:
-        yield _family(integration, gauge.name, gauge.help, gauge.value(gauges))
-    for labelled in LABELLED_GAUGES:
-        yield _labelled_family(integration, labelled, labelled.values(gauges))
-    yield _not_understood(integration, gauges.not_understood)
+    yield _family(integration, REDIS_UP, float(gauges is not None))
+    if gauges is not None:
+        for each in GAUGES:
+            yield _family(integration, each, each.value(gauges))
 
 
-def _family(integration: str, name: str, help: str, value: float | None) -> Metric:
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", help, labels=["integration"])
-    if value is not None:
-        family.add_metric([integration], value)
-    return family
-
-
-def _labelled_family(integration: str, gauge: LabelledGauge, values: dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(
-        f"{PREFIX}_{gauge.name}", gauge.help, labels=["integration", gauge.label]
-    )
-    for label, value in values.items():
-        family.add_metric([integration, label], value)
-    return family
-
-
-def _not_understood(integration: str, counts: dict[str, int]) -> Metric:
-    text = "Events in which a consent or a time stamp was there and not understood."
-    family = CounterMetricFamily(f"{PREFIX}_not_understood", text, labels=["integration", "what"])
-    for what in NOT_UNDERSTOOD:
-        family.add_metric([integration, what], counts.get(what, 0))
+def _family(integration: str, gauge: Gauge, value: float | Mapping[str, float] | None) -> Metric:
+    labels = ["integration", *filter(None, [gauge.label])]
+    family = gauge.family(f"{PREFIX}_{gauge.name}", gauge.help, labels=labels)
+    values = value if isinstance(value, Mapping) else {"": value}
+    for label, each in values.items():
+        if each is not None:
+            family.add_metric([integration, *filter(None, [label])], each)
     return family

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from worker.delivery.bulk_trust import BulkState, read_state
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.worker_registry import WorkerEntry, WorkerRegistry
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.members.opt_outs import OptOutStatus, opt_out_status
 from worker.members.sync_progress import SyncStatus, sync_status
 from worker.monitoring.redis_memory import memory_share
@@ -75,31 +75,28 @@ def read_status(settings: Settings, store: "redis.Redis") -> Status:
     Raises:
         redis.RedisError: Redis does not answer.
     """
-    where = settings.signal_integration, settings.queue
-    delay_queue, letters = DelayQueue(store, *where), DeadLetterQueue(store, *where).totals()
+    name, queue = settings.signal_integration, settings.queue
+    delay_queue, stats = DelayQueue(store, name, queue), OutcomeStats(store, name)
+    letters = DeadLetterQueue(store, name, queue).totals()
     now, opt_outs = redis_now(store), opt_outs_read(settings, store)
     return Status(
-        integration=settings.signal_integration,
+        integration=name,
         at=now,
         queued=queued_messages(settings, store),
-        oldest_age=oldest_age(store, settings.queue, now),
-        in_flight=store.hlen(Keys(settings.signal_integration).in_flight),
+        oldest_age=oldest_age(store, queue, now),
+        in_flight=store.hlen(Keys(name).in_flight),
         delayed=delay_queue.count(),
         next_due=delay_queue.next_due(),
         hold=gate_for(settings, store).state(),
         dead_letters=letters,
-        last_minute=OutcomeStats(store, settings.signal_integration).last_minute(now),
-        workers=WorkerRegistry(store, settings.signal_integration).alive(),
+        last_minute=stats.last_minute(now),
+        workers=WorkerRegistry(store, name).alive(),
         opt_outs=opt_outs,
-        sync=sync_status(
-            store, settings.signal_integration, days=settings.ledger_days, trusted=opt_outs.trusted
-        )
+        sync=sync_status(store, name, days=settings.ledger_days, trusted=opt_outs.trusted)
         if opt_outs
         else None,
-        bulk=read_state(store, settings.signal_integration)
-        if settings.mailgun_batch_size > 1
-        else None,
-        not_understood=OutcomeStats(store, settings.signal_integration).not_understood(),
+        bulk=read_state(store, name) if settings.mailgun_batch_size > 1 else None,
+        not_understood=stats.not_understood(),
         memory=memory_share(store),
         letters_share=letters_share(settings, sum(letters.values())),
     )

@@ -5,8 +5,6 @@ with that event.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from worker.mailgun.outcome import OutcomeKind
@@ -24,67 +22,60 @@ if TYPE_CHECKING:
 REASONS = (OutcomeKind.UNAVAILABLE, OutcomeKind.THROTTLED, OutcomeKind.CRASHED, WAITING)
 
 
-@dataclass(frozen=True)
-class DelayedEvents:
-    """The delayed events of one integration."""
+def delay_queue_for(settings: Settings, store: "redis.Redis") -> DelayQueue:
+    """Return the delay queue of the integration."""
+    return DelayQueue(store, settings.signal_integration, settings.queue)
 
-    queue: DelayQueue
 
-    def matching(self, wanted: DeadLetterFilter) -> Iterator[DelayedMessage]:
-        """Yield the events that match, the next due first."""
-        return (each for page in self.queue.pages() for each in page if is_wanted(each, wanted))
+def matching(queue: DelayQueue, wanted: DeadLetterFilter) -> Iterator[DelayedMessage]:
+    """Yield the events that match, the next due first."""
+    return (each for page in queue.pages() for each in page if is_wanted(each, wanted))
 
-    def batches(
-        self, wanted: DeadLetterFilter, counted: Collection[object], *, at_once: int
-    ) -> Iterator[list[DelayedMessage]]:
-        """Yield the events that were counted and still match, the next due first, in lists.
 
-        Each event is in one list, also if it was tried and delayed again meanwhile.
+def batches(
+    queue: DelayQueue, wanted: DeadLetterFilter, counted: Collection[object], *, at_once: int
+) -> Iterator[list[DelayedMessage]]:
+    """Yield the events that were counted and still match, the next due first, in lists.
 
-        Args:
-            wanted: Which events are meant.
-            counted: The `DelayedMessage.identity` of each of them, before the operator confirmed.
-            at_once: Events at most in one list.
-        """
-        left = set(counted)
-        for page in self.queue.pages():
-            found = {each.identity: each for each in page if each.identity in left}
-            left.difference_update(found)
-            meant = [each for each in found.values() if is_wanted(each, wanted)]
-            for start in range(0, len(meant), at_once):
-                yield meant[start : start + at_once]
-            if not left:
-                return
+    Each event is in one list, also if it was tried and delayed again meanwhile.
 
-    def first(self, id: str) -> DelayedMessage | None:
-        """Return the event with this id; None if it is not delayed."""
-        return next(islice(self.matching(DeadLetterFilter(id=id)), 1), None)
+    Args:
+        queue: The delay queue.
+        wanted: Which events are meant.
+        counted: The `DelayedMessage.identity` of each of them, before the operator confirmed.
+        at_once: Events at most in one list.
+    """
+    left = set(counted)
+    for page in queue.pages():
+        found = {each.identity: each for each in page if each.identity in left}
+        left.difference_update(found)
+        meant = [each for each in found.values() if is_wanted(each, wanted)]
+        for start in range(0, len(meant), at_once):
+            yield meant[start : start + at_once]
+        if not left:
+            return
 
-    def bury(self, delayed: Sequence[DelayedMessage], now: float) -> int:
-        """Put the events on the dead-letter queue, and return how many.
 
-        Args:
-            delayed: The events.
-            now: The moment of the burial, in epoch seconds.
-        """
-        letters = (
-            dead_letter(
-                DeadLetterReason.BURIED,
-                each.message,
-                status=None,
-                answer=f"an operator buried it; before that: "
-                f"{why_delayed(each.reason, each.status)}",
-                died_at=now,
-                integration=self.queue.integration,
-            )
-            for each in delayed
+def bury_delayed(queue: DelayQueue, delayed: Sequence[DelayedMessage], now: float) -> int:
+    """Put the events on the dead-letter queue, and return how many.
+
+    Args:
+        queue: The delay queue.
+        delayed: The events.
+        now: The moment of the burial, in epoch seconds.
+    """
+    letters = (
+        dead_letter(
+            DeadLetterReason.BURIED,
+            each.message,
+            status=None,
+            answer=f"an operator buried it; before that: {why_delayed(each.reason, each.status)}",
+            died_at=now,
+            integration=queue.integration,
         )
-        return self.queue.bury(list(zip(delayed, letters, strict=True)))
-
-
-def delayed_events_of(settings: Settings, store: "redis.Redis") -> DelayedEvents:
-    """Return the delayed events of the integration."""
-    return DelayedEvents(DelayQueue(store, settings.signal_integration, settings.queue))
+        for each in delayed
+    )
+    return queue.bury(list(zip(delayed, letters, strict=True)))
 
 
 def is_wanted(delayed: DelayedMessage, wanted: DeadLetterFilter) -> bool:

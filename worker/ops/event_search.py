@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from worker.gate.gate import ALLOW_WHEN_FULL
+from worker.members.entry import forget
 from worker.members.ledger import Ledger
 from worker.queue.dead_letter import DeadLetter
 from worker.queue.dead_letters import DeadLetterQueue
@@ -138,7 +139,7 @@ class EventSearch:
                 self._erase_delayed(each, predicate) for each, _ in list(self.delayed(predicate))
             )
             found["dead letters"] += self._erase_dead(list(self.dead(predicate)), predicate)
-            found["ledger"] += self.ledger.forget(address)
+            found["ledger"] += forget(self.ledger, address)
         return {**found, "in flight": self.in_flight(predicate)}
 
     def unread(self) -> dict[str, int]:

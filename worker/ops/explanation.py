@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.delivery.worker_registry import WorkerRegistry
-from worker.members.ledger import LedgerEntry
+from worker.members.entry import LedgerEntry, look_up
 from worker.members.record import UNDATED_AT, No
 from worker.ops.attempts import attempt_history_of
 from worker.ops.event_search import EventSearch
@@ -39,38 +39,25 @@ def event_findings(settings: Settings, search: EventSearch, id: str) -> Iterator
     def named(message: Message) -> Finding:
         return {} if message.id == id else {"event": message.id}
 
-    unread: tuple[str, ...] = ()
+    last: Message | None = None
     preset = load_preset(settings.mailgun_preset)
     for before, found in search.queued(wanted):
-        of_bundle = {} if found.events[0].id == id else {"bundle_events": len(found.events)}
+        last = found.events[0]
+        of_bundle = {} if last.id == id else {"bundle_events": len(found.events)}
         yield {"place": "queued", "messages_before": before, **of_bundle}
-        unread = _not_understood(found.events[0], preset)
     if search.in_flight(wanted):
         yield {"place": "in flight"}
     for found, due in search.delayed(wanted):
-        message = found.events[0]
-        unread = _not_understood(message, preset)
-        address = address_of(message.args, preset)
-        waits = bool(address) and search.waits(address, found.raw)
-        yield {
-            "place": "delayed",
-            **named(message),
-            **_tried(message),
-            "due": due,
-            "waits_for_member": waits,
-        }
+        last = found.events[0]
+        address = address_of(last.args, preset)
+        waits = {"due": due, "waits_for_member": bool(address) and search.waits(address, found.raw)}
+        yield {"place": "delayed", **named(last), **_tried(last), **waits}
     for buried in search.dead(wanted):
-        letter = buried.letter
-        yield {
-            "place": "dead letter",
-            **named(buried.message),
-            "reason": letter.reason,
-            "died_at": letter.died_at,
-            **_tried(buried.message),
-            "status": letter.status,
-        }
-        unread = _not_understood(buried.message, preset)
-    yield from ({"place": "note", "text": each} for each in unread)
+        last, letter = buried.message, buried.letter
+        died = {"place": "dead letter", **named(last), "reason": letter.reason}
+        yield {**died, "died_at": letter.died_at, **_tried(last), "status": letter.status}
+    for text in _not_understood(last, preset) if last else ():
+        yield {"place": "note", "text": text}
     tries = WorkerRegistry(search.redis, settings.signal_integration).tries(id)
     for left, each in enumerate(tries, 1 - len(tries)):
         place = "tried" if left else "last ended"
@@ -97,7 +84,7 @@ def member_findings(settings: Settings, search: EventSearch, email: str) -> Iter
     ):
         if count:
             yield {"place": place, "events": count}
-    entry = search.ledger.look_up(address)
+    entry = look_up(search.ledger, address)
     if entry:
         yield from _ledger_findings(entry)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.delivery.event_delivery import order_of
+from worker.members.entry import look_up
 from worker.members.ledger import Ledger
 from worker.ops.event_file import FileEntry
 from worker.ops.preview import MemberContext, event_preview
@@ -34,7 +35,7 @@ class ReplayPreview:
         """
 
         def context_of(patch: Patch) -> MemberContext:
-            entry = self.ledger.look_up(patch.address)
+            entry = look_up(self.ledger, patch.address)
             if entry is None:
                 return MemberContext()
             current = entry.copy.member if entry.copy else None

@@ -14,9 +14,12 @@ def clock_time(epoch: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a span as `3 h 12 min`, `4 min` or `7 s`; `?` if `seconds` is not finite."""
+    """Return a span as `3 h 12 min`, `4 min` or `7 s`; `?` if `seconds` is not finite.
+
+    Less than 0 is `0 s`: the clocks of two machines differ.
+    """
     if not math.isfinite(seconds):
         return "?"
     if seconds >= 3600:
         return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return f"{int(seconds // 60)} min" if seconds >= 60 else f"{int(seconds)} s"
+    return f"{int(seconds // 60)} min" if seconds >= 60 else f"{max(0, int(seconds))} s"

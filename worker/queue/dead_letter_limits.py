@@ -32,9 +32,9 @@ class DeadLetterLimits:
     """
 
     letters: DeadLetterQueue
-    most: int = 0
-    days: float = 0
-    removed: Callable[[str], None] = lambda _bound: None
+    most: int
+    days: float
+    removed: Callable[[str], None]
 
     def try_start(self) -> bool:
         """Claim the right to call `enforce`.

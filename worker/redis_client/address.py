@@ -11,11 +11,11 @@ names the part or option and quotes no value.
 
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from ipaddress import IPv6Address
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
+from worker.redis_client.address_text import RedisAddressError, decoded
+from worker.redis_client.given_options import options_in
 from worker.redis_client.options import OPTIONS, database, whole_number
 
 DEFAULT_MASTER = "mymaster"  # the name in Redis's own Sentinel documentation
@@ -33,13 +33,6 @@ OTHER_SCHEMES = {
     "redis+sentinel": "write sentinel://",
     "rediss+sentinel": "write sentinel://…?ssl=true",
 }
-
-
-class RedisAddressError(ValueError):
-    """An unusable REDIS_URL.
-
-    The text is one line without any secret, which callers put after the setting's name.
-    """
 
 
 @dataclass(frozen=True)
@@ -138,7 +131,7 @@ def redis_address(url: str) -> RedisAddress:
     if "@" in query or "#" in query:
         raise RedisAddressError(f"holds a raw ?, # or @; {ENCODE}")
     nodes = [_node(part, DEFAULT_PORTS[scheme]) for part in _parts(before, scheme)]
-    given = _options(query, scheme)
+    given = options_in(query, scheme)
     return RedisAddress(
         scheme=scheme,
         servers=tuple(server for _, server, _ in nodes),
@@ -224,19 +217,8 @@ def _number(text: str, name: str) -> int:
 def _login_in(text: str) -> Login:
     username, _, password = text.partition(":")
     return Login(
-        _decoded(username, "the user name") or None, _decoded(password, "the password") or None
+        decoded(username, "the user name") or None, decoded(password, "the password") or None
     )
-
-
-def _decoded(text: str, what: str) -> str:
-    try:
-        if re.search(r"%(?![0-9A-Fa-f]{2})", text):
-            raise ValueError
-        return unquote_to_bytes(text).decode("utf-8")
-    except ValueError:
-        raise RedisAddressError(
-            f"{what} holds a % that begins no UTF-8 escape; write a % itself as %25"
-        ) from None
 
 
 def _login(logins: list[Login | None]) -> Login:
@@ -255,58 +237,6 @@ def _database(in_paths: list[int | None], in_query: int | None) -> int:
             "names two databases (in the path, or by the option db); keep one of them"
         )
     return given.pop() if given else 0
-
-
-def _options(query: str, scheme: str) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for part in filter(None, query.split("&")):
-        name, _, text = part.partition("=")
-        if name in given:
-            raise RedisAddressError(f"the option {_shown(name)} is given twice; keep one of them")
-        given[name] = _value(name, text)
-    for name in given:
-        _check_scope(name, scheme, tls=scheme == "rediss" or bool(given.get("ssl")))
-    return given
-
-
-def _value(name: str, text: str) -> Any:
-    if name not in OPTIONS:
-        raise RedisAddressError(f"the option {_shown(name)} is not supported; {_instead(name)}")
-    decoded = _decoded(text, f"the option {name}")
-    if not decoded:
-        raise RedisAddressError(f"the option {name} has no value; give it one, or leave it out")
-    try:
-        return OPTIONS[name].read(decoded)
-    except ValueError as error:
-        raise RedisAddressError(f"the option {name} {error}; correct it") from None
-
-
-def _shown(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,39}", name) else "with that name"
-
-
-def _instead(name: str) -> str:
-    if name in {"username", "user", "password"}:
-        return "write user name and password before the host: redis://USER:PASSWORD@HOST"
-    close = get_close_matches(name.lower(), OPTIONS, 1, 0.8)
-    return (
-        f"did you mean {close[0]}?" if close else "take it away, docs/redis.md lists those that are"
-    )
-
-
-def _check_scope(name: str, scheme: str, *, tls: bool) -> None:
-    scope = OPTIONS[name].scope
-    if name == "ssl" and scheme != "sentinel":
-        raise RedisAddressError(
-            "the option ssl is for sentinel:// only; rediss:// is TLS, redis:// is not"
-        )
-    if scope == "sentinel" and scheme != "sentinel":
-        raise RedisAddressError(
-            f"the option {name} is for sentinel:// only; take it away, or write sentinel://"
-        )
-    if (scope == "tls" or name == "sentinel_ssl") and not tls:
-        instead = "add ssl=true" if scheme == "sentinel" else "write rediss://"
-        raise RedisAddressError(f"the option {name} needs TLS; {instead}, or take it away")
 
 
 def _tls(given: dict[str, Any]) -> Tls:

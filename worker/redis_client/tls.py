@@ -4,7 +4,8 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.redis_client.address import RedisAddressError, Tls
+from worker.redis_client.address import Tls
+from worker.redis_client.address_text import RedisAddressError
 
 
 def check_tls_files(tls: Tls) -> None:

@@ -18,7 +18,6 @@
     http.py              requests from the network, replies and faults to it
     control.py           the routes under /sandbox/
     server.py            the HTTP server; a browser gets page.html
-    __main__.py          `python -m worker.sandbox`
 
 Only http.py, control.py and server.py need aiohttp.
 """

@@ -33,8 +33,7 @@ class ItemPage(PageHandler):
         await self._answer(key, with_event=True)
 
     async def _answer(self, key: str, *, with_event: bool) -> None:
-        is_key = self.queue.is_key(key)
-        values = await self.read(self._values, key, with_event) if is_key else None
+        values = await self.read(self._values, key, with_event)
         if values is None:
             raise HTTPError(404, "%s", self.queue.words.gone)
         self.show(

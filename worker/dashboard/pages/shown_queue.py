@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from worker.dashboard.pages.query import ListQuery, ListShape
 from worker.dashboard.pages.words import Act, Words
-from worker.gate.gate import HoldState
+from worker.gate.holds import HoldState
 from worker.ops.found_page import FoundPage
 from worker.ops.redis_check.errors import describe_redis_error
 from worker.ops.replay_preview import ReplayPreview, replay_preview_for

@@ -14,13 +14,13 @@ from worker.dashboard.retries.rows import Row, row_of
 from worker.dashboard.retries.selection import SelectedEvents
 from worker.dashboard.retries.words import BURY, PURGE, RETRY, SHAPE, WORDS
 from worker.ops.attempts import why_delayed
-from worker.ops.delayed_events import REASONS, DelayedEvents, delayed_events_of
+from worker.ops.delayed_events import REASONS, bury_delayed, delay_queue_for
 from worker.ops.delayed_overview import delay_overview_of
 from worker.ops.delayed_pages import EventKey, event_with, page_of, parsed_key
 from worker.ops.found_page import FoundPage
 from worker.ops.replay_preview import ReplayEffect
 from worker.queue.dead_letter_filter import DeadLetterFilter
-from worker.queue.delay_queue import WAITING, DelayedMessage
+from worker.queue.delay_queue import WAITING, DelayedMessage, DelayQueue
 from worker.redis_client.clock import redis_now
 
 
@@ -34,9 +34,9 @@ class Retries(ShownQueue[DelayedMessage]):
     templates = ("retries.html", "retry.html")
 
     @cached_property
-    def events(self) -> DelayedEvents:
-        """The delayed events."""
-        return delayed_events_of(self.settings, self.store)
+    def queue(self) -> DelayQueue:
+        """The delay queue."""
+        return delay_queue_for(self.settings, self.store)
 
     def effect_text(self, effect: str) -> str:
         """Return a `ReplayEffect` of an event that is no dead letter yet."""
@@ -44,11 +44,11 @@ class Retries(ShownQueue[DelayedMessage]):
 
     def count(self) -> int:
         """Return the number of delayed events."""
-        return self.events.queue.count()
+        return self.queue.count()
 
     def overview(self) -> dict[str, Any]:
         """Return the figures, the picture, and the reasons that there are."""
-        overview = delay_overview_of(self.events.queue, BARS)
+        overview = delay_overview_of(self.queue, BARS)
         return {
             "overview": overview,
             "bars": picture_of(overview.dues),
@@ -58,7 +58,7 @@ class Retries(ShownQueue[DelayedMessage]):
 
     def figures(self) -> dict[str, Any]:
         """Return when the next event is due, in epoch seconds."""
-        return {"next_due": self.events.queue.next_due()}
+        return {"next_due": self.queue.next_due()}
 
     def reasons(self) -> dict[str, Any]:
         """Return what `parse_filter` is to know of the reasons that there are."""
@@ -71,7 +71,7 @@ class Retries(ShownQueue[DelayedMessage]):
             ValueError: A filter is wrong; the text is one line that says what.
         """
         return page_of(
-            self.events.queue,
+            self.queue,
             self.filter_of(query),
             query.size,
             self.row,
@@ -103,18 +103,17 @@ class Retries(ShownQueue[DelayedMessage]):
     def item(self, key: str) -> DelayedMessage | None:
         """Return the event with this key, or None; see `event_with`."""
         parsed = parsed_key(key)
-        queue, secret = self.events.queue, self.settings.digest_key
-        return event_with(queue, parsed, secret) if parsed else None
+        return event_with(self.queue, parsed, self.settings.digest_key) if parsed else None
 
     def selected(self, keys: Sequence[str], wanted: DeadLetterFilter, text: str) -> SelectedEvents:
         """Return the events with these keys, or if there is none those that match `wanted`."""
         parsed = tuple(key for key in map(parsed_key, keys) if key)
-        return SelectedEvents(self.events, self.settings.digest_key, parsed, wanted, text)
+        return SelectedEvents(self.queue, self.settings.digest_key, parsed, wanted, text)
 
     def act(self, act: Act, batch: list[DelayedMessage]) -> int:
         """Retry, bury or purge the events, and return how many."""
         if act == RETRY:
-            return self.events.queue.retry(batch)
+            return self.queue.retry(batch)
         if act == BURY:
-            return self.events.bury(batch, time.time())
-        return self.events.queue.purge(batch)
+            return bury_delayed(self.queue, batch, time.time())
+        return self.queue.purge(batch)

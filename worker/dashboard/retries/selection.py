@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from worker.dashboard.pages.shown_queue import Selection
-from worker.ops.delayed_events import DelayedEvents, is_wanted
+from worker.ops.delayed_events import batches, is_wanted
 from worker.ops.delayed_pages import EventKey, events_with
 from worker.ops.survey import Survey
 from worker.queue.dead_letter_filter import DeadLetterFilter
-from worker.queue.delay_queue import DelayedMessage
+from worker.queue.delay_queue import DelayedMessage, DelayQueue
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,14 @@ class SelectedEvents(Selection[DelayedMessage]):
     """The events with these keys, or if there is none those that match `wanted`.
 
     Attributes:
-        events: The delayed events.
+        queue: The delay queue.
         secret: The key of the digests in the keys.
         keys: The events that were ticked.
         wanted: The filter.
         text: Which events these are, in words.
     """
 
-    events: DelayedEvents
+    queue: DelayQueue
     secret: bytes
     keys: tuple[EventKey, ...]
     wanted: DeadLetterFilter
@@ -45,7 +45,7 @@ class SelectedEvents(Selection[DelayedMessage]):
         check: Callable[[], None],
     ) -> Iterator[list[DelayedMessage]]:
         """Yield those that `read` has yielded and that still match, the next due first."""
-        for batch in self.events.batches(self.wanted, self._counted, at_once=size):
+        for batch in batches(self.queue, self.wanted, self._counted, at_once=size):
             check()
             yield batch
 
@@ -55,10 +55,10 @@ class SelectedEvents(Selection[DelayedMessage]):
 
     def _found(self, on_read: Callable[[int], None]) -> Iterator[DelayedMessage]:
         if self.keys:
-            yield from events_with(self.events.queue, self.keys, self.secret, on_read)
+            yield from events_with(self.queue, self.keys, self.secret, on_read)
             return
         read = 0
-        for page in self.events.queue.pages():
+        for page in self.queue.pages():
             yield from (each for each in page if is_wanted(each, self.wanted))
             read += len(page)
             on_read(read)

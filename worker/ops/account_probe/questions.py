@@ -111,15 +111,9 @@ def _capitals(it: ProbeMember) -> str:
     return "the same member" if it.read(it.address.upper()) else "no such member"
 
 
-def _subscribed_false(it: ProbeMember) -> str:
-    it.renew(it.member(subscribed=True))
-    it.write(it.member(subscribed=False).form())
-    return _subscription(it.current())
-
-
-def _subscribed_true(it: ProbeMember) -> str:
-    it.renew(it.member(subscribed=False))
-    it.write(it.member(subscribed=True).form())
+def _subscription_set(it: ProbeMember, *, to: bool) -> str:
+    it.renew(it.member(subscribed=not to))
+    it.write(it.member(subscribed=to).form())
     return _subscription(it.current())
 
 
@@ -283,8 +277,8 @@ QUESTIONS: tuple[Question, ...] = (
         "lowercase the list's addresses; report this",
     ),
     Question("upsert=true", "updated", _updated, BOTH),
-    Question("subscribed=false", "unsubscribed", _subscribed_false, BOTH),
-    Question("subscribed=true", "subscribed", _subscribed_true, BOTH),
+    Question("subscribed=false", "unsubscribed", lambda it: _subscription_set(it, to=False), BOTH),
+    Question("subscribed=true", "subscribed", lambda it: _subscription_set(it, to=True), BOTH),
     Question("vars on an update", "replaced", _vars_on_update, lost_by_overwriting="replaced"),
     Question("vars left out", UNKNOWN, _vars_left_out),
     Question("name left out", UNKNOWN, _name_left_out, lost_by_overwriting="cleared"),

@@ -22,10 +22,11 @@ from worker.ops.redis_check.known_errors import (
     FORBIDDEN,
     KNOWN_ERRORS,
     NOT_SENTINEL_FIX,
-    OLDEST_VERSION,
     RIGHTS_DOC,
     UNASKED_ERRORS,
     UNAVAILABLE,
+    USE_NEWER,
+    VERSION,
 )
 from worker.ops.redis_check.name_lookup import AddressLook, look_at_address
 from worker.redis_client.client import connect, where
@@ -105,18 +106,13 @@ def of_right(text: str, place: str) -> Trouble | None:
     if unknown and unknown[1].upper() == "SENTINEL":
         return Trouble(f"{place} is Redis itself, not a Sentinel", NOT_SENTINEL_FIX)
     if unknown and unknown[1].upper() == "HELLO":
-        return Trouble(f"{place} is older than Redis 6", too_old_fix())
+        return Trouble(f"{place} is older than Redis 6", USE_NEWER)
     if unknown:
         return Trouble(
             f"{place} has no command {unknown[1].upper()}",
-            f"{too_old_fix()} Or it was renamed: undo that.",
+            f"{USE_NEWER} Or it was renamed: undo that.",
         )
     return None
-
-
-def too_old_fix() -> str:
-    """Return the fix for a server that is too old."""
-    return f"Use Redis {'.'.join(map(str, OLDEST_VERSION))} or newer, or Valkey."
 
 
 def _of_password(error: BaseException, text: str, url: str) -> Trouble | None:
@@ -176,8 +172,7 @@ def _of_address(error: BaseException, url: str) -> Trouble:
     if not isinstance(error, kinds):
         return Trouble(
             f"{place} refused a command ({type(error).__name__})",
-            f"It must be a writable Redis ≥ {'.'.join(map(str, OLDEST_VERSION))} or Valkey; "
-            "see signal-mailgun check.",
+            f"It must be a writable Redis ≥ {VERSION} or Valkey; see signal-mailgun check.",
             passes=True,
         )
     options = _options(url)

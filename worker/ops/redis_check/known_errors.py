@@ -3,6 +3,8 @@
 from worker.ops.redis_check.name_lookup import Speaks
 
 OLDEST_VERSION = (6, 2)
+VERSION = ".".join(map(str, OLDEST_VERSION))
+USE_NEWER = f"Use Redis {VERSION} or newer, or Valkey."
 RIGHTS_DOC = "docs/redis-rights.md"
 ONE_SERVER = (
     "Use one Redis, with replicas and Sentinel if it must not fail: "

@@ -1,4 +1,4 @@
-"""Command line of the sandbox: `python -m worker.sandbox` runs it as a process of its own."""
+"""The sandbox as a process of its own, with every option: `python -m tests.sandbox_process`."""
 
 import argparse
 import sys
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     default = SandboxConfig()
     parser = argparse.ArgumentParser(
-        prog="python -m worker.sandbox", description="Run a Mailgun sandbox on this machine."
+        prog="python -m tests.sandbox_process", description="Run a Mailgun sandbox on this machine."
     )
     parser.add_argument("--host", default=default.host)
     parser.add_argument("--port", type=int, default=default.port, help="0: any free port")
