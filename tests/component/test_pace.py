@@ -12,12 +12,13 @@ from tests.integrations import (
 )
 from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
 from worker.gate.config import (
-    CAREFUL_RATE,
+    CAREFUL_REQUESTS,
     CAREFUL_SECONDS,
     SLOWEST_RATE,
     USUAL_LIMIT,
     WINDOW_SECONDS,
 )
+from worker.gate.gate import Gate
 from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
@@ -211,21 +212,40 @@ def test_slower_of_learned_rate_and_set_rate_limit_counts(own: OwnIntegration) -
 
 # Near the usual limit
 
+BEFORE_USUAL = USUAL_LIMIT - 20  # requests that are permitted at once
 
-def test_requests_near_the_usual_limit_go_slowly_until_some_passed_it(own: OwnIntegration) -> None:
+
+def near_usual(own: OwnIntegration, gate: Gate) -> None:
+    """Let so many requests pass that the next ones are near the usual limit."""
+    own.fill(3000)
+    assert len(own.take(1000).messages) == BEFORE_USUAL
+    answered(gate, OutcomeKind.DELIVERED, requests=BEFORE_USUAL)
+
+
+def test_few_requests_are_under_way_near_the_usual_limit_until_some_passed(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate()
-    own.fill(2000)
-    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
-    began, taken = own.now(), 0
-    answered(gate, OutcomeKind.DELIVERED, requests=USUAL_LIMIT - 20)
-    while taken < 40:
-        taken += len(own.take(1000).messages)
-    assert own.now() - began >= (taken - 8) / CAREFUL_RATE
-    assert gate.state().rate == CAREFUL_RATE
-    answered(gate, OutcomeKind.DELIVERED, requests=40)
-    assert gate.state().rate is None
+    near_usual(own, gate)
+    for _ in range(5):
+        assert len(own.take(1000).messages) == CAREFUL_REQUESTS
+        assert own.take(1000).messages == []
+        answered(gate, OutcomeKind.DELIVERED, requests=CAREFUL_REQUESTS)
+    assert len(own.take(1000).messages) == 1000
     own.later(300)
     assert len(own.take(1000).messages) == 1000
+
+
+def test_fetch_near_the_usual_limit_waits_for_what_is_under_way(own: OwnIntegration) -> None:
+    gate = own.gate()
+    own.fill(1000)
+    own.take(1000)
+    answered(gate, OutcomeKind.DELIVERED, requests=BEFORE_USUAL - CAREFUL_REQUESTS)
+    taken = own.take(1000)
+    assert taken.messages == []
+    assert 0 < taken.wait < 0.1
+    answered(gate, OutcomeKind.DELIVERED)
+    assert len(own.take(1000).messages) == 1
 
 
 def test_requests_of_another_minute_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
@@ -233,7 +253,7 @@ def test_requests_of_another_minute_do_not_count_for_the_usual_limit(own: OwnInt
     for _ in range(3):
         assert len(own.take(250).messages) == 250
         own.later(WINDOW_SECONDS)
-    assert own.gate().state().rate is None
+    assert len(own.take(250).messages) == 250
 
 
 def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
@@ -243,31 +263,63 @@ def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIn
         assert len(own.take(200).messages) == 200
         gate.release(200 * gate.rules.event_cost)
         gate.flush_released()
-    assert gate.state().rate is None
 
 
-def test_events_that_need_no_request_go_slowly_for_a_few_seconds_only(own: OwnIntegration) -> None:
+def test_care_ends_if_no_answer_comes_for_a_few_seconds(own: OwnIntegration) -> None:
     gate = own.gate()
     own.fill(3000)
-    own.take(1000)
-    assert gate.state().rate == CAREFUL_RATE
-    own.later(CAREFUL_SECONDS)
-    assert gate.state().rate is None
-    own.take(1)
+    assert len(own.take(1000).messages) == BEFORE_USUAL
+    own.later(CAREFUL_SECONDS - 1)
+    answered(gate, OutcomeKind.DELIVERED)
+    own.later(CAREFUL_SECONDS - 1)
+    assert own.take(1000).messages == []
+    own.later(1)
     assert len(own.take(1000).messages) == 1000
 
 
-def test_first_events_near_the_usual_limit_leave_no_debt(own: OwnIntegration) -> None:
-    own.fill(1000)
-    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
-    assert own.take(1000).wait < 0.1
-
-
-def test_bundle_in_hand_goes_on_near_the_usual_limit(own: OwnIntegration) -> None:
+def test_bundle_in_hand_gets_few_permits_at_once_near_the_usual_limit(own: OwnIntegration) -> None:
     gate = own.gate()
-    own.fill(1000)
+    near_usual(own, gate)
+    charged, wait = gate.acquire(64)
+    assert charged == CAREFUL_REQUESTS
+    assert 0 < wait < 0.1
+    assert gate.acquire(64) == (0, wait)
+    answered(gate, OutcomeKind.DELIVERED, requests=charged)
+    assert gate.acquire(3) == (3, 0.0)
+
+
+def test_background_request_waits_near_the_usual_limit(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    waits = [gate.acquire_background()[0] for _ in range(CAREFUL_REQUESTS + 1)]
+    assert waits[:-1] == [0.0] * CAREFUL_REQUESTS
+    assert waits[-1] > 0
+
+
+def test_429s_near_the_usual_limit_hold_until_its_minute_is_over(own: OwnIntegration) -> None:
+    gate = own.gate(base=4)
+    near_usual(own, gate)
+    own.later(10)
     own.take(1000)
-    assert [gate.acquire(64) for _ in range(10)] == [64] * 10
+    answered(gate, OutcomeKind.DELIVERED, requests=4)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    assert float(own.hold()["not_before"]) - own.now() < 1
+    answered(gate, OutcomeKind.THROTTLED)
+    assert is_about(float(own.hold()["not_before"]) - own.now(), WINDOW_SECONDS - 9)
+    own.later(WINDOW_SECONDS - 9)
+    own.take(1000)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == pytest.approx((BEFORE_USUAL + 4) / WINDOW_SECONDS)
+
+
+def test_single_429_near_the_usual_limit_teaches_no_rate(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    answered(gate, OutcomeKind.THROTTLED)
+    answered(gate, OutcomeKind.DELIVERED, requests=4)
+    answered(gate, OutcomeKind.THROTTLED)
+    assert "limit" not in own.pace()
+    assert "met_usual" not in own.pace()
 
 
 def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> None:
@@ -277,7 +329,7 @@ def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> N
         own.later(1)
         own.take(5)
     assert float(own.pace()["limit"]) > 0
-    assert own.gate().state().rate != CAREFUL_RATE
+    assert "permitted" not in own.pace()
 
 
 def test_set_rate_limit_is_not_slowed_near_the_usual_limit(own: OwnIntegration) -> None:

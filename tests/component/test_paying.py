@@ -31,7 +31,7 @@ def report_reads(gate: Gate, kind: OutcomeKind, *, times: int = 1) -> list[str]:
     return [gate.record_page(Outcome(kind, requests=1), str(kind), NOW) for _ in range(times)]
 
 
-def test_background_request_without_a_limit_is_allowed_and_leaves_no_trace(
+def test_background_request_without_a_limit_is_allowed_and_counted(
     own: OwnIntegration,
 ) -> None:
     before = own.now()
@@ -39,7 +39,7 @@ def test_background_request_without_a_limit_is_allowed_and_leaves_no_trace(
         wait, at = own.gate().acquire_background()
         assert wait == 0
         assert before <= at <= own.now()
-    assert own.pace() == {}
+    assert own.pace()["permitted"] == "10"
 
 
 @pytest.mark.parametrize("hold", HOLDS)

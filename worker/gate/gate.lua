@@ -14,14 +14,15 @@ local function hold_seconds(under_way)
     return throttled
 end
 
--- Charge as many of `wanted` requests as may be sent now, and return their number.
+-- Charge as many of `wanted` requests as may be sent now. Return their number; and if the rest only
+-- waits for the few under way near the usual limit, the seconds after which to ask again, else 0.
 local function grant(wanted)
-    if hold_seconds(true) > 0 then return 0 end
-    -- Near the usual limit only fetches wait: a bundle in hand goes on, a few members at a time.
-    local left = known_rate() and refill()
-    local grants = left and math.max(0, math.min(wanted, math.floor(left))) or wanted
+    if hold_seconds(true) > 0 then return {0, '0'} end
+    local few, left = before_usual_limit(), refill()
+    local paced = left and math.max(0, math.min(wanted, math.floor(left))) or wanted
+    local grants = few and math.min(paced, math.floor(few)) or paced
     charge(grants)
-    return grants
+    return {grants, tostring(grants < paced and rules.careful_wait or 0)}
 end
 
 -- Return how many of `want` events may be fetched now, each of which is to be charged `event_cost`
@@ -29,10 +30,12 @@ end
 local function allowance(want)
     local wait = hold_seconds(false)
     if wait > 0 then return 0, wait end
+    local few = before_usual_limit()
+    if few and few < fewest_tokens() then return 0, rules.careful_wait end
     local left, allowed = refill()
-    if not left then return before_usual_limit(want, rules.event_cost), 0 end
-    if left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
-    return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
+    if left and left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
+    local tokens = math.min(few or math.huge, left or math.huge)
+    return math.min(want, math.floor(tokens / rules.event_cost + 0.001)), 0
 end
 
 -- Return the integration's own clock: the seconds in which no hold stood and a worker ran. So a
@@ -154,6 +157,14 @@ local function until_next_window()
     return over > now and over - now or math.huge
 end
 
+-- Return when the window is over if 429s show that it allows the usual limit, else nil: three in a
+-- row near that limit. Until then no request passes, so none is sent to try. Mailgun's window began
+-- with the first request, up to a second after that was permitted.
+local function end_of_usual_window()
+    if (number(PACE, 'row') or 0) < 3 or not is_near_usual() then return nil end
+    return number(PACE, 'window_at') + rules.window + 1
+end
+
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
 -- of the account may have caused that one. Later ones, of requests already under way, can only
 -- lengthen the hold.
@@ -162,11 +173,16 @@ local function note_throttling(seconds, why)
     redis.call('HINCRBY', PACE, 'row', 1)
     local limited = many_refused()
     if limited then redis.call('HSET', PACE, 'limited', 1) end
-    local stands = number(HOLD, 'not_before') or 0
+    local stands, asked = number(HOLD, 'not_before') or 0, seconds > 0 and now + seconds or 0
+    local window_ends = seconds == 0 and end_of_usual_window()
+    if window_ends then
+        redis.call('HSET', PACE, 'limited', 1, 'met_usual', 1, 'ramp_rate', rules.first_rate)
+        limited, asked = true, window_ends
+    end
     if stands > now then
-        if seconds > 0 and now + seconds > stands then
-            redis.call('HSET', HOLD, 'not_before', now + seconds)
-            ramp_from(now + seconds, number(PACE, 'ramp_rate') or rules.first_rate)
+        if asked > stands then
+            redis.call('HSET', HOLD, 'not_before', asked)
+            ramp_from(asked, number(PACE, 'ramp_rate') or rules.first_rate)
         end
         return ''
     end
@@ -184,11 +200,12 @@ local function note_throttling(seconds, why)
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
         * (0.5 + rules.jitter / 2)
-    local length = seconds > 0 and seconds or math.min(backoff, until_next_window())
+    local length = asked > now and asked - now or math.min(backoff, until_next_window())
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
         'read_at', now + rules.believed)
-    local brief = times == 1 and length <= 60 and (seconds > 0 or not limited)
+    local shows_limit = limited or number(PACE, 'limit')
+    local brief = times == 1 and length <= 60 and (seconds > 0 or not shows_limit)
     ramp_from(ends, math.max(rules.first_rate, brief and recent_rate() or 0))
     return 'throttled'
 end
@@ -224,6 +241,7 @@ end
 -- Return the kind of the hold change that it made, or ''.
 local function report(kind, requests, seconds, why, members, written)
     if requests == 0 or kind == 'crashed' then return '' end
+    count_answered(requests, requests - (kind == 'throttled' and 1 or 0))
     if kind == 'unavailable' then return note_unavailable(why, members, written) end
     note_passed(kind == 'throttled' and requests - 1 or requests)
     if kind == 'throttled' then return note_throttling(seconds, why) end

@@ -37,9 +37,10 @@ local function learned_rate()
 end
 
 -- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
--- an account. What is under way when a limit is met is refused. So, while no limit is known, the
--- last requests before the usual limit go slowly, and so do those after it, until some have passed
--- or some seconds are over. That they did is remembered as long as Keys.pace lives.
+-- an account. What is under way when a limit is met is refused. So, while no limit is known, few
+-- requests are under way near the usual limit: the last before it, and those after it until some
+-- have passed. If they get no answer for some seconds, that care is over, because a worker may
+-- have died. That it was taken is remembered as long as Keys.pace lives.
 local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
@@ -52,53 +53,55 @@ local function permitted()
     return is_over and 0 or number(PACE, 'permitted') or 0
 end
 
+-- Return whether requests near the usual limit are permitted.
+local function is_near_usual() return (permitted() or 0) >= CAREFUL_FROM end
+
 -- End the care for the usual limit.
 local function go_beyond_usual()
-    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_passed', 'careful_at')
-    redis.call('HDEL', PACE, 'tokens', 'at')
+    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_answered', 'window_passed',
+        'window_before', 'careful_at')
     redis.call('HSET', PACE, 'beyond_usual', 1)
     keep_pace()
 end
 
--- Return whether the next request is near the usual limit.
-local function is_careful()
-    return (permitted() or 0) >= CAREFUL_FROM
-        and now - (number(PACE, 'careful_at') or now) < rules.careful_seconds
-end
-
--- Count permitted requests; a negative count, if they were not made. Return whether they are the
--- first near the usual limit: these are not taken from the bucket, which is empty from then on.
+-- Count permitted requests; a negative count, if they were not made.
 local function count_permitted(requests)
     local before = permitted()
-    if not before then return false end
-    if before >= CAREFUL_FROM and not is_careful() then
-        go_beyond_usual()
-        return false
+    if not before then return end
+    if before == 0 then
+        redis.call('HSET', PACE, 'window_before', number(PACE, 'window_passed') or 0,
+            'window_at', now, 'window_answered', 0, 'window_passed', 0)
     end
-    if before == 0 then redis.call('HSET', PACE, 'window_at', now, 'window_passed', 0) end
     local after = math.max(0, before + requests)
     redis.call('HSET', PACE, 'permitted', after)
+    if requests > 0 then redis.call('HSET', PACE, 'careful_at', now) end
     keep_pace()
-    if before >= CAREFUL_FROM or after < CAREFUL_FROM then return false end
-    redis.call('HSET', PACE, 'tokens', 0, 'at', now, 'careful_at', now)
-    return true
 end
 
--- Count requests of the window that Mailgun let through.
-local function count_passed_in_window(requests)
-    if not permitted() then return end
-    if redis.call('HINCRBY', PACE, 'window_passed', requests) >= BEYOND then go_beyond_usual() end
+-- Count answered requests of the window, and how many of them Mailgun let through.
+local function count_answered(requests, passes)
+    if (permitted() or 0) == 0 then return end
+    redis.call('HSET', PACE, 'careful_at', now)
+    redis.call('HINCRBY', PACE, 'window_answered', requests)
+    if redis.call('HINCRBY', PACE, 'window_passed', passes) >= BEYOND then go_beyond_usual() end
 end
 
--- Return how many of `wanted` events or requests, each of which is charged `cost`, may be permitted
--- before the usual limit is near.
-local function before_usual_limit(wanted, cost)
-    local left = CAREFUL_FROM - (permitted() or CAREFUL_FROM)
-    return left > 0 and math.min(wanted, math.ceil(left / cost)) or wanted
+-- Return how many more requests may be permitted because of the usual limit; nil if any number.
+local function before_usual_limit()
+    local made = permitted()
+    if not made then return nil end
+    local under_way = math.max(0, made - (number(PACE, 'window_answered') or 0))
+    local left = math.max(0, CAREFUL_FROM - made, rules.careful_requests - under_way)
+    if left < 1 and now - (number(PACE, 'careful_at') or now) >= rules.careful_seconds then
+        go_beyond_usual()
+        return nil
+    end
+    return left
 end
 
--- Return the requests a second that a set rate, a learned one or a ramp allows; nil without one.
-local function known_rate()
+-- Return the requests a second that a set rate, a learned one or a ramp allows now; nil if they
+-- are not limited.
+local function rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
     local learned = learned_rate()
     if learned then allowed = math.min(allowed or learned, learned) end
@@ -111,23 +114,18 @@ local function known_rate()
     return allowed
 end
 
--- Return the requests a second allowed now, nil if they are not limited.
-local function rate()
-    local known, careful = known_rate(), is_careful() and rules.careful_rate
-    return careful and math.min(known or careful, careful) or known
-end
-
 -- Return the tokens with which an event may be fetched: those of its requests, at least one.
 local function fewest_tokens() return math.max(1, rules.event_cost) end
 
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
--- nil if requests are not limited. The bucket holds the requests of two seconds, near the usual
--- limit those of a tenth of a second, and at least those of an event.
+-- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
+-- an event; and no more than those as long as nothing has passed since a 429.
 local function refill()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local most = math.max(fewest_tokens(), allowed * (is_careful() and 0.1 or 2))
+    local is_probe = number(PACE, 'episode')
+    local most = math.max(fewest_tokens(), is_probe and 0 or allowed * 2)
     local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, most)
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
@@ -136,7 +134,8 @@ end
 
 -- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
-    if count == 0 or count_permitted(count) then return end
+    if count == 0 then return end
+    count_permitted(count)
     if refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
 
@@ -168,7 +167,6 @@ local function count_passed(requests)
     redis.call('HSETNX', PACE, 'lesson_at', now)
     redis.call('HINCRBY', PACE, 'since_lesson', requests)
     redis.call('HINCRBY', PACE, 'count', requests)
-    count_passed_in_window(requests)
     count(requests, 0)
 end
 
@@ -240,6 +238,10 @@ end
 -- lesson at most halves the rate. After fewer than five requests, only the counts restart.
 local function learn()
     local shown, passes = shown_rate()
+    -- The usual limit was met, and held until its window was over: what passed in it is exact.
+    if redis.call('HDEL', PACE, 'met_usual') == 1 then
+        shown = (number(PACE, 'window_before') or 0) / rules.window
+    end
     local _, share = many_refused()
     redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0,
         'counted_at', now)
