@@ -10,7 +10,15 @@ from tests.integrations import (
     answered,
     rules_with,
 )
-from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
+from tests.limiters import (
+    Limiter,
+    against,
+    at_random,
+    changing,
+    fixed_window,
+    starting_window,
+    token_bucket,
+)
 from worker.gate.config import (
     CAREFUL_REQUESTS,
     CAREFUL_SECONDS,
@@ -305,11 +313,50 @@ def test_429s_near_the_usual_limit_hold_until_its_minute_is_over(own: OwnIntegra
     answered(gate, OutcomeKind.THROTTLED, times=2)
     assert float(own.hold()["not_before"]) - own.now() < 1
     answered(gate, OutcomeKind.THROTTLED)
-    assert is_about(float(own.hold()["not_before"]) - own.now(), WINDOW_SECONDS - 9)
-    own.later(WINDOW_SECONDS - 9)
+    assert is_about(float(own.hold()["not_before"]) - own.now(), WINDOW_SECONDS - 10)
+    own.later(WINDOW_SECONDS - 10)
     own.take(1000)
     answered(gate, OutcomeKind.DELIVERED)
     assert float(own.pace()["limit"]) == pytest.approx((BEFORE_USUAL + 4) / WINDOW_SECONDS)
+
+
+def known_turn(own: OwnIntegration, gate: Gate) -> None:
+    """Let the usual limit be met, and then one try be refused just before its window turned."""
+    near_usual(own, gate)
+    answered(gate, OutcomeKind.THROTTLED, times=3)
+    own.later(WINDOW_SECONDS - 0.5)
+    answered(gate, OutcomeKind.THROTTLED)
+    own.later(1)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == pytest.approx(BEFORE_USUAL / WINDOW_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("share", "refusals", "holds"),
+    [(0.95, 1, True), (0.5, 1, False), (0.5, 5, True), (0.1, 5, False)],
+)
+def test_429s_in_a_window_whose_turn_is_known_hold_until_it_turns(
+    own: OwnIntegration, share: float, refusals: int, *, holds: bool
+) -> None:
+    gate = own.gate(base=4)
+    known_turn(own, gate)
+    own.later(20)
+    answered(gate, OutcomeKind.DELIVERED, requests=int(share * BEFORE_USUAL))
+    answered(gate, OutcomeKind.THROTTLED, times=refusals)
+    left = float(own.hold().get("not_before", 0)) - own.now()
+    assert is_about(left, WINDOW_SECONDS - 20) if holds else left < 2
+
+
+def test_refusal_at_random_in_a_known_window_teaches_no_slower_rate(own: OwnIntegration) -> None:
+    gate = own.gate(base=4)
+    known_turn(own, gate)
+    limit = float(own.pace()["limit"])
+    own.later(20)
+    answered(gate, OutcomeKind.DELIVERED, requests=int(0.9 * BEFORE_USUAL))
+    answered(gate, OutcomeKind.THROTTLED)
+    own.later(WINDOW_SECONDS - 20)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == limit
 
 
 def test_single_429_near_the_usual_limit_teaches_no_rate(own: OwnIntegration) -> None:
@@ -319,7 +366,7 @@ def test_single_429_near_the_usual_limit_teaches_no_rate(own: OwnIntegration) ->
     answered(gate, OutcomeKind.DELIVERED, requests=4)
     answered(gate, OutcomeKind.THROTTLED)
     assert "limit" not in own.pace()
-    assert "met_usual" not in own.pace()
+    assert "turn_at" not in own.pace()
 
 
 def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> None:
@@ -350,6 +397,7 @@ PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
     "300 in each minute": (lambda: fixed_window(300), 300, False),
     "300 in each minute, with hints": (lambda: fixed_window(300), 300, True),
     "20 in each second": (lambda: fixed_window(20, 1.0), 1200, False),
+    "100 in each 20 seconds": (lambda: fixed_window(100, 20.0), 300, False),
 }
 
 
@@ -377,6 +425,31 @@ def test_limit_that_changes_is_used_again(own: OwnIntegration, factor: float) ->
     found = against(made, own, RULES, minutes=8)
     assert found.let_through(3, 7) >= 0.8 * 300 * factor
     assert found.refused_share(3, 7) < 0.05
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_limit_of_a_window_that_begins_with_a_request_is_used_fully(
+    own: OwnIntegration, factor: float
+) -> None:
+    made = changing(180, starting_window(300), starting_window(int(300 * factor)))
+    found = against(made, own, RULES, minutes=6)
+    assert found.let_through(0, 2) >= 0.95 * 300
+    assert found.refused_share(0, 2) < 0.01
+    assert found.let_through(3, 5) >= 0.95 * 300 * factor
+    assert found.refused_share(3, 5) < 0.025
+
+
+def test_doubled_limit_of_a_window_is_used_after_a_minute(own: OwnIntegration) -> None:
+    made = changing(180, starting_window(300), starting_window(600))
+    found = against(made, own, RULES, minutes=6)
+    assert found.let_through(4, 5) >= 0.95 * 600
+    assert found.refused_share(3, 5) < 0.01
+
+
+def test_limit_is_used_although_some_are_refused_at_random(own: OwnIntegration) -> None:
+    window, random = fixed_window(300), at_random(0.05)
+    found = against(lambda now: random(now) or window(now), own, RULES, minutes=12)
+    assert found.let_through(4, 11) >= 0.85 * 300
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05])

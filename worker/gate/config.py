@@ -28,6 +28,8 @@ FIRST_RATE = 2.0  # requests a second after a hold, at least
 BACK_WITHIN_SECONDS = 40.0
 # Limits of Mailgun's that are documented count the requests of a minute.
 WINDOW_SECONDS = 60.0
+# Seconds for which no request passes, after which a window has turned and not a bucket was filled.
+SILENCE_SECONDS = 5.0
 USUAL_LIMIT = 300  # requests in a window
 CAREFUL_REQUESTS = 8  # under way at once near that limit
 CAREFUL_SECONDS = 5.0  # without an answer, after which that care ends
@@ -91,6 +93,7 @@ class GateConfig:
             "first_rate": FIRST_RATE,
             "back_within": BACK_WITHIN_SECONDS,
             "window": WINDOW_SECONDS,
+            "silence": SILENCE_SECONDS,
             "usual_limit": USUAL_LIMIT,
             "careful_requests": CAREFUL_REQUESTS,
             "careful_seconds": CAREFUL_SECONDS,

@@ -157,12 +157,27 @@ local function until_next_window()
     return over > now and over - now or math.huge
 end
 
--- Return when the window is over if 429s show that it allows the usual limit, else nil: three in a
--- row near that limit. Until then no request passes, so none is sent to try. Mailgun's window began
--- with the first request, up to a second after that was permitted.
-local function end_of_usual_window()
-    if (number(PACE, 'row') or 0) < 3 or not is_near_usual() then return nil end
-    return number(PACE, 'window_at') + rules.window + 1
+-- Return when the window turns that the 429s show to be used up, nil if they show none. Until then
+-- no request passes, so none is sent to try. Near the usual limit three in a row show it: if the
+-- window of Mailgun's began with our first request, it turns a moment later, and one refused try
+-- tells so. From then on the turns are known. A single 429 shows the end of a window after about as
+-- many requests as it allows, and five in a row after a good part of them: the limit is lower, and
+-- a window of a few seconds would have turned meanwhile.
+local function next_turn()
+    local row, window = number(PACE, 'row') or 0, rules.window
+    if row >= 3 and is_near_usual() then return number(PACE, 'window_at') + window - 0.5 end
+    local turn = number(PACE, 'turn_at')
+    if not turn or noise() >= 0.005 then return nil end
+    if turn > now then return turn end
+    if (number(PACE, 'episode_at') or now) < turn then  -- tried again at that turn, and refused
+        if now - turn >= rules.silence then redis.call('HDEL', PACE, 'turn_at', 'turn_seen') end
+        return nil
+    end
+    if not number(PACE, 'turn_seen') then return nil end
+    turn = turn + window * math.floor((now - turn) / window)
+    local allowed = window * (number(PACE, 'lesson_rate') or math.huge)
+    local share = passed_since(turn) / allowed
+    return (share >= 0.9 or share >= 0.3 and row >= 5) and turn + window or nil
 end
 
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
@@ -174,10 +189,11 @@ local function note_throttling(seconds, why)
     local limited = many_refused()
     if limited then redis.call('HSET', PACE, 'limited', 1) end
     local stands, asked = number(HOLD, 'not_before') or 0, seconds > 0 and now + seconds or 0
-    local window_ends = seconds == 0 and end_of_usual_window()
-    if window_ends then
-        redis.call('HSET', PACE, 'limited', 1, 'met_usual', 1, 'ramp_rate', rules.first_rate)
-        limited, asked = true, window_ends
+    local turn = seconds == 0 and next_turn() or nil
+    redis.call('HSET', PACE, 'refused_at', now)
+    if turn then
+        redis.call('HSET', PACE, 'limited', 1, 'turn_at', turn, 'ramp_rate', rules.first_rate)
+        limited, asked = true, turn
     end
     if stands > now then
         if asked > stands then
@@ -189,13 +205,13 @@ local function note_throttling(seconds, why)
     local alone = redis.call('HINCRBY', PACE, 'episode', 1) == 1
     if alone then
         redis.call('HSET', PACE, 'episode_at', now)
-        if (limited or back_at_limit()) and can_learn() then
+        if not turn and (limited or back_at_limit()) and can_learn() then
             learn()
         else
             redis.call('HINCRBY', PACE, 'refused_slower', 1)
         end
         keep_pace()
-        if seconds == 0 then return '' end
+        if asked == 0 then return '' end
     end
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
@@ -215,10 +231,21 @@ end
 local function note_passed(requests)
     if requests <= 0 then return end
     count_passed(requests)
+    local refused = number(PACE, 'row') or 0
     redis.call('HDEL', PACE, 'row')
     -- An answer to a request sent before a 429 does not show that the wait was long enough.
     if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
-    if can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
+    local silence = now - (number(PACE, 'episode_at') or now)
+    local limited = redis.call('HEXISTS', PACE, 'limited') == 1
+    if silence >= rules.silence and (limited or refused >= 3) then
+        learn_window(requests, refused)
+    elseif limited and can_learn() then
+        learn()
+    end
+    local is_shown = silence >= rules.silence or number(PACE, 'turn_at') and refused >= 3
+    if is_shown and now - (number(PACE, 'refused_at') or 0) <= 2 then
+        redis.call('HSET', PACE, 'turn_at', now, 'turn_seen', 1)
+    end
     redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at')
 end
 
@@ -241,7 +268,7 @@ end
 -- Return the kind of the hold change that it made, or ''.
 local function report(kind, requests, seconds, why, members, written)
     if requests == 0 or kind == 'crashed' then return '' end
-    count_answered(requests, requests - (kind == 'throttled' and 1 or 0))
+    count_answered(requests)
     if kind == 'unavailable' then return note_unavailable(why, members, written) end
     note_passed(kind == 'throttled' and requests - 1 or requests)
     if kind == 'throttled' then return note_throttling(seconds, why) end
@@ -278,7 +305,8 @@ end
 -- End a 429's hold before its time.
 local function end_throttling()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
-    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row', 'turn_at',
+        'turn_seen')
     ramp_from(now, rules.first_rate)
 end
 
