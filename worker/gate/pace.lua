@@ -278,7 +278,7 @@ end
 -- row and none passed for some seconds. What passed in the window is exact if no more was tried
 -- until its turn; else the window may have begun as early as one before the last refusal. A shorter
 -- window is seen if the last lesson is recent. Fewer than three refusals teach no slower rate: what
--- ended the window may have been a refusal at random.
+-- ended the window may have been a refusal at random. The rate becomes a third at least.
 local function learn_window(requests, refused)
     local turn, elapsed = number(PACE, 'turn_at'), since_lesson()
     local is_exact = turn and turn <= now and now - turn < rules.silence
@@ -293,7 +293,7 @@ local function learn_window(requests, refused)
     end
     local before = number(PACE, 'limit')
     if before and not is_exact then shown = math.min(shown, before) end
-    if before then shown = math.max(shown, refused < 3 and before or before / 2) end
+    if before then shown = math.max(shown, refused < 3 and before or before / 3) end
     begin_lesson()
     redis.call('HDEL', PACE, 'in_vain')
     redis.call('HSET', PACE, 'lesson_rate', shown)
