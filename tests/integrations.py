@@ -18,7 +18,7 @@ from worker.delivery.event_delivery import Result
 from worker.delivery.member_store import NoLedger
 from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
-from worker.gate.config import UNAVAILABLE_MEMBERS, GateConfig
+from worker.gate.config import UNAVAILABLE_MEMBERS, WINDOW_SECONDS, GateConfig
 from worker.gate.gate import Gate
 from worker.gate.reports import report_of
 from worker.greenlets import Pool
@@ -46,7 +46,7 @@ MOMENTS = {
     "hold": ("not_before", "throttled_since", "read_at", "since", "look_at", "paused", "ticked_at"),
     "pace": (
         *("at", "limit_at", "ramp_from", "paid_at", "lesson_at", "counted_at", "noise_at"),
-        *("episode_at", "window_at", "careful_at"),
+        *("episode_at", "window_at", "careful_at", "turn_at", "refused_at"),
     ),
     "member": ("copy_at", "seen_at", "late_at", "yes_at"),
     "bulk": ("alone_until", "held_at"),
@@ -154,6 +154,7 @@ class OwnIntegration:
                 for field in fields:
                     if self.redis.hexists(key, field):
                         self.redis.hincrbyfloat(key, field, -seconds)
+        self._age_passes(int(seconds))
         for key in self.redis.scan_iter(f"signal:{self.name}:member:*"):
             self._age_record(key, seconds)
         due = cast(
@@ -167,6 +168,19 @@ class OwnIntegration:
                 self.redis.hincrbyfloat(f"signal:{self.name}:sync", field, -seconds)
         if synced := self.redis.get(f"signal:{self.name}:synced"):
             self.redis.set(f"signal:{self.name}:synced", float(str(synced)) - seconds)
+
+    def _age_passes(self, seconds: int) -> None:
+        """Move back the counts of passed requests, which the pace keeps by the second."""
+        key, kept = f"signal:{self.name}:pace", int(2 * WINDOW_SECONDS + 5)
+        counts = {name: each for name, each in self.pace().items() if name.startswith("in:")}
+        if counts:
+            self.redis.hdel(key, *counts)
+            moved: dict[Any, Any] = {
+                f"in:{(int(name.removeprefix('in:')) - seconds) % kept}": each
+                for name, each in counts.items()
+            }
+            self.redis.hset(key, mapping=moved)
+            self.redis.hincrby(key, "second", -seconds)
 
     def _age_record(self, key: str, seconds: float) -> None:
         """Move back when the member's record was learned; the events' own times stay."""

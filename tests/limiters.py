@@ -4,8 +4,9 @@ The real scripts run, in time that the test drives.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Any, cast
 
@@ -137,3 +138,106 @@ def against(
         wanted -= taken
         under_way += [now + LATENCY_SECONDS * random.uniform(0.5, 1.5) for _ in range(taken)]
     return result
+
+
+# What a worker asks of the gate for a batch, each as one call of a script.
+ASKS = {
+    "fetch": "local n, wait = allowance(tonumber(ARGV[3])); charge(n * rules.event_cost); "
+    "return {n, tostring(wait)}",
+    "wait": "return {0, tostring(hold_seconds(true))}",
+    "charge": "charge(tonumber(ARGV[3])); return {0, '0'}",
+    "report": "for _, each in ipairs(cjson.decode(ARGV[3])) do report(unpack(each)) end; "
+    "return {0, '0'}",
+}
+AT_ONCE = 32  # members of a batch that are read at once
+
+
+@dataclass
+class Batches:
+    """Threads of workers that read each member and write those of a batch together.
+
+    Attributes:
+        limiter: The limiter.
+        own: The integration whose gate is used.
+        rules: The gate's configuration.
+        room: The events that a thread fetches at most.
+        requests: The counts of requests.
+        events: The number of written events in each minute, from 0.
+    """
+
+    limiter: Limiter
+    own: OwnIntegration
+    rules: GateConfig
+    room: int = 100
+    requests: Minutes = field(default_factory=Minutes)
+    events: dict[int, int] = field(default_factory=dict)
+    _now: float = 0.0
+
+    def run(self, *, threads: int, minutes: float, seed: int = 7) -> None:
+        """Let so many threads deliver events for so long, in the test's time."""
+        random = Random(seed)
+        steps = [(random.random() / 10, number) for number in range(threads)]
+        running = [self._thread(random) for _ in range(threads)]
+        while (first := min(steps))[0] < minutes * 60:
+            steps.remove(first)
+            self._now, number = first
+            steps.append((self._now + next(running[number]), number))
+
+    def _thread(self, random: Random) -> Iterator[float]:
+        """Deliver batches; yield the seconds that pass until the next step."""
+        while True:
+            count, wait = self._ask("fetch", self.room, random)
+            if not count:
+                yield min(max(wait, 0.01), 0.5)
+                continue
+            sent = read = written = 0
+            while sent < count and read == sent and not self._ask("wait", "", random)[1]:
+                yield LATENCY_SECONDS * random.uniform(0.5, 1.5)
+                some = min(AT_ONCE, count - sent)
+                sent, read = sent + some, read + self._passed(some, random)
+            charged = self.rules.event_cost * count
+            if sent == count and read == sent and not self._ask("wait", "", random)[1]:
+                self._ask("charge", count + 1 - charged, random)
+                charged = sent = count + 1
+                yield LATENCY_SECONDS * random.uniform(0.5, 1.5)
+                written = self._passed(1, random)
+                minute = int(self._now // 60)
+                self.events[minute] = self.events.get(minute, 0) + read * written
+            self._ask("charge", sent - charged, random)
+            passes = [["delivered", read + written, 0, "", ["m"], True]]
+            self._ask("report", json.dumps(passes), random)
+
+    def _passed(self, requests: int, random: Random) -> int:
+        """Send requests, report those that are refused, and return how many passed."""
+        refused = sum(self.limiter(self._now) is not None for _ in range(requests))
+        minute, passed = int(self._now // 60), requests - refused
+        self.requests.passed[minute] = self.requests.passed.get(minute, 0) + passed
+        self.requests.refused[minute] = self.requests.refused.get(minute, 0) + refused
+        report = json.dumps([["throttled", 1, 0, "", ["m"], True]] * refused)
+        self._ask("report", report, random)
+        return passed
+
+    def _ask(self, what: str, argument: object, random: Random) -> tuple[int, float]:
+        args = [self.rules.to_json(random.random()), 1_700_000_000.0 + self._now, str(argument)]
+        script = self._scripts[what]
+        count, wait = cast("Any", script(keys=list(self.own.gate().keys), args=args))
+        return int(count), float(wait)
+
+    @cached_property
+    def _scripts(self) -> dict[str, Any]:
+        library = LIBRARY.replace("redis.call('TIME')", "{ARGV[2], 0}")
+        return {name: self.own.redis.register_script(library + body) for name, body in ASKS.items()}
+
+
+def starting_window(requests: int, seconds: float = 60.0) -> Limiter:
+    """Return a limiter that allows `requests` in a window that begins with its first request."""
+    ends, passed = -1.0, 0
+
+    def wait(now: float) -> float | None:
+        nonlocal ends, passed
+        if now >= ends:
+            ends, passed = now + seconds, 0
+        passed += 1
+        return ends - now if passed > requests else None
+
+    return wait

@@ -16,6 +16,8 @@ OUR_QUEUE = (
     ("HLEN", "signal:default:unacked"),
     ("ZCARD", "signal:default:delayed"),
 )
+# What our workers have learned of Mailgun's limit; without it they start cold.
+OUR_PACE = ("signal:default:pace",)
 CELERY_QUEUE = (("LLEN", "celery"), ("HLEN", "unacked"))
 SINGLE_WRITES = (Traffic.KNOWN, Traffic.NEW, Traffic.UNCHANGED)
 LIMIT = 300  # requests a minute

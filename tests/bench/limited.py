@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 
-from tests.bench.competitors import Competitor
+from tests.bench.competitors import OUR_PACE, Competitor
 from tests.bench.environment import Environment, environment
 from tests.bench.figures import LimitRow, Window
 from tests.bench.list_check import check_members
@@ -93,6 +93,8 @@ def limited(here: Environment, run: LimitRun, scale: Scale, stop: Event) -> list
         if run.competitor.scheduler:
             running.processes.add("scheduler", run.competitor.scheduler)
         warm_up(running, loads[warm])
+        # A ledger has read pages of the list meanwhile, hundreds of requests without a limit.
+        here.redis.delete(*OUR_PACE)
         since = log_position(running.control)
         began: list[float] = []
         for limit in run.limits:

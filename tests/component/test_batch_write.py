@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from tests.servers import eventually
 from worker.delivery.bulk_trust import FIRST_CALLS
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.permits import Permits
+from worker.gate.config import CAREFUL_REQUESTS, USUAL_LIMIT
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.entry import look_up
 from worker.members.ledger import Ledger
@@ -786,6 +788,50 @@ def test_member_is_read_only_with_a_permit_for_its_write_too(own: OwnIntegration
     kinds = deliver(own, there, *patches, ledger=ledger, batch=1)
     assert kinds.count(OutcomeKind.DELIVERED) == 5
     assert len(there.calls) == 10
+
+
+def test_bundle_near_the_usual_limit_goes_on_in_parts_each_with_its_write(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsMembers(*listed(*range(30)))
+    gate = own.gate(event_cost=1.01)
+    near = USUAL_LIMIT - 20
+    assert gate.acquire(near) == (near, 0.0)
+    answered(gate, OutcomeKind.DELIVERED, requests=near)
+    patches = [patch_for(each, plan="pro") for each in range(30)]
+    kinds = deliver(own, there, *patches, ledger=own.ledger(gate), batch=100)
+    assert kinds == [OutcomeKind.DELIVERED] * 30
+    reads_before_a_write = [len(part) for part in parts_between_writes(there.asked())]
+    assert max(reads_before_a_write) < CAREFUL_REQUESTS
+
+
+def parts_between_writes(asked: Sequence[str]) -> list[list[str]]:
+    """Return the reads before each write."""
+    parts: list[list[str]] = [[]]
+    for each in asked:
+        if each.startswith("POST"):
+            parts.append([])
+        else:
+            parts[-1].append(each)
+    return parts
+
+
+def test_members_that_wait_near_the_usual_limit_are_deferred_by_a_hold(
+    own: OwnIntegration,
+) -> None:
+    there = HoldsMembers(*listed(*range(30)))
+    gate = own.gate(event_cost=1.01)
+    near = USUAL_LIMIT - 20 + CAREFUL_REQUESTS
+    gate.acquire(USUAL_LIMIT - 20)
+    answered(gate, OutcomeKind.DELIVERED, requests=USUAL_LIMIT - 20)
+    assert gate.acquire(near)[0] == CAREFUL_REQUESTS  # of another worker, and never answered
+    with ThreadPoolExecutor(1) as pool:
+        patches = [patch_for(each, plan="pro") for each in range(30)]
+        kinds = pool.submit(deliver, own, there, *patches, ledger=own.ledger(gate), batch=100)
+        time.sleep(0.3)
+        answered(own.gate(), OutcomeKind.THROTTLED, hint=60)
+        assert kinds.result() == [OutcomeKind.ON_HOLD] * 30
+    assert there.asked() == []
 
 
 def test_token_covers_as_many_events_as_share_a_request(own: OwnIntegration) -> None:

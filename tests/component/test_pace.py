@@ -10,14 +10,23 @@ from tests.integrations import (
     answered,
     rules_with,
 )
-from tests.limiters import Limiter, against, at_random, changing, fixed_window, token_bucket
+from tests.limiters import (
+    Limiter,
+    against,
+    at_random,
+    changing,
+    fixed_window,
+    starting_window,
+    token_bucket,
+)
 from worker.gate.config import (
-    CAREFUL_RATE,
+    CAREFUL_REQUESTS,
     CAREFUL_SECONDS,
     SLOWEST_RATE,
     USUAL_LIMIT,
     WINDOW_SECONDS,
 )
+from worker.gate.gate import Gate
 from worker.mailgun.outcome import OutcomeKind
 
 SLACK = 40.0  # seconds that a slow machine may take between two lines of a test
@@ -211,21 +220,40 @@ def test_slower_of_learned_rate_and_set_rate_limit_counts(own: OwnIntegration) -
 
 # Near the usual limit
 
+BEFORE_USUAL = USUAL_LIMIT - 20  # requests that are permitted at once
 
-def test_requests_near_the_usual_limit_go_slowly_until_some_passed_it(own: OwnIntegration) -> None:
+
+def near_usual(own: OwnIntegration, gate: Gate) -> None:
+    """Let so many requests pass that the next ones are near the usual limit."""
+    own.fill(3000)
+    assert len(own.take(1000).messages) == BEFORE_USUAL
+    answered(gate, OutcomeKind.DELIVERED, requests=BEFORE_USUAL)
+
+
+def test_few_requests_are_under_way_near_the_usual_limit_until_some_passed(
+    own: OwnIntegration,
+) -> None:
     gate = own.gate()
-    own.fill(2000)
-    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
-    began, taken = own.now(), 0
-    answered(gate, OutcomeKind.DELIVERED, requests=USUAL_LIMIT - 20)
-    while taken < 40:
-        taken += len(own.take(1000).messages)
-    assert own.now() - began >= (taken - 8) / CAREFUL_RATE
-    assert gate.state().rate == CAREFUL_RATE
-    answered(gate, OutcomeKind.DELIVERED, requests=40)
-    assert gate.state().rate is None
+    near_usual(own, gate)
+    for _ in range(5):
+        assert len(own.take(1000).messages) == CAREFUL_REQUESTS
+        assert own.take(1000).messages == []
+        answered(gate, OutcomeKind.DELIVERED, requests=CAREFUL_REQUESTS)
+    assert len(own.take(1000).messages) == 1000
     own.later(300)
     assert len(own.take(1000).messages) == 1000
+
+
+def test_fetch_near_the_usual_limit_waits_for_what_is_under_way(own: OwnIntegration) -> None:
+    gate = own.gate()
+    own.fill(1000)
+    own.take(1000)
+    answered(gate, OutcomeKind.DELIVERED, requests=BEFORE_USUAL - CAREFUL_REQUESTS)
+    taken = own.take(1000)
+    assert taken.messages == []
+    assert 0 < taken.wait < 0.1
+    answered(gate, OutcomeKind.DELIVERED)
+    assert len(own.take(1000).messages) == 1
 
 
 def test_requests_of_another_minute_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
@@ -233,7 +261,7 @@ def test_requests_of_another_minute_do_not_count_for_the_usual_limit(own: OwnInt
     for _ in range(3):
         assert len(own.take(250).messages) == 250
         own.later(WINDOW_SECONDS)
-    assert own.gate().state().rate is None
+    assert len(own.take(250).messages) == 250
 
 
 def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIntegration) -> None:
@@ -243,31 +271,102 @@ def test_requests_that_were_not_made_do_not_count_for_the_usual_limit(own: OwnIn
         assert len(own.take(200).messages) == 200
         gate.release(200 * gate.rules.event_cost)
         gate.flush_released()
-    assert gate.state().rate is None
 
 
-def test_events_that_need_no_request_go_slowly_for_a_few_seconds_only(own: OwnIntegration) -> None:
+def test_care_ends_if_no_answer_comes_for_a_few_seconds(own: OwnIntegration) -> None:
     gate = own.gate()
     own.fill(3000)
-    own.take(1000)
-    assert gate.state().rate == CAREFUL_RATE
-    own.later(CAREFUL_SECONDS)
-    assert gate.state().rate is None
-    own.take(1)
+    assert len(own.take(1000).messages) == BEFORE_USUAL
+    own.later(CAREFUL_SECONDS - 1)
+    answered(gate, OutcomeKind.DELIVERED)
+    own.later(CAREFUL_SECONDS - 1)
+    assert own.take(1000).messages == []
+    own.later(1)
     assert len(own.take(1000).messages) == 1000
 
 
-def test_first_events_near_the_usual_limit_leave_no_debt(own: OwnIntegration) -> None:
-    own.fill(1000)
-    assert len(own.take(1000).messages) == USUAL_LIMIT - 20
-    assert own.take(1000).wait < 0.1
-
-
-def test_bundle_in_hand_goes_on_near_the_usual_limit(own: OwnIntegration) -> None:
+def test_bundle_in_hand_gets_few_permits_at_once_near_the_usual_limit(own: OwnIntegration) -> None:
     gate = own.gate()
-    own.fill(1000)
+    near_usual(own, gate)
+    charged, wait = gate.acquire(64)
+    assert charged == CAREFUL_REQUESTS
+    assert 0 < wait < 0.1
+    assert gate.acquire(64) == (0, wait)
+    answered(gate, OutcomeKind.DELIVERED, requests=charged)
+    assert gate.acquire(3) == (3, 0.0)
+
+
+def test_background_request_waits_near_the_usual_limit(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    waits = [gate.acquire_background()[0] for _ in range(CAREFUL_REQUESTS + 1)]
+    assert waits[:-1] == [0.0] * CAREFUL_REQUESTS
+    assert waits[-1] > 0
+
+
+def test_429s_near_the_usual_limit_hold_until_its_minute_is_over(own: OwnIntegration) -> None:
+    gate = own.gate(base=4)
+    near_usual(own, gate)
+    own.later(10)
     own.take(1000)
-    assert [gate.acquire(64) for _ in range(10)] == [64] * 10
+    answered(gate, OutcomeKind.DELIVERED, requests=4)
+    answered(gate, OutcomeKind.THROTTLED, times=2)
+    assert float(own.hold()["not_before"]) - own.now() < 1
+    answered(gate, OutcomeKind.THROTTLED)
+    assert is_about(float(own.hold()["not_before"]) - own.now(), WINDOW_SECONDS - 10)
+    own.later(WINDOW_SECONDS - 10)
+    own.take(1000)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == pytest.approx((BEFORE_USUAL + 4) / WINDOW_SECONDS)
+
+
+def known_turn(own: OwnIntegration, gate: Gate) -> None:
+    """Let the usual limit be met, and then one try be refused just before its window turned."""
+    near_usual(own, gate)
+    answered(gate, OutcomeKind.THROTTLED, times=3)
+    own.later(WINDOW_SECONDS - 0.5)
+    answered(gate, OutcomeKind.THROTTLED)
+    own.later(1)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == pytest.approx(BEFORE_USUAL / WINDOW_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("share", "refusals", "holds"),
+    [(0.95, 1, True), (0.5, 1, False), (0.5, 5, True), (0.1, 5, False)],
+)
+def test_429s_in_a_window_whose_turn_is_known_hold_until_it_turns(
+    own: OwnIntegration, share: float, refusals: int, *, holds: bool
+) -> None:
+    gate = own.gate(base=4)
+    known_turn(own, gate)
+    own.later(20)
+    answered(gate, OutcomeKind.DELIVERED, requests=int(share * BEFORE_USUAL))
+    answered(gate, OutcomeKind.THROTTLED, times=refusals)
+    left = float(own.hold().get("not_before", 0)) - own.now()
+    assert is_about(left, WINDOW_SECONDS - 20) if holds else left < 2
+
+
+def test_refusal_at_random_in_a_known_window_teaches_no_slower_rate(own: OwnIntegration) -> None:
+    gate = own.gate(base=4)
+    known_turn(own, gate)
+    limit = float(own.pace()["limit"])
+    own.later(20)
+    answered(gate, OutcomeKind.DELIVERED, requests=int(0.9 * BEFORE_USUAL))
+    answered(gate, OutcomeKind.THROTTLED)
+    own.later(WINDOW_SECONDS - 20)
+    answered(gate, OutcomeKind.DELIVERED)
+    assert float(own.pace()["limit"]) == limit
+
+
+def test_single_429_near_the_usual_limit_teaches_no_rate(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    answered(gate, OutcomeKind.THROTTLED)
+    answered(gate, OutcomeKind.DELIVERED, requests=4)
+    answered(gate, OutcomeKind.THROTTLED)
+    assert "limit" not in own.pace()
+    assert "turn_at" not in own.pace()
 
 
 def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> None:
@@ -277,7 +376,7 @@ def test_learned_limit_counts_instead_of_the_usual_one(own: OwnIntegration) -> N
         own.later(1)
         own.take(5)
     assert float(own.pace()["limit"]) > 0
-    assert own.gate().state().rate != CAREFUL_RATE
+    assert "permitted" not in own.pace()
 
 
 def test_set_rate_limit_is_not_slowed_near_the_usual_limit(own: OwnIntegration) -> None:
@@ -298,6 +397,7 @@ PLAIN: dict[str, tuple[Callable[[], Limiter], float, bool]] = {
     "300 in each minute": (lambda: fixed_window(300), 300, False),
     "300 in each minute, with hints": (lambda: fixed_window(300), 300, True),
     "20 in each second": (lambda: fixed_window(20, 1.0), 1200, False),
+    "100 in each 20 seconds": (lambda: fixed_window(100, 20.0), 300, False),
 }
 
 
@@ -325,6 +425,31 @@ def test_limit_that_changes_is_used_again(own: OwnIntegration, factor: float) ->
     found = against(made, own, RULES, minutes=8)
     assert found.let_through(3, 7) >= 0.8 * 300 * factor
     assert found.refused_share(3, 7) < 0.05
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_limit_of_a_window_that_begins_with_a_request_is_used_fully(
+    own: OwnIntegration, factor: float
+) -> None:
+    made = changing(180, starting_window(300), starting_window(int(300 * factor)))
+    found = against(made, own, RULES, minutes=6)
+    assert found.let_through(0, 2) >= 0.95 * 300
+    assert found.refused_share(0, 2) < 0.01
+    assert found.let_through(3, 5) >= 0.95 * 300 * factor
+    assert found.refused_share(3, 5) < 0.025
+
+
+def test_doubled_limit_of_a_window_is_used_after_a_minute(own: OwnIntegration) -> None:
+    made = changing(180, starting_window(300), starting_window(600))
+    found = against(made, own, RULES, minutes=6)
+    assert found.let_through(4, 5) >= 0.95 * 600
+    assert found.refused_share(3, 5) < 0.01
+
+
+def test_limit_is_used_although_some_are_refused_at_random(own: OwnIntegration) -> None:
+    window, random = fixed_window(300), at_random(0.05)
+    found = against(lambda now: random(now) or window(now), own, RULES, minutes=12)
+    assert found.let_through(4, 11) >= 0.85 * 300
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05])

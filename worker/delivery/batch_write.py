@@ -41,8 +41,9 @@ class BatchWrite:
                 update.plan_from_cache(self._deps.rules)
             left = groups = self._suspects_last()
             for number, updates in enumerate(groups, 1):
-                self._requests.read([each for each in updates if each.needs_read])
-                self._calls.write([each for each in updates if each.needs_write])
+                for some in self._requests.permitted(updates):
+                    self._requests.read([each for each in some if each.needs_read])
+                    self._calls.write([each for each in some if each.needs_write])
                 left = groups[number:]
                 self._close(updates)
         finally:

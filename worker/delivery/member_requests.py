@@ -12,6 +12,7 @@ from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_
 from worker.delivery.permits import ROUNDING, Permits
 from worker.delivery.request_reports import DEFER_SECONDS, RequestReports
 from worker.gate.reports import HoldChange
+from worker.greenlets import sleep
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, classify_read, classify_write
 from worker.members.lease import OnHold
@@ -39,9 +40,23 @@ class MemberRequests:
 
     # Reading
 
+    def permitted(self, updates: Sequence[MemberUpdate]) -> Iterator[Sequence[MemberUpdate]]:
+        """Yield the updates in parts that have permits for their reads and their write.
+
+        All are one part, except near the usual limit: there the next part waits until the one
+        before it was written. Members to read that get no permits are deferred.
+        """
+        others = [each for each in updates if not each.needs_read]
+        to_read = [each for each in updates if each.needs_read]
+        for part in self._granted(to_read, self._requests_of_a_read_member):
+            yield [*others, *part]
+            others = []
+        if others:
+            yield others
+
     def read(self, updates: Sequence[MemberUpdate]) -> None:
-        """Read the members for which there are permits, and plan their writes; defer the others."""
-        for part in _parts(self._acquire_permits(updates, self._requests_of_a_read_member)):
+        """Read the members, for which there are permits, and plan their writes."""
+        for part in _parts(updates):
             self._read_at_once(part)
             if len(part) < len(updates):
                 self.is_open()
@@ -78,9 +93,10 @@ class MemberRequests:
 
     def write(self, updates: Sequence[MemberUpdate]) -> None:
         """Write the members for which there are permits, each alone; defer the others."""
-        granted = self._acquire_permits(updates) if len(updates) > 1 else updates
-        for part in _parts(granted):
-            self._write_at_once(self.authorize(part, len(part)))
+        granted = self._granted(updates) if len(updates) > 1 else [updates]
+        for some in granted:
+            for part in _parts(some):
+                self._write_at_once(self.authorize(part, len(part)))
 
     def _write_at_once(self, updates: Sequence[MemberUpdate]) -> None:
         for update, outcome in zip(updates, self._each(self._write_one, updates), strict=True):
@@ -122,27 +138,50 @@ class MemberRequests:
 
     # Permits
 
-    def _acquire_permits(
+    def _granted(
         self, updates: Sequence[MemberUpdate], requests: float = 1.0
-    ) -> Sequence[MemberUpdate]:
-        """Return the updates for which there are permits, and acquire those that are missing.
+    ) -> Iterator[Sequence[MemberUpdate]]:
+        """Yield the updates for which there are permits, and defer the others.
 
-        The other updates are deferred.
+        Near the usual limit, the updates without a permit wait for it here.
 
         Args:
             updates: The members to request.
+            requests: The requests that each of them needs.
+        """
+        left = updates
+        while left:
+            count, wait = self._acquire_permits(len(left), requests)
+            if count:
+                yield left[:count]
+            left = left[count:]
+            if left and not wait:
+                break
+            if left:
+                if not count:
+                    sleep(wait)
+                self.announce(self._deps.gate.record(self.reports.rest()))
+        for update in left:
+            update.defer(DEFER_SECONDS)
+
+    def _acquire_permits(self, members: int, requests: float) -> tuple[int, float]:
+        """Acquire the permits that are missing.
+
+        Args:
+            members: The number of members to request.
             requests: The requests that each of them needs. A single permit is enough for the first
                 of them, because a write is never refused for lack of permits.
+
+        Returns:
+            The number of members for which there are permits; and the seconds after which to ask
+            for the others if they only wait for the usual limit, else 0.0.
         """
-        missing = requests * len(updates) - self._permits.left
+        missing, wait = requests * members - self._permits.left, 0.0
         if missing > ROUNDING:
             self._report_now()
-            self._permits.acquire(missing)
+            wait = self._permits.acquire(missing)
         left = self._permits.left + ROUNDING
-        granted = max(0, min(len(updates), max(int(left / requests), int(left >= 1))))
-        for update in updates[granted:]:
-            update.defer(DEFER_SECONDS)
-        return updates[:granted]
+        return max(0, min(members, max(int(left / requests), int(left >= 1)))), wait
 
     def authorize(self, updates: Sequence[MemberUpdate], requests: int) -> Sequence[MemberUpdate]:
         """Renew the leases, and charge for the write.

@@ -51,13 +51,19 @@ class Permits:
         """Take the permit of a request that is sent."""
         self.add(-1.0)
 
-    def acquire(self, requests: float) -> None:
+    def acquire(self, requests: float) -> float:
         """Ask the gate for so many permits; it may charge fewer.
+
+        Returns:
+            The seconds after which to ask for the others if they only wait for the few under way
+            near the usual limit, else 0.0.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        self.add(self._gate.acquire(math.ceil(requests - ROUNDING)))
+        charged, wait = self._gate.acquire(math.ceil(requests - ROUNDING))
+        self.add(charged)
+        return wait
 
     def __enter__(self) -> Self:
         """Return these permits."""

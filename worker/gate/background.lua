@@ -13,6 +13,7 @@ local function background_seconds()
         wait = hold_seconds(true)
     end
     if wait > 0 then return wait end
+    if (before_usual_limit() or 1) < 1 then return rules.careful_wait end
     local left, allowed = refill()
     if not left then return 0 end
     return math.max(0, -left / allowed, (number(PACE, 'paid_at') or 0) + 2 / allowed - now)

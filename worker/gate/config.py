@@ -28,9 +28,12 @@ FIRST_RATE = 2.0  # requests a second after a hold, at least
 BACK_WITHIN_SECONDS = 40.0
 # Limits of Mailgun's that are documented count the requests of a minute.
 WINDOW_SECONDS = 60.0
+# Seconds for which no request passes, after which a window has turned and not a bucket was filled.
+SILENCE_SECONDS = 5.0
 USUAL_LIMIT = 300  # requests in a window
-CAREFUL_SECONDS = 5.0  # for which requests go slowly near that limit, at most
-CAREFUL_RATE = 60.0  # requests a second near that limit: few of them are under way at once
+CAREFUL_REQUESTS = 8  # under way at once near that limit
+CAREFUL_SECONDS = 5.0  # without an answer, after which that care ends
+CAREFUL_WAIT_SECONDS = 0.05  # until the next try, if so many are under way
 SLOWEST_RATE = 0.2  # requests a second: a rate learned from 429s never falls below
 FASTEST_RATE = 5000.0  # requests a second: a learned rate that has grown beyond is forgotten
 MOST_MARKS = 100  # members whose failures are told apart, or as many as a threshold needs
@@ -90,9 +93,11 @@ class GateConfig:
             "first_rate": FIRST_RATE,
             "back_within": BACK_WITHIN_SECONDS,
             "window": WINDOW_SECONDS,
+            "silence": SILENCE_SECONDS,
             "usual_limit": USUAL_LIMIT,
-            "careful_rate": CAREFUL_RATE,
+            "careful_requests": CAREFUL_REQUESTS,
             "careful_seconds": CAREFUL_SECONDS,
+            "careful_wait": CAREFUL_WAIT_SECONDS,
             "slowest_rate": SLOWEST_RATE,
             "fastest_rate": FASTEST_RATE,
             "most_marks": max(MOST_MARKS, self.incident_threshold, self.rejected_threshold),

@@ -14,14 +14,15 @@ local function hold_seconds(under_way)
     return throttled
 end
 
--- Charge as many of `wanted` requests as may be sent now, and return their number.
+-- Charge as many of `wanted` requests as may be sent now. Return their number; and if the rest only
+-- waits for the few under way near the usual limit, the seconds after which to ask again, else 0.
 local function grant(wanted)
-    if hold_seconds(true) > 0 then return 0 end
-    -- Near the usual limit only fetches wait: a bundle in hand goes on, a few members at a time.
-    local left = known_rate() and refill()
-    local grants = left and math.max(0, math.min(wanted, math.floor(left))) or wanted
+    if hold_seconds(true) > 0 then return {0, '0'} end
+    local few, left = before_usual_limit(), refill()
+    local paced = left and math.max(0, math.min(wanted, math.floor(left))) or wanted
+    local grants = few and math.min(paced, math.floor(few)) or paced
     charge(grants)
-    return grants
+    return {grants, tostring(grants < paced and rules.careful_wait or 0)}
 end
 
 -- Return how many of `want` events may be fetched now, each of which is to be charged `event_cost`
@@ -29,10 +30,12 @@ end
 local function allowance(want)
     local wait = hold_seconds(false)
     if wait > 0 then return 0, wait end
+    local few = before_usual_limit()
+    if few and few < fewest_tokens() then return 0, rules.careful_wait end
     local left, allowed = refill()
-    if not left then return before_usual_limit(want, rules.event_cost), 0 end
-    if left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
-    return math.min(want, math.floor(left / rules.event_cost + 0.001)), 0
+    if left and left < fewest_tokens() then return 0, (fewest_tokens() - left) / allowed end
+    local tokens = math.min(few or math.huge, left or math.huge)
+    return math.min(want, math.floor(tokens / rules.event_cost + 0.001)), 0
 end
 
 -- Return the integration's own clock: the seconds in which no hold stood and a worker ran. So a
@@ -154,6 +157,29 @@ local function until_next_window()
     return over > now and over - now or math.huge
 end
 
+-- Return when the window turns that the 429s show to be used up, nil if they show none. Until then
+-- no request passes, so none is sent to try. Near the usual limit three in a row show it: if the
+-- window of Mailgun's began with our first request, it turns a moment later, and one refused try
+-- tells so. From then on the turns are known. A single 429 shows the end of a window after about as
+-- many requests as it allows, and five in a row after a good part of them: the limit is lower, and
+-- a window of a few seconds would have turned meanwhile.
+local function next_turn()
+    local row, window = number(PACE, 'row') or 0, rules.window
+    if row >= 3 and is_near_usual() then return number(PACE, 'window_at') + window - 0.5 end
+    local turn = number(PACE, 'turn_at')
+    if not turn or noise() >= 0.005 then return nil end
+    if turn > now then return turn end
+    if (number(PACE, 'episode_at') or now) < turn then  -- tried again at that turn, and refused
+        if now - turn >= rules.silence then redis.call('HDEL', PACE, 'turn_at', 'turn_seen') end
+        return nil
+    end
+    if not number(PACE, 'turn_seen') then return nil end
+    turn = turn + window * math.floor((now - turn) / window)
+    local allowed = window * (number(PACE, 'lesson_rate') or math.huge)
+    local share = passed_since(turn) / allowed
+    return (share >= 0.9 or share >= 0.3 and row >= 5) and turn + window or nil
+end
+
 -- Take in a 429. The first one begins a hold, unless it comes alone and without a hint: other users
 -- of the account may have caused that one. Later ones, of requests already under way, can only
 -- lengthen the hold.
@@ -162,33 +188,40 @@ local function note_throttling(seconds, why)
     redis.call('HINCRBY', PACE, 'row', 1)
     local limited = many_refused()
     if limited then redis.call('HSET', PACE, 'limited', 1) end
-    local stands = number(HOLD, 'not_before') or 0
+    local stands, asked = number(HOLD, 'not_before') or 0, seconds > 0 and now + seconds or 0
+    local turn = seconds == 0 and next_turn() or nil
+    redis.call('HSET', PACE, 'refused_at', now)
+    if turn then
+        redis.call('HSET', PACE, 'limited', 1, 'turn_at', turn, 'ramp_rate', rules.first_rate)
+        limited, asked = true, turn
+    end
     if stands > now then
-        if seconds > 0 and now + seconds > stands then
-            redis.call('HSET', HOLD, 'not_before', now + seconds)
-            ramp_from(now + seconds, number(PACE, 'ramp_rate') or rules.first_rate)
+        if asked > stands then
+            redis.call('HSET', HOLD, 'not_before', asked)
+            ramp_from(asked, number(PACE, 'ramp_rate') or rules.first_rate)
         end
         return ''
     end
     local alone = redis.call('HINCRBY', PACE, 'episode', 1) == 1
     if alone then
         redis.call('HSET', PACE, 'episode_at', now)
-        if (limited or back_at_limit()) and can_learn() then
+        if not turn and (limited or back_at_limit()) and can_learn() then
             learn()
         else
             redis.call('HINCRBY', PACE, 'refused_slower', 1)
         end
         keep_pace()
-        if seconds == 0 then return '' end
+        if asked == 0 then return '' end
     end
     local times = redis.call('HINCRBY', PACE, 'throttles', 1)
     local backoff = math.min(rules.max_delay, rules.base / 8 * 2 ^ math.min(times - 1, 32))
         * (0.5 + rules.jitter / 2)
-    local length = seconds > 0 and seconds or math.min(backoff, until_next_window())
+    local length = asked > now and asked - now or math.min(backoff, until_next_window())
     local ends = now + length
     redis.call('HSET', HOLD, 'not_before', ends, 'throttled_since', now, 'throttled_why', why,
         'read_at', now + rules.believed)
-    local brief = times == 1 and length <= 60 and (seconds > 0 or not limited)
+    local shows_limit = limited or number(PACE, 'limit')
+    local brief = times == 1 and length <= 60 and (seconds > 0 or not shows_limit)
     ramp_from(ends, math.max(rules.first_rate, brief and recent_rate() or 0))
     return 'throttled'
 end
@@ -198,10 +231,21 @@ end
 local function note_passed(requests)
     if requests <= 0 then return end
     count_passed(requests)
+    local refused = number(PACE, 'row') or 0
     redis.call('HDEL', PACE, 'row')
     -- An answer to a request sent before a 429 does not show that the wait was long enough.
     if (number(HOLD, 'not_before') or 0) > now or not number(PACE, 'episode') then return end
-    if can_learn() and redis.call('HEXISTS', PACE, 'limited') == 1 then learn() end
+    local silence = now - (number(PACE, 'episode_at') or now)
+    local limited = redis.call('HEXISTS', PACE, 'limited') == 1
+    if silence >= rules.silence and (limited or refused >= 3) then
+        learn_window(requests, refused)
+    elseif limited and can_learn() then
+        learn()
+    end
+    local is_shown = silence >= rules.silence or number(PACE, 'turn_at') and refused >= 3
+    if is_shown and now - (number(PACE, 'refused_at') or 0) <= 2 then
+        redis.call('HSET', PACE, 'turn_at', now, 'turn_seen', 1)
+    end
     redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at')
 end
 
@@ -224,6 +268,7 @@ end
 -- Return the kind of the hold change that it made, or ''.
 local function report(kind, requests, seconds, why, members, written)
     if requests == 0 or kind == 'crashed' then return '' end
+    count_answered(requests)
     if kind == 'unavailable' then return note_unavailable(why, members, written) end
     note_passed(kind == 'throttled' and requests - 1 or requests)
     if kind == 'throttled' then return note_throttling(seconds, why) end
@@ -260,7 +305,8 @@ end
 -- End a 429's hold before its time.
 local function end_throttling()
     redis.call('HDEL', HOLD, 'not_before', 'throttled_since', 'throttled_why', 'read_at')
-    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row')
+    redis.call('HDEL', PACE, 'throttles', 'episode', 'episode_at', 'row', 'turn_at',
+        'turn_seen')
     ramp_from(now, rules.first_rate)
 end
 

@@ -124,9 +124,15 @@ class Gate:
         """Return the mark of a member in reports: a digest, the same for every worker."""
         return digest(address, f"signal-mailgun/{self.keys[0]}".encode())
 
-    def acquire(self, requests: int) -> int:
-        """Charge as many of `requests` requests as may be sent now, and return their number."""
-        return int(self._run(ACQUIRE, requests))
+    def acquire(self, requests: int) -> tuple[int, float]:
+        """Charge as many of `requests` requests as may be sent now.
+
+        Returns:
+            The number of charged requests; and the seconds after which to ask for the others if
+            they only wait for the few under way near the usual limit, else 0.0.
+        """
+        charged, wait = self._run(ACQUIRE, requests)
+        return int(charged), float(wait)
 
     def acquire_background(self) -> tuple[float, float]:
         """Charge one background request, one that belongs to no event, if it may be sent now.

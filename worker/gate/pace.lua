@@ -22,24 +22,31 @@ local function ramp_from(moment, rate)
     keep_pace()
 end
 
+-- Return the seconds after a lesson until the rate is back at what Mailgun let through. They are
+-- fewer if the turns of its windows are known: a window is used fully, a higher limit shows sooner.
+local function back_within()
+    return number(PACE, 'turn_seen') and rules.window / 2 or rules.back_within
+end
+
 -- Return the rate that 429s taught, nil without one; and the seconds since then.
 -- It follows TCP CUBIC's curve (RFC 9438). It starts at nine tenths of the rate that Mailgun was
 -- seen to let through, is back at that rate within `back_within` seconds, and stays near it for as
--- long again. Then it grows faster and faster, so that a lifted limit is used again: half as much
--- more after 110 seconds, double after 130.
+-- long again. Then it grows faster and faster, so that a lifted limit is used again: double after
+-- 130 seconds, or after 95 if the turns of windows are known.
 local function learned_rate()
     local limit = number(PACE, 'limit')
     if not limit then return nil, 0 end
-    local age = math.max(0, now - number(PACE, 'limit_at'))
-    local grown = limit * (1 + 0.1 * ((age - rules.back_within) / rules.back_within) ^ 3)
+    local age, back = math.max(0, now - number(PACE, 'limit_at')), back_within()
+    local grown = limit * (1 + 0.1 * ((age - back) / back) ^ 3)
     if grown >= rules.fastest_rate then return nil, age end
     return math.max(rules.slowest_rate, grown), age
 end
 
 -- The usual limit is that of Mailgun's documented neighbours of mailing lists: requests a minute of
--- an account. What is under way when a limit is met is refused. So, while no limit is known, the
--- last requests before the usual limit go slowly, and so do those after it, until some have passed
--- or some seconds are over. That they did is remembered as long as Keys.pace lives.
+-- an account. What is under way when a limit is met is refused. So, while no limit is known, few
+-- requests are under way near the usual limit: the last before it, and those after it until some
+-- have passed. If they get no answer for some seconds, that care is over, because a worker may
+-- have died. That it was taken is remembered as long as Keys.pace lives.
 local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
@@ -52,53 +59,52 @@ local function permitted()
     return is_over and 0 or number(PACE, 'permitted') or 0
 end
 
+-- Return whether requests near the usual limit are permitted.
+local function is_near_usual() return (permitted() or 0) >= CAREFUL_FROM end
+
 -- End the care for the usual limit.
 local function go_beyond_usual()
-    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_passed', 'careful_at')
-    redis.call('HDEL', PACE, 'tokens', 'at')
+    redis.call('HDEL', PACE, 'permitted', 'window_at', 'window_answered', 'careful_at')
     redis.call('HSET', PACE, 'beyond_usual', 1)
     keep_pace()
 end
 
--- Return whether the next request is near the usual limit.
-local function is_careful()
-    return (permitted() or 0) >= CAREFUL_FROM
-        and now - (number(PACE, 'careful_at') or now) < rules.careful_seconds
-end
-
--- Count permitted requests; a negative count, if they were not made. Return whether they are the
--- first near the usual limit: these are not taken from the bucket, which is empty from then on.
+-- Count permitted requests; a negative count, if they were not made.
 local function count_permitted(requests)
     local before = permitted()
-    if not before then return false end
-    if before >= CAREFUL_FROM and not is_careful() then
-        go_beyond_usual()
-        return false
-    end
-    if before == 0 then redis.call('HSET', PACE, 'window_at', now, 'window_passed', 0) end
+    if not before then return end
+    if before == 0 then redis.call('HSET', PACE, 'window_at', now, 'window_answered', 0) end
     local after = math.max(0, before + requests)
     redis.call('HSET', PACE, 'permitted', after)
+    if requests > 0 then redis.call('HSET', PACE, 'careful_at', now) end
     keep_pace()
-    if before >= CAREFUL_FROM or after < CAREFUL_FROM then return false end
-    redis.call('HSET', PACE, 'tokens', 0, 'at', now, 'careful_at', now)
-    return true
 end
 
--- Count requests of the window that Mailgun let through.
-local function count_passed_in_window(requests)
-    if not permitted() then return end
-    if redis.call('HINCRBY', PACE, 'window_passed', requests) >= BEYOND then go_beyond_usual() end
+-- Count answered requests of the window.
+local function count_answered(requests)
+    if (permitted() or 0) == 0 then return end
+    redis.call('HSET', PACE, 'careful_at', now)
+    if redis.call('HINCRBY', PACE, 'window_answered', requests) >= BEYOND then
+        go_beyond_usual()
+    end
 end
 
--- Return how many of `wanted` events or requests, each of which is charged `cost`, may be permitted
--- before the usual limit is near.
-local function before_usual_limit(wanted, cost)
-    local left = CAREFUL_FROM - (permitted() or CAREFUL_FROM)
-    return left > 0 and math.min(wanted, math.ceil(left / cost)) or wanted
+-- Return how many more requests may be permitted because of the usual limit; nil if any number.
+local function before_usual_limit()
+    local made = permitted()
+    if not made then return nil end
+    local under_way = math.max(0, made - (number(PACE, 'window_answered') or 0))
+    local left = math.max(0, CAREFUL_FROM - made, rules.careful_requests - under_way)
+    if left < 1 and now - (number(PACE, 'careful_at') or now) >= rules.careful_seconds then
+        go_beyond_usual()
+        return nil
+    end
+    return left
 end
 
--- Return the requests a second that a set rate, a learned one or a ramp allows; nil without one.
-local function known_rate()
+-- Return the requests a second that a set rate, a learned one or a ramp allows now; nil if they
+-- are not limited.
+local function rate()
     local allowed = rules.rate_limit > 0 and rules.rate_limit / 60 or nil
     local learned = learned_rate()
     if learned then allowed = math.min(allowed or learned, learned) end
@@ -111,23 +117,18 @@ local function known_rate()
     return allowed
 end
 
--- Return the requests a second allowed now, nil if they are not limited.
-local function rate()
-    local known, careful = known_rate(), is_careful() and rules.careful_rate
-    return careful and math.min(known or careful, careful) or known
-end
-
 -- Return the tokens with which an event may be fetched: those of its requests, at least one.
 local function fewest_tokens() return math.max(1, rules.event_cost) end
 
 -- Fill the bucket up to now. Return its tokens, which are negative in debt, and the rate; nil and
--- nil if requests are not limited. The bucket holds the requests of two seconds, near the usual
--- limit those of a tenth of a second, and at least those of an event.
+-- nil if requests are not limited. The bucket holds the requests of two seconds, at least those of
+-- an event; and no more than those as long as nothing has passed since a 429.
 local function refill()
     local allowed = rate()
     if not allowed then return nil, nil end
     local since = math.max(0, now - (number(PACE, 'at') or now))
-    local most = math.max(fewest_tokens(), allowed * (is_careful() and 0.1 or 2))
+    local is_probe = number(PACE, 'episode')
+    local most = math.max(fewest_tokens(), is_probe and 0 or allowed * 2)
     local left = math.min((number(PACE, 'tokens') or 1) + since * allowed, most)
     redis.call('HSET', PACE, 'tokens', left, 'at', math.max(now, number(PACE, 'at') or now))
     keep_pace()
@@ -136,9 +137,13 @@ end
 
 -- Take `count` tokens from the bucket; a negative count gives tokens back.
 local function charge(count)
-    if count == 0 or count_permitted(count) then return end
+    if count == 0 then return end
+    count_permitted(count)
     if refill() then redis.call('HINCRBYFLOAT', PACE, 'tokens', -count) end
 end
+
+-- Requests that passed are counted by the second, as far back as two windows.
+local SECONDS = 2 * rules.window + 5
 
 -- Return the recent requests that Mailgun let through, and those that it refused by 429. Each count
 -- decays to 1/e, about a third, within fifteen seconds.
@@ -155,32 +160,31 @@ local function count(passes, refusals)
         'counted_at', now)
 end
 
--- Count requests that Mailgun let through: in the current minute, and since the last lesson. A
+-- Count requests that Mailgun let through: in the current second, and since the last lesson. A
 -- lesson is a moment at which `learn` took in a limit.
 local function count_passed(requests)
-    local minute = math.floor(now / 60)
-    local last = number(PACE, 'minute') or 0
-    if last ~= minute then
-        local before = last == minute - 1 and (number(PACE, 'count') or 0) or 0
-        redis.call('HSET', PACE, 'minute', minute, 'before', before, 'count', 0)
+    local second = math.floor(now)
+    local last = number(PACE, 'second') or 0
+    for each = math.max(last + 1, second - SECONDS + 1), second do
+        redis.call('HDEL', PACE, 'in:' .. each % SECONDS)
+    end
+    if last < second then
+        redis.call('HSET', PACE, 'second', second)
         keep_pace()
     end
+    redis.call('HINCRBY', PACE, 'in:' .. second % SECONDS, requests)
     redis.call('HSETNX', PACE, 'lesson_at', now)
     redis.call('HINCRBY', PACE, 'since_lesson', requests)
-    redis.call('HINCRBY', PACE, 'count', requests)
-    count_passed_in_window(requests)
     count(requests, 0)
 end
 
--- Return the requests that Mailgun let through in the last sixty seconds, estimated from the counts
--- of the current minute and the one before it.
-local function in_last_minute()
-    local minute = math.floor(now / 60)
-    local last, share = number(PACE, 'minute') or 0, 1 - (now % 60) / 60
-    if last == minute then
-        return (number(PACE, 'count') or 0) + (number(PACE, 'before') or 0) * share
+-- Return the requests that Mailgun let through since a moment, as far back as they are counted.
+local function passed_since(moment)
+    local last, passed = number(PACE, 'second') or 0, 0
+    for each = math.max(math.floor(moment), last - SECONDS + 1), last do
+        passed = passed + (number(PACE, 'in:' .. each % SECONDS) or 0)
     end
-    return last == minute - 1 and (number(PACE, 'count') or 0) * share or 0
+    return passed
 end
 
 -- Return the share of requests known to be refused at any rate. It halves every ten minutes.
@@ -203,7 +207,7 @@ end
 -- one, after fewer than two refusals at a slower rate, and without noise.
 local function back_at_limit()
     local learned, age = learned_rate()
-    return learned and age > rules.back_within and (number(PACE, 'refused_slower') or 0) < 2
+    return learned and age > back_within() and (number(PACE, 'refused_slower') or 0) < 2
         and noise() < 0.005
 end
 
@@ -211,7 +215,7 @@ end
 -- let fewer requests through and did not end the refusals.
 local function is_noise(share, shown, passes)
     local _, age = learned_rate()
-    local soon = age > 0 and age < rules.back_within
+    local soon = age > 0 and age < back_within()
     if soon and shown < 0.95 * (number(PACE, 'lesson_rate') or 0) and passes >= 25
         and share < 0.35 then
         return redis.call('HINCRBY', PACE, 'in_vain', 1) >= 3
@@ -231,9 +235,25 @@ local function recent_rate() return lately() / (15 * (1 - math.exp(-since_lesson
 -- if the lesson is more than two minutes old.
 local function shown_rate()
     local elapsed, passes = since_lesson(), number(PACE, 'since_lesson') or 0
-    if elapsed > 120 then return in_last_minute() / 60, in_last_minute() end
+    if elapsed > 120 then
+        local passed = passed_since(now - 60)
+        return passed / 60, passed
+    end
     local recent = recent_rate()
     return recent > 1.15 * passes / elapsed and recent or passes / elapsed, passes
+end
+
+-- Begin to count for the next lesson.
+local function begin_lesson()
+    redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0,
+        'counted_at', now)
+    redis.call('HDEL', PACE, 'limited', 'refused_slower')
+end
+
+-- Allow this rate from now on.
+local function set_limit(allowed)
+    redis.call('HSET', PACE, 'limit', math.max(rules.slowest_rate, allowed), 'limit_at', now)
+    keep_pace()
 end
 
 -- Learn the limit: from now on, allow a little less than Mailgun was seen to let through. One
@@ -241,9 +261,7 @@ end
 local function learn()
     local shown, passes = shown_rate()
     local _, share = many_refused()
-    redis.call('HSET', PACE, 'lesson_at', now, 'since_lesson', 0, 'passed', 0, 'refused', 0,
-        'counted_at', now)
-    redis.call('HDEL', PACE, 'limited', 'refused_slower')
+    begin_lesson()
     if passes < 5 then return end
     if is_noise(share, shown, passes) then
         redis.call('HSET', PACE, 'noise', share, 'noise_at', now)
@@ -253,8 +271,33 @@ local function learn()
     redis.call('HSET', PACE, 'lesson_rate', shown)
     local current = learned_rate()
     if current then shown = math.max(math.min(shown, current), current / 2) end
-    redis.call('HSET', PACE, 'limit', math.max(rules.slowest_rate, shown), 'limit_at', now)
-    keep_pace()
+    set_limit(shown)
+end
+
+-- Learn the limit of a window: at its turn, requests pass again after `refused` were refused in a
+-- row and none passed for some seconds. What passed in the window is exact if no more was tried
+-- until its turn; else the window may have begun as early as one before the last refusal. A shorter
+-- window is seen if the last lesson is recent. Fewer than three refusals teach no slower rate: what
+-- ended the window may have been a refusal at random. The rate becomes a third at least.
+local function learn_window(requests, refused)
+    local turn, elapsed = number(PACE, 'turn_at'), since_lesson()
+    local is_exact = turn and turn <= now and now - turn < rules.silence
+    if not is_exact then
+        redis.call('HDEL', PACE, 'turn_seen')
+        redis.call('HSET', PACE, 'turn_at', now)
+    end
+    local began = (is_exact and turn - 1 or number(PACE, 'refused_at')) - rules.window
+    local shown = (passed_since(began) - requests) / rules.window
+    if elapsed < rules.window then
+        shown = math.max(shown, ((number(PACE, 'since_lesson') or 0) - requests) / elapsed)
+    end
+    local before = number(PACE, 'limit')
+    if before and not is_exact then shown = math.min(shown, before) end
+    if before then shown = math.max(shown, refused < 3 and before or before / 3) end
+    begin_lesson()
+    redis.call('HDEL', PACE, 'in_vain')
+    redis.call('HSET', PACE, 'lesson_rate', shown)
+    set_limit(shown)
 end
 
 -- Return whether the last lesson is five seconds old, so that enough requests to learn from came.
