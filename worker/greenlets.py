@@ -110,8 +110,18 @@ def sleep(seconds: float) -> None:
     if here is None:
         time.sleep(seconds)
     else:
-        here.loop.call_later(seconds, getcurrent().switch)
+        wake = cast("Any", getcurrent()).switch
+        if seconds > 0:
+            here.loop.call_later(seconds, wake)
+        else:
+            here.loop.call_soon(wake)
         here.root.switch()
+
+
+def pass_turn() -> None:
+    """Let the other greenlets go on that can; in any other thread, do nothing."""
+    if current_hub():
+        sleep(0)
 
 
 def in_thread(act: Callable[[], Answer]) -> Answer:

@@ -220,7 +220,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MAILGUN_BATCH_SIZE is {self.mailgun_batch_size}, but only "
                 f"{self.worker_concurrency} events are under way at once, so no batch would fill; "
-                f"unset WORKER_CONCURRENCY, which is then four times the batch size, or raise it"
+                f"unset WORKER_CONCURRENCY, which is then ten times the batch size, or raise it"
             )
         if self.visibility_timeout_seconds * 0.9 <= self.longest_delivery_seconds:
             raise ValueError(

@@ -41,7 +41,7 @@ def worker(
     concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1000, help="Deliver in this many threads. Default: WORKER_CONCURRENCY."
+            min=1, max=1000, help="Have this many events under way. Default: WORKER_CONCURRENCY."
         ),
     ] = None,
     name: Annotated[

@@ -24,10 +24,10 @@ REFUSED = {
     "beat": "--beat: nothing is scheduled here; leave it out",
     "autoscale": "--autoscale: set WORKER_CONCURRENCY, or start more workers",
     "max_tasks_per_child": (
-        "--max-tasks-per-child: events are handled in threads, there is no child; leave it out"
+        "--max-tasks-per-child: events are handled in the worker itself, it has no child; leave it out"
     ),
     "max_memory_per_child": (
-        "--max-memory-per-child: events are handled in threads, there is no child; leave it out"
+        "--max-memory-per-child: events are handled in the worker itself, it has no child; leave it out"
     ),
     "time_limit": (
         "--time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS"
@@ -86,7 +86,7 @@ def refused_option(options: dict[str, Any], queue: str) -> str | None:
     name = pool if isinstance(pool, str) else f"{pool.__module__}:{pool.__name__}"
     if name not in {"threads", "celery.concurrency.thread:TaskPool"}:
         return (
-            "--pool: events are handled in threads, "
+            "--pool: events are handled in the worker itself, "
             f"not in {name.partition(':')[0].rpartition('.')[2]}; leave it out"
         )
     if options.get("queues") and set(_listed(options["queues"])) == {queue}:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from worker.greenlets import Latch
+from worker.greenlets import Latch, pass_turn
 
 if TYPE_CHECKING:
     from redis.commands.core import Script
@@ -107,6 +107,7 @@ class SharedTrips:
 
     def _make_trip(self) -> None:
         """Send all commands that wait, and then let the next thread that waits send its own."""
+        pass_turn()  # what other greenlets have ready, too, goes with this trip
         with self._lock:
             calls, self._waiting = self._waiting, []
         try:
