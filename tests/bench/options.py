@@ -29,7 +29,7 @@ class Scale:
         hint: How the limit tells to wait. Mailgun often gives no hint at all.
     """
 
-    events: int = 1000
+    events: int = 2000
     warm_up: int = 100
     paced_seconds: float = 3
     paced_rate: int = 100

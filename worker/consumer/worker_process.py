@@ -24,10 +24,10 @@ REFUSED = {
     "beat": "--beat: nothing is scheduled here; leave it out",
     "autoscale": "--autoscale: set WORKER_CONCURRENCY, or start more workers",
     "max_tasks_per_child": (
-        "--max-tasks-per-child: events are handled in the worker itself, it has no child; leave it out"
+        "--max-tasks-per-child: there is no child process; leave it out"
     ),
     "max_memory_per_child": (
-        "--max-memory-per-child: events are handled in the worker itself, it has no child; leave it out"
+        "--max-memory-per-child: there is no child process; leave it out"
     ),
     "time_limit": (
         "--time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS"
