@@ -23,12 +23,8 @@ REFUSED = {
     ),
     "beat": "--beat: nothing is scheduled here; leave it out",
     "autoscale": "--autoscale: set WORKER_CONCURRENCY, or start more workers",
-    "max_tasks_per_child": (
-        "--max-tasks-per-child: there is no child process; leave it out"
-    ),
-    "max_memory_per_child": (
-        "--max-memory-per-child: there is no child process; leave it out"
-    ),
+    "max_tasks_per_child": ("--max-tasks-per-child: there is no child process; leave it out"),
+    "max_memory_per_child": ("--max-memory-per-child: there is no child process; leave it out"),
     "time_limit": (
         "--time-limit: set MAILGUN_CONNECT_TIMEOUT_SECONDS and MAILGUN_READ_TIMEOUT_SECONDS"
     ),
