@@ -55,12 +55,7 @@ def events_in_hand(validated: Mapping[str, Any]) -> int:
     Args:
         validated: The settings that are defined before it.
     """
-    size = int(validated["mailgun_batch_size"])
-    return (
-        LEAST_IN_HAND
-        if size == 1
-        else min(MOST_IN_HAND, max(LEAST_IN_HAND, BATCHES_IN_HAND * size))
-    )
+    return max(LEAST_IN_HAND, BATCHES_IN_HAND * int(validated["mailgun_batch_size"]))
 
 
 class Settings(BaseSettings):
@@ -260,7 +255,7 @@ class Settings(BaseSettings):
         """Return the greatest number of events that a worker may have in hand."""
         if "worker_concurrency" in self.model_fields_set:
             return self.worker_concurrency
-        return min(MOST_IN_HAND, ROOM_TO_GROW * self.worker_concurrency)
+        return ROOM_TO_GROW * self.worker_concurrency
 
     @property
     def trusts_ledger(self) -> bool:

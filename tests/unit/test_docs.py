@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
 DEFAULTS_IN_WORDS = {
     "signal_digest_key": "derived from the integration's name",
     "mailgun_preset": "the Default preset",
-    "worker_concurrency": "four times `MAILGUN_BATCH_SIZE`; at least 32",
+    "worker_concurrency": "ten times `MAILGUN_BATCH_SIZE`; at least 64",
 }
 
 

@@ -83,4 +83,4 @@ def test_worker_whose_events_all_hang_takes_no_more_than_once(machine: Machine) 
         machine.pass_second(0.1, 0)
         room.adapt(room.events, machine.ended)
         seen.append(room.events)
-    assert max(seen) == 49
+    assert max(seen) == 65

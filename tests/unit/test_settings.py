@@ -343,7 +343,7 @@ def test_events_in_hand_follow_the_batch_size(
 ) -> None:
     settings = loaded(monkeypatch, MAILGUN_BATCH_SIZE=size)
     assert settings.worker_concurrency == events
-    assert settings.most_in_hand == min(1000, 4 * events)
+    assert settings.most_in_hand == 4 * events
     monkeypatch.setenv("WORKER_CONCURRENCY", "200")
     assert load_settings().worker_concurrency == load_settings().most_in_hand == 200
 

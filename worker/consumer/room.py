@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 # The room grows or shrinks by these factors at each look.
-GROWTH, SHRINKAGE = 1.5, 0.8
+GROWTH, SHRINKAGE = 2.0, 0.8
 # The shares of one core that the worker's process uses: below the first it may take more in hand,
 # above the second it should take less. Python runs on one core.
-IDLE, BUSY = 0.6, 0.9
+IDLE, BUSY = 0.75, 0.95
 # The events that end after a growth, as a multiple of those before, must exceed this; else the room
 # shrinks back and stays for a while: the machine or Mailgun is what is slow.
 GAIN = 1.1
