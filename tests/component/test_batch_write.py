@@ -915,3 +915,16 @@ def test_members_end_the_same_with_batches_as_with_single_events(
     assert json.dumps(ended(together, "together")) == json.dumps(
         ended([[each] for each in patches], "alone")
     )
+
+
+def test_unused_permit_of_a_lone_member_is_refunded_at_once(own: OwnIntegration) -> None:
+    there = HoldsMembers(*listed(1))
+    it = delivery(own, there, batch=1)
+    it.deliver([patch_for(1, 1, plan="pro")])
+    before = float(own.pace()["permitted"])
+    with Permits(it.gate, 2.0) as permits:
+        assert [each.kind for each in it.deliver([patch_for(1, 2, plan="pro")], permits)] == [
+            OutcomeKind.UNCHANGED
+        ]
+        assert permits.left == 0
+    assert float(own.pace()["permitted"]) == before - 1

@@ -50,12 +50,18 @@ class BatchWrite:
             self._close([each for updates in left for each in updates])
 
     def _close(self, updates: Sequence[MemberUpdate]) -> None:
-        """Release the leases of `updates`, and charge the requests that had no permit."""
+        """Release the leases of `updates`, and charge the requests that had no permit.
+
+        The permit that a lone member left unused is refunded with that: it counts as under way as
+        long as it is not, and near the usual limit only few may be.
+        """
         if not updates:
             return
         for update in updates:
             update.lease.looks = update.is_looked_at
-        charge = max(0.0, -self._permits.left)
+        charge = -self._permits.left
+        if charge < 0 and (len(self._updates) > 1 or charge < -1.0):
+            charge = 0.0  # what comes next may need them; `Permits` refunds the rest
         self._requests.announce(
             self._deps.member_store.release(
                 [each.lease for each in updates], self._requests.reports.rest(), charge
