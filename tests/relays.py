@@ -1,6 +1,6 @@
 """A TCP relay before a real server.
 
-It can cut connections, or drop what is sent over them without a word.
+It can cut connections, and drop or hold back what is sent over them without a word.
 """
 
 import selectors
@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Self
 
 CHUNK = 64 * 1024
+FIRST_BYTES = 7  # of a reply that is held back
 
 
 class Relay:
@@ -27,6 +28,7 @@ class Relay:
         self._swallows_new = False
         self._servers: set[socket.socket] = set()
         self._lost_replies = 0
+        self._held_back: list[tuple[socket.socket, bytes]] | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -44,8 +46,9 @@ class Relay:
     def cut(self) -> None:
         """Close all connections; new ones are relayed."""
         with self._lock:
-            for each in list(self._peers):
+            for each in (*self._peers, *self._silent):
                 self._close(each)
+            self._silent.clear()
 
     def silence(self, *, new: bool = False) -> None:
         """Drop all data of the present connections from now on; with `new`, of new ones too."""
@@ -60,6 +63,16 @@ class Relay:
         with self._lock:
             self._lost_replies = count
 
+    def hold_back(self) -> None:
+        """Relay only the first bytes of each reply from now on, the rest with `resume`."""
+        with self._lock:
+            self._held_back = []
+
+    @property
+    def holds_back(self) -> bool:
+        """Return True if the rest of a reply is held back."""
+        return bool(self._held_back)
+
     def refuse(self) -> None:
         """Close all connections and end the relay, so that new ones are refused."""
         self._ended.set()
@@ -68,9 +81,13 @@ class Relay:
         self.cut()
 
     def resume(self) -> None:
-        """Relay new connections again; silenced ones stay silent."""
+        """Relay new connections and whole replies again; silenced ones stay silent."""
         with self._lock:
             self._swallows_new = False
+            held_back, self._held_back = self._held_back, None
+            for receiver, rest in held_back or ():
+                with suppress(OSError):  # its client gave up
+                    receiver.sendall(rest)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -105,6 +122,10 @@ class Relay:
             data = sender.recv(CHUNK)
             if data and sender in self._servers and self._lost_replies:
                 self._lost_replies -= 1
+            elif data and sender in self._servers and self._held_back is not None:
+                self._held_back.append((receiver, data[FIRST_BYTES:]))
+                receiver.sendall(data[:FIRST_BYTES])
+                return
             elif data:
                 receiver.sendall(data)
                 return

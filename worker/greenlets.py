@@ -14,12 +14,12 @@ import asyncio
 import logging
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar, cast
 
@@ -31,8 +31,8 @@ logger = logging.getLogger("signal_mailgun.worker")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-MOST_THREADS = 64  # of `in_thread`
+# Waits for a socket, so many seconds at most, None: for ever; returns whether it is ready.
+Wait = Callable[[socket.socket, float | None], bool]
 
 _of_thread = threading.local()
 
@@ -45,12 +45,13 @@ class Hub:
         self._name = name
         self._lock = Lock()
         self._thread: Thread | None = None
-        self.loop = asyncio.SelectorEventLoop()
-        self.loop.set_exception_handler(_log_bug)
+        self.loop: asyncio.AbstractEventLoop
         self.root: Any = None
 
     def spawn(self, act: Callable[[], object]) -> None:
         """Call `act` in a greenlet of its own, soon. Any thread may call this.
+
+        What it raises is logged as a bug, without its text.
 
         Raises:
             RuntimeError: The system has no thread left, or the process is ending.
@@ -61,6 +62,7 @@ class Hub:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
+                self.loop = asyncio.SelectorEventLoop()
                 thread = Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
@@ -70,13 +72,15 @@ class Hub:
         self.loop.run_forever()
 
     def _switch_to(self, act: Callable[[], object]) -> None:
-        greenlet(act, self.root).switch()
+        greenlet(partial(_run, act), self.root).switch()
 
 
-@cache
+_HUB = Hub("delivering")
+
+
 def hub() -> Hub:
     """Return the hub of this process, in which events are delivered."""
-    return Hub("delivering")
+    return _HUB
 
 
 def current_hub() -> Hub | None:
@@ -104,6 +108,37 @@ def wait_to_write(sock: socket.socket, seconds: float | None) -> bool:
     return _wait(here, here.loop.add_writer, here.loop.remove_writer, sock, seconds)
 
 
+def when_ready(
+    sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends: float | None
+) -> Answer:
+    """Return what `act` on a non-blocking socket returns, once the socket lets it.
+
+    What came in time counts, also if other greenlets let this one look only later.
+
+    Args:
+        sock: The socket. TLS may have to send in order to receive, and the other way round.
+        act: Raises `BlockingIOError` until the socket is ready.
+        wait: Waits for what `act` needs: `wait_to_read` or `wait_to_write`.
+        ends: The deadline by the monotonic clock; None: there is none.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
+    ready = False
+    while (left := _left(ends)) is None or left > 0 or ready:
+        waits = wait
+        try:
+            return act()
+        except BlockingIOError:
+            pass
+        except ssl.SSLWantReadError:
+            waits = wait_to_read
+        except ssl.SSLWantWriteError:
+            waits = wait_to_write
+        ready = (left is None or left > 0) and waits(sock, left)
+    raise TimeoutError("timed out")
+
+
 def sleep(seconds: float) -> None:
     """Wait for some seconds."""
     here = current_hub()
@@ -125,19 +160,27 @@ def pass_turn() -> None:
 
 
 def in_thread(act: Callable[[], Answer]) -> Answer:
-    """Call `act`, which blocks, in another thread if this is a greenlet; return what it returns.
+    """Call `act`, which blocks, in a thread of its own if this is a greenlet.
+
+    Returns:
+        What `act` returns.
 
     Raises:
+        OSError: The system has no thread left.
         Exception: What `act` raises.
     """
     here = current_hub()
     if here is None:
         return act()
-    wake = partial(here.loop.call_soon_threadsafe, cast("Any", getcurrent()).switch)
-    future = _threads().submit(act)
-    future.add_done_callback(lambda _: wake())
+    call: _Call[None, Answer] = _Call(lambda _: act(), None)
+    wake = cast("Any", getcurrent()).switch
+    call.note_end = lambda: here.loop.call_soon_threadsafe(wake)
+    try:
+        Thread(target=call.run, name="connecting", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError("the system has no thread left") from error
     here.root.switch()
-    return future.result()
+    return call.result()
 
 
 class Latch:
@@ -230,7 +273,7 @@ class Pool:
 class _Call(Generic[Item, Answer]):
     """A call of a pool, and what came of it."""
 
-    note_end: Callable[[], None]
+    note_end: Callable[[], object]
 
     def __init__(self, act: Callable[[Item], Answer], item: Item) -> None:
         self._act, self._item = act, item
@@ -259,8 +302,8 @@ def _wait(
     seconds: float | None,
 ) -> bool:
     descriptor, wake = sock.fileno(), getcurrent().switch
-    timer = None if seconds is None else here.loop.call_later(seconds, wake, False)  # noqa: FBT003
     add(descriptor, wake, True)  # noqa: FBT003
+    timer = None if seconds is None else here.loop.call_later(seconds, wake, False)  # noqa: FBT003
     try:
         return bool(here.root.switch())
     finally:
@@ -275,14 +318,14 @@ def _poll(sock: socket.socket, events: int, seconds: float | None) -> bool:
     return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_THREADS, "connecting")
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else ends - time.monotonic()
 
 
-def _log_bug(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    error = context.get("exception")
-    logger.error(
-        "a bug: a greenlet failed, please report it",
-        extra={"error": whereabouts(error) if isinstance(error, Exception) else None},
-    )
+def _run(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except BaseException as error:  # noqa: BLE001  SystemExit, too, would end all deliveries
+        logger.error(
+            "a bug: a greenlet failed, please report it", extra={"error": whereabouts(error)}
+        )

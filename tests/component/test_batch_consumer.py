@@ -12,7 +12,7 @@ import redis
 from tests.adapters import HoldsMembers
 from tests.integrations import DIGEST_KEY, NOW, OwnIntegration
 from tests.servers import eventually
-from worker.consumer import batch_consumer, fetched_message
+from worker.consumer import batch_consumer, fetched_message, task_events
 from worker.consumer.batch_consumer import BatchConsumer
 from worker.consumer.load import Load, Weight
 from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
@@ -29,6 +29,7 @@ from worker.queue.in_flight import put_back, restore_overdue
 from worker.queue.intake import parse_raw
 from worker.queue.message import DELIVER_MANY, Message
 from worker.queue.poison import ALONE_AFTER
+from worker.sandbox.request import Request
 from worker.signal.preset import load_preset
 
 
@@ -225,6 +226,34 @@ def test_batch_that_has_lingered_is_delivered(at_work: Callable[..., Worker]) ->
     assert it.unacked() == []
 
 
+def test_batch_gathers_on_while_many_others_are_under_way(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=3)
+    monkeypatch.setattr(batch_consumer, "MOST_BATCHES", 1)
+    released = threading.Event()
+
+    def hang(_: Request) -> None:
+        released.wait(20)
+
+    it.there.meanwhile[1] = hang
+    it.take(message(1))
+    it.loop.laters[0].act()
+    eventually(lambda: it.there.calls, what="a batch under way")
+    it.take(message(2))
+    it.loop.laters[1].act()
+    it.take(message(3))
+    assert len(it.there.calls) == 1
+    it.take(message(4))
+    released.set()
+    it.settled()
+    assert it.there.entries()[-1] == ["p2@example.com", "p3@example.com", "p4@example.com"]
+    it.take(message(5))
+    it.loop.laters[-1].act()
+    it.settled()
+    assert it.unacked() == []
+
+
 def test_batch_size_of_one_never_lingers(at_work: Callable[..., Worker]) -> None:
     it = at_work(batch=1)
     it.take(message(1), message(2))
@@ -270,7 +299,7 @@ def test_task_events_that_no_monitor_asked_for_are_neither_made_nor_sent(
         made.append(ended)
         return []
 
-    monkeypatch.setattr(batch_consumer, "endings_of", make)
+    monkeypatch.setattr(task_events, "endings_of", make)
     it = at_work(batch=1)
     it.loop.enabled, it.loop.groups = enabled, groups
     it.take(Message(id="b", args=(["malformed"],), task=DELIVER_MANY))
@@ -380,8 +409,10 @@ def test_event_goes_back_to_the_front_of_its_queue_when_redis_is_away(
     assert len(it.there.list) == 2
 
 
+@pytest.mark.parametrize("error", [KeyError, SystemExit])
 def test_bug_in_the_processor_costs_no_event(
     at_work: Callable[..., Worker],
+    error: type[BaseException],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -389,7 +420,7 @@ def test_bug_in_the_processor_costs_no_event(
     monkeypatch.setattr(batch_consumer, "REDIS_PAUSE_SECONDS", 0.0)
 
     def crash(*_: object) -> Any:
-        raise KeyError("p1@example.com")
+        raise error("p1@example.com")
 
     monkeypatch.setattr(EventProcessor, "process", crash)
     it.take(message(1))

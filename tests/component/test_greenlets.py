@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-import redis
 
 from tests.integrations import OwnIntegration
-from tests.relays import Relay
 from tests.servers import RedisServer, eventually
+from worker import greenlets
 from worker.greenlets import (
     Latch,
     Pool,
@@ -24,6 +23,7 @@ from worker.greenlets import (
     sleep,
     wait_to_read,
     wait_to_write,
+    when_ready,
 )
 from worker.redis_client.client import connect
 from worker.redis_client.shared_trips import SharedTrips
@@ -61,6 +61,60 @@ class TestWaiting:
         began = time.monotonic()
         assert called(lambda: wait_to_read(pair[0], 0.05)) is False
         assert time.monotonic() - began >= 0.05
+
+    def test_what_came_in_time_counts_although_one_looks_late(
+        self, called: Any, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        here, there = pair
+        here.settimeout(0)
+        ends = time.monotonic() + 0.2
+
+        def receive() -> bytes:
+            return when_ready(here, partial(here.recv, 1), late(wait_to_read), ends)
+
+        def late(wait: Callable[..., bool]) -> Callable[..., bool]:
+            def waits(sock: socket.socket, seconds: float | None) -> bool:
+                ready = wait(sock, seconds)
+                time.sleep(0.3)
+                return ready
+
+            return waits
+
+        threading.Timer(0.05, partial(there.send, b"x")).start()
+        assert called(receive) == b"x"
+        there.send(b"x")
+        with pytest.raises(TimeoutError):
+            called(receive)
+
+    def test_part_that_came_late_ends_no_later_than_the_deadline(
+        self, called: Any, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        here, there = pair
+        received: list[bytes] = []
+
+        def receive_more() -> bytes:
+            received.append(here.recv(1))
+            there.send(b"x")
+            raise BlockingIOError
+
+        there.send(b"x")
+        with pytest.raises(TimeoutError):
+            called(lambda: when_ready(here, receive_more, wait_to_read, time.monotonic() + 0.05))
+        assert len(received) > 1
+
+    def test_wait_for_a_closed_socket_fails_and_wakes_nobody_later(
+        self, called: Any, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        pair[0].close()
+
+        def wait() -> float:
+            with pytest.raises((ValueError, OSError)):
+                wait_to_read(pair[0], 0.05)
+            began = time.monotonic()
+            sleep(0.2)
+            return time.monotonic() - began
+
+        assert called(wait) >= 0.2
 
     def test_sleep_takes_its_time(self, called: Any) -> None:
         began = time.monotonic()
@@ -126,28 +180,6 @@ def test_greenlets_know_their_hub_and_other_threads_have_none() -> None:
     assert in_greenlet(lambda: in_thread(current_hub)) is None
 
 
-def test_silent_redis_times_out_while_other_greenlets_go_on(server: RedisServer) -> None:
-    with Relay(server.port) as relay:
-        client = connect(relay.url, socket_timeout=0.3)
-        assert in_greenlet(client.ping)
-        relay.silence(new=True)
-        failures: list[type[Exception]] = []
-
-        def ask() -> None:
-            try:
-                client.ping()
-            except redis.RedisError as error:
-                failures.append(type(error))
-
-        hub().spawn(ask)
-        turns = 0
-        while not failures and turns < 2_000:
-            in_greenlet(lambda: sleep(0.001))
-            turns += 1
-        assert failures[0] in (redis.TimeoutError, redis.ConnectionError)
-        assert turns > 50
-
-
 def test_greenlets_share_round_trips(server: RedisServer, own: OwnIntegration) -> None:
     trips = SharedTrips(connect(server.url))
     script = own.redis.register_script("return {KEYS[1], ARGV[1]}")
@@ -160,6 +192,37 @@ def test_greenlets_share_round_trips(server: RedisServer, own: OwnIntegration) -
     for number, replies in enumerate(Pool(16).map(run, range(16))):
         assert replies == [[own.name, f"{number}.{each}"] for each in range(50)]
     assert int(own.redis.info("stats")["total_reads_processed"]) - before < 16 * 50 / 3
+
+
+# Threads
+
+
+def test_each_greenlet_gets_a_thread_at_once() -> None:
+    begun = threading.Barrier(200)
+    waits = partial(in_thread, partial(begun.wait, 20))
+    assert sorted(Pool(200).map(lambda _: waits(), range(200))) == list(range(200))
+
+
+def test_no_thread_left_is_an_error_and_nothing_is_called_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[int] = []
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def attempt() -> None:
+        with pytest.raises(OSError, match="no thread left"):
+            in_thread(lambda: called.append(1))
+
+    in_greenlet(current_hub)  # the hub has its thread
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            greenlets, "Thread", type("Refused", (threading.Thread,), {"start": refuse})
+        )
+        in_greenlet(attempt)
+    assert in_greenlet(lambda: in_thread(lambda: 5)) == 5
+    assert called == []
 
 
 # Pools
@@ -198,9 +261,12 @@ def test_error_of_a_call_comes_once_all_calls_have_ended() -> None:
     assert Pool(4).map(str, [1]) == ["1"]
 
 
-def test_bug_in_a_greenlet_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [LookupError, SystemExit, KeyboardInterrupt])
+def test_bug_in_a_greenlet_is_logged_without_its_text(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     def fail() -> None:
-        raise LookupError("jane@example.com")
+        raise error("jane@example.com")
 
     with caplog.at_level(logging.ERROR):
         hub().spawn(fail)

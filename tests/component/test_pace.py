@@ -285,6 +285,17 @@ def test_care_ends_if_no_answer_comes_for_a_few_seconds(own: OwnIntegration) -> 
     assert len(own.take(1000).messages) == 1000
 
 
+def test_clock_that_goes_back_does_not_hold_near_the_usual_limit(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    own.take(1000)
+    own.later(-3600)
+    assert len(own.take(1000).messages) == BEFORE_USUAL
+    own.later(-10 * CAREFUL_SECONDS)
+    own.redis.hincrbyfloat(f"signal:{own.name}:pace", "window_at", -10 * CAREFUL_SECONDS)
+    assert len(own.take(1000).messages) == 1000
+
+
 def test_bundle_in_hand_gets_few_permits_at_once_near_the_usual_limit(own: OwnIntegration) -> None:
     gate = own.gate()
     near_usual(own, gate)

@@ -20,10 +20,11 @@ import redis
 
 from worker.consumer.batch_processing import process_batch
 from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
+from worker.consumer.gathering import Gathering
 from worker.consumer.load import Load
 from worker.consumer.message_properties import MESSAGE_PROPERTY
 from worker.consumer.room import Room
-from worker.consumer.task_events import endings_of, is_watched, received, send
+from worker.consumer.task_events import is_watched, received, send, send_endings
 from worker.consumer.worker_state import is_stopping, takes_events
 from worker.delivery.event_delivery import Result
 from worker.delivery.processor import EventProcessor
@@ -32,6 +33,7 @@ from worker.greenlets import hub, sleep
 from worker.privacy import whereabouts
 from worker.queue.in_flight import acknowledge, keep, put_back
 from worker.redis_client.repeats import Repeats
+from worker.settings import MOST_IN_HAND
 
 logger = logging.getLogger("signal_mailgun.worker")
 
@@ -44,6 +46,9 @@ REDIS_PAUSE_SECONDS = 1.0
 # for an event.
 EVENTS_AT_ONCE = 500
 KEEPS_PER_TIMEOUT = 5  # extensions within one visibility timeout
+# While so many batches are under way, more events gather until a batch is full: each batch may have
+# a connection to Mailgun and one to Redis.
+MOST_BATCHES = MOST_IN_HAND
 
 
 class BatchConsumer:
@@ -87,14 +92,12 @@ class BatchConsumer:
         self._trips = processor.delivery.gate.trips
         self._queue = queue
         self._keys = keys
-        self._batch_policy = processor.delivery.batch_policy
+        self._batch_size = processor.delivery.batch_policy.size
         self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
         self._kept_at = time.monotonic()
         self._consumer: Any = None
-        self._gathered: list[FetchedMessage] = []
-        # Of the gathered messages.
-        self._events = 0
-        self._linger: Any = None
+        self._gathered = Gathering(processor.delivery.batch_policy, self._submit, self._may_submit)
+        self._batches_under_way = 0
         self._in_hand: dict[str, FetchedMessage] = {}
         self.ended_events = 0
         # Batches that have ended and that Celery's loop has not released yet, with the results of
@@ -129,13 +132,8 @@ class BatchConsumer:
             return
         fetched = fetched_message(message)
         self._in_hand[fetched.tag] = fetched
-        self._gathered.append(fetched)
-        self._events += fetched.message.events
         self._send_received([fetched])
-        if self._events >= self._batch_policy.size:
-            self.flush()
-        elif len(self._gathered) == 1:
-            self._linger = self._consumer.timer.call_after(self._batch_policy.linger, self.flush)
+        self._gathered.add(fetched, self._consumer.timer)
 
     def in_hand(self) -> list[dict[str, Any]]:
         """Return the messages in hand, the oldest first, described as Celery describes tasks."""
@@ -143,12 +141,7 @@ class BatchConsumer:
 
     def flush(self) -> None:
         """Handle the gathered messages without waiting for more."""
-        if self._linger:
-            self._linger.cancel()
-            self._linger = None
-        batch, self._gathered, self._events = self._gathered, [], 0
-        if batch:
-            self._submit(batch)
+        self._gathered.flush()
 
     def extend_visibility(self) -> None:
         """Extend the visibility timeout of the messages in hand, if it is time to.
@@ -235,7 +228,12 @@ class BatchConsumer:
     def _count(self, batch: Sequence[FetchedMessage]) -> None:
         self._load.add({each.tag: each.weight for each in batch})
 
+    def _may_submit(self) -> bool:
+        return self._batches_under_way < MOST_BATCHES
+
     def _submit(self, batch: Sequence[FetchedMessage]) -> None:
+        with self._changed:
+            self._batches_under_way += 1
         try:
             hub().spawn(partial(self._handle, batch))
         except RuntimeError as error:  # the process is ending, or the system has no thread left
@@ -248,6 +246,7 @@ class BatchConsumer:
     def _end(self, batch: Sequence[FetchedMessage], results: Sequence[list[Result]]) -> None:
         with self._changed:
             self._ended.append((batch, results))
+            self._batches_under_way -= 1
             self._changed.notify_all()
         # After the batch is in `_ended`: else `bind`, called in between, would count it for good.
         self._load.remove(each.tag for each in batch)
@@ -264,7 +263,7 @@ class BatchConsumer:
             self._requeue(
                 batch, "Redis did not take an event; it stays on the queue", type(error).__name__
             )
-        except Exception as error:  # noqa: BLE001  a bug of this program must not cost an event
+        except BaseException as error:  # noqa: BLE001  a bug must cost no event and no greenlet
             why = "a bug: an event stays on the queue, please report it"
             self._requeue(batch, why, whereabouts(error), failed=True)
         finally:
@@ -281,7 +280,7 @@ class BatchConsumer:
             return
         adopted = adopt(room, idle=not weights)
         try:
-            batches = list(adopted_batches(adopted, self._batch_policy.size))
+            batches = list(adopted_batches(adopted, self._batch_size))
         except Exception:
             self._put_back([tag for found in adopted for _, tag in found], failed=True)
             raise
@@ -321,19 +320,8 @@ class BatchConsumer:
                 self.ended_events += each.message.events
             if is_watched(dispatcher := self._consumer.event_dispatcher):
                 for each, its_results in zip(batch, results, strict=False):
-                    self._send_endings(dispatcher, each, its_results)
-
-    def _send_endings(
-        self, dispatcher: Any, fetched: FetchedMessage, results: Sequence[Result]
-    ) -> None:
-        try:
-            for event in endings_of(fetched.message, results):
-                send(dispatcher, event.after(time.monotonic() - fetched.at))
-        except Exception as error:  # noqa: BLE001  the message is done, and the loop must go on
-            logger.error(
-                "a bug: Flower was not told how an event ended, please report it",
-                extra={"event": fetched.message.id, "error": whereabouts(error)},
-            )
+                    seconds = time.monotonic() - each.at
+                    send_endings(dispatcher, each.message, its_results, seconds)
 
     def _send_received(self, batch: Sequence[FetchedMessage]) -> None:
         if is_watched(dispatcher := self._consumer.event_dispatcher):

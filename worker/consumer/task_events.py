@@ -4,6 +4,7 @@ A message is a task. So is each event of a bundle that waits or dies, as a child
 events of a bundle that are done are counted in the bundle's result, and cost no task event.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,10 @@ from typing import Any, assert_never
 from worker.delivery.event_delivery import Buried, Rescheduled, Result
 from worker.delivery.retry_policy import Done
 from worker.printable import printable
-from worker.privacy import redacted
+from worker.privacy import redacted, whereabouts
 from worker.queue.message import Message, each_event
+
+logger = logging.getLogger("signal_mailgun.worker")
 
 
 class DeadLettered(Exception):
@@ -152,6 +155,23 @@ def is_watched(dispatcher: Any) -> bool:
 def send(dispatcher: Any, event: TaskEvent) -> None:
     """Send a task event."""
     dispatcher.send(event.event, uuid=event.id, **event.fields)
+
+
+def send_endings(
+    dispatcher: Any, message: Message, results: Sequence[Result], seconds: float
+) -> None:
+    """Send the task events of a message that has ended, so many seconds after its fetch.
+
+    An error is logged: the message is done, and Celery's loop must go on.
+    """
+    try:
+        for event in endings_of(message, results):
+            send(dispatcher, event.after(seconds))
+    except Exception as error:  # noqa: BLE001  it may be any
+        logger.error(
+            "a bug: Flower was not told how an event ended, please report it",
+            extra={"event": message.id, "error": whereabouts(error)},
+        )
 
 
 def _result_label(result: Result) -> str:

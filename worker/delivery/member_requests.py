@@ -21,7 +21,7 @@ Asked = TypeVar("Asked")
 
 # Refusals that one of several events of the member may cause.
 EVENT_ERRORS = frozenset({OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS})
-# Members that are requested one by one, in several threads, between two checks of the hold.
+# Members that are requested one by one, several at once, between two checks of the hold.
 CHUNK_SIZE = 32
 
 
@@ -239,10 +239,10 @@ class MemberRequests:
         return result
 
     def report_throttled(self) -> None:
-        """Report a 429 to the gate, so that no thread sends what was permitted before."""
+        """Report a 429 to the gate, so that no delivery sends what was permitted before."""
         self._deps.gate.note_throttled()
         self._report_now()
-        self._deps.gate.note_throttled()  # a thread that asked meanwhile asks again
+        self._deps.gate.note_throttled()  # a delivery that asked meanwhile asks again
 
     def may_send(self) -> bool:
         """Return whether a permitted request may still be sent: a 429 may have come since."""

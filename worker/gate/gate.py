@@ -60,7 +60,7 @@ class Gate:
 
     Attributes:
         redis: The client of the Redis that holds the state.
-        trips: The round trips of that client that threads share.
+        trips: The round trips of that client that deliveries share.
         keys: The keys of the hold and of the pace.
         rules: The settings of the scripts.
         jitter: Returns random numbers in [0, 1).
@@ -116,7 +116,7 @@ class Gate:
         )
 
     def note_throttled(self) -> None:
-        """Let the other threads ask the gate before they send what it has permitted."""
+        """Let other deliveries ask the gate before they send what it has permitted."""
         with self._lock:
             self.throttles += 1
 

@@ -49,14 +49,20 @@ end
 -- have died. That it was taken is remembered as long as Keys.pace lives.
 local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
+-- Return whether so many seconds have passed since a time. One ahead of now was noted before the
+-- clock went back, and counts as long ago.
+local function is_over(since, seconds)
+    return now < since or now - since >= seconds
+end
+
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
 -- limit does not count.
 local function permitted()
     if rules.rate_limit > 0 or number(PACE, 'beyond_usual') or number(PACE, 'limit') then
         return nil
     end
-    local is_over = now - (number(PACE, 'window_at') or 0) >= rules.window
-    return is_over and 0 or number(PACE, 'permitted') or 0
+    if is_over(number(PACE, 'window_at') or 0, rules.window) then return 0 end
+    return number(PACE, 'permitted') or 0
 end
 
 -- Return whether requests near the usual limit are permitted.
@@ -95,7 +101,7 @@ local function before_usual_limit()
     if not made then return nil end
     local under_way = math.max(0, made - (number(PACE, 'window_answered') or 0))
     local left = math.max(0, CAREFUL_FROM - made, rules.careful_requests - under_way)
-    if left < 1 and now - (number(PACE, 'careful_at') or now) >= rules.careful_seconds then
+    if left < 1 and is_over(number(PACE, 'careful_at') or now, rules.careful_seconds) then
         go_beyond_usual()
         return nil
     end

@@ -20,8 +20,9 @@ from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPResponse, HTTPSConne
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family, create_connection
+from urllib3.util.ssltransport import SSLTransport
 
-from worker.greenlets import in_thread, wait_to_read, wait_to_write
+from worker.greenlets import Wait, in_thread, wait_to_read, wait_to_write, when_ready
 from worker.mailgun.http_answer import HttpAnswer
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager
 
 Answer = TypeVar("Answer")
-# Waits for a socket, so many seconds at most; returns whether it is ready.
-Wait = Callable[[socket.socket, float], bool]
 
 CHUNK = 16 * 1024  # bytes that are read at once
-MOST_CONNECTIONS = 1100  # WORKER_CONCURRENCY is at most 1000
+# More than a worker has batches under way (consumer/batch_consumer.py).
+MOST_CONNECTIONS = 1100
 SHORTEST_SECONDS = 0.001  # a time-out of 0 would make the socket non-blocking
 
 
@@ -91,6 +91,9 @@ class BoundedConnection(HTTPConnection):
         """
         if self._gathered is not None:
             self._gathered.append(data)
+            return
+        if isinstance(self.sock, SSLTransport):
+            in_thread(partial(self._send_within_tls, data))
             return
         left = memoryview(data)
         while left:
@@ -171,16 +174,13 @@ class BoundedConnection(HTTPConnection):
             TimeoutError: The deadline has passed.
         """
         self.sock.settimeout(0)
-        while (left := self._ends - time.monotonic()) > 0:
-            try:
-                return act()
-            except ssl.SSLWantReadError:
-                wait_to_read(self.sock, left)
-            except ssl.SSLWantWriteError:
-                wait_to_write(self.sock, left)
-            except BlockingIOError:
-                wait(self.sock, left)
-        raise TimeoutError("timed out")
+        return when_ready(self.sock, act, wait, self._ends)
+
+    def _send_within_tls(self, data: bytes) -> None:
+        """Send over TLS within TLS, where urllib3 loses bytes that the socket does not take."""
+        for start in range(0, len(data), CHUNK):
+            self.sock.settimeout(self._left())
+            self.sock.sendall(data[start : start + CHUNK])
 
     def _receive(self) -> bytes:
         received: bytes = self._within_step(partial(self.sock.recv, CHUNK), wait_to_read)

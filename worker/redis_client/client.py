@@ -34,7 +34,8 @@ SENTINEL_TIMEOUTS: dict[str, Any] = {
     "socket_connect_timeout": 2,
     "retry": Retry(NoBackoff(), 0),
 }
-# One a thread; WORKER_CONCURRENCY is at most 1000. The default of redis-py is 100.
+# More than a worker has batches under way (consumer/batch_consumer.py). The default of redis-py is
+# 100.
 MOST_CONNECTIONS = 1100
 
 logger = logging.getLogger("signal_mailgun.redis")

@@ -1,8 +1,9 @@
-"""Group commit for Redis: commands that threads have ready at the same moment share a round trip.
+"""Group commit for Redis: commands that callers have ready at once share a round trip.
 
 A command never waits for others to come. While one round trip is under way, the commands of other
-threads gather, and the next round trip carries them all, in the order in which they came. Each
+callers gather, and the next round trip carries them all, in the order in which they came. Each
 command has its own reply or error. If a round trip fails, so do the commands that came meanwhile.
+Callers are greenlets, or threads.
 """
 
 from collections.abc import Sequence
@@ -24,14 +25,14 @@ NOT_SENDABLE = (redis.DataError, TypeError, ValueError)
 
 
 class _Call:
-    """The commands of one thread, and what Redis replied to them.
+    """The commands of one caller, and what Redis replied to them.
 
     Attributes:
         commands: The commands; more than one if they are a transaction.
         replies: Their replies, errors among them; None until they came.
         error: The error that the round trip ended with; None if it ended well.
-        leads: Whether this thread makes the next round trip.
-        ready: Set once there are replies, or an error, or this thread leads.
+        leads: Whether this caller makes the next round trip.
+        ready: Set once there are replies, or an error, or this caller leads.
     """
 
     __slots__ = ("commands", "error", "leads", "ready", "replies")
@@ -56,7 +57,7 @@ class _Call:
 
 
 class SharedTrips:
-    """The round trips that the threads of this process share. One is under way at a time."""
+    """The round trips that the callers of this process share. One is under way at a time."""
 
     def __init__(self, client: "redis.Redis") -> None:
         """Send commands with `client`."""
@@ -95,7 +96,7 @@ class SharedTrips:
             self._waiting.append(call)
             leads = call.leads = not self._is_under_way
             self._is_under_way = True
-        if not leads:  # another thread may let this one lead meanwhile, and sets `ready` for it
+        if not leads:  # another caller may let this one lead meanwhile, and sets `ready` for it
             try:
                 call.ready.wait()
             except BaseException:
@@ -106,13 +107,13 @@ class SharedTrips:
         return call.result()
 
     def _make_trip(self) -> None:
-        """Send all commands that wait, and then let the next thread that waits send its own."""
+        """Send all commands that wait, and then let the next caller that waits send its own."""
         pass_turn()  # what other greenlets have ready, too, goes with this trip
         with self._lock:
             calls, self._waiting = self._waiting, []
         try:
             self._exchange(calls)
-        except BaseException as error:  # noqa: BLE001  each thread of this trip raises it
+        except BaseException as error:  # noqa: BLE001  each caller of this trip raises it
             # Those that came meanwhile were not sent, and would only wait for the same failure.
             with self._lock:
                 late, self._waiting, self._is_under_way = self._waiting, [], False
@@ -131,14 +132,14 @@ class SharedTrips:
                 following.ready.set()
 
     def _fail(self, calls: Sequence[_Call], error: BaseException) -> None:
-        """End calls with an error; if it ends the leader's thread, the others get an outage."""
+        """End calls with an error; if it ends the leader, the others get an outage."""
         outage = error if isinstance(error, Exception) else redis.ConnectionError("interrupted")
         for each in calls:
             each.error = error if each.leads else outage
             each.ready.set()
 
     def _abandon(self, call: _Call) -> None:
-        """Take back a call whose thread was interrupted while it waited."""
+        """Take back a call that was interrupted while it waited."""
         with self._lock:
             waits = call in self._waiting
             if waits:

@@ -1,33 +1,106 @@
 """Connections to Redis that greenlets of one thread may use: while one waits, the others go on."""
 
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
 import redis
 
-from worker.greenlets import current_hub, in_thread, wait_to_read
+from worker.greenlets import current_hub, in_thread, wait_to_read, wait_to_write, when_ready
 
 
 def taking_turns(kind: type[Any]) -> type[Any]:
-    """Return connections of this redis-py class that block no other greenlet while they wait."""
+    """Return connections of this redis-py class that block no other greenlet while they wait.
 
-    class TakesTurns(kind):  # type: ignore[misc]
-        def connect(self) -> None:
-            """Connect, if it is not connected."""
-            if current_hub() and self._sock is None:
-                in_thread(super().connect)
-            else:
-                super().connect()
+    In any other thread they do what redis-py does.
+    """
+    return type(kind.__name__, (TakesTurns, kind), {})
 
-        def read_response(self, *args: Any, **options: Any) -> Any:
-            """Return the next reply, as redis-py does.
 
-            Raises:
-                redis.TimeoutError: None came within `socket_timeout`.
-            """
-            waits = current_hub() is not None and not self.can_read()
-            if waits and not wait_to_read(self._sock, self.socket_timeout):
-                self.disconnect()
-                raise redis.TimeoutError("Redis did not answer in time")
-            return super().read_response(*args, **options)
+class TakesTurns(cast("type[Any]", object)):  # type: ignore[misc]
+    """Methods that come before those of a connection of redis-py."""
 
-    return TakesTurns
+    def connect(self) -> None:
+        """Connect, if it is not connected."""
+        self._connect_in_thread(super().connect)
+
+    def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Connect, if it is not connected; redis-py calls it before it sends."""
+        self._connect_in_thread(partial(super().connect_check_health, *args, **options))
+
+    def send_packed_command(self, command: Iterable[Any], check_health: bool = True) -> None:  # noqa: FBT001, FBT002  as redis-py has it
+        """Send commands, as redis-py does.
+
+        Raises:
+            redis.TimeoutError: Redis did not take them within `socket_timeout`.
+            redis.ConnectionError: The connection broke.
+        """
+        if current_hub() is None:
+            super().send_packed_command(command, check_health)
+            return
+        self.connect_check_health(check_health=False)
+        if check_health:
+            self.check_health()
+        with _disconnecting(self):
+            for part in command:
+                self._send(part)
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return the next reply, as redis-py does.
+
+        Raises:
+            redis.TimeoutError: It did not come within `socket_timeout`.
+            redis.ConnectionError: The connection broke.
+            redis.ResponseError: The reply is an error.
+        """
+        read = super().read_response
+        if current_hub() is None:
+            return read(*args, **options)
+
+        def read_now() -> Any:
+            try:
+                return read(*args, **{**options, "timeout": 0, "disconnect_on_error": False})
+            except redis.TimeoutError:
+                raise BlockingIOError from None
+
+        with _disconnecting(self):
+            return when_ready(self._sock, read_now, wait_to_read, self._ends())
+
+    def _connect_in_thread(self, connect: Callable[[], object]) -> None:
+        if self._sock is None:
+            try:
+                in_thread(connect)
+            except OSError as error:
+                raise redis.ConnectionError(str(error)) from error
+
+    def _send(self, part: Any) -> None:
+        left, ends = memoryview(part), self._ends()
+        self._sock.settimeout(0)
+        while left:
+            send = partial(self._sock.send, left)
+            left = left[when_ready(self._sock, send, wait_to_write, ends) :]
+        self._sock.settimeout(self.socket_timeout)
+
+    def _ends(self) -> float | None:
+        seconds = self.socket_timeout
+        return None if seconds is None else time.monotonic() + seconds
+
+
+@contextmanager
+def _disconnecting(connection: Any) -> Iterator[None]:
+    """Close a connection on which the next reply could be that of an earlier command."""
+    try:
+        yield
+    except redis.ResponseError:
+        raise
+    except TimeoutError:
+        connection.disconnect()
+        raise redis.TimeoutError("Redis did not answer in time") from None
+    except OSError as error:
+        connection.disconnect()
+        raise redis.ConnectionError("the connection to Redis broke") from error
+    except BaseException:
+        connection.disconnect()
+        raise
