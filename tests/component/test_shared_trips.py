@@ -14,7 +14,7 @@ from tests.integrations import OwnIntegration
 from tests.relays import Relay
 from tests.servers import RedisServer, eventually
 from worker.redis_client.client import connect
-from worker.redis_client.shared_trips import SharedTrips
+from worker.redis_client.shared_trips import MOST_KEYS, SharedTrips
 
 if TYPE_CHECKING:
     from redis.commands.core import Script
@@ -249,3 +249,22 @@ def test_replies_lost_once_are_asked_for_again(server: RedisServer, own: OwnInte
         assert together(lambda each: trips.run(script, [own.name], [str(each)])) == [
             [own.name, str(each)] for each in range(THREADS)
         ]
+
+
+def test_script_with_many_keys_holds_up_nobody(server: RedisServer, own: OwnIntegration) -> None:
+    with Relay(server.port) as relay:
+        client = connect(relay.url, socket_timeout=60)
+        trips, script = SharedTrips(client), own.redis.register_script("return #KEYS")
+        keys = [f"{own.name}.{each}" for each in range(MOST_KEYS + 1)]
+        replies: list[Any] = []
+        assert trips.run(script, keys, []) == len(keys)
+        relay.silence()
+        large = threading.Thread(target=lambda: replies.append(trips.run(script, keys, [])))
+        large.start()
+        pool: Any = client.connection_pool
+        eventually(lambda: pool._in_use_connections, what="the command of the large script")
+        assert trips.run(script, keys[:1], []) == 1
+        assert replies == []
+        relay.cut()
+        large.join(20)
+        assert replies == [len(keys)]

@@ -40,20 +40,10 @@ def decode(text: str, seen_at: float | None) -> Record:
         seen_at: When Mailgun last confirmed that the member exists, stored beside it.
     """
     data = json.loads(text) if text else {}
-    return _owned(data.get("events", ()))._replace(
-        no=_no(*data["no"]) if "no" in data else None,
-        lifted_at=data.get("lifted_at"),
-        seen_at=seen_at,
-        absent=Absence(*data["absent"]) if "absent" in data else None,
-        late=Late(*data["late"]) if "late" in data else None,
-    )
-
-
-def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | None]]) -> Record:
     name, consent = None, None
     vars_: dict[str, Any] = {}
     orders: dict[str, EventOrder] = {}
-    for at, enqueued_at, fields, named, consented in events:
+    for at, enqueued_at, fields, named, consented in data.get("events", ()):
         order = EventOrder(at, enqueued_at)
         vars_ |= fields
         for each in fields:
@@ -62,7 +52,17 @@ def _owned(events: list[tuple[float, float, dict[str, Any], str | None, bool | N
             name, orders["name"] = named, order
         if consented is not None:
             consent, orders[CONSENT] = consented, order
-    return Record(name, vars_, consent, orders)
+    return Record(
+        name,
+        vars_,
+        consent,
+        orders,
+        no=_no(*data["no"]) if "no" in data else None,
+        lifted_at=data.get("lifted_at"),
+        seen_at=seen_at,
+        absent=Absence(*data["absent"]) if "absent" in data else None,
+        late=Late(*data["late"]) if "late" in data else None,
+    )
 
 
 def _encode_no(no: No) -> list[Any]:

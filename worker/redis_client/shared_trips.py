@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Command = tuple[str | int | float, ...]
 
 
+# A script with more keys takes Redis so long that who shared its round trip would wait for it, and
+# sharing one saves little then.
+MOST_KEYS = 20
 # What fails before anything is sent, because one of the commands cannot be.
 NOT_SENDABLE = (redis.DataError, TypeError, ValueError)
 
@@ -72,6 +75,8 @@ class SharedTrips:
         Raises:
             redis.RedisError: Redis did not answer, or refused.
         """
+        if len(keys) > MOST_KEYS:
+            return script(keys=keys, args=args, client=self._client)
         try:
             (reply,) = self._send([("EVALSHA", script.sha, len(keys), *keys, *args)])
         except redis.exceptions.NoScriptError:

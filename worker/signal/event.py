@@ -140,17 +140,14 @@ def _kind(type: str, event: str | None) -> str:
 
 def deeper_than(limit: int, value: Any) -> bool:
     """Return True if `value`, decoded JSON, is nested more than `limit` levels deep."""
-    level = [value] if isinstance(value, CONTAINERS) else []
-    for _ in range(limit - 1):
-        if not level:
-            return False
-        level = [
-            inner
-            for each in level
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, CONTAINERS)
-        ]
-    return any(level)
+    if not isinstance(value, CONTAINERS):
+        return False
+    if limit == 1:
+        return bool(value)
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, CONTAINERS) and deeper_than(limit - 1, inner):
+            return True
+    return False
 
 
 def _json_kind(data: object) -> str:
