@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Self
 
 CHUNK = 64 * 1024
-FIRST_BYTES = 7  # of a reply that is held back
+MOST_BYTES = 2**31
+FIRST_BYTES = 6  # of a reply that is held back
 
 
 class Relay:
@@ -28,7 +29,8 @@ class Relay:
         self._swallows_new = False
         self._servers: set[socket.socket] = set()
         self._lost_replies = 0
-        self._held_back: list[tuple[socket.socket, bytes]] | None = None
+        self._holds_back = False
+        self._held_back: dict[socket.socket, bytes] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -66,7 +68,15 @@ class Relay:
     def hold_back(self) -> None:
         """Relay only the first bytes of each reply from now on, the rest with `resume`."""
         with self._lock:
-            self._held_back = []
+            self._holds_back = True
+
+    def pass_on(self, count: int) -> None:
+        """Relay so many more bytes of each reply that is held back."""
+        with self._lock:
+            for receiver, rest in self._held_back.items():
+                with suppress(OSError):  # its client gave up
+                    receiver.sendall(rest[:count])
+            self._held_back = {each: rest[count:] for each, rest in self._held_back.items()}
 
     @property
     def holds_back(self) -> bool:
@@ -84,10 +94,10 @@ class Relay:
         """Relay new connections and whole replies again; silenced ones stay silent."""
         with self._lock:
             self._swallows_new = False
-            held_back, self._held_back = self._held_back, None
-            for receiver, rest in held_back or ():
-                with suppress(OSError):  # its client gave up
-                    receiver.sendall(rest)
+            self._holds_back = False
+        self.pass_on(MOST_BYTES)
+        with self._lock:
+            self._held_back.clear()
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -122,9 +132,10 @@ class Relay:
             data = sender.recv(CHUNK)
             if data and sender in self._servers and self._lost_replies:
                 self._lost_replies -= 1
-            elif data and sender in self._servers and self._held_back is not None:
-                self._held_back.append((receiver, data[FIRST_BYTES:]))
-                receiver.sendall(data[:FIRST_BYTES])
+            elif data and sender in self._servers and self._holds_back:
+                first = 0 if receiver in self._held_back else FIRST_BYTES
+                self._held_back[receiver] = self._held_back.get(receiver, b"") + data[first:]
+                receiver.sendall(data[:first])
                 return
             elif data:
                 receiver.sendall(data)

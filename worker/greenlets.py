@@ -10,6 +10,7 @@ called in any other thread they block it. So the same code serves both.
 A lock must not be held while one waits: another greenlet of the same thread would never get it.
 """
 
+import _thread
 import asyncio
 import logging
 import select
@@ -35,6 +36,10 @@ Answer = TypeVar("Answer")
 Wait = Callable[[socket.socket, float | None], bool]
 
 _of_thread = threading.local()
+
+
+class NoThreadLeft(OSError):
+    """The system has no thread left, so nothing was done."""
 
 
 class Hub:
@@ -108,24 +113,22 @@ def wait_to_write(sock: socket.socket, seconds: float | None) -> bool:
     return _wait(here, here.loop.add_writer, here.loop.remove_writer, sock, seconds)
 
 
-def when_ready(
-    sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends: float | None
-) -> Answer:
+def when_ready(sock: socket.socket, act: Callable[[], Answer], wait: Wait, ends: float) -> Answer:
     """Return what `act` on a non-blocking socket returns, once the socket lets it.
 
-    What came in time counts, also if other greenlets let this one look only later.
+    What came in time counts, also if other greenlets let this one look only later. So `act` is
+    called once more after the deadline.
 
     Args:
         sock: The socket. TLS may have to send in order to receive, and the other way round.
         act: Raises `BlockingIOError` until the socket is ready.
         wait: Waits for what `act` needs: `wait_to_read` or `wait_to_write`.
-        ends: The deadline by the monotonic clock; None: there is none.
+        ends: The deadline by the monotonic clock.
 
     Raises:
-        TimeoutError: The deadline has passed.
+        TimeoutError: The deadline has passed, and the socket is not ready.
     """
-    ready = False
-    while (left := _left(ends)) is None or left > 0 or ready:
+    while True:
         waits = wait
         try:
             return act()
@@ -135,8 +138,9 @@ def when_ready(
             waits = wait_to_read
         except ssl.SSLWantWriteError:
             waits = wait_to_write
-        ready = (left is None or left > 0) and waits(sock, left)
-    raise TimeoutError("timed out")
+        left = ends - time.monotonic()
+        if left <= 0 or not waits(sock, left):
+            raise TimeoutError("timed out")
 
 
 def sleep(seconds: float) -> None:
@@ -166,7 +170,7 @@ def in_thread(act: Callable[[], Answer]) -> Answer:
         What `act` returns.
 
     Raises:
-        OSError: The system has no thread left.
+        NoThreadLeft: The system has no thread left.
         Exception: What `act` raises.
     """
     here = current_hub()
@@ -176,9 +180,10 @@ def in_thread(act: Callable[[], Answer]) -> Answer:
     wake = cast("Any", getcurrent()).switch
     call.note_end = lambda: here.loop.call_soon_threadsafe(wake)
     try:
-        Thread(target=call.run, name="connecting", daemon=True).start()
+        # Not a `Thread`: its `start` waits until the new thread runs.
+        _thread.start_new_thread(call.run, ())
     except RuntimeError as error:
-        raise OSError("the system has no thread left") from error
+        raise NoThreadLeft("the system has no thread left") from error
     here.root.switch()
     return call.result()
 
@@ -316,10 +321,6 @@ def _poll(sock: socket.socket, events: int, seconds: float | None) -> bool:
     poll = select.poll()
     poll.register(sock, events)
     return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
-
-
-def _left(ends: float | None) -> float | None:
-    return None if ends is None else ends - time.monotonic()
 
 
 def _run(act: Callable[[], object]) -> None:

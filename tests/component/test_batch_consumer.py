@@ -128,7 +128,7 @@ class Worker:
         return [str(each) for each in self.own.redis.hkeys(self.own.unacked_keys[1])]
 
     def settled(self) -> None:
-        """Everything that was handed to a thread has ended, and the loop has gone round."""
+        """Everything that was handed to a greenlet has ended, and the loop has gone round."""
         eventually(
             lambda: not self.unacked() or (not self.consuming._gathered and self.loop.soon),
             what="an end",
@@ -244,14 +244,25 @@ def test_batch_gathers_on_while_many_others_are_under_way(
     it.loop.laters[1].act()
     it.take(message(3))
     assert len(it.there.calls) == 1
-    it.take(message(4))
     released.set()
-    it.settled()
-    assert it.there.entries()[-1] == ["p2@example.com", "p3@example.com", "p4@example.com"]
-    it.take(message(5))
-    it.loop.laters[-1].act()
+    eventually(lambda: len(it.unacked()) == 2, what="the end of the first batch")
+    linger = it.loop.laters[2]
+    linger.act()
     it.settled()
     assert it.unacked() == []
+    assert it.there.entries()[-1] == ["p2@example.com", "p3@example.com"]
+
+
+def test_full_batch_waits_for_no_other(
+    at_work: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = at_work(batch=2)
+    monkeypatch.setattr(batch_consumer, "MOST_BATCHES", 0)
+    it.take(message(1))
+    it.loop.laters[0].act()
+    it.take(message(2))
+    it.settled()
+    assert it.there.entries() == [["p1@example.com", "p2@example.com"]]
 
 
 def test_batch_size_of_one_never_lingers(at_work: Callable[..., Worker]) -> None:
@@ -426,6 +437,24 @@ def test_bug_in_the_processor_costs_no_event(
     it.take(message(1))
     it.settled()
     assert it.own.redis.llen(it.own.queue) == 1
+    assert "p1@example.com" not in caplog.text
+
+
+def test_task_event_that_cannot_be_made_holds_up_no_message(
+    at_work: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = at_work(batch=1)
+
+    def crash(*_: object) -> Any:
+        raise KeyError("p1@example.com")
+
+    monkeypatch.setattr(task_events, "endings_of", crash)
+    it.take(message(1), message(2))
+    it.settled()
+    assert (it.unacked(), it.consuming.in_hand()) == ([], [])
+    assert "Flower was not told" in caplog.text
     assert "p1@example.com" not in caplog.text
 
 

@@ -296,6 +296,14 @@ def test_clock_that_goes_back_does_not_hold_near_the_usual_limit(own: OwnIntegra
     assert len(own.take(1000).messages) == 1000
 
 
+def test_clock_that_is_a_little_behind_does_not_end_the_care(own: OwnIntegration) -> None:
+    gate = own.gate()
+    near_usual(own, gate)
+    assert len(own.take(1000).messages) == CAREFUL_REQUESTS
+    own.later(-CAREFUL_SECONDS / 2)
+    assert own.take(1000).messages == []
+
+
 def test_bundle_in_hand_gets_few_permits_at_once_near_the_usual_limit(own: OwnIntegration) -> None:
     gate = own.gate()
     near_usual(own, gate)

@@ -1,13 +1,18 @@
 """Greenlets wait for Redis and for Mailgun on real sockets, and the others go on meanwhile."""
 
+import _thread
+import ssl
+import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from urllib3.util.ssltransport import SSLTransport
 
 from tests.proxies import TunnelProxy
 from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, resolve_named, said
@@ -16,7 +21,7 @@ from tests.servers import RedisServer, eventually
 from tests.tls import TlsRelay, certificates
 from worker.greenlets import Hub, Pool, current_hub, hub, sleep
 from worker.mailgun.client import MailgunClient
-from worker.mailgun.response import Response
+from worker.mailgun.response import NoResponse, Response
 from worker.redis_client.client import connect
 
 LARGE = 30_000_000  # bytes, more than sockets take without being read
@@ -58,6 +63,10 @@ def begin(act: Callable[[], Any]) -> list[Any]:
 
     hub().spawn(run)
     return ended
+
+
+def no_thread(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def others_go_on() -> None:
@@ -110,20 +119,93 @@ def test_silence_of_a_connection_delays_no_other_greenlet(relayed: tuple[Relay, 
     assert asked == [True]
 
 
-@pytest.mark.parametrize("fall_silent", [Relay.hold_back, partial(Relay.silence, new=True)])
+def test_reply_that_comes_slowly_is_waited_for(relayed: tuple[Relay, str]) -> None:
+    relay, url = relayed
+    client = connect(url, socket_timeout=2)
+    in_greenlet(lambda: client.set("parts", "0123456789"))
+    relay.hold_back()
+    asked = begin(lambda: client.get("parts"))
+    eventually(lambda: relay.holds_back, what="the first part of the reply")
+    for _ in range(5):
+        time.sleep(0.5)
+        relay.pass_on(1)
+    assert asked == []
+    relay.resume()
+    eventually(lambda: asked, what="a reply")
+    assert asked == ["0123456789"]
+
+
+@pytest.mark.parametrize("fall_silent", [Relay.hold_back, Relay.silence])
 def test_reply_that_does_not_come_whole_times_out_and_is_nobody_elses(
     fall_silent: Callable[[Relay], None], relayed: tuple[Relay, str]
 ) -> None:
     relay, url = relayed
-    client = connect(url, socket_timeout=0.2)
-    in_greenlet(lambda: client.set("parts", "0123456789"))
-    fall_silent(relay)
-    asked = begin(lambda: client.get("parts"))
-    eventually(lambda: asked, 20, what="a time-out")
-    assert issubclass(asked[0], redis.TimeoutError | redis.ConnectionError)
-    relay.resume()
-    assert in_greenlet(lambda: client.set("other", "5"))
-    assert in_greenlet(lambda: client.get("other")) == "5"
+    pool: Any = connect(url, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)).connection_pool
+
+    def ask() -> type[Exception] | None:
+        connection = pool.get_connection()
+        connection.send_command("PING")
+        assert connection.read_response() == "PONG"
+        fall_silent(relay)
+        connection.send_command("PING")
+        try:
+            connection.read_response()
+        except redis.RedisError as error:
+            return None if connection._sock else type(error)
+        return None
+
+    assert in_greenlet(ask) is redis.TimeoutError
+
+
+def test_command_that_redis_never_reads_times_out(relayed: tuple[Relay, str]) -> None:
+    relay, url = relayed
+    pool: Any = connect(url, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)).connection_pool
+
+    def send() -> type[Exception] | None:
+        connection = pool.get_connection()
+        relay.silence()
+        try:
+            connection.send_command("SET", "large", "x" * LARGE)
+        except redis.RedisError as error:
+            return None if connection._sock else type(error)
+        return None
+
+    assert in_greenlet(send) is redis.TimeoutError
+
+
+def test_idle_connection_is_tried_before_it_is_used(
+    relayed: tuple[Relay, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, url = relayed
+    pool: Any = connect(url, health_check_interval=25).connection_pool
+
+    def ask() -> list[str]:
+        connection = pool.get_connection()
+        sent: list[str] = []
+        send = connection._send_ping
+
+        def note_ping() -> None:
+            sent.append("PING")
+            send()
+
+        monkeypatch.setattr(connection, "_send_ping", note_ping)
+        connection.send_command("ECHO", "5")
+        assert (sent, connection.read_response()) == ([], "5")
+        connection.next_health_check = 1
+        connection.send_command("ECHO", "5")
+        assert connection.read_response() == "5"
+        return sent
+
+    assert in_greenlet(ask) == ["PING"]
+
+
+def test_no_thread_left_is_an_outage_of_redis(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_greenlet(current_hub)  # the hub has its thread
+    monkeypatch.setattr(_thread, "start_new_thread", no_thread)
+    with pytest.raises(redis.ConnectionError):
+        in_greenlet(connect(server.url, retry=Retry(NoBackoff(), 0)).ping)
 
 
 def test_large_command_and_reply_arrive_whole(relayed: tuple[Relay, str]) -> None:
@@ -172,8 +254,50 @@ def test_connection_that_broke_is_made_again_in_a_thread(
 # Mailgun
 
 
+def mailgun_at(url: str) -> MailgunClient:
+    return MailgunClient(
+        base_url=url,
+        key=SecretStr("key-5ecret"),
+        list_address="news@mg.example.com",
+        connect_timeout=20,
+        read_timeout=20,
+    )
+
+
+def test_no_thread_left_is_a_request_that_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_greenlet(current_hub)  # the hub has its thread
+    with RawMailgun(said(answer())) as far, monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", no_thread)
+        found = in_greenlet(mailgun_at(far.url).read_list)
+        assert isinstance(found, NoResponse)
+        assert not found.asked
+
+
+def test_connections_share_the_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, trusted = certified(tmp_path)
+    resolve_named(monkeypatch)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+    loads = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def count(self: ssl.SSLContext, *args: Any, **options: Any) -> None:
+        loads.append(args)
+        load(self, *args, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", count)
+    with RawMailgun(said(answer()), context) as far:
+        mailgun = mailgun_at(far.named_url)
+        found = Pool(8).map(lambda _: mailgun.read_list(), range(8))
+        assert found == [Response(200, b"{}")] * 8
+        assert far.connections > 1
+    assert len(loads) == 1
+
+
+@pytest.mark.parametrize("call", [in_greenlet, lambda act: act()], ids=["greenlet", "thread"])
 def test_large_request_through_a_proxy_with_tls_arrives_whole(
-    files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Any, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve_named(monkeypatch)
     context, trusted = certified(tmp_path)
@@ -186,14 +310,16 @@ def test_large_request_through_a_proxy_with_tls_arrives_whole(
         TlsRelay(int(proxy.url.rpartition(":")[2]), files.server) as tls,
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{tls.port}")
-        mailgun = MailgunClient(
-            base_url=far.named_url,
-            key=SecretStr("key-5ecret"),
-            list_address="news@mg.example.com",
-            connect_timeout=20,
-            read_timeout=20,
-        )
-        for call in (in_greenlet, lambda act: act()):
-            assert call(lambda: mailgun.upsert_many([entry])) == Response(200, b"{}")
-    assert all(entry.encode() in each for each in far.asked)
+        hubs: list[Hub | None] = []
+        sends = SSLTransport.sendall
+
+        def noting(self: Any, data: bytes, flags: int = 0) -> None:
+            hubs.append(current_hub())
+            sends(self, data, flags)
+
+        monkeypatch.setattr(SSLTransport, "sendall", noting)
+        mailgun = mailgun_at(far.named_url)
+        assert call(lambda: mailgun.upsert_many([entry])) == Response(200, b"{}")
+    assert entry.encode() in far.asked[0]
     assert NAMED.encode() in proxy.asked[0]
+    assert set(hubs) == {None}

@@ -22,7 +22,7 @@ class Gathering:
         """Start empty.
 
         Args:
-            policy: How many events fill a batch, and how long the first waits for the others.
+            policy: How many events fill a batch, and how long the first waits for others.
             submit: Called with a batch.
             may_submit: Returns False while a batch that is not full goes on waiting.
         """

@@ -49,11 +49,9 @@ end
 -- have died. That it was taken is remembered as long as Keys.pace lives.
 local CAREFUL_FROM, BEYOND = rules.usual_limit - 20, rules.usual_limit + 20
 
--- Return whether so many seconds have passed since a time. One ahead of now was noted before the
--- clock went back, and counts as long ago.
-local function is_over(since, seconds)
-    return now < since or now - since >= seconds
-end
+-- Return whether so many seconds have passed since a time. One as far ahead was noted before the
+-- clock went back.
+local function is_over(since, seconds) return math.abs(now - since) >= seconds end
 
 -- Return the requests permitted in a window that began with the first of them; nil if the usual
 -- limit does not count.

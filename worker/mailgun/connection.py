@@ -22,7 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family, create_connection
 from urllib3.util.ssltransport import SSLTransport
 
-from worker.greenlets import Wait, in_thread, wait_to_read, wait_to_write, when_ready
+from worker.greenlets import NoThreadLeft, Wait, in_thread, wait_to_read, wait_to_write, when_ready
 from worker.mailgun.http_answer import HttpAnswer
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class BoundedConnection(HTTPConnection):
         self._last = None
         try:
             in_thread(super().connect)
+        except NoThreadLeft as error:
+            raise NewConnectionError(self, "no thread to connect in") from error
         except TimeoutError as error:
             # A time-out in TLS, which urllib3 would take for one while it waits for the answer.
             raise ConnectTimeoutError(self, "no connection in time") from error
@@ -154,7 +156,10 @@ class BoundedConnection(HTTPConnection):
     def _tunnel(self) -> None:
         """Ask the proxy for a tunnel. A timer ends the wait: http.client reads the reply itself."""
         timer = threading.Timer(self._left(), _cut, [self.sock])
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:
+            raise NoThreadLeft from error
         try:
             super()._tunnel()
         finally:

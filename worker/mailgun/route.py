@@ -9,7 +9,8 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import requests
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from worker.mailgun.connection import BoundedAdapter
 from worker.settings import LOOPBACK_HOSTS
@@ -30,7 +31,8 @@ def connect(list_url: str, timeouts: Timeout) -> Send:
     followed. For a host on loopback the environment does not count.
 
     Raises:
-        OSError: `list_url` or the URL of the proxy is none, or the certificates' file is not there.
+        OSError: `list_url` or the URL of the proxy is none, or the certificates' file cannot be
+            read.
         urllib3.exceptions.LocationValueError: The URL of the proxy is none.
     """
     session = requests.Session()
@@ -45,6 +47,7 @@ def connect(list_url: str, timeouts: Timeout) -> Send:
         adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert),
     )
     adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+    _load_certificates_once(pool)
     # The request target of the list: absolute, if it goes to a proxy that forwards requests.
     target = adapter.request_url(request, proxies)
 
@@ -65,3 +68,21 @@ def connect(list_url: str, timeouts: Timeout) -> Send:
         )
 
     return send
+
+
+def _load_certificates_once(pool: HTTPConnectionPool) -> None:
+    """Let the pool's connections share a context of TLS.
+
+    urllib3 makes one for each, and loads all certificates into it, which takes longer than the
+    rest of a connect. A proxy that speaks TLS itself needs the certificates, too.
+    """
+    speaks_tls = pool.proxy is not None and pool.proxy.scheme == "https"
+    if not isinstance(pool, HTTPSConnectionPool) or speaks_tls:
+        return
+    context = create_urllib3_context(cert_reqs=resolve_cert_reqs(pool.cert_reqs))
+    if pool.ca_certs or pool.ca_cert_dir:
+        context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+    if pool.cert_file:
+        context.load_cert_chain(pool.cert_file, pool.key_file)
+    pool.conn_kw["ssl_context"] = context
+    pool.ca_certs = pool.ca_cert_dir = pool.cert_file = pool.key_file = None

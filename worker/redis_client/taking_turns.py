@@ -8,7 +8,16 @@ from typing import Any, cast
 
 import redis
 
-from worker.greenlets import current_hub, in_thread, wait_to_read, wait_to_write, when_ready
+from worker.greenlets import (
+    NoThreadLeft,
+    current_hub,
+    in_thread,
+    wait_to_read,
+    wait_to_write,
+    when_ready,
+)
+
+FOR_EVER = 1e9  # seconds
 
 
 def taking_turns(kind: type[Any]) -> type[Any]:
@@ -51,41 +60,36 @@ class TakesTurns(cast("type[Any]", object)):  # type: ignore[misc]
         """Return the next reply, as redis-py does.
 
         Raises:
-            redis.TimeoutError: It did not come within `socket_timeout`.
+            redis.TimeoutError: It did not come, or did not go on, within `socket_timeout`.
             redis.ConnectionError: The connection broke.
             redis.ResponseError: The reply is an error.
         """
         read = super().read_response
         if current_hub() is None:
             return read(*args, **options)
-
-        def read_now() -> Any:
-            try:
-                return read(*args, **{**options, "timeout": 0, "disconnect_on_error": False})
-            except redis.TimeoutError:
-                raise BlockingIOError from None
-
+        at_once = {**options, "timeout": 0, "disconnect_on_error": False}
         with _disconnecting(self):
-            return when_ready(self._sock, read_now, wait_to_read, self._ends())
+            while True:
+                try:
+                    return read(*args, **at_once)
+                except redis.TimeoutError:
+                    if not wait_to_read(self._sock, self.socket_timeout):
+                        raise TimeoutError from None
 
     def _connect_in_thread(self, connect: Callable[[], object]) -> None:
         if self._sock is None:
             try:
                 in_thread(connect)
-            except OSError as error:
+            except NoThreadLeft as error:
                 raise redis.ConnectionError(str(error)) from error
 
     def _send(self, part: Any) -> None:
-        left, ends = memoryview(part), self._ends()
+        left, ends = memoryview(part), time.monotonic() + (self.socket_timeout or FOR_EVER)
         self._sock.settimeout(0)
         while left:
             send = partial(self._sock.send, left)
             left = left[when_ready(self._sock, send, wait_to_write, ends) :]
         self._sock.settimeout(self.socket_timeout)
-
-    def _ends(self) -> float | None:
-        seconds = self.socket_timeout
-        return None if seconds is None else time.monotonic() + seconds
 
 
 @contextmanager
