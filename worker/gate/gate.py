@@ -32,7 +32,7 @@ from worker.redis_client.shared_trips import SharedTrips
 if TYPE_CHECKING:
     import redis
 
-LIBRARY = script("worker.gate", "pace", "gate")
+LIBRARY = script("worker.gate", "pace", "lessons", "throttling", "gate")
 
 # If Redis's memory is full, a script may go on once it has written. Delivering frees memory.
 ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"
