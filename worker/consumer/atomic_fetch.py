@@ -29,7 +29,7 @@ from worker.consumer.load import weight_of
 from worker.consumer.lost_fetches import lost_fetches
 from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
 from worker.consumer.switched_off import PURGE, SwitchedOff
-from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
+from worker.gate.gate import LIBRARY
 from worker.privacy import whereabouts
 from worker.queue.codec import celery_message
 from worker.queue.intake import parse_raw
@@ -37,7 +37,7 @@ from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 logger = logging.getLogger("signal_mailgun.worker")
 

@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from worker.delivery.deliverer import Deliverer
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
 CLAIM_SECONDS = 30.0  # after which a look without a result is due again

@@ -20,13 +20,12 @@ from uuid import uuid4
 
 import redis
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
 from worker.queue.codec import encode
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member

@@ -25,17 +25,14 @@ from worker.gate.holds import HoldState, standing_holds
 from worker.gate.reports import HoldChange, RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest
-from worker.redis_client.keys import NEVER, Keys
-from worker.redis_client.lua import script
+from worker.redis_client.keys import Keys
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 from worker.redis_client.shared_trips import SharedTrips
 
 if TYPE_CHECKING:
     import redis
 
 LIBRARY = script("worker.gate", "pace", "lessons", "throttling", "gate")
-
-# If Redis's memory is full, a script may go on once it has written. Delivering frees memory.
-ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"
 
 # Scripts that only call one function of the library. The others are files.
 SECONDS_UNTIL_OPEN = "return tostring(hold_seconds(true))"

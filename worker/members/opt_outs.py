@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
+from worker.gate.gate import BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
 from worker.members.copy_trust import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis

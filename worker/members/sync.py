@@ -20,13 +20,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, assert_never
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
+from worker.gate.gate import BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
 from worker.mailgun.page import Page, PageWalk
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.members.sync_progress import SyncProgress, after, progress_in
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis

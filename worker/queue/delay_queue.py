@@ -13,13 +13,12 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
 from worker.queue.dead_letter import DeadLetterInfo
 from worker.queue.intake import parse_raw
 from worker.queue.message import Message
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
