@@ -19,22 +19,17 @@ from worker.members.merge_plan import TimedPatch
 class Deliverer(Collaborators):
     """The delivery of patches to one mailing list."""
 
-    def deliver(
-        self, patches: Sequence[TimedPatch], permits: Permits | None = None
-    ) -> list[Outcome]:
+    def deliver(self, patches: Sequence[TimedPatch], permits: Permits) -> list[Outcome]:
         """Deliver patches, and return the outcome of each, in the same order.
 
         Args:
             patches: The patches.
-            permits: The requests that are charged already; None: none are.
+            permits: The requests that are charged already.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         outcomes = [Outcome(OutcomeKind.CRASHED)] * len(patches)
-        if permits is None:
-            with Permits(self.gate) as none_yet:
-                return self.deliver(patches, none_yet)
         left = list(range(len(patches)))
         while left:
             left = self._deliver_round(patches, left, outcomes, permits)

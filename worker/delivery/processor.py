@@ -104,7 +104,7 @@ class EventProcessor:
     jitter: Callable[[], float]
     on_processed: OnProcessed = ignore_processed
 
-    def process(self, messages: Sequence[Message], permits: Permits | None = None) -> list[Result]:
+    def process(self, messages: Sequence[Message], permits: Permits) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
 
         Events are delivered together as far as MAILGUN_BATCH_SIZE allows. What follows is decided
@@ -112,7 +112,7 @@ class EventProcessor:
 
         Args:
             messages: The messages of the events.
-            permits: The requests that were charged when the messages were fetched; None: none were.
+            permits: The requests that were charged when the messages were fetched.
 
         Returns:
             The result of each event, in the same order.
@@ -158,7 +158,7 @@ class EventProcessor:
             raise MalformedEvent(why)
         return patch_from_event(parse_event(event), self.preset)
 
-    def _attempt(self, events: Sequence[EventDelivery], permits: Permits | None) -> None:
+    def _attempt(self, events: Sequence[EventDelivery], permits: Permits) -> None:
         # Without batches, several members of a bundle are requested at the same time.
         size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
         patches = [each.timed_patch() for each in events]
@@ -166,7 +166,7 @@ class EventProcessor:
         for event, outcome in zip(events, chain.from_iterable(outcomes), strict=True):
             event.outcome = outcome
 
-    def _outcomes(self, patches: Sequence[TimedPatch], permits: Permits | None) -> list[Outcome]:
+    def _outcomes(self, patches: Sequence[TimedPatch], permits: Permits) -> list[Outcome]:
         try:
             return self.delivery.deliver(patches, permits)
         except redis.RedisError:
