@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from worker.delivery.batch_write import BatchWrite
 from worker.delivery.collaborators import Collaborators
-from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.member_update import MemberUpdate
 from worker.delivery.permits import Permits
+from worker.delivery.waiting_outcomes import locked_outcome, on_hold_outcome
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, OnHold
 from worker.members.merge_plan import TimedPatch

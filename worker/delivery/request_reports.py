@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
 
-from worker.delivery.member_update import on_hold_outcome
+from worker.delivery.waiting_outcomes import on_hold_outcome
 from worker.gate.gate import Gate
 from worker.gate.reports import RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
