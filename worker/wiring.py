@@ -134,7 +134,12 @@ def limits_for(settings: Settings) -> Limits:
 
 
 def gate_config_for(settings: Settings) -> GateConfig:
-    """Return the settings of the gate."""
+    """Return the settings of the gate.
+
+    When it is fetched, an event is charged with the read of its member, if each member is read, and
+    its share of a full batch's write. So no read is sent whose write would have to wait.
+    """
+    reads = settings.mailgun_write_mode == "merge" and not settings.trusts_ledger
     return GateConfig(
         base=settings.retry_base_seconds,
         max_delay=settings.retry_max_delay_seconds,
@@ -143,7 +148,7 @@ def gate_config_for(settings: Settings) -> GateConfig:
         rejected_threshold=settings.incident_rejected_threshold,
         incident_probe=settings.incident_probe_seconds,
         look_lease=settings.longest_delivery_seconds,
-        event_cost=settings.requests_per_event,
+        event_cost=reads + 1.0 / settings.mailgun_batch_size,
     )
 
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import requests
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
+from worker.environment.addresses import LOOPBACK_HOSTS
 from worker.mailgun.connection import BoundedAdapter
-from worker.settings import LOOPBACK_HOSTS
 
 NO_RETRIES = Retry(total=False, redirect=False)
 
