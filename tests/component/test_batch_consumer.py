@@ -137,7 +137,7 @@ class Worker:
 
     def _has_sent_events(self) -> bool:
         self.loop.run()
-        return len(self.consuming._in_hand) <= len(self.consuming._gathered)
+        return len(self.consuming.in_hand) <= len(self.consuming._gathered)
 
 
 @dataclass
@@ -603,7 +603,7 @@ def test_events_waiting_for_a_member_are_adopted_on_release_as_one_write(
     assert [name for name, _ in it.loop.sent_events] == ["task-received"] * 40 + [
         "task-succeeded"
     ] * 40
-    assert it.consuming.in_hand() == []
+    assert it.consuming.descriptions() == []
 
 
 def test_delivery_that_releases_a_member_adopts_the_events_waiting_for_it(
@@ -713,7 +713,7 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
         3,
         0,
     )
-    assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
+    assert (it.consuming.descriptions(), it.consuming._load.weights()) == ([], [])
 
 
 def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(

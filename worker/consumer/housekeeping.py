@@ -72,7 +72,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
 def _adapt_room(runtime: Runtime) -> None:
     consumer = runtime.batch_consumer
-    runtime.room.adapt(consumer.events_in_hand, consumer.ended_events)
+    runtime.room.adapt(consumer.in_hand.events, consumer.in_hand.ended_events)
 
 
 def _put_back_lost(runtime: Runtime) -> None:
