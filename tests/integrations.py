@@ -236,6 +236,11 @@ def deliver_all(deliverer: Deliverer, patches: Sequence[TimedPatch]) -> list[Out
         return deliverer.deliver(patches, permits)
 
 
+def delay_one(queue: DelayQueue, message: Message, seconds: float) -> float:
+    """Delay a message for so many seconds, and return when it is due."""
+    return queue.add([(message, seconds)])[0]
+
+
 def process_one(processor: EventProcessor, message: Message) -> Result:
     """Process one event, and return its result."""
     return process_all(processor, [message])[0]

@@ -338,7 +338,7 @@ def test_redis_outage_during_an_attempt_delays_and_buries_nothing(
 
 
 @pytest.mark.parametrize(
-    ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))]
+    ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury"))]
 )
 def test_redis_outage_while_delaying_or_burying_raises_the_error(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch

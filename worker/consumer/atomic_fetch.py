@@ -262,8 +262,4 @@ class AtomicFetchMixin:
 def _wake_loop_after(seconds: float) -> None:
     """Let Celery's loop run again by then: while nothing happens, it sleeps for a second."""
     if loop := get_event_loop():
-        loop.call_later(seconds, _do_nothing)
-
-
-def _do_nothing() -> None:
-    """Do nothing: a timer that only wakes the loop."""
+        loop.call_later(seconds, lambda: None)

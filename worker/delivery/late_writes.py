@@ -10,8 +10,6 @@ never creates a member.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from worker.delivery.deliverer import Deliverer
 from worker.members.ledger import Ledger
@@ -39,10 +37,8 @@ class LateWrites:
         """
         gate = self.ledger.gate
         keys = [*gate.keys, self.ledger.keys.look_after]
-        return [
-            str(each)
-            for each in self._claim(keys=keys, args=[*gate.first_args(), AT_ONCE, CLAIM_SECONDS])
-        ]
+        args = [*gate.first_args(), AT_ONCE, CLAIM_SECONDS]
+        return [str(each) for each in gate.script(CLAIM)(keys=keys, args=args)]
 
     def look(self, addresses: list[str]) -> None:
         """Look at these members. Their release ends the claim, or sets the time of the next look.
@@ -54,12 +50,5 @@ class LateWrites:
         """
         locked = self.delivery.repair(addresses)
         if locked:
-            self._put_off(keys=[self.ledger.keys.look_after], args=[LOCKED_SECONDS, *locked])
-
-    @cached_property
-    def _claim(self) -> Any:
-        return self.ledger.gate.script(CLAIM)
-
-    @cached_property
-    def _put_off(self) -> Any:
-        return self.ledger.gate.redis.register_script(PUT_OFF)
+            put_off = self.ledger.gate.redis.register_script(PUT_OFF)
+            put_off(keys=[self.ledger.keys.look_after], args=[LOCKED_SECONDS, *locked])

@@ -200,7 +200,7 @@ class EventProcessor:
         if locked := [each for each in events if each.is_locked]:
             self._wait_for_members(locked, now, open_seconds)
         if buried:
-            self.dead_letters.bury_many(
+            self.dead_letters.bury(
                 [self._letter(event, reason, now, open_seconds) for event, reason in buried]
             )
 

@@ -13,7 +13,6 @@ minute, in case the reply is lost.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -71,7 +70,7 @@ class Waiting:
         )
         longest = self.ledger.lease_seconds + MARGIN_SECONDS
         free, due = self._run(
-            self._wait, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each)
+            WAIT, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each)
         )
         if free:
             self.ledger.awaited.set()
@@ -106,7 +105,7 @@ class Waiting:
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
             bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, min(room, REPLY_BYTES), ALONE_AFTER, int(idle)
-            found = self._run(self._adopt, keys, self._prefix, token, *bounds)
+            found = self._run(ADOPT, keys, self._prefix, token, *bounds)
         except redis.RedisError:
             self.unanswered.append(token)
             raise
@@ -119,16 +118,8 @@ class Waiting:
     def _prefix(self) -> str:
         return self.ledger.keys.prefix
 
-    def _run(self, script: Any, keys: Sequence[str], *args: Any) -> Any:
+    def _run(self, body: str, keys: Sequence[str], *args: Any) -> Any:
         gate = self.ledger.gate
-        return script(
+        return gate.script(body)(
             keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args]
         )
-
-    @cached_property
-    def _wait(self) -> Any:
-        return self.ledger.gate.script(WAIT)
-
-    @cached_property
-    def _adopt(self) -> Any:
-        return self.ledger.gate.script(ADOPT)

@@ -165,7 +165,7 @@ class EventSearch:
         for each in found:
             rest = rest_of(each, predicate)
             if rest:
-                self.dead_letters.bury(rest, each.letter)
+                self.dead_letters.bury([(rest, each.letter)])
         return self.dead_letters.purge(found)
 
     def _erase_delayed(self, found: Match, predicate: Predicate) -> int:

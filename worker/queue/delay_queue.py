@@ -94,18 +94,6 @@ class DelayQueue:
         """The key of the sorted set of delayed messages."""
         return Keys(self.integration).delayed
 
-    def delay(self, message: Message, delay: float) -> float:
-        """Delay `message`.
-
-        Args:
-            message: The message.
-            delay: Seconds until it is due.
-
-        Returns:
-            When it is due, in epoch seconds by Redis's clock.
-        """
-        return self.add([(message, delay)])[0]
-
     def add(self, messages: Sequence[tuple[Message, float]]) -> list[float]:
         """Delay each message by its own number of seconds, all in one step.
 
