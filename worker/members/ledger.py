@@ -90,7 +90,7 @@ class Ledger:
             positions: The positions in `patches` to group.
 
         Returns:
-            The positions by address, and the positions that must wait: none, as the ledger has it.
+            The positions by address, and those that must wait for the next round: none here.
         """
         grouped: dict[str, list[int]] = {}
         for position in positions:
