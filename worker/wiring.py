@@ -12,7 +12,7 @@ from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.member_store import NoLedger
 from worker.delivery.outcome_stats import OutcomeStats
-from worker.delivery.processor import EventProcessor, OnProcessed, ignore_processed
+from worker.delivery.processor import EventProcessor, OnProcessed
 from worker.delivery.retry_policy import RetryPolicy
 from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
@@ -49,10 +49,10 @@ def utc_now() -> datetime:
 
 def processor_for(
     settings: Settings,
+    on_processed: OnProcessed,
+    on_request: OnRequest,
+    on_hold_change: OnHoldChange,
     clock: Callable[[], datetime] = utc_now,
-    on_processed: OnProcessed = ignore_processed,
-    on_request: OnRequest = ignore_request,
-    on_hold_change: OnHoldChange = ignore_hold_change,
 ) -> EventProcessor:
     """Return the processor of events for these settings. It connects to nothing yet.
 

@@ -166,6 +166,7 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             digest_key=DIGEST_KEY,
             clock=lambda: NOW,
             jitter=lambda: 0.5,
+            on_processed=lambda *_: None,
         )
         loop = Loop()
         it = BatchConsumer(

@@ -50,6 +50,7 @@ def processor(own: OwnIntegration, there: HoldsOneMember, **retry_policy: Any) -
         digest_key=DIGEST_KEY,
         clock=lambda: ENQUEUED + timedelta(seconds=10),
         jitter=lambda: 0.0,
+        on_processed=lambda *_: None,
     )
 
 

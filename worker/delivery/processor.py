@@ -61,10 +61,6 @@ FAILED = frozenset(OutcomeKind) - {
 OnProcessed = Callable[[Message, Decision, Outcome | None], None]
 
 
-def ignore_processed(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
-    """Do nothing: the default of `on_processed`."""
-
-
 @dataclass(frozen=True)
 class EventProcessor:
     """The processor of one integration's events.
@@ -95,7 +91,7 @@ class EventProcessor:
     digest_key: bytes
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
-    on_processed: OnProcessed = ignore_processed
+    on_processed: OnProcessed
 
     def process(self, messages: Sequence[Message], permits: Permits) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
