@@ -463,11 +463,11 @@ def test_event_that_redis_did_not_requeue_is_put_back_by_housekeeping(
     it.take(message(1))
     it.settled()
     with pytest.raises(redis.ConnectionError):
-        it.consuming.repeat()
+        it.consuming.repeats.run()
     assert it.own.redis.llen(it.own.queue) == 0
     is_away.clear()
-    it.consuming.repeat()
-    it.consuming.repeat()
+    it.consuming.repeats.run()
+    it.consuming.repeats.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 1)
 
 

@@ -57,6 +57,7 @@ class BatchConsumer:
 
     Attributes:
         in_hand: The messages.
+        repeats: What Redis did not take back; housekeeping tries it again each second.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class BatchConsumer:
             self._submit,
             lambda: self.in_hand.batches < MOST_BATCHES,
         )
-        self._repeats = Repeats()
+        self.repeats = Repeats()
 
     def bind(self, consumer: Any) -> None:
         """Use this Celery consumer from now on.
@@ -161,14 +162,6 @@ class BatchConsumer:
             redis.RedisError: Redis did not answer, or refused.
         """
         self._adopt(self._processor.waiting.adopt)
-
-    def repeat(self) -> None:
-        """Put back what Redis did not take back before; housekeeping calls it each second.
-
-        Raises:
-            redis.RedisError: Redis did not answer; the rest is kept for the next call.
-        """
-        self._repeats.run()
 
     def state(self) -> WorkerState:
         """Return what this worker does now: consuming, cancelled or stopping."""
@@ -279,8 +272,8 @@ class BatchConsumer:
         self._put_back([each.tag for each in batch], failed=failed)
 
     def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:
-        with suppress(redis.RedisError):  # then `repeat` tries it again
-            self._repeats.attempt(
+        with suppress(redis.RedisError):  # then `repeats` tries it again
+            self.repeats.attempt(
                 partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed)
             )
 

@@ -48,7 +48,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
     steps = (
         partial(_adapt_room, runtime),
         runtime.batch_consumer.extend_visibility,
-        runtime.batch_consumer.repeat,
+        runtime.batch_consumer.repeats.run,
         parts.delivery.member_store.repeat,
         partial(_put_back_lost, runtime),
         partial(_restore_overdue, runtime),
