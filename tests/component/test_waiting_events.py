@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from tests.integrations import OwnIntegration
-from worker.delivery.waiting_events import ADOPT, EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
+from worker.delivery.waiting_events import EVENTS_AT_ONCE, MARGIN_SECONDS, Waiting
 from worker.members.entry import forget
 from worker.members.lease import MemberLease
 from worker.members.ledger import Ledger
@@ -163,14 +163,14 @@ def test_events_adopted_by_a_call_with_a_lost_reply_come_with_the_next(
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1, 2)
     gate = waiting.ledger.gate
-    adopt = gate.script(ADOPT)
+    run = gate.run
 
-    def without_reply(**given: Any) -> None:
-        adopt(**given)
+    def without_reply(*given: Any) -> None:
+        run(*given)
         raise redis.ConnectionError
 
     with monkeypatch.context() as cut:
-        cut.setattr(gate, "script", {ADOPT: without_reply}.get)
+        cut.setattr(gate, "run", without_reply)
         with pytest.raises(redis.ConnectionError):
             waiting.adopt()
     assert len(in_hand(own)) == 2

@@ -35,10 +35,9 @@ class LateWrites:
 
         A worker calls this once a second: one script, which returns no member during a hold.
         """
-        gate = self.ledger.gate
-        keys = [*gate.keys, self.ledger.keys.look_after]
-        args = [*gate.first_args(), AT_ONCE, CLAIM_SECONDS]
-        return [str(each) for each in gate.script(CLAIM)(keys=keys, args=args)]
+        keys = [self.ledger.keys.look_after]
+        due = self.ledger.gate.run(CLAIM, keys, AT_ONCE, CLAIM_SECONDS)
+        return [str(each) for each in due]
 
     def look(self, addresses: list[str]) -> None:
         """Look at these members. Their release ends the claim, or sets the time of the next look.

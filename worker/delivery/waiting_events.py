@@ -119,7 +119,4 @@ class Waiting:
         return self.ledger.keys.prefix
 
     def _run(self, body: str, keys: Sequence[str], *args: Any) -> Any:
-        gate = self.ledger.gate
-        return gate.script(body)(
-            keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args]
-        )
+        return self.ledger.gate.run(body, [*keys, self.ledger.keys.waiting], *args)

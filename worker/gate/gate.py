@@ -238,6 +238,16 @@ class Gate:
         allowed = float(rate) if rate else None
         return standing_holds(fields, float(wait), allowed, float(now)), allowed, int(members)
 
+    def run(self, body: str, keys: Sequence[str], *args: Any) -> Any:
+        """Run a script of the library and `body`, and return its reply.
+
+        Args:
+            body: The script's own text.
+            keys: Its keys, after those of the hold and of the pace.
+            args: Its arguments, after the rules.
+        """
+        return self.script(body)(keys=[*self.keys, *keys], args=[*self.first_args(), *args])
+
     def script(self, body: str) -> Any:
         """Return a script of the library and `body`.
 

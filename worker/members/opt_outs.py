@@ -179,11 +179,7 @@ class OptOutScanner:
 
     def _run(self, body: str, *args: Any) -> Any:
         ledger = self.page_importer.ledger
-        gate = ledger.gate
-        return gate.script(body)(
-            keys=[*gate.keys, ledger.keys.opt_outs, ledger.keys.synced],
-            args=[*gate.first_args(), *args],
-        )
+        return ledger.gate.run(body, [ledger.keys.opt_outs, ledger.keys.synced], *args)
 
 
 def opt_out_status(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:

@@ -88,22 +88,18 @@ class ListSync:
         """
         ledger = self.page_importer.ledger
         due_again = DUE_AGAIN * ledger.days * 86_400
-        pairs = ledger.gate.script(START)(
-            keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
-            args=[
-                *(*ledger.gate.first_args(), self.token, self._lease, due_again),
-                *(LONGEST_WAIT_SECONDS, LIVES_SECONDS, ledger.list_mark),
-            ],
+        pairs = ledger.gate.run(
+            START,
+            [self._key, ledger.keys.synced],
+            *(self.token, self._lease, due_again, LONGEST_WAIT_SECONDS, LIVES_SECONDS),
+            ledger.list_mark,
         )
         return progress_in(pairs) if pairs else None
 
     def leave(self, *, failed: bool) -> None:
         """Release the lease, so that any process may go on; after a failure not at once."""
         gate = self.page_importer.ledger.gate
-        gate.script(LEAVE)(
-            keys=[*gate.keys, self._key],
-            args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
-        )
+        gate.run(LEAVE, [self._key], self.token, "failed" if failed else "on_hold")
 
     def steps(
         self, so_far: SyncProgress, total: int | None = None
