@@ -28,10 +28,7 @@ READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's 
 
 # Options of the connections over which a worker waits for messages; times in seconds. Options in
 # REDIS_URL override them.
-CONNECTION: dict[str, Any] = {
-    **TIMEOUTS,
-    "socket_keepalive": True,
-}
+CONNECTION: dict[str, Any] = {**TIMEOUTS, "socket_keepalive": True}
 
 
 class Channel(AtomicFetchMixin, kombu_redis.Channel):

@@ -11,12 +11,7 @@ from worker.privacy import digest, redacted
 logger = logging.getLogger("signal_mailgun.delivery")
 
 # By who is at fault: an expected retry is no error.
-LEVELS = {
-    Done: logging.INFO,
-    Retry: logging.INFO,
-    Snooze: logging.INFO,
-    Bury: logging.WARNING,
-}
+LEVELS = {Done: logging.INFO, Retry: logging.INFO, Snooze: logging.INFO, Bury: logging.WARNING}
 
 
 def log_event(event: EventDelivery, digest_key: bytes, *, alone: bool) -> None:

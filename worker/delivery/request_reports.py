@@ -15,13 +15,8 @@ from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
     {
-        *(
-            OutcomeKind.REJECTED,
-            OutcomeKind.UNEXPECTED_STATUS,
-            OutcomeKind.UNAUTHORIZED,
-            OutcomeKind.LIST_NOT_FOUND,
-        ),
-        *(OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
+        *(OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.UNAUTHORIZED),
+        *(OutcomeKind.LIST_NOT_FOUND, OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
     }
 )
 # Refusals whose cause may be the content of the member.

@@ -150,12 +150,7 @@ class OptOutScanner:
                     query = page.following
                     longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
                     if not self._run(
-                        GO_ON,
-                        lease.token,
-                        json.dumps(query),
-                        so_far,
-                        self.lease_seconds,
-                        longest,
+                        GO_ON, lease.token, json.dumps(query), so_far, self.lease_seconds, longest
                     ):
                         return None
                 case never:

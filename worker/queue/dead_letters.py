@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 from worker.queue.codec import encode
-from worker.queue.dead_letter import (
-    UNKNOWN,
-    DeadLetter,
-    DeadLetterInfo,
-    again,
-    letter_in,
-)
+from worker.queue.dead_letter import UNKNOWN, DeadLetter, DeadLetterInfo, again, letter_in
 from worker.queue.message import Message
 from worker.redis_client.counts import counts_in
 from worker.redis_client.keys import Keys
