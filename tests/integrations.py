@@ -4,7 +4,7 @@ Its time passes when the test says so.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,6 +16,7 @@ from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import Result
 from worker.delivery.member_store import NoLedger
+from worker.delivery.permits import Permits
 from worker.delivery.processor import EventProcessor
 from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, WINDOW_SECONDS, GateConfig
@@ -226,12 +227,29 @@ class OwnIntegration:
 
 def deliver_one(deliverer: Deliverer, patch: Patch, at: float) -> Outcome:
     """Deliver one patch, whose event has the time `at`, and return its outcome."""
-    return deliverer.deliver([TimedPatch(patch, EventOrder(at))])[0]
+    return deliver_all(deliverer, [TimedPatch(patch, EventOrder(at))])[0]
+
+
+def deliver_all(deliverer: Deliverer, patches: Sequence[TimedPatch]) -> list[Outcome]:
+    """Deliver patches for which no request was charged yet, and return their outcomes."""
+    with Permits(deliverer.gate) as permits:
+        return deliverer.deliver(patches, permits)
+
+
+def delay_one(queue: DelayQueue, message: Message, seconds: float) -> float:
+    """Delay a message for so many seconds, and return when it is due."""
+    return queue.add([(message, seconds)])[0]
 
 
 def process_one(processor: EventProcessor, message: Message) -> Result:
     """Process one event, and return its result."""
-    return processor.process([message])[0]
+    return process_all(processor, [message])[0]
+
+
+def process_all(processor: EventProcessor, messages: Sequence[Message]) -> list[Result]:
+    """Process events for which no request was charged yet, and return their results."""
+    with Permits(processor.delivery.gate) as permits:
+        return processor.process(messages, permits)
 
 
 def rules_with(**rules: float) -> GateConfig:

@@ -18,16 +18,15 @@ from worker.consumer.startup import check_redis, settings_or_exit, tune_gc, vali
 from worker.monitoring import log
 from worker.monitoring.metrics import serve_metrics
 from worker.privacy import disclose
+from worker.redis_client.keys import Keys
 
 settings = settings_or_exit()
 app = celery_app(settings)
 app.steps["consumer"].add(Housekeeping)
 app.steps["consumer"].add(DrainOnShutdown)
+dead_letters = queue_named(Keys(settings.signal_integration).dead_letters)
 remote_control.install(
-    remote_control.Commands(
-        settings.queue,
-        lambda: [dict(queue_named(settings.dead_letter_queue).as_dict(recurse=True))],
-    )
+    remote_control.Commands(settings.queue, lambda: [dict(dead_letters.as_dict(recurse=True))])
 )
 # Celery's command line loads Flower before it loads this application.
 if "flower.urls" in sys.modules:

@@ -4,7 +4,6 @@ A setting that cannot be right, or two that contradict each other, end the progr
 that names them.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,23 +21,26 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.environment.addresses import (
+    US_REGION,
+    check_mailgun_host,
+    mailgun_address,
+    mailing_list,
+    webhook_url,
+)
 from worker.environment.api_key import api_key
 from worker.environment.complaints import complaints
 from worker.environment.names import ENV_ENCODING, ENV_FILE, SettingsError, check_names, reason
 from worker.environment.source import EnvFileSource
-from worker.environment.web_address import EU_REGION, US_REGION, is_web_address, mailgun_address
 from worker.privacy import disclose
 from worker.redis_client.address import RedisAddress, redis_address
 from worker.redis_client.keys import Keys
 from worker.redis_client.tls import check_tls_files
 
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-
 # At most 1e9 s, about 30 years: Redis and the system's timers overflow after some hundred years.
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
-
 
 # Events under way at once that fill several batches, and the least.
 BATCHES_IN_HAND = 10
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
     mailgun_api_key_file: Path | None = None
     mailgun_api_base_url: Annotated[str, AfterValidator(mailgun_address)] = US_REGION
     mailgun_allow_custom_host: bool = False
-    mailgun_list_address: str | None = None
+    mailgun_list_address: Annotated[str, AfterValidator(mailing_list)] | None = None
     mailgun_preset: Path | None = None
     mailgun_write_mode: Literal["merge", "overwrite"] = "merge"
     mailgun_member_state: Literal["read", "ledger"] = "read"
@@ -119,7 +121,7 @@ class Settings(BaseSettings):
     dead_letters_max_days: Annotated[float, Field(ge=0, le=100_000)] = 0
 
     # Its path is a key, so only `alert_webhook_host` is ever shown.
-    alert_webhook_url: SecretStr | None = None
+    alert_webhook_url: Annotated[SecretStr, AfterValidator(webhook_url)] | None = None
 
     flower_event_viewers: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = (
         "all"
@@ -160,31 +162,9 @@ class Settings(BaseSettings):
             check_tls_files(address.tls)
         return value.strip()
 
-    @field_validator("mailgun_list_address")
-    @classmethod
-    def _list_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[^@/\s]+@[^@/\s]+", value):
-            raise ValueError("is not a list address such as newsletter@mg.example.com")
-        return value
-
-    @field_validator("alert_webhook_url")
-    @classmethod
-    def _webhook_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        url = value.get_secret_value().strip()
-        # The URL is a secret, so no complaint quotes it.
-        if not is_web_address(url):
-            raise ValueError("is not an address such as https://hooks.example.com/services/…")
-        if _is_readable_on_the_way(url):
-            raise ValueError(
-                "is plain http and not this machine; whoever reads it could post: use https"
-            )
-        return SecretStr(url)
-
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        self._check_host()
+        check_mailgun_host(self.mailgun_api_base_url, may_be_custom=self.mailgun_allow_custom_host)
         if self.mailgun_api_key and self.mailgun_api_key_file:
             raise ValueError(
                 "MAILGUN_API_KEY and MAILGUN_API_KEY_FILE are both set; keep one of them"
@@ -224,21 +204,6 @@ class Settings(BaseSettings):
             )
         return self
 
-    def _check_host(self) -> None:
-        if self.mailgun_api_base_url in {US_REGION, EU_REGION}:
-            return
-        if not self.mailgun_allow_custom_host:
-            raise ValueError(
-                f"MAILGUN_API_BASE_URL is neither {US_REGION} nor {EU_REGION}; "
-                "set MAILGUN_ALLOW_CUSTOM_HOST=true in the environment, not in .env, "
-                "if the key may really go there"
-            )
-        if _is_readable_on_the_way(self.mailgun_api_base_url):
-            raise ValueError(
-                "MAILGUN_API_BASE_URL is plain http and not this machine; "
-                "the key would be readable: use https"
-            )
-
     @property
     def longest_delivery_seconds(self) -> float:
         """Return how many seconds the read and the write of one member can take at most.
@@ -262,16 +227,6 @@ class Settings(BaseSettings):
         """Return True if the ledger's copy of a member replaces a read before each write."""
         return self.mailgun_member_state == "ledger"
 
-    @property
-    def requests_per_event(self) -> float:
-        """Return the requests that an event is charged with when it is fetched.
-
-        These are the read of its member, if each member is read, and its share of a full batch's
-        write. So no read is sent whose write would have to wait.
-        """
-        reads = self.mailgun_write_mode == "merge" and not self.trusts_ledger
-        return reads + 1.0 / self.mailgun_batch_size
-
     @cached_property
     def redis_address(self) -> RedisAddress:
         """Return the parsed `redis_url`."""
@@ -281,11 +236,6 @@ class Settings(BaseSettings):
     def queue(self) -> str:
         """Return the name of the integration's queue."""
         return Keys(self.signal_integration).queue
-
-    @property
-    def dead_letter_queue(self) -> str:
-        """Return the name of the integration's dead-letter queue."""
-        return Keys(self.signal_integration).dead_letters
 
     @cached_property
     def mailgun_key(self) -> SecretStr:
@@ -299,12 +249,9 @@ class Settings(BaseSettings):
     @property
     def digest_key(self) -> bytes:
         """Return the key for digests of addresses; derived from the integration if none is set."""
-        key = (
-            self.signal_digest_key.get_secret_value()
-            if self.signal_digest_key
-            else f"signal-mailgun/{self.signal_integration}"
-        )
-        return key.encode()
+        if self.signal_digest_key:
+            return self.signal_digest_key.get_secret_value().encode()
+        return f"signal-mailgun/{self.signal_integration}".encode()
 
     @property
     def alert_webhook_host(self) -> str:
@@ -350,8 +297,3 @@ def load_settings(*, guest: bool = False) -> Settings:
     if settings.mailgun_list_address:
         disclose(settings.mailgun_list_address)
     return settings
-
-
-def _is_readable_on_the_way(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS

@@ -12,7 +12,7 @@ from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import LateWrites
 from worker.delivery.member_store import NoLedger
 from worker.delivery.outcome_stats import OutcomeStats
-from worker.delivery.processor import EventProcessor, OnProcessed, ignore_processed
+from worker.delivery.processor import EventProcessor, OnProcessed
 from worker.delivery.retry_policy import RetryPolicy
 from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
@@ -49,10 +49,10 @@ def utc_now() -> datetime:
 
 def processor_for(
     settings: Settings,
+    on_processed: OnProcessed,
+    on_request: OnRequest,
+    on_hold_change: OnHoldChange,
     clock: Callable[[], datetime] = utc_now,
-    on_processed: OnProcessed = ignore_processed,
-    on_request: OnRequest = ignore_request,
-    on_hold_change: OnHoldChange = ignore_hold_change,
 ) -> EventProcessor:
     """Return the processor of events for these settings. It connects to nothing yet.
 
@@ -134,7 +134,12 @@ def limits_for(settings: Settings) -> Limits:
 
 
 def gate_config_for(settings: Settings) -> GateConfig:
-    """Return the settings of the gate."""
+    """Return the settings of the gate.
+
+    When it is fetched, an event is charged with the read of its member, if each member is read, and
+    its share of a full batch's write. So no read is sent whose write would have to wait.
+    """
+    reads = settings.mailgun_write_mode == "merge" and not settings.trusts_ledger
     return GateConfig(
         base=settings.retry_base_seconds,
         max_delay=settings.retry_max_delay_seconds,
@@ -143,7 +148,7 @@ def gate_config_for(settings: Settings) -> GateConfig:
         rejected_threshold=settings.incident_rejected_threshold,
         incident_probe=settings.incident_probe_seconds,
         look_lease=settings.longest_delivery_seconds,
-        event_cost=settings.requests_per_event,
+        event_cost=reads + 1.0 / settings.mailgun_batch_size,
     )
 
 

@@ -78,7 +78,7 @@ def bury(own: OwnIntegration, count: int) -> None:
             died_at=2.0,
             integration=own.name,
         )
-        queue.bury(message, letter)
+        queue.bury([(message, letter)])
         stats.count("dead letter: rejected")
     stats.store()
 

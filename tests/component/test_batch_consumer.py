@@ -137,7 +137,7 @@ class Worker:
 
     def _has_sent_events(self) -> bool:
         self.loop.run()
-        return len(self.consuming._in_hand) <= len(self.consuming._gathered)
+        return len(self.consuming.in_hand) <= len(self.consuming._gathered)
 
 
 @dataclass
@@ -166,6 +166,7 @@ def at_work(own: OwnIntegration) -> Callable[..., Worker]:
             digest_key=DIGEST_KEY,
             clock=lambda: NOW,
             jitter=lambda: 0.5,
+            on_processed=lambda *_: None,
         )
         loop = Loop()
         it = BatchConsumer(
@@ -491,11 +492,11 @@ def test_event_that_redis_did_not_requeue_is_put_back_by_housekeeping(
     it.take(message(1))
     it.settled()
     with pytest.raises(redis.ConnectionError):
-        it.consuming.repeat()
+        it.consuming.repeats.run()
     assert it.own.redis.llen(it.own.queue) == 0
     is_away.clear()
-    it.consuming.repeat()
-    it.consuming.repeat()
+    it.consuming.repeats.run()
+    it.consuming.repeats.run()
     assert (it.unacked(), it.own.redis.llen(it.own.queue)) == ([], 1)
 
 
@@ -632,7 +633,7 @@ def test_events_waiting_for_a_member_are_adopted_on_release_as_one_write(
     assert [name for name, _ in it.loop.sent_events] == ["task-received"] * 40 + [
         "task-succeeded"
     ] * 40
-    assert it.consuming.in_hand() == []
+    assert it.consuming.descriptions() == []
 
 
 def test_delivery_that_releases_a_member_adopts_the_events_waiting_for_it(
@@ -742,7 +743,7 @@ def test_adopted_event_without_a_thread_is_back_on_the_queue_at_once(
         3,
         0,
     )
-    assert (it.consuming.in_hand(), it.consuming._load.weights()) == ([], [])
+    assert (it.consuming.descriptions(), it.consuming._load.weights()) == ([], [])
 
 
 def test_fetched_message_without_a_thread_is_back_on_the_queue_at_once(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.adapters import HoldsMembers, timed_out
-from tests.integrations import OwnIntegration, answered
+from tests.integrations import OwnIntegration, answered, deliver_all
 from tests.servers import eventually
 from worker.delivery.bulk_trust import FIRST_CALLS
 from worker.delivery.deliverer import Deliverer
@@ -53,7 +53,7 @@ def deliver(
 def outcomes(
     own: OwnIntegration, there: HoldsMembers, patches: Sequence[TimedPatch], **options: Any
 ) -> list[Outcome]:
-    return delivery(own, there, **options).deliver(patches)
+    return deliver_all(delivery(own, there, **options), patches)
 
 
 def deliver_charged(
@@ -435,7 +435,7 @@ def test_two_processes_writing_the_same_members_lose_no_field(own: OwnIntegratio
 
     def bring_all(it: Deliverer) -> None:
         while patches := left[id(it)]:
-            ended = it.deliver(patches)
+            ended = deliver_all(it, patches)
             left[id(it)] = [
                 each
                 for each, outcome in zip(patches, ended, strict=True)
@@ -501,10 +501,10 @@ def test_new_member_with_an_unusual_address_is_written_alone(
 def test_first_bulk_calls_and_then_every_hundredth_are_verified(own: OwnIntegration) -> None:
     there = HoldsMembers(*listed(1, 2))
     here = delivery(own, there, ledger=trusting_ledger(own))
-    here.deliver([patch_for(1, 0, plan="pro"), patch_for(2, 0, plan="pro")])
+    deliver_all(here, [patch_for(1, 0, plan="pro"), patch_for(2, 0, plan="pro")])
     before = len(there.calls)
     for at in range(1, 100):
-        here.deliver([patch_for(1, at, n=at), patch_for(2, at, n=at)])
+        deliver_all(here, [patch_for(1, at, n=at), patch_for(2, at, n=at)])
     asked = there.asked()[before:]
     assert asked.count("POST members.json") == 99
     assert (
@@ -535,11 +535,11 @@ def test_opt_out_between_bulk_call_and_verification_suspends_nothing(
 def test_a_trusted_copy_spares_the_reading(own: OwnIntegration) -> None:
     there = HoldsMembers(*listed(*range(20)))
     here = delivery(own, there, ledger=trusting_ledger(own))
-    here.deliver([patch_for(each, 1, plan="pro") for each in range(20)])
+    deliver_all(here, [patch_for(each, 1, plan="pro") for each in range(20)])
     before = len(there.calls)
     assert {
         each.kind
-        for each in here.deliver([patch_for(each, 2, company="Acme") for each in range(20)])
+        for each in deliver_all(here, [patch_for(each, 2, company="Acme") for each in range(20)])
     } == {OutcomeKind.DELIVERED}
     assert there.asked()[before:] in (
         ["POST members.json"],
@@ -668,11 +668,11 @@ def test_unsubscribe_that_was_never_sent_is_not_recorded_as_ours(own: OwnIntegra
     there = HoldsMembers(*listed(*range(40)))
     ledger = trusting_ledger(own)
     here = delivery(own, there, ledger=ledger, batch=1)
-    here.deliver([patch_for(each, 1, plan="pro") for each in range(40)])
+    deliver_all(here, [patch_for(each, 1, plan="pro") for each in range(40)])
     there.meanwhile[len(there.calls) + 1] = lambda _call: Reply(
         429, b"{}", headers={"Retry-After": "30"}
     )
-    outcomes_ = here.deliver([patch_for(each, 2, consent=False) for each in range(40)])
+    outcomes_ = deliver_all(here, [patch_for(each, 2, consent=False) for each in range(40)])
     held_back = [
         number for number, each in enumerate(outcomes_) if each.kind is OutcomeKind.ON_HOLD
     ]
@@ -899,7 +899,7 @@ def test_members_end_the_same_with_batches_as_with_single_events(
         there = HoldsMembers(*listed(0, 1), *listed(2, subscribed=False))
         it = delivery(here, there, ledger=trusting_ledger(here) if trusted else None)
         for batch in batches:
-            assert {each.kind for each in it.deliver(batch)} <= {
+            assert {each.kind for each in deliver_all(it, batch)} <= {
                 OutcomeKind.DELIVERED,
                 OutcomeKind.UNCHANGED,
                 OutcomeKind.SUPERSEDED,
@@ -920,7 +920,7 @@ def test_members_end_the_same_with_batches_as_with_single_events(
 def test_unused_permit_of_a_lone_member_is_refunded_at_once(own: OwnIntegration) -> None:
     there = HoldsMembers(*listed(1))
     it = delivery(own, there, batch=1)
-    it.deliver([patch_for(1, 1, plan="pro")])
+    deliver_all(it, [patch_for(1, 1, plan="pro")])
     before = float(own.pace()["permitted"])
     with Permits(it.gate, 2.0) as permits:
         assert [each.kind for each in it.deliver([patch_for(1, 2, plan="pro")], permits)] == [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import HoldsMembers, timed_out
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_all
 from worker.mailgun.outcome import OutcomeKind
 from worker.members.merge_plan import TimedPatch
 from worker.members.record import EventOrder
@@ -45,11 +45,12 @@ def deliver(
 ) -> dict[int, OutcomeKind]:
     """How one event of each of these members ended."""
     here = options.pop("here", None) or own.delivery(there.asking(), batch=100, **options)
-    found = here.deliver(
+    found = deliver_all(
+        here,
         [
             TimedPatch(Patch(address(each), None, {"plan": "pro"}, None, None), EventOrder(1.0))
             for each in numbers
-        ]
+        ],
     )
     return {number: each.kind for number, each in zip(numbers, found, strict=True)}
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.accounts import Account, address, wants
-from tests.integrations import OwnIntegration, answered
+from tests.integrations import OwnIntegration, answered, deliver_all
 from tests.sandboxes import RunningSandbox, eventually
 from worker.cli.status_lines import rows
 from worker.delivery.bulk_trust import (
@@ -42,7 +42,7 @@ def deliver(here: Deliverer, numbers: range, at: float = 1.0, **vars: Any) -> li
     kinds: list[OutcomeKind] = []
     for start in range(0, len(numbers), 100):
         wanted = [wants(each, at, **vars) for each in numbers[start : start + 100]]
-        kinds += [each.kind for each in here.deliver(wanted)]
+        kinds += [each.kind for each in deliver_all(here, wanted)]
     return kinds
 
 
@@ -142,14 +142,16 @@ def test_background_job_slower_than_the_wait_loses_nothing(
     account.sync()
     account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=2)
     here = account.delivery(trust=account.trust(longest_look=0.3), settle_seconds=1)
-    first = here.deliver([wants(each, plan="pro") for each in range(20)])
+    first = deliver_all(here, [wants(each, plan="pro") for each in range(20)])
     assert {each.kind for each in first} == {OutcomeKind.DOUBTFUL}
     assert all(each.again_in > 0 for each in first)
     assert len(warnings(caplog)) == 1
     assert account.own.redis.zcard(account.own.look_after_key) == 20
     assert eventually(lambda: set(map(str, account.held().values())) == {"{'plan': 'pro'}"})
     before = account.last()
-    again = [each.kind for each in here.deliver([wants(each, plan="pro") for each in range(20)])]
+    again = [
+        each.kind for each in deliver_all(here, [wants(each, plan="pro") for each in range(20)])
+    ]
     assert set(again) == {OutcomeKind.UNCHANGED}
     assert set(account.requests(before)) == {"GET member"}
 
@@ -183,7 +185,7 @@ def test_members_of_a_background_job_are_looked_after_if_redis_fails(
     with pytest.raises(redis.ConnectionError):
         deliver(here, range(4), plan="pro")
     assert account.own.redis.zcard(account.own.look_after_key) == 4
-    later = account.delivery().deliver([wants(each, plan="max") for each in range(4)])
+    later = deliver_all(account.delivery(), [wants(each, plan="max") for each in range(4)])
     assert {each.kind for each in later} == {OutcomeKind.LOCKED}
 
 
@@ -200,7 +202,9 @@ def test_calls_of_a_batch_end_with_the_first_missing_sample(account: Account) ->
 def test_all_samples_of_a_batch_share_one_wait(account: Account) -> None:
     account.sandbox.control.switches(bulk_answer="task_id", bulk_job_seconds=0.3)
     here = account.delivery(trust=account.trust(longest_look=1), batch=2)
-    kinds = [each.kind for each in here.deliver([wants(each, plan="pro") for each in range(40)])]
+    kinds = [
+        each.kind for each in deliver_all(here, [wants(each, plan="pro") for each in range(40)])
+    ]
     assert kinds[0] is OutcomeKind.DELIVERED
     assert kinds[-1] is OutcomeKind.ON_HOLD
     assert account.requests()["POST members.json"] < 20
@@ -390,7 +394,7 @@ def test_sample_whose_subscription_alone_changed_proves_it_by_that(account: Acco
     account.sandbox.control.switches(bulk_leaves_out=1)
     here = account.delivery(trust=account.trust(sleep=no_sleep))
     denied = [wants(each, consent=False) for each in range(4)]
-    assert {each.kind for each in here.deliver(denied)} == {OutcomeKind.DELIVERED}
+    assert {each.kind for each in deliver_all(here, denied)} == {OutcomeKind.DELIVERED}
     members = account.sandbox.control.members()
     assert [members[address(each)].subscribed for each in range(4)] == [False] * 4
     assert account.requests()["POST members"] == 4

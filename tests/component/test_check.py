@@ -9,7 +9,7 @@ from tests.raw_mailguns import RawMailgun, answer, said
 from tests.sandboxes import RunningSandbox
 from tests.servers import free_port
 from worker.cli.check import OTHER_REGION, mailgun_finding
-from worker.environment.web_address import EU_REGION, US_REGION
+from worker.environment.addresses import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.ops.redis_check.result import CheckResult
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from worker.environment.addresses import LOOPBACK_HOSTS
 from worker.environment.source import ENVIRONMENT_ONLY
-from worker.settings import LOOPBACK_HOSTS, Settings
+from worker.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
 TEXT = (PROJECT / "docker-compose.yml").read_text()

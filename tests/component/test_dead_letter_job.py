@@ -42,7 +42,7 @@ def bury(dead_letters: DeadLetters, number: int, died_at: float = 1000.0) -> Non
             died_at=died_at,
             integration=letters.integration,
         )
-        letters.bury(message, letter)
+        letters.bury([(message, letter)])
 
 
 def in_state(job: Job, *states: State) -> None:

@@ -31,7 +31,7 @@ def letters_of(own: OwnIntegration, *days: float) -> DeadLetterQueue:
             died_at=died,
             integration=own.name,
         )
-        letters.bury(message, letter)
+        letters.bury([(message, letter)])
     return letters
 
 

@@ -43,7 +43,7 @@ def bury(letters: DeadLetterQueue, ids: range, *, each_second: bool = True) -> N
             reason, message, status=400, answer="No", died_at=died, integration="own"
         )
         buried.append((message, letter))
-    letters.bury_many(buried)
+    letters.bury(buried)
 
 
 def id_of(buried: DeadLetter) -> str:

@@ -38,7 +38,7 @@ def buried(
     letter = dead_letter(
         reason, message, status=400, answer="No", died_at=900.0, integration=letters.integration
     )
-    letters.bury(message, letter)
+    letters.bury([(message, letter)])
 
 
 def numbered(letters: DeadLetterQueue, count: int) -> list[str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from worker.ops.attempts import why_delayed
 from worker.ops.delayed_events import as_record, batches, bury_delayed, matching
 from worker.queue import delay_queue as module
@@ -161,13 +161,13 @@ def test_replayed_event_that_is_held_waits_for_no_attempt_of_before(
     delayed: DelayQueue,
 ) -> None:
     replayed = waiting("m-0", "unauthorized", 401).reset_for_replay(900.0)
-    delayed.delay(replayed.after_wait(), FAR)
+    delay_one(delayed, replayed.after_wait(), FAR)
     [found] = matching(delayed, DeadLetterFilter(reason=WAITING))
     assert (found.reason, found.status) == (WAITING, None)
     assert why_delayed(found.reason, found.status).startswith("waiting: ")
     delayed.retry([found])
     tried = replayed.after_attempt(AttemptRecord(901.0, "throttled", 429), 5.0, spent=False)
-    delayed.delay(tried, FAR)
+    delay_one(delayed, tried, FAR)
     assert [each.status for each in matching(delayed, DeadLetterFilter(reason="throttled"))] == [
         429
     ]
@@ -191,7 +191,7 @@ def test_only_events_that_were_counted_and_still_match_are_purged(delayed: Delay
     tried = delayed.page(most=1)
     delayed.retry(tried)
     slowed = tried[0].message.after_attempt(AttemptRecord(300.0, "throttled", 429), 5.0, spent=True)
-    delayed.delay(slowed, FAR)
+    delay_one(delayed, slowed, FAR)
     purged = [delayed.purge(each) for each in batches(delayed, down, counted, at_once=9)]
     assert purged == [2]
     assert ids(delayed.page()) == ["m-1", "m-4", "m-5"]
@@ -210,12 +210,12 @@ def test_event_that_is_delayed_again_meanwhile_is_tried_once(
         tried += [each.message.id for each in batch]
         for each in batch:
             failed = AttemptRecord(300.0, "unavailable", 503)
-            delayed.delay(each.message.after_attempt(failed, 5.0, spent=True), FAR + 2.5)
+            delay_one(delayed, each.message.after_attempt(failed, 5.0, spent=True), FAR + 2.5)
     assert tried == [*(f"m-{each}" for each in range(6)), "?", "?"]
 
 
 def test_a_record_says_why_and_until_when_and_holds_no_address(delayed: DelayQueue) -> None:
-    due = delayed.delay(waiting("m-0"), FAR)
+    due = delay_one(delayed, waiting("m-0"), FAR)
     [found] = delayed.page()
     record = as_record(found)
     assert (record["reason"], record["status"], record["due"]) == ("unavailable", 503, due)

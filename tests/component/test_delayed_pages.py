@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from worker.ops import delayed_pages
 from worker.ops.delayed_overview import delay_overview_of
 from worker.ops.delayed_pages import (
@@ -141,7 +141,7 @@ def test_key_finds_its_event_also_after_further_tries(delayed: DelayQueue) -> No
     delayed.retry([found])
     assert event_with(delayed, key, SECRET) is None
     again = found.message.after_attempt(AttemptRecord(300.0, "throttled", 429), 5.0, spent=True)
-    delayed.delay(again, 9000.0)
+    delay_one(delayed, again, 9000.0)
     later = event_with(delayed, key, SECRET)
     assert later is not None
     assert (id_of(later), later.reason) == ("m-2", "throttled")
@@ -154,7 +154,7 @@ def test_key_finds_its_event_that_was_tried_early_and_is_due_sooner(delayed: Del
     key = key_of(found, SECRET)
     delayed.retry([found])
     again = found.message.after_attempt(AttemptRecord(300.0, "throttled", 429), 5.0, spent=True)
-    delayed.delay(again, 60.0)
+    delay_one(delayed, again, 60.0)
     sooner = event_with(delayed, key, SECRET)
     assert sooner is not None
     assert (id_of(sooner), sooner.reason) == ("m-20", "throttled")

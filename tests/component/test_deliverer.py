@@ -9,8 +9,8 @@ import pytest
 from tests.adapters import Far, HoldsOneMember, answered, asking, timed_out
 from tests.integrations import OwnIntegration, deliver_one
 from tests.integrations import answered as throttled
-from worker.delivery.member_update import on_hold_outcome
 from worker.delivery.permits import Permits
+from worker.delivery.waiting_outcomes import on_hold_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 from worker.members.lease import LeaseResult, MemberLease, OnHold

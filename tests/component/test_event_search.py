@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from worker.ops.event_search import EventSearch
 from worker.queue.codec import decode, encode
 from worker.queue.dead_letter import dead_letter
@@ -190,9 +190,9 @@ def test_message_fetched_before_its_erasure_is_not_put_back(
 def test_delayed_bundle_loses_the_forgotten_person_and_keeps_its_due_time(
     places: EventSearch,
 ) -> None:
-    due = places.delay_queue.delay(bundle("b", SAM, JANE, KIM), FAR)
-    places.delay_queue.delay(alone("a", JANE), FAR)
-    places.delay_queue.delay(bundle("c", JANE), FAR)
+    due = delay_one(places.delay_queue, bundle("b", SAM, JANE, KIM), FAR)
+    delay_one(places.delay_queue, alone("a", JANE), FAR)
+    delay_one(places.delay_queue, bundle("c", JANE), FAR)
     assert [len(found.events) for found, _ in places.delayed(for_person(JANE))] == [1, 1, 1]
     assert forget(places, JANE) == {"delayed": 3}
     assert [(message_summary(raw), at) for raw, at in places.delay_queue.waiting()] == [
@@ -217,6 +217,6 @@ def test_dead_letters_of_a_person_are_erased_and_one_without_a_bundle_left(
             died_at=1.0,
             integration=places.integration,
         )
-        places.dead_letters.bury(message, letter)
+        places.dead_letters.bury([(message, letter)])
     assert forget(places, JANE) == {"dead letters": 1}
     assert [each.message.id for each in places.dead_letters.oldest_first()] == ["b", "no-bundle"]

@@ -10,7 +10,7 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from tests.servers import RedisServer
 from worker.cli import cli
 from worker.monitoring.integration_gauges import RedisCollector, read_gauges
@@ -48,10 +48,10 @@ def full(running: RedisServer) -> Iterator[OwnIntegration]:
         died_at=1.0,
         integration="default",
     )
-    letters_of(own).bury_many([(message, died)] * 20)
+    letters_of(own).bury([(message, died)] * 20)
     client.lpush(own.queue, encode(message, own.queue))
     client.lpush(f"{own.queue}\x06\x163", encode(message, own.queue))
-    DelayQueue(client, "default", own.queue).delay(message, -1)
+    delay_one(DelayQueue(client, "default", own.queue), message, -1)
     client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
     with pytest.raises(redis.OutOfMemoryError):
         client.lpush(own.queue, "another")

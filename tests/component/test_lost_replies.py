@@ -212,7 +212,7 @@ def test_dead_letter_whose_bury_reply_was_lost_is_stored_once(
         DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
     )
     relay.lose_replies(1)
-    letters.bury(message, letter)
+    letters.bury([(message, letter)])
     assert (letters.count(), letters.totals()) == (1, {"rejected": 1})
 
 
@@ -225,7 +225,7 @@ def test_dead_letters_whose_removal_reply_was_lost_are_counted_once(
     letter = dead_letter(
         DeadLetterReason.REJECTED, message, status=400, answer="", died_at=1.0, integration=own.name
     )
-    letters.bury_many([(message, letter)] * 3)  # equal ones: a repeat would find another
+    letters.bury([(message, letter)] * 3)  # equal ones: a repeat would find another
     oldest = letters.oldest(2)
     relay.lose_replies(1)
     assert (letters.purge(oldest) if way == "purge" else letters.replay(oldest, 2.0)) == 2
@@ -267,7 +267,7 @@ def test_replay_by_filter_counts_moved_dead_letters_when_replies_are_lost(
             died_at=1.0,
             integration=own.name,
         )
-        letters.bury(message, letter)
+        letters.bury([(message, letter)])
 
     def losing_a_reply(*arguments: Any) -> int:
         relay.lose_replies(1)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.adapters import Far, answered, asking
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from tests.integrations import answered as reported
 from tests.servers import eventually, free_port
 from worker.delivery import retry_policy as deciding
@@ -231,7 +231,7 @@ def test_gauges_show_the_integration_as_it_is_in_redis(
     own.redis.lpush(
         own.queue, *(encode(event(enqueued_at=own.now() - 100), own.queue) for _ in range(3))
     )
-    delay_queue.delay(event(), 600)
+    delay_one(delay_queue, event(), 600)
     for reason in (
         DeadLetterReason.REJECTED,
         DeadLetterReason.REJECTED,
@@ -240,7 +240,7 @@ def test_gauges_show_the_integration_as_it_is_in_redis(
         letter = dead_letter(
             reason, event(), status=400, answer="", died_at=0, integration=own.name
         )
-        letters.bury(event(), letter)
+        letters.bury([(event(), letter)])
     found = gauges(RedisCollector(own.name, lambda: read_gauges(settings, own.redis)))
     assert found.pop("oldest_queued_age_seconds") >= 99
     assert {name: value for name, value in found.items() if value} == {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.accounts import LIST, REFRESH_SECONDS, Account, address, wants
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, deliver_all
 from tests.sandboxes import RunningSandbox
 from worker.delivery.bulk_trust import FIRST_SAMPLE
 from worker.delivery.deliverer import Deliverer
@@ -40,7 +40,7 @@ def deliver(here: Deliverer, wanted: list[TimedPatch]) -> set[OutcomeKind]:
     return {
         each.kind
         for start in range(0, len(wanted), 100)
-        for each in here.deliver(wanted[start : start + 100])
+        for each in deliver_all(here, wanted[start : start + 100])
     }
 
 

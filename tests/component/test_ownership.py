@@ -10,7 +10,7 @@ import pytest
 from urllib3 import HTTPResponse
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import OwnIntegration, deliver_one
+from tests.integrations import OwnIntegration, deliver_all, deliver_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.late_writes import CLAIM_SECONDS, LateWrites
 from worker.mailgun.outcome import Outcome, OutcomeKind
@@ -498,7 +498,7 @@ def test_bulk_call_is_not_sent_after_the_lease_of_one_member_has_ended(
         TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
         for each in range(3)
     ]
-    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.LOCKED}
+    assert {each.kind for each in deliver_all(here, patches)} == {OutcomeKind.LOCKED}
     assert there.entries() == []
 
 
@@ -535,7 +535,7 @@ def test_member_whose_lease_was_kept_is_done_though_anothers_was_lost(
         TimedPatch(Patch(f"p{each}@example.com", None, {"a": 1}, None, None), EventOrder(1))
         for each in range(2)
     ]
-    assert [each.kind for each in here.deliver(patches)] == [
+    assert [each.kind for each in deliver_all(here, patches)] == [
         OutcomeKind.LOCKED,
         OutcomeKind.DELIVERED,
     ]
@@ -561,7 +561,7 @@ def test_later_enqueued_event_wins_among_events_of_one_time(
     ]
     patches = [events[each] for each in arriving]
     for some in [patches] if together else [[each] for each in patches]:
-        deliverer_for(own, there).deliver(some)
+        deliver_all(deliverer_for(own, there), some)
     assert (is_subscribed(there), vars_of(there)["plan"]) == (second, str(second))
 
 
@@ -601,7 +601,7 @@ def test_unsubscribe_of_ours_refused_while_a_call_was_split_is_not_ours(
         TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
         for each in range(4)
     ]
-    assert OutcomeKind.DELIVERED not in {each.kind for each in here.deliver(patches)}
+    assert OutcomeKind.DELIVERED not in {each.kind for each in deliver_all(here, patches)}
     for each in range(4):
         entry = look_up(ledger, f"p{each}@example.com")
         assert entry is None or entry.record.no is None
@@ -624,7 +624,7 @@ def test_unsubscribe_of_ours_maybe_stored_before_a_refusal_stays_recorded(
         TimedPatch(Patch(f"p{each}@example.com", None, {}, consent=False, at=None), EventOrder(1))
         for each in range(2)
     ]
-    assert {each.kind for each in here.deliver(patches)} == {OutcomeKind.UNAUTHORIZED}
+    assert {each.kind for each in deliver_all(here, patches)} == {OutcomeKind.UNAUTHORIZED}
     for each in range(2):
         entry = look_up(ledger, f"p{each}@example.com")
         assert entry

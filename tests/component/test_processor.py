@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.adapters import HoldsMembers, HoldsOneMember, answered, asking, timed_out
-from tests.integrations import DIGEST_KEY, OwnIntegration, process_one
+from tests.integrations import DIGEST_KEY, OwnIntegration, process_all, process_one
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import Buried, Rescheduled, order_of
 from worker.delivery.outcome_stats import OutcomeStats
@@ -50,6 +50,7 @@ def processor(own: OwnIntegration, there: HoldsOneMember, **retry_policy: Any) -
         digest_key=DIGEST_KEY,
         clock=lambda: ENQUEUED + timedelta(seconds=10),
         jitter=lambda: 0.0,
+        on_processed=lambda *_: None,
     )
 
 
@@ -220,8 +221,8 @@ def test_bug_over_one_event_delays_no_other_event(
     events = [
         {"type": "identify", "traits": {"email": f"p{each}@example.com"}} for each in range(4)
     ]
-    handled = here.process(
-        [replace(message(each), id=f"m{number}") for number, each in enumerate(events)]
+    handled = process_all(
+        here, [replace(message(each), id=f"m{number}") for number, each in enumerate(events)]
     )
     assert [type(each) for each in handled] == [Done, Done, Rescheduled, Done]
     assert [each.id for each in delayed(own)] == ["m2"]
@@ -338,7 +339,7 @@ def test_redis_outage_during_an_attempt_delays_and_buries_nothing(
 
 
 @pytest.mark.parametrize(
-    ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury_many"))]
+    ("status", "step"), [(503, (DelayQueue, "add")), (400, (DeadLetterQueue, "bury"))]
 )
 def test_redis_outage_while_delaying_or_burying_raises_the_error(
     own: OwnIntegration, status: int, step: tuple[type, str], monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations import OwnIntegration
+from tests.integrations import OwnIntegration, delay_one
 from worker.queue.codec import decode
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
@@ -26,9 +26,9 @@ def documented_commands(integration: str) -> list[str]:
 
 def test_events_under_the_old_key_become_due_after_the_upgrade(own: OwnIntegration) -> None:
     delay_queue = DelayQueue(own.redis, own.name, own.queue)
-    delay_queue.delay(Message(id="old", args=({},)), -1.0)
+    delay_one(delay_queue, Message(id="old", args=({},)), -1.0)
     own.redis.rename(delay_queue.key, f"signal:{own.name}:parked")
-    delay_queue.delay(Message(id="new", args=({},)), -1.0)
+    delay_one(delay_queue, Message(id="new", args=({},)), -1.0)
     first, *commands, last = documented_commands(own.name)
     with own.redis.pipeline(transaction=True) as pipe:
         for command in commands:

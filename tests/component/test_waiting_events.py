@@ -162,14 +162,15 @@ def test_events_adopted_by_a_call_with_a_lost_reply_come_with_the_next(
 ) -> None:
     waiting = own.waiting(own.ledger())
     wait(waiting, JANE, 1, 2)
-    script = waiting._adopt
+    gate = waiting.ledger.gate
+    run = gate.run
 
-    def without_reply(**given: Any) -> None:
-        script(**given)
+    def without_reply(*given: Any) -> None:
+        run(*given)
         raise redis.ConnectionError
 
     with monkeypatch.context() as cut:
-        cut.setitem(waiting.__dict__, "_adopt", without_reply)
+        cut.setattr(gate, "run", without_reply)
         with pytest.raises(redis.ConnectionError):
             waiting.adopt()
     assert len(in_hand(own)) == 2

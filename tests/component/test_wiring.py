@@ -11,9 +11,11 @@ import urllib3
 from tests.adapters import Far, HoldsOneMember, Sent, answered, asking
 from tests.integrations import OwnIntegration, process_one
 from tests.servers import RedisServer
+from worker.delivery.collaborators import ignore_hold_change
 from worker.delivery.event_delivery import Buried, Rescheduled
 from worker.delivery.processor import EventProcessor
 from worker.delivery.retry_policy import Done
+from worker.mailgun.client import ignore_request
 from worker.queue.codec import decode
 from worker.queue.message import Message
 from worker.settings import Settings
@@ -39,6 +41,9 @@ def assembled(own: OwnIntegration, server: RedisServer) -> Assembled:
         }
         parts = processor_for(
             Settings(_env_file=None, redis_url=server.url, signal_integration=own.name, **given),
+            on_processed=lambda *_: None,
+            on_request=ignore_request,
+            on_hold_change=ignore_hold_change,
             clock=lambda: NOW,
         )
         return replace(

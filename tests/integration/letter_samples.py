@@ -37,7 +37,7 @@ class Sample:
 
 def bury(letters: DeadLetterQueue, *samples: Sample) -> None:
     """Bury the samples, the first one first."""
-    letters.bury_many([_buried(letters, each) for each in samples])
+    letters.bury([_buried(letters, each) for each in samples])
 
 
 def numbered(count: int, reasons: Sequence[DeadLetterReason] = tuple(STATUSES)) -> list[Sample]:

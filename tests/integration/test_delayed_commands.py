@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.bench import Bench, Printed, identified
+from tests.integrations import delay_one
 from worker.queue.message import AttemptRecord, Message
 
 UNA, TOM = "una@example.com", "tom@example.com"
@@ -28,8 +29,8 @@ def delayed_message(id: str, address: str, outcome: str, status: int) -> Message
 def own(own: Bench) -> Bench:
     """An integration that a worker has served, with two delayed events."""
     own.redis.hset(f"signal:{own.integration}:totals", "delivered", 1)
-    own.delay_queue.delay(delayed_message("m-una", UNA, "unavailable", 503), FAR)
-    own.delay_queue.delay(delayed_message("m-tom", TOM, "throttled", 429), 2 * FAR)
+    delay_one(own.delay_queue, delayed_message("m-una", UNA, "unavailable", 503), FAR)
+    delay_one(own.delay_queue, delayed_message("m-tom", TOM, "throttled", 429), 2 * FAR)
     return own
 
 
@@ -128,7 +129,7 @@ def test_nothing_that_matches_is_no_error(own: Bench) -> None:
 
 def test_an_event_tried_now_is_delivered_before_it_is_due(bench: Bench) -> None:
     message = delayed_message("m-now", UNA, "unavailable", 503)
-    bench.delay_queue.delay(message, FAR)
+    delay_one(bench.delay_queue, message, FAR)
     assert delayed(bench, "retry", "--yes").status == 0
     assert bench.member(UNA).vars == {"plan": "pro"}
 
@@ -137,5 +138,5 @@ def test_show_says_what_newer_events_have_set_meanwhile(bench: Bench) -> None:
     bench.put(identified(UNA, plan="new"))
     bench.member(UNA)
     bench.ended()
-    bench.delay_queue.delay(delayed_message("m-old", UNA, "unavailable", 503), FAR)
+    delay_one(bench.delay_queue, delayed_message("m-old", UNA, "unavailable", 503), FAR)
     assert "superseded: newer events have set" in delayed(bench, "show", "m-old").out

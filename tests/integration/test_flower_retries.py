@@ -12,6 +12,7 @@ from tests.integration.delayed_samples import Sample, delay, waiting
 from tests.integration.flowers import flower_process
 from tests.integration.job_visits import ENDED, asked_at, confirmed, gate_of, in_state, queued
 from tests.integration.visitors import Tags, Visitor
+from tests.integrations import delay_one
 from tests.servers import RedisServer, eventually, free_port
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
@@ -286,7 +287,7 @@ def test_event_that_was_delayed_again_meanwhile_is_buried_as_it_is(
     path = asked(visitor, "bury-ticked", key=keys[:1])
     [first] = delayed.page(most=1)
     delayed.redis.zrem(delayed.key, first.raw)
-    delayed.delay(first.message.after_wait(), 7200.0)
+    delay_one(delayed, first.message.after_wait(), 7200.0)
     assert confirmed(visitor, path)["done"] == 1
     assert [each.message.requeues for each in letters.oldest_first()] == [2]
 

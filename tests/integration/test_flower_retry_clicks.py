@@ -13,6 +13,7 @@ from tests.integration.delayed_samples import Sample, delay, waiting
 from tests.integration.flowers import flower_of
 from tests.integration.job_visits import gate_of
 from tests.integration.shots import fits
+from tests.integrations import delay_one
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 
@@ -167,7 +168,7 @@ def test_retry_by_clicks_delivers_long_before_the_event_is_due(
     with own.working(), flower_of(own) as flower, visit(browser, flower.url, user=None) as page:
         event = {**identified("jane@example.com", name="Jane"), "messageId": "m-jane"}
         message = replace(Sample("m-jane").message(), args=(event,))
-        own.delay_queue.delay(message, 3600.0)
+        delay_one(own.delay_queue, message, 3600.0)
         open_list(page, "Retries")
         page.get_by_role("link", name="m-jane").click()
         page.get_by_role("button", name="Retry now …").click()

@@ -29,7 +29,7 @@ def buried(letters: DeadLetterQueue, count: int) -> None:
             died_at=time.time(),
             integration=letters.integration,
         )
-        letters.bury(message, letter)
+        letters.bury([(message, letter)])
 
 
 def test_replay_that_loses_redis_fails_in_one_line_and_loses_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import requests
 
 from tests.integration.bench import Bench, identified, printed_by, until
 from tests.integration.flowers import Flower, flower_of
+from tests.integrations import delay_one
 from tests.redis_rights import acl_rules
 from worker.ops.redis_check.rights import WORKERS_USER, Who
 from worker.queue.message import Message
@@ -38,7 +39,9 @@ def user(bench: Bench, *who: Who) -> str:
 def act_on_delayed(bench: Bench, flower: Flower, act: str) -> None:
     """Let Flower do it with all delayed events, of which there is one."""
     bench.delay_queue.redis.delete(bench.delay_queue.key)
-    bench.delay_queue.delay(Message(id=f"m-{act}", args=({"type": "page"},), kind="page"), 3600)
+    delay_one(
+        bench.delay_queue, Message(id=f"m-{act}", args=({"type": "page"},), kind="page"), 3600
+    )
     with requests.Session() as session:
         page = session.get(f"{flower.url}/retries", timeout=30).text
         token = re.search(r'name="_xsrf" value="([^"]+)"', page)
@@ -104,7 +107,7 @@ def test_every_command_works_with_a_workers_rights(rights: Bench) -> None:
         rights.the_dead_letter()
     rights.put(identified("p@example.com"))
     for number in range(2):
-        rights.delay_queue.delay(Message(id=f"m-{number}", args=({},)), 3600.0)
+        delay_one(rights.delay_queue, Message(id=f"m-{number}", args=({},)), 3600.0)
     for line in (
         "check",
         "status",
@@ -170,7 +173,9 @@ def test_flower_shows_queue_and_dead_letters_with_its_rights_alone(rights: Bench
         letter = re.search(r'class="signal-id"><a href="([^"]+)"', flower.page("/dead-letters"))
         assert letter
         assert "sent to Mailgun" in flower.page(letter[1])
-        rights.delay_queue.delay(Message(id="m-late", args=({"type": "page"},), kind="page"), 3600)
+        delay_one(
+            rights.delay_queue, Message(id="m-late", args=({"type": "page"},), kind="page"), 3600
+        )
         event = re.search(r'class="signal-id"><a href="([^"]+)"', flower.page("/retries"))
         assert event
         assert "Next try" in flower.page(event[1])

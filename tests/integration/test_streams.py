@@ -72,7 +72,7 @@ def filled(the_bench: Bench) -> Bench:
             died_at=1.8e9 + number,
             integration="streams",
         )
-        bench.dead_letters.bury(message, letter)
+        bench.dead_letters.bury([(message, letter)])
     bench.redis.hset("signal:streams:totals", "delivered", 1)  # a worker has served it
     (bench.folder / "events.ndjson").write_text(
         '{"type": "identify", "traits": {"email": "zoe@example.com", "name": "Zoë →"}}\n'

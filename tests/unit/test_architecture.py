@@ -48,7 +48,7 @@ PURE = sorted(
         "worker.printable",
         "worker.privacy",
         "worker.environment.variables",
-        "worker.environment.web_address",
+        "worker.environment.addresses",
         "worker.web_origin",
         "worker.redis_client.address",
         "worker.redis_client.address_text",

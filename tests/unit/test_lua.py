@@ -13,8 +13,9 @@ from worker.redis_client.lua import script
 PROJECT = Path(__file__).parents[2]
 SCRIPTS = sorted((PROJECT / "worker").rglob("*.lua"))
 MODULES = sorted((PROJECT / "worker").rglob("*.py"))
-# `gate.py` holds what scripts begin with where memory is full, and calls of one function.
-WITH_LUA = {"worker/gate/gate.py"}
+# `lua.py` holds what scripts begin with that may run when memory is full; `gate.py`, calls of one
+# function.
+WITH_LUA = {"worker/redis_client/lua.py", "worker/gate/gate.py"}
 
 
 def name_of(path: Path) -> str:

@@ -9,8 +9,8 @@ from worker.cli.alert_check import alert_finding, send_test_alert
 from worker.cli.console import CommandError, out, styled
 from worker.cli.options import AsJson
 from worker.cli.probe import probe_account
+from worker.environment.addresses import EU_REGION, US_REGION
 from worker.environment.names import SettingsError
-from worker.environment.web_address import EU_REGION, US_REGION
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import list_exists, members_count
 from worker.mailgun.response import NoResponse, Response

@@ -19,6 +19,7 @@ from worker.local.processes import PortTaken, free_port
 from worker.local.stack import SETTLE_SECONDS, LocalStack, Ports, StartupError
 from worker.monitoring import log
 from worker.privacy import redacted
+from worker.queue.dead_letter_filter import dead_letters_for
 from worker.queue.dead_letters import DeadLetterQueue
 from worker.sandbox.state import SandboxConfig
 from worker.settings import load_settings
@@ -207,14 +208,13 @@ def _show_samples(local: LocalStack, began: float) -> None:
 
 
 def _show_totals(local: LocalStack) -> None:
-    parts = local.parts()
     totals = sorted(local.totals().items(), key=lambda each: _rank(each[0]))
     rows = [
         (outcome, str(count), MEANINGS.get(outcome.partition(":")[0], ""))
         for outcome, count in totals
     ]
     print_rows(("outcome", "events", "meaning"), rows)
-    _show_letters(parts.dead_letters)
+    _show_letters(dead_letters_for(local.settings))
 
 
 def _show_letters(letters: DeadLetterQueue) -> None:

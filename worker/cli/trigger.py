@@ -8,11 +8,12 @@ from uuid import uuid4
 import typer
 
 from worker.cli.console import CommandError, err, out
+from worker.environment.addresses import LOOPBACK_HOSTS
 from worker.local.samples import sample_of
 from worker.ops.integrations import is_served
 from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
-from worker.settings import LOOPBACK_HOSTS, Settings, load_settings
+from worker.settings import Settings, load_settings
 from worker.signal.event import MalformedEvent
 
 

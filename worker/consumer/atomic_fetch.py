@@ -11,33 +11,26 @@ there are limits, also `Keys.dead_letters` and `Keys.dead_letter_counts`.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from queue import Empty
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 import redis
 from kombu.asynchronous import get_event_loop
 from kombu.transport import redis as kombu_redis
-from kombu.utils.encoding import bytes_to_str
 
-from worker.consumer.broadcasts import CHANNEL, command_in
 from worker.consumer.event_qos import EventQoS
-from worker.consumer.load import weight_of
 from worker.consumer.lost_fetches import lost_fetches
-from worker.consumer.message_properties import CHARGED_PROPERTY, MESSAGE_PROPERTY, WEIGHT_PROPERTY
-from worker.consumer.switched_off import PURGE, SwitchedOff
-from worker.gate.gate import ALLOW_WHEN_FULL, LIBRARY
+from worker.consumer.message_properties import WEIGHT_PROPERTY
+from worker.consumer.payload import payload_of
+from worker.gate.gate import LIBRARY
 from worker.privacy import whereabouts
-from worker.queue.codec import celery_message
-from worker.queue.intake import parse_raw
-from worker.queue.message import NO_LIMITS, REPLAY_TASK, Limits, Message
+from worker.queue.message import NO_LIMITS, Limits
 from worker.queue.poison import LIBRARY as PUTS_ASIDE
 from worker.queue.poison import limits_for_script
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 logger = logging.getLogger("signal_mailgun.worker")
 
@@ -98,21 +91,6 @@ class AtomicFetchMixin:
         """The keys of the unacknowledged messages: of their index, and of the messages."""
         return self.unacked_index_key, self.unacked_key
 
-    @contextmanager
-    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
-        """Yield `client`, or a client of the channel's pool if it is None.
-
-        Raises:
-            redis.ConnectionError: The channel is closed. Kombu's own method raises AttributeError
-                here, which would end the worker if a channel is closed twice while Redis is away,
-                or a message is put back after the connection was lost. Redis has the channel's
-                messages as unacknowledged, so they come back.
-        """
-        if not client and (self.connection is None or self.connection.client is None):
-            raise redis.ConnectionError("the channel is closed")
-        with super().conn_or_acquire(client) as connected:  # type: ignore[misc]
-            yield connected
-
     def _brpop_start(self: Any, timeout: float | None = None) -> None:
         if self.queue not in self.active_queues or self._polls_others_now():
             super()._brpop_start(timeout)  # type: ignore[misc]
@@ -133,29 +111,6 @@ class AtomicFetchMixin:
         Kombu would pop a message before it notes it, so a worker that dies could lose it.
         """
         self._queue_cycle.update([each for each in self.active_queues if each != self.queue])
-
-    def queue_purge(self, queue: str, **_: Any) -> int:
-        """Raise `SwitchedOff`: a purge would erase events."""
-        raise SwitchedOff(f"purging {queue} is {PURGE}")
-
-    def _handle_message(self: Any, client: Any, response: Any) -> dict[str, Any]:
-        """Return what was published on a channel of Redis.
-
-        On the channel of commands to workers, data that is no command is logged and dropped.
-        """
-        published: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
-        channel, data = bytes_to_str(published["channel"]), published["data"]
-        if (
-            channel.endswith(f".{CHANNEL}")
-            and isinstance(data, bytes | str)
-            and not command_in(data)
-        ):
-            logger.warning(
-                "a message on the remote control's channel was no command of Celery's: "
-                "it was dropped"
-            )
-            published["data"] = None
-        return published
 
     def _next_command(self: Any, timeout: float | None) -> tuple[Any, ...]:
         if not self._queue_has_some:
@@ -263,7 +218,7 @@ class AtomicFetchMixin:
                 self.qos._put_back([tag.decode() for tag in tags[place:]])
                 break
             try:
-                payloads.append(self._payload(*each))
+                payloads.append(payload_of(*each, self.queue, self.limits or NO_LIMITS))
             # Memory has run out, or this program has a bug. The message stays unacknowledged, and
             # its return is counted.
             except Exception as error:  # noqa: BLE001  no event may be lost by it
@@ -303,42 +258,8 @@ class AtomicFetchMixin:
         for payload in payloads:
             self.connection._deliver(payload, self.queue)
 
-    def _payload(self: Any, raw: bytes, tag: bytes, charged: int) -> dict[str, Any]:
-        message = parse_raw(raw, lambda: str(uuid4()), self.limits or NO_LIMITS)
-        payload = (
-            celery_message(message, self.queue)
-            if message.task == REPLAY_TASK
-            else bare_celery_message(message)
-        )
-        weight = weight_of(message, len(raw), max(1, message.events))
-        payload["properties"] |= {
-            "delivery_tag": tag.decode(),
-            MESSAGE_PROPERTY: message,
-            WEIGHT_PROPERTY: weight,
-            CHARGED_PROPERTY: charged,
-        }
-        return payload
-
-
-def bare_celery_message(message: Message) -> dict[str, Any]:
-    """Return the least payload with which kombu and Celery hand the message on.
-
-    The message as it was read goes beside it, as the property `MESSAGE_PROPERTY`.
-    """
-    return {
-        "body": "",
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"task": message.task, "id": message.id},
-        "properties": {"delivery_info": {}},
-    }
-
 
 def _wake_loop_after(seconds: float) -> None:
     """Let Celery's loop run again by then: while nothing happens, it sleeps for a second."""
     if loop := get_event_loop():
-        loop.call_later(seconds, _do_nothing)
-
-
-def _do_nothing() -> None:
-    """Do nothing: a timer that only wakes the loop."""
+        loop.call_later(seconds, lambda: None)

@@ -9,11 +9,9 @@ once each of the message's events is safe: at Mailgun, delayed, or on the dead-l
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from threading import Condition
 from typing import Any
 
 import redis
@@ -21,6 +19,7 @@ import redis
 from worker.consumer.batch_processing import process_batch
 from worker.consumer.fetched_message import FetchedMessage, adopted_batches, fetched_message
 from worker.consumer.gathering import Gathering
+from worker.consumer.in_hand import InHand
 from worker.consumer.load import Load
 from worker.consumer.message_properties import MESSAGE_PROPERTY
 from worker.consumer.room import Room
@@ -57,7 +56,8 @@ class BatchConsumer:
     Celery's loop adds messages; greenlets of the hub handle them, one a batch.
 
     Attributes:
-        ended_events: The number of events that have ended since the worker started.
+        in_hand: The messages.
+        repeats: What Redis did not take back; housekeeping tries it again each second.
     """
 
     def __init__(
@@ -96,15 +96,13 @@ class BatchConsumer:
         self._keep_seconds = visibility_seconds / KEEPS_PER_TIMEOUT
         self._kept_at = time.monotonic()
         self._consumer: Any = None
-        self._gathered = Gathering(processor.delivery.batch_policy, self._submit, self._may_submit)
-        self._batches_under_way = 0
-        self._in_hand: dict[str, FetchedMessage] = {}
-        self.ended_events = 0
-        # Batches that have ended and that Celery's loop has not released yet, with the results of
-        # each message's events.
-        self._ended: deque[tuple[Sequence[FetchedMessage], Sequence[list[Result]]]] = deque()
-        self._changed = Condition()
-        self._repeats = Repeats()
+        self.in_hand = InHand()
+        self._gathered = Gathering(
+            processor.delivery.batch_policy,
+            self._submit,
+            lambda: self.in_hand.batches < MOST_BATCHES,
+        )
+        self.repeats = Repeats()
 
     def bind(self, consumer: Any) -> None:
         """Use this Celery consumer from now on.
@@ -115,8 +113,8 @@ class BatchConsumer:
         if consumer.event_dispatcher:
             consumer.event_dispatcher.buffer_limit = EVENTS_AT_ONCE
         # The new channel does not count what an earlier one fetched.
-        self._count(list(self._in_hand.values()))
-        self._load.remove(self._ended_tags())
+        self._count(self.in_hand.messages())
+        self._load.remove(self.in_hand.ended_tags())
 
     def add(self, message: Any) -> None:
         """Gather this kombu message, to be handled in a batch soon.
@@ -131,13 +129,13 @@ class BatchConsumer:
             )
             return
         fetched = fetched_message(message)
-        self._in_hand[fetched.tag] = fetched
+        self.in_hand.add([fetched])
         self._send_received([fetched])
         self._gathered.add(fetched, self._consumer.timer)
 
-    def in_hand(self) -> list[dict[str, Any]]:
+    def descriptions(self) -> list[dict[str, Any]]:
         """Return the messages in hand, the oldest first, described as Celery describes tasks."""
-        return [each.description(self._queue) for each in list(self._in_hand.values())]
+        return [each.description(self._queue) for each in self.in_hand.messages()]
 
     def flush(self) -> None:
         """Handle the gathered messages without waiting for more."""
@@ -152,8 +150,9 @@ class BatchConsumer:
         Raises:
             redis.RedisError: Redis did not extend it; the next call tries again.
         """
-        if time.monotonic() - self._kept_at >= self._keep_seconds and self._in_hand:
-            keep(self._redis, self._keys[0], list(self._in_hand))
+        messages = self.in_hand.messages()
+        if time.monotonic() - self._kept_at >= self._keep_seconds and messages:
+            keep(self._redis, self._keys[0], [each.tag for each in messages])
             self._kept_at = time.monotonic()
 
     def adopt(self) -> None:
@@ -164,14 +163,6 @@ class BatchConsumer:
         """
         self._adopt(self._processor.waiting.adopt)
 
-    def repeat(self) -> None:
-        """Put back what Redis did not take back before; housekeeping calls it each second.
-
-        Raises:
-            redis.RedisError: Redis did not answer; the rest is kept for the next call.
-        """
-        self._repeats.run()
-
     def state(self) -> WorkerState:
         """Return what this worker does now: consuming, cancelled or stopping."""
         if is_stopping():
@@ -181,11 +172,6 @@ class BatchConsumer:
         if consumer is None or not consumer.task_consumer or takes_events(consumer, self._queue):
             return "consuming"
         return "cancelled"
-
-    @property
-    def events_in_hand(self) -> int:
-        """The number of events in hand."""
-        return sum(each.weight.events for each in list(self._in_hand.values()))
 
     @property
     def node(self) -> str:
@@ -201,11 +187,8 @@ class BatchConsumer:
         """
         self.flush()
         ends = time.monotonic() + seconds
-        while len(self._ended_tags()) < len(self._in_hand) and time.monotonic() < ends:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: len(self._ended_tags()) >= len(self._in_hand), LOOK_SECONDS
-                )
+        while not self.in_hand.have_ended() and time.monotonic() < ends:
+            self.in_hand.wait(LOOK_SECONDS)
             with suppress(redis.RedisError):
                 self.extend_visibility()
                 meanwhile()
@@ -216,24 +199,13 @@ class BatchConsumer:
 
         Any thread may call it.
         """
-        return len(self._ended_tags()) + len(self._gathered) >= len(self._in_hand)
-
-    def _events_under_way(self) -> int:
-        ended = sum(each.weight.events for batch, _ in list(self._ended) for each in batch)
-        return self.events_in_hand - ended
-
-    def _ended_tags(self) -> list[str]:
-        return [fetched.tag for batch, _ in list(self._ended) for fetched in batch]
+        return len(self.in_hand.ended_tags()) + len(self._gathered) >= len(self.in_hand)
 
     def _count(self, batch: Sequence[FetchedMessage]) -> None:
         self._load.add({each.tag: each.weight for each in batch})
 
-    def _may_submit(self) -> bool:
-        return self._batches_under_way < MOST_BATCHES
-
     def _submit(self, batch: Sequence[FetchedMessage]) -> None:
-        with self._changed:
-            self._batches_under_way += 1
+        self.in_hand.begin()
         try:
             hub().spawn(partial(self._handle, batch))
         except RuntimeError as error:  # the process is ending, or the system has no thread left
@@ -244,11 +216,8 @@ class BatchConsumer:
             sleep(REDIS_PAUSE_SECONDS)  # else this worker might fetch them at once
 
     def _end(self, batch: Sequence[FetchedMessage], results: Sequence[list[Result]]) -> None:
-        with self._changed:
-            self._ended.append((batch, results))
-            self._batches_under_way -= 1
-            self._changed.notify_all()
-        # After the batch is in `_ended`: else `bind`, called in between, would count it for good.
+        self.in_hand.end(batch, results)
+        # After the batch has ended: else `bind`, called in between, would count it for good.
         self._load.remove(each.tag for each in batch)
         self._consumer.call_soon(self._release_ended)
 
@@ -272,9 +241,9 @@ class BatchConsumer:
             self._adopt(self._processor.waiting.adopt_awaited)
 
     def _adopt(self, adopt: Callable[..., list[list[tuple[str, str]]]]) -> None:
-        if not self._is_consuming() or self._events_under_way() >= self._room.events:
+        if not self._is_consuming() or self.in_hand.events_under_way >= self._room.events:
             return  # a worker with more room adopts them
-        weights = [each.weight for each in list(self._in_hand.values())]
+        weights = [each.weight for each in self.in_hand.messages()]
         room = self._most_bytes - sum(each.bytes for each in weights)
         if room <= 0 or any(each.alone for each in weights):
             return
@@ -285,7 +254,7 @@ class BatchConsumer:
             self._put_back([tag for found in adopted for _, tag in found], failed=True)
             raise
         for batch in batches:
-            self._in_hand.update((each.tag, each) for each in batch)
+            self.in_hand.add(batch)
             self._count(batch)
             self._consumer.call_soon(partial(self._send_received, batch))
             self._submit(batch)
@@ -303,8 +272,8 @@ class BatchConsumer:
         self._put_back([each.tag for each in batch], failed=failed)
 
     def _put_back(self, tags: Sequence[str], *, failed: bool = False) -> None:
-        with suppress(redis.RedisError):  # then `repeat` tries it again
-            self._repeats.attempt(
+        with suppress(redis.RedisError):  # then `repeats` tries it again
+            self.repeats.attempt(
                 partial(put_back, self._redis, self._queue, self._keys, tags, failed=failed)
             )
 
@@ -312,12 +281,7 @@ class BatchConsumer:
 
     def _release_ended(self) -> None:
         """Send Flower how the ended messages ended, and make room for others."""
-        while self._ended:
-            batch, results = self._ended.popleft()
-            for each in batch:
-                each.drop(each.tag)
-                self._in_hand.pop(each.tag, None)
-                self.ended_events += each.message.events
+        for batch, results in self.in_hand.release():
             if is_watched(dispatcher := self._consumer.event_dispatcher):
                 for each, its_results in zip(batch, results, strict=False):
                     seconds = time.monotonic() - each.at

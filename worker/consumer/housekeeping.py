@@ -48,7 +48,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
     steps = (
         partial(_adapt_room, runtime),
         runtime.batch_consumer.extend_visibility,
-        runtime.batch_consumer.repeat,
+        runtime.batch_consumer.repeats.run,
         parts.delivery.member_store.repeat,
         partial(_put_back_lost, runtime),
         partial(_restore_overdue, runtime),
@@ -72,7 +72,7 @@ def run_housekeeping(runtime: Runtime, wait: float = 0.0) -> None:
 
 def _adapt_room(runtime: Runtime) -> None:
     consumer = runtime.batch_consumer
-    runtime.room.adapt(consumer.events_in_hand, consumer.ended_events)
+    runtime.room.adapt(consumer.in_hand.events, consumer.in_hand.ended_events)
 
 
 def _put_back_lost(runtime: Runtime) -> None:
@@ -147,8 +147,7 @@ def _forget_readings(runtime: Runtime) -> None:
 
 def _look_after_opt_outs(runtime: Runtime) -> None:
     opt_outs = runtime.opt_outs
-    lease = opt_outs.try_start() if opt_outs else None
-    if opt_outs and lease:
+    if opt_outs and (lease := opt_outs.try_start()):
         read = partial(_read_opt_outs, opt_outs, lease)
         _in_background(read, "those who unsubscribed could not be read")
 
@@ -159,8 +158,7 @@ def _read_opt_outs(opt_outs: OptOutScanner, lease: ScanLease) -> None:
 
 def _sync_list(runtime: Runtime) -> None:
     sync = runtime.list_sync
-    lease = sync.try_start() if sync else None
-    if sync and lease:
+    if sync and (lease := sync.try_start()):
         _in_background(partial(_read_list, sync, lease), "the list could not be synced")
 
 
@@ -177,8 +175,7 @@ def _look_for_priority_lists(runtime: Runtime) -> None:
 
 def _look_after_writes(runtime: Runtime) -> None:
     writes = runtime.late_writes
-    addresses = writes.due() if writes else []
-    if writes and addresses:
+    if writes and (addresses := writes.due()):
         failure = "writes without an answer could not be looked after"
         _in_background(partial(writes.look, addresses), failure, quiet=redis.RedisError)
 
@@ -192,8 +189,7 @@ def _bound_letters(runtime: Runtime) -> None:
 
 def _look_at_alerts(runtime: Runtime) -> None:
     alerting = runtime.alerting
-    alert = alerting.look() if alerting else None
-    if alerting and alert:
+    if alerting and (alert := alerting.look()):
         # The webhook may hang.
         _in_background(
             partial(alerting.send, alert), "alerts could not be sent", quiet=redis.RedisError

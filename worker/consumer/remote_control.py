@@ -178,7 +178,7 @@ def query_task(state: Any, ids: Any = (), **_: Any) -> dict[str, tuple[str, dict
 
 def _in_hand(state: Any) -> list[dict[str, Any]]:
     runtime: Runtime = state.app.runtime
-    return [{**each, "hostname": state.hostname} for each in runtime.batch_consumer.in_hand()]
+    return [{**each, "hostname": state.hostname} for each in runtime.batch_consumer.descriptions()]
 
 
 def _switched_off(name: str, instead: str) -> Command:

@@ -3,27 +3,32 @@
 `atomic_fetch.py` fetches the messages.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import sleep
 from typing import Any
 
 import redis
 from kombu.transport import redis as kombu_redis
+from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.consumer.atomic_fetch import AtomicFetchMixin
+from worker.consumer.broadcasts import CHANNEL, command_in
+from worker.consumer.switched_off import PURGE, SwitchedOff
 from worker.redis_client.address import RedisAddress
 from worker.redis_client.client import TIMEOUTS, pool_for
 from worker.redis_client.keys import NEVER
+
+logger = logging.getLogger("signal_mailgun.worker")
 
 READ_ONLY_PAUSE_SECONDS = 2.0  # between two tries to find the master; Celery's own first pause
 
 # Options of the connections over which a worker waits for messages; times in seconds. Options in
 # REDIS_URL override them.
-CONNECTION: dict[str, Any] = {
-    **TIMEOUTS,
-    "socket_keepalive": True,
-}
+CONNECTION: dict[str, Any] = {**TIMEOUTS, "socket_keepalive": True}
 
 
 class Channel(AtomicFetchMixin, kombu_redis.Channel):
@@ -37,6 +42,44 @@ class Channel(AtomicFetchMixin, kombu_redis.Channel):
 
     from_transport_options = (*AtomicFetchMixin.from_transport_options, "address")
     address: RedisAddress | None = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """Yield `client`, or a client of the channel's pool if it is None.
+
+        Raises:
+            redis.ConnectionError: The channel is closed. Kombu's own method raises AttributeError
+                here, which would end the worker if a channel is closed twice while Redis is away,
+                or a message is put back after the connection was lost. Redis has the channel's
+                messages as unacknowledged, so they come back.
+        """
+        if not client and (self.connection is None or self.connection.client is None):
+            raise redis.ConnectionError("the channel is closed")
+        with super().conn_or_acquire(client) as connected:
+            yield connected
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Raise `SwitchedOff`: a purge would erase events."""
+        raise SwitchedOff(f"purging {queue} is {PURGE}")
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        """Return what was published on a channel of Redis.
+
+        On the channel of commands to workers, data that is no command is logged and dropped.
+        """
+        published: dict[str, Any] = super()._handle_message(client, response)
+        channel, data = bytes_to_str(published["channel"]), published["data"]
+        if (
+            channel.endswith(f".{CHANNEL}")
+            and isinstance(data, bytes | str)
+            and not command_in(data)
+        ):
+            logger.warning(
+                "a message on the remote control's channel was no command of Celery's: "
+                "it was dropped"
+            )
+            published["data"] = None
+        return published
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  kombu's
         if self.address is None:

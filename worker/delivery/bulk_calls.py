@@ -24,14 +24,10 @@ from worker.delivery.bulk_sample import Look, by_worth, look_at
 from worker.delivery.bulk_trust import Form, form_of
 from worker.delivery.collaborators import Collaborators
 from worker.delivery.member_requests import MemberRequests
-from worker.delivery.member_update import (
-    MemberUpdate,
-    locked_outcome,
-    on_hold_outcome,
-    unproved_outcome,
-)
+from worker.delivery.member_update import MemberUpdate
 from worker.delivery.permits import Permits
 from worker.delivery.request_reports import DEFER_SECONDS, REFUSALS
+from worker.delivery.waiting_outcomes import locked_outcome, on_hold_outcome, unproved_outcome
 from worker.mailgun.outcome import Outcome, OutcomeKind, classify_bulk_write
 
 logger = logging.getLogger("signal_mailgun.delivery")

@@ -77,11 +77,7 @@ def look_at(
         read_back: Reads members.
         may_go_on: Returns whether further requests may be sent; asked after each look in vain.
     """
-    began, left, spare = trust.clock(), list(updates[:size]), list(updates[size : 2 * size])
-    unreadable: set[MemberUpdate] = set()
-    shown: dict[MemberUpdate, Member] = {}
-    missing: set[MemberUpdate] = set()
-    unshown: set[MemberUpdate] = set()
+    began, sample = trust.clock(), _Sample(list(updates[:size]), list(updates[size : 2 * size]))
     missed_at: float | None = None
     seconds = 0.0
     for pause in trust.pauses(form, longest):
@@ -89,30 +85,60 @@ def look_at(
             trust.sleep(pause)
         if missed_at is not None:  # a look that failed shows no delay
             seconds, missed_at = missed_at + pause, None
-        reads = read_back(left)
-        shown |= {
-            update: read
-            for update, read in reads.items()
-            if isinstance(read, Member) and _shows_write(update, read)
-        }
-        unshown = {each for each, read in reads.items() if _shows_no_write(each, read)}
-        missing = (missing | unshown) - shown.keys()
-        left = [each for each in left if each not in shown]
-        unable = [each for each in left if _is_unreadable(reads[each]) and each not in missing]
-        for update, other in zip(unable, spare, strict=False):
-            unreadable.add(update)
-            left[left.index(update)] = other
-        del spare[: len(unable)]
-        if not left:
-            return Look(shown, proved=True, seconds=seconds, unreadable=unreadable)
-        if unshown:
+        sample.take_in(read_back(sample.left))
+        if not sample.left:
+            return sample.result(proved=True, seconds=seconds)
+        if sample.unshown:
             missed_at = trust.clock() - began
         if trust.clock() - began > trust.longest_look:
             break  # slow reads count, too, or the leases would end
         if not may_go_on():
-            return Look(shown, missing=bool(missing), unreadable=unreadable)
-    counts = bool(unshown) and longest > 0
-    return Look(shown, missing=bool(missing), counts=counts, unreadable=unreadable)
+            return sample.result()
+    return sample.result(counts=bool(sample.unshown) and longest > 0)
+
+
+@dataclass
+class _Sample:
+    """A sample that is read again and again.
+
+    Attributes:
+        left: The members to read: those that Mailgun has not shown.
+        spare: Other members of the call, to read in place of unreadable ones.
+        shown: The members that Mailgun holds as they were sent.
+        unshown: The members that the last look showed otherwise, or not at all.
+        missing: The members that any look showed so, and none showed since.
+        unreadable: The members that Mailgun could not show, for which others are read.
+    """
+
+    left: list[MemberUpdate]
+    spare: list[MemberUpdate]
+    shown: dict[MemberUpdate, Member] = field(default_factory=dict)
+    unshown: Set[MemberUpdate] = frozenset()
+    missing: Set[MemberUpdate] = frozenset()
+    unreadable: set[MemberUpdate] = field(default_factory=set)
+
+    def take_in(self, reads: Mapping[MemberUpdate, Read]) -> None:
+        self.shown |= {
+            update: read
+            for update, read in reads.items()
+            if isinstance(read, Member) and _shows_write(update, read)
+        }
+        self.unshown = {each for each, read in reads.items() if _shows_no_write(each, read)}
+        self.missing = (self.missing | self.unshown) - self.shown.keys()
+        self.left = [each for each in self.left if each not in self.shown]
+        self._replace_unreadable(reads)
+
+    def _replace_unreadable(self, reads: Mapping[MemberUpdate, Read]) -> None:
+        unable = [
+            each for each in self.left if _is_unreadable(reads[each]) and each not in self.missing
+        ]
+        for update, other in zip(unable, self.spare, strict=False):
+            self.unreadable.add(update)
+            self.left[self.left.index(update)] = other
+        del self.spare[: len(unable)]
+
+    def result(self, *, counts: bool = False, proved: bool = False, seconds: float = 0.0) -> Look:
+        return Look(self.shown, bool(self.missing), counts, proved, seconds, self.unreadable)
 
 
 def _is_only_subscription(update: MemberUpdate) -> bool:

@@ -22,12 +22,11 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.greenlets import sleep
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis

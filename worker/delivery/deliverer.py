@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from worker.delivery.batch_write import BatchWrite
 from worker.delivery.collaborators import Collaborators
-from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.member_update import MemberUpdate
 from worker.delivery.permits import Permits
+from worker.delivery.waiting_outcomes import locked_outcome, on_hold_outcome
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, OnHold
 from worker.members.merge_plan import TimedPatch
@@ -19,22 +20,17 @@ from worker.members.merge_plan import TimedPatch
 class Deliverer(Collaborators):
     """The delivery of patches to one mailing list."""
 
-    def deliver(
-        self, patches: Sequence[TimedPatch], permits: Permits | None = None
-    ) -> list[Outcome]:
+    def deliver(self, patches: Sequence[TimedPatch], permits: Permits) -> list[Outcome]:
         """Deliver patches, and return the outcome of each, in the same order.
 
         Args:
             patches: The patches.
-            permits: The requests that are charged already; None: none are.
+            permits: The requests that are charged already.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         outcomes = [Outcome(OutcomeKind.CRASHED)] * len(patches)
-        if permits is None:
-            with Permits(self.gate) as none_yet:
-                return self.deliver(patches, none_yet)
         left = list(range(len(patches)))
         while left:
             left = self._deliver_round(patches, left, outcomes, permits)

@@ -10,13 +10,10 @@ never creates a member.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from worker.delivery.deliverer import Deliverer
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 AT_ONCE = 20  # members that a worker looks at in a second, at most
 CLAIM_SECONDS = 30.0  # after which a look without a result is due again
@@ -38,12 +35,9 @@ class LateWrites:
 
         A worker calls this once a second: one script, which returns no member during a hold.
         """
-        gate = self.ledger.gate
-        keys = [*gate.keys, self.ledger.keys.look_after]
-        return [
-            str(each)
-            for each in self._claim(keys=keys, args=[*gate.first_args(), AT_ONCE, CLAIM_SECONDS])
-        ]
+        keys = [self.ledger.keys.look_after]
+        due = self.ledger.gate.run(CLAIM, keys, AT_ONCE, CLAIM_SECONDS)
+        return [str(each) for each in due]
 
     def look(self, addresses: list[str]) -> None:
         """Look at these members. Their release ends the claim, or sets the time of the next look.
@@ -55,12 +49,5 @@ class LateWrites:
         """
         locked = self.delivery.repair(addresses)
         if locked:
-            self._put_off(keys=[self.ledger.keys.look_after], args=[LOCKED_SECONDS, *locked])
-
-    @cached_property
-    def _claim(self) -> Any:
-        return self.ledger.gate.script(CLAIM)
-
-    @cached_property
-    def _put_off(self) -> Any:
-        return self.ledger.gate.redis.register_script(PUT_OFF)
+            put_off = self.ledger.gate.redis.register_script(PUT_OFF)
+            put_off(keys=[self.ledger.keys.look_after], args=[LOCKED_SECONDS, *locked])

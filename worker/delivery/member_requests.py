@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from worker.delivery.collaborators import Collaborators
-from worker.delivery.member_update import MemberUpdate, locked_outcome, on_hold_outcome
+from worker.delivery.member_update import MemberUpdate
 from worker.delivery.permits import ROUNDING, Permits
 from worker.delivery.request_reports import DEFER_SECONDS, RequestReports
+from worker.delivery.waiting_outcomes import locked_outcome, on_hold_outcome
 from worker.gate.reports import HoldChange
 from worker.greenlets import sleep
 from worker.mailgun.member import Member

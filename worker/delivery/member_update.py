@@ -11,6 +11,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from worker.delivery.waiting_outcomes import doubtful_outcome, locked_outcome, on_hold_outcome
 from worker.mailgun.member import Member
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.lease import MemberLease, Trust
@@ -33,8 +34,6 @@ from worker.members.record import (
 )
 from worker.members.stored import Copy
 
-# When an event whose call left a doubt is tried again; its member is locked until about then.
-UNPROVED_SECONDS = 30.0
 NOT_SENT = frozenset({OutcomeKind.ON_HOLD, OutcomeKind.LOCKED})
 
 
@@ -272,35 +271,3 @@ class MemberUpdate:
         if outcome.kind is OutcomeKind.DELIVERED and kind is not OutcomeKind.DELIVERED:
             return replace(outcome, kind=kind)
         return outcome
-
-
-def on_hold_outcome(seconds: float) -> Outcome:
-    """Return the outcome for an integration on hold: no request may be sent for `seconds`."""
-    return Outcome(OutcomeKind.ON_HOLD, None, f"the integration is on hold for {seconds:.0f} s")
-
-
-def locked_outcome() -> Outcome:
-    """Return the outcome for a member that another delivery has locked."""
-    return Outcome(OutcomeKind.LOCKED, None, "another event of the same member is under way")
-
-
-def doubtful_outcome(seconds: float) -> Outcome:
-    """Return the outcome for a reading that contradicts what Mailgun confirmed lately.
-
-    Args:
-        seconds: The seconds after which the member is to be read again.
-    """
-    return Outcome(
-        OutcomeKind.DOUBTFUL, None, "Mailgun contradicts what it confirmed lately", again_in=seconds
-    )
-
-
-def unproved_outcome() -> Outcome:
-    """Return the outcome for a member of a call that Mailgun accepted and may carry out later."""
-    return Outcome(
-        OutcomeKind.DOUBTFUL,
-        None,
-        "Mailgun accepted the call, but does not show its members yet",
-        unsettled=True,
-        again_in=UNPROVED_SECONDS,
-    )

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
 
 import redis
 
 from worker.delivery.deliverer import Deliverer
 from worker.delivery.event_delivery import EventDelivery, Result
+from worker.delivery.event_log import log_batch, log_event
 from worker.delivery.member_requests import CHUNK_SIZE
 from worker.delivery.outcome_stats import OutcomeStats
 from worker.delivery.permits import Permits
@@ -32,7 +32,7 @@ from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.merge_plan import TimedPatch
-from worker.privacy import digest, redacted, whereabouts
+from worker.privacy import whereabouts
 from worker.queue.dead_letter import DeadLetterInfo, dead_letter
 from worker.queue.dead_letter_reasons import DeadLetterReason
 from worker.queue.dead_letters import DeadLetterQueue
@@ -46,13 +46,6 @@ from worker.signal.preset import Preset
 
 logger = logging.getLogger("signal_mailgun.delivery")
 
-# By who is at fault: an expected retry is no error.
-LEVELS = {
-    Done: logging.INFO,
-    Retry: logging.INFO,
-    Snooze: logging.INFO,
-    Bury: logging.WARNING,
-}
 # Outcomes of attempts that failed, for which the age of the event matters.
 FAILED = frozenset(OutcomeKind) - {
     OutcomeKind.ON_HOLD,
@@ -66,10 +59,6 @@ FAILED = frozenset(OutcomeKind) - {
 
 # Called after each event; the outcome is None if there was no attempt.
 OnProcessed = Callable[[Message, Decision, Outcome | None], None]
-
-
-def ignore_processed(_message: Message, _decision: Decision, _outcome: Outcome | None) -> None:
-    """Do nothing: the default of `on_processed`."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +91,9 @@ class EventProcessor:
     digest_key: bytes
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
-    on_processed: OnProcessed = ignore_processed
+    on_processed: OnProcessed
 
-    def process(self, messages: Sequence[Message], permits: Permits | None = None) -> list[Result]:
+    def process(self, messages: Sequence[Message], permits: Permits) -> list[Result]:
         """Deliver each event, or delay it, or bury it.
 
         Events are delivered together as far as MAILGUN_BATCH_SIZE allows. What follows is decided
@@ -112,7 +101,7 @@ class EventProcessor:
 
         Args:
             messages: The messages of the events.
-            permits: The requests that were charged when the messages were fetched; None: none were.
+            permits: The requests that were charged when the messages were fetched.
 
         Returns:
             The result of each event, in the same order.
@@ -158,7 +147,7 @@ class EventProcessor:
             raise MalformedEvent(why)
         return patch_from_event(parse_event(event), self.preset)
 
-    def _attempt(self, events: Sequence[EventDelivery], permits: Permits | None) -> None:
+    def _attempt(self, events: Sequence[EventDelivery], permits: Permits) -> None:
         # Without batches, several members of a bundle are requested at the same time.
         size = max(self.delivery.batch_policy.size, CHUNK_SIZE)
         patches = [each.timed_patch() for each in events]
@@ -166,7 +155,7 @@ class EventProcessor:
         for event, outcome in zip(events, chain.from_iterable(outcomes), strict=True):
             event.outcome = outcome
 
-    def _outcomes(self, patches: Sequence[TimedPatch], permits: Permits | None) -> list[Outcome]:
+    def _outcomes(self, patches: Sequence[TimedPatch], permits: Permits) -> list[Outcome]:
         try:
             return self.delivery.deliver(patches, permits)
         except redis.RedisError:
@@ -207,7 +196,7 @@ class EventProcessor:
         if locked := [each for each in events if each.is_locked]:
             self._wait_for_members(locked, now, open_seconds)
         if buried:
-            self.dead_letters.bury_many(
+            self.dead_letters.bury(
                 [self._letter(event, reason, now, open_seconds) for event, reason in buried]
             )
 
@@ -258,36 +247,11 @@ class EventProcessor:
         if whats := [what for each in events if each.has_ended for what in each.not_understood]:
             self.outcome_stats.count_not_understood(whats)
         for event in events:
-            label = event.outcome_label
             self.on_processed(event.message, event.ending, event.outcome)
-            self.worker_registry.note(event.message.id, label, *event.ended_as)
-            # Log a line an event at INFO; but done events of a batch share the line at the end.
-            level = (
-                logging.DEBUG
-                if len(events) > 1 and isinstance(event.decision, Done)
-                else LEVELS[type(event.ending)]
-            )
-            if logger.isEnabledFor(level):
-                logger.log(level, label, extra=self._fields(event))
-        if len(events) > 1 and logger.isEnabledFor(logging.INFO):
-            logger.info("%d events handled", len(events), extra=dict(labels))
-
-    def _fields(self, event: EventDelivery) -> dict[str, Any]:
-        message, decision, outcome = event.message, event.decision, event.outcome
-        return {
-            "event": message.id,
-            "kind": redacted(message.kind),
-            "member": digest(event.patch.address, self.digest_key) if event.patch else None,
-            "outcome": outcome.kind if outcome else None,
-            "status": outcome.status if outcome else None,
-            "attempt": message.attempts + 1 if outcome else None,
-            "delay_seconds": round(decision.delay, 1)
-            if isinstance(decision, Retry | Snooze) and not event.is_locked
-            else None,
-            "not_understood": ", ".join(event.patch.not_understood) or None
-            if event.patch
-            else None,
-        }
+            self.worker_registry.note(event.message.id, event.outcome_label, *event.ended_as)
+            log_event(event, self.digest_key, alone=len(events) == 1)
+        if len(events) > 1:
+            log_batch(labels)
 
 
 def _together(patches: Sequence[TimedPatch], members: int) -> Iterator[list[TimedPatch]]:

@@ -8,20 +8,15 @@ from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
 
-from worker.delivery.member_update import on_hold_outcome
+from worker.delivery.waiting_outcomes import on_hold_outcome
 from worker.gate.gate import Gate
 from worker.gate.reports import RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind, why
 
 REFUSALS = frozenset(
     {
-        *(
-            OutcomeKind.REJECTED,
-            OutcomeKind.UNEXPECTED_STATUS,
-            OutcomeKind.UNAUTHORIZED,
-            OutcomeKind.LIST_NOT_FOUND,
-        ),
-        *(OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
+        *(OutcomeKind.REJECTED, OutcomeKind.UNEXPECTED_STATUS, OutcomeKind.UNAUTHORIZED),
+        *(OutcomeKind.LIST_NOT_FOUND, OutcomeKind.WRONG_MEMBER, OutcomeKind.UNREADABLE_MEMBER),
     }
 )
 # Refusals whose cause may be the content of the member.

@@ -13,20 +13,18 @@ minute, in case the reply is lost.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any
 from uuid import uuid4
 
 import redis
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.ledger import Ledger
 from worker.queue.codec import encode
 from worker.queue.delay_queue import DelayQueue
 from worker.queue.message import Message
 from worker.queue.poison import ALONE_AFTER
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 MEMBERS_AT_ONCE = 20
 EVENTS_AT_ONCE = 500  # of one member
@@ -72,7 +70,7 @@ class Waiting:
         )
         longest = self.ledger.lease_seconds + MARGIN_SECONDS
         free, due = self._run(
-            self._wait, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each)
+            WAIT, [self.delay_queue.key], self._prefix, longest, *chain.from_iterable(of_each)
         )
         if free:
             self.ledger.awaited.set()
@@ -107,7 +105,7 @@ class Waiting:
         token = self.unanswered.popleft() if self.unanswered else uuid4().hex
         try:
             bounds = MEMBERS_AT_ONCE, EVENTS_AT_ONCE, min(room, REPLY_BYTES), ALONE_AFTER, int(idle)
-            found = self._run(self._adopt, keys, self._prefix, token, *bounds)
+            found = self._run(ADOPT, keys, self._prefix, token, *bounds)
         except redis.RedisError:
             self.unanswered.append(token)
             raise
@@ -120,16 +118,5 @@ class Waiting:
     def _prefix(self) -> str:
         return self.ledger.keys.prefix
 
-    def _run(self, script: Any, keys: Sequence[str], *args: Any) -> Any:
-        gate = self.ledger.gate
-        return script(
-            keys=[*gate.keys, *keys, self.ledger.keys.waiting], args=[*gate.first_args(), *args]
-        )
-
-    @cached_property
-    def _wait(self) -> Any:
-        return self.ledger.gate.script(WAIT)
-
-    @cached_property
-    def _adopt(self) -> Any:
-        return self.ledger.gate.script(ADOPT)
+    def _run(self, body: str, keys: Sequence[str], *args: Any) -> Any:
+        return self.ledger.gate.run(body, [*keys, self.ledger.keys.waiting], *args)

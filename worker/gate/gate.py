@@ -25,17 +25,14 @@ from worker.gate.holds import HoldState, standing_holds
 from worker.gate.reports import HoldChange, RequestReport, report_of
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.privacy import digest
-from worker.redis_client.keys import NEVER, Keys
-from worker.redis_client.lua import script
+from worker.redis_client.keys import Keys
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 from worker.redis_client.shared_trips import SharedTrips
 
 if TYPE_CHECKING:
     import redis
 
-LIBRARY = script("worker.gate", "pace", "gate")
-
-# If Redis's memory is full, a script may go on once it has written. Delivering frees memory.
-ALLOW_WHEN_FULL = f"redis.call('DEL', '{NEVER}')\n"
+LIBRARY = script("worker.gate", "pace", "lessons", "throttling", "gate")
 
 # Scripts that only call one function of the library. The others are files.
 SECONDS_UNTIL_OPEN = "return tostring(hold_seconds(true))"
@@ -240,6 +237,16 @@ class Gate:
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         allowed = float(rate) if rate else None
         return standing_holds(fields, float(wait), allowed, float(now)), allowed, int(members)
+
+    def run(self, body: str, keys: Sequence[str], *args: Any) -> Any:
+        """Run a script of the library and `body`, and return its reply.
+
+        Args:
+            body: The script's own text.
+            keys: Its keys, after those of the hold and of the pace.
+            args: Its arguments, after the rules.
+        """
+        return self.script(body)(keys=[*self.keys, *keys], args=[*self.first_args(), *args])
 
     def script(self, body: str) -> Any:
         """Return a script of the library and `body`.

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from worker.delivery.processor import EventProcessor
+from worker.delivery.outcome_stats import OutcomeStats
 from worker.local.own_folder import (
     REDIS_USER,
     FolderError,
@@ -28,7 +28,6 @@ from worker.queue.producer import EventQueue, message_for
 from worker.redis_client.client import connect
 from worker.settings import Settings
 from worker.signal.event import MalformedEvent
-from worker.wiring import processor_for
 
 START_SECONDS = 60.0
 SETTLE_SECONDS = 90.0
@@ -107,7 +106,7 @@ class LocalStack:
                     fault = {"address": sample.event["traits"]["email"], **sample.fault}
                     url = f"{self.sandbox_url}/sandbox/faults"
                     session.post(url, json=fault, timeout=START_SECONDS).raise_for_status()
-        self._before = self.parts().outcome_stats.totals()
+        self._before = self._stats.totals()
         EventQueue(connect(self.settings.redis_url), self.settings.queue).put(
             [sample_message(each.event) for each in SAMPLES]
         )
@@ -118,16 +117,16 @@ class LocalStack:
 
     def totals(self) -> dict[str, int]:
         """Return how many samples have ended so far, by outcome."""
-        now = self.parts().outcome_stats.totals()
+        now = self._stats.totals()
         return {
             outcome: count - self._before.get(outcome, 0)
             for outcome, count in now.items()
             if count > self._before.get(outcome, 0)
         }
 
-    def parts(self) -> EventProcessor:
-        """Return an event processor with the worker's settings, to read what the worker stored."""
-        return processor_for(self.settings)
+    @property
+    def _stats(self) -> OutcomeStats:
+        return OutcomeStats(connect(self.settings.redis_url), self.settings.signal_integration)
 
     def sandbox_settings(self) -> dict[str, str]:
         """Return the settings, by name, with which workers and commands ask the sandbox."""

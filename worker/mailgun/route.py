@@ -12,8 +12,8 @@ import requests
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
+from worker.environment.addresses import LOOPBACK_HOSTS
 from worker.mailgun.connection import BoundedAdapter
-from worker.settings import LOOPBACK_HOSTS
 
 NO_RETRIES = Retry(total=False, redirect=False)
 

@@ -33,36 +33,11 @@ LEADS = (WRONG_ADDRESS, STRANGE, UNREADABLE)
 # HTTP.
 KNOWN = frozenset(
     {
-        *(
-            "Bad Request",
-            "Unauthorized",
-            "Payment Required",
-            "Forbidden",
-            "Not Found",
-            "Method Not Allowed",
-        ),
-        *(
-            "Not Acceptable",
-            "Request Timeout",
-            "Conflict",
-            "Gone",
-            "Length Required",
-            "Precondition Failed",
-        ),
-        *(
-            "Request Entity Too Large",
-            "Unprocessable Entity",
-            "Locked",
-            "Too Early",
-            "Too Many Requests",
-        ),
-        *(
-            "Internal Server Error",
-            "Not Implemented",
-            "Bad Gateway",
-            "Service Unavailable",
-            "Gateway Timeout",
-        ),
+        *("Bad Request", "Unauthorized", "Payment Required", "Forbidden", "Not Found"),
+        *("Method Not Allowed", "Not Acceptable", "Request Timeout", "Conflict", "Gone"),
+        *("Length Required", "Precondition Failed", "Request Entity Too Large", "Locked"),
+        *("Unprocessable Entity", "Too Early", "Too Many Requests", "Internal Server Error"),
+        *("Not Implemented", "Bad Gateway", "Service Unavailable", "Gateway Timeout"),
         *("Invalid private key", "404 page not found"),
         "Mailgun Magnificent API",
         "Mailing list not found",

@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, Gate
+from worker.gate.gate import Gate
 from worker.gate.reports import HoldChange, RequestReport
 from worker.members.copy_trust import CopyTrust, Times
 from worker.members.lease import LeaseResult, Locked, MemberLease, OnHold, uptime
@@ -31,7 +31,7 @@ from worker.members.record_json import encode
 from worker.members.stored import Stored, copy_of, moment
 from worker.privacy import digest as keyed_digest
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 from worker.redis_client.repeats import Repeats
 
 ACQUIRE, RENEW, RELEASE, GIVE_UP = (
@@ -90,7 +90,7 @@ class Ledger:
             positions: The positions in `patches` to group.
 
         Returns:
-            The positions by address, and the positions that must wait: none, as the ledger has it.
+            The positions by address, and those that must wait for the next round: none here.
         """
         grouped: dict[str, list[int]] = {}
         for position in positions:

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
+from worker.gate.gate import BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome
 from worker.mailgun.page import OPTED_OUT, Page, PageWalk, Query
 from worker.members.copy_trust import TRUST_REFRESHES
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
@@ -150,12 +150,7 @@ class OptOutScanner:
                     query = page.following
                     longest = max(LONGEST_READING_SECONDS, 10 * self.refresh_seconds)
                     if not self._run(
-                        GO_ON,
-                        lease.token,
-                        json.dumps(query),
-                        so_far,
-                        self.lease_seconds,
-                        longest,
+                        GO_ON, lease.token, json.dumps(query), so_far, self.lease_seconds, longest
                     ):
                         return None
                 case never:
@@ -179,11 +174,7 @@ class OptOutScanner:
 
     def _run(self, body: str, *args: Any) -> Any:
         ledger = self.page_importer.ledger
-        gate = ledger.gate
-        return gate.script(body)(
-            keys=[*gate.keys, ledger.keys.opt_outs, ledger.keys.synced],
-            args=[*gate.first_args(), *args],
-        )
+        return ledger.gate.run(body, [ledger.keys.opt_outs, ledger.keys.synced], *args)
 
 
 def opt_out_status(redis: "redis.Redis", integration: str, refresh_seconds: float) -> OptOutStatus:

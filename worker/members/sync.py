@@ -20,13 +20,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, assert_never
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL, BACKGROUND
+from worker.gate.gate import BACKGROUND
 from worker.mailgun.outcome import Outcome, endless_outcome, too_few_outcome
 from worker.mailgun.page import Page, PageWalk
 from worker.members.opt_outs import LEAVE, LONGEST_WAIT_SECONDS, OptOutScanner
 from worker.members.page_import import AnotherList, PageImporter, RetryAfter
 from worker.members.sync_progress import SyncProgress, after, progress_in
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
@@ -88,22 +88,18 @@ class ListSync:
         """
         ledger = self.page_importer.ledger
         due_again = DUE_AGAIN * ledger.days * 86_400
-        pairs = ledger.gate.script(START)(
-            keys=[*ledger.gate.keys, self._key, ledger.keys.synced],
-            args=[
-                *(*ledger.gate.first_args(), self.token, self._lease, due_again),
-                *(LONGEST_WAIT_SECONDS, LIVES_SECONDS, ledger.list_mark),
-            ],
+        pairs = ledger.gate.run(
+            START,
+            [self._key, ledger.keys.synced],
+            *(self.token, self._lease, due_again, LONGEST_WAIT_SECONDS, LIVES_SECONDS),
+            ledger.list_mark,
         )
         return progress_in(pairs) if pairs else None
 
     def leave(self, *, failed: bool) -> None:
         """Release the lease, so that any process may go on; after a failure not at once."""
         gate = self.page_importer.ledger.gate
-        gate.script(LEAVE)(
-            keys=[*gate.keys, self._key],
-            args=[*gate.first_args(), self.token, "failed" if failed else "on_hold"],
-        )
+        gate.run(LEAVE, [self._key], self.token, "failed" if failed else "on_hold")
 
     def steps(
         self, so_far: SyncProgress, total: int | None = None

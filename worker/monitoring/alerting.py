@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from worker.delivery.outcome_stats import OutcomeStats
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.monitoring.alert_messages import message
 from worker.monitoring.alerts import (
     Alert,
@@ -32,7 +31,7 @@ from worker.queue.dead_letters import DeadLetterQueue
 from worker.queue.delay_queue import DelayQueue
 from worker.redis_client.clock import redis_now
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 from worker.settings import Settings
 from worker.wiring import gate_for
 

@@ -54,13 +54,8 @@ def entries(stream: IO[str]) -> Iterator[FileEntry]:
         for entry in _entries(stream):
             number = entry.number
             yield entry
-    except BROKEN:
-        yield FileEntry(
-            number + 1,
-            complaint="the compressed file is damaged from here on: the rest is left out",
-        )
-    except OSError as error:
-        if error.errno is not None:
+    except (*BROKEN, OSError) as error:
+        if not isinstance(error, BROKEN) and getattr(error, "errno", None) is not None:
             raise
         yield FileEntry(
             number + 1,

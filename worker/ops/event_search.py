@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.members.entry import forget
 from worker.members.ledger import Ledger
 from worker.queue.dead_letter import DeadLetter
@@ -19,7 +18,7 @@ from worker.queue.intake import events_read, parse_raw, without
 from worker.queue.message import Message
 from worker.queue.priority_lists import PriorityLists
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
@@ -166,7 +165,7 @@ class EventSearch:
         for each in found:
             rest = rest_of(each, predicate)
             if rest:
-                self.dead_letters.bury(rest, each.letter)
+                self.dead_letters.bury([(rest, each.letter)])
         return self.dead_letters.purge(found)
 
     def _erase_delayed(self, found: Match, predicate: Predicate) -> int:

@@ -13,19 +13,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
-from worker.queue.dead_letter import (
-    UNKNOWN,
-    DeadLetter,
-    DeadLetterInfo,
-    again,
-    letter_in,
-)
+from worker.queue.dead_letter import UNKNOWN, DeadLetter, DeadLetterInfo, again, letter_in
 from worker.queue.message import Message
 from worker.redis_client.counts import counts_in
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
@@ -57,12 +50,11 @@ class DeadLetterQueue:
         """The key of the dead-letter queue."""
         return self.keys.dead_letters
 
-    def bury(self, message: Message, letter: DeadLetterInfo) -> None:
-        """Put `message` on the dead-letter queue; the caller acknowledges the original later."""
-        self.bury_many([(message, letter)])
+    def bury(self, letters: Sequence[tuple[Message, DeadLetterInfo]]) -> None:
+        """Put each message on the dead-letter queue, all in one step.
 
-    def bury_many(self, letters: Sequence[tuple[Message, DeadLetterInfo]]) -> None:
-        """Put each message on the dead-letter queue, all in one step."""
+        The caller acknowledges the originals later.
+        """
         parts = chain.from_iterable(
             (encode(message, self.key, dead_letter=asdict(letter)), letter.reason)
             for message, letter in letters
@@ -76,10 +68,8 @@ class DeadLetterQueue:
 
     def oldest(self, limit: int) -> list[DeadLetter]:
         """Return the oldest dead letters, the oldest first, at most `limit`."""
-        return [
-            letter_in(raw, -number)
-            for number, raw in enumerate(reversed(self._range(-limit, -1)), 1)
-        ]
+        texts = cast("list[str]", self.redis.lrange(self.key, -limit, -1))
+        return [letter_in(raw, -number) for number, raw in enumerate(reversed(texts), 1)]
 
     def texts(self, place: int, step: int, most: int = PAGE) -> list[str]:
         """Return the texts at `place`, `place + step` …, limited in number and bytes.
@@ -204,9 +194,6 @@ class DeadLetterQueue:
         return cast(
             "list[str]", self.redis.eval(READ_PAGE, 1, self.key, start, step, most, PAGE_BYTES)
         )
-
-    def _range(self, start: int, end: int) -> list[str]:
-        return cast("list[str]", self.redis.lrange(self.key, start, end))
 
 
 def _batches(buried: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:

@@ -13,13 +13,12 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.queue.codec import encode
 from worker.queue.dead_letter import DeadLetterInfo
 from worker.queue.intake import parse_raw
 from worker.queue.message import Message
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis
@@ -94,18 +93,6 @@ class DelayQueue:
     def key(self) -> str:
         """The key of the sorted set of delayed messages."""
         return Keys(self.integration).delayed
-
-    def delay(self, message: Message, delay: float) -> float:
-        """Delay `message`.
-
-        Args:
-            message: The message.
-            delay: Seconds until it is due.
-
-        Returns:
-            When it is due, in epoch seconds by Redis's clock.
-        """
-        return self.add([(message, delay)])[0]
 
     def add(self, messages: Sequence[tuple[Message, float]]) -> list[float]:
         """Delay each message by its own number of seconds, all in one step.

@@ -10,9 +10,8 @@ between repeats a message and loses none.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 from worker.redis_client.shared_trips import SharedTrips
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from worker.gate.gate import ALLOW_WHEN_FULL
 from worker.redis_client.keys import Keys
-from worker.redis_client.lua import script
+from worker.redis_client.lua import ALLOW_WHEN_FULL, script
 
 if TYPE_CHECKING:
     import redis

@@ -4,7 +4,7 @@ docs/architecture.md shows them as a table. Lua scripts that need a key for each
 receive `Keys.prefix` and spell the rest as here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -241,17 +241,3 @@ class Keys:
         "a test value, by which `check` sees whether it may write",
         "seconds",
     )
-
-
-def all_keys() -> Iterator[tuple[str, "Key[str] | Key[Callable[[object], str]]"]]:
-    """Yield the name and the description of every key, in the order of their definition."""
-    yield from ((name, each) for name, each in vars(Keys).items() if isinstance(each, Key))
-
-
-def table() -> str:
-    """Return the keys as a Markdown table."""
-    rows = [
-        f"| `{each.pattern}` | {each.kind} | {each.holds} | {each.lives} |"
-        for _, each in all_keys()
-    ]
-    return "\n".join(["| key | type | holds | lives |", "|---|---|---|---|", *rows])

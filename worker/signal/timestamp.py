@@ -19,11 +19,7 @@ LEAST = 1e8
 UNITS = ((1e11, 10**6), (1e14, 10**3), (1e17, 1))  # upper bound, microseconds in one unit
 NANOSECONDS_BELOW = 1e20
 # Number of digits -> format. Digits are a date only if their year is in COMPACT_YEARS.
-COMPACT = {
-    8: "%Y%m%d",
-    12: "%Y%m%d%H%M",
-    14: "%Y%m%d%H%M%S",
-}
+COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 COMPACT_YEARS = range(1990, 2101)
 
 NUMBER = re.compile(r"([+-]?[0-9]{1,20})(\.[0-9]{1,20})?(?:[eE]\+?([0-9]{1,2}))?")

@@ -1,7 +1,7 @@
 """A list as JSON, a page at a time: `/api/dead-letters`, `/api/retries`."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -10,8 +10,6 @@ from tornado.web import authenticated
 
 from worker.dashboard.pages.handlers import PageHandler
 from worker.dashboard.pages.query import ListQuery, parse_query
-from worker.queue.dead_letter_filter import parse_filter
-from worker.wiring import utc_now
 
 
 class ListApi(PageHandler, BaseApiHandler):
@@ -43,9 +41,7 @@ class ListApi(PageHandler, BaseApiHandler):
         try:
             query = parse_query(arguments, self.queue.shape)
             if email is not None:
-                parse_filter(utc_now(), {"email": email})
-                member = {"member": self.queue.digest_of(email)}
-                query = replace(query, filters={**query.filters, **member})
+                query = self.queue.of_person(query, email)
             self.write(await self.read(self._page, query))
         except ValueError as error:
             self._refuse(str(error))

@@ -1,6 +1,5 @@
 """The page of a list: figures, holds, filters and a table."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +10,6 @@ from worker.dashboard.pages.jobs import Jobs
 from worker.dashboard.pages.query import SIZES, ListQuery
 from worker.dashboard.pages.shown_queue import ShownQueue
 from worker.ops.found_page import FoundPage
-from worker.queue.dead_letter_filter import parse_filter
-from worker.wiring import utc_now
 
 
 class ListPage(PageHandler):
@@ -42,14 +39,11 @@ class ListPage(PageHandler):
         """
         address = self.get_body_argument("email", "").strip()
         try:
-            query = self.query()
-            parse_filter(utc_now(), {"email": address})
+            found = self.queue.of_person(self.query(), address)
         except ValueError as wrong:
             await self.answer(ListQuery(), None, str(wrong))
             return
-        member = self.queue.digest_of(address)
-        found = replace(query, filters={**query.filters, "member": member}, start="")
-        self.redirect(f"{self.place_of()}?{found.link()}", status=303)
+        self.redirect(f"{self.place_of()}?{found.link(start='')}", status=303)
 
     async def answer(self, query: ListQuery, page: FoundPage[Any, Any] | None, error: str) -> None:
         """Show the list, or if `page` is None what is wrong with the query."""

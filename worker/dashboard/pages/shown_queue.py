@@ -123,9 +123,15 @@ class ShownQueue(ABC, Generic[Item]):
         """Return whether the integration is on hold."""
         return gate_for(self.settings, self.store).state()
 
-    def digest_of(self, address: str) -> str:
-        """Return the digest that stands for a person's address in links and logs."""
-        return digest(lenient_address(address), self.settings.digest_key)
+    def of_person(self, query: ListQuery, address: str) -> ListQuery:
+        """Return the query for one person's messages, with a digest in place of the address.
+
+        Raises:
+            ValueError: It is no address; the text is one line that says so.
+        """
+        parse_filter(utc_now(), {"email": address})
+        member = digest(lenient_address(address), self.settings.digest_key)
+        return replace(query, filters={**query.filters, "member": member})
 
     def trouble(self, error: "redis.RedisError") -> str:
         """Return one line that says what is wrong with Redis and what to do."""
