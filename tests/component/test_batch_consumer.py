@@ -454,7 +454,7 @@ def test_task_event_that_cannot_be_made_holds_up_no_message(
     monkeypatch.setattr(task_events, "endings_of", crash)
     it.take(message(1), message(2))
     it.settled()
-    assert (it.unacked(), it.consuming.in_hand()) == ([], [])
+    assert (it.unacked(), it.consuming.in_hand.messages()) == ([], [])
     assert "Flower was not told" in caplog.text
     assert "p1@example.com" not in caplog.text
 

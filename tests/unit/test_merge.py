@@ -774,11 +774,16 @@ def test_fields_overwritten_by_a_late_write_are_written_again(
     )
     for each in after:
         mailgun.deliver(each)
-    right = shown(mailgun.current)
+    right = mailgun.current
+    assert late
+    assert right
+    # A "no" that shows up after the time in which Mailgun may apply ours is the recipient's.
+    is_the_recipients = looks_after > LAG and not late.subscribed
     mailgun.now += looks_after
     mailgun.store(late)
     mailgun.deliver()
-    assert shown(mailgun.current) == right
+    expected = replace(right, subscribed=right.subscribed and not is_the_recipients)
+    assert shown(mailgun.current) == shown(expected)
 
 
 @given(starts.filter(bool), events, ages)
