@@ -22,7 +22,7 @@ from worker.delivery.waiting_events import Waiting
 from worker.gate.config import UNAVAILABLE_MEMBERS, WINDOW_SECONDS, GateConfig
 from worker.gate.gate import Gate
 from worker.gate.reports import report_of
-from worker.greenlets import Pool
+from worker.greenlet_pool import Pool
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.outcome import Outcome, OutcomeKind
 from worker.members.ledger import Ledger

@@ -20,6 +20,8 @@ The rooms, from the outermost to the innermost. Each imports only what is named 
     environment/    where settings come from: environment, .env, files of keys
     redis_client/   clients for the Redis that REDIS_URL names
     greenlets.py    deliveries that take turns in one thread
+    greenlet_pool.py
+                    at most so many of them at once
     privacy.py      what operators may see in place of a person's data
     printable.py    what may be shown of any text
     web_origin.py   whose page a request comes from, for servers without a login

@@ -18,8 +18,7 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar, cast
@@ -30,7 +29,6 @@ from worker.privacy import whereabouts
 
 logger = logging.getLogger("signal_mailgun.worker")
 
-Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 # Waits for a socket, so many seconds at most, None: for ever; returns whether it is ready.
 Wait = Callable[[socket.socket, float | None], bool]
@@ -176,7 +174,7 @@ def in_thread(act: Callable[[], Answer]) -> Answer:
     here = current_hub()
     if here is None:
         return act()
-    call: _Call[None, Answer] = _Call(lambda _: act(), None)
+    call = Call(act)
     wake = cast("Any", getcurrent()).switch
     call.note_end = lambda: here.loop.call_soon_threadsafe(wake)
     try:
@@ -229,70 +227,31 @@ class Latch:
             self._greenlet.switch()
 
 
-class Pool:
-    """Greenlets for calls that go on at the same time: at most so many, whoever asks for them."""
+class Call(Generic[Answer]):
+    """A call that somebody else makes, and what came of it.
 
-    def __init__(self, most: int) -> None:
-        """Let at most `most` calls go on at the same time."""
-        self._free = most
-        self._waiting: deque[_Call[Any, Any]] = deque()
-
-    def map(self, act: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-        """Return what `act` returns for each item, in their order.
-
-        Raises:
-            Exception: What `act` raises for the first of the items for which it does, after all
-                calls have ended.
-        """
-        calls = [_Call(act, item) for item in items]
-        if not calls:
-            return []
-        ended, left = Latch(), len(calls)
-
-        def note_end() -> None:
-            nonlocal left
-            self._free += 1
-            self._begin_some()
-            left -= 1
-            if not left:
-                ended.set()
-
-        for each in calls:
-            each.note_end = note_end
-        hub().spawn(partial(self._add, calls))
-        ended.wait()
-        return [each.result() for each in calls]
-
-    # What runs in the hub, so that no two change the numbers at once.
-
-    def _add(self, calls: "list[_Call[Any, Any]]") -> None:
-        self._waiting.extend(calls)
-        self._begin_some()
-
-    def _begin_some(self) -> None:
-        while self._free and self._waiting:
-            self._free -= 1
-            hub().spawn(self._waiting.popleft().run)
-
-
-class _Call(Generic[Item, Answer]):
-    """A call of a pool, and what came of it."""
+    Attributes:
+        note_end: Called once the call has ended.
+    """
 
     note_end: Callable[[], object]
 
-    def __init__(self, act: Callable[[Item], Answer], item: Item) -> None:
-        self._act, self._item = act, item
+    def __init__(self, act: Callable[[], Answer]) -> None:
+        """Call `act`."""
+        self._act = act
         self._answer: list[Answer] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        """Make the call."""
         try:
-            self._answer.append(self._act(self._item))
+            self._answer.append(self._act())
         except BaseException as error:  # noqa: BLE001  `result` raises it
             self._error = error
         self.note_end()
 
     def result(self) -> Answer:
+        """Return once what the call returned, or raise what it raised."""
         error, self._error = self._error, None
         if error is not None:
             raise error

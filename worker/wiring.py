@@ -18,7 +18,7 @@ from worker.delivery.waiting_events import Waiting
 from worker.delivery.worker_registry import WorkerRegistry
 from worker.gate.config import GateConfig
 from worker.gate.gate import Gate
-from worker.greenlets import Pool
+from worker.greenlet_pool import Pool
 from worker.mailgun.client import MailgunClient, OnRequest, ignore_request
 from worker.members.ledger import Ledger
 from worker.members.merge import SubscriptionRules

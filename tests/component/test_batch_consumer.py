@@ -246,7 +246,7 @@ def test_batch_gathers_on_while_many_others_are_under_way(
     it.take(message(3))
     assert len(it.there.calls) == 1
     released.set()
-    eventually(lambda: len(it.unacked()) == 2, what="the end of the first batch")
+    eventually(lambda: not it.consuming.in_hand.batches, what="the end of the first batch")
     linger = it.loop.laters[2]
     linger.act()
     it.settled()

@@ -14,9 +14,9 @@ import pytest
 
 from tests.integrations import OwnIntegration
 from tests.servers import RedisServer, eventually
+from worker.greenlet_pool import Pool
 from worker.greenlets import (
     Latch,
-    Pool,
     current_hub,
     hub,
     in_thread,

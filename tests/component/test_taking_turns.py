@@ -19,7 +19,8 @@ from tests.raw_mailguns import NAMED, RawMailgun, answer, certified, resolve_nam
 from tests.relays import Relay
 from tests.servers import RedisServer, eventually
 from tests.tls import TlsRelay, certificates
-from worker.greenlets import Hub, Pool, current_hub, hub, sleep
+from worker.greenlet_pool import Pool
+from worker.greenlets import Hub, current_hub, hub, sleep
 from worker.mailgun.client import MailgunClient
 from worker.mailgun.response import NoResponse, Response
 from worker.redis_client.client import connect

@@ -89,6 +89,7 @@ ORDER = [
     {"settings"},
     {"signal", "environment"},
     {"redis_client", "web_origin"},
+    {"greenlet_pool"},
     {"greenlets"},
     {"privacy", "printable"},
 ]

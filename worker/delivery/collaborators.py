@@ -8,7 +8,7 @@ from worker.delivery.batch_policy import BatchPolicy
 from worker.delivery.bulk_trust import BulkTrust
 from worker.delivery.member_store import MemberStore
 from worker.gate.gate import Gate
-from worker.greenlets import Pool
+from worker.greenlet_pool import Pool
 from worker.mailgun.client import MailgunClient
 from worker.members.merge import SubscriptionRules
 
