@@ -33,7 +33,8 @@ The way of an event:
     queue/producer             LPUSH of a Celery message
     consumer/atomic_fetch      fetched, and noted as in flight, in one step
     queue/intake, envelope     read as a message, a bundle as its events
-    consumer/batch_consumer    gathered with others that are there at the same moment
+    consumer/gathering         gathered with others that are there at the same moment
+    consumer/batch_consumer    handed to a greenlet, with its batch
     signal/event, patch        mapped to what one member shall hold
     delivery/processor         handed on, and what was decided is carried out
     delivery/deliverer         members leased (members/ledger)

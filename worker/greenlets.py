@@ -228,7 +228,7 @@ class Latch:
 
 
 class Call(Generic[Answer]):
-    """A call that somebody else makes, and what came of it.
+    """A call that another greenlet or thread makes, and what came of it.
 
     Attributes:
         note_end: Called once the call has ended.
@@ -237,7 +237,7 @@ class Call(Generic[Answer]):
     note_end: Callable[[], object]
 
     def __init__(self, act: Callable[[], Answer]) -> None:
-        """Call `act`."""
+        """Keep `act` for `run`."""
         self._act = act
         self._answer: list[Answer] = []
         self._error: BaseException | None = None

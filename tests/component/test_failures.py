@@ -105,6 +105,17 @@ def test_failed_handshake_was_never_sent(
         assert ask(far.named_url, connect=0.5) == NoResponse(reason, asked=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"no certificate", b"\xff\x00"])
+def test_certificates_that_cannot_be_read_were_never_sent_to(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: ssl.SSLContext
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with RawMailgun(said(answer()), trusted) as far:
+        assert ask(far.named_url) == NoResponse(TLS_FAILED, asked=False)
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("proxy", ["127.0.0.1:{port}", "unknown.invalid:3128"])
 def test_proxy_that_cannot_be_reached_was_never_sent(

@@ -280,20 +280,26 @@ def test_connections_share_the_certificates(
     context, trusted = certified(tmp_path)
     resolve_named(monkeypatch)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    loads = []
-    load = ssl.SSLContext.load_verify_locations
+    called: list[str] = []
 
-    def count(self: ssl.SSLContext, *args: Any, **options: Any) -> None:
-        loads.append(args)
-        load(self, *args, **options)
+    def counting(name: str) -> Callable[..., None]:
+        act = getattr(ssl.SSLContext, name)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", count)
+        def call(*args: Any) -> None:
+            called.append(name)
+            act(*args)
+
+        return call
+
+    # A context that others use must not be changed while they connect.
+    for name in ("load_verify_locations", "set_alpn_protocols"):
+        monkeypatch.setattr(ssl.SSLContext, name, counting(name))
     with RawMailgun(said(answer()), context) as far:
         mailgun = mailgun_at(far.named_url)
         found = Pool(8).map(lambda _: mailgun.read_list(), range(8))
         assert found == [Response(200, b"{}")] * 8
         assert far.connections > 1
-    assert len(loads) == 1
+    assert sorted(called) == ["load_verify_locations", "set_alpn_protocols"]
 
 
 @pytest.mark.parametrize("call", [in_greenlet, lambda act: act()], ids=["greenlet", "thread"])

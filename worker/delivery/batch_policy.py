@@ -33,7 +33,7 @@ class BatchPolicy:
 
         Args:
             size: MAILGUN_BATCH_SIZE; 1: each member is written alone.
-            linger: Seconds for which a batch is gathered, unless many are under way.
+            linger: Seconds for which a batch is gathered at most, unless many are under way.
             clock: Returns seconds that never go back.
         """
         self.size = size

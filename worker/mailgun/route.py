@@ -4,13 +4,14 @@
 connection. The requests then go straight to urllib3, which costs half of a call of `requests`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
 import requests
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
-from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
+from urllib3.exceptions import SSLError
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from worker.environment.addresses import LOOPBACK_HOSTS
 from worker.mailgun.connection import BoundedAdapter
@@ -31,8 +32,8 @@ def connect(list_url: str, timeouts: Timeout) -> Send:
     followed. For a host on loopback the environment does not count.
 
     Raises:
-        OSError: `list_url` or the URL of the proxy is none, or the certificates' file cannot be
-            read.
+        OSError: `list_url` or the URL of the proxy is none, or the certificates' file is not there.
+        urllib3.exceptions.SSLError: The certificates cannot be read.
         urllib3.exceptions.LocationValueError: The URL of the proxy is none.
     """
     session = requests.Session()
@@ -75,14 +76,25 @@ def _load_certificates_once(pool: HTTPConnectionPool) -> None:
 
     urllib3 makes one for each, and loads all certificates into it, which takes longer than the
     rest of a connect. A proxy that speaks TLS itself needs the certificates, too.
+
+    Raises:
+        urllib3.exceptions.SSLError: The certificates cannot be read.
     """
     speaks_tls = pool.proxy is not None and pool.proxy.scheme == "https"
     if not isinstance(pool, HTTPSConnectionPool) or speaks_tls:
         return
-    context = create_urllib3_context(cert_reqs=resolve_cert_reqs(pool.cert_reqs))
-    if pool.ca_certs or pool.ca_cert_dir:
+    context = create_urllib3_context()
+    try:
         context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
-    if pool.cert_file:
-        context.load_cert_chain(pool.cert_file, pool.key_file)
+    except OSError as error:
+        raise SSLError(error) from error
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    # urllib3 sets them again for each connection. While others connect in other threads, that would
+    # free what OpenSSL reads: https://github.com/python/cpython/issues/141012
+    context.set_alpn_protocols = _keep  # type: ignore[assignment]
     pool.conn_kw["ssl_context"] = context
-    pool.ca_certs = pool.ca_cert_dir = pool.cert_file = pool.key_file = None
+    pool.ca_certs = pool.ca_cert_dir = None
+
+
+def _keep(_protocols: Iterable[str]) -> None:
+    """Leave the protocols as they are."""

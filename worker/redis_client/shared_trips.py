@@ -70,13 +70,13 @@ class SharedTrips:
         self._lock = Lock()
 
     def run(self, script: "Script", keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script, and return its reply.
+        """Run a script, and return its reply. One with many keys has a round trip of its own.
 
         Raises:
             redis.RedisError: Redis did not answer, or refused.
         """
         if len(keys) > MOST_KEYS:
-            return script(keys=keys, args=args, client=self._client)
+            return script(keys=keys, args=args)
         try:
             (reply,) = self._send([("EVALSHA", script.sha, len(keys), *keys, *args)])
         except redis.exceptions.NoScriptError:
