@@ -254,7 +254,7 @@ def test_replies_lost_once_are_asked_for_again(server: RedisServer, own: OwnInte
 def test_script_with_many_keys_holds_up_nobody(server: RedisServer, own: OwnIntegration) -> None:
     with Relay(server.port) as relay:
         client = connect(relay.url, socket_timeout=60)
-        trips, script = SharedTrips(client), own.redis.register_script("return #KEYS")
+        trips, script = SharedTrips(client), client.register_script("return #KEYS")
         keys = [f"{own.name}.{each}" for each in range(MOST_KEYS + 1)]
         replies: list[Any] = []
         assert trips.run(script, keys, []) == len(keys)
